@@ -1,0 +1,431 @@
+//! The one decision: given what is remembered and what was just seen, what happens next and why.
+//!
+//! `decide` never acts. A [`Step::Move`] is recorded first and its effect carried out after: if the process dies in
+//! between, the next look finds the intent on record. The target of a move is read from
+//! [`TRANSITIONS`](crate::status::TRANSITIONS); a pair that the table lacks can't be taken.
+
+use time::{Duration, OffsetDateTime};
+
+use crate::job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen};
+use crate::retry::back_off;
+use crate::rules::{Policy, Rule};
+use crate::scoring::{Entry, Scoring};
+use crate::status::{Event, Status, next};
+
+/// Clocks of Azure ML, storage and this machine may differ by this much without anything being concluded.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
+/// First back-off after a refusal that may pass.
+const REFUSAL_BACK_OFF: Duration = Duration::seconds(10);
+/// No back-off is longer.
+const LONGEST_BACK_OFF: Duration = Duration::hours(1);
+/// Between two requests to stop a job.
+const CANCEL_INTERVAL: Duration = Duration::minutes(5);
+
+/// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing was looked at.
+    Nothing,
+    /// The rule has a free slot, and it is ours.
+    SlotFree,
+    /// All slots of the rule are taken.
+    SlotsFull,
+    /// The POST's outcome.
+    Answer(Answer),
+    /// The job.
+    Job(JobSeen),
+    /// The endpoint does not know the job.
+    JobMissing,
+    /// Jobs that carry this attempt's inputs and outputs, none or more.
+    Candidates(Vec<Candidate>),
+    /// The attempt's outputs.
+    Output(OutputSeen),
+    /// It could not be looked: why, and the remedy.
+    Unclear(String),
+}
+
+/// What is to happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing is written; look again later.
+    Wait {
+        /// Why, for people.
+        because: String,
+    },
+    /// Record `next` and `entry` in one transaction, then carry out `effect`.
+    Move {
+        /// The scoring after the move.
+        next: Box<Scoring>,
+        /// The line of history.
+        entry: Entry,
+        /// What to do once it is recorded.
+        effect: Effect,
+    },
+}
+
+/// What follows a recorded move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Send the scoring's submission, once.
+    Submit,
+    /// Ask Azure ML to stop these jobs. Safe to repeat.
+    Cancel(Vec<Job>),
+}
+
+/// Decides. `rule` is `None` when the rules no longer hold the scoring's rule: what is under way is seen to its end
+/// with default times, what is queued waits.
+pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDateTime) -> Step {
+    let defaults = Policy::default();
+    let policy = rule.map_or(&defaults, |rule| &rule.policy);
+    let on = On { scoring, policy, now };
+    match (scoring.status, seen) {
+        (Status::Queued, _) if rule.is_none() => {
+            wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
+        }
+        (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", clock(scoring.due))),
+        (Status::Queued, Seen::SlotsFull) => wait("all slots of the rule are taken (maxInFlight)".to_owned()),
+        (Status::Queued, Seen::SlotFree) => on.submit(rule),
+
+        (Status::Submitting, Seen::Answer(answer)) => on.answered(answer),
+        (Status::Submitting, _) if scoring.due > now => {
+            wait(format!("its owner holds the lease until {}", clock(scoring.due)))
+        }
+        (Status::Submitting, _) => on.moved(
+            Event::OwnerGone,
+            format!("no answer was recorded within the lease that ended {}; a job may exist", clock(scoring.due)),
+            Effect::None,
+            |next| next.due = now,
+        ),
+
+        (Status::Unknown, Seen::Candidates(found)) => on.looked_for(found),
+        (Status::Unknown | Status::Verifying, Seen::Unclear(why)) => on.cannot_look(why),
+
+        (Status::Running | Status::Cancelling, Seen::Job(job)) => on.polled(job),
+        (Status::Running, Seen::JobMissing) => on.missing(),
+        (Status::Cancelling, Seen::JobMissing) => on.attempt_failed("the job was to be stopped and is gone".to_owned()),
+
+        (Status::Verifying, Seen::Output(output)) => on.verify(output),
+
+        (status, _) if status.is_terminal() => wait(format!("{status} is final")),
+        (_, Seen::Unclear(why)) => wait(why.clone()),
+        (status, _) => wait(format!("{status}: nothing to conclude from what was seen")),
+    }
+}
+
+fn wait(because: String) -> Step {
+    Step::Wait { because }
+}
+
+/// Times in reasons: to the second, UTC.
+fn clock(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    format!("{} {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second())
+}
+
+struct On<'a> {
+    scoring: &'a Scoring,
+    policy: &'a Policy,
+    now: OffsetDateTime,
+}
+
+impl On<'_> {
+    /// A move by the table. `change` sets what the event changes beside the status.
+    fn moved(&self, event: Event, because: String, effect: Effect, change: impl FnOnce(&mut Scoring)) -> Step {
+        let from = self.scoring.status;
+        let Some(to) = next(from, event) else {
+            // Unreachable by the tests over all pairs; waiting is the answer that harms nothing.
+            debug_assert!(false, "{from} has no row for {event:?}");
+            return wait(format!("{from} has no move for {event:?}"));
+        };
+        let mut next = self.scoring.clone();
+        next.status = to;
+        next.version += 1;
+        next.updated = self.now;
+        next.trouble = None;
+        if from != to {
+            next.since = self.now;
+        }
+        change(&mut next);
+        if to.is_terminal() {
+            next.completed = Some(self.now);
+        }
+        let entry = Entry {
+            seq: next.version,
+            at: self.now,
+            from: Some(from),
+            to,
+            event: Some(event),
+            because,
+            attempt: next.attempt,
+            job: next.job.as_ref().or(self.scoring.job.as_ref()).map(|job| job.name.clone()),
+        };
+        Step::Move { next: Box::new(next), entry, effect }
+    }
+
+    fn submit(&self, rule: Option<&Rule>) -> Step {
+        // A refused attempt made no job: its number and output path are used again.
+        let again = self.scoring.submission.is_some();
+        let attempt = if again { self.scoring.attempt } else { self.scoring.attempt + 1 };
+        let (lease, now) = (self.policy.lease(), self.now);
+        let because = if again { "a slot is free; the refused request is sent again" } else { "a slot is free" };
+        self.moved(Event::SlotFree, because.to_owned(), Effect::Submit, |next| {
+            if !again {
+                next.attempt = attempt;
+                next.submission = rule.map(|rule| rule.submission(self.scoring, attempt));
+                next.submitted = Some(now);
+                next.posts = 0;
+            }
+            next.posts += 1;
+            next.due = now + lease;
+        })
+    }
+
+    fn answered(&self, answer: &Answer) -> Step {
+        let now = self.now;
+        match answer {
+            Answer::Accepted { job, status } => {
+                let because = format!("the endpoint made job {} ({status})", job.name);
+                self.moved(Event::Accepted, because, Effect::None, |next| self.adopt(next, job, status))
+            }
+            Answer::Unknown { text } => self.moved(
+                Event::AnswerLost,
+                format!(
+                    "the answer was lost ({text}); a job may exist, so it is looked for before anything is sent again"
+                ),
+                Effect::None,
+                |next| next.due = now + self.policy.settle.0,
+            ),
+            Answer::Refused { code, text, for_good, retry_after } => {
+                let error = format!("{code}: {text}");
+                let too_late = now - self.scoring.created >= self.policy.give_up_after.0;
+                if *for_good || too_late {
+                    let why = if *for_good {
+                        "the same request would be refused again"
+                    } else {
+                        "it was tried for the whole of giveUpAfter"
+                    };
+                    return self.moved(Event::RefusedForGood, format!("{error}; {why}"), Effect::None, |next| {
+                        next.error = Some(error.clone())
+                    });
+                }
+                let pause = back_off(REFUSAL_BACK_OFF, LONGEST_BACK_OFF, self.scoring.refusals, &self.scoring.id);
+                let pause = retry_after.map_or(pause, |asked| asked.max(pause));
+                let because = format!("{error}; nothing happened, to be sent again after {}", clock(now + pause));
+                self.moved(Event::RefusedForNow, because, Effect::None, |next| {
+                    next.refusals += 1;
+                    next.due = now + pause;
+                    next.trouble = Some(error.clone());
+                })
+            }
+        }
+    }
+
+    fn adopt(&self, next: &mut Scoring, job: &Job, status: &JobStatus) {
+        if next.workspace.is_none() {
+            next.workspace = job.id.as_deref().and_then(workspace_of).map(str::to_owned);
+        }
+        next.job = Some(job.clone());
+        next.job_status = Some(status.name().to_owned());
+        next.missing_since = None;
+        next.refusals = 0;
+        next.due = self.now + self.policy.job_timeout.0;
+    }
+
+    fn looked_for(&self, found: &[Candidate]) -> Step {
+        let mut by_age: Vec<_> = found.iter().collect();
+        // Same instant: the name decides, so that two processes adopt the same one.
+        by_age.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.job.name.cmp(&b.job.name)));
+        let now = self.now;
+        match by_age.as_slice() {
+            [] => {
+                let passed = now - self.scoring.since;
+                if passed < self.policy.grace.0 {
+                    return wait(format!(
+                        "no job carries this submission yet; grace time until {}",
+                        clock(self.scoring.since + self.policy.grace.0)
+                    ));
+                }
+                if now - self.scoring.created >= self.policy.give_up_after.0 {
+                    let error = "the endpoint kept losing its answers and no job was ever found".to_owned();
+                    return self.moved(
+                        Event::LastAttemptFailed,
+                        format!("{error}; it was tried for the whole of giveUpAfter"),
+                        Effect::None,
+                        |next| next.error = Some(error.clone()),
+                    );
+                }
+                let because = "no job carries this submission after the grace time; sent again to the same output path"
+                    .to_owned();
+                self.moved(Event::FoundNone, because, Effect::Submit, |next| {
+                    next.posts += 1;
+                    next.due = now + self.policy.lease();
+                })
+            }
+            [one] => {
+                let because = format!("job {} carries this submission", one.job.name);
+                self.moved(Event::FoundOne, because, Effect::None, |next| self.adopt(next, &one.job, &one.status))
+            }
+            [oldest, others @ ..] => {
+                let rest: Vec<Job> = others.iter().map(|candidate| candidate.job.clone()).collect();
+                let names = rest.iter().map(|job| job.name.as_str()).collect::<Vec<_>>().join(", ");
+                let because = format!(
+                    "{} jobs carry this submission; adopted the oldest, {}, and cancelled {names}",
+                    found.len(),
+                    oldest.job.name
+                );
+                self.moved(Event::FoundSeveral, because, Effect::Cancel(rest.clone()), |next| {
+                    self.adopt(next, &oldest.job, &oldest.status);
+                    next.duplicates += u32::try_from(rest.len()).unwrap_or(u32::MAX);
+                })
+            }
+        }
+    }
+
+    fn cannot_look(&self, why: &str) -> Step {
+        // Written once per reason: a tick that finds the same trouble again writes nothing.
+        if self.scoring.trouble.as_deref() == Some(why) {
+            return wait(why.to_owned());
+        }
+        let because = format!("{why}; nothing is concluded from that");
+        self.moved(Event::CannotLook, because, Effect::None, |next| next.trouble = Some(why.to_owned()))
+    }
+
+    fn polled(&self, seen: &JobSeen) -> Step {
+        let cancelling = self.scoring.status == Status::Cancelling;
+        let now = self.now;
+        let note = |next: &mut Scoring| {
+            next.job_status = Some(seen.status.name().to_owned());
+            next.missing_since = None;
+            if let (Some(job), Some(studio)) = (&mut next.job, &seen.studio) {
+                job.studio = Some(studio.clone());
+            }
+        };
+        match &seen.status {
+            JobStatus::Completed => self.moved(
+                Event::JobCompleted,
+                "the job completed; its output is to be looked at".to_owned(),
+                Effect::None,
+                |next| {
+                    note(next);
+                    next.due = now;
+                },
+            ),
+            JobStatus::Failed => {
+                let text = seen.error.as_deref().unwrap_or("the job failed and told no reason");
+                self.attempt_failed(text.to_owned())
+            }
+            JobStatus::Canceled if cancelling => {
+                self.attempt_failed(format!("stopped after jobTimeout ({})", self.policy.job_timeout))
+            }
+            JobStatus::Canceled => self.moved(
+                Event::JobCancelled,
+                "the job was cancelled in Azure ML, not by Scorekeeper".to_owned(),
+                Effect::None,
+                |next| {
+                    note(next);
+                    next.error = Some("cancelled in Azure ML".to_owned());
+                },
+            ),
+            status if self.scoring.due <= now => {
+                let because = if cancelling {
+                    format!("still {status}; asked again to stop")
+                } else {
+                    format!("still {status} after jobTimeout ({}); told to stop", self.policy.job_timeout)
+                };
+                let jobs = self.scoring.job.iter().cloned().collect();
+                self.moved(Event::JobStuck, because, Effect::Cancel(jobs), |next| {
+                    note(next);
+                    next.due = now + CANCEL_INTERVAL;
+                })
+            }
+            status if cancelling => wait(format!("{status}; waits for the job to stop")),
+            status
+                if self.scoring.job_status.as_deref() == Some(status.name())
+                    && self.scoring.missing_since.is_none() =>
+            {
+                wait(format!("the job is {status}"))
+            }
+            status => self.moved(Event::Progressed, format!("the job is {status}"), Effect::None, note),
+        }
+    }
+
+    fn missing(&self) -> Step {
+        let limit = self.policy.output_grace.0 * 5;
+        match self.scoring.missing_since {
+            None => self.moved(
+                Event::Missing,
+                "the endpoint does not know the job at the moment".to_owned(),
+                Effect::None,
+                |next| {
+                    next.missing_since = Some(self.now);
+                    next.trouble = Some("the job cannot be found".to_owned());
+                },
+            ),
+            Some(since) if self.now - since >= limit => {
+                self.attempt_failed("the job vanished: the endpoint does not know it any more".to_owned())
+            }
+            Some(since) => wait(format!("the job cannot be found since {}", clock(since))),
+        }
+    }
+
+    fn verify(&self, output: &OutputSeen) -> Step {
+        let since = self.scoring.submitted.unwrap_or(self.scoring.created);
+        let problem = match output {
+            OutputSeen::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
+                let bytes = *bytes;
+                let because = format!("the output is there ({bytes} bytes) and newer than the submission");
+                return self.moved(Event::OutputGood, because, Effect::None, |next| {
+                    next.output_bytes = Some(bytes);
+                    next.error = None;
+                });
+            }
+            OutputSeen::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
+            OutputSeen::Present { modified, .. } => {
+                format!("the job completed and its output is older than the submission (modified {})", clock(*modified))
+            }
+            OutputSeen::Absent { uri } => format!("the job completed and there is no output at {uri}"),
+        };
+        if self.now - self.scoring.since < self.policy.output_grace.0 {
+            return wait(format!(
+                "{problem}; looked at again until {}",
+                clock(self.scoring.since + self.policy.output_grace.0)
+            ));
+        }
+        self.attempt_failed(problem)
+    }
+
+    fn attempt_failed(&self, error: String) -> Step {
+        let (attempt, most) = (self.scoring.attempt, self.policy.max_attempts);
+        if attempt >= most {
+            let because = format!("{error}; attempt {attempt} of {most} was the last");
+            return self.moved(Event::LastAttemptFailed, because, Effect::None, |next| {
+                next.job_status = self.scoring.job_status.clone();
+                next.error = Some(error.clone());
+            });
+        }
+        let pause =
+            back_off(self.policy.retry_back_off.0, LONGEST_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
+        let because = format!(
+            "{error}; attempt {} of {most} follows after {} with an output path of its own",
+            attempt + 1,
+            clock(self.now + pause)
+        );
+        self.moved(Event::AttemptFailed, because, Effect::None, |next| {
+            next.submission = None;
+            next.job = None;
+            next.job_status = None;
+            next.missing_since = None;
+            next.error = Some(error.clone());
+            next.due = self.now + pause;
+        })
+    }
+}
+
+/// The workspace's ARM id inside a job's ARM id.
+pub fn workspace_of(job_id: &str) -> Option<&str> {
+    let at = job_id.to_ascii_lowercase().find("/workspaces/")? + "/workspaces/".len();
+    let name = job_id[at..].split('/').next().filter(|name| !name.is_empty())?;
+    Some(&job_id[..at + name.len()])
+}

@@ -1,0 +1,389 @@
+//! An event's JSON becomes wanted scorings, a recorded skip, or a recorded malformed event. Total: any JSON goes in.
+//!
+//! Event Grid delivers at least once, in any order, in two schemas, one or many at a time, and some hosts pass JSON
+//! as a string that holds JSON. All of that is read here; nothing is ever answered with an error, because one bad
+//! event would make Event Grid redeliver its whole batch.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::rules::Rules;
+use crate::scoring::{BlobVersion, Scoring, without_query};
+
+/// Strings that hold JSON are opened this often; more is nobody's encoding.
+const NESTING: usize = 3;
+
+/// Writing APIs after which a blob is complete. `CreateFile` and `SftpCreate` come before the content;
+/// `FlushWithClose` and `SftpCommit` after it.
+const COMPLETE: [&str; 5] = ["PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose", "SftpCommit"];
+
+/// What becomes of one event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// One scoring for each rule that wants the blob.
+    Wanted(Vec<Scoring>),
+    /// No rule wants it. Recorded, so that "why not?" has an answer.
+    Skipped(Skip),
+    /// It can't be read as an event about a blob. Recorded with what was received.
+    Malformed(Malformed),
+}
+
+/// An event that was understood and refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// The same for every delivery of the event.
+    pub key: String,
+    /// The blob, without query; empty if the event is not about a blob.
+    pub subject: String,
+    /// The rule whose place the blob lies in, if there is one.
+    pub rule: Option<String>,
+    /// Why.
+    pub why: String,
+}
+
+/// An event that was not understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The same for every delivery of the event.
+    pub key: String,
+    /// Why.
+    pub why: String,
+    /// What was received, cut to 8,000 characters, signatures and keys masked.
+    pub received: String,
+}
+
+/// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
+pub fn read(payload: &Value, rules: &Rules, now: OffsetDateTime) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    open(payload, NESTING, &mut |event| verdicts.push(judge(event, rules, now)));
+    verdicts
+}
+
+fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
+    match value {
+        Value::Array(items) if nesting > 0 => items.iter().for_each(|item| open(item, nesting - 1, each)),
+        Value::String(text) if nesting > 0 => match serde_json::from_str::<Value>(text) {
+            Ok(inner @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => open(&inner, nesting - 1, each),
+            _ => each(value),
+        },
+        other => each(other),
+    }
+}
+
+fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
+    let malformed = |why: String| {
+        let received = masked(&event.to_string());
+        Verdict::Malformed(Malformed { key: key_of(&[&received]), why, received })
+    };
+    let Some(object) = event.as_object() else {
+        return malformed(format!("the event is {}, not a JSON object", kind(event)));
+    };
+    let cloud_event = object.contains_key("specversion");
+    let kind_member = if cloud_event { "type" } else { "eventType" };
+    let Some(event_type) = object.get(kind_member).and_then(Value::as_str) else {
+        return malformed(format!(
+            "`{kind_member}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
+        ));
+    };
+    let skip = |subject: &str, key: &[&str], rule: Option<&str>, why: String| {
+        Verdict::Skipped(Skip { key: key_of(key), subject: subject.to_owned(), rule: rule.map(str::to_owned), why })
+    };
+    if event_type != "Microsoft.Storage.BlobCreated" {
+        let id = object.get("id").and_then(Value::as_str).unwrap_or_default();
+        let why = format!("event type `{}` is not Microsoft.Storage.BlobCreated", clip(event_type, 200));
+        return skip("", &[event_type, id], None, why);
+    }
+    let data = match object.get("data") {
+        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or(Value::Null),
+        Some(data) => data.clone(),
+        None => Value::Null,
+    };
+    if !data.is_object() {
+        return malformed("`data` is missing or no JSON object".to_owned());
+    }
+    let text = |name: &str| data.get(name).and_then(Value::as_str);
+    let Some(url) = text("url") else {
+        return malformed("`data.url` is missing or no string".to_owned());
+    };
+    // Documentation and practice disagree on the spelling.
+    let Some(etag) = text("eTag").or_else(|| text("etag")) else {
+        return malformed("`data.eTag` is missing or no string".to_owned());
+    };
+    let mut blob = match BlobVersion::read(url, etag) {
+        Ok(blob) => blob,
+        Err(why) => return malformed(why),
+    };
+    blob.sequencer = text("sequencer").map(|s| clip(s, 64).to_owned());
+    blob.content_type = text("contentType").map(|s| clip(s, 128).to_owned());
+    blob.size = data.get("contentLength").and_then(Value::as_u64);
+    // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
+    if blob.url.len() > 8_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
+        return malformed("`data.url` or `data.eTag` is longer than Azure Storage allows".to_owned());
+    }
+
+    let key = |rule: &str| vec![blob.url.clone(), blob.etag.clone(), rule.to_owned()];
+    let refs = |parts: &[String]| key_of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+    let skipped = |rule: Option<&str>, why: String| {
+        let key = refs(&key(rule.unwrap_or_default()));
+        Verdict::Skipped(Skip { key, subject: blob.url.clone(), rule: rule.map(str::to_owned), why })
+    };
+    if let Some(rule) = rules.output_of(&blob) {
+        return skipped(Some(&rule.id), format!("the blob is an output of rule `{}`; outputs never trigger", rule.id));
+    }
+    if let Some(api) = text("api")
+        && !COMPLETE.contains(&api)
+    {
+        let why =
+            format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
+        return skipped(None, why);
+    }
+    let mut reasons = Vec::new();
+    let mut nearest = None;
+    let mut wanted = Vec::new();
+    for rule in rules {
+        match rule.refuses(&blob) {
+            None => wanted.push(Scoring::accept(rule, blob.clone(), now)),
+            Some(why) => {
+                if rule.matches.container == blob.container && nearest.is_none() {
+                    nearest = Some(rule.id.clone());
+                }
+                reasons.push(format!("rule `{}`: {why}", rule.id));
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return skipped(nearest.as_deref(), clip(&reasons.join("; "), 2_000).to_owned());
+    }
+    Verdict::Wanted(wanted)
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list within a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn key_of(parts: &[&str]) -> String {
+    use std::fmt::Write as _;
+    let digest = Sha256::digest(parts.join("\u{1f}").as_bytes());
+    digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn clip(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(at, _)| &text[..at])
+}
+
+/// What was received, fit to be kept and shown: cut, control characters gone, and the values of `sig=`, `code=`,
+/// `key=` and the like replaced.
+fn masked(text: &str) -> String {
+    const SECRETS: [&str; 5] = ["sig=", "code=", "key=", "token=", "password="];
+    let mut kept = String::with_capacity(text.len().min(8_000));
+    let mut rest = clip(text, 8_000);
+    while let Some((at, name)) =
+        SECRETS.iter().filter_map(|name| find_ignoring_case(rest, name).map(|at| (at, *name))).min()
+    {
+        let value = at + name.len();
+        kept.push_str(&rest[..value]);
+        kept.push_str("***");
+        let end = rest[value..].find(['&', '"', '\\', ' ', ';', ',']).map_or(rest.len(), |end| value + end);
+        rest = &rest[end..];
+    }
+    kept.push_str(rest);
+    kept.retain(|c| !c.is_control());
+    kept
+}
+
+fn find_ignoring_case(text: &str, ascii: &str) -> Option<usize> {
+    text.as_bytes().windows(ascii.len()).position(|window| window.eq_ignore_ascii_case(ascii.as_bytes()))
+}
+
+/// A URL fit for logs.
+pub fn shown(url: &str) -> &str {
+    without_query(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn rules() -> Rules {
+        Rules::read(
+            r#"{"rules":[
+                {"id":"claims","match":{"account":"uploads","container":"claims","prefix":"eu/","suffix":".csv"},"endpoint":{"uri":"https://e.example/jobs"}},
+                {"id":"all","match":{"container":"everything"},"endpoint":{"uri":"https://e.example/jobs"},"emptyBlobs":"score"},
+                {"id":"too","match":{"container":"everything"},"endpoint":{"uri":"https://f.example/jobs"}}
+            ]}"#,
+        )
+        .expect("good rules")
+    }
+
+    fn data(url: &str) -> Value {
+        json!({"api": "PutBlockList", "eTag": "0x8D4BCC2E4835CD0", "contentLength": 5, "contentType": "text/csv",
+               "url": url, "sequencer": "0000000000000442"})
+    }
+
+    fn event(url: &str) -> Value {
+        json!({"id": "831e1650", "eventType": "Microsoft.Storage.BlobCreated", "subject": "/blobServices/default",
+               "eventTime": "2026-07-21T10:00:00Z", "data": data(url), "dataVersion": "", "metadataVersion": "1"})
+    }
+
+    fn cloud_event(url: &str) -> Value {
+        json!({"id": "831e1650", "specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "source": "/x", "data": data(url)})
+    }
+
+    fn judged(payload: &Value) -> Vec<Verdict> {
+        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH)
+    }
+
+    const URL: &str = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
+
+    #[test]
+    fn every_encoding_and_both_schemas_give_the_same_scoring() {
+        let plain = judged(&event(URL));
+        let Verdict::Wanted(scorings) = &plain[0] else { panic!("{plain:?}") };
+        assert_eq!((scorings.len(), scorings[0].rule.as_str()), (1, "claims"));
+        assert_eq!(scorings[0].blob.size, Some(5));
+        for one in [event(URL), cloud_event(URL)] {
+            for payload in [
+                one.clone(),
+                json!([one]),
+                json!(one.to_string()),
+                json!(json!([one]).to_string()),
+                json!([one.to_string()]),
+            ] {
+                assert_eq!(judged(&payload), plain, "{payload}");
+            }
+        }
+        assert_eq!(judged(&json!([event(URL), cloud_event(URL)])).len(), 2);
+        let mut text_data = event(URL);
+        text_data["data"] = json!(data(URL).to_string());
+        assert_eq!(judged(&text_data), plain);
+    }
+
+    #[test]
+    fn each_rule_that_wants_the_blob_gets_a_scoring() {
+        let verdicts = judged(&event("https://x.blob.core.windows.net/everything/a"));
+        let Verdict::Wanted(scorings) = &verdicts[0] else { panic!("{verdicts:?}") };
+        assert_eq!(scorings.iter().map(|s| s.rule.as_str()).collect::<Vec<_>>(), ["all", "too"]);
+        assert_ne!(scorings[0].id, scorings[1].id);
+    }
+
+    #[test]
+    fn skips_say_which_rule_and_why() {
+        let why = |payload: Value| match judged(&payload).remove(0) {
+            Verdict::Skipped(skip) => (skip.rule, skip.why),
+            other => panic!("{other:?}"),
+        };
+        assert!(why(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).1.contains("`eu/`"));
+        assert_eq!(why(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).0.as_deref(), Some("claims"));
+        assert!(why(event("https://uploads.blob.core.windows.net/claims/eu/a.txt")).1.contains("`.csv`"));
+        assert!(why(event("https://other.blob.core.windows.net/claims/eu/a.csv")).1.contains("account `other`"));
+        assert_eq!(why(event("https://uploads.blob.core.windows.net/photos/a.csv")).0, None);
+        let mut created = event(URL);
+        created["data"]["api"] = json!("CreateFile");
+        assert!(why(created).1.contains("CreateFile"));
+        let mut empty = event(URL);
+        empty["data"]["contentLength"] = json!(0);
+        assert!(why(empty).1.contains("no bytes"));
+        let mut deleted = event(URL);
+        deleted["eventType"] = json!("Microsoft.Storage.BlobDeleted");
+        assert!(why(deleted).1.contains("BlobDeleted"));
+    }
+
+    #[test]
+    fn our_own_output_never_triggers() {
+        let url = "https://uploads.blob.core.windows.net/everything/scorekeeper/all/0123456789abcdef0123456789abcdef/1/predictions.csv";
+        let verdicts = judged(&event(url));
+        assert!(matches!(&verdicts[0], Verdict::Skipped(skip) if skip.why.contains("output")), "{verdicts:?}");
+    }
+
+    #[test]
+    fn an_empty_blob_is_scored_where_the_rule_says_so() {
+        let mut empty = event("https://x.blob.core.windows.net/everything/a");
+        empty["data"]["contentLength"] = json!(0);
+        let verdicts = judged(&empty);
+        assert!(matches!(&verdicts[0], Verdict::Wanted(scorings) if scorings.len() == 1), "{verdicts:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_kept_with_its_reason_and_without_secrets() {
+        let mut no_tag = event(&format!("{URL}?sv=1&SIG=VERYSECRET&se=2"));
+        no_tag["data"]["eTag"] = Value::Null;
+        for payload in [
+            json!(null),
+            json!(5),
+            json!("text"),
+            json!({}),
+            json!([[[[1]]]]),
+            json!({"eventType": 1}),
+            no_tag,
+            json!({"eventType": "Microsoft.Storage.BlobCreated"}),
+            json!({"specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "data": {"url": "x", "eTag": "1"}}),
+        ] {
+            match judged(&payload).remove(0) {
+                Verdict::Malformed(bad) => {
+                    assert!(!bad.why.is_empty());
+                    assert!(!bad.received.contains("VERYSECRET"), "{}", bad.received);
+                }
+                other => panic!("{payload}: {other:?}"),
+            }
+        }
+        assert!(judged(&json!([])).is_empty());
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,20}".prop_map(Value::from),
+            Just(json!("Microsoft.Storage.BlobCreated")),
+            Just(json!("https://uploads.blob.core.windows.net/claims/eu/a.csv")),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            let name = prop_oneof![
+                Just("data".to_owned()),
+                Just("eventType".to_owned()),
+                Just("type".to_owned()),
+                Just("specversion".to_owned()),
+                Just("url".to_owned()),
+                Just("eTag".to_owned()),
+                Just("api".to_owned()),
+                "[a-z]{1,5}"
+            ];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(name, inner.clone(), 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+                inner.prop_map(|value| json!(value.to_string())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_gets_a_verdict_and_the_same_one_twice(payload in any_json()) {
+            prop_assert_eq!(judged(&payload), judged(&payload));
+        }
+
+        #[test]
+        fn any_url_and_etag_are_read_or_refused(url in ".{0,60}", etag in ".{0,20}") {
+            let mut one = event(URL);
+            one["data"]["url"] = json!(url);
+            one["data"]["eTag"] = json!(etag);
+            prop_assert_eq!(judged(&one).len(), 1);
+        }
+    }
+}

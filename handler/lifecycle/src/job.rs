@@ -1,0 +1,222 @@
+//! Azure ML's side in our words: what is sent, what comes back, what a look finds.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+/// What one POST asks for, with every template filled in. It is recorded before it is sent, so that a lost answer can
+/// be searched by exactly these URIs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Submission {
+    /// Inputs by name.
+    pub inputs: BTreeMap<String, Input>,
+    /// Outputs by name, each at a path that no other attempt uses.
+    pub outputs: BTreeMap<String, Output>,
+    /// Further members of the request's `properties`, passed on as the rule gives them.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One input of a job. `JobInput` of the batch endpoint's data plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub enum Input {
+    /// One file.
+    UriFile {
+        /// https, `azureml://datastores/…/paths/…` or an ARM datastore path.
+        uri: String,
+    },
+    /// A folder.
+    UriFolder {
+        /// As for a file; ends in `/`.
+        uri: String,
+    },
+    /// A value, for pipeline component deployments only.
+    Literal {
+        /// String, number or boolean.
+        value: serde_json::Value,
+    },
+}
+
+/// One output of a job. Model deployments accept `UriFile` only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// `UriFile` or `UriFolder`.
+    #[serde(rename = "type")]
+    pub kind: OutputKind,
+    /// A path on a registered Blob datastore; it must not exist yet.
+    pub uri: String,
+}
+
+/// The two kinds of output that the service takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputKind {
+    /// One file.
+    UriFile,
+    /// A folder (pipeline component deployments).
+    UriFolder,
+}
+
+/// A job that Azure ML told us of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// Opaque name, the key of every later call.
+    pub name: String,
+    /// ARM id of the data-plane resource; it names subscription, resource group and workspace.
+    pub id: Option<String>,
+    /// Page of the job in Azure ML studio.
+    pub studio: Option<String>,
+}
+
+/// What became of the POST, as far as we can know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A job was made and we know its name.
+    Accepted {
+        /// The job.
+        job: Job,
+        /// Its first status.
+        status: JobStatus,
+    },
+    /// Surely no job was made.
+    Refused {
+        /// Short code of the refusal (`400 UserError`, `not sent`).
+        code: String,
+        /// What the endpoint said, without secrets.
+        text: String,
+        /// Sending the same again can't help.
+        for_good: bool,
+        /// When the endpoint wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// A job may have been made.
+    Unknown {
+        /// What was seen instead of an answer.
+        text: String,
+    },
+}
+
+/// What a look at a known job found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSeen {
+    /// Its status.
+    pub status: JobStatus,
+    /// Its error text, fetched when the status is `Failed`.
+    pub error: Option<String>,
+    /// Page in the studio, if the answer had one.
+    pub studio: Option<String>,
+}
+
+/// A job that carries the same inputs and outputs as a lost submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The job.
+    pub job: Job,
+    /// Its status.
+    pub status: JobStatus,
+    /// When Azure ML made it; decides which of several is adopted.
+    pub created: OffsetDateTime,
+}
+
+/// What a look at an attempt's outputs found. With several outputs, the worst.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputSeen {
+    /// Everything is there.
+    Present {
+        /// Sum of sizes in bytes.
+        bytes: u64,
+        /// The oldest modification among the outputs.
+        modified: OffsetDateTime,
+    },
+    /// Nothing at this URI.
+    Absent {
+        /// The URI that was looked at.
+        uri: String,
+    },
+}
+
+macro_rules! job_statuses {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Azure ML's status words. What is not listed is kept as it came and is never final.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum JobStatus {
+            $($(#[$doc])* $name,)*
+            /// A word that this version does not know.
+            Unlisted(String),
+        }
+
+        impl JobStatus {
+            /// Reads a status word in any case.
+            pub fn read(word: &str) -> Self {
+                match word {
+                    $(w if w.eq_ignore_ascii_case(stringify!($name)) => Self::$name,)*
+                    // The status of ARM *operations*; Microsoft's own samples accept it for jobs.
+                    w if w.eq_ignore_ascii_case("Succeeded") => Self::Completed,
+                    other => Self::Unlisted(other.to_owned()),
+                }
+            }
+
+            /// The word as Azure ML spells it.
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                    Self::Unlisted(word) => word,
+                }
+            }
+        }
+    };
+}
+
+job_statuses! {
+    /// Not begun.
+    NotStarted,
+    /// Being processed in the cloud.
+    Starting,
+    /// On-demand compute is made.
+    Provisioning,
+    /// The environment is built.
+    Preparing,
+    /// Waits for nodes.
+    Queued,
+    /// Runs, or one of its steps waits: the parent says little.
+    Running,
+    /// User code is done, outputs are collected.
+    Finalizing,
+    /// Being cancelled.
+    CancelRequested,
+    /// Final: success, as the service sees it.
+    Completed,
+    /// Final: failure.
+    Failed,
+    /// Final: cancelled.
+    Canceled,
+    /// Heartbeat lost; the service says that it may come back, so it is not final.
+    NotResponding,
+    /// Labelling jobs only; suspect, not final.
+    Paused,
+    /// Unmapped by the service.
+    Unknown,
+}
+
+impl fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_words_are_read_in_any_case_and_unlisted_ones_are_kept() {
+        assert_eq!(JobStatus::read("completed"), JobStatus::Completed);
+        assert_eq!(JobStatus::read("Succeeded"), JobStatus::Completed);
+        assert_eq!(JobStatus::read("NOTRESPONDING"), JobStatus::NotResponding);
+        assert_eq!(JobStatus::read("Defrosting").name(), "Defrosting");
+    }
+}

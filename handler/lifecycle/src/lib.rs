@@ -1,0 +1,31 @@
+//! The life of a scoring, decided and never acted out.
+//!
+//! This crate knows no clock, no network, no environment and no randomness: time and ids are arguments, and what the
+//! world looks like arrives as [`Seen`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
+//!
+//! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
+//! [`scoring`] (what is remembered), [`rules`], [`intake`] and [`template`] (how an upload becomes a scoring),
+//! [`retry`] (arithmetic over time), [`job`] (Azure ML's words).
+//!
+//! Invariants, always true of every [`Step`]:
+//! * a move is a row of [`TRANSITIONS`]; its target status is read from that table;
+//! * a terminal status is never left;
+//! * `version` rises by one with each move, so history has no gaps;
+//! * an attempt that may have made a job is never given up for another before it was looked for;
+//! * two attempts never share an output path; two POSTs of one attempt always do.
+
+pub mod decide;
+pub mod intake;
+pub mod job;
+pub mod period;
+pub mod retry;
+pub mod rules;
+pub mod scoring;
+pub mod status;
+pub mod template;
+
+pub use decide::{Effect, Seen, Step, decide};
+pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};
+pub use rules::{Policy, Rule, Rules};
+pub use scoring::{BlobVersion, Entry, Scoring, ScoringId};
+pub use status::{Event, Status, TRANSITIONS};

@@ -1,0 +1,264 @@
+//! The statuses of a scoring, and the only table of moves between them.
+
+use serde::{Deserialize, Serialize};
+
+/// Where a scoring stands. Each variant says what it means and who moves it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// In the ledger, waiting for a free slot or for its back-off to end. The next event or tick submits it.
+    Queued,
+    /// The intent is recorded (attempt, output path, request id, lease) and the POST may be under way. Its owner
+    /// records the answer; when the lease runs out, anybody moves it to `unknown`.
+    Submitting,
+    /// The POST may have made a job that we were not told of. The tick looks for it and never submits blindly.
+    Unknown,
+    /// Azure ML has the job under a name that we know. The tick polls it.
+    Running,
+    /// The job outlived its time limit and was told to stop. The tick asks again until the job has ended.
+    Cancelling,
+    /// The job says `Completed`; nobody has looked at the output yet. The tick looks.
+    Verifying,
+    /// The output is there, not empty, and newer than the submission. Final.
+    Scored,
+    /// No attempt is left, or the request was refused for good. Final; `error` says why.
+    Failed,
+    /// Somebody cancelled the job in Azure ML. Final: what a person stopped is not started again.
+    Cancelled,
+}
+
+/// Why a scoring moved. `(status, event)` determines the next status: see [`TRANSITIONS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Event {
+    /// A slot is free and no back-off holds it.
+    SlotFree,
+    /// The endpoint answered with a job.
+    Accepted,
+    /// Surely nothing happened, and a later try may succeed (429, 503, 401, 403, 404, not sent).
+    RefusedForNow,
+    /// Surely nothing happened, and a later try would be refused as well.
+    RefusedForGood,
+    /// The answer was lost, unreadable, or a server error: a job may exist.
+    AnswerLost,
+    /// The lease ran out without an answer on record: its owner is gone.
+    OwnerGone,
+    /// Exactly one job carries this attempt's input and output.
+    FoundOne,
+    /// Several jobs do: the oldest is adopted, the others are cancelled.
+    FoundSeveral,
+    /// No job appeared within the grace time: submit again, with the same output path.
+    FoundNone,
+    /// It could not be looked; nothing is concluded from that.
+    CannotLook,
+    /// The job's status word changed, or it is visible again.
+    Progressed,
+    /// The job cannot be found at the moment.
+    Missing,
+    /// The job completed.
+    JobCompleted,
+    /// The job failed, vanished or was stopped by us, and an attempt is left.
+    AttemptFailed,
+    /// The same with no attempt left.
+    LastAttemptFailed,
+    /// The job was cancelled by somebody else.
+    JobCancelled,
+    /// The job outlived its time limit.
+    JobStuck,
+    /// The output was found good.
+    OutputGood,
+}
+
+impl Event {
+    /// The event as one word for tables and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SlotFree => "slotFree",
+            Self::Accepted => "accepted",
+            Self::RefusedForNow => "refusedForNow",
+            Self::RefusedForGood => "refusedForGood",
+            Self::AnswerLost => "answerLost",
+            Self::OwnerGone => "ownerGone",
+            Self::FoundOne => "foundOne",
+            Self::FoundSeveral => "foundSeveral",
+            Self::FoundNone => "foundNone",
+            Self::CannotLook => "cannotLook",
+            Self::Progressed => "progressed",
+            Self::Missing => "missing",
+            Self::JobCompleted => "jobCompleted",
+            Self::AttemptFailed => "attemptFailed",
+            Self::LastAttemptFailed => "lastAttemptFailed",
+            Self::JobCancelled => "jobCancelled",
+            Self::JobStuck => "jobStuck",
+            Self::OutputGood => "outputGood",
+        }
+    }
+}
+
+/// Every move there is: from, because of, to. [`decide`](crate::decide::decide) reads its targets from here, the
+/// README's diagram is printed from here, and the tests walk it.
+pub const TRANSITIONS: &[(Status, Event, Status)] = {
+    use Event as E;
+    use Status as S;
+    &[
+        (S::Queued, E::SlotFree, S::Submitting),
+        (S::Submitting, E::Accepted, S::Running),
+        (S::Submitting, E::RefusedForNow, S::Queued),
+        (S::Submitting, E::RefusedForGood, S::Failed),
+        (S::Submitting, E::AnswerLost, S::Unknown),
+        (S::Submitting, E::OwnerGone, S::Unknown),
+        (S::Unknown, E::FoundOne, S::Running),
+        (S::Unknown, E::FoundSeveral, S::Running),
+        (S::Unknown, E::FoundNone, S::Submitting),
+        (S::Unknown, E::CannotLook, S::Unknown),
+        (S::Unknown, E::LastAttemptFailed, S::Failed),
+        (S::Running, E::Progressed, S::Running),
+        (S::Running, E::Missing, S::Running),
+        (S::Running, E::JobCompleted, S::Verifying),
+        (S::Running, E::AttemptFailed, S::Queued),
+        (S::Running, E::LastAttemptFailed, S::Failed),
+        (S::Running, E::JobCancelled, S::Cancelled),
+        (S::Running, E::JobStuck, S::Cancelling),
+        (S::Cancelling, E::JobStuck, S::Cancelling),
+        (S::Cancelling, E::JobCompleted, S::Verifying),
+        (S::Cancelling, E::AttemptFailed, S::Queued),
+        (S::Cancelling, E::LastAttemptFailed, S::Failed),
+        (S::Verifying, E::OutputGood, S::Scored),
+        (S::Verifying, E::CannotLook, S::Verifying),
+        (S::Verifying, E::AttemptFailed, S::Queued),
+        (S::Verifying, E::LastAttemptFailed, S::Failed),
+    ]
+};
+
+/// The status that `event` leads to from `from`, if the table has such a row.
+pub fn next(from: Status, event: Event) -> Option<Status> {
+    TRANSITIONS.iter().find(|(f, e, _)| *f == from && *e == event).map(|(_, _, to)| *to)
+}
+
+impl Status {
+    /// Every status, in the order of a life.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Submitting,
+        Self::Unknown,
+        Self::Running,
+        Self::Cancelling,
+        Self::Verifying,
+        Self::Scored,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The status as operators see it: one lower-case word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Submitting => "submitting",
+            Self::Unknown => "unknown",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Verifying => "verifying",
+            Self::Scored => "scored",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// One sentence for people: what it means now and what happens next.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Queued => "waits for a free slot or for its back-off to end; the next event or tick submits it",
+            Self::Submitting => "the intent is recorded and the request to the endpoint is under way",
+            Self::Unknown => "the endpoint's answer was lost; the job is looked for before anything is sent again",
+            Self::Running => "Azure ML has the job; each tick looks at it when it is due",
+            Self::Cancelling => "the job outlived its time limit and is being stopped",
+            Self::Verifying => "the job completed; its output is being looked at",
+            Self::Scored => "the output is there, not empty, and newer than the submission",
+            Self::Failed => "no attempt is left or the request was refused for good; see the error",
+            Self::Cancelled => "somebody cancelled the job in Azure ML",
+        }
+    }
+
+    /// Final: nothing moves it any more.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Scored | Self::Failed | Self::Cancelled)
+    }
+
+    /// It holds one of its rule's slots, because a job of it may exist and be unfinished.
+    pub fn holds_slot(self) -> bool {
+        matches!(self, Self::Submitting | Self::Unknown | Self::Running | Self::Cancelling)
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|s| s.name() == word).ok_or_else(|| {
+            let words = Self::ALL.map(Self::name).join(", ");
+            format!("`{word}` is no status; the statuses are {words}")
+        })
+    }
+}
+
+/// The table as a Mermaid state diagram; the README holds this text and a test compares them.
+pub fn diagram() -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from("stateDiagram-v2\n    [*] --> queued\n");
+    for (from, event, to) in TRANSITIONS {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "    {from} --> {to}: {}", event.name());
+    }
+    for status in Status::ALL.into_iter().filter(|s| s.is_terminal()) {
+        let _ = writeln!(text, "    {status} --> [*]");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_and_an_event_have_one_target() {
+        for (i, (from, event, _)) in TRANSITIONS.iter().enumerate() {
+            let same = TRANSITIONS[i + 1..].iter().filter(|(f, e, _)| f == from && e == event).count();
+            assert_eq!(same, 0, "{from} {event:?} is listed twice");
+        }
+    }
+
+    #[test]
+    fn terminal_statuses_are_never_left_and_the_others_reach_one() {
+        for status in Status::ALL {
+            let leaves = TRANSITIONS.iter().any(|(from, _, _)| *from == status);
+            assert_eq!(leaves, !status.is_terminal(), "{status}");
+        }
+        let mut reached: Vec<_> = Status::ALL.into_iter().filter(|s| s.is_terminal()).collect();
+        loop {
+            let more: Vec<_> = TRANSITIONS
+                .iter()
+                .filter(|(from, _, to)| reached.contains(to) && !reached.contains(from))
+                .map(|(from, _, _)| *from)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            reached.extend(more);
+        }
+        assert!(Status::ALL.iter().all(|s| reached.contains(s)));
+    }
+
+    #[test]
+    fn names_read_back() {
+        for status in Status::ALL {
+            assert_eq!(status.name().parse(), Ok(status));
+        }
+        assert!("done".parse::<Status>().unwrap_err().contains("queued, submitting"));
+    }
+}

@@ -1,0 +1,6 @@
+//! Who calls the functions and shows the ledger: the Azure Functions host's protocol, the local host, pages, the CLI.
+
+pub mod azure;
+pub mod cli;
+pub mod local;
+pub mod ops;

@@ -1,0 +1,6 @@
+//! What several tests share: processes, emulators, canned servers.
+
+pub mod azurite;
+pub mod canned;
+pub mod functions_host;
+pub mod lambda;
