@@ -42,3 +42,6 @@ pub trait Blobs: Send + Sync + 'static {
     /// Looks at all outputs of the scoring's current attempt.
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear>;
 }
+
+/// Reads the time. Hosts give the machine's clock, simulations their own.
+pub type Clock = std::sync::Arc<dyn Fn() -> time::OffsetDateTime + Send + Sync>;

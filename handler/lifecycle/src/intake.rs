@@ -118,7 +118,7 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
     blob.content_type = text("contentType").map(|s| clip(s, 128).to_owned());
     blob.size = data.get("contentLength").and_then(Value::as_u64);
     // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
-    if blob.url.len() > 8_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
+    if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
         return malformed("`data.url` or `data.eTag` is longer than Azure Storage allows".to_owned());
     }
 

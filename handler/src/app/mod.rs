@@ -1,0 +1,436 @@
+//! The use cases: take events in, drive a scoring, tick.
+//!
+//! **One path.** Events, ticks and operators all end in [`App::reconcile`]: load, look, decide (pure), record the intent, act,
+//! look again. The event only chooses *when*; the tick alone would get every scoring to its end.
+//!
+//! The path costs three round trips for an event whose rule has a free slot: one transaction that takes the scoring in
+//! *and* records the intent of its first attempt, the POST, one transaction that records the answer.
+//!
+//! Never: an effect before its intent is on record; a conclusion from the answer of an effect alone when it may be
+//! wrong; a second driver's write over ours (the ledger's compare-and-swap decides who drives).
+
+use std::sync::{Arc, Mutex};
+
+use futures::{StreamExt as _, stream};
+use lifecycle::intake::{self, Verdict};
+use lifecycle::{Effect, Policy, Rule, Rules, Scoring, ScoringId, Seen, Status, Step, decide};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::ledger::{self, Acceptance, Ledger, Recorded, Slot};
+use crate::ports::{Blobs, Clock, Endpoint, JobAddress};
+use crate::table_store::{ETag, kept};
+
+mod tick;
+
+pub use tick::TickReport;
+
+/// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
+const AT_ONCE: usize = 16;
+/// Steps that one drive may take; the longest real one is four (completed, verified, retried, submitted).
+const STEPS: usize = 8;
+
+/// Why a use case could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger could not take or give it. Nothing is lost: deliver the event again, let the next tick try.
+    #[error("{what}")]
+    Ledger {
+        /// What was being done.
+        what: &'static str,
+        /// Why it could not be done.
+        #[source]
+        source: ledger::Error,
+    },
+}
+
+fn during(what: &'static str) -> impl FnOnce(ledger::Error) -> Error {
+    move |source| Error::Ledger { what, source }
+}
+
+/// What an app is made of.
+pub struct Parts {
+    /// Its memory.
+    pub ledger: Ledger,
+    /// Where jobs are made.
+    pub endpoint: Arc<dyn Endpoint>,
+    /// Where outputs are looked at.
+    pub blobs: Arc<dyn Blobs>,
+    /// What goes where.
+    pub rules: Rules,
+    /// What time it is.
+    pub clock: Clock,
+    /// How long final scorings are remembered.
+    pub retention: time::Duration,
+}
+
+/// The application. Cheap to clone; safe to have many of, in one process or several.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    /// When this process last ticked: a hint that spares polls, never a fact that correctness needs.
+    last_tick: Mutex<Option<OffsetDateTime>>,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// Scorings that are new in the ledger.
+    pub accepted: Vec<AcceptedScoring>,
+    /// Events that were in the ledger already.
+    pub duplicates: usize,
+    /// Events that no rule wants.
+    pub skipped: usize,
+    /// Events that could not be read and are kept for people to look at.
+    pub quarantined: usize,
+}
+
+/// A new scoring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AcceptedScoring {
+    /// Its id.
+    pub id: String,
+    /// Its rule.
+    pub rule: String,
+}
+
+/// A submission that is on record and not sent yet. Dropping one is safe: its lease ends, and it is looked for.
+#[derive(Debug)]
+#[must_use = "an intent that nobody carries out waits for its lease to end"]
+pub struct Intent {
+    scoring: Scoring,
+    etag: ETag,
+}
+
+impl App {
+    /// An app.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner { parts, last_tick: Mutex::new(None) }))
+    }
+
+    /// Now, to the resolution that the ledger keeps.
+    pub fn now(&self) -> OffsetDateTime {
+        kept((self.0.parts.clock)())
+    }
+
+    /// The ledger, for those who only read.
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.parts.ledger
+    }
+
+    /// Takes a delivery in. **Durable once `Ok`.** Scorings that found a free slot come back as intents.
+    ///
+    /// Fails only if the ledger could not take something; the host then answers an error and Event Grid delivers again.
+    pub async fn accept(&self, payload: &Value) -> Result<(Accepted, Vec<Intent>), Error> {
+        let now = self.now();
+        let verdicts = intake::read(payload, &self.0.parts.rules, now);
+        let mut outcomes = stream::iter(verdicts).map(|verdict| self.accept_one(verdict, now)).buffered(AT_ONCE);
+        let (mut accepted, mut intents) = (Accepted::default(), Vec::new());
+        let mut failure = None;
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(one) => {
+                    accepted.accepted.extend(one.accepted);
+                    accepted.duplicates += one.duplicates;
+                    accepted.skipped += one.skipped;
+                    accepted.quarantined += one.quarantined;
+                    intents.extend(one.intents);
+                }
+                // The others of the delivery are still taken in: fewer are left for the next one.
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match failure {
+            None => Ok((accepted, intents)),
+            Some(error) => {
+                // Their intents are on record; without anybody to send them they would wait for their lease.
+                drop(outcomes);
+                self.carry_out(intents).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn accept_one(&self, verdict: Verdict, now: OffsetDateTime) -> Result<One, Error> {
+        let mut one = One::default();
+        match verdict {
+            Verdict::Wanted(scorings) => {
+                for scoring in scorings {
+                    self.accept_scoring(scoring, now, &mut one).await?;
+                }
+            }
+            Verdict::Skipped(skip) => {
+                tracing::info!(
+                    blob = skip.subject,
+                    rule = skip.rule,
+                    because = skip.why,
+                    "event skipped: {}",
+                    skip.why
+                );
+                self.ledger().skip(&skip, now).await.map_err(during("keeping a skipped event"))?;
+                one.skipped += 1;
+            }
+            Verdict::Malformed(bad) => {
+                tracing::warn!(key = bad.key, because = bad.why, "event quarantined: {}", bad.why);
+                self.ledger().quarantine(&bad, now).await.map_err(during("keeping an unreadable event"))?;
+                one.quarantined += 1;
+            }
+        }
+        Ok(one)
+    }
+
+    async fn accept_scoring(&self, queued: Scoring, now: OffsetDateTime, one: &mut One) -> Result<(), Error> {
+        let mut entries = vec![queued.accepted_entry(format!("rule `{}` wants this blob version", queued.rule))];
+        let rule = self.rule(&queued);
+        let (seen, slot) = self.look_for_slot(&queued, rule, now).await;
+        let mut scoring = queued;
+        if let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, now) {
+            entries.push(entry);
+            scoring = *next;
+        }
+        let outcome = match self.ledger().accept(&scoring, &entries).await {
+            Ok(outcome) => outcome,
+            Err(ledger::Error::Refused(source @ crate::table_store::Error::Refused(_))) => {
+                // It will never fit, however often it is delivered: kept for people, not bounced for ever.
+                self.give_back(slot).await;
+                let bad = intake::Malformed {
+                    key: scoring.id.to_string(),
+                    why: format!("the ledger cannot hold it: {source}"),
+                    received: scoring.blob.url.clone(),
+                };
+                tracing::warn!(scoring = %scoring.id, because = bad.why, "event quarantined: {}", bad.why);
+                self.ledger().quarantine(&bad, now).await.map_err(during("keeping an event that does not fit"))?;
+                one.quarantined += 1;
+                return Ok(());
+            }
+            Err(error) => {
+                self.give_back(slot).await;
+                return Err(during("taking a scoring in")(error));
+            }
+        };
+        match outcome {
+            Acceptance::New(etag) => {
+                tracing::info!(scoring = %scoring.id, rule = scoring.rule, blob = scoring.blob.url, status = %scoring.status,
+                    "scoring {} accepted as {}", scoring.id, scoring.status);
+                one.accepted.push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule.clone() });
+                if scoring.status == Status::Submitting {
+                    one.intents.push(Intent { scoring, etag });
+                }
+            }
+            Acceptance::Duplicate(existing) => {
+                self.give_back(slot).await;
+                if existing.blob.url != scoring.blob.url
+                    || existing.blob.etag != scoring.blob.etag
+                    || existing.rule != scoring.rule
+                {
+                    // 128 bits of SHA-256 met: not in this universe, and yet not to be lost silently.
+                    tracing::error!(scoring = %scoring.id, "two blob versions have the id {}", scoring.id);
+                }
+                tracing::info!(scoring = %scoring.id, status = %existing.status, "scoring {} is known already, {}", scoring.id, existing.status);
+                one.duplicates += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends recorded intents and records the answers. Has no error: what is not finished here, the tick finishes.
+    pub async fn carry_out(&self, intents: Vec<Intent>) {
+        let each = stream::iter(intents).for_each_concurrent(AT_ONCE, |Intent { scoring, etag }| async move {
+            let id = scoring.id.clone();
+            let answer = self.submit(&scoring).await;
+            if let Err(error) = self.drive(scoring, etag, answer).await {
+                tracing::warn!(scoring = %id, error = %chain(&error), "the answer of scoring {id} was not recorded; the tick will look for its job");
+            }
+        });
+        each.await;
+    }
+
+    /// Brings a scoring as far as it goes now. Returns its status, `None` if there is no such scoring.
+    pub async fn reconcile(&self, id: &ScoringId) -> Result<Option<Status>, Error> {
+        self.reconcile_seen(id, None).await
+    }
+
+    /// The same, with what somebody has looked at already.
+    async fn reconcile_seen(&self, id: &ScoringId, seen: Option<Seen>) -> Result<Option<Status>, Error> {
+        let Some((scoring, etag)) = self.ledger().get(id).await.map_err(during("reading a scoring"))? else {
+            return Ok(None);
+        };
+        let seen = match seen {
+            Some(seen) => Look { seen, slot: None },
+            None => self.look(&scoring).await,
+        };
+        self.drive_look(scoring, etag, seen).await.map(Some)
+    }
+
+    async fn drive(&self, scoring: Scoring, etag: ETag, seen: Seen) -> Result<Status, Error> {
+        self.drive_look(scoring, etag, Look { seen, slot: None }).await
+    }
+
+    /// Decide, record, act, look again, until there is nothing to do now.
+    async fn drive_look(&self, mut scoring: Scoring, mut etag: ETag, mut look: Look) -> Result<Status, Error> {
+        for _ in 0..STEPS {
+            let step = decide(&scoring, self.rule(&scoring), &look.seen, self.now());
+            let (next, entry, effect) = match step {
+                Step::Wait { because } => {
+                    tracing::debug!(scoring = %scoring.id, status = %scoring.status, "{}: {because}", scoring.id);
+                    self.give_back(look.slot.take()).await;
+                    return Ok(scoring.status);
+                }
+                Step::Move { next, entry, effect } => (*next, entry, effect),
+            };
+            match self.ledger().record(&etag, &next, &entry).await {
+                Ok(Recorded::Done(new)) => etag = new,
+                Ok(Recorded::Lost) => {
+                    tracing::debug!(scoring = %scoring.id, "{} is driven by somebody else", scoring.id);
+                    self.give_back(look.slot.take()).await;
+                    return Ok(scoring.status);
+                }
+                Err(error) => {
+                    // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.
+                    return Err(during("recording a move")(error));
+                }
+            }
+            tracing::info!(scoring = %next.id, rule = next.rule, from = %scoring.status, to = %next.status,
+                attempt = next.attempt, job = entry.job, because = entry.because,
+                "{} {} -> {}: {}", next.id, scoring.status, next.status, entry.because);
+            if scoring.status.holds_slot() && !next.status.holds_slot() {
+                self.free_slot_of(&next).await;
+            }
+            scoring = next;
+            look = match effect {
+                Effect::Submit => Look { seen: self.submit(&scoring).await, slot: None },
+                Effect::Cancel(jobs) => {
+                    self.cancel(&scoring, jobs).await;
+                    return Ok(scoring.status);
+                }
+                Effect::None if looks_again(scoring.status) => self.look(&scoring).await,
+                Effect::None => return Ok(scoring.status),
+            };
+        }
+        Ok(scoring.status)
+    }
+
+    async fn submit(&self, scoring: &Scoring) -> Seen {
+        let policy = self.rule(scoring).map_or_else(Policy::default, |rule| rule.policy);
+        let timeout = std::time::Duration::try_from(policy.submit_timeout.0).unwrap_or_default(); // rules refuse negative ones
+        Seen::Answer(self.0.parts.endpoint.submit(scoring, timeout).await)
+    }
+
+    async fn cancel(&self, scoring: &Scoring, jobs: Vec<lifecycle::Job>) {
+        for job in jobs {
+            let name = job.name.clone();
+            let at = JobAddress { endpoint: scoring.endpoint.clone(), workspace: scoring.workspace.clone(), job };
+            match self.0.parts.endpoint.cancel(&at).await {
+                Ok(()) => tracing::info!(scoring = %scoring.id, job = name, "asked job {name} to stop"),
+                Err(error) => {
+                    tracing::warn!(scoring = %scoring.id, job = name, error = %error, "job {name} could not be asked to stop")
+                }
+            }
+        }
+    }
+
+    /// The look that a status needs.
+    async fn look(&self, scoring: &Scoring) -> Look {
+        let now = self.now();
+        let seen = match scoring.status {
+            Status::Queued => {
+                let (seen, slot) = self.look_for_slot(scoring, self.rule(scoring), now).await;
+                return Look { seen, slot };
+            }
+            Status::Unknown if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
+                Ok(found) => Seen::Candidates(found),
+                Err(unclear) => Seen::Unclear(unclear.0),
+            },
+            Status::Running | Status::Cancelling => match &scoring.job {
+                Some(job) => {
+                    let at = JobAddress {
+                        endpoint: scoring.endpoint.clone(),
+                        workspace: scoring.workspace.clone(),
+                        job: job.clone(),
+                    };
+                    self.look_at_job(&at).await
+                }
+                None => Seen::Unclear("the ledger has no job for a running scoring".to_owned()),
+            },
+            Status::Verifying => match self.0.parts.blobs.outputs(scoring).await {
+                Ok(output) => Seen::Output(output),
+                Err(unclear) => Seen::Unclear(unclear.0),
+            },
+            _ => Seen::Nothing,
+        };
+        Look { seen, slot: None }
+    }
+
+    async fn look_at_job(&self, at: &JobAddress) -> Seen {
+        match self.0.parts.endpoint.job(at).await {
+            Ok(Some(job)) => Seen::Job(job),
+            Ok(None) => Seen::JobMissing,
+            Err(unclear) => Seen::Unclear(unclear.0),
+        }
+    }
+
+    async fn look_for_slot(&self, scoring: &Scoring, rule: Option<&Rule>, now: OffsetDateTime) -> (Seen, Option<Slot>) {
+        let Some(rule) = rule.filter(|_| scoring.due <= now) else { return (Seen::Nothing, None) };
+        let Some(limit) = rule.max_in_flight else { return (Seen::SlotFree, None) };
+        match self.ledger().claim_slot(&rule.id, limit, &scoring.id, now).await {
+            Ok(Some(slot)) => (Seen::SlotFree, Some(slot)),
+            Ok(None) => (Seen::SlotsFull, None),
+            Err(error) => (Seen::Unclear(format!("no slot could be claimed: {}", chain(&error))), None),
+        }
+    }
+
+    async fn give_back(&self, slot: Option<Slot>) {
+        if let Some(slot) = slot.filter(|slot| slot.fresh)
+            && let Err(error) = self.ledger().free_slot(&slot).await
+        {
+            tracing::warn!(error = %chain(&error), "a slot was not given back; the tick frees it");
+        }
+    }
+
+    async fn free_slot_of(&self, scoring: &Scoring) {
+        let limited = self.rule(scoring).is_some_and(|rule| rule.max_in_flight.is_some());
+        if limited && let Err(error) = self.ledger().free_slot_of(&scoring.rule, &scoring.id).await {
+            tracing::warn!(scoring = %scoring.id, error = %chain(&error), "a slot was not given back; the tick frees it");
+        }
+    }
+
+    fn rule(&self, scoring: &Scoring) -> Option<&Rule> {
+        self.0.parts.rules.get(&scoring.rule)
+    }
+}
+
+/// A look, and the slot that it claimed on the way.
+struct Look {
+    seen: Seen,
+    slot: Option<Slot>,
+}
+
+#[derive(Default)]
+struct One {
+    accepted: Vec<AcceptedScoring>,
+    duplicates: usize,
+    skipped: usize,
+    quarantined: usize,
+    intents: Vec<Intent>,
+}
+
+/// After a move to this status something can be done at once. A fresh job is not among them: it has nothing to tell yet.
+fn looks_again(status: Status) -> bool {
+    matches!(status, Status::Verifying | Status::Unknown)
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
