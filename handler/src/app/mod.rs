@@ -327,7 +327,7 @@ impl App {
             match self.0.parts.endpoint.cancel(&at).await {
                 Ok(()) => tracing::info!(scoring = %scoring.id, job = name, "asked job {name} to stop"),
                 Err(error) => {
-                    tracing::warn!(scoring = %scoring.id, job = name, error = %error, "job {name} could not be asked to stop")
+                    tracing::warn!(scoring = %scoring.id, job = name, error = %error, "job {name} could not be asked to stop");
                 }
             }
         }

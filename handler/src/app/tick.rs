@@ -226,7 +226,7 @@ impl App {
             match self.ledger().free_orphaned_slots(&rule.id, holders, now).await {
                 Ok(count) => freed += count,
                 Err(error) => {
-                    tracing::warn!(rule = rule.id, error = %chain(&error), "slots of rule {} were not checked", rule.id)
+                    tracing::warn!(rule = rule.id, error = %chain(&error), "slots of rule {} were not checked", rule.id);
                 }
             }
         }

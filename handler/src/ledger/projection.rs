@@ -42,7 +42,7 @@ impl Ledger {
                         Ok(()) => projected += 1,
                         // One unreadable row must not stop the projection of all others.
                         Err(error) => {
-                            tracing::warn!(error = %error, "an instance was not projected and stays in the outbox")
+                            tracing::warn!(error = %error, "an instance was not projected and stays in the outbox");
                         }
                     }
                 }
