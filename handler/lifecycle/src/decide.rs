@@ -104,7 +104,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDa
 
         (Status::Running | Status::Cancelling, Seen::Job(job)) => on.polled(job),
         (Status::Running, Seen::JobMissing) => on.missing(),
-        (Status::Cancelling, Seen::JobMissing) => on.attempt_failed("the job was to be stopped and is gone".to_owned()),
+        (Status::Cancelling, Seen::JobMissing) => on.attempt_failed("the job was to be stopped and is gone"),
 
         (Status::Verifying, Seen::Output(output)) => on.verify(output),
 
@@ -314,10 +314,10 @@ impl On<'_> {
             ),
             JobStatus::Failed => {
                 let text = seen.error.as_deref().unwrap_or("the job failed and told no reason");
-                self.attempt_failed(text.to_owned())
+                self.attempt_failed(text)
             }
             JobStatus::Canceled if cancelling => {
-                self.attempt_failed(format!("stopped after jobTimeout ({})", self.policy.job_timeout))
+                self.attempt_failed(&format!("stopped after jobTimeout ({})", self.policy.job_timeout))
             }
             JobStatus::Canceled => self.moved(
                 Event::JobCancelled,
@@ -364,7 +364,7 @@ impl On<'_> {
                 },
             ),
             Some(since) if self.now - since >= limit => {
-                self.attempt_failed("the job vanished: the endpoint does not know it any more".to_owned())
+                self.attempt_failed("the job vanished: the endpoint does not know it any more")
             }
             Some(since) => wait(format!("the job cannot be found since {}", clock(since))),
         }
@@ -393,16 +393,15 @@ impl On<'_> {
                 clock(self.scoring.since + self.policy.output_grace.0)
             ));
         }
-        self.attempt_failed(problem)
+        self.attempt_failed(&problem)
     }
 
-    fn attempt_failed(&self, error: String) -> Step {
+    fn attempt_failed(&self, error: &str) -> Step {
         let (attempt, most) = (self.scoring.attempt, self.policy.max_attempts);
         if attempt >= most {
             let because = format!("{error}; attempt {attempt} of {most} was the last");
             return self.moved(Event::LastAttemptFailed, because, Effect::None, |next| {
-                next.job_status = self.scoring.job_status.clone();
-                next.error = Some(error.clone());
+                next.error = Some(error.to_owned());
             });
         }
         let pause =
@@ -417,7 +416,7 @@ impl On<'_> {
             next.job = None;
             next.job_status = None;
             next.missing_since = None;
-            next.error = Some(error.clone());
+            next.error = Some(error.to_owned());
             next.due = self.now + pause;
         })
     }

@@ -43,8 +43,7 @@ impl ScoringId {
     /// honours it sees a repetition as one.
     pub fn request_id(&self, attempt: u32) -> String {
         let digest = hex(&Sha256::digest(format!("{}{SEPARATOR}{attempt}", self.0).as_bytes())[..16]);
-        let (a, b, c, d, e) = (&digest[..8], &digest[8..12], &digest[13..16], &digest[17..20], &digest[20..]);
-        format!("{a}-{b}-8{c}-8{d}-{e}")
+        format!("{}-{}-8{}-8{}-{}", &digest[..8], &digest[8..12], &digest[13..16], &digest[17..20], &digest[20..])
     }
 }
 

@@ -1,1 +1,256 @@
-//! Being built.
+//! The terminal's side of the ledger: `status`, `list`, `show`. Reading is free; nothing here changes anything.
+//!
+//! Exit codes: 0 fine, 1 something needs attention (or there is no such scoring), 2 the ledger can't be read, 64 the
+//! command is not understood. Output for people goes to a terminal or a file alike; `--json` is for scripts.
+
+use std::io::Write;
+
+use lifecycle::{Status, intake};
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+use super::view::{ScoringView, StoryView, ago, blob_path, clock, shortened};
+use crate::app::chain;
+use crate::ledger::{self, Ledger, Note, count_by_status};
+
+/// Fine.
+pub const FINE: u8 = 0;
+/// Something needs attention, or was not found.
+pub const ATTENTION: u8 = 1;
+/// The ledger can't be read.
+pub const BROKEN: u8 = 2;
+
+/// What `list` shows.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ListArgs {
+    /// Only scorings in this status; may be given several times
+    #[arg(long, value_name = "STATUS")]
+    pub status: Vec<Status>,
+    /// Only scorings of this rule
+    #[arg(long, value_name = "ID")]
+    pub rule: Option<String>,
+    /// Show at most this many, the newest first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// A JSON array for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a command did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The output could not be written.
+    #[error("the output could not be written")]
+    Output(#[from] std::io::Error),
+}
+
+/// Runs a command's future and turns its error into a line and an exit code.
+pub async fn reported(command: impl Future<Output = Result<u8, Error>>, err: &mut dyn Write) -> u8 {
+    match command.await {
+        Ok(code) => code,
+        // `head` has seen enough: not our trouble.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => FINE,
+        Err(error) => {
+            let remedy = match &error {
+                Error::Ledger(ledger::Error::Refused(_)) => {
+                    "; the identity needs the role Storage Table Data Reader on the storage account"
+                }
+                Error::Ledger(ledger::Error::Unavailable(_)) => "; check the address and the network, then try again",
+                _ => "",
+            };
+            let _ = writeln!(err, "error: {}{remedy}", chain(&error));
+            BROKEN
+        }
+    }
+}
+
+/// `status`: counts, and what needs attention with the next command to run.
+pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
+    let since = now - Duration::days(1);
+    let in_flight = ledger.in_flight().await?;
+    let ended = ledger.ended_since(since).await?;
+    let quarantined = ledger.notes(Note::Quarantined, since, 1_000).await?;
+    let skipped = ledger.notes(Note::Skipped, since, 1_000).await?.len();
+    let statuses = in_flight.iter().map(|row| row.status).chain(ended.iter().map(|row| row.status));
+    let counts = count_by_status(statuses);
+    let of = |status: Status| counts.iter().find(|(s, _)| *s == status).map_or(0, |(_, count)| *count);
+    let oldest = in_flight.iter().map(|row| row.created).min();
+
+    let mut attention = Vec::new();
+    if of(Status::Failed) > 0 {
+        attention.push(format!("{} failed in the last 24 h: scorekeeper list --status failed", of(Status::Failed)));
+    }
+    // A lost answer is looked for within minutes; what stays unknown for longer can't be looked for.
+    let stuck = in_flight.iter().filter(|r| r.status == Status::Unknown && now - r.since > Duration::minutes(20)).count();
+    if stuck > 0 {
+        attention.push(format!("{stuck} unknown for more than 20 min: scorekeeper list --status unknown"));
+    }
+    let missing = in_flight.iter().filter(|row| row.missing).count();
+    if missing > 0 {
+        attention.push(format!("{missing} whose job cannot be found: scorekeeper list --status running"));
+    }
+    if let Some(first) = quarantined.first() {
+        let why = first.string("Because").unwrap_or_default();
+        attention.push(format!("{} events quarantined in the last 24 h, the first because {why}", quarantined.len()));
+    }
+    let code = if attention.is_empty() { FINE } else { ATTENTION };
+
+    if json {
+        let by_name: serde_json::Map<_, _> =
+            counts.iter().map(|(status, count)| (status.name().to_owned(), json!(count))).collect();
+        let report = json!({
+            "counts": by_name,
+            "finalSince": since.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+            "oldestInFlight": oldest.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
+            "skipped24h": skipped,
+            "quarantined24h": quarantined.len(),
+            "attention": attention,
+        });
+        writeln!(out, "{report:#}")?;
+        return Ok(code);
+    }
+    let line = |statuses: &[Status]| {
+        let parts = statuses.iter().map(|status| format!("{status} {}", of(*status)));
+        parts.collect::<Vec<_>>().join("   ")
+    };
+    writeln!(out, "In flight   {}   ({})", in_flight.len(), line(&Status::ALL[..6]))?;
+    writeln!(out, "Last 24 h   {}", line(&Status::ALL[6..]))?;
+    writeln!(out, "Events      skipped {skipped}   quarantined {}", quarantined.len())?;
+    if let Some(oldest) = oldest {
+        writeln!(out, "Oldest      accepted {} ago", ago(oldest, now))?;
+    }
+    if attention.is_empty() {
+        writeln!(out, "Nothing needs attention.")?;
+    } else {
+        writeln!(out, "Needs attention")?;
+        for line in attention {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(code)
+}
+
+/// `list`: scorings, the newest first.
+pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Result<u8, Error> {
+    let found = newest(ledger, args).await?;
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(FINE);
+    }
+    if found.is_empty() {
+        let filtered = !args.status.is_empty() || args.rule.is_some();
+        let text = if filtered { "No scoring matches the filter." } else { "The ledger holds no scoring yet." };
+        writeln!(out, "{text}")?;
+        return Ok(FINE);
+    }
+    writeln!(out, "{:32}  {:10}  {:40}  {:>7}  {:19}  JOB", "ID", "STATUS", "BLOB", "ATTEMPT", "CREATED (UTC)")?;
+    for scoring in &found {
+        let note = scoring.trouble.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
+        writeln!(
+            out,
+            "{:32}  {:10}  {:40}  {:>7}  {:19}  {}{}",
+            scoring.id,
+            scoring.status,
+            shortened(blob_path(&scoring.blob_url), 40),
+            scoring.attempt,
+            clock(scoring.created_time),
+            scoring.job.as_deref().unwrap_or("-"),
+            note.unwrap_or_default(),
+        )?;
+    }
+    if found.len() == args.limit {
+        writeln!(out, "({} shown; --limit N shows more)", args.limit)?;
+    }
+    Ok(FINE)
+}
+
+/// The newest scorings that pass the filter. Holds `limit` of them at a time, whatever the ledger's size.
+pub(super) async fn newest(ledger: &Ledger, args: &ListArgs) -> Result<Vec<ScoringView>, ledger::Error> {
+    let mut found: Vec<ScoringView> = Vec::new();
+    let order = |found: &mut Vec<ScoringView>| {
+        found.sort_by(|a, b| b.created_time.cmp(&a.created_time).then_with(|| a.id.cmp(&b.id)));
+        found.truncate(args.limit);
+    };
+    ledger
+        .scorings(|scoring| {
+            let wanted = (args.status.is_empty() || args.status.contains(&scoring.status))
+                && args.rule.as_ref().is_none_or(|rule| *rule == scoring.rule);
+            if wanted {
+                found.push(scoring.into());
+                if found.len() >= args.limit.saturating_mul(2).max(1_000) {
+                    order(&mut found);
+                }
+            }
+            true
+        })
+        .await?;
+    order(&mut found);
+    Ok(found)
+}
+
+/// `show ID`: one scoring with its whole history. An unambiguous beginning of the id, or a blob's URL or path, is enough.
+pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
+    let mut found = Vec::new();
+    let url = intake::shown(wanted);
+    ledger
+        .scorings(|scoring| {
+            let by_id = scoring.id.as_str().starts_with(wanted);
+            if by_id || scoring.blob.url == url || scoring.blob.path == wanted {
+                found.push(scoring);
+            }
+            found.len() < 100
+        })
+        .await?;
+    let scoring = match found.as_slice() {
+        [] => {
+            writeln!(out, "No scoring has the id `{url}`, nor is there one of such a blob. `scorekeeper list` shows what there is.")?;
+            return Ok(ATTENTION);
+        }
+        [_] => found.remove(0),
+        several => {
+            writeln!(out, "{} scorings match `{url}`; name one of them:", several.len())?;
+            for scoring in several {
+                writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, blob_path(&scoring.blob.url))?;
+            }
+            return Ok(ATTENTION);
+        }
+    };
+    let history = ledger.entries(&scoring.id).await?;
+    let sentence = scoring.status.sentence();
+    let story = StoryView { scoring: scoring.into(), history };
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &story).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(FINE);
+    }
+    let s = &story.scoring;
+    writeln!(out, "{}  {}: {sentence}", s.id, s.status)?;
+    let rows = [
+        ("blob", Some(s.blob_url.clone())),
+        ("etag", Some(s.etag.clone())),
+        ("rule", Some(s.rule.clone())),
+        ("attempt", Some(s.attempt.to_string())),
+        ("job", s.job.as_ref().map(|job| format!("{job} ({})", s.job_status.as_deref().unwrap_or("?")))),
+        ("studio", s.studio.clone()),
+        ("output", s.output_uri.clone()),
+        ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
+        ("trouble", s.trouble.clone()),
+        ("error", s.error.clone()),
+    ];
+    for (name, value) in rows {
+        if let Some(value) = value {
+            writeln!(out, "  {name:8} {value}")?;
+        }
+    }
+    writeln!(out, "  history  (UTC)")?;
+    for entry in &story.history {
+        let from = entry.from.map_or("", lifecycle::Status::name);
+        writeln!(out, "    {}  {from:>10} → {:10}  {}", clock(entry.at), entry.to, entry.because)?;
+    }
+    Ok(FINE)
+}

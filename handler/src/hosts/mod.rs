@@ -4,3 +4,4 @@ pub mod azure;
 pub mod cli;
 pub mod local;
 pub mod ops;
+pub mod view;
