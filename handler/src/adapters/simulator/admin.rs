@@ -1,0 +1,62 @@
+//! What no real service offers: every job ever made, counts, and orders to misbehave. Open to all on this machine.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer::{empty, json, plain};
+use super::faults::Fault;
+use super::{Call, Shared};
+
+/// Bytes of an order that are read.
+const MAX_ORDER: usize = 64 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Orders {
+    faults: Vec<Fault>,
+}
+
+/// `/`: what this is.
+pub(super) fn itself(shared: &Shared) -> Response {
+    let body = json!({
+        "what": "a simulated Azure ML batch endpoint; its predictions are worthless",
+        "workspace": shared.options.workspace.id(),
+        "invoke": format!("{}/endpoints/ENDPOINT/jobs", shared.origin()),
+        "jobs": format!("{}/admin/jobs", shared.origin()),
+        "summary": format!("{}/admin/summary", shared.origin()),
+    });
+    json(StatusCode::OK, &body)
+}
+
+/// `/runs/{job}`: in place of the studio's page.
+pub(super) fn run(shared: &Shared, name: &str) -> Response {
+    match shared.act(|state, _| state.by_name(name).map(super::job::Job::view)) {
+        Some(job) => json(StatusCode::OK, &json!({ "simulated": true, "job": job })),
+        None => plain(StatusCode::NOT_FOUND, "there is no such job"),
+    }
+}
+
+/// `/admin/…`.
+pub(super) async fn answer(shared: &Shared, call: &Call, body: Body) -> Response {
+    let what = call.segments.get(1).map(String::as_str).unwrap_or_default();
+    match (call.method.as_str(), what) {
+        ("GET", "jobs") => json(StatusCode::OK, &json!({ "jobs": shared.act(|state, _| state.views()) })),
+        ("GET", "summary") => json(StatusCode::OK, &json!(shared.act(|state, _| state.summary()))),
+        ("POST", "faults") => {
+            let Ok(body) = axum::body::to_bytes(body, MAX_ORDER).await else {
+                return plain(StatusCode::PAYLOAD_TOO_LARGE, "too many orders");
+            };
+            let set = serde_json::from_slice::<Orders>(&body)
+                .map_err(|error| error.to_string())
+                .and_then(|orders| shared.act(|state, _| state.faults.set(orders.faults)));
+            match set {
+                Ok(()) => empty(StatusCode::NO_CONTENT),
+                Err(why) => plain(StatusCode::BAD_REQUEST, &why),
+            }
+        }
+        _ => plain(StatusCode::NOT_FOUND, "there are GET /admin/jobs, GET /admin/summary and POST /admin/faults"),
+    }
+}
