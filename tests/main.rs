@@ -3,6 +3,7 @@
 // Tests fail by panicking; the lints that keep panics out of the product do not apply here.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, unreachable_pub)]
 
+mod app;
 mod cli;
 mod endpoint;
 mod hosts;

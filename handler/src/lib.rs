@@ -1,8 +1,4 @@
-//! Scorekeeper's handler: what reacts to events and timers, remembers, submits and looks again.
-//!
-//! Values go down, results come back, nothing calls up:
-//! [`hosts`] → [`functions`] → [`app`] → [`ports`] ⇐ [`adapters`]; [`ledger`] is the app's memory, written once over
-//! the port [`table_store`]. What to do is decided in the pure crate `lifecycle`.
+#![doc = include_str!("../README.md")]
 
 pub mod adapters;
 pub mod app;

@@ -4,3 +4,4 @@ pub mod azurite;
 pub mod canned;
 pub mod functions_host;
 pub mod lambda;
+pub mod world;

@@ -85,7 +85,8 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         attention.push(format!("{} failed in the last 24 h: scorekeeper list --status failed", of(Status::Failed)));
     }
     // A lost answer is looked for within minutes; what stays unknown for longer can't be looked for.
-    let stuck = in_flight.iter().filter(|r| r.status == Status::Unknown && now - r.since > Duration::minutes(20)).count();
+    let stuck =
+        in_flight.iter().filter(|r| r.status == Status::Unknown && now - r.since > Duration::minutes(20)).count();
     if stuck > 0 {
         attention.push(format!("{stuck} unknown for more than 20 min: scorekeeper list --status unknown"));
     }
@@ -150,7 +151,8 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
     }
     writeln!(out, "{:32}  {:10}  {:40}  {:>7}  {:19}  JOB", "ID", "STATUS", "BLOB", "ATTEMPT", "CREATED (UTC)")?;
     for scoring in &found {
-        let note = scoring.trouble.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
+        let note =
+            scoring.trouble.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
         writeln!(
             out,
             "{:32}  {:10}  {:40}  {:>7}  {:19}  {}{}",
@@ -208,7 +210,10 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         .await?;
     let scoring = match found.as_slice() {
         [] => {
-            writeln!(out, "No scoring has the id `{url}`, nor is there one of such a blob. `scorekeeper list` shows what there is.")?;
+            writeln!(
+                out,
+                "No scoring has the id `{url}`, nor is there one of such a blob. `scorekeeper list` shows what there is."
+            )?;
             return Ok(ATTENTION);
         }
         [_] => found.remove(0),

@@ -250,7 +250,8 @@ fn document(shared: &Shared, job: &Job) -> Value {
         DeploymentKind::Pipeline => all
             .iter()
             .map(|(name, data)| {
-                let value = json!({ (type_member): data.kind, "uri": data.uri, "value": data.value, "mode": data.mode });
+                let value =
+                    json!({ (type_member): data.kind, "uri": data.uri, "value": data.value, "mode": data.mode });
                 (name.clone(), value)
             })
             .collect(),

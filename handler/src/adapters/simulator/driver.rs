@@ -168,12 +168,7 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
     Ok(())
 }
 
-async fn score(
-    shared: &Shared,
-    job: &Job,
-    inputs: &[(String, PathBuf)],
-    outputs: &[Output],
-) -> Result<(), RunError> {
+async fn score(shared: &Shared, job: &Job, inputs: &[(String, PathBuf)], outputs: &[Output]) -> Result<(), RunError> {
     if let Some(shell) = &shared.options.score_command {
         scorer::command(shell, environment(job, inputs, outputs), shared.options.score_timeout).await?;
         return match outputs.iter().find(|output| !output.staged.exists()) {

@@ -58,7 +58,8 @@ pub use clock::{Clock, Hand};
 pub use faults::{Fault, Misdeed, Route};
 pub use job::JobView;
 pub use options::{
-    Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Options, Timing, Workspace,
+    Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Options, Timing,
+    Workspace,
 };
 pub use scorer::SCORED_BY;
 pub use state::Summary;

@@ -127,9 +127,8 @@ impl Places {
 
 /// A blob's name as a path below a folder; `None` for a name that climbs, is absolute, or is hidden.
 fn relative(name: &str) -> Option<PathBuf> {
-    let good = |part: &str| {
-        !matches!(part, "" | "." | "..") && !part.starts_with(HIDDEN) && !part.contains(['\\', '\0'])
-    };
+    let good =
+        |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with(HIDDEN) && !part.contains(['\\', '\0']);
     name.split('/').all(good).then(|| name.split('/').collect())
 }
 
@@ -166,7 +165,8 @@ mod tests {
         ] {
             assert_eq!(read_uri(uri).as_ref(), Ok(&blob), "{uri}");
         }
-        for uri in ["", "x", "azureml://datastores/d/x.csv", "azureml://datastores/d/paths/", "wasbs://c@a/x", "//x/paths/y"]
+        for uri in
+            ["", "x", "azureml://datastores/d/x.csv", "azureml://datastores/d/paths/", "wasbs://c@a/x", "//x/paths/y"]
         {
             assert!(read_uri(uri).is_err(), "{uri}");
         }

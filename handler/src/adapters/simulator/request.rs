@@ -185,7 +185,9 @@ fn validate(request: &Request, kind: DeploymentKind) -> Vec<Value> {
                 "Literal inputs are supported for pipeline component deployments only.",
                 json!("literal"),
             ),
-            "Literal" if input.value.is_none() => error(&format!("{property}.Value"), "Value is required.", json!(null)),
+            "Literal" if input.value.is_none() => {
+                error(&format!("{property}.Value"), "Value is required.", json!(null))
+            }
             "UriFile" | "UriFolder" if !input.uri.bytes().any(|b| b.is_ascii_alphanumeric() || b == b'_') => {
                 error(&format!("{property}.Uri"), "Uri is required.", json!(input.uri));
             }

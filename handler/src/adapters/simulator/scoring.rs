@@ -151,9 +151,8 @@ pub(super) fn list(shared: &Shared, endpoint: &str, call: &Call) -> Response {
         return azure_ml_error(shared, StatusCode::BAD_REQUEST, "UserError", "The request is invalid.");
     }
     let before = call.query("$skiptoken").and_then(|token| token.parse().ok());
-    let jobs: Vec<Job> = shared.act(|state, _| {
-        state.newest(before).filter(|job| job.endpoint == endpoint).take(PAGE + 1).cloned().collect()
-    });
+    let jobs: Vec<Job> = shared
+        .act(|state, _| state.newest(before).filter(|job| job.endpoint == endpoint).take(PAGE + 1).cloned().collect());
     let next = (jobs.len() > PAGE).then(|| format!("{}?$skiptoken={}", uri(shared, endpoint), jobs[PAGE - 1].seq));
     let value: Vec<_> = jobs.iter().take(PAGE).map(|job| document(shared, job)).collect();
     let mut response = json(StatusCode::OK, &json!({ "value": value, "nextLink": next }));
@@ -234,9 +233,7 @@ fn document(shared: &Shared, job: &Job) -> Value {
         "instanceType": null,
         "properties": null,
     });
-    let service = |kind: &str, endpoint: String| {
-        json!({ "jobEndpointType": kind, "port": null, "endpoint": endpoint, "properties": null })
-    };
+    let service = |kind: &str, endpoint: String| json!({ "jobEndpointType": kind, "port": null, "endpoint": endpoint, "properties": null });
     let mut properties = json!({
         "provisioningState": "Succeeded",
         "inputData": data(&job.request.inputs, "jobInputType", "ReadOnlyMount"),

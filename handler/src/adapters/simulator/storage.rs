@@ -70,7 +70,9 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     let range = call.header("x-ms-range").or_else(|| call.header("range"));
     let (from, length, is_part) = match range.and_then(|range| part(range, facts.len())) {
         Some((from, to)) if from < facts.len() => (from, to.min(facts.len() - 1) + 1 - from, true),
-        Some(_) => return error(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "The range is outside of the blob."),
+        Some(_) => {
+            return error(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "The range is outside of the blob.");
+        }
         None => (0, facts.len(), false),
     };
     let body = if call.method == "HEAD" {

@@ -1,0 +1,275 @@
+//! A small world for the app: a batch endpoint and storage in memory, a clock that tests move, and apps on one ledger.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use handler::adapters::faulty::Faulty;
+use handler::adapters::memory::MemoryStore;
+use handler::app::{App, Parts};
+use handler::ledger::{Ledger, Options};
+use handler::ports::{Blobs, Endpoint, JobAddress, Unclear};
+use lifecycle::{
+    Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, ScoringId, Status, Submission,
+};
+use serde_json::{Value, json};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+/// What the endpoint does with one POST.
+#[derive(Debug, Clone)]
+pub enum Post {
+    /// Makes the job and answers.
+    Accept,
+    /// Makes the job, `times` over, and the answer is lost.
+    LoseAnswer { times: usize },
+    /// Makes nothing, and the answer is lost.
+    LoseRequest,
+    /// Refuses.
+    Refuse { for_good: bool },
+}
+
+#[derive(Debug, Clone)]
+pub struct WorldJob {
+    pub name: String,
+    pub submission: Submission,
+    pub status: JobStatus,
+    pub error: Option<String>,
+    pub created: OffsetDateTime,
+}
+
+#[derive(Default)]
+struct State {
+    now: Option<OffsetDateTime>,
+    posts: VecDeque<Post>,
+    jobs: Vec<WorldJob>,
+    outputs: BTreeMap<String, (u64, OffsetDateTime)>,
+    most_running: usize,
+    polls: usize,
+    unclear: Option<String>,
+    writers: usize,
+}
+
+pub const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+
+#[derive(Clone)]
+pub struct World {
+    state: Arc<Mutex<State>>,
+    pub store: Arc<Faulty>,
+    pub rules: Rules,
+}
+
+pub const RULE: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
+    "endpoint":{"uri":"https://heart.example/jobs"},"maxAttempts":2}]}"#;
+
+impl World {
+    pub fn new() -> Self {
+        Self::with_rules(RULE)
+    }
+
+    pub fn with_rules(rules: &str) -> Self {
+        let store = Arc::new(Faulty::new(Arc::new(MemoryStore::new())));
+        Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap() }
+    }
+
+    /// An app of this world; each stands for a process of its own.
+    pub fn app(&self) -> App {
+        let writer = {
+            let mut state = self.state.lock().unwrap();
+            state.writers += 1;
+            format!("w{}", state.writers)
+        };
+        let options = Options { hub: "Test".into(), writer, projection: true };
+        let world = self.clone();
+        App::new(Parts {
+            ledger: Ledger::new(self.store.clone(), &options).unwrap(),
+            endpoint: Arc::new(self.clone()),
+            blobs: Arc::new(self.clone()),
+            rules: self.rules.clone(),
+            clock: Arc::new(move || world.now()),
+            retention: Duration::days(30),
+        })
+    }
+
+    pub fn now(&self) -> OffsetDateTime {
+        self.state.lock().unwrap().now.unwrap_or(START)
+    }
+
+    pub fn later(&self, by: Duration) {
+        let now = self.now() + by;
+        self.state.lock().unwrap().now = Some(now);
+    }
+
+    pub fn next_posts(&self, posts: impl IntoIterator<Item = Post>) {
+        self.state.lock().unwrap().posts.extend(posts);
+    }
+
+    pub fn blind(&self, why: Option<&str>) {
+        self.state.lock().unwrap().unclear = why.map(str::to_owned);
+    }
+
+    pub fn jobs(&self) -> Vec<WorldJob> {
+        self.state.lock().unwrap().jobs.clone()
+    }
+
+    pub fn polls(&self) -> usize {
+        self.state.lock().unwrap().polls
+    }
+
+    pub fn most_running(&self) -> usize {
+        self.state.lock().unwrap().most_running
+    }
+
+    /// Ends every job that runs: its outputs are written, or it fails.
+    pub fn end_jobs(&self, status: &JobStatus) {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        let mut written = Vec::new();
+        for job in state.jobs.iter_mut().filter(|job| job.status == JobStatus::Running) {
+            job.status = status.clone();
+            if *status == JobStatus::Completed {
+                written.extend(job.submission.outputs.values().map(|output| output.uri.clone()));
+            } else {
+                job.error = Some("exit code 42".into());
+            }
+        }
+        for uri in written {
+            state.outputs.entry(uri).or_insert((7, now));
+        }
+    }
+
+    /// Ticks until everything is final; fails when `most` ticks are not enough.
+    pub async fn settle(&self, app: &App, most: usize) {
+        for _ in 0..most {
+            self.later(Duration::minutes(2));
+            self.end_jobs(&JobStatus::Completed);
+            let _ = app.tick(self.now() + Duration::minutes(5)).await;
+            if app.ledger().in_flight().await.unwrap().is_empty() {
+                return;
+            }
+        }
+        panic!("not settled: {:?}", app.ledger().in_flight().await.unwrap());
+    }
+
+    pub async fn get(&self, app: &App, id: &str) -> Scoring {
+        app.ledger().get(&ScoringId::read(id).unwrap()).await.unwrap().unwrap().0
+    }
+
+    /// Accepts an event and carries its intents out, as the function does. Returns the ids of new scorings.
+    pub async fn deliver(&self, app: &App, payload: &Value) -> Vec<String> {
+        let (accepted, intents) = app.accept(payload).await.unwrap();
+        app.carry_out(intents).await;
+        accepted.accepted.into_iter().map(|scoring| scoring.id).collect()
+    }
+
+    pub async fn statuses(&self, app: &App) -> HashMap<Status, usize> {
+        let mut counts = HashMap::new();
+        app.ledger()
+            .scorings(|scoring| {
+                *counts.entry(scoring.status).or_default() += 1;
+                true
+            })
+            .await
+            .unwrap();
+        counts
+    }
+}
+
+/// An Event Grid event about `claims/{path}`.
+pub fn event(path: &str, etag: &str) -> Value {
+    json!({
+        "id": "831e1650-001e-001b-66ab-eeb76e069631",
+        "topic": "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/uploads",
+        "subject": format!("/blobServices/default/containers/claims/blobs/{path}"),
+        "eventType": "Microsoft.Storage.BlobCreated",
+        "eventTime": "2026-07-21T10:00:00.1234567Z",
+        "data": {
+            "api": "PutBlockList", "clientRequestId": "6d79dbfb", "requestId": "831e1650", "eTag": etag,
+            "contentType": "text/csv", "contentLength": 524_288, "blobType": "BlockBlob",
+            "url": format!("https://uploads.blob.core.windows.net/claims/{path}"),
+            "sequencer": "00000000000004420000000000028963",
+            "storageDiagnostics": { "batchId": "b68529f3" }
+        },
+        "dataVersion": "", "metadataVersion": "1"
+    })
+}
+
+#[async_trait]
+impl Endpoint for World {
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        let post = state.posts.pop_front().unwrap_or(Post::Accept);
+        let times = match post {
+            Post::Accept => 1,
+            Post::LoseAnswer { times } => times,
+            Post::LoseRequest | Post::Refuse { .. } => 0,
+        };
+        for _ in 0..times {
+            let job = WorldJob {
+                name: format!("job-{}", state.jobs.len() + 1),
+                submission: scoring.submission.clone().expect("an intent has a submission"),
+                status: JobStatus::Running,
+                error: None,
+                created: now,
+            };
+            state.jobs.push(job);
+        }
+        let running = state.jobs.iter().filter(|job| job.status == JobStatus::Running).count();
+        state.most_running = state.most_running.max(running);
+        match post {
+            Post::Accept => {
+                let name = state.jobs.last().expect("just made").name.clone();
+                Answer::Accepted { job: Job { name, id: None, studio: None }, status: JobStatus::Preparing }
+            }
+            Post::Refuse { for_good } => {
+                Answer::Refused { code: "403".into(), text: "no".into(), for_good, retry_after: None }
+            }
+            _ => Answer::Unknown { text: "connection reset".into() },
+        }
+    }
+
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
+        let mut state = self.state.lock().unwrap();
+        state.polls += 1;
+        if let Some(why) = &state.unclear {
+            return Err(Unclear(why.clone()));
+        }
+        let job = state.jobs.iter().find(|job| job.name == at.job.name);
+        Ok(job.map(|job| JobSeen { status: job.status.clone(), error: job.error.clone(), studio: None }))
+    }
+
+    async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
+        let state = self.state.lock().unwrap();
+        if let Some(why) = &state.unclear {
+            return Err(Unclear(why.clone()));
+        }
+        let ours = scoring.submission.as_ref().expect("looked for with a submission");
+        let found = state.jobs.iter().filter(|job| job.submission.outputs == ours.outputs).map(|job| Candidate {
+            job: Job { name: job.name.clone(), id: None, studio: None },
+            status: job.status.clone(),
+            created: job.created,
+        });
+        Ok(found.collect())
+    }
+
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
+        let mut state = self.state.lock().unwrap();
+        for job in state.jobs.iter_mut().filter(|job| job.name == at.job.name) {
+            job.status = JobStatus::Canceled;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Blobs for World {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
+        let state = self.state.lock().unwrap();
+        let uri = scoring.output_uri().expect("an attempt has an output");
+        Ok(match state.outputs.get(uri) {
+            Some((bytes, modified)) => OutputSeen::Present { bytes: *bytes, modified: *modified },
+            None => OutputSeen::Absent { uri: uri.to_owned() },
+        })
+    }
+}
