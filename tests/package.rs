@@ -1,1 +1,54 @@
-//! Being built.
+//! The three places that name the functions agree: the definitions that are shipped, the routes that the handler
+//! mounts, and `host.json`. What the Functions host makes of the zip is tested beside the packaging, in `infra/xtask`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn json(path: impl AsRef<Path>) -> Value {
+    serde_json::from_slice(&fs::read(root().join(path)).unwrap()).unwrap()
+}
+
+/// Every function's definition, by the name of its folder.
+fn definitions() -> BTreeMap<String, Value> {
+    let folders = fs::read_dir(root().join("function-definitions")).unwrap();
+    let names = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.map(|name| (name.clone(), json(format!("function-definitions/{name}/function.json")))).collect()
+}
+
+#[test]
+fn every_definition_has_a_mounted_function_and_the_other_way_round() {
+    let mut mounted = handler::functions::NAMES.to_vec();
+    mounted.sort_unstable();
+    assert_eq!(definitions().into_keys().collect::<Vec<_>>(), mounted);
+}
+
+#[test]
+fn the_host_starts_the_executable_that_this_workspace_builds() {
+    let description = &json("host.json")["customHandler"]["description"];
+    let built = Path::new(env!("CARGO_BIN_EXE_scorekeeper")).file_name().unwrap().to_str();
+    assert_eq!(description["defaultExecutablePath"].as_str(), built);
+    assert_eq!(description["arguments"], serde_json::json!(["serve"]));
+}
+
+/// An event or a tick of a forwarded request would lack the envelope that the functions read.
+#[test]
+fn the_host_wraps_invocations_instead_of_forwarding_them() {
+    let handler = &json("host.json")["customHandler"];
+    for switch in ["enableForwardingHttpRequest", "enableProxyingHttpRequest"] {
+        assert!(handler.get(switch).is_none_or(|value| value == false), "{switch}");
+    }
+}
+
+/// A fixed schedule would need a new package for every change, and `runOnStartup` a run at every scale-out.
+#[test]
+fn the_timers_schedule_is_a_setting_and_missed_runs_are_caught_up() {
+    let timer = &definitions()["Reconcile"]["bindings"][0];
+    assert_eq!(timer["schedule"], "%RECONCILE_SCHEDULE%");
+    assert_eq!(timer["useMonitor"], true);
+    assert_eq!(timer["runOnStartup"], false);
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask test`: all that must hold before a change is merged, on a machine with Rust and Node only.
+
+use std::{env, process, time::Instant};
+
+use super::Command;
+use crate::{
+    arguments::Arguments,
+    azurite,
+    failure::{Failure, Result},
+    musl,
+    workspace::{asked, cargo, run as run_command, shown},
+};
+
+pub(super) const COMMAND: Command = Command {
+    name: "test",
+    usage: "[--quick]",
+    about: &[
+        "Installs what the tests need, then: formatting, lints, tests, documentation, the release package and its",
+        "check. Stops at the first failure. --quick: formatting, lints and tests, with what is installed already.",
+    ],
+    run,
+};
+
+fn run(mut arguments: Arguments) -> Result<()> {
+    let quick = arguments.flag("--quick");
+    arguments.finish()?;
+    let began = Instant::now();
+    if !quick {
+        step("install: rustfmt, clippy", "rustup component add rustfmt clippy", install_components)?;
+        step("install: azurite", "cargo xtask test", azurite::install)?;
+    }
+    step_command("formatting", cargo(["fmt", "--all", "--", "--check"]))?;
+    step_command("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step_command("tests", tests(azurite::is_installed()?))?;
+    let mut left_out = None;
+    if !quick {
+        let mut documentation = cargo(["doc", "--workspace", "--no-deps"]);
+        documentation.env("RUSTDOCFLAGS", "-D warnings");
+        step_command("documentation", documentation)?;
+        match musl::install(musl::SHIPPED) {
+            Ok(()) => step_command("package", cargo(["xtask", "package"]))?,
+            Err(why) if env::var_os("CI").is_some_and(|value| value == "true") => return Err(why),
+            Err(why) => left_out = Some(why),
+        }
+    }
+    println!("\nall passed in {:.0} s", began.elapsed().as_secs_f64());
+    if let Some(why) = left_out {
+        println!("LEFT OUT: the release package. {why}");
+    }
+    Ok(())
+}
+
+/// With Azurite there, a test that cannot use it is a failure instead of a test that is left out.
+fn tests(with_azurite: bool) -> process::Command {
+    let mut command = cargo(["test", "--workspace"]);
+    if with_azurite {
+        command.env("SCOREKEEPER_REQUIRE_AZURITE", "1");
+    } else {
+        println!("\nazurite is not installed: the tests that need it are left out");
+    }
+    command
+}
+
+/// A minimal Rust installation has neither.
+fn install_components() -> Result<()> {
+    for (component, probe) in [("rustfmt", ["fmt", "--version"]), ("clippy", ["clippy", "--version"])] {
+        if asked("cargo", &probe).is_none() {
+            run_command(process::Command::new("rustup").args(["component", "add", component]))?;
+        }
+    }
+    Ok(())
+}
+
+fn step_command(name: &str, mut command: process::Command) -> Result<()> {
+    let repeat = shown(&command);
+    step(name, &repeat, || {
+        println!("    {repeat}");
+        run_command(&mut command)
+    })
+}
+
+/// Runs one step under a heading, with its time; a failure says how to repeat this step alone.
+fn step(name: &str, repeat: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("\n==> {name}");
+    let began = Instant::now();
+    let result = work();
+    let took = began.elapsed().as_secs_f64();
+    match result {
+        Ok(()) => {
+            println!("    {name} passed in {took:.1} s");
+            Ok(())
+        }
+        Err(failure) => {
+            Err(Failure::new(format!("{name} failed after {took:.1} s: {failure}\nrepeat it with: {repeat}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_says_how_to_repeat_it() {
+        let failure = step("lints", "cargo clippy", || Err(Failure::new("ended badly"))).unwrap_err().to_string();
+        assert!(failure.contains("lints failed") && failure.contains("ended badly"), "{failure}");
+        assert!(failure.ends_with("repeat it with: cargo clippy"), "{failure}");
+    }
+
+    #[test]
+    fn with_azurite_there_no_test_may_leave_itself_out() {
+        assert_eq!(shown(&tests(true)), "SCOREKEEPER_REQUIRE_AZURITE=1 cargo test --workspace");
+        assert_eq!(shown(&tests(false)), "cargo test --workspace");
+    }
+}

@@ -1,0 +1,101 @@
+//! What a build for a musl target needs on this machine: the target's standard library, and a C compiler that
+//! knows musl (the TLS library, SQLite and the allocator are C).
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    failure::{Failure, Result},
+    workspace::{asked, run},
+};
+
+/// What is shipped.
+pub(crate) const SHIPPED: &str = "x86_64-unknown-linux-musl";
+
+/// The C compilers that the `cc` crate tries for [`SHIPPED`]. Debian's `musl-tools` has both.
+const COMPILERS: [&str; 2] = ["x86_64-linux-musl-gcc", "musl-gcc"];
+
+/// Something that has to be installed first.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Missing {
+    #[error("rust's standard library for {target} is missing; `rustup target add {target}` installs it")]
+    Target { target: String },
+    #[error(
+        "no C compiler for {target}: neither {tried} is there; on Debian `apt-get install musl-tools` brings it, \
+         or name one in {variable}"
+    )]
+    Compiler { target: String, tried: String, variable: String },
+}
+
+/// What is missing to build for `target`; empty if all is there.
+pub(crate) fn missing(target: &str) -> Vec<Missing> {
+    let library = asked("rustc", &["--print", "target-libdir", "--target", target]);
+    let there = library.is_some_and(|folder| Path::new(&folder).is_dir());
+    let folders: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+    let target_missing = (!there).then(|| Missing::Target { target: target.to_owned() });
+    target_missing.into_iter().chain(missing_compiler(target, &folders, |name| env::var_os(name).is_some())).collect()
+}
+
+fn missing_compiler(target: &str, folders: &[PathBuf], is_set: impl Fn(&str) -> bool) -> Option<Missing> {
+    let variable = format!("CC_{}", target.replace('-', "_"));
+    let named = [&variable, &format!("CC_{target}"), "TARGET_CC"].into_iter().any(is_set);
+    let found = folders.iter().any(|folder| COMPILERS.iter().any(|compiler| folder.join(compiler).is_file()));
+    if !target.contains("musl") || named || found {
+        return None;
+    }
+    Some(Missing::Compiler { target: target.to_owned(), tried: COMPILERS.join(" nor "), variable })
+}
+
+/// Refuses with the remedies unless all is there, before minutes of building are spent.
+pub(crate) fn require(target: &str) -> Result<()> {
+    let missing: Vec<String> = missing(target).iter().map(ToString::to_string).collect();
+    if missing.is_empty() { Ok(()) } else { Err(Failure::new(missing.join("\n"))) }
+}
+
+/// Installs what is missing where that is harmless: a Rust target by rustup, the C compiler only for root on Debian.
+pub(crate) fn install(target: &str) -> Result<()> {
+    for missing in missing(target) {
+        match missing {
+            Missing::Target { target } => run(Command::new("rustup").args(["target", "add", &target]))?,
+            Missing::Compiler { .. } if is_root_on_debian() => {
+                let mut update = Command::new("apt-get");
+                run(update.args(["update", "-qq"]))?;
+                let mut install = Command::new("apt-get");
+                install.env("DEBIAN_FRONTEND", "noninteractive");
+                run(install.args(["install", "-y", "-qq", "--no-install-recommends", "musl-tools"]))?;
+            }
+            Missing::Compiler { .. } => return Err(Failure::new(missing.to_string())),
+        }
+    }
+    require(target)
+}
+
+fn is_root_on_debian() -> bool {
+    Path::new("/etc/debian_version").exists() && asked("id", &["-u"]).as_deref() == Some("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_compiler_is_told_with_its_remedy() {
+        let empty = tempfile::tempdir().unwrap();
+        let folders = [empty.path().to_path_buf()];
+        let missing = missing_compiler(SHIPPED, &folders, |_| false).unwrap().to_string();
+        assert!(missing.contains("musl-tools") && missing.contains("CC_x86_64_unknown_linux_musl"), "{missing}");
+        assert_eq!(missing_compiler(SHIPPED, &folders, |name| name == "CC_x86_64_unknown_linux_musl"), None);
+        assert_eq!(missing_compiler("x86_64-unknown-linux-gnu", &folders, |_| false), None);
+        std::fs::write(empty.path().join("musl-gcc"), "").unwrap();
+        assert_eq!(missing_compiler(SHIPPED, &folders, |_| false), None);
+    }
+
+    #[test]
+    fn a_missing_target_is_told_with_its_remedy() {
+        let missing = missing("riscv64gc-no-such-target").first().unwrap().to_string();
+        assert!(missing.contains("rustup target add riscv64gc-no-such-target"), "{missing}");
+    }
+}
