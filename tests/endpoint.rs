@@ -50,7 +50,7 @@ fn azure_ml(server: &Canned) -> AzureMl {
 }
 
 /// A scoring in its second attempt, as it is recorded before the POST. `rule` adds members to the rule.
-fn scoring_of(endpoint: &str, rule: Value) -> Scoring {
+fn scoring_of(endpoint: &str, rule: &Value) -> Scoring {
     let mut full = json!({ "id": "claims", "match": { "container": "uploads" }, "endpoint": { "uri": endpoint } });
     for (name, value) in rule.as_object().unwrap() {
         full[name] = value.clone();
@@ -67,7 +67,7 @@ fn scoring_of(endpoint: &str, rule: Value) -> Scoring {
 
 fn scoring(server: &Canned) -> Scoring {
     let uri = server.url("/jobs");
-    scoring_of(&uri, json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }))
+    scoring_of(&uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }))
 }
 
 /// Where the job `name` of `scoring` is looked at.

@@ -47,9 +47,9 @@ async fn emulator() -> Canned {
     server
 }
 
-fn with_outputs(server: &Canned, outputs: Value) -> Scoring {
+fn with_outputs(server: &Canned, outputs: &Value) -> Scoring {
     let uri = server.url("/jobs");
-    scoring_of(&uri, json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE }, "outputs": outputs }))
+    scoring_of(&uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE }, "outputs": outputs }))
 }
 
 fn uri(path: &str) -> Value {
@@ -78,12 +78,12 @@ async fn an_output_is_looked_at_where_its_datastore_is() {
 async fn long_uris_name_their_own_workspace() {
     let server = emulator().await;
     let long = format!("azureml:/{WORKSPACE}/datastores/workspaceblobstore/paths/a/{{scoring.id}}/{{attempt}}");
-    let mut scoring = with_outputs(&server, json!({ "o": { "type": "UriFile", "uri": long } }));
+    let mut scoring = with_outputs(&server, &json!({ "o": { "type": "UriFile", "uri": long } }));
     scoring.workspace = None;
     server.at(&format!("HEAD /acct/results/a/{}/2", scoring.id), properties(5, MODIFIED));
     assert!(matches!(blobs(&server).outputs(&scoring).await, Ok(OutputSeen::Present { bytes: 5, .. })));
 
-    let mut short = with_outputs(&server, json!({ "o": { "type": "UriFile", "uri": uri("a") } }));
+    let mut short = with_outputs(&server, &json!({ "o": { "type": "UriFile", "uri": uri("a") } }));
     short.workspace = None;
     assert!(blobs(&server).outputs(&short).await.unwrap_err().0.contains("endpoint.workspace"));
     short.job = Some(Job { name: "j".into(), id: Some(format!("{WORKSPACE}/jobs/j")), studio: None });
@@ -105,7 +105,7 @@ async fn nothing_there_is_absent() {
 async fn of_several_outputs_the_worst_counts() {
     let server = emulator().await;
     let file = |path| json!({ "type": "UriFile", "uri": uri(path) });
-    let scoring = with_outputs(&server, json!({ "a": file("a"), "b": file("b") }));
+    let scoring = with_outputs(&server, &json!({ "a": file("a"), "b": file("b") }));
     let line = |path: &str| format!("HEAD /acct/results/{path}/{}/2", scoring.id);
     server.at(&line("a"), properties(10, MODIFIED));
     server
@@ -124,7 +124,7 @@ async fn of_several_outputs_the_worst_counts() {
 }
 
 fn page(blobs: &[(&str, u64, &str)], next: &str) -> Answer {
-    let blobs: String = blobs
+    let blobs: Vec<String> = blobs
         .iter()
         .map(|(name, bytes, modified)| {
             format!(
@@ -133,6 +133,7 @@ fn page(blobs: &[(&str, u64, &str)], next: &str) -> Answer {
             )
         })
         .collect();
+    let blobs = blobs.concat();
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"http://x/\" ContainerName=\"results\">\
          <Blobs>{blobs}</Blobs><NextMarker>{next}</NextMarker></EnumerationResults>"
@@ -143,7 +144,7 @@ fn page(blobs: &[(&str, u64, &str)], next: &str) -> Answer {
 #[tokio::test]
 async fn a_folder_is_the_sum_of_its_blobs() {
     let server = emulator().await;
-    let scoring = with_outputs(&server, json!({ "o": { "type": "UriFolder", "uri": uri("f") } }));
+    let scoring = with_outputs(&server, &json!({ "o": { "type": "UriFolder", "uri": uri("f") } }));
     server
         .next(page(&[("f/a", 3, MODIFIED)], "more"))
         .next(page(&[("f/b", 4, "Tue, 21 Jul 2026 10:02:00 GMT")], ""))

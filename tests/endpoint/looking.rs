@@ -360,3 +360,49 @@ async fn what_cannot_be_seen_is_unclear_and_never_none() {
     server.at("GET /jobs/hidden", canned::text(403, ""));
     assert!(ml.find(&scoring).await.is_err());
 }
+
+#[tokio::test]
+async fn jobs_of_other_experiments_are_not_looked_at() {
+    let server = Canned::start().await;
+    let uri = server.url("/batchEndpoints/claims/jobs");
+    let scoring = scoring_of(&uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }));
+    let output = scoring.output_uri().unwrap().to_owned();
+    let mut jobs = Vec::new();
+    for (name, experiment) in [("other", json!("training")), ("ours", json!("Claims")), ("silent", json!(null))] {
+        let mut one = listed(name, IN_TIME);
+        one["properties"]["experimentName"] = experiment;
+        jobs.push(one);
+        server.at(&format!("GET /batchEndpoints/claims/jobs/{name}"), with_output(&server, name, IN_TIME, &output));
+    }
+    server.at(&arm("GET", ""), canned::json(200, &json!({ "value": jobs })));
+    assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), ["ours", "silent"]);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_crowd_in_the_window_is_unclear_and_not_looked_at_one_by_one() {
+    let server = Canned::start().await;
+    let crowd: Vec<_> = (0..1_001).map(|n| listed(&format!("j{n}"), IN_TIME)).collect();
+    server.at(&arm("GET", ""), canned::json(200, &json!({ "value": crowd })));
+    assert!(azure_ml(&server).find(&scoring(&server)).await.is_err());
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_its_end() {
+    let server = Canned::start().await;
+    let mut endless = job(&server, "j", "Running");
+    endless["padding"] = json!("x".repeat(8 << 20));
+    server.at("GET /jobs/j", canned::json(200, &endless));
+    let unclear = azure_ml(&server).job(&address(&scoring(&server), "j")).await.unwrap_err();
+    assert!(unclear.0.contains("longer than"), "{unclear}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_waited_for_in_bounds() {
+    let server = Canned::start().await;
+    server.at("GET /jobs/j", Reply::Hang);
+    let before = tokio::time::Instant::now();
+    assert!(azure_ml(&server).job(&address(&scoring(&server), "j")).await.is_err());
+    assert!(before.elapsed() < std::time::Duration::from_secs(45), "{:?}", before.elapsed());
+}

@@ -30,7 +30,7 @@ async fn the_request_is_the_documented_one() {
             "tags": { "team": "risk", "scorekeeper.attempt": "99" }
         }
     });
-    let scoring = scoring_of(&uri, rule);
+    let scoring = scoring_of(&uri, &rule);
     azure_ml(&server).submit(&scoring, TIMEOUT).await;
 
     let requests = server.requests();
@@ -119,6 +119,8 @@ async fn every_answer_means_what_is_certain_of_it() {
     let no_route = "No valid deployments to route to. Please check";
     let page = "<html><head><title>Bad Gateway</title></head></html>";
     let whole = job(&server, "j", "Preparing");
+    let mut endless = whole.clone();
+    endless["padding"] = json!("x".repeat(1 << 20));
     let table: Vec<(Reply, &str)> = vec![
         (canned::json(200, &whole).into(), "accepted"),
         (canned::json(201, &whole).into(), "accepted"),
@@ -132,6 +134,7 @@ async fn every_answer_means_what_is_certain_of_it() {
         (canned::text(200, page).header("Content-Type", "application/json").into(), "unknown"),
         (Reply::CutInside(canned::json(201, &whole)), "unknown"),
         (canned::text(204, "").into(), "unknown"),
+        (canned::json(201, &endless).into(), "unknown"),
         // The request is wrong.
         (canned::json(400, &user_error).into(), "refused for good, 400 UserError"),
         (canned::text(400, "bad").into(), "refused for good, 400"),
@@ -209,7 +212,7 @@ async fn what_was_never_sent_is_refused() {
     let tls = server.url("/jobs").replacen("http", "https", 1);
     server.next(Reply::CutUnread); // in the TLS handshake
     for uri in [nobody.as_str(), tls.as_str()] {
-        let answer = ml.submit(&scoring_of(uri, json!({})), TIMEOUT).await;
+        let answer = ml.submit(&scoring_of(uri, &json!({})), TIMEOUT).await;
         assert_eq!(verdict(&answer), "refused, not sent", "{uri}: {answer:?}");
     }
     let mut clear = scoring(&server);
@@ -223,7 +226,7 @@ async fn what_was_never_sent_is_refused() {
 
     for name in ["outputData", "InputData"] {
         let uri = server.url("/jobs");
-        let replacing = scoring_of(&uri, json!({ "settings": { name: {} } }));
+        let replacing = scoring_of(&uri, &json!({ "settings": { name: {} } }));
         assert_eq!(verdict(&ml.submit(&replacing, TIMEOUT).await), "refused for good, not sent");
     }
     assert_eq!(server.requests().len(), 0);
@@ -249,6 +252,28 @@ async fn without_a_token_nothing_is_sent() {
     let Answer::Refused { text, .. } = answer else { panic!() };
     assert!(text.contains("https://ml.azure.com") && text.contains("the well is dry"), "{text}");
     assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn waiting_for_a_token_is_part_of_the_time() {
+    #[derive(Debug)]
+    struct Silent;
+    #[async_trait::async_trait]
+    impl TokenCredential for Silent {
+        async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+            std::future::pending().await
+        }
+    }
+    let server = Canned::start().await;
+    let ml = AzureMl::new(Tokens::new(Arc::new(Silent), clock()), manager(&server));
+    let before = std::time::Instant::now();
+    let answer = ml.submit(&scoring(&server), Duration::from_millis(50)).await;
+    assert_eq!(verdict(&answer), "refused, no token");
+    assert!(
+        before.elapsed() < Duration::from_secs(2),
+        "{:?}: the lease is counted from the same time",
+        before.elapsed()
+    );
 }
 
 #[tokio::test]

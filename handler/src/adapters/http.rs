@@ -33,7 +33,7 @@ const TRY: Duration = Duration::from_secs(20);
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// A longer `Retry-After` is not waited for here: the next look is soon enough.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// All tries and pauses together.
+/// No further try is begun when this has passed.
 const ALL_TRIES: Duration = Duration::from_secs(30);
 /// Answers are not read beyond this: a page of a job list has some ten kilobytes.
 const LONGEST_BODY: usize = 8 << 20;
@@ -44,6 +44,7 @@ const LONGEST_RETRY_AFTER: time::Duration = time::Duration::DAY;
 ///
 /// Certificates are checked against the platform's roots and, beside them, Mozilla's compiled-in ones: the static
 /// binary may run on an image whose certificate bundle is elsewhere or missing.
+#[expect(clippy::missing_panics_doc, reason = "it can't panic, see the `expect`")]
 pub fn client() -> reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     let built = CLIENT.get_or_init(|| {

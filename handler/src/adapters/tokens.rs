@@ -274,7 +274,7 @@ impl Cache {
                     let token = held.token.clone();
                     if held.renew <= now {
                         held.renew = now + RENEWAL_PAUSE;
-                        let _ = self.flight(&mut state); // its landing is nobody's business
+                        drop(self.flight(&mut state)); // its landing is nobody's business
                     }
                     return Ok(token);
                 }

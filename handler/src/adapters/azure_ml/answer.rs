@@ -30,13 +30,11 @@ pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8
         },
         // The request itself is wrong.
         400 | 413 | 422 => refused(true),
-        // Throttled, not accepted. Azure ML documents neither; a gateway that is full has not handed the request on.
-        429 | 503 => refused(false),
         // Somebody waited for something in vain, behind the front door perhaps.
         408 => Answer::Unknown { text: format!("{code}: {text}") },
-        // Roles that spread, a deployment in the making, a token that the service does not like: it may pass.
-        401..=499 => refused(false),
-        301 | 302 | 307 | 308 => refused(false),
+        // It may pass: roles that spread, a deployment in the making, a redirect that is not followed. 429 and 503 are
+        // throttling; Azure ML documents neither, but a gateway that is full has not handed the request on.
+        301 | 302 | 307 | 308 | 401..=499 | 503 => refused(false),
         _ => Answer::Unknown { text: format!("{code}: {text}") },
     }
 }
