@@ -1,0 +1,133 @@
+//! Paths on a workspace's datastores, in the three spellings that Azure ML takes and gives.
+//!
+//! `azureml://datastores/D/paths/P`, the long `azureml://subscriptions/S/resourcegroups/G/workspaces/W/datastores/D/paths/P`
+//! and the ARM id `/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W/datastores/D/paths/P`.
+//! All three name the same place, so they are compared by their parts and never as text.
+
+use percent_encoding::percent_decode_str;
+
+/// A place on a datastore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::adapters) struct DatastorePath {
+    /// ARM id of the workspace, if the URI names it.
+    pub(in crate::adapters) workspace: Option<String>,
+    /// Name of the datastore.
+    pub(in crate::adapters) datastore: String,
+    /// Path in the datastore's container, as it was given.
+    pub(in crate::adapters) path: String,
+}
+
+impl DatastorePath {
+    /// Reads any of the three spellings.
+    pub(in crate::adapters) fn read(uri: &str) -> Option<Self> {
+        let rest = match uri.get(.."azureml:".len()) {
+            Some(scheme) if scheme.eq_ignore_ascii_case("azureml:") => &uri["azureml:".len()..],
+            _ if uri.starts_with('/') => uri,
+            _ => return None,
+        };
+        let mut segments = rest.trim_start_matches('/').split('/');
+        let (mut subscription, mut group, mut workspace) = (None, None, None);
+        let datastore = loop {
+            let (name, value) = (segments.next()?, segments.next()?);
+            match name.to_ascii_lowercase().as_str() {
+                "subscriptions" => subscription = Some(value),
+                "resourcegroups" => group = Some(value),
+                "workspaces" => workspace = Some(value),
+                "providers" => {}
+                "datastores" => break value,
+                _ => return None,
+            }
+        };
+        if !segments.next()?.eq_ignore_ascii_case("paths") {
+            return None;
+        }
+        let path = segments.collect::<Vec<_>>().join("/");
+        if datastore.is_empty() || path.trim_matches('/').is_empty() {
+            return None;
+        }
+        let workspace = match (subscription, group, workspace) {
+            (Some(subscription), Some(group), Some(workspace)) => Some(format!(
+                "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
+            )),
+            _ => None,
+        };
+        Some(Self { workspace, datastore: datastore.to_owned(), path })
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let elsewhere = match (&self.workspace, &other.workspace) {
+            (Some(one), Some(other)) => !one.eq_ignore_ascii_case(other),
+            _ => false,
+        };
+        !elsewhere && self.datastore.eq_ignore_ascii_case(&other.datastore) && plain(&self.path) == plain(&other.path)
+    }
+}
+
+/// Whether two URIs name the same place.
+pub(super) fn same_place(one: &str, other: &str) -> bool {
+    match (DatastorePath::read(one), DatastorePath::read(other)) {
+        (Some(one), Some(other)) => one.is(&other),
+        (None, None) => plain(one) == plain(other),
+        _ => false,
+    }
+}
+
+/// Whether the service percent-encodes what it echoes is not documented.
+fn plain(path: &str) -> String {
+    percent_decode_str(path.trim_matches('/')).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: &str = "azureml://datastores/workspaceblobstore/paths/s/a b/1/p.csv";
+    const LONG: &str = "azureml://subscriptions/s1/resourcegroups/g1/workspaces/w1/datastores/WorkspaceBlobStore/paths/s/a%20b/1/p.csv";
+    const ARM: &str = "/subscriptions/s1/resourceGroups/g1/providers/Microsoft.MachineLearningServices/workspaces/w1/datastores/workspaceblobstore/paths/s/a b/1/p.csv";
+
+    #[test]
+    fn three_spellings_name_one_place() {
+        for one in [SHORT, LONG, ARM] {
+            for other in [SHORT, LONG, ARM] {
+                assert!(same_place(one, other), "{one} and {other}");
+            }
+        }
+        let read = DatastorePath::read(LONG).expect("a path");
+        assert_eq!(
+            read.workspace.as_deref(),
+            Some("/subscriptions/s1/resourceGroups/g1/providers/Microsoft.MachineLearningServices/workspaces/w1")
+        );
+    }
+
+    #[test]
+    fn other_places_are_other_places() {
+        for other in [
+            &SHORT.replace("/1/", "/2/"),
+            &SHORT.replace("workspaceblobstore", "other"),
+            &ARM.replace("w1", "w2"),
+            "https://a.blob.core.windows.net/c/s/a b/1/p.csv",
+            "",
+        ] {
+            assert!(!same_place(LONG, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_place_is_refused() {
+        for bad in [
+            "",
+            "/",
+            "azureml:",
+            "azureml://datastores",
+            "azureml://datastores/d",
+            "azureml://datastores/d/paths",
+            "azureml://datastores/d/paths/",
+            "azureml://datastores//paths/p",
+            "azureml://datastores/d/p/q",
+            "https://a.blob.core.windows.net/c/datastores/d/paths/p",
+            "ä",
+        ] {
+            assert_eq!(DatastorePath::read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Looking at a job, looking for one, cancelling one.
+
+use handler::ports::{Endpoint as _, Unclear};
+use lifecycle::{Candidate, JobSeen, JobStatus};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::support::canned::{self, Answer, Canned, Reply};
+
+const RUNS: &str =
+    "/history/v1.0/subscriptions/s1/resourceGroups/g1/providers/Microsoft.MachineLearningServices/workspaces/w1/runs";
+
+/// `METHOD path` of a job in Resource Manager; without a name, of the list.
+fn arm(method: &str, rest: &str) -> String {
+    format!("{method} {WORKSPACE}/jobs{rest}")
+}
+
+fn seen(found: Result<Option<JobSeen>, Unclear>) -> JobSeen {
+    found.unwrap().expect("the job is known")
+}
+
+#[tokio::test]
+async fn a_job_is_looked_at_on_the_endpoint_with_its_query_kept() {
+    let server = Canned::start().await;
+    server.at("GET /base/jobs/j%201", canned::json(200, &job(&server, "j 1", "running")));
+    let mut scoring = scoring(&server);
+    scoring.endpoint = server.url("/base/jobs?api-version=1");
+    let found = seen(azure_ml(&server).job(&address(&scoring, "j 1")).await);
+    let studio = Some("https://ml.azure.com/runs/j 1".to_owned());
+    assert_eq!(found, JobSeen { status: JobStatus::Running, error: None, studio });
+    let request = &server.requests()[0];
+    assert_eq!(request.target, "/base/jobs/j%201?api-version=1");
+    assert_eq!(request.header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
+}
+
+#[tokio::test]
+async fn any_status_word_is_taken_and_none_is_not_final() {
+    let server = Canned::start().await;
+    let at = address(&scoring(&server), "j");
+    let unlisted = JobStatus::Unlisted("Defrosting".to_owned());
+    for (body, expected) in [
+        (json!({ "properties": { "status": "COMPLETED" } }), JobStatus::Completed),
+        (json!({ "Properties": { "Status": "Queued" } }), JobStatus::Queued),
+        (json!({ "status": "Finalizing" }), JobStatus::Finalizing),
+        (json!({ "properties": { "status": "Defrosting" } }), unlisted),
+        (json!({ "properties": { "status": null } }), JobStatus::Unknown),
+        (json!({ "properties": null }), JobStatus::Unknown),
+        (json!({}), JobStatus::Unknown),
+        // `provisioningState` is about the submission: it must not end a job that runs.
+        (json!({ "properties": { "status": "Running", "provisioningState": "Failed" } }), JobStatus::Running),
+    ] {
+        server.next(canned::json(200, &body));
+        assert_eq!(seen(azure_ml(&server).job(&at).await).status, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_missing_only_if_resource_manager_does_not_know_it_either() {
+    let server = Canned::start().await;
+    let at = address(&scoring(&server), "j");
+    server.at("GET /jobs/j", canned::text(404, "No valid deployments to route to."));
+    let ml = azure_ml(&server);
+
+    server.at(&arm("GET", "/j"), canned::json(200, &json!({ "name": "j", "properties": { "status": "Running" } })));
+    assert_eq!(seen(ml.job(&at).await).status, JobStatus::Running);
+
+    server.at(&arm("GET", "/j"), canned::text(403, "")).at(&arm("GET", "/j"), canned::text(404, ""));
+    ml.job(&at).await.expect("the 200 is served once more, as the script's first");
+    let unclear = ml.job(&at).await.unwrap_err();
+    assert!(unclear.0.contains("No valid deployments") && unclear.0.contains("jobs/read"), "{unclear}");
+    assert_eq!(ml.job(&at).await, Ok(None));
+
+    let mut unknown = at.clone();
+    unknown.workspace = None;
+    let fresh = azure_ml(&server); // has learned no workspace
+    assert!(fresh.job(&unknown).await.is_err(), "no deployment to route to says nothing of the job");
+    let plain = Canned::start().await;
+    plain.at("GET /jobs/j", canned::json(404, &json!({ "error": { "code": "NotFound", "message": "no such job" } })));
+    unknown.endpoint = plain.url("/jobs");
+    assert_eq!(fresh.job(&unknown).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_look_is_repeated_a_few_times_and_concludes_nothing_from_failure() {
+    let server = Canned::start().await;
+    let at = address(&scoring(&server), "j");
+    let good = canned::json(200, &job(&server, "j", "Running"));
+    server.next(canned::text(503, "").header("Retry-After", "0")).next(Reply::CutRead).next(good.clone());
+    assert_eq!(seen(azure_ml(&server).job(&at).await).status, JobStatus::Running);
+    assert_eq!(server.requests().len(), 3);
+
+    server.at("GET /jobs/j", canned::text(502, "<html><title>Bad Gateway</title>"));
+    let unclear = azure_ml(&server).job(&at).await.unwrap_err();
+    assert!(unclear.0.contains("502") && unclear.0.contains("Bad Gateway"), "{unclear}");
+    assert_eq!(server.requests().len(), 6);
+
+    let server = Canned::start().await;
+    let mut at = at;
+    at.endpoint = server.url("/jobs");
+    server.next(canned::text(429, "").header("Retry-After", "600"));
+    assert!(azure_ml(&server).job(&at).await.unwrap_err().0.contains("429"));
+    assert_eq!(server.requests().len(), 1, "ten minutes are not waited for within a look");
+
+    server.next(canned::text(200, "<html>"));
+    assert!(azure_ml(&server).job(&at).await.is_err());
+}
+
+#[tokio::test]
+async fn a_401_renews_the_token_once() {
+    let server = Canned::start().await;
+    let at = address(&scoring(&server), "j");
+    server.next(canned::text(401, "")).next(canned::json(200, &job(&server, "j", "Running")));
+    seen(azure_ml(&server).job(&at).await);
+    let tokens: Vec<_> =
+        server.requests().iter().map(|request| request.header("authorization").unwrap().to_owned()).collect();
+    assert_eq!(tokens, ["Bearer https://ml.azure.com/.default#1", "Bearer https://ml.azure.com/.default#2"]);
+
+    server.at("GET /jobs/j", canned::text(401, "denied"));
+    let unclear = azure_ml(&server).job(&at).await.unwrap_err();
+    assert!(unclear.0.contains("401") && unclear.0.contains("AzureML Data Scientist"), "{unclear}");
+    assert_eq!(server.requests().len(), 4, "once, not for ever");
+}
+
+fn run(code: &str, message: &str) -> Value {
+    json!({ "runId": "r", "error": { "error": { "code": code, "message": message, "details": [] } } })
+}
+
+#[tokio::test]
+async fn a_failed_job_tells_why() {
+    let server = Canned::start().await;
+    server.at("GET /jobs/j", canned::json(200, &job(&server, "j", "Failed")));
+    let details = format!("GET {RUNS}/j/details");
+    server.at(&details, canned::json(200, &run("UserError", "The path already exists: https://a/c?sig=SECRET")));
+    let found = seen(azure_ml(&server).job(&address(&scoring(&server), "j")).await);
+    assert_eq!(found.status, JobStatus::Failed);
+    assert_eq!(found.error.as_deref(), Some("UserError: The path already exists: https://a/c?sig=…"));
+    assert_eq!(server.requests()[1].header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
+}
+
+#[tokio::test]
+async fn a_general_reason_is_looked_for_in_the_steps() {
+    let server = Canned::start().await;
+    server.at("GET /jobs/j", canned::json(200, &job(&server, "j", "Failed")));
+    let general = run("UserError", "Pipeline has some failed steps. See child run or execution logs for more details.");
+    server.at(&format!("GET {RUNS}/j/details"), canned::json(200, &general));
+    let children = json!({ "value": [
+        { "runId": "fine", "name": "prepare", "status": "Completed" },
+        { "runId": "step", "displayName": "batchscoring", "status": "Failed" }
+    ] });
+    server.at(&format!("GET {RUNS}/j/children"), canned::json(200, &children));
+    server.at(&format!("GET {RUNS}/step/details"), canned::json(200, &run("UserError", "exit code 42")));
+    let found = seen(azure_ml(&server).job(&address(&scoring(&server), "j")).await);
+    assert_eq!(found.error.as_deref(), Some("batchscoring: UserError: exit code 42"));
+}
+
+#[tokio::test]
+async fn without_run_history_a_failed_job_is_failed_all_the_same() {
+    for reply in [Reply::from(canned::text(403, "")), Reply::CutRead, canned::text(200, "<html>").into()] {
+        let server = Canned::start().await;
+        server.at("GET /jobs/j", canned::json(200, &job(&server, "j", "Failed")));
+        server.at(&format!("GET {RUNS}/j/details"), reply);
+        let found = seen(azure_ml(&server).job(&address(&scoring(&server), "j")).await);
+        assert_eq!((found.status, found.error), (JobStatus::Failed, None));
+    }
+}
+
+#[tokio::test]
+async fn each_side_gets_a_token_of_its_own_audience() {
+    let server = Canned::start().await;
+    server.at("GET /jobs/j", canned::json(200, &job(&server, "j", "Running")));
+    server.at(&arm("POST", "/j/cancel"), canned::text(202, "null"));
+    let ml = azure_ml(&server);
+    let at = address(&scoring(&server), "j");
+    seen(ml.job(&at).await);
+    ml.cancel(&at).await.unwrap();
+    let requests = server.requests();
+    assert_eq!(requests[0].header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
+    assert_eq!(requests[1].header("authorization"), Some("Bearer https://management.azure.com/.default#1"));
+}
+
+#[tokio::test]
+async fn a_cancel_is_safe_to_repeat() {
+    let server = Canned::start().await;
+    let at = address(&scoring(&server), "j");
+    for status in [200, 202, 204, 404, 409] {
+        server.next(canned::text(status, ""));
+        assert_eq!(azure_ml(&server).cancel(&at).await, Ok(()), "{status}");
+    }
+    let request = &server.requests()[0];
+    assert_eq!(request.line(), arm("POST", "/j/cancel"));
+    assert_eq!(request.target.split_once('?').unwrap().1, "api-version=2025-12-01");
+    assert_eq!((request.header("content-length"), request.body.len()), (Some("0"), 0));
+
+    server.next(canned::text(403, ""));
+    assert!(azure_ml(&server).cancel(&at).await.unwrap_err().0.contains("jobs/cancel/action"));
+}
+
+#[tokio::test]
+async fn the_workspace_is_given_or_learned_or_asked_for() {
+    let server = Canned::start().await;
+    let ml = azure_ml(&server);
+    let mut scoring = scoring(&server);
+    scoring.workspace = None;
+    let mut at = address(&scoring, "j");
+    for unclear in [ml.find(&scoring).await.unwrap_err(), ml.cancel(&at).await.unwrap_err()] {
+        assert!(unclear.0.contains("endpoint.workspace"), "{unclear}");
+    }
+    assert_eq!(server.requests().len(), 0);
+
+    at.job.id = Some(format!("{WORKSPACE}/batchEndpoints/e/jobs/j"));
+    server.next(canned::text(202, ""));
+    ml.cancel(&at).await.unwrap();
+
+    server.next(canned::json(201, &job(&server, "other", "Running")));
+    ml.submit(&scoring, std::time::Duration::from_secs(30)).await;
+    server.next(canned::json(200, &json!({ "value": [] })));
+    assert_eq!(ml.find(&scoring).await, Ok(vec![]));
+    assert_eq!(server.lines().last().unwrap(), &arm("GET", ""));
+}
+
+/// A job in Resource Manager's list.
+fn listed(name: &str, created: &str) -> Value {
+    json!({ "name": name, "properties": { "status": "Running", "jobType": "Pipeline" }, "systemData": { "createdAt": created } })
+}
+
+/// The same job on the endpoint, with this output.
+fn with_output(server: &Canned, name: &str, created: &str, output: &str) -> Answer {
+    let mut body = job(server, name, "Running");
+    body["properties"]["outputData"] = json!({ "score": { "jobOutputType": "UriFile", "uri": output } });
+    body["systemData"]["createdAt"] = json!(created);
+    canned::json(200, &body)
+}
+
+fn names(found: &[Candidate]) -> Vec<&str> {
+    found.iter().map(|candidate| candidate.job.name.as_str()).collect()
+}
+
+const IN_TIME: &str = "2026-07-21T09:58:30Z";
+
+#[tokio::test]
+async fn only_jobs_with_our_output_or_our_mark_are_found() {
+    let server = Canned::start().await;
+    let scoring = scoring(&server);
+    let output = scoring.output_uri().unwrap().to_owned();
+    let long =
+        output.replace("azureml://datastores", "azureml://subscriptions/s1/resourcegroups/g1/workspaces/w1/datastores");
+    let mut marked = job(&server, "marked", "Queued");
+    marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
+    let mut earlier = marked.clone();
+    earlier["properties"]["tags"]["scorekeeper.attempt"] = json!("1");
+    let mut other = listed("other-scoring", IN_TIME);
+    other["properties"]["tags"] = json!({ "scorekeeper.scoring": "0".repeat(32), "scorekeeper.attempt": "2" });
+
+    server.at("GET /jobs/by-output", with_output(&server, "by-output", "2026-07-21T09:59:00Z", &output));
+    server.at("GET /jobs/by-long-output", with_output(&server, "by-long-output", "2026-07-21T09:58:31Z", &long));
+    server.at("GET /jobs/marked", canned::json(200, &marked));
+    server.at("GET /jobs/earlier-attempt", canned::json(200, &earlier));
+    server.at("GET /jobs/previous-path", with_output(&server, "previous-path", IN_TIME, &output.replace("/2/", "/1/")));
+    server.at("GET /jobs/foreign", canned::json(200, &job(&server, "foreign", "Running")));
+    server.at("GET /jobs/not-of-this-endpoint", canned::text(404, ""));
+    server.at(
+        &arm("GET", ""),
+        canned::json(
+            200,
+            &json!({ "value": [
+        listed("by-output", "2026-07-21T09:59:00Z"), listed("by-long-output", IN_TIME), listed("marked", IN_TIME),
+        listed("earlier-attempt", IN_TIME), listed("previous-path", IN_TIME), listed("foreign", IN_TIME),
+        listed("not-of-this-endpoint", IN_TIME), other,
+        listed("too-old", "2026-07-21T09:52:59Z"), listed("from-the-future", "2026-07-21T10:05:01Z"),
+        { "properties": {} }
+    ] }),
+        ),
+    );
+
+    let found = azure_ml(&server).find(&scoring).await.unwrap();
+    assert_eq!(names(&found), ["by-output", "by-long-output", "marked"]);
+    assert_eq!(found[0].status, JobStatus::Running);
+    assert_eq!(found[0].created, datetime!(2026-07-21 09:59 UTC));
+    assert!(found[0].job.id.as_deref().is_some_and(|id| id.starts_with(WORKSPACE)));
+    let lines = server.lines();
+    for skipped in ["too-old", "from-the-future", "other-scoring"] {
+        assert!(!lines.contains(&format!("GET /jobs/{skipped}")), "{skipped} was looked at");
+    }
+}
+
+#[tokio::test]
+async fn our_mark_in_the_list_is_enough() {
+    let server = Canned::start().await;
+    let scoring = scoring(&server);
+    let mut ours = listed("fresh", IN_TIME);
+    ours["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
+    server.at(&arm("GET", ""), canned::json(200, &json!({ "value": [ours] })));
+    server.at("GET /jobs/fresh", canned::text(404, "not yet"));
+    assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), ["fresh"]);
+}
+
+#[tokio::test]
+async fn every_page_is_read_and_the_order_is_not_believed() {
+    let server = Canned::start().await;
+    let scoring = scoring(&server);
+    let output = scoring.output_uri().unwrap().to_owned();
+    // Oldest first: the job is on the last page, behind pages that are too old.
+    let next = |n: u32| server.url(&format!("{WORKSPACE}/jobs?api-version=2025-12-01&$skip={n}"));
+    let page = |name: &str, created: &str, next: Option<String>| {
+        canned::json(200, &json!({ "value": [listed(name, created)], "nextLink": next }))
+    };
+    server
+        .next(page("a", "2026-07-01T00:00:00Z", Some(next(1))))
+        .next(page("b", "2026-07-02T00:00:00Z", Some(next(2))))
+        .next(page("ours", IN_TIME, None));
+    server.at("GET /jobs/ours", with_output(&server, "ours", IN_TIME, &output));
+    assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), ["ours"]);
+    let targets: Vec<_> = server.requests().iter().map(|request| request.target.clone()).collect();
+    assert!(targets[1].ends_with("$skip=1") && targets[2].ends_with("$skip=2"), "{targets:?}");
+}
+
+#[tokio::test]
+async fn a_list_that_is_sorted_is_left_when_it_is_past_the_window() {
+    let server = Canned::start().await;
+    let scoring = scoring(&server);
+    let page = |hour: u8| {
+        let jobs: Vec<_> = (0..6).map(|n| listed("x", &format!("2026-07-21T{hour:02}:{:02}:00Z", 59 - n))).collect();
+        canned::json(200, &json!({ "value": jobs, "nextLink": server.url(&format!("{WORKSPACE}/jobs?n")) }))
+    };
+    server.at("GET /jobs/x", canned::json(200, &job(&server, "x", "Running")));
+    server.next(page(9)).next(page(8)).next(page(7)).next(page(6));
+    assert_eq!(azure_ml(&server).find(&scoring).await, Ok(vec![]));
+    assert_eq!(server.lines().iter().filter(|line| **line == arm("GET", "")).count(), 3);
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_unclear_and_never_none() {
+    let server = Canned::start().await;
+    let scoring = scoring(&server);
+    let endless = json!({ "value": [], "nextLink": server.url(&format!("{WORKSPACE}/jobs")) });
+    server.at(&arm("GET", ""), canned::json(200, &endless));
+    let unclear = azure_ml(&server).find(&scoring).await.unwrap_err();
+    assert!(unclear.0.contains("more jobs than are looked through"), "{unclear}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_seen_is_unclear_and_never_none() {
+    let server = Canned::start().await;
+    let scoring = scoring(&server);
+    let ml = azure_ml(&server);
+    let denied = json!({ "error": { "code": "AuthorizationFailed", "message": "no" } });
+    server.next(canned::json(403, &denied));
+    let unclear = ml.find(&scoring).await.unwrap_err();
+    assert!(unclear.0.contains("AuthorizationFailed") && unclear.0.contains("workspaces/jobs/read"), "{unclear}");
+
+    for list in [json!({}), json!({ "value": null }), json!([])] {
+        server.next(canned::json(200, &list));
+        assert!(ml.find(&scoring).await.is_err(), "{list}");
+    }
+    server.next(canned::json(200, &json!({ "value": [], "nextLink": "https://elsewhere.example/jobs" })));
+    assert!(ml.find(&scoring).await.unwrap_err().0.contains("another host"));
+
+    // One job in the window that can't be looked at: it might be ours.
+    server.next(canned::json(200, &json!({ "value": [listed("hidden", IN_TIME)] })));
+    server.at("GET /jobs/hidden", canned::text(403, ""));
+    assert!(ml.find(&scoring).await.is_err());
+}
+
+#[tokio::test]
+async fn jobs_of_other_experiments_are_not_looked_at() {
+    let server = Canned::start().await;
+    let uri = server.url("/batchEndpoints/claims/jobs");
+    let scoring = scoring_of(&uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }));
+    let output = scoring.output_uri().unwrap().to_owned();
+    let mut jobs = Vec::new();
+    for (name, experiment) in [("other", json!("training")), ("ours", json!("Claims")), ("silent", json!(null))] {
+        let mut one = listed(name, IN_TIME);
+        one["properties"]["experimentName"] = experiment;
+        jobs.push(one);
+        server.at(&format!("GET /batchEndpoints/claims/jobs/{name}"), with_output(&server, name, IN_TIME, &output));
+    }
+    server.at(&arm("GET", ""), canned::json(200, &json!({ "value": jobs })));
+    assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), ["ours", "silent"]);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_crowd_in_the_window_is_unclear_and_not_looked_at_one_by_one() {
+    let server = Canned::start().await;
+    let crowd: Vec<_> = (0..1_001).map(|n| listed(&format!("j{n}"), IN_TIME)).collect();
+    server.at(&arm("GET", ""), canned::json(200, &json!({ "value": crowd })));
+    assert!(azure_ml(&server).find(&scoring(&server)).await.is_err());
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_its_end() {
+    let server = Canned::start().await;
+    let mut endless = job(&server, "j", "Running");
+    endless["padding"] = json!("x".repeat(8 << 20));
+    server.at("GET /jobs/j", canned::json(200, &endless));
+    let unclear = azure_ml(&server).job(&address(&scoring(&server), "j")).await.unwrap_err();
+    assert!(unclear.0.contains("longer than"), "{unclear}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_waited_for_in_bounds() {
+    let server = Canned::start().await;
+    server.at("GET /jobs/j", Reply::Hang);
+    let before = tokio::time::Instant::now();
+    assert!(azure_ml(&server).job(&address(&scoring(&server), "j")).await.is_err());
+    assert!(before.elapsed() < std::time::Duration::from_secs(45), "{:?}", before.elapsed());
+}
