@@ -1,1 +1,118 @@
-//! Being built.
+//! Logs: to **stdout**, one record per line, JSON or text.
+//!
+//! The Functions host reads stdout as information and every line of stderr as an error, and knows nothing of levels;
+//! so nothing but [`fatal`] errors goes there, and the level is a field of the record. Fields of the surrounding spans
+//! (`invocation_id`, `function`, `trace_id`; `scoring`, `job`) are part of each record.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::{Log, LogFormat};
+
+/// Installs the log for the whole process, panics included. Only the first call of a process has an effect.
+pub fn start(log: &Log) {
+    // What was parsed once parses again; anything else may log too much rather than nothing.
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Internal errors would be printed to stderr, which panics once the host and its pipes are gone.
+    let fmt = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_ansi(false);
+    // Both fail only if a log is there already.
+    let _ = match log.format {
+        LogFormat::Json => {
+            let json = fmt.json().flatten_event(true).with_current_span(false).with_span_list(true);
+            tracing::subscriber::set_global_default(json.with_writer(Lines(io::stdout)).finish())
+        }
+        LogFormat::Text => tracing::subscriber::set_global_default(fmt.with_writer(Lines(io::stdout)).finish()),
+    };
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic: {}", panic_text(panic.payload()));
+    }));
+}
+
+/// Says on stderr why the process can't start or go on, and gives its exit code. This is all that stderr is for: the
+/// Functions host shows its last lines together with the code.
+#[expect(clippy::print_stderr, reason = "fatal errors, before or without a log")]
+pub fn fatal(code: u8, why: &str) -> ExitCode {
+    for line in why.lines() {
+        eprintln!("scorekeeper: {line}");
+    }
+    ExitCode::from(code)
+}
+
+/// What a panic said.
+pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("(no text)")
+}
+
+/// Keeps every record on one line: the host makes a record of each line, and error texts of services hold line ends.
+struct Lines<M>(M);
+
+/// Writer of one record.
+struct OneLine<W>(W);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Lines<M> {
+    type Writer = OneLine<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine(self.0.make_writer())
+    }
+}
+
+impl<W: Write> Write for OneLine<W> {
+    /// The formatter hands over a record by one call, its last byte a line end.
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let body = record.strip_suffix(b"\n").unwrap_or(record);
+        if body.contains(&b'\n') || body.contains(&b'\r') {
+            let end = &record[body.len()..];
+            let line: Vec<u8> =
+                body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
+            self.0.write_all(&[&line, end].concat())?;
+        } else {
+            self.0.write_all(record)?;
+        }
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic before").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_of_several_lines_is_written_as_one() {
+        let kept = Kept::default();
+        let make = kept.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Lines(move || make.clone())).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!("the service said:\r\n<Error>\n</Error>");
+            tracing::info!("next");
+        });
+        let text = String::from_utf8(kept.0.lock().expect("no panic").clone()).expect("text");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.lines().next().is_some_and(|line| line.contains("<Error> </Error>")), "{text}");
+    }
+}

@@ -1,1 +1,90 @@
 //! The functions, one file each: `Service<LambdaEvent<_>>` values that every host can run.
+//!
+//! A function reads its payload, calls the app and maps the error; it knows no HTTP and no host. The very same value
+//! is mounted by [`hosts::azure`](crate::hosts::azure) and handed to `lambda_runtime::run` by `bin/bootstrap.rs`; a
+//! test starts both and compares their answers.
+//!
+//! `Err` means one thing on every host: **not taken, deliver again**. Poison is recorded and answered with `Ok`.
+
+mod blob_created;
+mod reconcile;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, Service};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+pub use self::blob_created::blob_created;
+pub use self::reconcile::{Tick, reconcile};
+
+/// Name of [`blob_created`] on every host: folder, route, `_HANDLER`.
+pub const BLOB_CREATED: &str = "BlobCreated";
+/// Name of [`reconcile`] on every host.
+pub const RECONCILE: &str = "Reconcile";
+
+/// A function that every host can run: the bounds of `lambda_runtime::run`, and what a concurrent host adds to them.
+///
+/// Implemented for every service that fits, so nobody implements it; `lambda_runtime::service_fn` over a `Clone`
+/// closure makes one.
+pub trait Function<A>:
+    Service<LambdaEvent<A>, Response = Self::Output, Error: Into<Diagnostic> + Debug, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// What it answers.
+    type Output: Serialize + Send + 'static;
+}
+
+impl<A, R, S> Function<A> for S
+where
+    S: Service<LambdaEvent<A>, Response = R> + Clone + Send + Sync + 'static,
+    S::Error: Into<Diagnostic> + Debug,
+    S::Future: Send + 'static,
+    R: Serialize + Send + 'static,
+{
+    type Output = R;
+}
+
+/// Why a function asks to be called again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The caller's situation, one word; becomes `errorType`.
+    pub kind: &'static str,
+    /// What was tried and why it failed; becomes `errorMessage`.
+    pub message: String,
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(Failure { kind, message }: Failure) -> Self {
+        Self { error_type: kind.to_owned(), error_message: message }
+    }
+}
+
+/// Time until the host's deadline; none if it is over. At most an hour, whatever the host says.
+fn time_left(context: &Context, now: OffsetDateTime) -> Duration {
+    let now = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    Duration::from_millis(context.deadline.saturating_sub(now)).min(Duration::from_secs(3_600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_is_never_negative_and_never_absurd() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let left = |deadline| {
+            let mut context = Context::default();
+            context.deadline = deadline;
+            time_left(&context, now)
+        };
+        assert_eq!(left(1_025_000), Duration::from_secs(25));
+        assert_eq!(left(0), Duration::ZERO);
+        assert_eq!(left(u64::MAX), Duration::from_secs(3_600));
+    }
+}

@@ -1,0 +1,378 @@
+//! Settings: read once at start, checked together, remembered with where each came from.
+//!
+//! A start with a wrong setting fails before a port is bound, with **every** problem named at once (exit code 64), so
+//! that a deployment needs one correction and not five. `scorekeeper config` prints what was understood. Nothing
+//! below the mains reads the environment; this module reads it through [`Vars`] and never prints a secret.
+//!
+//! | setting | default | takes |
+//! |---|---|---|
+//! | `SCOREKEEPER_LEDGER` | the tables of the host's storage account: `AzureWebJobsStorage__tableServiceUri`, else `__accountName`, else an emulator named by `AzureWebJobsStorage` | `https://ACCOUNT.table.core.windows.net`, an emulator's `http://127.0.0.1:10002/devstoreaccount1` (loopback only), or `embedded:DIR` |
+//! | `SCOREKEEPER_HUB` | `Scorekeeper` | prefix of the table names: a letter, then letters and digits, 3 to 45 in all |
+//! | `SCOREKEEPER_RULES` | `rules.json` beside `host.json` | a path, or the rules' JSON itself (begins with `{`); at most 1 MiB |
+//! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity |
+//! | `SCOREKEEPER_RESOURCE_MANAGER` | `https://management.azure.com` | https URL; http for loopback hosts only |
+//! | `SCOREKEEPER_RETENTION` | `P30D` | ISO 8601 duration, at least `P8D`: how long finished scorings are kept. Shorter than a week and a day, a late redelivery could score a blob again |
+//! | `SCOREKEEPER_PROJECTION` | `on` | `on`, `off`: the tables in the shape of Durable Functions |
+//! | `SCOREKEEPER_CONCURRENCY` | `64` | 1 to 1024 invocations at once; more wait. Memory grows by about 1 MiB each |
+//! | `SCOREKEEPER_LOG` | `info` | a filter as `tracing` has it: `debug`, `info,handler=debug` |
+//! | `SCOREKEEPER_LOG_FORMAT` | `json` under a host, `text` else | `json`, `text` |
+//!
+//! Of the Functions host: `FUNCTIONS_CUSTOMHANDLER_PORT` (older: `FUNCTIONS_HTTPWORKER_PORT`),
+//! `FUNCTIONS_CUSTOMHANDLER_WORKER_ID`, `FUNCTIONS_APP_ROOT_PATH` (default: the working directory), and
+//! `functionTimeout` from `AzureFunctionsJobHost__functionTimeout`, else `host.json`, else five minutes, the smallest
+//! default of any plan. Empty variables count as not set: App Service cannot unset an inherited one.
+
+mod host;
+mod ledger;
+mod problems;
+mod vars;
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use lifecycle::Rules;
+use lifecycle::period::Period;
+use time::Duration;
+use url::Url;
+
+pub use self::host::HostFacts;
+pub use self::ledger::{LedgerLocation, Secret, TablesAuth};
+pub use self::problems::{Problem, Problems};
+pub use self::vars::{ProcessVars, Vars};
+
+use self::problems::Refused;
+
+/// Everything that was set, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the ledger lives.
+    pub ledger: LedgerLocation,
+    /// Prefix of the table names.
+    pub hub: String,
+    /// Which blobs go where.
+    pub rules: Rules,
+    /// Client id of the user-assigned identity; `None`: the system-assigned one.
+    pub client_id: Option<String>,
+    /// Azure Resource Manager.
+    pub resource_manager: Url,
+    /// How long finished scorings are kept.
+    pub retention: Duration,
+    /// Whether the Durable-shaped tables are written.
+    pub projection: bool,
+    /// Most invocations at once.
+    pub concurrency: usize,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What the host said about itself.
+    pub host: HostFacts,
+    /// Every setting as it was understood, in the order of the table above.
+    pub settings: Vec<Setting>,
+    /// What looks wrong but does not prevent a start.
+    pub warnings: Vec<String>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A filter as `tracing_subscriber::EnvFilter` has it; it was parsed once already.
+    pub filter: String,
+    /// One record per line in either.
+    pub format: LogFormat,
+}
+
+/// How a log record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line, for machines.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// A setting as it was understood.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value, secrets masked.
+    pub value: String,
+    /// Where the value came from.
+    pub source: Source,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// This variable.
+    Variable(String),
+    /// This file.
+    File(PathBuf),
+    /// It was not set; with the reason where there is more to say.
+    Default(Option<String>),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Default(None) => f.write_str("default"),
+            Self::Default(Some(why)) => write!(f, "default ({why})"),
+        }
+    }
+}
+
+impl serde::Serialize for Source {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Names of all settings of ours; a variable that begins like them and is none of them is probably a typing error.
+const OURS: &[&str] = &[
+    "SCOREKEEPER_LEDGER",
+    "SCOREKEEPER_HUB",
+    "SCOREKEEPER_RULES",
+    "SCOREKEEPER_RESOURCE_MANAGER",
+    "SCOREKEEPER_RETENTION",
+    "SCOREKEEPER_PROJECTION",
+    "SCOREKEEPER_CONCURRENCY",
+    "SCOREKEEPER_LOG",
+    "SCOREKEEPER_LOG_FORMAT",
+];
+
+/// Larger is no rules file but a mistaken path.
+const MOST_RULES: u64 = 1024 * 1024;
+
+impl Config {
+    /// Reads everything. `cwd` stands for the app's root if the host named none. `Err` holds all problems.
+    pub fn read(vars: &dyn Vars, cwd: &Path) -> Result<Self, Problems> {
+        let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
+        let root = reader.get("FUNCTIONS_APP_ROOT_PATH").map_or_else(|| cwd.to_owned(), PathBuf::from);
+        let ledger = reader.ledger(&root);
+        let hub = reader.read("SCOREKEEPER_HUB", "Scorekeeper", hub);
+        let rules = reader.rules(&root);
+        let client_id = reader.client_id();
+        let resource_manager =
+            reader.read("SCOREKEEPER_RESOURCE_MANAGER", "https://management.azure.com", resource_manager);
+        let retention = reader.read("SCOREKEEPER_RETENTION", "P30D", retention);
+        let projection = reader.read("SCOREKEEPER_PROJECTION", "on", |text| match text {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(Refused::new("`on` or `off`", "leave it out for `on`")),
+        });
+        let concurrency = reader.read("SCOREKEEPER_CONCURRENCY", "64", |text| {
+            text.parse()
+                .ok()
+                .filter(|n| (1..=1024).contains(n))
+                .ok_or_else(|| Refused::new("a number from 1 to 1024", "leave it out for 64"))
+        });
+        let filter = reader.read("SCOREKEEPER_LOG", "info", |text| {
+            tracing_subscriber::EnvFilter::try_new(text)
+                .map(|_| text.to_owned())
+                .map_err(|why| Refused::new(format!("a log filter ({why})"), "write for example `info,handler=debug`"))
+        });
+        let hosted = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT", "AWS_LAMBDA_RUNTIME_API"];
+        let hosted = hosted.iter().any(|name| reader.get(name).is_some());
+        let format = reader.read("SCOREKEEPER_LOG_FORMAT", if hosted { "json" } else { "text" }, |text| match text {
+            "json" => Ok(LogFormat::Json),
+            "text" => Ok(LogFormat::Text),
+            _ => Err(Refused::new("`json` or `text`", "leave it out: a host gets json, a terminal text")),
+        });
+        let host = reader.host(root);
+        let warnings = vars
+            .names()
+            .into_iter()
+            .filter(|name| name.starts_with("SCOREKEEPER_") && !OURS.contains(&name.as_str()))
+            .map(|name| format!("`{name}` is no setting and was ignored; there are {}", OURS.join(", ")))
+            .collect();
+        let Reader { problems, settings, .. } = reader;
+        // `ledger` and `rules` are `None` only together with a problem.
+        match (ledger, rules) {
+            (Some(ledger), Some(rules)) if problems.is_empty() => Ok(Self {
+                ledger,
+                hub,
+                rules,
+                client_id,
+                resource_manager,
+                retention,
+                projection,
+                concurrency,
+                log: Log { filter, format },
+                host,
+                settings,
+                warnings,
+            }),
+            _ => Err(Problems(problems)),
+        }
+    }
+
+    /// The settings as a table: name, value, source; then the warnings.
+    pub fn table(&self) -> String {
+        use std::fmt::Write as _;
+        let width = |column: fn(&Setting) -> usize| self.settings.iter().map(column).max().unwrap_or_default();
+        let (names, values) = (width(|s| s.name.len()), width(|s| s.value.chars().count()).min(72));
+        let mut text = String::new();
+        for Setting { name, value, source } in &self.settings {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name:names$}  {value:values$}  {source}");
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        text
+    }
+
+    /// The same as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({ "settings": self.settings, "warnings": self.warnings })
+    }
+}
+
+/// Reads settings one by one, collecting what was understood and what was not.
+struct Reader<'a> {
+    vars: &'a dyn Vars,
+    problems: Vec<Problem>,
+    settings: Vec<Setting>,
+}
+
+impl Reader<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        self.vars.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn understood(&mut self, name: &'static str, value: impl Into<String>, source: Source) {
+        self.settings.push(Setting { name, value: value.into(), source });
+    }
+
+    fn problem(&mut self, name: &str, value: Option<&str>, refused: Refused) {
+        self.problems.push(Problem::new(name, value, refused));
+    }
+
+    /// A setting with a default. After a problem it goes on with the default, to find further problems.
+    fn read<T>(&mut self, name: &'static str, default: &str, parse: impl Fn(&str) -> Result<T, Refused>) -> T {
+        if let Some(text) = self.get(name) {
+            match parse(&text) {
+                Ok(value) => {
+                    self.understood(name, text, Source::Variable(name.to_owned()));
+                    return value;
+                }
+                Err(refused) => self.problem(name, Some(&text), refused),
+            }
+        } else {
+            self.understood(name, default, Source::Default(None));
+        }
+        parse(default).unwrap_or_else(|_| unreachable!("the default of {name} is valid"))
+    }
+
+    fn client_id(&mut self) -> Option<String> {
+        const NAME: &str = "AZURE_CLIENT_ID";
+        let Some(id) = self.get(NAME) else {
+            self.understood(NAME, "(system-assigned identity)", Source::Default(None));
+            return None;
+        };
+        let groups: Vec<_> = id.split('-').map(str::len).collect();
+        if groups == [8, 4, 4, 4, 12] && id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
+            self.understood(NAME, &*id, Source::Variable(NAME.to_owned()));
+            Some(id)
+        } else {
+            let expected = "a client id (8-4-4-4-12 hexadecimal digits)";
+            let remedy =
+                "copy `clientId` of the user-assigned identity; its principal id, name and resource id don't do";
+            // It may be a client secret that was pasted into the wrong line.
+            let shown = format!("({} characters, not shown)", id.chars().count());
+            self.problem(NAME, Some(&shown), Refused::new(expected, remedy));
+            None
+        }
+    }
+
+    fn rules(&mut self, root: &Path) -> Option<Rules> {
+        const NAME: &str = "SCOREKEEPER_RULES";
+        let set = self.get(NAME);
+        let (text, shown, source) = match &set {
+            Some(inline) if inline.starts_with('{') => {
+                (Ok(inline.clone()), "(inline)".to_owned(), Source::Variable(NAME.to_owned()))
+            }
+            path => {
+                let file = root.join(path.as_deref().unwrap_or("rules.json"));
+                let source = match path {
+                    Some(_) => Source::Variable(NAME.to_owned()),
+                    None => Source::Default(None),
+                };
+                (read_rules(&file), file.display().to_string(), source)
+            }
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(why) => {
+                let remedy =
+                    "put rules.json beside host.json, or set SCOREKEEPER_RULES to its path or to the JSON itself";
+                self.problem(NAME, Some(&shown), Refused::new(format!("a readable rules file ({why})"), remedy));
+                return None;
+            }
+        };
+        match Rules::read(&text) {
+            Ok(rules) => {
+                let count = rules.iter().count();
+                let noun = if count == 1 { "rule" } else { "rules" };
+                self.understood(NAME, format!("{shown}: {count} {noun}"), source);
+                Some(rules)
+            }
+            Err(wrong) => {
+                for why in wrong {
+                    self.problem(NAME, Some(&shown), Refused::new(format!("good rules ({why})"), "correct that rule"));
+                }
+                None
+            }
+        }
+    }
+}
+
+fn read_rules(file: &Path) -> Result<String, String> {
+    let open = std::fs::File::open(file).map_err(|why| why.to_string())?;
+    let mut text = String::new();
+    // One more than allowed, to tell "too large" from "just so".
+    open.take(MOST_RULES + 1).read_to_string(&mut text).map_err(|why| why.to_string())?;
+    if text.len() as u64 > MOST_RULES {
+        return Err(format!("it has more than {MOST_RULES} bytes"));
+    }
+    Ok(text)
+}
+
+fn hub(text: &str) -> Result<String, Refused> {
+    let good = (3..=45).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric())
+        && text.as_bytes()[0].is_ascii_alphabetic();
+    if good {
+        Ok(text.to_owned())
+    } else {
+        let expected = "a letter, then letters and digits, 3 to 45 in all";
+        Err(Refused::new(expected, "table names are made of it; write for example `Scorekeeper`"))
+    }
+}
+
+fn resource_manager(text: &str) -> Result<Url, Refused> {
+    let refused = || {
+        Refused::new(
+            "an https URL without path and query (http for loopback hosts only)",
+            "leave it out for the public cloud; a sovereign cloud has its own, for example https://management.chinacloudapi.cn",
+        )
+    };
+    let url = Url::parse(text).map_err(|_| refused())?;
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && lifecycle::rules::is_loopback(&url));
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.path() == "/";
+    if safe && plain && url.password().is_none() { Ok(url) } else { Err(refused()) }
+}
+
+fn retention(text: &str) -> Result<Duration, Refused> {
+    let remedy = "leave it out for P30D";
+    let Period(period) = Period::read(text).map_err(|why| Refused::new(format!("a duration ({why})"), remedy))?;
+    if period < Duration::days(8) {
+        return Err(Refused::new("at least P8D, or a late redelivery could score a blob again", remedy));
+    }
+    Ok(period)
+}
+
+#[cfg(test)]
+mod tests;

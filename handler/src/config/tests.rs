@@ -1,0 +1,248 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+
+const RULES: &str =
+    r#"{"rules":[{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"}}]}"#;
+
+fn read(vars: &[(&str, &str)]) -> Result<Config, Problems> {
+    let mut map: BTreeMap<_, _> = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    map.entry("SCOREKEEPER_RULES".to_owned()).or_insert_with(|| RULES.to_owned());
+    Config::read(&map, Path::new("/nowhere"))
+}
+
+fn good(vars: &[(&str, &str)]) -> Config {
+    read(vars).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn problems(vars: &[(&str, &str)]) -> Vec<String> {
+    match read(vars) {
+        Ok(config) => panic!("read as {config:?}"),
+        Err(Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+const EMBEDDED: (&str, &str) = ("SCOREKEEPER_LEDGER", "embedded:/data");
+
+#[test]
+fn a_ledger_and_rules_are_enough() {
+    let config = good(&[EMBEDDED]);
+    assert_eq!(config.ledger, LedgerLocation::Embedded("/data".into()));
+    assert_eq!((config.hub.as_str(), config.projection, config.concurrency), ("Scorekeeper", true, 64));
+    assert_eq!(config.resource_manager.as_str(), "https://management.azure.com/");
+    assert_eq!(config.retention, Duration::days(30));
+    assert_eq!(config.client_id, None);
+    assert_eq!(config.log, Log { filter: "info".into(), format: LogFormat::Text });
+    assert_eq!(config.host.port, None);
+    assert_eq!(config.host.function_timeout, Some(std::time::Duration::from_secs(300)));
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
+    let told = problems(&[
+        ("SCOREKEEPER_HUB", "my-hub"),
+        ("SCOREKEEPER_RULES", r#"{"rules":[{"id":"a"},{"id":"b"}]}"#),
+        ("AZURE_CLIENT_ID", "scorekeeper-identity"),
+        ("SCOREKEEPER_RESOURCE_MANAGER", "http://management.azure.com"),
+        ("SCOREKEEPER_RETENTION", "P7D"),
+        ("SCOREKEEPER_PROJECTION", "yes"),
+        ("SCOREKEEPER_CONCURRENCY", "0"),
+        ("SCOREKEEPER_LOG", "handler=loud"),
+        ("SCOREKEEPER_LOG_FORMAT", "xml"),
+        ("FUNCTIONS_CUSTOMHANDLER_PORT", "70000"),
+        ("AzureFunctionsJobHost__functionTimeout", "5 minutes"),
+    ]);
+    for name in [
+        "SCOREKEEPER_LEDGER",
+        "SCOREKEEPER_HUB",
+        "AZURE_CLIENT_ID",
+        "SCOREKEEPER_RESOURCE_MANAGER",
+        "SCOREKEEPER_RETENTION",
+        "SCOREKEEPER_PROJECTION",
+        "SCOREKEEPER_CONCURRENCY",
+        "SCOREKEEPER_LOG",
+        "SCOREKEEPER_LOG_FORMAT",
+        "FUNCTIONS_CUSTOMHANDLER_PORT",
+        "AzureFunctionsJobHost__functionTimeout",
+    ] {
+        assert_eq!(told.iter().filter(|line| line.starts_with(&format!("`{name}` "))).count(), 1, "{name}: {told:#?}");
+    }
+    assert_eq!(told.iter().filter(|line| line.starts_with("`SCOREKEEPER_RULES`")).count(), 2, "both rules: {told:#?}");
+    let hub = told.iter().find(|line| line.starts_with("`SCOREKEEPER_HUB`")).expect("the hub's problem");
+    assert_eq!(
+        hub,
+        "`SCOREKEEPER_HUB` is `my-hub`; expected a letter, then letters and digits, 3 to 45 in all; \
+         table names are made of it; write for example `Scorekeeper`"
+    );
+    assert!(told[0].starts_with("`SCOREKEEPER_LEDGER` is not set; expected https://"), "{}", told[0]);
+}
+
+#[test]
+fn the_ledger_defaults_to_the_hosts_storage_account() {
+    let entra = |vars: &[(&str, &str)]| match good(vars).ledger {
+        LedgerLocation::Tables { url, auth: TablesAuth::Entra } => url.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let account = ("AzureWebJobsStorage__accountName", "stscores");
+    let uri = ("AzureWebJobsStorage__tableServiceUri", "https://stscores.table.core.chinacloudapi.cn");
+    assert_eq!(entra(&[account]), "https://stscores.table.core.windows.net/");
+    assert_eq!(entra(&[account, uri]), "https://stscores.table.core.chinacloudapi.cn/");
+    let own = ("SCOREKEEPER_LEDGER", "https://other.table.core.windows.net");
+    let config = good(&[account, uri, own]);
+    assert_eq!(config.ledger.to_string(), "https://other.table.core.windows.net");
+    let source =
+        |config: &Config| config.settings.iter().find(|s| s.name == "SCOREKEEPER_LEDGER").unwrap().source.clone();
+    assert_eq!(source(&config), Source::Variable("SCOREKEEPER_LEDGER".into()));
+    assert_eq!(source(&good(&[account])), Source::Variable("AzureWebJobsStorage__accountName".into()));
+    assert!(problems(&[("AzureWebJobsStorage__accountName", "https://stscores")])[0].contains("tableServiceUri"));
+}
+
+#[test]
+fn keys_are_for_loopback_emulators_only() {
+    let emulator = |vars: &[(&str, &str)]| match good(vars).ledger {
+        LedgerLocation::Tables { url, auth: TablesAuth::SharedKeyLite { account, key } } => {
+            (url.to_string(), account, key.expose().to_owned())
+        }
+        other => panic!("{other:?}"),
+    };
+    let (url, account, key) = emulator(&[("AzureWebJobsStorage", "UseDevelopmentStorage=true")]);
+    assert_eq!((url.as_str(), account.as_str()), ("http://127.0.0.1:10002/devstoreaccount1", "devstoreaccount1"));
+    assert!(key.starts_with("Eby8vd"));
+    let own = "AccountName=mine;AccountKey=a2V5;TableEndpoint=http://127.0.0.1:9/mine;";
+    let mine = ("http://127.0.0.1:9/mine".to_owned(), "mine".to_owned(), "a2V5".to_owned());
+    assert_eq!(emulator(&[("AzureWebJobsStorage", own)]), mine);
+    assert_eq!(emulator(&[("SCOREKEEPER_LEDGER", "http://127.0.0.1:9/mine"), ("AzureWebJobsStorage", own)]), mine);
+    assert!(problems(&[("SCOREKEEPER_LEDGER", "http://127.0.0.1:9/mine")])[0].contains("connection string"));
+
+    let real = "DefaultEndpointsProtocol=https;AccountName=st;AccountKey=c2VjcmV0a2V5;EndpointSuffix=core.windows.net";
+    let told = problems(&[("AzureWebJobsStorage", real)]).join("\n");
+    assert!(told.contains("identity") && told.contains("AccountName=st"), "{told}");
+    assert!(!told.contains("c2VjcmV0a2V5"), "{told}");
+    let disguised = "AccountName=st;AccountKey=c2VjcmV0a2V5;TableEndpoint=https://st.table.core.windows.net";
+    assert!(problems(&[("AzureWebJobsStorage", disguised)])[0].contains("identity"));
+}
+
+#[test]
+fn a_ledger_elsewhere_is_refused_without_telling_its_secrets() {
+    for (bad, part) in [
+        ("http://10.0.0.4:10002/devstoreaccount1", "plain http"),
+        ("https://st.table.core.windows.net/?sv=2026&sig=c2VjcmV0", "not a SAS"),
+        ("https://me:c2VjcmV0@st.table.core.windows.net", "not a SAS"),
+        ("embedded:", "folder"),
+        ("/var/ledger", "embedded:"),
+        ("ftp://127.0.0.1/x", "https"),
+    ] {
+        let told = problems(&[("SCOREKEEPER_LEDGER", bad)]).join("\n");
+        assert!(told.contains(part), "{bad}: {told}");
+        assert!(!told.contains("c2VjcmV0"), "{told}");
+    }
+    let told = problems(&[EMBEDDED, ("AZURE_CLIENT_ID", "c2VjcmV0")]).join("\n");
+    assert!(!told.contains("c2VjcmV0"), "{told}");
+}
+
+#[test]
+fn a_secret_has_no_debug() {
+    let config = good(&[("AzureWebJobsStorage", "UseDevelopmentStorage=true")]);
+    for shown in [format!("{config:?}"), config.table(), config.json().to_string()] {
+        assert!(!shown.contains("Eby8vd"), "{shown}");
+    }
+}
+
+#[test]
+fn each_setting_remembers_where_it_came_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("host.json"), r#"{"version":"2.0","functionTimeout":"00:10:00"}"#)
+        .expect("written");
+    std::fs::write(folder.path().join("rules.json"), RULES).expect("written");
+    let root = folder.path().display().to_string();
+    let vars = BTreeMap::from(
+        [
+            ("FUNCTIONS_APP_ROOT_PATH", root.as_str()),
+            ("SCOREKEEPER_LEDGER", "embedded:data"),
+            ("SCOREKEEPER_HUB", "Hub"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let config = Config::read(&vars, Path::new("/nowhere")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.ledger, LedgerLocation::Embedded(folder.path().join("data")), "relative to the app's root");
+    assert_eq!(config.host.function_timeout, Some(std::time::Duration::from_secs(600)));
+    let table = config.table();
+    let line = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{table}"));
+    assert!(line("SCOREKEEPER_HUB").ends_with("variable SCOREKEEPER_HUB"), "{table}");
+    assert!(line("SCOREKEEPER_RETENTION").ends_with("default"), "{table}");
+    assert!(line("SCOREKEEPER_RULES").contains("rules.json: 1 rule"), "{table}");
+    assert!(line("functionTimeout").ends_with("host.json"), "{table}");
+    let json = config.json();
+    let setting = json["settings"].as_array().expect("a list").iter().find(|s| s["name"] == "SCOREKEEPER_HUB");
+    assert_eq!(
+        setting.expect("the hub"),
+        &serde_json::json!({"name": "SCOREKEEPER_HUB", "value": "Hub", "source": "variable SCOREKEEPER_HUB"})
+    );
+}
+
+#[test]
+fn a_host_json_with_comments_does_not_prevent_a_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("host.json"), "{ // ours\n \"functionTimeout\": \"00:10:00\" }")
+        .expect("written");
+    let root = folder.path().display().to_string();
+    let config = good(&[EMBEDDED, ("FUNCTIONS_APP_ROOT_PATH", &root)]);
+    assert_eq!(config.host.function_timeout, Some(std::time::Duration::from_secs(300)));
+    assert!(config.table().contains("host.json is no plain JSON"), "{}", config.table());
+}
+
+#[test]
+fn a_missing_rules_file_is_a_problem_with_its_path() {
+    let told = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", "conf/rules.json")]).join("\n");
+    assert!(told.contains("/nowhere/conf/rules.json") && told.contains("rules.json beside host.json"), "{told}");
+}
+
+#[test]
+fn a_rules_file_larger_than_a_mebibyte_is_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("rules.json"), " ".repeat(1024 * 1024 + 1)).expect("written");
+    let path = folder.path().join("rules.json").display().to_string();
+    let told = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", &path)]).join("\n");
+    assert!(told.contains("more than 1048576 bytes"), "{told}");
+}
+
+#[test]
+fn empty_variables_count_as_not_set() {
+    assert_eq!(good(&[EMBEDDED, ("SCOREKEEPER_HUB", " ")]).hub, "Scorekeeper");
+}
+
+#[test]
+fn a_misspelt_setting_is_warned_about() {
+    let config = good(&[EMBEDDED, ("SCOREKEEPER_RETENSION", "P30D")]);
+    assert!(config.warnings[0].contains("`SCOREKEEPER_RETENSION`"), "{:?}", config.warnings);
+    assert!(config.table().contains("warning: `SCOREKEEPER_RETENSION`"));
+}
+
+#[test]
+fn under_a_host_the_log_is_json_unless_said_otherwise() {
+    let port = ("FUNCTIONS_HTTPWORKER_PORT", "7071");
+    let config = good(&[EMBEDDED, port]);
+    assert_eq!((config.log.format, config.host.port), (LogFormat::Json, Some(7071)), "the older name counts too");
+    assert_eq!(good(&[EMBEDDED, port, ("SCOREKEEPER_LOG_FORMAT", "text")]).log.format, LogFormat::Text);
+    assert_eq!(good(&[EMBEDDED, ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")]).log.format, LogFormat::Json);
+}
+
+#[test]
+fn the_site_is_named_by_its_arm_id() {
+    let composed = good(&[
+        EMBEDDED,
+        ("WEBSITE_OWNER_NAME", "11111111-2222-3333-4444-555555555555+rg-scores-westeurope"),
+        ("WEBSITE_RESOURCE_GROUP", "rg-scores"),
+        ("WEBSITE_SITE_NAME", "func-scores"),
+        ("WEBSITE_POD_NAME", "pod-1"),
+    ])
+    .host;
+    assert_eq!(
+        composed.resource_id.as_deref(),
+        Some(
+            "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg-scores/providers/Microsoft.Web/sites/func-scores"
+        )
+    );
+    assert_eq!((composed.site.as_deref(), composed.instance.as_deref()), (Some("func-scores"), Some("pod-1")));
+}

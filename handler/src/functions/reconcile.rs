@@ -1,0 +1,63 @@
+//! `Reconcile`: one tick. Looks at everything in flight, submits what waits, sweeps, cleans up.
+//!
+//! It takes no input: what a tick does depends on the ledger and the time alone, so a missed, doubled or hand-made
+//! tick does no harm.
+
+use std::time::Duration;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde::Deserialize;
+
+use super::{Failure, Function, time_left};
+use crate::app::{App, TickReport, chain};
+
+/// Most time that is kept for work already begun when no new work is started any more: a POST's 60 s and its record.
+const MARGIN: Duration = Duration::from_secs(75);
+
+/// A timer's payload, of which nothing is used: Azure's timer object and an EventBridge event both read as this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub struct Tick {}
+
+/// Makes the function. `Err` if the tick could not begin or the ledger failed; the next tick tries again.
+pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
+    service_fn(move |LambdaEvent { context, .. }: LambdaEvent<Tick>| {
+        let app = app.clone();
+        async move {
+            let now = app.now();
+            let deadline = now + working_time(time_left(&context, now));
+            app.tick(deadline)
+                .await
+                .map_err(|why| Failure { kind: "TickFailed", message: format!("the tick failed: {}", chain(&why)) })
+        }
+    })
+}
+
+/// For how long new work is begun: a quarter of the time is kept, or [`MARGIN`] if that is less.
+fn working_time(left: Duration) -> Duration {
+    left - (left / 4).min(MARGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn timers_of_both_clouds_are_ticks() {
+        let azure = json!({"Schedule": {"AdjustForDST": true}, "ScheduleStatus": null, "IsPastDue": false});
+        let aws =
+            json!({"version": "0", "id": "1", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}});
+        for timer in [azure, aws, json!({})] {
+            assert_eq!(serde_json::from_value::<Tick>(timer).expect("a tick"), Tick {});
+        }
+        assert!(serde_json::from_value::<Tick>(json!("")).is_err());
+    }
+
+    #[test]
+    fn new_work_ends_well_before_the_deadline() {
+        assert_eq!(working_time(Duration::from_secs(600)), Duration::from_secs(525));
+        assert_eq!(working_time(Duration::from_secs(4)), Duration::from_secs(3));
+        assert_eq!(working_time(Duration::ZERO), Duration::ZERO);
+    }
+}

@@ -1,0 +1,288 @@
+//! Mounts functions under the host's protocol: an invocation comes in, is bounded in number and time, and gets an
+//! answer that the host understands, whatever happens within.
+//!
+//! No path out of here is an empty 2xx, a redirect, or an answer that is not JSON.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SetOnce};
+use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt as _;
+use tracing::{Instrument as _, field};
+
+use super::context::{self, Trace, Trigger};
+use super::{body, envelope};
+use crate::config::HostFacts;
+use crate::functions::Function;
+use crate::telemetry::panic_text;
+
+/// How long an invocation waits for a handler that is still starting.
+const STARTING: Duration = Duration::from_secs(20);
+
+/// The functions by name. Names are the folders of `function-definitions/`, case included.
+#[derive(Default)]
+pub struct Functions(BTreeMap<&'static str, Mounted>);
+
+struct Mounted {
+    trigger: Trigger,
+    /// Whose binding the payload is taken from, if the names in function.json are ours.
+    bindings: &'static [&'static str],
+    call: Box<dyn Fn(Value, Context) -> BoxFuture<'static, Result<Value, Failed>> + Send + Sync>,
+}
+
+impl Functions {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a function that Event Grid calls. It gets every payload there is: what is no envelope is handed in as it
+    /// came, because refusing it would make Event Grid deliver it again for a day.
+    #[must_use]
+    pub fn event<F: Function<Value>>(self, name: &'static str, function: F) -> Self {
+        self.mounted::<Value, F>(name, Trigger::Event, &["event"], function)
+    }
+
+    /// With a function that a timer calls.
+    #[must_use]
+    pub fn timer<A: DeserializeOwned + Send + 'static, F: Function<A>>(self, name: &'static str, function: F) -> Self {
+        self.mounted::<A, F>(name, Trigger::Timer, &["timer"], function)
+    }
+
+    fn mounted<A, F>(
+        mut self,
+        name: &'static str,
+        trigger: Trigger,
+        bindings: &'static [&'static str],
+        function: F,
+    ) -> Self
+    where
+        A: DeserializeOwned + Send + 'static,
+        F: Function<A>,
+    {
+        let call = move |payload: Value, context: Context| {
+            let function = function.clone();
+            async move {
+                let payload = A::deserialize(payload).map_err(|why| {
+                    Failed::refused(StatusCode::BAD_REQUEST, format!("the payload can't be read: {why}"))
+                })?;
+                let answer = function.oneshot(LambdaEvent::new(payload, context)).await;
+                let value = answer.map_err(|error| Failed::here(error.into()))?;
+                serde_json::to_value(value).map_err(|why| Failed::because("Unserializable", why.to_string()))
+            }
+            .boxed()
+        };
+        self.0.insert(name, Mounted { trigger, bindings, call: Box::new(call) });
+        self
+    }
+}
+
+/// What an invocation is answered with when it has no value.
+#[derive(Debug)]
+struct Failed {
+    status: StatusCode,
+    diagnostic: Diagnostic,
+}
+
+impl Failed {
+    fn here(diagnostic: Diagnostic) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, diagnostic }
+    }
+
+    fn because(kind: &str, message: String) -> Self {
+        Self::here(Diagnostic { error_type: kind.to_owned(), error_message: message })
+    }
+
+    fn refused(status: StatusCode, message: String) -> Self {
+        Self { status, diagnostic: Diagnostic { error_type: "Refused".to_owned(), error_message: message } }
+    }
+
+    fn answer(&self) -> Response {
+        answer(self.status, &json!(self.diagnostic))
+    }
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// What all invocations share.
+pub(super) struct Mount {
+    functions: SetOnce<Functions>,
+    places: Semaphore,
+    concurrency: usize,
+    large: Semaphore,
+    facts: HostFacts,
+}
+
+impl Mount {
+    pub(super) fn new(concurrency: usize, facts: &HostFacts) -> Self {
+        Self {
+            functions: SetOnce::new(),
+            places: Semaphore::new(concurrency),
+            concurrency,
+            large: Semaphore::new(body::LARGE_AT_ONCE),
+            facts: facts.clone(),
+        }
+    }
+
+    /// Says what to run. Only the first call has an effect.
+    pub(super) fn open(&self, functions: Functions) {
+        let _ = self.functions.set(functions);
+    }
+}
+
+/// One handler for every path and method: extractors would answer in plain text, which the host can't read.
+pub(super) fn router(mount: Arc<Mount>) -> Router {
+    Router::new().fallback(handle).with_state(mount)
+}
+
+async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
+    let received = (Instant::now(), now());
+    let path = request.uri().path().to_owned();
+    if path == "/" {
+        // The probe, and later the host's measure of our latency.
+        return answer(StatusCode::OK, &json!({ "status": "listening" }));
+    }
+    let Ok(functions) = timeout_at(received.0 + STARTING, mount.functions.wait()).await else {
+        return Failed::because("Starting", format!("the handler is still starting after {STARTING:?}")).answer();
+    };
+    let known = path.strip_prefix('/').and_then(|name| functions.0.get_key_value(name));
+    let Some((name, mounted)) = known else {
+        let names: Vec<_> = functions.0.keys().collect();
+        let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        // The name may be anybody's: cut, and escaped by JSON.
+        let path: String = path.chars().take(200).collect();
+        return Failed::refused(StatusCode::NOT_FOUND, format!("no function is at `{path}`; there are {names}"))
+            .answer();
+    };
+    if request.method() != Method::POST {
+        let message = format!("`{name}` is invoked by POST, not by {}", request.method());
+        return Failed::refused(StatusCode::METHOD_NOT_ALLOWED, message).answer();
+    }
+    let (parts, body) = request.into_parts();
+    let invocation = Invocation::new(&mount, name, mounted, &parts.headers, received);
+    let span =
+        tracing::info_span!("invocation", function = name, invocation_id = invocation.id, trace_id = field::Empty);
+    if let Some(trace) = &invocation.trace {
+        span.record("trace_id", &*trace.trace_id);
+    }
+    invocation.answered(body).instrument(span).await
+}
+
+/// One invocation on its way.
+struct Invocation<'a> {
+    mount: &'a Mount,
+    name: &'static str,
+    mounted: &'a Mounted,
+    id: String,
+    trace: Option<Trace>,
+    received: (Instant, SystemTime),
+    limit: Duration,
+}
+
+impl<'a> Invocation<'a> {
+    fn new(
+        mount: &'a Mount,
+        name: &'static str,
+        mounted: &'a Mounted,
+        headers: &HeaderMap,
+        received: (Instant, SystemTime),
+    ) -> Self {
+        Self {
+            mount,
+            name,
+            mounted,
+            id: context::invocation_id(headers),
+            trace: context::trace(headers),
+            received,
+            limit: mounted.trigger.limit(mount.facts.function_timeout),
+        }
+    }
+
+    async fn answered(self, body: Body) -> Response {
+        let outcome = self.outcome(body).await;
+        let elapsed_ms = u64::try_from(self.received.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match outcome {
+            Ok(value) => {
+                tracing::debug!(elapsed_ms, "invocation done");
+                answer(StatusCode::OK, &json!({ "Outputs": {}, "Logs": [], "ReturnValue": value }))
+            }
+            Err(failed) => {
+                // The host throws the body of a failure away, so this line is all that anybody will ever see of it.
+                let Diagnostic { error_type, error_message } = &failed.diagnostic;
+                tracing::error!(
+                    invocation_id = self.id,
+                    elapsed_ms,
+                    error_type,
+                    status = failed.status.as_u16(),
+                    "invocation of {} failed: {error_message}",
+                    self.name
+                );
+                failed.answer()
+            }
+        }
+    }
+
+    async fn outcome(&self, body: Body) -> Result<Value, Failed> {
+        let by = self.received.0 + self.limit;
+        let busy = |_| {
+            let Mount { concurrency, .. } = self.mount;
+            Failed::because("Busy", format!("{concurrency} invocations are running; this one did not begin in time"))
+        };
+        let _place =
+            timeout_at(by, self.mount.places.acquire()).await.map_err(busy)?.expect("the semaphore is never closed");
+        let body = self.in_time(by, "reading the body", body::read(body, &self.mount.large)).await?.map_err(|why| {
+            let status = match why {
+                body::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                body::Error::Broken(_) => StatusCode::BAD_REQUEST,
+            };
+            Failed::refused(status, why.to_string())
+        })?;
+        let payload = match envelope::open(&body.bytes, self.mounted.bindings) {
+            Ok(payload) => payload,
+            Err(unreadable) if self.mounted.trigger == Trigger::Event => {
+                tracing::warn!("no envelope of the host: {}; handed in as it came", unreadable.why);
+                unreadable.instead
+            }
+            Err(unreadable) => return Err(Failed::refused(StatusCode::BAD_REQUEST, unreadable.why)),
+        };
+        let context =
+            context::context(&self.mount.facts, self.name, &self.id, self.trace.as_ref(), self.received.1, self.limit);
+        // A panic must end this invocation and no other. Nothing of the function is used after one.
+        let call = AssertUnwindSafe(async { (self.mounted.call)(payload, context).await }).catch_unwind();
+        let panicked = |panic: Box<dyn Any + Send>| Failed::because("Panicked", panic_text(&*panic).to_owned());
+        self.in_time(by, "running", call).await?.map_err(panicked)?
+    }
+
+    async fn in_time<T>(&self, by: Instant, what: &str, work: impl Future<Output = T>) -> Result<T, Failed> {
+        timeout_at(by, work).await.map_err(|_| {
+            let limit = self.limit;
+            Failed::because("TooSlow", format!("not done within {limit:?}, still {what}; it may have happened"))
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this host tells functions their deadline as wall-clock time")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lambda_runtime::service_fn;
+use serde::Deserialize;
+
+use bytes::Bytes;
+
+use super::*;
+
+#[derive(Deserialize)]
+struct Tick {}
+
+fn facts() -> HostFacts {
+    HostFacts {
+        port: None,
+        worker_id: None,
+        root: "/".into(),
+        function_timeout: Some(Duration::from_secs(600)),
+        site: None,
+        instance: None,
+        resource_id: None,
+    }
+}
+
+fn echo() -> Functions {
+    let echo = service_fn(|event: LambdaEvent<Value>| async move {
+        Ok::<_, String>(json!({ "payload": event.payload, "request": event.context.request_id }))
+    });
+    let tick = service_fn(|event: LambdaEvent<Tick>| async move {
+        let Tick {} = event.payload;
+        Ok::<_, String>(())
+    });
+    Functions::new().event("Echo", echo).timer("Tick", tick)
+}
+
+fn mounted(concurrency: usize, functions: Functions) -> Router {
+    let mount = Arc::new(Mount::new(concurrency, &facts()));
+    mount.open(functions);
+    router(mount)
+}
+
+async fn called(router: &Router, method: Method, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("X-Azure-Functions-InvocationId", "6a5b0c6e")
+        .body(body.into())
+        .expect("a request");
+    let response = router.clone().oneshot(request).await.expect("infallible");
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json", "{path}");
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+    (status, serde_json::from_slice(&body).expect("JSON, never empty"))
+}
+
+async fn post(router: &Router, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+    called(router, Method::POST, path, body).await
+}
+
+fn envelope() -> String {
+    json!({ "Data": { "event": { "id": "1" } }, "Metadata": {} }).to_string()
+}
+
+#[tokio::test]
+async fn an_invocation_is_answered_in_the_hosts_shape() {
+    let (status, body) = post(&mounted(1, echo()), "/Echo", envelope()).await;
+    assert_eq!(status, StatusCode::OK);
+    let value = json!({ "payload": { "id": "1" }, "request": "6a5b0c6e" });
+    assert_eq!(body, json!({ "Outputs": {}, "Logs": [], "ReturnValue": value }));
+}
+
+#[tokio::test]
+async fn a_function_without_a_value_is_not_answered_by_an_empty_body() {
+    let (status, body) = post(&mounted(1, echo()), "/Tick", json!({ "Data": { "timer": {} } }).to_string()).await;
+    assert_eq!((status, body), (StatusCode::OK, json!({ "Outputs": {}, "Logs": [], "ReturnValue": null })));
+}
+
+#[tokio::test]
+async fn the_probe_is_answered_before_there_are_functions_and_when_all_places_are_taken() {
+    let mount = Arc::new(Mount::new(0, &facts()));
+    let router = router(mount.clone());
+    assert_eq!(called(&router, Method::GET, "/", "").await.0, StatusCode::OK);
+    mount.open(echo());
+    assert_eq!(called(&router, Method::GET, "/", "").await.0, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_waits_for_a_handler_that_starts_but_not_for_ever() {
+    let mount = Arc::new(Mount::new(1, &facts()));
+    let router = router(mount.clone());
+    let (status, body) = post(&router, "/Echo", envelope()).await;
+    assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("Starting")));
+    let (answer, ()) = tokio::join!(post(&router, "/Echo", envelope()), async { mount.open(echo()) });
+    assert_eq!(answer.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn unknown_functions_and_methods_are_refused_in_json() {
+    let router = mounted(1, echo());
+    for path in ["/echo", "/Echo/", "/api/Echo", "/%FF", "//", "/Echo%20"] {
+        let (status, body) = post(&router, path, envelope()).await;
+        assert_eq!((status, &body["errorType"]), (StatusCode::NOT_FOUND, &json!("Refused")), "{path}");
+        assert!(body["errorMessage"].as_str().is_some_and(|text| text.contains("`Echo`, `Tick`")), "{body}");
+    }
+    assert_eq!(called(&router, Method::GET, "/Echo", "").await.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_envelope_reaches_an_event_function_and_never_a_timer() {
+    let router = mounted(1, echo());
+    for (body, payload) in [("", json!("")), ("{", json!("{")), ("{}", json!({})), (r#"{"Data":7}"#, json!(7))] {
+        let (status, answer) = post(&router, "/Echo", body).await;
+        assert_eq!((status, &answer["ReturnValue"]["payload"]), (StatusCode::OK, &payload), "{body}");
+        assert_eq!(post(&router, "/Tick", body).await.0, StatusCode::BAD_REQUEST, "{body}");
+    }
+    let (status, body) = post(&router, "/Tick", r#"{"Data":{"timer":"soon"}}"#).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body["errorMessage"].as_str().is_some_and(|text| text.contains("payload")), "{body}");
+}
+
+#[tokio::test]
+async fn a_failure_is_answered_by_500_and_lambdas_diagnostic() {
+    let failing = service_fn(|_: LambdaEvent<Value>| async {
+        Err::<(), _>(crate::functions::Failure { kind: "NotTaken", message: "the ledger is away".to_owned() })
+    });
+    let (status, body) = post(&mounted(1, Functions::new().event("F", failing)), "/F", envelope()).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(body, json!({ "errorType": "NotTaken", "errorMessage": "the ledger is away" }));
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_invocation_and_no_other() {
+    let panicking = service_fn(|event: LambdaEvent<Value>| async move {
+        assert!(event.payload["id"] != "1", "on purpose");
+        Ok::<_, String>(())
+    });
+    let at_once = service_fn(|event: LambdaEvent<Value>| {
+        assert!(event.payload["id"] != "1", "before any await");
+        async { Ok::<_, String>(()) }
+    });
+    let router = mounted(1, Functions::new().event("P", panicking).event("Q", at_once));
+    for path in ["/P", "/Q"] {
+        let (status, body) = post(&router, path, envelope()).await;
+        assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("Panicked")));
+        let next = post(&router, path, r#"{"Data":{"event":{"id":"2"}}}"#).await;
+        assert_eq!(next.0, StatusCode::OK, "the place is free again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_function_is_answered_before_event_grid_gives_up() {
+    let hanging = service_fn(|_: LambdaEvent<Value>| std::future::pending::<Result<(), String>>());
+    let begun = Instant::now();
+    let (status, body) = post(&mounted(1, Functions::new().event("H", hanging)), "/H", envelope()).await;
+    assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("TooSlow")));
+    assert_eq!(begun.elapsed(), Duration::from_secs(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_ends_does_not_hold_its_place_for_ever() {
+    let router = mounted(1, echo());
+    let endless = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let (status, body) = post(&router, "/Echo", endless).await;
+    assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("TooSlow")));
+    assert_eq!(post(&router, "/Echo", envelope()).await.0, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_allowed_number_run_at_once_and_waiting_ends() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak, gate) = (running.clone(), most.clone(), Arc::new(Semaphore::new(3)));
+    let slow = service_fn(move |_: LambdaEvent<Value>| {
+        let (now, peak, gate) = (now.clone(), peak.clone(), gate.clone());
+        async move {
+            peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            gate.acquire().await.expect("open").forget();
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, String>(())
+        }
+    });
+    let router = mounted(2, Functions::new().event("S", slow));
+    // Three pass the gate and make way for others; then two hang in it and two wait for a place.
+    let answers = futures::future::join_all((0..7).map(|_| post(&router, "/S", envelope()))).await;
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+    let count = |kind: &Value| answers.iter().filter(|(_, body)| body["errorType"] == *kind).count();
+    assert_eq!(count(&Value::Null), 3, "{answers:?}");
+    assert_eq!((count(&json!("TooSlow")), count(&json!("Busy"))), (2, 2), "{answers:?}");
+}
+
+#[tokio::test]
+async fn twenty_megabytes_in_chunks_arrive_whole() {
+    let text = "x".repeat(20 * 1024 * 1024);
+    let whole = Bytes::from(json!({ "Data": { "event": { "text": text } } }).to_string());
+    let chunks: Vec<_> = whole.chunks(64 * 1024).map(|chunk| Ok::<_, std::io::Error>(whole.slice_ref(chunk))).collect();
+    let (status, body) = post(&mounted(1, echo()), "/Echo", Body::from_stream(futures::stream::iter(chunks))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["ReturnValue"]["payload"]["text"].as_str().map(str::len), Some(text.len()));
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_in_json() {
+    let chunk = Bytes::from(vec![b' '; 1024 * 1024]);
+    let chunks = (0..65).map(move |_| Ok::<_, std::io::Error>(chunk.clone()));
+    let (status, body) = post(&mounted(1, echo()), "/Echo", Body::from_stream(futures::stream::iter(chunks))).await;
+    assert_eq!((status, &body["errorType"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("Refused")));
+}
