@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod app;
+pub mod compose;
 pub mod config;
 pub mod functions;
 pub mod hosts;

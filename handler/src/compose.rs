@@ -1,0 +1,90 @@
+//! Puts the parts together: the only place that chooses adapters, called by both mains and by the CLI.
+//!
+//! Nothing here talks to anybody: clients connect, and tokens are asked for, when first needed. That keeps the cold
+//! start short and lets a handler start while Azure is away.
+
+use std::sync::Arc;
+
+use azure_core::Uuid;
+use azure_core::credentials::TokenCredential;
+
+use crate::adapters::azure_blobs::AzureBlobs;
+use crate::adapters::azure_ml::AzureMl;
+use crate::adapters::azure_tables::{Auth, AzureTables};
+use crate::adapters::embedded::EmbeddedStore;
+use crate::adapters::tokens::{CredentialKind, Storage, Tokens};
+use crate::adapters::{http, resource_manager};
+use crate::app::{App, Parts, chain};
+use crate::config::{Config, LedgerLocation, TablesAuth};
+use crate::ledger::{Ledger, Options};
+use crate::ports::Clock;
+use crate::table_store::TableStore;
+
+/// The application as the settings want it.
+pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
+    let source = CredentialKind::ManagedIdentity { client_id: config.client_id.clone() }.source();
+    let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
+    let manager = Tokens::new(Arc::clone(&source), Arc::clone(&clock));
+    let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
+    let endpoint = AzureMl::new(Tokens::new(Arc::clone(&source), Arc::clone(&clock)), Arc::clone(&manager));
+    let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)));
+    Ok(App::new(Parts {
+        ledger,
+        endpoint: Arc::new(endpoint),
+        blobs: Arc::new(blobs),
+        rules: config.rules.clone(),
+        clock,
+        retention: config.retention,
+    }))
+}
+
+/// The ledger alone, for those who only read it.
+pub fn ledger_to_read(
+    location: &LedgerLocation,
+    hub: &str,
+    client_id: Option<String>,
+    clock: &Clock,
+) -> Result<Ledger, String> {
+    let source = CredentialKind::ManagedIdentity { client_id }.source();
+    let store = store(location, source, clock, Access::Read)?;
+    Ledger::new(store, &Options { hub: hub.to_owned(), writer: "reader".to_owned(), projection: false })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, access: Access) -> Result<Ledger, String> {
+    let store = store(&config.ledger, source, clock, access)?;
+    // Unlike that of any other process ever: operation ids begin with it.
+    let writer = Uuid::new_v4().simple().to_string();
+    Ledger::new(store, &Options { hub: config.hub.clone(), writer, projection: config.projection })
+}
+
+fn store(
+    location: &LedgerLocation,
+    source: Arc<dyn TokenCredential>,
+    clock: &Clock,
+    access: Access,
+) -> Result<Arc<dyn TableStore>, String> {
+    match location {
+        LedgerLocation::Embedded(folder) => {
+            let opened = match access {
+                Access::Read => EmbeddedStore::open_read_only(folder),
+                Access::Write => EmbeddedStore::open(folder),
+            };
+            Ok(Arc::new(opened.map_err(|error| chain(&error))?))
+        }
+        LedgerLocation::Tables { url, auth } => {
+            let auth = match auth {
+                TablesAuth::Entra => Auth::Entra(Arc::new(Tokens::<Storage>::new(source, Arc::clone(clock)))),
+                TablesAuth::SharedKeyLite { account, key } => {
+                    Auth::SharedKeyLite { account: account.clone(), key: key.expose().to_owned().into() }
+                }
+            };
+            Ok(Arc::new(AzureTables::new(url, auth, http::transport()).map_err(|error| chain(&error))?))
+        }
+    }
+}
