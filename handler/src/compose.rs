@@ -15,7 +15,7 @@ use crate::adapters::embedded::EmbeddedStore;
 use crate::adapters::tokens::{CredentialKind, Storage, Tokens};
 use crate::adapters::{http, resource_manager};
 use crate::app::{App, Parts, chain};
-use crate::config::{Config, LedgerLocation, TablesAuth};
+use crate::config::{Config, LedgerLocation, LedgerSettings, TablesAuth};
 use crate::ledger::{Ledger, Options};
 use crate::ports::Clock;
 use crate::table_store::TableStore;
@@ -39,15 +39,14 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
 }
 
 /// The ledger alone, for those who only read it.
-pub fn ledger_to_read(
-    location: &LedgerLocation,
-    hub: &str,
-    client_id: Option<String>,
-    clock: &Clock,
-) -> Result<Ledger, String> {
-    let source = CredentialKind::ManagedIdentity { client_id }.source();
-    let store = store(location, source, clock, Access::Read)?;
-    Ledger::new(store, &Options { hub: hub.to_owned(), writer: "reader".to_owned(), projection: false })
+pub fn ledger_to_read(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
+    let kind = if settings.managed_identity {
+        CredentialKind::ManagedIdentity { client_id: settings.client_id.clone() }
+    } else {
+        CredentialKind::SignedIn
+    };
+    let store = store(&settings.ledger, kind.source(), clock, Access::Read)?;
+    Ledger::new(store, &Options { hub: settings.hub.clone(), writer: "reader".to_owned(), projection: false })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,14 +1,20 @@
 //! Arguments, settings, log, app, host: in this order, and nothing below branches on where it runs.
 
-use std::io::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use handler::app::chain;
 use handler::compose;
-use handler::config::{Config, ProcessVars};
+use handler::config::{Config, LedgerSettings, ProcessVars, WhichLedger};
 use handler::functions::{BLOB_CREATED, RECONCILE, blob_created, reconcile};
 use handler::hosts::azure::{self, Functions};
+use handler::hosts::cli::{self, ListArgs};
+use handler::hosts::local::{self, LocalArgs};
+use handler::ledger::Ledger;
 use handler::ports::Clock;
 use handler::telemetry::{self, fatal};
 use time::OffsetDateTime;
@@ -29,6 +35,33 @@ struct Arguments {
 enum Command {
     /// Serve the Azure Functions host; it starts this command itself (host.json, customHandler).
     Serve,
+    /// Run the whole product on this machine: inbox folder, simulated endpoint, status page. No cloud needed.
+    Local(LocalArgs),
+    /// Tell in a few lines how things stand; exit code 1 if something needs attention.
+    Status {
+        #[command(flatten)]
+        which: WhichLedger,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List scorings, the newest first.
+    List {
+        #[command(flatten)]
+        which: WhichLedger,
+        #[command(flatten)]
+        args: ListArgs,
+    },
+    /// Show one scoring with its history: what happened, and why.
+    Show {
+        #[command(flatten)]
+        which: WhichLedger,
+        /// Its id or the beginning of it, or the blob's URL or path.
+        id: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print every setting as it is understood, with where it came from; secrets are masked.
     Config {
         /// As JSON.
@@ -41,25 +74,82 @@ enum Command {
 const SETTINGS: u8 = 64;
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    let config = match settings() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    match command {
-        Command::Serve => serve(&config),
-        Command::Config { json } => {
-            let text = if json { format!("{:#}\n", config.json()) } else { config.table() };
-            // A reader that went away (`| head`) is no failure of ours.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+    match Arguments::parse().command {
+        Command::Serve => settings().map_or_else(|code| code, |config| serve(&config)),
+        Command::Local(args) => local(&args),
+        Command::Status { which, json } => {
+            read(&which, |ledger, now, out| Box::pin(cli::status(ledger, json, now, out)))
         }
+        Command::List { which, args } => {
+            read(&which, |ledger, _, out| Box::pin(async move { cli::list(ledger, &args, out).await }))
+        }
+        Command::Show { which, id, json } => {
+            read(&which, |ledger, _, out| Box::pin(async move { cli::show(ledger, &id, json, out).await }))
+        }
+        Command::Config { json } => settings().map_or_else(
+            |code| code,
+            |config| {
+                let text = if json { format!("{:#}\n", config.json()) } else { config.table() };
+                // A reader that went away (`| head`) is no failure of ours.
+                let _ = std::io::stdout().write_all(text.as_bytes());
+                ExitCode::SUCCESS
+            },
+        ),
     }
 }
 
+fn cwd() -> Result<PathBuf, ExitCode> {
+    std::env::current_dir().map_err(|why| fatal(1, &format!("the working directory can't be read: {why}")))
+}
+
+type Reading<'a> = Pin<Box<dyn Future<Output = Result<u8, cli::Error>> + 'a>>;
+
+/// Runs a command that reads a ledger.
+fn read<F>(which: &WhichLedger, command: F) -> ExitCode
+where
+    F: for<'a> FnOnce(&'a Ledger, OffsetDateTime, &'a mut dyn Write) -> Reading<'a>,
+{
+    let cwd = match cwd() {
+        Ok(cwd) => cwd,
+        Err(code) => return code,
+    };
+    let settings = match LedgerSettings::read(&ProcessVars, &cwd, which) {
+        Ok(settings) => settings,
+        Err(problems) => return fatal(SETTINGS, &problems.to_string()),
+    };
+    let clock = clock();
+    let ledger = match compose::ledger_to_read(&settings, &clock) {
+        Ok(ledger) => ledger,
+        Err(why) => return fatal(cli::BROKEN, &why),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return fatal(1, &format!("no runtime: {why}")),
+    };
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    ExitCode::from(runtime.block_on(cli::reported(command(&ledger, clock(), &mut out), &mut err)))
+}
+
+fn local(args: &LocalArgs) -> ExitCode {
+    telemetry::start_for_people();
+    let binary = match std::env::current_exe() {
+        Ok(binary) => binary,
+        Err(why) => return fatal(1, &format!("this program's own path can't be read: {why}")),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return fatal(1, &format!("no runtime: {why}")),
+    };
+    let code = match runtime.block_on(local::run(args, binary, clock())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fatal(1, &chain(&why)),
+    };
+    runtime.shutdown_background();
+    code
+}
+
 fn settings() -> Result<Config, ExitCode> {
-    let cwd =
-        std::env::current_dir().map_err(|why| fatal(1, &format!("the working directory can't be read: {why}")))?;
+    let cwd = cwd()?;
     Config::read(&ProcessVars, &cwd).map_err(|problems| fatal(SETTINGS, &problems.to_string()))
 }
 

@@ -32,6 +32,14 @@ pub fn start(log: &Log) {
     }));
 }
 
+/// The log of a command that a person runs: warnings and errors on stderr, because stdout is the command's own page.
+pub fn start_for_people() {
+    let fmt =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::new("warn")).log_internal_errors(false).without_time();
+    // Fails only if a log is there already.
+    let _ = tracing::subscriber::set_global_default(fmt.with_target(false).with_writer(Lines(io::stderr)).finish());
+}
+
 /// Says on stderr why the process can't start or go on, and gives its exit code. This is all that stderr is for: the
 /// Functions host shows its last lines together with the code.
 #[expect(clippy::print_stderr, reason = "fatal errors, before or without a log")]

@@ -86,6 +86,8 @@ pub enum CredentialKind {
         /// Client id of a user-assigned identity; `None` is the system-assigned one.
         client_id: Option<String>,
     },
+    /// Whoever is signed in on this machine with the Azure CLI or the Azure Developer CLI: for operators.
+    SignedIn,
 }
 
 impl CredentialKind {
@@ -93,6 +95,7 @@ impl CredentialKind {
     pub fn source(&self) -> Arc<dyn TokenCredential> {
         match self {
             Self::ManagedIdentity { client_id } => Arc::new(ManagedIdentity { client_id: client_id.clone() }),
+            Self::SignedIn => Arc::new(SignedIn),
         }
     }
 }
@@ -102,6 +105,21 @@ impl CredentialKind {
 #[derive(Debug)]
 struct ManagedIdentity {
     client_id: Option<String>,
+}
+
+/// Built for each request as well: the tools that it runs keep a cache of their own.
+#[derive(Debug)]
+struct SignedIn;
+
+#[async_trait]
+impl TokenCredential for SignedIn {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        azure_identity::DeveloperToolsCredential::new(None)?.get_token(scopes, options).await
+    }
 }
 
 #[async_trait]

@@ -25,6 +25,7 @@
 mod host;
 mod ledger;
 mod problems;
+mod reading;
 mod vars;
 
 use std::fmt;
@@ -39,6 +40,7 @@ use url::Url;
 pub use self::host::HostFacts;
 pub use self::ledger::{LedgerLocation, Secret, TablesAuth};
 pub use self::problems::{Problem, Problems};
+pub use self::reading::{LedgerSettings, WhichLedger};
 pub use self::vars::{ProcessVars, Vars};
 
 use self::problems::Refused;

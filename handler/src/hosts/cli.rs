@@ -9,7 +9,7 @@ use lifecycle::{Status, intake};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use super::view::{ScoringView, StoryView, ago, blob_path, clock, shortened};
+use super::view::{ScoringView, StoryView, ago, clock, path, shortened};
 use crate::app::chain;
 use crate::ledger::{self, Ledger, Note, count_by_status};
 
@@ -158,7 +158,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
             "{:32}  {:10}  {:40}  {:>7}  {:19}  {}{}",
             scoring.id,
             scoring.status,
-            shortened(blob_path(&scoring.blob_url), 40),
+            shortened(&scoring.path, 40),
             scoring.attempt,
             clock(scoring.created_time),
             scoring.job.as_deref().unwrap_or("-"),
@@ -220,7 +220,7 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         several => {
             writeln!(out, "{} scorings match `{url}`; name one of them:", several.len())?;
             for scoring in several {
-                writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, blob_path(&scoring.blob.url))?;
+                writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, path(&scoring.blob))?;
             }
             return Ok(ATTENTION);
         }

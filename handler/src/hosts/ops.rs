@@ -11,7 +11,7 @@ use serde::Deserialize;
 use time::Duration;
 
 use super::cli::{ListArgs, newest};
-use super::view::{ScoringView, StoryView, ago, blob_path, clock, shortened};
+use super::view::{ScoringView, StoryView, ago, clock, shortened};
 use crate::app::chain;
 use crate::ledger::{self, Ledger, count_by_status};
 use crate::ports::Clock;
@@ -98,7 +98,7 @@ fn line(row: &ScoringView, now: time::OffsetDateTime) -> Markup {
     html! {
         tr {
             td { span class={ "s " (row.status) } { (row.status) } }
-            td { a href={ "/scorings/" (row.id) } title=(row.blob_url) { (shortened(blob_path(&row.blob_url), 60)) } }
+            td { a href={ "/scorings/" (row.id) } title=(row.blob_url) { (shortened(&row.path, 60)) } }
             td { (row.rule) }
             td title={ (clock(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
             td { (job(row)) }
@@ -143,7 +143,7 @@ async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
     let sentence = s.status.parse::<Status>().map_or("", Status::sentence);
     let body = html! {
         p { a href="/" { "← all scorings" } }
-        h2 { span class={ "s " (s.status) } { (s.status) } " " (blob_path(&s.blob_url)) }
+        h2 { span class={ "s " (s.status) } { (s.status) } " " (s.path) }
         p { (sentence) }
         dl {
             dt { "id" } dd { code { (s.id) } }
@@ -230,7 +230,7 @@ fn page(title: &str, refresh: bool, body: &Markup) -> Response {
 }
 
 const STYLE: &str = "
-:root{color-scheme:light dark;--line:#8884;--soft:#8888}
+:root{color-scheme:light dark;--line:#8884;--soft:#777}
 body{font:14px/1.45 system-ui,sans-serif;margin:0 auto;max-width:80rem;padding:1rem}
 h1{font-size:1.2rem;margin:.2rem 0 .8rem}h1 a{color:inherit;text-decoration:none}h2{font-size:1.1rem}h3{font-size:1rem}
 nav{display:flex;flex-wrap:wrap;gap:.3rem;margin-bottom:1rem}

@@ -1,6 +1,6 @@
 //! What people and scripts see of a scoring: the same members in the CLI's JSON and on the page.
 
-use lifecycle::{Entry, Scoring};
+use lifecycle::{BlobVersion, Entry, Scoring};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -19,6 +19,8 @@ pub struct ScoringView {
     pub rule: String,
     /// The blob.
     pub blob_url: String,
+    /// Container and path, decoded: what people call it.
+    pub path: String,
     /// Its version.
     pub etag: String,
     /// Number of the attempt, from 1; 0 before the first.
@@ -58,6 +60,7 @@ impl From<Scoring> for ScoringView {
             output_uri: s.output_uri().map(str::to_owned),
             id: s.id.to_string(),
             rule: s.rule,
+            path: path(&s.blob),
             blob_url: s.blob.url,
             etag: s.blob.etag,
             attempt: s.attempt,
@@ -113,9 +116,9 @@ pub fn shortened(text: &str, most: usize) -> String {
     chars[..head].iter().chain(&['…']).chain(&chars[chars.len() - tail..]).collect()
 }
 
-/// The path of a blob without scheme and host.
-pub fn blob_path(url: &str) -> &str {
-    url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(url, |(_, path)| path)
+/// Container and path of a blob, fit for a terminal: control characters never get into the ledger.
+pub fn path(blob: &BlobVersion) -> String {
+    format!("{}/{}", blob.container, blob.path)
 }
 
 #[cfg(test)]
@@ -137,6 +140,7 @@ mod tests {
         let cut = shortened("eu/2026/07/21/claims-of-the-day.csv", 20);
         assert_eq!(cut.chars().count(), 20);
         assert!(cut.ends_with("of-the-day.csv") || cut.ends_with("the-day.csv"), "{cut}");
-        assert_eq!(blob_path("https://a.blob.core.windows.net/c/p.csv"), "c/p.csv");
+        let blob = BlobVersion::read("https://a.blob.core.windows.net/c/p%20q.csv", "1").unwrap();
+        assert_eq!(path(&blob), "c/p q.csv");
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
-use crate::hosts::view::{blob_path, clock};
+use crate::hosts::view::{clock, path};
 use crate::ledger::{self, Ledger};
 
 /// Follows a ledger and prints what changes.
@@ -68,7 +68,7 @@ impl<W: Write> View<W> {
             _ => s.trouble.clone().or_else(|| s.job.as_ref().map(|job| job.name.clone())).unwrap_or_default(),
         };
         let (clear, again) = if self.terminal { ("\r\x1b[2K", self.counts.as_str()) } else { ("", "") };
-        writeln!(self.out, "{clear}{}  {:10}  {}  {detail}", &at[11..], s.status, blob_path(&s.blob.url))?;
+        writeln!(self.out, "{clear}{}  {:10}  {}  {detail}", &at[11..], s.status, path(&s.blob))?;
         write!(self.out, "{again}")?;
         self.out.flush()
     }

@@ -1,0 +1,123 @@
+//! What a command that only reads the ledger needs to know: no rules, no host, no port.
+
+use std::path::{Path, PathBuf};
+
+use super::{LedgerLocation, Problems, Reader, Vars, hub};
+
+/// Where the local product keeps its things, unless told otherwise.
+const LOCAL: &str = ".scorekeeper";
+
+/// How to find a ledger; the first that is given counts.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct WhichLedger {
+    /// Table endpoint (`https://ACCOUNT.table.core.windows.net`) or `embedded:DIR` [default: as configured, else the one in .scorekeeper]
+    #[arg(long, value_name = "LEDGER")]
+    pub ledger: Option<String>,
+    /// Data folder of a `scorekeeper local`
+    #[arg(long, value_name = "DIR", conflicts_with = "ledger")]
+    pub data: Option<PathBuf>,
+    /// Prefix of the table names [default: `SCOREKEEPER_HUB`, else Scorekeeper]
+    #[arg(long, value_name = "HUB")]
+    pub hub: Option<String>,
+}
+
+/// A ledger to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// Where it lives.
+    pub ledger: LedgerLocation,
+    /// Prefix of the table names.
+    pub hub: String,
+    /// Whether a managed identity is there to be used; else whoever is signed in on this machine.
+    pub managed_identity: bool,
+    /// Client id of the user-assigned identity.
+    pub client_id: Option<String>,
+}
+
+impl LedgerSettings {
+    /// Reads what `which` names, else what the settings name, else the local product's ledger below `cwd`.
+    pub fn read(vars: &dyn Vars, cwd: &Path, which: &WhichLedger) -> Result<Self, Problems> {
+        let configured = vars.names().iter().any(|name| {
+            name == "SCOREKEEPER_LEDGER" || name == "AzureWebJobsStorage" || name.starts_with("AzureWebJobsStorage__")
+        });
+        let local = cwd.join(LOCAL);
+        let data = match (&which.data, &which.ledger) {
+            (Some(data), _) => Some(cwd.join(data)),
+            (None, None) if !configured && local.is_dir() => Some(local),
+            _ => None,
+        };
+        let given = Given { vars, ledger: which.ledger.as_deref(), hub: which.hub.as_deref() };
+        let mut reader = Reader { vars: &given, problems: Vec::new(), settings: Vec::new() };
+        let ledger = match data {
+            Some(data) => Some(LedgerLocation::Embedded(data.join("ledger"))),
+            None => reader.ledger(cwd),
+        };
+        let hub = reader.read("SCOREKEEPER_HUB", "Scorekeeper", hub);
+        let client_id = reader.client_id();
+        match ledger {
+            Some(ledger) if reader.problems.is_empty() => {
+                let managed_identity =
+                    ["IDENTITY_ENDPOINT", "AZURE_CLIENT_ID"].iter().any(|name| reader.get(name).is_some());
+                Ok(Self { ledger, hub, managed_identity, client_id })
+            }
+            _ => Err(Problems(reader.problems)),
+        }
+    }
+}
+
+/// The environment, with what the command line gives in front of it.
+struct Given<'a> {
+    vars: &'a dyn Vars,
+    ledger: Option<&'a str>,
+    hub: Option<&'a str>,
+}
+
+impl Vars for Given<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let given = match name {
+            "SCOREKEEPER_LEDGER" => self.ledger,
+            "SCOREKEEPER_HUB" => self.hub,
+            _ => None,
+        };
+        given.map(str::to_owned).or_else(|| self.vars.get(name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.vars.names()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn read(vars: &[(&str, &str)], cwd: &Path, which: &WhichLedger) -> Result<LedgerSettings, Problems> {
+        let vars: BTreeMap<String, String> = vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        LedgerSettings::read(&vars, cwd, which)
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_settings_and_these_before_the_local_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(LOCAL)).unwrap();
+        let set = [("SCOREKEEPER_LEDGER", "embedded:set")];
+        let embedded = |settings: LedgerSettings| settings.ledger.to_string();
+        let given = WhichLedger { ledger: Some("embedded:given".into()), ..WhichLedger::default() };
+        let data = WhichLedger { data: Some("data".into()), ..WhichLedger::default() };
+        let cwd = folder.path();
+        assert!(embedded(read(&set, cwd, &given).unwrap()).ends_with("/given"));
+        assert!(embedded(read(&set, cwd, &data).unwrap()).ends_with("/data/ledger"));
+        assert!(embedded(read(&set, cwd, &WhichLedger::default()).unwrap()).ends_with("/set"));
+        assert!(embedded(read(&[], cwd, &WhichLedger::default()).unwrap()).ends_with("/.scorekeeper/ledger"));
+    }
+
+    #[test]
+    fn without_any_ledger_the_problem_names_the_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let problems = read(&[], folder.path(), &WhichLedger::default()).unwrap_err().to_string();
+        assert!(problems.contains("SCOREKEEPER_LEDGER"), "{problems}");
+        let hub = WhichLedger { hub: Some("no good!".into()), ..WhichLedger::default() };
+        assert!(read(&[("SCOREKEEPER_LEDGER", "embedded:x")], folder.path(), &hub).is_err());
+    }
+}
