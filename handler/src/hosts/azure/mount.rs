@@ -43,8 +43,11 @@ struct Mounted {
     trigger: Trigger,
     /// Whose binding the payload is taken from, if the names in function.json are ours.
     bindings: &'static [&'static str],
-    call: Box<dyn Fn(Value, Context) -> BoxFuture<'static, Result<Value, Failed>> + Send + Sync>,
+    call: Call,
 }
+
+/// A function whose types are forgotten: payload and context in, answer out.
+type Call = Box<dyn Fn(Value, Context) -> BoxFuture<'static, Result<Value, Failed>> + Send + Sync>;
 
 impl Functions {
     /// None yet.
