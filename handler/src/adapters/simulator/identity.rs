@@ -61,9 +61,8 @@ pub(super) fn audience(shared: &Shared, token: &str) -> Option<String> {
 
 /// A managed identity asks.
 pub(super) fn managed(shared: &Shared, call: &Call) -> Response {
-    let refuse = |status: StatusCode, message: &str| {
-        json(status, &json!({ "statusCode": status.as_u16(), "message": message }))
-    };
+    let refuse =
+        |status: StatusCode, message: &str| json(status, &json!({ "statusCode": status.as_u16(), "message": message }));
     if call.header("x-identity-header") != Some(shared.options.identity_header.as_str()) {
         return refuse(StatusCode::UNAUTHORIZED, "X-IDENTITY-HEADER is missing or wrong");
     }
@@ -97,9 +96,8 @@ pub(super) async fn client(shared: &Shared, body: Body, version: Version) -> Res
     let Ok(form) = axum::body::to_bytes(body, MAX_FORM).await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.");
     };
-    let field = |name: &str| {
-        url::form_urlencoded::parse(&form).find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
-    };
+    let field =
+        |name: &str| url::form_urlencoded::parse(&form).find(|(n, _)| n == name).map(|(_, value)| value.into_owned());
     if field("grant_type").as_deref() != Some("client_credentials") {
         return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type", "AADSTS70003: use client_credentials");
     }

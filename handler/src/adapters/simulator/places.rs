@@ -36,10 +36,9 @@ pub(super) fn read_uri(uri: &str) -> Result<Uri, String> {
     }
     let (before, path) = rest.split_once("/paths/").ok_or_else(unknown)?;
     let segments: Vec<&str> = before.split('/').skip(1).collect();
-    let name = match segments.as_slice() {
-        ["datastores", name] => name,
-        ["subscriptions", .., "workspaces", _, "datastores", name] => name,
-        _ => return Err(unknown()),
+    let (["datastores", name] | ["subscriptions", .., "workspaces", _, "datastores", name]) = segments.as_slice()
+    else {
+        return Err(unknown());
     };
     if name.is_empty() || path.is_empty() {
         return Err(unknown());
@@ -127,9 +126,8 @@ impl Places {
 
 /// A blob's name as a path below a folder; `None` for a name that climbs, is absolute, or is hidden.
 fn relative(name: &str) -> Option<PathBuf> {
-    let good = |part: &str| {
-        !matches!(part, "" | "." | "..") && !part.starts_with(HIDDEN) && !part.contains(['\\', '\0'])
-    };
+    let good =
+        |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with(HIDDEN) && !part.contains(['\\', '\0']);
     name.split('/').all(good).then(|| name.split('/').collect())
 }
 
@@ -166,7 +164,8 @@ mod tests {
         ] {
             assert_eq!(read_uri(uri).as_ref(), Ok(&blob), "{uri}");
         }
-        for uri in ["", "x", "azureml://datastores/d/x.csv", "azureml://datastores/d/paths/", "wasbs://c@a/x", "//x/paths/y"]
+        for uri in
+            ["", "x", "azureml://datastores/d/x.csv", "azureml://datastores/d/paths/", "wasbs://c@a/x", "//x/paths/y"]
         {
             assert!(read_uri(uri).is_err(), "{uri}");
         }

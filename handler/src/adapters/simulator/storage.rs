@@ -14,7 +14,7 @@ use azure_core::time::to_rfc7231;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::answer::{add, authorize, empty};
+use super::answer::{add, empty, unauthorized};
 use super::places::{HIDDEN, existing};
 use super::{Call, Shared};
 
@@ -34,7 +34,7 @@ pub(super) async fn answer(shared: &Shared, account: &str, container: &str, blob
 }
 
 async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> Response {
-    if call.header("authorization").is_some() && authorize(shared, call, &[AUDIENCE]).is_err() {
+    if call.header("authorization").is_some() && unauthorized(shared, call, &[AUDIENCE]).is_some() {
         let text = "The token is not for https://storage.azure.com, or has expired.";
         return error(StatusCode::UNAUTHORIZED, "InvalidAuthenticationInfo", text);
     }
@@ -70,7 +70,9 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     let range = call.header("x-ms-range").or_else(|| call.header("range"));
     let (from, length, is_part) = match range.and_then(|range| part(range, facts.len())) {
         Some((from, to)) if from < facts.len() => (from, to.min(facts.len() - 1) + 1 - from, true),
-        Some(_) => return error(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "The range is outside of the blob."),
+        Some(_) => {
+            return error(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "The range is outside of the blob.");
+        }
         None => (0, facts.len(), false),
     };
     let body = if call.method == "HEAD" {
