@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::faults::Misdeed;
+use super::link::Link;
 use super::{Call, Shared, identity};
 
 /// Text, as the front door answers what it does not pass on.
@@ -59,25 +60,30 @@ pub(super) fn arm_error(status: StatusCode, code: &str, message: &str) -> Respon
     json(status, &json!({ "error": { "code": code, "message": message } }))
 }
 
-/// Lets a bearer token for one of these audiences pass. Otherwise 401 in plain text, as from the front door.
-pub(super) fn authorize(shared: &Shared, call: &Call, audiences: &[&str]) -> Result<(), Response> {
+/// 401 in plain text, as from the front door, unless the call has a good bearer token for one of these audiences.
+pub(super) fn unauthorized(shared: &Shared, call: &Call, audiences: &[&str]) -> Option<Response> {
     let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
     let refused = match token.map(|token| identity::audience(shared, token)) {
         None => "The request has no bearer token.",
         Some(None) => "The token is invalid or has expired.",
-        Some(Some(audience)) if audiences.contains(&audience.as_str()) => return Ok(()),
+        Some(Some(audience)) if audiences.contains(&audience.as_str()) => return None,
         Some(Some(_)) => "Audience or service not allowed.",
     };
-    Err(plain(StatusCode::UNAUTHORIZED, refused))
+    Some(plain(StatusCode::UNAUTHORIZED, refused))
 }
 
 impl Misdeed {
-    /// What is answered instead.
-    pub(super) fn answer(&self) -> Response {
+    /// Commits it: what is answered instead, or `None` if the proper answer goes its way.
+    pub(super) fn commit(&self, shared: &Shared, link: &Link) -> Option<Response> {
         match self {
-            Self::Throttle { retry_after } => too_many(i64::from(*retry_after)),
-            Self::CutAfterCreate | Self::Answer500AfterCreate => {
-                plain(StatusCode::INTERNAL_SERVER_ERROR, "Received 500 from a service request")
+            Self::Throttle { retry_after } => Some(too_many(i64::from(*retry_after))),
+            Self::Answer500AfterCreate => {
+                let text = "Received 500 from a service request";
+                Some(azure_ml_error(shared, StatusCode::INTERNAL_SERVER_ERROR, "ServiceError", text))
+            }
+            Self::CutAfterCreate => {
+                link.cut();
+                None
             }
         }
     }

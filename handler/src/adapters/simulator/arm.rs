@@ -7,7 +7,7 @@ use axum::response::Response;
 use azure_core::Uuid;
 use serde_json::{Value, json};
 
-use super::answer::{add, add_common, arm_error, authorize, empty, json, timestamp, too_many};
+use super::answer::{add, add_common, arm_error, empty, json, timestamp, too_many, unauthorized};
 use super::job::Job;
 use super::options::DeploymentKind;
 use super::scoring::{self, PAGE};
@@ -21,7 +21,7 @@ const WORKSPACE_GUID: Uuid = Uuid::from_u128(1);
 
 /// Everything behind `/subscriptions/`.
 pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Response {
-    if let Err(refused) = authorize(shared, call, &[AUDIENCE]) {
+    if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
         return refused;
     }
     let Some(version) = call.query("api-version") else {
@@ -186,7 +186,7 @@ fn operation(shared: &Shared, operation: &str, call: &Call) -> Response {
 }
 
 fn batch_endpoint(shared: &Shared, name: &str) -> Response {
-    let Some(default) = scoring::find_endpoint(shared, name) else { return not_found(name) };
+    let Some(endpoint) = scoring::find_endpoint(shared, name) else { return not_found(name) };
     let body = json!({
         "id": format!("{}/batchEndpoints/{name}", shared.options.workspace.id()),
         "name": name,
@@ -197,7 +197,7 @@ fn batch_endpoint(shared: &Shared, name: &str) -> Response {
             "scoringUri": scoring::uri(shared, name),
             "swaggerUri": null,
             "authMode": "AADToken",
-            "defaults": { "deploymentName": default },
+            "defaults": { "deploymentName": endpoint.default_deployment },
             "provisioningState": "Succeeded",
         },
         "tags": {},

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use azure_core::Uuid;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -84,10 +85,12 @@ impl Output {
         if self.is_folder { self.staged.join("predictions.csv") } else { self.staged.clone() }
     }
 
-    /// Published by this very job, in an earlier life of the process.
+    /// Published by this very job, in an earlier life of the process: the file at its path is one that the job staged.
     fn is_published(&self) -> bool {
-        let both = self.staged.metadata().and_then(|staged| Ok((staged, self.target.metadata()?)));
-        both.is_ok_and(|(staged, target)| (staged.dev(), staged.ino()) == (target.dev(), target.ino()))
+        let Ok(target) = self.target.metadata() else { return false };
+        let stage = self.staged.parent().and_then(|stage| stage.read_dir().ok());
+        let mut staged = stage.into_iter().flatten().flatten().filter_map(|entry| entry.metadata().ok());
+        staged.any(|staged| (staged.dev(), staged.ino()) == (target.dev(), target.ino()))
     }
 
     /// Makes it visible at its path, whole. `at` becomes its time of modification.
@@ -125,7 +128,8 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
         let stage = stage(&folder, &job.name);
         std::fs::create_dir_all(&stage).map_err(|error| RunError::user(format!("{}: {error}", stage.display())))?;
         let is_folder = job.request.outputs.get(name).is_some_and(super::request::Data::is_folder);
-        let staged = stage.join(outputs.len().to_string());
+        // A new name each time: a command that outlived a killed process may still write to the old one.
+        let staged = stage.join(Uuid::new_v4().to_string());
         outputs.push(Output { name: name.clone(), is_folder, staged, target, uri: uri.clone() });
     }
     if !outputs.is_empty() && outputs.iter().all(Output::is_published) {
@@ -134,13 +138,8 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
     if let Some(taken) = outputs.iter().find(|o| !o.is_folder && o.target.exists() && !o.is_published()) {
         return Err(taken.taken());
     }
-    for output in &outputs {
-        // What an earlier life of the process left unfinished.
-        let _ = std::fs::remove_file(&output.staged);
-        let _ = std::fs::remove_dir_all(&output.staged);
-        if output.is_folder {
-            std::fs::create_dir(&output.staged).map_err(|error| RunError::user(format!("{}: {error}", output.uri)))?;
-        }
+    for output in outputs.iter().filter(|output| output.is_folder) {
+        std::fs::create_dir(&output.staged).map_err(|error| RunError::user(format!("{}: {error}", output.uri)))?;
     }
     let mut inputs = Vec::new();
     for (name, data) in job.request.inputs.iter().filter(|(_, data)| !data.is_literal()) {

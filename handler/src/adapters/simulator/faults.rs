@@ -1,6 +1,6 @@
 //! Misbehaviour on order: a list of faults, each bound to a route, a number of requests and a probability.
 //!
-//! A new kind of fault is a variant of [`Misdeed`] and one arm where the routes are dispatched (`mod.rs`).
+//! A new kind of fault is a variant of [`Misdeed`] and one arm in `Misdeed::commit` (`answer.rs`).
 
 use serde::{Deserialize, Serialize};
 

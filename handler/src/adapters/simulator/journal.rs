@@ -4,6 +4,7 @@
 //! machine. A torn last line is what a killed process leaves and is dropped; any other bad line is an error, since
 //! guessing would lose jobs. At start the file is written anew with just the jobs that are kept.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,8 +17,9 @@ use super::job::{Job, Phase, RunError};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Line<'a> {
-    Made(std::borrow::Cow<'a, Job>),
+    Made(Cow<'a, Job>),
     Entered(Entered),
 }
 
@@ -31,9 +33,12 @@ struct Entered {
     error: Option<RunError>,
 }
 
-/// The open file.
+/// The open file and its length.
 #[derive(Debug)]
-pub(super) struct Journal(File);
+pub(super) struct Journal {
+    file: File,
+    length: u64,
+}
 
 impl Journal {
     /// Reads what is there, drops the oldest finished jobs beyond `keep`, and writes the rest anew.
@@ -54,22 +59,34 @@ impl Journal {
         }
         let mut out = BufWriter::new(open(&fresh)?);
         for job in &jobs {
-            out.write_all(&encoded(&Line::Made(std::borrow::Cow::Borrowed(job)))?)?;
+            out.write_all(&encoded(&Line::Made(Cow::Borrowed(job)))?)?;
         }
         out.flush()?;
         std::fs::rename(&fresh, path)?;
-        Ok((Self(open(path)?), jobs))
+        let file = open(path)?;
+        Ok((Self { length: file.metadata()?.len(), file }, jobs))
     }
 
     /// Records a new job. On an error it must not be made.
     pub(super) fn made(&mut self, job: &Job) -> io::Result<()> {
-        self.0.write_all(&encoded(&Line::Made(std::borrow::Cow::Borrowed(job)))?)
+        self.append(&Line::Made(Cow::Borrowed(job)))
     }
 
     /// Records that a job entered a phase.
     pub(super) fn entered(&mut self, job: &Job) -> io::Result<()> {
         let line = Entered { seq: job.seq, phase: job.phase, at: job.since, error: job.error.clone() };
-        self.0.write_all(&encoded(&Line::Entered(line))?)
+        self.append(&Line::Entered(line))
+    }
+
+    fn append(&mut self, line: &Line<'_>) -> io::Result<()> {
+        let bytes = encoded(line)?;
+        let written = self.file.write_all(&bytes);
+        match written {
+            Ok(()) => self.length += bytes.len() as u64,
+            // Half a line before a whole one could never be read again.
+            Err(_) => self.file.set_len(self.length)?,
+        }
+        written
     }
 }
 

@@ -298,10 +298,10 @@ async fn dispatch(
 
 async fn route(shared: &Shared, link: &Link, call: &Call, body: Body) -> Response {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
-    let late = |route| shared.act(|state, _| state.faults.on_arrival(route)).map(|misdeed| misdeed.answer());
-    macro_rules! unless_late {
+    let misdeed = |route| shared.act(|state, _| state.faults.on_arrival(route)).and_then(|m| m.commit(shared, link));
+    macro_rules! unless_ordered {
         ($route:expr, $answer:expr) => {
-            match late($route) {
+            match misdeed($route) {
                 Some(misbehaved) => misbehaved,
                 None => $answer,
             }
@@ -312,32 +312,32 @@ async fn route(shared: &Shared, link: &Link, call: &Call, body: Body) -> Respons
         (_, ["admin", ..]) => admin::answer(shared, call, body).await,
         ("GET", ["runs", job]) => admin::run(shared, job),
         ("GET", ["identity", "oauth2", "token"]) => {
-            unless_late!(Route::Identity, identity::managed(shared, call))
+            unless_ordered!(Route::Identity, identity::managed(shared, call))
         }
         ("POST", [_, "oauth2", "token"]) => {
-            unless_late!(Route::Identity, identity::client(shared, body, identity::Version::V1).await)
+            unless_ordered!(Route::Identity, identity::client(shared, body, identity::Version::V1).await)
         }
         ("POST", [_, "oauth2", "v2.0", "token"]) => {
-            unless_late!(Route::Identity, identity::client(shared, body, identity::Version::V2).await)
+            unless_ordered!(Route::Identity, identity::client(shared, body, identity::Version::V2).await)
         }
         ("POST", ["endpoints", endpoint, "jobs"]) => {
-            unless_late!(Route::Invoke, scoring::invoke(shared, link, endpoint, call, body).await)
+            unless_ordered!(Route::Invoke, scoring::invoke(shared, link, endpoint, call, body).await)
         }
         ("GET", ["endpoints", endpoint, "jobs"]) => {
-            unless_late!(Route::Poll, scoring::list(shared, endpoint, call))
+            unless_ordered!(Route::Poll, scoring::list(shared, endpoint, call))
         }
         ("GET", ["endpoints", endpoint, "jobs", job]) => {
-            unless_late!(Route::Poll, scoring::job(shared, endpoint, job, call))
+            unless_ordered!(Route::Poll, scoring::job(shared, endpoint, job, call))
         }
         (_, [first, rest @ ..]) if first.eq_ignore_ascii_case("subscriptions") => {
-            unless_late!(Route::Arm, arm::answer(shared, rest, call))
+            unless_ordered!(Route::Arm, arm::answer(shared, rest, call))
         }
         ("GET", ["history", "v1.0", "subscriptions", rest @ ..]) => {
-            unless_late!(Route::RunHistory, run_history::answer(shared, rest, call))
+            unless_ordered!(Route::RunHistory, run_history::answer(shared, rest, call))
         }
         ("GET" | "HEAD", [account, container, blob @ ..]) if !RESERVED.contains(account) => {
             let blob = blob.join("/");
-            unless_late!(Route::Storage, storage::answer(shared, account, container, &blob, call).await)
+            unless_ordered!(Route::Storage, storage::answer(shared, account, container, &blob, call).await)
         }
         _ => plain(StatusCode::NOT_FOUND, "the simulator has nothing at this path"),
     }

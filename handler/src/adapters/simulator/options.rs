@@ -32,7 +32,8 @@ pub struct Options {
     pub client: Option<Client>,
     /// How long a token is good for.
     pub token_lifetime: Duration,
-    /// Shell command that scores: reads `$SCORE_INPUT`, writes `$SCORE_OUTPUT`. `None`: the demonstration scorer.
+    /// Shell command that scores: reads `$SCORE_INPUT`, writes `$SCORE_OUTPUT`. `None`: the demonstration scorer. It is
+    /// killed with the simulator, except by a SIGKILL; what it writes after that is not used.
     pub score_command: Option<String>,
     /// A scoring command that takes longer is killed and its job fails.
     pub score_timeout: Duration,
@@ -221,6 +222,7 @@ impl Timing {
 
 /// Points on which the real service's behaviour is unknown or has changed. The defaults are what helps a client least.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and named where it is set")]
 pub struct Behaviour {
     /// Tags and properties of the request are kept on the job.
     pub keep_tags: bool,

@@ -36,10 +36,9 @@ pub(super) fn read_uri(uri: &str) -> Result<Uri, String> {
     }
     let (before, path) = rest.split_once("/paths/").ok_or_else(unknown)?;
     let segments: Vec<&str> = before.split('/').skip(1).collect();
-    let name = match segments.as_slice() {
-        ["datastores", name] => name,
-        ["subscriptions", .., "workspaces", _, "datastores", name] => name,
-        _ => return Err(unknown()),
+    let (["datastores", name] | ["subscriptions", .., "workspaces", _, "datastores", name]) = segments.as_slice()
+    else {
+        return Err(unknown());
     };
     if name.is_empty() || path.is_empty() {
         return Err(unknown());

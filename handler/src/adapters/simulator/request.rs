@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use lifecycle::scoring::without_query;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -186,7 +187,7 @@ fn validate(request: &Request, kind: DeploymentKind) -> Vec<Value> {
                 json!("literal"),
             ),
             "Literal" if input.value.is_none() => {
-                error(&format!("{property}.Value"), "Value is required.", json!(null))
+                error(&format!("{property}.Value"), "Value is required.", json!(null));
             }
             "UriFile" | "UriFolder" if !input.uri.bytes().any(|b| b.is_ascii_alphanumeric() || b == b'_') => {
                 error(&format!("{property}.Uri"), "Uri is required.", json!(input.uri));
@@ -209,7 +210,11 @@ fn validate(request: &Request, kind: DeploymentKind) -> Vec<Value> {
             error(&kind, "Job output type must be 'uri_file' or 'uri_folder'.", json!(snake(&output.kind)));
         }
         if !matches!(read_uri(&output.uri), Ok(Uri::Datastore { .. })) {
-            error(&format!("{property}.Uri"), "Output must be a path on a registered datastore.", json!(output.uri));
+            error(
+                &format!("{property}.Uri"),
+                "Output must be a path on a registered datastore.",
+                json!(without_query(&output.uri)),
+            );
         }
     }
     errors

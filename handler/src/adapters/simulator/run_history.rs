@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::answer::{add_common, authorize, azure_ml_error, json, timestamp};
+use super::answer::{add_common, azure_ml_error, json, timestamp, unauthorized};
 use super::job::Job;
 use super::{Call, Shared, arm, scoring};
 
@@ -13,7 +13,7 @@ const STEP: &str = "batchscoring";
 
 /// Everything behind `/history/v1.0/subscriptions/`.
 pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Response {
-    if let Err(refused) = authorize(shared, call, &[scoring::AUDIENCE, arm::AUDIENCE]) {
+    if let Some(refused) = unauthorized(shared, call, &[scoring::AUDIENCE, arm::AUDIENCE]) {
         return refused;
     }
     let missing = |what: &str| {

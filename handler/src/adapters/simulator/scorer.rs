@@ -31,7 +31,7 @@ pub(super) fn demonstrate(inputs: &[PathBuf], output: &Path, stop: &AtomicBool) 
     let mut chunk = vec![0; 64 * 1024];
     for input in inputs {
         let csv = input.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
-        let mut rows = Rows { csv, header: csv, quoted: false, hash: FNV, empty: true };
+        let mut rows = Rows { csv, header: csv, quoted: false, hash: FNV, length: 0 };
         let mut file = File::open(input)?;
         loop {
             if stop.load(Ordering::Relaxed) {
@@ -66,7 +66,8 @@ struct Rows {
     header: bool,
     quoted: bool,
     hash: u64,
-    empty: bool,
+    /// Bytes of the row so far.
+    length: u64,
 }
 
 impl Rows {
@@ -76,15 +77,15 @@ impl Rows {
             b'\r' if !self.quoted => return None,
             b'\n' if !self.quoted => {
                 let hash = std::mem::replace(&mut self.hash, FNV);
-                let empty = std::mem::replace(&mut self.empty, true);
-                let header = !empty && std::mem::take(&mut self.header);
-                return (!empty && !header).then_some(hash);
+                let is_blank = std::mem::take(&mut self.length) == 0;
+                let is_header = !is_blank && std::mem::take(&mut self.header);
+                return (!is_blank && !is_header).then_some(hash);
             }
             // A doubled quote ends and begins the quotation again: right without looking ahead.
             b'"' if self.csv => self.quoted = !self.quoted,
             _ => {}
         }
-        self.empty = false;
+        self.length += 1;
         self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         None
     }

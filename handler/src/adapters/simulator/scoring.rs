@@ -9,11 +9,10 @@ use azure_core::Uuid;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::answer::{add, add_common, authorize, azure_ml_error, json, plain, timestamp, too_many};
-use super::faults::Misdeed;
+use super::answer::{add, add_common, azure_ml_error, json, plain, timestamp, too_many, unauthorized};
 use super::job::{Job, Phase, Polls};
 use super::link::Link;
-use super::options::{DeploymentKind, Endpoints};
+use super::options::{DeploymentKind, Endpoint, Endpoints};
 use super::request::{self, Data, Request};
 use super::state::NotMade;
 use super::{Call, Shared};
@@ -32,20 +31,22 @@ pub(super) fn uri(shared: &Shared, endpoint: &str) -> String {
     format!("{}/endpoints/{endpoint}/jobs", shared.origin())
 }
 
-/// Whether there is this endpoint; `default` is its default deployment.
-pub(super) fn find_endpoint(shared: &Shared, name: &str) -> Option<Option<String>> {
+/// The endpoint of this name.
+pub(super) fn find_endpoint(shared: &Shared, name: &str) -> Option<Endpoint> {
     match &shared.options.endpoints {
-        Endpoints::Any => is_name(name).then(|| Some("demonstration".to_owned())),
-        Endpoints::Listed(endpoints) => {
-            endpoints.iter().find(|endpoint| endpoint.name == name).map(|endpoint| endpoint.default_deployment.clone())
-        }
+        Endpoints::Any => is_name(name).then(|| Endpoint {
+            name: name.to_owned(),
+            default_deployment: Some("demonstration".to_owned()),
+            deployments: Vec::new(),
+        }),
+        Endpoints::Listed(endpoints) => endpoints.iter().find(|endpoint| endpoint.name == name).cloned(),
     }
 }
 
 fn find_deployment(shared: &Shared, endpoint: &str, asked: Option<&str>) -> Option<(String, DeploymentKind)> {
     let name = match asked {
         Some(name) => name.to_owned(),
-        None => find_endpoint(shared, endpoint)??,
+        None => find_endpoint(shared, endpoint)?.default_deployment?,
     };
     match &shared.options.endpoints {
         Endpoints::Any => (is_name(endpoint) && is_name(&name)).then_some((name, DeploymentKind::Model)),
@@ -67,7 +68,7 @@ fn is_name(name: &str) -> bool {
 
 /// POST of a job. The checks and their order: token, deployment, body, members, values.
 pub(super) async fn invoke(shared: &Shared, link: &Link, endpoint: &str, call: &Call, body: Body) -> Response {
-    if let Err(refused) = authorize(shared, call, &[AUDIENCE]) {
+    if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
         return refused;
     }
     let request_id = call.header("repeatability_request-id").or_else(|| call.header("repeatability-request-id"));
@@ -106,13 +107,8 @@ pub(super) async fn invoke(shared: &Shared, link: &Link, endpoint: &str, call: &
     // The job is there from now on, whether or not anybody waits for the answer.
     let clock = &shared.options.clock;
     clock.until(clock.now() + shared.options.timing.answer).await;
-    match misdeed {
-        Some(Misdeed::CutAfterCreate) => link.cut(),
-        Some(Misdeed::Answer500AfterCreate) => {
-            let (status, text) = (StatusCode::INTERNAL_SERVER_ERROR, "Received 500 from a service request");
-            return azure_ml_error(shared, status, "ServiceError", text);
-        }
-        Some(Misdeed::Throttle { .. }) | None => {}
+    if let Some(misbehaved) = misdeed.and_then(|misdeed| misdeed.commit(shared, link)) {
+        return misbehaved;
     }
     let location = format!(
         "{}/mferp/managementfrontend{}/batchEndpoints/{}/deployments/{}?api-version=2020-09-01-dataplanepreview",
@@ -130,7 +126,7 @@ pub(super) async fn invoke(shared: &Shared, link: &Link, endpoint: &str, call: &
 
 /// GET of one job.
 pub(super) fn job(shared: &Shared, endpoint: &str, name: &str, call: &Call) -> Response {
-    if let Err(refused) = authorize(shared, call, &[AUDIENCE]) {
+    if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
         return refused;
     }
     let job = shared.act(|state, now| state.look(name, now).filter(|job| job.endpoint == endpoint).cloned());
@@ -144,7 +140,7 @@ pub(super) fn job(shared: &Shared, endpoint: &str, name: &str, call: &Call) -> R
 
 /// GET of an endpoint's jobs, ten to a page.
 pub(super) fn list(shared: &Shared, endpoint: &str, call: &Call) -> Response {
-    if let Err(refused) = authorize(shared, call, &[AUDIENCE]) {
+    if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
         return refused;
     }
     if !shared.options.behaviour.list_jobs {

@@ -153,15 +153,21 @@ impl State {
                 Some(Phase::Preparing) => {
                     self.enter(seq, Phase::Waiting, at, None);
                     self.waiting.insert(seq);
+                    // At the hour at which it was due, however late somebody looks: time then goes by the profile.
+                    self.grant_nodes(at);
                 }
                 Some(Phase::Finalizing) => self.enter(seq, Phase::Completed, at, None),
                 Some(Phase::CancelRequested) => self.enter(seq, Phase::Canceled, at, None),
                 _ => {}
             }
         }
+        self.grant_nodes(now);
+    }
+
+    fn grant_nodes(&mut self, at: OffsetDateTime) {
         while self.working.len() < self.nodes {
             let Some(seq) = self.waiting.pop_first() else { break };
-            self.enter(seq, Phase::Working, now, None);
+            self.enter(seq, Phase::Working, at, None);
             self.working.insert(seq);
             self.starts.push(seq);
         }
@@ -224,7 +230,8 @@ impl State {
         }
     }
 
-    /// Asks a job to stop. `None` if there is no such job; one that is finished stays as it is.
+    /// Asks a job to stop. `None` if there is no such job; one that is finished stays as it is. One that is finalizing
+    /// has published its outputs already, and ends as cancelled all the same.
     pub(super) fn cancel(&mut self, name: &str, now: OffsetDateTime) -> Option<()> {
         let job = self.by_name(name)?;
         let seq = job.seq;

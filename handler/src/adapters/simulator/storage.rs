@@ -14,7 +14,7 @@ use azure_core::time::to_rfc7231;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::answer::{add, authorize, empty};
+use super::answer::{add, empty, unauthorized};
 use super::places::{HIDDEN, existing};
 use super::{Call, Shared};
 
@@ -34,7 +34,7 @@ pub(super) async fn answer(shared: &Shared, account: &str, container: &str, blob
 }
 
 async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> Response {
-    if call.header("authorization").is_some() && authorize(shared, call, &[AUDIENCE]).is_err() {
+    if call.header("authorization").is_some() && unauthorized(shared, call, &[AUDIENCE]).is_some() {
         let text = "The token is not for https://storage.azure.com, or has expired.";
         return error(StatusCode::UNAUTHORIZED, "InvalidAuthenticationInfo", text);
     }
