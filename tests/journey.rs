@@ -1,1 +1,272 @@
-//! Being built.
+//! Upload to `scored` through the real binary, and what a violent death at any moment does to it: nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use handler::adapters::simulator::{Fault, Misdeed, Route};
+use handler::compose;
+use handler::config::{LedgerSettings, WhichLedger};
+use handler::ledger::Ledger;
+use lifecycle::{Scoring, Status};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::cloud::{Cloud, event};
+use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
+
+/// Nothing here takes longer; a hang must fail the test, not block it.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn ledger(vars: &BTreeMap<String, String>, root: &Path) -> Ledger {
+    let settings = LedgerSettings::read(vars, root, &WhichLedger::default()).unwrap();
+    compose::ledger_to_read(&settings, &clock()).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "these tests run real processes in real time")]
+fn clock() -> handler::ports::Clock {
+    std::sync::Arc::new(time::OffsetDateTime::now_utc)
+}
+
+async fn scorings(ledger: &Ledger) -> Vec<Scoring> {
+    let mut all = Vec::new();
+    ledger
+        .scorings(|scoring| {
+            all.push(scoring);
+            true
+        })
+        .await
+        .unwrap();
+    all
+}
+
+fn rules(cloud: &Cloud) -> String {
+    // Times for a test: a lease of two seconds, a grace time of one.
+    json!({ "rules": [ {
+        "id": "claims",
+        "match": { "container": "in" },
+        "endpoint": { "uri": cloud.simulator.scoring_uri("heart"), "workspace": cloud.simulator.workspace_id() },
+        "maxInFlight": 20,
+        "pollInterval": "PT0.05S", "submitTimeout": "PT1S", "settle": "PT0.1S", "grace": "PT1S",
+        "retryBackOff": "PT0.1S", "outputGrace": "PT5S"
+    } ] })
+    .to_string()
+}
+
+/// Ticks until nothing is in flight.
+async fn settle(host: &FunctionsHost, ledger: &Ledger) {
+    let end = Instant::now() + LIMIT;
+    while !ledger.in_flight().await.unwrap().is_empty() {
+        assert!(Instant::now() < end, "still in flight: {:?}", ledger.in_flight().await.unwrap());
+        host.invoke("Reconcile", "tick", "timer", &json!({})).await.value();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_is_scored_through_the_real_binary() {
+    let cloud = Cloud::start().await;
+    let mut vars = cloud.vars("ledger");
+    vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&cloud));
+    cloud.upload("a.csv", "x,y\n1,2\n3,4\n");
+    let host = FunctionsHost::start(cloud.root(), &vars).await;
+    host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
+    let ledger = ledger(&vars, cloud.root());
+    settle(&host, &ledger).await;
+    let all = scorings(&ledger).await;
+    assert_eq!(all.iter().map(|s| s.status).collect::<Vec<_>>(), [Status::Scored], "{all:?}");
+    let output = all[0].output_uri().unwrap().split_once("/paths/").unwrap().1.to_owned();
+    let predictions = std::fs::read_to_string(cloud.root().join("scores").join(output)).unwrap();
+    assert_eq!(predictions.lines().count(), 3, "a header and one line for each row: {predictions}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_ends_in_one_adopted_job_through_the_real_binary() {
+    let cloud = Cloud::start().await;
+    let mut vars = cloud.vars("ledger");
+    vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&cloud));
+    cloud.upload("a.csv", "x\n1\n");
+    cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, Misdeed::CutAfterCreate).times(1)]).unwrap();
+    let host = FunctionsHost::start(cloud.root(), &vars).await;
+    host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
+    let ledger = ledger(&vars, cloud.root());
+    let statuses: Vec<_> = scorings(&ledger).await.iter().map(|s| s.status).collect();
+    assert_eq!(statuses, [Status::Unknown]);
+    settle(&host, &ledger).await;
+    assert_eq!(scorings(&ledger).await[0].status, Status::Scored);
+    assert_eq!(cloud.simulator.jobs().len(), 1);
+}
+
+/// SplitMix64: a failing run is repeated with its seed, as far as the operating system plays along.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % most
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_fifty_random_moments_every_event_ends_in_one_scoring_with_one_job() {
+    const ROUNDS: usize = 50;
+    const EVENTS: usize = 3;
+    let seed = 20_260_721;
+    println!("seed {seed}");
+    let mut random = Seeded(seed);
+    let cloud = Cloud::start().await;
+    let mut vars = cloud.vars("ledger");
+    vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&cloud));
+    let mut host = FunctionsHost::start(cloud.root(), &vars).await;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
+    let deliver = |port: u16, path: String| {
+        let client = client.clone();
+        async move {
+            let body = json!({ "Data": { "event": event(&path) }, "Metadata": {} });
+            let answer = client.post(format!("http://127.0.0.1:{port}/BlobCreated")).json(&body).send().await;
+            (path, answer.is_ok_and(|answer| answer.status().is_success()))
+        }
+    };
+
+    let mut waiting: Vec<String> = Vec::new();
+    let mut taken = 0;
+    for round in 0..ROUNDS {
+        for n in 0..EVENTS {
+            let path = format!("{round}-{n}.csv");
+            cloud.upload(&path, "x\n1\n");
+            waiting.push(path);
+        }
+        let port = host.port();
+        let deliveries: Vec<_> = waiting.drain(..).map(|path| tokio::spawn(deliver(port, path))).collect();
+        let tick = {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let body = json!({ "Data": { "timer": {} }, "Metadata": {} });
+                let _ = client.post(format!("http://127.0.0.1:{port}/Reconcile")).json(&body).send().await;
+            })
+        };
+        // The moment is what is random; nothing is waited for.
+        tokio::time::sleep(Duration::from_micros(random.below(25_000))).await;
+        host.kill_and_restart(cloud.root()).await;
+        for delivery in deliveries {
+            match delivery.await.unwrap() {
+                (path, false) => waiting.push(path), // Event Grid delivers again
+                // Event Grid may deliver again what was taken, too.
+                (path, true) if random.below(4) == 0 => waiting.push(path),
+                _ => taken += 1,
+            }
+        }
+        tick.await.unwrap();
+    }
+    println!("{taken} deliveries were answered before the kill");
+    for path in std::mem::take(&mut waiting) {
+        let (path, taken) = deliver(host.port(), path).await;
+        assert!(taken, "{path}");
+    }
+
+    let ledger = ledger(&vars, cloud.root());
+    settle(&host, &ledger).await;
+    let all = scorings(&ledger).await;
+    assert_eq!(all.len(), ROUNDS * EVENTS);
+    let mut jobs: BTreeMap<String, usize> = BTreeMap::new();
+    for job in cloud.simulator.jobs() {
+        *jobs.entry(job.inputs.values().next().unwrap().clone()).or_default() += 1;
+    }
+    for scoring in &all {
+        assert_eq!(scoring.status, Status::Scored, "{scoring:?}");
+        assert_eq!(jobs.get(&scoring.blob.url), Some(&1), "{scoring:?}");
+    }
+    assert_eq!(jobs.len(), all.len());
+    let summary = cloud.simulator.summary();
+    println!("{summary:?}");
+    assert!(summary.max_in_flight <= 20, "{summary:?}");
+}
+
+/// Waits until `list --json` shows what is wanted, and returns it.
+async fn listed(folder: &Path, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let mut list = Process::spawn(SCOREKEEPER, &["list", "--json"], folder, &BTreeMap::new());
+        let status = list.ended().await;
+        let text = list.stdout().join("\n");
+        if status.success() {
+            let rows: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text}"));
+            if wanted(&rows) {
+                return rows;
+            }
+        }
+        assert!(Instant::now() < end, "{text} {}", list.stderr());
+    }
+}
+
+fn all_scored(rows: &[Value], count: usize) -> bool {
+    rows.len() == count && rows.iter().all(|row| row["status"] == "scored")
+}
+
+async fn local(folder: &Path) -> Process {
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let mut local = Process::spawn(SCOREKEEPER, &["local", "--listen", "127.0.0.1:0"], folder, &path);
+    local.until_logged(|line| line.contains("page ")).await;
+    local
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_scores_what_is_dropped_into_its_inbox_also_after_it_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join(".scorekeeper");
+    let csv = "age,sex\n65,1\n48,1\n63,0\n";
+    let mut process = local(folder.path()).await;
+    std::fs::write(data.join("inbox/claims.csv"), csv).unwrap();
+    process.until_logged(|line| line.contains("scored") && line.contains("claims.csv")).await;
+
+    let rows = listed(folder.path(), |rows| all_scored(rows, 1)).await;
+    let row = &rows[0];
+    for name in
+        ["id", "status", "rule", "blobUrl", "etag", "attempt", "job", "outputUri", "createdTime", "lastUpdatedTime"]
+    {
+        assert!(!row[name].is_null(), "{name} is missing in {row}");
+    }
+    let output = row["outputUri"].as_str().unwrap().split_once("/paths/").unwrap().1.to_owned();
+    let predictions = std::fs::read_to_string(data.join("outbox").join(&output)).unwrap();
+    assert!(output.ends_with("predictions.csv") && predictions.lines().count() == 4, "{output}: {predictions}");
+
+    process.handle().signal(Signal::KILL);
+    process.ended().await;
+    listed(folder.path(), |rows| all_scored(rows, 1)).await;
+
+    // Started again it tells of every file again; the ledger knows them.
+    let mut process = local(folder.path()).await;
+    std::fs::write(data.join("inbox/second.csv"), csv).unwrap();
+    process.until_logged(|line| line.contains("scored") && line.contains("second.csv")).await;
+    listed(folder.path(), |rows| all_scored(rows, 2)).await;
+
+    // The same bytes again under the same name are a new version.
+    std::fs::write(data.join("inbox/claims.csv"), csv).unwrap();
+    let rows = listed(folder.path(), |rows| all_scored(rows, 3)).await;
+    let versions: std::collections::BTreeSet<_> =
+        rows.iter().filter(|row| row["path"] == "inbox/claims.csv").map(|row| row["etag"].to_string()).collect();
+    assert_eq!(versions.len(), 2);
+
+    // Only one may run on a folder.
+    let mut second = Process::spawn(SCOREKEEPER, &["local"], folder.path(), &BTreeMap::new());
+    assert!(!second.ended().await.success());
+    assert!(second.stderr().contains("another"), "{}", second.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scoring_command_scores_and_its_failure_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let command =
+        "grep -q good \"$SCORE_INPUT\" || { echo 'no good row' >&2; exit 3; }; cp \"$SCORE_INPUT\" \"$SCORE_OUTPUT\"";
+    let arguments = ["local", "--data", "d", "--listen", "127.0.0.1:0", "--score-command", command];
+    let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    process.until_logged(|line| line.contains("page ")).await;
+    std::fs::write(folder.path().join("d/inbox/good.csv"), "good\n").unwrap();
+    std::fs::write(folder.path().join("d/inbox/bad.csv"), "bad\n").unwrap();
+    process.until_logged(|line| line.contains("scored") && line.contains("good.csv")).await;
+    let line = process.until_logged(|line| line.contains("failed") && line.contains("bad.csv")).await;
+    assert!(line.contains("no good row"), "{line}");
+}

@@ -70,11 +70,19 @@ enum Command {
     },
 }
 
-/// The settings are wrong (`EX_USAGE` of sysexits.h); nothing was begun.
+/// The command line or the settings are wrong (`EX_USAGE` of sysexits.h); nothing was begun.
 const SETTINGS: u8 = 64;
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; clap knows where each belongs. Nothing is to be done if it can't be printed.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(SETTINGS) } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command {
         Command::Serve => settings().map_or_else(|code| code, |config| serve(&config)),
         Command::Local(args) => local(&args),
         Command::Status { which, json } => {

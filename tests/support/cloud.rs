@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use handler::adapters::simulator::{self, Datastore, Handle, Options, Timing};
+use handler::adapters::simulator::{self, Container, Datastore, Handle, Options, Timing};
 use serde_json::{Value, json};
 
 /// A simulator and an app's folder. Both end with this value.
@@ -33,7 +33,10 @@ impl Cloud {
             folder: folder.path().join("scores"),
         };
         let timing = Timing { answer, ..Timing::default() };
-        let options = Options { datastores: vec![datastore], timing, ..Options::default() };
+        let container =
+            Container { account: "acct".to_owned(), container: "in".to_owned(), folder: folder.path().join("in") };
+        let options =
+            Options { containers: vec![container], datastores: vec![datastore], timing, ..Options::default() };
         let header = options.identity_header.clone();
         let (simulator, serving) = simulator::start(listener, options).unwrap();
         let serving = tokio::spawn(async move { serving.await.unwrap() });
@@ -43,6 +46,11 @@ impl Cloud {
     /// The app's root.
     pub fn root(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Puts a blob into the container `in`.
+    pub fn upload(&self, path: &str, bytes: &str) {
+        std::fs::write(self.folder.path().join("in").join(path), bytes).unwrap();
     }
 
     /// The settings of an app with one rule for container `in`, whose ledger is in this folder below the root.

@@ -9,6 +9,7 @@ use handler::adapters::memory::MemoryStore;
 use handler::app::{App, Parts};
 use handler::ledger::{Ledger, Options};
 use handler::ports::{Blobs, Endpoint, JobAddress, Unclear};
+use handler::table_store::TableStore;
 use lifecycle::{
     Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, ScoringId, Status, Submission,
 };
@@ -68,7 +69,12 @@ impl World {
     }
 
     pub fn with_rules(rules: &str) -> Self {
-        let store = Arc::new(Faulty::new(Arc::new(MemoryStore::new())));
+        Self::on(Arc::new(MemoryStore::new()), rules)
+    }
+
+    /// A world whose ledger lives in this store.
+    pub fn on(store: Arc<dyn TableStore>, rules: &str) -> Self {
+        let store = Arc::new(Faulty::new(store));
         Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap() }
     }
 
