@@ -292,7 +292,7 @@ async fn in_a_function_app() {
             hands.forward(Duration::minutes(57));
             let before = Instant::now();
             assert_eq!(text(&tokens).await, "Bearer one");
-            assert!(before.elapsed() < std::time::Duration::from_millis(200), "{:?}", before.elapsed());
+            assert!(before.elapsed() < std::time::Duration::from_secs(1), "{:?}", before.elapsed());
             hands.forward(Duration::minutes(5));
             let before = Instant::now();
             let error = tokens.get().await.unwrap_err().to_string();
