@@ -1,1 +1,296 @@
-//! Being built.
+//! The Functions host's protocol and its twin under Lambda's runtime, proven on spawned binaries: what the real hosts
+//! would see is what is asserted. The rest of the protocol is proven beside the code (`hosts/azure`).
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::cloud::{Cloud, cloud_event, event};
+use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER, free_port, given};
+use crate::support::lambda::{BOOTSTRAP, Lambda};
+
+const TIMER: &str = include_str!("fixtures/timer.json");
+const EVENT_BRIDGE: &str = include_str!("fixtures/eventbridge.json");
+
+fn timer() -> Value {
+    serde_json::from_str(TIMER).unwrap()
+}
+
+/// A ledger that can't be reached: nothing listens there.
+fn without_ledger(cloud: &Cloud) -> BTreeMap<String, String> {
+    let mut vars = cloud.vars("unused");
+    vars.insert("SCOREKEEPER_LEDGER".to_owned(), format!("http://127.0.0.1:{}/devstoreaccount1", free_port()));
+    vars
+}
+
+fn record(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|why| panic!("no JSON record ({why}): {line}"))
+}
+
+#[tokio::test]
+async fn the_probe_is_answered_and_unknown_functions_are_refused_in_json() {
+    let cloud = Cloud::start().await;
+    let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    let probe = host.get("/").await;
+    assert_eq!((probe.status, probe.json()), (200, json!({"status": "listening"})));
+    let unknown = host.invoke("blobcreated", "1", "event", &event("a.csv")).await;
+    assert_eq!((unknown.status, &unknown.json()["errorType"]), (404, &json!("Refused")));
+    assert_eq!(host.get("/BlobCreated").await.status, 405);
+}
+
+#[tokio::test]
+async fn only_loopback_is_listened_on() {
+    let cloud = Cloud::start().await;
+    let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    // Another loopback address stands for another interface: a wildcard listener would answer there too.
+    assert!(std::net::TcpStream::connect(("127.0.0.2", host.port())).is_err());
+}
+
+#[tokio::test]
+async fn both_hosts_give_equal_answers_for_every_function() {
+    let cloud = Cloud::start().await;
+    let azure = FunctionsHost::start(cloud.root(), &cloud.vars("azure")).await;
+    let blob_created = Lambda::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
+    let mut skipped = event("a.csv");
+    skipped["data"]["url"] = json!("https://acct.blob.core.windows.net/elsewhere/a.csv");
+    let payloads = [
+        event("a.csv"),
+        event("a.csv"),
+        json!([event("b.csv"), cloud_event("c.csv"), event("a.csv")]),
+        skipped,
+        json!({"half": "an event"}),
+        json!("no event"),
+        Value::Null,
+    ];
+    for payload in payloads {
+        let one = azure.invoke("BlobCreated", "1", "event", &payload).await.value();
+        let other = blob_created.invoke(&payload).await.expect("a response");
+        assert_eq!(one, other, "{payload}");
+    }
+    // The ledgers hold the same now. One after the other, as both would otherwise drive jobs of the one simulator.
+    let reconcile = Lambda::start("Reconcile", cloud.root(), &cloud.vars("fresh-lambda")).await;
+    let fresh = FunctionsHost::start(cloud.root(), &cloud.vars("fresh-azure")).await;
+    let one = fresh.invoke("Reconcile", "2", "timer", &timer()).await.value();
+    let other = reconcile.invoke(&serde_json::from_str(EVENT_BRIDGE).unwrap()).await.expect("a response");
+    assert_eq!(one, other);
+    assert_eq!(one["complete"], json!(true), "{one}");
+}
+
+#[tokio::test]
+async fn both_hosts_fail_with_the_same_diagnostic() {
+    let cloud = Cloud::start().await;
+    let vars = without_ledger(&cloud);
+    let azure = FunctionsHost::start(cloud.root(), &vars).await;
+    for (function, binding, payload) in [("BlobCreated", "event", event("a.csv")), ("Reconcile", "timer", timer())] {
+        let lambda = Lambda::start(function, cloud.root(), &vars).await;
+        let one = azure.invoke(function, "1", binding, &payload).await;
+        assert_eq!(one.status, 500, "{function}");
+        assert_eq!(one.json(), lambda.invoke(&payload).await.expect_err("an error"), "{function}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_told_on_stdout_with_the_invocations_id_and_stderr_stays_empty() {
+    let cloud = Cloud::start().await;
+    let mut host = FunctionsHost::start(cloud.root(), &without_ledger(&cloud)).await;
+    let answer = host.invoke("BlobCreated", "6a5b0c6e-failed", "event", &event("a.csv")).await;
+    let reason = answer.json()["errorMessage"].as_str().unwrap().to_owned();
+    assert_eq!((answer.status, &answer.json()["errorType"]), (500, &json!("NotTaken")));
+    let told = |line: &str| line.contains("6a5b0c6e-failed") && line.contains("failed: ");
+    let record = record(&host.process().until_logged(told).await);
+    assert_eq!((&record["level"], &record["invocation_id"]), (&json!("ERROR"), &json!("6a5b0c6e-failed")));
+    assert!(record["message"].as_str().is_some_and(|text| text.ends_with(&reason)), "{record} lacks {reason}");
+    assert_eq!(host.process().stderr(), "");
+}
+
+#[tokio::test]
+async fn every_line_on_stdout_is_a_record_and_those_of_an_invocation_carry_its_ids() {
+    let cloud = Cloud::start().await;
+    let mut host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    host.invoke("BlobCreated", "6a5b0c6e-traced", "event", &event("a.csv")).await.value();
+    let line = host.process().until_logged(|line| line.contains("accepted as")).await;
+    let span = &record(&line)["spans"][0];
+    assert_eq!(span["invocation_id"], json!("6a5b0c6e-traced"));
+    assert_eq!(span["trace_id"], json!("0af7651916cd43dd8448eb211c80319c"));
+    assert_eq!(span["function"], json!("BlobCreated"));
+    for line in host.process().stdout() {
+        record(&line);
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_submitted_within_its_invocation() {
+    let cloud = Cloud::start().await;
+    let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    let value = host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
+    assert_eq!(value["accepted"].as_array().map(Vec::len), Some(1), "{value}");
+    assert_eq!(cloud.simulator.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn twenty_megabytes_in_chunks_are_taken() {
+    let cloud = Cloud::start().await;
+    let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    let mut large = event("large.csv");
+    large["data"]["padding"] = json!("x".repeat(20 * 1024 * 1024));
+    let value = host.invoke("BlobCreated", "1", "event", &large).await.value();
+    assert_eq!(value["accepted"].as_array().map(Vec::len), Some(1), "{value}");
+}
+
+#[tokio::test]
+async fn a_killed_handler_restarts_on_its_port_and_remembers() {
+    let cloud = Cloud::start().await;
+    let mut host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    assert_eq!(host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value()["duplicates"], json!(0));
+    host.kill_and_restart(cloud.root()).await;
+    assert_eq!(host.invoke("BlobCreated", "2", "event", &event("a.csv")).await.value()["duplicates"], json!(1));
+}
+
+#[tokio::test]
+async fn signals_end_the_process_with_a_code_that_is_not_zero() {
+    let cloud = Cloud::start().await;
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+        host.process().until_logged(|line| line.contains("listening")).await;
+        // An invocation proves that the process is past its start, where signals have their default effect.
+        host.invoke("Reconcile", "1", "timer", &timer()).await.value();
+        host.process().handle().signal(signal);
+        let status = host.process().ended().await;
+        assert_eq!((status.code(), status.signal()), (Some(code), None), "{signal:?}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn an_invocation_that_runs_when_a_signal_comes_is_still_answered() {
+    let cloud = Cloud::answering_within(Duration::from_secs(2)).await;
+    let mut host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    let invoked = event("a.csv");
+    let process = host.process().handle();
+    let signal = async {
+        // From here until the endpoint answers, the invocation waits for its submission.
+        cloud.simulator.until(|jobs| !jobs.is_empty()).await;
+        process.signal(Signal::TERM);
+    };
+    let (answer, ()) = tokio::join!(host.invoke("BlobCreated", "1", "event", &invoked), signal);
+    assert_eq!(answer.value()["accepted"].as_array().map(Vec::len), Some(1));
+    assert_eq!(host.process().ended().await.code(), Some(143));
+}
+
+#[tokio::test]
+async fn the_handler_ends_with_the_host_that_started_it() {
+    let cloud = Cloud::start().await;
+    let port = free_port();
+    let vars = given(cloud.root(), port, &cloud.vars("ledger"));
+    // A shell is the host; it tells the handler's process id and waits.
+    let script = format!("'{SCOREKEEPER}' serve & echo \"pid $!\"; wait");
+    let mut host = Process::spawn("/bin/sh", &["-c", &script], cloud.root(), &vars);
+    let line = host.until_logged(|line| line.starts_with("pid ")).await;
+    let pid: i32 = line["pid ".len()..].parse().unwrap();
+    let handler = rustix::process::Pid::from_raw(pid).unwrap();
+    host.until_logged(|line| line.contains("listening")).await;
+    // Its end is seen through a handle on the very process, as process ids are given again.
+    let handle = rustix::process::pidfd_open(handler, rustix::process::PidfdFlags::empty()).unwrap();
+    #[expect(deprecated, reason = "its successor is an unsafe fn; an OwnedFd keeps the promise that it asks for")]
+    let handle = tokio::io::unix::AsyncFd::new(handle).unwrap();
+    host.handle().signal(Signal::KILL);
+    let ended = tokio::time::timeout(Duration::from_secs(30), handle.readable()).await;
+    if ended.is_err() {
+        rustix::process::kill_process(handler, Signal::KILL).unwrap();
+    }
+    assert!(ended.is_ok(), "the handler outlived its host");
+}
+
+#[tokio::test]
+async fn without_a_host_the_handler_outlives_who_started_it() {
+    let cloud = Cloud::start().await;
+    let port = free_port();
+    let mut vars = cloud.vars("ledger");
+    vars.insert("FUNCTIONS_CUSTOMHANDLER_PORT".to_owned(), port.to_string());
+    let script = format!("'{SCOREKEEPER}' serve & echo \"pid $!\"");
+    let mut starter = Process::spawn("/bin/sh", &["-c", &script], cloud.root(), &vars);
+    let line = starter.until_logged(|line| line.starts_with("pid ")).await;
+    let handler = rustix::process::Pid::from_raw(line["pid ".len()..].parse().unwrap()).unwrap();
+    starter.until_logged(|line| line.contains("listening")).await;
+    assert!(starter.child.wait().await.unwrap().success());
+    let alive = reqwest::Client::builder().no_proxy().build().unwrap();
+    let alive = alive.get(format!("http://127.0.0.1:{port}/")).send().await;
+    rustix::process::kill_process(handler, Signal::KILL).unwrap();
+    assert_eq!(alive.unwrap().status(), 200);
+}
+
+async fn ended(program: &str, arguments: &[&str], root: &Path, vars: &BTreeMap<String, String>) -> (i32, Process) {
+    let mut process = Process::spawn(program, arguments, root, vars);
+    let status = process.ended().await;
+    (status.code().unwrap_or_else(|| panic!("{status}")), process)
+}
+
+#[tokio::test]
+async fn a_taken_port_ends_the_process_so_that_the_host_starts_another() {
+    let cloud = Cloud::start().await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let vars = given(cloud.root(), taken.local_addr().unwrap().port(), &cloud.vars("ledger"));
+    let (code, process) = ended(SCOREKEEPER, &["serve"], cloud.root(), &vars).await;
+    assert_eq!(code, 1);
+    assert!(process.stderr().contains("can't be listened on"), "{}", process.stderr());
+}
+
+#[tokio::test]
+async fn wrong_settings_end_both_binaries_with_64_before_a_port_is_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    // The port is taken: had it been bound first, the code would be 1.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let wrong = [("SCOREKEEPER_HUB", "my-hub"), ("SCOREKEEPER_RETENTION", "P7D"), ("SCOREKEEPER_LEDGER", "/ledger")];
+    let wrong = wrong.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let vars = given(folder.path(), taken.local_addr().unwrap().port(), &wrong);
+    for (program, arguments) in [(SCOREKEEPER, &["serve"][..]), (SCOREKEEPER, &["config"]), (BOOTSTRAP, &[])] {
+        let (code, process) = ended(program, arguments, folder.path(), &vars).await;
+        assert_eq!(code, 64, "{program} {arguments:?}");
+        let told = process.stderr();
+        for name in ["SCOREKEEPER_HUB", "SCOREKEEPER_RETENTION", "SCOREKEEPER_LEDGER", "SCOREKEEPER_RULES"] {
+            let about = format!("scorekeeper: `{name}` is ");
+            assert_eq!(told.lines().filter(|line| line.starts_with(&about)).count(), 1, "{name} in {told}");
+        }
+        assert!(process.stdout().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_nobody_started_says_what_is_missing() {
+    let cloud = Cloud::start().await;
+    let (code, process) = ended(SCOREKEEPER, &["serve"], cloud.root(), &cloud.vars("ledger")).await;
+    assert_eq!(code, 64);
+    assert!(process.stderr().contains("FUNCTIONS_CUSTOMHANDLER_PORT"), "{}", process.stderr());
+    let mut vars = cloud.vars("ledger");
+    vars.insert("_HANDLER".to_owned(), "blob_created".to_owned());
+    let (code, process) = ended(BOOTSTRAP, &[], cloud.root(), &vars).await;
+    assert_eq!(code, 64);
+    assert!(process.stderr().contains("expected `BlobCreated` or `Reconcile`"), "{}", process.stderr());
+}
+
+#[tokio::test]
+async fn the_settings_are_printed_with_their_sources_and_without_secrets() {
+    let cloud = Cloud::start().await;
+    let mut vars = cloud.vars("ledger");
+    vars.remove("SCOREKEEPER_LEDGER");
+    vars.insert("AzureWebJobsStorage".to_owned(), "UseDevelopmentStorage=true".to_owned());
+    let (code, process) = ended(SCOREKEEPER, &["config", "--json"], cloud.root(), &vars).await;
+    assert_eq!(code, 0, "{}", process.stderr());
+    let json: Value = serde_json::from_str(&process.stdout().join("\n")).unwrap();
+    let ledger = json["settings"].as_array().unwrap().iter().find(|setting| setting["name"] == "SCOREKEEPER_LEDGER");
+    let expected = json!({
+        "name": "SCOREKEEPER_LEDGER",
+        "value": "http://127.0.0.1:10002/devstoreaccount1",
+        "source": "variable AzureWebJobsStorage"
+    });
+    assert_eq!(ledger, Some(&expected));
+    let (code, process) = ended(SCOREKEEPER, &["config"], cloud.root(), &vars).await;
+    let table = process.stdout().join("\n");
+    assert_eq!(code, 0);
+    assert!(table.contains("SCOREKEEPER_HUB") && table.contains("(inline): 1 rule"), "{table}");
+    assert!(!table.contains("Eby8vd"), "{table}");
+}

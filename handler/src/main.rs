@@ -77,7 +77,7 @@ fn serve(config: &Config) -> ExitCode {
         Err(why) => return fatal(1, &format!("no runtime: {why}")),
     };
     let code = runtime.block_on(async {
-        let listening = match azure::listen(port, config.concurrency, &config.host).await {
+        let listening = match azure::listen(port, config.concurrency, &config.host) {
             Ok(listening) => listening,
             // The host restarts us on any code but 0, by then the port may be free.
             Err(why) => return fatal(1, &format!("127.0.0.1:{port} can't be listened on: {why}")),

@@ -1,1 +1,117 @@
-//! Being built.
+//! A stand-in for AWS Lambda: its Runtime API, as far as `lambda_runtime` uses it, and a process that polls it.
+//!
+//! Source: *Using the Lambda runtime API* (AWS Lambda developer guide).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use axum::body::Bytes;
+use axum::extract::{Path as Captured, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use super::functions_host::Process;
+
+/// The twin of `scorekeeper serve`.
+pub const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
+
+/// One function under the stand-in. Its process dies with this value.
+pub struct Lambda {
+    api: Arc<Api>,
+    pub process: Process,
+    server: tokio::task::JoinHandle<()>,
+    sent: std::sync::atomic::AtomicUsize,
+    queue: mpsc::UnboundedSender<(String, Bytes)>,
+}
+
+/// `Ok`: what was posted as response; `Err`: what was posted as error.
+pub type Outcome = Result<Value, Value>;
+
+struct Api {
+    next: tokio::sync::Mutex<mpsc::UnboundedReceiver<(String, Bytes)>>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+}
+
+impl Lambda {
+    /// Starts `bootstrap` for the function.
+    pub async fn start(function: &str, folder: &Path, vars: &BTreeMap<String, String>) -> Self {
+        let (queue, next) = mpsc::unbounded_channel();
+        let api = Arc::new(Api { next: tokio::sync::Mutex::new(next), waiting: Mutex::default() });
+        let router = axum::Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(hand_out))
+            .route("/2018-06-01/runtime/invocation/{id}/{outcome}", post(take_back))
+            .layer(axum::extract::DefaultBodyLimit::disable())
+            .with_state(api.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let mut vars = vars.clone();
+        for (name, value) in [
+            ("AWS_LAMBDA_RUNTIME_API", address.to_string().as_str()),
+            ("AWS_LAMBDA_FUNCTION_NAME", function),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", "group"),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", "stream"),
+            ("_HANDLER", function),
+        ] {
+            vars.insert(name.to_owned(), value.to_owned());
+        }
+        let process = Process::spawn(BOOTSTRAP, &[], folder, &vars);
+        Self { api, process, server, sent: 0.into(), queue }
+    }
+
+    /// Invokes the function; a minute at most.
+    pub async fn invoke(&self, payload: &Value) -> Outcome {
+        let id = format!("request-{}", self.sent.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        let (tell, told) = oneshot::channel();
+        self.api.waiting.lock().unwrap().insert(id.clone(), tell);
+        self.queue.send((id, payload.to_string().into())).unwrap();
+        let outcome = tokio::time::timeout(Duration::from_secs(60), told).await;
+        outcome.unwrap_or_else(|_| panic!("no answer: {}", self.process.stderr())).unwrap()
+    }
+}
+
+impl Drop for Lambda {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the Runtime API tells a deadline as wall-clock time")]
+async fn hand_out(State(api): State<Arc<Api>>) -> Response {
+    let Some((id, payload)) = api.next.lock().await.recv().await else {
+        return StatusCode::GONE.into_response();
+    };
+    let deadline = SystemTime::now() + Duration::from_secs(60);
+    let deadline = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().to_string();
+    let headers = [
+        ("lambda-runtime-aws-request-id", id),
+        ("lambda-runtime-deadline-ms", deadline),
+        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:1:function:f".to_owned()),
+    ];
+    (headers, payload).into_response()
+}
+
+async fn take_back(
+    State(api): State<Arc<Api>>,
+    Captured((id, outcome)): Captured<(String, String)>,
+    body: Bytes,
+) -> StatusCode {
+    let value = serde_json::from_slice(&body).expect("answers are JSON");
+    let outcome = match outcome.as_str() {
+        "response" => Ok(value),
+        "error" => Err(value),
+        other => panic!("no outcome is called {other}"),
+    };
+    if let Some(tell) = api.waiting.lock().unwrap().remove(&id) {
+        // The test may have given up.
+        let _ = tell.send(outcome);
+    }
+    StatusCode::ACCEPTED
+}

@@ -2,6 +2,7 @@
 
 pub mod azurite;
 pub mod canned;
+pub mod cloud;
 pub mod functions_host;
 pub mod lambda;
 pub mod world;

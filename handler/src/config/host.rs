@@ -27,6 +27,8 @@ pub struct HostFacts {
 
 /// The smallest default of any plan. Too short costs a tick's tail, too long costs the process.
 const DEFAULT_TIMEOUT: &str = "00:05:00";
+/// What the host takes for no timeout at all.
+const NO_TIMEOUT: &str = "-1";
 const TIMEOUT: &str = "AzureFunctionsJobHost__functionTimeout";
 const PORTS: [&str; 2] = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT"];
 
@@ -76,7 +78,8 @@ impl Reader<'_> {
                 Err(why) => (DEFAULT_TIMEOUT.to_owned(), Source::Default(Some(why)), SHOWN),
             }
         };
-        if let Some(timeout) = time_span(&text) {
+        let timeout = time_span(&text);
+        if timeout.is_some() || text == NO_TIMEOUT {
             self.understood(SHOWN, text, source);
             timeout
         } else {
@@ -105,11 +108,8 @@ fn in_host_json(file: &std::path::Path) -> Result<Option<String>, String> {
     })
 }
 
-/// .NET's `[d.]hh:mm:ss[.fraction]`; `-1` is no limit (`Some(None)`). `None` if it is neither.
-fn time_span(text: &str) -> Option<Option<Duration>> {
-    if text == "-1" {
-        return Some(None);
-    }
+/// .NET's `[d.]hh:mm:ss[.fraction]` of a second at least.
+fn time_span(text: &str) -> Option<Duration> {
     let (hours_and_days, rest) = text.split_once(':')?;
     let (minutes, seconds) = rest.split_once(':')?;
     let (days, hours) = hours_and_days.split_once('.').unwrap_or(("0", hours_and_days));
@@ -120,7 +120,7 @@ fn time_span(text: &str) -> Option<Option<Duration>> {
     };
     let seconds =
         number(days, 36_500)? * 86_400 + number(hours, 23)? * 3_600 + number(minutes, 59)? * 60 + number(seconds, 59)?;
-    (seconds > 0).then(|| Some(Duration::from_secs(seconds)))
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -129,11 +129,10 @@ mod tests {
 
     #[test]
     fn time_spans_are_read_as_dotnet_writes_them() {
-        let seconds = |n| Some(Some(Duration::from_secs(n)));
+        let seconds = |n| Some(Duration::from_secs(n));
         assert_eq!(time_span("00:05:00"), seconds(300));
         assert_eq!(time_span("1.02:03:04.5"), seconds(93_784));
-        assert_eq!(time_span("-1"), Some(None));
-        for bad in ["", "5", "00:05", "24:00:00", "00:60:00", "00:00:00", "-00:05:00", "a:b:c", "00:00:0x"] {
+        for bad in ["", "-1", "5", "00:05", "24:00:00", "00:60:00", "00:00:00", "-00:05:00", "a:b:c", "00:00:0x"] {
             assert_eq!(time_span(bad), None, "{bad}");
         }
     }

@@ -193,6 +193,13 @@ fn a_host_json_with_comments_does_not_prevent_a_start() {
 }
 
 #[test]
+fn no_function_timeout_is_a_setting_too() {
+    let timeout = |text| good(&[EMBEDDED, ("AzureFunctionsJobHost__functionTimeout", text)]).host.function_timeout;
+    assert_eq!(timeout("-1"), None);
+    assert_eq!(timeout("1.00:00:00"), Some(std::time::Duration::from_secs(86_400)));
+}
+
+#[test]
 fn a_missing_rules_file_is_a_problem_with_its_path() {
     let told = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", "conf/rules.json")]).join("\n");
     assert!(told.contains("/nowhere/conf/rules.json") && told.contains("rules.json beside host.json"), "{told}");

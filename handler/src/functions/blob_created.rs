@@ -169,10 +169,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_while_taking_is_a_failure_and_one_while_submitting_is_not() {
-        async fn taking(panics: bool) -> Result<((), impl Future<Output = ()> + Send), Failure> {
+        let taking = |panics: bool| async move {
             assert!(!panics, "on purpose");
             Ok(((), async { panic!("on purpose") }))
-        }
+        };
         assert_eq!(answered(room(1), SHORT, taking(true)).await.unwrap_err().kind, "Panicked");
         assert_eq!(answered(room(1), SHORT, taking(false)).await, Ok(()));
     }

@@ -23,6 +23,8 @@ pub use self::reconcile::{Tick, reconcile};
 pub const BLOB_CREATED: &str = "BlobCreated";
 /// Name of [`reconcile`] on every host.
 pub const RECONCILE: &str = "Reconcile";
+/// Names of all functions; each has a folder in `function-definitions/`.
+pub const NAMES: [&str; 2] = [BLOB_CREATED, RECONCILE];
 
 /// A function that every host can run: the bounds of `lambda_runtime::run`, and what a concurrent host adds to them.
 ///

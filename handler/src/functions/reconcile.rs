@@ -34,7 +34,7 @@ pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
 
 /// For how long new work is begun: a quarter of the time is kept, or [`MARGIN`] if that is less.
 fn working_time(left: Duration) -> Duration {
-    left - (left / 4).min(MARGIN)
+    left.saturating_sub((left / 4).min(MARGIN))
 }
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ impl Trigger {
     /// How long an invocation may take from its receipt. A tenth of the host's timeout is kept free: one invocation
     /// that runs into that costs the process, and all others with it.
     pub(super) fn limit(self, function_timeout: Option<Duration>) -> Duration {
-        let ours = function_timeout.map_or(MOST, |timeout| (timeout - (timeout / 10).min(MARGIN)).min(MOST));
+        let ours =
+            function_timeout.map_or(MOST, |timeout| timeout.saturating_sub((timeout / 10).min(MARGIN)).min(MOST));
         match self {
             Self::Event => ours.min(EVENT_LIMIT),
             Self::Timer => ours,

@@ -51,8 +51,8 @@ pub struct Listening {
 
 /// Binds `127.0.0.1:port` and answers the host's probe from now on. To be called before anything slow.
 ///
-/// With a worker id in `facts`, a host started us, and its end will be ours.
-pub async fn listen(port: u16, concurrency: usize, facts: &HostFacts) -> io::Result<Listening> {
+/// Must be called within a tokio runtime. With a worker id in `facts`, a host started us, and its end will be ours.
+pub fn listen(port: u16, concurrency: usize, facts: &HostFacts) -> io::Result<Listening> {
     let parent = facts.worker_id.is_some().then(Parent::of_this_process).flatten();
     let listener = bind(port)?;
     let address = listener.local_addr()?;
@@ -86,9 +86,7 @@ impl Listening {
 
     /// Serves the functions until a signal comes or the host is gone. Returns the exit code, which is never 0.
     pub async fn run(self, functions: Functions) -> u8 {
-        let Self { mount, parent, server, stop, .. } = self;
-        mount.open(functions);
-        let mut server = server;
+        let Self { mount, parent, mut server, stop, .. } = self;
         let mut signals = match process::Signals::listen() {
             Ok(signals) => signals,
             Err(why) => {
@@ -96,6 +94,7 @@ impl Listening {
                 return 1;
             }
         };
+        mount.open(functions);
         let ending = tokio::select! {
             ending = signals.next() => ending,
             () = process::gone(parent) => Ending::ParentGone,

@@ -184,7 +184,16 @@ async fn no_more_than_the_allowed_number_run_at_once_and_waiting_ends() {
     assert_eq!(most.load(Ordering::SeqCst), 2);
     let count = |kind: &Value| answers.iter().filter(|(_, body)| body["errorType"] == *kind).count();
     assert_eq!(count(&Value::Null), 3, "{answers:?}");
+    // The two that wait get the places of those that are given up, but at that moment it is too late for them, too.
     assert_eq!((count(&json!("TooSlow")), count(&json!("Busy"))), (2, 2), "{answers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_place_ends_before_event_grid_gives_up() {
+    let begun = Instant::now();
+    let (status, body) = post(&mounted(0, echo()), "/Echo", envelope()).await;
+    assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("Busy")));
+    assert_eq!(begun.elapsed(), Duration::from_secs(25));
 }
 
 #[tokio::test]

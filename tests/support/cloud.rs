@@ -1,0 +1,90 @@
+//! The cloud that a spawned handler needs: the simulator in this process, a folder for the ledger, and the settings
+//! that point there. Nothing leaves loopback.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use handler::adapters::simulator::{self, Datastore, Handle, Options, Timing};
+use serde_json::{Value, json};
+
+/// A simulator and an app's folder. Both end with this value.
+pub struct Cloud {
+    pub simulator: Handle,
+    folder: tempfile::TempDir,
+    header: String,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Cloud {
+    /// Starts one.
+    pub async fn start() -> Self {
+        Self::answering_within(Timing::default().answer).await
+    }
+
+    /// Starts one whose endpoint takes this long to answer a submission; the job is there at once.
+    pub async fn answering_within(answer: Duration) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let datastore = Datastore {
+            name: "workspaceblobstore".to_owned(),
+            account: "results".to_owned(),
+            container: "scores".to_owned(),
+            folder: folder.path().join("scores"),
+        };
+        let timing = Timing { answer, ..Timing::default() };
+        let options = Options { datastores: vec![datastore], timing, ..Options::default() };
+        let header = options.identity_header.clone();
+        let (simulator, serving) = simulator::start(listener, options).unwrap();
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
+        Self { simulator, folder, header, serving }
+    }
+
+    /// The app's root.
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The settings of an app with one rule for container `in`, whose ledger is in this folder below the root.
+    pub fn vars(&self, ledger: &str) -> BTreeMap<String, String> {
+        let rule = json!({
+            "id": "claims",
+            "match": {"container": "in"},
+            "endpoint": {"uri": self.simulator.scoring_uri("heart"), "workspace": self.simulator.workspace_id()}
+        });
+        let ledger: PathBuf = self.folder.path().join(ledger);
+        [
+            ("SCOREKEEPER_LEDGER", format!("embedded:{}", ledger.display())),
+            ("SCOREKEEPER_RULES", json!({"rules": [rule]}).to_string()),
+            ("SCOREKEEPER_RESOURCE_MANAGER", self.simulator.origin()),
+            ("IDENTITY_ENDPOINT", self.simulator.identity_endpoint()),
+            ("IDENTITY_HEADER", self.header.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// An event about `in/<path>` in Event Grid's schema, as a delivery of the service has it.
+pub fn event(path: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../fixtures/event_grid.json")).unwrap();
+    about(&mut event["data"], path);
+    event
+}
+
+/// The same in CloudEvents 1.0.
+pub fn cloud_event(path: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../fixtures/cloud_event.json")).unwrap();
+    about(&mut event["data"], path);
+    event
+}
+
+fn about(data: &mut Value, path: &str) {
+    data["url"] = json!(format!("https://acct.blob.core.windows.net/in/{path}"));
+}
