@@ -71,7 +71,7 @@ impl Seeded {
     fn json(&mut self, depth: usize) -> Value {
         match self.below(if depth == 0 { 5 } else { 7 }) {
             0 => Value::Null,
-            1 => json!(self.number() % 2 == 0),
+            1 => json!(self.number().is_multiple_of(2)),
             2 => json!(self.number()),
             3 => json!(String::from_utf8_lossy(&self.bytes(40))),
             4 => json!("{\"data\": \u{0} half"),

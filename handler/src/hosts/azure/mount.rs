@@ -245,12 +245,16 @@ impl<'a> Invocation<'a> {
 
     async fn outcome(&self, body: Body) -> Result<Value, Failed> {
         let by = self.received.0 + self.limit;
-        let busy = |_| {
+        let busy = || {
             let Mount { concurrency, .. } = self.mount;
             Failed::because("Busy", format!("{concurrency} invocations are running; this one did not begin in time"))
         };
-        let _place =
-            timeout_at(by, self.mount.places.acquire()).await.map_err(busy)?.expect("the semaphore is never closed");
+        let place = timeout_at(by, self.mount.places.acquire()).await.map_err(|_| busy())?;
+        let _place = place.expect("the semaphore is never closed");
+        if Instant::now() >= by {
+            // The place came free because others were given up at this very moment: too late to begin.
+            return Err(busy());
+        }
         let body = self.in_time(by, "reading the body", body::read(body, &self.mount.large)).await?.map_err(|why| {
             let status = match why {
                 body::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
