@@ -4,6 +4,7 @@ pub mod azure_blobs;
 pub mod azure_ml;
 pub mod azure_tables;
 pub mod embedded;
+pub mod faulty;
 pub mod http;
 pub mod memory;
 pub mod resource_manager;
