@@ -274,10 +274,18 @@ pub async fn every_value_type_survives(store: &dyn TableStore, table: &TableName
 
 pub async fn the_longest_values_survive(store: &dyn TableStore, table: &TableName) {
     let wide = (0..252).fold(entity("wide"), |entity, n| entity.with(&format!("P{n}"), n));
-    let long = entity(&"k".repeat(512)).with("Text", "ü".repeat(32_768)).with(&"N".repeat(255), 1);
+    let long = entity(&"k".repeat(512)).with("Text", "x".repeat(32_768)).with(&"N".repeat(255), 1);
     for entity in [wide, long] {
         put(store, table, Op::Insert(entity.clone())).await;
         assert_eq!(store.get(table, &entity.key).await.unwrap().unwrap().entity, entity);
+    }
+    // Beyond ASCII in a transaction only: Azurite 3.35.0 decodes the body of a plain request chunk by chunk and spoils a
+    // character that lies across two of them. What is asked of it here is the limit in UTF-16 units, not in bytes.
+    let foreign = ["ü".repeat(32_768), "😀".repeat(16_384)].map(|text| entity(&text[..4]).with("Text", text));
+    store.write(table, &foreign.clone().map(Op::Insert)).await.unwrap();
+    for entity in foreign {
+        let found = store.get(table, &entity.key).await.unwrap().unwrap().entity;
+        assert!(found == entity, "a long text came back changed");
     }
 }
 

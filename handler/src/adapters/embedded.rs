@@ -12,7 +12,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -110,8 +110,7 @@ impl EmbeddedStore {
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
                 .map_err(failed)?;
         writer.busy_timeout(BUSY).map_err(failed)?;
-        let mode: String =
-            writer.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed)?;
+        let mode = switch_to_log(&writer).map_err(failed)?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(OpenError::NoLog { path, mode });
         }
@@ -188,6 +187,22 @@ impl EmbeddedStore {
     }
 }
 
+/// Asks for the write-ahead log; the mode that it is then. SQLite does not wait for others here, whatever the busy timeout
+/// says: of two processes that open a new ledger at once, one would fail.
+fn switch_to_log(writer: &Connection) -> rusqlite::Result<String> {
+    let begun = Instant::now();
+    loop {
+        match writer.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)) {
+            Err(error) if is_busy(&error) && begun.elapsed() < BUSY => std::thread::sleep(Duration::from_millis(10)),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 /// Idle connections for reading.
 struct Readers {
     path: PathBuf,
@@ -226,9 +241,10 @@ fn unavailable(error: &rusqlite::Error) -> Error {
 
 /// An error before the commit: the transaction is rolled back.
 fn not_written(error: &rusqlite::Error) -> Error {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Throttled { retry_after: None },
-        _ => Error::Unavailable(format!("the ledger cannot be written: {error}")),
+    if is_busy(error) {
+        Error::Throttled { retry_after: None }
+    } else {
+        Error::Unavailable(format!("the ledger cannot be written: {error}"))
     }
 }
 

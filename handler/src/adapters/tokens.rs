@@ -43,7 +43,7 @@ use tokio::task::AbortHandle;
 use super::http;
 
 /// Tells the time. An argument, so that tests can move it.
-pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+use crate::ports::Clock;
 
 /// All tries to get one token together. Callers without any valid token wait for this long at most.
 const FETCH_LIMIT: Duration = Duration::from_millis(4_500);
