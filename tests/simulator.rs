@@ -688,6 +688,45 @@ async fn a_cancelled_job_frees_its_node_and_leaves_no_output() {
 }
 
 #[tokio::test]
+async fn a_job_cancelled_while_it_is_prepared_is_cancelled_in_its_own_time() {
+    let (sim, _root) = sim(|_| {}).await;
+    let name = sim.submit("x.csv", "x").await;
+    sim.hand.advance(seconds(1));
+    sim.cancel(&name).await;
+    sim.hand.advance(seconds(29));
+    assert_eq!(sim.job(&name).status, "CancelRequested");
+    sim.hand.advance(seconds(1));
+    assert_eq!(sim.job(&name).status, "Canceled");
+}
+
+#[tokio::test]
+async fn a_folder_is_scored_file_by_file_and_is_no_file() {
+    let (sim, _root) = sim(|_| {}).await;
+    std::fs::create_dir_all(sim.root.join("inbox/day/nested")).unwrap();
+    for (file, text) in [("day/b.csv", "h\n1\n2\n"), ("day/a.txt", "1\n"), ("day/nested/c.csv", "h\n1\n")] {
+        sim.put(file, text);
+    }
+    let as_file = sim.submit("day", "as-file").await;
+    let mut sent = body("day/", "as-folder");
+    sent["properties"]["InputData"]["blob"]["JobInputType"] = json!("UriFolder");
+    let job: Value = sim.post(&sent).await.json().await.unwrap();
+    sim.finish(job["name"].as_str().unwrap(), "Completed").await;
+    assert_eq!(sim.output("as-folder").unwrap().lines().count(), 1 + 3);
+    let error = sim.until(&as_file, "Failed").await.error.unwrap();
+    assert!(error.contains("is not a UriFile"), "{error}");
+}
+
+#[tokio::test]
+async fn a_job_of_another_endpoint_is_not_found() {
+    let (sim, _root) = sim(|_| {}).await;
+    let name = sim.submit("x.csv", "x").await;
+    for (endpoint, status) in [("claims", StatusCode::OK), ("others", StatusCode::NOT_FOUND)] {
+        let url = format!("{}/{name}", sim.handle.scoring_uri(endpoint));
+        assert_eq!(sim.get(&url, ML).await.status(), status, "{endpoint}");
+    }
+}
+
+#[tokio::test]
 async fn a_pipeline_deployment_takes_literals_and_folders() {
     let (sim, _root) = sim(|o| {
         o.endpoints = listed();
