@@ -31,7 +31,7 @@ pub fn blob_created(app: App) -> impl Function<Value, Output = Accepted> {
     service_fn(move |LambdaEvent { payload, context, .. }: LambdaEvent<Value>| {
         let (app, room) = (app.clone(), room.clone());
         async move {
-            let within = time_left(&context, app.now()).saturating_sub(MARGIN).min(ANSWER_WITHIN);
+            let within = patience(time_left(&context, app.now()));
             let taking = async move {
                 let (accepted, intents) = app.accept(&payload).await.map_err(|why| Failure {
                     kind: "NotTaken",
@@ -42,6 +42,11 @@ pub fn blob_created(app: App) -> impl Function<Value, Output = Accepted> {
             answered(room, within, taking).await
         }
     })
+}
+
+/// How long the answer may take, of the time that the host leaves.
+fn patience(left: Duration) -> Duration {
+    left.saturating_sub(MARGIN).min(ANSWER_WITHIN)
 }
 
 /// Runs `taking`, then the rest that it returns, in a task of their own. Answers with what was taken when the rest is
@@ -111,6 +116,14 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn the_answer_comes_before_event_grid_and_before_the_host_give_up() {
+        let seconds = Duration::from_secs;
+        assert_eq!(patience(seconds(900)), seconds(20));
+        assert_eq!(patience(seconds(12)), seconds(10));
+        assert_eq!(patience(seconds(1)), Duration::ZERO);
+    }
 
     fn room(places: usize) -> Arc<Semaphore> {
         Arc::new(Semaphore::new(places))

@@ -108,7 +108,24 @@ pub(super) async fn gone(parent: Option<Parent>) {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+    use rustix::process::getpid;
+
     use super::*;
+
+    /// The watched process lives, but it is not the parent: its id was given again, or we were handed on.
+    #[tokio::test]
+    async fn a_parent_that_is_another_by_now_is_gone() {
+        let mut parent = Parent::of_this_process().expect("tests have a parent");
+        assert!(gone(Some(parent)).now_or_never().is_none(), "ours lives");
+        for watched in [true, false] {
+            parent = Parent::of_this_process().expect("tests have a parent");
+            parent.pid = getpid();
+            parent.handle = parent.handle.filter(|_| watched);
+            assert!(gone(Some(parent)).now_or_never().is_some());
+        }
+        assert!(gone(None).now_or_never().is_none());
+    }
 
     #[test]
     fn no_end_has_exit_code_zero() {
