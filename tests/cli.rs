@@ -1,1 +1,280 @@
-//! Being built.
+//! What people see: the CLI's transcripts, its JSON and exit codes, and the pages. Golden where the text is ours.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::to_bytes;
+use axum::http::{Request, StatusCode};
+use handler::adapters::embedded::EmbeddedStore;
+use handler::app::App;
+use handler::hosts::cli::{self, ListArgs};
+use handler::hosts::ops;
+use lifecycle::{JobStatus, Status};
+use serde_json::{Value, json};
+use time::Duration;
+use tower::ServiceExt as _;
+
+use crate::support::functions_host::{Process, SCOREKEEPER};
+use crate::support::world::{Post, RULE, START, World, event};
+
+/// One scored, one whose answer was lost, one that runs, one skipped event and one that can't be read.
+async fn populate(world: &World) -> App {
+    let app = world.app();
+    world.deliver(&app, &event("eu/a.csv", "1")).await;
+    world.settle(&app, 3).await;
+    world.next_posts([Post::LoseRequest]);
+    world.deliver(&app, &event("eu/b.csv", "1")).await;
+    world.later(Duration::seconds(30));
+    world.deliver(&app, &event("eu/ü <c>.csv", "1")).await;
+    let mut other = event("a.csv", "1");
+    other["data"]["url"] = json!("https://uploads.blob.core.windows.net/photos/a.jpg");
+    app.accept(&json!([other, {"x": 1}])).await.unwrap();
+    app
+}
+
+async fn text(command: impl AsyncFnOnce(&mut dyn std::io::Write) -> Result<u8, cli::Error>) -> (u8, String) {
+    let mut out: Vec<u8> = Vec::new();
+    let code = command(&mut out).await.unwrap();
+    (code, String::from_utf8(out).unwrap())
+}
+
+#[tokio::test]
+async fn list_shows_the_newest_first_and_filters() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let (code, list) = text(async |out| cli::list(app.ledger(), &args(&[]), out).await).await;
+    assert_eq!(code, cli::FINE);
+    let golden = "\
+ID                                STATUS      BLOB                                      ATTEMPT  CREATED (UTC)        JOB
+ID3                               running     claims/eu/ü <c>.csv                             1  2026-07-21 10:02:30  job-2
+ID2                               unknown     claims/eu/b.csv                                 1  2026-07-21 10:02:00  -
+ID1                               scored      claims/eu/a.csv                                 1  2026-07-21 10:00:00  job-1
+";
+    assert_eq!(without_ids(&list), golden);
+    let (_, scored) = text(async |out| cli::list(app.ledger(), &args(&[Status::Scored]), out).await).await;
+    assert_eq!(scored.lines().count(), 2);
+    let (_, none) = text(async |out| cli::list(app.ledger(), &args(&[Status::Failed]), out).await).await;
+    assert_eq!(none, "No scoring matches the filter.\n");
+    let limited = ListArgs { limit: 1, ..args(&[]) };
+    let (_, one) = text(async |out| cli::list(app.ledger(), &limited, out).await).await;
+    assert!(one.contains("ü <c>.csv") && one.contains("--limit"), "{one}");
+}
+
+fn args(status: &[Status]) -> ListArgs {
+    ListArgs { status: status.to_vec(), rule: None, limit: 100, json: false }
+}
+
+/// Ids are hashes; in golden texts they are numbered from the last line up, and padded as they were.
+fn without_ids(text: &str) -> String {
+    let count = text.lines().filter(|line| is_id(line)).count();
+    let mut next = count + 1;
+    let lines = text.lines().map(|line| {
+        if is_id(line) {
+            next -= 1;
+            format!("{:32}{}\n", format!("ID{next}"), &line[32..])
+        } else {
+            format!("{line}\n")
+        }
+    });
+    lines.collect()
+}
+
+fn is_id(line: &str) -> bool {
+    line.get(..32).is_some_and(|id| lifecycle::ScoringId::read(id).is_some())
+}
+
+#[tokio::test]
+async fn list_json_is_an_array_of_objects_with_stable_members() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let json = ListArgs { json: true, ..args(&[Status::Scored]) };
+    let (_, list) = text(async |out| cli::list(app.ledger(), &json, out).await).await;
+    let rows: Value = serde_json::from_str(&list).unwrap();
+    let row = &rows.as_array().unwrap()[0];
+    assert_eq!(
+        (&row["status"], &row["rule"], &row["etag"], &row["attempt"], &row["job"]),
+        (&json!("scored"), &json!("claims"), &json!("1"), &json!(1), &json!("job-1"))
+    );
+    assert_eq!(row["blobUrl"], json!("https://uploads.blob.core.windows.net/claims/eu/a.csv"));
+    assert_eq!(
+        (&row["createdTime"], &row["lastUpdatedTime"]),
+        (&json!("2026-07-21T10:00:00Z"), &json!("2026-07-21T10:02:00Z"))
+    );
+    assert!(row["outputUri"].as_str().unwrap().ends_with("/1/predictions.csv"));
+    let empty = World::new();
+    let app = empty.app();
+    let json = ListArgs { json: true, ..args(&[]) };
+    let (_, list) = text(async |out| cli::list(app.ledger(), &json, out).await).await;
+    assert_eq!(list.trim(), "[]", "also before there is a table");
+}
+
+#[tokio::test]
+async fn show_tells_the_story_by_id_beginning_url_or_path() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let golden = "\
+ID1  scored: the output is there, not empty, and newer than the submission
+  blob     https://uploads.blob.core.windows.net/claims/eu/a.csv
+  etag     1
+  rule     claims
+  attempt  1
+  job      job-1 (Completed)
+  output   azureml://datastores/workspaceblobstore/paths/scorekeeper/claims/ID/1/predictions.csv
+  bytes    7
+  history  (UTC)
+    2026-07-21 10:00:00             → queued      rule `claims` wants this blob version
+    2026-07-21 10:00:00      queued → submitting  a slot is free
+    2026-07-21 10:00:00  submitting → running     the endpoint made job job-1 (Preparing)
+    2026-07-21 10:02:00     running → verifying   the job completed; its output is to be looked at
+    2026-07-21 10:02:00   verifying → scored      the output is there (7 bytes) and newer than the submission
+";
+    let (code, by_path) = text(async |out| cli::show(app.ledger(), "eu/a.csv", false, out).await).await;
+    let id = by_path[..32].to_owned();
+    assert_eq!(by_path.replace(&format!("/{id}/"), "/ID/").replace(&id, "ID1"), golden);
+    assert_eq!(code, cli::FINE);
+    let url = "https://uploads.blob.core.windows.net/claims/eu/a.csv?sig=SECRET";
+    for wanted in [id.as_str(), &id[..6], url] {
+        let (_, again) = text(async |out| cli::show(app.ledger(), wanted, false, out).await).await;
+        assert_eq!(again, by_path, "{wanted}");
+    }
+    let (code, none) = text(async |out| cli::show(app.ledger(), "nothing?sig=SECRET", false, out).await).await;
+    assert_eq!(code, cli::ATTENTION);
+    assert!(none.contains("`nothing`") && none.contains("scorekeeper list") && !none.contains("SECRET"), "{none}");
+    let (code, several) = text(async |out| cli::show(app.ledger(), "", false, out).await).await;
+    assert!(code == cli::ATTENTION && several.contains("3 scorings match"), "{several}");
+    let (_, story) = text(async |out| cli::show(app.ledger(), &id, true, out).await).await;
+    let story: Value = serde_json::from_str(&story).unwrap();
+    assert_eq!(story["history"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn status_counts_and_says_what_to_do_next() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let golden = "\
+In flight   2   (queued 0   submitting 0   unknown 1   running 1   cancelling 0   verifying 0)
+Last 24 h   scored 1   failed 0   cancelled 0
+Events      skipped 1   quarantined 1
+Oldest      accepted 30 s ago
+Needs attention
+  1 events quarantined in the last 24 h, the first because `eventType` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)
+";
+    let (code, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
+    assert_eq!((code, status.as_str()), (cli::ATTENTION, golden));
+    let later = world.now() + Duration::minutes(25);
+    let (_, status) = text(async |out| cli::status(app.ledger(), false, later, out).await).await;
+    assert!(status.contains("1 unknown for more than 20 min: scorekeeper list --status unknown"), "{status}");
+    let (_, status) = text(async |out| cli::status(app.ledger(), true, world.now(), out).await).await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!((&status["counts"]["running"], &status["quarantined24h"]), (&json!(1), &json!(1)));
+    let (code, calm) = text(async |out| cli::status(World::new().app().ledger(), false, START, out).await).await;
+    assert!(code == cli::FINE && calm.ends_with("Nothing needs attention.\n"), "{calm}");
+}
+
+#[tokio::test]
+async fn failures_need_attention() {
+    let world = World::with_rules(&RULE.replace("\"maxAttempts\":2", "\"maxAttempts\":1"));
+    let app = world.app();
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(2));
+    world.end_jobs(&JobStatus::Failed);
+    app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+    let (code, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
+    assert_eq!(code, cli::ATTENTION);
+    assert!(status.contains("1 failed in the last 24 h: scorekeeper list --status failed"), "{status}");
+    let (_, list) = text(async |out| cli::list(app.ledger(), &args(&[]), out).await).await;
+    assert!(list.contains("exit code 42"), "{list}");
+}
+
+fn run(arguments: &[&str], folder: &std::path::Path) -> Process {
+    Process::spawn(SCOREKEEPER, arguments, folder, &BTreeMap::new())
+}
+
+#[tokio::test]
+async fn the_binary_reads_a_ledger_by_every_way_of_naming_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join(".scorekeeper/ledger");
+    let rules = RULE;
+    let store = EmbeddedStore::open(&place).unwrap();
+    let world = World::on(Arc::new(store), rules);
+    let app = world.app();
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let embedded = format!("embedded:{}", place.display());
+    // The world's tables have their own hub.
+    for which in [&["--ledger", &embedded][..], &["--data", ".scorekeeper"], &[]] {
+        let mut list = run(&[&["list", "--json", "--hub", "Test"], which].concat(), folder.path());
+        let status = list.ended().await;
+        let rows: Value = serde_json::from_str(&list.stdout().join("\n")).unwrap();
+        assert_eq!((status.code(), rows.as_array().map(Vec::len)), (Some(0), Some(1)), "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_work_says_why_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, code, says) in [
+        (&["list"][..], 64, "SCOREKEEPER_LEDGER"),
+        (&["list", "--data", "nowhere"], 2, "nowhere"),
+        (&["list", "--status", "done"], 64, "queued, submitting"),
+        (&["list", "--ledger", "http://table.example/x"], 64, "https"),
+        (&["list", "--ledger", "embedded:x", "--data", "y"], 64, "cannot be used with"),
+        (&["show"], 64, "<ID>"),
+        (&["frobnicate"], 64, "unrecognized"),
+        (&["serve"], 64, "SCOREKEEPER_RULES"),
+    ] {
+        let mut process = run(arguments, folder.path());
+        let status = process.ended().await;
+        let said = process.stderr();
+        assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?}: {said}");
+        assert!(process.stdout().is_empty(), "{arguments:?}: {:?}", process.stdout());
+    }
+    let mut help = run(&["--help"], folder.path());
+    assert_eq!(help.ended().await.code(), Some(0));
+    for command in ["serve", "local", "status", "list", "show", "config"] {
+        assert!(help.stdout().iter().any(|line| line.trim_start().starts_with(command)), "{command}");
+    }
+}
+
+async fn page(app: &App, world: &World, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {
+    let now = world.now();
+    let router = ops::router(app.ledger().clone(), Arc::new(move || now), "Test");
+    let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+    let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn the_page_shows_each_scoring_escapes_names_and_loads_nothing() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let (status, headers, html) = page(&app, &world, "/").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(html.contains("claims/eu/ü &lt;c&gt;.csv") && !html.contains("<c>"), "{html}");
+    assert!(headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    assert!(!html.contains("<script"));
+    let (_, _, scored) = page(&app, &world, "/?status=scored").await;
+    assert!(scored.contains("eu/a.csv") && !scored.contains("eu/b.csv"));
+    let (status, _, bad) = page(&app, &world, "/?status=done").await;
+    assert!(status == StatusCode::BAD_REQUEST && bad.contains("queued, submitting"), "{bad}");
+    assert_eq!(page(&app, &world, "/nothing").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(page(&app, &world, "/scorings/nothing").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_page_of_a_scoring_and_its_json_tell_the_same_story() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let (_, _, rows) = page(&app, &world, "/api/scorings?status=scored").await;
+    let rows: Value = serde_json::from_str(&rows).unwrap();
+    let id = rows[0]["id"].as_str().unwrap();
+    let (status, _, html) = page(&app, &world, &format!("/scorings/{id}")).await;
+    assert_eq!(status, StatusCode::OK);
+    let (_, _, story) = page(&app, &world, &format!("/api/scorings/{id}")).await;
+    let story: Value = serde_json::from_str(&story).unwrap();
+    for entry in story["history"].as_array().unwrap() {
+        let because = entry["because"].as_str().unwrap();
+        assert!(html.contains(because), "{because} is missing in {html}");
+    }
+}

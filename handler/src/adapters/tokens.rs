@@ -41,8 +41,6 @@ use time::OffsetDateTime;
 use tokio::task::AbortHandle;
 
 use super::http;
-
-/// Tells the time. An argument, so that tests can move it.
 use crate::ports::Clock;
 
 /// All tries to get one token together. Callers without any valid token wait for this long at most.

@@ -282,11 +282,9 @@ async fn deliver(mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>) {
             let ready = inbox.scan(Instant::now());
             (inbox, ready)
         });
-        let ready;
-        (inbox, ready) = match scanned.await {
-            Ok(scanned) => scanned,
-            Err(_) => return,
-        };
+        // It fails only when this process ends.
+        let Ok((scanned, ready)) = scanned.await else { return };
+        inbox = scanned;
         let ready = match ready {
             Ok(ready) if ready.is_empty() => continue,
             Ok(ready) => ready,
