@@ -10,6 +10,7 @@ mod hosts;
 mod intake;
 mod journey;
 mod package;
+mod readme;
 mod simulator;
 mod stores;
 mod support;

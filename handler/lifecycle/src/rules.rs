@@ -255,8 +255,8 @@ impl<'a> IntoIterator for &'a Rules {
     }
 }
 
-/// serde's `flatten` switches `deny_unknown_fields` off for the struct that flattens; this list keeps typos reported.
-const MEMBERS: &[&str] = &[
+/// Every member of a rule. serde's `flatten` switches `deny_unknown_fields` off for the struct that flattens; this list keeps typos reported.
+pub const MEMBERS: &[&str] = &[
     "id",
     "match",
     "endpoint",

@@ -1,0 +1,59 @@
+//! The README says what the code says. Where they differ the test prints what belongs there.
+
+use lifecycle::Status;
+use lifecycle::status::diagram;
+use lifecycle::template::PLACEHOLDERS;
+
+const README: &str = include_str!("../README.md");
+const CONFIG: &str = include_str!("../handler/src/config/mod.rs");
+
+#[test]
+fn the_diagram_is_the_transition_table() {
+    let diagram = format!("```mermaid\n{}```", diagram());
+    assert!(README.contains(&diagram), "README.md must hold\n{diagram}");
+}
+
+#[test]
+fn the_statuses_are_explained_in_the_words_of_the_code() {
+    let rows: String = Status::ALL.map(|status| format!("| `{status}` | {} |\n", status.sentence())).concat();
+    assert!(README.contains(&rows), "README.md must hold\n{rows}");
+}
+
+#[test]
+fn every_setting_is_listed_with_the_default_and_meaning_of_the_code() {
+    // The table in the module's documentation is the source; the README repeats it.
+    let table: Vec<&str> = CONFIG.lines().filter_map(|line| line.strip_prefix("//! |")).collect();
+    assert!(table.len() > 8, "{table:?}");
+    for row in table {
+        assert!(README.contains(&format!("|{row}\n")), "README.md must hold\n|{row}");
+    }
+}
+
+#[test]
+fn every_placeholder_is_listed() {
+    for (name, _) in PLACEHOLDERS {
+        assert!(README.contains(&format!("`{{{name}}}`")), "{{{name}}} is missing in README.md");
+    }
+}
+
+#[test]
+fn the_example_rules_are_good_and_every_member_is_explained() {
+    let example = README.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let rules = lifecycle::Rules::read(example).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(rules.iter().count(), 1);
+    for member in lifecycle::rules::MEMBERS {
+        let named = README.contains(&format!("`{member}`")) || README.contains(&format!("`{member}."));
+        assert!(named, "the member {member} is not explained in README.md");
+    }
+}
+
+#[test]
+fn files_that_the_readme_links_to_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for link in README.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let path = link.split('#').next().unwrap_or_default();
+        if !path.is_empty() && !link.starts_with("http") {
+            assert!(root.join(path).exists(), "{link}");
+        }
+    }
+}
