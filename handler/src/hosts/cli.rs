@@ -3,9 +3,9 @@
 //! Exit codes: 0 fine, 1 something needs attention (or there is no such scoring), 2 the ledger can't be read, 64 the
 //! command is not understood. Output for people goes to a terminal or a file alike; `--json` is for scripts.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
-use lifecycle::{Status, intake};
+use lifecycle::{ScoringId, Status, intake};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
@@ -19,6 +19,38 @@ pub const FINE: u8 = 0;
 pub const ATTENTION: u8 = 1;
 /// The ledger can't be read.
 pub const BROKEN: u8 = 2;
+
+/// Tells a person who waits at a terminal that something is going on; scripts and pipes see nothing of it.
+struct Progress {
+    read: usize,
+    shown: bool,
+}
+
+impl Progress {
+    /// Scorings between two signs of life: about a second on a remote ledger.
+    const EVERY: usize = 5_000;
+
+    fn new() -> Self {
+        Self { read: 0, shown: false }
+    }
+
+    fn count(&mut self) {
+        self.read += 1;
+        if self.read.is_multiple_of(Self::EVERY) && std::io::stderr().is_terminal() {
+            self.shown = true;
+            // It is a sign of life, nothing more.
+            let _ = write!(std::io::stderr(), "\r{} scorings read…", self.read);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[2K");
+        }
+    }
+}
 
 /// What `list` shows.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -178,8 +210,10 @@ pub(super) async fn newest(ledger: &Ledger, args: &ListArgs) -> Result<Vec<Scori
         found.sort_by(|a, b| b.created_time.cmp(&a.created_time).then_with(|| a.id.cmp(&b.id)));
         found.truncate(args.limit);
     };
+    let mut progress = Progress::new();
     ledger
         .scorings(|scoring| {
+            progress.count();
             let wanted = (args.status.is_empty() || args.status.contains(&scoring.status))
                 && args.rule.as_ref().is_none_or(|rule| *rule == scoring.rule);
             if wanted {
@@ -199,15 +233,21 @@ pub(super) async fn newest(ledger: &Ledger, args: &ListArgs) -> Result<Vec<Scori
 pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
     let mut found = Vec::new();
     let url = intake::shown(wanted);
-    ledger
-        .scorings(|scoring| {
-            let by_id = scoring.id.as_str().starts_with(wanted);
-            if by_id || scoring.blob.url == url || scoring.blob.path == wanted {
-                found.push(scoring);
-            }
-            found.len() < 100
-        })
-        .await?;
+    if let Some(id) = ScoringId::read(wanted) {
+        found.extend(ledger.get(&id).await?.map(|(scoring, _)| scoring));
+    } else {
+        let mut progress = Progress::new();
+        ledger
+            .scorings(|scoring| {
+                progress.count();
+                let by_id = scoring.id.as_str().starts_with(wanted);
+                if by_id || scoring.blob.url == url || scoring.blob.path == wanted {
+                    found.push(scoring);
+                }
+                found.len() < 100
+            })
+            .await?;
+    }
     let scoring = match found.as_slice() {
         [] => {
             writeln!(
