@@ -7,6 +7,7 @@ mod upload;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use handler::hosts::azure::envelope;
 use lifecycle::template::{Template, Values};
 use lifecycle::{Answer, Job, JobSeen, JobStatus, Rule, Rules, Scoring, Seen, Step, decide, intake, rules};
 use serde_json::Value;
@@ -81,6 +82,28 @@ fn decide_completed(bencher: Bencher) {
     let (scoring, seen) = (running(&rules), look(JobStatus::Completed));
     assert!(matches!(decide(&scoring, Some(rule(&rules)), &seen, NOW), Step::Move { .. }));
     bencher.bench_local(|| decide(black_box(&scoring), Some(rule(&rules)), &seen, NOW));
+}
+
+/// envelope: what the host posts becomes the event's JSON.
+#[divan::bench(name = "envelope/event as an object")]
+fn envelope_of_an_object(bencher: Bencher) {
+    let body = upload::envelope(1);
+    bencher
+        .counter(BytesCount::of_str(&body))
+        .counter(ItemsCount::new(1_u32))
+        .bench_local(|| envelope::open(black_box(body.as_bytes()), &["event"]));
+}
+
+/// envelope: the same with the event as a string that holds JSON, as the host passes lists.
+#[divan::bench(name = "envelope/event as a string")]
+fn envelope_of_a_string(bencher: Bencher) {
+    let text = Value::String(format!("[{}]", upload::event(1)));
+    let body = format!(r#"{{"Data":{{"event":{text}}},"Metadata":{{}}}}"#);
+    assert!(envelope::open(body.as_bytes(), &["event"]).is_ok_and(|event| event.is_array()));
+    bencher
+        .counter(BytesCount::of_str(&body))
+        .counter(ItemsCount::new(1_u32))
+        .bench_local(|| envelope::open(black_box(body.as_bytes()), &["event"]));
 }
 
 /// intake: parsed JSON to a scoring.
