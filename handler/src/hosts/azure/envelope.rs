@@ -11,16 +11,18 @@ const NESTING: usize = 3;
 
 /// Why a body is no envelope; with what there is instead, for those who can do something with it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Unreadable {
-    pub(super) why: String,
-    pub(super) instead: Value,
+pub struct Unreadable {
+    /// Why, for the log.
+    pub why: String,
+    /// What was there.
+    pub instead: Value,
 }
 
 /// Most of a body that is no JSON which is kept.
 const MOST_KEPT: usize = 64 * 1024;
 
 /// The value of the binding: the member of `Data` with one of `names`, else its only or first member.
-pub(super) fn open(body: &[u8], names: &[&str]) -> Result<Value, Unreadable> {
+pub fn open(body: &[u8], names: &[&str]) -> Result<Value, Unreadable> {
     let mut envelope: Value = serde_json::from_slice(body).map_err(|why| Unreadable {
         why: format!("the body is no JSON: {why}"),
         instead: Value::String(String::from_utf8_lossy(&body[..body.len().min(MOST_KEPT)]).into_owned()),

@@ -14,7 +14,7 @@
 
 mod body;
 mod context;
-mod envelope;
+pub mod envelope;
 mod mount;
 mod process;
 

@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod bench;
 mod check;
 mod package;
 mod stage;
@@ -20,7 +21,7 @@ pub(crate) struct Command {
 }
 
 /// All of them, in the order of `help`.
-pub(crate) const ALL: &[Command] = &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND];
+pub(crate) const ALL: &[Command] = &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND, bench::COMMAND];
 
 /// The text of `cargo xtask help`.
 pub(crate) fn help() -> String {

@@ -1,0 +1,148 @@
+//! What thinking costs: intake, the decision, templates and the host's envelope, without any I/O.
+//!
+//! Run it with `cargo bench -p handler --bench decisions`. These are microseconds beside milliseconds of I/O; the bench
+//! is here to notice when that stops being true.
+
+mod upload;
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use handler::hosts::azure::envelope;
+use lifecycle::template::{Template, Values};
+use lifecycle::{Answer, Job, JobSeen, JobStatus, Rule, Rules, Scoring, Seen, Step, decide, intake, rules};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+fn main() {
+    divan::main();
+}
+
+const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+
+fn some_rules() -> Rules {
+    let text = upload::rules("https://claims.westeurope.inference.ml.azure.com/jobs", None);
+    Rules::read(&text).expect("the rules are a constant of this bench")
+}
+
+fn rule(rules: &Rules) -> &Rule {
+    rules.get("claims").expect("the rules have it")
+}
+
+fn payload(n: u64) -> Value {
+    serde_json::from_str(&upload::event(n)).expect("the event is a constant of this bench")
+}
+
+fn queued(rules: &Rules) -> Scoring {
+    match intake::read(&payload(1), rules, NOW).pop() {
+        Some(intake::Verdict::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
+        other => panic!("the event is wanted, and not {other:?}"),
+    }
+}
+
+fn moved(scoring: &Scoring, rule: &Rule, seen: &Seen) -> Scoring {
+    match decide(scoring, Some(rule), seen, NOW) {
+        Step::Move { next, .. } => *next,
+        Step::Wait { because } => panic!("it moves, and does not wait: {because}"),
+    }
+}
+
+fn running(rules: &Rules) -> Scoring {
+    let submitting = moved(&queued(rules), rule(rules), &Seen::SlotFree);
+    let job = Job { name: "batchjob-0c5a".to_owned(), id: None, studio: None };
+    moved(&submitting, rule(rules), &Seen::Answer(Answer::Accepted { job, status: JobStatus::Running }))
+}
+
+fn look(status: JobStatus) -> Seen {
+    Seen::Job(JobSeen { status, error: None, studio: None })
+}
+
+/// decide: a queued scoring gets a slot. The longest: every template of the rule is filled in.
+#[divan::bench(name = "decide/queued, slot free", counters = [ItemsCount::new(1_u32)])]
+fn decide_queued(bencher: Bencher) {
+    let rules = some_rules();
+    let scoring = queued(&rules);
+    assert!(matches!(decide(&scoring, Some(rule(&rules)), &Seen::SlotFree, NOW), Step::Move { .. }));
+    bencher.bench_local(|| decide(black_box(&scoring), Some(rule(&rules)), &Seen::SlotFree, NOW));
+}
+
+/// decide: nothing has changed. What a tick does most.
+#[divan::bench(name = "decide/running, same status", counters = [ItemsCount::new(1_u32)])]
+fn decide_running(bencher: Bencher) {
+    let rules = some_rules();
+    let (scoring, seen) = (running(&rules), look(JobStatus::Running));
+    assert!(matches!(decide(&scoring, Some(rule(&rules)), &seen, NOW), Step::Wait { .. }));
+    bencher.bench_local(|| decide(black_box(&scoring), Some(rule(&rules)), &seen, NOW));
+}
+
+/// decide: the job has ended.
+#[divan::bench(name = "decide/running, completed", counters = [ItemsCount::new(1_u32)])]
+fn decide_completed(bencher: Bencher) {
+    let rules = some_rules();
+    let (scoring, seen) = (running(&rules), look(JobStatus::Completed));
+    assert!(matches!(decide(&scoring, Some(rule(&rules)), &seen, NOW), Step::Move { .. }));
+    bencher.bench_local(|| decide(black_box(&scoring), Some(rule(&rules)), &seen, NOW));
+}
+
+/// envelope: what the host posts becomes the event's JSON.
+#[divan::bench(name = "envelope/event as an object")]
+fn envelope_of_an_object(bencher: Bencher) {
+    let body = upload::envelope(1);
+    bencher
+        .counter(BytesCount::of_str(&body))
+        .counter(ItemsCount::new(1_u32))
+        .bench_local(|| envelope::open(black_box(body.as_bytes()), &["event"]));
+}
+
+/// envelope: the same with the event as a string that holds JSON, as the host passes lists.
+#[divan::bench(name = "envelope/event as a string")]
+fn envelope_of_a_string(bencher: Bencher) {
+    let text = Value::String(format!("[{}]", upload::event(1)));
+    let body = format!(r#"{{"Data":{{"event":{text}}},"Metadata":{{}}}}"#);
+    assert!(envelope::open(body.as_bytes(), &["event"]).is_ok_and(|event| event.is_array()));
+    bencher
+        .counter(BytesCount::of_str(&body))
+        .counter(ItemsCount::new(1_u32))
+        .bench_local(|| envelope::open(black_box(body.as_bytes()), &["event"]));
+}
+
+/// intake: parsed JSON to a scoring.
+#[divan::bench(name = "intake/event of 1 kB", counters = [ItemsCount::new(1_u32)])]
+fn intake_read(bencher: Bencher) {
+    let rules = some_rules();
+    let event = payload(1);
+    bencher.bench_local(|| intake::read(black_box(&event), &rules, NOW));
+}
+
+/// intake: the same under ten rules, nine of which do not want it.
+#[divan::bench(name = "intake/event of 1 kB, ten rules", counters = [ItemsCount::new(1_u32)])]
+fn intake_read_ten_rules(bencher: Bencher) {
+    let one = |n: u32| {
+        format!(
+            r#"{{"id":"claims-{n}","match":{{"container":"claims","prefix":"eu/","suffix":"{n}.csv"}},"endpoint":{{"uri":"https://c.example/jobs"}}}}"#
+        )
+    };
+    let all: Vec<_> = (0..10).map(one).collect();
+    let rules = Rules::read(&format!(r#"{{"rules":[{}]}}"#, all.join(","))).expect("a constant of this bench");
+    let event = payload(1);
+    bencher.bench_local(|| intake::read(black_box(&event), &rules, NOW));
+}
+
+/// The JSON alone, for comparison: the floor under everything that reads an event.
+#[divan::bench(name = "intake/JSON of 1 kB alone")]
+fn json(bencher: Bencher) {
+    let event = upload::event(1);
+    bencher
+        .counter(BytesCount::of_str(&event))
+        .counter(ItemsCount::new(1_u32))
+        .bench_local(|| serde_json::from_str::<Value>(black_box(&event)));
+}
+
+/// template: the default output path.
+#[divan::bench(name = "template/default output", counters = [ItemsCount::new(1_u32)])]
+fn template(bencher: Bencher) {
+    let scoring = queued(&some_rules());
+    let template = Template::parse(rules::DEFAULT_OUTPUT).expect("it is the built-in one");
+    let values = Values { blob: &scoring.blob, rule: "claims", scoring: &scoring.id, attempt: 1 };
+    bencher.bench_local(|| black_box(&template).fill(&values));
+}

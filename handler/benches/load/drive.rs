@@ -1,0 +1,116 @@
+//! The load: kept connections, each with one event under way at any time, every event another upload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use crate::fakes::{Counts, Fakes};
+use crate::process::Handler;
+use crate::wire::{Message, Wire};
+use crate::{Outcome, upload};
+
+/// Invocations under way at one time: a busy Functions host. Below the handler's own bound, so nothing queues in it.
+pub(crate) const CONNECTIONS: usize = 32;
+
+/// Numbers of uploads; no two events of a run are about the same.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// What a stretch of load came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Stretch {
+    pub(crate) events: u64,
+    pub(crate) per_second: f64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+    /// The handler's processor time per event.
+    pub(crate) cpu: Duration,
+    /// What the fakes were asked for.
+    pub(crate) counts: Counts,
+}
+
+/// Sends events for so long, waits for the last answer and says what it came to. Any answer but 200 is an error.
+pub(crate) async fn load(handler: &Handler, fakes: &Fakes, for_long: Duration) -> Outcome<Stretch> {
+    let (counts, cpu, began) = (fakes.counts(), handler.cpu()?, Instant::now());
+    let until = began + for_long;
+    let port = handler.port;
+    let clients: Vec<_> = (0..CONNECTIONS).map(|_| tokio::spawn(client(port, until))).collect();
+    let mut latencies = Vec::new();
+    for client in clients {
+        latencies.extend(client.await??);
+    }
+    let took = began.elapsed();
+    latencies.sort_unstable();
+    let at = |per_cent: usize| latencies.get(latencies.len() * per_cent / 100).copied().unwrap_or_default();
+    let events = u32::try_from(latencies.len())?;
+    if events == 0 {
+        return Err("not one event was answered".into());
+    }
+    Ok(Stretch {
+        events: events.into(),
+        per_second: f64::from(events) / took.as_secs_f64(),
+        p50: at(50),
+        p99: at(99),
+        cpu: handler.cpu()?.saturating_sub(cpu) / events,
+        counts: fakes.counts().since(&counts),
+    })
+}
+
+async fn client(port: u16, until: Instant) -> Outcome<Vec<Duration>> {
+    let mut wire = connect(port).await?;
+    let mut latencies = Vec::new();
+    while Instant::now() < until {
+        let body = upload::envelope(NEXT.fetch_add(1, Ordering::Relaxed));
+        let began = Instant::now();
+        invoke(&mut wire, "BlobCreated", &body).await?;
+        latencies.push(began.elapsed());
+    }
+    Ok(latencies)
+}
+
+/// One event; how long its answer took.
+pub(crate) async fn one_event(handler: &Handler) -> Outcome<Duration> {
+    let mut wire = connect(handler.port).await?;
+    let body = upload::envelope(NEXT.fetch_add(1, Ordering::Relaxed));
+    let began = Instant::now();
+    invoke(&mut wire, "BlobCreated", &body).await?;
+    Ok(began.elapsed())
+}
+
+pub(crate) async fn connect(port: u16) -> Outcome<Wire> {
+    Ok(Wire::new(TcpStream::connect(("127.0.0.1", port)).await?)?)
+}
+
+/// Calls a function as the host does: chunked, with the host's headers.
+pub(crate) async fn invoke(wire: &mut Wire, function: &str, body: &str) -> Outcome<Message> {
+    let request = format!(
+        "POST /{function} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Azure-Functions-Host/4.1037.0.0\r\n\
+         X-Azure-Functions-HostVersion: 4.1037.0.0\r\nX-Azure-Functions-InvocationId: 5b1c0f8e-8f0e-4f5e-9d55-0c8f2c7f4a10\r\n\
+         Content-Type: application/json; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    wire.send(request.as_bytes()).await?;
+    let answer = wire.read().await?.ok_or("the handler closed the connection")?;
+    if answer.status() == 200 {
+        Ok(answer)
+    } else {
+        Err(format!("{function} was answered {}: {}", answer.start(), String::from_utf8_lossy(&answer.body)).into())
+    }
+}
+
+/// Rows of the in-flight index as the service gives them, in pages of 1,000: running jobs, spread over all shards.
+pub(crate) fn index(count: usize, endpoint: &str) -> Vec<Vec<Arc<str>>> {
+    let shards = usize::from(handler::ledger::SHARDS);
+    let shard = |shard: usize| {
+        let rows: Vec<_> = (shard..count).step_by(shards).map(|n| row(shard, n, endpoint)).collect();
+        rows.chunks(1_000).map(|page| format!(r#"{{"value":[{}]}}"#, page.join(",")).into()).collect()
+    };
+    (0..shards).map(shard).collect()
+}
+
+fn row(shard: usize, n: usize, endpoint: &str) -> String {
+    format!(
+        r#"{{"odata.etag":"W/\"1\"","PartitionKey":"s{shard:02x}","RowKey":"F~{shard:x}{n:031x}","SchemaVersion":1,"State":"running","StateSince@odata.type":"Edm.DateTime","StateSince":"2026-07-21T10:00:00.1234567Z","Due@odata.type":"Edm.DateTime","Due":"2099-07-21T10:00:00.1234567Z","RuleId":"claims","Endpoint":"{endpoint}","JobName":"batchjob-{n:012}","JobStatus":"Running","Missing":false,"CreatedTime@odata.type":"Edm.DateTime","CreatedTime":"2026-07-21T10:00:00.1234567Z","Attempt":1}}"#
+    )
+}

@@ -1,0 +1,194 @@
+//! The release binary under load, against a cloud in this process that answers at once: what the handler itself costs.
+//!
+//! Beside it runs a bare axum handler that does the same I/O without a thought; that is the limit. Client, fakes and
+//! handlers share this machine, so events per second are of all of them together; processor time per event is the
+//! handler's alone. Run it with `cargo xtask bench`. It is no test: it fails for wrong counts, never for slowness.
+
+#![expect(clippy::print_stdout, reason = "a bench talks to the person who runs it")]
+
+mod bare;
+mod drive;
+mod fakes;
+mod process;
+mod report;
+#[path = "../upload.rs"]
+mod upload;
+mod wire;
+
+use std::time::{Duration, Instant};
+
+use fakes::{Counts, Fakes, Request};
+use process::{Handler, Start};
+use report::{Compared, Load, Memory, Report, Tick};
+
+/// The result of everything here; errors are for people.
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Processes started for the cold start.
+const STARTS: usize = 11;
+/// Load before anything is counted: connections, tokens, the allocator's first pages.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Jobs in flight for the ticks: the second takes more than a page per shard.
+const IN_FLIGHT: [usize; 2] = [5_000, 20_000];
+/// So many that no slot is ever refused.
+const MANY_SLOTS: u32 = 1_000_000_000;
+
+fn main() -> Outcome<()> {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, port, requests] = words.as_slice()
+        && role == bare::ROLE
+    {
+        let recorded = std::fs::read_to_string(requests)?;
+        return runtime()?.block_on(bare::serve(port.parse()?, &recorded));
+    }
+    let mut flag = |name: &str| {
+        let before = words.len();
+        words.retain(|word| word != name);
+        words.len() < before
+    };
+    // Cargo says `--bench` when it benches; `cargo test --benches` must not begin a minute of load.
+    let (bench, json, quick) = (flag("--bench"), flag("--json"), flag("--quick"));
+    if let Some(word) = words.first() {
+        return Err(format!("unexpected argument `{word}`; there are --json and --quick").into());
+    }
+    if !bench {
+        println!("no test: run it with `cargo xtask bench`");
+        return Ok(());
+    }
+    let report = runtime()?.block_on(measure(if quick { 1 } else { 5 }))?;
+    println!("{}", if json { format!("{:#}", report.json()) } else { report.table() });
+    Ok(())
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+async fn measure(seconds: u64) -> Outcome<Report> {
+    let folder = tempfile::tempdir()?;
+    let fakes = Fakes::start().await?;
+    let start = Start { folder: folder.path(), fakes: &fakes, max_in_flight: None };
+
+    let (mut starts, mut first_events) = (Vec::new(), Vec::new());
+    for _ in 0..STARTS {
+        let handler = start.ours()?;
+        starts.push(handler.started_in);
+        first_events.push(handler.started_in + drive::one_event(&handler).await?);
+    }
+
+    let for_long = Duration::from_secs(seconds);
+    let unlimited = compared(&start, &[Request::Acceptance, Request::Submission, Request::Move], for_long).await?;
+    let slots = [Request::Write, Request::Acceptance, Request::Submission, Request::Move];
+    let start = Start { max_in_flight: Some(MANY_SLOTS), ..start };
+    let limited = compared(&start, &slots, for_long).await?;
+
+    let mut ticks = Vec::new();
+    let start = Start { max_in_flight: None, ..start };
+    for count in IN_FLIGHT {
+        fakes.fill(drive::index(count, &fakes.endpoint()));
+        let handler = start.ours()?;
+        ticks.push(tick(&handler, &fakes, count, true).await?);
+        ticks.push(tick(&handler, &fakes, count, false).await?);
+    }
+    Ok(Report {
+        binary: std::fs::metadata(process::SCOREKEEPER)?.len(),
+        cold_start: median(starts),
+        first_event: median(first_events),
+        rounds: ROUNDS,
+        seconds,
+        unlimited,
+        limited,
+        ticks,
+    })
+}
+
+/// Ours and the bare handler take turns this often.
+const ROUNDS: usize = 3;
+
+/// Ours and the bare handler by turns; each event must cost exactly these requests.
+async fn compared(start: &Start<'_>, requests: &[Request], for_long: Duration) -> Outcome<Compared> {
+    let fakes = start.fakes;
+    let ours = start.ours()?;
+    let (idle, _) = ours.memory()?;
+    fakes.remember(true);
+    drive::load(&ours, fakes, WARM_UP).await?;
+    fakes.remember(false);
+    let bare = start.bare(&bare::recorded(fakes, requests)?)?;
+    let (bare_idle, _) = bare.memory()?;
+    drive::load(&bare, fakes, WARM_UP).await?;
+
+    let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        for (handler, stretches) in [(&ours, &mut of_ours), (&bare, &mut of_bare)] {
+            let stretch = drive::load(handler, fakes, for_long).await?;
+            exactly(&stretch.counts, requests, stretch.events)?;
+            stretches.push(stretch);
+        }
+    }
+    Ok(Compared { ours: summed(&of_ours, &ours, idle)?, bare: summed(&of_bare, &bare, bare_idle)? })
+}
+
+/// Fails unless each event cost one of each of these requests, and nothing else.
+fn exactly(counts: &Counts, requests: &[Request], events: u64) -> Outcome<()> {
+    let all = events * u64::try_from(requests.len())?;
+    if counts.round_trips() == all && requests.iter().all(|kind| counts.of(*kind) == events) {
+        return Ok(());
+    }
+    Err(format!("{events} events should cost one {requests:?} each, and cost {}", counts.shown()).into())
+}
+
+fn summed(stretches: &[drive::Stretch], handler: &Handler, idle: u64) -> Outcome<Load> {
+    let of = |value: fn(&drive::Stretch) -> Duration| median(stretches.iter().map(value).collect());
+    let mut rates: Vec<_> = stretches.iter().map(|stretch| stretch.per_second).collect();
+    rates.sort_by(f64::total_cmp);
+    let (events, round_trips) = stretches
+        .iter()
+        .fold((0, 0), |(events, trips), stretch| (events + stretch.events, trips + stretch.counts.round_trips()));
+    let (after, most) = handler.memory()?;
+    Ok(Load {
+        events,
+        per_second: rates[rates.len() / 2],
+        p50: of(|stretch| stretch.p50),
+        p99: of(|stretch| stretch.p99),
+        cpu: of(|stretch| stretch.cpu),
+        round_trips: f64::from(u32::try_from(round_trips)?) / f64::from(u32::try_from(events)?),
+        memory: Memory { idle, after, most },
+    })
+}
+
+/// One tick over so many running jobs that have not changed. The first of a process looks at each.
+async fn tick(handler: &Handler, fakes: &Fakes, in_flight: usize, first: bool) -> Outcome<Tick> {
+    let mut wire = drive::connect(handler.port).await?;
+    let (counts, cpu, began) = (fakes.counts(), handler.cpu()?, Instant::now());
+    let timer = r#"{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"ScheduleStatus":null,"IsPastDue":false}},"Metadata":{}}"#;
+    let answer = drive::invoke(&mut wire, "Reconcile", timer).await?;
+    let (took, cpu, counts) = (began.elapsed(), handler.cpu()?.saturating_sub(cpu), fakes.counts().since(&counts));
+
+    let report: serde_json::Value = serde_json::from_slice(&answer.body)?;
+    let told = |name: &str| report["ReturnValue"][name].as_u64();
+    let shards = u64::from(handler::ledger::SHARDS);
+    let count = u64::try_from(in_flight)?;
+    let pages = (0..shards).map(|shard| (count.saturating_sub(shard)).div_ceil(shards).div_ceil(1_000).max(1)).sum();
+    let looks = counts.of(Request::Look);
+    let writes = counts.of(Request::Write) + counts.of(Request::Acceptance) + counts.of(Request::Move);
+    let good = told("inFlight") == Some(count)
+        && told("due") == Some(looks)
+        && told("errors") == Some(0)
+        && (!first || looks == count)
+        && counts.of(Request::InFlightPage) == pages
+        && writes == 0;
+    if !good {
+        let expected = format!("{pages} pages of the index, a look at each due job, no write and no error");
+        return Err(
+            format!("a tick over {in_flight} jobs should be {expected}; it was {}: {report}", counts.shown()).into()
+        );
+    }
+    let memory = handler.memory()?.1;
+    let other_pages = counts.of(Request::OtherPage);
+    Ok(Tick { in_flight: count, first, took, cpu, pages, other_pages, looks, writes, memory })
+}
+
+fn median(mut values: Vec<Duration>) -> Duration {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}

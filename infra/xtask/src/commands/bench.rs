@@ -1,0 +1,103 @@
+//! `cargo xtask bench`: what the handler costs, on this machine, now.
+//!
+//! Figures without their machine are worth nothing, so the machine is printed with them. It is no gate: nothing fails
+//! for being slow, only for not running or for another number of round trips than promised.
+
+use std::{fs, process, thread};
+
+use super::Command;
+use crate::{
+    arguments::Arguments,
+    failure::Result,
+    musl,
+    workspace::{asked, cargo, run as run_command, shown},
+};
+
+pub(super) const COMMAND: Command = Command {
+    name: "bench",
+    usage: "[--quick] [--json] [--target TRIPLE]",
+    about: &[
+        "Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its",
+        "cloud faked, beside a bare axum handler with the same I/O. --json: the load alone, as JSON. --quick: shorter.",
+    ],
+    run,
+};
+
+/// Seconds for each of the small benches.
+const EACH: &str = "1";
+
+fn run(mut arguments: Arguments) -> Result<()> {
+    let (quick, json) = (arguments.flag("--quick"), arguments.flag("--json"));
+    let target = arguments.value("--target")?;
+    arguments.finish()?;
+    if let Some(target) = &target {
+        musl::require(target)?;
+    }
+    if !json {
+        println!("{}", machine());
+        for name in ["decisions", "ledger"] {
+            let mut command = bench(name, target.as_deref());
+            command.args(["--max-time", EACH]);
+            told(&mut command)?;
+        }
+    }
+    let mut command = bench("load", target.as_deref());
+    command.args(quick.then_some("--quick")).args(json.then_some("--json"));
+    if json { run_command(&mut command) } else { told(&mut command) }
+}
+
+/// The command up to the bench's own arguments.
+fn bench(name: &str, target: Option<&str>) -> process::Command {
+    let mut command = cargo(["bench", "--quiet", "--package", "handler", "--bench", name]);
+    command.args(target.iter().flat_map(|target| ["--target", target])).arg("--");
+    command
+}
+
+fn told(command: &mut process::Command) -> Result<()> {
+    println!("\n==> {}", shown(command));
+    run_command(command)
+}
+
+/// What the figures were measured on, one fact a line. What a machine does not tell is left out.
+fn machine() -> String {
+    let file = |path: &str| fs::read_to_string(path).ok();
+    let cpu = file("/proc/cpuinfo").as_deref().and_then(cpu_model).map(str::to_owned);
+    let threads = thread::available_parallelism().ok().map(|count| format!("{count} hardware threads"));
+    let load = file("/proc/loadavg").and_then(|text| Some(format!("load {} before", text.split(' ').next()?)));
+    let processor: Vec<_> = cpu.into_iter().chain(threads).chain(load).collect();
+    let dirty = asked("git", &["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
+    let commit = asked("git", &["rev-parse", "--short", "HEAD"]);
+    let facts = [
+        ("machine", Some(processor.join(", "))),
+        ("system", asked("uname", &["-srm"])),
+        ("compiler", asked("rustc", &["--version"])),
+        ("commit", commit.map(|id| if dirty { format!("{id}, with changes") } else { id })),
+    ];
+    let lines = facts.into_iter().filter_map(|(name, fact)| Some(format!("{name:12} {}", fact?)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn cpu_model(cpuinfo: &str) -> Option<&str> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
+    line.split_once(':').map(|(_, name)| name.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bench_is_run_by_cargo_with_the_release_settings() {
+        let mut command = bench("load", Some(musl::SHIPPED));
+        command.arg("--quick");
+        let expected =
+            format!("cargo bench --quiet --package handler --bench load --target {} -- --quick", musl::SHIPPED);
+        assert_eq!(shown(&command), expected);
+    }
+
+    #[test]
+    fn the_processor_is_named() {
+        assert_eq!(cpu_model("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n"), Some("Some CPU @ 2 GHz"));
+        assert_eq!(cpu_model("processor\t: 0\n"), None);
+    }
+}
