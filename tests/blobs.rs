@@ -187,7 +187,7 @@ async fn decided(place: &Emulated, submitted: OffsetDateTime) -> Option<Status> 
     let seen = Seen::Output(place.blobs.outputs(&scoring).await.unwrap());
     match decide(&scoring, rules.get("claims"), &seen, submitted + Duration::seconds(10)) {
         Step::Move { next, .. } => Some(next.status),
-        _ => None,
+        Step::Wait { .. } => None,
     }
 }
 

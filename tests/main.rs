@@ -1,7 +1,8 @@
 //! The one integration-test binary. `tests/README.md` says what each file proves.
 
-// Tests fail by panicking; the lints that keep panics out of the product do not apply here.
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, unreachable_pub)]
+// Tests fail by panicking and say on stdout what a failure needs to be understood; the lints that keep both out
+// of the product do not apply here.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::missing_panics_doc, missing_docs, unreachable_pub)]
 
 mod app;
 mod blobs;
