@@ -10,6 +10,9 @@ use time::Duration;
 
 use crate::support::world::{Post, World, event};
 
+mod load;
+mod races;
+
 async fn rows(world: &World, table: &str, partition: &str, prefix: &str) -> Vec<Row> {
     let table = TableName::read(table).unwrap();
     let range = if prefix.is_empty() {
@@ -260,7 +263,7 @@ async fn a_slot_whose_owner_died_before_its_transaction_is_freed() {
     );
     let app = world.app();
     let ghost = ScoringId::read(&"f".repeat(32)).unwrap();
-    assert!(app.ledger().claim_slot("claims", 1, &ghost, world.now()).await.unwrap().is_some());
+    assert!(app.ledger().claim_slot("claims", 1, &ghost, 1, world.now()).await.unwrap().is_some());
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();

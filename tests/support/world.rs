@@ -16,6 +16,7 @@ use lifecycle::{
 use serde_json::{Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
 
 /// What the endpoint does with one POST.
 #[derive(Debug, Clone)]
@@ -47,8 +48,20 @@ struct State {
     outputs: BTreeMap<String, (u64, OffsetDateTime)>,
     most_running: usize,
     polls: usize,
+    poll_takes: Duration,
+    held_poll: Option<Arc<Held>>,
+    cancels_fail: usize,
     unclear: Option<String>,
     writers: usize,
+}
+
+/// A call that has its answer and does not return it yet.
+#[derive(Default)]
+pub struct Held {
+    /// Notified when the call waits.
+    pub waits: Notify,
+    /// Lets it return.
+    pub go: Notify,
 }
 
 pub const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
@@ -112,6 +125,23 @@ impl World {
 
     pub fn blind(&self, why: Option<&str>) {
         self.state.lock().unwrap().unclear = why.map(str::to_owned);
+    }
+
+    /// Each look at a job takes this long from now on.
+    pub fn polls_take(&self, time: Duration) {
+        self.state.lock().unwrap().poll_takes = time;
+    }
+
+    /// The next look at a job sees the job as it is then and tells of it only when it is let go.
+    pub fn hold_next_poll(&self) -> Arc<Held> {
+        let held = Arc::<Held>::default();
+        self.state.lock().unwrap().held_poll = Some(held.clone());
+        held
+    }
+
+    /// The next `times` requests to stop a job fail.
+    pub fn fail_cancels(&self, times: usize) {
+        self.state.lock().unwrap().cancels_fail = times;
     }
 
     pub fn jobs(&self) -> Vec<WorldJob> {
@@ -236,13 +266,23 @@ impl Endpoint for World {
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
-        let mut state = self.state.lock().unwrap();
-        state.polls += 1;
-        if let Some(why) = &state.unclear {
-            return Err(Unclear(why.clone()));
+        let now = self.now();
+        let (seen, held) = {
+            let mut state = self.state.lock().unwrap();
+            state.polls += 1;
+            state.now = Some(now + state.poll_takes);
+            if let Some(why) = &state.unclear {
+                return Err(Unclear(why.clone()));
+            }
+            let job = state.jobs.iter().find(|job| job.name == at.job.name);
+            let seen = job.map(|job| JobSeen { status: job.status.clone(), error: job.error.clone(), studio: None });
+            (seen, state.held_poll.take())
+        };
+        if let Some(held) = held {
+            held.waits.notify_one();
+            held.go.notified().await;
         }
-        let job = state.jobs.iter().find(|job| job.name == at.job.name);
-        Ok(job.map(|job| JobSeen { status: job.status.clone(), error: job.error.clone(), studio: None }))
+        Ok(seen)
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
@@ -261,6 +301,10 @@ impl Endpoint for World {
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
         let mut state = self.state.lock().unwrap();
+        if state.cancels_fail > 0 {
+            state.cancels_fail -= 1;
+            return Err(Unclear("Resource Manager answers 503".into()));
+        }
         for job in state.jobs.iter_mut().filter(|job| job.name == at.job.name) {
             job.status = JobStatus::Canceled;
         }

@@ -199,7 +199,7 @@ impl On<'_> {
             ),
             Answer::Refused { code, text, for_good, retry_after } => {
                 let error = format!("{code}: {text}");
-                let too_late = now - self.scoring.created >= self.policy.give_up_after.0;
+                let too_late = self.too_late();
                 if *for_good || too_late {
                     let why = if *for_good {
                         "the same request would be refused again"
@@ -220,6 +220,12 @@ impl On<'_> {
                 })
             }
         }
+    }
+
+    /// This attempt was tried for the whole of giveUpAfter. Counted from its first POST: how long the scoring was queued,
+    /// or an earlier attempt took, says nothing about the endpoint.
+    fn too_late(&self) -> bool {
+        self.now - self.scoring.submitted.unwrap_or(self.scoring.created) >= self.policy.give_up_after.0
     }
 
     fn adopt(&self, next: &mut Scoring, job: &Job, status: &JobStatus) {
@@ -247,7 +253,7 @@ impl On<'_> {
                         clock(self.scoring.since + self.policy.grace.0)
                     ));
                 }
-                if now - self.scoring.created >= self.policy.give_up_after.0 {
+                if self.too_late() {
                     let error = "the endpoint kept losing its answers and no job was ever found".to_owned();
                     return self.moved(
                         Event::LastAttemptFailed,
@@ -676,6 +682,19 @@ mod tests {
         let mut life = Life::submitting();
         life.moves(&refused(true, None));
         assert_eq!(life.scoring.status, Status::Failed);
+    }
+
+    #[test]
+    fn the_time_in_the_queue_does_not_count_for_give_up_after() {
+        let mut life = Life::new();
+        life.later(Duration::days(2)).moves(&Seen::SlotFree);
+        life.moves(&refused(false, None));
+        assert_eq!(life.scoring.status, Status::Queued);
+
+        let mut life = Life::new();
+        life.later(Duration::days(2)).moves(&Seen::SlotFree);
+        life.moves(&Seen::Answer(Answer::Unknown { text: "reset".into() }));
+        assert_eq!(life.later(Duration::minutes(20)).moves(&Seen::Candidates(vec![])), Effect::Submit);
     }
 
     #[test]

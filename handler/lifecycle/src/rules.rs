@@ -143,7 +143,7 @@ pub struct Policy {
     /// Back-off before the second attempt, doubled for each further one, at most an hour. Default 60 s.
     pub retry_back_off: Period,
     /// Refusals that may pass (roles that spread, throttling, a deployment in the making) are tried again for this
-    /// long. Default one day.
+    /// long, from the first POST of the attempt. Default one day.
     pub give_up_after: Period,
     /// A job is stopped and counted as failed after this long. Default 7 days; Azure ML's own limit is 21.
     pub job_timeout: Period,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::intake::{self, Verdict};
-use lifecycle::{Effect, Policy, Rule, Rules, Scoring, ScoringId, Seen, Status, Step, decide};
+use lifecycle::{Answer, Effect, Job, Policy, Rule, Rules, Scoring, ScoringId, Seen, Status, Step, decide};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -24,6 +24,7 @@ use crate::table_store::{ETag, kept};
 
 mod tick;
 
+use tick::LastTick;
 pub use tick::TickReport;
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
@@ -72,7 +73,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     parts: Parts,
     /// When this process last ticked: a hint that spares polls, never a fact that correctness needs.
-    last_tick: Mutex<Option<OffsetDateTime>>,
+    last_tick: Mutex<LastTick>,
 }
 
 /// What became of a delivery.
@@ -109,7 +110,7 @@ pub struct Intent {
 impl App {
     /// An app.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, last_tick: Mutex::new(None) }))
+        Self(Arc::new(Inner { parts, last_tick: Mutex::default() }))
     }
 
     /// Now, to the resolution that the ledger keeps.
@@ -134,6 +135,7 @@ impl App {
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Ok(one) => {
+                    failure = failure.or(one.failure);
                     accepted.accepted.extend(one.accepted);
                     accepted.duplicates += one.duplicates;
                     accepted.skipped += one.skipped;
@@ -160,7 +162,10 @@ impl App {
         match verdict {
             Verdict::Wanted(scorings) => {
                 for scoring in scorings {
-                    self.accept_scoring(scoring, now, &mut one).await?;
+                    // What was taken before stays taken, and its intents are to be carried out.
+                    if let Err(error) = self.accept_scoring(scoring, now, &mut one).await {
+                        one.failure = one.failure.or(Some(error));
+                    }
                 }
             }
             Verdict::Skipped(skip) => {
@@ -207,10 +212,8 @@ impl App {
                 one.quarantined += 1;
                 return Ok(());
             }
-            Err(error) => {
-                self.give_back(slot).await;
-                return Err(during("taking a scoring in")(error));
-            }
+            // Whether it was taken is not known: the slot stays, for the next delivery or for the tick to free.
+            Err(error) => return Err(during("taking a scoring in")(error)),
         };
         match outcome {
             Acceptance::New(etag) => {
@@ -254,14 +257,17 @@ impl App {
         self.reconcile_seen(id, None).await
     }
 
-    /// The same, with what somebody has looked at already.
-    async fn reconcile_seen(&self, id: &ScoringId, seen: Option<Seen>) -> Result<Option<Status>, Error> {
+    /// The same, with what somebody has seen of a job already. Job names are never used twice: if the scoring has
+    /// another job by now, or none, what was seen says nothing about it.
+    async fn reconcile_seen(&self, id: &ScoringId, seen: Option<(Job, Seen)>) -> Result<Option<Status>, Error> {
         let Some((scoring, etag)) = self.ledger().get(id).await.map_err(during("reading a scoring"))? else {
             return Ok(None);
         };
         let seen = match seen {
-            Some(seen) => Look { seen, slot: None },
-            None => self.look(&scoring).await,
+            Some((job, seen)) if scoring.job.as_ref().is_some_and(|own| own.name == job.name) => {
+                Look { seen, slot: None }
+            }
+            _ => self.look(&scoring).await,
         };
         self.drive_look(scoring, etag, seen).await.map(Some)
     }
@@ -316,11 +322,21 @@ impl App {
 
     async fn submit(&self, scoring: &Scoring) -> Seen {
         let policy = self.rule(scoring).map_or_else(Policy::default, |rule| rule.policy);
+        // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
+        // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
+        if self.now() + policy.submit_timeout.0 > scoring.due {
+            return Seen::Answer(Answer::Refused {
+                code: "not sent".to_owned(),
+                text: "too little was left of the lease for the request and its answer".to_owned(),
+                for_good: false,
+                retry_after: None,
+            });
+        }
         let timeout = std::time::Duration::try_from(policy.submit_timeout.0).unwrap_or_default(); // rules refuse negative ones
         Seen::Answer(self.0.parts.endpoint.submit(scoring, timeout).await)
     }
 
-    async fn cancel(&self, scoring: &Scoring, jobs: Vec<lifecycle::Job>) {
+    async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) {
         for job in jobs {
             let name = job.name.clone();
             let at = JobAddress { endpoint: scoring.endpoint.clone(), workspace: scoring.workspace.clone(), job };
@@ -376,7 +392,7 @@ impl App {
     async fn look_for_slot(&self, scoring: &Scoring, rule: Option<&Rule>, now: OffsetDateTime) -> (Seen, Option<Slot>) {
         let Some(rule) = rule.filter(|_| scoring.due <= now) else { return (Seen::Nothing, None) };
         let Some(limit) = rule.max_in_flight else { return (Seen::SlotFree, None) };
-        match self.ledger().claim_slot(&rule.id, limit, &scoring.id, now).await {
+        match self.ledger().claim_slot(&rule.id, limit, &scoring.id, scoring.version, now).await {
             Ok(Some(slot)) => (Seen::SlotFree, Some(slot)),
             Ok(None) => (Seen::SlotsFull, None),
             Err(error) => (Seen::Unclear(format!("no slot could be claimed: {}", chain(&error))), None),
@@ -393,7 +409,7 @@ impl App {
 
     async fn free_slot_of(&self, scoring: &Scoring) {
         let limited = self.rule(scoring).is_some_and(|rule| rule.max_in_flight.is_some());
-        if limited && let Err(error) = self.ledger().free_slot_of(&scoring.rule, &scoring.id).await {
+        if limited && let Err(error) = self.ledger().free_slot_of(&scoring.rule, &scoring.id, scoring.version).await {
             tracing::warn!(scoring = %scoring.id, error = %chain(&error), "a slot was not given back; the tick frees it");
         }
     }
@@ -416,6 +432,7 @@ struct One {
     skipped: usize,
     quarantined: usize,
     intents: Vec<Intent>,
+    failure: Option<Error>,
 }
 
 /// After a move to this status something can be done at once. A fresh job is not among them: it has nothing to tell yet.

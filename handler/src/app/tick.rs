@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::retry::poll_is_due;
-use lifecycle::{Policy, ScoringId, Seen, Status};
+use lifecycle::{Job, Policy, ScoringId, Seen, Status};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -18,9 +18,11 @@ use crate::ports::JobAddress;
 
 /// Looks under way at one time: bounds sockets, and the load on the endpoint.
 const LOOKS: usize = 16;
-/// Queued scorings that one tick remembers; the oldest are kept, so that none starves.
+/// Queued scorings of a rule that one tick remembers; the oldest are kept, so that none starves.
 const QUEUED: usize = 10_000;
-/// Scorings that one purge removes.
+/// Part of a tick's time, one over this, that looks at jobs leave to what is queued, however many jobs there are.
+const FOR_QUEUED: i32 = 4;
+/// Scorings that one round of a purge removes; rounds follow while there is time.
 const PURGE: usize = 500;
 
 /// What a tick did.
@@ -45,6 +47,13 @@ pub struct TickReport {
     pub complete: bool,
 }
 
+/// When each shard was last walked whole, and when the last tick was complete.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LastTick {
+    shards: [Option<OffsetDateTime>; SHARDS as usize],
+    complete: Option<OffsetDateTime>,
+}
+
 #[derive(Default)]
 struct Counts {
     due: AtomicUsize,
@@ -57,22 +66,41 @@ impl App {
     /// One tick. Starts nothing new after `deadline`; what is left is for the next one.
     pub async fn tick(&self, deadline: OffsetDateTime) -> Result<TickReport, Error> {
         let now = self.now();
-        let last_tick = *self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = *self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let counts = Counts::default();
         let mut report = TickReport::default();
-        let mut queued: Vec<InFlight> = Vec::new();
+        let mut queued = Queue::new(QUEUED);
         let mut holders: HashMap<String, HashSet<ScoringId>> = HashMap::new();
+        let (mut all_read, mut unread) = (true, Vec::new());
+        let look_until = deadline - (deadline - now).max(Duration::ZERO) / FOR_QUEUED;
 
-        for shard in 0..SHARDS {
+        for shard in shards_from(now) {
+            let walked = &mut last.shards[usize::from(shard)];
+            let late = counts.late.swap(false, Ordering::Relaxed);
             let mut from = None;
             loop {
-                let page = self.ledger().in_flight_page(shard, from.as_ref()).await;
-                let (rows, next) = page.map_err(during("reading the in-flight index"))?;
+                let (rows, next) = match self.ledger().in_flight_page(shard, from.as_ref()).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        // One partition of the table may be away while the others are there.
+                        all_read = false;
+                        counts.errors.fetch_add(1, Ordering::Relaxed);
+                        counts.late.store(true, Ordering::Relaxed);
+                        tracing::warn!(shard, error = %chain(&error), "shard {shard} of the in-flight index cannot be read");
+                        unread.push(error);
+                        break;
+                    }
+                };
                 let mut others = Vec::new();
                 for row in rows {
                     report.in_flight += 1;
                     match row {
-                        Ok(row) if row.status == Status::Queued => queued.push(row),
+                        Ok(row) if row.status == Status::Queued => {
+                            // Only what can be submitted: what can't must not take the place of what can.
+                            if row.due <= now && self.0.parts.rules.get(&row.rule).is_some() {
+                                queued.add(row);
+                            }
+                        }
                         Ok(row) => {
                             if row.status.holds_slot() {
                                 holders.entry(row.rule.clone()).or_default().insert(row.id.clone());
@@ -80,27 +108,38 @@ impl App {
                             others.push(row);
                         }
                         Err(unreadable) => {
+                            all_read = false;
                             counts.errors.fetch_add(1, Ordering::Relaxed);
                             tracing::error!(error = %unreadable, "{unreadable}");
                         }
                     }
                 }
-                if queued.len() > 2 * QUEUED {
-                    keep_oldest(&mut queued);
-                }
+                let first = somewhere(others.len(), now);
+                others.rotate_left(first);
                 let work = stream::iter(others)
-                    .for_each_concurrent(LOOKS, |row| self.visit(row, last_tick, now, deadline, &counts));
+                    .for_each_concurrent(LOOKS, |row| self.visit(row, *walked, now, look_until, &counts));
                 work.await;
                 match next {
                     Some(next) => from = Some(next),
                     None => break,
                 }
             }
+            if !counts.late.load(Ordering::Relaxed) {
+                *walked = Some(now);
+            }
+            counts.late.fetch_or(late, Ordering::Relaxed);
         }
+        if unread.len() == usize::from(SHARDS) {
+            return Err(during("reading the in-flight index")(unread.swap_remove(0)));
+        }
+        // Also if the rest fails: what was looked at need not be looked at again at once.
+        self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner).shards = last.shards;
 
-        report.slots_freed = self.free_orphaned_slots(&holders, now).await;
-        keep_oldest(&mut queued);
-        self.submit_queued(queued, deadline, &counts).await;
+        // A row that can't be read may hold a slot: a newer version may have written it.
+        if all_read {
+            report.slots_freed = self.free_orphaned_slots(&holders, now).await;
+        }
+        self.submit_queued(queued.oldest_first(), deadline, &counts).await;
 
         let in_time = || self.now() < deadline;
         match self.ledger().project(&in_time).await {
@@ -110,12 +149,21 @@ impl App {
                 tracing::warn!(error = %chain(&error), "the Durable-shaped tables were not brought up to date");
             }
         }
-        if purge_is_due(last_tick, now) && in_time() {
-            match self.ledger().purge(now - self.0.parts.retention, PURGE).await {
-                Ok(purged) => report.purged = purged,
-                Err(error) => {
-                    counts.errors.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(error = %chain(&error), "old scorings were not removed");
+        if purge_is_due(last.complete, now) {
+            let cutoff = now - self.0.parts.retention;
+            while in_time() {
+                match self.ledger().purge(cutoff, PURGE).await {
+                    Ok(purged) => {
+                        report.purged += purged;
+                        if purged < PURGE {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        counts.errors.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(error = %chain(&error), "old scorings were not removed");
+                        break;
+                    }
                 }
             }
         }
@@ -125,7 +173,7 @@ impl App {
         report.errors = counts.errors.into_inner();
         report.complete = !counts.late.into_inner() && in_time();
         if report.complete {
-            *self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
+            self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner).complete = Some(now);
         }
         Ok(report)
     }
@@ -165,10 +213,16 @@ impl App {
                 let at =
                     JobAddress { endpoint: row.endpoint.clone(), workspace: row.workspace.clone(), job: job.clone() };
                 let seen = self.look_at_job(&at).await;
+                if let Seen::Unclear(why) = &seen {
+                    // It could not be looked; a running job is not written to for that.
+                    counts.errors.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(scoring = %row.id, job = at.job.name, because = why, "job {} could not be looked at: {why}", at.job.name);
+                    return;
+                }
                 if nothing_new(&row, &seen, self.now()) {
                     return;
                 }
-                Some(seen)
+                Some((at.job, seen))
             }
             _ => None,
         };
@@ -178,8 +232,7 @@ impl App {
     /// Submits what is queued, oldest first; a rule whose slots are full is left alone for the rest of the tick.
     async fn submit_queued(&self, queued: Vec<InFlight>, deadline: OffsetDateTime, counts: &Counts) {
         let full = std::sync::Mutex::new(HashSet::new());
-        let due = queued.into_iter().filter(|row| row.due <= self.now());
-        let work = stream::iter(due).for_each_concurrent(LOOKS, |row| {
+        let work = stream::iter(queued).for_each_concurrent(LOOKS, |row| {
             let full = &full;
             async move {
                 let is_full =
@@ -202,7 +255,7 @@ impl App {
         work.await;
     }
 
-    async fn finish(&self, row: &InFlight, seen: Option<Seen>, counts: &Counts) -> Option<Status> {
+    async fn finish(&self, row: &InFlight, seen: Option<(Job, Seen)>, counts: &Counts) -> Option<Status> {
         match self.reconcile_seen(&row.id, seen).await {
             Ok(status) => {
                 if status != Some(row.status) {
@@ -244,15 +297,60 @@ fn nothing_new(row: &InFlight, seen: &Seen, now: OffsetDateTime) -> bool {
             );
             !ended && !row.missing && row.due > now && row.job_status.as_deref() == Some(job.status.name())
         }
-        // It could not be looked; a running job is not written to for that.
-        Seen::Unclear(_) => true,
         _ => false,
     }
 }
 
-fn keep_oldest(queued: &mut Vec<InFlight>) {
-    queued.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
-    queued.truncate(QUEUED);
+/// All shards, beginning anywhere: a tick that has no time for all must not always leave the same ones for the next.
+fn shards_from(now: OffsetDateTime) -> impl Iterator<Item = u8> {
+    let first = u8::try_from(somewhere(usize::from(SHARDS), now)).unwrap_or(0); // below SHARDS
+    (0..SHARDS).map(move |n| (first + n) % SHARDS)
+}
+
+/// A place in 0..`of` that the time decides. Scattered, not counted up: a period of ticks that has a factor in common
+/// with `of` would never come to some of the places. It needs no memory, as each tick may have a process of its own.
+fn somewhere(of: usize, now: OffsetDateTime) -> usize {
+    let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
+    // The finaliser of SplitMix64: neighbours in, no neighbours out.
+    let mixed = (seconds ^ (seconds >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    usize::try_from((mixed ^ (mixed >> 31)) >> 33).unwrap_or(0) % of.max(1)
+}
+
+/// What waits to be submitted. Bounded for each rule, so that the backlog of one does not push out another's.
+struct Queue {
+    most: usize,
+    by_rule: HashMap<String, Vec<InFlight>>,
+}
+
+impl Queue {
+    fn new(most: usize) -> Self {
+        Self { most, by_rule: HashMap::new() }
+    }
+
+    fn add(&mut self, row: InFlight) {
+        let rows = self.by_rule.entry(row.rule.clone()).or_default();
+        rows.push(row);
+        if rows.len() >= 2 * self.most {
+            by_age(rows);
+            rows.truncate(self.most);
+        }
+    }
+
+    fn oldest_first(self) -> Vec<InFlight> {
+        let mut all = Vec::new();
+        for mut rows in self.by_rule.into_values() {
+            by_age(&mut rows);
+            rows.truncate(self.most);
+            all.extend(rows);
+        }
+        by_age(&mut all);
+        all
+    }
+}
+
+fn by_age(rows: &mut [InFlight]) {
+    rows.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
 }
 
 /// Once an hour. A process that ticks for the first time leaves it to minute 17 of any hour, so that one which is
@@ -261,5 +359,56 @@ fn purge_is_due(last_tick: Option<OffsetDateTime>, now: OffsetDateTime) -> bool 
     match last_tick {
         Some(last) => last.hour() != now.hour() || now - last >= Duration::hours(1),
         None => now.minute() == 17,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+
+    fn queued(rule: &str, n: u32) -> InFlight {
+        InFlight {
+            id: ScoringId::read(&format!("{n:032x}")).expect("32 hex digits"),
+            status: Status::Queued,
+            since: NOW,
+            due: NOW,
+            rule: rule.to_owned(),
+            endpoint: "https://e.example/jobs".to_owned(),
+            workspace: None,
+            job: None,
+            job_status: None,
+            missing: false,
+            created: NOW + Duration::seconds(i64::from(n)),
+            attempt: 0,
+        }
+    }
+
+    #[test]
+    fn the_backlog_of_one_rule_does_not_push_out_another_and_the_oldest_are_kept() {
+        let mut queue = Queue::new(3);
+        for n in (0..20).rev() {
+            queue.add(queued("busy", n));
+        }
+        queue.add(queued("other", 99));
+        let kept: Vec<_> =
+            queue.oldest_first().into_iter().map(|row| (row.rule, (row.created - NOW).whole_seconds())).collect();
+        let expected = [("busy", 0), ("busy", 1), ("busy", 2), ("other", 99)].map(|(rule, n)| (rule.to_owned(), n));
+        assert_eq!(kept, expected);
+    }
+
+    #[test]
+    fn whatever_the_period_of_ticks_each_shard_comes_first_at_some_of_them() {
+        for period in [1, 60, 160, 300, 960, 3_600] {
+            let mut first = HashSet::new();
+            for tick in 0..200 {
+                let order: Vec<u8> = shards_from(NOW + Duration::seconds(period * tick)).collect();
+                assert_eq!(order.iter().collect::<HashSet<_>>().len(), usize::from(SHARDS));
+                first.insert(order[0]);
+            }
+            assert_eq!(first.len(), usize::from(SHARDS), "every {period} s");
+        }
     }
 }

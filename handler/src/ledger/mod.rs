@@ -159,12 +159,16 @@ impl Ledger {
         match self.write(&ops).await {
             Ok(etags) => Ok(Recorded::Done(first(etags)?)),
             Err(
-                table_store::Error::Conflict { .. }
+                error @ (table_store::Error::Conflict { .. }
                 | table_store::Error::AlreadyExists { .. }
                 | table_store::Error::Missing { .. }
-                | table_store::Error::Ambiguous(_),
+                | table_store::Error::Ambiguous(_)),
             ) => match self.row(&rows::scoring_key(&next.id)).await? {
                 Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Recorded::Done(row.etag)),
+                // Nobody moved it, and ours may still arrive: not lost yet.
+                Some(row) if row.etag == *etag && matches!(error, table_store::Error::Ambiguous(_)) => {
+                    Err(error.into())
+                }
                 _ => Ok(Recorded::Lost),
             },
             Err(error) => Err(error.into()),

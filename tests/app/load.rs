@@ -1,0 +1,98 @@
+//! More work than one tick has time for: nobody waits for ever, nothing grows for ever.
+
+use handler::table_store::Error;
+use lifecycle::{JobStatus, ScoringId, Status};
+use time::Duration;
+
+use crate::support::world::{Post, World, event};
+
+/// Jobs that go on for ever, and time for a few looks in each tick.
+async fn busy(world: &World, app: &handler::app::App) -> Vec<String> {
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.extend(world.deliver(app, &event(&format!("{n}.csv"), "1")).await);
+    }
+    world.polls_take(Duration::seconds(20));
+    ids
+}
+
+#[tokio::test]
+async fn what_is_queued_is_submitted_even_if_the_jobs_take_all_the_time_of_a_tick() {
+    let world = World::new();
+    let app = world.app();
+    world.next_posts([Post::Refuse { for_good: false }]);
+    let queued = world.deliver(&app, &event("queued.csv", "1")).await;
+    busy(&world, &app).await;
+    world.later(Duration::minutes(1));
+    let report = app.tick(world.now() + Duration::minutes(2)).await.unwrap();
+    assert!(!report.complete);
+    assert_eq!(world.get(&app, &queued[0]).await.status, Status::Running);
+}
+
+#[tokio::test]
+async fn each_shard_has_its_turn_even_if_no_tick_has_time_for_all() {
+    for one_process in [true, false] {
+        let world = World::new();
+        let mut app = world.app();
+        let ids = busy(&world, &app).await;
+        let mut left: std::collections::BTreeSet<_> = ids.iter().cloned().collect();
+        for _ in 0..100 {
+            world.later(Duration::minutes(1));
+            if !one_process {
+                app = world.app();
+            }
+            app.tick(world.now() + Duration::minutes(2)).await.unwrap();
+            for id in &ids {
+                // A look notes the job's first word.
+                if world.get(&app, id).await.job_status.as_deref() == Some(JobStatus::Running.name()) {
+                    left.remove(id);
+                }
+            }
+        }
+        assert!(left.is_empty(), "one process: {one_process}, never looked at: {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_of_old_scorings_is_removed_by_one_tick_that_has_the_time() {
+    let world = World::new();
+    let app = world.app();
+    for n in 0..600 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    world.settle(&app, 5).await;
+    world.later(Duration::days(40));
+    let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(report.purged, 600);
+}
+
+#[tokio::test]
+async fn a_shard_that_cannot_be_read_does_not_stop_the_others() {
+    let world = World::new();
+    let app = world.app();
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.extend(world.deliver(&app, &event(&format!("{n}.csv"), "1")).await);
+    }
+    world.later(Duration::minutes(2));
+    world.store.push_read(Error::Unavailable("dark".into()));
+    let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert!(report.due > 10 && report.errors == 1 && !report.complete, "{report:?}");
+    for _ in 0..handler::ledger::SHARDS {
+        world.store.push_read(Error::Unavailable("dark".into()));
+    }
+    assert!(app.tick(world.now() + Duration::minutes(5)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_tick_reports_jobs_that_it_could_not_look_at() {
+    let world = World::new();
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.blind(Some("the endpoint answers 403"));
+    world.later(Duration::minutes(2));
+    let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!((report.errors, report.moved), (1, 0));
+    let (scoring, _) = app.ledger().get(&ScoringId::read(&ids[0]).unwrap()).await.unwrap().unwrap();
+    assert_eq!(scoring.status, Status::Running);
+}

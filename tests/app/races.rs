@@ -1,0 +1,142 @@
+//! Two drivers of one scoring, slow drivers, and slots between them.
+
+use handler::adapters::faulty::Fault;
+use handler::ledger::{Recorded, rows};
+use handler::table_store::{Error, IfMatch, Op, TableName, TableStore as _};
+use lifecycle::{JobStatus, ScoringId, Seen, Status, Step, decide};
+use serde_json::json;
+use time::Duration;
+
+use crate::support::world::{Post, World, event};
+
+const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
+    "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":1}]}"#;
+
+#[tokio::test]
+async fn what_was_seen_of_an_earlier_job_is_not_taken_for_the_present_one() {
+    let world = World::new();
+    let (app, other) = (world.app(), world.app());
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.end_jobs(&JobStatus::Failed);
+    world.later(Duration::minutes(2));
+    let deadline = world.now() + Duration::hours(1);
+    let held = world.hold_next_poll();
+    let slow = tokio::spawn(async move { app.tick(deadline).await.unwrap() });
+    held.waits.notified().await;
+    // Meanwhile another tick sees the same failure, and one later makes the second attempt.
+    other.tick(deadline).await.unwrap();
+    world.later(Duration::minutes(3));
+    other.tick(deadline).await.unwrap();
+    assert_eq!(world.get(&other, &ids[0]).await.attempt, 2);
+    held.go.notify_one();
+    slow.await.unwrap();
+    let scoring = world.get(&other, &ids[0]).await;
+    assert_eq!((scoring.status, scoring.attempt), (Status::Running, 2), "{:?}", scoring.error);
+}
+
+#[tokio::test]
+async fn an_intent_whose_lease_has_no_room_for_the_request_is_not_sent() {
+    let world = World::new();
+    let app = world.app();
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    // Sixteen are sent at a time: the last of a large delivery wait for long.
+    world.later(Duration::seconds(61));
+    app.carry_out(intents).await;
+    assert!(world.jobs().is_empty(), "the lease might end, and another send it, while this request is under way");
+    let scoring = world.get(&app, &accepted.accepted[0].id).await;
+    assert_eq!(scoring.status, Status::Queued, "nothing was sent, so nothing has to be looked for");
+    world.settle(&app, 6).await;
+    assert_eq!(world.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn an_intent_is_carried_out_even_if_the_next_rule_of_its_event_could_not_be_recorded() {
+    let rule = |id: &str| json!({"id": id, "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}});
+    let world = World::with_rules(&json!({"rules": [rule("one"), rule("two")]}).to_string());
+    let app = world.app();
+    world.deliver(&app, &event("warm-up.csv", "1")).await;
+    world.store.push(Fault::Pass);
+    world.store.push(Fault::NotSent);
+    assert!(app.accept(&event("a.csv", "1")).await.is_err());
+    assert_eq!(world.jobs().len(), 3);
+}
+
+#[tokio::test]
+async fn who_lost_a_scoring_does_not_give_back_the_slot_of_who_won_it() {
+    let world = World::with_rules(ONE_SLOT);
+    let ledger = world.app().ledger().clone();
+    let (id, other) = (ScoringId::read(&"a".repeat(32)).unwrap(), ScoringId::read(&"b".repeat(32)).unwrap());
+    let lost = ledger.claim_slot("claims", 1, &id, 1, world.now()).await.unwrap().unwrap();
+    let won = ledger.claim_slot("claims", 1, &id, 1, world.now()).await.unwrap().unwrap();
+    assert!(lost.fresh && !won.fresh);
+    ledger.free_slot(&lost).await.unwrap();
+    assert_eq!(ledger.claim_slot("claims", 1, &other, 1, world.now()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_slot_that_is_claimed_again_is_young_again_and_not_freed_for_an_earlier_attempt() {
+    let world = World::with_rules(ONE_SLOT);
+    let ledger = world.app().ledger().clone();
+    let (id, other) = (ScoringId::read(&"a".repeat(32)).unwrap(), ScoringId::read(&"b".repeat(32)).unwrap());
+    ledger.claim_slot("claims", 1, &id, 1, world.now()).await.unwrap().unwrap();
+    world.later(Duration::hours(1));
+    // Its scoring was queued by version 5 and is on its way to another attempt; who moved it there is slow.
+    assert!(ledger.claim_slot("claims", 1, &id, 5, world.now()).await.unwrap().is_some());
+    assert_eq!(ledger.free_orphaned_slots("claims", &std::collections::HashSet::new(), world.now()).await.unwrap(), 0);
+    ledger.free_slot_of("claims", &id, 5).await.unwrap();
+    assert_eq!(ledger.claim_slot("claims", 1, &other, 1, world.now()).await.unwrap(), None);
+    ledger.free_slot_of("claims", &id, 6).await.unwrap();
+    assert!(ledger.claim_slot("claims", 1, &other, 1, world.now()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
+    let world = World::with_rules(ONE_SLOT);
+    let app = world.app();
+    world.deliver(&app, &event("warm-up.csv", "1")).await;
+    world.settle(&app, 5).await;
+    // The transaction is done, its answer is lost, and it can't be read back.
+    world.store.push(Fault::Pass);
+    world.store.push(Fault::LostAnswer);
+    world.store.push_read(Error::Unavailable("dark".into()));
+    assert!(app.accept(&event("a.csv", "1")).await.is_err());
+    let b = world.deliver(&app, &event("b.csv", "1")).await;
+    assert_eq!(world.get(&app, &b[0]).await.status, Status::Queued, "the one slot may be taken");
+    world.settle(&app, 40).await;
+    assert_eq!((world.jobs().len(), world.most_running()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_write_that_may_still_arrive_is_not_a_lost_race() {
+    let world = World::new();
+    let app = world.app();
+    world.next_posts([Post::Refuse { for_good: false }]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(1));
+    let (scoring, etag) = app.ledger().get(&ScoringId::read(&ids[0]).unwrap()).await.unwrap().unwrap();
+    let Step::Move { next, entry, .. } = decide(&scoring, world.rules.get("claims"), &Seen::SlotFree, world.now())
+    else {
+        panic!("a slot is free")
+    };
+    world.store.push(Fault::LostRequest);
+    assert!(app.ledger().record(&etag, &next, &entry).await.is_err());
+    // The same after somebody else moved it is a lost race, whatever became of the write.
+    app.ledger().record(&etag, &next, &entry).await.unwrap();
+    world.store.push(Fault::LostRequest);
+    assert_eq!(app.ledger().record(&etag, &next, &entry).await.unwrap(), Recorded::Lost);
+}
+
+#[tokio::test]
+async fn the_slot_of_a_row_that_cannot_be_read_is_not_freed() {
+    let world = World::with_rules(ONE_SLOT);
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let id = ScoringId::read(&ids[0]).unwrap();
+    // As a newer version would leave it while this one still runs somewhere.
+    let newer = handler::table_store::Entity::new(rows::in_flight_key(&id)).with("SchemaVersion", rows::SCHEMA + 1);
+    let table = TableName::read("TestState").unwrap();
+    world.store.write(&table, &[Op::Merge(newer, IfMatch::Any)]).await.unwrap();
+    world.later(Duration::hours(1));
+    let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!((report.errors, report.slots_freed), (1, 0));
+}
