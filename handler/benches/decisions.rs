@@ -14,6 +14,11 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+// As the shipped binary has it.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }

@@ -21,6 +21,11 @@ use fakes::{Counts, Fakes, Request};
 use process::{Handler, Start};
 use report::{Compared, Load, Memory, Report, Tick};
 
+// The bare handler must not be slower than ours for its allocator.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The result of everything here; errors are for people.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
