@@ -4,6 +4,8 @@
 //! as a string that holds JSON. All of that is read here; nothing is ever answered with an error, because one bad
 //! event would make Event Grid redeliver its whole batch.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -95,9 +97,9 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
         return skip("", &[event_type, id], None, why);
     }
     let data = match object.get("data") {
-        Some(Value::String(text)) => serde_json::from_str(text).unwrap_or(Value::Null),
-        Some(data) => data.clone(),
-        None => Value::Null,
+        Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
+        Some(data) => Cow::Borrowed(data),
+        None => Cow::Owned(Value::Null),
     };
     if !data.is_object() {
         return malformed("`data` is missing or no JSON object".to_owned());

@@ -118,15 +118,14 @@ impl Template {
     /// placeholder for any text.
     pub fn could_have_made(&self, path: &str) -> bool {
         // The datastore's container is not in the URI: compare from behind `/paths/` on.
-        let mut parts = self.parts.clone();
-        let start = parts.iter().position(|p| matches!(p, Part::Text(t) if t.contains("/paths/")));
-        if let Some(start) = start {
-            parts.drain(..start);
-            if let Some(Part::Text(text)) = parts.first_mut() {
-                *text = text.split_once("/paths/").map_or_else(String::new, |(_, behind)| behind.to_owned());
-            }
+        let start = self.parts.iter().enumerate().find_map(|(at, part)| match part {
+            Part::Text(text) => text.split_once("/paths/").map(|(_, behind)| (at, behind)),
+            Part::Hole(_) => None,
+        });
+        match start {
+            Some((at, begin)) => path.strip_prefix(begin).is_some_and(|rest| matches(&self.parts[at + 1..], rest)),
+            None => matches(&self.parts, path),
         }
-        matches(&parts, path)
     }
 }
 
