@@ -301,7 +301,7 @@ fn list(
 fn save(transaction: &Transaction<'_>, table: &str, key: &Key, row: Option<&Row>, etag: i64) -> rusqlite::Result<()> {
     match row {
         Some(row) => {
-            let json = serde_json::Value::Object(wire::to_json(&row.entity.properties)).to_string();
+            let json = wire::to_json(&row.entity.properties);
             transaction
                 .prepare("INSERT OR REPLACE INTO entities (tbl, pk, rk, etag, properties) VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![table, key.partition, key.row, etag, json])?;

@@ -11,6 +11,12 @@ use super::wire::Resource;
 
 /// Classifies an answer. `body` is `Err` if it broke off: the status stands, its text does not.
 pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8], &str>) -> Answer {
+    if (200..300).contains(&status)
+        && let Some(resource) = body.ok().and_then(Resource::read)
+        && let Some(job) = resource.job()
+    {
+        return Answer::Accepted { job, status: resource.status().unwrap_or(JobStatus::Preparing) };
+    }
     let said = match body {
         Ok(body) => said(body),
         Err(trouble) => said(trouble.as_bytes()),
@@ -22,12 +28,7 @@ pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8
     let text = said.text;
     let refused = |for_good| Answer::Refused { code: code.clone(), text: text.clone(), for_good, retry_after };
     match status {
-        200..=299 => match body.ok().and_then(Resource::read).and_then(|resource| Some((resource.job()?, resource))) {
-            Some((job, resource)) => {
-                Answer::Accepted { job, status: resource.status().unwrap_or(JobStatus::Preparing) }
-            }
-            None => Answer::Unknown { text: format!("{status}, but the answer names no job: {text}") },
-        },
+        200..=299 => Answer::Unknown { text: format!("{status}, but the answer names no job: {text}") },
         // The request itself is wrong.
         400 | 413 | 422 => refused(true),
         // Somebody waited for something in vain, behind the front door perhaps.

@@ -16,6 +16,9 @@ use super::wire;
 const BATCH: &str = "batch_scorekeeper";
 const CHANGES: &str = "changeset_scorekeeper";
 
+/// Bytes of a usual operation; the largest row has some three times this.
+const USUAL: usize = 1_024;
+
 /// The Content-Type of [`write`]'s body.
 pub(super) fn content_type() -> String {
     format!("multipart/mixed; boundary={BATCH}")
@@ -23,7 +26,8 @@ pub(super) fn content_type() -> String {
 
 /// The body of a transaction: one change set, one complete request for each operation.
 pub(super) fn write(base: &str, table: &TableName, ops: &[Op]) -> Result<String, Error> {
-    let mut out = format!("--{BATCH}\r\nContent-Type: multipart/mixed; boundary={CHANGES}\r\n\r\n");
+    let mut out = String::with_capacity(256 + ops.len() * USUAL);
+    let _ = write!(out, "--{BATCH}\r\nContent-Type: multipart/mixed; boundary={CHANGES}\r\n\r\n");
     for op in ops {
         let request = wire::request(base, table, op)?;
         let verb = request.method.as_str();
@@ -49,31 +53,31 @@ pub(super) fn write(base: &str, table: &TableName, ops: &[Op]) -> Result<String,
 
 /// One inner answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct Part<'a> {
     pub(super) status: u16,
-    headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    headers: Vec<(&'a str, &'a str)>,
+    pub(super) body: &'a [u8],
 }
 
-impl Part {
+impl Part<'_> {
     /// A header's value; names are case-insensitive.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }
 }
 
-fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+fn header<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
 }
 
 /// The inner answers, in order. `content_type` is the outer answer's.
-pub(super) fn read(content_type: &str, body: &[u8]) -> Result<Vec<Part>, String> {
+pub(super) fn read<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, String> {
     let mut parts = Vec::new();
     collect(content_type, body, 2, &mut parts)?;
     Ok(parts)
 }
 
-fn collect(content_type: &str, body: &[u8], depth: u8, parts: &mut Vec<Part>) -> Result<(), String> {
+fn collect<'a>(content_type: &str, body: &'a [u8], depth: u8, parts: &mut Vec<Part<'a>>) -> Result<(), String> {
     let boundary = boundary(content_type).ok_or_else(|| format!("`{content_type}` has no boundary"))?;
     for section in sections(body, boundary)? {
         let (headers, inner) = head(section)?;
@@ -126,7 +130,7 @@ fn sections<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, String>
     Err(format!("no closing line of `{boundary}`"))
 }
 
-type Head<'a> = (Vec<(String, String)>, &'a [u8]);
+type Head<'a> = (Vec<(&'a str, &'a str)>, &'a [u8]);
 
 /// Header lines up to the empty line, and what follows it.
 fn head(section: &[u8]) -> Result<Head<'_>, String> {
@@ -139,13 +143,13 @@ fn head(section: &[u8]) -> Result<Head<'_>, String> {
             break;
         }
         let (name, value) = text.split_once(':').ok_or_else(|| "a header line without a colon".to_owned())?;
-        headers.push((name.trim().to_owned(), value.trim().to_owned()));
+        headers.push((name.trim(), value.trim()));
     }
     Ok((headers, &section[at..]))
 }
 
 /// An `application/http` part: status line, headers, body.
-fn part(inner: &[u8]) -> Result<Part, String> {
+fn part(inner: &[u8]) -> Result<Part<'_>, String> {
     let end = inner.iter().position(|b| *b == b'\n').ok_or_else(|| "a part without a status line".to_owned())?;
     let line = String::from_utf8_lossy(&inner[..end]);
     let mut words = line.split_ascii_whitespace();
@@ -156,7 +160,7 @@ fn part(inner: &[u8]) -> Result<Part, String> {
         .and_then(|status| status.parse().ok())
         .ok_or_else(|| "a part that begins with no status line".to_owned())?;
     let (headers, body) = head(&inner[end + 1..])?;
-    Ok(Part { status, headers, body: body.trim_ascii().to_vec() })
+    Ok(Part { status, headers, body: body.trim_ascii() })
 }
 
 #[cfg(test)]
@@ -249,7 +253,8 @@ Content-Type: application/json
 
     #[test]
     fn a_committed_transaction_gives_its_parts_in_order() {
-        let parts = read(TYPE, &answer(&[accepted("W/\"1\""), accepted("W/\"2\"")].concat())).unwrap();
+        let body = answer(&[accepted("W/\"1\""), accepted("W/\"2\"")].concat());
+        let parts = read(TYPE, &body).unwrap();
         assert_eq!(
             parts.iter().map(|p| (p.status, p.header("etag"))).collect::<Vec<_>>(),
             [(204, Some("W/\"1\"")), (204, Some("W/\"2\""))]
@@ -264,7 +269,8 @@ Content-Type: application/json
              HTTP/1.1 409 Conflict\nX-Content-Type-Options: nosniff\nContent-Type: application/json;odata=minimalmetadata;\
              streaming=true;charset=utf-8\n\n{body}\n"
         );
-        let parts = read(TYPE, &answer(&inner)).unwrap();
+        let whole = answer(&inner);
+        let parts = read(TYPE, &whole).unwrap();
         assert_eq!(parts.len(), 1);
         assert_eq!(parts[0].status, 409);
         assert_eq!(parts[0].body, body.as_bytes());

@@ -208,7 +208,7 @@ impl AzureTables {
         answer.whole().map_err(unreadable)?;
         let parts = batch::read(content_type, &answer.body).map_err(unreadable)?;
         if let Some(part) = parts.iter().find(|part| !(200..300).contains(&part.status)) {
-            let failure = answer::failure(part.status, part.header(ERROR_CODE.as_str()), None, &part.body);
+            let failure = answer::failure(part.status, part.header(ERROR_CODE.as_str()), None, part.body);
             return Err(meaning(asked, &failure));
         }
         if parts.len() != ops.len() {
