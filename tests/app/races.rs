@@ -140,3 +140,35 @@ async fn the_slot_of_a_row_that_cannot_be_read_is_not_freed() {
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!((report.errors, report.slots_freed), (1, 0));
 }
+
+#[tokio::test]
+async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_nothing() {
+    let world = World::new();
+    let app = world.app();
+    world.next_posts([Post::LoseRequest]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(14));
+    world.searches_take(Duration::minutes(2));
+    // A job made during the search would be within the grace time, and the search would not have seen it.
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
+    assert!(world.jobs().is_empty());
+    world.searches_take(Duration::ZERO);
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.jobs().len(), 1, "a search that began after it does");
+}
+
+#[tokio::test]
+async fn a_job_that_could_not_be_asked_to_stop_is_asked_again() {
+    let world = World::new();
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::days(7));
+    world.fail_cancels(1);
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Cancelling);
+    assert_eq!(world.jobs()[0].status, JobStatus::Running);
+    world.later(Duration::minutes(6));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.jobs()[0].status, JobStatus::Canceled);
+}

@@ -49,6 +49,7 @@ struct State {
     most_running: usize,
     polls: usize,
     poll_takes: Duration,
+    search_takes: Duration,
     held_poll: Option<Arc<Held>>,
     cancels_fail: usize,
     unclear: Option<String>,
@@ -130,6 +131,11 @@ impl World {
     /// Each look at a job takes this long from now on.
     pub fn polls_take(&self, time: Duration) {
         self.state.lock().unwrap().poll_takes = time;
+    }
+
+    /// Each search for jobs takes this long from now on.
+    pub fn searches_take(&self, time: Duration) {
+        self.state.lock().unwrap().search_takes = time;
     }
 
     /// The next look at a job sees the job as it is then and tells of it only when it is let go.
@@ -286,7 +292,7 @@ impl Endpoint for World {
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         if let Some(why) = &state.unclear {
             return Err(Unclear(why.clone()));
         }
@@ -296,7 +302,9 @@ impl Endpoint for World {
             status: job.status.clone(),
             created: job.created,
         });
-        Ok(found.collect())
+        let found = found.collect();
+        state.now = Some(state.now.unwrap_or(START) + state.search_takes);
+        Ok(found)
     }
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {

@@ -259,13 +259,13 @@ impl App {
 
     /// The same, with what somebody has seen of a job already. Job names are never used twice: if the scoring has
     /// another job by now, or none, what was seen says nothing about it.
-    async fn reconcile_seen(&self, id: &ScoringId, seen: Option<(Job, Seen)>) -> Result<Option<Status>, Error> {
+    async fn reconcile_seen(&self, id: &ScoringId, seen: Option<SeenOf>) -> Result<Option<Status>, Error> {
         let Some((scoring, etag)) = self.ledger().get(id).await.map_err(during("reading a scoring"))? else {
             return Ok(None);
         };
         let seen = match seen {
-            Some((job, seen)) if scoring.job.as_ref().is_some_and(|own| own.name == job.name) => {
-                Look { seen, slot: None }
+            Some(SeenOf { job, seen, at }) if scoring.job.as_ref().is_some_and(|own| own.name == job.name) => {
+                Look { seen, at, slot: None }
             }
             _ => self.look(&scoring).await,
         };
@@ -273,13 +273,13 @@ impl App {
     }
 
     async fn drive(&self, scoring: Scoring, etag: ETag, seen: Seen) -> Result<Status, Error> {
-        self.drive_look(scoring, etag, Look { seen, slot: None }).await
+        self.drive_look(scoring, etag, Look { seen, at: self.now(), slot: None }).await
     }
 
     /// Decide, record, act, look again, until there is nothing to do now.
     async fn drive_look(&self, mut scoring: Scoring, mut etag: ETag, mut look: Look) -> Result<Status, Error> {
         for _ in 0..STEPS {
-            let step = decide(&scoring, self.rule(&scoring), &look.seen, self.now());
+            let step = decide(&scoring, self.rule(&scoring), &look.seen, look.at);
             let (next, entry, effect) = match step {
                 Step::Wait { because } => {
                     tracing::debug!(scoring = %scoring.id, status = %scoring.status, "{}: {because}", scoring.id);
@@ -308,7 +308,10 @@ impl App {
             }
             scoring = next;
             look = match effect {
-                Effect::Submit => Look { seen: self.submit(&scoring).await, slot: None },
+                Effect::Submit => {
+                    let seen = self.submit(&scoring).await;
+                    Look { seen, at: self.now(), slot: None }
+                }
                 Effect::Cancel(jobs) => {
                     self.cancel(&scoring, jobs).await;
                     return Ok(scoring.status);
@@ -355,7 +358,7 @@ impl App {
         let seen = match scoring.status {
             Status::Queued => {
                 let (seen, slot) = self.look_for_slot(scoring, self.rule(scoring), now).await;
-                return Look { seen, slot };
+                return Look { seen, at: now, slot };
             }
             Status::Unknown if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
                 Ok(found) => Seen::Candidates(found),
@@ -378,7 +381,7 @@ impl App {
             },
             _ => Seen::Nothing,
         };
-        Look { seen, slot: None }
+        Look { seen, at: now, slot: None }
     }
 
     async fn look_at_job(&self, at: &JobAddress) -> Seen {
@@ -419,10 +422,21 @@ impl App {
     }
 }
 
-/// A look, and the slot that it claimed on the way.
+/// What was seen, when, and the slot that was claimed on the way.
 struct Look {
     seen: Seen,
+    /// For looks the time *before* they began: a job that was made while we looked must not be found missing "after
+    /// the grace time". For the answer to a POST the time after it.
+    at: OffsetDateTime,
     slot: Option<Slot>,
+}
+
+/// What a tick saw of a job before it read the scoring.
+struct SeenOf {
+    job: Job,
+    seen: Seen,
+    /// Before the look.
+    at: OffsetDateTime,
 }
 
 #[derive(Default)]

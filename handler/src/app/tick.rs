@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::retry::poll_is_due;
-use lifecycle::{Job, Policy, ScoringId, Seen, Status};
+use lifecycle::{Policy, ScoringId, Seen, Status};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::{App, Error, chain, during};
+use super::{App, Error, SeenOf, chain, during};
 use crate::ledger::{InFlight, SHARDS};
 use crate::ports::JobAddress;
 
@@ -70,8 +70,8 @@ impl App {
         let counts = Counts::default();
         let mut report = TickReport::default();
         let mut queued = Queue::new(QUEUED);
-        let limited = |rule: &str| self.0.parts.rules.get(rule).is_some_and(|rule| rule.max_in_flight.is_some());
         let mut holders: HashMap<String, HashSet<ScoringId>> = HashMap::new();
+        let limited = |rule: &str| self.0.parts.rules.get(rule).is_some_and(|rule| rule.max_in_flight.is_some());
         let (mut all_read, mut unread) = (true, Vec::new());
         let look_until = deadline - (deadline - now).max(Duration::ZERO) / FOR_QUEUED;
 
@@ -213,6 +213,7 @@ impl App {
             (Status::Running | Status::Cancelling, Some(job)) => {
                 let at =
                     JobAddress { endpoint: row.endpoint.clone(), workspace: row.workspace.clone(), job: job.clone() };
+                let before = self.now();
                 let seen = self.look_at_job(&at).await;
                 if let Seen::Unclear(why) = &seen {
                     // It could not be looked; a running job is not written to for that.
@@ -220,10 +221,10 @@ impl App {
                     tracing::warn!(scoring = %row.id, job = at.job.name, because = why, "job {} could not be looked at: {why}", at.job.name);
                     return;
                 }
-                if nothing_new(&row, &seen, self.now()) {
+                if nothing_new(&row, &seen, before) {
                     return;
                 }
-                Some((at.job, seen))
+                Some(SeenOf { job: at.job, seen, at: before })
             }
             _ => None,
         };
@@ -256,7 +257,7 @@ impl App {
         work.await;
     }
 
-    async fn finish(&self, row: &InFlight, seen: Option<(Job, Seen)>, counts: &Counts) -> Option<Status> {
+    async fn finish(&self, row: &InFlight, seen: Option<SeenOf>, counts: &Counts) -> Option<Status> {
         match self.reconcile_seen(&row.id, seen).await {
             Ok(status) => {
                 if status != Some(row.status) {
