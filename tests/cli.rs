@@ -133,7 +133,8 @@ ID1  scored: the output is there, not empty, and newer than the submission
     assert_eq!(by_path.replace(&format!("/{id}/"), "/ID/").replace(&id, "ID1"), golden);
     assert_eq!(code, cli::FINE);
     let url = "https://uploads.blob.core.windows.net/claims/eu/a.csv?sig=SECRET";
-    for wanted in [id.as_str(), &id[..6], url] {
+    // The last is how `list` prints it.
+    for wanted in [id.as_str(), &id[..6], url, "claims/eu/a.csv"] {
         let (_, again) = text(async |out| cli::show(app.ledger(), wanted, false, out).await).await;
         assert_eq!(again, by_path, "{wanted}");
     }

@@ -202,7 +202,9 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
     ledger
         .scorings(|scoring| {
             let by_id = scoring.id.as_str().starts_with(wanted);
-            if by_id || scoring.blob.url == url || scoring.blob.path == wanted {
+            // With its container, as `list` prints it, or without.
+            let by_path = scoring.blob.path == wanted || path(&scoring.blob) == wanted;
+            if by_id || by_path || scoring.blob.url == url {
                 found.push(scoring);
             }
             found.len() < 100
