@@ -21,7 +21,8 @@ use time::{Duration, OffsetDateTime};
 use crate::support::canned::Canned;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00:00 UTC);
-const WORKSPACE: &str = "/subscriptions/s1/resourceGroups/g1/providers/Microsoft.MachineLearningServices/workspaces/w1";
+pub const WORKSPACE: &str =
+    "/subscriptions/s1/resourceGroups/g1/providers/Microsoft.MachineLearningServices/workspaces/w1";
 
 /// Gives out tokens whose text is the scope and a number.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ fn clock() -> Clock {
     Arc::new(|| NOW)
 }
 
-fn manager(server: &Canned) -> Arc<resource_manager::Client> {
+pub fn manager(server: &Canned) -> Arc<resource_manager::Client> {
     let tokens = Tokens::new(Arc::new(Source::default()), clock());
     Arc::new(resource_manager::Client::new(&server.url(""), tokens).unwrap())
 }
@@ -51,7 +52,7 @@ fn azure_ml(server: &Canned) -> AzureMl {
 }
 
 /// A scoring in its second attempt, as it is recorded before the POST. `rule` adds members to the rule.
-fn scoring_of(endpoint: &str, rule: &Value) -> Scoring {
+pub fn scoring_of(endpoint: &str, rule: &Value) -> Scoring {
     let mut full = json!({ "id": "claims", "match": { "container": "uploads" }, "endpoint": { "uri": endpoint } });
     for (name, value) in rule.as_object().unwrap() {
         full[name] = value.clone();

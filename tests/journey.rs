@@ -1,5 +1,7 @@
 //! Upload to `scored` through the real binary, and what a violent death at any moment does to it: nothing.
 
+mod tables;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -111,16 +113,30 @@ impl Seeded {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_fifty_random_moments_every_event_ends_in_one_scoring_with_one_job() {
-    const ROUNDS: usize = 50;
+    let cloud = Cloud::answering_within(ANSWER).await;
+    let mut vars = cloud.vars("ledger");
+    vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&cloud));
+    let adopted = kill_at_random(&cloud, &vars, 50, || ledger(&vars, cloud.root())).await;
+    assert!(adopted > 0, "no kill fell between a job and its answer, so nothing was proven");
+}
+
+/// The job is there at once, its answer takes a while: many kills fall between the two.
+const ANSWER: Duration = Duration::from_millis(20);
+
+/// Delivers a few events per round, each round to a process that is killed at a random moment; then lets everything
+/// settle and checks it. How many jobs were found and adopted.
+#[expect(clippy::print_stdout, reason = "the seed, and what the kills hit, belong to a failure")]
+async fn kill_at_random(
+    cloud: &Cloud,
+    vars: &BTreeMap<String, String>,
+    rounds: usize,
+    ledger: impl FnOnce() -> Ledger,
+) -> usize {
     const EVENTS: usize = 3;
     let seed = 20_260_721;
     println!("seed {seed}");
     let mut random = Seeded(seed);
-    // The job is there at once, its answer takes a while: many kills fall between the two.
-    let cloud = Cloud::answering_within(Duration::from_millis(20)).await;
-    let mut vars = cloud.vars("ledger");
-    vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&cloud));
-    let mut host = FunctionsHost::start(cloud.root(), &vars).await;
+    let mut host = FunctionsHost::start(cloud.root(), vars).await;
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap();
     let deliver = |port: u16, path: String| {
         let client = client.clone();
@@ -138,7 +154,7 @@ async fn killed_at_fifty_random_moments_every_event_ends_in_one_scoring_with_one
     let span = u64::try_from(begun.elapsed().as_micros()).unwrap() * 3 / 2;
     let mut waiting: Vec<String> = Vec::new();
     let mut taken = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         for n in 0..EVENTS {
             let path = format!("{round}-{n}.csv");
             cloud.upload(&path, "x\n1\n");
@@ -172,10 +188,10 @@ async fn killed_at_fifty_random_moments_every_event_ends_in_one_scoring_with_one
         assert!(taken, "{path}");
     }
 
-    let ledger = ledger(&vars, cloud.root());
+    let ledger = ledger(); // on disk there is one only since the app has written
     settle(&host, &ledger).await;
     let all = scorings(&ledger).await;
-    assert_eq!(all.len(), ROUNDS * EVENTS + 1);
+    assert_eq!(all.len(), rounds * EVENTS + 1);
     let mut jobs: BTreeMap<String, usize> = BTreeMap::new();
     for job in cloud.simulator.jobs() {
         *jobs.entry(job.inputs.values().next().unwrap().clone()).or_default() += 1;
@@ -190,8 +206,8 @@ async fn killed_at_fifty_random_moments_every_event_ends_in_one_scoring_with_one
     assert_eq!(jobs.len(), all.len());
     let summary = cloud.simulator.summary();
     println!("{adopted} jobs were found and adopted; {summary:?}");
-    assert!(adopted > 0, "no kill fell between a job and its answer, so nothing was proven");
     assert!(summary.max_in_flight <= 100, "{summary:?}");
+    adopted
 }
 
 /// Waits until `list --json` shows what is wanted, and returns it.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, unreachable_pub)]
 
 mod app;
+mod blobs;
 mod cli;
 mod endpoint;
 mod hosts;

@@ -1,4 +1,4 @@
-//! One table, four implementations: every claim of the port holds for each of them.
+//! One table, four implementations, five ways to them: every claim of the port holds for each.
 //!
 //! `claims` is the port's meaning, written once. What only one implementation promises stands beside its run: pages in
 //! memory, several processes and sudden death for the embedded store.
@@ -6,28 +6,21 @@
 mod claims;
 mod processes;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 
 use azure_core::credentials::Secret;
-use azure_core::http::Transport;
 use handler::adapters::azure_tables::{Auth, AzureTables};
 use handler::adapters::embedded::EmbeddedStore;
 use handler::adapters::memory::MemoryStore;
-use handler::table_store::{TableName, TableStore};
-use std::sync::Arc;
+use handler::adapters::tokens::{Storage, Tokens};
+use handler::table_store::{Error, Key, TableName, TableStore};
 use tempfile::TempDir;
 
 use crate::support::azurite;
-
-/// A name that nobody had before.
-fn fresh_name() -> TableName {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("T{}n{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    TableName::read(&name).unwrap()
-}
+use crate::support::storage::{self, Entra, fresh_name};
 
 async fn fresh_table(store: &dyn TableStore) -> TableName {
-    let table = fresh_name();
+    let table = TableName::read(&fresh_name()).unwrap();
     store.create_table(&table).await.unwrap();
     table
 }
@@ -52,9 +45,29 @@ fn on_disk() -> Fresh<EmbeddedStore> {
 
 fn emulated() -> Fresh<AzureTables> {
     let (url, account, key) = azurite::tables()?;
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
-    Some((AzureTables::new(&url.parse().unwrap(), auth, Transport::new(Arc::new(client))).unwrap(), None))
+    let transport = azurite::transport(azurite::client());
+    Some((AzureTables::new(&url.parse().unwrap(), auth, transport).unwrap(), None))
+}
+
+/// As in production: over TLS, with tokens from our own cache.
+fn emulated_with(source: Entra) -> Fresh<AzureTables> {
+    let azurite = azurite::over_tls()?;
+    let tokens = Tokens::<Storage>::new(Arc::new(source), Arc::new(storage::now));
+    let transport = azurite::transport(azurite.client());
+    let store = AzureTables::new(&azurite.tables.parse().unwrap(), Auth::Entra(Arc::new(tokens)), transport);
+    Some((store.unwrap(), None))
+}
+
+fn with_tokens() -> Fresh<AzureTables> {
+    emulated_with(Entra::default())
+}
+
+#[tokio::test]
+async fn a_token_for_another_audience_opens_no_table() {
+    let Some((store, _)) = emulated_with(Entra { audience: Some("https://management.azure.com") }) else { return };
+    let answer = store.get(&TableName::read("Nobodys").unwrap(), &Key::new("p", "r")).await;
+    assert!(matches!(answer, Err(Error::Denied(_))), "{answer:?}");
 }
 
 macro_rules! hold {
@@ -105,3 +118,14 @@ hold! {
     of_two_swaps_of_one_version_exactly_one_wins
     of_12_transactions_that_insert_one_key_exactly_one_wins
 }
+
+// How a request is authorised changes nothing in its body; one claim for each kind of request is enough.
+hold! { @on azurite_tables_over_tls_with_tokens with_tokens [
+    an_inserted_entity_is_read_back_with_its_etag
+    an_upsert_inserts_and_replaces
+    a_stale_etag_is_a_conflict_and_changes_nothing
+    a_transaction_gives_the_etags_of_its_operations
+    a_transaction_that_fails_anywhere_writes_nothing_and_says_where
+    strange_keys_survive_alone_in_transactions_and_in_ranges
+    a_missing_table_is_told_and_creating_it_twice_does_no_harm
+] }

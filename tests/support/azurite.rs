@@ -1,6 +1,7 @@
-//! Azurite, Microsoft's storage emulator: one for the test process, in memory, on ports that the system chose.
+//! Azurite, Microsoft's storage emulator: for the test process, in memory, on ports that the system chose. One instance
+//! speaks http and takes account keys; another speaks https and takes Entra tokens too, as the real service does.
 //!
-//! It is started when the first test asks and ends with this process, however that ends: a shell in between waits on a
+//! Each is started when the first test asks and ends with this process, however that ends: a shell in between waits on a
 //! pipe that only this process holds, and kills it when the pipe closes. `tests/azurite/package.json` names the version;
 //! `npm install --prefix target/azurite` beside a copy of that file installs it. Where it is not installed its tests say
 //! so and pass, unless `SCOREKEEPER_REQUIRE_AZURITE` is set.
@@ -10,47 +11,126 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use azure_core::http::Transport;
 
 /// The well-known account of every emulator; its key is public.
 pub const ACCOUNT: &str = "devstoreaccount1";
 /// Its key.
 pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// An account that nobody knows by heart.
+pub const OTHER_ACCOUNT: &str = "journeys";
+/// Its key.
+pub const OTHER_KEY: &str = "c2NvcmVrZWVwZXIncyBzZWNvbmQgZW11bGF0ZWQgYWNjb3VudA==";
 
 /// Address of the table service with its account, the account's name and key; `None` where Azurite is not installed.
 pub fn tables() -> Option<(String, &'static str, &'static str)> {
-    address("Table").map(|url| (url, ACCOUNT, KEY))
+    plain().map(|azurite| (azurite.address("Table", ACCOUNT), ACCOUNT, KEY))
+}
+
+/// The same for the other account.
+pub fn tables_of_other_account() -> Option<(String, &'static str, &'static str)> {
+    plain().map(|azurite| (azurite.address("Table", OTHER_ACCOUNT), OTHER_ACCOUNT, OTHER_KEY))
 }
 
 /// Address of the blob service with its account; `None` where Azurite is not installed.
 pub fn blobs() -> Option<String> {
-    address("Blob")
+    plain().map(|azurite| azurite.address("Blob", ACCOUNT))
 }
 
-fn address(service: &str) -> Option<String> {
-    static AZURITE: OnceLock<Option<Azurite>> = OnceLock::new();
-    let azurite = AZURITE.get_or_init(|| {
-        let found = installed();
-        if found.is_none() {
-            #[expect(clippy::disallowed_methods, reason = "CI says by this that a missing emulator is a failure")]
-            let required = std::env::var("SCOREKEEPER_REQUIRE_AZURITE").is_ok();
-            assert!(!required, "Azurite is required and not in target/azurite; see tests/support/azurite.rs");
-            #[expect(clippy::print_stdout, reason = "whoever runs the tests must learn what did not run")]
-            let () = println!("skipped: Azurite is not in target/azurite");
-        }
-        found.map(|script| Azurite::start(&script))
+/// Addresses of the instance that is reached over TLS.
+pub struct OverTls {
+    pub tables: String,
+    pub blobs: String,
+    authority: reqwest::Certificate,
+}
+
+impl OverTls {
+    /// A client that trusts this instance, and whatever else the machine trusts.
+    pub fn client(&self) -> reqwest::Client {
+        builder().tls_certs_merge([self.authority.clone()]).build().unwrap()
+    }
+}
+
+/// The instance with TLS and tokens; `None` where Azurite is not installed.
+pub fn over_tls() -> Option<OverTls> {
+    static AZURITE: OnceLock<Option<(Azurite, reqwest::Certificate)>> = OnceLock::new();
+    let started = AZURITE.get_or_init(|| {
+        let script = installed()?;
+        let (authority, certificate, key) = certificates();
+        // Read once, at the start; removed after it.
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.into_os_string()
+        };
+        let mut arguments = vec!["--oauth".into(), "basic".into()];
+        arguments.extend(["--cert".into(), file("cert.pem", &certificate), "--key".into(), file("key.pem", &key)]);
+        Some((Azurite::start(&script, &arguments), authority))
     });
-    azurite.as_ref().map(|azurite| format!("http://{}/{ACCOUNT}", azurite.listening[service]))
+    started.as_ref().map(|(azurite, authority)| OverTls {
+        tables: azurite.address("Table", ACCOUNT),
+        blobs: azurite.address("Blob", ACCOUNT),
+        authority: authority.clone(),
+    })
+}
+
+/// A client for one test. The product's own is shared by the whole process, and a connection that another test opened
+/// dies with that test's runtime.
+pub fn client() -> reqwest::Client {
+    builder().build().unwrap()
+}
+
+/// The same as `azure_core` wants it.
+pub fn transport(client: reqwest::Client) -> Transport {
+    Transport::new(Arc::new(client))
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).retry(reqwest::retry::never())
+}
+
+/// An authority of our own, and with it a certificate for this machine: the authority, the certificate, its key.
+fn certificates() -> (reqwest::Certificate, String, String) {
+    let own = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new([]).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = parameters.self_signed(&own).unwrap();
+    let issuer = rcgen::Issuer::new(parameters, own);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let authority = reqwest::Certificate::from_der(authority.der()).unwrap();
+    (authority, certificate.pem(), key.serialize_pem())
+}
+
+fn plain() -> Option<&'static Azurite> {
+    static AZURITE: OnceLock<Option<Azurite>> = OnceLock::new();
+    AZURITE.get_or_init(|| installed().map(|script| Azurite::start(&script, &[]))).as_ref()
 }
 
 fn installed() -> Option<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
-    let script = workspace.join("target/azurite/node_modules/azurite/dist/src/azurite.js");
-    script.is_file().then_some(script)
+    static SCRIPT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let script = SCRIPT.get_or_init(|| {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+        let script = workspace.join("target/azurite/node_modules/azurite/dist/src/azurite.js");
+        if script.is_file() {
+            return Some(script);
+        }
+        #[expect(clippy::disallowed_methods, reason = "CI says by this that a missing emulator is a failure")]
+        let required = std::env::var("SCOREKEEPER_REQUIRE_AZURITE").is_ok();
+        assert!(!required, "Azurite is required and not in target/azurite; see tests/support/azurite.rs");
+        #[expect(clippy::print_stdout, reason = "whoever runs the tests must learn what did not run")]
+        let () = println!("skipped: Azurite is not in target/azurite");
+        None
+    });
+    script.clone()
 }
 
 struct Azurite {
-    /// `127.0.0.1:port` by service.
+    /// `http://127.0.0.1:port` by service.
     listening: BTreeMap<String, String>,
     /// Held open as long as this process lives.
     _leash: ChildStdin,
@@ -58,7 +138,7 @@ struct Azurite {
 }
 
 impl Azurite {
-    fn start(script: &Path) -> Self {
+    fn start(script: &Path, more: &[std::ffi::OsString]) -> Self {
         // `read` returns when the pipe closes; nothing is ever written to it.
         let watched = r#"node "$@" & child=$!; read -r _; kill -9 "$child""#;
         let mut shell = Command::new("sh")
@@ -67,6 +147,8 @@ impl Azurite {
             .args(["--inMemoryPersistence", "--extentMemoryLimit", "512", "--disableTelemetry", "--silent"])
             .args(["--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", "0", "--queueHost", "127.0.0.1"])
             .args(["--queuePort", "0", "--tableHost", "127.0.0.1", "--tablePort", "0"])
+            .args(more)
+            .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY};{OTHER_ACCOUNT}:{OTHER_KEY}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -77,15 +159,20 @@ impl Azurite {
         while listening.len() < 3 {
             // `Azurite Table service is successfully listening at http://127.0.0.1:41873`
             let line = lines.next().expect("Azurite ended before it listened").expect("Azurite prints text");
-            if let Some((service, address)) = line.split_once(" service is successfully listening at http://") {
+            if let Some((service, address)) = line.split_once(" service is successfully listening at ") {
                 listening.insert(service.replace("Azurite ", ""), address.to_owned());
             }
         }
         for address in listening.values() {
-            TcpStream::connect(address).unwrap_or_else(|error| panic!("Azurite at {address}: {error}"));
+            let authority = address.split_once("://").expect("an address has a scheme").1;
+            TcpStream::connect(authority).unwrap_or_else(|error| panic!("Azurite at {address}: {error}"));
         }
         // It must never meet a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { listening, _leash: leash, _shell: shell }
+    }
+
+    fn address(&self, service: &str, account: &str) -> String {
+        format!("{}/{account}", self.listening[service])
     }
 }

@@ -5,4 +5,5 @@ pub mod canned;
 pub mod cloud;
 pub mod functions_host;
 pub mod lambda;
+pub mod storage;
 pub mod world;
