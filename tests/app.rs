@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use azure_core::credentials::Secret;
+use handler::adapters::azure_tables::{Auth, AzureTables};
 use handler::adapters::faulty::{Calls, Fault};
-use handler::table_store::{Range, Row, TableName, TableStore};
+use handler::adapters::memory::MemoryStore;
+use handler::table_store::{Range, Row, TableStore};
 use lifecycle::{JobStatus, ScoringId, Status};
 use serde_json::json;
 use time::Duration;
 
-use crate::support::world::{Post, World, event};
+use crate::support::azurite;
+use crate::support::storage::fresh_name;
+use crate::support::world::{Post, RULE, World, event};
 
 mod load;
 mod races;
 
 async fn rows(world: &World, table: &str, partition: &str, prefix: &str) -> Vec<Row> {
-    let table = TableName::read(table).unwrap();
+    let table = world.table(table);
     let range = if prefix.is_empty() {
         Range { partition: partition.into(), from: String::new(), below: "~~".into() }
     } else {
@@ -26,7 +31,7 @@ async fn rows(world: &World, table: &str, partition: &str, prefix: &str) -> Vec<
 async fn state_rows(world: &World, prefix: &str) -> Vec<Row> {
     let mut all = Vec::new();
     for shard in 0..handler::ledger::SHARDS {
-        all.extend(rows(world, "TestState", &handler::ledger::rows::shard(shard), prefix).await);
+        all.extend(rows(world, "State", &handler::ledger::rows::shard(shard), prefix).await);
     }
     all
 }
@@ -61,9 +66,7 @@ async fn a_limited_rule_costs_one_round_trip_more() {
     assert_eq!(writes, 3);
 }
 
-#[tokio::test]
-async fn an_upload_goes_from_event_to_scored_and_says_why_at_each_step() {
-    let world = World::new();
+async fn an_upload_goes_from_event_to_scored_and_says_why_at_each_step(world: World) {
     let app = world.app();
     let ids = world.deliver(&app, &event("eu/a.csv", "0x1")).await;
     world.settle(&app, 5).await;
@@ -78,9 +81,7 @@ async fn an_upload_goes_from_event_to_scored_and_says_why_at_each_step() {
     assert_eq!(state_rows(&world, "T~").await.len(), 1);
 }
 
-#[tokio::test]
-async fn a_redelivered_event_is_not_a_new_scoring_and_a_new_version_is() {
-    let world = World::new();
+async fn a_redelivered_event_is_not_a_new_scoring_and_a_new_version_is(world: World) {
     let app = world.app();
     assert_eq!(world.deliver(&app, &event("a.csv", "1")).await.len(), 1);
     for _ in 0..3 {
@@ -93,9 +94,7 @@ async fn a_redelivered_event_is_not_a_new_scoring_and_a_new_version_is() {
     assert_eq!(world.jobs().len(), 2);
 }
 
-#[tokio::test]
-async fn twelve_processes_that_get_the_same_event_at_once_make_one_job() {
-    let world = World::new();
+async fn twelve_processes_that_get_the_same_event_at_once_make_one_job(world: World) {
     let deliveries = (0..12).map(|_| {
         let (world, app) = (world.clone(), world.app());
         tokio::spawn(async move { world.deliver(&app, &event("a.csv", "1")).await.len() })
@@ -141,9 +140,7 @@ async fn a_tick_whose_time_is_over_starts_nothing_and_says_so() {
     assert_eq!((report.due, world.polls()), (0, polls));
 }
 
-#[tokio::test]
-async fn a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice() {
-    let world = World::new();
+async fn a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice(world: World) {
     let app = world.app();
     world.next_posts([Post::LoseAnswer { times: 1 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
@@ -235,11 +232,9 @@ async fn a_refusal_that_may_pass_waits_and_one_for_good_ends_it() {
     assert_eq!(world.get(&app, &first[0]).await.status, Status::Scored);
 }
 
-#[tokio::test]
-async fn never_more_jobs_run_than_the_rule_allows_over_all_processes() {
-    let world = World::with_rules(
-        r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":3}]}"#,
-    );
+const THREE_AT_ONCE: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":3}]}"#;
+
+async fn never_more_jobs_run_than_the_rule_allows_over_all_processes(world: World) {
     let apps: Vec<_> = (0..3).map(|_| world.app()).collect();
     let deliveries: Vec<_> = (0..30)
         .map(|n| {
@@ -344,9 +339,7 @@ async fn an_intent_that_nobody_carried_out_is_looked_for_and_then_sent() {
     assert_eq!(world.jobs().len(), 1);
 }
 
-#[tokio::test]
-async fn the_projection_is_what_durable_readers_accept() {
-    let world = World::new();
+async fn the_projection_is_what_durable_readers_accept(world: World) {
     let app = world.app();
     world.next_posts([Post::Refuse { for_good: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
@@ -354,7 +347,7 @@ async fn the_projection_is_what_durable_readers_accept() {
     world.settle(&app, 8).await;
     let id = &ids[0];
 
-    let instances = rows(&world, "TestInstances", id, "").await;
+    let instances = rows(&world, "Instances", id, "").await;
     let [instance] = instances.as_slice() else { panic!("{instances:?}") };
     let entity = &instance.entity;
     assert_eq!(entity.key.row, "");
@@ -373,7 +366,7 @@ async fn the_projection_is_what_durable_readers_accept() {
         );
     }
 
-    let history = rows(&world, "TestHistory", id, "").await;
+    let history = rows(&world, "History", id, "").await;
     let known = [
         "ExecutionStarted",
         "ExecutionCompleted",
@@ -429,8 +422,59 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
     assert_eq!(state_rows(&world, "H~").await.len(), 5);
     assert!(state_rows(&world, "Q~").await.is_empty());
     assert!(state_rows(&world, "P~").await.is_empty());
-    let table = TableName::read("TestInstances").unwrap();
+    let table = world.table("Instances");
     let store: Arc<dyn TableStore> = world.store.clone();
     let key = handler::table_store::Key::new(young[0].as_str(), "");
     assert!(store.get(&table, &key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_hub_may_be_called_like_its_tables() {
+    let world = World::in_hub("OurInstances", Arc::new(MemoryStore::new()), RULE);
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let instances = rows(&world, "Instances", &ids[0], "").await;
+    assert_eq!(instances[0].entity.string("TaskHubName"), Some("OurInstances"));
+}
+
+/// A world whose ledger is in Azurite's tables; `None` where it is not installed.
+fn in_azurite(rules: &str) -> Option<World> {
+    let (url, account, key) = azurite::tables()?;
+    let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
+    let store = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
+    Some(World::in_hub(&fresh_name(), Arc::new(store), rules))
+}
+
+/// What must hold on any store is asked of the one in memory and of a real service.
+macro_rules! hold {
+    ($($claim:ident with $rules:expr;)*) => {
+        mod in_memory {
+            $(
+                #[tokio::test]
+                async fn $claim() {
+                    super::$claim(super::World::with_rules($rules)).await;
+                }
+            )*
+        }
+        mod in_azurite {
+            $(
+                #[tokio::test]
+                async fn $claim() {
+                    // Not installed: said once, by `azurite`.
+                    let Some(world) = super::in_azurite($rules) else { return };
+                    super::$claim(world).await;
+                }
+            )*
+        }
+    };
+}
+
+hold! {
+    an_upload_goes_from_event_to_scored_and_says_why_at_each_step with super::RULE;
+    a_redelivered_event_is_not_a_new_scoring_and_a_new_version_is with super::RULE;
+    twelve_processes_that_get_the_same_event_at_once_make_one_job with super::RULE;
+    a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice with super::RULE;
+    never_more_jobs_run_than_the_rule_allows_over_all_processes with super::THREE_AT_ONCE;
+    the_projection_is_what_durable_readers_accept with super::RULE;
 }

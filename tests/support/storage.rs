@@ -59,8 +59,8 @@ impl Account {
         let url: Url = url.parse().unwrap();
         let date = azure_core::time::to_rfc7231(&now());
         let headers = [more, &[("x-ms-date", date.as_str()), ("x-ms-version", "2021-12-02")]].concat();
-        let canonical = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect::<Vec<_>>().concat();
-        let query = url.query_pairs().map(|(name, value)| format!("\n{name}:{value}")).collect::<Vec<_>>().concat();
+        let canonical: String = headers.iter().flat_map(|(name, value)| [*name, ":", *value, "\n"]).collect();
+        let query = url.query().map(|query| format!("\n{}", query.replace('=', ":"))).unwrap_or_default();
         let length = if text.is_empty() { String::new() } else { text.len().to_string() };
         let content = format!("\n\n\n{length}\n\n\n\n\n\n\n\n\n");
         let signed = format!("PUT{content}{canonical}/{}{}{query}", azurite::ACCOUNT, url.path());

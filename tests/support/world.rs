@@ -9,7 +9,7 @@ use handler::adapters::memory::MemoryStore;
 use handler::app::{App, Parts};
 use handler::ledger::{Ledger, Options};
 use handler::ports::{Blobs, Endpoint, JobAddress, Unclear};
-use handler::table_store::TableStore;
+use handler::table_store::{TableName, TableStore};
 use lifecycle::{
     Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, ScoringId, Status, Submission,
 };
@@ -72,6 +72,7 @@ pub struct World {
     state: Arc<Mutex<State>>,
     pub store: Arc<Faulty>,
     pub rules: Rules,
+    hub: String,
 }
 
 pub const RULE: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
@@ -88,8 +89,18 @@ impl World {
 
     /// A world whose ledger lives in this store.
     pub fn on(store: Arc<dyn TableStore>, rules: &str) -> Self {
+        Self::in_hub("Test", store, rules)
+    }
+
+    /// As [`Self::on`], with tables of this hub: for stores that several worlds share.
+    pub fn in_hub(hub: &str, store: Arc<dyn TableStore>, rules: &str) -> Self {
         let store = Arc::new(Faulty::new(store));
-        Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap() }
+        Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap(), hub: hub.to_owned() }
+    }
+
+    /// The name of a table of this world's hub.
+    pub fn table(&self, suffix: &str) -> TableName {
+        TableName::read(&format!("{}{suffix}", self.hub)).unwrap()
     }
 
     /// An app of this world; each stands for a process of its own.
@@ -99,7 +110,7 @@ impl World {
             state.writers += 1;
             format!("w{}", state.writers)
         };
-        let options = Options { hub: "Test".into(), writer, projection: true };
+        let options = Options { hub: self.hub.clone(), writer, projection: true };
         let world = self.clone();
         App::new(Parts {
             ledger: Ledger::new(self.store.clone(), &options).unwrap(),

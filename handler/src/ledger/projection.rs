@@ -168,7 +168,7 @@ fn instance(s: &Scoring, table: &str) -> Entity {
         .with_some("CompletedTime", s.completed)
         .with("RuntimeStatus", runtime_status(s.status))
         .with("Generation", 0)
-        .with("TaskHubName", table.trim_end_matches("Instances"))
+        .with("TaskHubName", table.strip_suffix("Instances").unwrap_or(table))
         .with(STATE_VERSION, s.version)
 }
 
