@@ -88,7 +88,7 @@ impl App {
                         counts.errors.fetch_add(1, Ordering::Relaxed);
                         counts.late.store(true, Ordering::Relaxed);
                         tracing::warn!(shard, error = %chain(&error), "shard {shard} of the in-flight index cannot be read");
-                        unread.push(error);
+                        unread.push((shard, error));
                         break;
                     }
                 };
@@ -131,7 +131,9 @@ impl App {
             counts.late.fetch_or(late, Ordering::Relaxed);
         }
         if unread.len() == usize::from(SHARDS) {
-            return Err(during("reading the in-flight index")(unread.swap_remove(0)));
+            // Always of the same shard, whichever came first: one trouble is told in one way.
+            unread.sort_by_key(|(shard, _)| *shard);
+            return Err(during("reading the in-flight index")(unread.swap_remove(0).1));
         }
         // Also if the rest fails: what was looked at need not be looked at again at once.
         self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner).shards = last.shards;
