@@ -15,6 +15,7 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{Post, RULE, World, event};
 
+mod guards;
 mod load;
 mod races;
 
@@ -404,7 +405,7 @@ async fn the_projection_is_what_durable_readers_accept(world: World) {
 async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
     let world = World::new();
     let app = world.app();
-    world.deliver(&app, &event("old.csv", "1")).await;
+    let old = world.deliver(&app, &event("old.csv", "1")).await;
     app.accept(&json!("rubbish")).await.unwrap();
     world.settle(&app, 5).await;
     world.later(Duration::days(20));
@@ -426,6 +427,9 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
     let store: Arc<dyn TableStore> = world.store.clone();
     let key = handler::table_store::Key::new(young[0].as_str(), "");
     assert!(store.get(&table, &key).await.unwrap().is_some());
+    for table in ["TestInstances", "TestHistory"] {
+        assert!(rows(&world, table, &old[0], "").await.is_empty(), "{table} shows nothing of what is gone");
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ struct State {
     poll_takes: Duration,
     search_takes: Duration,
     held_poll: Option<Arc<Held>>,
-    cancels_fail: usize,
+    hidden: bool,
     unclear: Option<String>,
     writers: usize,
 }
@@ -156,9 +156,9 @@ impl World {
         held
     }
 
-    /// The next `times` requests to stop a job fail.
-    pub fn fail_cancels(&self, times: usize) {
-        self.state.lock().unwrap().cancels_fail = times;
+    /// Whether the endpoint denies to know any job.
+    pub fn hide_jobs(&self, hidden: bool) {
+        self.state.lock().unwrap().hidden = hidden;
     }
 
     pub fn jobs(&self) -> Vec<WorldJob> {
@@ -291,7 +291,7 @@ impl Endpoint for World {
             if let Some(why) = &state.unclear {
                 return Err(Unclear(why.clone()));
             }
-            let job = state.jobs.iter().find(|job| job.name == at.job.name);
+            let job = state.jobs.iter().find(|job| job.name == at.job.name && !state.hidden);
             let seen = job.map(|job| JobSeen { status: job.status.clone(), error: job.error.clone(), studio: None });
             (seen, state.held_poll.take())
         };
@@ -320,10 +320,6 @@ impl Endpoint for World {
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
         let mut state = self.state.lock().unwrap();
-        if state.cancels_fail > 0 {
-            state.cancels_fail -= 1;
-            return Err(Unclear("Resource Manager answers 503".into()));
-        }
         for job in state.jobs.iter_mut().filter(|job| job.name == at.job.name) {
             job.status = JobStatus::Canceled;
         }

@@ -1,0 +1,369 @@
+//! Guards of the ledger and the tick, one test each: without the guard its test fails.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt as _;
+use handler::adapters::faulty::Fault;
+use handler::adapters::memory::MemoryStore;
+use handler::app::App;
+use handler::ledger::{Recorded, rows};
+use handler::table_store::{Entity, Key, Op, TableName, TableStore};
+use lifecycle::intake::Malformed;
+use lifecycle::{Scoring, ScoringId, Seen, Status, Step, decide};
+use time::{Duration, OffsetDateTime};
+
+use super::{since, state_rows};
+use crate::support::world::{Post, RULE, World, event};
+
+const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
+    "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":1}]}"#;
+
+fn id(text: &str) -> ScoringId {
+    ScoringId::read(text).unwrap()
+}
+
+fn table(name: &str) -> TableName {
+    TableName::read(name).unwrap()
+}
+
+fn soon(world: &World) -> OffsetDateTime {
+    world.now() + Duration::minutes(5)
+}
+
+/// A scoring that was refused once and waits, its back-off over.
+async fn waiting(world: &World, app: &App) -> ScoringId {
+    world.next_posts([Post::Refuse { for_good: false }]);
+    let ids = world.deliver(app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(1));
+    id(&ids[0])
+}
+
+async fn a_slot_is_free(world: &World, app: &App) -> bool {
+    let ghost = id(&"f".repeat(32));
+    app.ledger().claim_slot("claims", 1, &ghost, 1, world.now()).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn an_acceptance_whose_answer_was_lost_is_known_as_ours_and_submitted_at_once() {
+    let world = World::new();
+    let app = world.app();
+    world.deliver(&app, &event("warm-up.csv", "1")).await;
+    world.store.push(Fault::LostAnswer);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    assert_eq!((ids.len(), world.jobs().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_move_whose_answer_was_lost_is_known_as_ours_and_driven_on() {
+    let world = World::new();
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(2));
+    world.end_jobs(&lifecycle::JobStatus::Completed);
+    world.store.push(Fault::LostAnswer);
+    app.tick(soon(&world)).await.unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored, "in the tick that saw the job complete");
+}
+
+#[tokio::test]
+async fn of_two_moves_from_one_version_the_second_is_lost_and_changes_nothing() {
+    let world = World::new();
+    let app = world.app();
+    let id = waiting(&world, &app).await;
+    let (scoring, etag) = app.ledger().get(&id).await.unwrap().unwrap();
+    let Step::Move { next, entry, .. } = decide(&scoring, world.rules.get("claims"), &Seen::SlotFree, world.now())
+    else {
+        panic!("a slot is free")
+    };
+    assert!(matches!(app.ledger().record(&etag, &next, &entry).await.unwrap(), Recorded::Done(_)));
+    let other = Scoring { version: next.version + 1, posts: 7, ..*next.clone() };
+    let entry = lifecycle::Entry { seq: other.version, ..entry };
+    assert_eq!(app.ledger().record(&etag, &other, &entry).await.unwrap(), Recorded::Lost);
+    assert_eq!(app.ledger().get(&id).await.unwrap().unwrap().0, *next);
+}
+
+#[tokio::test]
+async fn history_is_bounded_and_its_end_is_always_written() {
+    let world = World::new();
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let (mut scoring, mut etag) = app.ledger().get(&id(&ids[0])).await.unwrap().unwrap();
+    let rule = world.rules.get("claims");
+    let mut last = world.now();
+    for n in 0..rows::HISTORY + 20 {
+        last = world.now() + Duration::seconds(n);
+        let word = lifecycle::JobStatus::read(&format!("Word{n}"));
+        let seen = Seen::Job(lifecycle::JobSeen { status: word, error: None, studio: None });
+        let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, last) else { panic!("a new word") };
+        let Recorded::Done(new) = app.ledger().record(&etag, &next, &entry).await.unwrap() else { panic!("ours") };
+        (scoring, etag) = (*next, new);
+    }
+    let seen = lifecycle::JobSeen { status: lifecycle::JobStatus::Canceled, error: None, studio: None };
+    let Step::Move { next, entry, .. } = decide(&scoring, rule, &Seen::Job(seen), last) else { panic!("it ended") };
+    app.ledger().record(&etag, &next, &entry).await.unwrap();
+    let entries = app.ledger().entries(&scoring.id).await.unwrap();
+    assert_eq!(entries.len(), usize::try_from(rows::HISTORY).unwrap() + 1);
+    assert_eq!(entries.last().unwrap().to, Status::Cancelled);
+}
+
+#[tokio::test]
+async fn a_note_whose_write_was_lost_is_written_again() {
+    let world = World::new();
+    let app = world.app();
+    world.deliver(&app, &event("warm-up.csv", "1")).await;
+    world.store.push(Fault::LostRequest);
+    let bad = Malformed { key: "a".repeat(32), why: "no JSON".into(), received: String::new() };
+    app.ledger().quarantine(&bad, world.now()).await.unwrap();
+    assert_eq!(state_rows(&world, "Q~").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_repetition_gives_its_slot_back() {
+    let world = World::with_rules(ONE_SLOT);
+    let app = world.app();
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.settle(&app, 5).await;
+    assert!(world.deliver(&app, &event("a.csv", "1")).await.is_empty());
+    assert!(a_slot_is_free(&world, &app).await);
+}
+
+#[tokio::test]
+async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
+    let filler = "x".repeat(33_000);
+    let rules = ONE_SLOT.replace("\"maxInFlight\"", &format!("\"settings\":{{\"x\":\"{filler}\"}},\"maxInFlight\""));
+    let world = World::with_rules(&rules);
+    let app = world.app();
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    assert_eq!((accepted.quarantined, intents.len()), (1, 0));
+    assert!(a_slot_is_free(&world, &app).await);
+}
+
+#[tokio::test]
+async fn who_loses_a_scoring_gives_back_the_slot_that_it_brought_and_no_other() {
+    for shared in [false, true] {
+        let world = World::with_rules(ONE_SLOT);
+        let app = world.app();
+        let id = waiting(&world, &app).await;
+        if shared {
+            // The other driver, which wins, has claimed a slot for the scoring already.
+            app.ledger().claim_slot("claims", 1, &id, 3, world.now()).await.unwrap().unwrap();
+        }
+        world.store.push(Fault::Pass);
+        world.store.push(Fault::Conflict);
+        assert_eq!(app.reconcile(&id).await.unwrap(), Some(Status::Queued));
+        assert_eq!(a_slot_is_free(&world, &app).await, !shared);
+    }
+}
+
+#[tokio::test]
+async fn of_two_slots_of_one_scoring_one_is_freed() {
+    let world = World::with_rules(ONE_SLOT);
+    let ledger = world.app().ledger().clone();
+    let owner = id(&"a".repeat(32));
+    assert!(ledger.claim_slot("claims", 1, &owner, 1, world.now()).await.unwrap().unwrap().fresh);
+    assert!(ledger.claim_slot("claims", 50, &owner, 1, world.now()).await.unwrap().unwrap().fresh);
+    world.later(Duration::minutes(3));
+    let holders = HashSet::from([owner]);
+    assert_eq!(ledger.free_orphaned_slots("claims", &holders, world.now()).await.unwrap(), 1);
+    assert_eq!(ledger.free_orphaned_slots("claims", &holders, world.now()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn after_the_limit_was_lowered_nothing_is_claimed_until_enough_have_ended() {
+    let world = World::with_rules(ONE_SLOT);
+    let ledger = world.app().ledger().clone();
+    let now = world.now();
+    // One has number 30 (0xaaaaaaaa modulo 50) from before, one has number 0; number 1 is free and stays so.
+    ledger.claim_slot("claims", 50, &id(&"a".repeat(32)), 1, now).await.unwrap().unwrap();
+    ledger.claim_slot("claims", 1, &id(&"b".repeat(32)), 1, now).await.unwrap().unwrap();
+    assert_eq!(ledger.claim_slot("claims", 2, &id(&"c".repeat(32)), 1, now).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_ours_only_if_the_slot_says_so() {
+    let world = World::with_rules(ONE_SLOT);
+    let ledger = world.app().ledger().clone();
+    let (one, two) = (id(&"a".repeat(32)), id(&"b".repeat(32)));
+    ledger.claim_slot("claims", 1, &one, 1, world.now()).await.unwrap().unwrap();
+    world.store.push(Fault::LostRequest);
+    assert_eq!(ledger.claim_slot("claims", 1, &two, 1, world.now()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_late_repetition_does_not_make_a_slot_older() {
+    let world = World::with_rules(ONE_SLOT);
+    let ledger = world.app().ledger().clone();
+    let owner = id(&"a".repeat(32));
+    for version in [5, 1] {
+        ledger.claim_slot("claims", 1, &owner, version, world.now()).await.unwrap().unwrap();
+    }
+    ledger.free_slot_of("claims", &owner, 5).await.unwrap();
+    assert_eq!(ledger.claim_slot("claims", 1, &id(&"b".repeat(32)), 1, world.now()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_back_off_costs_no_claim_and_no_work_in_a_tick() {
+    let world = World::with_rules(ONE_SLOT);
+    let app = world.app();
+    world.next_posts([Post::Refuse { for_good: false }]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    app.tick(soon(&world)).await.unwrap();
+    let before = world.store.calls();
+    assert_eq!(app.reconcile(&id(&ids[0])).await.unwrap(), Some(Status::Queued));
+    assert_eq!(since(before, world.store.calls()), (1, 0, 0));
+    assert_eq!(app.tick(soon(&world)).await.unwrap().due, 0);
+}
+
+#[tokio::test]
+async fn a_lease_and_a_settle_time_cost_no_work_in_a_tick() {
+    let world = World::new();
+    let app = world.app();
+    let (_, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    assert_eq!(app.tick(soon(&world)).await.unwrap().due, 0, "its owner holds the lease");
+    world.next_posts([Post::LoseRequest]);
+    app.carry_out(intents).await;
+    world.later(Duration::seconds(10));
+    assert_eq!(world.app().tick(soon(&world)).await.unwrap().due, 0, "the settle time is not over");
+    world.later(Duration::seconds(30));
+    assert_eq!(app.tick(soon(&world)).await.unwrap().due, 1);
+    world.later(Duration::seconds(1));
+    assert_eq!(app.tick(soon(&world)).await.unwrap().due, 0, "it was looked for a second ago");
+}
+
+#[tokio::test]
+async fn a_job_that_is_found_again_with_its_old_word_is_no_longer_missing() {
+    let world = World::new();
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    for (hidden, missing) in [(false, false), (true, true), (false, false)] {
+        world.later(Duration::minutes(2));
+        world.hide_jobs(hidden);
+        app.tick(soon(&world)).await.unwrap();
+        assert_eq!(world.get(&app, &ids[0]).await.missing_since.is_some(), missing);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_never_changes_is_stopped_after_its_time() {
+    let world = World::new();
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(2));
+    app.tick(soon(&world)).await.unwrap();
+    world.later(Duration::days(7));
+    app.tick(soon(&world)).await.unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Cancelling);
+}
+
+#[tokio::test]
+async fn what_has_no_rule_any_more_is_left_alone_by_the_tick() {
+    let store = Arc::new(MemoryStore::new());
+    let before = World::on(store.clone(), RULE);
+    waiting(&before, &before.app()).await;
+    let after = World::on(store, &RULE.replace("\"id\":\"claims\"", "\"id\":\"renamed\""));
+    after.later(Duration::minutes(10));
+    let report = after.app().tick(soon(&after)).await.unwrap();
+    assert_eq!((report.in_flight, report.due, report.errors), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_rule_without_room_is_asked_for_once_and_not_for_each_of_its_scorings() {
+    let world = World::with_rules(ONE_SLOT);
+    let app = world.app();
+    for n in 0..30 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    let report = app.tick(soon(&world)).await.unwrap();
+    assert!(report.in_flight == 30 && report.due < 20, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_tick_whose_time_is_over_submits_and_projects_nothing() {
+    let world = World::new();
+    let app = world.app();
+    let id = waiting(&world, &app).await;
+    let report = app.tick(world.now()).await.unwrap();
+    assert_eq!((report.complete, report.due, report.projected), (false, 0, 0));
+    assert_eq!(world.get(&app, id.as_str()).await.status, Status::Queued);
+    assert_eq!(state_rows(&world, "P~").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_projection_never_goes_back_to_an_older_version() {
+    let world = World::new();
+    let app = world.app();
+    let id = waiting(&world, &app).await;
+    let instances = table("TestInstances");
+    world.store.create_table(&instances).await.unwrap();
+    let newer = Entity::new(Key::new(id.as_str(), "")).with("StateVersion", 99_i64);
+    world.store.write(&instances, &[Op::Insert(newer.clone())]).await.unwrap();
+    assert_eq!(app.tick(soon(&world)).await.unwrap().projected, 1);
+    assert_eq!(world.store.get(&instances, &newer.key).await.unwrap().unwrap().entity, newer);
+}
+
+#[tokio::test]
+async fn a_move_during_its_projection_stays_in_the_outbox() {
+    let inner = Arc::new(MemoryStore::new());
+    let world = World::on(inner.clone(), RULE);
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let outbox = Entity::new(rows::outbox_key(&id(&ids[0]))).with("Version", 99_i64).with("Deleted", false);
+    world.store.rule(move |to, _| {
+        if to.as_str() == "TestInstances" {
+            let write = [Op::Upsert(outbox.clone())];
+            inner.write(&table("TestState"), &write).now_or_never().unwrap().unwrap();
+        }
+        None
+    });
+    app.tick(soon(&world)).await.unwrap();
+    assert_eq!(state_rows(&world, "P~").await.len(), 1);
+    world.store.heal();
+    app.tick(soon(&world)).await.unwrap();
+    assert!(state_rows(&world, "P~").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_projection_whose_write_was_lost_is_written_again() {
+    for (into, times) in [("TestInstances", 1), ("TestHistory", 1)] {
+        let world = World::new();
+        let app = world.app();
+        let ids = world.deliver(&app, &event("a.csv", "1")).await;
+        app.tick(soon(&world)).await.unwrap(); // makes the tables
+        world.later(Duration::minutes(2));
+        world.end_jobs(&lifecycle::JobStatus::Completed);
+        let left = std::sync::atomic::AtomicUsize::new(times);
+        world.store.rule(move |to, _| {
+            let lose = to.as_str() == into && left.load(Ordering::SeqCst) > 0;
+            lose.then(|| left.fetch_sub(1, Ordering::SeqCst)).map(|_| Fault::LostRequest)
+        });
+        app.tick(soon(&world)).await.unwrap();
+        assert!(state_rows(&world, "P~").await.is_empty(), "{into}");
+        let instance = world.store.get(&table("TestInstances"), &Key::new(ids[0].as_str(), "")).await.unwrap();
+        assert_eq!(instance.unwrap().entity.string("RuntimeStatus"), Some("Completed"), "{into}");
+    }
+}
+
+#[tokio::test]
+async fn a_purge_is_bounded_and_takes_each_scoring_in_one_transaction() {
+    let world = World::new();
+    let app = world.app();
+    for n in 0..5 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    world.settle(&app, 5).await;
+    let torn = Arc::new(AtomicBool::new(false));
+    let flag = torn.clone();
+    world.store.rule(move |_, ops| {
+        let deletes =
+            |prefix: &str| ops.iter().any(|op| matches!(op, Op::Delete(key, _) if key.row.starts_with(prefix)));
+        let kinds = ["J~", "T~", "H~"].map(deletes);
+        flag.fetch_or(kinds.contains(&true) && kinds.contains(&false), Ordering::SeqCst);
+        None
+    });
+    let cutoff = world.now() + Duration::days(1);
+    assert_eq!(app.ledger().purge(cutoff, 3).await.unwrap(), 3);
+    assert_eq!(app.ledger().purge(cutoff, 3).await.unwrap(), 2);
+    assert!(!torn.load(Ordering::SeqCst), "a crash would leave a scoring half removed");
+}
