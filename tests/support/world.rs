@@ -51,6 +51,7 @@ struct State {
     poll_takes: Duration,
     search_takes: Duration,
     held_poll: Option<Arc<Held>>,
+    cancels_fail: usize,
     hidden: bool,
     unclear: Option<String>,
     writers: usize,
@@ -154,6 +155,11 @@ impl World {
         let held = Arc::<Held>::default();
         self.state.lock().unwrap().held_poll = Some(held.clone());
         held
+    }
+
+    /// The next `times` requests to stop a job fail.
+    pub fn fail_cancels(&self, times: usize) {
+        self.state.lock().unwrap().cancels_fail = times;
     }
 
     /// Whether the endpoint denies to know any job.
@@ -320,6 +326,10 @@ impl Endpoint for World {
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
         let mut state = self.state.lock().unwrap();
+        if state.cancels_fail > 0 {
+            state.cancels_fail -= 1;
+            return Err(Unclear("Resource Manager answers 503".into()));
+        }
         for job in state.jobs.iter_mut().filter(|job| job.name == at.job.name) {
             job.status = JobStatus::Canceled;
         }
