@@ -18,6 +18,8 @@ use crate::support::world::{Post, RULE, World, event};
 mod guards;
 mod load;
 mod races;
+mod strays;
+mod upgrade;
 
 async fn rows(world: &World, table: &str, partition: &str, prefix: &str) -> Vec<Row> {
     let table = world.table(table);
@@ -196,7 +198,7 @@ async fn while_nobody_can_look_nothing_is_sent_and_the_reason_shows() {
         app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     }
     let scoring = world.get(&app, &ids[0]).await;
-    assert_eq!((scoring.status, scoring.trouble.as_deref()), (Status::Unknown, Some("Resource Manager answers 403")));
+    assert_eq!((scoring.status, scoring.trouble.as_deref()), (Status::Held, Some("Resource Manager answers 403")));
     assert!(world.jobs().is_empty());
     world.blind(None);
     world.settle(&app, 6).await;

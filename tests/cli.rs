@@ -9,7 +9,7 @@ use handler::adapters::embedded::EmbeddedStore;
 use handler::app::App;
 use handler::hosts::cli::{self, ListArgs};
 use handler::hosts::ops;
-use lifecycle::{JobStatus, Status};
+use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
 use time::Duration;
 use tower::ServiceExt as _;
@@ -153,7 +153,7 @@ async fn status_counts_and_says_what_to_do_next() {
     let world = World::new();
     let app = populate(&world).await;
     let golden = "\
-In flight   2   (queued 0   submitting 0   unknown 1   running 1   cancelling 0   verifying 0)
+In flight   2   (queued 0   submitting 0   unknown 1   held 0   running 1   cancelling 0   verifying 0)
 Last 24 h   scored 1   failed 0   cancelled 0
 Events      skipped 1   quarantined 1
 Oldest      accepted 30 s ago
@@ -162,9 +162,6 @@ Needs attention
 ";
     let (code, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
     assert_eq!((code, status.as_str()), (cli::ATTENTION, golden));
-    let later = world.now() + Duration::minutes(25);
-    let (_, status) = text(async |out| cli::status(app.ledger(), false, later, out).await).await;
-    assert!(status.contains("1 unknown for more than 20 min: scorekeeper list --status unknown"), "{status}");
     let (_, status) = text(async |out| cli::status(app.ledger(), true, world.now(), out).await).await;
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!((&status["counts"]["running"], &status["quarantined24h"]), (&json!(1), &json!(1)));
@@ -185,6 +182,57 @@ async fn failures_need_attention() {
     assert!(status.contains("1 failed in the last 24 h: scorekeeper list --status failed"), "{status}");
     let (_, list) = text(async |out| cli::list(app.ledger(), &args(&[]), out).await).await;
     assert!(list.contains("exit code 42"), "{list}");
+}
+
+#[tokio::test]
+async fn what_is_held_needs_attention_and_a_person_resolves_it() {
+    let world = World::new();
+    let app = world.app();
+    world.next_posts([Post::LoseRequest]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.blind(Some("403; the app's identity needs workspaces/jobs/read"));
+    for _ in 0..4 {
+        world.later(Duration::minutes(10));
+        app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+    }
+    let (code, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
+    assert_eq!(code, cli::ATTENTION);
+    assert!(
+        status.contains("1 held, the answer lost and the job not found: scorekeeper list --status held"),
+        "{status}"
+    );
+    let said = async |id: &str, resolution| {
+        text(async |out| cli::resolve(app.ledger(), id, resolution, world.now(), out).await).await
+    };
+    let (code, answer) = said("not-an-id", Resolution::GiveUp).await;
+    assert!(code == cli::ATTENTION && answer.contains("list --status held"), "{answer}");
+    let (code, answer) = said(&"0".repeat(32), Resolution::GiveUp).await;
+    assert!(code == cli::ATTENTION && answer.contains("there is no scoring 0000"), "{answer}");
+    let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
+    assert_eq!((code, answer), (cli::FINE, format!("{} is queued now; the next tick goes on with it.\n", ids[0])));
+    let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
+    assert!(code == cli::ATTENTION && answer.starts_with("Nothing was changed: only a held scoring"), "{answer}");
+    world.blind(None);
+    world.settle(&app, 5).await;
+    let (_, story) = text(async |out| cli::show(app.ledger(), &ids[0], false, out).await).await;
+    assert!(story.contains("held → queued      a person says that no job exists"), "{story}");
+}
+
+#[tokio::test]
+async fn the_binary_takes_exactly_one_resolution() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(EmbeddedStore::open(&folder.path().join(".scorekeeper/ledger")).unwrap());
+    let id = "0".repeat(32);
+    for (arguments, code, said) in [
+        (vec!["resolve", &id], 64, "<--send-again|--job <NAME>|--give-up>"),
+        (vec!["resolve", &id, "--send-again", "--give-up"], 64, "cannot be used with"),
+        (vec!["resolve", &id, "--job", "batchjob-1"], 1, "there is no scoring"),
+    ] {
+        let mut process = run(&arguments, folder.path());
+        let status = process.ended().await;
+        let all = process.stdout().join("\n") + &process.stderr();
+        assert!(status.code() == Some(code) && all.contains(said), "{status}: {all}");
+    }
 }
 
 fn run(arguments: &[&str], folder: &std::path::Path) -> Process {

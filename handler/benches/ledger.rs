@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "the envelope is for the other benches")]
 mod upload;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +17,7 @@ use handler::adapters::embedded::EmbeddedStore;
 use handler::adapters::memory::MemoryStore;
 use handler::app::{App, Parts};
 use handler::ledger::{Acceptance, Ledger, Options, Recorded, rows};
-use handler::ports::{Blobs, Endpoint, JobAddress, Unclear};
+use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
 use handler::table_store::{ETag, Op, TableName, TableStore};
 use lifecycle::{
     Answer, Candidate, Entry, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, Seen, Step, decide, intake,
@@ -77,6 +78,7 @@ impl Store {
             blobs: Arc::new(AtOnce),
             rules: some_rules(),
             clock: Arc::new(|| NOW),
+            audit: None,
             retention: time::Duration::days(30),
         })
     }
@@ -97,6 +99,15 @@ impl Endpoint for AtOnce {
 
     async fn find(&self, _scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
         Ok(Vec::new())
+    }
+
+    async fn made_since(
+        &self,
+        _at: &Place,
+        _since: OffsetDateTime,
+        _known: &HashSet<String>,
+    ) -> Result<Listing, Unclear> {
+        Ok(Listing::default())
     }
 
     async fn cancel(&self, _at: &JobAddress) -> Result<(), Unclear> {

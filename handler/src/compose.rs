@@ -35,18 +35,28 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
         rules: config.rules.clone(),
         clock,
         retention: config.retention,
+        audit: config.audit,
     }))
 }
 
 /// The ledger alone, for those who only read it.
 pub fn ledger_to_read(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
+    ledger_alone(settings, clock, Access::Read)
+}
+
+/// The ledger alone, for a person's word.
+pub fn ledger_to_write(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
+    ledger_alone(settings, clock, Access::Write)
+}
+
+fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Result<Ledger, String> {
     let kind = if settings.managed_identity {
         CredentialKind::ManagedIdentity { client_id: settings.client_id.clone() }
     } else {
         CredentialKind::SignedIn
     };
-    let store = store(&settings.ledger, kind.source(), clock, Access::Read)?;
-    Ledger::new(store, &Options { hub: settings.hub.clone(), writer: "reader".to_owned(), projection: false })
+    let store = store(&settings.ledger, kind.source(), clock, access)?;
+    open(store, &settings.hub, settings.projection)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,9 +67,13 @@ enum Access {
 
 fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, access: Access) -> Result<Ledger, String> {
     let store = store(&config.ledger, source, clock, access)?;
+    open(store, &config.hub, config.projection)
+}
+
+fn open(store: Arc<dyn TableStore>, hub: &str, projection: bool) -> Result<Ledger, String> {
     // Unlike that of any other process ever: operation ids begin with it.
     let writer = Uuid::new_v4().simple().to_string();
-    Ledger::new(store, &Options { hub: config.hub.clone(), writer, projection: config.projection })
+    Ledger::new(store, &Options { hub: hub.to_owned(), writer, projection })
 }
 
 fn store(

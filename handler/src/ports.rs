@@ -1,7 +1,10 @@
 //! What the app needs of the world, in our words. Adapters implement it, tests and the simulator stand in for it.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
-use lifecycle::{Answer, Candidate, Job, JobSeen, OutputSeen, Scoring};
+use lifecycle::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Scoring, ScoringId};
+use time::OffsetDateTime;
 
 /// It could not be looked: why, and the remedy. Nothing is concluded from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +22,39 @@ pub struct JobAddress {
     pub job: Job,
 }
 
+/// Where jobs are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The endpoint's invoke URI.
+    pub endpoint: String,
+    /// ARM id of the workspace, if known.
+    pub workspace: Option<String>,
+    /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name.
+    pub experiments: Vec<String>,
+}
+
+/// A job as the workspace's list and the endpoint show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The job.
+    pub job: Job,
+    /// Its status.
+    pub status: JobStatus,
+    /// URIs of its outputs, as far as they are shown.
+    pub outputs: Vec<String>,
+    /// Scoring and attempt that it was made for, if the service kept our tags.
+    pub mark: Option<(ScoringId, u32)>,
+}
+
+/// Jobs made behind an endpoint since some time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// Those that were not known.
+    pub jobs: Vec<Listed>,
+    /// Whether that is all of them.
+    pub whole: bool,
+}
+
 /// The batch endpoint and what stands behind it.
 #[async_trait]
 pub trait Endpoint: Send + Sync + 'static {
@@ -32,6 +68,10 @@ pub trait Endpoint: Send + Sync + 'static {
     /// Every job that carries the inputs and outputs of this scoring's current submission.
     async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear>;
 
+    /// Jobs made behind an endpoint since `since`, whoever asked for them, but for those whose names are `known`.
+    /// Bounded; see [`Listing::whole`].
+    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear>;
+
     /// Asks for the job to be stopped. Asking again does no harm.
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear>;
 }
@@ -44,4 +84,4 @@ pub trait Blobs: Send + Sync + 'static {
 }
 
 /// Reads the time. Hosts give the machine's clock, simulations their own.
-pub type Clock = std::sync::Arc<dyn Fn() -> time::OffsetDateTime + Send + Sync>;
+pub type Clock = std::sync::Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;

@@ -1,6 +1,8 @@
 //! Looking at a job, looking for one, cancelling one.
 
-use handler::ports::{Endpoint as _, Unclear};
+use std::collections::HashSet;
+
+use handler::ports::{Endpoint as _, Place, Unclear};
 use lifecycle::{Candidate, JobSeen, JobStatus};
 use serde_json::{Value, json};
 
@@ -281,6 +283,43 @@ async fn only_jobs_with_our_output_or_our_mark_are_found() {
     for skipped in ["too-old", "from-the-future", "other-scoring"] {
         assert!(!lines.contains(&format!("GET /jobs/{skipped}")), "{skipped} was looked at");
     }
+}
+
+#[tokio::test]
+async fn an_audit_is_shown_what_writes_where_and_bears_which_mark_but_nothing_known_old_or_of_another_endpoint() {
+    let server = Canned::start().await;
+    let scoring = scoring(&server);
+    let place =
+        Place { endpoint: scoring.endpoint.clone(), workspace: Some(WORKSPACE.to_owned()), experiments: vec![] };
+    let mut marked = listed("marked", IN_TIME);
+    marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
+    server.at("GET /jobs/plain", with_output(&server, "plain", IN_TIME, "azureml://datastores/d/paths/p.csv"));
+    server.at("GET /jobs/marked", canned::text(404, "not yet"));
+    server.at("GET /jobs/elsewhere", canned::text(404, ""));
+    server.at("GET /jobs/hidden", canned::text(403, ""));
+    let list = json!({ "value": [
+        listed("plain", IN_TIME), marked, listed("elsewhere", IN_TIME), listed("hidden", IN_TIME),
+        listed("known", IN_TIME), listed("too-old", "2026-07-21T09:52:59Z"),
+    ] });
+    server.at(&arm("GET", ""), canned::json(200, &list));
+    let (since, known) = (datetime!(2026-07-21 09:58 UTC), HashSet::from(["known".to_owned()]));
+    let ml = azure_ml(&server);
+    let listing = ml.made_since(&place, since, &known).await.unwrap();
+    let shown: Vec<_> = listing
+        .jobs
+        .iter()
+        .map(|listed| (listed.job.name.as_str(), listed.outputs.clone(), listed.mark.clone()))
+        .collect();
+    let path = vec!["azureml://datastores/d/paths/p.csv".to_owned()];
+    assert_eq!(shown, [("plain", path, None), ("marked", vec![], Some((scoring.id.clone(), 2)))]);
+    assert!(!listing.whole, "one could not be looked at");
+    for skipped in ["known", "too-old"] {
+        assert!(!server.lines().contains(&format!("GET /jobs/{skipped}")), "{skipped} was looked at");
+    }
+    let (known, unplaced) =
+        (HashSet::from(["known", "hidden"].map(str::to_owned)), Place { workspace: None, ..place.clone() });
+    assert!(ml.made_since(&place, since, &known).await.unwrap().whole);
+    assert!(azure_ml(&server).made_since(&unplaced, since, &known).await.unwrap_err().0.contains("endpoint.workspace"));
 }
 
 #[tokio::test]

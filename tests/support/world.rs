@@ -1,6 +1,6 @@
 //! A small world for the app: a batch endpoint and storage in memory, a clock that tests move, and apps on one ledger.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -8,7 +8,7 @@ use handler::adapters::faulty::Faulty;
 use handler::adapters::memory::MemoryStore;
 use handler::app::{App, Parts};
 use handler::ledger::{Ledger, Options};
-use handler::ports::{Blobs, Endpoint, JobAddress, Unclear};
+use handler::ports::{Blobs, Endpoint, JobAddress, Listed, Listing, Place, Unclear};
 use handler::table_store::{TableName, TableStore};
 use lifecycle::{
     Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, ScoringId, Status, Submission,
@@ -25,6 +25,10 @@ pub enum Post {
     Accept,
     /// Makes the job, `times` over, and the answer is lost.
     LoseAnswer { times: usize },
+    /// Makes the job and another one beside it, and answers.
+    Double,
+    /// Makes the job, which nobody is shown for so long, and the answer is lost.
+    Late(Duration),
     /// Makes nothing, and the answer is lost.
     LoseRequest,
     /// Refuses.
@@ -38,6 +42,18 @@ pub struct WorldJob {
     pub status: JobStatus,
     pub error: Option<String>,
     pub created: OffsetDateTime,
+    /// From when on it can be found.
+    pub shown: OffsetDateTime,
+    /// Whether the service kept our tags.
+    pub mark: Option<(ScoringId, u32)>,
+}
+
+/// A look through all jobs, as it was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audit {
+    pub place: Place,
+    pub since: OffsetDateTime,
+    pub known: usize,
 }
 
 #[derive(Default)]
@@ -51,6 +67,12 @@ struct State {
     poll_takes: Duration,
     search_takes: Duration,
     held_poll: Option<Arc<Held>>,
+    held_post: Option<Arc<Held>>,
+    audit: Option<Duration>,
+    audits: Vec<Audit>,
+    audit_most: Option<usize>,
+    keeps_tags: bool,
+    list_stands_still: Option<OffsetDateTime>,
     cancels_fail: usize,
     hidden: bool,
     unclear: Option<String>,
@@ -119,6 +141,7 @@ impl World {
             blobs: Arc::new(self.clone()),
             rules: self.rules.clone(),
             clock: Arc::new(move || world.now()),
+            audit: self.state.lock().unwrap().audit,
             retention: Duration::days(30),
         })
     }
@@ -160,6 +183,72 @@ impl World {
     /// The next `times` requests to stop a job fail.
     pub fn fail_cancels(&self, times: usize) {
         self.state.lock().unwrap().cancels_fail = times;
+    }
+
+    /// The next POST does what it does and tells of it only when it is let go.
+    pub fn hold_next_post(&self) -> Arc<Held> {
+        let held = Arc::<Held>::default();
+        self.state.lock().unwrap().held_post = Some(held.clone());
+        held
+    }
+
+    /// Apps that are made from now on audit.
+    pub fn audit_every(&self, interval: Duration) {
+        self.state.lock().unwrap().audit = Some(interval);
+    }
+
+    /// One look through all jobs shows so many at most.
+    pub fn audits_show(&self, most: usize) {
+        self.state.lock().unwrap().audit_most = Some(most);
+    }
+
+    pub fn audits(&self) -> Vec<Audit> {
+        self.state.lock().unwrap().audits.clone()
+    }
+
+    /// Whether the service keeps the tags of jobs that are made from now on.
+    pub fn keep_tags(&self, keep: bool) {
+        self.state.lock().unwrap().keeps_tags = keep;
+    }
+
+    /// Whether lists go on showing only what was made before.
+    pub fn hide_new_jobs(&self, hide: bool) {
+        let before = self.now();
+        let mut state = self.state.lock().unwrap();
+        state.list_stands_still = hide.then_some(before);
+    }
+
+    /// Ends one job; a completed one has written its outputs.
+    pub fn end_job(&self, name: &str, status: &JobStatus) {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        let job = state.jobs.iter_mut().find(|job| job.name == name).unwrap();
+        job.status = status.clone();
+        let outputs: Vec<_> = job.submission.outputs.values().map(|output| output.uri.clone()).collect();
+        if *status == JobStatus::Completed {
+            state.outputs.extend(outputs.into_iter().map(|uri| (uri, (7, now))));
+        }
+    }
+
+    /// A job of somebody else.
+    pub fn foreign_job(&self, output: &str) {
+        let (now, id) = (self.now(), "f".repeat(32));
+        let rule = self.rules.iter().next().unwrap();
+        let blob = lifecycle::BlobVersion::read("https://else.blob.core.windows.net/c/x", "1").unwrap();
+        let mut submission = rule.submission(&Scoring::accept(rule, blob, now), 1);
+        submission.outputs.values_mut().for_each(|out| out.uri = output.replace("{id}", &id));
+        let mut state = self.state.lock().unwrap();
+        let name = format!("foreign-{}", state.jobs.len() + 1);
+        let job = WorldJob {
+            name,
+            submission,
+            status: JobStatus::Running,
+            error: None,
+            created: now,
+            shown: now,
+            mark: None,
+        };
+        state.jobs.push(job);
     }
 
     /// Whether the endpoint denies to know any job.
@@ -253,14 +342,14 @@ pub fn event(path: &str, etag: &str) -> Value {
     })
 }
 
-#[async_trait]
-impl Endpoint for World {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
+impl World {
+    fn post(&self, scoring: &Scoring) -> (Answer, Option<Arc<Held>>) {
         let now = self.now();
         let mut state = self.state.lock().unwrap();
         let post = state.posts.pop_front().unwrap_or(Post::Accept);
         let times = match post {
-            Post::Accept => 1,
+            Post::Accept | Post::Late(_) => 1,
+            Post::Double => 2,
             Post::LoseAnswer { times } => times,
             Post::LoseRequest | Post::Refuse { .. } => 0,
         };
@@ -271,13 +360,16 @@ impl Endpoint for World {
                 status: JobStatus::Running,
                 error: None,
                 created: now,
+                shown: if let Post::Late(after) = post { now + after } else { now },
+                mark: state.keeps_tags.then(|| (scoring.id.clone(), scoring.attempt)),
             };
             state.jobs.push(job);
         }
         let running = state.jobs.iter().filter(|job| job.status == JobStatus::Running).count();
         state.most_running = state.most_running.max(running);
-        match post {
-            Post::Accept => {
+        let held = state.held_post.take();
+        let answer = match post {
+            Post::Accept | Post::Double => {
                 let name = state.jobs.last().expect("just made").name.clone();
                 Answer::Accepted { job: Job { name, id: None, studio: None }, status: JobStatus::Preparing }
             }
@@ -285,7 +377,20 @@ impl Endpoint for World {
                 Answer::Refused { code: "403".into(), text: "no".into(), for_good, retry_after: None }
             }
             _ => Answer::Unknown { text: "connection reset".into() },
+        };
+        (answer, held)
+    }
+}
+
+#[async_trait]
+impl Endpoint for World {
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
+        let (answer, held) = self.post(scoring);
+        if let Some(held) = held {
+            held.waits.notify_one();
+            held.go.notified().await;
         }
+        answer
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
@@ -314,7 +419,10 @@ impl Endpoint for World {
             return Err(Unclear(why.clone()));
         }
         let ours = scoring.submission.as_ref().expect("looked for with a submission");
-        let found = state.jobs.iter().filter(|job| job.submission.outputs == ours.outputs).map(|job| Candidate {
+        let now = state.now.unwrap_or(START);
+        let still = state.list_stands_still;
+        let shown = state.jobs.iter().filter(|job| job.shown <= now && still.is_none_or(|at| job.created < at));
+        let found = shown.filter(|job| job.submission.outputs == ours.outputs).map(|job| Candidate {
             job: Job { name: job.name.clone(), id: None, studio: None },
             status: job.status.clone(),
             created: job.created,
@@ -322,6 +430,33 @@ impl Endpoint for World {
         let found = found.collect();
         state.now = Some(state.now.unwrap_or(START) + state.search_takes);
         Ok(found)
+    }
+
+    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        state.audits.push(Audit { place: at.clone(), since, known: known.len() });
+        if let Some(why) = &state.unclear {
+            return Err(Unclear(why.clone()));
+        }
+        let most = state.audit_most.unwrap_or(usize::MAX);
+        let still = state.list_stands_still;
+        let jobs = state.jobs.iter().filter(|job| {
+            still.is_none_or(|at| job.created < at)
+                && job.shown <= now
+                && job.created >= since
+                && !known.contains(&job.name)
+        });
+        let jobs: Vec<Listed> = jobs
+            .map(|job| Listed {
+                job: Job { name: job.name.clone(), id: None, studio: None },
+                status: job.status.clone(),
+                outputs: job.submission.outputs.values().map(|output| output.uri.clone()).collect(),
+                mark: job.mark.clone(),
+            })
+            .collect();
+        let whole = jobs.len() <= most;
+        Ok(Listing { jobs: jobs.into_iter().take(most).collect(), whole })
     }
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {

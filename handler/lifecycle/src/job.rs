@@ -20,6 +20,11 @@ pub struct Submission {
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
+/// The experiment that a rule's settings ask for (pipeline component deployments only; else it is the endpoint's name).
+pub fn experiment_asked_for(settings: &serde_json::Map<String, serde_json::Value>) -> Option<String> {
+    Some(settings.get("properties")?.get("experimentName")?.as_str()?.to_owned())
+}
+
 /// One input of a job. `JobInput` of the batch endpoint's data plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]

@@ -5,15 +5,16 @@
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
 //! [`scoring`] (what is remembered), [`rules`], [`intake`] and [`template`] (how an upload becomes a scoring),
-//! [`retry`] (arithmetic over time), [`job`] (Azure ML's words).
+//! [`retry`] (arithmetic over time), [`job`] and [`datastore`] (Azure ML's words).
 //!
 //! Invariants, always true of every [`Step`]:
 //! * a move is a row of [`TRANSITIONS`]; its target status is read from that table;
-//! * a terminal status is never left;
+//! * a terminal status never changes;
 //! * `version` rises by one with each move, so history has no gaps;
 //! * an attempt that may have made a job is never given up for another before it was looked for;
 //! * two attempts never share an output path; two POSTs of one attempt always do.
 
+pub mod datastore;
 pub mod decide;
 pub mod intake;
 pub mod job;
@@ -24,7 +25,7 @@ pub mod scoring;
 pub mod status;
 pub mod template;
 
-pub use decide::{Effect, Seen, Step, decide};
+pub use decide::{Effect, Resolution, Seen, Step, decide};
 pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};
 pub use rules::{Policy, Rule, Rules};
 pub use scoring::{BlobVersion, Entry, Scoring, ScoringId};

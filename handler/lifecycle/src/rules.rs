@@ -132,6 +132,17 @@ pub enum EmptyBlobs {
     Score,
 }
 
+/// What to do when no job of a lost submission appeared within the grace time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnknown {
+    /// Send it again, to the same output path (default). Never while it cannot be looked.
+    #[default]
+    Resolve,
+    /// Hold it for a person.
+    Hold,
+}
+
 /// Time and retries of a rule. All durations are ISO 8601 (`PT2M`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -153,6 +164,8 @@ pub struct Policy {
     pub settle: Period,
     /// After a lost answer: when no job appeared for this long, submit again to the same output path. Default 15 min.
     pub grace: Period,
+    /// After a lost answer that looking did not settle: go on (default) or wait for a person.
+    pub on_unknown: OnUnknown,
     /// A completed job's output must be there within this time; a job that can't be found is given up after five
     /// times this. Default 2 min.
     pub output_grace: Period,
@@ -170,6 +183,7 @@ impl Default for Policy {
             submit_timeout: seconds(60),
             settle: seconds(30),
             grace: seconds(900),
+            on_unknown: OnUnknown::Resolve,
             output_grace: seconds(120),
         }
     }
@@ -274,6 +288,7 @@ pub const MEMBERS: &[&str] = &[
     "submitTimeout",
     "settle",
     "grace",
+    "onUnknown",
     "outputGrace",
 ];
 

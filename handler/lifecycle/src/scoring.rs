@@ -169,6 +169,10 @@ pub fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
 }
 
+/// Names of jobs that a scoring keeps in a list. A service that makes more than this for one scoring is broken, and a row
+/// has its limits.
+pub const MOST_NAMES: usize = 40;
+
 /// One blob version to be scored under one rule: the unit of work and the row that everything else hangs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scoring {
@@ -192,7 +196,7 @@ pub struct Scoring {
     /// Since when it stands there.
     pub since: OffsetDateTime,
     /// When something is due. `queued`: not before; `submitting`: the lease ends; `running`: the job's time limit;
-    /// `unknown`, `cancelling`, `verifying`: first look.
+    /// `unknown`, `held`, `cancelling`, `verifying`: first look.
     pub due: OffsetDateTime,
 
     /// Number of the attempt, from 1; 0 before the first.
@@ -201,6 +205,8 @@ pub struct Scoring {
     pub submission: Option<Submission>,
     /// When the attempt's first POST was intended.
     pub submitted: Option<OffsetDateTime>,
+    /// When a submission that was held was last sent again; `giveUpAfter` counts from here.
+    pub resumed: Option<OffsetDateTime>,
     /// POSTs of this attempt, counted when intended. All of them carry the same submission.
     pub posts: u32,
     /// Refusals in a row; drives the back-off.
@@ -212,7 +218,11 @@ pub struct Scoring {
     pub job_status: Option<String>,
     /// Since when the job cannot be found.
     pub missing_since: Option<OffsetDateTime>,
-    /// Jobs of this scoring beside the adopted one that were found and cancelled.
+    /// Jobs that earlier attempts had adopted, the last [`MOST_NAMES`].
+    pub former: Vec<String>,
+    /// Jobs that were made for this scoring and adopted by no attempt; the first [`MOST_NAMES`] of them.
+    pub strays: Vec<String>,
+    /// How many of those there were. Each was cancelled unless it had ended.
     pub duplicates: u32,
 
     /// Size of the verified output.
@@ -249,11 +259,14 @@ impl Scoring {
             attempt: 0,
             submission: None,
             submitted: None,
+            resumed: None,
             posts: 0,
             refusals: 0,
             job: None,
             job_status: None,
             missing_since: None,
+            former: Vec::new(),
+            strays: Vec::new(),
             duplicates: 0,
             output_bytes: None,
             error: None,

@@ -13,6 +13,9 @@ pub enum Status {
     Submitting,
     /// The POST may have made a job that we were not told of. The tick looks for it and never submits blindly.
     Unknown,
+    /// Looking did not settle it: it could not be looked for the whole grace time, or the rule says `onUnknown: hold`.
+    /// Nothing is sent; the tick goes on looking, and a person may say how it goes on.
+    Held,
     /// Azure ML has the job under a name that we know. The tick polls it.
     Running,
     /// The job outlived its time limit and was told to stop. The tick asks again until the job has ended.
@@ -51,6 +54,16 @@ pub enum Event {
     FoundNone,
     /// It could not be looked; nothing is concluded from that.
     CannotLook,
+    /// The grace time ended and looking did not settle it.
+    Undecided,
+    /// A person says that no job exists: the same attempt is sent again.
+    SendAgain,
+    /// A person names the job.
+    JobNamed,
+    /// A person gives it up.
+    GivenUp,
+    /// A job of this scoring that it does not need turned up: it is cancelled and counted.
+    StrayFound,
     /// The job's status word changed, or it is visible again.
     Progressed,
     /// The job cannot be found at the moment.
@@ -83,6 +96,11 @@ impl Event {
             Self::FoundSeveral => "foundSeveral",
             Self::FoundNone => "foundNone",
             Self::CannotLook => "cannotLook",
+            Self::Undecided => "undecided",
+            Self::SendAgain => "sendAgain",
+            Self::JobNamed => "jobNamed",
+            Self::GivenUp => "givenUp",
+            Self::StrayFound => "strayFound",
             Self::Progressed => "progressed",
             Self::Missing => "missing",
             Self::JobCompleted => "jobCompleted",
@@ -102,6 +120,7 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
     use Status as S;
     &[
         (S::Queued, E::SlotFree, S::Submitting),
+        (S::Queued, E::Accepted, S::Running),
         (S::Submitting, E::Accepted, S::Running),
         (S::Submitting, E::RefusedForNow, S::Queued),
         (S::Submitting, E::RefusedForGood, S::Failed),
@@ -110,8 +129,18 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Unknown, E::FoundOne, S::Running),
         (S::Unknown, E::FoundSeveral, S::Running),
         (S::Unknown, E::FoundNone, S::Submitting),
+        (S::Unknown, E::Accepted, S::Running),
         (S::Unknown, E::CannotLook, S::Unknown),
+        (S::Unknown, E::Undecided, S::Held),
         (S::Unknown, E::LastAttemptFailed, S::Failed),
+        (S::Held, E::FoundOne, S::Running),
+        (S::Held, E::FoundSeveral, S::Running),
+        (S::Held, E::FoundNone, S::Submitting),
+        (S::Held, E::Accepted, S::Running),
+        (S::Held, E::CannotLook, S::Held),
+        (S::Held, E::SendAgain, S::Queued),
+        (S::Held, E::JobNamed, S::Running),
+        (S::Held, E::GivenUp, S::Failed),
         (S::Running, E::Progressed, S::Running),
         (S::Running, E::Missing, S::Running),
         (S::Running, E::JobCompleted, S::Verifying),
@@ -127,6 +156,16 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Verifying, E::CannotLook, S::Verifying),
         (S::Verifying, E::AttemptFailed, S::Queued),
         (S::Verifying, E::LastAttemptFailed, S::Failed),
+        (S::Queued, E::StrayFound, S::Queued),
+        (S::Submitting, E::StrayFound, S::Submitting),
+        (S::Unknown, E::StrayFound, S::Unknown),
+        (S::Held, E::StrayFound, S::Held),
+        (S::Running, E::StrayFound, S::Running),
+        (S::Cancelling, E::StrayFound, S::Cancelling),
+        (S::Verifying, E::StrayFound, S::Verifying),
+        (S::Scored, E::StrayFound, S::Scored),
+        (S::Failed, E::StrayFound, S::Failed),
+        (S::Cancelled, E::StrayFound, S::Cancelled),
     ]
 };
 
@@ -137,10 +176,11 @@ pub fn next(from: Status, event: Event) -> Option<Status> {
 
 impl Status {
     /// Every status, in the order of a life.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Queued,
         Self::Submitting,
         Self::Unknown,
+        Self::Held,
         Self::Running,
         Self::Cancelling,
         Self::Verifying,
@@ -155,6 +195,7 @@ impl Status {
             Self::Queued => "queued",
             Self::Submitting => "submitting",
             Self::Unknown => "unknown",
+            Self::Held => "held",
             Self::Running => "running",
             Self::Cancelling => "cancelling",
             Self::Verifying => "verifying",
@@ -170,6 +211,9 @@ impl Status {
             Self::Queued => "waits for a free slot or for its back-off to end; the next event or tick submits it",
             Self::Submitting => "the intent is recorded and the request to the endpoint is under way",
             Self::Unknown => "the endpoint's answer was lost; the job is looked for before anything is sent again",
+            Self::Held => {
+                "the answer was lost and looking did not settle it; nothing is sent until it is found or a person decides (`scorekeeper resolve`)"
+            }
             Self::Running => "Azure ML has the job; each tick looks at it when it is due",
             Self::Cancelling => "the job outlived its time limit and is being stopped",
             Self::Verifying => "the job completed; its output is being looked at",
@@ -179,14 +223,14 @@ impl Status {
         }
     }
 
-    /// Final: nothing moves it any more.
+    /// Final: its status never changes any more.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Scored | Self::Failed | Self::Cancelled)
     }
 
     /// It holds one of its rule's slots, because a job of it may exist and be unfinished.
     pub fn holds_slot(self) -> bool {
-        matches!(self, Self::Submitting | Self::Unknown | Self::Running | Self::Cancelling)
+        matches!(self, Self::Submitting | Self::Unknown | Self::Held | Self::Running | Self::Cancelling)
     }
 }
 
@@ -211,7 +255,8 @@ impl std::str::FromStr for Status {
 pub fn diagram() -> String {
     use std::fmt::Write as _;
     let mut text = String::from("stateDiagram-v2\n    [*] --> queued\n");
-    for (from, event, to) in TRANSITIONS {
+    // A stray changes no status, in any; the picture is clearer without ten loops that say so.
+    for (from, event, to) in TRANSITIONS.iter().filter(|(_, event, _)| *event != Event::StrayFound) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "    {from} --> {to}: {}", event.name());
     }
@@ -236,7 +281,7 @@ mod tests {
     #[test]
     fn terminal_statuses_are_never_left_and_the_others_reach_one() {
         for status in Status::ALL {
-            let leaves = TRANSITIONS.iter().any(|(from, _, _)| *from == status);
+            let leaves = TRANSITIONS.iter().any(|(from, _, to)| *from == status && *to != status);
             assert_eq!(leaves, !status.is_terminal(), "{status}");
         }
         let mut reached: Vec<_> = Status::ALL.into_iter().filter(|s| s.is_terminal()).collect();

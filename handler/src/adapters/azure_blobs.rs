@@ -19,12 +19,12 @@ use lifecycle::{OutputSeen, Scoring};
 use reqwest::Url;
 use time::OffsetDateTime;
 
-use super::azure_ml::datastore::DatastorePath;
 use super::azure_ml::text::fit;
 use super::http;
 use super::resource_manager::{self, Datastore};
 use super::tokens::{Storage, Tokens};
 use crate::ports::{Blobs, Unclear};
+use lifecycle::datastore::DatastorePath;
 
 /// One look at one blob, or one page of a folder.
 const TRY: Duration = Duration::from_secs(15);

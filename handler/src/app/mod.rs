@@ -22,8 +22,11 @@ use crate::ledger::{self, Acceptance, Ledger, Recorded, Slot};
 use crate::ports::{Blobs, Clock, Endpoint, JobAddress};
 use crate::table_store::{ETag, kept};
 
+mod audit;
+mod resolve;
 mod tick;
 
+pub use resolve::{Resolved, resolve};
 use tick::LastTick;
 pub use tick::TickReport;
 
@@ -62,6 +65,8 @@ pub struct Parts {
     pub rules: Rules,
     /// What time it is.
     pub clock: Clock,
+    /// Between two audits of the jobs behind an endpoint; `None`: never.
+    pub audit: Option<time::Duration>,
     /// How long final scorings are remembered.
     pub retention: time::Duration,
 }
@@ -74,6 +79,8 @@ struct Inner {
     parts: Parts,
     /// When this process last ticked: a hint that spares polls, never a fact that correctness needs.
     last_tick: Mutex<LastTick>,
+    /// What audits of this process have seen, to the same end.
+    audits: Mutex<audit::Memory>,
 }
 
 /// What became of a delivery.
@@ -110,7 +117,7 @@ pub struct Intent {
 impl App {
     /// An app.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, last_tick: Mutex::default() }))
+        Self(Arc::new(Inner { parts, last_tick: Mutex::default(), audits: Mutex::default() }))
     }
 
     /// Now, to the resolution that the ledger keeps.
@@ -293,7 +300,14 @@ impl App {
                 Ok(Recorded::Lost) => {
                     tracing::debug!(scoring = %scoring.id, "{} is driven by somebody else", scoring.id);
                     self.give_back(look.slot.take()).await;
-                    return Ok(scoring.status);
+                    let Seen::Answer(answer) = look.seen else { return Ok(scoring.status) };
+                    // What the endpoint answered is known to nobody else.
+                    let again = self.ledger().get(&scoring.id).await.map_err(during("reading a scoring"))?;
+                    let Some((present, new)) = again else { return Ok(scoring.status) };
+                    let Some(seen) = late(&scoring, &present, answer) else { return Ok(present.status) };
+                    (scoring, etag) = (present, new);
+                    look = Look { seen, at: self.now(), slot: None };
+                    continue;
                 }
                 Err(error) => {
                     // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.
@@ -360,7 +374,7 @@ impl App {
                 let (seen, slot) = self.look_for_slot(scoring, self.rule(scoring), now).await;
                 return Look { seen, at: now, slot };
             }
-            Status::Unknown if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
+            Status::Unknown | Status::Held if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
                 Ok(found) => Seen::Candidates(found),
                 Err(unclear) => Seen::Unclear(unclear.0),
             },
@@ -419,6 +433,19 @@ impl App {
 
     fn rule(&self, scoring: &Scoring) -> Option<&Rule> {
         self.0.parts.rules.get(&scoring.rule)
+    }
+}
+
+/// What an answer says about a scoring that was moved on while it was under way.
+fn late(sent: &Scoring, present: &Scoring, answer: Answer) -> Option<Seen> {
+    let same_post =
+        present.status == Status::Submitting && (present.attempt, present.posts) == (sent.attempt, sent.posts);
+    match answer {
+        // Only something beside it changed: the answer counts as if it had come now.
+        answer if same_post => Some(Seen::Answer(answer)),
+        Answer::Accepted { job, status } => Some(Seen::Made { attempt: sent.attempt, job, status }),
+        // Whoever moved it on knows more by now, or will look.
+        Answer::Refused { .. } | Answer::Unknown { .. } => None,
     }
 }
 

@@ -12,6 +12,7 @@ use lifecycle::{Policy, ScoringId, Seen, Status};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use super::audit::InFlightJobs;
 use super::{App, Error, SeenOf, chain, during};
 use crate::ledger::{InFlight, SHARDS};
 use crate::ports::JobAddress;
@@ -35,6 +36,8 @@ pub struct TickReport {
     pub due: usize,
     /// How many are in another status afterwards.
     pub moved: usize,
+    /// Jobs found that no scoring needs; they were told to stop unless they had ended.
+    pub strays: usize,
     /// How many could not be brought further for an error; the next tick tries again.
     pub errors: usize,
     /// Slots freed whose owners were gone.
@@ -70,6 +73,7 @@ impl App {
         let counts = Counts::default();
         let mut report = TickReport::default();
         let mut queued = Queue::new(QUEUED);
+        let mut jobs = InFlightJobs::default();
         let mut holders: HashMap<String, HashSet<ScoringId>> = HashMap::new();
         let limited = |rule: &str| self.0.parts.rules.get(rule).is_some_and(|rule| rule.max_in_flight.is_some());
         let (mut all_read, mut unread) = (true, Vec::new());
@@ -105,6 +109,14 @@ impl App {
                         Ok(row) => {
                             if row.status.holds_slot() && limited(&row.rule) {
                                 holders.entry(row.rule.clone()).or_default().insert(row.id.clone());
+                            }
+                            if let Some(job) = &row.job {
+                                jobs.names.insert(job.name.clone());
+                            }
+                            if let Some(workspace) =
+                                row.workspace.clone().filter(|_| !jobs.workspaces.contains_key(&row.endpoint))
+                            {
+                                jobs.workspaces.insert(row.endpoint.clone(), workspace);
                             }
                             others.push(row);
                         }
@@ -143,6 +155,10 @@ impl App {
             report.slots_freed = self.free_orphaned_slots(&holders, now).await;
         }
         self.submit_queued(queued.oldest_first(), deadline, &counts).await;
+
+        let audited = self.audit(jobs, deadline).await;
+        report.strays = audited.strays;
+        counts.errors.fetch_add(audited.errors, Ordering::Relaxed);
 
         let in_time = || self.now() < deadline;
         match self.ledger().project(&in_time).await {
@@ -192,13 +208,13 @@ impl App {
     ) {
         let policy = self.0.parts.rules.get(&row.rule).map_or_else(Policy::default, |rule| rule.policy);
         let interval = match row.status {
-            Status::Running | Status::Cancelling => policy.poll_interval.0,
+            Status::Running | Status::Cancelling | Status::Held => policy.poll_interval.0,
             _ => policy.settle.0,
         };
         let due = match row.status {
             // The lease is exact: nobody polls for its end.
             Status::Submitting => row.due <= now,
-            Status::Unknown | Status::Verifying => {
+            Status::Unknown | Status::Held | Status::Verifying => {
                 row.due <= now && poll_is_due(&row.id, row.since, interval, last_tick, now)
             }
             _ => poll_is_due(&row.id, row.since, interval, last_tick, now),

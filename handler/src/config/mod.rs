@@ -12,6 +12,7 @@
 //! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity |
 //! | `SCOREKEEPER_RESOURCE_MANAGER` | `https://management.azure.com` | https URL; http for loopback hosts only |
 //! | `SCOREKEEPER_RETENTION` | `P30D` | ISO 8601 duration, at least `P8D`: how long finished scorings are kept. Shorter than a week and a day, a late redelivery could score a blob again |
+//! | `SCOREKEEPER_AUDIT` | `PT10M` | ISO 8601 duration from `PT1S` to `PT6H`, or `off`: how often the workspaces' jobs are looked through for jobs that no scoring needs |
 //! | `SCOREKEEPER_PROJECTION` | `on` | `on`, `off`: the tables in the shape of Durable Functions |
 //! | `SCOREKEEPER_CONCURRENCY` | `64` | 1 to 1024 invocations at once; more wait. Memory grows by about 1 MiB each |
 //! | `SCOREKEEPER_LOG` | `info` | a filter as `tracing` has it: `debug`, `info,handler=debug` |
@@ -60,6 +61,8 @@ pub struct Config {
     pub resource_manager: Url,
     /// How long finished scorings are kept.
     pub retention: Duration,
+    /// Between two audits of the jobs behind an endpoint; `None`: never.
+    pub audit: Option<Duration>,
     /// Whether the Durable-shaped tables are written.
     pub projection: bool,
     /// Most invocations at once.
@@ -138,6 +141,7 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_RULES",
     "SCOREKEEPER_RESOURCE_MANAGER",
     "SCOREKEEPER_RETENTION",
+    "SCOREKEEPER_AUDIT",
     "SCOREKEEPER_PROJECTION",
     "SCOREKEEPER_CONCURRENCY",
     "SCOREKEEPER_LOG",
@@ -159,11 +163,8 @@ impl Config {
         let resource_manager =
             reader.read("SCOREKEEPER_RESOURCE_MANAGER", "https://management.azure.com", resource_manager);
         let retention = reader.read("SCOREKEEPER_RETENTION", "P30D", retention);
-        let projection = reader.read("SCOREKEEPER_PROJECTION", "on", |text| match text {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            _ => Err(Refused::new("`on` or `off`", "leave it out for `on`")),
-        });
+        let audit = reader.read("SCOREKEEPER_AUDIT", "PT10M", audit);
+        let projection = reader.read("SCOREKEEPER_PROJECTION", "on", on_or_off);
         let concurrency = reader.read("SCOREKEEPER_CONCURRENCY", "64", |text| {
             text.parse()
                 .ok()
@@ -199,6 +200,7 @@ impl Config {
                 client_id,
                 resource_manager,
                 retention,
+                audit,
                 projection,
                 concurrency,
                 log: Log { filter, format },
@@ -365,6 +367,28 @@ fn resource_manager(text: &str) -> Result<Url, Refused> {
     let safe = url.scheme() == "https" || (url.scheme() == "http" && lifecycle::rules::is_loopback(&url));
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.path() == "/";
     if safe && plain && url.password().is_none() { Ok(url) } else { Err(refused()) }
+}
+
+fn on_or_off(text: &str) -> Result<bool, Refused> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Refused::new("`on` or `off`", "leave it out for `on`")),
+    }
+}
+
+fn audit(text: &str) -> Result<Option<Duration>, Refused> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let remedy = "leave it out for PT10M";
+    let Period(period) =
+        Period::read(text).map_err(|why| Refused::new(format!("`off` or a duration ({why})"), remedy))?;
+    if (Duration::SECOND..=Duration::hours(6)).contains(&period) {
+        Ok(Some(period))
+    } else {
+        Err(Refused::new("`off` or from PT1S to PT6H", remedy))
+    }
 }
 
 fn retention(text: &str) -> Result<Duration, Refused> {

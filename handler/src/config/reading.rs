@@ -1,4 +1,4 @@
-//! What a command that only reads the ledger needs to know: no rules, no host, no port.
+//! What a command that works on the ledger alone needs to know: no rules, no host, no port.
 
 use std::path::{Path, PathBuf};
 
@@ -21,13 +21,15 @@ pub struct WhichLedger {
     pub hub: Option<String>,
 }
 
-/// A ledger to read.
+/// A ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerSettings {
     /// Where it lives.
     pub ledger: LedgerLocation,
     /// Prefix of the table names.
     pub hub: String,
+    /// Whether the app writes the Durable-shaped tables.
+    pub projection: bool,
     /// Whether a managed identity is there to be used; else whoever is signed in on this machine.
     pub managed_identity: bool,
     /// Client id of the user-assigned identity.
@@ -53,12 +55,13 @@ impl LedgerSettings {
             None => reader.ledger(cwd),
         };
         let hub = reader.read("SCOREKEEPER_HUB", "Scorekeeper", hub);
+        let projection = reader.read("SCOREKEEPER_PROJECTION", "on", super::on_or_off);
         let client_id = reader.client_id();
         match ledger {
             Some(ledger) if reader.problems.is_empty() => {
                 let managed_identity =
                     ["IDENTITY_ENDPOINT", "AZURE_CLIENT_ID"].iter().any(|name| reader.get(name).is_some());
-                Ok(Self { ledger, hub, managed_identity, client_id })
+                Ok(Self { ledger, hub, projection, managed_identity, client_id })
             }
             _ => Err(Problems(reader.problems)),
         }

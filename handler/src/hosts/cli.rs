@@ -1,4 +1,4 @@
-//! The terminal's side of the ledger: `status`, `list`, `show`. Reading is free; nothing here changes anything.
+//! The terminal's side of the ledger: `status`, `list`, `show` read it, and nothing they do changes anything; `resolve` writes.
 //!
 //! Exit codes: 0 fine, 1 something needs attention (or there is no such scoring), 2 the ledger can't be read, 64 the
 //! command is not understood. Output for people goes to a terminal or a file alike; `--json` is for scripts.
@@ -12,6 +12,10 @@ use time::{Duration, OffsetDateTime};
 use super::view::{ScoringView, StoryView, ago, clock, path, shortened};
 use crate::app::chain;
 use crate::ledger::{self, Ledger, Note, count_by_status};
+
+mod resolve;
+
+pub use resolve::{ResolveArgs, resolve};
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -75,6 +79,9 @@ pub enum Error {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
+    /// The ledger, while it was to be changed.
+    #[error(transparent)]
+    App(#[from] crate::app::Error),
     /// The output could not be written.
     #[error("the output could not be written")]
     Output(#[from] std::io::Error),
@@ -87,12 +94,17 @@ pub async fn reported(command: impl Future<Output = Result<u8, Error>>, err: &mu
         // `head` has seen enough: not our trouble.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => FINE,
         Err(error) => {
-            let remedy = match &error {
-                Error::Ledger(ledger::Error::Refused(_)) => {
-                    "; the identity needs the role Storage Table Data Reader on the storage account"
+            let (source, role) = match &error {
+                Error::Ledger(source) => (Some(source), "Reader"),
+                Error::App(crate::app::Error::Ledger { source, .. }) => (Some(source), "Contributor"),
+                Error::Output(_) => (None, ""),
+            };
+            let remedy = match source {
+                Some(ledger::Error::Refused(_)) => {
+                    format!("; the identity needs the role Storage Table Data {role} on the storage account")
                 }
-                Error::Ledger(ledger::Error::Unavailable(_)) => "; check the address and the network, then try again",
-                _ => "",
+                Some(ledger::Error::Unavailable(_)) => "; check the address and the network, then try again".to_owned(),
+                _ => String::new(),
             };
             let _ = writeln!(err, "error: {}{remedy}", chain(&error));
             BROKEN
@@ -116,11 +128,9 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     if of(Status::Failed) > 0 {
         attention.push(format!("{} failed in the last 24 h: scorekeeper list --status failed", of(Status::Failed)));
     }
-    // A lost answer is looked for within minutes; what stays unknown for longer can't be looked for.
-    let stuck =
-        in_flight.iter().filter(|r| r.status == Status::Unknown && now - r.since > Duration::minutes(20)).count();
-    if stuck > 0 {
-        attention.push(format!("{stuck} unknown for more than 20 min: scorekeeper list --status unknown"));
+    let held = of(Status::Held);
+    if held > 0 {
+        attention.push(format!("{held} held, the answer lost and the job not found: scorekeeper list --status held"));
     }
     let missing = in_flight.iter().filter(|row| row.missing).count();
     if missing > 0 {
@@ -150,8 +160,8 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         let parts = statuses.iter().map(|status| format!("{status} {}", of(*status)));
         parts.collect::<Vec<_>>().join("   ")
     };
-    writeln!(out, "In flight   {}   ({})", in_flight.len(), line(&Status::ALL[..6]))?;
-    writeln!(out, "Last 24 h   {}", line(&Status::ALL[6..]))?;
+    writeln!(out, "In flight   {}   ({})", in_flight.len(), line(&Status::ALL[..7]))?;
+    writeln!(out, "Last 24 h   {}", line(&Status::ALL[7..]))?;
     writeln!(out, "Events      skipped {skipped}   quarantined {}", quarantined.len())?;
     if let Some(oldest) = oldest {
         writeln!(out, "Oldest      accepted {} ago", ago(oldest, now))?;

@@ -39,8 +39,10 @@ pub struct ScoringView {
     pub error: Option<String>,
     /// What keeps it from moving on.
     pub trouble: Option<String>,
-    /// Further jobs that one submission made; they were cancelled.
+    /// Jobs that were made for it and that it did not need; they were cancelled.
     pub duplicates: u32,
+    /// Names of those.
+    pub strays: Vec<String>,
     /// When it was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_time: OffsetDateTime,
@@ -71,6 +73,7 @@ impl From<Scoring> for ScoringView {
             error: s.error,
             trouble: s.trouble,
             duplicates: s.duplicates,
+            strays: s.strays,
             created_time: s.created,
             last_updated_time: s.updated,
             completed_time: s.completed,

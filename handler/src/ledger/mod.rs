@@ -21,11 +21,13 @@ use time::OffsetDateTime;
 
 use crate::table_store::{self, Continuation, ETag, Entity, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore};
 
+mod audited;
 mod projection;
 mod retention;
 pub mod rows;
 mod slots;
 
+pub use audited::Audited;
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::Slot;
 
@@ -145,14 +147,16 @@ impl Ledger {
     pub async fn record(&self, etag: &ETag, next: &Scoring, entry: &Entry) -> Result<Recorded, Error> {
         let op = self.op_id();
         let mut ops = vec![Op::Replace(rows::to_scoring_row(next, &op), IfMatch::Tag(etag.clone()))];
-        if next.status.is_terminal() {
+        if entry.from.is_some_and(Status::is_terminal) {
+            // Its indexes are as they were: a final scoring only learns of strays.
+        } else if next.status.is_terminal() {
             ops.push(Op::Delete(rows::in_flight_key(&next.id), IfMatch::Any));
             // Upsert: a scoring that became final has no other terminal row, and a repair may have left one.
             ops.push(Op::Upsert(rows::to_terminal_row(next, next.completed.unwrap_or(next.updated))));
         } else {
             ops.push(Op::Replace(rows::to_in_flight_row(next), IfMatch::Any));
         }
-        if entry.seq <= rows::HISTORY || next.status.is_terminal() {
+        if entry.seq <= rows::HISTORY || (next.status.is_terminal() && entry.from != Some(next.status)) {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
         ops.extend(self.outbox(next));

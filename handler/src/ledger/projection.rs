@@ -133,7 +133,12 @@ impl Ledger {
 fn runtime_status(status: Status) -> &'static str {
     match status {
         Status::Queued => "Pending",
-        Status::Submitting | Status::Unknown | Status::Running | Status::Cancelling | Status::Verifying => "Running",
+        Status::Submitting
+        | Status::Unknown
+        | Status::Held
+        | Status::Running
+        | Status::Cancelling
+        | Status::Verifying => "Running",
         Status::Scored => "Completed",
         Status::Failed => "Failed",
         Status::Cancelled => "Canceled",

@@ -19,8 +19,9 @@ use time::macros::format_description;
 
 use crate::table_store::{Entity, Key};
 
-/// Version of these columns. Readers accept this one and older.
-pub const SCHEMA: i32 = 1;
+/// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
+/// drop. 2 added `Strays`, `Former` and `ResumedTime`, and the status `held`.
+pub const SCHEMA: i32 = 2;
 /// Number of shards; fixed, because it is part of every key.
 pub const SHARDS: u8 = 16;
 /// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.
@@ -146,6 +147,11 @@ fn count(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
+/// Names as a JSON list, readable in a storage browser; no column when there are none.
+fn names(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| serde_json::to_string(names).unwrap_or_default()) // texts always serialise
+}
+
 /// The scoring's row; `op` names the write.
 pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
     let submission = s.submission.as_ref().map(|sub| serde_json::to_string(sub).unwrap_or_default()); // maps with string keys always serialise
@@ -180,6 +186,9 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("JobStudio", s.job.as_ref().and_then(|job| job.studio.as_deref()))
         .with_some("JobStatus", s.job_status.as_deref())
         .with_some("MissingSince", s.missing_since)
+        .with_some("ResumedTime", s.resumed)
+        .with_some("Former", names(&s.former))
+        .with_some("Strays", names(&s.strays))
         .with("Duplicates", count(s.duplicates))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, 8_000)))
@@ -229,6 +238,9 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing_since: row.time("MissingSince"),
+        resumed: row.time("ResumedTime"),
+        former: read.names("Former")?,
+        strays: read.names("Strays")?,
         duplicates: read.number("Duplicates")?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
@@ -369,6 +381,11 @@ impl Reader<'_> {
 
     fn time(&self, name: &str) -> Result<OffsetDateTime, Unreadable> {
         self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or no time")))
+    }
+
+    fn names(&self, name: &str) -> Result<Vec<String>, Unreadable> {
+        let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
+        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is no list of names: {e}")))
     }
 
     fn status(&self) -> Result<Status, Unreadable> {

@@ -12,13 +12,12 @@
 //! `azure-ai-ml` tests, and its data-plane model `2020_09_01_dataplanepreview`.
 
 mod answer;
-pub(in crate::adapters) mod datastore;
 mod run_history;
 mod search;
 pub(in crate::adapters) mod text;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,12 +26,13 @@ use lifecycle::decide::workspace_of;
 use lifecycle::{Answer, Candidate, JobSeen, JobStatus, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::http;
 use super::resource_manager;
 use super::tokens::{MachineLearning, Tokens};
-use crate::ports::{Endpoint, JobAddress, Unclear};
+use crate::ports::{Endpoint, JobAddress, Listing, Place, Unclear};
 use wire::Resource;
 
 /// An answer to a submission has some kilobytes.
@@ -220,6 +220,11 @@ impl Endpoint for AzureMl {
         let id = scoring.job.as_ref().and_then(|job| job.id.as_deref());
         let workspace = self.needed_workspace(scoring.workspace.as_deref(), &scoring.endpoint, id)?;
         search::find(self, scoring, &workspace).await
+    }
+
+    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+        let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, None)?;
+        search::made_since(self, at, &workspace, since, known).await
     }
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {

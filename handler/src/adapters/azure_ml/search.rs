@@ -1,4 +1,5 @@
-//! The search for the job of a submission whose answer was lost.
+//! The search through a workspace's jobs: for the job of a submission whose answer was lost, and for jobs that nobody
+//! told us of.
 //!
 //! Resource Manager lists a workspace's jobs without a filter that would help and does not show their inputs and
 //! outputs. So the list is narrowed down by time and experiment, and each job that is left is looked at on the
@@ -7,14 +8,17 @@
 //!
 //! "None" is an answer that makes the scoring be sent again, so it is given only after the whole window was seen.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use lifecycle::datastore::same_place;
+use lifecycle::job::experiment_asked_for;
 use lifecycle::{Candidate, JobStatus, Scoring};
 use time::{Duration, OffsetDateTime};
 
-use super::datastore::same_place;
 use super::wire::Resource;
 use super::{AzureMl, Looked};
-use crate::ports::Unclear;
+use crate::ports::{Listed, Listing, Place, Unclear};
 
 /// Clocks of Azure ML and of this machine may differ by this much.
 const SKEW: Duration = Duration::minutes(5);
@@ -33,7 +37,10 @@ pub(super) async fn find(ml: &AzureMl, scoring: &Scoring, workspace: &str) -> Re
     let now = ml.tokens.now();
     let submitted = scoring.submitted.unwrap_or(scoring.created);
     let window = Window { from: submitted - SKEW, to: now + SKEW };
-    let (listed, whole) = list(ml, scoring, workspace, &window).await?;
+    let asked = scoring.submission.as_ref().and_then(|submission| experiment_asked_for(&submission.settings));
+    let names = experiments(&scoring.endpoint, asked.as_slice());
+    let possible = |job: &Resource| job.mark(scoring) != Some(false);
+    let (listed, whole) = list(ml, workspace, &window, names.as_deref(), possible).await?;
     if listed.len() > MOST_JOBS {
         return Err(too_many());
     }
@@ -41,6 +48,53 @@ pub(super) async fn find(ml: &AzureMl, scoring: &Scoring, workspace: &str) -> Re
     let found: Vec<Option<Candidate>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
     let found: Vec<Candidate> = found.into_iter().flatten().collect();
     if found.is_empty() && !whole { Err(too_many()) } else { Ok(found) }
+}
+
+/// Jobs of an endpoint, but for the known ones.
+pub(super) async fn made_since(
+    ml: &AzureMl,
+    at: &Place,
+    workspace: &str,
+    since: OffsetDateTime,
+    known: &HashSet<String>,
+) -> Result<Listing, Unclear> {
+    let window = Window { from: since - SKEW, to: ml.tokens.now() + SKEW };
+    let unknown = |job: &Resource| job.name().is_some_and(|name| !known.contains(name));
+    let names = experiments(&at.endpoint, &at.experiments);
+    let (mut listed, mut whole) = list(ml, workspace, &window, names.as_deref(), unknown).await?;
+    if listed.len() > MOST_JOBS {
+        // What is left now is seen by the next audit, which knows those of this one.
+        listed.sort_by_key(Resource::created);
+        listed.truncate(MOST_JOBS);
+        whole = false;
+    }
+    let looks = listed.into_iter().map(|listed| async move {
+        let Some(name) = listed.name() else { return Ok(None) };
+        let seen = match ml.look(&at.endpoint, name).await? {
+            Looked::Job(seen) => seen,
+            Looked::Missing(_) if listed.marked().is_some() => listed.clone(),
+            Looked::Missing(_) => return Ok(None),
+        };
+        Ok(seen.job().or_else(|| listed.job()).map(|job| Listed {
+            job,
+            status: seen.status().or_else(|| listed.status()).unwrap_or(JobStatus::Unknown),
+            outputs: seen.outputs().into_iter().map(str::to_owned).collect(),
+            mark: seen.marked().or_else(|| listed.marked()),
+        }))
+    });
+    // A job that can't be looked at does not keep the others from being seen; it only makes the listing not whole.
+    let (mut jobs, mut failure) = (Vec::new(), None);
+    let mut looks = stream::iter(looks).buffered(AT_ONCE);
+    while let Some(look) = looks.next().await {
+        match look {
+            Ok(job) => jobs.extend(job),
+            Err(unclear) => failure = failure.or(Some(unclear)),
+        }
+    }
+    match failure {
+        Some(unclear) if jobs.is_empty() => Err(unclear),
+        failure => Ok(Listing { jobs, whole: whole && failure.is_none() }),
+    }
 }
 
 struct Window {
@@ -51,11 +105,11 @@ struct Window {
 /// The jobs that may be ours, and whether the whole window was seen.
 async fn list(
     ml: &AzureMl,
-    scoring: &Scoring,
     workspace: &str,
     window: &Window,
+    experiments: Option<&[String]>,
+    wanted: impl Fn(&Resource) -> bool,
 ) -> Result<(Vec<Resource>, bool), Unclear> {
-    let experiments = experiments(scoring);
     let mut possible = Vec::new();
     let (mut from, mut last, mut sorted, mut descents) = (None, None, true, 0);
     for _ in 0..MOST_PAGES {
@@ -71,10 +125,10 @@ async fn list(
                     continue;
                 }
             }
-            let elsewhere = experiments.as_ref().is_some_and(|names| {
+            let elsewhere = experiments.is_some_and(|names| {
                 job.experiment().is_some_and(|name| !names.iter().any(|known| known.eq_ignore_ascii_case(name)))
             });
-            if !elsewhere && job.mark(scoring) != Some(false) && job.name().is_some() {
+            if !elsewhere && wanted(&job) && job.name().is_some() {
                 possible.push(job);
             }
         }
@@ -120,18 +174,16 @@ fn is_ours(job: &Resource, scoring: &Scoring) -> bool {
 
 /// Names that the experiment of our job may have: the endpoint's, or the one that the rule's settings ask for. `None`
 /// if the URI does not tell the endpoint's name.
-fn experiments(scoring: &Scoring) -> Option<Vec<String>> {
-    let url = reqwest::Url::parse(&scoring.endpoint).ok()?;
+fn experiments(endpoint: &str, asked: &[String]) -> Option<Vec<String>> {
+    let url = reqwest::Url::parse(endpoint).ok()?;
     let path: Vec<&str> = url.path_segments()?.collect();
     let in_path =
         path.iter().position(|part| part.eq_ignore_ascii_case("batchEndpoints")).and_then(|at| path.get(at + 1));
-    let endpoint = match in_path {
+    let name = match in_path {
         Some(name) => (*name).to_owned(),
         None => url.domain()?.split_once(".inference.")?.0.split('.').next()?.to_owned(),
     };
-    let settings = scoring.submission.as_ref().map(|submission| &submission.settings);
-    let asked = settings.and_then(|settings| settings.get("properties")?.get("experimentName")?.as_str());
-    Some([Some(endpoint), asked.map(str::to_owned)].into_iter().flatten().collect())
+    Some(std::iter::once(name).chain(asked.iter().cloned()).collect())
 }
 
 fn too_many() -> Unclear {
@@ -143,28 +195,15 @@ fn too_many() -> Unclear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lifecycle::{BlobVersion, Rules};
-
-    fn scoring(endpoint: &str, settings: &str) -> Scoring {
-        let text = format!(
-            r#"{{"rules":[{{"id":"r","match":{{"container":"c"}},"endpoint":{{"uri":"{endpoint}"}},"settings":{settings}}}]}}"#
-        );
-        let rules = Rules::read(&text).expect("rules");
-        let rule = rules.get("r").expect("the rule");
-        let blob = BlobVersion::read("https://a.blob.core.windows.net/c/p.csv", "1").expect("a blob");
-        let mut scoring = Scoring::accept(rule, blob, OffsetDateTime::UNIX_EPOCH);
-        scoring.submission = Some(rule.submission(&scoring, 1));
-        scoring
-    }
 
     #[test]
     fn the_experiment_is_the_endpoint_or_the_one_asked_for() {
         let host = "https://claims.westeurope.inference.ml.azure.com/jobs";
         let path = "https://westeurope.api.azureml.ms/mferp/managementfrontend/subscriptions/s/batchEndpoints/claims/jobs?api-version=1";
-        assert_eq!(experiments(&scoring(host, "{}")), Some(vec!["claims".to_owned()]));
-        assert_eq!(experiments(&scoring(path, "{}")), Some(vec!["claims".to_owned()]));
-        let asked = r#"{"properties":{"experimentName":"nightly"}}"#;
-        assert_eq!(experiments(&scoring(host, asked)), Some(vec!["claims".to_owned(), "nightly".to_owned()]));
-        assert_eq!(experiments(&scoring("http://127.0.0.1:1/jobs", "{}")), None);
+        let asked = ["nightly".to_owned()];
+        assert_eq!(experiments(host, &[]), Some(vec!["claims".to_owned()]));
+        assert_eq!(experiments(path, &[]), Some(vec!["claims".to_owned()]));
+        assert_eq!(experiments(host, &asked), Some(vec!["claims".to_owned(), "nightly".to_owned()]));
+        assert_eq!(experiments("http://127.0.0.1:1/jobs", &[]), None);
     }
 }

@@ -4,7 +4,7 @@
 //! in either casing (recordings of Microsoft's own clients differ from month to month).
 
 use lifecycle::job::{Input, Job, OutputKind, Submission};
-use lifecycle::{JobStatus, Scoring};
+use lifecycle::{JobStatus, Scoring, ScoringId};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -135,6 +135,13 @@ impl Resource {
 
     pub(super) fn created(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(self.text(&["systemData", "createdAt"])?, &Rfc3339).ok()
+    }
+
+    /// Scoring and attempt that the tags name.
+    pub(super) fn marked(&self) -> Option<(ScoringId, u32)> {
+        let id = self.text(&["properties", "tags", TAG_SCORING]).and_then(ScoringId::read)?;
+        let attempt = self.text(&["properties", "tags", TAG_ATTEMPT])?.parse().ok()?;
+        Some((id, attempt))
     }
 
     /// What the tags say: `None` without our mark, else whether it is this scoring's current attempt.

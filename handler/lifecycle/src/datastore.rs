@@ -8,18 +8,18 @@ use percent_encoding::percent_decode_str;
 
 /// A place on a datastore.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::adapters) struct DatastorePath {
+pub struct DatastorePath {
     /// ARM id of the workspace, if the URI names it.
-    pub(in crate::adapters) workspace: Option<String>,
+    pub workspace: Option<String>,
     /// Name of the datastore.
-    pub(in crate::adapters) datastore: String,
+    pub datastore: String,
     /// Path in the datastore's container, as it was given.
-    pub(in crate::adapters) path: String,
+    pub path: String,
 }
 
 impl DatastorePath {
     /// Reads any of the three spellings.
-    pub(in crate::adapters) fn read(uri: &str) -> Option<Self> {
+    pub fn read(uri: &str) -> Option<Self> {
         let rest = match uri.get(.."azureml:".len()) {
             Some(scheme) if scheme.eq_ignore_ascii_case("azureml:") => &uri["azureml:".len()..],
             _ if uri.starts_with('/') => uri,
@@ -64,7 +64,7 @@ impl DatastorePath {
 }
 
 /// Whether two URIs name the same place.
-pub(super) fn same_place(one: &str, other: &str) -> bool {
+pub fn same_place(one: &str, other: &str) -> bool {
     match (DatastorePath::read(one), DatastorePath::read(other)) {
         (Some(one), Some(other)) => one.is(&other),
         (None, None) => plain(one) == plain(other),

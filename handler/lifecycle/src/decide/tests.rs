@@ -1,0 +1,606 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::rules::{OnUnknown, Rules};
+use crate::scoring::BlobVersion;
+use crate::status::TRANSITIONS;
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+
+fn rule() -> Rule {
+    rule_with(|_| {})
+}
+
+fn rule_with(change: impl FnOnce(&mut Rule)) -> Rule {
+    let rules = Rules::read(
+        r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"},"maxAttempts":2}]}"#,
+    )
+    .unwrap();
+    let mut rule = rules.get("claims").unwrap().clone();
+    change(&mut rule);
+    rule
+}
+
+struct Life {
+    rule: Rule,
+    scoring: Scoring,
+    now: OffsetDateTime,
+    taken: Vec<(Status, Event, Status)>,
+}
+
+impl Life {
+    fn new() -> Self {
+        let rule = rule();
+        let blob = BlobVersion::read("https://a.blob.core.windows.net/c/x.csv", "1").unwrap();
+        let scoring = Scoring::accept(&rule, blob, NOW);
+        Self { rule, scoring, now: NOW, taken: Vec::new() }
+    }
+
+    fn decide(&self, seen: &Seen) -> Step {
+        decide(&self.scoring, Some(&self.rule), seen, self.now)
+    }
+
+    /// Takes the move that `seen` leads to; panics if there is none.
+    fn moves(&mut self, seen: &Seen) -> Effect {
+        match self.decide(seen) {
+            Step::Move { next, entry, effect } => {
+                assert_eq!(next.version, self.scoring.version + 1);
+                assert_eq!((entry.from, entry.to, entry.seq), (Some(self.scoring.status), next.status, next.version));
+                assert!(!entry.because.is_empty());
+                assert_eq!(next.completed.is_some(), next.status.is_terminal());
+                self.taken.push((self.scoring.status, entry.event.unwrap(), next.status));
+                self.scoring = *next;
+                effect
+            }
+            Step::Wait { because } => panic!("{} waits on {seen:?}: {because}", self.scoring.status),
+        }
+    }
+
+    fn waits(&self, seen: &Seen) -> String {
+        match self.decide(seen) {
+            Step::Wait { because } => because,
+            Step::Move { entry, .. } => panic!("{} moves on {seen:?}: {}", self.scoring.status, entry.because),
+        }
+    }
+
+    fn later(&mut self, by: Duration) -> &mut Self {
+        self.now += by;
+        self
+    }
+
+    fn submitting() -> Self {
+        let mut life = Self::new();
+        assert_eq!(life.moves(&Seen::SlotFree), Effect::Submit);
+        life
+    }
+
+    fn running() -> Self {
+        let mut life = Self::submitting();
+        life.moves(&accepted());
+        life
+    }
+
+    fn unknown() -> Self {
+        let mut life = Self::submitting();
+        life.moves(&Seen::Answer(Answer::Unknown { text: "connection reset".into() }));
+        life.now = life.scoring.due;
+        life
+    }
+
+    fn verifying() -> Self {
+        let mut life = Self::running();
+        life.moves(&job(JobStatus::Completed));
+        life
+    }
+}
+
+fn named(name: &str) -> Job {
+    let id = format!(
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/batchEndpoints/e/jobs/{name}"
+    );
+    Job { name: name.into(), id: Some(id), studio: None }
+}
+
+fn accepted() -> Seen {
+    Seen::Answer(Answer::Accepted { job: named("job-1"), status: JobStatus::Preparing })
+}
+
+fn job(status: JobStatus) -> Seen {
+    Seen::Job(JobSeen { status, error: None, studio: None })
+}
+
+fn refused(for_good: bool, retry_after: Option<Duration>) -> Seen {
+    Seen::Answer(Answer::Refused { code: "429".into(), text: "slow down".into(), for_good, retry_after })
+}
+
+fn candidate(name: &str, minute: i64) -> Candidate {
+    Candidate { job: named(name), status: JobStatus::Running, created: NOW + Duration::minutes(minute) }
+}
+
+fn made(attempt: u32, name: &str, status: &str) -> Seen {
+    let job = Job { name: name.into(), id: None, studio: None };
+    Seen::Made { attempt, job, status: JobStatus::read(status) }
+}
+
+fn output(bytes: u64, modified: OffsetDateTime) -> Seen {
+    Seen::Output(OutputSeen::Present { bytes, modified })
+}
+
+fn absent() -> Seen {
+    Seen::Output(OutputSeen::Absent { uri: "azureml://x".into() })
+}
+
+fn every_seen() -> Vec<Seen> {
+    let statuses = [
+        "NotStarted",
+        "Running",
+        "Completed",
+        "Failed",
+        "Canceled",
+        "CancelRequested",
+        "NotResponding",
+        "Paused",
+        "Unknown",
+        "Melted",
+    ];
+    let mut all = vec![
+        Seen::Nothing,
+        Seen::SlotFree,
+        Seen::SlotsFull,
+        accepted(),
+        refused(true, None),
+        refused(false, None),
+        Seen::Answer(Answer::Unknown { text: "reset".into() }),
+        Seen::JobMissing,
+        Seen::Candidates(vec![]),
+        Seen::Candidates(vec![candidate("a", 0)]),
+        Seen::Candidates(vec![candidate("a", 0), candidate("b", 1)]),
+        output(5, NOW),
+        output(0, NOW),
+        output(5, NOW - Duration::days(1)),
+        absent(),
+        Seen::Unclear("403".into()),
+        Seen::Unclear("503".into()),
+        made(1, "stray", "Running"),
+        made(2, "stray", "Running"),
+        Seen::Resolved(Resolution::SendAgain),
+        Seen::Resolved(Resolution::JobIs("named".into())),
+        Seen::Resolved(Resolution::GiveUp),
+    ];
+    all.extend(statuses.map(|word| job(JobStatus::read(word))));
+    all
+}
+
+#[test]
+fn the_straight_way_is_queued_submitting_running_verifying_scored() {
+    let mut life = Life::verifying();
+    life.moves(&output(120, life.now));
+    assert_eq!(life.scoring.status, Status::Scored);
+    assert_eq!(life.scoring.output_bytes, Some(120));
+    assert_eq!((life.scoring.attempt, life.scoring.posts, life.scoring.version), (1, 1, 5));
+    assert!(life.scoring.workspace.as_deref().unwrap().ends_with("/workspaces/w"));
+}
+
+#[test]
+fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
+    // Breadth first over everything that can be seen now, a day later and when something is due.
+    let mut taken = BTreeSet::new();
+    let mut lives = vec![(Life::new(), 0)];
+    let mut known = BTreeSet::new();
+    while let Some((life, depth)) = lives.pop() {
+        for seen in every_seen() {
+            for pause in
+                [Duration::ZERO, Duration::minutes(1), Duration::minutes(20), Duration::days(1), Duration::days(8)]
+            {
+                let now = life.now + pause;
+                if let Step::Move { next, entry, .. } = decide(&life.scoring, Some(&life.rule), &seen, now) {
+                    let row = (life.scoring.status, entry.event.unwrap(), next.status);
+                    assert!(TRANSITIONS.contains(&row), "{row:?}");
+                    assert!(!life.scoring.status.is_terminal() || next.status == life.scoring.status);
+                    assert!(!life.scoring.status.is_terminal() || next.completed == life.scoring.completed);
+                    taken.insert(row);
+                    let key = format!(
+                        "{:?}{}{}{:?}{}",
+                        next.status,
+                        next.attempt,
+                        next.submission.is_some(),
+                        next.missing_since.is_some(),
+                        next.trouble.is_some()
+                    );
+                    if depth < 9 && known.insert(key) {
+                        lives.push((Life { rule: rule(), scoring: *next, now, taken: Vec::new() }, depth + 1));
+                    }
+                }
+            }
+        }
+    }
+    let missed: Vec<_> = TRANSITIONS.iter().filter(|row| !taken.contains(row)).collect();
+    assert!(missed.is_empty(), "never taken: {missed:?}");
+}
+
+#[test]
+fn a_queued_scoring_waits_for_its_back_off_its_slot_and_its_rule() {
+    let mut life = Life::submitting();
+    life.moves(&refused(false, Some(Duration::minutes(7))));
+    assert_eq!(life.scoring.due, life.now + Duration::minutes(7));
+    assert!(life.waits(&Seen::SlotFree).contains("back-off"));
+    life.later(Duration::minutes(7));
+    assert!(life.waits(&Seen::SlotsFull).contains("maxInFlight"));
+    let step = decide(&life.scoring, None, &Seen::SlotFree, life.now);
+    assert!(matches!(step, Step::Wait { because } if because.contains("rule `claims`")));
+}
+
+#[test]
+fn a_refused_attempt_keeps_its_number_request_and_output_path() {
+    let mut life = Life::submitting();
+    let sent = life.scoring.submission.clone();
+    life.moves(&refused(false, None));
+    life.later(Duration::hours(2)).moves(&Seen::SlotFree);
+    assert_eq!((life.scoring.attempt, life.scoring.posts), (1, 2));
+    assert_eq!(life.scoring.submission, sent);
+}
+
+#[test]
+fn refusals_back_off_and_are_given_up_after_their_time() {
+    let mut life = Life::submitting();
+    let mut last = Duration::ZERO;
+    for _ in 0..5 {
+        life.moves(&refused(false, None));
+        let pause = life.scoring.due - life.now;
+        assert!(pause > last, "{pause} after {last}");
+        last = pause;
+        life.now = life.scoring.due;
+        life.moves(&Seen::SlotFree);
+    }
+    life.later(Duration::days(1)).moves(&refused(false, None));
+    assert_eq!(life.scoring.status, Status::Failed);
+    assert!(life.scoring.error.as_deref().unwrap().contains("slow down"));
+    let mut life = Life::submitting();
+    life.moves(&refused(true, None));
+    assert_eq!(life.scoring.status, Status::Failed);
+}
+
+#[test]
+fn the_time_in_the_queue_does_not_count_for_give_up_after() {
+    let mut life = Life::new();
+    life.later(Duration::days(2)).moves(&Seen::SlotFree);
+    life.moves(&refused(false, None));
+    assert_eq!(life.scoring.status, Status::Queued);
+
+    let mut life = Life::new();
+    life.later(Duration::days(2)).moves(&Seen::SlotFree);
+    life.moves(&Seen::Answer(Answer::Unknown { text: "reset".into() }));
+    assert_eq!(life.later(Duration::minutes(20)).moves(&Seen::Candidates(vec![])), Effect::Submit);
+}
+
+#[test]
+fn a_lease_protects_its_owner_and_then_the_job_is_looked_for() {
+    let mut life = Life::submitting();
+    assert!(life.waits(&Seen::Nothing).contains("lease"));
+    life.now = life.scoring.due;
+    assert_eq!(life.moves(&Seen::Nothing), Effect::None);
+    assert_eq!(life.scoring.status, Status::Unknown);
+}
+
+#[test]
+fn a_lost_answer_is_looked_for_and_sent_again_to_the_same_path_only_after_the_grace_time() {
+    let mut life = Life::unknown();
+    let sent = life.scoring.submission.clone();
+    let none = Seen::Candidates(vec![]);
+    assert!(life.waits(&none).contains("grace"));
+    life.now = life.scoring.since + Policy::default().grace.0 - Duration::SECOND;
+    life.waits(&none);
+    life.later(Duration::SECOND);
+    assert_eq!(life.moves(&none), Effect::Submit);
+    assert_eq!((life.scoring.attempt, life.scoring.posts), (1, 2));
+    assert_eq!(life.scoring.submission, sent);
+}
+
+#[test]
+fn one_found_job_is_adopted_and_of_several_the_oldest() {
+    let mut life = Life::unknown();
+    life.moves(&Seen::Candidates(vec![candidate("only", 0)]));
+    assert_eq!(life.scoring.job.as_ref().unwrap().name, "only");
+
+    let several = [candidate("young", 2), candidate("old", 0), candidate("middle", 1)];
+    for turn in 0..3 {
+        let mut life = Life::unknown();
+        let mut found = several.to_vec();
+        found.rotate_left(turn);
+        let effect = life.moves(&Seen::Candidates(found));
+        assert_eq!(life.scoring.job.as_ref().unwrap().name, "old");
+        assert_eq!(life.scoring.duplicates, 2);
+        let Effect::Cancel(jobs) = effect else { panic!("{effect:?}") };
+        assert!(jobs.iter().all(|job| job.name != "old"), "{jobs:?}");
+        assert_eq!(jobs.len(), 2);
+    }
+}
+
+#[test]
+fn nothing_is_sent_when_it_could_not_be_looked_and_the_trouble_is_written_once() {
+    let mut life = Life::unknown();
+    let forbidden = Seen::Unclear("403".into());
+    assert_eq!(life.moves(&forbidden), Effect::None);
+    assert_eq!((life.scoring.status, life.scoring.trouble.as_deref()), (Status::Unknown, Some("403")));
+    life.waits(&forbidden);
+    // After the grace time it is for a person to see. Whatever is found later, or however late, nothing is sent blindly.
+    life.later(Duration::minutes(15));
+    assert_eq!(life.moves(&forbidden), Effect::None);
+    assert_eq!((life.scoring.status, life.scoring.trouble.as_deref()), (Status::Held, Some("403")));
+    life.later(Duration::days(3)).waits(&forbidden);
+    assert_eq!(life.moves(&Seen::Unclear("503".into())), Effect::None);
+    assert_eq!((life.scoring.status, life.scoring.trouble.as_deref()), (Status::Held, Some("503")));
+}
+
+#[test]
+fn what_is_held_because_nobody_could_look_goes_on_when_somebody_can() {
+    let held = || {
+        let mut life = Life::unknown();
+        life.later(Duration::days(3)).moves(&Seen::Unclear("403".into()));
+        life
+    };
+    let mut life = held();
+    life.moves(&Seen::Candidates(vec![candidate("found", 0)]));
+    assert_eq!((life.scoring.status, life.scoring.trouble.as_deref()), (Status::Running, None));
+    let mut life = held();
+    let sent = life.scoring.submission.clone();
+    assert_eq!(life.moves(&Seen::Candidates(vec![])), Effect::Submit);
+    assert_eq!((life.scoring.attempt, life.scoring.posts, &life.scoring.submission), (1, 2, &sent));
+    // giveUpAfter does not count the days in which nobody could look.
+    life.moves(&refused(false, None));
+    assert_eq!(life.scoring.status, Status::Queued);
+}
+
+fn held() -> Life {
+    let mut life = Life::unknown();
+    let hold = Policy { on_unknown: OnUnknown::Hold, ..Policy::default() };
+    life.rule = rule_with(|rule| rule.policy = hold);
+    life.later(Duration::minutes(15));
+    assert_eq!(life.moves(&Seen::Candidates(vec![])), Effect::None);
+    assert_eq!(life.scoring.status, Status::Held);
+    life
+}
+
+#[test]
+fn a_rule_that_says_hold_never_sends_twice_by_itself_but_adopts_what_it_finds() {
+    let mut life = held();
+    assert!(life.scoring.trouble.as_deref().unwrap().contains("onUnknown: hold"));
+    life.later(Duration::days(10)).waits(&Seen::Candidates(vec![]));
+    life.moves(&Seen::Candidates(vec![candidate("late", 99), candidate("later", 100)]));
+    assert_eq!(
+        (life.scoring.status, life.scoring.strays.as_slice()),
+        (Status::Running, ["later".to_owned()].as_slice())
+    );
+}
+
+#[test]
+fn a_person_decides_what_is_held_and_nothing_else() {
+    let mut life = held();
+    let sent = life.scoring.submission.clone();
+    life.later(Duration::days(2)).moves(&Seen::Resolved(Resolution::SendAgain));
+    assert_eq!(life.scoring.status, Status::Queued);
+    assert_eq!(life.moves(&Seen::SlotFree), Effect::Submit);
+    assert_eq!((life.scoring.attempt, life.scoring.posts, &life.scoring.submission), (1, 2, &sent));
+    life.moves(&refused(false, None));
+    assert_eq!(life.scoring.status, Status::Queued, "giveUpAfter counts from the person's word");
+
+    let mut life = held();
+    life.moves(&Seen::Resolved(Resolution::JobIs("job-9".into())));
+    assert_eq!((life.scoring.status, life.scoring.job.as_ref().unwrap().name.as_str()), (Status::Running, "job-9"));
+
+    let mut life = held();
+    life.moves(&Seen::Resolved(Resolution::GiveUp));
+    assert_eq!(life.scoring.status, Status::Failed);
+
+    for life in [Life::new(), Life::submitting(), Life::unknown(), Life::running(), Life::verifying(), life] {
+        assert!(life.waits(&Seen::Resolved(Resolution::SendAgain)).contains("only a held scoring"));
+    }
+}
+
+#[test]
+fn a_late_answer_is_adopted_by_the_attempt_it_belongs_to() {
+    let refused_then = || {
+        let mut life = Life::submitting();
+        life.moves(&refused(false, None));
+        life
+    };
+    for mut life in [Life::submitting(), Life::unknown(), refused_then(), held()] {
+        assert_eq!(life.moves(&made(1, "late", "Running")), Effect::None);
+        assert_eq!((life.scoring.status, life.scoring.duplicates), (Status::Running, 0));
+        assert_eq!(life.scoring.job.as_ref().unwrap().name, "late");
+        assert!(life.waits(&made(1, "late", "Running")).contains("known"));
+    }
+}
+
+#[test]
+fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else() {
+    let second_attempt = || {
+        let mut life = Life::running();
+        life.moves(&job(JobStatus::Failed));
+        life.later(Duration::hours(2)).moves(&Seen::SlotFree);
+        life
+    };
+    let waits_for_the_second = || {
+        let mut life = Life::running();
+        life.moves(&job(JobStatus::Failed));
+        life
+    };
+    let unknown_second = || {
+        let mut life = second_attempt();
+        life.moves(&Seen::Answer(Answer::Unknown { text: "reset".into() }));
+        life
+    };
+    let held_second = || {
+        let mut life = unknown_second();
+        life.later(Duration::hours(1)).moves(&Seen::Unclear("403".into()));
+        life
+    };
+    let scored = || {
+        let mut life = Life::verifying();
+        life.moves(&output(9, NOW));
+        life
+    };
+    let cancelled = || {
+        let mut life = Life::running();
+        life.moves(&job(JobStatus::Canceled));
+        life
+    };
+    let failed = || {
+        let mut life = second_attempt();
+        life.moves(&refused(true, None));
+        life
+    };
+    let cancelling = || {
+        let mut life = Life::running();
+        life.later(Duration::days(7)).moves(&job(JobStatus::Running));
+        life
+    };
+    for mut life in [
+        waits_for_the_second(),
+        second_attempt(),
+        unknown_second(),
+        held_second(),
+        Life::running(),
+        cancelling(),
+        Life::verifying(),
+        scored(),
+        failed(),
+        cancelled(),
+    ] {
+        let before = life.scoring.clone();
+        life.later(Duration::minutes(1));
+        let stray = Job { name: "stray".into(), id: None, studio: None };
+        assert_eq!(life.moves(&made(1, "stray", "Running")), Effect::Cancel(vec![stray]), "{}", before.status);
+        let expected = Scoring {
+            strays: vec!["stray".into()],
+            duplicates: 1,
+            version: before.version + 1,
+            updated: life.now,
+            ..before
+        };
+        assert_eq!(life.scoring, expected);
+        assert!(life.waits(&made(1, "stray", "Canceled")).contains("known"), "counted once");
+        assert_eq!(life.moves(&made(1, "ended", "Completed")), Effect::None, "what has ended can't be stopped");
+        assert_eq!(life.scoring.duplicates, 2);
+        if life.scoring.attempt == 2 {
+            assert!(life.waits(&made(1, "job-1", "Failed")).contains("known"), "the first attempt had adopted it");
+        }
+    }
+}
+
+#[test]
+fn strays_without_end_do_not_fill_the_row() {
+    let mut life = Life::running();
+    for n in 0..MOST_NAMES {
+        life.moves(&made(1, &format!("stray-{n}"), "Running"));
+    }
+    life.waits(&made(1, "one-more", "Running"));
+    let mut life = Life::running();
+    for n in 0..2 * MOST_NAMES {
+        super::keep(&mut life.scoring.former, n.to_string());
+    }
+    assert_eq!((life.scoring.former.len(), life.scoring.former[0].as_str()), (MOST_NAMES, "40"));
+}
+
+#[test]
+fn progress_is_written_when_the_word_changes_and_not_before() {
+    let mut life = Life::running();
+    life.waits(&job(JobStatus::Preparing));
+    life.moves(&job(JobStatus::Running));
+    life.waits(&job(JobStatus::Running));
+    for word in ["NotResponding", "Paused", "Unknown", "Melted"] {
+        life.moves(&job(JobStatus::read(word)));
+        assert_eq!(life.scoring.status, Status::Running, "{word} is not final");
+    }
+    life.waits(&Seen::Unclear("the endpoint did not answer".into()));
+}
+
+#[test]
+fn a_failed_attempt_is_followed_by_one_with_another_path_until_none_is_left() {
+    let mut life = Life::running();
+    let first = life.scoring.output_uri().unwrap().to_owned();
+    let failed = Seen::Job(JobSeen { status: JobStatus::Failed, error: Some("exit code 42".into()), studio: None });
+    life.moves(&failed);
+    assert_eq!((life.scoring.status, life.scoring.error.as_deref()), (Status::Queued, Some("exit code 42")));
+    assert!(life.scoring.due > life.now);
+    life.now = life.scoring.due;
+    life.moves(&Seen::SlotFree);
+    assert_eq!((life.scoring.attempt, life.scoring.posts), (2, 1));
+    assert_ne!(life.scoring.output_uri().unwrap(), first);
+    life.moves(&accepted());
+    life.moves(&failed);
+    assert_eq!(life.scoring.status, Status::Failed);
+}
+
+#[test]
+fn a_job_that_vanishes_is_given_time_to_come_back() {
+    let mut life = Life::running();
+    life.moves(&Seen::JobMissing);
+    life.later(Duration::minutes(9)).waits(&Seen::JobMissing);
+    life.moves(&job(JobStatus::Preparing));
+    assert_eq!((life.scoring.missing_since, life.scoring.trouble.as_deref()), (None, None));
+    life.moves(&Seen::JobMissing);
+    life.later(Duration::minutes(10)).moves(&Seen::JobMissing);
+    assert_eq!(life.scoring.status, Status::Queued);
+}
+
+#[test]
+fn a_stuck_job_is_stopped_and_counts_as_a_failed_attempt() {
+    let mut life = Life::running();
+    life.later(Duration::days(7));
+    assert_eq!(life.moves(&job(JobStatus::Queued)), Effect::Cancel(vec![named("job-1")]));
+    assert_eq!(life.scoring.status, Status::Cancelling);
+    life.waits(&job(JobStatus::CancelRequested));
+    life.later(CANCEL_INTERVAL);
+    assert!(matches!(life.moves(&job(JobStatus::CancelRequested)), Effect::Cancel(_)));
+    life.moves(&job(JobStatus::Canceled));
+    assert_eq!(life.scoring.status, Status::Queued);
+    assert!(life.scoring.error.as_deref().unwrap().contains("jobTimeout"));
+}
+
+#[test]
+fn a_job_that_completes_while_it_is_stopped_is_not_thrown_away() {
+    let mut life = Life::running();
+    life.later(Duration::days(7)).moves(&job(JobStatus::Running));
+    life.moves(&job(JobStatus::Completed));
+    assert_eq!(life.scoring.status, Status::Verifying);
+}
+
+#[test]
+fn what_a_person_cancelled_is_not_started_again() {
+    let mut life = Life::running();
+    life.moves(&job(JobStatus::Canceled));
+    assert_eq!(life.scoring.status, Status::Cancelled);
+}
+
+#[test]
+fn scored_is_never_shown_for_an_output_that_is_absent_empty_or_old() {
+    for bad in [absent(), output(0, NOW), output(9, NOW - Duration::hours(1))] {
+        let mut life = Life::verifying();
+        life.waits(&bad);
+        life.later(Duration::minutes(2)).moves(&bad);
+        assert_eq!(life.scoring.status, Status::Queued, "{bad:?}");
+    }
+    let mut life = Life::verifying();
+    life.moves(&Seen::Unclear("403".into()));
+    life.waits(&Seen::Unclear("403".into()));
+    assert_eq!(life.scoring.status, Status::Verifying);
+}
+
+#[test]
+fn a_clock_that_is_minutes_off_does_not_condemn_an_output() {
+    let mut life = Life::verifying();
+    life.moves(&output(9, NOW - Duration::minutes(4)));
+    assert_eq!(life.scoring.status, Status::Scored);
+}
+
+#[test]
+fn the_workspace_is_read_from_a_job_id() {
+    assert_eq!(
+        workspace_of("/subscriptions/s/resourceGroups/g/providers/P/workspaces/w/jobs/j"),
+        Some("/subscriptions/s/resourceGroups/g/providers/P/workspaces/w")
+    );
+    assert_eq!(workspace_of("/subscriptions/s"), None);
+    assert_eq!(workspace_of("/x/workspaces/"), None);
+}
