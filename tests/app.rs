@@ -15,6 +15,7 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{Post, RULE, World, event};
 
+mod clocks;
 mod guards;
 mod load;
 mod races;

@@ -128,6 +128,11 @@ impl World {
 
     /// An app of this world; each stands for a process of its own.
     pub fn app(&self) -> App {
+        self.app_with_clock(|now| now)
+    }
+
+    /// An app whose clock shows something else than the world's.
+    pub fn app_with_clock(&self, clock: impl Fn(OffsetDateTime) -> OffsetDateTime + Send + Sync + 'static) -> App {
         let writer = {
             let mut state = self.state.lock().unwrap();
             state.writers += 1;
@@ -140,7 +145,7 @@ impl World {
             endpoint: Arc::new(self.clone()),
             blobs: Arc::new(self.clone()),
             rules: self.rules.clone(),
-            clock: Arc::new(move || world.now()),
+            clock: Arc::new(move || clock(world.now())),
             audit: self.state.lock().unwrap().audit,
             retention: Duration::days(30),
         })

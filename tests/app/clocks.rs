@@ -1,0 +1,126 @@
+//! Time that does not behave: clocks that differ by minutes, local time, timers that fire twice, late or not at all.
+
+use lifecycle::{JobStatus, Status};
+use time::macros::offset;
+use time::{Duration, OffsetDateTime};
+
+use crate::support::world::{Post, World, event};
+
+#[tokio::test]
+async fn clocks_that_differ_by_minutes_make_no_second_job_and_adopt_the_first() {
+    for ahead in [-5, -3, 3, 5] {
+        let world = World::new();
+        let (here, there) = (world.app(), world.app_with_clock(move |now| now + Duration::minutes(ahead)));
+        // The other one believes that the lease has ended (or will not for long) while the request is under way.
+        let held = world.hold_next_post();
+        let (accepted, intents) = here.accept(&event("a.csv", "1")).await.unwrap();
+        let sender = here.clone();
+        let sending = tokio::spawn(async move { sender.carry_out(intents).await });
+        held.waits.notified().await;
+        for _ in 0..4 {
+            world.later(Duration::seconds(20));
+            there.tick(there.now() + Duration::minutes(1)).await.unwrap();
+        }
+        held.go.notify_one();
+        sending.await.unwrap();
+        for app in [&there, &here, &there] {
+            world.later(Duration::minutes(2));
+            app.tick(app.now() + Duration::minutes(1)).await.unwrap();
+        }
+        let scoring = world.get(&here, &accepted.accepted[0].id).await;
+        assert_eq!((scoring.status, scoring.posts, world.jobs().len()), (Status::Running, 1, 1), "{ahead} min");
+        world.end_jobs(&JobStatus::Completed);
+        world.later(Duration::minutes(2));
+        there.tick(there.now() + Duration::minutes(1)).await.unwrap();
+        assert_eq!(world.get(&here, &accepted.accepted[0].id).await.status, Status::Scored, "{ahead} min");
+    }
+}
+
+#[tokio::test]
+async fn an_intent_of_a_clock_that_is_behind_is_not_sent_again_before_the_grace_time_of_any_clock() {
+    let world = World::new();
+    let (behind, ahead) = (
+        world.app_with_clock(|now| now - Duration::minutes(3)),
+        world.app_with_clock(|now| now + Duration::minutes(3)),
+    );
+    world.next_posts([Post::Late(Duration::minutes(8))]);
+    let (accepted, intents) = behind.accept(&event("a.csv", "1")).await.unwrap();
+    behind.carry_out(intents).await;
+    for turn in 0..12 {
+        world.later(Duration::minutes(1));
+        let app = if turn % 2 == 0 { &ahead } else { &behind };
+        app.tick(app.now() + Duration::minutes(1)).await.unwrap();
+    }
+    let scoring = world.get(&ahead, &accepted.accepted[0].id).await;
+    assert_eq!(
+        (scoring.status, scoring.posts),
+        (Status::Running, 1),
+        "it appeared eight minutes late, within the grace time"
+    );
+}
+
+#[tokio::test]
+async fn local_time_and_its_change_in_autumn_are_not_noticed() {
+    let world = World::new();
+    // Three hours in which the wall clock shows one of them twice.
+    let change = world.now() + Duration::minutes(90);
+    let berlin = move |now: OffsetDateTime| now.to_offset(if now < change { offset!(+2) } else { offset!(+1) });
+    let app = world.app_with_clock(berlin);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let mut ticks = 0;
+    while world.now() < change + Duration::minutes(60) {
+        world.later(Duration::minutes(1));
+        assert!(app.tick(app.now() + Duration::minutes(1)).await.unwrap().complete);
+        ticks += 1;
+    }
+    let polls = world.polls();
+    assert!((70..=80).contains(&polls), "{polls} looks in {ticks} minutes, one every two");
+    world.end_jobs(&JobStatus::Completed);
+    world.later(Duration::minutes(3));
+    app.tick(app.now() + Duration::minutes(1)).await.unwrap();
+    let entries = app.ledger().entries(&world.get(&app, &ids[0]).await.id).await.unwrap();
+    assert!(entries.windows(2).all(|two| two[0].at <= two[1].at), "{entries:?}");
+    assert_eq!(entries.last().unwrap().to, Status::Scored);
+    assert!(entries.iter().all(|entry| entry.at.offset() == offset!(UTC)));
+}
+
+#[tokio::test]
+async fn a_timer_that_fires_twice_at_once_or_not_for_an_hour_changes_no_outcome() {
+    let world = World::new();
+    let (one, two) = (world.app(), world.app());
+    world.next_posts([
+        Post::Accept,
+        Post::LoseAnswer { times: 1 },
+        Post::LoseRequest,
+        Post::Refuse { for_good: false },
+    ]);
+    for path in ["accepted", "lost", "never-arrived", "refused"] {
+        world.deliver(&one, &event(path, "1")).await;
+    }
+    for pause in [Duration::hours(1), Duration::ZERO, Duration::hours(1), Duration::minutes(5), Duration::hours(1)] {
+        world.later(pause);
+        world.end_jobs(&JobStatus::Completed);
+        let deadline = world.now() + Duration::hours(1);
+        let (first, second) = tokio::join!(one.tick(deadline), two.tick(deadline));
+        (first.unwrap(), second.unwrap());
+    }
+    assert_eq!(world.statuses(&one).await, [(Status::Scored, 4)].into());
+    assert_eq!(world.jobs().len(), 4, "one for each");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_nothing_waiting_for_ever() {
+    let world = World::new();
+    let app = world.app();
+    world.later(Duration::hours(2));
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+    // The machine was two hours ahead, and is corrected.
+    world.later(Duration::hours(-2));
+    for _ in 0..130 {
+        world.later(Duration::minutes(1));
+        world.end_jobs(&JobStatus::Completed);
+        app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+    }
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
+}
