@@ -530,6 +530,7 @@ async fn what_nobody_knows_of_the_service_is_a_switch() {
         bare_names: true,
         allow_unknown_members: true,
         list_jobs: true,
+        skew_seconds: 0,
     };
     for behaviour in [Behaviour::default(), all] {
         let on = behaviour.keep_tags;

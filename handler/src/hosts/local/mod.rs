@@ -26,6 +26,7 @@ use crate::adapters::simulator::{self, Container, Datastore, Options};
 use crate::app::chain;
 use crate::functions;
 use crate::hosts::ops;
+use crate::hosts::simulator::Orders;
 use crate::ledger::{self, Ledger};
 use crate::ports::Clock;
 
@@ -55,6 +56,9 @@ pub struct LocalArgs {
     /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
     #[arg(long, value_name = "COMMAND")]
     pub score_command: Option<String>,
+    /// Orders to the simulated endpoint to misbehave: a JSON file, or the JSON itself
+    #[arg(long, value_name = "FILE|JSON")]
+    pub faults: Option<Orders>,
 }
 
 /// Why it could not start.
@@ -185,7 +189,7 @@ async fn simulator_listener(data: &Path) -> Result<TcpListener, Error> {
 }
 
 fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: PathBuf) -> Options {
-    Options {
+    let mut options = Options {
         containers: vec![Container {
             account: inbox::ACCOUNT.to_owned(),
             container: inbox::CONTAINER.to_owned(),
@@ -200,7 +204,11 @@ fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: Path
         score_command: args.score_command.clone(),
         journal: Some(data.join("simulator.journal")),
         ..Options::default()
+    };
+    if let Some(orders) = args.faults.clone() {
+        orders.apply(&mut options);
     }
+    options
 }
 
 /// The handler's application settings. Times are short: a person is watching.
