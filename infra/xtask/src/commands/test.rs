@@ -1,4 +1,4 @@
-//! `cargo xtask test`: all that must hold before a change is merged, on a machine with Rust and Node only.
+//! `cargo xtask test`: all that must hold before a change is merged, on a machine with Rust, Node and Python.
 
 use std::{env, process, time::Instant};
 
@@ -7,7 +7,7 @@ use crate::{
     arguments::Arguments,
     azurite,
     failure::{Failure, Result},
-    musl,
+    musl, python,
     workspace::{asked, cargo, run as run_command, shown},
 };
 
@@ -28,10 +28,11 @@ fn run(mut arguments: Arguments) -> Result<()> {
     if !quick {
         step("install: rustfmt, clippy", "rustup component add rustfmt clippy", install_components)?;
         step("install: azurite", "cargo xtask test", azurite::install)?;
+        step("install: azure-ai-ml", "cargo xtask test", python::install)?;
     }
     step_command("formatting", cargo(["fmt", "--all", "--", "--check"]))?;
     step_command("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    step_command("tests", tests(azurite::is_installed()?))?;
+    step_command("tests", tests(azurite::is_installed()?, python::is_installed()?))?;
     let mut left_out = None;
     if !quick {
         let mut documentation = cargo(["doc", "--workspace", "--no-deps"]);
@@ -50,13 +51,18 @@ fn run(mut arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// With Azurite there, a test that cannot use it is a failure instead of a test that is left out.
-fn tests(with_azurite: bool) -> process::Command {
+/// With Azurite or the Python client there, a test that cannot use it is a failure instead of one that is left out.
+fn tests(with_azurite: bool, with_python: bool) -> process::Command {
     let mut command = cargo(["test", "--workspace"]);
     if with_azurite {
         command.env("SCOREKEEPER_REQUIRE_AZURITE", "1");
     } else {
         println!("\nazurite is not installed: the tests that need it are left out");
+    }
+    if with_python {
+        command.env("SCOREKEEPER_REQUIRE_PYTHON", "1");
+    } else {
+        println!("\nazure-ai-ml is not installed: the test that needs it is left out");
     }
     command
 }
@@ -108,8 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn with_azurite_there_no_test_may_leave_itself_out() {
-        assert_eq!(shown(&tests(true)), "SCOREKEEPER_REQUIRE_AZURITE=1 cargo test --workspace");
-        assert_eq!(shown(&tests(false)), "cargo test --workspace");
+    fn with_what_it_needs_there_no_test_may_leave_itself_out() {
+        assert_eq!(shown(&tests(true, false)), "SCOREKEEPER_REQUIRE_AZURITE=1 cargo test --workspace");
+        assert_eq!(shown(&tests(false, true)), "SCOREKEEPER_REQUIRE_PYTHON=1 cargo test --workspace");
+        assert_eq!(shown(&tests(false, false)), "cargo test --workspace");
     }
 }
