@@ -135,9 +135,11 @@ fn settings(handle: &Handle, header: &str) -> Value {
 }
 
 fn text(handle: &Handle) -> String {
+    use std::fmt::Write as _;
     let mut text = "A simulated batch endpoint; its predictions are worthless. Ctrl-C stops it.\n".to_owned();
     for (name, value) in settings(handle, "*** (--json shows it)").as_object().into_iter().flatten() {
-        text.push_str(&format!("  {name:<30}{}\n", value.as_str().unwrap_or_default()));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name:<30}{}", value.as_str().unwrap_or_default());
     }
     text
 }
