@@ -94,8 +94,8 @@ async fn history_is_bounded_and_its_end_is_always_written() {
     let mut last = world.now();
     for n in 0..rows::HISTORY + 20 {
         last = world.now() + Duration::seconds(n);
-        let word = lifecycle::JobStatus::read(&format!("Word{n}"));
-        let seen = Seen::Job(lifecycle::JobSeen { status: word, error: None, studio: None });
+        let told = lifecycle::JobStatus::read(&format!("Word{n}"));
+        let seen = Seen::Job(lifecycle::JobSeen { status: told, error: None, studio: None });
         let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, last) else { panic!("a new word") };
         let Recorded::Done(new) = app.ledger().record(&etag, &next, &entry).await.unwrap() else { panic!("ours") };
         (scoring, etag) = (*next, new);
