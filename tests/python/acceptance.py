@@ -1,4 +1,11 @@
-"""Drives the simulated endpoint with Microsoft's own client. Nothing of the client is patched.
+"""Drives the simulated endpoint with Microsoft's own client, azure-ai-ml, through its public interface.
+
+No code of the client is replaced. It is configured, by what it offers to everybody:
+* `cloud` and `cloud_metadata` name the simulator as Resource Manager (as for a sovereign cloud);
+* the credential is a class of ours, as any may be: it asks the simulator's identity endpoint;
+* a per-call policy sets azure-core's option `enforce_https` to False, since the simulator speaks plain http;
+* `jobs.stream` and `begin_cancel` look each second: AZUREML_RUN_POLLING_INTERVAL_MIN and _MAX, `polling_interval`;
+* telemetry and progress bars are off.
 
 Usage: acceptance.py ORIGIN FILE_URI FOLDER_URI OUTPUT_URI; the identity header comes in IDENTITY_HEADER.
 Prints what the client saw, as one JSON document on the last line.
@@ -91,7 +98,7 @@ def main(origin, file, folder, output):
 
     # A job that waits until it is cancelled: the test has ordered it so.
     stuck = ml.batch_endpoints.invoke(endpoint_name="claims", input=Input(type="uri_file", path=file + "?stuck"))
-    ml.jobs.begin_cancel(stuck.name).wait(60)
+    ml.jobs.begin_cancel(stuck.name, polling_interval=1).wait(60)
     seen["cancelled"] = {"name": stuck.name, "status": ml.jobs.get(stuck.name).status}
 
     seen["deployments"] = [it.name for it in ml.batch_deployments.list("claims")]

@@ -24,11 +24,13 @@ pub(crate) fn install() -> Result<()> {
     if holds(&folder, &wanted) {
         return Ok(());
     }
-    if asked("python3", &["-m", "venv", "--help"]).is_none() {
-        return Err(Failure::new(
-            "`python3` with `venv` is missing: a test drives the simulator with Microsoft's Python client; install it, \
-             or leave that test out with `cargo xtask test --quick`",
-        ));
+    // Debian splits it: without `python3-venv`, `venv` is there and fails half-way.
+    for (probe, what) in [("", "`python3`"), ("import venv, ensurepip", "Python's `venv` (Debian: python3-venv)")] {
+        if asked("python3", &["-c", probe]).is_none() {
+            return Err(Failure::new(format!(
+                "{what} is missing; it runs Microsoft's Python client against the simulator"
+            )));
+        }
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     let list = root().join("tests/python/requirements.txt");
