@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::answer::{empty, json, plain};
-use super::faults::Orders;
 use super::job::{Job, JobView};
+use super::menu::Orders;
 use super::{Call, Shared};
 
 /// Bytes of an order that are read.

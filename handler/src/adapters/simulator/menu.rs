@@ -1,12 +1,10 @@
-//! Misbehaviour on order: a list of faults, each bound to a route, a number of requests, a probability and a blob.
+//! Misbehaviour that can be ordered: a list of faults, each bound to a route, a number of requests, a probability and a
+//! blob. `faults.rs` says which of them a request meets, `misdeeds.rs` commits them.
 //!
-//! A new kind of fault is a variant of [`Misdeed`], a line in [`Misdeed::stage`] and one in `answer.rs` (what is said) or
-//! `scoring.rs` (what is made).
-
-use std::time::Duration;
+//! A new kind of fault is a variant of [`Misdeed`], a line in [`Misdeed::stage`] and one in `misdeeds.rs` (what is said)
+//! or `scoring.rs` (what is made). No fault reaches the simulator's own pages (`/admin`, `/runs`).
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 use super::options::Behaviour;
 
@@ -20,6 +18,13 @@ pub struct Orders {
     /// Replaces all switches; one that is left out is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behaviour: Option<Behaviour>,
+}
+
+impl Orders {
+    /// Why they make no sense, if they do not.
+    pub fn check(&self) -> Result<(), String> {
+        self.faults.iter().flatten().try_for_each(Fault::check)
+    }
 }
 
 /// One order to misbehave.
@@ -76,8 +81,15 @@ impl Fault {
         self
     }
 
+    /// It happens with this probability, 0 to 1.
+    #[must_use]
+    pub fn likely(mut self, probability: f64) -> Self {
+        self.probability = probability;
+        self
+    }
+
     /// Why it makes no sense, if it does not.
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         use Route::{Arm, Identity, Invoke, Poll, RunHistory, Storage};
         let routes: &[Route] = match &self.misdeed {
             Misdeed::CutAfterCreate
@@ -263,7 +275,7 @@ pub enum Form {
 
 /// When in the life of a request a misdeed happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// On arrival: nothing is done.
     Arrived,
     /// A job was made.
@@ -273,7 +285,7 @@ enum Stage {
 }
 
 impl Misdeed {
-    fn stage(&self) -> Stage {
+    pub(super) fn stage(&self) -> Stage {
         match self {
             Self::CutAfterCreate | Self::Answer500AfterCreate | Self::Made { .. } | Self::Stuck => Stage::Created,
             Self::ShowStatus { .. }
@@ -297,157 +309,14 @@ impl Misdeed {
     }
 }
 
-/// What is known of a request.
-#[derive(Debug, Clone)]
-pub(super) struct Circumstances {
-    pub(super) route: Route,
-    /// URIs of the inputs that it concerns.
-    pub(super) inputs: Vec<String>,
-    /// How long ago its token was issued; `None` if it has none of ours.
-    pub(super) token_age: Option<time::Duration>,
-    /// How often the job that it looks at was looked at before.
-    pub(super) polls: Option<u64>,
-    /// It asks for a list of jobs.
-    pub(super) is_list: bool,
-    /// When it came, by the service's clock.
-    pub(super) now: OffsetDateTime,
-}
-
-/// The orders, and how far each has come.
-#[derive(Debug)]
-pub(super) struct Faults {
-    orders: Vec<Order>,
-    random: u64,
-    /// When they were given.
-    since: OffsetDateTime,
-}
-
-/// One order and how far it has come.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Order {
-    #[serde(flatten)]
-    fault: Fault,
-    /// Requests that it could have happened to.
-    seen: u64,
-    /// Requests that it happened to.
-    done: u64,
-}
-
-impl Order {
-    fn concerns(&self, stage: Stage, request: &Circumstances, since: OffsetDateTime) -> bool {
-        let fault = &self.fault;
-        let matches = fault.matching.as_ref();
-        fault.route == request.route
-            && fault.misdeed.stage() == stage
-            && matches.is_none_or(|text| request.inputs.iter().any(|uri| uri.contains(text.as_str())))
-            && match &fault.misdeed {
-                Misdeed::OldToken { seconds } => request.token_age.is_some_and(|age| age > lasting(*seconds)),
-                Misdeed::Forbid { seconds } => request.now < since + lasting(*seconds),
-                Misdeed::NotFoundFirst { polls } => request.polls.is_some_and(|before| before < *polls),
-                Misdeed::ListLag { .. } => request.is_list,
-                _ => true,
-            }
-    }
-}
-
-fn lasting(seconds: u32) -> Duration {
-    Duration::from_secs(seconds.into())
-}
-
-impl Faults {
-    /// No orders. The seed decides what probabilities come to.
-    pub(super) fn none(seed: u64) -> Self {
-        Self { orders: Vec::new(), random: seed, since: OffsetDateTime::UNIX_EPOCH }
-    }
-
-    /// Replaces all orders, or says which one makes no sense. Times that count from the order count from `now`.
-    pub(super) fn set(&mut self, faults: Vec<Fault>, now: OffsetDateTime) -> Result<(), String> {
-        faults.iter().try_for_each(Fault::check)?;
-        self.orders = faults.into_iter().map(|fault| Order { fault, seen: 0, done: 0 }).collect();
-        self.since = now;
-        Ok(())
-    }
-
-    /// The orders, and how far each has come.
-    pub(super) fn orders(&self) -> &[Order] {
-        &self.orders
-    }
-
-    /// What happens to a request that has just arrived, in place of its answer.
-    pub(super) fn on_arrival(&mut self, request: &Circumstances) -> Option<Misdeed> {
-        self.meet(Stage::Arrived, request)
-    }
-
-    /// What happens to an invoke that has made its job.
-    pub(super) fn on_created(&mut self, request: &Circumstances) -> Option<Misdeed> {
-        self.meet(Stage::Created, request)
-    }
-
-    /// What happens to the answer of a request.
-    pub(super) fn on_answer(&mut self, request: &Circumstances) -> Option<Misdeed> {
-        self.meet(Stage::Answered, request)
-    }
-
-    fn meet(&mut self, stage: Stage, request: &Circumstances) -> Option<Misdeed> {
-        let since = self.since;
-        for order in self.orders.iter_mut().filter(|order| order.concerns(stage, request, since)) {
-            order.seen += 1;
-            let due = order.seen > order.fault.after && order.fault.times.is_none_or(|times| order.done < times);
-            if due && chance(&mut self.random) < order.fault.probability {
-                order.done += 1;
-                return Some(order.fault.misdeed.clone());
-            }
-        }
-        None
-    }
-}
-
-/// Next number in 0..1 of SplitMix64: repeatable, and nothing here is worth guessing.
-fn chance(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    f64::from(u32::try_from(z >> 32).unwrap_or(u32::MAX)) / (f64::from(u32::MAX) + 1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
-
-    fn request(route: Route) -> Circumstances {
-        Circumstances { route, inputs: Vec::new(), token_age: None, polls: None, is_list: false, now: START }
-    }
-
-    #[test]
-    fn a_fault_begins_after_its_start_and_ends_after_its_count() {
-        let mut faults = Faults::none(1);
-        let throttle = Misdeed::Throttle { retry_after: 2 };
-        faults.set(vec![Fault::new(Route::Invoke, throttle.clone()).after(2).times(1)], START).unwrap();
-        assert_eq!(faults.on_arrival(&request(Route::Poll)), None);
-        let met: Vec<_> = (0..4).map(|_| faults.on_arrival(&request(Route::Invoke))).collect();
-        assert_eq!(met, [None, None, Some(throttle), None]);
-        assert_eq!(faults.on_created(&request(Route::Invoke)), None);
-    }
-
-    #[test]
-    fn probability_is_about_kept() {
-        let mut faults = Faults::none(7);
-        let mut fault = Fault::new(Route::Invoke, Misdeed::CutAfterCreate);
-        fault.probability = 0.25;
-        faults.set(vec![fault], START).unwrap();
-        let met = (0..4000).filter(|_| faults.on_created(&request(Route::Invoke)).is_some()).count();
-        assert!((900..1100).contains(&met), "{met}");
-    }
-
     #[test]
     fn senseless_orders_are_refused() {
         let with = |route, misdeed| Fault::new(route, misdeed);
-        let improbable = Fault { probability: f64::NAN, ..with(Route::Invoke, Misdeed::CutAfterCreate) };
+        let improbable = with(Route::Invoke, Misdeed::CutAfterCreate).likely(f64::NAN);
         let wrong = [
             improbable,
             with(Route::Arm, Misdeed::CutAfterCreate),
@@ -462,7 +331,7 @@ mod tests {
             with(Route::Invoke, Misdeed::Made { jobs: 1, answer: Ending::Status(201) }),
         ];
         for fault in wrong {
-            assert!(Faults::none(1).set(vec![fault.clone()], START).is_err(), "{fault:?}");
+            assert!(fault.check().is_err(), "{fault:?}");
         }
     }
 }

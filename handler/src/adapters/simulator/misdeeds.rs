@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::Shared;
 use super::answer::{azure_ml_error, empty, plain, too_many};
 use super::clock::Clock;
-use super::faults::{Ending, Form, Misdeed};
 use super::link::Link;
+use super::menu::{Ending, Form, Misdeed};
 
 /// Bytes of a proper answer that is spoilt. Blobs may be larger; such an answer is cut off here.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;

@@ -27,6 +27,7 @@
 mod admin;
 mod answer;
 mod arm;
+mod call;
 mod clock;
 mod driver;
 mod faults;
@@ -34,6 +35,7 @@ mod identity;
 mod job;
 mod journal;
 mod link;
+mod menu;
 mod misdeeds;
 mod options;
 mod places;
@@ -53,15 +55,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as FromState};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
 pub use clock::{Clock, Hand};
-pub use faults::{Ending, Fault, Form, Misdeed, Orders, Route};
 pub use job::JobView;
+pub use menu::{Ending, Fault, Form, Misdeed, Orders, Route};
 pub use options::{
     Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Options, Timing,
     Workspace,
@@ -70,6 +72,7 @@ pub use scorer::SCORED_BY;
 pub use state::Summary;
 
 use answer::plain;
+use call::Call;
 use faults::{Circumstances, Faults};
 use journal::Journal;
 use link::Link;
@@ -262,40 +265,6 @@ impl Shared {
     }
 }
 
-/// One request: its path as segments, decoded.
-struct Call {
-    method: Method,
-    segments: Vec<String>,
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-    /// Lists leave out jobs younger than this.
-    list_lag: Duration,
-}
-
-impl Call {
-    /// The call and its body, which is kept apart since it can be read only once.
-    fn read(request: Request) -> Option<(Self, Body)> {
-        let (parts, body) = request.into_parts();
-        let uri = &parts.uri;
-        let decode = |part: &str| {
-            percent_encoding::percent_decode_str(part).decode_utf8().ok().map(std::borrow::Cow::into_owned)
-        };
-        let segments = uri.path().trim_start_matches('/').split('/').map(decode).collect::<Option<_>>()?;
-        let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        Some((Self { method: parts.method, segments, query, headers: parts.headers, list_lag: Duration::ZERO }, body))
-    }
-
-    /// A query parameter.
-    fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// A header that is text.
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
 async fn dispatch(
     FromState(shared): FromState<Arc<Shared>>,
     ConnectInfo(link): ConnectInfo<Link>,
@@ -311,9 +280,10 @@ async fn dispatch(
 
 /// The proper answer, unless something else was ordered.
 async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Response {
-    let Some(group) = group(&call) else { return unfailing(shared, &call, body).await };
+    let Some(group) = call.group() else { return unfailing(shared, &call, body).await };
     let (body, inputs) = match group {
         Route::Invoke => {
+            scoring::count(shared, &call);
             let read = scoring::read_body(body).await;
             let inputs = read.as_ref().map(|bytes| request::input_uris(bytes)).unwrap_or_default();
             (Read::Invoke(read), inputs)
@@ -324,7 +294,7 @@ async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Resp
     let (instead, spoilt) = shared.act(|state, _| match state.faults.on_arrival(&request) {
         Some(misdeed) => {
             // It looked, though it saw nothing.
-            if let (Misdeed::NotFoundFirst { .. }, Some(name)) = (&misdeed, job_of(&call)) {
+            if let (Misdeed::NotFoundFirst { .. }, Some(name)) = (&misdeed, call.job()) {
                 state.look(name, request.now);
             }
             (Some(misdeed), None)
@@ -361,29 +331,6 @@ impl Read {
     }
 }
 
-/// The group of routes that a call belongs to; `None` for the simulator's own.
-fn group(call: &Call) -> Option<Route> {
-    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
-    Some(match (call.method.as_str(), segments.as_slice()) {
-        ("GET", ["identity", "oauth2", "token"])
-        | ("POST", [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"]) => Route::Identity,
-        ("POST", ["endpoints", _, "jobs"]) => Route::Invoke,
-        ("GET", ["endpoints", _, "jobs"] | ["endpoints", _, "jobs", _]) => Route::Poll,
-        (_, [first, ..]) if first.eq_ignore_ascii_case("subscriptions") => Route::Arm,
-        ("GET", ["mferp", "managementfrontend", "subscriptions", ..]) => Route::Poll,
-        ("GET", ["history", "v1.0", "subscriptions", ..]) => Route::RunHistory,
-        ("GET" | "HEAD", [account, _, ..]) if !RESERVED.contains(account) => Route::Storage,
-        _ => return None,
-    })
-}
-
-/// The name of the job that a call is about.
-fn job_of(call: &Call) -> Option<&str> {
-    let mut rest = call.segments.iter().map(String::as_str);
-    rest.find(|segment| segment.eq_ignore_ascii_case("jobs") || *segment == "runs")?;
-    rest.next()
-}
-
 fn circumstances(shared: &Shared, route: Route, call: &Call, mut inputs: Vec<String>) -> Circumstances {
     let now = shared.options.clock.now();
     let last = call.segments.last().map(String::as_str).unwrap_or_default();
@@ -392,7 +339,7 @@ fn circumstances(shared: &Shared, route: Route, call: &Call, mut inputs: Vec<Str
     if route == Route::Storage {
         inputs.push(call.segments.join("/"));
     } else if matches!(route, Route::Poll | Route::Arm | Route::RunHistory)
-        && let Some(name) = job_of(call)
+        && let Some(name) = call.job()
     {
         shared.act(|state, _| {
             if let Some(job) = state.by_name(name) {

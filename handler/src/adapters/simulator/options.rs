@@ -8,7 +8,7 @@ use azure_core::Uuid;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
-use super::faults::Fault;
+use super::menu::Fault;
 
 /// The simulated service. Start from [`Options::default`] and name at least the containers and datastores.
 #[derive(Debug, Clone)]

@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::answer::{add, add_common, azure_ml_error, json, plain, shown, too_many, unauthorized};
-use super::faults::{Circumstances, Ending, Misdeed};
+use super::faults::Circumstances;
 use super::job::{Job, Phase, Polls};
 use super::link::Link;
+use super::menu::{Ending, Misdeed};
 use super::options::{Behaviour, DeploymentKind, Endpoint, Endpoints};
 use super::request::{self, Data, Request};
 use super::state::NotMade;
@@ -75,6 +76,17 @@ pub(super) async fn read_body(body: Body) -> Result<Bytes, TooLarge> {
     axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| TooLarge)
 }
 
+fn request_id(call: &Call) -> Option<&str> {
+    call.header("repeatability_request-id").or_else(|| call.header("repeatability-request-id"))
+}
+
+/// Counts an invoke, before anything is decided: also one that is refused, throttled or cut was sent.
+pub(super) fn count(shared: &Shared, call: &Call) {
+    if unauthorized(shared, call, &[AUDIENCE]).is_none() {
+        shared.act(|state, _| state.count_post(request_id(call)));
+    }
+}
+
 /// POST of a job. The checks and their order: token, deployment, body, members, values.
 pub(super) async fn invoke(
     shared: &Shared,
@@ -86,9 +98,7 @@ pub(super) async fn invoke(
     if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
         return refused;
     }
-    let request_id = call.header("repeatability_request-id").or_else(|| call.header("repeatability-request-id"));
-    let request_id = request_id.map(str::to_owned);
-    shared.act(|state, _| state.count_post(request_id.as_deref()));
+    let request_id = request_id(call).map(str::to_owned);
     let asked = call.header("azureml-model-deployment");
     let Some((deployment, kind)) = find_deployment(shared, endpoint, asked) else {
         return plain(StatusCode::NOT_FOUND, NO_DEPLOYMENT);

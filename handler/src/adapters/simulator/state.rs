@@ -12,9 +12,10 @@ use std::io;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::faults::{Faults, Orders};
+use super::faults::Faults;
 use super::job::{Job, JobView, Phase, RunError};
 use super::journal::Journal;
+use super::menu::Orders;
 use super::options::{Behaviour, Timing};
 
 #[derive(Debug)]
