@@ -12,6 +12,7 @@ mod hosts;
 mod intake;
 mod journey;
 mod package;
+mod python;
 mod readme;
 mod simulator;
 mod stores;

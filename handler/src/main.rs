@@ -14,6 +14,7 @@ use handler::functions::{BLOB_CREATED, RECONCILE, blob_created, reconcile};
 use handler::hosts::azure::{self, Functions};
 use handler::hosts::cli::{self, ListArgs, ResolveArgs};
 use handler::hosts::local::{self, LocalArgs};
+use handler::hosts::simulator::{self, SimulatorArgs};
 use handler::ledger::Ledger;
 use handler::ports::Clock;
 use handler::telemetry::{self, fatal};
@@ -37,6 +38,8 @@ enum Command {
     Serve,
     /// Run the whole product on this machine: inbox folder, simulated endpoint, status page. No cloud needed.
     Local(LocalArgs),
+    /// Serve the simulated batch endpoint alone, which also misbehaves on order.
+    Simulator(SimulatorArgs),
     /// Tell in a few lines how things stand; exit code 1 if something needs attention.
     Status {
         #[command(flatten)]
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
     match arguments.command {
         Command::Serve => settings().map_or_else(|code| code, |config| serve(&config)),
         Command::Local(args) => local(&args),
+        Command::Simulator(args) => simulator(args),
         Command::Status { which, json } => {
             read(&which, |ledger, now, out| Box::pin(cli::status(ledger, json, now, out)))
         }
@@ -173,6 +177,25 @@ fn local(args: &LocalArgs) -> ExitCode {
         Err(why) => return fatal(1, &format!("no runtime: {why}")),
     };
     let code = match runtime.block_on(local::run(args, binary, clock())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fatal(1, &chain(&why)),
+    };
+    runtime.shutdown_background();
+    code
+}
+
+fn simulator(args: SimulatorArgs) -> ExitCode {
+    telemetry::start_for_people();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return fatal(1, &format!("no runtime: {why}")),
+    };
+    let print = |text: String| {
+        // A reader that went away is no failure of ours; a pipe is not flushed by a newline.
+        let mut out = std::io::stdout();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    };
+    let code = match runtime.block_on(simulator::run(args, print)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fatal(1, &chain(&why)),
     };

@@ -102,7 +102,8 @@ async fn a_timer_that_fires_twice_at_once_or_not_for_an_hour_changes_no_outcome(
         world.end_jobs(&JobStatus::Completed);
         let deadline = world.now() + Duration::hours(1);
         let (first, second) = tokio::join!(one.tick(deadline), two.tick(deadline));
-        (first.unwrap(), second.unwrap());
+        first.unwrap();
+        second.unwrap();
     }
     assert_eq!(world.statuses(&one).await, [(Status::Scored, 4)].into());
     assert_eq!(world.jobs().len(), 4, "one for each");

@@ -4,4 +4,5 @@ pub mod azure;
 pub mod cli;
 pub mod local;
 pub mod ops;
+pub mod simulator;
 pub mod view;

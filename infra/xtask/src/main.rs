@@ -15,6 +15,7 @@ mod discovery;
 mod elf;
 mod failure;
 mod musl;
+mod python;
 mod startup;
 mod workspace;
 mod zip_file;

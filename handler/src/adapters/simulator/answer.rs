@@ -8,8 +8,6 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::faults::Misdeed;
-use super::link::Link;
 use super::{Call, Shared, identity};
 
 /// Text, as the front door answers what it does not pass on.
@@ -50,7 +48,7 @@ pub(super) fn azure_ml_error(shared: &Shared, status: StatusCode, code: &str, me
         "correlation": { "operation": Uuid::new_v4().simple().to_string(), "request": Uuid::new_v4().simple().to_string() },
         "environment": location,
         "location": location,
-        "time": timestamp(shared.options.clock.now()),
+        "time": shown(shared, shared.options.clock.now()),
     });
     json(status, &body)
 }
@@ -70,23 +68,6 @@ pub(super) fn unauthorized(shared: &Shared, call: &Call, audiences: &[&str]) -> 
         Some(Some(_)) => "Audience or service not allowed.",
     };
     Some(plain(StatusCode::UNAUTHORIZED, refused))
-}
-
-impl Misdeed {
-    /// Commits it: what is answered instead, or `None` if the proper answer goes its way.
-    pub(super) fn commit(&self, shared: &Shared, link: &Link) -> Option<Response> {
-        match self {
-            Self::Throttle { retry_after } => Some(too_many(i64::from(*retry_after))),
-            Self::Answer500AfterCreate => {
-                let text = "Received 500 from a service request";
-                Some(azure_ml_error(shared, StatusCode::INTERNAL_SERVER_ERROR, "ServiceError", text))
-            }
-            Self::CutAfterCreate => {
-                link.cut();
-                None
-            }
-        }
-    }
 }
 
 /// 429 with the seconds to wait.
@@ -122,8 +103,14 @@ pub(super) fn add_common(headers: &mut HeaderMap) {
     );
 }
 
+/// A time as the service shows it, by a clock that may be skewed.
+pub(super) fn shown(shared: &Shared, at: OffsetDateTime) -> String {
+    let skew = shared.act(|state, _| state.behaviour.skew_seconds);
+    timestamp(at + time::Duration::seconds(skew.into()))
+}
+
 /// `2023-04-09T00:28:23.4487583+00:00`, as the service writes times.
-pub(super) fn timestamp(at: OffsetDateTime) -> String {
+fn timestamp(at: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]+00:00");
     // Every component of the format is there in every time.
     at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Resource Manager over the workspace: jobs (get, list, cancel and its operation), batch endpoints, datastores.
+//! Resource Manager over the workspace: jobs (get, list, cancel and its operation), and what `workspace` shows.
 //!
 //! Paths are matched in any case, as Resource Manager does. Every request costs one of the hour's reads or writes.
 
@@ -7,11 +7,11 @@ use axum::response::Response;
 use azure_core::Uuid;
 use serde_json::{Value, json};
 
-use super::answer::{add, add_common, arm_error, empty, json, timestamp, too_many, unauthorized};
+use super::answer::{add, add_common, arm_error, empty, json, shown, too_many, unauthorized};
 use super::job::Job;
 use super::options::DeploymentKind;
 use super::scoring::{self, PAGE};
-use super::{Call, Shared};
+use super::{Call, Shared, workspace};
 
 /// The audience of Resource Manager.
 pub(super) const AUDIENCE: &str = "https://management.azure.com";
@@ -58,29 +58,30 @@ pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Respons
 }
 
 fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Response {
-    let workspace = &shared.options.workspace;
+    let own = &shared.options.workspace;
     let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
     let is = |got: &str, own: &str| got.eq_ignore_ascii_case(own);
     match lower.as_slice() {
         [subscription, "providers", provider, "locations", _, "mfeoperationresults", _]
-            if is(subscription, &workspace.subscription) && is_provider(provider) =>
+            if is(subscription, &own.subscription) && is_provider(provider) =>
         {
             operation(shared, segments[6], call)
         }
         [subscription, "resourcegroups", group, "providers", provider, "workspaces", name, ..]
-            if is(subscription, &workspace.subscription)
-                && is(group, &workspace.resource_group)
+            if is(subscription, &own.subscription)
+                && is(group, &own.resource_group)
                 && is_provider(provider)
-                && is(name, &workspace.name) =>
+                && is(name, &own.name) =>
         {
             // Kinds of resources in any case; names of jobs as they are.
             match (call.method.as_str(), &lower[7..], &segments[7..]) {
                 ("GET", ["jobs"], _) => list(shared, call, version),
                 ("GET", ["jobs", _], [_, job]) => get(shared, job),
                 ("POST", ["jobs", _, "cancel"], [_, job, _]) => cancel(shared, job, version),
-                ("GET", ["batchendpoints", _], [_, endpoint]) => batch_endpoint(shared, endpoint),
-                ("GET", ["datastores", _], [_, datastore]) => datastore_named(shared, datastore),
+                ("GET", kind, path) => {
+                    workspace::find(shared, path, kind).unwrap_or_else(|| not_found(&segments.join("/")))
+                }
                 _ => not_found(&segments.join("/")),
             }
         }
@@ -113,6 +114,7 @@ fn list(shared: &Shared, call: &Call, version: &str) -> Response {
         },
     };
     let (tag, wanted) = (call.query("tag"), call.query("properties"));
+    let visible = shared.options.clock.now() - call.list_lag;
     let matches = |job: &Job| {
         let own = scoring::properties(job);
         let has = |pair: &str| match pair.split_once('=') {
@@ -120,7 +122,8 @@ fn list(shared: &Shared, call: &Call, version: &str) -> Response {
             None => own.get(pair).is_some(),
         };
         // No job is ever archived here.
-        call.query("listViewType") != Some("ArchivedOnly")
+        job.created <= visible
+            && call.query("listViewType") != Some("ArchivedOnly")
             && call.query("jobType").is_none_or(|kind| kind.eq_ignore_ascii_case("Pipeline"))
             && tag.is_none_or(|tag| scoring::tags(job).get(tag).is_some())
             && wanted.is_none_or(|pairs| pairs.split(',').all(has))
@@ -185,52 +188,6 @@ fn operation(shared: &Shared, operation: &str, call: &Call) -> Response {
     }
 }
 
-fn batch_endpoint(shared: &Shared, name: &str) -> Response {
-    let Some(endpoint) = scoring::find_endpoint(shared, name) else { return not_found(name) };
-    let body = json!({
-        "id": format!("{}/batchEndpoints/{name}", shared.options.workspace.id()),
-        "name": name,
-        "type": "Microsoft.MachineLearningServices/workspaces/batchEndpoints",
-        "properties": {
-            "description": "simulated",
-            "properties": {},
-            "scoringUri": scoring::uri(shared, name),
-            "swaggerUri": null,
-            "authMode": "AADToken",
-            "defaults": { "deploymentName": endpoint.default_deployment },
-            "provisioningState": "Succeeded",
-        },
-        "tags": {},
-        "location": shared.options.workspace.location,
-    });
-    json(StatusCode::OK, &body)
-}
-
-/// Leads to this very server: `{protocol}://{endpoint}/{accountName}/{containerName}/{path}`.
-fn datastore_named(shared: &Shared, name: &str) -> Response {
-    let Some(datastore) = shared.places.datastore(name) else { return not_found(name) };
-    let is_default = shared.places.default_datastore().is_some_and(|default| default.name == datastore.name);
-    let body = json!({
-        "id": format!("{}/datastores/{name}", shared.options.workspace.id()),
-        "name": name,
-        "type": "Microsoft.MachineLearningServices/workspaces/datastores",
-        "properties": {
-            "description": "simulated",
-            "properties": {},
-            "tags": {},
-            "datastoreType": "AzureBlob",
-            "accountName": datastore.account,
-            "containerName": datastore.container,
-            "endpoint": shared.address.to_string(),
-            "protocol": "http",
-            "credentials": { "credentialsType": "None" },
-            "serviceDataAccessAuthIdentity": "None",
-            "isDefault": is_default,
-        },
-    });
-    json(StatusCode::OK, &body)
-}
-
 /// A job as Resource Manager shows it.
 fn document(shared: &Shared, job: &Job) -> Value {
     let service = |kind: &str, endpoint: String| {
@@ -285,7 +242,7 @@ fn document(shared: &Shared, job: &Job) -> Value {
             "sourceJobId": null,
         },
         "systemData": {
-            "createdAt": timestamp(job.created),
+            "createdAt": shown(shared, job.created),
             "createdBy": "Scorekeeper simulator",
             "createdByType": "Application",
         },

@@ -122,6 +122,9 @@ impl Output {
 
 /// One job's step, from a node granted to its outputs published.
 async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
+    if job.is_stuck {
+        return std::future::pending().await;
+    }
     let mut outputs = Vec::new();
     for (name, uri) in &job.outputs {
         let (folder, target) = shared.places.output(uri).map_err(RunError::user)?;

@@ -1,142 +1,115 @@
-//! Misbehaviour on order: a list of faults, each bound to a route, a number of requests and a probability.
+//! The orders in force: which of them a request meets.
 //!
-//! A new kind of fault is a variant of [`Misdeed`] and one arm in `Misdeed::commit` (`answer.rs`).
+//! What a probability comes to depends on the seed, the order's place in the list and how many requests the order could
+//! have happened to, and on nothing else: what other orders or other routes see does not shift it, so a run repeats as far
+//! as its requests come in the same order.
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-/// One order to misbehave.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Fault {
-    /// Which requests.
-    pub route: Route,
-    /// What happens to them.
-    pub misdeed: Misdeed,
-    /// So many requests pass before the fault begins.
-    #[serde(default)]
-    pub after: u64,
-    /// So often it happens; `None` is for ever.
-    #[serde(default)]
-    pub times: Option<u64>,
-    /// How likely it happens to a request that it could happen to, 0 to 1.
-    #[serde(default = "always")]
-    pub probability: f64,
-}
+use serde::Serialize;
+use time::OffsetDateTime;
 
-fn always() -> f64 {
-    1.0
-}
+use super::menu::{Fault, Misdeed, Route, Stage};
 
-impl Fault {
-    /// `misdeed` happens to every request on `route`.
-    pub fn new(route: Route, misdeed: Misdeed) -> Self {
-        Self { route, misdeed, after: 0, times: None, probability: 1.0 }
-    }
-
-    /// It happens so often and then no more.
-    #[must_use]
-    pub fn times(mut self, times: u64) -> Self {
-        self.times = Some(times);
-        self
-    }
-
-    /// It begins after so many requests.
-    #[must_use]
-    pub fn after(mut self, passed: u64) -> Self {
-        self.after = passed;
-        self
-    }
-}
-
-/// The groups of routes that faults are ordered for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Route {
-    /// POST of a job.
-    Invoke,
-    /// GET of a job, or of the jobs, at the scoring host.
-    Poll,
-    /// Resource Manager.
-    Arm,
-    /// Run history.
-    RunHistory,
-    /// Storage.
-    Storage,
-    /// Tokens.
-    Identity,
-}
-
-/// What goes wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum Misdeed {
-    /// Invoke only: the job is made, the connection ends before the answer.
-    CutAfterCreate,
-    /// Invoke only: the job is made, the answer is 500.
-    Answer500AfterCreate,
-    /// 429 with `Retry-After`; nothing is done.
-    Throttle {
-        /// Seconds until the client may come again.
-        retry_after: u32,
-    },
-}
-
-impl Misdeed {
-    /// It happens to requests that have made a job, and counts only those.
-    fn is_after_create(&self) -> bool {
-        matches!(self, Self::CutAfterCreate | Self::Answer500AfterCreate)
-    }
+/// What is known of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Circumstances {
+    pub(super) route: Route,
+    /// URIs of the inputs that it concerns.
+    pub(super) inputs: Vec<String>,
+    /// How long ago its token was issued; `None` if it has none of ours.
+    pub(super) token_age: Option<time::Duration>,
+    /// How often the job that it looks at was looked at before.
+    pub(super) polls: Option<u64>,
+    /// It asks for a list of jobs.
+    pub(super) is_list: bool,
+    /// When it came, by the service's clock.
+    pub(super) now: OffsetDateTime,
 }
 
 /// The orders, and how far each has come.
 #[derive(Debug)]
 pub(super) struct Faults {
     orders: Vec<Order>,
-    random: u64,
+    seed: u64,
+    /// When they were given.
+    since: OffsetDateTime,
 }
 
-#[derive(Debug)]
-struct Order {
+/// One order and how far it has come.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Order {
+    #[serde(flatten)]
     fault: Fault,
+    /// Requests that it could have happened to.
     seen: u64,
+    /// Requests that it happened to.
     done: u64,
+}
+
+impl Order {
+    fn concerns(&self, stage: Stage, request: &Circumstances, since: OffsetDateTime) -> bool {
+        let fault = &self.fault;
+        let matches = fault.matching.as_ref();
+        fault.route == request.route
+            && fault.misdeed.stage() == stage
+            && matches.is_none_or(|text| request.inputs.iter().any(|uri| uri.contains(text.as_str())))
+            && match &fault.misdeed {
+                Misdeed::OldToken { seconds } => request.token_age.is_some_and(|age| age > lasting(*seconds)),
+                Misdeed::Forbid { seconds } => request.now < since + lasting(*seconds),
+                Misdeed::NotFoundFirst { polls } => request.polls.is_some_and(|before| before < *polls),
+                Misdeed::ListLag { .. } => request.is_list,
+                _ => true,
+            }
+    }
+}
+
+fn lasting(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
 }
 
 impl Faults {
     /// No orders. The seed decides what probabilities come to.
     pub(super) fn none(seed: u64) -> Self {
-        Self { orders: Vec::new(), random: seed }
+        Self { orders: Vec::new(), seed, since: OffsetDateTime::UNIX_EPOCH }
     }
 
-    /// Replaces all orders, or says which one makes no sense.
-    pub(super) fn set(&mut self, faults: Vec<Fault>) -> Result<(), String> {
-        for fault in &faults {
-            if fault.misdeed.is_after_create() && fault.route != Route::Invoke {
-                return Err("only requests on the route `invoke` make jobs".to_owned());
-            }
-            if !(0.0..=1.0).contains(&fault.probability) {
-                return Err(format!("probability {} is not between 0 and 1", fault.probability));
-            }
-        }
+    /// Replaces all orders, or says which one makes no sense. Times that count from the order count from `now`.
+    pub(super) fn set(&mut self, faults: Vec<Fault>, now: OffsetDateTime) -> Result<(), String> {
+        faults.iter().try_for_each(Fault::check)?;
         self.orders = faults.into_iter().map(|fault| Order { fault, seen: 0, done: 0 }).collect();
+        self.since = now;
         Ok(())
     }
 
-    /// What happens to a request that has just arrived.
-    pub(super) fn on_arrival(&mut self, route: Route) -> Option<Misdeed> {
-        self.meet(|fault| fault.route == route && !fault.misdeed.is_after_create())
+    /// The orders, and how far each has come.
+    pub(super) fn orders(&self) -> &[Order] {
+        &self.orders
+    }
+
+    /// What happens to a request that has just arrived, in place of its answer.
+    pub(super) fn on_arrival(&mut self, request: &Circumstances) -> Option<Misdeed> {
+        self.meet(Stage::Arrived, request)
     }
 
     /// What happens to an invoke that has made its job.
-    pub(super) fn on_created(&mut self) -> Option<Misdeed> {
-        self.meet(|fault| fault.misdeed.is_after_create())
+    pub(super) fn on_created(&mut self, request: &Circumstances) -> Option<Misdeed> {
+        self.meet(Stage::Created, request)
     }
 
-    fn meet(&mut self, concerns: impl Fn(&Fault) -> bool) -> Option<Misdeed> {
-        for order in self.orders.iter_mut().filter(|order| concerns(&order.fault)) {
+    /// What happens to the answer of a request.
+    pub(super) fn on_answer(&mut self, request: &Circumstances) -> Option<Misdeed> {
+        self.meet(Stage::Answered, request)
+    }
+
+    fn meet(&mut self, stage: Stage, request: &Circumstances) -> Option<Misdeed> {
+        let (since, seed) = (self.since, self.seed);
+        let orders = self.orders.iter_mut().zip(0_u64..);
+        for (order, place) in orders.filter(|(order, _)| order.concerns(stage, request, since)) {
             order.seen += 1;
             let due = order.seen > order.fault.after && order.fault.times.is_none_or(|times| order.done < times);
-            if due && chance(&mut self.random) < order.fault.probability {
+            if due && chance([seed, place, order.seen]) < order.fault.probability {
                 order.done += 1;
                 return Some(order.fault.misdeed.clone());
             }
@@ -145,47 +118,61 @@ impl Faults {
     }
 }
 
-/// Next number in 0..1 of SplitMix64: repeatable, and nothing here is worth guessing.
-fn chance(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    f64::from(u32::try_from(z >> 32).unwrap_or(u32::MAX)) / (f64::from(u32::MAX) + 1.0)
+/// A number in 0..1 by SplitMix64: repeatable, and nothing here is worth guessing.
+fn chance(of: [u64; 3]) -> f64 {
+    let mixed = of.into_iter().fold(0_u64, |state, next| {
+        let mut z = (state ^ next).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    });
+    f64::from(u32::try_from(mixed >> 32).unwrap_or(u32::MAX)) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn request(route: Route) -> Circumstances {
+        Circumstances { route, inputs: Vec::new(), token_age: None, polls: None, is_list: false, now: START }
+    }
+
     #[test]
     fn a_fault_begins_after_its_start_and_ends_after_its_count() {
         let mut faults = Faults::none(1);
         let throttle = Misdeed::Throttle { retry_after: 2 };
-        faults.set(vec![Fault::new(Route::Invoke, throttle.clone()).after(2).times(1)]).unwrap();
-        assert_eq!(faults.on_arrival(Route::Poll), None);
-        let met: Vec<_> = (0..4).map(|_| faults.on_arrival(Route::Invoke)).collect();
+        faults.set(vec![Fault::new(Route::Invoke, throttle.clone()).after(2).times(1)], START).unwrap();
+        assert_eq!(faults.on_arrival(&request(Route::Poll)), None);
+        let met: Vec<_> = (0..4).map(|_| faults.on_arrival(&request(Route::Invoke))).collect();
         assert_eq!(met, [None, None, Some(throttle), None]);
-        assert_eq!(faults.on_created(), None);
+        assert_eq!(faults.on_created(&request(Route::Invoke)), None);
+    }
+
+    /// Which of 4,000 invokes lose their answer, at one in four.
+    fn draws(seed: u64, others: bool) -> Vec<bool> {
+        let mut faults = Faults::none(seed);
+        let throttle = Fault::new(Route::Poll, Misdeed::ThrottleSilently).likely(0.5);
+        let cut = Fault::new(Route::Invoke, Misdeed::CutAfterCreate).likely(0.25);
+        faults.set(vec![throttle, cut], START).unwrap();
+        let invoke = request(Route::Invoke);
+        let next = |_| {
+            if others {
+                faults.on_arrival(&request(Route::Poll));
+            }
+            faults.on_created(&invoke).is_some()
+        };
+        (0..4000).map(next).collect()
     }
 
     #[test]
-    fn probability_is_about_kept() {
-        let mut faults = Faults::none(7);
-        let mut fault = Fault::new(Route::Invoke, Misdeed::CutAfterCreate);
-        fault.probability = 0.25;
-        faults.set(vec![fault]).unwrap();
-        let met = (0..4000).filter(|_| faults.on_created().is_some()).count();
+    fn what_a_probability_comes_to_depends_on_the_seed_and_on_no_other_order() {
+        let first = draws(7, false);
+        let met = first.iter().filter(|met| **met).count();
         assert!((900..1100).contains(&met), "{met}");
-    }
-
-    #[test]
-    fn senseless_orders_are_refused() {
-        let mut faults = Faults::none(1);
-        assert!(faults.set(vec![Fault::new(Route::Arm, Misdeed::CutAfterCreate)]).is_err());
-        let mut fault = Fault::new(Route::Invoke, Misdeed::CutAfterCreate);
-        fault.probability = f64::NAN;
-        assert!(faults.set(vec![fault]).is_err());
+        assert_eq!(first, draws(7, true));
+        let same = first.iter().zip(draws(8, false)).filter(|(a, b)| *a == b).count();
+        assert!((2300..2700).contains(&same), "another seed draws anew: {same} of 4000 are alike");
     }
 }

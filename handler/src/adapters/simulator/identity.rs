@@ -13,6 +13,7 @@ use azure_core::hmac::hmac_sha256;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::answer::{json, plain};
 use super::{Call, Shared};
@@ -41,20 +42,35 @@ fn sign(shared: &Shared, claims: &str) -> Option<String> {
 }
 
 fn issue(shared: &Shared, audience: &str) -> Option<(String, i64)> {
-    let end = (shared.options.clock.now() + shared.options.token_lifetime).unix_timestamp();
-    let claims = json!({ "aud": normal(audience), "exp": end, "jti": Uuid::new_v4().to_string() }).to_string();
+    let now = shared.options.clock.now();
+    let end = (now + shared.options.token_lifetime).unix_timestamp();
+    let claims =
+        json!({ "aud": normal(audience), "iat": now.unix_timestamp(), "exp": end, "jti": Uuid::new_v4().to_string() })
+            .to_string();
     let claims = URL_SAFE_NO_PAD.encode(claims);
     let signature = URL_SAFE_NO_PAD.encode(sign(shared, &claims)?);
     Some((format!("{claims}.{signature}"), end))
 }
 
-/// The audience of a token that we signed and that is still good.
-pub(super) fn audience(shared: &Shared, token: &str) -> Option<String> {
+/// The claims of a token that we signed.
+fn claims(shared: &Shared, token: &str) -> Option<Value> {
     let (claims, signature) = token.split_once('.')?;
     if URL_SAFE_NO_PAD.encode(sign(shared, claims)?) != signature {
         return None;
     }
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+/// How long ago the call's token was issued.
+pub(super) fn age(shared: &Shared, call: &Call, now: OffsetDateTime) -> Option<time::Duration> {
+    let token = call.header("authorization")?.strip_prefix("Bearer ")?;
+    let issued = OffsetDateTime::from_unix_timestamp(claims(shared, token)?["iat"].as_i64()?).ok()?;
+    Some(now - issued)
+}
+
+/// The audience of a token that we signed and that is still good.
+pub(super) fn audience(shared: &Shared, token: &str) -> Option<String> {
+    let claims = claims(shared, token)?;
     let good = claims["exp"].as_i64()? > shared.options.clock.now().unix_timestamp();
     good.then(|| claims["aud"].as_str().map(str::to_owned)).flatten()
 }

@@ -96,6 +96,9 @@ pub(super) struct Job {
     pub(super) error: Option<RunError>,
     #[serde(skip)]
     pub(super) polls: Polls,
+    /// On order: its work never ends. Not kept over a restart.
+    #[serde(skip)]
+    pub(super) is_stuck: bool,
 }
 
 /// How often somebody looked at a job, here or in Resource Manager. Not kept over a restart.

@@ -9,8 +9,10 @@
 //! | `/identity/oauth2/token` | `IDENTITY_ENDPOINT` of a managed identity | `identity` |
 //! | `/{tenant}/oauth2/token`, `/{tenant}/oauth2/v2.0/token` | login.microsoftonline.com | `identity` |
 //! | `/endpoints/{endpoint}/jobs[/{job}]` | the endpoint's scoring host | `scoring` |
-//! | `/subscriptions/…` | management.azure.com | `arm` |
+//! | `/subscriptions/…` | management.azure.com | `arm`, `workspace` |
 //! | `/history/v1.0/subscriptions/…` | run history | `run_history` |
+//! | `/mferp/managementfrontend/subscriptions/…` | the workspace's front end: list of an endpoint's jobs | `scoring` |
+//! | `/discovery` | the workspace's discovery URL | `workspace` |
 //! | `/runs/{job}` | the job's page in the studio, as JSON | `admin` |
 //! | `/admin/…` | nothing real: what tests and operators want to know | `admin` |
 //! | `/{account}/{container}/{blob}` | blob storage, as an emulator spells it | `storage` |
@@ -25,6 +27,7 @@
 mod admin;
 mod answer;
 mod arm;
+mod call;
 mod clock;
 mod driver;
 mod faults;
@@ -32,6 +35,8 @@ mod identity;
 mod job;
 mod journal;
 mod link;
+mod menu;
+mod misdeeds;
 mod options;
 mod places;
 mod request;
@@ -40,23 +45,25 @@ mod scorer;
 mod scoring;
 mod state;
 mod storage;
+mod workspace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as FromState};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
 pub use clock::{Clock, Hand};
-pub use faults::{Fault, Misdeed, Route};
 pub use job::JobView;
+pub use menu::{Ending, Fault, Form, Misdeed, Orders, Route};
 pub use options::{
     Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Options, Timing,
     Workspace,
@@ -65,14 +72,16 @@ pub use scorer::SCORED_BY;
 pub use state::Summary;
 
 use answer::plain;
-use faults::Faults;
+use call::Call;
+use faults::{Circumstances, Faults};
 use journal::Journal;
 use link::Link;
 use places::Places;
 use state::{Budget, State};
 
 /// Beginnings of paths that no storage account may be named after.
-const RESERVED: &[&str] = &["identity", "endpoints", "subscriptions", "history", "runs", "admin", "mlflow", "mferp"];
+const RESERVED: &[&str] =
+    &["identity", "endpoints", "subscriptions", "history", "runs", "admin", "mlflow", "mferp", "discovery"];
 
 /// Why a simulator can't start.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +101,9 @@ pub enum Error {
     /// The journal can't be read or written.
     #[error("the simulator's journal {0} cannot be opened: {1}")]
     Journal(PathBuf, std::io::Error),
+    /// An order to misbehave makes no sense.
+    #[error("the simulator cannot misbehave so: {0}")]
+    Orders(String),
     /// Serving ended.
     #[error("the simulator stopped serving: {0}")]
     Serve(std::io::Error),
@@ -127,10 +139,12 @@ pub fn start(
             (Some(journal), jobs)
         }
     };
+    let mut faults = Faults::none(options.seed);
+    faults.set(options.faults.clone(), options.clock.now()).map_err(Error::Orders)?;
     let state = State::new(
         (options.nodes, options.keep_jobs, options.timing.clone()),
         (journal, jobs),
-        Faults::none(options.seed),
+        (faults, options.behaviour),
         (Budget::per_hour(options.reads_per_hour), Budget::per_hour(options.writes_per_hour)),
     );
     let shared = Arc::new(Shared {
@@ -193,7 +207,7 @@ impl Handle {
 
     /// Replaces all orders to misbehave; the error names one that makes no sense.
     pub fn set_faults(&self, faults: Vec<Fault>) -> Result<(), String> {
-        self.shared.act(|state, _| state.faults.set(faults))
+        self.shared.act(|state, now| state.faults.set(faults, now))
     }
 
     /// Waits until the jobs are as `wanted` says, and returns them. Waits for ever if they never are.
@@ -251,93 +265,121 @@ impl Shared {
     }
 }
 
-/// One request: its path as segments, decoded.
-struct Call {
-    method: Method,
-    segments: Vec<String>,
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-}
-
-impl Call {
-    /// The call and its body, which is kept apart since it can be read only once.
-    fn read(request: Request) -> Option<(Self, Body)> {
-        let (parts, body) = request.into_parts();
-        let uri = &parts.uri;
-        let decode = |part: &str| {
-            percent_encoding::percent_decode_str(part).decode_utf8().ok().map(std::borrow::Cow::into_owned)
-        };
-        let segments = uri.path().trim_start_matches('/').split('/').map(decode).collect::<Option<_>>()?;
-        let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        Some((Self { method: parts.method, segments, query, headers: parts.headers }, body))
-    }
-
-    /// A query parameter.
-    fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// A header that is text.
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
 async fn dispatch(
     FromState(shared): FromState<Arc<Shared>>,
     ConnectInfo(link): ConnectInfo<Link>,
     request: Request,
 ) -> Response {
     let mut answer = match Call::read(request) {
-        Some((call, body)) => route(&shared, &link, &call, body).await,
+        Some((call, body)) => route(&shared, &link, call, body).await,
         None => plain(StatusCode::BAD_REQUEST, "the path is not UTF-8"),
     };
     answer.headers_mut().insert("x-scorekeeper-simulator", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     answer
 }
 
-async fn route(shared: &Shared, link: &Link, call: &Call, body: Body) -> Response {
-    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
-    let misdeed = |route| shared.act(|state, _| state.faults.on_arrival(route)).and_then(|m| m.commit(shared, link));
-    macro_rules! unless_ordered {
-        ($route:expr, $answer:expr) => {
-            match misdeed($route) {
-                Some(misbehaved) => misbehaved,
-                None => $answer,
+/// The proper answer, unless something else was ordered.
+async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Response {
+    let Some(group) = call.group() else { return unfailing(shared, &call, body).await };
+    let (body, inputs) = match group {
+        Route::Invoke => {
+            scoring::count(shared, &call);
+            let read = scoring::read_body(body).await;
+            let inputs = read.as_ref().map(|bytes| request::input_uris(bytes)).unwrap_or_default();
+            (Read::Invoke(read), inputs)
+        }
+        _ => (Read::Other(body), Vec::new()),
+    };
+    let request = circumstances(shared, group, &call, inputs);
+    let (instead, spoilt) = shared.act(|state, _| match state.faults.on_arrival(&request) {
+        Some(misdeed) => {
+            // It looked, though it saw nothing.
+            if let (Misdeed::NotFoundFirst { .. }, Some(name)) = (&misdeed, call.job()) {
+                state.look(name, request.now);
             }
-        };
+            (Some(misdeed), None)
+        }
+        None => (None, state.faults.on_answer(&request)),
+    });
+    if let Some(misdeed) = instead
+        && let Some(response) = misdeed.instead(shared, link).await
+    {
+        return response;
     }
+    if let Some(Misdeed::ListLag { seconds }) = spoilt {
+        call.list_lag = Duration::from_secs(seconds.into());
+    }
+    let response = proper(shared, (link, &request), &call, body).await;
+    match spoilt {
+        Some(misdeed) => misdeed.spoil(shared, response).await,
+        None => response,
+    }
+}
+
+/// A body: an invoke's is read before anything is decided.
+enum Read {
+    Invoke(Result<Bytes, scoring::TooLarge>),
+    Other(Body),
+}
+
+impl Read {
+    fn unread(self) -> Body {
+        match self {
+            Self::Other(body) => body,
+            Self::Invoke(_) => Body::empty(),
+        }
+    }
+}
+
+fn circumstances(shared: &Shared, route: Route, call: &Call, mut inputs: Vec<String>) -> Circumstances {
+    let now = shared.options.clock.now();
+    let last = call.segments.last().map(String::as_str).unwrap_or_default();
+    let is_list = matches!(route, Route::Poll | Route::Arm) && last.eq_ignore_ascii_case("jobs");
+    let mut polls = None;
+    if route == Route::Storage {
+        inputs.push(call.segments.join("/"));
+    } else if matches!(route, Route::Poll | Route::Arm | Route::RunHistory)
+        && let Some(name) = call.job()
+    {
+        shared.act(|state, _| {
+            if let Some(job) = state.by_name(name) {
+                polls = Some(job.polls.count);
+                inputs.extend(job.request.inputs.values().map(|data| data.uri.clone()));
+            }
+        });
+    }
+    Circumstances { route, inputs, token_age: identity::age(shared, call, now), polls, is_list, now }
+}
+
+/// What no fault reaches: the simulator's own pages.
+async fn unfailing(shared: &Shared, call: &Call, body: Body) -> Response {
+    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
     match (call.method.as_str(), segments.as_slice()) {
         ("GET", [""]) => admin::itself(shared),
         (_, ["admin", ..]) => admin::answer(shared, call, body).await,
         ("GET", ["runs", job]) => admin::run(shared, job),
-        ("GET", ["identity", "oauth2", "token"]) => {
-            unless_ordered!(Route::Identity, identity::managed(shared, call))
+        ("GET", ["discovery"]) => workspace::discovery(shared),
+        _ => plain(StatusCode::NOT_FOUND, "the simulator has nothing at this path"),
+    }
+}
+
+/// What is answered when nobody misbehaves.
+async fn proper(shared: &Shared, of: (&Link, &Circumstances), call: &Call, body: Read) -> Response {
+    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
+    match (segments.as_slice(), body) {
+        (["endpoints", endpoint, "jobs"], Read::Invoke(body)) => {
+            scoring::invoke(shared, of, endpoint, call, body).await
         }
-        ("POST", [_, "oauth2", "token"]) => {
-            unless_ordered!(Route::Identity, identity::client(shared, body, identity::Version::V1).await)
-        }
-        ("POST", [_, "oauth2", "v2.0", "token"]) => {
-            unless_ordered!(Route::Identity, identity::client(shared, body, identity::Version::V2).await)
-        }
-        ("POST", ["endpoints", endpoint, "jobs"]) => {
-            unless_ordered!(Route::Invoke, scoring::invoke(shared, link, endpoint, call, body).await)
-        }
-        ("GET", ["endpoints", endpoint, "jobs"]) => {
-            unless_ordered!(Route::Poll, scoring::list(shared, endpoint, call))
-        }
-        ("GET", ["endpoints", endpoint, "jobs", job]) => {
-            unless_ordered!(Route::Poll, scoring::job(shared, endpoint, job, call))
-        }
-        (_, [first, rest @ ..]) if first.eq_ignore_ascii_case("subscriptions") => {
-            unless_ordered!(Route::Arm, arm::answer(shared, rest, call))
-        }
-        ("GET", ["history", "v1.0", "subscriptions", rest @ ..]) => {
-            unless_ordered!(Route::RunHistory, run_history::answer(shared, rest, call))
-        }
-        ("GET" | "HEAD", [account, container, blob @ ..]) if !RESERVED.contains(account) => {
-            let blob = blob.join("/");
-            unless_ordered!(Route::Storage, storage::answer(shared, account, container, &blob, call).await)
+        (["endpoints", endpoint, "jobs"], _) => scoring::list(shared, endpoint, call),
+        (["endpoints", endpoint, "jobs", job], _) => scoring::job(shared, endpoint, job, call),
+        (["identity", "oauth2", "token"], _) => identity::managed(shared, call),
+        ([_, "oauth2", "token"], body) => identity::client(shared, body.unread(), identity::Version::V1).await,
+        ([_, "oauth2", "v2.0", "token"], body) => identity::client(shared, body.unread(), identity::Version::V2).await,
+        (["mferp", "managementfrontend", "subscriptions", rest @ ..], _) => scoring::list_by_id(shared, rest, call),
+        (["history", "v1.0", "subscriptions", rest @ ..], _) => run_history::answer(shared, rest, call),
+        ([first, rest @ ..], _) if first.eq_ignore_ascii_case("subscriptions") => arm::answer(shared, rest, call),
+        ([account, container, blob @ ..], _) => {
+            storage::answer(shared, account, container, &blob.join("/"), call).await
         }
         _ => plain(StatusCode::NOT_FOUND, "the simulator has nothing at this path"),
     }

@@ -8,6 +8,7 @@ use azure_core::Uuid;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
+use super::menu::Fault;
 
 /// The simulated service. Start from [`Options::default`] and name at least the containers and datastores.
 #[derive(Debug, Clone)]
@@ -45,8 +46,10 @@ pub struct Options {
     pub reads_per_hour: u32,
     /// Resource Manager's budget of writes in an hour, then 429.
     pub writes_per_hour: u32,
-    /// What is not known of the real service.
+    /// What is not known of the real service, at the start.
     pub behaviour: Behaviour,
+    /// Orders to misbehave, at the start.
+    pub faults: Vec<Fault>,
     /// Decides what the probabilities of faults come to.
     pub seed: u64,
 }
@@ -71,6 +74,7 @@ impl Default for Options {
             reads_per_hour: 12_000,
             writes_per_hour: 1_200,
             behaviour: Behaviour::default(),
+            faults: Vec::new(),
             seed: 1,
         }
     }
@@ -221,14 +225,16 @@ impl Timing {
 }
 
 /// Points on which the real service's behaviour is unknown or has changed. The defaults are what helps a client least.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and named where it is set")]
 pub struct Behaviour {
     /// Tags and properties of the request are kept on the job.
     pub keep_tags: bool,
     /// `properties.name` becomes the job's display name.
     pub honour_name: bool,
-    /// A repeated `repeatability_request-id` within this time gets the first job again.
+    /// A repeated `repeatability_request-id` within this time gets the first job again. Written in seconds.
+    #[serde(rename = "honourRequestIdSeconds", with = "seconds")]
     pub honour_request_id: Option<Duration>,
     /// Job names are bare GUIDs, as before April 2023.
     pub bare_names: bool,
@@ -236,4 +242,22 @@ pub struct Behaviour {
     pub allow_unknown_members: bool,
     /// The list of an endpoint's jobs works; by default it is refused with 400, as users report.
     pub list_jobs: bool,
+    /// Times that the service shows are so many seconds ahead of its clock, or behind it if negative.
+    pub skew_seconds: i32,
+}
+
+/// An optional duration as whole seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| duration.as_secs()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_secs))
+    }
 }

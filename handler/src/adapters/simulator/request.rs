@@ -123,6 +123,17 @@ pub(super) fn read(body: &[u8], kind: DeploymentKind, allow_unknown: bool) -> Re
     Err(Refused(format!("The Job request provided has the following validation errors: {}", Value::Array(errors))))
 }
 
+/// URIs of the inputs that a body names, whether or not the body is good.
+pub(super) fn input_uris(body: &[u8]) -> Vec<String> {
+    fn member<'a>(of: &'a Value, name: &str) -> Option<&'a Value> {
+        of.as_object()?.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+    let Ok(document) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
+    let inputs = member(&document, "properties").and_then(|it| member(it, "inputData")).and_then(Value::as_object);
+    let uris = inputs.into_iter().flat_map(Map::values).filter_map(|input| member(input, "uri")?.as_str());
+    uris.map(str::to_owned).collect()
+}
+
 /// Spells the members as the model does; the service reads them in any case.
 fn named(object: Map<String, Value>, known: &[&str], of: &str, allow: bool) -> Result<Map<String, Value>, Refused> {
     let mut named = Map::new();

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::answer::{add_common, azure_ml_error, json, timestamp, unauthorized};
+use super::answer::{add_common, azure_ml_error, json, shown, unauthorized};
 use super::job::Job;
 use super::{Call, Shared, arm, scoring};
 
@@ -32,9 +32,9 @@ pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Respons
         return missing(name);
     };
     let body = match (what, step_of) {
-        ("details", None) => details(&job, name, job.phase.status()),
-        ("details", Some(_)) => details(&job, name, job.phase.step_status()),
-        (_, None) => json!({ "value": [step(&job)], "continuationToken": null, "nextLink": null }),
+        ("details", None) => details(shared, &job, name, job.phase.status()),
+        ("details", Some(_)) => details(shared, &job, name, job.phase.step_status()),
+        (_, None) => json!({ "value": [step(shared, &job)], "continuationToken": null, "nextLink": null }),
         (_, Some(_)) => json!({ "value": [], "continuationToken": null, "nextLink": null }),
     };
     let mut response = json(StatusCode::OK, &body);
@@ -58,13 +58,13 @@ fn error(job: &Job) -> Value {
     } })
 }
 
-fn details(job: &Job, run: &str, status: &str) -> Value {
+fn details(shared: &Shared, job: &Job, run: &str, status: &str) -> Value {
     json!({
         "runId": run,
         "target": null,
         "status": status,
-        "startTimeUtc": job.started.map(timestamp),
-        "endTimeUtc": job.ended.map(timestamp),
+        "startTimeUtc": job.started.map(|at| shown(shared, at)),
+        "endTimeUtc": job.ended.map(|at| shown(shared, at)),
         "error": error(job),
         "warnings": [],
         "tags": scoring::tags(job),
@@ -73,7 +73,7 @@ fn details(job: &Job, run: &str, status: &str) -> Value {
     })
 }
 
-fn step(job: &Job) -> Value {
+fn step(shared: &Shared, job: &Job) -> Value {
     let outputs: serde_json::Map<String, Value> =
         job.outputs.iter().map(|(name, uri)| (name.clone(), json!({ "type": "UriFile", "uri": uri }))).collect();
     json!({
@@ -83,9 +83,9 @@ fn step(job: &Job) -> Value {
         "displayName": STEP,
         "name": STEP,
         "status": job.phase.step_status(),
-        "createdUtc": timestamp(job.created),
-        "startTimeUtc": job.started.map(timestamp),
-        "endTimeUtc": job.ended.map(timestamp),
+        "createdUtc": shown(shared, job.created),
+        "startTimeUtc": job.started.map(|at| shown(shared, at)),
+        "endTimeUtc": job.ended.map(|at| shown(shared, at)),
         "error": error(job),
         "outputs": outputs,
     })

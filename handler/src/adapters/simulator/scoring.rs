@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::response::Response;
 use azure_core::Uuid;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::answer::{add, add_common, azure_ml_error, json, plain, timestamp, too_many, unauthorized};
+use super::answer::{add, add_common, azure_ml_error, json, plain, shown, too_many, unauthorized};
+use super::faults::Circumstances;
 use super::job::{Job, Phase, Polls};
 use super::link::Link;
-use super::options::{DeploymentKind, Endpoint, Endpoints};
+use super::menu::{Ending, Misdeed};
+use super::options::{Behaviour, DeploymentKind, Endpoint, Endpoints};
 use super::request::{self, Data, Request};
 use super::state::NotMade;
 use super::{Call, Shared};
@@ -66,34 +68,68 @@ fn is_name(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// An invoke was longer than what is read.
+pub(super) struct TooLarge;
+
+/// The body of an invoke.
+pub(super) async fn read_body(body: Body) -> Result<Bytes, TooLarge> {
+    axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| TooLarge)
+}
+
+fn request_id(call: &Call) -> Option<&str> {
+    call.header("repeatability_request-id").or_else(|| call.header("repeatability-request-id"))
+}
+
+/// Counts an invoke, before anything is decided: also one that is refused, throttled or cut was sent.
+pub(super) fn count(shared: &Shared, call: &Call) {
+    if unauthorized(shared, call, &[AUDIENCE]).is_none() {
+        shared.act(|state, _| state.count_post(request_id(call)));
+    }
+}
+
 /// POST of a job. The checks and their order: token, deployment, body, members, values.
-pub(super) async fn invoke(shared: &Shared, link: &Link, endpoint: &str, call: &Call, body: Body) -> Response {
+pub(super) async fn invoke(
+    shared: &Shared,
+    (link, circumstances): (&Link, &Circumstances),
+    endpoint: &str,
+    call: &Call,
+    body: Result<Bytes, TooLarge>,
+) -> Response {
     if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
         return refused;
     }
-    let request_id = call.header("repeatability_request-id").or_else(|| call.header("repeatability-request-id"));
-    let request_id = request_id.map(str::to_owned);
-    shared.act(|state, _| state.count_post(request_id.as_deref()));
+    let request_id = request_id(call).map(str::to_owned);
     let asked = call.header("azureml-model-deployment");
     let Some((deployment, kind)) = find_deployment(shared, endpoint, asked) else {
         return plain(StatusCode::NOT_FOUND, NO_DEPLOYMENT);
     };
-    let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
+    let Ok(body) = body else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.");
     };
-    let request = match request::read(&body, kind, shared.options.behaviour.allow_unknown_members) {
+    let behaviour = shared.act(|state, _| state.behaviour);
+    let request = match request::read(&body, kind, behaviour.allow_unknown_members) {
         Ok(request) => request,
         Err(refused) => return azure_ml_error(shared, StatusCode::BAD_REQUEST, "UserError", &refused.0),
     };
     let made = shared.act(|state, now| {
-        if let (Some(window), Some(id)) = (shared.options.behaviour.honour_request_id, request_id.as_deref())
+        if let (Some(window), Some(id)) = (behaviour.honour_request_id, request_id.as_deref())
             && let Some(first) = state.by_request_id(id, now - window)
         {
             return Ok((first.clone(), None));
         }
-        let job = new_job(shared, state.next_seq(), (endpoint, deployment, kind), request, request_id, now);
+        let named = (endpoint, deployment.as_str(), kind);
+        let new = |seq| new_job(shared, seq, named, request.clone(), request_id.clone(), (behaviour, now));
+        let job = new(state.next_seq());
         state.make(job.clone())?;
-        Ok((job, state.faults.on_created()))
+        let misdeed = state.faults.on_created(circumstances);
+        if misdeed == Some(Misdeed::Stuck) {
+            state.stick(job.seq);
+        }
+        let jobs = misdeed.as_ref().map_or(1, |misdeed| misdeed.makes().0);
+        for _ in 1..jobs {
+            state.make(new(state.next_seq()))?;
+        }
+        Ok((job, misdeed))
     });
     let (job, misdeed) = match made {
         Ok(made) => made,
@@ -107,7 +143,8 @@ pub(super) async fn invoke(shared: &Shared, link: &Link, endpoint: &str, call: &
     // The job is there from now on, whether or not anybody waits for the answer.
     let clock = &shared.options.clock;
     clock.until(clock.now() + shared.options.timing.answer).await;
-    if let Some(misbehaved) = misdeed.and_then(|misdeed| misdeed.commit(shared, link)) {
+    let ending = misdeed.map_or(Ending::Proper, |misdeed| misdeed.makes().1);
+    if let Some(misbehaved) = ending.instead(shared, link).await {
         return misbehaved;
     }
     let location = format!(
@@ -143,17 +180,35 @@ pub(super) fn list(shared: &Shared, endpoint: &str, call: &Call) -> Response {
     if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
         return refused;
     }
-    if !shared.options.behaviour.list_jobs {
+    if !shared.act(|state, _| state.behaviour.list_jobs) {
         return azure_ml_error(shared, StatusCode::BAD_REQUEST, "UserError", "The request is invalid.");
     }
     let before = call.query("$skiptoken").and_then(|token| token.parse().ok());
-    let jobs: Vec<Job> = shared
-        .act(|state, _| state.newest(before).filter(|job| job.endpoint == endpoint).take(PAGE + 1).cloned().collect());
+    let visible = shared.options.clock.now() - call.list_lag;
+    let jobs: Vec<Job> = shared.act(|state, _| {
+        state
+            .newest(before)
+            .filter(|job| job.endpoint == endpoint && job.created <= visible)
+            .take(PAGE + 1)
+            .cloned()
+            .collect()
+    });
     let next = (jobs.len() > PAGE).then(|| format!("{}?$skiptoken={}", uri(shared, endpoint), jobs[PAGE - 1].seq));
     let value: Vec<_> = jobs.iter().take(PAGE).map(|job| document(shared, job)).collect();
     let mut response = json(StatusCode::OK, &json!({ "value": value, "nextLink": next }));
     add_front_door(&mut response);
     response
+}
+
+/// The same list where the workspace's discovery leads: `…/batchEndpoints/{endpoint}/jobs` below the workspace's id.
+pub(super) fn list_by_id(shared: &Shared, segments: &[&str], call: &Call) -> Response {
+    let path = format!("/subscriptions/{}", segments.join("/"));
+    let own = shared.options.workspace.id();
+    let rest = path.get(..own.len()).filter(|head| head.eq_ignore_ascii_case(&own)).map(|_| &path[own.len()..]);
+    match rest.unwrap_or_default().split('/').collect::<Vec<_>>().as_slice() {
+        ["", kind, endpoint, "jobs"] if kind.eq_ignore_ascii_case("batchEndpoints") => list(shared, endpoint, call),
+        _ => azure_ml_error(shared, StatusCode::NOT_FOUND, "UserError", &format!("'{path}' was not found.")),
+    }
 }
 
 /// Jobs on a page of any list.
@@ -171,13 +226,12 @@ fn add_front_door(response: &mut Response) {
 fn new_job(
     shared: &Shared,
     seq: u64,
-    (endpoint, deployment, kind): (&str, String, DeploymentKind),
+    (endpoint, deployment, kind): (&str, &str, DeploymentKind),
     mut request: Request,
     request_id: Option<String>,
-    now: OffsetDateTime,
+    (behaviour, now): (Behaviour, OffsetDateTime),
 ) -> Job {
     let id = Uuid::new_v4();
-    let behaviour = &shared.options.behaviour;
     let name = if behaviour.bare_names { id.to_string() } else { format!("batchjob-{id}") };
     let suffix = &Uuid::new_v4().simple().to_string()[..8];
     let honoured = request.name.take().filter(|_| behaviour.honour_name);
@@ -200,7 +254,7 @@ fn new_job(
         seq,
         name,
         endpoint: endpoint.to_owned(),
-        deployment,
+        deployment: deployment.to_owned(),
         kind,
         request,
         outputs,
@@ -215,6 +269,7 @@ fn new_job(
         ended: None,
         error: None,
         polls: Polls::default(),
+        is_stuck: false,
     }
 }
 
@@ -251,7 +306,7 @@ fn document(shared: &Shared, job: &Job) -> Value {
         }
         members.extend(job.request.settings.clone());
     }
-    let created = timestamp(job.created);
+    let created = shown(shared, job.created);
     json!({
         "id": format!(
             "{}/batchEndpoints/{}/deployments/{}/jobs/{}",

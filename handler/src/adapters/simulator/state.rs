@@ -15,7 +15,8 @@ use time::OffsetDateTime;
 use super::faults::Faults;
 use super::job::{Job, JobView, Phase, RunError};
 use super::journal::Journal;
-use super::options::Timing;
+use super::menu::Orders;
+use super::options::{Behaviour, Timing};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -44,6 +45,7 @@ pub(super) struct State {
     posts: u64,
     posts_by_request: HashMap<String, u64>,
     pub(super) faults: Faults,
+    pub(super) behaviour: Behaviour,
     pub(super) reads: Budget,
     pub(super) writes: Budget,
 }
@@ -81,7 +83,7 @@ impl State {
     pub(super) fn new(
         (nodes, keep, timing): (usize, usize, Timing),
         (journal, jobs): (Option<Journal>, Vec<Job>),
-        faults: Faults,
+        (faults, behaviour): (Faults, Behaviour),
         (reads, writes): (Budget, Budget),
     ) -> Self {
         let mut state = Self {
@@ -104,6 +106,7 @@ impl State {
             posts: 0,
             posts_by_request: HashMap::new(),
             faults,
+            behaviour,
             reads,
             writes,
         };
@@ -290,6 +293,29 @@ impl State {
             *count += 1;
         } else if self.posts_by_request.len() < self.keep {
             self.posts_by_request.insert(id.to_owned(), 1);
+        }
+    }
+
+    /// How many invokes carried each request id, as far as they are kept.
+    pub(super) fn posts_by_request(&self) -> &HashMap<String, u64> {
+        &self.posts_by_request
+    }
+
+    /// Takes orders: all of them, or none if one makes no sense.
+    pub(super) fn order(&mut self, orders: Orders, now: OffsetDateTime) -> Result<(), String> {
+        if let Some(faults) = orders.faults {
+            self.faults.set(faults, now)?;
+        }
+        if let Some(behaviour) = orders.behaviour {
+            self.behaviour = behaviour;
+        }
+        Ok(())
+    }
+
+    /// The job never ends its work by itself.
+    pub(super) fn stick(&mut self, seq: u64) {
+        if let Some(job) = self.jobs.get_mut(&seq) {
+            job.is_stuck = true;
         }
     }
 

@@ -26,6 +26,7 @@ use crate::adapters::simulator::{self, Container, Datastore, Options};
 use crate::app::chain;
 use crate::functions;
 use crate::hosts::ops;
+use crate::hosts::simulator::Misbehaviour;
 use crate::ledger::{self, Ledger};
 use crate::ports::Clock;
 
@@ -55,6 +56,9 @@ pub struct LocalArgs {
     /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
     #[arg(long, value_name = "COMMAND")]
     pub score_command: Option<String>,
+    /// How the simulated endpoint misbehaves.
+    #[command(flatten)]
+    pub misbehaviour: Misbehaviour,
 }
 
 /// Why it could not start.
@@ -105,7 +109,7 @@ pub async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), 
     let listener = simulator_listener(&data).await?;
     let options = simulator_options(args, &data, inbox.clone(), outbox.clone());
     let settings = settings(&listener, &options, &data)?;
-    let (_, simulator) = simulator::start(listener, options).map_err(|error| Error::Start(chain(&error)))?;
+    let (handle, simulator) = simulator::start(listener, options).map_err(|error| Error::Start(chain(&error)))?;
     let simulator = tokio::spawn(simulator);
 
     let store = EmbeddedStore::open(&ledger_folder(&data)).map_err(|error| Error::Start(chain(&error)))?;
@@ -122,6 +126,9 @@ pub async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), 
     let host = Arc::new(Mutex::new(FunctionsHost::new(binary, &data, settings)));
     host.lock().await.running().await.map_err(|error| Error::Start(chain(&error)))?;
     greet(&inbox, &outbox, address, args);
+    if args.misbehaviour.faults.is_some() {
+        tell_of_faults(&handle);
+    }
 
     let events = tokio::spawn(deliver(Inbox::new(inbox), Arc::clone(&host)));
     let ticks = tokio::spawn(tick(Arc::clone(&host)));
@@ -185,7 +192,7 @@ async fn simulator_listener(data: &Path) -> Result<TcpListener, Error> {
 }
 
 fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: PathBuf) -> Options {
-    Options {
+    let mut options = Options {
         containers: vec![Container {
             account: inbox::ACCOUNT.to_owned(),
             container: inbox::CONTAINER.to_owned(),
@@ -200,7 +207,9 @@ fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: Path
         score_command: args.score_command.clone(),
         journal: Some(data.join("simulator.journal")),
         ..Options::default()
-    }
+    };
+    args.misbehaviour.apply(&mut options);
+    options
 }
 
 /// The handler's application settings. Times are short: a person is watching.
@@ -269,6 +278,13 @@ fn greet(inbox: &Path, outbox: &Path, page: SocketAddr, args: &LocalArgs) {
     println!("  page    http://{page}/");
     println!("  scorer  {scorer}");
     // A pipe is not flushed by a newline.
+    let _ = io::stdout().flush();
+}
+
+/// Nobody should wonder why things go wrong that were ordered to.
+#[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
+fn tell_of_faults(simulator: &simulator::Handle) {
+    println!("  faults  ordered; {}/admin/faults tells how far they came", simulator.origin());
     let _ = io::stdout().flush();
 }
 

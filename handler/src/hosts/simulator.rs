@@ -1,0 +1,225 @@
+//! `scorekeeper simulator`: the simulated batch endpoint alone, for a handler or a client that runs elsewhere on this
+//! machine. It prints the settings that lead there and serves until it is stopped.
+//!
+//! The identity header is a secret only as far as the machine has other users; it is printed when asked for.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::adapters::simulator::{self, Container, Datastore, Handle, Options};
+
+const ACCOUNT: &str = "local";
+
+/// Options of `scorekeeper simulator`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SimulatorArgs {
+    /// Address to serve on; 127.0.0.1:0 takes any free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7073")]
+    pub listen: SocketAddr,
+    /// Folder for everything: inbox, outbox, journal
+    #[arg(long, value_name = "DIR", default_value = ".scorekeeper-simulator")]
+    pub data: PathBuf,
+    /// How it misbehaves.
+    #[command(flatten)]
+    pub misbehaviour: Misbehaviour,
+    /// Nodes of the simulated cluster: jobs that work at the same time
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub nodes: u16,
+    /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
+    #[arg(long, value_name = "COMMAND")]
+    pub score_command: Option<String>,
+    /// What X-IDENTITY-HEADER must be [default: a new one at each start]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub identity_header: Option<String>,
+    /// Print the settings as JSON, the identity header unmasked
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a simulated endpoint misbehaves; `local` and `simulator` are told so alike.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Misbehaviour {
+    /// Orders to misbehave: a JSON file, or the JSON itself
+    #[arg(long, value_name = "FILE|JSON", long_help = MENU)]
+    pub faults: Option<Orders>,
+    /// Decides which requests the probabilities of --faults hit: the same number hits the same ones
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl Misbehaviour {
+    /// Makes a simulator misbehave from its start.
+    pub(crate) fn apply(&self, options: &mut Options) {
+        options.seed = self.seed;
+        let Some(Orders(orders)) = self.faults.clone() else { return };
+        if let Some(faults) = orders.faults {
+            options.faults = faults;
+        }
+        if let Some(behaviour) = orders.behaviour {
+            options.behaviour = behaviour;
+        }
+    }
+}
+
+/// The whole menu, as `--help` prints it.
+const MENU: &str = r#"Orders to misbehave: a JSON file, or the JSON itself; POST /admin/faults takes the same while it runs.
+
+    {"faults": [{"route": "invoke", "misdeed": {"made": {"jobs": 2, "answer": "cut"}},
+                 "matching": "claims/", "after": 10, "times": 3, "probability": 0.05}],
+     "behaviour": {"keepTags": true, "skewSeconds": -120}}
+
+Only route and misdeed are required. matching: a part of an input's URI; after: so many requests pass first;
+times: so often it happens. The first order that holds for a request is the one that is carried out.
+
+route: invoke, poll, arm, runHistory, storage, identity
+
+misdeed, of an invoke that has made its job:
+    cutAfterCreate, answer500AfterCreate    the answer is lost
+    {"made": {"jobs": 2, "answer": "proper" | "cut" | "hang" | {"status": 504}}}
+    stuck                                   the job runs until it is cancelled
+misdeed, in place of the proper answer; nothing is done:
+    {"throttle": {"retryAfter": 30}}        429; {"throttleUntil": {"seconds": 30}} with an HTTP date,
+                                            throttleSilently without Retry-After
+    {"answer": {"status": 503, "body": "json" | "text" | "html" | "htmlAsJson" | "empty"}}
+    cut, hang
+    {"oldToken": {"seconds": 600}}          401 to tokens issued longer ago
+    {"forbid": {"seconds": 300}}            403 for so long after the order
+    {"notFoundFirst": {"polls": 3}}         404 to the first looks at each job
+misdeed, to the proper answer:
+    {"showStatus": {"status": "Queued"}}    this word for the job's status; noStatus leaves it out
+    {"listLag": {"seconds": 60}}            lists leave out younger jobs
+    {"relabel": {"status": 200}}            another status code
+    truncate, {"trickle": {"millis": 50}}   half of the body; a byte at a time
+
+behaviour, what nobody knows of the real service; off unless given: keepTags, honourName, honourRequestIdSeconds,
+    bareNames, allowUnknownMembers, listJobs, skewSeconds"#;
+
+/// Orders to misbehave as they come from the command line: JSON, or the path of a file with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Orders(pub simulator::Orders);
+
+impl FromStr for Orders {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        let (text, of) = if given.trim_start().starts_with('{') {
+            (given.to_owned(), String::new())
+        } else {
+            let text = std::fs::read_to_string(given)
+                .map_err(|why| format!("the file cannot be read ({why}); JSON itself begins with `{{`"))?;
+            (text, format!(" in `{given}`"))
+        };
+        let orders: simulator::Orders =
+            serde_json::from_str(&text).map_err(|why| format!("the orders{of} cannot be understood: {why}"))?;
+        orders.check().map_err(|why| format!("the orders{of} make no sense: {why}"))?;
+        Ok(Self(orders))
+    }
+}
+
+/// Why it does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}; give another --listen ADDRESS (127.0.0.1:0 takes any free port)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data folder, or its lock.
+    #[error("the folder `{}` cannot be used", path.display())]
+    Folder {
+        /// Which one.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Two of us would write one journal.
+    #[error("another `scorekeeper simulator` runs on `{}`; stop it or give another --data", .0.display())]
+    Busy(PathBuf),
+    /// The simulator's own reason.
+    #[error(transparent)]
+    Simulator(#[from] simulator::Error),
+}
+
+/// Serves until the process is stopped, after `print` was told where.
+pub async fn run(args: SimulatorArgs, print: impl FnOnce(String)) -> Result<(), Error> {
+    let _lock = lock(&args.data)?;
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.map_err(|source| Error::Listen { address: args.listen, source })?;
+    let as_json = args.json;
+    let options = options(args);
+    let header = options.identity_header.clone();
+    let (handle, serving) = simulator::start(listener, options)?;
+    print(if as_json { format!("{}\n", settings(&handle, &header)) } else { text(&handle) });
+    serving.await?;
+    Ok(())
+}
+
+/// The lock goes with the process, however it ends.
+fn lock(data: &Path) -> Result<File, Error> {
+    let refused = |source| Error::Folder { path: data.to_owned(), source };
+    std::fs::create_dir_all(data).map_err(refused)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(data.join("simulator.lock"));
+    let file = file.map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy(data.to_owned())),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
+    }
+}
+
+fn options(args: SimulatorArgs) -> Options {
+    let place = |name: &str| (ACCOUNT.to_owned(), name.to_owned(), args.data.join(name));
+    let (account, container, folder) = place("inbox");
+    let inbox = Container { account, container, folder };
+    let (account, container, folder) = place("outbox");
+    let outbox = Datastore { name: "workspaceblobstore".to_owned(), account, container, folder };
+    let mut options = Options {
+        containers: vec![inbox],
+        datastores: vec![outbox],
+        nodes: args.nodes.into(),
+        score_command: args.score_command,
+        journal: Some(journal(&args.data)),
+        ..Options::default()
+    };
+    if let Some(header) = args.identity_header {
+        options.identity_header = header;
+    }
+    args.misbehaviour.apply(&mut options);
+    options
+}
+
+fn journal(data: &Path) -> PathBuf {
+    data.join("simulator.journal")
+}
+
+/// What a handler must be told, by the names of its settings.
+fn settings(handle: &Handle, header: &str) -> Value {
+    json!({
+        "scoringUri": handle.scoring_uri("demonstration"),
+        "workspace": handle.workspace_id(),
+        "SCOREKEEPER_RESOURCE_MANAGER": handle.origin(),
+        "IDENTITY_ENDPOINT": handle.identity_endpoint(),
+        "IDENTITY_HEADER": header,
+        "admin": format!("{}/admin/jobs", handle.origin()),
+    })
+}
+
+fn text(handle: &Handle) -> String {
+    use std::fmt::Write as _;
+    let mut text = "A simulated batch endpoint; its predictions are worthless. Ctrl-C stops it.\n".to_owned();
+    for (name, value) in settings(handle, "*** (--json shows it)").as_object().into_iter().flatten() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name:<30}{}", value.as_str().unwrap_or_default());
+    }
+    text
+}

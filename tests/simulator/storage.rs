@@ -1,0 +1,93 @@
+//! Blobs of the simulated accounts, and who may reach them.
+
+use azure_storage_blob::models::BlobClientGetPropertiesResultHeaders as _;
+use azure_storage_blob::{BlobClient, BlobContainerClient};
+use futures::TryStreamExt as _;
+use handler::adapters::simulator::{self, Container, Options};
+use reqwest::StatusCode;
+use tempfile::TempDir;
+use time::macros::datetime;
+use tokio::net::TcpListener;
+
+use super::{ML, sim};
+
+#[tokio::test]
+async fn the_official_storage_client_reads_an_output_where_the_datastore_says() {
+    let (sim, _root) = sim(|_| {}).await;
+    sim.put("x.csv", "a\n1\n2\n");
+    let name = sim.submit("x.csv", "a b/ü&.csv").await;
+    sim.finish(&name, "Completed").await;
+    let datastore = sim.arm_get("/datastores/scores").await;
+    let told = |member: &str| datastore["properties"][member].as_str().unwrap().to_owned();
+    assert_eq!(told("datastoreType"), "AzureBlob");
+    let container =
+        format!("{}://{}/{}/{}", told("protocol"), told("endpoint"), told("accountName"), told("containerName"));
+    let url = format!("{container}/a%20b/%C3%BC%26.csv");
+    let blob = BlobClient::new(url.parse().unwrap(), None, None).unwrap();
+    let seen = blob.get_properties(None).await.unwrap();
+    let written = sim.output("a b/ü&.csv").unwrap();
+    assert_eq!(seen.content_length().unwrap(), Some(written.len() as u64));
+    // By the service's clock, which stood at the end of `Running` when the output was published.
+    assert_eq!(seen.last_modified().unwrap(), Some(datetime!(2026-01-01 12:01:04 UTC)));
+    let body = blob.download(None).await.unwrap().body.collect().await.unwrap();
+    assert_eq!(body, written.as_bytes());
+
+    std::fs::create_dir_all(sim.root.join("outbox/a")).unwrap();
+    for file in ["a/1", "a/2", "a.csv", "b"] {
+        std::fs::write(sim.root.join("outbox").join(file), file).unwrap();
+    }
+    let client = BlobContainerClient::new(container.parse().unwrap(), None, None).unwrap();
+    let blobs: Vec<_> = client.list_blobs(None).unwrap().into_stream().try_collect().await.unwrap();
+    let names: Vec<_> = blobs.iter().map(|blob| blob.name.clone().unwrap()).collect();
+    assert_eq!(names, ["a b/ü&.csv", "a.csv", "a/1", "a/2", "b"], "in storage's order, without what is hidden");
+    let page = format!("{container}?restype=container&comp=list&prefix=a&maxresults=2&marker=a.csv");
+    let page = sim.http.get(page).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("<Name>a/1</Name>") && page.contains("<Name>a/2</Name>"), "{page}");
+    assert!(!page.contains("a.csv</Name>") && !page.contains("NextMarker") && !page.contains("<Name>b"), "{page}");
+    let ranged = sim.http.get(format!("{container}/a.csv")).header("range", "bytes=2-3").send().await.unwrap();
+    assert_eq!((ranged.status(), ranged.text().await.unwrap()), (StatusCode::PARTIAL_CONTENT, "cs".to_owned()));
+    let with_token = sim.http.get(&url).bearer_auth(sim.token(ML).await).send().await.unwrap();
+    assert_eq!(with_token.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn nothing_outside_of_the_containers_is_served() {
+    let (sim, _root) = sim(|_| {}).await;
+    std::fs::write(sim.root.join("secret"), "s3cret").unwrap();
+    sim.put("x", "x");
+    std::os::unix::fs::symlink(sim.root.join("secret"), sim.root.join("inbox/link")).unwrap();
+    assert_eq!(sim.http.get(sim.url("/local/inbox/x")).send().await.unwrap().text().await.unwrap(), "x");
+    for path in [
+        "/local/inbox/%2E%2E%2Fsecret",
+        "/local/inbox/a%2F..%2F..%2Fsecret",
+        "/local/inbox/..%5Csecret",
+        "/local/inbox//secret",
+        "/local/inbox/link",
+        "/local/inbox%2F../secret",
+        "/local/../secret",
+        "/local/nowhere/x",
+        "/other/inbox/x",
+    ] {
+        let answer = sim.http.get(sim.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+        assert!(!answer.text().await.unwrap().contains("s3cret"), "{path}");
+    }
+    let missing = sim.http.head(sim.url("/local/inbox/nothing")).send().await.unwrap();
+    assert_eq!(missing.headers()["x-ms-error-code"], "BlobNotFound");
+    let listed = sim.http.get(sim.url("/local/inbox?restype=container&comp=list")).send().await.unwrap();
+    assert!(!listed.text().await.unwrap().contains("link"));
+    let put = sim.http.put(sim.url("/local/inbox/new")).body("x").send().await.unwrap();
+    assert_eq!(put.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_simulator_is_not_opened_to_others() {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let error = simulator::start(listener, Options::default()).err().unwrap();
+    assert!(error.to_string().contains("listen on 127.0.0.1"), "{error}");
+    let root = TempDir::new().unwrap();
+    let container = Container { account: "admin".into(), container: "c".into(), folder: root.path().to_owned() };
+    let options = Options { containers: vec![container], ..Options::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    assert!(simulator::start(listener, options).err().unwrap().to_string().contains("`admin`"));
+}
