@@ -86,7 +86,11 @@ async fn both_hosts_fail_with_the_same_diagnostic() {
     let cloud = Cloud::start().await;
     let vars = without_ledger(&cloud);
     let azure = FunctionsHost::start(cloud.root(), &vars).await;
-    for (function, binding, payload) in [("BlobCreated", "event", event("a.csv")), ("Reconcile", "timer", timer())] {
+    for (function, binding, payload) in [
+        ("BlobCreated", "event", event("a.csv")),
+        ("BlobCreatedFromQueue", "event", event("a.csv")),
+        ("Reconcile", "timer", timer()),
+    ] {
         let lambda = Lambda::start(function, cloud.root(), &vars).await;
         let one = azure.invoke(function, "1", binding, &payload).await;
         assert_eq!(one.status, 500, "{function}");
@@ -129,6 +133,29 @@ async fn an_event_is_submitted_within_its_invocation() {
     let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
     let value = host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     assert_eq!(value["accepted"].as_array().map(Vec::len), Some(1), "{value}");
+    assert_eq!(cloud.simulator.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn what_comes_through_the_queue_is_the_same_event_however_the_host_wraps_the_message() {
+    let cloud = Cloud::start().await;
+    let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    assert_eq!(host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value()["duplicates"], json!(0));
+    let text = event("a.csv").to_string();
+    // An object, the message's text, and that text as JSON once more, as the host encodes what is no object.
+    for (n, data) in [event("a.csv"), json!(text), json!(json!(text).to_string())].iter().enumerate() {
+        // The host adds the members of a message that is an object to the metadata, beside its own.
+        let mut metadata = event("a.csv");
+        metadata["sys"] =
+            json!({"MethodName": "BlobCreatedFromQueue", "UtcNow": "2026-07-21T10:00:00.5Z", "RandGuid": "3f0c"});
+        metadata["DequeueCount"] = json!("1");
+        metadata["Id"] = json!("0d2c5ad5-5a84-4a3b-9cf8-9e7f5d1c7a52");
+        let envelope = json!({"Data": {"event": data}, "Metadata": metadata});
+        let value = host.post("BlobCreatedFromQueue", &n.to_string(), envelope.to_string()).await.value();
+        assert_eq!((&value["duplicates"], &value["quarantined"]), (&json!(1), &json!(0)), "{data}: {value}");
+    }
+    let value = host.invoke("BlobCreatedFromQueue", "9", "event", &json!("poison")).await.value();
+    assert_eq!(value["quarantined"], json!(1), "nothing would be gained by taking it from the queue again");
     assert_eq!(cloud.simulator.jobs().len(), 1);
 }
 
@@ -274,7 +301,11 @@ async fn a_handler_that_nobody_started_says_what_is_missing() {
     vars.insert("_HANDLER".to_owned(), "blob_created".to_owned());
     let (code, process) = ended(BOOTSTRAP, &[], cloud.root(), &vars).await;
     assert_eq!(code, 64);
-    assert!(process.stderr().contains("expected `BlobCreated` or `Reconcile`"), "{}", process.stderr());
+    assert!(
+        process.stderr().contains("expected one of BlobCreated, BlobCreatedFromQueue, Reconcile"),
+        "{}",
+        process.stderr()
+    );
 }
 
 #[tokio::test]

@@ -44,6 +44,17 @@ fn the_host_wraps_invocations_instead_of_forwarding_them() {
     }
 }
 
+/// A minute between tries and a day of them: as long as Event Grid would have tried.
+#[test]
+fn what_the_ledger_does_not_take_from_the_queue_comes_again_for_a_day_before_it_is_poison() {
+    let queue = &definitions()["BlobCreatedFromQueue"]["bindings"][0];
+    assert_eq!((&queue["type"], &queue["connection"]), (&"queueTrigger".into(), &"AzureWebJobsStorage".into()));
+    let settings = &json("host.json")["extensions"]["queues"];
+    assert_eq!((&settings["maxDequeueCount"], &settings["visibilityTimeout"]), (&1440.into(), &"00:01:00".into()));
+    // Event Grid writes base64.
+    assert_eq!(settings["messageEncoding"], "base64");
+}
+
 /// A fixed schedule would need a new package for every change, and `runOnStartup` a run at every scale-out.
 #[test]
 fn the_timers_schedule_is_a_setting_and_missed_runs_are_caught_up() {

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use handler::app::chain;
 use handler::compose;
 use handler::config::{Config, LedgerSettings, ProcessVars, WhichLedger};
-use handler::functions::{BLOB_CREATED, RECONCILE, blob_created, reconcile};
+use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_created, reconcile};
 use handler::hosts::azure::{self, Functions};
 use handler::hosts::cli::{self, ListArgs, ResolveArgs};
 use handler::hosts::local::{self, LocalArgs};
@@ -229,8 +229,12 @@ fn serve(config: &Config) -> ExitCode {
         };
         match compose::app(config, clock()) {
             Ok(app) => {
-                let functions =
-                    Functions::new().event(BLOB_CREATED, blob_created(app.clone())).timer(RECONCILE, reconcile(app));
+                // One value, two triggers: together they have the places that one has.
+                let taking = blob_created(app.clone());
+                let functions = Functions::new()
+                    .event(BLOB_CREATED, taking.clone())
+                    .event(BLOB_CREATED_FROM_QUEUE, taking)
+                    .timer(RECONCILE, reconcile(app));
                 ExitCode::from(listening.run(functions).await)
             }
             Err(why) => fatal(1, &why),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use handler::compose;
 use handler::config::{Config, ProcessVars, Vars as _};
-use handler::functions::{BLOB_CREATED, RECONCILE, blob_created, reconcile};
+use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, blob_created, reconcile};
 use handler::ports::Clock;
 use handler::telemetry::{self, fatal};
 use time::OffsetDateTime;
@@ -31,10 +31,10 @@ fn run() -> Result<(), (u8, String)> {
     runtime.block_on(async {
         let app = compose::app(&config, clock()).map_err(|why| (1, why))?;
         match function.as_str() {
-            BLOB_CREATED => lambda_runtime::run(blob_created(app)).await,
+            BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => lambda_runtime::run(blob_created(app)).await,
             RECONCILE => lambda_runtime::run(reconcile(app)).await,
             other => {
-                return Err((64, format!("`_HANDLER` is `{other}`; expected `{BLOB_CREATED}` or `{RECONCILE}`")));
+                return Err((64, format!("`_HANDLER` is `{other}`; expected one of {}", NAMES.join(", "))));
             }
         }
         .map_err(|why| (1, why.to_string()))

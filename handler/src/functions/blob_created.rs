@@ -1,4 +1,4 @@
-//! `BlobCreated`: takes a delivery of events into the ledger and, where there is room, submits at once.
+//! `BlobCreated` and `BlobCreatedFromQueue`: takes a delivery of events into the ledger and, where there is room, submits at once.
 //!
 //! The answer says that the delivery is durable, and nothing about submissions: Event Grid waits about 30 s and then
 //! delivers again, while a batch endpoint may take a minute to answer. So the work runs in a task of its own, which
