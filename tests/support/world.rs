@@ -34,6 +34,11 @@ pub enum Post {
 #[derive(Debug, Clone)]
 pub struct WorldJob {
     pub name: String,
+    /// Path of the blob that it scores.
+    pub path: String,
+    /// Rule and endpoint of the scoring.
+    pub rule: String,
+    pub endpoint: String,
     pub submission: Submission,
     pub status: JobStatus,
     pub error: Option<String>,
@@ -267,6 +272,9 @@ impl Endpoint for World {
         for _ in 0..times {
             let job = WorldJob {
                 name: format!("job-{}", state.jobs.len() + 1),
+                path: scoring.blob.path.clone(),
+                rule: scoring.rule.clone(),
+                endpoint: scoring.endpoint.clone(),
                 submission: scoring.submission.clone().expect("an intent has a submission"),
                 status: JobStatus::Running,
                 error: None,

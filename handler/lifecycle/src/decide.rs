@@ -26,10 +26,13 @@ const CANCEL_INTERVAL: Duration = Duration::minutes(5);
 pub enum Seen {
     /// Nothing was looked at.
     Nothing,
-    /// The rule has a free slot, and it is ours.
+    /// It may go now; the slots that it needs are claimed.
     SlotFree,
-    /// All slots of the rule are taken.
-    SlotsFull,
+    /// It may not go yet, or not be sent again.
+    Waiting {
+        /// Why, for people.
+        because: String,
+    },
     /// The POST's outcome.
     Answer(Answer),
     /// The job.
@@ -85,7 +88,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDa
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
         (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", clock(scoring.due))),
-        (Status::Queued, Seen::SlotsFull) => wait("all slots of the rule are taken (maxInFlight)".to_owned()),
+        (Status::Queued | Status::Unknown, Seen::Waiting { because }) => wait(because.clone()),
         (Status::Queued, Seen::SlotFree) => on.submit(rule),
 
         (Status::Submitting, Seen::Answer(answer)) => on.answered(answer),
@@ -577,7 +580,7 @@ mod tests {
         let mut all = vec![
             Seen::Nothing,
             Seen::SlotFree,
-            Seen::SlotsFull,
+            Seen::Waiting { because: "all slots are taken".into() },
             accepted(),
             refused(true, None),
             refused(false, None),
@@ -649,7 +652,7 @@ mod tests {
         assert_eq!(life.scoring.due, life.now + Duration::minutes(7));
         assert!(life.waits(&Seen::SlotFree).contains("back-off"));
         life.later(Duration::minutes(7));
-        assert!(life.waits(&Seen::SlotsFull).contains("maxInFlight"));
+        assert_eq!(life.waits(&Seen::Waiting { because: "all slots are taken".into() }), "all slots are taken");
         let step = decide(&life.scoring, None, &Seen::SlotFree, life.now);
         assert!(matches!(step, Step::Wait { because } if because.contains("rule `claims`")));
     }
