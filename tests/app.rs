@@ -6,6 +6,7 @@ use azure_core::credentials::Secret;
 use handler::adapters::azure_tables::{Auth, AzureTables};
 use handler::adapters::faulty::{Calls, Fault};
 use handler::adapters::memory::MemoryStore;
+use handler::ledger::{SLOT_GRACE, Scope};
 use handler::table_store::{Range, Row, TableStore};
 use lifecycle::{JobStatus, ScoringId, Status};
 use serde_json::json;
@@ -15,12 +16,18 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{Post, RULE, World, event};
 
+mod caps;
 mod clocks;
 mod guards;
 mod load;
 mod races;
 mod strays;
 mod upgrade;
+
+/// What the limit of the rule `claims` counts.
+fn claims() -> Scope {
+    Scope::rule("claims")
+}
 
 async fn rows(world: &World, table: &str, partition: &str, prefix: &str) -> Vec<Row> {
     let table = world.table(table);
@@ -238,6 +245,8 @@ async fn a_refusal_that_may_pass_waits_and_one_for_good_ends_it() {
 
 const THREE_AT_ONCE: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":3}]}"#;
 
+use caps::an_endpoint_is_limited_over_all_its_rules_and_processes;
+
 async fn never_more_jobs_run_than_the_rule_allows_over_all_processes(world: World) {
     let apps: Vec<_> = (0..3).map(|_| world.app()).collect();
     let deliveries: Vec<_> = (0..30)
@@ -262,12 +271,12 @@ async fn a_slot_whose_owner_died_before_its_transaction_is_freed() {
     );
     let app = world.app();
     let ghost = ScoringId::read(&"f".repeat(32)).unwrap();
-    assert!(app.ledger().claim_slot("claims", 1, &ghost, 1, world.now()).await.unwrap().is_some());
+    assert!(app.ledger().claim_slot(&claims(), 1, &ghost, 1, world.now()).await.unwrap().is_some());
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued, "a young slot is left alone");
-    world.later(Duration::minutes(3));
+    world.later(SLOT_GRACE);
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(report.slots_freed, 1);
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Running);
@@ -307,6 +316,7 @@ async fn a_fault_at_any_write_leaves_one_job_and_one_scoring() {
     for rules in [
         crate::support::world::RULE.to_owned(),
         crate::support::world::RULE.replace("\"maxAttempts\":2", "\"maxInFlight\":2"),
+        caps::TWO_LIMITS.to_owned(),
     ] {
         for fault in [Fault::NotSent, Fault::LostRequest, Fault::LostAnswer, Fault::Throttled(None)] {
             for k in 0..12 {
@@ -483,5 +493,6 @@ hold! {
     twelve_processes_that_get_the_same_event_at_once_make_one_job with super::RULE;
     a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice with super::RULE;
     never_more_jobs_run_than_the_rule_allows_over_all_processes with super::THREE_AT_ONCE;
+    an_endpoint_is_limited_over_all_its_rules_and_processes with super::caps::TWO_RULES;
     the_projection_is_what_durable_readers_accept with super::RULE;
 }

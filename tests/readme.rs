@@ -48,6 +48,15 @@ fn the_example_rules_are_good_and_every_member_is_explained() {
 }
 
 #[test]
+fn every_member_of_an_endpoint_is_explained() {
+    let section =
+        README.split("\n### Endpoints\n").nth(1).and_then(|rest| rest.split("\n#").next()).expect("a section");
+    for member in lifecycle::endpoints::MEMBERS {
+        assert!(section.contains(&format!("| `{member}` |")), "the member {member} is not explained in README.md");
+    }
+}
+
+#[test]
 fn files_that_the_readme_links_to_exist() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for link in README.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -38,6 +38,11 @@ pub enum Post {
 #[derive(Debug, Clone)]
 pub struct WorldJob {
     pub name: String,
+    /// Path of the blob that it scores.
+    pub path: String,
+    /// Rule and endpoint of the scoring.
+    pub rule: String,
+    pub endpoint: String,
     pub submission: Submission,
     pub status: JobStatus,
     pub error: Option<String>,
@@ -246,6 +251,9 @@ impl World {
         let name = format!("foreign-{}", state.jobs.len() + 1);
         let job = WorldJob {
             name,
+            path: "x".to_owned(),
+            rule: "of-somebody-else".to_owned(),
+            endpoint: rule.endpoint.uri.clone(),
             submission,
             status: JobStatus::Running,
             error: None,
@@ -361,6 +369,9 @@ impl World {
         for _ in 0..times {
             let job = WorldJob {
                 name: format!("job-{}", state.jobs.len() + 1),
+                path: scoring.blob.path.clone(),
+                rule: scoring.rule.clone(),
+                endpoint: scoring.endpoint.clone(),
                 submission: scoring.submission.clone().expect("an intent has a submission"),
                 status: JobStatus::Running,
                 error: None,

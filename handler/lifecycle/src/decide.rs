@@ -28,10 +28,13 @@ const CANCEL_INTERVAL: Duration = Duration::minutes(5);
 pub enum Seen {
     /// Nothing was looked at.
     Nothing,
-    /// The rule has a free slot, and it is ours.
+    /// It may go now; the slots that it needs are claimed.
     SlotFree,
-    /// All slots of the rule are taken.
-    SlotsFull,
+    /// It may not go yet, or not be sent again.
+    Waiting {
+        /// Why, for people.
+        because: String,
+    },
     /// The POST's outcome.
     Answer(Answer),
     /// The job.
@@ -116,7 +119,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDa
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
         (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", clock(scoring.due))),
-        (Status::Queued, Seen::SlotsFull) => wait("all slots of the rule are taken (maxInFlight)".to_owned()),
+        (Status::Queued | Status::Unknown, Seen::Waiting { because }) => wait(because.clone()),
         (Status::Queued, Seen::SlotFree) => on.submit(rule),
 
         (Status::Submitting, Seen::Answer(answer)) => on.answered(answer),

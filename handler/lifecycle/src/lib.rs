@@ -4,7 +4,7 @@
 //! world looks like arrives as [`Seen`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
-//! [`scoring`] (what is remembered), [`rules`], [`intake`] and [`template`] (how an upload becomes a scoring),
+//! [`scoring`] (what is remembered), [`rules`], [`endpoints`], [`intake`] and [`template`] (how an upload becomes a scoring),
 //! [`retry`] (arithmetic over time), [`job`] and [`datastore`] (Azure ML's words).
 //!
 //! Invariants, always true of every [`Step`]:
@@ -16,6 +16,7 @@
 
 pub mod datastore;
 pub mod decide;
+pub mod endpoints;
 pub mod intake;
 pub mod job;
 pub mod period;
@@ -26,6 +27,7 @@ pub mod status;
 pub mod template;
 
 pub use decide::{Effect, Resolution, Seen, Step, decide};
+pub use endpoints::{EndpointKey, EndpointSettings};
 pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};
 pub use rules::{Policy, Rule, Rules};
 pub use scoring::{BlobVersion, Entry, Scoring, ScoringId};

@@ -1,6 +1,6 @@
 //! Rules: which blob versions go to which endpoint, with which inputs, outputs and settings.
 //!
-//! The file is JSON, `{"rules": [ … ]}`. Unknown members are refused, all problems are reported together, each with
+//! The file is JSON, `{"rules": [ … ], "endpoints": [ … ]}`, the second optional. Unknown members are refused, all problems are reported together, each with
 //! its place. Only `id`, `match.container` and `endpoint.uri` are required.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,7 @@ use serde_json::Value;
 use time::Duration;
 use url::Url;
 
+use crate::endpoints::{EndpointKey, EndpointSettings};
 use crate::job::{Input, Output, OutputKind, Submission};
 use crate::period::Period;
 use crate::scoring::{BlobVersion, Scoring};
@@ -19,9 +20,12 @@ use crate::template::{Template, Values};
 pub const DEFAULT_OUTPUT: &str =
     "azureml://datastores/workspaceblobstore/paths/scorekeeper/{rule.id}/{scoring.id}/{attempt}/predictions.csv";
 
-/// All rules, in the order of the file.
+/// All rules, in the order of the file, and what is said of endpoints as such.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    rules: Vec<Rule>,
+    endpoints: Vec<(EndpointKey, EndpointSettings)>,
+}
 
 /// One rule. See `README.md`, *Rules*, for the members and their defaults.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -214,9 +218,14 @@ impl Rules {
         #[serde(deny_unknown_fields)]
         struct File {
             rules: Vec<Value>,
+            #[serde(default)]
+            endpoints: Vec<Value>,
         }
         let file: File = serde_json::from_str(text)
             .map_err(|e| vec![format!("the rules are not of the form {{\"rules\": [ … ]}}: {e}")])?;
+        // Of rules that have problems too: those are no reason to complain of the endpoint.
+        let uris = file.rules.iter().filter_map(|rule| rule.get("endpoint")?.get("uri")?.as_str());
+        let used = uris.map(EndpointKey::of).collect();
         let mut problems = Vec::new();
         let mut rules = Vec::new();
         let mut ids = BTreeSet::new();
@@ -241,17 +250,28 @@ impl Rules {
         if rules.is_empty() && problems.is_empty() {
             problems.push("there is no rule, so nothing would ever be scored; add one".to_owned());
         }
-        if problems.is_empty() { Ok(Self(rules)) } else { Err(problems) }
+        let (endpoints, more) = EndpointSettings::read(file.endpoints, &used);
+        problems.extend(more);
+        if problems.is_empty() { Ok(Self { rules, endpoints }) } else { Err(problems) }
+    }
+
+    /// What the file says of an endpoint, if anything.
+    pub fn endpoint(&self, uri: &str) -> Option<&EndpointSettings> {
+        if self.endpoints.is_empty() {
+            return None;
+        }
+        let wanted = EndpointKey::of(uri);
+        self.endpoints.iter().find(|(key, _)| *key == wanted).map(|(_, settings)| settings)
     }
 
     /// The rules in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
-        self.0.iter()
+        self.rules.iter()
     }
 
     /// The rule of this id.
     pub fn get(&self, id: &str) -> Option<&Rule> {
-        self.0.iter().find(|rule| rule.id == id)
+        self.rules.iter().find(|rule| rule.id == id)
     }
 
     /// The rule one of whose outputs this blob is, if any: such a blob never triggers a scoring.

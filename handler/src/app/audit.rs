@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, HashSet};
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
 use lifecycle::job::experiment_asked_for;
-use lifecycle::{JobStatus, Scoring, ScoringId, Seen, Status, Step, decide};
+use lifecycle::{EndpointKey, JobStatus, Scoring, ScoringId, Seen, Status, Step, decide};
 use time::{Duration, OffsetDateTime};
 
+use super::admission::Permit;
 use super::{App, Error, Look, chain, during};
 use crate::ledger::Audited;
 use crate::ports::{Listed, Place};
@@ -104,7 +105,7 @@ impl App {
             let target = &rule.endpoint;
             let asked = experiment_asked_for(&rule.settings);
             let workspace = target.workspace.clone();
-            match places.iter_mut().find(|place| place.endpoint == target.uri) {
+            match places.iter_mut().find(|place| same_endpoint(&place.endpoint, &target.uri)) {
                 Some(place) => {
                     place.workspace = place.workspace.take().or(workspace);
                     place.experiments.extend(asked);
@@ -174,7 +175,7 @@ impl App {
                 continue;
             };
             let Some(attempt) = self.attempt_of(&scoring, listed) else { continue };
-            if scoring.endpoint != place.endpoint {
+            if !same_endpoint(&scoring.endpoint, &place.endpoint) {
                 continue;
             }
             let ended = matches!(listed.status, JobStatus::Completed | JobStatus::Failed | JobStatus::Canceled);
@@ -195,7 +196,7 @@ impl App {
             if matches!(decide(&scoring, self.rule(&scoring), &seen, now), Step::Wait { .. }) {
                 return Ok(Outcome::Settled);
             }
-            self.drive_look(scoring, etag, Look { seen, at: now, slot: None }).await?;
+            self.drive_look(scoring, etag, Look { seen, at: now, permit: Permit::default() }).await?;
             let after = self.ledger().get(&id).await.map_err(during("reading a scoring"))?;
             let stray = after.is_some_and(|(after, _)| after.strays.contains(name));
             return Ok(if stray { Outcome::Stray } else { Outcome::Open });
@@ -218,6 +219,10 @@ impl App {
         let rule = self.rule(scoring)?;
         (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
     }
+}
+
+fn same_endpoint(one: &str, other: &str) -> bool {
+    EndpointKey::of(one) == EndpointKey::of(other)
 }
 
 /// What an audit made of a job.

@@ -18,14 +18,17 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::ledger::{self, Acceptance, Ledger, Recorded, Slot};
+use crate::ledger::{self, Acceptance, Ledger, Recorded};
 use crate::ports::{Blobs, Clock, Endpoint, JobAddress};
 use crate::table_store::{ETag, kept};
 
+mod admission;
 mod audit;
+mod queue;
 mod resolve;
 mod tick;
 
+use admission::Permit;
 pub use resolve::{Resolved, resolve};
 use tick::LastTick;
 pub use tick::TickReport;
@@ -198,9 +201,11 @@ impl App {
     async fn accept_scoring(&self, queued: Scoring, now: OffsetDateTime, one: &mut One) -> Result<(), Error> {
         let mut entries = vec![queued.accepted_entry(format!("rule `{}` wants this blob version", queued.rule))];
         let rule = self.rule(&queued);
-        let (seen, slot) = self.look_for_slot(&queued, rule, now).await;
+        let (seen, mut permit) = self.admit(&queued, rule, now).await.seen();
         let mut scoring = queued;
-        if let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, now) {
+        if permit.is_stale(self.now()) {
+            self.give_back(std::mem::take(&mut permit)).await;
+        } else if let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, now) {
             entries.push(entry);
             scoring = *next;
         }
@@ -208,7 +213,7 @@ impl App {
             Ok(outcome) => outcome,
             Err(ledger::Error::Refused(source @ crate::table_store::Error::Refused(_))) => {
                 // It will never fit, however often it is delivered: kept for people, not bounced for ever.
-                self.give_back(slot).await;
+                self.give_back(permit).await;
                 let bad = intake::Malformed {
                     key: scoring.id.to_string(),
                     why: format!("the ledger cannot hold it: {source}"),
@@ -232,7 +237,7 @@ impl App {
                 }
             }
             Acceptance::Duplicate(existing) => {
-                self.give_back(slot).await;
+                self.give_back(permit).await;
                 if existing.blob.url != scoring.blob.url
                     || existing.blob.etag != scoring.blob.etag
                     || existing.rule != scoring.rule
@@ -272,7 +277,7 @@ impl App {
         };
         let seen = match seen {
             Some(SeenOf { job, seen, at }) if scoring.job.as_ref().is_some_and(|own| own.name == job.name) => {
-                Look { seen, at, slot: None }
+                Look { seen, at, permit: Permit::default() }
             }
             _ => self.look(&scoring).await,
         };
@@ -280,7 +285,7 @@ impl App {
     }
 
     async fn drive(&self, scoring: Scoring, etag: ETag, seen: Seen) -> Result<Status, Error> {
-        self.drive_look(scoring, etag, Look { seen, at: self.now(), slot: None }).await
+        self.drive_look(scoring, etag, Look { seen, at: self.now(), permit: Permit::default() }).await
     }
 
     /// Decide, record, act, look again, until there is nothing to do now.
@@ -290,23 +295,28 @@ impl App {
             let (next, entry, effect) = match step {
                 Step::Wait { because } => {
                     tracing::debug!(scoring = %scoring.id, status = %scoring.status, "{}: {because}", scoring.id);
-                    self.give_back(look.slot.take()).await;
+                    self.give_back(look.permit).await;
                     return Ok(scoring.status);
                 }
                 Step::Move { next, entry, effect } => (*next, entry, effect),
             };
+            if look.permit.is_stale(self.now()) {
+                // Others may take the slots for left behind by now: its turn comes again.
+                self.give_back(look.permit).await;
+                return Ok(scoring.status);
+            }
             match self.ledger().record(&etag, &next, &entry).await {
                 Ok(Recorded::Done(new)) => etag = new,
                 Ok(Recorded::Lost) => {
                     tracing::debug!(scoring = %scoring.id, "{} is driven by somebody else", scoring.id);
-                    self.give_back(look.slot.take()).await;
+                    self.give_back(look.permit).await;
                     let Seen::Answer(answer) = look.seen else { return Ok(scoring.status) };
                     // What the endpoint answered is known to nobody else.
                     let again = self.ledger().get(&scoring.id).await.map_err(during("reading a scoring"))?;
                     let Some((present, new)) = again else { return Ok(scoring.status) };
                     let Some(seen) = late(&scoring, &present, answer) else { return Ok(present.status) };
                     (scoring, etag) = (present, new);
-                    look = Look { seen, at: self.now(), slot: None };
+                    look = Look { seen, at: self.now(), permit: Permit::default() };
                     continue;
                 }
                 Err(error) => {
@@ -318,13 +328,13 @@ impl App {
                 attempt = next.attempt, job = entry.job, because = entry.because,
                 "{} {} -> {}: {}", next.id, scoring.status, next.status, entry.because);
             if scoring.status.holds_slot() && !next.status.holds_slot() {
-                self.free_slot_of(&next).await;
+                self.free_slots_of(&next).await;
             }
             scoring = next;
             look = match effect {
                 Effect::Submit => {
                     let seen = self.submit(&scoring).await;
-                    Look { seen, at: self.now(), slot: None }
+                    Look { seen, at: self.now(), permit: Permit::default() }
                 }
                 Effect::Cancel(jobs) => {
                     self.cancel(&scoring, jobs).await;
@@ -371,8 +381,8 @@ impl App {
         let now = self.now();
         let seen = match scoring.status {
             Status::Queued => {
-                let (seen, slot) = self.look_for_slot(scoring, self.rule(scoring), now).await;
-                return Look { seen, at: now, slot };
+                let (seen, permit) = self.admit(scoring, self.rule(scoring), now).await.seen();
+                return Look { seen, at: now, permit };
             }
             Status::Unknown | Status::Held if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
                 Ok(found) => Seen::Candidates(found),
@@ -395,7 +405,7 @@ impl App {
             },
             _ => Seen::Nothing,
         };
-        Look { seen, at: now, slot: None }
+        Look { seen, at: now, permit: Permit::default() }
     }
 
     async fn look_at_job(&self, at: &JobAddress) -> Seen {
@@ -403,31 +413,6 @@ impl App {
             Ok(Some(job)) => Seen::Job(job),
             Ok(None) => Seen::JobMissing,
             Err(unclear) => Seen::Unclear(unclear.0),
-        }
-    }
-
-    async fn look_for_slot(&self, scoring: &Scoring, rule: Option<&Rule>, now: OffsetDateTime) -> (Seen, Option<Slot>) {
-        let Some(rule) = rule.filter(|_| scoring.due <= now) else { return (Seen::Nothing, None) };
-        let Some(limit) = rule.max_in_flight else { return (Seen::SlotFree, None) };
-        match self.ledger().claim_slot(&rule.id, limit, &scoring.id, scoring.version, now).await {
-            Ok(Some(slot)) => (Seen::SlotFree, Some(slot)),
-            Ok(None) => (Seen::SlotsFull, None),
-            Err(error) => (Seen::Unclear(format!("no slot could be claimed: {}", chain(&error))), None),
-        }
-    }
-
-    async fn give_back(&self, slot: Option<Slot>) {
-        if let Some(slot) = slot.filter(|slot| slot.fresh)
-            && let Err(error) = self.ledger().free_slot(&slot).await
-        {
-            tracing::warn!(error = %chain(&error), "a slot was not given back; the tick frees it");
-        }
-    }
-
-    async fn free_slot_of(&self, scoring: &Scoring) {
-        let limited = self.rule(scoring).is_some_and(|rule| rule.max_in_flight.is_some());
-        if limited && let Err(error) = self.ledger().free_slot_of(&scoring.rule, &scoring.id, scoring.version).await {
-            tracing::warn!(scoring = %scoring.id, error = %chain(&error), "a slot was not given back; the tick frees it");
         }
     }
 
@@ -449,13 +434,13 @@ fn late(sent: &Scoring, present: &Scoring, answer: Answer) -> Option<Seen> {
     }
 }
 
-/// What was seen, when, and the slot that was claimed on the way.
+/// What was seen, when, and what was claimed on the way.
 struct Look {
     seen: Seen,
     /// For looks the time *before* they began: a job that was made while we looked must not be found missing "after
     /// the grace time". For the answer to a POST the time after it.
     at: OffsetDateTime,
-    slot: Option<Slot>,
+    permit: Permit,
 }
 
 /// What a tick saw of a job before it read the scoring.

@@ -3,7 +3,8 @@
 //! It takes no input about what changed. A tick over N scorings in flight reads ceil(N / 1000) pages of each shard, looks
 //! at each job that is due once, and writes only where something changed. Two ticks at once are harmless.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::{StreamExt as _, stream};
@@ -13,14 +14,13 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::audit::InFlightJobs;
+use super::queue::{MOST, Queue};
 use super::{App, Error, SeenOf, chain, during};
-use crate::ledger::{InFlight, SHARDS};
+use crate::ledger::{InFlight, SHARDS, Scope};
 use crate::ports::JobAddress;
 
 /// Looks under way at one time: bounds sockets, and the load on the endpoint.
 const LOOKS: usize = 16;
-/// Queued scorings of a rule that one tick remembers; the oldest are kept, so that none starves.
-const QUEUED: usize = 10_000;
 /// Part of a tick's time, one over this, that looks at jobs leave to what is queued, however many jobs there are.
 const FOR_QUEUED: i32 = 4;
 /// Scorings that one round of a purge removes; rounds follow while there is time.
@@ -57,25 +57,38 @@ pub(super) struct LastTick {
     complete: Option<OffsetDateTime>,
 }
 
+/// What a tick did so far.
 #[derive(Default)]
-struct Counts {
-    due: AtomicUsize,
+pub(super) struct Counts {
+    pub(super) due: AtomicUsize,
     moved: AtomicUsize,
     errors: AtomicUsize,
-    late: AtomicBool,
+    pub(super) late: AtomicBool,
+}
+
+impl Counts {
+    /// A scoring is in another status than it was when it was read.
+    pub(super) fn moved(&self) {
+        self.moved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A scoring could not be brought further.
+    pub(super) fn failed(&self, id: &ScoringId, error: &Error) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(scoring = %id, error = %chain(error), "scoring {id} was not brought further");
+    }
 }
 
 impl App {
     /// One tick. Starts nothing new after `deadline`; what is left is for the next one.
     pub async fn tick(&self, deadline: OffsetDateTime) -> Result<TickReport, Error> {
         let now = self.now();
-        let mut last = *self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = *self.0.last_tick.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = Counts::default();
         let mut report = TickReport::default();
-        let mut queued = Queue::new(QUEUED);
+        let mut queued = Queue::new(MOST);
         let mut jobs = InFlightJobs::default();
-        let mut holders: HashMap<String, HashSet<ScoringId>> = HashMap::new();
-        let limited = |rule: &str| self.0.parts.rules.get(rule).is_some_and(|rule| rule.max_in_flight.is_some());
+        let mut holders = Holders::new();
         let (mut all_read, mut unread) = (true, Vec::new());
         let look_until = deadline - (deadline - now).max(Duration::ZERO) / FOR_QUEUED;
 
@@ -107,8 +120,10 @@ impl App {
                             }
                         }
                         Ok(row) => {
-                            if row.status.holds_slot() && limited(&row.rule) {
-                                holders.entry(row.rule.clone()).or_default().insert(row.id.clone());
+                            if row.status.holds_slot() {
+                                for (scope, _) in self.limited(&row) {
+                                    holders.entry(scope).or_default().insert(row.id.clone());
+                                }
                             }
                             if let Some(job) = &row.job {
                                 jobs.names.insert(job.name.clone());
@@ -148,13 +163,13 @@ impl App {
             return Err(during("reading the in-flight index")(unread.swap_remove(0).1));
         }
         // Also if the rest fails: what was looked at need not be looked at again at once.
-        self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner).shards = last.shards;
+        self.0.last_tick.lock().unwrap_or_else(PoisonError::into_inner).shards = last.shards;
 
         // A row that can't be read may hold a slot: a newer version may have written it.
         if all_read {
-            report.slots_freed = self.free_orphaned_slots(&holders, now).await;
+            report.slots_freed = self.tend_slots(&holders, now).await;
         }
-        self.submit_queued(queued.oldest_first(), deadline, &counts).await;
+        self.submit_queued(queued, deadline, &counts).await;
 
         let audited = self.audit(jobs, deadline).await;
         report.strays = audited.strays;
@@ -192,7 +207,7 @@ impl App {
         report.errors = counts.errors.into_inner();
         report.complete = !counts.late.into_inner() && in_time();
         if report.complete {
-            self.0.last_tick.lock().unwrap_or_else(std::sync::PoisonError::into_inner).complete = Some(now);
+            self.0.last_tick.lock().unwrap_or_else(PoisonError::into_inner).complete = Some(now);
         }
         Ok(report)
     }
@@ -249,63 +264,42 @@ impl App {
         self.finish(&row, seen, counts).await;
     }
 
-    /// Submits what is queued, oldest first; a rule whose slots are full is left alone for the rest of the tick.
-    async fn submit_queued(&self, queued: Vec<InFlight>, deadline: OffsetDateTime, counts: &Counts) {
-        let full = std::sync::Mutex::new(HashSet::new());
-        let work = stream::iter(queued).for_each_concurrent(LOOKS, |row| {
-            let full = &full;
-            async move {
-                let is_full =
-                    |rule: &str| full.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(rule);
-                if is_full(&row.rule) {
-                    return;
-                }
-                if self.now() >= deadline {
-                    counts.late.store(true, Ordering::Relaxed);
-                    return;
-                }
-                counts.due.fetch_add(1, Ordering::Relaxed);
-                if self.finish(&row, None, counts).await == Some(Status::Queued)
-                    && self.0.parts.rules.get(&row.rule).is_some_and(|rule| rule.max_in_flight.is_some())
-                {
-                    full.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(row.rule.clone());
-                }
-            }
-        });
-        work.await;
-    }
-
-    async fn finish(&self, row: &InFlight, seen: Option<SeenOf>, counts: &Counts) -> Option<Status> {
+    async fn finish(&self, row: &InFlight, seen: Option<SeenOf>, counts: &Counts) {
         match self.reconcile_seen(&row.id, seen).await {
-            Ok(status) => {
-                if status != Some(row.status) {
-                    counts.moved.fetch_add(1, Ordering::Relaxed);
-                }
-                status
-            }
-            Err(error) => {
-                counts.errors.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(scoring = %row.id, error = %chain(&error), "scoring {} was not brought further", row.id);
-                None
-            }
+            Ok(status) if status != Some(row.status) => counts.moved(),
+            Ok(_) => {}
+            Err(error) => counts.failed(&row.id, &error),
         }
     }
 
-    async fn free_orphaned_slots(&self, holders: &HashMap<String, HashSet<ScoringId>>, now: OffsetDateTime) -> usize {
+    /// The limits that a scoring is under.
+    fn limited(&self, row: &InFlight) -> impl Iterator<Item = (Scope, u32)> + use<> {
+        let limits = self.limits(&row.rule, &row.endpoint).into_iter();
+        limits.filter_map(|(scope, limit)| limit.map(|limit| (scope, limit)))
+    }
+
+    /// Brings the slots of all limited scopes in line with the scorings that hold one.
+    async fn tend_slots(&self, holders: &Holders, now: OffsetDateTime) -> usize {
         let none = HashSet::new();
         let mut freed = 0;
-        for rule in self.0.parts.rules.iter().filter(|rule| rule.max_in_flight.is_some()) {
-            let holders = holders.get(&rule.id).unwrap_or(&none);
-            match self.ledger().free_orphaned_slots(&rule.id, holders, now).await {
-                Ok(count) => freed += count,
+        let rules = &self.0.parts.rules;
+        let scopes = rules.iter().flat_map(|rule| self.limits(&rule.id, &rule.endpoint.uri));
+        let limited: BTreeSet<Scope> = scopes.filter_map(|(scope, limit)| limit.map(|_| scope)).collect();
+        for scope in limited {
+            let holders = holders.get(&scope).unwrap_or(&none);
+            match self.ledger().tend_slots(&scope, holders, now).await {
+                Ok(tended) => freed += tended.freed,
                 Err(error) => {
-                    tracing::warn!(rule = rule.id, error = %chain(&error), "slots of rule {} were not checked", rule.id);
+                    tracing::warn!(?scope, error = %chain(&error), "the slots of {scope} were not checked");
                 }
             }
         }
         freed
     }
 }
+
+/// By scope, the scorings whose status holds one of its slots.
+type Holders = HashMap<Scope, HashSet<ScoringId>>;
 
 /// The job is as the index has it, so the scoring need not be read, let alone written.
 fn nothing_new(row: &InFlight, seen: &Seen, now: OffsetDateTime) -> bool {
@@ -337,42 +331,6 @@ fn somewhere(of: usize, now: OffsetDateTime) -> usize {
     usize::try_from((mixed ^ (mixed >> 31)) >> 33).unwrap_or(0) % of.max(1)
 }
 
-/// What waits to be submitted. Bounded for each rule, so that the backlog of one does not push out another's.
-struct Queue {
-    most: usize,
-    by_rule: HashMap<String, Vec<InFlight>>,
-}
-
-impl Queue {
-    fn new(most: usize) -> Self {
-        Self { most, by_rule: HashMap::new() }
-    }
-
-    fn add(&mut self, row: InFlight) {
-        let rows = self.by_rule.entry(row.rule.clone()).or_default();
-        rows.push(row);
-        if rows.len() >= 2 * self.most {
-            by_age(rows);
-            rows.truncate(self.most);
-        }
-    }
-
-    fn oldest_first(self) -> Vec<InFlight> {
-        let mut all = Vec::new();
-        for mut rows in self.by_rule.into_values() {
-            by_age(&mut rows);
-            rows.truncate(self.most);
-            all.extend(rows);
-        }
-        by_age(&mut all);
-        all
-    }
-}
-
-fn by_age(rows: &mut [InFlight]) {
-    rows.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
-}
-
 /// Once an hour. A process that ticks for the first time leaves it to minute 17 of any hour, so that one which is
 /// started for each tick does not purge each time.
 fn purge_is_due(last_tick: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
@@ -388,36 +346,6 @@ mod tests {
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
-
-    fn queued(rule: &str, n: u32) -> InFlight {
-        InFlight {
-            id: ScoringId::read(&format!("{n:032x}")).expect("32 hex digits"),
-            status: Status::Queued,
-            since: NOW,
-            due: NOW,
-            rule: rule.to_owned(),
-            endpoint: "https://e.example/jobs".to_owned(),
-            workspace: None,
-            job: None,
-            job_status: None,
-            missing: false,
-            created: NOW + Duration::seconds(i64::from(n)),
-            attempt: 0,
-        }
-    }
-
-    #[test]
-    fn the_backlog_of_one_rule_does_not_push_out_another_and_the_oldest_are_kept() {
-        let mut queue = Queue::new(3);
-        for n in (0..20).rev() {
-            queue.add(queued("busy", n));
-        }
-        queue.add(queued("other", 99));
-        let kept: Vec<_> =
-            queue.oldest_first().into_iter().map(|row| (row.rule, (row.created - NOW).whole_seconds())).collect();
-        let expected = [("busy", 0), ("busy", 1), ("busy", 2), ("other", 99)].map(|(rule, n)| (rule.to_owned(), n));
-        assert_eq!(kept, expected);
-    }
 
     #[test]
     fn whatever_the_period_of_ticks_each_shard_comes_first_at_some_of_them() {

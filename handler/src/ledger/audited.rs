@@ -2,9 +2,7 @@
 //!
 //! It only spares work. Two ticks that audit at once, or a row that is lost, make jobs be looked at once more.
 
-use std::fmt::Write as _;
-
-use sha2::{Digest as _, Sha256};
+use lifecycle::EndpointKey;
 use time::OffsetDateTime;
 
 use crate::table_store::{Entity, Key};
@@ -21,14 +19,7 @@ pub struct Audited {
 }
 
 fn key(endpoint: &str) -> Key {
-    // A URI holds characters that no key may have.
-    let digest = Sha256::digest(endpoint.as_bytes());
-    let name = digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    Key::new("audit", name)
+    Key::new("audit", EndpointKey::of(endpoint).as_str())
 }
 
 impl Ledger {

@@ -29,7 +29,7 @@ mod slots;
 
 pub use audited::Audited;
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
-pub use slots::Slot;
+pub use slots::{SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};
 
 /// Why the ledger could not do it, by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -147,7 +147,7 @@ fn every_seen() -> Vec<Seen> {
     let mut all = vec![
         Seen::Nothing,
         Seen::SlotFree,
-        Seen::SlotsFull,
+        Seen::Waiting { because: "all slots are taken".into() },
         accepted(),
         refused(true, None),
         refused(false, None),
@@ -226,7 +226,7 @@ fn a_queued_scoring_waits_for_its_back_off_its_slot_and_its_rule() {
     assert_eq!(life.scoring.due, life.now + Duration::minutes(7));
     assert!(life.waits(&Seen::SlotFree).contains("back-off"));
     life.later(Duration::minutes(7));
-    assert!(life.waits(&Seen::SlotsFull).contains("maxInFlight"));
+    assert_eq!(life.waits(&Seen::Waiting { because: "all slots are taken".into() }), "all slots are taken");
     let step = decide(&life.scoring, None, &Seen::SlotFree, life.now);
     assert!(matches!(step, Step::Wait { because } if because.contains("rule `claims`")));
 }

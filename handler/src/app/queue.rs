@@ -1,0 +1,222 @@
+//! The queue: what waits to be submitted, in its order, and the part of a tick that submits it.
+//!
+//! Each endpoint has a queue of its own, by order of arrival over all rules. Scorings are *admitted* one after the other,
+//! so that a slot goes to the first in line and not to whoever asks fastest; what is admitted is sent side by side. When
+//! a rule or an endpoint has no room the rest of its queue is left alone for this tick.
+//!
+//! Never: a claim in any other order; more than [`MOST`] queued scorings of one rule in memory.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
+
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt as _, stream};
+use lifecycle::{EndpointKey, Scoring, Status};
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+
+use super::admission::{Admission, Whom};
+use super::tick::Counts;
+use super::{App, Error, Look, during};
+use crate::ledger::InFlight;
+use crate::table_store::ETag;
+
+/// Queued scorings of a rule that one tick remembers; the oldest are kept, so that none starves.
+pub(super) const MOST: usize = 10_000;
+/// Submissions of one endpoint under way at one time: bounds sockets, and the load on the endpoint.
+const SUBMISSIONS: usize = 16;
+/// Endpoints that are served at one time.
+const ENDPOINTS: usize = 8;
+
+/// What waits to be submitted. Bounded for each rule, so that the backlog of one does not push out another's.
+pub(super) struct Queue {
+    most: usize,
+    by_rule: HashMap<String, Vec<InFlight>>,
+}
+
+impl Queue {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, by_rule: HashMap::new() }
+    }
+
+    pub(super) fn add(&mut self, row: InFlight) {
+        let rows = self.by_rule.entry(row.rule.clone()).or_default();
+        rows.push(row);
+        if rows.len() >= 2 * self.most {
+            by_age(rows);
+            rows.truncate(self.most);
+        }
+    }
+
+    /// One queue for each endpoint, oldest first.
+    fn by_endpoint(self) -> BTreeMap<EndpointKey, Vec<InFlight>> {
+        let mut all = BTreeMap::<_, Vec<_>>::new();
+        for mut rows in self.by_rule.into_values() {
+            by_age(&mut rows);
+            rows.truncate(self.most);
+            for row in rows {
+                all.entry(EndpointKey::of(&row.endpoint)).or_default().push(row);
+            }
+        }
+        for rows in all.values_mut() {
+            by_age(rows);
+        }
+        all
+    }
+}
+
+fn by_age(rows: &mut [InFlight]) {
+    rows.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
+}
+
+/// A scoring whose turn it is, with what was claimed for it.
+struct Admitted {
+    scoring: Scoring,
+    etag: ETag,
+    look: Look,
+}
+
+impl App {
+    /// Submits what is queued, each endpoint's in its order, until `deadline`.
+    pub(super) async fn submit_queued(&self, queue: Queue, deadline: OffsetDateTime, counts: &Counts) {
+        let queues = queue.by_endpoint().into_values().map(|rows| self.submit_in_order(rows, deadline, counts));
+        stream::iter(queues.collect::<Vec<_>>()).for_each_concurrent(ENDPOINTS, |queue| queue).await;
+    }
+
+    async fn submit_in_order(&self, rows: Vec<InFlight>, deadline: OffsetDateTime, counts: &Counts) {
+        // One that is admitted waits here until there is room to send it: few, as claims must not grow old.
+        let (admitted, mut next) = mpsc::channel(1);
+        let admit = async move {
+            let mut full = HashSet::new();
+            for row in rows {
+                if full.contains(&row.rule) {
+                    continue;
+                }
+                if self.now() >= deadline {
+                    counts.late.store(true, Ordering::Relaxed);
+                    break;
+                }
+                counts.due.fetch_add(1, Ordering::Relaxed);
+                match self.turn_of(&row).await {
+                    Ok(Turn::Admitted(one)) => {
+                        if admitted.send(one).await.is_err() {
+                            break;
+                        }
+                    }
+                    Ok(Turn::Waits(whom)) => match whom {
+                        Whom::One => {}
+                        Whom::Rule => _ = full.insert(row.rule),
+                        Whom::Endpoint => break,
+                    },
+                    Ok(Turn::Passed) => counts.moved(),
+                    Err(error) => counts.failed(&row.id, &error),
+                }
+            }
+        };
+        // Not a stream that is polled when there is room: a claim's answer must be read when it comes.
+        let send = async {
+            let (mut sending, mut more) = (FuturesUnordered::new(), true);
+            while more || !sending.is_empty() {
+                tokio::select! {
+                    biased;
+                    Some(()) = sending.next() => {}
+                    one = next.recv(), if more && sending.len() < SUBMISSIONS => match one {
+                        Some(one) => sending.push(self.send(*one, counts)),
+                        None => more = false,
+                    },
+                }
+            }
+        };
+        tokio::join!(admit, send);
+    }
+
+    /// Sends what was admitted.
+    async fn send(&self, one: Admitted, counts: &Counts) {
+        let id = one.scoring.id.clone();
+        match self.drive_look(one.scoring, one.etag, one.look).await {
+            Ok(Status::Queued) => {}
+            Ok(_) => counts.moved(),
+            Err(error) => counts.failed(&id, &error),
+        }
+    }
+
+    /// The turn of one queued scoring has come.
+    async fn turn_of(&self, row: &InFlight) -> Result<Turn, Error> {
+        let read = self.ledger().get(&row.id).await.map_err(during("reading a scoring"))?;
+        let Some((scoring, etag)) = read.filter(|(scoring, _)| scoring.status == Status::Queued) else {
+            return Ok(Turn::Passed);
+        };
+        let now = self.now();
+        Ok(match self.admit(&scoring, self.rule(&scoring), now).await {
+            Admission::Wait { because, whom } => {
+                tracing::debug!(scoring = %scoring.id, "{}: {because}", scoring.id);
+                Turn::Waits(whom)
+            }
+            admission @ Admission::Go(_) => {
+                let (seen, permit) = admission.seen();
+                Turn::Admitted(Box::new(Admitted { scoring, etag, look: Look { seen, at: now, permit } }))
+            }
+        })
+    }
+}
+
+/// What comes of a turn.
+enum Turn {
+    Admitted(Box<Admitted>),
+    Waits(Whom),
+    /// Somebody else has moved it since the index was read.
+    Passed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lifecycle::ScoringId;
+    use time::Duration;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+
+    fn queued(rule: &str, n: u32) -> InFlight {
+        InFlight {
+            id: ScoringId::read(&format!("{n:032x}")).expect("32 hex digits"),
+            status: Status::Queued,
+            since: NOW,
+            due: NOW,
+            rule: rule.to_owned(),
+            endpoint: "https://e.example/jobs".to_owned(),
+            workspace: None,
+            job: None,
+            job_status: None,
+            missing: false,
+            created: NOW + Duration::seconds(i64::from(n)),
+            attempt: 0,
+        }
+    }
+
+    #[test]
+    fn the_backlog_of_one_rule_does_not_push_out_another_and_the_oldest_are_kept() {
+        let mut queue = Queue::new(3);
+        for n in (0..20).rev() {
+            queue.add(queued("busy", n));
+        }
+        queue.add(queued("other", 99));
+        let queues = queue.by_endpoint();
+        let kept = queues.into_values().flatten().map(|row| (row.rule, (row.created - NOW).whole_seconds()));
+        let expected = [("busy", 0), ("busy", 1), ("busy", 2), ("other", 99)].map(|(rule, n)| (rule.to_owned(), n));
+        assert_eq!(kept.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn rules_share_the_queue_of_their_endpoint_and_no_other() {
+        let mut queue = Queue::new(3);
+        queue.add(queued("b", 2));
+        queue.add(queued("a", 1));
+        queue.add(InFlight { endpoint: "https://E.example/jobs/".to_owned(), ..queued("a", 3) });
+        queue.add(InFlight { endpoint: "https://f.example/jobs".to_owned(), ..queued("a", 4) });
+        let mut queues: Vec<Vec<_>> =
+            queue.by_endpoint().into_values().map(|rows| rows.into_iter().map(|row| row.rule).collect()).collect();
+        queues.sort_by_key(Vec::len);
+        assert_eq!(queues, [vec!["a"], vec!["a", "b", "a"]]);
+    }
+}
