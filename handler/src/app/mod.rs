@@ -26,7 +26,7 @@ mod admission;
 mod queue;
 mod tick;
 
-use admission::Permit;
+use admission::{Asker, Known, Permit};
 use tick::LastTick;
 pub use tick::TickReport;
 
@@ -77,6 +77,7 @@ struct Inner {
     parts: Parts,
     /// When this process last ticked: a hint that spares polls, never a fact that correctness needs.
     last_tick: Mutex<LastTick>,
+    known: Known,
 }
 
 /// What became of a delivery.
@@ -113,7 +114,7 @@ pub struct Intent {
 impl App {
     /// An app.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, last_tick: Mutex::default() }))
+        Self(Arc::new(Inner { parts, last_tick: Mutex::default(), known: Known::default() }))
     }
 
     /// Now, to the resolution that the ledger keeps.
@@ -194,7 +195,7 @@ impl App {
     async fn accept_scoring(&self, queued: Scoring, now: OffsetDateTime, one: &mut One) -> Result<(), Error> {
         let mut entries = vec![queued.accepted_entry(format!("rule `{}` wants this blob version", queued.rule))];
         let rule = self.rule(&queued);
-        let (seen, mut permit) = self.admit(&queued, rule, now).await.seen();
+        let (seen, mut permit) = self.admit(&queued, rule, Asker::Event, now).await.seen();
         let mut scoring = queued;
         if permit.is_stale(self.now()) {
             self.give_back(std::mem::take(&mut permit)).await;
@@ -367,7 +368,7 @@ impl App {
         let now = self.now();
         let seen = match scoring.status {
             Status::Queued => {
-                let (seen, permit) = self.admit(scoring, self.rule(scoring), now).await.seen();
+                let (seen, permit) = self.admit(scoring, self.rule(scoring), Asker::Queue, now).await.seen();
                 return Look { seen, at: now, permit };
             }
             Status::Unknown if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
