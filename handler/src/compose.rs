@@ -40,13 +40,30 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
 
 /// The ledger alone, for those who only read it.
 pub fn ledger_to_read(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
+    ledger_alone(settings, clock, Access::Read)
+}
+
+/// The ledger alone, for commands that tell all processes something.
+pub fn ledger_to_change(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
+    ledger_alone(settings, clock, Access::Write)
+}
+
+fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Result<Ledger, String> {
     let kind = if settings.managed_identity {
         CredentialKind::ManagedIdentity { client_id: settings.client_id.clone() }
     } else {
         CredentialKind::SignedIn
     };
-    let store = store(&settings.ledger, kind.source(), clock, Access::Read)?;
-    Ledger::new(store, &Options { hub: settings.hub.clone(), writer: "reader".to_owned(), projection: false })
+    if access == Access::Write {
+        // A folder without a ledger is told of, not made into one.
+        store(&settings.ledger, kind.source(), clock, Access::Read)?;
+    }
+    let store = store(&settings.ledger, kind.source(), clock, access)?;
+    let writer = match access {
+        Access::Read => "reader".to_owned(),
+        Access::Write => Uuid::new_v4().simple().to_string(),
+    };
+    Ledger::new(store, &Options { hub: settings.hub.clone(), writer, projection: false })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

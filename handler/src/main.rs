@@ -13,6 +13,7 @@ use handler::config::{Config, LedgerSettings, ProcessVars, WhichLedger};
 use handler::functions::{BLOB_CREATED, RECONCILE, blob_created, reconcile};
 use handler::hosts::azure::{self, Functions};
 use handler::hosts::cli::{self, ListArgs};
+use handler::hosts::limits::{self, LimitArgs};
 use handler::hosts::local::{self, LocalArgs};
 use handler::ledger::Ledger;
 use handler::ports::Clock;
@@ -62,6 +63,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
+    Limit {
+        #[command(flatten)]
+        which: WhichLedger,
+        #[command(flatten)]
+        args: LimitArgs,
+    },
     /// Print every setting as it is understood, with where it came from; secrets are masked.
     Config {
         /// As JSON.
@@ -94,6 +102,12 @@ fn main() -> ExitCode {
         Command::Show { which, id, json } => {
             read(&which, |ledger, _, out| Box::pin(async move { cli::show(ledger, &id, json, out).await }))
         }
+        Command::Limit { which, args } => {
+            let open = if args.changes() { compose::ledger_to_change } else { compose::ledger_to_read };
+            with_ledger(&which, open, |ledger, now, out| {
+                Box::pin(async move { limits::limit(ledger, &args, now, out).await })
+            })
+        }
         Command::Config { json } => settings().map_or_else(
             |code| code,
             |config| {
@@ -117,6 +131,18 @@ fn read<F>(which: &WhichLedger, command: F) -> ExitCode
 where
     F: for<'a> FnOnce(&'a Ledger, OffsetDateTime, &'a mut dyn Write) -> Reading<'a>,
 {
+    with_ledger(which, compose::ledger_to_read, command)
+}
+
+/// Runs a command on a ledger.
+fn with_ledger<F>(
+    which: &WhichLedger,
+    open: fn(&LedgerSettings, &Clock) -> Result<Ledger, String>,
+    command: F,
+) -> ExitCode
+where
+    F: for<'a> FnOnce(&'a Ledger, OffsetDateTime, &'a mut dyn Write) -> Reading<'a>,
+{
     let cwd = match cwd() {
         Ok(cwd) => cwd,
         Err(code) => return code,
@@ -126,7 +152,7 @@ where
         Err(problems) => return fatal(SETTINGS, &problems.to_string()),
     };
     let clock = clock();
-    let ledger = match compose::ledger_to_read(&settings, &clock) {
+    let ledger = match open(&settings, &clock) {
         Ok(ledger) => ledger,
         Err(why) => return fatal(cli::BROKEN, &why),
     };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use handler::adapters::faulty::Fault;
 use handler::app::App;
-use handler::ledger::{SLOT_GRACE, SLOT_WAY, Scope};
+use handler::ledger::{LiveLimit, SLOT_GRACE, SLOT_WAY, Scope};
 use handler::table_store::{Entity, Error, IfMatch, Key, Op, TableStore as _};
 use lifecycle::{EndpointKey, JobStatus, Rules, ScoringId, Status};
 use serde_json::json;
@@ -417,4 +417,94 @@ async fn scopes_that_the_rules_no_longer_have_are_forgotten() {
     fewer.rules = Rules::read(RULE).unwrap();
     fewer.app().tick(soon(&world)).await.unwrap();
     assert_eq!(rows(&world, "State", "control", "").await.len(), 2);
+}
+
+async fn set(world: &World, scope: &Scope, limit: Option<u32>) {
+    let live = limit.map(|limit| LiveLimit { name: "claims".into(), limit, set: world.now() });
+    // As the command does it: a process of its own.
+    world.app().ledger().set_limit(scope, live.as_ref()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_limit_that_is_set_holds_in_every_process_a_moment_later() {
+    for scope in [claims(), Scope::endpoint(URI)] {
+        let world = World::with_rules(RULE);
+        let apps = [world.app(), world.app()];
+        for app in &apps {
+            deliver(&world, app, &["warm-up.csv"]).await;
+        }
+        world.settle(&apps[0], 5).await;
+        set(&world, &scope, Some(2)).await;
+        world.later(Duration::seconds(15));
+        for (n, app) in [0, 1, 0, 1].into_iter().enumerate() {
+            world.deliver(&apps[app], &event(&format!("{n}.csv"), "1")).await;
+        }
+        assert_eq!(world.jobs().len(), 1 + 2, "{scope}");
+        // Raised: the next tick submits what waits.
+        set(&world, &scope, Some(3)).await;
+        apps[1].tick(soon(&world)).await.unwrap();
+        assert_eq!(world.jobs().len(), 1 + 3, "{scope}");
+        set(&world, &scope, None).await;
+        apps[1].tick(soon(&world)).await.unwrap();
+        assert_eq!(world.jobs().len(), 1 + 4, "{scope}");
+        world.settle(&apps[0], 5).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lowered_limit_lets_what_runs_run_on_and_nothing_in_until_there_is_room() {
+    let world = World::with_rules(&limits(20, 99));
+    let app = world.app();
+    let names: Vec<_> = (0..20).map(|n| format!("{n}.csv")).collect();
+    deliver(&world, &app, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    set(&world, &claims(), Some(5)).await;
+    let more: Vec<_> = (0..10).map(|n| format!("more-{n}.csv")).collect();
+    let mut running = 20;
+    for (path, ended) in more.iter().zip(names.chunks(2)) {
+        // Before any tick has seen that there are more than there may be.
+        deliver(&world, &world.app(), &[path]).await;
+        assert!(world.jobs().len() == 20 || running <= 5, "{running} run");
+        world.end_jobs_of(ended, &JobStatus::Completed);
+        for row in app.ledger().in_flight().await.unwrap().into_iter().filter(|row| row.job.is_some()) {
+            app.reconcile(&row.id).await.unwrap();
+        }
+        running = world.jobs().iter().filter(|job| job.status == JobStatus::Running).count();
+    }
+    world.settle(&app, 30).await;
+    assert_eq!((world.jobs().len(), world.most_running()), (30, 20));
+}
+
+#[tokio::test]
+async fn what_is_paused_goes_on_when_it_is_let() {
+    for scope in [claims(), Scope::endpoint(URI)] {
+        let world = World::with_rules(&limits(5, 5));
+        let app = world.app();
+        deliver(&world, &app, &["a.csv"]).await;
+        set(&world, &scope, Some(0)).await;
+        let paused = world.app();
+        let ids = deliver(&world, &paused, &["b.csv", "c.csv"]).await;
+        world.later(Duration::minutes(2));
+        world.end_jobs(&JobStatus::Completed);
+        paused.tick(soon(&world)).await.unwrap();
+        assert_eq!(world.jobs().len(), 1, "what ran has ended, and nothing new runs");
+        let sight = paused.ledger().controls().await.unwrap().scopes[&scope].clone();
+        assert_eq!(sight.waiting, 2);
+        let because = sight.because.unwrap();
+        assert!(because.contains("paused") && because.contains("scorekeeper limit --"), "{because}");
+        set(&world, &scope, None).await;
+        paused.tick(soon(&world)).await.unwrap();
+        assert_eq!(world.get(&paused, &ids[1]).await.status, Status::Running);
+    }
+}
+
+#[tokio::test]
+async fn a_limit_whose_answer_was_lost_is_set_all_the_same() {
+    let world = World::with_rules(RULE);
+    deliver(&world, &world.app(), &["a.csv"]).await;
+    world.store.push(Fault::LostRequest);
+    set(&world, &claims(), Some(3)).await;
+    assert_eq!(world.app().ledger().controls().await.unwrap().limits[&claims()].limit, 3);
+    world.store.push(Fault::LostAnswer);
+    set(&world, &claims(), None).await;
+    assert!(world.app().ledger().controls().await.unwrap().limits.is_empty());
 }

@@ -219,8 +219,14 @@ impl App {
         let of_rule = rules.get(rule).and_then(|rule| rule.max_in_flight);
         let of_endpoint = rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
         [(Scope::rule(rule), of_rule), (Scope::endpoint(endpoint), of_endpoint)].map(|(scope, limit)| {
-            let surplus = controls.scopes.get(&scope).is_some_and(|sight| sight.surplus);
-            let cap = limit.map(|limit| Cap { limit, surplus });
+            let cap = match controls.limits.get(&scope) {
+                // Nobody knows for how long each process still goes by the limit before: look before each claim.
+                Some(live) => Some(Cap { limit: live.limit, surplus: true }),
+                None => limit.map(|limit| {
+                    let surplus = controls.scopes.get(&scope).is_some_and(|sight| sight.surplus);
+                    Cap { limit, surplus }
+                }),
+            };
             (scope, cap)
         })
     }
@@ -268,6 +274,18 @@ enum Claimed {
 }
 
 fn full(scoring: &Scoring, whom: Whom, limit: u32) -> String {
+    if limit == 0 {
+        return match whom {
+            Whom::Endpoint => format!(
+                "endpoint {0} is paused by an operator (scorekeeper limit --endpoint {0} default lets it go on)",
+                scoring.endpoint
+            ),
+            _ => format!(
+                "rule `{0}` is paused by an operator (scorekeeper limit --rule {0} default lets it go on)",
+                scoring.rule
+            ),
+        };
+    }
     let slots = if limit == 1 { "the one slot".to_owned() } else { format!("all {limit} slots") };
     let of = match whom {
         Whom::Endpoint => format!("endpoint {}", scoring.endpoint),

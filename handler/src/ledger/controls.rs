@@ -3,6 +3,7 @@
 //! | RowKey | row | written by |
 //! |---|---|---|
 //! | `scope~{scope}` | a rule or an endpoint as the last tick saw it: its limit in the rules, slots taken, scorings that wait and why | the tick, when it differs |
+//!//! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
 //!
 //! A scope is `rule~{id}` or `endpoint~{hash}`. The rows are few and read together, with one query, by every process that
 //! submits; each keeps them for a moment, so what is written here is known everywhere a moment later and not at once.
@@ -27,6 +28,19 @@ const SCHEMA: i32 = 1;
 pub struct Controls {
     /// What the last tick saw of each rule and endpoint.
     pub scopes: BTreeMap<Scope, Sight>,
+    /// Limits that operators have set.
+    pub limits: BTreeMap<Scope, LiveLimit>,
+}
+
+/// A limit that an operator has set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveLimit {
+    /// The rule's id or the endpoint's invoke URI.
+    pub name: String,
+    /// Most scorings at one time; 0 pauses.
+    pub limit: u32,
+    /// Since when.
+    pub set: OffsetDateTime,
 }
 
 /// What a tick saw of a rule or an endpoint.
@@ -88,6 +102,33 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Sets the limit of a scope for all processes; `None` gives the word back to the rules.
+    pub async fn set_limit(&self, scope: &Scope, limit: Option<&LiveLimit>) -> Result<(), Error> {
+        let key = Key::new(PARTITION, format!("limit~{}", scope.key()));
+        let op = match limit {
+            Some(LiveLimit { name, limit, set }) => Op::Upsert(
+                Entity::new(key)
+                    .with("SchemaVersion", SCHEMA)
+                    .with("Name", name.as_str())
+                    .with("Limit", count(*limit))
+                    .with("SetTime", *set),
+            ),
+            None => Op::Delete(key, IfMatch::Any),
+        };
+        // The last word of operators holds: a lost answer is answered by saying it again.
+        let ops = [op];
+        let written = match self.write(&ops).await {
+            Err(table_store::Error::Ambiguous(_)) => self.write(&ops).await,
+            other => other,
+        };
+        match written {
+            Ok(_) | Err(table_store::Error::Missing { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Controls {
     fn add(&mut self, row: &Row) -> Result<(), Unreadable> {
         let entity = &row.entity;
@@ -101,6 +142,16 @@ impl Controls {
             "scope" => {
                 let scope = Scope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
                 self.scopes.insert(scope, from_sight_row(entity));
+            }
+            "limit" => {
+                let scope = Scope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
+                let limit = entity.int32("Limit").and_then(|limit| u32::try_from(limit).ok());
+                let limit = LiveLimit {
+                    name: entity.string("Name").unwrap_or_default().to_owned(),
+                    limit: limit.ok_or_else(|| unreadable("`Limit` is missing or no count"))?,
+                    set: entity.time("SetTime").ok_or_else(|| unreadable("`SetTime` is missing or no time"))?,
+                };
+                self.limits.insert(scope, limit);
             }
             _ => return Err(unreadable("a control of a kind that this version does not know")),
         }

@@ -27,7 +27,7 @@ mod retention;
 pub mod rows;
 mod slots;
 
-pub use controls::{Controls, Sight};
+pub use controls::{Controls, LiveLimit, Sight};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::{Cap, SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};
 
