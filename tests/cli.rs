@@ -8,6 +8,7 @@ use axum::http::{Request, StatusCode};
 use handler::adapters::embedded::EmbeddedStore;
 use handler::app::App;
 use handler::hosts::cli::{self, ListArgs};
+use handler::hosts::limits::{self, LimitArgs, Most};
 use handler::hosts::ops;
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
@@ -235,6 +236,61 @@ async fn the_binary_takes_exactly_one_resolution() {
     }
 }
 
+const LIMITED: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
+    "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":2}]}"#;
+
+async fn limited(world: &World, app: &App, arguments: LimitArgs) -> (u8, String) {
+    text(async |out| limits::limit(app.ledger(), &arguments, world.now(), out).await).await
+}
+
+#[tokio::test]
+async fn limit_shows_what_is_in_flight_and_what_waits_and_sets_it_for_all() {
+    let world = World::with_rules(LIMITED);
+    let app = world.app();
+    let show = || limited(&world, &app, LimitArgs::default());
+    assert_eq!(show().await, (cli::FINE, "No tick has told of any rule yet.\n".to_owned()));
+    for n in 0..5 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let golden = "\
+rule      claims                                              2 of 2 slots taken, 3 wait
+          all 2 slots of rule `claims` are taken (maxInFlight)
+endpoint  https://heart.example/jobs                          no limit
+";
+    assert_eq!(show().await, (cli::FINE, golden.to_owned()));
+    let rule = |id: &str, most| LimitArgs { rule: Some(id.to_owned()), most: Some(most), ..LimitArgs::default() };
+    let (code, typo) = limited(&world, &app, rule("clams", Most::Of(0))).await;
+    assert!(code == cli::ATTENTION && typo.contains("Known are claims, https://heart.example/jobs"), "{typo}");
+    assert!(app.ledger().controls().await.unwrap().limits.is_empty());
+    let (code, nobody) = limited(&world, &app, LimitArgs { most: Some(Most::Of(0)), ..LimitArgs::default() }).await;
+    assert!(code == cli::ATTENTION && nobody.contains("--rule"), "{nobody}");
+    for (most, says, summary) in [
+        (
+            Most::Of(7),
+            "at most 7 in flight, whatever the rules say",
+            "2 of 7 slots taken (an operator's limit since 2026-07-21 10:00:00; in the rules: 2), 3 wait",
+        ),
+        (Most::Of(0), "paused", "paused (an operator's limit since"),
+        (Most::Default, "at most 2 in flight, as the rules say", "2 of 2 slots taken, 3 wait"),
+    ] {
+        let (code, set) = limited(&world, &app, rule("claims", most)).await;
+        assert!(code == cli::FINE && set.contains(says) && set.contains("15 seconds"), "{set}");
+        let (_, shown) = show().await;
+        assert!(shown.contains(summary), "{shown}");
+        let (_, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
+        assert!(status.contains(&format!("Limit       rule claims: {summary}")), "{status}");
+        let (_, _, html) = page(&app, &world, "/").await;
+        assert!(html.contains(&summary.replace('\'', "&#39;")) || html.contains(summary), "{html}");
+    }
+    let json = LimitArgs { json: true, ..LimitArgs::default() };
+    let (_, told) = limited(&world, &app, json).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told[0]["name"], &told[0]["limit"], &told[0]["waiting"]), (&json!("claims"), &json!(2), &json!(3)));
+    let (_, _, same) = page(&app, &world, "/api/limits").await;
+    assert_eq!(serde_json::from_str::<Value>(&same).unwrap(), told);
+}
+
 fn run(arguments: &[&str], folder: &std::path::Path) -> Process {
     Process::spawn(SCOREKEEPER, arguments, folder, &BTreeMap::new())
 }
@@ -256,6 +312,9 @@ async fn the_binary_reads_a_ledger_by_every_way_of_naming_it() {
         let rows: Value = serde_json::from_str(&list.stdout().join("\n")).unwrap();
         assert_eq!((status.code(), rows.as_array().map(Vec::len)), (Some(0), Some(1)), "{which:?}");
     }
+    let mut limit = run(&["limit", "--rule", "claims", "0", "--hub", "Test"], folder.path());
+    assert_eq!(limit.ended().await.code(), Some(0), "{}", limit.stderr());
+    assert_eq!(app.ledger().controls().await.unwrap().limits.len(), 1, "another process has set it");
 }
 
 #[tokio::test]
@@ -268,6 +327,9 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
         (&["list", "--ledger", "http://table.example/x"], 64, "https"),
         (&["list", "--ledger", "embedded:x", "--data", "y"], 64, "cannot be used with"),
         (&["show"], 64, "<ID>"),
+        (&["limit", "--rule", "x", "many"], 64, "neither a number from 0 nor `default`"),
+        (&["limit", "--rule", "x", "3000000000"], 64, "neither a number"),
+        (&["limit", "--rule", "x", "3", "--data", "nowhere"], 2, "nowhere"),
         (&["frobnicate"], 64, "unrecognized"),
         (&["serve"], 64, "SCOREKEEPER_RULES"),
     ] {
@@ -280,7 +342,7 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
     }
     let mut help = run(&["--help"], folder.path());
     assert_eq!(help.ended().await.code(), Some(0));
-    for command in ["serve", "local", "simulator", "status", "list", "show", "config"] {
+    for command in ["serve", "local", "simulator", "status", "list", "show", "resolve", "limit", "config"] {
         assert!(help.stdout().iter().any(|line| line.trim_start().starts_with(command)), "{command}");
     }
 }

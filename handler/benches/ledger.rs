@@ -16,7 +16,7 @@ use divan::counter::ItemsCount;
 use handler::adapters::embedded::EmbeddedStore;
 use handler::adapters::memory::MemoryStore;
 use handler::app::{App, Parts};
-use handler::ledger::{Acceptance, Ledger, Options, Recorded, Scope, rows};
+use handler::ledger::{Acceptance, Cap, Ledger, Options, Recorded, Scope, rows};
 use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
 use handler::table_store::{ETag, Op, TableName, TableStore};
 use lifecycle::{
@@ -209,7 +209,13 @@ fn claim_a_slot<K: Kind>(bencher: Bencher) {
     let (store, runtime, rules) = (K::make(), runtime(), some_rules());
     let ledger = store.ledger(true);
     bencher.with_inputs(|| queued(&rules, fresh()).id).bench_local_values(|id| {
-        let slot = runtime.block_on(ledger.claim_slot(&Scope::rule("claims"), u32::MAX, &id, 1, NOW));
+        let slot = runtime.block_on(ledger.claim_slot(
+            &Scope::rule("claims"),
+            Cap { limit: u32::MAX, surplus: false },
+            &id,
+            1,
+            NOW,
+        ));
         assert!(matches!(slot, Ok(Some(_))), "{slot:?}");
     });
 }

@@ -44,8 +44,8 @@ pub fn ledger_to_read(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger
     ledger_alone(settings, clock, Access::Read)
 }
 
-/// The ledger alone, for a person's word.
-pub fn ledger_to_write(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
+/// The ledger alone, for commands that change something: a person's word, a limit.
+pub fn ledger_to_change(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
     ledger_alone(settings, clock, Access::Write)
 }
 
@@ -55,6 +55,10 @@ fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Res
     } else {
         CredentialKind::SignedIn
     };
+    if access == Access::Write {
+        // A folder without a ledger is told of, not made into one.
+        store(&settings.ledger, kind.source(), clock, Access::Read)?;
+    }
     let store = store(&settings.ledger, kind.source(), clock, access)?;
     open(store, &settings.hub, settings.projection)
 }

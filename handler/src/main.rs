@@ -13,6 +13,7 @@ use handler::config::{Config, LedgerSettings, ProcessVars, WhichLedger};
 use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_created, reconcile};
 use handler::hosts::azure::{self, Functions};
 use handler::hosts::cli::{self, ListArgs, ResolveArgs};
+use handler::hosts::limits::{self, LimitArgs};
 use handler::hosts::local::{self, LocalArgs};
 use handler::hosts::simulator::{self, SimulatorArgs};
 use handler::ledger::Ledger;
@@ -74,6 +75,13 @@ enum Command {
         #[command(flatten)]
         args: ResolveArgs,
     },
+    /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
+    Limit {
+        #[command(flatten)]
+        which: WhichLedger,
+        #[command(flatten)]
+        args: LimitArgs,
+    },
     /// Print every setting as it is understood, with where it came from; secrets are masked.
     Config {
         /// As JSON.
@@ -107,9 +115,15 @@ fn main() -> ExitCode {
         Command::Show { which, id, json } => {
             read(&which, |ledger, _, out| Box::pin(async move { cli::show(ledger, &id, json, out).await }))
         }
-        Command::Resolve { which, id, args } => with_ledger(&which, compose::ledger_to_write, |ledger, now, out| {
+        Command::Resolve { which, id, args } => with_ledger(&which, compose::ledger_to_change, |ledger, now, out| {
             Box::pin(async move { cli::resolve(ledger, &id, args.into(), now, out).await })
         }),
+        Command::Limit { which, args } => {
+            let open = if args.changes() { compose::ledger_to_change } else { compose::ledger_to_read };
+            with_ledger(&which, open, |ledger, now, out| {
+                Box::pin(async move { limits::limit(ledger, &args, now, out).await })
+            })
+        }
         Command::Config { json } => settings().map_or_else(
             |code| code,
             |config| {

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use handler::adapters::faulty::Fault;
 use handler::app::App;
-use handler::ledger::{SLOT_GRACE, SLOT_WAY, Scope};
-use lifecycle::{EndpointKey, Rules, ScoringId, Status};
+use handler::ledger::{LiveLimit, SLOT_GRACE, SLOT_WAY, Scope};
+use handler::table_store::{Entity, Error, IfMatch, Key, Op, TableStore as _};
+use lifecycle::{EndpointKey, JobStatus, Rules, ScoringId, Status};
 use serde_json::json;
 use time::Duration;
 
-use super::{claims, rows, since};
+use super::{cap, claims, rows, since};
 use crate::support::world::{RULE, World, event};
 
 const URI: &str = "https://heart.example/jobs";
@@ -125,7 +126,7 @@ async fn a_process_that_dies_between_its_claims_leaves_nothing_taken_for_ever() 
     let app = world.app();
     let ghost = ScoringId::read(&"f".repeat(32)).unwrap();
     for scope in [claims(), Scope::endpoint(URI)] {
-        app.ledger().claim_slot(&scope, 1, &ghost, 1, world.now()).await.unwrap().unwrap();
+        app.ledger().claim_slot(&scope, cap(1), &ghost, 1, world.now()).await.unwrap().unwrap();
     }
     let ids = deliver(&world, &app, &["a.csv"]).await;
     world.later(SLOT_GRACE);
@@ -156,7 +157,7 @@ async fn a_scoring_that_has_ended_since_it_was_seen_gets_no_slot() {
     let ids = deliver(&world, &app, &["a.csv"]).await;
     world.settle(&app, 5).await;
     let holders = HashSet::from([ScoringId::read(&ids[0]).unwrap()]);
-    let tended = app.ledger().tend_slots(&claims(), &holders, world.now()).await.unwrap();
+    let tended = app.ledger().tend_slots(&claims(), 1, &holders, world.now()).await.unwrap();
     assert_eq!((tended.adopted, tended.taken, slots_of_rule(&world).await), (0, 0, 0));
 }
 
@@ -232,4 +233,278 @@ async fn a_full_rule_does_not_hold_up_the_others_at_its_endpoint() {
     deliver(&world, &app, &["two/a.csv"]).await;
     app.tick(soon(&world)).await.unwrap();
     assert_eq!(paths(&world), ["one/a.csv", "two/a.csv"]);
+}
+
+#[tokio::test]
+async fn an_event_does_not_overtake_what_a_tick_left_waiting_in_whichever_process_it_comes() {
+    for rules in [limits(1, 5), limits(5, 1)] {
+        let world = World::with_rules(&rules);
+        let app = world.app();
+        let ids = deliver(&world, &app, &["a.csv", "b.csv"]).await;
+        app.tick(soon(&world)).await.unwrap();
+        // The slot becomes free, and another process gets an event before the next tick comes.
+        world.later(Duration::minutes(1));
+        world.end_jobs(&JobStatus::Completed);
+        app.reconcile(&ScoringId::read(&ids[0]).unwrap()).await.unwrap();
+        assert_eq!((slots_of_rule(&world).await, slots_of_endpoint(&world).await), (0, 0));
+        let before = world.store.calls();
+        deliver(&world, &world.app(), &["c.csv"]).await;
+        assert_eq!(
+            since(before, world.store.calls()),
+            (0, 1, 1),
+            "the controls, and the acceptance: nothing is claimed"
+        );
+        world.settle(&app, 10).await;
+        assert_eq!(paths(&world), ["a.csv", "b.csv", "c.csv"]);
+    }
+}
+
+#[tokio::test]
+async fn an_event_does_not_overtake_what_its_own_process_just_had_no_room_for() {
+    let world = World::with_rules(&limits(1, 5));
+    let app = world.app();
+    let ids = deliver(&world, &app, &["a.csv", "b.csv"]).await;
+    world.end_jobs(&JobStatus::Completed);
+    app.reconcile(&ScoringId::read(&ids[0]).unwrap()).await.unwrap();
+    let late = deliver(&world, &app, &["c.csv"]).await;
+    assert_eq!(world.get(&app, &late[0]).await.status, Status::Queued);
+    // No tick comes to tell of what waits: the belief ends, or nothing would ever go.
+    world.later(Duration::seconds(80));
+    let later = deliver(&world, &app, &["d.csv"]).await;
+    assert_eq!(world.get(&app, &later[0]).await.status, Status::Running);
+}
+
+#[tokio::test]
+async fn when_nothing_waits_any_more_events_are_submitted_at_once_again() {
+    let world = World::with_rules(&limits(2, 5));
+    let (app, other) = (world.app(), world.app());
+    deliver(&world, &app, &["a.csv", "b.csv", "c.csv"]).await;
+    app.tick(soon(&world)).await.unwrap();
+    world.settle(&app, 10).await;
+    app.tick(soon(&world)).await.unwrap();
+    for (app, path) in [(&app, "d.csv"), (&other, "e.csv")] {
+        let ids = deliver(&world, app, &[path]).await;
+        assert_eq!(world.get(app, &ids[0]).await.status, Status::Running);
+    }
+}
+
+#[tokio::test]
+async fn a_tick_without_time_for_a_queue_does_not_say_that_nothing_waits() {
+    let world = World::with_rules(&limits(1, 5));
+    let app = world.app();
+    let ids = deliver(&world, &app, &["a.csv", "b.csv"]).await;
+    app.tick(soon(&world)).await.unwrap();
+    world.later(Duration::minutes(2));
+    world.end_jobs(&JobStatus::Completed);
+    app.reconcile(&ScoringId::read(&ids[0]).unwrap()).await.unwrap();
+    assert!(!app.tick(world.now()).await.unwrap().complete);
+    let late = deliver(&world, &world.app(), &["c.csv"]).await;
+    assert_eq!(world.get(&app, &late[0]).await.status, Status::Queued);
+}
+
+/// Two arrive for each that the one slot can take, one of them in the moment in which the slot is free.
+#[tokio::test]
+async fn under_constant_arrivals_each_has_its_turn_in_order() {
+    let world = World::with_rules(&limits(1, 5));
+    let (events, others, ticks) = (world.app(), world.app(), world.app());
+    let names: Vec<_> = (0..60).map(|n| format!("{n:02}.csv")).collect();
+    for pair in names.chunks(2) {
+        deliver(&world, &events, &[&pair[0]]).await;
+        ticks.tick(soon(&world)).await.unwrap();
+        world.later(Duration::seconds(58));
+        world.end_jobs(&JobStatus::Completed);
+        for running in ticks.ledger().in_flight().await.unwrap().into_iter().filter(|row| row.job.is_some()) {
+            ticks.reconcile(&running.id).await.unwrap();
+        }
+        assert_eq!(slots_of_rule(&world).await, 0);
+        deliver(&world, &others, &[&pair[1]]).await;
+    }
+    world.settle(&ticks, 80).await;
+    assert_eq!(paths(&world), names);
+}
+
+#[tokio::test]
+async fn a_higher_priority_goes_first_and_a_limit_of_its_own_leaves_room_for_the_others() {
+    let rule = |id: &str, priority: i32, most: u32| {
+        let wanted = json!({"container": "claims", "prefix": format!("{id}/")});
+        json!({"id": id, "match": wanted, "endpoint": {"uri": URI}, "priority": priority, "maxInFlight": most})
+    };
+    for (most, expected) in [
+        (9, ["low/0", "high/0", "high/1", "high/2", "low/1", "low/2"]),
+        (1, ["low/0", "high/0", "high/1", "high/2", "low/1", "low/2"]),
+    ] {
+        let rules =
+            json!({"rules": [rule("low", 0, 9), rule("high", 7, most)], "endpoints": [{"uri": URI, "maxInFlight": 1}]});
+        let world = World::with_rules(&rules.to_string());
+        let app = world.app();
+        deliver(&world, &app, &["low/0", "low/1", "high/0", "low/2", "high/1", "high/2"]).await;
+        world.settle(&app, 20).await;
+        assert_eq!(paths(&world), expected);
+    }
+    // With two slots for all and one for the high ones, the low ones always have the other.
+    let rules =
+        json!({"rules": [rule("low", 0, 9), rule("high", 7, 1)], "endpoints": [{"uri": URI, "maxInFlight": 2}]});
+    let world = World::with_rules(&rules.to_string());
+    let app = world.app();
+    deliver(&world, &app, &["high/0", "high/1", "high/2", "low/0", "low/1"]).await;
+    world.settle(&app, 20).await;
+    assert_eq!(paths(&world), ["high/0", "low/0", "high/1", "low/1", "high/2"]);
+}
+
+#[tokio::test]
+async fn while_the_limits_cannot_be_read_nothing_is_submitted_and_nothing_is_lost() {
+    let world = World::with_rules(RULE);
+    world.store.push_read(Error::Unavailable("dark".into()));
+    let app = world.app();
+    let ids = deliver(&world, &app, &["a.csv"]).await;
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
+    // A newer version may have written what this one cannot read.
+    let newer = Entity::new(Key::new("control", "scope~rule~claims")).with("SchemaVersion", 99);
+    world.store.write(&world.table("State"), &[Op::Upsert(newer.clone())]).await.unwrap();
+    world.later(Duration::minutes(1));
+    let report = app.tick(soon(&world)).await.unwrap();
+    assert!(report.errors > 0 && !report.complete, "{report:?}");
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
+    world.store.write(&world.table("State"), &[Op::Delete(newer.key, IfMatch::Any)]).await.unwrap();
+    app.tick(soon(&world)).await.unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Running);
+}
+
+#[tokio::test]
+async fn a_burst_reads_the_controls_once_and_again_after_a_moment() {
+    let world = World::with_rules(RULE);
+    let app = world.app();
+    let before = world.store.calls();
+    let burst: Vec<_> = (0..20).map(|n| event(&format!("{n}.csv"), "1")).collect();
+    world.deliver(&app, &json!(burst)).await;
+    assert_eq!(since(before, world.store.calls()).1, 1);
+    world.later(Duration::seconds(15));
+    deliver(&world, &app, &["late.csv"]).await;
+    assert_eq!(since(before, world.store.calls()).1, 2);
+}
+
+#[tokio::test]
+async fn after_a_limit_was_lowered_nothing_is_claimed_blindly() {
+    let world = World::with_rules(&limits(20, 99));
+    let names: Vec<_> = (0..20).map(|n| format!("{n}.csv")).collect();
+    deliver(&world, &world.app(), &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut lowered = world.clone();
+    lowered.rules = Rules::read(&limits(4, 99)).unwrap();
+    let app = lowered.app();
+    app.tick(soon(&world)).await.unwrap();
+    // Ten of twenty end, the numbers below the new limit among them.
+    let (ended, _) = names.split_at(10);
+    world.end_jobs_of(ended, &JobStatus::Completed);
+    lowered.later(Duration::minutes(2));
+    app.tick(soon(&lowered)).await.unwrap();
+    assert_eq!(slots_of_rule(&world).await, 10);
+    let more: Vec<_> = (0..10).map(|n| format!("more-{n}.csv")).collect();
+    for path in &more {
+        // Each by a process that knows nothing but what it reads.
+        deliver(&lowered, &lowered.app(), &[path]).await;
+    }
+    assert_eq!(world.jobs().len(), 20);
+    lowered.settle(&app, 30).await;
+    assert_eq!((lowered.jobs().len(), lowered.most_running()), (30, 20));
+}
+
+#[tokio::test]
+async fn scopes_that_the_rules_no_longer_have_are_forgotten() {
+    let world = World::with_rules(TWO_RULES);
+    world.app().tick(soon(&world)).await.unwrap();
+    assert_eq!(rows(&world, "State", "control", "").await.len(), 3);
+    let mut fewer = world.clone();
+    fewer.rules = Rules::read(RULE).unwrap();
+    fewer.app().tick(soon(&world)).await.unwrap();
+    assert_eq!(rows(&world, "State", "control", "").await.len(), 2);
+}
+
+async fn set(world: &World, scope: &Scope, limit: Option<u32>) {
+    let live = limit.map(|limit| LiveLimit { name: "claims".into(), limit, set: world.now() });
+    // As the command does it: a process of its own.
+    world.app().ledger().set_limit(scope, live.as_ref()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_limit_that_is_set_holds_in_every_process_a_moment_later() {
+    for scope in [claims(), Scope::endpoint(URI)] {
+        let world = World::with_rules(RULE);
+        let apps = [world.app(), world.app()];
+        for app in &apps {
+            deliver(&world, app, &["warm-up.csv"]).await;
+        }
+        world.settle(&apps[0], 5).await;
+        set(&world, &scope, Some(2)).await;
+        world.later(Duration::seconds(15));
+        for (n, app) in [0, 1, 0, 1].into_iter().enumerate() {
+            world.deliver(&apps[app], &event(&format!("{n}.csv"), "1")).await;
+        }
+        assert_eq!(world.jobs().len(), 1 + 2, "{scope}");
+        // Raised: the next tick submits what waits.
+        set(&world, &scope, Some(3)).await;
+        apps[1].tick(soon(&world)).await.unwrap();
+        assert_eq!(world.jobs().len(), 1 + 3, "{scope}");
+        set(&world, &scope, None).await;
+        apps[1].tick(soon(&world)).await.unwrap();
+        assert_eq!(world.jobs().len(), 1 + 4, "{scope}");
+        world.settle(&apps[0], 5).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lowered_limit_lets_what_runs_run_on_and_nothing_in_until_there_is_room() {
+    let world = World::with_rules(&limits(20, 99));
+    let app = world.app();
+    let names: Vec<_> = (0..20).map(|n| format!("{n}.csv")).collect();
+    deliver(&world, &app, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    set(&world, &claims(), Some(5)).await;
+    let more: Vec<_> = (0..10).map(|n| format!("more-{n}.csv")).collect();
+    let mut running = 20;
+    for (path, ended) in more.iter().zip(names.chunks(2)) {
+        // Before any tick has seen that there are more than there may be.
+        deliver(&world, &world.app(), &[path]).await;
+        assert!(world.jobs().len() == 20 || running <= 5, "{running} run");
+        world.end_jobs_of(ended, &JobStatus::Completed);
+        for row in app.ledger().in_flight().await.unwrap().into_iter().filter(|row| row.job.is_some()) {
+            app.reconcile(&row.id).await.unwrap();
+        }
+        running = world.jobs().iter().filter(|job| job.status == JobStatus::Running).count();
+    }
+    world.settle(&app, 30).await;
+    assert_eq!((world.jobs().len(), world.most_running()), (30, 20));
+}
+
+#[tokio::test]
+async fn what_is_paused_goes_on_when_it_is_let() {
+    for scope in [claims(), Scope::endpoint(URI)] {
+        let world = World::with_rules(&limits(5, 5));
+        let app = world.app();
+        deliver(&world, &app, &["a.csv"]).await;
+        set(&world, &scope, Some(0)).await;
+        let paused = world.app();
+        let ids = deliver(&world, &paused, &["b.csv", "c.csv"]).await;
+        world.later(Duration::minutes(2));
+        world.end_jobs(&JobStatus::Completed);
+        paused.tick(soon(&world)).await.unwrap();
+        assert_eq!(world.jobs().len(), 1, "what ran has ended, and nothing new runs");
+        let sight = paused.ledger().controls().await.unwrap().scopes[&scope].clone();
+        assert_eq!(sight.waiting, 2);
+        let because = sight.because.unwrap();
+        assert!(because.contains("paused") && because.contains("scorekeeper limit --"), "{because}");
+        set(&world, &scope, None).await;
+        paused.tick(soon(&world)).await.unwrap();
+        assert_eq!(world.get(&paused, &ids[1]).await.status, Status::Running);
+    }
+}
+
+#[tokio::test]
+async fn a_limit_whose_answer_was_lost_is_set_all_the_same() {
+    let world = World::with_rules(RULE);
+    deliver(&world, &world.app(), &["a.csv"]).await;
+    world.store.push(Fault::LostRequest);
+    set(&world, &claims(), Some(3)).await;
+    assert_eq!(world.app().ledger().controls().await.unwrap().limits[&claims()].limit, 3);
+    world.store.push(Fault::LostAnswer);
+    set(&world, &claims(), None).await;
+    assert!(world.app().ledger().controls().await.unwrap().limits.is_empty());
 }

@@ -14,7 +14,7 @@ use lifecycle::intake::Malformed;
 use lifecycle::{Scoring, ScoringId, Seen, Status, Step, decide};
 use time::{Duration, OffsetDateTime};
 
-use super::{claims, since, state_rows};
+use super::{cap, claims, since, state_rows};
 use crate::support::world::{Post, RULE, World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
@@ -42,7 +42,7 @@ async fn waiting(world: &World, app: &App) -> ScoringId {
 
 async fn a_slot_is_free(world: &World, app: &App) -> bool {
     let ghost = id(&"f".repeat(32));
-    app.ledger().claim_slot(&claims(), 1, &ghost, 1, world.now()).await.unwrap().is_some()
+    app.ledger().claim_slot(&claims(), cap(1), &ghost, 1, world.now()).await.unwrap().is_some()
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn who_loses_a_scoring_gives_back_the_slot_that_it_brought_and_no_other() 
         let id = waiting(&world, &app).await;
         if shared {
             // The other driver, which wins, has claimed a slot for the scoring already.
-            app.ledger().claim_slot(&claims(), 1, &id, 3, world.now()).await.unwrap().unwrap();
+            app.ledger().claim_slot(&claims(), cap(1), &id, 3, world.now()).await.unwrap().unwrap();
         }
         world.store.push(Fault::Pass);
         world.store.push(Fault::Conflict);
@@ -162,12 +162,12 @@ async fn of_two_slots_of_one_scoring_one_is_freed() {
     let world = World::with_rules(ONE_SLOT);
     let ledger = world.app().ledger().clone();
     let owner = id(&"a".repeat(32));
-    assert!(ledger.claim_slot(&claims(), 1, &owner, 1, world.now()).await.unwrap().unwrap().fresh);
-    assert!(ledger.claim_slot(&claims(), 50, &owner, 1, world.now()).await.unwrap().unwrap().fresh);
+    assert!(ledger.claim_slot(&claims(), cap(1), &owner, 1, world.now()).await.unwrap().unwrap().fresh);
+    assert!(ledger.claim_slot(&claims(), cap(50), &owner, 1, world.now()).await.unwrap().unwrap().fresh);
     world.later(SLOT_GRACE);
     let holders = HashSet::from([owner]);
-    assert_eq!(ledger.tend_slots(&claims(), &holders, world.now()).await.unwrap().freed, 1);
-    assert_eq!(ledger.tend_slots(&claims(), &holders, world.now()).await.unwrap().freed, 0);
+    assert_eq!(ledger.tend_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 1);
+    assert_eq!(ledger.tend_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 0);
 }
 
 #[tokio::test]
@@ -176,9 +176,9 @@ async fn after_the_limit_was_lowered_nothing_is_claimed_until_enough_have_ended(
     let ledger = world.app().ledger().clone();
     let now = world.now();
     // One has number 30 (0xaaaaaaaa modulo 50) from before, one has number 0; number 1 is free and stays so.
-    ledger.claim_slot(&claims(), 50, &id(&"a".repeat(32)), 1, now).await.unwrap().unwrap();
-    ledger.claim_slot(&claims(), 1, &id(&"b".repeat(32)), 1, now).await.unwrap().unwrap();
-    assert_eq!(ledger.claim_slot(&claims(), 2, &id(&"c".repeat(32)), 1, now).await.unwrap(), None);
+    ledger.claim_slot(&claims(), cap(50), &id(&"a".repeat(32)), 1, now).await.unwrap().unwrap();
+    ledger.claim_slot(&claims(), cap(1), &id(&"b".repeat(32)), 1, now).await.unwrap().unwrap();
+    assert_eq!(ledger.claim_slot(&claims(), cap(2), &id(&"c".repeat(32)), 1, now).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -186,9 +186,9 @@ async fn a_claim_whose_answer_was_lost_is_ours_only_if_the_slot_says_so() {
     let world = World::with_rules(ONE_SLOT);
     let ledger = world.app().ledger().clone();
     let (one, two) = (id(&"a".repeat(32)), id(&"b".repeat(32)));
-    ledger.claim_slot(&claims(), 1, &one, 1, world.now()).await.unwrap().unwrap();
+    ledger.claim_slot(&claims(), cap(1), &one, 1, world.now()).await.unwrap().unwrap();
     world.store.push(Fault::LostRequest);
-    assert_eq!(ledger.claim_slot(&claims(), 1, &two, 1, world.now()).await.unwrap(), None);
+    assert_eq!(ledger.claim_slot(&claims(), cap(1), &two, 1, world.now()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -197,10 +197,10 @@ async fn a_late_repetition_does_not_make_a_slot_older() {
     let ledger = world.app().ledger().clone();
     let owner = id(&"a".repeat(32));
     for version in [5, 1] {
-        ledger.claim_slot(&claims(), 1, &owner, version, world.now()).await.unwrap().unwrap();
+        ledger.claim_slot(&claims(), cap(1), &owner, version, world.now()).await.unwrap().unwrap();
     }
     ledger.free_slot_of(&claims(), &owner, 5).await.unwrap();
-    assert_eq!(ledger.claim_slot(&claims(), 1, &id(&"b".repeat(32)), 1, world.now()).await.unwrap(), None);
+    assert_eq!(ledger.claim_slot(&claims(), cap(1), &id(&"b".repeat(32)), 1, world.now()).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use lifecycle::{JobStatus, ScoringId, Seen, Status, Step, decide};
 use serde_json::json;
 use time::Duration;
 
-use super::claims;
+use super::{cap, claims};
 use crate::support::world::{Post, World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
@@ -67,11 +67,11 @@ async fn who_lost_a_scoring_does_not_give_back_the_slot_of_who_won_it() {
     let world = World::with_rules(ONE_SLOT);
     let ledger = world.app().ledger().clone();
     let (id, other) = (ScoringId::read(&"a".repeat(32)).unwrap(), ScoringId::read(&"b".repeat(32)).unwrap());
-    let lost = ledger.claim_slot(&claims(), 1, &id, 1, world.now()).await.unwrap().unwrap();
-    let won = ledger.claim_slot(&claims(), 1, &id, 1, world.now()).await.unwrap().unwrap();
+    let lost = ledger.claim_slot(&claims(), cap(1), &id, 1, world.now()).await.unwrap().unwrap();
+    let won = ledger.claim_slot(&claims(), cap(1), &id, 1, world.now()).await.unwrap().unwrap();
     assert!(lost.fresh && !won.fresh);
     ledger.free_slot(&lost).await.unwrap();
-    assert_eq!(ledger.claim_slot(&claims(), 1, &other, 1, world.now()).await.unwrap(), None);
+    assert_eq!(ledger.claim_slot(&claims(), cap(1), &other, 1, world.now()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -79,15 +79,15 @@ async fn a_slot_that_is_claimed_again_is_young_again_and_not_freed_for_an_earlie
     let world = World::with_rules(ONE_SLOT);
     let ledger = world.app().ledger().clone();
     let (id, other) = (ScoringId::read(&"a".repeat(32)).unwrap(), ScoringId::read(&"b".repeat(32)).unwrap());
-    ledger.claim_slot(&claims(), 1, &id, 1, world.now()).await.unwrap().unwrap();
+    ledger.claim_slot(&claims(), cap(1), &id, 1, world.now()).await.unwrap().unwrap();
     world.later(Duration::hours(1));
     // Its scoring was queued by version 5 and is on its way to another attempt; who moved it there is slow.
-    assert!(ledger.claim_slot(&claims(), 1, &id, 5, world.now()).await.unwrap().is_some());
-    assert_eq!(ledger.tend_slots(&claims(), &std::collections::HashSet::new(), world.now()).await.unwrap().freed, 0);
+    assert!(ledger.claim_slot(&claims(), cap(1), &id, 5, world.now()).await.unwrap().is_some());
+    assert_eq!(ledger.tend_slots(&claims(), 1, &std::collections::HashSet::new(), world.now()).await.unwrap().freed, 0);
     ledger.free_slot_of(&claims(), &id, 5).await.unwrap();
-    assert_eq!(ledger.claim_slot(&claims(), 1, &other, 1, world.now()).await.unwrap(), None);
+    assert_eq!(ledger.claim_slot(&claims(), cap(1), &other, 1, world.now()).await.unwrap(), None);
     ledger.free_slot_of(&claims(), &id, 6).await.unwrap();
-    assert!(ledger.claim_slot(&claims(), 1, &other, 1, world.now()).await.unwrap().is_some());
+    assert!(ledger.claim_slot(&claims(), cap(1), &other, 1, world.now()).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -283,10 +283,19 @@ impl World {
 
     /// Ends every job that runs: its outputs are written, or it fails.
     pub fn end_jobs(&self, status: &JobStatus) {
+        self.end_jobs_where(|_| true, status);
+    }
+
+    /// Ends the running jobs of these blobs.
+    pub fn end_jobs_of(&self, paths: &[String], status: &JobStatus) {
+        self.end_jobs_where(|job| paths.contains(&job.path), status);
+    }
+
+    fn end_jobs_where(&self, which: impl Fn(&WorldJob) -> bool, status: &JobStatus) {
         let now = self.now();
         let mut state = self.state.lock().unwrap();
         let mut written = Vec::new();
-        for job in state.jobs.iter_mut().filter(|job| job.status == JobStatus::Running) {
+        for job in state.jobs.iter_mut().filter(|job| job.status == JobStatus::Running && which(job)) {
             job.status = status.clone();
             if *status == JobStatus::Completed {
                 written.extend(job.submission.outputs.values().map(|output| output.uri.clone()));

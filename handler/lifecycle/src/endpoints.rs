@@ -36,6 +36,11 @@ impl EndpointKey {
         Self(crate::scoring::hex(&Sha256::digest(text.as_bytes())[..16]))
     }
 
+    /// Reads a key: exactly 32 lower-case hex digits.
+    pub fn read(text: &str) -> Option<Self> {
+        crate::scoring::ScoringId::read(text).map(|id| Self(id.as_str().to_owned()))
+    }
+
     /// The 32 digits.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,7 +5,7 @@
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
 //! [`scoring`] (what is remembered), [`rules`], [`endpoints`], [`intake`] and [`template`] (how an upload becomes a scoring),
-//! [`retry`] (arithmetic over time), [`job`] and [`datastore`] (Azure ML's words).
+//! [`order`] (whose turn it is), [`retry`] (arithmetic over time), [`job`] and [`datastore`] (Azure ML's words).
 //!
 //! Invariants, always true of every [`Step`]:
 //! * a move is a row of [`TRANSITIONS`]; its target status is read from that table;
@@ -19,6 +19,7 @@ pub mod decide;
 pub mod endpoints;
 pub mod intake;
 pub mod job;
+pub mod order;
 pub mod period;
 pub mod retry;
 pub mod rules;
@@ -29,6 +30,7 @@ pub mod template;
 pub use decide::{Effect, Resolution, Seen, Step, decide};
 pub use endpoints::{EndpointKey, EndpointSettings};
 pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};
+pub use order::Place;
 pub use rules::{Policy, Rule, Rules};
 pub use scoring::{BlobVersion, Entry, Scoring, ScoringId};
 pub use status::{Event, Status, TRANSITIONS};

@@ -53,6 +53,9 @@ pub struct Rule {
     /// Most jobs of this rule at one time; absent: no limit.
     #[serde(default)]
     pub max_in_flight: Option<u32>,
+    /// Goes before rules of lower priority at the same endpoint; see [`crate::order`].
+    #[serde(default)]
+    pub priority: i32,
     /// What to do with blobs of no bytes.
     #[serde(default)]
     pub empty_blobs: EmptyBlobs,
@@ -299,6 +302,7 @@ pub const MEMBERS: &[&str] = &[
     "settings",
     "generation",
     "maxInFlight",
+    "priority",
     "emptyBlobs",
     "pollInterval",
     "maxAttempts",

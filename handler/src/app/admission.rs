@@ -4,14 +4,80 @@
 //! nothing comes of it. A claim is held for the way to that record only ([`SLOT_WAY`]); who dies on the way leaves it to
 //! the tick. Asked by the fast path of events and by the tick, so that both go by the same rules.
 //!
+//! What all processes are to know (`ledger/controls.rs`) is read at most every [`FRESH`], so that the fast path does not
+//! ask for it each time; and so it is known with that delay.
+//!
+//! An event goes behind what waits already: while a tick could not submit all that was due, or this process just found
+//! no room, events are left to the queue. Only for a moment after the first scoring has to wait, while other processes do
+//! not know of it yet, can one of their events overtake it.
+//!
 //! Never: a claim that is kept while another one is waited for; a submission past a limit that could not be read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join;
 use lifecycle::{Rule, Scoring, Seen};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::{App, chain};
-use crate::ledger::{self, SLOT_WAY, Scope, Slot};
+use crate::ledger::{self, Cap, Controls, SLOT_WAY, Scope, Sight, Slot};
+
+/// Controls that were read this long ago are read again before anything is submitted.
+pub(super) const FRESH: Duration = Duration::seconds(15);
+/// After this process found no room, its events are left to the queue for this long: until a tick, which comes every
+/// minute, has told all processes, and this one has read it.
+const FULL: Duration = Duration::seconds(75);
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// An event: it goes behind what waits.
+    Event,
+    /// The queue, or somebody who was told to submit this one: its turn has come.
+    Queue,
+}
+
+/// What this process knows of the controls.
+#[derive(Default)]
+pub(super) struct Known {
+    read: Mutex<Option<(OffsetDateTime, Arc<Controls>)>>,
+    /// One query at a time, however many events come at once.
+    reading: tokio::sync::Mutex<()>,
+    /// Scopes without room, and until when that is believed.
+    full: Mutex<HashMap<Scope, OffsetDateTime>>,
+}
+
+impl Known {
+    /// The controls as they were last read, however long ago.
+    fn last(&self) -> Option<Arc<Controls>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, controls)| Arc::clone(controls))
+    }
+
+    /// The controls, if they were read less than [`FRESH`] ago. A clock that was set back makes them old.
+    fn fresh(&self, now: OffsetDateTime) -> Option<Arc<Controls>> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = read.as_ref().filter(|(at, _)| *at <= now && now - *at < FRESH);
+        fresh.map(|(_, controls)| Arc::clone(controls))
+    }
+
+    fn found_full(&self, scope: Scope, now: OffsetDateTime) {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).insert(scope, now + FULL);
+    }
+
+    fn is_full(&self, scope: &Scope, now: OffsetDateTime) -> bool {
+        let full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        full.get(scope).is_some_and(|until| now < *until)
+    }
+
+    /// A tick of this process has told all others of `scopes`: what was found full before says nothing beside that.
+    pub(super) fn told(&self, scopes: BTreeMap<Scope, Sight>) {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some((_, controls)) = &mut *self.read.lock().unwrap_or_else(PoisonError::into_inner) {
+            Arc::make_mut(controls).scopes = scopes;
+        }
+    }
+}
 
 /// Whether a scoring may be submitted now.
 pub(super) enum Admission {
@@ -63,26 +129,69 @@ impl Admission {
 }
 
 impl App {
+    /// The controls, at most [`FRESH`] old.
+    pub(super) async fn controls(&self, now: OffsetDateTime) -> Result<Arc<Controls>, ledger::Error> {
+        let known = &self.0.known;
+        if let Some(controls) = known.fresh(now) {
+            return Ok(controls);
+        }
+        let _one = known.reading.lock().await;
+        if let Some(controls) = known.fresh(now) {
+            return Ok(controls);
+        }
+        self.read_controls(now).await
+    }
+
+    /// The controls as they are now.
+    pub(super) async fn read_controls(&self, now: OffsetDateTime) -> Result<Arc<Controls>, ledger::Error> {
+        let controls = Arc::new(self.ledger().controls().await?);
+        *self.0.known.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&controls)));
+        Ok(controls)
+    }
+
     /// Asks whether a queued scoring may be submitted, and claims what it needs for that.
-    pub(super) async fn admit(&self, scoring: &Scoring, rule: Option<&Rule>, now: OffsetDateTime) -> Admission {
+    pub(super) async fn admit(
+        &self,
+        scoring: &Scoring,
+        rule: Option<&Rule>,
+        asker: Asker,
+        now: OffsetDateTime,
+    ) -> Admission {
         // `decide` tells why these wait; nothing is claimed for them.
         let Some(rule) = rule.filter(|_| scoring.due <= now) else {
             return Admission::Wait { because: "not due".to_owned(), whom: Whom::One };
         };
-        let [(by_rule, of_rule), (by_endpoint, of_endpoint)] = self.limits(&rule.id, &scoring.endpoint);
+        let controls = match self.controls(now).await {
+            Ok(controls) => controls,
+            Err(error) => {
+                let because = format!("the limits cannot be read: {}", chain(&error));
+                return Admission::Wait { because, whom: Whom::Rule };
+            }
+        };
+        let [(by_rule, of_rule), (by_endpoint, of_endpoint)] = self.limits(&controls, &rule.id, &scoring.endpoint);
+        if asker == Asker::Event {
+            for (scope, whom) in [(&by_rule, Whom::Rule), (&by_endpoint, Whom::Endpoint)] {
+                if let Some(because) = self.behind(scope, &controls, now) {
+                    return Admission::Wait { because, whom };
+                }
+            }
+        }
         let claims =
             join(self.claim(&by_rule, of_rule, scoring, now), self.claim(&by_endpoint, of_endpoint, scoring, now));
         let (first, second) = claims.await;
         let mut permit = Permit { slots: Vec::new(), claimed: None };
         let mut refusal = None;
-        for (claim, whom) in [(first, Whom::Rule), (second, Whom::Endpoint)] {
+        for (claim, scope, whom) in [(first, by_rule, Whom::Rule), (second, by_endpoint, Whom::Endpoint)] {
             match claim {
                 Ok(Claimed::Unlimited) => {}
                 Ok(Claimed::Slot(slot)) => {
                     permit.claimed = Some(now);
                     permit.slots.push(slot);
                 }
-                Ok(Claimed::Full(limit)) => refusal = Some((full(scoring, whom, limit), whom)),
+                Ok(Claimed::Full(limit)) => {
+                    self.0.known.found_full(scope, now);
+                    refusal = Some((full(scoring, whom, limit), whom));
+                }
                 Err(error) => refusal = Some((format!("no slot could be claimed: {}", chain(&error)), whom)),
             }
         }
@@ -95,25 +204,43 @@ impl App {
         }
     }
 
+    /// Why an event goes behind others in this scope, if it does.
+    fn behind(&self, scope: &Scope, controls: &Controls, now: OffsetDateTime) -> Option<String> {
+        if let Some(sight) = controls.scopes.get(scope).filter(|sight| sight.waiting > 0) {
+            let because = sight.because.as_deref().unwrap_or("no room");
+            return Some(format!("it goes behind {} that wait already: {because}", sight.waiting));
+        }
+        self.0.known.is_full(scope, now).then(|| "it goes behind others that found no room a moment ago".to_owned())
+    }
+
     /// The limits that a scoring of this rule to this endpoint is under.
-    pub(super) fn limits(&self, rule: &str, endpoint: &str) -> [(Scope, Option<u32>); 2] {
+    pub(super) fn limits(&self, controls: &Controls, rule: &str, endpoint: &str) -> [(Scope, Option<Cap>); 2] {
         let rules = &self.0.parts.rules;
-        [
-            (Scope::rule(rule), rules.get(rule).and_then(|rule| rule.max_in_flight)),
-            (Scope::endpoint(endpoint), rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight)),
-        ]
+        let of_rule = rules.get(rule).and_then(|rule| rule.max_in_flight);
+        let of_endpoint = rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
+        [(Scope::rule(rule), of_rule), (Scope::endpoint(endpoint), of_endpoint)].map(|(scope, limit)| {
+            let cap = match controls.limits.get(&scope) {
+                // Nobody knows for how long each process still goes by the limit before: look before each claim.
+                Some(live) => Some(Cap { limit: live.limit, surplus: true }),
+                None => limit.map(|limit| {
+                    let surplus = controls.scopes.get(&scope).is_some_and(|sight| sight.surplus);
+                    Cap { limit, surplus }
+                }),
+            };
+            (scope, cap)
+        })
     }
 
     async fn claim(
         &self,
         scope: &Scope,
-        limit: Option<u32>,
+        cap: Option<Cap>,
         scoring: &Scoring,
         now: OffsetDateTime,
     ) -> Result<Claimed, ledger::Error> {
-        let Some(limit) = limit else { return Ok(Claimed::Unlimited) };
-        let slot = self.ledger().claim_slot(scope, limit, &scoring.id, scoring.version, now).await?;
-        Ok(slot.map_or(Claimed::Full(limit), Claimed::Slot))
+        let Some(cap) = cap else { return Ok(Claimed::Unlimited) };
+        let slot = self.ledger().claim_slot(scope, cap, &scoring.id, scoring.version, now).await?;
+        Ok(slot.map_or(Claimed::Full(cap.limit), Claimed::Slot))
     }
 
     /// Gives back what was claimed for a submission that did not come to be.
@@ -128,8 +255,11 @@ impl App {
 
     /// Gives back the slots of a scoring that holds none any more.
     pub(super) async fn free_slots_of(&self, scoring: &Scoring) {
-        for (scope, _) in self.limits(&scoring.rule, &scoring.endpoint).into_iter().filter(|(_, limit)| limit.is_some())
-        {
+        let controls = self.0.known.last().unwrap_or_default();
+        for (scope, cap) in self.limits(&controls, &scoring.rule, &scoring.endpoint) {
+            if cap.is_none() {
+                continue;
+            }
             if let Err(error) = self.ledger().free_slot_of(&scope, &scoring.id, scoring.version).await {
                 tracing::warn!(scoring = %scoring.id, error = %chain(&error), "a slot was not given back; the tick frees it");
             }
@@ -144,6 +274,18 @@ enum Claimed {
 }
 
 fn full(scoring: &Scoring, whom: Whom, limit: u32) -> String {
+    if limit == 0 {
+        return match whom {
+            Whom::Endpoint => format!(
+                "endpoint {0} is paused by an operator (scorekeeper limit --endpoint {0} default lets it go on)",
+                scoring.endpoint
+            ),
+            _ => format!(
+                "rule `{0}` is paused by an operator (scorekeeper limit --rule {0} default lets it go on)",
+                scoring.rule
+            ),
+        };
+    }
     let slots = if limit == 1 { "the one slot".to_owned() } else { format!("all {limit} slots") };
     let of = match whom {
         Whom::Endpoint => format!("endpoint {}", scoring.endpoint),

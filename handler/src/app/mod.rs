@@ -28,7 +28,7 @@ mod queue;
 mod resolve;
 mod tick;
 
-use admission::Permit;
+use admission::{Asker, Known, Permit};
 pub use resolve::{Resolved, resolve};
 use tick::LastTick;
 pub use tick::TickReport;
@@ -84,6 +84,7 @@ struct Inner {
     last_tick: Mutex<LastTick>,
     /// What audits of this process have seen, to the same end.
     audits: Mutex<audit::Memory>,
+    known: Known,
 }
 
 /// What became of a delivery.
@@ -120,7 +121,7 @@ pub struct Intent {
 impl App {
     /// An app.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, last_tick: Mutex::default(), audits: Mutex::default() }))
+        Self(Arc::new(Inner { parts, last_tick: Mutex::default(), audits: Mutex::default(), known: Known::default() }))
     }
 
     /// Now, to the resolution that the ledger keeps.
@@ -201,7 +202,7 @@ impl App {
     async fn accept_scoring(&self, queued: Scoring, now: OffsetDateTime, one: &mut One) -> Result<(), Error> {
         let mut entries = vec![queued.accepted_entry(format!("rule `{}` wants this blob version", queued.rule))];
         let rule = self.rule(&queued);
-        let (seen, mut permit) = self.admit(&queued, rule, now).await.seen();
+        let (seen, mut permit) = self.admit(&queued, rule, Asker::Event, now).await.seen();
         let mut scoring = queued;
         if permit.is_stale(self.now()) {
             self.give_back(std::mem::take(&mut permit)).await;
@@ -381,7 +382,7 @@ impl App {
         let now = self.now();
         let seen = match scoring.status {
             Status::Queued => {
-                let (seen, permit) = self.admit(scoring, self.rule(scoring), now).await.seen();
+                let (seen, permit) = self.admit(scoring, self.rule(scoring), Asker::Queue, now).await.seen();
                 return Look { seen, at: now, permit };
             }
             Status::Unknown | Status::Held if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {

@@ -1,8 +1,9 @@
 //! The queue: what waits to be submitted, in its order, and the part of a tick that submits it.
 //!
-//! Each endpoint has a queue of its own, by order of arrival over all rules. Scorings are *admitted* one after the other,
+//! Each endpoint has a queue of its own, by priority and arrival over all rules. Scorings are *admitted* one after the other,
 //! so that a slot goes to the first in line and not to whoever asks fastest; what is admitted is sent side by side. When
-//! a rule or an endpoint has no room the rest of its queue is left alone for this tick.
+//! a rule or an endpoint has no room the rest of its queue is left alone for this tick, and all processes are told of it
+//! ([`Backlog`]), so that events go behind it.
 //!
 //! Never: a claim in any other order; more than [`MOST`] queued scorings of one rule in memory.
 
@@ -11,14 +12,14 @@ use std::sync::atomic::Ordering;
 
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, stream};
-use lifecycle::{EndpointKey, Scoring, Status};
+use lifecycle::{EndpointKey, Place, Rules, Scoring, Status};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
-use super::admission::{Admission, Whom};
+use super::admission::{Admission, Asker, Whom};
 use super::tick::Counts;
 use super::{App, Error, Look, during};
-use crate::ledger::InFlight;
+use crate::ledger::{InFlight, Scope};
 use crate::table_store::ETag;
 
 /// Queued scorings of a rule that one tick remembers; the oldest are kept, so that none starves.
@@ -48,8 +49,8 @@ impl Queue {
         }
     }
 
-    /// One queue for each endpoint, oldest first.
-    fn by_endpoint(self) -> BTreeMap<EndpointKey, Vec<InFlight>> {
+    /// One queue for each endpoint, in order of priority and arrival.
+    fn by_endpoint(self, rules: &Rules) -> BTreeMap<EndpointKey, Vec<InFlight>> {
         let mut all = BTreeMap::<_, Vec<_>>::new();
         for mut rows in self.by_rule.into_values() {
             by_age(&mut rows);
@@ -58,8 +59,9 @@ impl Queue {
                 all.entry(EndpointKey::of(&row.endpoint)).or_default().push(row);
             }
         }
+        let priority = |rule: &str| rules.get(rule).map_or(0, |rule| rule.priority);
         for rows in all.values_mut() {
-            by_age(rows);
+            rows.sort_by_cached_key(|row| Place::new(priority(&row.rule), row.created, row.id.clone()));
         }
         all
     }
@@ -67,6 +69,32 @@ impl Queue {
 
 fn by_age(rows: &mut [InFlight]) {
     rows.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
+}
+
+/// What a scope had no room for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Backlog {
+    /// Scorings that were due; of each rule at most [`MOST`] are counted.
+    pub(super) waiting: u32,
+    /// Why the first of them waits.
+    pub(super) because: String,
+}
+
+/// What was left of the queue.
+#[derive(Debug, Default)]
+pub(super) struct Backlogs {
+    /// What found no room.
+    pub(super) left: HashMap<Scope, Backlog>,
+    /// Whose turn did not come, for lack of time: nothing is known of these.
+    pub(super) unreached: HashSet<Scope>,
+}
+
+impl Backlogs {
+    fn merged(mut self, other: Self) -> Self {
+        self.left.extend(other.left);
+        self.unreached.extend(other.unreached);
+        self
+    }
 }
 
 /// A scoring whose turn it is, with what was claimed for it.
@@ -77,24 +105,31 @@ struct Admitted {
 }
 
 impl App {
-    /// Submits what is queued, each endpoint's in its order, until `deadline`.
-    pub(super) async fn submit_queued(&self, queue: Queue, deadline: OffsetDateTime, counts: &Counts) {
-        let queues = queue.by_endpoint().into_values().map(|rows| self.submit_in_order(rows, deadline, counts));
-        stream::iter(queues.collect::<Vec<_>>()).for_each_concurrent(ENDPOINTS, |queue| queue).await;
+    /// Submits what is queued, each endpoint's in its order, until `deadline`. Returns what found no room.
+    pub(super) async fn submit_queued(&self, queue: Queue, deadline: OffsetDateTime, counts: &Counts) -> Backlogs {
+        let queues = queue.by_endpoint(&self.0.parts.rules).into_values();
+        let queues: Vec<_> = queues.map(|rows| self.submit_in_order(rows, deadline, counts)).collect();
+        // Their scopes differ: a rule has one endpoint, but for scorings from before it was changed.
+        let backlogs = stream::iter(queues).buffer_unordered(ENDPOINTS);
+        backlogs.fold(Backlogs::default(), async |all, one| all.merged(one)).await
     }
 
-    async fn submit_in_order(&self, rows: Vec<InFlight>, deadline: OffsetDateTime, counts: &Counts) {
+    async fn submit_in_order(&self, rows: Vec<InFlight>, deadline: OffsetDateTime, counts: &Counts) -> Backlogs {
         // One that is admitted waits here until there is room to send it: few, as claims must not grow old.
         let (admitted, mut next) = mpsc::channel(1);
         let admit = async move {
-            let mut full = HashSet::new();
+            let Backlogs { mut left, mut unreached } = Backlogs::default();
             for row in rows {
-                if full.contains(&row.rule) {
+                let [endpoint, rule] = [Scope::endpoint(&row.endpoint), Scope::rule(&row.rule)];
+                let full = if left.contains_key(&endpoint) { &endpoint } else { &rule };
+                if let Some(backlog) = left.get_mut(full) {
+                    backlog.waiting += 1;
                     continue;
                 }
                 if self.now() >= deadline {
                     counts.late.store(true, Ordering::Relaxed);
-                    break;
+                    unreached.extend([endpoint, rule]);
+                    continue;
                 }
                 counts.due.fetch_add(1, Ordering::Relaxed);
                 match self.turn_of(&row).await {
@@ -103,15 +138,19 @@ impl App {
                             break;
                         }
                     }
-                    Ok(Turn::Waits(whom)) => match whom {
-                        Whom::One => {}
-                        Whom::Rule => _ = full.insert(row.rule),
-                        Whom::Endpoint => break,
-                    },
+                    Ok(Turn::Waits(because, whom)) => {
+                        let scope = match whom {
+                            Whom::One => continue,
+                            Whom::Rule => rule,
+                            Whom::Endpoint => endpoint,
+                        };
+                        left.insert(scope, Backlog { waiting: 1, because });
+                    }
                     Ok(Turn::Passed) => counts.moved(),
                     Err(error) => counts.failed(&row.id, &error),
                 }
             }
+            Backlogs { left, unreached }
         };
         // Not a stream that is polled when there is room: a claim's answer must be read when it comes.
         let send = async {
@@ -127,7 +166,7 @@ impl App {
                 }
             }
         };
-        tokio::join!(admit, send);
+        tokio::join!(admit, send).0
     }
 
     /// Sends what was admitted.
@@ -147,10 +186,10 @@ impl App {
             return Ok(Turn::Passed);
         };
         let now = self.now();
-        Ok(match self.admit(&scoring, self.rule(&scoring), now).await {
+        Ok(match self.admit(&scoring, self.rule(&scoring), Asker::Queue, now).await {
             Admission::Wait { because, whom } => {
                 tracing::debug!(scoring = %scoring.id, "{}: {because}", scoring.id);
-                Turn::Waits(whom)
+                Turn::Waits(because, whom)
             }
             admission @ Admission::Go(_) => {
                 let (seen, permit) = admission.seen();
@@ -163,7 +202,7 @@ impl App {
 /// What comes of a turn.
 enum Turn {
     Admitted(Box<Admitted>),
-    Waits(Whom),
+    Waits(String, Whom),
     /// Somebody else has moved it since the index was read.
     Passed,
 }
@@ -201,10 +240,25 @@ mod tests {
             queue.add(queued("busy", n));
         }
         queue.add(queued("other", 99));
-        let queues = queue.by_endpoint();
+        let queues = queue.by_endpoint(&Rules::default());
         let kept = queues.into_values().flatten().map(|row| (row.rule, (row.created - NOW).whole_seconds()));
         let expected = [("busy", 0), ("busy", 1), ("busy", 2), ("other", 99)].map(|(rule, n)| (rule.to_owned(), n));
         assert_eq!(kept.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_rule_of_higher_priority_goes_first_at_its_endpoint() {
+        let rules = Rules::read(
+            r#"{"rules":[{"id":"low","priority":-1,"match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}},
+                {"id":"high","priority":5,"match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#,
+        );
+        let mut queue = Queue::new(10);
+        for (rule, n) in [("low", 1), ("normal", 2), ("high", 3), ("high", 4), ("normal", 5)] {
+            queue.add(queued(rule, n));
+        }
+        let order = queue.by_endpoint(&rules.expect("good rules")).into_values().flatten();
+        let order: Vec<_> = order.map(|row| (row.created - NOW).whole_seconds()).collect();
+        assert_eq!(order, [3, 4, 2, 5, 1]);
     }
 
     #[test]
@@ -214,8 +268,11 @@ mod tests {
         queue.add(queued("a", 1));
         queue.add(InFlight { endpoint: "https://E.example/jobs/".to_owned(), ..queued("a", 3) });
         queue.add(InFlight { endpoint: "https://f.example/jobs".to_owned(), ..queued("a", 4) });
-        let mut queues: Vec<Vec<_>> =
-            queue.by_endpoint().into_values().map(|rows| rows.into_iter().map(|row| row.rule).collect()).collect();
+        let mut queues: Vec<Vec<_>> = queue
+            .by_endpoint(&Rules::default())
+            .into_values()
+            .map(|rows| rows.into_iter().map(|row| row.rule).collect())
+            .collect();
         queues.sort_by_key(Vec::len);
         assert_eq!(queues, [vec!["a"], vec!["a", "b", "a"]]);
     }

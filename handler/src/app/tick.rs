@@ -1,9 +1,9 @@
 //! The tick: walks the in-flight index and does what is due, whatever events came or did not come.
 //!
-//! It takes no input about what changed. A tick over N scorings in flight reads ceil(N / 1000) pages of each shard, looks
+//! It takes no input about what changed. A tick over N scorings in flight reads about N / 1000 pages of the index, looks
 //! at each job that is due once, and writes only where something changed. Two ticks at once are harmless.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -14,9 +14,9 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::audit::InFlightJobs;
-use super::queue::{MOST, Queue};
+use super::queue::{Backlogs, MOST, Queue};
 use super::{App, Error, SeenOf, chain, during};
-use crate::ledger::{InFlight, SHARDS, Scope};
+use crate::ledger::{Cap, Controls, InFlight, Part, SHARDS, Scope, Sight};
 use crate::ports::JobAddress;
 
 /// Looks under way at one time: bounds sockets, and the load on the endpoint.
@@ -89,15 +89,33 @@ impl App {
         let mut queued = Queue::new(MOST);
         let mut jobs = InFlightJobs::default();
         let mut holders = Holders::new();
+        // Whatever is submitted in this tick goes by what operators have said until now.
+        let controls = match self.read_controls(now).await {
+            Ok(controls) => Some(controls),
+            Err(error) => {
+                counts.errors.fetch_add(1, Ordering::Relaxed);
+                counts.late.store(true, Ordering::Relaxed);
+                tracing::warn!(error = %chain(&error), "the limits cannot be read; nothing is submitted by them");
+                None
+            }
+        };
         let (mut all_read, mut unread) = (true, Vec::new());
         let look_until = deadline - (deadline - now).max(Duration::ZERO) / FOR_QUEUED;
 
         for shard in shards_from(now) {
             let walked = &mut last.shards[usize::from(shard)];
             let late = counts.late.swap(false, Ordering::Relaxed);
+            let mut parts = vec![Part::Whole];
             let mut from = None;
-            loop {
-                let (rows, next) = match self.ledger().in_flight_page(shard, from.as_ref()).await {
+            while let Some(part) = parts.last() {
+                let (rows, next) = match self.ledger().in_flight_page(shard, part, from.as_ref()).await {
+                    // More than a page: it is walked from anywhere, around its end, to there. From the beginning each
+                    // time, a tick that has no time for all would never come to the last ones.
+                    Ok((_, Some(_))) if *part == Part::Whole => {
+                        let digits = somewhere_in(shard, now);
+                        parts = vec![Part::Below(digits.clone()), Part::From(digits)];
+                        continue;
+                    }
                     Ok(page) => page,
                     Err(error) => {
                         // One partition of the table may be away while the others are there.
@@ -120,8 +138,8 @@ impl App {
                             }
                         }
                         Ok(row) => {
-                            if row.status.holds_slot() {
-                                for (scope, _) in self.limited(&row) {
+                            if let Some(controls) = controls.as_ref().filter(|_| row.status.holds_slot()) {
+                                for (scope, _) in self.limited(controls, &row.rule, &row.endpoint) {
                                     holders.entry(scope).or_default().insert(row.id.clone());
                                 }
                             }
@@ -147,9 +165,9 @@ impl App {
                 let work = stream::iter(others)
                     .for_each_concurrent(LOOKS, |row| self.visit(row, *walked, now, look_until, &counts));
                 work.await;
-                match next {
-                    Some(next) => from = Some(next),
-                    None => break,
+                from = next;
+                if from.is_none() {
+                    parts.pop();
                 }
             }
             if !counts.late.load(Ordering::Relaxed) {
@@ -166,10 +184,14 @@ impl App {
         self.0.last_tick.lock().unwrap_or_else(PoisonError::into_inner).shards = last.shards;
 
         // A row that can't be read may hold a slot: a newer version may have written it.
-        if all_read {
-            report.slots_freed = self.tend_slots(&holders, now).await;
+        let sights = match controls.as_ref().filter(|_| all_read) {
+            Some(controls) => Some(self.tend_slots(controls, &holders, now, &mut report).await),
+            None => None,
+        };
+        let backlogs = self.submit_queued(queued, deadline, &counts).await;
+        if let (Some(controls), Some(sights)) = (controls, sights) {
+            self.tell(&controls, sights, &backlogs).await;
         }
-        self.submit_queued(queued, deadline, &counts).await;
 
         let audited = self.audit(jobs, deadline).await;
         report.strays = audited.strays;
@@ -272,29 +294,70 @@ impl App {
         }
     }
 
-    /// The limits that a scoring is under.
-    fn limited(&self, row: &InFlight) -> impl Iterator<Item = (Scope, u32)> + use<> {
-        let limits = self.limits(&row.rule, &row.endpoint).into_iter();
-        limits.filter_map(|(scope, limit)| limit.map(|limit| (scope, limit)))
+    /// The limits that a scoring of this rule to this endpoint is under.
+    fn limited(&self, controls: &Controls, rule: &str, endpoint: &str) -> impl Iterator<Item = (Scope, Cap)> + use<> {
+        let limits = self.limits(controls, rule, endpoint).into_iter();
+        limits.filter_map(|(scope, cap)| cap.map(|cap| (scope, cap)))
     }
 
-    /// Brings the slots of all limited scopes in line with the scorings that hold one.
-    async fn tend_slots(&self, holders: &Holders, now: OffsetDateTime) -> usize {
+    /// Brings the slots of all limited scopes in line with the scorings that hold one. Returns what was seen of every
+    /// rule and endpoint.
+    async fn tend_slots(
+        &self,
+        controls: &Controls,
+        holders: &Holders,
+        now: OffsetDateTime,
+        report: &mut TickReport,
+    ) -> BTreeMap<Scope, Sight> {
+        let (mut sights, mut caps) = (BTreeMap::new(), BTreeMap::new());
+        for rule in &self.0.parts.rules {
+            let endpoint = &rule.endpoint.uri;
+            let of_endpoint = self.0.parts.rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
+            for (scope, name, configured) in [
+                (Scope::rule(&rule.id), &rule.id, rule.max_in_flight),
+                (Scope::endpoint(endpoint), endpoint, of_endpoint),
+            ] {
+                sights.insert(scope, Sight { name: name.clone(), configured, seen: Some(now), ..Sight::default() });
+            }
+            caps.extend(self.limited(controls, &rule.id, endpoint));
+        }
         let none = HashSet::new();
-        let mut freed = 0;
-        let rules = &self.0.parts.rules;
-        let scopes = rules.iter().flat_map(|rule| self.limits(&rule.id, &rule.endpoint.uri));
-        let limited: BTreeSet<Scope> = scopes.filter_map(|(scope, limit)| limit.map(|_| scope)).collect();
-        for scope in limited {
-            let holders = holders.get(&scope).unwrap_or(&none);
-            match self.ledger().tend_slots(&scope, holders, now).await {
-                Ok(tended) => freed += tended.freed,
+        for (scope, cap) in caps {
+            let tended = self.ledger().tend_slots(&scope, cap.limit, holders.get(&scope).unwrap_or(&none), now).await;
+            match tended {
+                Ok(tended) => {
+                    report.slots_freed += tended.freed;
+                    if let Some(sight) = sights.get_mut(&scope) {
+                        sight.taken = u32::try_from(tended.taken).ok();
+                        sight.surplus = tended.surplus;
+                    }
+                }
                 Err(error) => {
-                    tracing::warn!(?scope, error = %chain(&error), "the slots of {scope} were not checked");
+                    if let (Some(sight), Some(old)) = (sights.get_mut(&scope), controls.scopes.get(&scope)) {
+                        (sight.taken, sight.surplus) = (old.taken, old.surplus);
+                    }
+                    tracing::warn!(%scope, error = %chain(&error), "the slots of {scope} were not checked");
                 }
             }
         }
-        freed
+        sights
+    }
+
+    /// Tells all processes what was seen of each rule and endpoint, and what found no room.
+    async fn tell(&self, before: &Controls, mut sights: BTreeMap<Scope, Sight>, backlogs: &Backlogs) {
+        for (scope, sight) in &mut sights {
+            if let Some(backlog) = backlogs.left.get(scope) {
+                sight.waiting = backlog.waiting;
+                sight.because = Some(backlog.because.clone());
+            } else if let Some(old) = before.scopes.get(scope).filter(|_| backlogs.unreached.contains(scope)) {
+                sight.waiting = old.waiting;
+                sight.because.clone_from(&old.because);
+            }
+        }
+        match self.ledger().publish(before, &sights).await {
+            Ok(()) => self.0.known.told(sights),
+            Err(error) => tracing::warn!(error = %chain(&error), "other processes were not told what waits"),
+        }
     }
 }
 
@@ -319,6 +382,13 @@ fn nothing_new(row: &InFlight, seen: &Seen, now: OffsetDateTime) -> bool {
 fn shards_from(now: OffsetDateTime) -> impl Iterator<Item = u8> {
     let first = u8::try_from(somewhere(usize::from(SHARDS), now)).unwrap_or(0); // below SHARDS
     (0..SHARDS).map(move |n| (first + n) % SHARDS)
+}
+
+/// The first digits of an id anywhere in a shard.
+fn somewhere_in(shard: u8, now: OffsetDateTime) -> String {
+    // Not the same place in each shard: the time that a tick has ends in one of them.
+    let place = somewhere(0x1000, now + Duration::seconds(i64::from(shard)));
+    format!("{shard:x}{place:03x}")
 }
 
 /// A place in 0..`of` that the time decides. Scattered, not counted up: a period of ticks that has a factor in common

@@ -9,6 +9,7 @@ use lifecycle::{ScoringId, Status, intake};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
+use super::limits;
 use super::view::{ScoringView, StoryView, ago, clock, path, shortened};
 use crate::app::chain;
 use crate::ledger::{self, Ledger, Note, count_by_status};
@@ -123,6 +124,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     let counts = count_by_status(statuses);
     let of = |status: Status| counts.iter().find(|(s, _)| *s == status).map_or(0, |(_, count)| *count);
     let oldest = in_flight.iter().map(|row| row.created).min();
+    let limits = limits::views(&ledger.controls().await?);
 
     let mut attention = Vec::new();
     if of(Status::Failed) > 0 {
@@ -151,6 +153,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
             "oldestInFlight": oldest.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "skipped24h": skipped,
             "quarantined24h": quarantined.len(),
+            "limits": limits,
             "attention": attention,
         });
         writeln!(out, "{report:#}")?;
@@ -165,6 +168,9 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     writeln!(out, "Events      skipped {skipped}   quarantined {}", quarantined.len())?;
     if let Some(oldest) = oldest {
         writeln!(out, "Oldest      accepted {} ago", ago(oldest, now))?;
+    }
+    for view in limits.iter().filter(|view| view.matters()) {
+        writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;
     }
     if attention.is_empty() {
         writeln!(out, "Nothing needs attention.")?;

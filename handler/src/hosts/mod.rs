@@ -2,6 +2,7 @@
 
 pub mod azure;
 pub mod cli;
+pub mod limits;
 pub mod local;
 pub mod ops;
 pub mod simulator;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use time::Duration;
 
 use super::cli::{ListArgs, newest};
+use super::limits;
 use super::view::{ScoringView, StoryView, ago, clock, shortened};
 use crate::app::chain;
 use crate::ledger::{self, Ledger, count_by_status};
@@ -26,13 +27,14 @@ struct Ops {
     title: String,
 }
 
-/// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`. `title` says whose ledger it is.
+/// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`, `/api/limits`. `title` says whose ledger it is.
 pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/scorings/{id}", get(detail))
         .route("/api/scorings", get(list_json))
         .route("/api/scorings/{id}", get(detail_json))
+        .route("/api/limits", get(limits_json))
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is no such page"))
         .with_state(Ops { ledger, clock, title: title.into() })
 }
@@ -64,9 +66,10 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
         let in_flight = ops.ledger.in_flight().await?;
         let ended = ops.ledger.ended_since(now - Duration::days(1)).await?;
         let rows = newest(&ops.ledger, &args).await?;
-        Ok::<_, ledger::Error>((in_flight, ended, rows))
+        let limits = limits::views(&ops.ledger.controls().await?);
+        Ok::<_, ledger::Error>((in_flight, ended, rows, limits))
     };
-    let (in_flight, ended, rows) = match read.await {
+    let (in_flight, ended, rows, limits) = match read.await {
         Ok(read) => read,
         Err(error) => return unreadable(&error),
     };
@@ -79,6 +82,9 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
                     (status.name()) " " b { (count) }
                 }
             }
+        }
+        @for view in limits.iter().filter(|view| view.matters()) {
+            p title=[view.because.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
         }
         @if rows.is_empty() {
             p { @if args.status.is_empty() { "No scoring yet. Upload a blob to a watched place." } @else { "No scoring matches. " a href="/" { "Show all" } } }
@@ -189,6 +195,13 @@ async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response
     match story(&ops, &id).await {
         Ok(story) => axum::Json(story).into_response(),
         Err(response) => response,
+    }
+}
+
+async fn limits_json(State(ops): State<Ops>) -> Response {
+    match ops.ledger.controls().await {
+        Ok(controls) => axum::Json(limits::views(&controls)).into_response(),
+        Err(error) => unreadable(&error),
     }
 }
 

@@ -22,14 +22,16 @@ use time::OffsetDateTime;
 use crate::table_store::{self, Continuation, ETag, Entity, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore};
 
 mod audited;
+mod controls;
 mod projection;
 mod retention;
 pub mod rows;
 mod slots;
 
 pub use audited::Audited;
+pub use controls::{Controls, LiveLimit, Sight};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
-pub use slots::{SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};
+pub use slots::{Cap, SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};
 
 /// Why the ledger could not do it, by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -202,14 +204,20 @@ impl Ledger {
         Ok(rows.iter().map(|row| rows::from_history_row(&row.entity)).collect::<Result<_, _>>()?)
     }
 
-    /// One page of a shard's in-flight index; rows that can't be read are told apart, so that one of them does not
+    /// One page of a part of a shard's in-flight index; rows that can't be read are told apart, so that one of them does not
     /// stop the others.
     pub async fn in_flight_page(
         &self,
         shard: u8,
+        part: &Part,
         from: Option<&Continuation>,
     ) -> Result<(Vec<Result<InFlight, Unreadable>>, Option<Continuation>), Error> {
-        let range = Range::of_prefix(rows::shard(shard), "F~");
+        let mut range = Range::of_prefix(rows::shard(shard), "F~");
+        match part {
+            Part::Whole => {}
+            Part::From(digits) => range.from = format!("F~{digits}"),
+            Part::Below(digits) => range.below = format!("F~{digits}"),
+        }
         let page = self.page(&self.0.state, &range, from).await?;
         Ok((page.rows.iter().map(|row| rows::from_in_flight_row(&row.entity)).collect(), page.next))
     }
@@ -364,6 +372,17 @@ impl Ledger {
             other => other,
         }
     }
+}
+
+/// A part of a shard's in-flight index, by the first digits of ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// From these digits on.
+    From(String),
+    /// What lies before them.
+    Below(String),
 }
 
 /// The two kinds of events that became no scoring.

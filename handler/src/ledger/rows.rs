@@ -11,6 +11,8 @@
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //!
+//! Beside the shards stand the partitions of slots (`slots.rs`) and of controls (`controls.rs`).
+//!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
 use lifecycle::{BlobVersion, Entry, Event, Job, Scoring, ScoringId, Status, Submission};
@@ -143,7 +145,7 @@ fn clipped(text: &str, units: usize) -> String {
         .collect()
 }
 
-fn count(number: u32) -> i32 {
+pub(super) fn count(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 

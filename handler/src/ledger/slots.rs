@@ -69,6 +69,15 @@ impl Scope {
     }
 }
 
+/// How many slots a scope has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cap {
+    /// Most scorings at one time; 0: none.
+    pub limit: u32,
+    /// More may be taken than that, so a claim looks before its first try. It costs one round trip more.
+    pub surplus: bool,
+}
+
 /// A slot that a scoring has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
@@ -80,22 +89,23 @@ pub struct Slot {
 }
 
 impl Ledger {
-    /// Claims one of `limit` slots of a scope for a scoring in its present version; `None` when all are taken.
+    /// Claims a slot of a scope for a scoring in its present version; `None` when all are taken.
     pub async fn claim_slot(
         &self,
         scope: &Scope,
-        limit: u32,
+        Cap { limit, surplus }: Cap,
         owner: &ScoringId,
         version: i64,
         now: OffsetDateTime,
     ) -> Result<Option<Slot>, Error> {
+        if limit == 0 {
+            return Ok(None);
+        }
         let claim = Claim { scope, owner, version, now };
         // The first try is blind, at a place that differs from scoring to scoring: one round trip while there is room.
         let digits = u32::from_str_radix(&owner.as_str()[..8], 16).unwrap_or(0); // an id is hex by construction
-        let first = digits % limit.max(1);
-        if limit > 0
-            && let Some(slot) = self.insert_slot(&claim, first).await?
-        {
+        let first = digits % limit;
+        if !surplus && let Some(slot) = self.insert_slot(&claim, first).await? {
             return Ok(Some(slot));
         }
         let mut taken = HashSet::new();
@@ -167,6 +177,7 @@ impl Ledger {
     pub async fn tend_slots(
         &self,
         scope: &Scope,
+        limit: u32,
         holders: &HashSet<ScoringId>,
         now: OffsetDateTime,
     ) -> Result<Tended, Error> {
@@ -201,6 +212,7 @@ impl Ledger {
             }
         }
         tended.taken = numbers.len();
+        tended.surplus = numbers.iter().any(|number| *number >= limit);
         Ok(tended)
     }
 
@@ -236,6 +248,8 @@ pub struct Tended {
     pub adopted: usize,
     /// Slots that are taken now.
     pub taken: usize,
+    /// One of them has a number beyond the limit.
+    pub surplus: bool,
 }
 
 /// The numbers that may be claimed, from `first` on.

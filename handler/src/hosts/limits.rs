@@ -1,0 +1,205 @@
+//! Limits as people see them: `scorekeeper limit`, the lines of `status`, the table of the page, one JSON for scripts.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::cli::{ATTENTION, Error, FINE};
+use super::view::{clock, shortened};
+use crate::ledger::{Controls, Ledger, LiveLimit, Scope, Sight};
+
+/// A rule or an endpoint with its limit. Names are stable: scripts rely on them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitView {
+    /// `rule` or `endpoint`.
+    pub kind: &'static str,
+    /// The rule's id or the endpoint's invoke URI.
+    pub name: String,
+    /// The limit that holds; none: no limit.
+    pub limit: Option<u32>,
+    /// The limit in the rules.
+    pub configured: Option<u32>,
+    /// Since when an operator's limit holds instead.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub set_time: Option<OffsetDateTime>,
+    /// Slots that were taken when the last tick looked.
+    pub taken: Option<u32>,
+    /// Queued scorings that found no room then, and those behind them.
+    pub waiting: u32,
+    /// Why they wait.
+    pub because: Option<String>,
+}
+
+/// Every rule and endpoint that a tick has told of or an operator has limited.
+pub fn views(controls: &Controls) -> Vec<LimitView> {
+    let none = Sight::default();
+    let scopes: BTreeSet<&Scope> = controls.scopes.keys().chain(controls.limits.keys()).collect();
+    let view = |scope: &Scope| {
+        let (sight, live) = (controls.scopes.get(scope).unwrap_or(&none), controls.limits.get(scope));
+        LimitView {
+            kind: if matches!(scope, Scope::Rule(_)) { "rule" } else { "endpoint" },
+            name: if sight.name.is_empty() { live.map_or("", |live| &live.name) } else { &sight.name }.to_owned(),
+            limit: live.map(|live| live.limit).or(sight.configured),
+            configured: sight.configured,
+            set_time: live.map(|live| live.set),
+            taken: sight.taken,
+            waiting: sight.waiting,
+            because: sight.because.clone(),
+        }
+    };
+    scopes.into_iter().map(view).collect()
+}
+
+impl LimitView {
+    /// There is something to tell of it.
+    pub fn matters(&self) -> bool {
+        self.limit.is_some() || self.waiting > 0
+    }
+
+    /// `10 of 50 taken, 3 wait: …`
+    pub fn summary(&self) -> String {
+        let taken = match (self.limit, self.taken) {
+            (None, _) => "no limit".to_owned(),
+            (Some(0), _) => "paused".to_owned(),
+            (Some(limit), taken) => format!("{} of {limit} slots taken", taken.unwrap_or(0)),
+        };
+        let set = self.set_time.map(|at| {
+            let rules = self.configured.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+            format!(" (an operator's limit since {}; in the rules: {rules})", clock(at))
+        });
+        let waiting = Some(self.waiting).filter(|waiting| *waiting > 0).map(|waiting| format!(", {waiting} wait"));
+        [taken, set.unwrap_or_default(), waiting.unwrap_or_default()].concat()
+    }
+}
+
+/// `limit`: shows limits, or sets one for all processes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct LimitArgs {
+    /// Of this rule
+    #[arg(long, value_name = "ID", conflicts_with = "endpoint")]
+    pub rule: Option<String>,
+    /// Of the endpoint with this invoke URI
+    #[arg(long, value_name = "URI")]
+    pub endpoint: Option<String>,
+    /// Most scorings in flight, 0 to pause, or `default` for what the rules say; without it limits are shown
+    #[arg(value_name = "N|default", value_parser = most)]
+    pub most: Option<Most>,
+    /// As JSON
+    #[arg(long, conflicts_with = "most")]
+    pub json: bool,
+}
+
+/// What a limit is set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Most {
+    /// This many.
+    Of(u32),
+    /// What the rules say.
+    Default,
+}
+
+fn most(text: &str) -> Result<Most, String> {
+    match text {
+        "default" => Ok(Most::Default),
+        // Rows hold signed numbers.
+        _ => match text.parse::<u32>().ok().filter(|most| i32::try_from(*most).is_ok()) {
+            Some(most) => Ok(Most::Of(most)),
+            None => Err(format!("`{text}` is neither a number from 0 nor `default`")),
+        },
+    }
+}
+
+impl LimitArgs {
+    /// Whether the command changes anything.
+    pub fn changes(&self) -> bool {
+        self.most.is_some()
+    }
+
+    fn scope(&self) -> Option<(Scope, &str)> {
+        let rule = self.rule.as_deref().map(|id| (Scope::rule(id), id));
+        rule.or_else(|| self.endpoint.as_deref().map(|uri| (Scope::endpoint(uri), uri)))
+    }
+}
+
+/// Runs `limit`.
+pub async fn limit(ledger: &Ledger, args: &LimitArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
+    let controls = ledger.controls().await?;
+    let wanted = args.scope();
+    if let (Some(most), Some((scope, name))) = (args.most, &wanted) {
+        return set(ledger, &controls, scope, name, most, now, out).await;
+    }
+    if args.most.is_some() {
+        writeln!(out, "Name what is limited: --rule ID or --endpoint URI.")?;
+        return Ok(ATTENTION);
+    }
+    let views: Vec<_> = views(&controls)
+        .into_iter()
+        .filter(|view| wanted.as_ref().is_none_or(|(scope, _)| scope_of(view) == *scope))
+        .collect();
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &views).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(FINE);
+    }
+    if views.is_empty() {
+        let text = if wanted.is_some() { unknown(&controls) } else { "No tick has told of any rule yet.".to_owned() };
+        writeln!(out, "{text}")?;
+        return Ok(if wanted.is_some() { ATTENTION } else { FINE });
+    }
+    for view in views {
+        writeln!(out, "{:8}  {:50}  {}", view.kind, shortened(&view.name, 50), view.summary())?;
+        if let Some(because) = view.because.filter(|_| view.waiting > 0) {
+            writeln!(out, "{:8}  {because}", "")?;
+        }
+    }
+    Ok(FINE)
+}
+
+fn scope_of(view: &LimitView) -> Scope {
+    if view.kind == "rule" { Scope::rule(&view.name) } else { Scope::endpoint(&view.name) }
+}
+
+async fn set(
+    ledger: &Ledger,
+    controls: &Controls,
+    scope: &Scope,
+    name: &str,
+    most: Most,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    // A typing error would leave what was to be paused running. Before the first tick nothing is known to check by.
+    let known = controls.scopes.contains_key(scope) || controls.limits.contains_key(scope);
+    if !known && !controls.scopes.is_empty() {
+        writeln!(out, "There is no such rule or endpoint: `{name}`. {}", unknown(controls))?;
+        return Ok(ATTENTION);
+    }
+    let kind = if matches!(scope, Scope::Rule(_)) { "rule" } else { "endpoint" };
+    match most {
+        Most::Default => {
+            ledger.set_limit(scope, None).await?;
+            let configured = controls.scopes.get(scope).and_then(|sight| sight.configured);
+            let limit = configured.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit} in flight"));
+            writeln!(out, "{kind} {name}: {limit}, as the rules say.")?;
+        }
+        Most::Of(limit) => {
+            ledger.set_limit(scope, Some(&LiveLimit { name: name.to_owned(), limit, set: now })).await?;
+            let limit = if limit == 0 {
+                "paused".to_owned()
+            } else {
+                format!("at most {limit} in flight, whatever the rules say")
+            };
+            writeln!(out, "{kind} {name}: {limit}.")?;
+        }
+    }
+    writeln!(out, "All processes go by it within 15 seconds. What runs runs on.")?;
+    Ok(FINE)
+}
+
+fn unknown(controls: &Controls) -> String {
+    let names: Vec<_> = controls.scopes.values().map(|sight| sight.name.as_str()).collect();
+    format!("Known are {}.", names.join(", "))
+}
