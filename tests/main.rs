@@ -14,6 +14,7 @@ mod journey;
 mod package;
 mod python;
 mod readme;
+mod simulation;
 mod simulator;
 mod stores;
 mod support;

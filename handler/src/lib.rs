@@ -8,5 +8,6 @@ pub mod functions;
 pub mod hosts;
 pub mod ledger;
 pub mod ports;
+pub mod simulation;
 pub mod table_store;
 pub mod telemetry;

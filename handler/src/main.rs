@@ -18,6 +18,7 @@ use handler::hosts::local::{self, LocalArgs};
 use handler::hosts::simulator::{self, SimulatorArgs};
 use handler::ledger::Ledger;
 use handler::ports::Clock;
+use handler::simulation::{self, SimulateArgs};
 use handler::telemetry::{self, fatal};
 use time::OffsetDateTime;
 
@@ -82,6 +83,11 @@ enum Command {
         #[command(flatten)]
         args: LimitArgs,
     },
+    /// Run the app itself, many times, in a world where everything fails; tell how it could be made to break a promise.
+    ///
+    /// Exit code 1 if it could. The same seed and arguments are the same run on any machine; nothing outside of this
+    /// process is touched.
+    Simulate(SimulateArgs),
     /// Print every setting as it is understood, with where it came from; secrets are masked.
     Config {
         /// As JSON.
@@ -124,6 +130,12 @@ fn main() -> ExitCode {
                 Box::pin(async move { limits::limit(ledger, &args, now, out).await })
             })
         }
+        Command::Simulate(args) => match simulation::simulate(&args, &mut std::io::stdout().lock()) {
+            Ok(code) => ExitCode::from(code),
+            // A reader that went away (`| head`) is no failure of ours.
+            Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(why) => fatal(1, &format!("the output can't be written: {why}")),
+        },
         Command::Config { json } => settings().map_or_else(
             |code| code,
             |config| {

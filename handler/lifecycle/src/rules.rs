@@ -267,6 +267,11 @@ impl Rules {
         self.endpoints.iter().find(|(key, _)| *key == wanted).map(|(_, settings)| settings)
     }
 
+    /// Rules past every check of [`read`](Self::read), for those who show what the checks are for.
+    pub fn unchecked(rules: Vec<Rule>) -> Self {
+        Self { rules, endpoints: Vec::new() }
+    }
+
     /// The rules in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
         self.rules.iter()

@@ -125,15 +125,14 @@ impl Ledger {
     }
 
     async fn insert_slot(&self, claim: &Claim<'_>, number: u32) -> Result<Option<Slot>, Error> {
-        let ours = |etag| Some(Slot { scope: claim.scope.clone(), number, etag, fresh: true });
         match self.write(&[Op::Insert(claim.row(number))]).await {
-            Ok(etags) => Ok(ours(super::first(etags)?)),
-            Err(table_store::Error::AlreadyExists { .. }) => Ok(None),
-            Err(table_store::Error::Ambiguous(_)) => {
-                let row = self.row(&claim.scope.slot_key(number)).await?;
-                let row = row.filter(|row| row.entity.string("Owner") == Some(claim.owner.as_str()));
-                Ok(row.and_then(|row| ours(row.etag)))
+            Ok(etags) => {
+                let etag = super::first(etags)?;
+                Ok(Some(Slot { scope: claim.scope.clone(), number, etag, fresh: true }))
             }
+            // After a lost answer the scoring may have it by us or by another driver, who may still give it back: what is
+            // found to be ours is written anew.
+            Err(table_store::Error::AlreadyExists { .. } | table_store::Error::Ambiguous(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,0 +1,30 @@
+//! Deterministic simulation of the real app: one seed, one story.
+//!
+//! The app, its ledger and its decisions run as they are shipped, in several simulated processes on one thread, over a
+//! table, a batch endpoint and a storage that fail in every way that the real ones are known to fail. A seed decides
+//! everything: what is uploaded, who is polled when, what is lost, who dies. After every write and every effect the
+//! promises are checked against what really happened ([`invariants`]), and after the end of all trouble everything must
+//! come to a final status.
+//!
+//! It must never read the machine's clock or randomness, and must never be told by the app what is true.
+
+mod cloud;
+mod command;
+mod executor;
+mod fate;
+mod faults;
+mod invariants;
+mod plan;
+mod run;
+mod shrink;
+mod story;
+mod sweep;
+mod world;
+
+pub use command::{BROKEN, HELD, SimulateArgs, Total, simulate, told};
+pub use fate::{End, Post, Script, Written};
+pub use faults::{Faults, Kind};
+pub use invariants::Violation;
+pub use run::{Options, Outcome, Wiring, run};
+pub use shrink::shrink;
+pub use sweep::{Scenario, Swept, sweep};

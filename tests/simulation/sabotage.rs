@@ -1,0 +1,270 @@
+//! With one guard taken away, the simulation finds it: nothing here changes the product, each sabotage stands between
+//! the app and its world and says why that equals a product without the guard.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use handler::ports::{Blobs, Endpoint, JobAddress, Unclear};
+use handler::simulation::{Faults, Kind, Options, Wiring, run};
+use handler::table_store::{
+    Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
+};
+use lifecycle::period::Period;
+use lifecycle::template::Template;
+use lifecycle::{Answer, Candidate, JobSeen, OutputSeen, Rule, Rules, Scoring};
+use time::{Duration, OffsetDateTime};
+
+/// Seeds within which a missing guard must show.
+const SEEDS: u64 = 100;
+
+/// Asserts that some seed breaks one of these promises, and that the first broken one is one of them.
+fn is_found(wiring: &Wiring, promises: &[&str]) {
+    is_found_under(Faults::all(), wiring, promises);
+}
+
+fn is_found_under(faults: Faults, wiring: &Wiring, promises: &[&str]) {
+    for seed in 1..=SEEDS {
+        let options = Options { faults, ..Options::new(seed) };
+        if let Some(violation) = run(&options, wiring, false).violation {
+            assert!(promises.contains(&violation.promise), "seed {seed}: {violation:?}");
+            return;
+        }
+    }
+    panic!("{SEEDS} seeds did not find it; it should have broken {promises:?}");
+}
+
+/// A table whose rows or writes are bent on their way.
+struct Bent {
+    inner: Arc<dyn TableStore>,
+    read: fn(Row) -> Row,
+    write: fn(Op) -> Op,
+}
+
+#[async_trait]
+impl TableStore for Bent {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.inner.create_table(table).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        Ok(self.inner.get(table, key).await?.map(self.read))
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        let Page { rows, next } = self.inner.page(table, range, from).await?;
+        Ok(Page { rows: rows.into_iter().map(self.read).collect(), next })
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let ops: Vec<Op> = ops.iter().cloned().map(self.write).collect();
+        self.inner.write(table, &ops).await
+    }
+}
+
+fn bent(read: fn(Row) -> Row, write: fn(Op) -> Op) -> impl Fn(Arc<dyn TableStore>) -> Arc<dyn TableStore> {
+    move |inner| Arc::new(Bent { inner, read, write })
+}
+
+/// Where the limits are held strictly.
+fn without_delays() -> Faults {
+    [Kind::Skew, Kind::Pauses, Kind::Slow, Kind::Late].into_iter().fold(Faults::all(), Faults::without)
+}
+
+fn is_submitting(row: &Entity) -> bool {
+    row.string("State") == Some("submitting")
+}
+
+/// No row read back ever carries our operation id, so that our own success is taken for somebody else's.
+#[test]
+fn a_read_back_that_never_knows_its_own_write_is_found() {
+    fn read(mut row: Row) -> Row {
+        row.entity.properties.remove("OpId");
+        row
+    }
+    let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
+    is_found_under(without_delays(), &wiring, &["maxInFlight"]);
+}
+
+/// Every row read back carries the operation id of the write before, so that another's success is taken for ours.
+struct Credulous {
+    inner: Arc<dyn TableStore>,
+    last: Mutex<Option<String>>,
+}
+
+#[async_trait]
+impl TableStore for Credulous {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.inner.create_table(table).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        let mut row = self.inner.get(table, key).await?;
+        if let (Some(row), Some(op)) = (&mut row, self.last.lock().unwrap().clone())
+            && key.row.starts_with("J~")
+        {
+            row.entity.properties.insert("OpId".to_owned(), op.into());
+        }
+        Ok(row)
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.inner.page(table, range, from).await
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let done = self.inner.write(table, ops).await;
+        let op = ops.iter().find_map(|op| op.entity()?.string("OpId")).map(str::to_owned);
+        if op.is_some() {
+            *self.last.lock().unwrap() = op;
+        }
+        done
+    }
+}
+
+#[test]
+fn a_read_back_that_takes_any_write_for_its_own_is_found() {
+    let wiring = Wiring { store: |inner| Arc::new(Credulous { inner, last: Mutex::default() }), ..Wiring::default() };
+    is_found(&wiring, &["intent", "maxInFlight"]);
+}
+
+/// The table says yes to an intent and writes nothing: the request goes out as if nothing had been recorded before it.
+struct Forgetful(Arc<dyn TableStore>);
+
+#[async_trait]
+impl TableStore for Forgetful {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.0.create_table(table).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        self.0.get(table, key).await
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.0.page(table, range, from).await
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let intent = ops.iter().filter_map(Op::entity).any(|row| row.key.row.starts_with("J~") && is_submitting(row));
+        if intent {
+            return Ok(ops.iter().map(|_| Some(ETag("never".to_owned()))).collect());
+        }
+        self.0.write(table, ops).await
+    }
+}
+
+#[test]
+fn a_request_without_an_intent_on_record_is_found() {
+    is_found(&Wiring { store: |it| Arc::new(Forgetful(it)), ..Wiring::default() }, &["intent"]);
+}
+
+/// Every lease reads as long over, which is what nobody asking for it comes to.
+#[test]
+fn a_lease_that_nobody_respects_is_found() {
+    fn read(mut row: Row) -> Row {
+        if is_submitting(&row.entity) {
+            row.entity.properties.insert("Due".to_owned(), OffsetDateTime::UNIX_EPOCH.into());
+        }
+        row
+    }
+    is_found(&Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() }, &["lease"]);
+}
+
+/// What makes a write depend on the version it continues is dropped on its way to the table: the condition on the
+/// scoring's row, and that each line of history is new. The last writer wins.
+#[test]
+fn writes_without_compare_and_swap_are_found() {
+    fn write(op: Op) -> Op {
+        match op {
+            Op::Replace(row, _) if row.key.row.starts_with("J~") => Op::Replace(row, IfMatch::Any),
+            Op::Insert(row) if row.key.row.starts_with("H~") => Op::Upsert(row),
+            other => other,
+        }
+    }
+    let wiring = Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() };
+    is_found(&wiring, &["versions", "history", "final is final", "intent"]);
+}
+
+fn changed(rules: &Rules, change: fn(&mut Rule)) -> Rules {
+    let changed = rules.iter().cloned().map(|mut rule| {
+        change(&mut rule);
+        rule
+    });
+    Rules::unchecked(changed.collect())
+}
+
+/// The rules that reading refuses: attempts, then scorings, share one output path.
+#[test]
+fn output_paths_that_are_used_twice_are_found() {
+    fn without(rule: &mut Rule, hole: &str) {
+        for output in rule.outputs.values_mut() {
+            output.uri = Template::parse(&output.uri.source().replace(hole, "x")).unwrap();
+        }
+    }
+    for rules in [(|rules| changed(rules, |rule| without(rule, "{attempt}"))) as fn(&Rules) -> Rules, |rules| {
+        changed(rules, |rule| without(rule, "{scoring.id}"))
+    }] {
+        is_found(&Wiring { rules, ..Wiring::default() }, &["output paths", "adoption"]);
+    }
+}
+
+/// The app waits for nothing after a lost answer: it has a grace time of nothing where the rules as they are meant have
+/// minutes.
+#[test]
+fn a_second_request_within_the_grace_time_is_found() {
+    fn rules(rules: &Rules) -> Rules {
+        changed(rules, |rule| {
+            (rule.policy.settle, rule.policy.grace) = (Period(Duration::ZERO), Period(Duration::ZERO))
+        })
+    }
+    is_found(&Wiring { rules, ..Wiring::default() }, &["grace time", "look first"]);
+}
+
+/// The app claims no slot: it has no limit where the rules as they are meant have one.
+#[test]
+fn submissions_without_a_slot_are_found() {
+    let wiring = Wiring { rules: |rules| changed(rules, |rule| rule.max_in_flight = None), ..Wiring::default() };
+    is_found_under(without_delays(), &wiring, &["maxInFlight"]);
+}
+
+/// A search for jobs that is not made: the answer is always that there is none.
+struct Blindfolded(Arc<dyn Endpoint>);
+
+#[async_trait]
+impl Endpoint for Blindfolded {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+        self.0.submit(scoring, timeout).await
+    }
+
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
+        self.0.job(at).await
+    }
+
+    async fn find(&self, _scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
+        Ok(Vec::new())
+    }
+
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
+        self.0.cancel(at).await
+    }
+}
+
+#[test]
+fn a_second_request_without_a_look_for_the_first_ones_job_is_found() {
+    is_found(&Wiring { endpoint: |it| Arc::new(Blindfolded(it)), ..Wiring::default() }, &["look first"]);
+}
+
+/// An output that nobody looks at: the answer is always that it is there.
+struct Optimist;
+
+#[async_trait]
+impl Blobs for Optimist {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
+        Ok(OutputSeen::Present { bytes: 1, modified: scoring.updated })
+    }
+}
+
+#[test]
+fn scored_without_a_look_at_the_output_is_found() {
+    is_found(&Wiring { blobs: |_| Arc::new(Optimist), ..Wiring::default() }, &["scored"]);
+}

@@ -1,0 +1,47 @@
+//! The process is killed right after its first effect, its second, its third, to the last: the end is always the same.
+
+use handler::simulation::{Scenario, Wiring, sweep};
+
+#[test]
+fn a_kill_after_any_effect_of_any_scenario_changes_no_end() {
+    let mut kills = 0;
+    for scenario in Scenario::all() {
+        let swept = sweep(&scenario, &Wiring::default());
+        if let Some((after, what, story)) = swept.failures.first() {
+            panic!("{}: killed after effect {after}: {what}\n{}", scenario.name, story.join("\n"));
+        }
+        println!("{}: {} kills, always {:?}", scenario.name, swept.kills, swept.end);
+        assert!(swept.kills >= 5, "{}", scenario.name);
+        kills += swept.kills;
+    }
+    assert!(kills > 150, "{kills}");
+}
+
+#[test]
+fn the_scenarios_end_as_their_names_say() {
+    let ends: Vec<_> = Scenario::all()
+        .iter()
+        .map(|scenario| {
+            let outcome = scenario.run(None, &Wiring::default(), false);
+            assert_eq!(outcome.violation, None, "{}", scenario.name);
+            format!("{}: {} jobs, {}", scenario.name, outcome.jobs, outcome.ends["0.csv@1/one"])
+        })
+        .collect();
+    let expected = [
+        "all is well: 1 jobs, scored at attempt 1 with job-1",
+        "the answer is lost, there is one job: 1 jobs, scored at attempt 1 with job-1",
+        "the answer is lost, there are two jobs: 2 jobs, scored at attempt 1 with job-1",
+        "the request is lost: 1 jobs, scored at attempt 1 with job-1",
+        "refused, then accepted: 1 jobs, scored at attempt 1 with job-1",
+        "refused for good: 0 jobs, failed at attempt 1 with none",
+        "the first job fails: 2 jobs, scored at attempt 2 with job-2",
+        "both jobs fail: 2 jobs, failed at attempt 2 with job-2",
+        "the output is late: 1 jobs, scored at attempt 1 with job-1",
+        "the output is empty, then good: 2 jobs, scored at attempt 2 with job-2",
+        "a person cancels the job: 1 jobs, cancelled at attempt 1 with job-1",
+        "the event comes three times: 1 jobs, scored at attempt 1 with job-1",
+        "three uploads, one slot: 3 jobs, scored at attempt 1 with job-3",
+        "two uploads twice, one slot, a lost answer and a failure: 3 jobs, scored at attempt 1 with job-2",
+    ];
+    assert_eq!(ends, expected);
+}
