@@ -79,12 +79,12 @@ async fn a_claim_whose_answer_was_lost_is_not_taken_for_the_one_that_another_dri
     let world = World::with_rules(ONE_SLOT);
     let ledger = world.app().ledger().clone();
     let (id, other) = (ScoringId::read(&"a".repeat(32)).unwrap(), ScoringId::read(&"b".repeat(32)).unwrap());
-    let won = ledger.claim_slot(&claims(), 1, &id, 1, world.now()).await.unwrap().unwrap();
+    let won = ledger.claim_slot(&claims(), cap(1), &id, 1, world.now()).await.unwrap().unwrap();
     world.store.push(Fault::LostRequest);
-    let shared = ledger.claim_slot(&claims(), 1, &id, 1, world.now()).await.unwrap().unwrap();
+    let shared = ledger.claim_slot(&claims(), cap(1), &id, 1, world.now()).await.unwrap().unwrap();
     assert!(won.fresh && !shared.fresh, "who loses the scoring must not give back the slot of who won it");
     ledger.free_slot(&won).await.unwrap();
-    assert_eq!(ledger.claim_slot(&claims(), 1, &other, 1, world.now()).await.unwrap(), None);
+    assert_eq!(ledger.claim_slot(&claims(), cap(1), &other, 1, world.now()).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -163,6 +163,20 @@ async fn a_stray_that_could_not_be_asked_to_stop_is_asked_again_and_counted_once
 }
 
 #[tokio::test]
+async fn a_stray_that_does_not_listen_is_told_to_stop_however_old_it_is() {
+    let world = audited();
+    let app = world.app();
+    world.next_posts([Post::Double]);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    // The timer did not fire for long: the job is older than what the next audit would look back to.
+    world.fail_cancels(1);
+    assert_eq!(tick(&world, &app, Duration::hours(3)).await.strays, 1);
+    assert_eq!(running(&world).len(), 2);
+    tick(&world, &world.app(), Duration::minutes(10)).await;
+    assert_eq!(running(&world), ["job-2"]);
+}
+
+#[tokio::test]
 async fn what_may_still_be_adopted_or_is_somebody_elses_is_not_touched() {
     let world = audited();
     let app = world.app();

@@ -1,11 +1,12 @@
 //! With one guard taken away, the simulation finds it: nothing here changes the product, each sabotage stands between
 //! the app and its world and says why that equals a product without the guard.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use handler::ports::{Blobs, Endpoint, JobAddress, Unclear};
-use handler::simulation::{Faults, Kind, Options, Wiring, run};
+use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
+use handler::simulation::{Options, Wiring, run};
 use handler::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
@@ -19,13 +20,8 @@ const SEEDS: u64 = 100;
 
 /// Asserts that some seed breaks one of these promises, and that the first broken one is one of them.
 fn is_found(wiring: &Wiring, promises: &[&str]) {
-    is_found_under(Faults::all(), wiring, promises);
-}
-
-fn is_found_under(faults: Faults, wiring: &Wiring, promises: &[&str]) {
     for seed in 1..=SEEDS {
-        let options = Options { faults, ..Options::new(seed) };
-        if let Some(violation) = run(&options, wiring, false).violation {
+        if let Some(violation) = run(&Options::new(seed), wiring, false).violation {
             assert!(promises.contains(&violation.promise), "seed {seed}: {violation:?}");
             return;
         }
@@ -65,11 +61,6 @@ fn bent(read: fn(Row) -> Row, write: fn(Op) -> Op) -> impl Fn(Arc<dyn TableStore
     move |inner| Arc::new(Bent { inner, read, write })
 }
 
-/// Where the limits are held strictly.
-fn without_delays() -> Faults {
-    [Kind::Skew, Kind::Pauses, Kind::Slow, Kind::Late].into_iter().fold(Faults::all(), Faults::without)
-}
-
 fn is_submitting(row: &Entity) -> bool {
     row.string("State") == Some("submitting")
 }
@@ -82,7 +73,7 @@ fn a_read_back_that_never_knows_its_own_write_is_found() {
         row
     }
     let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
-    is_found_under(without_delays(), &wiring, &["maxInFlight"]);
+    is_found(&wiring, &["maxInFlight"]);
 }
 
 /// Every row read back carries the operation id of the write before, so that another's success is taken for ours.
@@ -185,14 +176,6 @@ fn writes_without_compare_and_swap_are_found() {
     is_found(&wiring, &["versions", "history", "final is final", "intent"]);
 }
 
-fn changed(rules: &Rules, change: fn(&mut Rule)) -> Rules {
-    let changed = rules.iter().cloned().map(|mut rule| {
-        change(&mut rule);
-        rule
-    });
-    Rules::unchecked(changed.collect())
-}
-
 /// The rules that reading refuses: attempts, then scorings, share one output path.
 #[test]
 fn output_paths_that_are_used_twice_are_found() {
@@ -201,8 +184,8 @@ fn output_paths_that_are_used_twice_are_found() {
             output.uri = Template::parse(&output.uri.source().replace(hole, "x")).unwrap();
         }
     }
-    for rules in [(|rules| changed(rules, |rule| without(rule, "{attempt}"))) as fn(&Rules) -> Rules, |rules| {
-        changed(rules, |rule| without(rule, "{scoring.id}"))
+    for rules in [(|rules| rules.clone().changed(|rule| without(rule, "{attempt}"))) as fn(&Rules) -> Rules, |rules| {
+        rules.clone().changed(|rule| without(rule, "{scoring.id}"))
     }] {
         is_found(&Wiring { rules, ..Wiring::default() }, &["output paths", "adoption"]);
     }
@@ -213,8 +196,9 @@ fn output_paths_that_are_used_twice_are_found() {
 #[test]
 fn a_second_request_within_the_grace_time_is_found() {
     fn rules(rules: &Rules) -> Rules {
-        changed(rules, |rule| {
-            (rule.policy.settle, rule.policy.grace) = (Period(Duration::ZERO), Period(Duration::ZERO))
+        rules.clone().changed(|rule| {
+            rule.policy.settle = Period(Duration::ZERO);
+            rule.policy.grace = Period(Duration::ZERO);
         })
     }
     is_found(&Wiring { rules, ..Wiring::default() }, &["grace time", "look first"]);
@@ -223,8 +207,8 @@ fn a_second_request_within_the_grace_time_is_found() {
 /// The app claims no slot: it has no limit where the rules as they are meant have one.
 #[test]
 fn submissions_without_a_slot_are_found() {
-    let wiring = Wiring { rules: |rules| changed(rules, |rule| rule.max_in_flight = None), ..Wiring::default() };
-    is_found_under(without_delays(), &wiring, &["maxInFlight"]);
+    let wiring = Wiring { rules: |rules| rules.clone().changed(|rule| rule.max_in_flight = None), ..Wiring::default() };
+    is_found(&wiring, &["maxInFlight"]);
 }
 
 /// A search for jobs that is not made: the answer is always that there is none.
@@ -242,6 +226,10 @@ impl Endpoint for Blindfolded {
 
     async fn find(&self, _scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
         Ok(Vec::new())
+    }
+
+    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+        self.0.made_since(at, since, known).await
     }
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {

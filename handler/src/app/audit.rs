@@ -24,7 +24,7 @@ use crate::ports::{Listed, Place};
 /// Jobs may appear in a list so long after they were made. Nobody says how long that takes; what appears within the
 /// grace time is found by the search for it.
 const LIST_LAG: Duration = Duration::hours(1);
-/// How far the first audit looks back.
+/// How far the first audit looks back, and for how long a stray that runs on is told to stop.
 const FIRST: Duration = Duration::days(1);
 /// Scorings looked at together.
 const AT_ONCE: usize = 8;
@@ -139,11 +139,12 @@ impl App {
         let mut looks = stream::iter(listing.jobs)
             .map(|listed| async move { (self.audit_job(place, &listed).await, listed.job.name) })
             .buffer_unordered(AT_ONCE);
-        let (mut strays, mut failure) = (0, None);
+        let (mut strays, mut running, mut failure) = (0, false, None);
         while let Some((outcome, name)) = looks.next().await {
             match outcome {
                 Ok(outcome) => {
-                    strays += usize::from(outcome == Outcome::Stray);
+                    strays += usize::from(matches!(outcome, Outcome::Stray { .. }));
+                    running |= matches!(outcome, Outcome::Stray { runs: true } | Outcome::RunsOn);
                     let mut memory = self.memory();
                     if outcome == Outcome::Settled && memory.settled.len() < MOST_REMEMBERED {
                         memory.settled.insert(name);
@@ -155,7 +156,12 @@ impl App {
         if let Some(why) = failure {
             return Err(why);
         }
-        let through = if whole { now - LIST_LAG } else { since };
+        let through = match (whole, running) {
+            (true, false) => now - LIST_LAG,
+            // A request to stop a job may be lost, or not be listened to: what still runs is to be listed again.
+            (true, true) => since.max(now - FIRST),
+            (false, _) => since,
+        };
         self.ledger().keep_audited(&place.endpoint, Audited { at: now, through }).await.map_err(told)?;
         if whole {
             Ok(strays)
@@ -184,7 +190,7 @@ impl App {
                     // Whoever recorded it may have died before it asked, or the service did not listen.
                     self.cancel(&scoring, vec![listed.job.clone()]).await;
                 }
-                return Ok(if ended { Outcome::Settled } else { Outcome::Open });
+                return Ok(if ended { Outcome::Settled } else { Outcome::RunsOn });
             }
             let undecided = matches!(scoring.status, Status::Submitting | Status::Unknown | Status::Held);
             if undecided && attempt == scoring.attempt {
@@ -199,7 +205,7 @@ impl App {
             self.drive_look(scoring, etag, Look { seen, at: now, permit: Permit::default() }).await?;
             let after = self.ledger().get(&id).await.map_err(during("reading a scoring"))?;
             let stray = after.is_some_and(|(after, _)| after.strays.contains(name));
-            return Ok(if stray { Outcome::Stray } else { Outcome::Open });
+            return Ok(if stray { Outcome::Stray { runs: !ended } } else { Outcome::Open });
         }
         // None of ours, unless it does not show its outputs yet.
         Ok(if listed.outputs.is_empty() { Outcome::Open } else { Outcome::Settled })
@@ -233,7 +239,12 @@ enum Outcome {
     /// It is looked at again.
     Open,
     /// It was found to be needed by nobody.
-    Stray,
+    Stray {
+        /// It was told to stop.
+        runs: bool,
+    },
+    /// It was found so before, and told to stop again.
+    RunsOn,
 }
 
 /// Every scoring id that a URI may hold; each output path of ours holds one. A template may put hex digits beside it.

@@ -1,14 +1,17 @@
 //! What the simulated Azure ML and storage hold: jobs, their ends, and outputs. Time is an argument; nothing here fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use lifecycle::{Candidate, Job, JobSeen, JobStatus, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use super::fate::{End, Fate, Written};
+use crate::ports::Listed;
 
 /// From a request to stop to the end of the job.
 const STOPS_WITHIN: Duration = Duration::seconds(30);
+/// A list shows the outputs of a job after this.
+const SHOWN_AFTER: Duration = Duration::seconds(10);
 /// Size of good predictions.
 const BYTES: u64 = 7;
 
@@ -17,6 +20,7 @@ struct CloudJob {
     name: String,
     owner: ScoringId,
     attempt: u32,
+    endpoint: String,
     outputs: Vec<String>,
     created: OffsetDateTime,
     ends: Option<OffsetDateTime>,
@@ -61,6 +65,7 @@ impl Cloud {
             name: name.clone(),
             owner: scoring.id.clone(),
             attempt: scoring.attempt,
+            endpoint: scoring.endpoint.clone(),
             outputs: outputs.map(|output| output.uri.clone()).collect(),
             created: now,
             ends: fate.lasts.map(|lasts| now + lasts),
@@ -84,6 +89,38 @@ impl Cloud {
     /// The scoring and attempt that a job belongs to.
     pub(super) fn owner(&self, name: &str) -> Option<(ScoringId, u32)> {
         self.job(name).map(|job| (job.owner.clone(), job.attempt))
+    }
+
+    /// Jobs of this attempt, the oldest first.
+    pub(super) fn of_attempt(&self, id: &ScoringId, attempt: u32) -> Vec<Job> {
+        let of = self.jobs.iter().filter(|job| job.owner == *id && job.attempt == attempt);
+        of.map(|job| Job { name: job.name.clone(), id: None, studio: None }).collect()
+    }
+
+    /// Every job with the scoring that it was made for.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &ScoringId)> {
+        self.jobs.iter().map(|job| (job.name.as_str(), &job.owner))
+    }
+
+    /// Jobs made behind an endpoint since some time that lists show. `marked`: the service keeps tags. Outputs of a young
+    /// job are not shown yet.
+    pub(super) fn made_since(
+        &self,
+        endpoint: &str,
+        since: OffsetDateTime,
+        known: &HashSet<String>,
+        marked: bool,
+        now: OffsetDateTime,
+    ) -> Vec<Listed> {
+        let of = self.jobs.iter().filter(|job| job.endpoint == endpoint && job.created >= since);
+        let shown = of.filter(|job| job.created + job.fate.lag <= now && !known.contains(&job.name));
+        let listed = |job: &CloudJob| Listed {
+            job: Job { name: job.name.clone(), id: None, studio: None },
+            status: job.status(now),
+            outputs: if now - job.created < SHOWN_AFTER { Vec::new() } else { job.outputs.clone() },
+            mark: marked.then(|| (job.owner.clone(), job.attempt)),
+        };
+        shown.map(listed).collect()
     }
 
     /// A job of this attempt that lists have shown since before `at`.

@@ -19,6 +19,7 @@ pub const BROKEN: u8 = 1;
 
 /// What to simulate.
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct SimulateArgs {
     /// The first seed; the same seed and arguments are the same run, on any machine
     #[arg(long, value_name = "S", default_value_t = 1)]
@@ -44,6 +45,9 @@ pub struct SimulateArgs {
     /// Show a broken promise as it was found, without looking for a shorter run that breaks it
     #[arg(long)]
     pub no_shrink: bool,
+    /// Fail also if the seeds together left out a row of the transition table
+    #[arg(long)]
+    pub every_move: bool,
     /// List the kinds of faults
     #[arg(long)]
     pub kinds: bool,
@@ -127,7 +131,7 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
     report(&total, took, args.faults, out)?;
     let Some((options, outcome)) = broken else {
         writeln!(out, "0 violations")?;
-        return Ok(HELD);
+        return Ok(if args.every_move && !total.not_taken().is_empty() { BROKEN } else { HELD });
     };
     let found = outcome.violation.as_ref().map_or("", |violation| violation.what.as_str());
     writeln!(out, "\nseed {} breaks a promise: {found}\n  {}", options.seed, options.command())?;

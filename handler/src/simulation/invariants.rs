@@ -13,14 +13,6 @@ use super::cloud::Cloud;
 use crate::ledger::rows;
 use crate::table_store::{Key, Op, Row};
 
-/// Whether jobs that the endpoint made without telling us are found however late they come. While they are looked for
-/// only within the grace time, one that comes later may run on.
-const STRAYS_ARE_FOUND: bool = false;
-
-/// Whether `maxInFlight` holds even if the way from a claim to its record takes longer than the three minutes after
-/// which others take the slot for left behind, by their own clocks.
-const SLOTS_SURVIVE_DELAYS: bool = false;
-
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -35,11 +27,22 @@ pub struct Violation {
 /// Reads a row of the state table as it is now, past all faults.
 pub(super) type Peek<'a> = &'a dyn Fn(&Key) -> Option<Row>;
 
-/// The times and limits of a rule, as they were meant.
-#[derive(Debug, Clone, Copy)]
-struct Meant {
-    grace: Duration,
-    max_in_flight: Option<usize>,
+/// A limit on jobs at one time, as it was meant, and who counts towards it.
+#[derive(Debug)]
+struct Limit {
+    of: String,
+    most: usize,
+    holding: BTreeSet<ScoringId>,
+    /// Those that hold no slot of their own doing: their job was made by a request that was given up for lost, and came
+    /// to light while they were queued again.
+    late: BTreeSet<ScoringId>,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    Rule(String),
+    Endpoint(String),
 }
 
 #[derive(Debug)]
@@ -58,13 +61,13 @@ struct Known {
 /// The checks and what they remember.
 #[derive(Debug)]
 pub(super) struct Invariants {
-    meant: BTreeMap<String, Meant>,
+    grace: BTreeMap<String, Duration>,
+    limits: BTreeMap<Scope, Limit>,
     /// The clocks of two processes differ by at most this.
     spread: Duration,
     known: BTreeMap<ScoringId, Known>,
     versions: BTreeMap<(String, String, String), ScoringId>,
     paths: BTreeMap<String, (ScoringId, u32)>,
-    holding: BTreeMap<String, BTreeSet<ScoringId>>,
     projected: BTreeMap<String, i64>,
     /// How often each row of the transition table was taken.
     pub(super) taken: Vec<u64>,
@@ -73,19 +76,26 @@ pub(super) struct Invariants {
 }
 
 impl Invariants {
-    pub(super) fn new(rules: &Rules, spread: Duration, delays: bool) -> Self {
-        let capped = SLOTS_SURVIVE_DELAYS || !delays;
-        let meant = |rule: &lifecycle::Rule| {
-            let max_in_flight = rule.max_in_flight.filter(|_| capped).and_then(|most| usize::try_from(most).ok());
-            (rule.id.clone(), Meant { grace: rule.policy.grace.0, max_in_flight })
+    pub(super) fn new(rules: &Rules, spread: Duration) -> Self {
+        let limit = |of: String, most: Option<u32>| {
+            let most = usize::try_from(most?).ok()?;
+            Some(Limit { of, most, holding: BTreeSet::new(), late: BTreeSet::new() })
         };
+        let mut limits = BTreeMap::new();
+        for rule in rules {
+            let uri = &rule.endpoint.uri;
+            let of_rule = limit(format!("rule `{}`", rule.id), rule.max_in_flight);
+            let of_endpoint = limit(uri.clone(), rules.endpoint(uri).and_then(|settings| settings.max_in_flight));
+            limits.extend(of_rule.map(|limit| (Scope::Rule(rule.id.clone()), limit)));
+            limits.extend(of_endpoint.map(|limit| (Scope::Endpoint(uri.clone()), limit)));
+        }
         Self {
-            meant: rules.iter().map(meant).collect(),
+            grace: rules.iter().map(|rule| (rule.id.clone(), rule.policy.grace.0)).collect(),
+            limits,
             spread,
             known: BTreeMap::new(),
             versions: BTreeMap::new(),
             paths: BTreeMap::new(),
-            holding: BTreeMap::new(),
             projected: BTreeMap::new(),
             taken: vec![0; TRANSITIONS.len()],
             violation: None,
@@ -115,8 +125,22 @@ impl Invariants {
         self.known.values().map(|known| &known.scoring)
     }
 
-    /// What is not settled, for people: not final, or not projected.
-    pub(super) fn unsettled(&self) -> Option<(ScoringId, String)> {
+    /// What is not settled, for people: not final, not projected, or with a job that nobody knows of.
+    pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime) -> Option<(ScoringId, String)> {
+        let unknown = cloud.all().find(|(name, id)| {
+            self.known.get(*id).is_none_or(|known| {
+                let strays = &known.scoring.strays;
+                let adopted = known.adopted.values().any(|adopted| adopted == name);
+                !adopted && !strays.iter().any(|stray| stray == name) && strays.len() < lifecycle::scoring::MOST_NAMES
+            })
+        });
+        if let Some((name, id)) = unknown {
+            return Some((id.clone(), format!("{name} was made and is neither adopted nor counted as a stray")));
+        }
+        let adopted = self.known.values().flat_map(|known| known.adopted.values().cloned()).collect();
+        if let Some(name) = cloud.strays(&adopted, now).first() {
+            return cloud.owner(name).map(|(id, _)| (id, format!("{name} is needed by nobody and runs on")));
+        }
         self.scorings().find_map(|s| {
             if !s.status.is_terminal() {
                 let trouble = s.trouble.as_deref().unwrap_or("nothing in its way");
@@ -176,7 +200,6 @@ impl Invariants {
         for entry in entries {
             self.hold(entry.from == from, "history", id, || format!("a line from {:?}; it was {from:?}", entry.from));
             if let (Some(from), Some(event)) = (entry.from, entry.event) {
-                self.hold(!from.is_terminal(), "final is final", id, || format!("{from} was left for {}", entry.to));
                 if let Some(row) = TRANSITIONS.iter().position(|row| *row == (from, event, entry.to)) {
                     self.taken[row] += 1;
                 } else {
@@ -187,6 +210,7 @@ impl Invariants {
             from = Some(entry.to);
         }
         let event = entries.last().and_then(|entry| entry.event);
+        let before_status = before.as_ref().map(|before| before.status);
         match &before {
             None => {
                 let key = (next.rule.clone(), next.blob.url.clone(), next.blob.etag.clone());
@@ -204,7 +228,8 @@ impl Invariants {
                 self.known.insert(id.clone(), known);
             }
             Some(before) => {
-                self.hold(!before.status.is_terminal(), "final is final", id, || {
+                let same = before.status == next.status && before.completed == next.completed;
+                self.hold(!before.status.is_terminal() || same, "final is final", id, || {
                     format!("{} was left for {}", before.status, next.status)
                 });
                 let step = next.attempt.checked_sub(before.attempt);
@@ -232,27 +257,32 @@ impl Invariants {
             }
             _ => {}
         }
-        self.in_flight(next);
+        self.in_flight(next, before_status, event);
+        self.strays(next);
         if let Some(known) = self.known.get_mut(id) {
             known.scoring = next.clone();
         }
     }
 
     /// `maxInFlight`: scorings of which a job may exist and be unfinished.
-    fn in_flight(&mut self, next: &Scoring) {
-        let Some(most) = self.meant.get(&next.rule).and_then(|meant| meant.max_in_flight) else { return };
-        let holding = self.holding.entry(next.rule.clone()).or_default();
-        if next.status.holds_slot() {
-            holding.insert(next.id.clone());
-        } else {
-            holding.remove(&next.id);
-        }
-        let count = holding.len();
-        if count > most {
-            // It concerns all of them.
-            let what =
-                format!("{count} scorings of rule `{}` have or may have a job, maxInFlight is {most}", next.rule);
-            self.broken("maxInFlight", None, what);
+    fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>) {
+        for scope in [Scope::Rule(next.rule.clone()), Scope::Endpoint(next.endpoint.clone())] {
+            let Some(limit) = self.limits.get_mut(&scope) else { continue };
+            if next.status.holds_slot() {
+                limit.holding.insert(next.id.clone());
+                if before == Some(Status::Queued) && event == Some(Event::Accepted) {
+                    limit.late.insert(next.id.clone());
+                }
+            } else {
+                limit.holding.remove(&next.id);
+                limit.late.remove(&next.id);
+            }
+            let (count, most) = (limit.holding.len() - limit.late.len(), limit.most);
+            if count > most {
+                // It concerns all of them.
+                let what = format!("{count} scorings of {} have or may have a job, maxInFlight is {most}", limit.of);
+                self.broken("maxInFlight", None, what);
+            }
         }
     }
 
@@ -330,7 +360,7 @@ impl Invariants {
     pub(super) fn sent(&mut self, scoring: &Scoring, cloud: &Cloud, now: OffsetDateTime) {
         let id = &scoring.id;
         let (attempt, post) = (scoring.attempt, scoring.posts);
-        let grace = self.meant.get(&scoring.rule).map_or(Duration::ZERO, |meant| meant.grace);
+        let grace = self.grace.get(&scoring.rule).copied().unwrap_or_default();
         let Some(known) = self.known.get_mut(id) else {
             self.broken("intent", Some(id), "a request for a scoring that is not in the ledger");
             return;
@@ -357,6 +387,21 @@ impl Invariants {
         self.hold(listed.is_none(), "look first", id, || {
             format!("request {post} of attempt {attempt} was sent although {listed:?} was there to be found")
         });
+    }
+
+    /// A person has looked into the workspace and vouches that no request of this attempt made a job, or will.
+    pub(super) fn vouched(&mut self, scoring: &Scoring) {
+        let Some(known) = self.known.get_mut(&scoring.id) else { return };
+        for ((attempt, _), (_, refused)) in &mut known.sent {
+            *refused |= *attempt == scoring.attempt;
+        }
+    }
+
+    /// What is counted as needed by nobody is not a job that counts.
+    fn strays(&mut self, next: &Scoring) {
+        let Some(known) = self.known.get(&next.id) else { return };
+        let wanted = next.strays.iter().find(|name| known.adopted.values().any(|adopted| adopted == *name)).cloned();
+        self.hold(wanted.is_none(), "strays", &next.id, || format!("{wanted:?} is adopted and counted as a stray"));
     }
 
     /// A request was refused: surely it made no job.
@@ -396,14 +441,9 @@ impl Invariants {
         }
     }
 
-    /// At the end, from the tables themselves: lines of history without a gap, the projection's row as the scoring is,
-    /// and no job that runs on unknown to us.
-    pub(super) fn at_the_end(
-        &mut self,
-        history: &dyn Fn(&ScoringId) -> Vec<Row>,
-        instance: Peek<'_>,
-        strays: &dyn Fn(&BTreeSet<String>) -> Vec<String>,
-    ) {
+    /// At the end, from the tables themselves: lines of history without a gap, and the projection's row as the scoring
+    /// is.
+    pub(super) fn at_the_end(&mut self, history: &dyn Fn(&ScoringId) -> Vec<Row>, instance: Peek<'_>) {
         let all: Vec<Scoring> = self.scorings().cloned().collect();
         for scoring in all {
             let id = &scoring.id;
@@ -421,11 +461,6 @@ impl Invariants {
             self.hold(shown == Some(expected), "projection", id, || {
                 format!("{} is shown as {shown:?}", scoring.status)
             });
-        }
-        let adopted = self.known.values().flat_map(|known| known.adopted.values().cloned()).collect();
-        let strays = strays(&adopted);
-        if let Some(name) = strays.first().filter(|_| STRAYS_ARE_FOUND) {
-            self.broken("strays", None, format!("{name} runs on, and nobody knows of it"));
         }
     }
 }

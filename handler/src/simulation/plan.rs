@@ -56,6 +56,8 @@ pub(super) struct Plan {
     pub(super) skews: Vec<i64>,
     /// Clocks of two processes differ by at most this.
     pub(super) spread: Duration,
+    /// Between two audits of the jobs behind an endpoint.
+    pub(super) audit: Duration,
     /// Between two ticks.
     pub(super) period: Duration,
     /// Trouble ends when this is over and every event is delivered.
@@ -86,7 +88,8 @@ impl Plan {
         let skews: Vec<i64> = (0..processes).map(|_| skew(dice.stream(Kind::Skew))).collect();
         let spread = Duration::seconds(if skewed { 2 * SKEW_SECONDS } else { 0 });
         let period = Duration::seconds(draw.pick(&[30, 60, 60, 120]));
-        Self { rules, uploads, deliveries, skews, spread, period, turmoil: draw.seconds(300, 1_800) }
+        let audit = Duration::minutes(draw.pick(&[2, 10, 30]));
+        Self { rules, uploads, deliveries, skews, spread, audit, period, turmoil: draw.seconds(300, 1_800) }
     }
 
     /// A plan for a script: one rule, one process, a clock that is right, some uploads, each delivered some times.
@@ -108,11 +111,12 @@ impl Plan {
         };
         let deliveries = (0..times).flat_map(each).collect();
         Self {
-            rules: rules_of(vec![rule]),
+            rules: rules_of(&[rule], &[]),
             deliveries,
             uploads,
             skews: vec![0],
             spread: Duration::ZERO,
+            audit: Duration::minutes(10),
             period: Duration::minutes(2),
             turmoil: Duration::ZERO,
         }
@@ -199,16 +203,22 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
             // Clocks that differ by minutes take a grace time that is much longer than that.
             "grace": seconds(if skewed { draw.pick(&[900, 1_200]) } else { draw.pick(&[120, 300, 900]) }),
             "outputGrace": seconds(draw.pick(&[20, 120])),
+            "onUnknown": draw.pick(&["resolve", "resolve", "resolve", "hold"]),
         });
         if draw.chance(500) {
             rule["maxInFlight"] = json!(draw.pick(&[1, 1, 2, 3]));
         }
         rules.push(rule);
     }
-    rules_of(rules)
+    let mut endpoints = Vec::new();
+    if draw.chance(400) {
+        let uri = draw.pick(&rules)["endpoint"]["uri"].clone();
+        endpoints.push(json!({ "uri": uri, "maxInFlight": draw.pick(&[1, 2, 3]) }));
+    }
+    rules_of(&rules, &endpoints)
 }
 
-fn rules_of(rules: Vec<Value>) -> Rules {
-    let text = json!({ "rules": rules }).to_string();
+fn rules_of(rules: &[Value], endpoints: &[Value]) -> Rules {
+    let text = json!({ "rules": rules, "endpoints": endpoints }).to_string();
     Rules::read(&text).unwrap_or_else(|problems| unreachable!("the simulation's rules are good: {problems:?}"))
 }

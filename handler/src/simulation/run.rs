@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{Rules, ScoringId};
+use lifecycle::{Resolution, Rules, ScoringId, Status};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -16,7 +16,7 @@ use super::invariants::{Invariants, Violation};
 use super::plan::Plan;
 use super::story::Story;
 use super::world::{Beginning, HUB, Reach, State, World, skewed};
-use crate::app::{App, Parts};
+use crate::app::{App, Parts, resolve};
 use crate::ledger::{Ledger, Options as LedgerOptions};
 use crate::ports::{Blobs, Clock, Endpoint};
 use crate::table_store::TableStore;
@@ -28,6 +28,8 @@ const TICK: Duration = Duration::minutes(5);
 const TO_SETTLE: Duration = Duration::hours(8);
 /// Ticks come no more often than this once nothing goes wrong any more: what is left is waiting.
 const CALM: Duration = Duration::minutes(2);
+/// Somebody looks after what is held so often.
+const PERSON: Duration = Duration::minutes(7);
 /// Ticks after everything is settled, in which nothing may change any more.
 const TICKS_AFTER: u32 = 3;
 
@@ -116,6 +118,8 @@ enum Control {
     /// The timer's own: ticks and comes again.
     Timer,
     Begin(usize),
+    /// Somebody looks after what is held.
+    Person,
     Resume(usize),
     Heal,
 }
@@ -171,13 +175,12 @@ impl Run {
         wiring: &Wiring,
         told: bool,
     ) -> Self {
-        let delays = [Kind::Skew, Kind::Pauses, Kind::Slow, Kind::Late].into_iter().any(|kind| dice.likes(kind));
         let world = World::new(Beginning {
             time: Time::new(START),
             rng: rng.fork(2),
             dice,
             fates: Fates::of(script),
-            invariants: Invariants::new(&plan.rules, plan.spread, delays),
+            invariants: Invariants::new(&plan.rules, plan.spread),
             story: Story::new(told),
             kill_after,
             latest: plan.latest(),
@@ -213,6 +216,7 @@ impl Run {
         }
         run.later(run.plan.period, Control::Timer);
         run.later(run.plan.turmoil, Control::Heal);
+        run.later(PERSON, Control::Person);
         run
     }
 
@@ -306,6 +310,7 @@ impl Run {
             blobs: (self.wiring.blobs)(reach as Arc<dyn Blobs>),
             rules: (self.wiring.rules)(&self.plan.rules),
             clock: (self.wiring.clock)(skewed(self.world.time(), &clock_off)),
+            audit: Some(self.plan.audit),
             retention: Duration::days(400),
         });
         self.processes[process].app = Some(app);
@@ -332,6 +337,7 @@ impl Run {
                 self.world.tell(Some(process), None, || "goes on".to_owned());
                 self.executor.resume(process);
             }
+            Control::Person => self.person(),
             Control::Heal => self.heal(),
         }
     }
@@ -381,6 +387,28 @@ impl Run {
                 let _ = app.tick(app.now() + TICK).await;
             });
         }
+    }
+
+    /// A person looks into the workspace and says what is to become of what is held.
+    fn person(&mut self) {
+        let held: Vec<_> =
+            self.world.state().invariants.scorings().filter(|s| s.status == Status::Held).cloned().collect();
+        for scoring in held {
+            let Some(verdict) = self.world.verdict(&scoring) else { continue };
+            let resolution = if self.order.chance(150) { Resolution::GiveUp } else { verdict };
+            if let Some((process, app)) = self.somebody() {
+                let about = format!("a person says of it: {resolution:?}");
+                self.world.tell(None, Some(&scoring.id), || about);
+                if resolution == Resolution::SendAgain {
+                    self.world.state().invariants.vouched(&scoring);
+                }
+                self.executor.spawn(process, async move {
+                    // What could not be taken is said again later.
+                    let _ = resolve(app.ledger(), &scoring.id, resolution, app.now()).await;
+                });
+            }
+        }
+        self.later(PERSON, Control::Person);
     }
 
     fn heal(&mut self) {
@@ -438,7 +466,7 @@ impl Run {
         if let Some((id, name)) = self.expected.iter().find(|(id, _)| !state.invariants.has(id)) {
             return Some((Some(id.clone()), format!("{name} is not in the ledger")));
         }
-        state.invariants.unsettled().map(|(id, what)| (Some(id), what))
+        state.invariants.unsettled(&state.cloud, self.world.time().now()).map(|(id, what)| (Some(id), what))
     }
 }
 

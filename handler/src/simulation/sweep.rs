@@ -83,14 +83,14 @@ pub struct Swept {
 /// Kills after effect 1, 2, 3 and so on, until the scenario is through before the kill.
 pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> Swept {
     let undisturbed = scenario.run(None, wiring, false);
-    let mut swept = Swept { end: without_names(&undisturbed), kills: 0, failures: Vec::new() };
+    let mut swept = Swept { end: statuses(&undisturbed), kills: 0, failures: Vec::new() };
     if let Some(violation) = &undisturbed.violation {
         swept.failures.push((0, violation.what.clone(), scenario.run(None, wiring, true).story));
         return swept;
     }
     for kill_after in 1.. {
         let outcome = scenario.run(Some(kill_after), wiring, false);
-        let end = without_names(&outcome);
+        let end = statuses(&outcome);
         let what = match &outcome.violation {
             Some(violation) => Some(violation.what.clone()),
             None => (end != swept.end).then(|| format!("ends as {end:?}")),
@@ -106,8 +106,8 @@ pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> Swept {
     swept
 }
 
-/// What became of each scoring, without the names of jobs: a kill may let one request more be needed for the same end.
-fn without_names(outcome: &Outcome) -> BTreeMap<String, String> {
-    let status = |end: &String| end.split(" with ").next().unwrap_or_default().to_owned();
+/// The final status of each scoring. Which of two uploads meets which fate depends on which of them comes first.
+fn statuses(outcome: &Outcome) -> BTreeMap<String, String> {
+    let status = |end: &String| end.split(' ').next().unwrap_or_default().to_owned();
     outcome.ends.iter().map(|(name, end)| (name.clone(), status(end))).collect()
 }

@@ -3,11 +3,12 @@
 //! Each call draws its fate from the dice. A request that was sent arrives, whatever became of its sender. Reads are
 //! answered with what was true when they arrived, which may be a while before the caller goes on.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{Answer, Candidate, JobSeen, JobStatus, OutputSeen, Scoring, ScoringId};
+use lifecycle::{Answer, Candidate, JobSeen, JobStatus, OutputSeen, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use super::cloud::Cloud;
@@ -18,7 +19,7 @@ use super::invariants::Invariants;
 use super::story::Story;
 use crate::adapters::memory::MemoryStore;
 use crate::ledger::rows;
-use crate::ports::{Blobs, Endpoint, JobAddress, Unclear};
+use crate::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
 use crate::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 
 /// The hub of every simulated ledger.
@@ -44,6 +45,10 @@ pub(super) struct State {
     pub(super) doomed: Option<usize>,
     /// Requests that were sent and have not arrived.
     pub(super) under_way: usize,
+    /// Those of them that may make a job, by scoring and attempt.
+    coming: BTreeMap<(ScoringId, u32), usize>,
+    /// Whether the service keeps our tags on jobs.
+    marked: bool,
     /// A request to the endpoint is late by at most this.
     latest: Duration,
 }
@@ -120,6 +125,8 @@ impl World {
             kill_after,
             doomed: None,
             under_way: 0,
+            coming: BTreeMap::new(),
+            marked: rng.fork(4).chance(500),
             latest,
         };
         let (state_table, instances) = (table("State"), table("Instances"));
@@ -157,15 +164,24 @@ impl World {
         rows
     }
 
+    /// What a person says of a lost submission after a look into the workspace: which job it is, or that there is none;
+    /// nothing while one may still come.
+    pub(super) fn verdict(&self, scoring: &Scoring) -> Option<Resolution> {
+        let state = self.state();
+        let jobs = state.cloud.of_attempt(&scoring.id, scoring.attempt);
+        if let Some(job) = jobs.into_iter().find(|job| !scoring.strays.contains(&job.name)) {
+            return Some(Resolution::JobIs(job.name));
+        }
+        let coming = state.coming.get(&(scoring.id.clone(), scoring.attempt)).copied().unwrap_or(0);
+        (coming == 0).then_some(Resolution::SendAgain)
+    }
+
     /// The checks that only make sense once everything is over.
     pub(super) fn check_the_end(&self) {
-        let now = self.0.time.now();
         let history = |id: &ScoringId| self.all(&Range::of_prefix(rows::partition_of(id), &format!("H~{id}~")));
         let instance = |key: &Key| self.peek(&self.0.instances, key);
         let mut state = self.state();
-        let State { invariants, cloud, .. } = &mut *state;
-        let strays = |adopted: &_| cloud.strays(adopted, now).into_iter().map(str::to_owned).collect();
-        invariants.at_the_end(&history, &instance, &strays);
+        state.invariants.at_the_end(&history, &instance);
     }
 
     /// Lets `act` happen after `there`, and counts it as under way until then.
@@ -241,6 +257,9 @@ impl World {
         let (at, now) = (self.0.time.elapsed(), self.0.time.now());
         let mut state = self.state();
         state.effect(process);
+        if let Some(coming) = state.coming.get_mut(&(scoring.id.clone(), scoring.attempt)) {
+            *coming -= 1;
+        }
         let many = match post {
             Post::Accept { jobs } | Post::LoseAnswer { jobs } => *jobs,
             Post::LoseRequest | Post::Refuse { .. } => 0,
@@ -486,6 +505,7 @@ impl Endpoint for Reach {
             Post::Accept { .. } | Post::Refuse { .. } => (there, false),
         };
         let scoring = scoring.clone();
+        *self.world.state().coming.entry((scoring.id.clone(), scoring.attempt)).or_default() += 1;
         let answer = self.world.send(there, back, Box::new(move |world| world.arrive(process, &scoring, &post)));
         if there + back >= timeout {
             drop(answer);
@@ -535,6 +555,23 @@ impl Endpoint for Reach {
         };
         self.sleep(pause).await;
         Ok(found)
+    }
+
+    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+        self.looks().await?;
+        let (listing, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            let mut jobs = state.cloud.made_since(&at.endpoint, since, known, state.marked, now);
+            // A list that is too long for one look.
+            let whole = jobs.len() < 2 || !state.dice.strikes(Kind::Lag, 100);
+            if !whole {
+                jobs.truncate(1);
+            }
+            (Listing { jobs, whole }, state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(listing)
     }
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
