@@ -82,6 +82,9 @@ param hub string = 'Scorekeeper'
 @description('How long finished scorings are kept; ISO 8601, at least P8D.')
 param retention string = 'P30D'
 
+@description('How often the workspaces\' jobs are looked through for jobs that no scoring knows; ISO 8601 from PT1S to PT6H, or off.')
+param audit string = 'PT10M'
+
 @description('Whether the tables in the shape of Durable Functions are written.')
 @allowed(['on', 'off'])
 param projection string = 'on'
@@ -276,6 +279,7 @@ module app 'modules/function.bicep' = {
       AzureWebJobsStorage__queueServiceUri: storage.outputs.queueEndpoint
       AzureWebJobsStorage__tableServiceUri: storage.outputs.tableEndpoint
       RECONCILE_SCHEDULE: reconcileSchedule
+      SCOREKEEPER_AUDIT: audit
       SCOREKEEPER_CONCURRENCY: string(concurrency)
       SCOREKEEPER_HUB: hub
       SCOREKEEPER_LOG: log

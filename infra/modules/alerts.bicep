@@ -60,6 +60,17 @@ var always = [
     lookBack: ''
   }
   {
+    name: 'held'
+    title: 'scorings wait for a decision'
+    severity: 2
+    query: '${records}\n${loadTextContent('../queries/alert-held.kql')}'
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT15M'
+    window: 'PT15M'
+    lookBack: ''
+  }
+  {
     name: 'stuck'
     title: 'scorings are stuck'
     severity: 2
