@@ -56,7 +56,7 @@ resource stateAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = 
 
 module topics 'modules/topic-of-account.bicep' = [
   for (account, index) in watchedAccounts: {
-    name: take('${functionAppName}-topic-${last(split(account.resourceId, '/'))}', 64)
+    name: take('topic-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
     scope: resourceGroup(split(account.resourceId, '/')[2], split(account.resourceId, '/')[4])
     params: {
       accountName: last(split(account.resourceId, '/'))
@@ -68,7 +68,7 @@ module topics 'modules/topic-of-account.bicep' = [
 
 module topicAccess 'modules/topic-access.bicep' = [
   for (account, index) in watchedAccounts: {
-    name: take('${functionAppName}-grant-${last(split(account.resourceId, '/'))}', 64)
+    name: take('grant-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
     params: {
       stateAccountName: stateAccountName
       principalId: topics[index].outputs.principalId
@@ -79,7 +79,7 @@ module topicAccess 'modules/topic-access.bicep' = [
 
 module subscriptions 'modules/subscription.bicep' = [
   for (account, index) in watchedAccounts: {
-    name: take('${functionAppName}-events-${last(split(account.resourceId, '/'))}', 64)
+    name: take('events-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
     scope: resourceGroup(topicPlaces[index][2], topicPlaces[index][4])
     params: {
       topicName: last(split(topics[index].outputs.resourceId, '/'))
@@ -100,7 +100,7 @@ module subscriptions 'modules/subscription.bicep' = [
 
 module topicAlerts 'modules/topic-alerts.bicep' = [
   for (account, index) in watchedAccounts: if (enableAlerts) {
-    name: take('${functionAppName}-alerts-${last(split(account.resourceId, '/'))}', 64)
+    name: take('alerts-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
     params: {
       appName: functionAppName
       accountName: last(split(account.resourceId, '/'))

@@ -193,7 +193,7 @@ var watchedIds = map(watchedAccounts, account => toLower(account.resourceId))
 var readIds = union(watchedIds, map(outputAccountResourceIds, id => toLower(id)))
 
 module identity 'modules/identity.bicep' = {
-  name: take('${functionAppName}-identity', 64)
+  name: take('identity-${functionAppName}', 64)
   params: {
     name: names.?identity ?? 'id-${stem}-${take(hash, 6)}'
     location: location
@@ -203,7 +203,7 @@ module identity 'modules/identity.bicep' = {
 }
 
 module storage 'modules/storage.bicep' = {
-  name: take('${functionAppName}-storage', 64)
+  name: take('storage-${functionAppName}', 64)
   params: {
     name: names.?storageAccount ?? take('st${take(toLower('${workload}${environmentName}'), 12)}${hash}', 24)
     location: location
@@ -221,7 +221,7 @@ module storage 'modules/storage.bicep' = {
 }
 
 module monitoring 'modules/monitoring.bicep' = {
-  name: take('${functionAppName}-monitoring', 64)
+  name: take('monitoring-${functionAppName}', 64)
   params: {
     name: names.?applicationInsights ?? 'appi-${stem}-${take(hash, 6)}'
     workspaceName: names.?logAnalytics ?? 'log-${stem}-${take(hash, 6)}'
@@ -236,7 +236,7 @@ module monitoring 'modules/monitoring.bicep' = {
 
 module workspaceAccess 'modules/ml-access.bicep' = [
   for id in workspaceResourceIds: if (mlAccess != 'none') {
-    name: take('${functionAppName}-ml-${last(split(id, '/'))}', 64)
+    name: take('ml-${last(split(id, '/'))}-${functionAppName}', 64)
     scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
     params: {
       workspaceName: last(split(id, '/'))
@@ -249,7 +249,7 @@ module workspaceAccess 'modules/ml-access.bicep' = [
 
 module dataAccess 'modules/data-access.bicep' = [
   for id in readIds: if (assignDataAccess) {
-    name: take('${functionAppName}-data-${last(split(id, '/'))}', 64)
+    name: take('data-${last(split(id, '/'))}-${functionAppName}', 64)
     scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
     params: {
       accountName: last(split(id, '/'))
@@ -260,7 +260,7 @@ module dataAccess 'modules/data-access.bicep' = [
 ]
 
 module app 'modules/function.bicep' = {
-  name: take('${functionAppName}-app', 64)
+  name: take('app-${functionAppName}', 64)
   params: {
     name: functionAppName
     planName: names.?plan ?? 'plan-${stem}-${take(hash, 6)}'
@@ -302,7 +302,7 @@ module app 'modules/function.bicep' = {
 }
 
 module actionGroup 'modules/action-group.bicep' = if (enableAlerts && !empty(alertEmails)) {
-  name: take('${functionAppName}-mail', 64)
+  name: take('mail-${functionAppName}', 64)
   params: {
     name: 'ag-${stem}'
     tags: tags
@@ -313,7 +313,7 @@ module actionGroup 'modules/action-group.bicep' = if (enableAlerts && !empty(ale
 var actionGroups = concat(actionGroupResourceIds, enableAlerts && !empty(alertEmails) ? [resourceId('Microsoft.Insights/actionGroups', 'ag-${stem}')] : [])
 
 module alerts 'modules/alerts.bicep' = if (enableAlerts) {
-  name: take('${functionAppName}-alerts', 64)
+  name: take('alerts-${functionAppName}', 64)
   params: {
     appName: functionAppName
     location: location
@@ -327,7 +327,7 @@ module alerts 'modules/alerts.bicep' = if (enableAlerts) {
 }
 
 module workbook 'modules/workbook.bicep' = if (enableWorkbook) {
-  name: take('${functionAppName}-workbook', 64)
+  name: take('workbook-${functionAppName}', 64)
   params: {
     displayName: 'Scorekeeper ${stem}'
     location: location
@@ -337,7 +337,7 @@ module workbook 'modules/workbook.bicep' = if (enableWorkbook) {
 }
 
 module events 'events.bicep' = if (queueDelivery) {
-  name: take('${functionAppName}-events', 64)
+  name: take('events-${functionAppName}', 64)
   params: {
     functionAppName: functionAppName
     stateAccountName: storage.outputs.name

@@ -113,6 +113,29 @@ fn every_environment_deploys_on_paper_and_no_resource_twice() {
     }
 }
 
+/// Names of deployments are cut to 64 characters; what tells them apart must not be cut away.
+#[test]
+fn the_longest_names_do_not_run_into_each_other() {
+    let project = Project::load();
+    let account = |last: &str| {
+        format!("{}/providers/Microsoft.Storage/storageAccounts/{}{last}", evaluate::GROUP, "s".repeat(23))
+    };
+    let workspace = |last: &str| {
+        format!("{}/providers/Microsoft.MachineLearningServices/workspaces/{}{last}", evaluate::GROUP, "w".repeat(32))
+    };
+    let rule = serde_json::json!({ "id": "r", "match": { "container": "c" } });
+    let given = serde_json::json!({
+        "rules": { "rules": [rule] }, "names": { "functionApp": "f".repeat(60) }, "deliveryMode": "storageQueue",
+        "watchedAccounts": [{ "resourceId": account("a") }, { "resourceId": account("b") }],
+        "outputAccountResourceIds": [account("c")], "workspaceResourceIds": [workspace("a"), workspace("b")],
+        "alertEmails": ["ops@example.com"], "privateEndpointSubnetResourceId": "/s/n", "integrationSubnetResourceId": "/s/m",
+    });
+    let (resources, _) = evaluate::deploy(&project, "infra/main.bicep", given.as_object().unwrap().clone()).unwrap();
+    let ids: BTreeSet<&str> = resources.iter().map(|resource| &*resource.id).collect();
+    assert_eq!(ids.len(), resources.len());
+    assert_eq!(of(&resources, "Microsoft.EventGrid/systemTopics/eventSubscriptions").count(), 2);
+}
+
 #[test]
 fn the_second_deployment_sends_what_the_first_sent() {
     let (one, two) = (Project::load(), Project::load());

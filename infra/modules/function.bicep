@@ -96,7 +96,6 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
-    keyVaultReferenceIdentity: identityResourceId
     publicNetworkAccess: publicNetworkAccess
     virtualNetworkSubnetId: empty(integrationSubnetResourceId) ? null : integrationSubnetResourceId
     functionAppConfig: {
@@ -139,7 +138,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
 }
 
 module privateEndpoint 'private-endpoint.bicep' = if (!empty(privateEndpointSubnetResourceId)) {
-  name: take('${name}-pe-sites', 64)
+  name: take('pe-sites-${name}', 64)
   params: {
     name: 'pe-${name}-sites'
     location: location

@@ -138,7 +138,7 @@ resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-
   }
 ]
 
-resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-06-01' = if (queueDelivery) {
+resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-06-01' = {
   parent: account
   name: 'default'
 }
@@ -194,7 +194,7 @@ resource deletionLock 'Microsoft.Authorization/locks@2020-05-01' = if (lock) {
 
 module privateEndpoints 'private-endpoint.bicep' = [
   for group in endpointGroups: if (closed) {
-    name: take('${name}-pe-${group}', 64)
+    name: take('pe-${group}-${name}', 64)
     params: {
       name: 'pe-${name}-${group}'
       location: location

@@ -15,6 +15,9 @@ type watchedAccount = {
 type rulesFile = {
   @description('The rules, in the order of the file.')
   rules: object[]
+
+  @description('What holds for an endpoint whatever the rule.')
+  endpoints: object[]?
 }
 
 @description('Instances that are kept warm.')

@@ -101,7 +101,7 @@ var timeRange = [
   }
 ]
 
-var items = map(charts, chart => {
+var views = map(charts, chart => {
   type: 3
   content: {
     version: 'KqlItem/1.0'
@@ -127,7 +127,7 @@ resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
     sourceId: applicationInsightsResourceId
     serializedData: string({
       version: 'Notebook/1.0'
-      items: concat(timeRange, items)
+      items: concat(timeRange, views)
       fallbackResourceIds: [applicationInsightsResourceId]
       '$schema': 'https://github.com/Microsoft/Application-Insights-Workbooks/blob/master/schema/workbook.json'
     })
