@@ -9,6 +9,7 @@ mod blobs;
 mod cli;
 mod endpoint;
 mod hosts;
+mod infra;
 mod intake;
 mod journey;
 mod package;

@@ -137,8 +137,8 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDa
         (Status::Unknown | Status::Held | Status::Verifying, Seen::Unclear(why)) => on.cannot_look(why),
 
         (Status::Running | Status::Cancelling, Seen::Job(job)) => on.polled(job),
-        (Status::Running, Seen::JobMissing) => on.missing(),
-        (Status::Cancelling, Seen::JobMissing) => on.attempt_failed("the job was to be stopped and is gone"),
+        // Also while it is stopped: one look that does not find it must not begin an attempt beside it.
+        (Status::Running | Status::Cancelling, Seen::JobMissing) => on.missing(),
 
         (Status::Verifying, Seen::Output(output)) => on.verify(output),
 
@@ -323,7 +323,9 @@ impl On<'_> {
                     next.due = now + CANCEL_INTERVAL;
                 })
             }
-            status if cancelling => wait(format!("{status}; waits for the job to stop")),
+            status if cancelling && self.scoring.missing_since.is_none() => {
+                wait(format!("{status}; waits for the job to stop"))
+            }
             status
                 if self.scoring.job_status.as_deref() == Some(status.name())
                     && self.scoring.missing_since.is_none() =>

@@ -149,6 +149,8 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Running, E::JobCancelled, S::Cancelled),
         (S::Running, E::JobStuck, S::Cancelling),
         (S::Cancelling, E::JobStuck, S::Cancelling),
+        (S::Cancelling, E::Progressed, S::Cancelling),
+        (S::Cancelling, E::Missing, S::Cancelling),
         (S::Cancelling, E::JobCompleted, S::Verifying),
         (S::Cancelling, E::AttemptFailed, S::Queued),
         (S::Cancelling, E::LastAttemptFailed, S::Failed),

@@ -546,6 +546,20 @@ fn a_job_that_vanishes_is_given_time_to_come_back() {
 }
 
 #[test]
+fn a_job_that_is_stopped_and_cannot_be_found_is_given_time_too() {
+    let mut life = Life::running();
+    life.later(Duration::days(7)).moves(&job(JobStatus::Queued));
+    assert_eq!(life.moves(&Seen::JobMissing), Effect::None);
+    assert_eq!(life.scoring.status, Status::Cancelling);
+    life.later(Duration::minutes(4)).moves(&job(JobStatus::CancelRequested));
+    assert_eq!((life.scoring.status, life.scoring.missing_since), (Status::Cancelling, None));
+    life.moves(&Seen::JobMissing);
+    life.later(Duration::minutes(9)).waits(&Seen::JobMissing);
+    life.later(Duration::minutes(1)).moves(&Seen::JobMissing);
+    assert_eq!(life.scoring.status, Status::Queued);
+}
+
+#[test]
 fn a_stuck_job_is_stopped_and_counts_as_a_failed_attempt() {
     let mut life = Life::running();
     life.later(Duration::days(7));

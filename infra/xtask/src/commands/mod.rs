@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod docs;
 mod package;
 mod stage;
 mod test;
@@ -21,7 +22,8 @@ pub(crate) struct Command {
 }
 
 /// All of them, in the order of `help`.
-pub(crate) const ALL: &[Command] = &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND, bench::COMMAND];
+pub(crate) const ALL: &[Command] =
+    &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND, docs::COMMAND, bench::COMMAND];
 
 /// The text of `cargo xtask help`.
 pub(crate) fn help() -> String {

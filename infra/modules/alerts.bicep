@@ -1,0 +1,160 @@
+// Alerts on the app's log. The heartbeat lives here, outside of the app: a dead app says nothing.
+//
+// Each query gives one row with `value`, also when there is nothing to count.
+
+@description('Name of the app; begins the names of the alerts.')
+param appName string
+
+@description('Region.')
+param location string
+
+@description('Tags.')
+param tags object
+
+@description('ARM id of the Application Insights component.')
+param applicationInsightsResourceId string
+
+@description('Whether events come through a queue.')
+param queueDelivery bool
+
+@description('ARM ids of the action groups that are told.')
+param actionGroupResourceIds string[]
+
+@description('Where the runbook of an alert is; its name follows as an anchor.')
+param runbookUrl string
+
+var records = loadTextContent('../queries/records.kql')
+
+var always = [
+  {
+    name: 'heartbeat'
+    title: 'no tick ended well for 15 minutes'
+    severity: 1
+    query: loadTextContent('../queries/alert-heartbeat.kql')
+    operator: 'LessThan'
+    threshold: 1
+    frequency: 'PT5M'
+    window: 'PT15M'
+    lookBack: ''
+  }
+  {
+    name: 'not-taken'
+    title: 'deliveries were not taken into the ledger'
+    severity: 1
+    query: loadTextContent('../queries/alert-not-taken.kql')
+    operator: 'GreaterThan'
+    threshold: 5
+    frequency: 'PT5M'
+    window: 'PT15M'
+    lookBack: ''
+  }
+  {
+    name: 'failed'
+    title: 'scorings failed'
+    severity: 2
+    query: '${records}\n${loadTextContent('../queries/alert-failed.kql')}'
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT15M'
+    window: 'PT15M'
+    lookBack: ''
+  }
+  {
+    name: 'held'
+    title: 'scorings wait for a decision'
+    severity: 2
+    query: '${records}\n${loadTextContent('../queries/alert-held.kql')}'
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT15M'
+    window: 'PT15M'
+    lookBack: ''
+  }
+  {
+    name: 'stuck'
+    title: 'scorings are stuck'
+    severity: 2
+    query: '${records}\n${loadTextContent('../queries/alert-stuck.kql')}'
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT30M'
+    window: 'PT1H'
+    lookBack: 'P2D'
+  }
+  {
+    name: 'quarantined'
+    title: 'events could not be read'
+    severity: 3
+    query: '${records}\n${loadTextContent('../queries/alert-quarantined.kql')}'
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT15M'
+    window: 'PT15M'
+    lookBack: ''
+  }
+  {
+    name: 'errors'
+    title: 'the handler reports errors'
+    severity: 2
+    query: '${records}\n${loadTextContent('../queries/alert-errors.kql')}'
+    operator: 'GreaterThan'
+    threshold: 5
+    frequency: 'PT15M'
+    window: 'PT30M'
+    lookBack: ''
+  }
+]
+var withQueue = [
+  {
+    name: 'poison'
+    title: 'events were moved to the poison queue'
+    severity: 1
+    query: loadTextContent('../queries/alert-poison.kql')
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT15M'
+    window: 'PT15M'
+    lookBack: ''
+  }
+]
+var alerts = concat(always, queueDelivery ? withQueue : [])
+
+resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
+  for alert in alerts: {
+    name: '${appName}-${alert.name}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: '${appName}: ${alert.title}'
+      description: 'Runbook: ${runbookUrl}#${alert.name}'
+      enabled: true
+      severity: alert.severity
+      autoMitigate: true
+      // On a new component the tables are not there yet.
+      skipQueryValidation: true
+      scopes: [applicationInsightsResourceId]
+      evaluationFrequency: alert.frequency
+      windowSize: alert.window
+      overrideQueryTimeRange: empty(alert.lookBack) ? null : alert.lookBack
+      criteria: {
+        allOf: [
+          {
+            query: alert.query
+            metricMeasureColumn: 'value'
+            timeAggregation: 'Maximum'
+            operator: alert.operator
+            threshold: alert.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: {
+        actionGroups: actionGroupResourceIds
+      }
+    }
+  }
+]

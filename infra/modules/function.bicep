@@ -1,0 +1,160 @@
+// The function app: a Flex Consumption plan and a site with the custom runtime.
+//
+// The runtime's version is a constant on purpose: Resource Manager takes any text, and an app that was created with
+// a version that does not exist cannot be healed (github.com/Azure/Azure-Functions/issues/2666).
+
+@description('Name of the site.')
+@maxLength(60)
+param name string
+
+@description('Name of the plan.')
+param planName string
+
+@description('Region; it must offer Flex Consumption.')
+param location string
+
+@description('Tags.')
+param tags object
+
+@description('Tags of the site alone.')
+param siteTags object
+
+@description('ARM id of the app\'s identity.')
+param identityResourceId string
+
+@description('URL of the container that holds the deployed package.')
+param deploymentContainerUrl string
+
+@description('Application settings by name.')
+param settings object
+
+@description('Memory of an instance in megabytes.')
+param instanceMemoryMB int
+
+@description('Most instances.')
+param maximumInstanceCount int
+
+@description('Instances that are kept warm.')
+param alwaysReady array
+
+@description('ARM id of the subnet for outbound traffic; empty: none.')
+param integrationSubnetResourceId string
+
+@description('Whether the app can be reached from the internet.')
+param publicNetworkAccess string
+
+@description('Address ranges that may call the app; empty: all. Event Grid may always.')
+param allowedIpRanges string[]
+
+@description('ARM id of the subnet for the app\'s private endpoint; empty: none.')
+param privateEndpointSubnetResourceId string
+
+@description('ARM id of the private DNS zone for function apps; empty: none is registered.')
+param privateDnsZoneResourceId string
+
+var allowed = [
+  for (addresses, index) in allowedIpRanges: {
+    name: 'range-${index}'
+    ipAddress: addresses
+    action: 'Allow'
+    priority: 200 + index
+  }
+]
+var eventGrid = {
+  name: 'event-grid'
+  ipAddress: 'AzureEventGrid'
+  tag: 'ServiceTag'
+  action: 'Allow'
+  priority: 100
+}
+
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
+  name: planName
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+  }
+}
+
+resource site 'Microsoft.Web/sites@2025-03-01' = {
+  name: name
+  location: location
+  tags: union(tags, siteTags)
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityResourceId}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    publicNetworkAccess: publicNetworkAccess
+    virtualNetworkSubnetId: empty(integrationSubnetResourceId) ? null : integrationSubnetResourceId
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: deploymentContainerUrl
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityResourceId
+          }
+        }
+      }
+      runtime: {
+        name: 'custom'
+        version: '1.0'
+      }
+      scaleAndConcurrency: {
+        instanceMemoryMB: instanceMemoryMB
+        maximumInstanceCount: maximumInstanceCount
+        alwaysReady: alwaysReady
+      }
+    }
+    siteConfig: {
+      // All of them, here and nowhere else: another write of the settings would replace these.
+      appSettings: [
+        for setting in items(settings): {
+          name: setting.key
+          value: setting.value
+        }
+      ]
+      ftpsState: 'Disabled'
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ipSecurityRestrictions: empty(allowedIpRanges) ? [] : concat([eventGrid], allowed)
+      ipSecurityRestrictionsDefaultAction: empty(allowedIpRanges) ? 'Allow' : 'Deny'
+      scmIpSecurityRestrictionsUseMain: true
+    }
+  }
+}
+
+module privateEndpoint 'private-endpoint.bicep' = if (!empty(privateEndpointSubnetResourceId)) {
+  name: take('pe-sites-${name}', 64)
+  params: {
+    name: 'pe-${name}-sites'
+    location: location
+    tags: tags
+    subnetResourceId: privateEndpointSubnetResourceId
+    targetResourceId: site.id
+    group: 'sites'
+    privateDnsZoneResourceId: privateDnsZoneResourceId
+  }
+}
+
+@description('ARM id of the app.')
+output resourceId string = site.id
+
+@description('Name of the app.')
+output name string = site.name
+
+@description('Host name of the app.')
+output hostName string = site.properties.defaultHostName

@@ -1,0 +1,172 @@
+// The event subscription of one watched account: which events, where to, how often, and what becomes of the rest.
+// Deployed into the topic's resource group.
+//
+// The filter is made of the rules that the handler gets, and lets through at least what they want: Event Grid compares
+// without regard to case, prefixes and suffixes are any of their lists, and lists that do not fit fall back to wider
+// ones. What comes in beyond is skipped by the handler and recorded with the reason.
+
+import { completeApis } from 'contract.bicep'
+import { rulesFile } from 'types.bicep'
+
+@description('Name of the system topic.')
+param topicName string
+
+@description('Name of the subscription.')
+@minLength(3)
+@maxLength(64)
+param name string
+
+@description('Name of the storage account behind the topic.')
+param accountName string
+
+@description('The rules, as the handler gets them.')
+param rules rulesFile
+
+@description('ARM id of the function that is called; empty: the queue is used.')
+param functionResourceId string
+
+@description('ARM id of the state account.')
+param stateAccountResourceId string
+
+@description('Name of the queue.')
+param queueName string
+
+@description('Name of the container for dead letters.')
+param deadLetterContainer string
+
+@description('Deliveries of one event before it is dead-lettered.')
+param maxDeliveryAttempts int
+
+@description('Minutes after which an undelivered event is dead-lettered.')
+param eventTimeToLiveInMinutes int
+
+// Event Grid takes 25 values in all filters of a subscription, of 512 characters each.
+var mostPrefixes = 12
+var mostSuffixes = 6
+var mostLength = 512
+
+var root = '/blobServices/default/containers/'
+var ours = filter(rules.rules, rule => !contains(rule.match, 'account') || rule.match.account == accountName)
+var prefixes = union([], map(ours, rule => take('${root}${rule.match.container}/blobs/${rule.match.?prefix ?? ''}', mostLength)))
+var wholeContainers = union([], map(ours, rule => '${root}${rule.match.container}/blobs/'))
+var suffixes = union([], map(ours, rule => rule.match.?suffix ?? ''))
+var subjectPrefixes = length(prefixes) <= mostPrefixes ? prefixes : (length(wholeContainers) <= mostPrefixes ? wholeContainers : [root])
+var subjectSuffixes = contains(suffixes, '') || length(suffixes) > mostSuffixes ? [] : suffixes
+var emptyBlobsWanted = !empty(filter(ours, rule => (rule.?emptyBlobs ?? 'skip') == 'score'))
+
+var advancedFilters = concat(
+  [
+    {
+      operatorType: 'StringIn'
+      key: 'data.api'
+      values: completeApis
+    }
+    {
+      operatorType: 'StringBeginsWith'
+      key: 'subject'
+      values: subjectPrefixes
+    }
+  ],
+  empty(subjectSuffixes)
+    ? []
+    : [
+        {
+          operatorType: 'StringEndsWith'
+          key: 'subject'
+          values: subjectSuffixes
+        }
+      ],
+  emptyBlobsWanted
+    ? []
+    : [
+        {
+          operatorType: 'NumberGreaterThan'
+          key: 'data.contentLength'
+          value: 0
+        }
+      ]
+)
+
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
+  name: topicName
+}
+
+resource toFunction 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (!empty(functionResourceId) && !empty(ours)) {
+  parent: topic
+  name: name
+  properties: {
+    // The platform calls the function with a key of its own; nobody handles it.
+    destination: {
+      endpointType: 'AzureFunction'
+      properties: {
+        resourceId: functionResourceId
+        // One: a delivery fails as a whole.
+        maxEventsPerBatch: 1
+        preferredBatchSizeInKilobytes: 64
+      }
+    }
+    eventDeliverySchema: 'EventGridSchema'
+    filter: {
+      includedEventTypes: ['Microsoft.Storage.BlobCreated']
+      advancedFilters: advancedFilters
+    }
+    retryPolicy: {
+      maxDeliveryAttempts: maxDeliveryAttempts
+      eventTimeToLiveInMinutes: eventTimeToLiveInMinutes
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: stateAccountResourceId
+          blobContainerName: deadLetterContainer
+        }
+      }
+    }
+  }
+}
+
+resource toQueue 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (empty(functionResourceId) && !empty(ours)) {
+  parent: topic
+  name: name
+  properties: {
+    deliveryWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      destination: {
+        endpointType: 'StorageQueue'
+        properties: {
+          resourceId: stateAccountResourceId
+          queueName: queueName
+          // For ever: an app that is down for weeks loses nothing.
+          queueMessageTimeToLiveInSeconds: -1
+        }
+      }
+    }
+    eventDeliverySchema: 'EventGridSchema'
+    filter: {
+      includedEventTypes: ['Microsoft.Storage.BlobCreated']
+      advancedFilters: advancedFilters
+    }
+    retryPolicy: {
+      maxDeliveryAttempts: maxDeliveryAttempts
+      eventTimeToLiveInMinutes: eventTimeToLiveInMinutes
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: stateAccountResourceId
+          blobContainerName: deadLetterContainer
+        }
+      }
+    }
+  }
+}
