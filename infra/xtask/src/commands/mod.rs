@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod bench;
+mod burst;
 mod check;
 mod package;
 mod stage;
@@ -21,7 +22,8 @@ pub(crate) struct Command {
 }
 
 /// All of them, in the order of `help`.
-pub(crate) const ALL: &[Command] = &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND, bench::COMMAND];
+pub(crate) const ALL: &[Command] =
+    &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND, bench::COMMAND, burst::COMMAND];
 
 /// The text of `cargo xtask help`.
 pub(crate) fn help() -> String {
