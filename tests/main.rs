@@ -6,6 +6,7 @@
 
 mod app;
 mod blobs;
+mod burst;
 mod cli;
 mod endpoint;
 mod hosts;

@@ -4,16 +4,20 @@
 //! Each is started when the first test asks and ends with this process, however that ends: a shell in between waits on a
 //! pipe that only this process holds, and kills it when the pipe closes. `tests/azurite/package.json` names the version;
 //! `npm install --prefix target/azurite` beside a copy of that file installs it. Where it is not installed its tests say
-//! so and pass, unless `SCOREKEEPER_REQUIRE_AZURITE` is set.
+//! so and pass, unless `SCOREKEEPER_REQUIRE_AZURITE` is set. A test that wants to kill it has its own, on disk.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use azure_core::http::Transport;
+use handler::adapters::azure_tables::AzureTables;
+use handler::table_store::{Entity, Key, Op, TableName, TableStore as _};
 
 /// The well-known account of every emulator; its key is public.
 pub const ACCOUNT: &str = "devstoreaccount1";
@@ -68,7 +72,7 @@ pub fn over_tls() -> Option<OverTls> {
         };
         let mut arguments = vec!["--oauth".into(), "basic".into()];
         arguments.extend(["--cert".into(), file("cert.pem", &certificate), "--key".into(), file("key.pem", &key)]);
-        Some((Azurite::start(&script, &arguments), authority))
+        Some((Azurite::start(&script, &[&in_memory()[..], &arguments].concat(), &Ports::default()), authority))
     });
     started.as_ref().map(|(azurite, authority)| OverTls {
         tables: azurite.address("Table", ACCOUNT),
@@ -106,9 +110,79 @@ fn certificates() -> (reqwest::Certificate, String, String) {
     (authority, certificate.pem(), key.serialize_pem())
 }
 
+/// An instance of one test's own, on disk: it may be killed and goes on with what it has saved.
+pub struct OnDisk {
+    script: PathBuf,
+    folder: PathBuf,
+    ports: Ports,
+    running: Option<Azurite>,
+    marks: u32,
+}
+
+impl OnDisk {
+    /// Starts it over an empty folder; `None` where Azurite is not installed.
+    pub fn start(folder: &Path) -> Option<Self> {
+        let script = installed()?;
+        let mut own = Self { script, folder: folder.to_owned(), ports: Ports::default(), running: None, marks: 0 };
+        own.restart();
+        let running = own.running.as_ref()?;
+        let port = |service: &str| {
+            let address = &running.listening[service];
+            address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("an address ends with its port")
+        };
+        own.ports = Ports(["Blob", "Queue", "Table"].map(port));
+        Some(own)
+    }
+
+    /// Address of the table service with its account, the account's name and key.
+    pub fn tables(&self) -> (String, &'static str, &'static str) {
+        (format!("http://127.0.0.1:{}/{ACCOUNT}", self.ports.0[2]), ACCOUNT, KEY)
+    }
+
+    /// Waits until everything that was written before is on disk. Azurite answers first and saves every five seconds;
+    /// what is killed earlier forgets writes that it has acknowledged, as the real service never does.
+    pub async fn saved(&mut self, store: &AzureTables) {
+        self.marks += 1;
+        let (table, mark) = (TableName::read("Marks").unwrap(), format!("mark-{}-end", self.marks));
+        store.create_table(&table).await.unwrap();
+        // Several round trips: whatever it was working on when the first one came is done with the last one.
+        for _ in 0..10 {
+            store.write(&table, &[Op::Upsert(Entity::new(Key::new("mark", &mark)))]).await.unwrap();
+        }
+        let file = self.folder.join("__azurite_db_table__.json");
+        let mut every = tokio::time::interval(Duration::from_millis(100));
+        let mut seen = None;
+        let saved = async {
+            loop {
+                every.tick().await;
+                // It is replaced whole, by a rename.
+                let changed = std::fs::metadata(&file).and_then(|it| it.modified()).ok();
+                if changed != seen && std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&mark)) {
+                    return;
+                }
+                seen = changed;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), saved).await.expect("Azurite saves every five seconds");
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.kill();
+        }
+    }
+
+    /// Starts it again, over the same folder and on the same ports.
+    pub fn restart(&mut self) {
+        let location = ["--location".into(), self.folder.clone().into_os_string()];
+        self.running = Some(Azurite::start(&self.script, &location, &self.ports));
+    }
+}
+
 fn plain() -> Option<&'static Azurite> {
     static AZURITE: OnceLock<Option<Azurite>> = OnceLock::new();
-    AZURITE.get_or_init(|| installed().map(|script| Azurite::start(&script, &[]))).as_ref()
+    AZURITE.get_or_init(|| installed().map(|script| Azurite::start(&script, &in_memory(), &Ports::default()))).as_ref()
 }
 
 fn installed() -> Option<PathBuf> {
@@ -129,24 +203,33 @@ fn installed() -> Option<PathBuf> {
     script.clone()
 }
 
+fn in_memory() -> Vec<OsString> {
+    ["--inMemoryPersistence", "--extentMemoryLimit", "512"].map(OsString::from).to_vec()
+}
+
+/// Of the blob, queue and table service; 0 is for any.
+#[derive(Default)]
+struct Ports([u16; 3]);
+
 struct Azurite {
     /// `http://127.0.0.1:port` by service.
     listening: BTreeMap<String, String>,
     /// Held open as long as this process lives.
-    _leash: ChildStdin,
-    _shell: Child,
+    leash: ChildStdin,
+    shell: Child,
 }
 
 impl Azurite {
-    fn start(script: &Path, more: &[std::ffi::OsString]) -> Self {
+    fn start(script: &Path, more: &[OsString], Ports(ports): &Ports) -> Self {
         // `read` returns when the pipe closes; nothing is ever written to it.
-        let watched = r#"node "$@" & child=$!; read -r _; kill -9 "$child""#;
+        let watched = r#"node "$@" & child=$!; read -r _; kill -9 "$child"; wait "$child" 2>&-"#;
+        let [blob, queue, table] = ports.map(|port| port.to_string());
         let mut shell = Command::new("sh")
             .args(["-c", watched, "azurite"])
             .arg(script)
-            .args(["--inMemoryPersistence", "--extentMemoryLimit", "512", "--disableTelemetry", "--silent"])
-            .args(["--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", "0", "--queueHost", "127.0.0.1"])
-            .args(["--queuePort", "0", "--tableHost", "127.0.0.1", "--tablePort", "0"])
+            .args(["--disableTelemetry", "--silent", "--skipApiVersionCheck"])
+            .args(["--blobHost", "127.0.0.1", "--blobPort", &blob, "--queueHost", "127.0.0.1", "--queuePort", &queue])
+            .args(["--tableHost", "127.0.0.1", "--tablePort", &table])
             .args(more)
             .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY};{OTHER_ACCOUNT}:{OTHER_KEY}"))
             .stdin(Stdio::piped())
@@ -169,7 +252,13 @@ impl Azurite {
         }
         // It must never meet a closed pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { listening, _leash: leash, _shell: shell }
+        Self { listening, leash, shell }
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    fn kill(mut self) {
+        drop(self.leash);
+        let _ = self.shell.wait();
     }
 
     fn address(&self, service: &str, account: &str) -> String {

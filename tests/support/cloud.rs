@@ -93,6 +93,13 @@ pub fn cloud_event(path: &str) -> Value {
     event
 }
 
+/// The same about the blob of this URL, in Event Grid's schema.
+pub fn event_about(url: &str) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../fixtures/event_grid.json")).unwrap();
+    event["data"]["url"] = json!(url);
+    event
+}
+
 fn about(data: &mut Value, path: &str) {
     data["url"] = json!(format!("https://acct.blob.core.windows.net/in/{path}"));
 }

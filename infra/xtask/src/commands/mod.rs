@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod bench;
+mod burst;
 mod check;
 mod docs;
 mod package;
@@ -23,7 +24,7 @@ pub(crate) struct Command {
 
 /// All of them, in the order of `help`.
 pub(crate) const ALL: &[Command] =
-    &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND, docs::COMMAND, bench::COMMAND];
+    &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND, docs::COMMAND, bench::COMMAND, burst::COMMAND];
 
 /// The text of `cargo xtask help`.
 pub(crate) fn help() -> String {

@@ -1,0 +1,123 @@
+//! Many processes: four handlers and two timers on one Azurite and one simulated endpoint, all of them real processes,
+//! through a burst of uploads that are told of twice and out of order, while handlers, timers and Azurite are killed.
+//!
+//! `SCOREKEEPER_BURST` is the number of uploads; `cargo xtask burst` runs 2,000. The ordinary test run makes do with 200.
+
+mod grid;
+mod kills;
+mod outcome;
+mod stage;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use self::outcome::Outcome;
+use self::stage::Stage;
+
+/// Most jobs of the rule at one time.
+const CAP: u64 = 50;
+/// Blobs with this in their path take some seconds to score.
+const SLOW: &str = "slow";
+/// Nothing here takes longer, on the busiest machine; a hang must fail the test, not block it.
+const LIMIT: Duration = Duration::from_secs(300);
+/// The same for each upload.
+const LIMIT_EACH: Duration = Duration::from_millis(600);
+/// One burst at a time: the figures of two would be worth nothing.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+fn uploads() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a person says by this how large the burst is")]
+    let asked = std::env::var("SCOREKEEPER_BURST").ok();
+    asked.map_or(200, |text| text.parse().unwrap_or_else(|_| panic!("SCOREKEEPER_BURST={text} is no number")))
+}
+
+/// SplitMix64: a failing run is repeated with its seed, as far as the operating system plays along.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) >> 33).unwrap() % most
+    }
+
+    fn shuffle<T>(&mut self, all: &mut [T]) {
+        for last in (1..all.len()).rev() {
+            all.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+/// The whole burst, over blobs of these paths, each told of twice.
+async fn burst(paths: &[String], faults: &Value) -> Option<Outcome> {
+    let _alone = ALONE.lock().await;
+    let seed = 20_260_721;
+    println!("seed {seed}, {} uploads", paths.len());
+    let mut stage = Stage::start(faults).await?;
+    for path in paths {
+        stage.upload(path);
+    }
+    let mut told: Vec<String> = paths.iter().chain(paths).cloned().collect();
+    Seeded(seed).shuffle(&mut told);
+    let began = Instant::now();
+    let work = async {
+        let ticking = stage.tick();
+        let ports = stage.handler_ports();
+        let delivering = tokio::spawn(async move {
+            let again = grid::deliver(ports, told, Seeded(seed + 1)).await;
+            (again, began.elapsed())
+        });
+        let kills = kills::during(&mut stage, paths.len(), Seeded(seed + 2)).await;
+        let (again, delivered) = delivering.await.unwrap();
+        stage.settled(paths.len()).await;
+        drop(ticking);
+        (kills, again, delivered)
+    };
+    let limit = LIMIT + LIMIT_EACH * u32::try_from(paths.len()).unwrap();
+    let Ok((kills, again, delivered)) = tokio::time::timeout(limit, work).await else {
+        panic!("after {limit:?}: {}", Outcome::read(&stage, limit).await.unfinished());
+    };
+    let outcome = Outcome::read(&stage, began.elapsed()).await;
+    let (count, took) = (f64::from(u32::try_from(paths.len()).unwrap()), outcome.took.as_secs_f64());
+    let (delivered, rate) = (delivered.as_secs_f64(), 2.0 * count / delivered.as_secs_f64());
+    println!("deliveries taken in {delivered:.1} s ({rate:.0} events/s), {again} of them delivered again");
+    println!("scored in {took:.1} s ({:.1}/s)", count / took);
+    println!("killed: {kills}");
+    println!("{outcome}");
+    Some(outcome)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_processes_and_a_killed_store_lose_no_upload_and_score_none_twice() {
+    let paths: Vec<String> = (0..uploads()).map(|n| format!("{n:05}.csv")).collect();
+    let Some(outcome) = burst(&paths, &json!([])).await else { return };
+    outcome.assert_each_is_scored_by_its_adopted_job(&paths);
+    // Nobody made a job that was not asked for, so there is exactly one for each.
+    assert_eq!(outcome.jobs.len(), paths.len());
+    assert_eq!(outcome.summary["maxJobsPerRequestId"], 1);
+    assert_eq!(outcome.strays(), 0);
+    let most = outcome.most_in_flight();
+    assert!(most <= CAP, "{most} jobs at one time");
+    assert!(most >= CAP / 2, "only {most} jobs at one time, so the cap was not tried");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_and_doubled_jobs_end_in_one_published_output_each() {
+    // One in a hundred makes two jobs, which work long enough to be caught at it.
+    let doubled = |n: usize| n % 100 == 7;
+    let path = |n| if doubled(n) { format!("{n:05}-{SLOW}.csv") } else { format!("{n:05}.csv") };
+    let paths: Vec<String> = (0..uploads()).map(path).collect();
+    let faults = json!([
+        { "route": "invoke", "misdeed": { "made": { "jobs": 2, "answer": "proper" } }, "matching": SLOW, "times": paths.len() / 100 },
+        { "route": "invoke", "misdeed": "cutAfterCreate", "probability": 0.05 },
+    ]);
+    let Some(outcome) = burst(&paths, &faults).await else { return };
+    outcome.assert_each_is_scored_by_its_adopted_job(&paths);
+    let stopped = outcome.assert_doubles_are_found_and_counted();
+    assert!(outcome.strays() >= paths.len() / 100 && stopped > 0, "{stopped} of {} were stopped", outcome.strays());
+    assert!(outcome.found() >= paths.len() / 50, "only {} answers were lost", outcome.found());
+}
