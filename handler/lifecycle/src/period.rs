@@ -47,12 +47,13 @@ impl std::fmt::Display for Period {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let whole = self.0.whole_seconds();
         let (days, hours, minutes) = (whole / 86_400, whole % 86_400 / 3_600, whole % 3_600 / 60);
-        let seconds = self.0.as_seconds_f64() - f64::from(i32::try_from(whole - whole % 60).unwrap_or(i32::MAX));
+        let (seconds, nanoseconds) = (whole % 60, self.0.subsec_nanoseconds());
+        let some_seconds = seconds > 0 || nanoseconds > 0;
         f.write_str("P")?;
         if days > 0 {
             write!(f, "{days}D")?;
         }
-        if hours > 0 || minutes > 0 || seconds > 0.0 || days == 0 {
+        if hours > 0 || minutes > 0 || some_seconds || days == 0 {
             f.write_str("T")?;
             if hours > 0 {
                 write!(f, "{hours}H")?;
@@ -60,8 +61,13 @@ impl std::fmt::Display for Period {
             if minutes > 0 {
                 write!(f, "{minutes}M")?;
             }
-            if seconds > 0.0 || (hours == 0 && minutes == 0) {
-                write!(f, "{seconds}S")?;
+            if some_seconds || (hours == 0 && minutes == 0) {
+                write!(f, "{seconds}")?;
+                if nanoseconds > 0 {
+                    let fraction = format!("{nanoseconds:09}");
+                    write!(f, ".{}", fraction.trim_end_matches('0'))?;
+                }
+                f.write_str("S")?;
             }
         }
         Ok(())
@@ -86,9 +92,14 @@ mod tests {
 
     #[test]
     fn periods_are_read_and_written() {
-        for (text, seconds) in
-            [("PT2M", 120.0), ("P1D", 86_400.0), ("P1DT1H1M1S", 90_061.0), ("PT0.5S", 0.5), ("PT0S", 0.0)]
-        {
+        for (text, seconds) in [
+            ("PT2M", 120.0),
+            ("P1D", 86_400.0),
+            ("P1DT1H1M1S", 90_061.0),
+            ("PT0.5S", 0.5),
+            ("PT0S", 0.0),
+            ("P30000D", 2.592e9),
+        ] {
             let period = Period::read(text).expect(text);
             assert!((period.0.as_seconds_f64() - seconds).abs() < 1e-9, "{text}");
             assert_eq!(period.to_string(), text);

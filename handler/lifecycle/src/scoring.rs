@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -11,6 +12,22 @@ use crate::job::{Job, Submission};
 use crate::rules::Rule;
 use crate::status::{Event, Status};
 
+/// What is percent-encoded in a blob's URL: as browsers do, and what would be read as something else.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
+/// Where blobs without a container in their URL live.
+const ROOT: &str = "$root";
 /// Between the parts of a hashed key: it occurs in no rule id, URL or ETag.
 const SEPARATOR: char = '\u{1f}';
 
@@ -66,7 +83,7 @@ impl fmt::Display for ScoringId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlobVersion {
-    /// The blob's URL: `blob` host, percent-encoded, without query.
+    /// The blob's URL: `blob` host, without query, percent-encoded in one way.
     pub url: String,
     /// Storage account.
     pub account: String,
@@ -89,7 +106,8 @@ pub struct BlobVersion {
 
 impl BlobVersion {
     /// Takes a blob's URL apart. Accepts `blob` and `dfs` hosts and path-style URLs of emulators
-    /// (`http://127.0.0.1:10000/account/container/path`). The error is one sentence for people.
+    /// (`http://127.0.0.1:10000/account/container/path`), and writes the URL in one spelling: two events about one upload
+    /// may encode its path differently, and must have one id. The error is one sentence for people.
     pub fn read(url: &str, etag: &str) -> Result<Self, String> {
         let mut parsed = Url::parse(url.trim()).map_err(|e| format!("`{}` is no URL: {e}", without_query(url)))?;
         let shown = without_query(url);
@@ -114,18 +132,30 @@ impl BlobVersion {
                 .map_err(|_| format!("the path of `{shown}` is not UTF-8"))
         };
         let mut rest = parsed.path().trim_start_matches('/');
+        let mut before = String::new();
         let account = if path_style {
             let (account, behind) = rest.split_once('/').unwrap_or((rest, ""));
             rest = behind;
+            before = format!("/{account}");
             account.to_owned()
         } else {
             host.split('.').next().unwrap_or_default().to_owned()
         };
-        // A blob without a container in its URL lives in the account's root container.
-        let (container, path) = rest.split_once('/').unwrap_or(("$root", rest));
+        let (container, path) = rest.split_once('/').unwrap_or((ROOT, rest));
         let (container, path) = (decode(container)?, decode(path)?);
         if account.is_empty() || container.is_empty() || path.is_empty() {
             return Err(format!("`{shown}` names no blob: expected https://ACCOUNT.blob.…/CONTAINER/PATH"));
+        }
+        let encoded = |text| utf8_percent_encode(text, ENCODED);
+        let whole = if container == ROOT && !path.contains('/') {
+            format!("{before}/{}", encoded(&path))
+        } else {
+            format!("{before}/{}/{}", encoded(&container), encoded(&path))
+        };
+        parsed.set_path(&whole);
+        // An encoded slash beside dots, or in a container's name: no blob has such a name, and a URL cannot hold it.
+        if container.contains('/') || parsed.path() != whole {
+            return Err(format!("`{shown}` names no blob: its path does not stay what it is as a URL"));
         }
         let etag = unquoted(etag);
         if etag.is_empty() {
@@ -335,6 +365,7 @@ mod tests {
             ("https://uploads.blob.core.windows.net/claims/eu/a%20b.csv", "0x8DC1"),
             ("https://UPLOADS.BLOB.core.windows.net/claims/eu/a b.csv", "\"0x8DC1\""),
             ("https://uploads.dfs.core.windows.net/claims/eu/a%20b.csv?sig=secret", "0x8DC1"),
+            ("https://uploads.blob.core.windows.net:443/%63laims/eu%2fa%20%62.csv", "W/\"0x8DC1\""),
         ];
         let ids: Vec<_> = same.iter().map(|(url, etag)| ScoringId::new("claims", &blob(url, etag), 0)).collect();
         assert!(ids.windows(2).all(|w| w[0] == w[1]), "{ids:?}");
@@ -366,7 +397,11 @@ mod tests {
         assert_eq!(b.name(), "e#f.csv");
         let b = blob("http://127.0.0.1:10000/devstoreaccount1/c/p.csv", "x");
         assert_eq!((b.account.as_str(), b.container.as_str(), b.path.as_str()), ("devstoreaccount1", "c", "p.csv"));
-        assert_eq!(blob("https://a.blob.core.windows.net/root.txt", "x").container, "$root");
+        for root in ["https://a.blob.core.windows.net/root.txt", "https://a.blob.core.windows.net/$root/root.txt"] {
+            let b = blob(root, "x");
+            assert_eq!((b.container.as_str(), b.url.as_str()), ("$root", "https://a.blob.core.windows.net/root.txt"));
+        }
+        assert_eq!(blob("http://127.0.0.1:10000/acct/root.txt", "x").url, "http://127.0.0.1:10000/acct/root.txt");
     }
 
     #[test]
@@ -376,6 +411,8 @@ mod tests {
             ("file:///etc/passwd", "1"),
             ("https://a.blob.core.windows.net/", "1"),
             ("https://a.blob.core.windows.net/c/%FF.csv", "1"),
+            ("https://a.blob.core.windows.net/c%2Fd/x.csv", "1"),
+            ("https://a.blob.core.windows.net/c/a%2F..%2Fx.csv", "1"),
             ("https://a.blob.core.windows.net/c/x%0A.csv", "1"),
             ("https://a.blob.core.windows.net/c/x.csv?sig=SECRET", "\"\""),
             ("not a url?sig=SECRET", "1"),

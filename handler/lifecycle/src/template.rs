@@ -8,7 +8,7 @@ use crate::scoring::{BlobVersion, ScoringId};
 
 /// Every placeholder, with what it stands for.
 pub const PLACEHOLDERS: &[(&str, &str)] = &[
-    ("blob.url", "the blob's URL as the event gave it, without query"),
+    ("blob.url", "the blob's URL, without query"),
     ("blob.account", "storage account"),
     ("blob.container", "container"),
     ("blob.path", "path in the container, decoded"),
@@ -123,27 +123,51 @@ impl Template {
             Part::Hole(_) => None,
         });
         match start {
-            Some((at, begin)) => path.strip_prefix(begin).is_some_and(|rest| matches(&self.parts[at + 1..], rest)),
-            None => matches(&self.parts, path),
+            Some((at, begin)) => path.strip_prefix(begin).is_some_and(|rest| matches(&self.parts[at + 1..], rest).0),
+            None => matches(&self.parts, path).0,
         }
     }
 }
 
-fn matches(parts: &[Part], text: &str) -> bool {
-    match parts.split_first() {
-        None => text.is_empty(),
-        Some((Part::Text(plain), rest)) => text.strip_prefix(plain.as_str()).is_some_and(|t| matches(rest, t)),
-        Some((Part::Hole("scoring.id"), rest)) => {
-            text.split_at_checked(32).is_some_and(|(id, t)| ScoringId::read(id).is_some() && matches(rest, t))
+/// Whether the parts can make the text, and the steps that it took to tell: at most 33 for each part and byte. Trying one
+/// place after the other for each hole would take the length to the power of the holes, and whoever uploads chooses
+/// the text.
+fn matches(parts: &[Part], text: &str) -> (bool, usize) {
+    let bytes = text.as_bytes();
+    let mut steps = 0;
+    // Lengths of the text's beginnings that the parts so far can make.
+    let mut made = vec![false; bytes.len() + 1];
+    made[0] = true;
+    for part in parts {
+        let mut next = vec![false; made.len()];
+        let mut open = false;
+        for (at, begins) in made.into_iter().enumerate() {
+            steps += 1;
+            let rest = &bytes[at..];
+            match part {
+                Part::Text(plain) if begins && rest.starts_with(plain.as_bytes()) => next[at + plain.len()] = true,
+                Part::Hole("scoring.id") if begins => {
+                    let id = text.get(at..at + 32).and_then(ScoringId::read);
+                    steps += 32;
+                    if id.is_some() {
+                        next[at + 32] = true;
+                    }
+                }
+                Part::Text(_) | Part::Hole("scoring.id") => {}
+                // At least one digit, and as many more as follow.
+                Part::Hole("attempt") => {
+                    next[at] = open;
+                    open = (open || begins) && rest.first().is_some_and(u8::is_ascii_digit);
+                }
+                Part::Hole(_) => {
+                    open |= begins;
+                    next[at] = open;
+                }
+            }
         }
-        Some((Part::Hole("attempt"), rest)) => {
-            let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-            digits > 0 && matches(rest, &text[digits..])
-        }
-        Some((Part::Hole(_), rest)) => {
-            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
-        }
+        made = next;
     }
+    (made[bytes.len()], steps)
 }
 
 impl fmt::Display for Template {
@@ -191,6 +215,36 @@ mod tests {
         let unknown = Template::parse("{blob.size}").unwrap_err().to_string();
         assert!(unknown.contains("{blob.size}") && unknown.contains("{scoring.id}"), "{unknown}");
         assert!(matches!(Template::parse("x{attempt"), Err(Error::Unclosed(_))));
+    }
+
+    #[test]
+    fn an_own_output_is_known_whatever_stands_beside_its_holes() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let made = |source: &str, path: &str| {
+            Template::parse(&format!("azureml://datastores/d/paths/{source}"))
+                .expect("a template")
+                .could_have_made(path)
+        };
+        assert!(made("{scoring.id}-{attempt}0.csv", &format!("{id}-120.csv")));
+        assert!(!made("{scoring.id}-{attempt}0.csv", &format!("{id}-0.csv")));
+        assert!(made("{blob.name}{attempt}/{scoring.id}", &format!("7712/{id}")));
+        assert!(made("{blob.name}{scoring.id}{attempt}", &format!("ff{id}1")));
+        assert!(made("{attempt}{scoring.id}", &format!("1{id}")));
+        assert!(!made("{attempt}", "") && !made("{attempt}", "1a") && !made("{attempt}x", "x"));
+        assert!(made("{blob.name}", "") && made("x{blob.name}", "x") && !made("x{blob.name}y", "x"));
+    }
+
+    #[test]
+    fn the_time_for_a_path_grows_with_its_length_alone() {
+        // Each hole could begin anywhere, and the end never fits: what backtracks takes 500^9 steps.
+        let template = Template::parse(&format!("{}{{scoring.id}}{{attempt}}!", "{blob.path}a".repeat(9))).expect("ok");
+        for length in [500, 1_000] {
+            let path = "a".repeat(length);
+            let (made, steps) = matches(&template.parts, &path);
+            assert!(!made);
+            assert!(steps <= 33 * template.parts.len() * (length + 1), "{steps} steps for {length} bytes");
+            assert!(!template.could_have_made(&path));
+        }
     }
 
     #[test]
