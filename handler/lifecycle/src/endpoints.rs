@@ -69,10 +69,16 @@ pub struct EndpointSettings {
     /// Most jobs of the endpoint at one time, over all rules and processes; absent: no limit.
     #[serde(default)]
     pub max_in_flight: Option<u32>,
+    /// Most requests for a job in any minute, over all rules and processes; absent: no limit.
+    #[serde(default)]
+    pub submits_per_minute: Option<u32>,
 }
 
 /// Every member of an entry of `endpoints`; the README explains each.
-pub const MEMBERS: &[&str] = &["uri", "maxInFlight"];
+pub const MEMBERS: &[&str] = &["uri", "maxInFlight", "submitsPerMinute"];
+
+/// Each submit a minute is a row that is read before a submit; a page of the table has 1,000.
+const MOST_SUBMITS: u32 = 1_000;
 
 impl EndpointSettings {
     /// Reads the list. `used` are the endpoints of the rules: an entry for any other is a typing error that would
@@ -106,6 +112,12 @@ impl EndpointSettings {
         let mut problems = Vec::new();
         if self.max_in_flight == Some(0) {
             problems.push("`maxInFlight` is 0, so nothing would ever be scored; leave it out for no limit".to_owned());
+        }
+        if let Some(rate) = self.submits_per_minute
+            && !(1..=MOST_SUBMITS).contains(&rate)
+        {
+            problems
+                .push(format!("`submitsPerMinute` is {rate}; it takes 1 to {MOST_SUBMITS}; leave it out for no limit"));
         }
         problems
     }
@@ -159,6 +171,8 @@ mod tests {
             (r#"{"maxInFlight":20}"#, "endpoints[0]: missing field `uri`"),
             (r#"{"uri":"https://e.example/jobs","maxInflight":20}"#, "`maxInflight`"),
             (r#"{"uri":"https://e.example/jobs","maxInFlight":0}"#, "`maxInFlight` is 0"),
+            (r#"{"uri":"https://e.example/jobs","submitsPerMinute":0}"#, "takes 1 to 1000"),
+            (r#"{"uri":"https://e.example/jobs","submitsPerMinute":1001}"#, "takes 1 to 1000"),
             (r#"{"uri":"https://e.example/jobs"},{"uri":"https://e.example/jobs/"}"#, "listed twice"),
         ] {
             let told = read(&format!("[{entry}]")).unwrap_err();

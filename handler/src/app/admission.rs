@@ -17,11 +17,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join;
-use lifecycle::{Rule, Scoring, Seen};
+use lifecycle::{EndpointKey, Rule, Scoring, Seen};
 use time::{Duration, OffsetDateTime};
 
 use super::{App, chain};
-use crate::ledger::{self, Cap, Controls, SLOT_WAY, Scope, Sight, Slot};
+use crate::ledger::{self, Cap, Controls, Permitted, SLOT_WAY, Scope, Sight, Slot};
 
 /// Controls that were read this long ago are read again before anything is submitted.
 pub(super) const FRESH: Duration = Duration::seconds(15);
@@ -108,6 +108,7 @@ pub(super) enum Whom {
 #[must_use = "what was claimed is given back, or the tick has to"]
 pub(super) struct Permit {
     slots: Vec<Slot>,
+    submit: Option<ledger::Permit>,
     claimed: Option<OffsetDateTime>,
 }
 
@@ -179,7 +180,7 @@ impl App {
         let claims =
             join(self.claim(&by_rule, of_rule, scoring, now), self.claim(&by_endpoint, of_endpoint, scoring, now));
         let (first, second) = claims.await;
-        let mut permit = Permit { slots: Vec::new(), claimed: None };
+        let mut permit = Permit::default();
         let mut refusal = None;
         for (claim, scope, whom) in [(first, by_rule, Whom::Rule), (second, by_endpoint, Whom::Endpoint)] {
             match claim {
@@ -195,12 +196,56 @@ impl App {
                 Err(error) => refusal = Some((format!("no slot could be claimed: {}", chain(&error)), whom)),
             }
         }
+        // Last, as it can be used once: not for what has no slot.
+        if refusal.is_none() {
+            match self.submit_permit(scoring, now).await {
+                Ok(submit) => permit.submit = submit,
+                Err(because) => refusal = Some((because, Whom::Endpoint)),
+            }
+        }
         match refusal {
             None => Admission::Go(permit),
             Some((because, whom)) => {
                 self.give_back(permit).await;
                 Admission::Wait { because, whom }
             }
+        }
+    }
+
+    /// Asks whether a request that was lost may be sent again. It has its slots still.
+    pub(super) async fn admit_again(&self, scoring: &Scoring, now: OffsetDateTime) -> Admission {
+        let wait = |because| Admission::Wait { because, whom: Whom::Endpoint };
+        let controls = match self.controls(now).await {
+            Ok(controls) => controls,
+            Err(error) => return wait(format!("the limits cannot be read: {}", chain(&error))),
+        };
+        let limits = self.limits(&controls, &scoring.rule, &scoring.endpoint);
+        for ((_, cap), whom) in limits.into_iter().zip([Whom::Rule, Whom::Endpoint]) {
+            if cap.is_some_and(|cap| cap.limit == 0) {
+                return wait(full(scoring, whom, 0));
+            }
+        }
+        match self.submit_permit(scoring, now).await {
+            Ok(submit) => Admission::Go(Permit { submit, ..Permit::default() }),
+            Err(because) => wait(because),
+        }
+    }
+
+    /// A permit to send one request to the scoring's endpoint, if it needs one; else why there is none.
+    async fn submit_permit(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<Option<ledger::Permit>, String> {
+        let settings = self.0.parts.rules.endpoint(&scoring.endpoint);
+        let Some(most) = settings.and_then(|settings| settings.submits_per_minute) else { return Ok(None) };
+        match self.ledger().use_permit(&EndpointKey::of(&scoring.endpoint), most, &scoring.id, now).await {
+            Ok(Permitted::Yes(permit)) => Ok(Some(permit)),
+            Ok(Permitted::No { until }) => {
+                self.0.known.found_full(Scope::endpoint(&scoring.endpoint), now);
+                Err(format!(
+                    "endpoint {} takes {most} submits a minute (submitsPerMinute); the next one can go at {}",
+                    scoring.endpoint,
+                    lifecycle::decide::clock(until)
+                ))
+            }
+            Err(error) => Err(format!("no submit could be claimed: {}", chain(&error))),
         }
     }
 
@@ -250,6 +295,11 @@ impl App {
             if let Err(error) = self.ledger().free_slot(slot).await {
                 tracing::warn!(error = %chain(&error), "a slot was not given back; the tick frees it");
             }
+        }
+        if let Some(submit) = &permit.submit
+            && let Err(error) = self.ledger().return_permit(submit).await
+        {
+            tracing::warn!(error = %chain(&error), "a submit was not given back; it counts for a minute");
         }
     }
 
