@@ -16,6 +16,7 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{Post, RULE, World, event};
 
+mod breaker;
 mod caps;
 mod clocks;
 mod guards;

@@ -340,6 +340,7 @@ impl App {
             if scoring.status.holds_slot() && !next.status.holds_slot() {
                 self.free_slots_of(&next).await;
             }
+            self.tell_breaker(&next, entry.event, look.at).await;
             scoring = next;
             look = match effect {
                 Effect::Submit => {

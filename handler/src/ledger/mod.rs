@@ -30,7 +30,7 @@ pub mod rows;
 mod slots;
 
 pub use audited::Audited;
-pub use controls::{Controls, LiveLimit, Sight};
+pub use controls::{Controls, DeploymentBreaker, LiveLimit, Sight};
 pub use rate::{Permit, Permitted};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::{Cap, SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};
