@@ -16,11 +16,13 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{Post, RULE, World, event};
 
+mod breaker;
 mod caps;
 mod clocks;
 mod guards;
 mod load;
 mod races;
+mod rate;
 mod strays;
 mod upgrade;
 
@@ -250,6 +252,7 @@ async fn a_refusal_that_may_pass_waits_and_one_for_good_ends_it() {
 const THREE_AT_ONCE: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":3}]}"#;
 
 use caps::an_endpoint_is_limited_over_all_its_rules_and_processes;
+use rate::in_no_minute_is_more_submitted_than_the_endpoint_takes;
 
 async fn never_more_jobs_run_than_the_rule_allows_over_all_processes(world: World) {
     let apps: Vec<_> = (0..3).map(|_| world.app()).collect();
@@ -498,5 +501,6 @@ hold! {
     a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice with super::RULE;
     never_more_jobs_run_than_the_rule_allows_over_all_processes with super::THREE_AT_ONCE;
     an_endpoint_is_limited_over_all_its_rules_and_processes with super::caps::TWO_RULES;
+    in_no_minute_is_more_submitted_than_the_endpoint_takes with super::rate::THREE_A_MINUTE;
     the_projection_is_what_durable_readers_accept with super::RULE;
 }

@@ -7,6 +7,7 @@ use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
 use handler::adapters::embedded::EmbeddedStore;
 use handler::app::App;
+use handler::hosts::breakers::{self, Action, BreakerArgs};
 use handler::hosts::cli::{self, ListArgs};
 use handler::hosts::limits::{self, LimitArgs, Most};
 use handler::hosts::ops;
@@ -291,6 +292,78 @@ endpoint  https://heart.example/jobs                          no limit
     assert_eq!(serde_json::from_str::<Value>(&same).unwrap(), told);
 }
 
+#[tokio::test]
+async fn an_open_circuit_breaker_is_shown_with_its_reason_and_closed_by_a_command() {
+    let rules =
+        RULE.replace("\"maxAttempts\":2", "\"maxAttempts\":1").replace("jobs\"}", "jobs\",\"deployment\":\"v7\"}");
+    let world = World::with_rules(&rules);
+    let app = world.app();
+    let ask = async |args: BreakerArgs| {
+        text(async |out| breakers::breaker(app.ledger(), &args, world.now(), out).await).await
+    };
+    let (code, calm) = ask(BreakerArgs::default()).await;
+    assert_eq!((code, calm.as_str()), (cli::FINE, "No attempt has failed.\n"));
+    for n in 0..10 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    world.end_jobs(&JobStatus::Failed);
+    world.later(Duration::minutes(2));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let late = world.deliver(&app, &event("late.csv", "1")).await;
+    let golden = "\
+deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026-07-21 10:07:00 UTC; 10 failed in a row, the last: exit code 42
+  scorekeeper breaker close --endpoint https://heart.example/jobs --deployment v7
+";
+    assert_eq!(ask(BreakerArgs::default()).await, (cli::ATTENTION, golden.to_owned()));
+    let (_, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
+    assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
+    assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
+    let (_, story) = text(async |out| cli::show(app.ledger(), &late[0], false, out).await).await;
+    assert!(story.contains("waits    the circuit breaker is open after 10 failed attempts in a row"), "{story}");
+    let (_, _, html) = page(&app, &world, "/").await;
+    assert!(html.contains("one scoring probes it at 2026-07-21 10:07:00 UTC"), "{html}");
+    let (_, _, html) = page(&app, &world, &format!("/scorings/{}", late[0])).await;
+    assert!(html.contains("the circuit breaker is open"), "{html}");
+    let (_, _, told) = page(&app, &world, "/api/breakers").await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told[0]["state"], &told[0]["failures"]), (&json!("open"), &json!(10)));
+    let (_, same) = ask(BreakerArgs { json: true, ..BreakerArgs::default() }).await;
+    assert_eq!(serde_json::from_str::<Value>(&same).unwrap(), told);
+
+    let close = BreakerArgs {
+        action: Some(Action::Close),
+        endpoint: Some("https://heart.example/jobs/".into()),
+        ..BreakerArgs::default()
+    };
+    let (code, typo) = ask(close.clone()).await;
+    assert!(code == cli::ATTENTION && typo.contains("deployment v7 of https://heart.example/jobs"), "{typo}");
+    let (code, closed) = ask(BreakerArgs { deployment: Some("v7".into()), ..close }).await;
+    assert!(code == cli::FINE && closed.contains("15 seconds"), "{closed}");
+    let (code, after) = ask(BreakerArgs::default()).await;
+    assert_eq!((code, after.as_str()), (cli::FINE, "deployment v7 of https://heart.example/jobs: closed\n"));
+}
+
+#[tokio::test]
+async fn show_tells_what_a_queued_scoring_waits_for() {
+    let world = World::with_rules(LIMITED);
+    let app = world.app();
+    for n in 0..3 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    let waits = async || {
+        let (_, story) = text(async |out| cli::show(app.ledger(), "2.csv", false, out).await).await;
+        story.lines().find_map(|line| line.strip_prefix("  waits    ").map(str::to_owned)).unwrap_or_default()
+    };
+    assert_eq!(waits().await, "the next tick submits it");
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(waits().await, "all 2 slots of rule `claims` are taken (maxInFlight)");
+    world.later(Duration::minutes(2));
+    world.end_jobs(&JobStatus::Completed);
+    world.next_posts([Post::Refuse { for_good: false }]);
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert!(waits().await.starts_with("not before 2026-07-21 10:02:1"), "{}", waits().await);
+}
+
 fn run(arguments: &[&str], folder: &std::path::Path) -> Process {
     Process::spawn(SCOREKEEPER, arguments, folder, &BTreeMap::new())
 }
@@ -327,6 +400,8 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
         (&["list", "--ledger", "http://table.example/x"], 64, "https"),
         (&["list", "--ledger", "embedded:x", "--data", "y"], 64, "cannot be used with"),
         (&["show"], 64, "<ID>"),
+        (&["breaker", "close"], 64, "--endpoint"),
+        (&["breaker", "open"], 64, "close"),
         (&["limit", "--rule", "x", "many"], 64, "neither a number from 0 nor `default`"),
         (&["limit", "--rule", "x", "3000000000"], 64, "neither a number"),
         (&["limit", "--rule", "x", "3", "--data", "nowhere"], 2, "nowhere"),
@@ -342,7 +417,7 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
     }
     let mut help = run(&["--help"], folder.path());
     assert_eq!(help.ended().await.code(), Some(0));
-    for command in ["serve", "local", "simulator", "status", "list", "show", "resolve", "limit", "config"] {
+    for command in ["serve", "local", "simulator", "status", "list", "show", "resolve", "limit", "breaker", "config"] {
         assert!(help.stdout().iter().any(|line| line.trim_start().starts_with(command)), "{command}");
     }
 }

@@ -12,6 +12,7 @@ use handler::compose;
 use handler::config::{Config, LedgerSettings, ProcessVars, WhichLedger};
 use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_created, reconcile};
 use handler::hosts::azure::{self, Functions};
+use handler::hosts::breakers::{self, BreakerArgs};
 use handler::hosts::cli::{self, ListArgs, ResolveArgs};
 use handler::hosts::limits::{self, LimitArgs};
 use handler::hosts::local::{self, LocalArgs};
@@ -83,6 +84,13 @@ enum Command {
         #[command(flatten)]
         args: LimitArgs,
     },
+    /// Show the circuit breakers of deployments whose attempts fail, or close one for all processes at once.
+    Breaker {
+        #[command(flatten)]
+        which: WhichLedger,
+        #[command(flatten)]
+        args: BreakerArgs,
+    },
     /// Run the app itself, many times, in a world where everything fails; tell how it could be made to break a promise.
     ///
     /// Exit code 1 if it could. The same seed and arguments are the same run on any machine; nothing outside of this
@@ -128,6 +136,12 @@ fn main() -> ExitCode {
             let open = if args.changes() { compose::ledger_to_change } else { compose::ledger_to_read };
             with_ledger(&which, open, |ledger, now, out| {
                 Box::pin(async move { limits::limit(ledger, &args, now, out).await })
+            })
+        }
+        Command::Breaker { which, args } => {
+            let open = if args.changes() { compose::ledger_to_change } else { compose::ledger_to_read };
+            with_ledger(&which, open, |ledger, now, out| {
+                Box::pin(async move { breakers::breaker(ledger, &args, now, out).await })
             })
         }
         Command::Simulate(args) => match simulation::simulate(&args, &mut std::io::stdout().lock()) {

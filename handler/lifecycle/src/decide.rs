@@ -30,7 +30,7 @@ pub enum Seen {
     Nothing,
     /// It may go now; the slots that it needs are claimed.
     SlotFree,
-    /// It may not go yet, or not be sent again.
+    /// It may not go yet.
     Waiting {
         /// Why, for people.
         because: String,
@@ -119,7 +119,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDa
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
         (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", clock(scoring.due))),
-        (Status::Queued | Status::Unknown, Seen::Waiting { because }) => wait(because.clone()),
+        (Status::Queued, Seen::Waiting { because }) => wait(because.clone()),
         (Status::Queued, Seen::SlotFree) => on.submit(rule),
 
         (Status::Submitting, Seen::Answer(answer)) => on.answered(answer),
@@ -153,7 +153,7 @@ fn wait(because: String) -> Step {
 }
 
 /// Times in reasons: to the second, UTC.
-fn clock(at: OffsetDateTime) -> String {
+pub fn clock(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
     format!("{} {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second())
 }

@@ -11,6 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use crate::breaker::BreakerSettings;
+
 /// Names an endpoint in keys of rows: the first 32 hex digits of SHA-256 over its invoke URI, with the host in lower
 /// case and without a port that is the scheme's own, a query or slashes at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,10 +71,19 @@ pub struct EndpointSettings {
     /// Most jobs of the endpoint at one time, over all rules and processes; absent: no limit.
     #[serde(default)]
     pub max_in_flight: Option<u32>,
+    /// Most requests for a job in any minute, over all rules and processes; absent: no limit.
+    #[serde(default)]
+    pub submits_per_minute: Option<u32>,
+    /// The circuit breaker of each of its deployments. On by default.
+    #[serde(default)]
+    pub breaker: BreakerSettings,
 }
 
 /// Every member of an entry of `endpoints`; the README explains each.
-pub const MEMBERS: &[&str] = &["uri", "maxInFlight"];
+pub const MEMBERS: &[&str] = &["uri", "maxInFlight", "submitsPerMinute", "breaker"];
+
+/// Each submit a minute is a row that is read before a submit; a page of the table has 1,000.
+const MOST_SUBMITS: u32 = 1_000;
 
 impl EndpointSettings {
     /// Reads the list. `used` are the endpoints of the rules: an entry for any other is a typing error that would
@@ -106,6 +117,15 @@ impl EndpointSettings {
         let mut problems = Vec::new();
         if self.max_in_flight == Some(0) {
             problems.push("`maxInFlight` is 0, so nothing would ever be scored; leave it out for no limit".to_owned());
+        }
+        if let Some(rate) = self.submits_per_minute
+            && !(1..=MOST_SUBMITS).contains(&rate)
+        {
+            problems
+                .push(format!("`submitsPerMinute` is {rate}; it takes 1 to {MOST_SUBMITS}; leave it out for no limit"));
+        }
+        if self.breaker.is_on() && self.breaker.pause.0 < time::Duration::SECOND {
+            problems.push(format!("`breaker.pause` is {}; it must be a second at least", self.breaker.pause));
         }
         problems
     }
@@ -149,6 +169,7 @@ mod tests {
         assert_eq!(read("[]").unwrap().endpoint("https://e.example/jobs"), None);
         let rules = read(r#"[{"uri":"https://E.example/jobs/","maxInFlight":20}]"#).unwrap();
         assert_eq!(rules.endpoint("https://e.example/jobs").unwrap().max_in_flight, Some(20));
+        assert_eq!(rules.endpoint("https://e.example/jobs").unwrap().breaker, BreakerSettings::default());
         assert_eq!(rules.endpoint("https://other.example/jobs"), None);
     }
 
@@ -159,6 +180,10 @@ mod tests {
             (r#"{"maxInFlight":20}"#, "endpoints[0]: missing field `uri`"),
             (r#"{"uri":"https://e.example/jobs","maxInflight":20}"#, "`maxInflight`"),
             (r#"{"uri":"https://e.example/jobs","maxInFlight":0}"#, "`maxInFlight` is 0"),
+            (r#"{"uri":"https://e.example/jobs","submitsPerMinute":0}"#, "takes 1 to 1000"),
+            (r#"{"uri":"https://e.example/jobs","submitsPerMinute":1001}"#, "takes 1 to 1000"),
+            (r#"{"uri":"https://e.example/jobs","breaker":{"failures":5,"pause":"PT0S"}}"#, "`breaker.pause`"),
+            (r#"{"uri":"https://e.example/jobs","breaker":{"failure":5}}"#, "`failure`"),
             (r#"{"uri":"https://e.example/jobs"},{"uri":"https://e.example/jobs/"}"#, "listed twice"),
         ] {
             let told = read(&format!("[{entry}]")).unwrap_err();

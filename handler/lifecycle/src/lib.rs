@@ -4,7 +4,7 @@
 //! world looks like arrives as [`Seen`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
-//! [`scoring`] (what is remembered), [`rules`], [`endpoints`], [`intake`] and [`template`] (how an upload becomes a scoring),
+//! [`scoring`] (what is remembered), [`rules`], [`endpoints`], [`breaker`], [`intake`] and [`template`] (how an upload becomes a scoring),
 //! [`order`] (whose turn it is), [`retry`] (arithmetic over time), [`job`] and [`datastore`] (Azure ML's words).
 //!
 //! Invariants, always true of every [`Step`]:
@@ -14,6 +14,7 @@
 //! * an attempt that may have made a job is never given up for another before it was looked for;
 //! * two attempts never share an output path; two POSTs of one attempt always do.
 
+pub mod breaker;
 pub mod datastore;
 pub mod decide;
 pub mod endpoints;
@@ -27,6 +28,7 @@ pub mod scoring;
 pub mod status;
 pub mod template;
 
+pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Resolution, Seen, Step, decide};
 pub use endpoints::{EndpointKey, EndpointSettings};
 pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};

@@ -10,6 +10,7 @@ use serde_json::Value;
 use time::Duration;
 use url::Url;
 
+use crate::breaker::BreakerSettings;
 use crate::endpoints::{EndpointKey, EndpointSettings};
 use crate::job::{Input, Output, OutputKind, Submission};
 use crate::period::Period;
@@ -273,6 +274,11 @@ impl Rules {
     pub fn changed(mut self, change: impl Fn(&mut Rule)) -> Self {
         self.rules.iter_mut().for_each(change);
         self
+    }
+
+    /// The circuit breaker of an endpoint's deployments.
+    pub fn breaker(&self, uri: &str) -> BreakerSettings {
+        self.endpoint(uri).map_or_else(BreakerSettings::default, |settings| settings.breaker)
     }
 
     /// The rules in order.

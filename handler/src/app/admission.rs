@@ -17,11 +17,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join;
-use lifecycle::{Rule, Scoring, Seen};
+use lifecycle::breaker::{Asked, Breaker, Happened, meaning};
+use lifecycle::{EndpointKey, Event, Rule, Scoring, Seen};
 use time::{Duration, OffsetDateTime};
 
 use super::{App, chain};
-use crate::ledger::{self, Cap, Controls, SLOT_WAY, Scope, Sight, Slot};
+use crate::ledger::{self, Cap, Controls, DeploymentBreaker, Permitted, SLOT_WAY, Scope, Sight, Slot};
 
 /// Controls that were read this long ago are read again before anything is submitted.
 pub(super) const FRESH: Duration = Duration::seconds(15);
@@ -44,6 +45,8 @@ pub(super) struct Known {
     read: Mutex<Option<(OffsetDateTime, Arc<Controls>)>>,
     /// One query at a time, however many events come at once.
     reading: tokio::sync::Mutex<()>,
+    /// One change of a breaker at a time: those of this process need not race each other.
+    changing: tokio::sync::Mutex<()>,
     /// Scopes without room, and until when that is believed.
     full: Mutex<HashMap<Scope, OffsetDateTime>>,
 }
@@ -77,6 +80,13 @@ impl Known {
             Arc::make_mut(controls).scopes = scopes;
         }
     }
+
+    /// This process has changed a breaker.
+    fn told_breaker(&self, key: EndpointKey, breaker: DeploymentBreaker) {
+        if let Some((_, controls)) = &mut *self.read.lock().unwrap_or_else(PoisonError::into_inner) {
+            Arc::make_mut(controls).breakers.insert(key, breaker);
+        }
+    }
 }
 
 /// Whether a scoring may be submitted now.
@@ -101,6 +111,8 @@ pub(super) enum Whom {
     Rule,
     /// All scorings that go to its endpoint.
     Endpoint,
+    /// All scorings that go to its deployment.
+    Deployment,
 }
 
 /// What was claimed for a submission.
@@ -108,6 +120,7 @@ pub(super) enum Whom {
 #[must_use = "what was claimed is given back, or the tick has to"]
 pub(super) struct Permit {
     slots: Vec<Slot>,
+    submit: Option<ledger::Permit>,
     claimed: Option<OffsetDateTime>,
 }
 
@@ -168,6 +181,10 @@ impl App {
                 return Admission::Wait { because, whom: Whom::Rule };
             }
         };
+        let probes = match self.ask_breaker(&controls, scoring, now) {
+            Asked::Wait(because) => return Admission::Wait { because, whom: Whom::Deployment },
+            answer => answer == Asked::Probe,
+        };
         let [(by_rule, of_rule), (by_endpoint, of_endpoint)] = self.limits(&controls, &rule.id, &scoring.endpoint);
         if asker == Asker::Event {
             for (scope, whom) in [(&by_rule, Whom::Rule), (&by_endpoint, Whom::Endpoint)] {
@@ -179,7 +196,7 @@ impl App {
         let claims =
             join(self.claim(&by_rule, of_rule, scoring, now), self.claim(&by_endpoint, of_endpoint, scoring, now));
         let (first, second) = claims.await;
-        let mut permit = Permit { slots: Vec::new(), claimed: None };
+        let mut permit = Permit::default();
         let mut refusal = None;
         for (claim, scope, whom) in [(first, by_rule, Whom::Rule), (second, by_endpoint, Whom::Endpoint)] {
             match claim {
@@ -195,12 +212,142 @@ impl App {
                 Err(error) => refusal = Some((format!("no slot could be claimed: {}", chain(&error)), whom)),
             }
         }
+        if refusal.is_none() && probes {
+            // Whoever probes and then gets no permit is let through again when it asks again.
+            refusal = self.probe(scoring, now).await.err().map(|because| (because, Whom::Deployment));
+        }
+        // Last, as it can be used once: not for what has no slot.
+        if refusal.is_none() {
+            match self.submit_permit(scoring, now).await {
+                Ok(submit) => permit.submit = submit,
+                Err(because) => refusal = Some((because, Whom::Endpoint)),
+            }
+        }
         match refusal {
             None => Admission::Go(permit),
             Some((because, whom)) => {
                 self.give_back(permit).await;
                 Admission::Wait { because, whom }
             }
+        }
+    }
+
+    /// Asks whether a request that was lost may be sent again. It has its slots still.
+    pub(super) async fn admit_again(&self, scoring: &Scoring, now: OffsetDateTime) -> Admission {
+        let wait = |because| Admission::Wait { because, whom: Whom::Endpoint };
+        let controls = match self.controls(now).await {
+            Ok(controls) => controls,
+            Err(error) => return wait(format!("the limits cannot be read: {}", chain(&error))),
+        };
+        let limits = self.limits(&controls, &scoring.rule, &scoring.endpoint);
+        for ((_, cap), whom) in limits.into_iter().zip([Whom::Rule, Whom::Endpoint]) {
+            if cap.is_some_and(|cap| cap.limit == 0) {
+                return wait(full(scoring, whom, 0));
+            }
+        }
+        match self.ask_breaker(&controls, scoring, now) {
+            Asked::Wait(because) => return wait(because),
+            Asked::Probe => {
+                if let Err(because) = self.probe(scoring, now).await {
+                    return wait(because);
+                }
+            }
+            Asked::Go => {}
+        }
+        match self.submit_permit(scoring, now).await {
+            Ok(submit) => Admission::Go(Permit { submit, ..Permit::default() }),
+            Err(because) => wait(because),
+        }
+    }
+
+    fn ask_breaker(&self, controls: &Controls, scoring: &Scoring, now: OffsetDateTime) -> Asked {
+        let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_deref());
+        match breaker.ask(&scoring.id, &self.0.parts.rules.breaker(&scoring.endpoint), now) {
+            Asked::Wait(because) => Asked::Wait(format!("{because}; {}", override_of(scoring))),
+            asked => asked,
+        }
+    }
+
+    /// Makes the scoring the probe of its deployment; else why it is not.
+    async fn probe(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<(), String> {
+        let happened = Happened::Probes(scoring.id.clone());
+        match self.change_breaker(scoring, &happened, now).await {
+            Ok(breaker) => match breaker.ask(&scoring.id, &self.0.parts.rules.breaker(&scoring.endpoint), now) {
+                Asked::Go => {
+                    tracing::info!(scoring = %scoring.id, "{} probes its deployment: {}", scoring.id, breaker.reason());
+                    Ok(())
+                }
+                Asked::Wait(because) => Err(because),
+                Asked::Probe => Err("another scoring was faster to probe the deployment".to_owned()),
+            },
+            Err(error) => Err(format!("the circuit breaker cannot be changed: {}", chain(&error))),
+        }
+    }
+
+    /// Tells the breaker of a scoring's deployment what became of an attempt. `next` is the scoring after the move.
+    pub(super) async fn tell_breaker(&self, next: &Scoring, event: Option<Event>, now: OffsetDateTime) {
+        let Some(happened) = event.and_then(|event| meaning(event, &next.id, next.error.as_deref())) else { return };
+        if !self.0.parts.rules.breaker(&next.endpoint).is_on() {
+            return;
+        }
+        if !matches!(happened, Happened::Failed { .. }) {
+            // A success, by far the most frequent, is written only where it can change something.
+            let known = self.0.known.last().unwrap_or_default();
+            if known.breaker(&next.endpoint, next.deployment.as_deref()) == Breaker::default() {
+                return;
+            }
+        }
+        if let Err(error) = self.change_breaker(next, &happened, now).await {
+            tracing::warn!(scoring = %next.id, error = %chain(&error), "the circuit breaker was not told of an attempt of {}", next.id);
+        }
+    }
+
+    async fn change_breaker(
+        &self,
+        scoring: &Scoring,
+        happened: &Happened,
+        now: OffsetDateTime,
+    ) -> Result<Breaker, ledger::Error> {
+        let (endpoint, deployment) = (&scoring.endpoint, scoring.deployment.as_deref());
+        let settings = self.0.parts.rules.breaker(endpoint);
+        let before = self.0.known.last().is_some_and(|known| known.breaker(endpoint, deployment).open_until.is_some());
+        let _one = self.0.known.changing.lock().await;
+        let known = self.ledger().change_breaker(endpoint, deployment, happened, &settings, now).await?;
+        let (breaker, name) = (known.breaker.clone(), deployment.unwrap_or("(default)"));
+        if breaker.open_until.is_some() && !before {
+            tracing::warn!(endpoint, deployment, "deployment {name} of {endpoint}: {}", breaker.reason());
+        } else if before && breaker.open_until.is_none() {
+            tracing::info!(endpoint, deployment, "deployment {name} of {endpoint}: the circuit breaker is closed");
+        }
+        self.0.known.told_breaker(EndpointKey::of_deployment(endpoint, deployment), known);
+        Ok(breaker)
+    }
+
+    /// Closes a breaker that the rules have switched off.
+    pub(super) async fn close_breaker(&self, known: &DeploymentBreaker) {
+        let (endpoint, deployment) = (&known.endpoint, known.deployment.as_deref());
+        let settings = self.0.parts.rules.breaker(endpoint);
+        let closed = self.ledger().change_breaker(endpoint, deployment, &Happened::Closed, &settings, self.now()).await;
+        if let Err(error) = closed {
+            tracing::warn!(endpoint, deployment, error = %chain(&error), "the circuit breaker was not closed");
+        }
+    }
+
+    /// A permit to send one request to the scoring's endpoint, if it needs one; else why there is none.
+    async fn submit_permit(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<Option<ledger::Permit>, String> {
+        let settings = self.0.parts.rules.endpoint(&scoring.endpoint);
+        let Some(most) = settings.and_then(|settings| settings.submits_per_minute) else { return Ok(None) };
+        match self.ledger().use_permit(&EndpointKey::of(&scoring.endpoint), most, &scoring.id, now).await {
+            Ok(Permitted::Yes(permit)) => Ok(Some(permit)),
+            Ok(Permitted::No { until }) => {
+                self.0.known.found_full(Scope::endpoint(&scoring.endpoint), now);
+                Err(format!(
+                    "endpoint {} takes {most} submits a minute (submitsPerMinute); the next one can go at {}",
+                    scoring.endpoint,
+                    lifecycle::decide::clock(until)
+                ))
+            }
+            Err(error) => Err(format!("no submit could be claimed: {}", chain(&error))),
         }
     }
 
@@ -251,6 +398,11 @@ impl App {
                 tracing::warn!(error = %chain(&error), "a slot was not given back; the tick frees it");
             }
         }
+        if let Some(submit) = &permit.submit
+            && let Err(error) = self.ledger().return_permit(submit).await
+        {
+            tracing::warn!(error = %chain(&error), "a submit was not given back; it counts for a minute");
+        }
     }
 
     /// Gives back the slots of a scoring that holds none any more.
@@ -271,6 +423,12 @@ enum Claimed {
     Unlimited,
     Slot(Slot),
     Full(u32),
+}
+
+/// How an operator lets a deployment's scorings go at once.
+fn override_of(scoring: &Scoring) -> String {
+    let deployment = scoring.deployment.as_ref().map(|name| format!(" --deployment {name}")).unwrap_or_default();
+    format!("scorekeeper breaker close --endpoint {}{deployment} lets all go at once", scoring.endpoint)
 }
 
 fn full(scoring: &Scoring, whom: Whom, limit: u32) -> String {

@@ -28,7 +28,7 @@ mod queue;
 mod resolve;
 mod tick;
 
-use admission::{Asker, Known, Permit};
+use admission::{Admission, Asker, Known, Permit};
 pub use resolve::{Resolved, resolve};
 use tick::LastTick;
 pub use tick::TickReport;
@@ -301,6 +301,15 @@ impl App {
                 }
                 Step::Move { next, entry, effect } => (*next, entry, effect),
             };
+            if scoring.status != Status::Queued && effect == Effect::Submit {
+                match self.admit_again(&scoring, self.now()).await {
+                    Admission::Go(permit) => look.permit = permit,
+                    Admission::Wait { because, .. } => {
+                        tracing::debug!(scoring = %scoring.id, "{} is not sent again yet: {because}", scoring.id);
+                        return Ok(scoring.status);
+                    }
+                }
+            }
             if look.permit.is_stale(self.now()) {
                 // Others may take the slots for left behind by now: its turn comes again.
                 self.give_back(look.permit).await;
@@ -331,6 +340,7 @@ impl App {
             if scoring.status.holds_slot() && !next.status.holds_slot() {
                 self.free_slots_of(&next).await;
             }
+            self.tell_breaker(&next, entry.event, look.at).await;
             scoring = next;
             look = match effect {
                 Effect::Submit => {

@@ -22,17 +22,19 @@ use super::{App, Error, Look, during};
 use crate::ledger::{InFlight, Scope};
 use crate::table_store::ETag;
 
-/// Queued scorings of a rule that one tick remembers; the oldest are kept, so that none starves.
+/// Queued scorings of a rule and deployment that one tick remembers; the oldest are kept, so that none starves.
 pub(super) const MOST: usize = 10_000;
 /// Submissions of one endpoint under way at one time: bounds sockets, and the load on the endpoint.
 const SUBMISSIONS: usize = 16;
 /// Endpoints that are served at one time.
 const ENDPOINTS: usize = 8;
 
-/// What waits to be submitted. Bounded for each rule, so that the backlog of one does not push out another's.
+/// What waits to be submitted. Bounded for each rule and deployment, so that the backlog of one does not push out
+/// another's.
 pub(super) struct Queue {
     most: usize,
-    by_rule: HashMap<String, Vec<InFlight>>,
+    /// By deployment too, as an open circuit breaker keeps one of them waiting.
+    by_rule: HashMap<(String, Option<String>), Vec<InFlight>>,
 }
 
 impl Queue {
@@ -41,7 +43,7 @@ impl Queue {
     }
 
     pub(super) fn add(&mut self, row: InFlight) {
-        let rows = self.by_rule.entry(row.rule.clone()).or_default();
+        let rows = self.by_rule.entry((row.rule.clone(), row.deployment.clone())).or_default();
         rows.push(row);
         if rows.len() >= 2 * self.most {
             by_age(rows);
@@ -119,16 +121,16 @@ impl App {
         let (admitted, mut next) = mpsc::channel(1);
         let admit = async move {
             let Backlogs { mut left, mut unreached } = Backlogs::default();
+            let mut stopped = HashMap::<Stopped, String>::new();
             for row in rows {
-                let [endpoint, rule] = [Scope::endpoint(&row.endpoint), Scope::rule(&row.rule)];
-                let full = if left.contains_key(&endpoint) { &endpoint } else { &rule };
-                if let Some(backlog) = left.get_mut(full) {
-                    backlog.waiting += 1;
+                let all = [Stopped::All, Stopped::Rule(row.rule.clone()), Stopped::Deployment(row.deployment.clone())];
+                if let Some((by, because)) = all.into_iter().find_map(|by| stopped.get_key_value(&by)) {
+                    wait(&mut left, by, because, &row);
                     continue;
                 }
                 if self.now() >= deadline {
                     counts.late.store(true, Ordering::Relaxed);
-                    unreached.extend([endpoint, rule]);
+                    unreached.extend([Scope::endpoint(&row.endpoint), Scope::rule(&row.rule)]);
                     continue;
                 }
                 counts.due.fetch_add(1, Ordering::Relaxed);
@@ -139,12 +141,14 @@ impl App {
                         }
                     }
                     Ok(Turn::Waits(because, whom)) => {
-                        let scope = match whom {
+                        let by = match whom {
                             Whom::One => continue,
-                            Whom::Rule => rule,
-                            Whom::Endpoint => endpoint,
+                            Whom::Rule => Stopped::Rule(row.rule.clone()),
+                            Whom::Deployment => Stopped::Deployment(row.deployment.clone()),
+                            Whom::Endpoint => Stopped::All,
                         };
-                        left.insert(scope, Backlog { waiting: 1, because });
+                        wait(&mut left, &by, &because, &row);
+                        stopped.insert(by, because);
                     }
                     Ok(Turn::Passed) => counts.moved(),
                     Err(error) => counts.failed(&row.id, &error),
@@ -199,6 +203,21 @@ impl App {
     }
 }
 
+/// Which part of an endpoint's queue is left alone for the rest of a tick.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Stopped {
+    All,
+    Rule(String),
+    Deployment(Option<String>),
+}
+
+/// Notes that a scoring has to wait: for a slot or submit of the endpoint there, else with its rule.
+fn wait(left: &mut HashMap<Scope, Backlog>, by: &Stopped, because: &str, row: &InFlight) {
+    let scope = if *by == Stopped::All { Scope::endpoint(&row.endpoint) } else { Scope::rule(&row.rule) };
+    let backlog = left.entry(scope).or_insert_with(|| Backlog { waiting: 0, because: because.to_owned() });
+    backlog.waiting += 1;
+}
+
 /// What comes of a turn.
 enum Turn {
     Admitted(Box<Admitted>),
@@ -224,6 +243,7 @@ mod tests {
             due: NOW,
             rule: rule.to_owned(),
             endpoint: "https://e.example/jobs".to_owned(),
+            deployment: None,
             workspace: None,
             job: None,
             job_status: None,
@@ -234,15 +254,17 @@ mod tests {
     }
 
     #[test]
-    fn the_backlog_of_one_rule_does_not_push_out_another_and_the_oldest_are_kept() {
+    fn the_backlog_of_one_rule_or_deployment_does_not_push_out_another_and_the_oldest_are_kept() {
         let mut queue = Queue::new(3);
         for n in (0..20).rev() {
             queue.add(queued("busy", n));
         }
         queue.add(queued("other", 99));
+        queue.add(InFlight { deployment: Some("v8".to_owned()), ..queued("busy", 50) });
         let queues = queue.by_endpoint(&Rules::default());
         let kept = queues.into_values().flatten().map(|row| (row.rule, (row.created - NOW).whole_seconds()));
-        let expected = [("busy", 0), ("busy", 1), ("busy", 2), ("other", 99)].map(|(rule, n)| (rule.to_owned(), n));
+        let expected =
+            [("busy", 0), ("busy", 1), ("busy", 2), ("busy", 50), ("other", 99)].map(|(rule, n)| (rule.to_owned(), n));
         assert_eq!(kept.collect::<Vec<_>>(), expected);
     }
 

@@ -343,7 +343,7 @@ impl App {
         sights
     }
 
-    /// Tells all processes what was seen of each rule and endpoint, and what found no room.
+    /// Tells all processes what was seen of each rule and endpoint, and what had to wait.
     async fn tell(&self, before: &Controls, mut sights: BTreeMap<Scope, Sight>, backlogs: &Backlogs) {
         for (scope, sight) in &mut sights {
             if let Some(backlog) = backlogs.left.get(scope) {
@@ -352,6 +352,12 @@ impl App {
             } else if let Some(old) = before.scopes.get(scope).filter(|_| backlogs.unreached.contains(scope)) {
                 sight.waiting = old.waiting;
                 sight.because.clone_from(&old.because);
+            }
+        }
+        for known in before.breakers.values() {
+            // It was switched off while it was open: nobody waits for it, and it should not look as if.
+            if known.breaker.open_until.is_some() && !self.0.parts.rules.breaker(&known.endpoint).is_on() {
+                self.close_breaker(known).await;
             }
         }
         match self.ledger().publish(before, &sights).await {

@@ -5,12 +5,12 @@
 
 use std::io::{IsTerminal as _, Write};
 
-use lifecycle::{ScoringId, Status, intake};
+use lifecycle::{EndpointKey, ScoringId, Status, intake};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use super::limits;
 use super::view::{ScoringView, StoryView, ago, clock, path, shortened};
+use super::{breakers, limits};
 use crate::app::chain;
 use crate::ledger::{self, Ledger, Note, count_by_status};
 
@@ -124,7 +124,8 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     let counts = count_by_status(statuses);
     let of = |status: Status| counts.iter().find(|(s, _)| *s == status).map_or(0, |(_, count)| *count);
     let oldest = in_flight.iter().map(|row| row.created).min();
-    let limits = limits::views(&ledger.controls().await?);
+    let controls = ledger.controls().await?;
+    let (limits, breakers) = (limits::views(&controls), breakers::views(&controls));
 
     let mut attention = Vec::new();
     if of(Status::Failed) > 0 {
@@ -137,6 +138,17 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     let missing = in_flight.iter().filter(|row| row.missing).count();
     if missing > 0 {
         attention.push(format!("{missing} whose job cannot be found: scorekeeper list --status running"));
+    }
+    for view in breakers.iter().filter(|view| view.is_open()) {
+        let endpoint = EndpointKey::of(&view.endpoint);
+        let waiting = in_flight.iter().filter(|row| row.status == Status::Queued && row.deployment == view.deployment);
+        let waiting = waiting.filter(|row| EndpointKey::of(&row.endpoint) == endpoint);
+        // A deployment that nobody waits for any more is no trouble.
+        let waiting = waiting.count();
+        if waiting > 0 {
+            let (whom, summary, remedy) = (view.whom(), view.summary(), view.remedy());
+            attention.push(format!("{waiting} wait for {whom}: circuit breaker {summary}: {remedy}"));
+        }
     }
     if let Some(first) = quarantined.first() {
         let why = first.string("Because").unwrap_or_default();
@@ -154,6 +166,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
             "skipped24h": skipped,
             "quarantined24h": quarantined.len(),
             "limits": limits,
+            "breakers": breakers,
             "attention": attention,
         });
         writeln!(out, "{report:#}")?;
@@ -171,6 +184,9 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     }
     for view in limits.iter().filter(|view| view.matters()) {
         writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;
+    }
+    for view in breakers.iter().filter(|view| view.is_open()) {
+        writeln!(out, "Breaker     {}: {}", view.whom(), view.summary())?;
     }
     if attention.is_empty() {
         writeln!(out, "Nothing needs attention.")?;
@@ -285,7 +301,8 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
     };
     let history = ledger.entries(&scoring.id).await?;
     let sentence = scoring.status.sentence();
-    let story = StoryView { scoring: scoring.into(), history };
+    let waits = limits::waits_for(&ledger.controls().await?, &scoring);
+    let story = StoryView { scoring: scoring.into(), waits, history };
     if json {
         serde_json::to_writer_pretty(&mut *out, &story).map_err(std::io::Error::from)?;
         writeln!(out)?;
@@ -302,6 +319,7 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         ("studio", s.studio.clone()),
         ("output", s.output_uri.clone()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
+        ("waits", story.waits.clone()),
         ("trouble", s.trouble.clone()),
         ("error", s.error.clone()),
     ];

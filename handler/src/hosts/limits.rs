@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
+use lifecycle::{Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -73,6 +74,23 @@ impl LimitView {
         let waiting = Some(self.waiting).filter(|waiting| *waiting > 0).map(|waiting| format!(", {waiting} wait"));
         [taken, set.unwrap_or_default(), waiting.unwrap_or_default()].concat()
     }
+}
+
+/// Why a queued scoring is not submitted yet, as far as the controls tell.
+pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
+    if scoring.status != Status::Queued {
+        return None;
+    }
+    let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", clock(scoring.due)));
+    let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_deref());
+    let reason = if breaker.open_until.is_some() {
+        Some(format!("{} (scorekeeper breaker)", breaker.reason()))
+    } else {
+        let scopes = [Scope::endpoint(&scoring.endpoint), Scope::rule(&scoring.rule)];
+        scopes.iter().find_map(|scope| controls.scopes.get(scope)?.because.clone())
+    };
+    let told: Vec<_> = back_off.into_iter().chain(reason).collect();
+    Some(if told.is_empty() { "the next tick submits it".to_owned() } else { told.join("; ") })
 }
 
 /// `limit`: shows limits, or sets one for all processes.

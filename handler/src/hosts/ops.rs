@@ -11,8 +11,8 @@ use serde::Deserialize;
 use time::Duration;
 
 use super::cli::{ListArgs, newest};
-use super::limits;
 use super::view::{ScoringView, StoryView, ago, clock, shortened};
+use super::{breakers, limits};
 use crate::app::chain;
 use crate::ledger::{self, Ledger, count_by_status};
 use crate::ports::Clock;
@@ -27,7 +27,8 @@ struct Ops {
     title: String,
 }
 
-/// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`, `/api/limits`. `title` says whose ledger it is.
+/// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`, `/api/limits`,
+/// `/api/breakers`. `title` says whose ledger it is.
 pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>) -> Router {
     Router::new()
         .route("/", get(index))
@@ -35,6 +36,7 @@ pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>) -> Router 
         .route("/api/scorings", get(list_json))
         .route("/api/scorings/{id}", get(detail_json))
         .route("/api/limits", get(limits_json))
+        .route("/api/breakers", get(breakers_json))
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is no such page"))
         .with_state(Ops { ledger, clock, title: title.into() })
 }
@@ -66,10 +68,10 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
         let in_flight = ops.ledger.in_flight().await?;
         let ended = ops.ledger.ended_since(now - Duration::days(1)).await?;
         let rows = newest(&ops.ledger, &args).await?;
-        let limits = limits::views(&ops.ledger.controls().await?);
-        Ok::<_, ledger::Error>((in_flight, ended, rows, limits))
+        let controls = ops.ledger.controls().await?;
+        Ok::<_, ledger::Error>((in_flight, ended, rows, controls))
     };
-    let (in_flight, ended, rows, limits) = match read.await {
+    let (in_flight, ended, rows, controls) = match read.await {
         Ok(read) => read,
         Err(error) => return unreadable(&error),
     };
@@ -83,7 +85,10 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
                 }
             }
         }
-        @for view in limits.iter().filter(|view| view.matters()) {
+        @for view in breakers::views(&controls).iter().filter(|view| view.is_open()) {
+            p { span.s.failed { "breaker" } " " (view.whom()) ": " (view.summary()) br; small { (view.remedy()) } }
+        }
+        @for view in limits::views(&controls).iter().filter(|view| view.matters()) {
             p title=[view.because.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
         }
         @if rows.is_empty() {
@@ -131,7 +136,8 @@ async fn story(ops: &Ops, id: &str) -> Result<StoryView, Response> {
     let read = async {
         let Some((scoring, _)) = ops.ledger.get(&id).await? else { return Ok(None) };
         let history = ops.ledger.entries(&id).await?;
-        Ok::<_, ledger::Error>(Some(StoryView { scoring: scoring.into(), history }))
+        let waits = limits::waits_for(&ops.ledger.controls().await?, &scoring);
+        Ok::<_, ledger::Error>(Some(StoryView { scoring: scoring.into(), waits, history }))
     };
     match read.await {
         Ok(Some(story)) => Ok(story),
@@ -159,6 +165,7 @@ async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
             dt { "attempt" } dd { (s.attempt) }
             dt { "job" } dd { (job(s)) }
             @if let Some(uri) = &s.output_uri { dt { "output" } dd { code { (uri) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
+            @if let Some(text) = &story.waits { dt { "waits" } dd { (text) } }
             @if let Some(text) = &s.trouble { dt { "trouble" } dd { (text) } }
             @if let Some(text) = &s.error { dt { "error" } dd { (text) } }
         }
@@ -201,6 +208,13 @@ async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response
 async fn limits_json(State(ops): State<Ops>) -> Response {
     match ops.ledger.controls().await {
         Ok(controls) => axum::Json(limits::views(&controls)).into_response(),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn breakers_json(State(ops): State<Ops>) -> Response {
+    match ops.ledger.controls().await {
+        Ok(controls) => axum::Json(breakers::views(&controls)).into_response(),
         Err(error) => unreadable(&error),
     }
 }

@@ -87,6 +87,9 @@ pub struct StoryView {
     /// The scoring.
     #[serde(flatten)]
     pub scoring: ScoringView,
+    /// Why it is not submitted yet, while it is queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// Everything that happened, oldest first.
     pub history: Vec<Entry>,
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `scope~{scope}` | a rule or an endpoint as the last tick saw it: its limit in the rules, slots taken, scorings that wait and why | the tick, when it differs |
 //!//! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
+//! | `breaker~{hash}` | the circuit breaker of a deployment, once an attempt of it has failed | whoever records an attempt's end, or an operator |
 //!
 //! A scope is `rule~{id}` or `endpoint~{hash}`. The rows are few and read together, with one query, by every process that
 //! submits; each keeps them for a moment, so what is written here is known everywhere a moment later and not at once.
@@ -12,7 +13,8 @@
 
 use std::collections::BTreeMap;
 
-use lifecycle::EndpointKey;
+use lifecycle::breaker::{Breaker, BreakerSettings, Happened, Probe};
+use lifecycle::{EndpointKey, ScoringId};
 use time::OffsetDateTime;
 
 use super::rows::{Unreadable, count};
@@ -30,6 +32,19 @@ pub struct Controls {
     pub scopes: BTreeMap<Scope, Sight>,
     /// Limits that operators have set.
     pub limits: BTreeMap<Scope, LiveLimit>,
+    /// The circuit breakers of deployments of which attempts have failed.
+    pub breakers: BTreeMap<EndpointKey, DeploymentBreaker>,
+}
+
+/// The circuit breaker of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentBreaker {
+    /// The endpoint's invoke URI.
+    pub endpoint: String,
+    /// The deployment; `None`: the endpoint's default.
+    pub deployment: Option<String>,
+    /// How it stands.
+    pub breaker: Breaker,
 }
 
 /// A limit that an operator has set.
@@ -129,14 +144,67 @@ impl Ledger {
     }
 }
 
+/// Changes of a breaker that may lose against others before it is left to the next one.
+const TRIES: usize = 8;
+
+impl Ledger {
+    /// Changes a breaker by what happened, from whatever it is now: by compare-and-swap, so that no failure is lost
+    /// beside another. Returns the breaker as it is then.
+    ///
+    /// A failure may be counted twice, or not at all, if the process dies or the answer is lost: it is a measure, no
+    /// account.
+    pub async fn change_breaker(
+        &self,
+        endpoint: &str,
+        deployment: Option<&str>,
+        happened: &Happened,
+        settings: &BreakerSettings,
+        now: OffsetDateTime,
+    ) -> Result<DeploymentBreaker, Error> {
+        let key = Key::new(PARTITION, format!("breaker~{}", EndpointKey::of_deployment(endpoint, deployment)));
+        let named = |breaker| DeploymentBreaker {
+            endpoint: endpoint.to_owned(),
+            deployment: deployment.map(str::to_owned),
+            breaker,
+        };
+        let mut conflict = None;
+        for _ in 0..TRIES {
+            let row = self.row(&key).await?;
+            let before = row.as_ref().map(|row| from_breaker_row(&row.entity)).transpose()?;
+            let before = before.map(|before| before.breaker).unwrap_or_default();
+            let Some(breaker) = before.after(happened, settings, now) else { return Ok(named(before)) };
+            let next = named(breaker);
+            let entity = to_breaker_row(key.clone(), &next);
+            let op = match row {
+                None => Op::Insert(entity),
+                Some(row) => Op::Replace(entity, IfMatch::Tag(row.etag)),
+            };
+            match self.write(&[op]).await {
+                Ok(_) => return Ok(next),
+                Err(error @ (table_store::Error::AlreadyExists { .. } | table_store::Error::Conflict { .. })) => {
+                    conflict = Some(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Unavailable(conflict.unwrap_or(table_store::Error::Conflict { op: 0 })))
+    }
+}
+
 impl Controls {
+    /// The breaker of a deployment; closed if nothing is known of it.
+    pub fn breaker(&self, endpoint: &str, deployment: Option<&str>) -> Breaker {
+        if self.breakers.is_empty() {
+            return Breaker::default();
+        }
+        let key = EndpointKey::of_deployment(endpoint, deployment);
+        self.breakers.get(&key).map(|known| known.breaker.clone()).unwrap_or_default()
+    }
+
     fn add(&mut self, row: &Row) -> Result<(), Unreadable> {
         let entity = &row.entity;
-        let unreadable = |what: &str| Unreadable { key: entity.key.to_string(), what: what.to_owned() };
-        match entity.int32("SchemaVersion") {
-            Some(version) if version <= SCHEMA => {}
-            _ => return Err(unreadable("its schema is newer than this version reads; deploy the newer version again")),
-        }
+        let unreadable = |what: &str| unreadable(entity, what);
+        check_schema(entity)?;
         let Some((kind, rest)) = entity.key.row.split_once('~') else { return Err(unreadable("it is no control")) };
         match kind {
             "scope" => {
@@ -153,10 +221,56 @@ impl Controls {
                 };
                 self.limits.insert(scope, limit);
             }
+            "breaker" => {
+                let key = EndpointKey::read(rest).ok_or_else(|| unreadable("the key names no deployment"))?;
+                self.breakers.insert(key, from_breaker_row(entity)?);
+            }
             _ => return Err(unreadable("a control of a kind that this version does not know")),
         }
         Ok(())
     }
+}
+
+fn unreadable(row: &Entity, what: &str) -> Unreadable {
+    Unreadable { key: row.key.to_string(), what: what.to_owned() }
+}
+
+fn check_schema(row: &Entity) -> Result<(), Unreadable> {
+    match row.int32("SchemaVersion") {
+        Some(version) if version <= SCHEMA => Ok(()),
+        _ => Err(unreadable(row, "its schema is newer than this version reads; deploy the newer version again")),
+    }
+}
+
+fn to_breaker_row(key: Key, known: &DeploymentBreaker) -> Entity {
+    let breaker = &known.breaker;
+    Entity::new(key)
+        .with("SchemaVersion", SCHEMA)
+        .with("Endpoint", known.endpoint.as_str())
+        .with_some("Deployment", known.deployment.as_deref())
+        .with("Failures", count(breaker.failures))
+        .with_some("Error", breaker.error.as_deref())
+        .with_some("FailedTime", breaker.failed)
+        .with_some("OpenUntil", breaker.open_until)
+        .with_some("Probe", breaker.probe.as_ref().map(|probe| probe.id.as_str()))
+        .with_some("ProbeUntil", breaker.probe.as_ref().map(|probe| probe.until))
+}
+
+fn from_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unreadable> {
+    check_schema(row)?;
+    let failures = row.int32("Failures").and_then(|failures| u32::try_from(failures).ok());
+    let probe = row.string("Probe").and_then(ScoringId::read).zip(row.time("ProbeUntil"));
+    Ok(DeploymentBreaker {
+        endpoint: row.string("Endpoint").unwrap_or_default().to_owned(),
+        deployment: row.string("Deployment").map(str::to_owned),
+        breaker: Breaker {
+            failures: failures.ok_or_else(|| unreadable(row, "`Failures` is missing or no count"))?,
+            error: row.string("Error").map(str::to_owned),
+            failed: row.time("FailedTime"),
+            open_until: row.time("OpenUntil"),
+            probe: probe.map(|(id, until)| Probe { id, until }),
+        },
+    })
 }
 
 fn sight_key(scope: &Scope) -> Key {

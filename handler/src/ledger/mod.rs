@@ -24,12 +24,14 @@ use crate::table_store::{self, Continuation, ETag, Entity, IfMatch, Key, Op, Pag
 mod audited;
 mod controls;
 mod projection;
+mod rate;
 mod retention;
 pub mod rows;
 mod slots;
 
 pub use audited::Audited;
-pub use controls::{Controls, LiveLimit, Sight};
+pub use controls::{Controls, DeploymentBreaker, LiveLimit, Sight};
+pub use rate::{Permit, Permitted};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::{Cap, SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};
 

@@ -54,6 +54,8 @@ pub struct InFlight {
     pub rule: String,
     /// Its endpoint.
     pub endpoint: String,
+    /// Its deployment, but for rows from before this was kept here.
+    pub deployment: Option<String>,
     /// ARM id of the workspace, if known.
     pub workspace: Option<String>,
     /// Its job.
@@ -263,6 +265,7 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with("Due", s.due)
         .with("RuleId", s.rule.as_str())
         .with("Endpoint", s.endpoint.as_str())
+        .with_some("Deployment", s.deployment.as_deref())
         .with_some("Workspace", s.workspace.as_deref())
         .with_some("JobName", s.job.as_ref().map(|job| job.name.as_str()))
         .with_some("JobId", s.job.as_ref().and_then(|job| job.id.as_deref()))
@@ -283,6 +286,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         due: read.time("Due")?,
         rule: read.string("RuleId")?,
         endpoint: read.string("Endpoint")?,
+        deployment: row.string("Deployment").map(str::to_owned),
         workspace: row.string("Workspace").map(str::to_owned),
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
@@ -442,6 +446,7 @@ mod tests {
             let in_flight = from_in_flight_row(&to_in_flight_row(&scoring)).unwrap();
             assert_eq!((&in_flight.id, in_flight.status, in_flight.due), (&scoring.id, scoring.status, scoring.due));
             assert_eq!(in_flight.missing, scoring.missing_since.is_some());
+            assert_eq!(in_flight.deployment, scoring.deployment);
             let terminal = from_terminal_row(&to_terminal_row(&scoring, scoring.updated)).unwrap();
             assert_eq!((terminal.id, terminal.status), (scoring.id.clone(), scoring.status));
             let ops = [crate::table_store::Op::Insert(to_scoring_row(&scoring, "op"))];

@@ -33,8 +33,8 @@ pub const SLOT_GRACE: Duration = Duration::minutes(8);
 pub const SLOT_WAY: Duration = Duration::minutes(2);
 /// Slots claimed by one tick for jobs that run without; the next tick goes on.
 const MOST_ADOPTED: usize = 200;
-/// Inserts that may lose against others before the scope counts as full for now.
-const TRIES: usize = 3;
+/// Tries that may lose against others before there is no room for now.
+pub(super) const TRIES: usize = 3;
 
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,9 +102,8 @@ impl Ledger {
             return Ok(None);
         }
         let claim = Claim { scope, owner, version, now };
-        // The first try is blind, at a place that differs from scoring to scoring: one round trip while there is room.
-        let digits = u32::from_str_radix(&owner.as_str()[..8], 16).unwrap_or(0); // an id is hex by construction
-        let first = digits % limit;
+        // The first try is blind: one round trip while there is room.
+        let first = first_number(owner, limit);
         if !surplus && let Some(slot) = self.insert_slot(&claim, first).await? {
             return Ok(Some(slot));
         }
@@ -251,12 +250,18 @@ pub struct Tended {
     pub surplus: bool,
 }
 
+/// Where a scoring begins to look: at a place that differs from one to the other, so that they do not meet.
+pub(super) fn first_number(owner: &ScoringId, limit: u32) -> u32 {
+    let digits = u32::from_str_radix(&owner.as_str()[..8], 16).unwrap_or(0); // an id is hex by construction
+    digits % limit.max(1)
+}
+
 /// The numbers that may be claimed, from `first` on.
 ///
 /// With `end` the largest number for which `end` plus the slots taken at or above it are at most `limit`, only numbers
 /// below `end` may be. Slots above are freed and not claimed, so `end` only grows while the limit stays, and whoever goes
 /// by an older, smaller one stays below it too: never more than `limit` are taken together, whatever the order.
-fn free_numbers(taken: &HashSet<u32>, limit: u32, first: u32) -> impl Iterator<Item = u32> {
+pub(super) fn free_numbers(taken: &HashSet<u32>, limit: u32, first: u32) -> impl Iterator<Item = u32> {
     let mut end = limit;
     let mut above = taken.iter().filter(|number| **number >= limit).count();
     while end > 0 && above > usize::try_from(limit - end).unwrap_or(usize::MAX) {

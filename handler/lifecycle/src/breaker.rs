@@ -1,0 +1,347 @@
+//! The circuit breaker of a deployment: a broken model must not burn the queue.
+//!
+//! ```text
+//!          N failed attempts in a row             the pause is over
+//!  closed ───────────────────────────▶ open ◀──────────────────────▶ one scoring probes
+//!    ▲                                  │  it failed                        │
+//!    └──────────── any attempt succeeded, or an operator closed it ◀────────┘
+//! ```
+//!
+//! Attempts that fail are counted, whoever is to blame: a job that failed, vanished, had to be stopped or left no good
+//! output, and a request that was refused for good. A job that a person cancelled says nothing; neither does a refusal
+//! that may pass. Attempts that were under way when it opened are counted too and open nothing anew; one of them that
+//! succeeds closes it.
+//!
+//! Never: a probe that blocks for ever. Its word is awaited for a time, then another scoring may probe.
+
+use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
+
+use crate::decide::clock;
+use crate::period::Period;
+use crate::scoring::ScoringId;
+use crate::status::Event;
+
+/// For how long a probe's word is awaited, if the pause is not longer.
+const PROBE: Duration = Duration::minutes(30);
+/// Longer errors are cut: the scoring has them whole.
+const LONGEST_ERROR: usize = 300;
+
+/// When a breaker opens, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BreakerSettings {
+    /// Failed attempts in a row that open it. Default 10; 0 switches it off.
+    pub failures: u32,
+    /// Time from its opening to the first probe, and between probes. Default 5 minutes.
+    pub pause: Period,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self { failures: 10, pause: Period(Duration::minutes(5)) }
+    }
+}
+
+impl BreakerSettings {
+    /// Whether there is a breaker at all.
+    pub fn is_on(&self) -> bool {
+        self.failures > 0
+    }
+}
+
+/// A breaker as it is remembered. The default is closed, without a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Breaker {
+    /// Failed attempts in a row.
+    pub failures: u32,
+    /// What the last of them told.
+    pub error: Option<String>,
+    /// When it was counted.
+    pub failed: Option<OffsetDateTime>,
+    /// It is open, and probed from then on; `None`: closed.
+    pub open_until: Option<OffsetDateTime>,
+    /// The scoring that probes.
+    pub probe: Option<Probe>,
+}
+
+/// A scoring that probes a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The scoring.
+    pub id: ScoringId,
+    /// After this another one may.
+    pub until: OffsetDateTime,
+}
+
+/// Whether a scoring may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// It may.
+    Go,
+    /// It may as the probe, if it becomes that ([`Happened::Probes`]).
+    Probe,
+    /// It may not: why.
+    Wait(String),
+}
+
+/// What changes a breaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// An attempt of this scoring failed.
+    Failed {
+        /// The scoring.
+        id: ScoringId,
+        /// Why.
+        error: String,
+    },
+    /// An attempt succeeded.
+    Succeeded,
+    /// An attempt of this scoring ended and says nothing about the deployment.
+    Ended(ScoringId),
+    /// This scoring wants to probe.
+    Probes(ScoringId),
+    /// An operator closed it.
+    Closed,
+}
+
+impl Breaker {
+    /// Whether a scoring may go now.
+    pub fn ask(&self, id: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) -> Asked {
+        let Some(until) = self.open_until.filter(|_| settings.is_on()) else { return Asked::Go };
+        match &self.probe {
+            Some(probe) if probe.id == *id => Asked::Go,
+            Some(probe) if now < probe.until => {
+                Asked::Wait(format!("{}; scoring {} probes it now", self.reason(), probe.id))
+            }
+            _ if now < until => Asked::Wait(format!("{}; one scoring probes it at {}", self.reason(), clock(until))),
+            _ => Asked::Probe,
+        }
+    }
+
+    /// Why it is open, for people.
+    pub fn reason(&self) -> String {
+        let error = self.error.as_deref().unwrap_or("no reason was told");
+        format!("the circuit breaker is open after {} failed attempts in a row, the last: {error}", self.failures)
+    }
+
+    /// The breaker after what happened; `None` if that changes nothing.
+    pub fn after(&self, happened: &Happened, settings: &BreakerSettings, now: OffsetDateTime) -> Option<Self> {
+        let mut next = self.clone();
+        match happened {
+            Happened::Failed { id, error } => {
+                next.failures = next.failures.saturating_add(1);
+                next.error = Some(error.chars().take(LONGEST_ERROR).collect());
+                next.failed = Some(now);
+                let probed = self.probe.as_ref().is_some_and(|probe| probe.id == *id);
+                let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.until);
+                let opens = match self.open_until {
+                    None => settings.is_on() && next.failures >= settings.failures,
+                    // What was under way when it opened fails, as was to be expected; or the probe's word is awaited.
+                    Some(until) => probed || (until <= now && !awaited),
+                };
+                if opens {
+                    next.open_until = Some(now + settings.pause.0);
+                    next.probe = None;
+                }
+            }
+            Happened::Succeeded | Happened::Closed => next = Self::default(),
+            Happened::Ended(id) => next.probe = next.probe.filter(|probe| probe.id != *id),
+            Happened::Probes(id) => {
+                if self.ask(id, settings, now) != Asked::Probe {
+                    return None;
+                }
+                next.probe = Some(Probe { id: id.clone(), until: now + settings.pause.0.max(PROBE) });
+            }
+        }
+        (next != *self).then_some(next)
+    }
+}
+
+/// What a move of a scoring means for the breaker of its deployment, if anything.
+pub fn meaning(event: Event, id: &ScoringId, error: Option<&str>) -> Option<Happened> {
+    match event {
+        Event::OutputGood => Some(Happened::Succeeded),
+        Event::AttemptFailed | Event::LastAttemptFailed | Event::RefusedForGood => {
+            Some(Happened::Failed { id: id.clone(), error: error.unwrap_or("no reason was told").to_owned() })
+        }
+        Event::JobCancelled => Some(Happened::Ended(id.clone())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+    const SETTINGS: BreakerSettings = BreakerSettings { failures: 3, pause: Period(Duration::minutes(5)) };
+
+    fn id(n: u32) -> ScoringId {
+        ScoringId::read(&format!("{n:032x}")).expect("32 hex digits")
+    }
+
+    fn failed(n: u32) -> Happened {
+        Happened::Failed { id: id(n), error: format!("exit code {n}") }
+    }
+
+    struct Life {
+        breaker: Breaker,
+        now: OffsetDateTime,
+    }
+
+    impl Life {
+        fn new() -> Self {
+            Self { breaker: Breaker::default(), now: NOW }
+        }
+
+        fn open() -> Self {
+            let mut life = Self::new();
+            for n in 1..=3 {
+                life.then(&failed(n));
+            }
+            life
+        }
+
+        /// The pause is over, and scoring 9 probes.
+        fn probed() -> Self {
+            let mut life = Self::open();
+            life.later(5);
+            assert_eq!(life.ask(9), Asked::Probe);
+            life.then(&Happened::Probes(id(9)));
+            life
+        }
+
+        fn later(&mut self, minutes: i64) -> &mut Self {
+            self.now += Duration::minutes(minutes);
+            self
+        }
+
+        fn then(&mut self, happened: &Happened) -> &mut Self {
+            if let Some(next) = self.breaker.after(happened, &SETTINGS, self.now) {
+                self.breaker = next;
+            }
+            self
+        }
+
+        fn ask(&self, n: u32) -> Asked {
+            self.breaker.ask(&id(n), &SETTINGS, self.now)
+        }
+
+        fn waits(&self, n: u32) -> String {
+            match self.ask(n) {
+                Asked::Wait(because) => because,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn it_opens_after_so_many_failures_in_a_row_and_says_why() {
+        let mut life = Life::new();
+        life.then(&failed(1)).then(&failed(2)).then(&Happened::Succeeded).then(&failed(3)).then(&failed(4));
+        assert_eq!(life.ask(1), Asked::Go, "not in a row");
+        life.then(&failed(5));
+        let because = life.waits(1);
+        for part in ["3 failed attempts", "exit code 5", "2026-07-21 10:05:00 UTC"] {
+            assert!(because.contains(part), "{because}");
+        }
+    }
+
+    #[test]
+    fn one_scoring_probes_when_the_pause_is_over_and_no_other() {
+        let mut life = Life::open();
+        life.later(4);
+        assert_eq!(life.breaker.after(&Happened::Probes(id(9)), &SETTINGS, life.now), None);
+        life.later(1);
+        life.then(&Happened::Probes(id(9)));
+        assert_eq!(life.ask(9), Asked::Go, "also when it has to ask again");
+        assert!(life.waits(8).contains(id(9).as_str()));
+        assert_eq!(life.breaker.after(&Happened::Probes(id(8)), &SETTINGS, life.now), None);
+    }
+
+    #[test]
+    fn a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_again() {
+        let mut life = Life::probed();
+        life.then(&Happened::Succeeded);
+        assert_eq!(life.breaker, Breaker::default());
+        let mut life = Life::probed();
+        life.later(7).then(&failed(9));
+        assert!(life.waits(9).contains("2026-07-21 10:17:00 UTC"), "the pause begins anew, for the probe too");
+        life.later(5);
+        assert_eq!(life.ask(8), Asked::Probe);
+    }
+
+    #[test]
+    fn a_probe_that_is_never_heard_of_again_does_not_block_for_ever() {
+        let mut life = Life::probed();
+        life.later(29).waits(8);
+        life.later(1);
+        assert_eq!(life.ask(8), Asked::Probe);
+        life.then(&Happened::Probes(id(8)));
+        assert_eq!(life.ask(8), Asked::Go);
+        life.waits(9);
+    }
+
+    #[test]
+    fn a_probe_that_a_person_cancelled_says_nothing_and_another_may_go() {
+        let mut life = Life::probed();
+        life.then(&Happened::Ended(id(7)));
+        life.waits(8);
+        life.then(&Happened::Ended(id(9)));
+        assert_eq!(life.ask(8), Asked::Probe);
+        assert_eq!(Life::open().breaker.after(&Happened::Ended(id(1)), &SETTINGS, NOW), None);
+    }
+
+    #[test]
+    fn attempts_from_before_it_opened_do_not_prolong_the_pause_and_a_success_among_them_closes_it() {
+        let mut life = Life::open();
+        life.later(4).then(&failed(4)).later(1);
+        assert_eq!((life.ask(8), life.breaker.failures), (Asked::Probe, 4));
+        let mut life = Life::probed();
+        life.then(&failed(4));
+        assert_eq!(life.ask(9), Asked::Go, "the probe's word is awaited");
+        life.then(&Happened::Succeeded);
+        assert_eq!(life.ask(8), Asked::Go);
+        // Nobody has probed since the pause was over: it is still broken.
+        let mut life = Life::open();
+        life.later(8).then(&failed(4));
+        assert!(life.waits(8).contains("10:13:00"));
+    }
+
+    #[test]
+    fn an_operator_closes_it_and_a_breaker_that_is_off_never_opens() {
+        let mut life = Life::open();
+        life.then(&Happened::Closed);
+        assert_eq!((life.ask(8), life.breaker.failures), (Asked::Go, 0));
+        assert_eq!(life.breaker.after(&Happened::Closed, &SETTINGS, NOW), None);
+        let off = BreakerSettings { failures: 0, ..SETTINGS };
+        let mut breaker = Breaker::default();
+        for n in 0..100 {
+            breaker = breaker.after(&failed(n), &off, NOW).expect("it is counted");
+        }
+        assert_eq!(breaker.ask(&id(1), &off, NOW), Asked::Go);
+        assert_eq!(Life::open().breaker.ask(&id(1), &off, NOW), Asked::Go, "also if it was open before");
+    }
+
+    #[test]
+    fn what_counts_is_what_the_deployment_did() {
+        let means = |event| meaning(event, &id(1), Some("why"));
+        for event in [Event::AttemptFailed, Event::LastAttemptFailed, Event::RefusedForGood] {
+            assert_eq!(means(event), Some(Happened::Failed { id: id(1), error: "why".to_owned() }), "{event:?}");
+        }
+        assert_eq!(means(Event::OutputGood), Some(Happened::Succeeded));
+        assert_eq!(means(Event::JobCancelled), Some(Happened::Ended(id(1))));
+        for event in [Event::RefusedForNow, Event::AnswerLost, Event::JobCompleted, Event::Accepted, Event::Missing] {
+            assert_eq!(means(event), None, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_error_is_cut() {
+        let long = Happened::Failed { id: id(1), error: "ü".repeat(10_000) };
+        let next = Breaker::default().after(&long, &SETTINGS, NOW).expect("counted");
+        assert_eq!(next.error.map(|error| error.chars().count()), Some(LONGEST_ERROR));
+    }
+}
