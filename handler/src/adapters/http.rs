@@ -202,6 +202,21 @@ mod tests {
         assert_eq!(read("-5"), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn retry_after_of_any_text_is_at_most_a_day(text in "\\PC{0,40}|[0-9]{1,24}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT") {
+            if let Ok(value) = reqwest::header::HeaderValue::from_str(&text) {
+                let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
+                let wait = retry_after(&headers, datetime!(2026-07-21 10:00 UTC));
+                proptest::prop_assert!(wait.is_none_or(|wait| (time::Duration::ZERO..=LONGEST_RETRY_AFTER).contains(&wait)));
+                if let Ok(seconds) = text.trim().parse::<u64>() {
+                    let most = LONGEST_RETRY_AFTER.whole_seconds();
+                    proptest::prop_assert_eq!(wait.map(time::Duration::whole_seconds), Some(i64::try_from(seconds).unwrap_or(most).min(most)));
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_client_is_built_with_the_compiled_in_roots() {
         assert!(webpki_root_certs::TLS_SERVER_ROOT_CERTS.len() > 50);

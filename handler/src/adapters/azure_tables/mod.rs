@@ -209,7 +209,13 @@ impl AzureTables {
         let parts = batch::read(content_type, &answer.body).map_err(unreadable)?;
         if let Some(part) = parts.iter().find(|part| !(200..300).contains(&part.status)) {
             let failure = answer::failure(part.status, part.header(ERROR_CODE.as_str()), None, part.body);
-            return Err(meaning(asked, &failure));
+            return Err(match meaning(asked, &failure) {
+                // None of ours: what it says of the transaction is not to be relied on.
+                Error::AlreadyExists { op } | Error::Conflict { op } | Error::Missing { op } if op >= ops.len() => {
+                    unreadable(format!("it names operation {op} of {}", ops.len()))
+                }
+                error => error,
+            });
         }
         if parts.len() != ops.len() {
             return Err(unreadable(format!("{} parts for {} operations", parts.len(), ops.len())));
@@ -222,9 +228,9 @@ impl AzureTables {
 fn etag(op: &Op, header: Option<&str>) -> Result<Option<ETag>, Error> {
     match (op, header) {
         (Op::Delete(..), _) => Ok(None),
-        (_, Some(tag)) => Ok(Some(ETag(tag.to_owned()))),
+        (_, Some(tag)) if wire::is_etag(tag) => Ok(Some(ETag(tag.to_owned()))),
         // It is done, but in which version? Reading back tells.
-        (_, None) => Err(Error::Ambiguous("the answer has no ETag".to_owned())),
+        (_, _) => Err(Error::Ambiguous("the answer has no ETag".to_owned())),
     }
 }
 

@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::table_store::{Entity, IfMatch};
 
+mod any_answer;
+
 /// What the service does with one request.
 #[derive(Debug)]
 enum Act {

@@ -64,10 +64,14 @@ pub(super) fn encoded(text: &str) -> String {
 fn condition(demand: &IfMatch) -> Result<String, Error> {
     match demand {
         IfMatch::Any => Ok("*".to_owned()),
-        // It goes into a header line, within a transaction unchecked by any HTTP library.
-        IfMatch::Tag(ETag(tag)) if !tag.is_empty() && tag.bytes().all(|b| matches!(b, b' '..=b'~')) => Ok(tag.clone()),
+        IfMatch::Tag(ETag(tag)) if is_etag(tag) => Ok(tag.clone()),
         IfMatch::Tag(ETag(tag)) => Err(Error::Refused(format!("{tag:?} is no ETag"))),
     }
+}
+
+/// Whether a text can be sent as an ETag. It goes into a header line, within a transaction unchecked by any HTTP library.
+pub(super) fn is_etag(tag: &str) -> bool {
+    !tag.is_empty() && tag.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 
 /// An entity as JSON, with its key.

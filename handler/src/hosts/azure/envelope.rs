@@ -73,6 +73,25 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_opened_or_told(body in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..80)) {
+            if let Err(why) = open(&body, &["event"]) {
+                proptest::prop_assert!(!why.why.is_empty());
+            }
+        }
+
+        #[test]
+        fn what_the_host_wraps_is_what_is_opened(name in "[a-z]{1,8}", key in "[a-z]{1,8}", text in "\\PC{0,20}", number: i64, wraps in 0_usize..3) {
+            let payload = json!({key: text, "n": number, "list": [number]});
+            let mut value = payload.clone();
+            for _ in 0..wraps {
+                value = Value::String(value.to_string());
+            }
+            proptest::prop_assert_eq!(of(&json!({"Data": {name: value}, "Metadata": {}})), Ok(payload));
+        }
+    }
+
     #[test]
     fn the_binding_may_have_any_name() {
         assert_eq!(of(&json!({"Data": {"eventGridEvent": {"a": 1}}})), Ok(json!({"a": 1})));
