@@ -17,10 +17,9 @@ use crate::world::{SLOT_GRACE, SLOT_WAY, Sabotage, World};
 
 /// One upload as Event Grid tells of it: each delivery spells it differently.
 fn event(of: usize, delivery: u8) -> serde_json::Value {
-    let (url, etag) = match delivery % 3 {
-        0 => (format!("https://a.blob.core.windows.net/c/{of}.csv"), "0x8DC1"),
-        1 => (format!("https://A.dfs.core.windows.net/c/{of}.csv"), "\"0x8DC1\""),
-        _ => (format!("https://a.blob.core.windows.net/c/%3{of}.csv?sig=x"), "0x8DC1"),
+    let (url, etag) = match delivery % 2 {
+        0 => (format!("https://a.blob.core.windows.net/c/%3{of}.csv?sig=x"), "0x8DC1"),
+        _ => (format!("https://A.dfs.core.windows.net/c/{of}.csv"), "\"0x8DC1\""),
     };
     json!({"id": delivery.to_string(), "specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "source": "/a",
            "data": {"api": "PutBlob", "url": url, "eTag": etag, "contentLength": 5}})

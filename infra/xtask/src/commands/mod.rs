@@ -4,6 +4,7 @@ mod bench;
 mod burst;
 mod check;
 mod docs;
+mod mutants;
 mod package;
 mod stage;
 mod test;
@@ -23,8 +24,16 @@ pub(crate) struct Command {
 }
 
 /// All of them, in the order of `help`.
-pub(crate) const ALL: &[Command] =
-    &[test::COMMAND, package::COMMAND, check::COMMAND, stage::COMMAND, docs::COMMAND, bench::COMMAND, burst::COMMAND];
+pub(crate) const ALL: &[Command] = &[
+    test::COMMAND,
+    package::COMMAND,
+    check::COMMAND,
+    stage::COMMAND,
+    docs::COMMAND,
+    bench::COMMAND,
+    burst::COMMAND,
+    mutants::COMMAND,
+];
 
 /// The text of `cargo xtask help`.
 pub(crate) fn help() -> String {

@@ -1,0 +1,107 @@
+//! `cargo xtask mutants`: changes the code in hundreds of small ways and tells which changes no test notices.
+//!
+//! No part of `cargo xtask test`: it takes hours where that takes minutes. It is for whoever changes the code that
+//! decides or the ledger. A mutant that is missed gets a test, or a reason in `.cargo/mutants.toml`; a mutant that only
+//! times out was noticed.
+
+use std::process;
+
+use super::Command;
+use crate::{
+    arguments::Arguments,
+    failure::{Failure, Result},
+    workspace::{asked, cargo, run as run_command, shown, target},
+};
+
+pub(super) const COMMAND: Command = Command {
+    name: "mutants",
+    usage: "lifecycle|ledger [--file GLOB]",
+    about: &[
+        "Mutation tests of the decisions (some 550 mutants, an hour) or of the ledger (some 270 mutants, several hours)",
+        "with cargo-mutants. Results are in target/mutants/. --file: of these files alone, such as **/slots.rs.",
+    ],
+    run,
+};
+
+/// Another version makes other mutants, and the reasons for leaving some out name them as this one does.
+const VERSION: &str = "27.1.0";
+
+/// What is mutated, and the tests that are to notice: those that are quick, and no others.
+struct Subject {
+    name: &'static str,
+    package: &'static str,
+    files: &'static str,
+    tests: &'static [&'static str],
+}
+
+const SUBJECTS: &[Subject] = &[
+    // The model check takes longer than all mutants' builds; it is left to `cargo test`.
+    Subject {
+        name: "lifecycle",
+        package: "lifecycle",
+        files: "handler/lifecycle/src/**/*.rs",
+        tests: &["--lib", "--test", "any_input"],
+    },
+    Subject {
+        name: "ledger",
+        package: "handler",
+        files: "handler/src/ledger/**/*.rs",
+        tests: &["--lib", "--test", "tests", "--", "ledger::", "app::", "--skip", "azurite", "--skip", "app::load"],
+    },
+];
+
+fn run(mut arguments: Arguments) -> Result<()> {
+    let file = arguments.value("--file")?;
+    let name = arguments.word();
+    arguments.finish()?;
+    let name = name.unwrap_or_else(|| SUBJECTS[0].name.to_owned());
+    let Some(subject) = SUBJECTS.iter().find(|subject| subject.name == name) else {
+        let names: Vec<_> = SUBJECTS.iter().map(|subject| subject.name).collect();
+        return Err(Failure::new(format!("`{name}` cannot be mutated; there are {}", names.join(" and "))));
+    };
+    right_version(asked("cargo", &["mutants", "--version"]).as_deref())?;
+    let mut command = mutants(subject, file.as_deref());
+    println!("==> {}", shown(&command));
+    run_command(&mut command)
+}
+
+fn right_version(installed: Option<&str>) -> Result<()> {
+    let remedy = format!("install it with: cargo install --locked cargo-mutants@{VERSION}");
+    match installed.map(|text| text.trim_start_matches("cargo-mutants ")) {
+        Some(VERSION) => Ok(()),
+        Some(other) => Err(Failure::new(format!("cargo-mutants is {other}, not {VERSION}; {remedy}"))),
+        None => Err(Failure::new(format!("cargo-mutants {VERSION} is missing; {remedy}"))),
+    }
+}
+
+fn mutants(subject: &Subject, file: Option<&str>) -> process::Command {
+    let output = target().join("mutants").join(subject.name);
+    let mut command = cargo(["mutants", "--package", subject.package, "--file", file.unwrap_or(subject.files)]);
+    command.arg("--output").arg(output).args(["--jobs", "1", "--"]).args(subject.tests);
+    // Generated cases find what they find in a few; each is run for every mutant.
+    command.env("PROPTEST_CASES", "64");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_or_none_is_told_with_the_remedy() {
+        assert!(right_version(Some("cargo-mutants 27.1.0")).is_ok());
+        for installed in [None, Some("cargo-mutants 26.0.0")] {
+            let told = right_version(installed).unwrap_err().to_string();
+            assert!(told.contains("cargo install --locked cargo-mutants@27.1.0"), "{told}");
+        }
+    }
+
+    #[test]
+    fn each_subject_is_mutated_with_its_own_tests() {
+        let text = shown(&mutants(&SUBJECTS[0], None));
+        assert!(text.contains("cargo mutants --package lifecycle --file handler/lifecycle/src/**/*.rs"), "{text}");
+        assert!(text.ends_with("--jobs 1 -- --lib --test any_input"), "{text}");
+        let text = shown(&mutants(&SUBJECTS[1], Some("**/slots.rs")));
+        assert!(text.contains("--package handler --file **/slots.rs"), "{text}");
+    }
+}
