@@ -1,6 +1,6 @@
 //! Limits of rules and endpoints: what holds them, and who goes first.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use handler::adapters::faulty::Fault;
 use handler::app::App;
@@ -156,7 +156,7 @@ async fn a_scoring_that_has_ended_since_it_was_seen_gets_no_slot() {
     let app = world.app();
     let ids = deliver(&world, &app, &["a.csv"]).await;
     world.settle(&app, 5).await;
-    let holders = HashSet::from([ScoringId::read(&ids[0]).unwrap()]);
+    let holders = BTreeSet::from([ScoringId::read(&ids[0]).unwrap()]);
     let tended = app.ledger().tend_slots(&claims(), 1, &holders, world.now()).await.unwrap();
     assert_eq!((tended.adopted, tended.taken, slots_of_rule(&world).await), (0, 0, 0));
 }

@@ -1,6 +1,6 @@
 //! Guards of the ledger and the tick, one test each: without the guard its test fails.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -165,7 +165,7 @@ async fn of_two_slots_of_one_scoring_one_is_freed() {
     assert!(ledger.claim_slot(&claims(), cap(1), &owner, 1, world.now()).await.unwrap().unwrap().fresh);
     assert!(ledger.claim_slot(&claims(), cap(50), &owner, 1, world.now()).await.unwrap().unwrap().fresh);
     world.later(SLOT_GRACE);
-    let holders = HashSet::from([owner]);
+    let holders = BTreeSet::from([owner]);
     assert_eq!(ledger.tend_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 1);
     assert_eq!(ledger.tend_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 0);
 }

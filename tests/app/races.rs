@@ -96,7 +96,10 @@ async fn a_slot_that_is_claimed_again_is_young_again_and_not_freed_for_an_earlie
     world.later(Duration::hours(1));
     // Its scoring was queued by version 5 and is on its way to another attempt; who moved it there is slow.
     assert!(ledger.claim_slot(&claims(), cap(1), &id, 5, world.now()).await.unwrap().is_some());
-    assert_eq!(ledger.tend_slots(&claims(), 1, &std::collections::HashSet::new(), world.now()).await.unwrap().freed, 0);
+    assert_eq!(
+        ledger.tend_slots(&claims(), 1, &std::collections::BTreeSet::new(), world.now()).await.unwrap().freed,
+        0
+    );
     ledger.free_slot_of(&claims(), &id, 5).await.unwrap();
     assert_eq!(ledger.claim_slot(&claims(), cap(1), &other, 1, world.now()).await.unwrap(), None);
     ledger.free_slot_of(&claims(), &id, 6).await.unwrap();

@@ -4,31 +4,19 @@
 //! nothing comes of it. A claim is held for the way to that record only ([`SLOT_WAY`]); who dies on the way leaves it to
 //! the tick. Asked by the fast path of events and by the tick, so that both go by the same rules.
 //!
-//! What all processes are to know (`ledger/controls.rs`) is read at most every [`FRESH`], so that the fast path does not
-//! ask for it each time; and so it is known with that delay.
-//!
 //! An event goes behind what waits already: while a tick could not submit all that was due, or this process just found
 //! no room, events are left to the queue. Only for a moment after the first scoring has to wait, while other processes do
 //! not know of it yet, can one of their events overtake it.
 //!
 //! Never: a claim that is kept while another one is waited for; a submission past a limit that could not be read.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use futures::future::join;
-use lifecycle::breaker::{Asked, Breaker, Happened, meaning};
-use lifecycle::{EndpointKey, Event, Rule, Scoring, Seen};
-use time::{Duration, OffsetDateTime};
+use lifecycle::breaker::Asked;
+use lifecycle::{EndpointKey, Rule, Scoring, Seen};
+use time::OffsetDateTime;
 
 use super::{App, chain};
-use crate::ledger::{self, Cap, Controls, DeploymentBreaker, Permitted, SLOT_WAY, Scope, Sight, Slot};
-
-/// Controls that were read this long ago are read again before anything is submitted.
-pub(super) const FRESH: Duration = Duration::seconds(15);
-/// After this process found no room, its events are left to the queue for this long: until a tick, which comes every
-/// minute, has told all processes, and this one has read it.
-const FULL: Duration = Duration::seconds(75);
+use crate::ledger::{self, Cap, Controls, Permitted, SLOT_WAY, Scope, Slot};
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,56 +25,6 @@ pub(super) enum Asker {
     Event,
     /// The queue, or somebody who was told to submit this one: its turn has come.
     Queue,
-}
-
-/// What this process knows of the controls.
-#[derive(Default)]
-pub(super) struct Known {
-    read: Mutex<Option<(OffsetDateTime, Arc<Controls>)>>,
-    /// One query at a time, however many events come at once.
-    reading: tokio::sync::Mutex<()>,
-    /// One change of a breaker at a time: those of this process need not race each other.
-    changing: tokio::sync::Mutex<()>,
-    /// Scopes without room, and until when that is believed.
-    full: Mutex<HashMap<Scope, OffsetDateTime>>,
-}
-
-impl Known {
-    /// The controls as they were last read, however long ago.
-    fn last(&self) -> Option<Arc<Controls>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, controls)| Arc::clone(controls))
-    }
-
-    /// The controls, if they were read less than [`FRESH`] ago. A clock that was set back makes them old.
-    fn fresh(&self, now: OffsetDateTime) -> Option<Arc<Controls>> {
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = read.as_ref().filter(|(at, _)| *at <= now && now - *at < FRESH);
-        fresh.map(|(_, controls)| Arc::clone(controls))
-    }
-
-    fn found_full(&self, scope: Scope, now: OffsetDateTime) {
-        self.full.lock().unwrap_or_else(PoisonError::into_inner).insert(scope, now + FULL);
-    }
-
-    fn is_full(&self, scope: &Scope, now: OffsetDateTime) -> bool {
-        let full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-        full.get(scope).is_some_and(|until| now < *until)
-    }
-
-    /// A tick of this process has told all others of `scopes`: what was found full before says nothing beside that.
-    pub(super) fn told(&self, scopes: BTreeMap<Scope, Sight>) {
-        self.full.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        if let Some((_, controls)) = &mut *self.read.lock().unwrap_or_else(PoisonError::into_inner) {
-            Arc::make_mut(controls).scopes = scopes;
-        }
-    }
-
-    /// This process has changed a breaker.
-    fn told_breaker(&self, key: EndpointKey, breaker: DeploymentBreaker) {
-        if let Some((_, controls)) = &mut *self.read.lock().unwrap_or_else(PoisonError::into_inner) {
-            Arc::make_mut(controls).breakers.insert(key, breaker);
-        }
-    }
 }
 
 /// Whether a scoring may be submitted now.
@@ -142,26 +80,6 @@ impl Admission {
 }
 
 impl App {
-    /// The controls, at most [`FRESH`] old.
-    pub(super) async fn controls(&self, now: OffsetDateTime) -> Result<Arc<Controls>, ledger::Error> {
-        let known = &self.0.known;
-        if let Some(controls) = known.fresh(now) {
-            return Ok(controls);
-        }
-        let _one = known.reading.lock().await;
-        if let Some(controls) = known.fresh(now) {
-            return Ok(controls);
-        }
-        self.read_controls(now).await
-    }
-
-    /// The controls as they are now.
-    pub(super) async fn read_controls(&self, now: OffsetDateTime) -> Result<Arc<Controls>, ledger::Error> {
-        let controls = Arc::new(self.ledger().controls().await?);
-        *self.0.known.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&controls)));
-        Ok(controls)
-    }
-
     /// Asks whether a queued scoring may be submitted, and claims what it needs for that.
     pub(super) async fn admit(
         &self,
@@ -260,79 +178,6 @@ impl App {
         }
     }
 
-    fn ask_breaker(&self, controls: &Controls, scoring: &Scoring, now: OffsetDateTime) -> Asked {
-        let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_deref());
-        match breaker.ask(&scoring.id, &self.0.parts.rules.breaker(&scoring.endpoint), now) {
-            Asked::Wait(because) => Asked::Wait(format!("{because}; {}", override_of(scoring))),
-            asked => asked,
-        }
-    }
-
-    /// Makes the scoring the probe of its deployment; else why it is not.
-    async fn probe(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<(), String> {
-        let happened = Happened::Probes(scoring.id.clone());
-        match self.change_breaker(scoring, &happened, now).await {
-            Ok(breaker) => match breaker.ask(&scoring.id, &self.0.parts.rules.breaker(&scoring.endpoint), now) {
-                Asked::Go => {
-                    tracing::info!(scoring = %scoring.id, "{} probes its deployment: {}", scoring.id, breaker.reason());
-                    Ok(())
-                }
-                Asked::Wait(because) => Err(because),
-                Asked::Probe => Err("another scoring was faster to probe the deployment".to_owned()),
-            },
-            Err(error) => Err(format!("the circuit breaker cannot be changed: {}", chain(&error))),
-        }
-    }
-
-    /// Tells the breaker of a scoring's deployment what became of an attempt. `next` is the scoring after the move.
-    pub(super) async fn tell_breaker(&self, next: &Scoring, event: Option<Event>, now: OffsetDateTime) {
-        let Some(happened) = event.and_then(|event| meaning(event, &next.id, next.error.as_deref())) else { return };
-        if !self.0.parts.rules.breaker(&next.endpoint).is_on() {
-            return;
-        }
-        if !matches!(happened, Happened::Failed { .. }) {
-            // A success, by far the most frequent, is written only where it can change something.
-            let known = self.0.known.last().unwrap_or_default();
-            if known.breaker(&next.endpoint, next.deployment.as_deref()) == Breaker::default() {
-                return;
-            }
-        }
-        if let Err(error) = self.change_breaker(next, &happened, now).await {
-            tracing::warn!(scoring = %next.id, error = %chain(&error), "the circuit breaker was not told of an attempt of {}", next.id);
-        }
-    }
-
-    async fn change_breaker(
-        &self,
-        scoring: &Scoring,
-        happened: &Happened,
-        now: OffsetDateTime,
-    ) -> Result<Breaker, ledger::Error> {
-        let (endpoint, deployment) = (&scoring.endpoint, scoring.deployment.as_deref());
-        let settings = self.0.parts.rules.breaker(endpoint);
-        let before = self.0.known.last().is_some_and(|known| known.breaker(endpoint, deployment).open_until.is_some());
-        let _one = self.0.known.changing.lock().await;
-        let known = self.ledger().change_breaker(endpoint, deployment, happened, &settings, now).await?;
-        let (breaker, name) = (known.breaker.clone(), deployment.unwrap_or("(default)"));
-        if breaker.open_until.is_some() && !before {
-            tracing::warn!(endpoint, deployment, "deployment {name} of {endpoint}: {}", breaker.reason());
-        } else if before && breaker.open_until.is_none() {
-            tracing::info!(endpoint, deployment, "deployment {name} of {endpoint}: the circuit breaker is closed");
-        }
-        self.0.known.told_breaker(EndpointKey::of_deployment(endpoint, deployment), known);
-        Ok(breaker)
-    }
-
-    /// Closes a breaker that the rules have switched off.
-    pub(super) async fn close_breaker(&self, known: &DeploymentBreaker) {
-        let (endpoint, deployment) = (&known.endpoint, known.deployment.as_deref());
-        let settings = self.0.parts.rules.breaker(endpoint);
-        let closed = self.ledger().change_breaker(endpoint, deployment, &Happened::Closed, &settings, self.now()).await;
-        if let Err(error) = closed {
-            tracing::warn!(endpoint, deployment, error = %chain(&error), "the circuit breaker was not closed");
-        }
-    }
-
     /// A permit to send one request to the scoring's endpoint, if it needs one; else why there is none.
     async fn submit_permit(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<Option<ledger::Permit>, String> {
         let settings = self.0.parts.rules.endpoint(&scoring.endpoint);
@@ -358,24 +203,6 @@ impl App {
             return Some(format!("it goes behind {} that wait already: {because}", sight.waiting));
         }
         self.0.known.is_full(scope, now).then(|| "it goes behind others that found no room a moment ago".to_owned())
-    }
-
-    /// The limits that a scoring of this rule to this endpoint is under.
-    pub(super) fn limits(&self, controls: &Controls, rule: &str, endpoint: &str) -> [(Scope, Option<Cap>); 2] {
-        let rules = &self.0.parts.rules;
-        let of_rule = rules.get(rule).and_then(|rule| rule.max_in_flight);
-        let of_endpoint = rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
-        [(Scope::rule(rule), of_rule), (Scope::endpoint(endpoint), of_endpoint)].map(|(scope, limit)| {
-            let cap = match controls.limits.get(&scope) {
-                // Nobody knows for how long each process still goes by the limit before: look before each claim.
-                Some(live) => Some(Cap { limit: live.limit, surplus: true }),
-                None => limit.map(|limit| {
-                    let surplus = controls.scopes.get(&scope).is_some_and(|sight| sight.surplus);
-                    Cap { limit, surplus }
-                }),
-            };
-            (scope, cap)
-        })
     }
 
     async fn claim(
@@ -423,12 +250,6 @@ enum Claimed {
     Unlimited,
     Slot(Slot),
     Full(u32),
-}
-
-/// How an operator lets a deployment's scorings go at once.
-fn override_of(scoring: &Scoring) -> String {
-    let deployment = scoring.deployment.as_ref().map(|name| format!(" --deployment {name}")).unwrap_or_default();
-    format!("scorekeeper breaker close --endpoint {}{deployment} lets all go at once", scoring.endpoint)
 }
 
 fn full(scoring: &Scoring, whom: Whom, limit: u32) -> String {

@@ -24,11 +24,15 @@ use crate::table_store::{ETag, kept};
 
 mod admission;
 mod audit;
+mod breaker;
+mod known;
 mod queue;
 mod resolve;
+mod scopes;
 mod tick;
 
-use admission::{Admission, Asker, Known, Permit};
+use admission::{Admission, Asker, Permit};
+use known::Known;
 pub use resolve::{Resolved, resolve};
 use tick::LastTick;
 pub use tick::TickReport;

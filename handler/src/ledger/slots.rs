@@ -16,7 +16,7 @@
 //! After a limit was lowered, or set where there was none, more slots may be taken than there may be. [`free_numbers`]
 //! says which may still be claimed so that no interleaving of claims passes the limit.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
 use lifecycle::{EndpointKey, ScoringId};
@@ -176,7 +176,7 @@ impl Ledger {
         &self,
         scope: &Scope,
         limit: u32,
-        holders: &HashSet<ScoringId>,
+        holders: &BTreeSet<ScoringId>,
         now: OffsetDateTime,
     ) -> Result<Tended, Error> {
         let mut tended = Tended::default();
