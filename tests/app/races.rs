@@ -107,6 +107,21 @@ async fn a_slot_that_is_claimed_again_is_young_again_and_not_freed_for_an_earlie
 }
 
 #[tokio::test]
+async fn a_driver_that_was_held_up_does_not_make_the_slot_of_another_look_left_behind() {
+    let world = World::with_rules(ONE_SLOT);
+    let ledger = world.app().ledger().clone();
+    let id = ScoringId::read(&"a".repeat(32)).unwrap();
+    let long_ago = world.now();
+    world.later(Duration::hours(1));
+    ledger.claim_slot(&claims(), cap(1), &id, 1, world.now()).await.unwrap().unwrap();
+    // Another delivery of the same event, frozen since its beginning, finds the slot taken by its own scoring.
+    ledger.claim_slot(&claims(), cap(1), &id, 1, long_ago).await.unwrap().unwrap();
+    // A tick that has read the index before the first driver recorded its intent sees no holder yet.
+    let nobody = std::collections::BTreeSet::new();
+    assert_eq!(ledger.tend_slots(&claims(), 1, &nobody, world.now()).await.unwrap().freed, 0);
+}
+
+#[tokio::test]
 async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
     let world = World::with_rules(ONE_SLOT);
     let app = world.app();

@@ -108,9 +108,10 @@ impl Ledger {
             return Ok(Some(slot));
         }
         let mut taken = HashSet::new();
-        for Taken { slot, owner: slot_owner, version: before, .. } in self.slots(scope).await? {
+        for Taken { slot, owner: slot_owner, version: before, claimed } in self.slots(scope).await? {
             if slot_owner == owner.as_str() {
-                let claim = Claim { version: version.max(before), ..claim };
+                // Neither older: a driver who was held up on its way must not make the slot of another look left behind.
+                let claim = Claim { version: version.max(before), now: now.max(claimed), ..claim };
                 return self.renew_slot(&claim, slot).await;
             }
             taken.insert(slot.number);
