@@ -7,8 +7,9 @@ use lifecycle::{BreakerSettings, EndpointKey, JobStatus, Rules, ScoringId, Statu
 use serde_json::{Value, json};
 use time::Duration;
 
-use super::{claims, rows};
+use super::{claims, rows, since};
 use crate::support::world::{Post, World, event};
+use crate::support::yielding::Yielding;
 
 const URI: &str = "https://heart.example/jobs";
 
@@ -135,11 +136,16 @@ async fn refusals_for_good_count_and_refusals_for_now_do_not() {
 }
 
 #[tokio::test]
-async fn while_all_goes_well_nothing_is_written_for_it() {
+async fn while_all_goes_well_nothing_is_read_or_written_for_it() {
     let world = world();
     let app = world.app();
-    deliver(&world, &app, &["1", "2"]).await;
-    world.settle(&app, 5).await;
+    deliver(&world, &app, &["1"]).await;
+    world.end_jobs(&JobStatus::Completed);
+    world.later(Duration::minutes(2));
+    let before = world.store.calls();
+    app.tick(soon(&world)).await.unwrap();
+    assert!(app.ledger().in_flight().await.unwrap().is_empty());
+    assert_eq!(since(before, world.store.calls()).0, 3, "the scoring, and two for its projection");
     assert!(app.ledger().controls().await.unwrap().breakers.is_empty());
 }
 
@@ -159,8 +165,8 @@ async fn a_success_between_failures_begins_the_count_anew() {
 
 #[tokio::test]
 async fn failures_that_twelve_processes_count_at_once_are_all_counted() {
-    let world = world();
-    open(&world).await;
+    let world = World::on(Yielding::store(), &rules(&[rule("claims", "v7")], three_failures()));
+    deliver(&world, &world.app(), &["1"]).await;
     let all: Vec<_> = (0..12_u32)
         .map(|n| {
             let (app, now) = (world.app(), world.now());
@@ -171,7 +177,7 @@ async fn failures_that_twelve_processes_count_at_once_are_all_counted() {
     for one in all {
         one.await.unwrap();
     }
-    assert_eq!(known(&world.app()).await.breaker.failures, 3 + 12);
+    assert_eq!(known(&world.app()).await.breaker.failures, 12, "the first of them too");
 }
 
 #[tokio::test]
@@ -224,7 +230,8 @@ async fn a_broken_deployment_does_not_hold_up_another_of_its_endpoint() {
     let app = open(&world).await;
     deliver(&world, &app, &["4", "other/5"]).await;
     assert_eq!(paths(&world), ["1", "2", "3", "other/5"]);
-    // The rule has another deployment now; what was accepted before is for the old one.
+    tick(&world, &app, 1).await;
+    // The rule has another deployment now; what was accepted before is for the old one, and waits.
     let mut mended = world.clone();
     mended.rules = Rules::read(&rules(&[rule("claims", "v8")], three_failures())).unwrap();
     let app = mended.app();
@@ -269,6 +276,11 @@ async fn it_can_be_switched_off_also_while_it_is_open() {
     tick(&off, &app, 2).await;
     let breaker = known(&app).await.breaker;
     assert_eq!((breaker.open_until, breaker.failures), (None, 0));
+    off.later(Duration::minutes(1));
+    deliver(&off, &app, &["8"]).await;
+    off.end_jobs(&JobStatus::Failed);
+    tick(&off, &app, 2).await;
+    assert_eq!(known(&app).await.breaker.failures, 0, "nor does it count");
 }
 
 #[tokio::test]

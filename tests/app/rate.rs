@@ -1,5 +1,8 @@
 //! The submit rate of an endpoint: how often something is sent, whoever sends it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use handler::adapters::faulty::Fault;
 use handler::app::App;
 use handler::ledger::{LiveLimit, Permitted};
@@ -8,6 +11,7 @@ use time::Duration;
 
 use super::{claims, rows, since};
 use crate::support::world::{Post, World, event};
+use crate::support::yielding::Yielding;
 
 const URI: &str = "https://heart.example/jobs";
 
@@ -114,8 +118,16 @@ async fn who_has_no_slot_uses_no_permit_up() {
     let rules = THREE_A_MINUTE.replace("\"submitsPerMinute\"", "\"maxInFlight\":1,\"submitsPerMinute\"");
     let world = World::with_rules(&rules);
     let app = world.app();
-    deliver(&world, &app, 0..5).await;
+    deliver(&world, &app, 0..1).await;
+    let asked = Arc::new(AtomicBool::new(false));
+    let flag = asked.clone();
+    world.store.rule(move |_, ops| {
+        flag.fetch_or(ops[0].key().partition.starts_with("rate~"), Ordering::SeqCst);
+        None
+    });
+    deliver(&world, &app, 1..5).await;
     app.tick(soon(&world)).await.unwrap();
+    assert!(!asked.load(Ordering::SeqCst), "not even for a moment");
     assert_eq!(permits(&world).await, 1);
 }
 
@@ -145,7 +157,7 @@ async fn a_permit_whose_answer_was_lost_is_ours_only_if_it_says_so() {
 
 #[tokio::test]
 async fn of_many_that_want_the_last_permit_one_gets_it() {
-    let world = World::with_rules(THREE_A_MINUTE);
+    let world = World::on(Yielding::store(), THREE_A_MINUTE);
     deliver(&world, &world.app(), 0..1).await;
     for _ in 0..2 {
         // First it is a row that is not there, then one to be used again.

@@ -7,3 +7,4 @@ pub mod functions_host;
 pub mod lambda;
 pub mod storage;
 pub mod world;
+pub mod yielding;

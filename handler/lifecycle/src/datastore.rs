@@ -124,6 +124,7 @@ mod tests {
             "azureml://datastores/d/paths/",
             "azureml://datastores//paths/p",
             "azureml://datastores/d/p/q",
+            "datastores/d/paths/p",
             "https://a.blob.core.windows.net/c/datastores/d/paths/p",
             "ä",
         ] {

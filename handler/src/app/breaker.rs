@@ -26,8 +26,9 @@ impl App {
         let happened = Happened::Probes(scoring.id.clone());
         match self.change_breaker(scoring, &happened, now).await {
             Ok(breaker) => match breaker.ask(&scoring.id, &self.0.parts.rules.breaker(&scoring.endpoint), now) {
+                // Or it was closed a moment ago.
                 Asked::Go => {
-                    tracing::info!(scoring = %scoring.id, "{} probes its deployment: {}", scoring.id, breaker.reason());
+                    tracing::info!(scoring = %scoring.id, "{} may go, {} failed attempts of its deployment in a row", scoring.id, breaker.failures);
                     Ok(())
                 }
                 Asked::Wait(because) => Err(because),

@@ -145,7 +145,7 @@ impl Ledger {
 }
 
 /// Changes of a breaker that may lose against others before it is left to the next one.
-const TRIES: usize = 8;
+const TRIES: usize = 16;
 
 impl Ledger {
     /// Changes a breaker by what happened, from whatever it is now: by compare-and-swap, so that no failure is lost

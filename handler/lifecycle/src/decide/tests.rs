@@ -275,6 +275,16 @@ fn the_time_in_the_queue_does_not_count_for_give_up_after() {
 }
 
 #[test]
+fn reasons_say_when_and_what_is_final() {
+    let waits = Life::submitting().waits(&Seen::Nothing);
+    assert!(waits.ends_with("until 2026-07-21 10:02:00 UTC"), "{waits}");
+    let mut life = Life::verifying();
+    life.moves(&output(120, life.now));
+    assert_eq!(life.waits(&Seen::Nothing), "scored is final");
+    assert!(Life::running().waits(&Seen::Nothing).contains("nothing to conclude"));
+}
+
+#[test]
 fn a_lease_protects_its_owner_and_then_the_job_is_looked_for() {
     let mut life = Life::submitting();
     assert!(life.waits(&Seen::Nothing).contains("lease"));
