@@ -191,6 +191,23 @@ async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_noth
 }
 
 #[tokio::test]
+async fn a_search_that_shows_what_was_before_the_end_of_the_grace_time_proves_nothing() {
+    let world = World::new();
+    let app = world.app();
+    world.next_posts([Post::LoseRequest]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.searches_show_what_was(Duration::seconds(10));
+    let grace = Duration::minutes(15);
+    world.later(grace + Duration::seconds(9));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
+    assert!(world.jobs().is_empty());
+    world.later(Duration::seconds(31));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.jobs().len(), 1);
+}
+
+#[tokio::test]
 async fn a_job_that_could_not_be_asked_to_stop_is_asked_again() {
     let world = World::new();
     let app = world.app();

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
+use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
 use handler::simulation::{Options, Wiring, run};
 use handler::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
 use lifecycle::period::Period;
 use lifecycle::template::Template;
-use lifecycle::{Answer, Candidate, JobSeen, OutputSeen, Rule, Rules, Scoring};
+use lifecycle::{Answer, JobSeen, OutputSeen, Rule, Rules, Scoring};
 use time::{Duration, OffsetDateTime};
 
 /// Seeds within which a missing guard must show.
@@ -224,8 +224,8 @@ impl Endpoint for Blindfolded {
         self.0.job(at).await
     }
 
-    async fn find(&self, _scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
-        Ok(Vec::new())
+    async fn find(&self, _scoring: &Scoring) -> Result<Sought, Unclear> {
+        Ok(Sought { jobs: Vec::new(), as_of: None })
     }
 
     async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {

@@ -400,7 +400,11 @@ impl App {
                 return Look { seen, at: now, permit };
             }
             Status::Unknown | Status::Held if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
-                Ok(found) => Seen::Candidates(found),
+                Ok(sought) => {
+                    // Searches share lists, so that what was seen may be older than this look.
+                    let at = sought.as_of.map_or(now, |as_of| as_of.min(now));
+                    return Look { seen: Seen::Candidates(sought.jobs), at, permit: Permit::default() };
+                }
                 Err(unclear) => Seen::Unclear(unclear.0),
             },
             Status::Running | Status::Cancelling => match &scoring.job {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{Answer, Candidate, JobSeen, JobStatus, OutputSeen, Resolution, Scoring, ScoringId};
+use lifecycle::{Answer, JobSeen, JobStatus, OutputSeen, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use super::cloud::Cloud;
@@ -19,7 +19,7 @@ use super::invariants::Invariants;
 use super::story::Story;
 use crate::adapters::memory::MemoryStore;
 use crate::ledger::rows;
-use crate::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
+use crate::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
 use crate::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 
 /// The hub of every simulated ledger.
@@ -532,7 +532,7 @@ impl Endpoint for Reach {
         Ok(seen)
     }
 
-    async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
+    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
         self.looks().await?;
         let (found, pause) = {
             let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
@@ -554,7 +554,7 @@ impl Endpoint for Reach {
             (found, state.pause())
         };
         self.sleep(pause).await;
-        Ok(found)
+        Ok(Sought { jobs: found, as_of: None })
     }
 
     async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
