@@ -8,6 +8,7 @@ use serde_json::json;
 use time::Duration;
 
 use super::{cap, claims};
+use crate::support::meanwhile::Meanwhile;
 use crate::support::world::{Post, World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
@@ -136,6 +137,34 @@ async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
     assert_eq!(world.get(&app, &b[0]).await.status, Status::Queued, "the one slot may be taken");
     world.settle(&app, 40).await;
     assert_eq!((world.jobs().len(), world.most_running()), (3, 1));
+}
+
+#[tokio::test]
+async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_it() {
+    for queued_before in [false, true] {
+        let store = Meanwhile::store();
+        let world = World::on(store.clone(), ONE_SLOT);
+        let (app, other) = (world.app(), world.app());
+        if queued_before {
+            world.next_posts([Post::Refuse { for_good: false }]);
+            world.deliver(&app, &event("a.csv", "1")).await;
+            world.later(Duration::minutes(1));
+        }
+        let slow = world.clone();
+        store.act(|| async move {
+            // Its owner is silent for longer than the lease, so it is looked for now.
+            slow.later(Duration::minutes(10));
+            other.tick(slow.now() + Duration::minutes(5)).await.unwrap();
+            assert_eq!(slow.statuses(&other).await[&Status::Unknown], 1);
+        });
+        if queued_before {
+            app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+        } else {
+            world.deliver(&app, &event("a.csv", "1")).await;
+        }
+        let b = world.deliver(&app, &event("b.csv", "1")).await;
+        assert_eq!(world.get(&app, &b[0]).await.status, Status::Queued, "the one slot is taken ({queued_before})");
+    }
 }
 
 #[tokio::test]

@@ -242,6 +242,7 @@ impl App {
                 }
             }
             Acceptance::Duplicate(existing) => {
+                permit.leave_to(Some(&existing));
                 self.give_back(permit).await;
                 if existing.blob.url != scoring.blob.url
                     || existing.blob.etag != scoring.blob.etag
@@ -323,11 +324,16 @@ impl App {
                 Ok(Recorded::Done(new)) => etag = new,
                 Ok(Recorded::Lost) => {
                     tracing::debug!(scoring = %scoring.id, "{} is driven by somebody else", scoring.id);
-                    self.give_back(look.permit).await;
-                    let Seen::Answer(answer) = look.seen else { return Ok(scoring.status) };
-                    // What the endpoint answered is known to nobody else.
+                    if look.permit.is_empty() && !matches!(look.seen, Seen::Answer(_)) {
+                        return Ok(scoring.status);
+                    }
                     let again = self.ledger().get(&scoring.id).await.map_err(during("reading a scoring"))?;
-                    let Some((present, new)) = again else { return Ok(scoring.status) };
+                    look.permit.leave_to(again.as_ref().map(|(present, _)| present));
+                    self.give_back(look.permit).await;
+                    let (Seen::Answer(answer), Some((present, new))) = (look.seen, again) else {
+                        return Ok(scoring.status);
+                    };
+                    // What the endpoint answered is known to nobody else.
                     let Some(seen) = late(&scoring, &present, answer) else { return Ok(present.status) };
                     (scoring, etag) = (present, new);
                     look = Look { seen, at: self.now(), permit: Permit::default() };
