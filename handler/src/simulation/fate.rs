@@ -176,7 +176,6 @@ fn drawn_job(dice: &mut Dice) -> Fate {
     }
     if dice.strikes(Kind::Lag, 60) {
         let stream = dice.stream(Kind::Lag);
-        // Also while it is being stopped.
         let from = if stream.chance(400) { stream.seconds(300, 1_000) } else { stream.seconds(0, 100) };
         let until = if stream.chance(200) { Duration::days(99) } else { from + stream.seconds(30, 400) };
         fate.hidden = Some((from, until));
@@ -201,6 +200,11 @@ fn drawn_job(dice: &mut Dice) -> Fate {
         fate.deaf = stream.pick(&[0, 0, 1, 2]);
         fate.stopped =
             stream.pick(&[End::Canceled, End::Canceled, End::Failed, End::Completed(Written::Good(Duration::ZERO))]);
+        if fate.deaf > 0 && dice.strikes(Kind::Lag, 250) {
+            // While it is being stopped.
+            let from = dice.stream(Kind::Lag).seconds(310, 450);
+            fate.hidden = Some((from, from + dice.stream(Kind::Lag).seconds(60, 150)));
+        }
     }
     if dice.strikes(Kind::Jobs, 150) {
         let words = ["NotResponding", "Paused", "Queued", "Finalizing", "Unknown", "Melted"];

@@ -4,7 +4,7 @@
 //! decides or the ledger. A mutant that is missed gets a test, or a reason in `.cargo/mutants.toml`; a mutant that only
 //! times out was noticed.
 
-use std::process;
+use std::{fs, path::PathBuf, process};
 
 use super::Command;
 use crate::{
@@ -60,6 +60,9 @@ fn run(mut arguments: Arguments) -> Result<()> {
         return Err(Failure::new(format!("`{name}` cannot be mutated; there are {}", names.join(" and "))));
     };
     right_version(asked("cargo", &["mutants", "--version"]).as_deref())?;
+    // cargo-mutants makes the last folder of its output only.
+    let parent = results();
+    fs::create_dir_all(&parent).map_err(|why| Failure::new(format!("{} cannot be made: {why}", parent.display())))?;
     let mut command = mutants(subject, file.as_deref());
     println!("==> {}", shown(&command));
     run_command(&mut command)
@@ -74,8 +77,12 @@ fn right_version(installed: Option<&str>) -> Result<()> {
     }
 }
 
+fn results() -> PathBuf {
+    target().join("mutants")
+}
+
 fn mutants(subject: &Subject, file: Option<&str>) -> process::Command {
-    let output = target().join("mutants").join(subject.name);
+    let output = results().join(subject.name);
     let mut command = cargo(["mutants", "--package", subject.package, "--file", file.unwrap_or(subject.files)]);
     command.arg("--output").arg(output).args(["--jobs", "1", "--"]).args(subject.tests);
     // Generated cases find what they find in a few; each is run for every mutant.
