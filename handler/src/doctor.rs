@@ -14,7 +14,9 @@
 
 mod access;
 mod cloud;
+mod compute;
 mod coverage;
+mod datastore;
 mod delivery;
 mod endpoint;
 mod examine;
@@ -25,6 +27,7 @@ mod permissions;
 mod remedy;
 mod rules;
 mod storage;
+mod subscription;
 mod workspace;
 
 pub use cloud::{Audience, Cloud, Listed, Trouble};

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::cloud::{Eyes, Trouble};
 use super::examine::{Installation, Whom};
 use super::finding::{Check, Finding};
-use super::permissions::{Grant, READ_BLOBS, WRITE_BLOBS, allowed_on_data};
+use super::permissions::{Grant, READ_BLOBS, SEND_MESSAGES, WRITE_BLOBS, allowed_on_data};
 use super::remedy::{ResourceId, shell};
 
 pub(super) const SITES: &str = "2025-03-01";
@@ -22,6 +22,7 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", &[READ_BLOBS]),
     ("ba92f5b4-2d11-453d-a403-e96b0029c9fe", &[READ_BLOBS, WRITE_BLOBS]),
     ("b7e6dc6d-f1e8-4753-8033-0f276bb0955b", &["Microsoft.Storage/storageAccounts/blobServices/containers/blobs/*"]),
+    ("c6a89b2d-59bc-44d0-9896-0f6e12d7b80a", &[SEND_MESSAGES]),
     ("0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", &["Microsoft.Storage/storageAccounts/tableServices/tables/entities/*"]),
 ];
 
@@ -147,6 +148,14 @@ impl Rights {
             May::Unknown(format!("{} could allow it, and nobody can tell", self.doubtful.join(", ")))
         }
     }
+}
+
+/// Reads what whoever looks may do at a scope.
+pub(super) async fn own_rights(eyes: &Eyes, scope: &str) -> Result<Rights, Trouble> {
+    let path = format!("{scope}/providers/Microsoft.Authorization/permissions");
+    let listed = eyes.list(&path, AUTHORIZATION, None, PAGES).await?;
+    let doubtful = if listed.whole { Vec::new() } else { vec!["permissions beyond the first pages".to_owned()] };
+    Ok(Rights { grants: listed.items.iter().map(Grant::read).collect(), doubtful })
 }
 
 /// Reads the role assignments of a principal that hold at a scope, inherited ones and those of its groups included.

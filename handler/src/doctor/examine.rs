@@ -303,22 +303,4 @@ impl Exam {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::doctor::Verdict;
-
-    #[test]
-    fn clocks_are_judged_by_the_worst_of_them() {
-        let seconds = |n| ("arm".to_owned(), time::Duration::seconds(n));
-        for (worst, verdict) in [
-            (0, Verdict::Ok),
-            (60, Verdict::Ok),
-            (-61, Verdict::Warning),
-            (300, Verdict::Warning),
-            (-301, Verdict::Fault),
-        ] {
-            assert_eq!(clocks(&[seconds(1), seconds(worst)]).verdict, verdict, "{worst}");
-        }
-        assert_eq!(clocks(&[]).verdict, Verdict::Unknown);
-    }
-}
+mod tests;

@@ -140,6 +140,11 @@ impl Finding {
         Self::new(check, Verdict::Unknown, format!("not looked at, because {because}"))
     }
 
+    /// Something is wrong with it that has its cause and its remedy in the finding of another check.
+    pub fn see(check: Check, seen: impl fmt::Display, other: Check) -> Self {
+        Self::new(check, Verdict::Unknown, format!("{seen}; not looked at further, because {other} has the same cause"))
+    }
+
     /// It will not work: what was seen, why, and what mends it.
     pub fn fault(check: Check, seen: impl Into<String>, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { cause: Some(cause.into()), remedy: Some(remedy.into()), ..Self::new(check, Verdict::Fault, seen) }

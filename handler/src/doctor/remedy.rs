@@ -57,6 +57,16 @@ pub(super) fn assign(assignee: impl fmt::Display, role: &str, scope: impl fmt::D
     format!("az role assignment create --assignee {assignee} --role {} --scope {scope}", shell(role))
 }
 
+/// The same for an identity of a resource, by its object id: found at once, without the right to read the directory.
+pub(super) fn assign_to_principal(principal: &str, role: &str, scope: &str) -> String {
+    format!(
+        "az role assignment create --assignee-object-id {} --assignee-principal-type ServicePrincipal --role {} --scope {}",
+        shell(principal),
+        shell(role),
+        shell(scope)
+    )
+}
+
 /// The scope of a storage account: its id if it is known, else a command that finds it.
 pub(super) fn account_scope(account: &str, id: Option<&str>) -> String {
     match id {

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::access::{May, rights};
+use super::access::{May, own_rights, rights};
 use super::cloud::{Audience, Eyes, Trouble};
 use super::examine::{Exam, Whom};
 use super::finding::{Check, Finding};
-use super::permissions::{READ_BLOBS, WRITE_ROWS};
+use super::permissions::READ_BLOBS;
 use super::remedy::{ResourceId, account_scope, assign, shell};
 use super::workspace::PAGES;
 
@@ -92,16 +92,18 @@ impl Exam {
         Some(format!("{}/{container}", base.trim_end_matches('/')))
     }
 
-    /// Whether the app may do something with the data at a scope in an account, where a person looks.
-    async fn app_may(&self, account: &str, below: impl Fn(&Account) -> String, action: &str) -> May {
-        let Some(principal) = &self.subject.principal else {
-            return May::Unknown("the app's identity is not known (--app)".to_owned());
-        };
-        let account = match self.account(account).await {
-            Ok(account) => account,
+    /// Whether the app may do something with the data at a scope in an account, by its roles.
+    pub(super) async fn app_may(&self, account: &str, below: impl Fn(&Account) -> String, action: &str) -> May {
+        let scope = match self.account(account).await {
+            Ok(account) => below(&account),
             Err((why, _)) => return May::Unknown(why),
         };
-        match rights(&self.eyes, principal, &below(&account)).await {
+        let rights = match (self.subject.whom, &self.subject.principal) {
+            (Whom::App, _) => own_rights(&self.eyes, &scope).await,
+            (Whom::Person, Some(principal)) => rights(&self.eyes, principal, &scope).await,
+            (Whom::Person, None) => return May::Unknown("the app's identity is not known (--app)".to_owned()),
+        };
+        match rights {
             Ok(rights) => rights.on_data(action),
             Err(trouble) => May::Unknown(trouble.to_string()),
         }
@@ -142,7 +144,8 @@ impl Exam {
         if matches!(looked, Err(Trouble::Missing(_))) {
             return absent();
         }
-        if self.subject.whom == Whom::Person {
+        // An emulator is asked without a token, so that its answer says nothing about rights.
+        if self.subject.whom == Whom::Person || (looked.is_ok() && !url.starts_with("https:")) {
             let may = self.app_may(account, |account| account.container(container), READ_BLOBS).await;
             return match (may, looked) {
                 (May::No, _) => denied(format!("the app's identity has no role that reads {account}/{container}")),
@@ -200,90 +203,6 @@ impl Exam {
             Ok(_) => Ok(true),
             Err(Trouble::Missing(_)) => Ok(false),
             Err(trouble) => Err(trouble),
-        }
-    }
-
-    /// What the probe of the ledger comes to.
-    pub(super) async fn judge_ledger(
-        &self,
-        table: &crate::table_store::TableName,
-        probe: Result<super::ledger::Probe, Trouble>,
-    ) -> Finding {
-        use super::ledger::Probe;
-        use crate::table_store::Error;
-        let check = Check::Ledger;
-        let place = &self.at.ledger_place;
-        let probe = match probe {
-            Ok(probe) => probe,
-            Err(Trouble::NoAnswer(why)) => Probe::Stopped { step: "to write a row", why: Error::Unavailable(why) },
-            Err(trouble) => return Finding::unknown(check, trouble.to_string(), "run it again"),
-        };
-        let account = self.at.ledger_account.as_deref();
-        let role = async || {
-            let account = account.unwrap_or_default();
-            let id = self.account(account).await.ok().map(|account| account.id);
-            assign(&self.subject.assignee, "Storage Table Data Contributor", account_scope(account, id.as_deref()))
-        };
-        let of_app = match account {
-            Some(account) if self.subject.whom == Whom::Person && place.starts_with("https:") => {
-                Some(self.app_may(account, |account| account.id.clone(), WRITE_ROWS).await)
-            }
-            _ => None,
-        };
-        if of_app == Some(May::No) {
-            let seen = format!("the app's identity has no role that writes rows at {place}");
-            return Finding::fault(check, seen, "no event can be taken in", role().await);
-        }
-        match probe {
-            Probe::Passed { made } => {
-                let made = if made { " (the table was made)" } else { "" };
-                match of_app {
-                    Some(May::Unknown(why)) => Finding::unknown(
-                        check,
-                        format!(
-                            "{table} at {place} works for whoever is signed in; whether for the app is not known: {why}"
-                        ),
-                        "--app, and the role Reader on the function app and on the storage account for whoever looks",
-                    ),
-                    _ => Finding::ok(check, format!("{table} at {place} took a row, showed it and gave it up{made}")),
-                }
-            }
-            Probe::Lost => Finding::fault(
-                check,
-                format!("{table} at {place} took a row and did not show it"),
-                "what stands there is no table service that keeps what it acknowledges",
-                "point SCOREKEEPER_LEDGER at a storage account's table endpoint",
-            ),
-            Probe::Stopped { step, why: Error::Denied(text) } => {
-                let seen = format!("{table} at {place} refuses {step}: {text}");
-                if of_app.is_some() {
-                    return Finding::unknown(check, seen, "the role Storage Table Data Contributor for whoever looks");
-                }
-                let mend = if account.is_some() { role().await } else { format!("let the app write to {place}") };
-                Finding::fault(
-                    check,
-                    seen,
-                    "no event can be taken in: the identity may not write, or the account's firewall says no",
-                    mend,
-                )
-            }
-            Probe::Stopped { step, why: Error::Unavailable(text) } => {
-                let seen = format!("{place} was asked {step}: {text}");
-                if of_app.is_some() {
-                    return Finding::unknown(check, seen, "run it where the account can be reached");
-                }
-                let mend = match account {
-                    Some(account) => format!(
-                        "az storage account show --name {} --query primaryEndpoints.table --output tsv shows the address; correct SCOREKEEPER_LEDGER, or the network",
-                        shell(account)
-                    ),
-                    None => format!("make {place} a folder on a local disk that the app may write to"),
-                };
-                Finding::fault(check, seen, "the ledger cannot be reached, so no event can be taken in", mend)
-            }
-            Probe::Stopped { step, why } => {
-                Finding::unknown(check, format!("{place} was asked {step}: {why}"), "run it again")
-            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::access::{AUTHORIZATION, rights};
+use super::access::{own_rights, rights};
 use super::cloud::{Audience, Trouble};
 use super::examine::{Exam, Whom};
 use super::finding::{Check, Finding};
@@ -100,11 +100,8 @@ impl Exam {
         let reader = || "Microsoft.Authorization/permissions/read on the workspace (role Reader)".to_owned();
         match (self.subject.whom, &self.subject.principal) {
             (Whom::App, _) => {
-                let path = format!("{workspace}/providers/Microsoft.Authorization/permissions");
-                let listed = self.eyes.list(&path, AUTHORIZATION, None, PAGES).await;
-                let listed = listed.map_err(|trouble| (trouble.to_string(), reader()))?;
-                let doubtful = if listed.whole { Vec::new() } else { vec!["further permissions".to_owned()] };
-                Ok((listed.items.iter().map(Grant::read).collect(), doubtful))
+                let rights = own_rights(&self.eyes, workspace).await;
+                rights.map(|rights| (rights.grants, rights.doubtful)).map_err(|trouble| (trouble.to_string(), reader()))
             }
             (Whom::Person, Some(principal)) => {
                 let rights = rights(&self.eyes, principal, workspace).await;
@@ -217,22 +214,23 @@ fn judge(grants: &[Grant], doubtful: &[String], mend: &str) -> Vec<Finding> {
         findings.extend(others);
         return findings;
     }
-    let one = |(check, needed, missing): &(Check, &[&str], Vec<String>)| {
-        if missing.is_empty() {
-            return Finding::ok(*check, format!("{} of {} actions are allowed", needed.len(), needed.len()));
-        }
+    let mut faulty = None;
+    let mut findings = Vec::new();
+    for (check, needed, missing) in lacking {
         let seen = format!("not allowed: {}", missing.join(", "));
-        if doubtful.is_empty() {
+        findings.push(if missing.is_empty() {
+            Finding::ok(check, format!("{} of {} actions are allowed", needed.len(), needed.len()))
+        } else if !doubtful.is_empty() {
+            let needed = format!("the right to read {}", doubtful.join(", "));
+            Finding::unknown(check, format!("{seen}, as far as is known"), needed)
+        } else if let Some(first) = faulty {
+            Finding::see(check, seen, first)
+        } else {
+            faulty = Some(check);
             let cause = format!("the roles of the app's identity on the workspace leave it out; {LATE}");
-            return Finding::fault(*check, seen, cause, mend);
-        }
-        Finding::unknown(
-            *check,
-            format!("{seen}, as far as is known"),
-            format!("the right to read {}", doubtful.join(", ")),
-        )
-    };
-    let mut findings: Vec<Finding> = lacking.iter().map(one).collect();
+            Finding::fault(check, seen, cause, mend)
+        });
+    }
     let run = missing(grants, RUN);
     if !run.is_empty() && findings.iter().all(|finding| finding.verdict == super::Verdict::Ok) {
         findings[0] = Finding::warning(
@@ -285,7 +283,7 @@ fn judge_usages(usages: &[Usage], region: &str, subscription: &str) -> Finding {
     }
     Finding::warning(
         check,
-        tight.join("; "),
+        tight.into_iter().collect::<Vec<_>>().join("; "),
         "jobs wait until others have ended; the limit is of the subscription and region",
         format!(
             "ask for more: az quota list --scope /subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{region}, or set maxInFlight in the rules"
@@ -321,7 +319,11 @@ mod tests {
         assert_eq!(verdicts(&grant(&["*"], &[]), &[]), of([Ok, Ok, Ok, Ok]));
         assert_eq!(verdicts(&[], &[]), of([Fault, Unknown, Unknown, Unknown]), "one cause, one fault");
         assert_eq!(verdicts(&grant(&["*"], &["*/jobs/cancel/action"]), &[]), of([Ok, Ok, Fault, Ok]));
-        assert_eq!(verdicts(&grant(&["*/read"], &[]), &[]), of([Fault, Ok, Fault, Ok]), "a reader");
+        assert_eq!(
+            verdicts(&grant(&["*/read"], &[]), &[]),
+            of([Fault, Ok, Unknown, Ok]),
+            "a reader: one cause, one fault"
+        );
         assert_eq!(verdicts(&grant(&["*"], &["*/snapshots/read"]), &[]), of([Warning, Ok, Ok, Ok]));
         let doubtful = ["a role that cannot be read".to_owned()];
         assert_eq!(verdicts(&[], &doubtful), of([Unknown, Unknown, Unknown, Unknown]));

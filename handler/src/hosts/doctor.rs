@@ -41,17 +41,10 @@ fn limit(text: &str) -> Result<Period, String> {
     if possible.contains(&period.0) { Ok(period) } else { Err("it takes PT1S to PT1H".to_owned()) }
 }
 
-/// The settings of an app, in front of the environment of this process.
-#[derive(Debug)]
+/// The settings of an app: of a file, else of this process. Not to be printed, as values may be secrets.
 pub struct AppSettings<'a> {
     given: Option<BTreeMap<String, String>>,
     process: &'a dyn Vars,
-}
-
-impl std::fmt::Debug for dyn Vars + '_ {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Vars") // values may be secrets
-    }
 }
 
 impl<'a> AppSettings<'a> {
@@ -183,4 +176,132 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
         _ => "Nothing is known to be wrong, but not everything could be seen.",
     };
     writeln!(out, "{}. {last}", counts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{Check, Finding};
+
+    fn args(settings: Option<PathBuf>) -> DoctorArgs {
+        DoctorArgs { settings, app: None, within: Period(time::Duration::MINUTE), quiet: false, json: false }
+    }
+
+    fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn settings_are_read_as_the_azure_cli_and_local_settings_write_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.json");
+        let process = vars(&[("SCOREKEEPER_HUB", "Mine"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1")]);
+        for text in [
+            r#"[{"name": "SCOREKEEPER_HUB", "value": "Theirs", "slotSetting": false}, {"name": "EMPTY", "value": null}]"#,
+            r#"{"SCOREKEEPER_HUB": "Theirs", "port": 1}"#,
+            r#"{"IsEncrypted": false, "Values": {"SCOREKEEPER_HUB": "Theirs"}}"#,
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let args = args(Some(file.clone()));
+            let settings = AppSettings::read(&args, &process).unwrap();
+            assert_eq!(settings.get("SCOREKEEPER_HUB").as_deref(), Some("Theirs"), "{text}");
+            assert_eq!(settings.get("IDENTITY_ENDPOINT"), None, "settings of two apps are not mixed: {text}");
+            assert!(settings.is_app(), "who looks is a matter of this process");
+        }
+        for bad in ["", "1", r#"[{"value": "SECRET"}]"#, r#"{"a": "SECRET""#] {
+            std::fs::write(&file, bad).unwrap();
+            let why = AppSettings::read(&args(Some(file.clone())), &process).err().unwrap();
+            assert!(why.contains("settings.json") && !why.contains("SECRET"), "{why}");
+        }
+        let gone = args(Some(folder.path().join("none.json")));
+        assert!(AppSettings::read(&gone, &process).is_err());
+    }
+
+    #[test]
+    fn who_looks_is_the_app_where_its_identity_is_at_hand() {
+        for (pairs, is_app) in [
+            (vec![], false),
+            (vec![("IDENTITY_ENDPOINT", " ")], false),
+            (vec![("IDENTITY_ENDPOINT", "http://127.0.0.1:1")], true),
+            (vec![("AZURE_CLIENT_ID", "x")], true),
+        ] {
+            let process = vars(&pairs);
+            assert_eq!(AppSettings::read(&args(None), &process).unwrap().is_app(), is_app, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn functions_are_switched_off_in_either_spelling_and_the_queue_account_is_the_hosts() {
+        let process = vars(&[
+            ("AzureWebJobs_BlobCreated_Disabled", "true"),
+            ("AzureWebJobs.Reconcile.Disabled", "1"),
+            ("AzureWebJobs_BlobCreatedFromQueue_Disabled", "false"),
+            ("AzureWebJobsStorage__queueServiceUri", "https://state.queue.core.windows.net/"),
+            ("AzureWebJobsStorage__accountName", "other"),
+        ]);
+        let facts = AppSettings::read(&args(None), &process).unwrap().facts(&args(None));
+        assert_eq!(facts.switched_off, ["BlobCreated", "Reconcile"]);
+        assert_eq!(facts.queue_account.as_deref(), Some("state"));
+        let by_name = vars(&[("AzureWebJobsStorage__accountName", "state2")]);
+        let facts = AppSettings::read(&args(None), &by_name).unwrap().facts(&args(None));
+        assert_eq!((facts.queue_account.as_deref(), facts.site), (Some("state2"), None));
+    }
+
+    #[test]
+    fn wrong_settings_are_faults_that_show_no_secret() {
+        let process =
+            vars(&[("SCOREKEEPER_LEDGER", "https://a.table.core.windows.net?sig=SECRET"), ("SCOREKEEPER_RULES", "{}")]);
+        let report = settings(&process, Path::new("/")).unwrap_err();
+        assert_eq!((report.count(Verdict::Fault), report.exit_code()), (2, 1), "both at once");
+        let mut out = Vec::new();
+        print(&report, &args(None), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("SCOREKEEPER_LEDGER") && text.contains("SCOREKEEPER_RULES"), "{text}");
+        assert!(!text.contains("SECRET"), "{text}");
+    }
+
+    fn report() -> Report {
+        Report::new(
+            "the app's own identity",
+            vec![
+                Finding::ok(Check::Ledger, "it works"),
+                Finding::fault(Check::Deployment, "there is none", "it was deleted", "az ml …").about("endpoint heart"),
+                Finding::unknown(Check::Filter, "nobody may look", "the role Reader"),
+            ],
+        )
+    }
+
+    #[test]
+    fn people_read_a_line_for_each_finding_with_cause_and_remedy() {
+        let mut out = Vec::new();
+        print(&report(), &args(None), &mut out).unwrap();
+        let golden = "\
+Seen by the app's own identity.
+ok       ledger: it works
+fault    deployment (endpoint heart): there is none
+           cause  it was deleted
+           mend   az ml …
+unknown  delivery.filter: nobody may look
+           needs  the role Reader
+1 ok, 0 warning, 1 unknown, 1 fault. Mend the faults from the first to the last, then run it again.
+";
+        assert_eq!(String::from_utf8(out).unwrap(), golden);
+    }
+
+    #[test]
+    fn scripts_read_the_same_as_json() {
+        let mut out = Vec::new();
+        print(&report(), &DoctorArgs { json: true, quiet: true, ..args(None) }, &mut out).unwrap();
+        let expected = json!({
+            "identity": "the app's own identity",
+            "exitCode": 1,
+            "counts": { "ok": 1, "warning": 0, "unknown": 1, "fault": 1 },
+            "findings": [
+                { "check": "deployment", "about": "endpoint heart", "verdict": "fault", "seen": "there is none",
+                  "cause": "it was deleted", "remedy": "az ml …" },
+                { "check": "delivery.filter", "verdict": "unknown", "seen": "nobody may look", "remedy": "the role Reader" },
+            ],
+        });
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+    }
 }
