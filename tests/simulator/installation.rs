@@ -234,6 +234,12 @@ async fn a_right_that_is_lacking_is_lacking_everywhere() {
     let refused: Value = sim.cancel(&name).await.json().await.unwrap();
     assert_eq!(refused["error"]["code"], "AuthorizationFailed");
     assert!(refused["error"]["message"].as_str().unwrap().contains(&format!("{JOBS}/cancel/action")), "{refused}");
+    // An inventory leaves out what may not be read.
+    let accounts = format!("{SUBSCRIPTION}/providers/Microsoft.Storage/storageAccounts?{STORAGE_VERSION}");
+    assert_eq!(names(&sim.all(&accounts).await.0), ["local", "localstate"]);
+    assert_eq!(sim.order(json!({ "denied": ["*/storageAccounts/read"] })).await, StatusCode::NO_CONTENT);
+    assert_eq!(sim.all(&accounts).await.0, Vec::<Value>::new());
+    assert_eq!(sim.order(json!({ "unassigned": ["app/AzureML Data Scientist"] })).await, StatusCode::NO_CONTENT);
     // Reading was given to it apart.
     assert_eq!(sim.status(&jobs, ARM).await, StatusCode::OK);
     // What names the deployment needs a right of its own.

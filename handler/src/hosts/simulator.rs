@@ -225,6 +225,7 @@ fn settings(handle: &Handle, header: &str) -> Value {
     json!({
         "scoringUri": handle.scoring_uri("demonstration"),
         "workspace": handle.workspace_id(),
+        "functionApp": handle.app_id(),
         "SCOREKEEPER_RESOURCE_MANAGER": handle.origin(),
         "IDENTITY_ENDPOINT": handle.identity_endpoint(),
         "IDENTITY_HEADER": header,

@@ -86,7 +86,10 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
         return operation(shared, asked.path[3], call);
     }
     // Rights come before existence: who may not look does not learn what there is.
-    if let Some(why) = roles::forbidden(shared, &asked.action(&call.method), &asked.id()) {
+    let action = asked.action(&call.method);
+    if !asked.is_inventory()
+        && let Some(why) = roles::forbidden(shared, &action, &asked.id())
+    {
         return arm_error(StatusCode::FORBIDDEN, "AuthorizationFailed", &why);
     }
     // Kinds of resources in any case; names of jobs as they are.
@@ -108,7 +111,13 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
         }
         ("GET", _, _) => match look(shared, &asked) {
             Some(Found::One(document)) => json(StatusCode::OK, &document),
-            Some(Found::Many(documents)) => page(shared, call, documents),
+            Some(Found::Many(mut documents)) => {
+                if asked.is_inventory() {
+                    let id = |it: &Value| it["id"].as_str().unwrap_or_default().to_owned();
+                    documents.retain(|it| roles::forbidden(shared, &action, &id(it)).is_none());
+                }
+                page(shared, call, documents)
+            }
             None => not_found(&asked.id()),
         },
         _ => not_found(&asked.id()),
@@ -185,7 +194,7 @@ fn subscription(shared: &Shared) -> Value {
 fn site(shared: &Shared) -> Option<Value> {
     let (name, workspace) = (&shared.options.app.name, &shared.options.workspace);
     let document = json!({
-        "id": format!("{}/providers/Microsoft.Web/sites/{name}", workspace.group_id()),
+        "id": shared.options.app.id(workspace),
         "name": name,
         "type": "Microsoft.Web/sites",
         "kind": "functionapp,linux",

@@ -56,6 +56,13 @@ impl<'a> Asked<'a> {
         Self::read(self.scope)
     }
 
+    /// It is the list of all resources of a kind in a subscription or group: what the caller may not read is left out of
+    /// it, and the list as such is refused to nobody.
+    pub(super) fn is_inventory(&self) -> bool {
+        let is_resource = !self.provider.eq_ignore_ascii_case(AUTHORIZATION);
+        self.path.len() == 1 && is_resource && self.extended().is_none()
+    }
+
     /// Names of kinds, the last provider's.
     pub(super) fn kinds(&self) -> String {
         self.path.iter().step_by(2).copied().collect::<Vec<_>>().join("/")

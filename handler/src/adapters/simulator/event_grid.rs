@@ -93,8 +93,8 @@ fn subscription(shared: &Shared, account: &str, parent: &str) -> Option<Value> {
     let containers = shared.options.containers.iter().filter(|it| it.account == account);
     let prefixes: Vec<_> =
         containers.map(|it| format!("/blobServices/default/containers/{}/blobs/", it.container)).collect();
-    let group = shared.options.workspace.group_id();
-    let document = json!({
+    let site = app.id(&shared.options.workspace);
+    let mut document = json!({
         "id": format!("{parent}/eventSubscriptions/{name}"),
         "name": name,
         "type": if on_topic {
@@ -110,7 +110,7 @@ fn subscription(shared: &Shared, account: &str, parent: &str) -> Option<Value> {
             "destination": {
                 "endpointType": "AzureFunction",
                 "properties": {
-                    "resourceId": format!("{group}/providers/Microsoft.Web/sites/{}/functions/{FUNCTION}", app.name),
+                    "resourceId": format!("{site}/functions/{FUNCTION}"),
                     "maxEventsPerBatch": 1,
                     "preferredBatchSizeInKilobytes": 64,
                 },
@@ -126,17 +126,22 @@ fn subscription(shared: &Shared, account: &str, parent: &str) -> Option<Value> {
                 ],
             },
             "retryPolicy": { "maxDeliveryAttempts": 30, "eventTimeToLiveInMinutes": 1440 },
-            "deadLetterWithResourceIdentity": {
-                "identity": { "type": "SystemAssigned" },
-                "deadLetterDestination": {
-                    "endpointType": "StorageBlob",
-                    "properties": {
-                        "resourceId": accounts::id(shared, &app.state_account),
-                        "blobContainerName": DEAD_LETTERS,
-                    },
-                },
-            },
         },
     });
+    let dead = json!({
+        "endpointType": "StorageBlob",
+        "properties": {
+            "resourceId": accounts::id(shared, &app.state_account),
+            "blobContainerName": DEAD_LETTERS,
+        },
+    });
+    // Only a system topic has an identity to write them with.
+    if on_topic {
+        let identity = json!({ "type": "SystemAssigned" });
+        document["properties"]["deadLetterWithResourceIdentity"] =
+            json!({ "identity": identity, "deadLetterDestination": dead });
+    } else {
+        document["properties"]["deadLetterDestination"] = dead;
+    }
     resources.shown("eventSubscriptions", &name, document)
 }

@@ -209,6 +209,11 @@ impl Handle {
         self.shared.options.workspace.id()
     }
 
+    /// ARM id of the function app that events go to.
+    pub fn app_id(&self) -> String {
+        self.shared.options.app.id(&self.shared.options.workspace)
+    }
+
     /// Every kept job, oldest first, as it is now.
     pub fn jobs(&self) -> Vec<JobView> {
         self.shared.act(|state, _| state.views())

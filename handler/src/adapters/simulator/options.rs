@@ -132,6 +132,13 @@ pub struct App {
     pub state_account: String,
 }
 
+impl App {
+    /// ARM id of the function app, which lies beside the workspace.
+    pub(super) fn id(&self, workspace: &Workspace) -> String {
+        format!("{}/providers/Microsoft.Web/sites/{}", workspace.group_id(), self.name)
+    }
+}
+
 impl Default for App {
     fn default() -> Self {
         Self { name: "local".to_owned(), state_account: "localstate".to_owned() }
