@@ -148,13 +148,12 @@ impl Exam {
         }
         // Only what was looked for everywhere is not there.
         match (found.is_empty(), trouble, direct) {
-            (false, ..) => Ok(found),
             (true, Some(trouble), _) => Err(refused(&trouble)),
             (true, None, Err(trouble)) if !matches!(trouble, Trouble::Missing(_)) => Err(refused(&trouble)),
             (true, None, Ok(listed)) if !listed.whole => {
                 Err(("there are more event subscriptions than were listed".to_owned(), needed()))
             }
-            (true, None, _) => Ok(found),
+            _ => Ok(found),
         }
     }
 

@@ -240,23 +240,19 @@ pub(super) fn judge(
             Aim::Unclear(why) => Some(format!("{}: {why}", one.name)),
             _ => None,
         });
-        let finding = match unclear {
-            Some(why) => Finding::unknown(Check::Subscription, why, "--app with the ARM id of the function app"),
-            None => {
-                let led: Vec<String> = aims
-                    .iter()
-                    .filter_map(|(one, aim)| match aim {
-                        Aim::Elsewhere(to) => Some(format!("{} leads to {to}", one.name)),
-                        _ => None,
-                    })
-                    .collect();
-                Finding::fault(
-                    Check::Subscription,
-                    led.join("; "),
-                    "events of the account go elsewhere, and none to this app",
-                    stage_two(app),
-                )
-            }
+        let finding = if let Some(why) = unclear {
+            Finding::unknown(Check::Subscription, why, "--app with the ARM id of the function app")
+        } else {
+            let led = aims.iter().filter_map(|(one, aim)| match aim {
+                Aim::Elsewhere(to) => Some(format!("{} leads to {to}", one.name)),
+                _ => None,
+            });
+            Finding::fault(
+                Check::Subscription,
+                led.collect::<Vec<_>>().join("; "),
+                "events of the account go elsewhere, and none to this app",
+                stage_two(app),
+            )
         };
         return [vec![finding], rest("no event subscription is known to lead to this app")].concat();
     }
