@@ -211,7 +211,7 @@ async fn management(eyes: &Eyes, whom: Whom, no_token: &BTreeMap<Audience, Strin
 fn clocks(seen: &[(String, time::Duration)]) -> Finding {
     let check = Check::Clock;
     let Some((host, skew)) = seen.iter().max_by_key(|(_, skew)| skew.abs()) else {
-        return Finding::unknown(check, "no answer had a date", "an answer of any service");
+        return Finding::skipped(check, "no service answered");
     };
     let text =
         format!("{host} is {} s {}", skew.abs().whole_seconds(), if skew.is_negative() { "behind" } else { "ahead" });

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::installation::{CLUSTER, Case, URI, account, forbidden, site, workspace};
+use super::installation::{CLUSTER, Case, URI, account, dead_letters, forbidden, site, workspace};
 use crate::adapters::faulty::Fault;
 use crate::doctor::{Audience, Trouble};
 
@@ -80,6 +80,9 @@ pub(super) const FAULTS: &[Broken] = &[
     ("compute", "az ml compute create", |case| {
         case.cloud.resources.remove(&format!("{}/computes/cpu", workspace()).to_ascii_lowercase());
     }),
+    ("compute", "--identity-type SystemAssigned, then give it the role Storage Blob Data Reader", |case| {
+        case.cloud.document(&format!("{}/computes/cpu", workspace()))["identity"] = Value::Null;
+    }),
     ("compute.input", "--assignee-object-id 11111111-0000-0000-0000-000000000001", |case| {
         let path = format!(
             "{}/blobServices/default/containers/claims/providers/Microsoft.Authorization/roleAssignments",
@@ -107,8 +110,11 @@ pub(super) const FAULTS: &[Broken] = &[
     ("delivery.filter", "filters are made of the rules", |case| {
         case.subscription()["filter"]["subjectEndsWith"] = json!(".json");
     }),
-    ("delivery.deadLetter", "--deadletter-identity-endpoint", |case| {
+    ("delivery.deadLetter", "infra/events.bicep", |case| {
         case.subscription()["deadLetterWithResourceIdentity"] = Value::Null;
+    }),
+    ("delivery.deadLetter", "az storage container create", |case| {
+        case.cloud.resources.remove(&dead_letters().to_ascii_lowercase());
     }),
     ("delivery.deadLetter", "--role 'Storage Blob Data Contributor'", |case| {
         let path = format!(

@@ -40,6 +40,10 @@ pub(super) fn topic() -> String {
     format!("{GROUP}/Microsoft.EventGrid/systemTopics/t1")
 }
 
+pub(super) fn dead_letters() -> String {
+    format!("{}/blobServices/default/containers/dead-letters", account("state"))
+}
+
 /// Answers from a table of documents. What is not in it is not there.
 #[derive(Default)]
 pub(super) struct Fake {
@@ -201,6 +205,7 @@ pub(super) fn healthy() -> Fake {
         "deadLetterWithResourceIdentity": {"deadLetterDestination": {"endpointType": "StorageBlob",
             "properties": {"resourceId": account("state"), "blobContainerName": "dead-letters"}}}}}));
     cloud.listed(&format!("{}/providers/Microsoft.EventGrid/eventSubscriptions", account("uploads")));
+    cloud.put(json!({"id": dead_letters(), "name": "dead-letters"}));
     cloud
 }
 
