@@ -46,7 +46,7 @@ async fn answers_are_told_apart_by_what_may_be_concluded() {
         .next(refusal(409, "Conflict"));
     server.next(canned::text(200, "no json"));
     let cloud = cloud(&server);
-    let mut asked = async || cloud.resource("/subscriptions/s", "v").await.unwrap_err();
+    let asked = async || cloud.resource("/subscriptions/s", "v").await.unwrap_err();
     assert!(matches!(asked().await, Trouble::Missing(text) if text.contains("it says why")));
     assert!(matches!(asked().await, Trouble::Forbidden { code: Some(code), .. } if code == "AuthorizationFailed"));
     assert!(matches!(asked().await, Trouble::Unclear(text) if text.contains("409")));

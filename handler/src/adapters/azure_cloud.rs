@@ -82,10 +82,15 @@ fn document(got: &Got, what: &str) -> Result<Value, Trouble> {
 #[async_trait]
 impl Cloud for AzureCloud {
     async fn token(&self, audience: Audience) -> Result<(), String> {
-        let got = match audience {
+        let get = async || match audience {
             Audience::Storage => self.storage.get().await.map(drop),
             Audience::MachineLearning => self.ml.get().await.map(drop),
             Audience::ResourceManager => self.management.get().await.map(drop),
+        };
+        // The first run of the Azure CLI may take longer than a caller of an identity endpoint should ever wait.
+        let got = match get().await {
+            Err(_) => get().await,
+            good => good,
         };
         got.map_err(|error| fit(&error.to_string()))
     }

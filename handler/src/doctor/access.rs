@@ -80,28 +80,23 @@ impl Subject {
             );
         };
         match eyes.resource(site, SITES).await {
-            Ok(document) => match principal_of(&document, installation.client_id.as_deref()) {
-                Some(principal) => {
-                    let seen = format!("somebody who is signed in looks; the app's identity is {principal}");
-                    (Self { principal: Some(principal), ..subject }, Finding::ok(check, seen))
-                }
-                None => {
-                    let seen = format!(
-                        "the function app has no identity {}",
-                        installation.client_id.as_deref().unwrap_or("of its own")
-                    );
+            Ok(document) => {
+                let Some(principal) = principal_of(&document, installation.client_id.as_deref()) else {
+                    let which = installation.client_id.as_deref().unwrap_or("of its own");
                     let fault = Finding::fault(
                         check,
-                        seen,
+                        format!("the function app has no identity {which}"),
                         "AZURE_CLIENT_ID names an identity that the app does not have, so it gets no token",
                         format!(
                             "az functionapp identity show --ids {} shows those that it has; set AZURE_CLIENT_ID to one's client id",
                             shell(site)
                         ),
                     );
-                    (subject, fault)
-                }
-            },
+                    return (subject, fault);
+                };
+                let seen = format!("somebody who is signed in looks; the app's identity is {principal}");
+                (Self { principal: Some(principal), ..subject }, Finding::ok(check, seen))
+            }
             Err(Trouble::Missing(why)) => (subject, Finding::unknown(check, why, needed)),
             Err(trouble) => {
                 (subject, Finding::unknown(check, trouble.to_string(), "the role Reader on the function app"))

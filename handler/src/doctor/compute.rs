@@ -1,5 +1,7 @@
 //! The compute that runs a rule's jobs, and what its identity may do.
 
+use std::sync::{Mutex, PoisonError};
+
 use lifecycle::Rule;
 use serde_json::Value;
 
@@ -63,7 +65,7 @@ impl Exam {
                 ];
             }
         };
-        let cluster = Cluster { name: &name, workspace, principals: principals(&document) };
+        let cluster = Cluster { name: &name, workspace, principals: principals(&document), wanted: Mutex::default() };
         let (input, output) = futures::join!(self.compute_input(rule, &cluster), self.compute_output(rule, &cluster));
         let mut findings = vec![judge_compute(&document, &cluster).about(about)];
         findings.push(input);
@@ -129,18 +131,9 @@ impl Exam {
         }
         let who = cluster.name;
         if cluster.principals.is_empty() {
-            return Finding::fault(
-                check,
-                format!("the compute {who} has no identity"),
-                format!(
-                    "it reaches {account}/{container} with its own identity, since no credentials are stored for that"
-                ),
-                format!(
-                    "az ml compute update --name {} {} --identity-type SystemAssigned, then give it the role {role} on the account {account}",
-                    shell(who),
-                    in_workspace(cluster.workspace)
-                ),
-            );
+            let mut wanted = cluster.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            wanted.push(format!("{role} on the account {account}"));
+            return Finding::skipped(check, format!("the compute {who} has no identity"));
         }
         let found = match self.account(account).await {
             Ok(found) => found,
@@ -148,8 +141,13 @@ impl Exam {
         };
         let mut doubts = Vec::new();
         for principal in &cluster.principals {
-            match rights(&self.eyes, principal, &found.container(container)).await.map(|rights| rights.on_data(action))
-            {
+            let rights_of = async |scope: &str| rights(&self.eyes, principal, scope).await;
+            let at_container = match rights_of(&found.container(container)).await {
+                // That the container is not there has a finding of its own; a role may be given on the account, too.
+                Err(Trouble::Missing(_)) => rights_of(&found.id).await,
+                seen => seen,
+            };
+            match at_container.map(|rights| rights.on_data(action)) {
                 Ok(May::Yes) => {
                     return Finding::ok(check, format!("the identity {principal} of {who} has a role for it"));
                 }
@@ -180,6 +178,8 @@ struct Cluster<'a> {
     workspace: &'a str,
     /// Object ids of its identities.
     principals: Vec<String>,
+    /// Roles that it would take if it had an identity.
+    wanted: Mutex<Vec<String>>,
 }
 
 /// The compute that a rule's jobs run on: the one that the rule asks for, else the deployment's.
@@ -220,7 +220,19 @@ fn judge_compute(document: &Value, cluster: &Cluster<'_>) -> Finding {
         );
     }
     let show = format!("az ml compute show --name {} {}", shell(name), in_workspace(cluster.workspace));
+    let wanted = cluster.wanted.lock().unwrap_or_else(PoisonError::into_inner);
     match state {
+        "Succeeded" if !wanted.is_empty() => Finding::fault(
+            check,
+            format!("{name} has no identity"),
+            "no credentials are stored for the data, so the compute reaches it with its own identity",
+            format!(
+                "az ml compute update --name {} {} --identity-type SystemAssigned, then give it the role {}",
+                shell(name),
+                in_workspace(cluster.workspace),
+                wanted.join(", and ")
+            ),
+        ),
         "Succeeded" => Finding::ok(check, format!("{name} is there")),
         "Failed" | "Canceled" | "Deleting" => Finding::fault(
             check,
@@ -271,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_compute_that_is_not_made_whole_is_a_fault() {
-        let cluster = Cluster { name: "cpu", workspace: "/w", principals: vec![] };
+        let cluster = Cluster { name: "cpu", workspace: "/w", principals: vec![], wanted: Mutex::default() };
         for (state, verdict) in [("Succeeded", Verdict::Ok), ("Failed", Verdict::Fault), ("Resizing", Verdict::Unknown)]
         {
             assert_eq!(judge_compute(&json!({"properties": {"provisioningState": state}}), &cluster).verdict, verdict);

@@ -153,7 +153,7 @@ impl Wanted {
     }
 
     /// The subject must not be so.
-    fn without(&self, values: &[&str], excludes: impl Fn(&str) -> bool, how: &str) -> Coverage {
+    fn without(values: &[&str], excludes: impl Fn(&str) -> bool, how: &str) -> Coverage {
         match values.iter().find(|value| excludes(&value.to_lowercase())) {
             None => Coverage::Whole,
             Some(value) => Coverage::Part(format!("subjects must not {how} {value}, and the rule wants such blobs")),
@@ -168,13 +168,13 @@ impl Wanted {
             "stringcontains" => self.contains(values),
             "stringin" => Coverage::Part(format!("the subject must be one of {}", values.join(", "))),
             "stringnotbeginswith" => {
-                self.without(values, |value| begin.starts_with(value) || value.starts_with(&begin), "begin with")
+                Self::without(values, |value| begin.starts_with(value) || value.starts_with(&begin), "begin with")
             }
             "stringnotendswith" => {
-                self.without(values, |value| end.ends_with(value) || value.ends_with(&end), "end with")
+                Self::without(values, |value| end.ends_with(value) || value.ends_with(&end), "end with")
             }
-            "stringnotcontains" => self.without(values, |_| true, "contain"),
-            "stringnotin" => self.without(values, |value| value.starts_with(&begin) && value.ends_with(&end), "be"),
+            "stringnotcontains" => Self::without(values, |_| true, "contain"),
+            "stringnotin" => Self::without(values, |value| value.starts_with(&begin) && value.ends_with(&end), "be"),
             _ => return None,
         })
     }
@@ -222,9 +222,8 @@ impl Wanted {
             }
             (_, "subject") => self.subject(&operator, &values),
             (_, "data.contentlength") => self.length(&operator, filter),
-            (_, "eventtype" | "type") => word(&operator, &values, CREATED).map(|passes| match passes {
-                true => Coverage::Whole,
-                false => Coverage::None(format!("the event type must not be {CREATED}")),
+            (_, "eventtype" | "type") => word(&operator, &values, CREATED).map(|passes| {
+                if passes { Coverage::Whole } else { Coverage::None(format!("the event type must not be {CREATED}")) }
             }),
             (_, "data.api") => api(&operator, &values, account),
             _ => None,

@@ -10,8 +10,8 @@ use super::coverage;
 use super::examine::Exam;
 use super::finding::{Check, Finding, Verdict};
 use super::permissions::SEND_MESSAGES;
-use super::remedy::assign_to_principal;
-use super::storage::Account;
+use super::remedy::{assign_to_principal, shell};
+use super::storage::{Account, STORAGE};
 use super::subscription::{Aim, Subscription, judge};
 use super::workspace::PAGES;
 
@@ -90,6 +90,20 @@ impl Exam {
         } else {
             "an event that cannot be delivered for a day is lost"
         };
+        if let (Check::DeadLetter, Err(Trouble::Missing(why))) = (check, self.eyes.resource(scope, STORAGE).await) {
+            let (account, container) = scope.split_once("/blobServices/").unwrap_or((scope, ""));
+            let last = |id: &str| shell(id.rsplit('/').next().unwrap_or_default());
+            return Some(Finding::fault(
+                check,
+                why,
+                "an event that cannot be delivered for a day is lost: there is no container for it",
+                format!(
+                    "az storage container create --auth-mode login --account-name {} --name {}",
+                    last(account),
+                    last(container)
+                ),
+            ));
+        }
         match rights(&self.eyes, principal, scope).await.map(|rights| rights.on_data(action)) {
             Ok(May::Yes) => None,
             Ok(May::No) => Some(Finding::fault(
@@ -148,13 +162,12 @@ impl Exam {
         }
         // Only what was looked for everywhere is not there.
         match (found.is_empty(), trouble, direct) {
-            (false, ..) => Ok(found),
             (true, Some(trouble), _) => Err(refused(&trouble)),
             (true, None, Err(trouble)) if !matches!(trouble, Trouble::Missing(_)) => Err(refused(&trouble)),
             (true, None, Ok(listed)) if !listed.whole => {
                 Err(("there are more event subscriptions than were listed".to_owned(), needed()))
             }
-            (true, None, _) => Ok(found),
+            _ => Ok(found),
         }
     }
 

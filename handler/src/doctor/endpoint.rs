@@ -87,6 +87,11 @@ impl Exam {
         let workspace = rule.endpoint.workspace.as_deref().unwrap_or_default();
         match self.find_endpoint(rule).await {
             Ok(Some(found)) => judge_endpoint(&found, workspace),
+            Ok(None) if through_a_gateway(&rule.endpoint.uri) => Finding::unknown(
+                check,
+                "no endpoint of the workspace has this URI; something may stand before one",
+                "the URI that Azure ML gives the endpoint, or a look at what stands before it",
+            ),
             Ok(None) => Finding::fault(
                 check,
                 "no endpoint of the workspace has this URI",
@@ -117,7 +122,9 @@ impl Exam {
         let workspace = rule.endpoint.workspace.as_deref();
         let by_person = |why: String| Finding::unknown(check, why, "run it as the app, or with its network and rights");
         match self.eyes.job(&rule.endpoint.uri, &format!("scorekeeper-doctor-{}", self.nonce)).await {
-            Ok(()) | Err(Trouble::Missing(_)) if matches!(self.find_endpoint(rule).await, Ok(None)) => {
+            Ok(()) | Err(Trouble::Missing(_))
+                if !through_a_gateway(&rule.endpoint.uri) && matches!(self.find_endpoint(rule).await, Ok(None)) =>
+            {
                 Finding::skipped(check, "no endpoint of the workspace has this URI")
             }
             // So it says when it has nothing to route to; whether that is so is the deployment's finding.
@@ -261,7 +268,7 @@ impl Exam {
 fn name_in(uri: &str) -> Option<String> {
     let url = url::Url::parse(uri).ok()?;
     if let Some((name, _)) =
-        url.domain().and_then(|host| host.split_once(".")).filter(|(_, rest)| rest.contains("inference."))
+        url.domain().and_then(|host| host.split_once('.')).filter(|(_, rest)| rest.contains("inference."))
     {
         return Some(name.to_owned());
     }
@@ -270,6 +277,14 @@ fn name_in(uri: &str) -> Option<String> {
         [.., name, last] if last.eq_ignore_ascii_case("jobs") => Some((*name).to_owned()),
         _ => None,
     }
+}
+
+/// A host that is neither Azure ML's nor this machine: whose endpoint answers there cannot be told.
+fn through_a_gateway(uri: &str) -> bool {
+    let url = url::Url::parse(uri).ok();
+    url.is_some_and(|url| {
+        !lifecycle::rules::is_loopback(&url) && url.domain().is_some_and(|host| !host.contains(".inference."))
+    })
 }
 
 fn state(document: &Value) -> &str {
@@ -332,6 +347,7 @@ mod tests {
             ("not a url", None),
         ] {
             assert_eq!(name_in(uri).as_deref(), name, "{uri}");
+            assert_eq!(through_a_gateway(uri), uri.contains("gateway"), "{uri}");
         }
     }
 

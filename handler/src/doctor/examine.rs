@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use lifecycle::{Rule, Rules};
 
 use super::access::Subject;
@@ -121,7 +122,7 @@ impl Doctor {
         let Self { installation, cloud, ledger, whom, clock, nonce, time } = self;
         let eyes = Eyes::new(cloud, time);
         let mut findings = settings(&installation);
-        let (tokens, no_token) = tokens(&eyes, &installation).await;
+        let (tokens, no_token) = tokens(&eyes, whom, &installation).await;
         findings.extend(tokens);
         let (management, no_management) = management(&eyes, whom, &no_token).await;
         findings.push(management);
@@ -153,13 +154,15 @@ fn settings(installation: &Installation) -> Vec<Finding> {
     findings
 }
 
-async fn tokens(eyes: &Eyes, installation: &Installation) -> (Vec<Finding>, BTreeMap<Audience, String>) {
+async fn tokens(eyes: &Eyes, whom: Whom, installation: &Installation) -> (Vec<Finding>, BTreeMap<Audience, String>) {
     const ALL: [(Audience, Check); 3] = [
         (Audience::Storage, Check::TokenStorage),
         (Audience::MachineLearning, Check::TokenMl),
         (Audience::ResourceManager, Check::TokenManagement),
     ];
-    let asked = futures::future::join_all(ALL.map(|(audience, _)| eyes.token(audience))).await;
+    let asks = futures::stream::iter(ALL.map(|(audience, _)| eyes.token(audience)));
+    // For a person each token is a run of the Azure CLI, whose first one takes seconds; several at once take longer.
+    let asked: Vec<_> = asks.buffered(if whom == Whom::App { ALL.len() } else { 1 }).collect().await;
     let none = asked.iter().all(Result::is_err);
     let (mut findings, mut missing) = (Vec::new(), BTreeMap::new());
     for (index, ((audience, check), answer)) in ALL.into_iter().zip(asked).enumerate() {
@@ -208,7 +211,7 @@ async fn management(eyes: &Eyes, whom: Whom, no_token: &BTreeMap<Audience, Strin
 fn clocks(seen: &[(String, time::Duration)]) -> Finding {
     let check = Check::Clock;
     let Some((host, skew)) = seen.iter().max_by_key(|(_, skew)| skew.abs()) else {
-        return Finding::unknown(check, "no answer had a date", "an answer of any service");
+        return Finding::skipped(check, "no service answered");
     };
     let text =
         format!("{host} is {} s {}", skew.abs().whole_seconds(), if skew.is_negative() { "behind" } else { "ahead" });

@@ -142,7 +142,7 @@ impl Finding {
 
     /// Something is wrong with it that has its cause and its remedy in the finding of another check.
     pub fn see(check: Check, seen: impl fmt::Display, other: Check) -> Self {
-        Self::new(check, Verdict::Unknown, format!("{seen}; not looked at further, because {other} has the same cause"))
+        Self::new(check, Verdict::Unknown, format!("not looked at, because {other} has the same cause ({seen})"))
     }
 
     /// It will not work: what was seen, why, and what mends it.

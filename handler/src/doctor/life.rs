@@ -36,28 +36,24 @@ impl Exam {
 
     fn judge_event(&self, newest: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
         let check = Check::LastEvent;
-        match newest {
-            Some(at) => Finding::ok(check, format!("the last one was taken in {} ago", ago(at, now))),
-            None => {
-                let rule = self.at.rules.iter().next();
-                let (account, container, prefix) = rule.map_or(("ACCOUNT", "CONTAINER", ""), |rule| {
-                    let matches = &rule.matches;
-                    (matches.account.as_deref().unwrap_or("ACCOUNT"), &*matches.container, &*matches.prefix)
-                });
-                let suffix = rule.map_or("", |rule| &*rule.matches.suffix);
-                Finding::warning(
-                    check,
-                    "none was taken in within the last 24 hours",
-                    "nothing was uploaded, or no event arrives; that they can is what delivery.* is about",
-                    format!(
-                        "upload one: az storage blob upload --auth-mode login --account-name {} --container-name {} --name {} --file FILE",
-                        shell(account),
-                        shell(container),
-                        shell(&format!("{prefix}first{suffix}"))
-                    ),
-                )
-            }
+        if let Some(at) = newest {
+            return Finding::ok(check, format!("the last one was taken in {} ago", ago(at, now)));
         }
+        let rule = self.at.rules.iter().next().map(|rule| &rule.matches);
+        let account = rule.and_then(|matches| matches.account.as_deref()).unwrap_or("ACCOUNT");
+        let container = rule.map_or("CONTAINER", |matches| &matches.container);
+        let path = rule.map_or("first".to_owned(), |matches| format!("{}first{}", matches.prefix, matches.suffix));
+        Finding::warning(
+            check,
+            "none was taken in within the last 24 hours",
+            "nothing was uploaded, or no event arrives; that they can is what delivery.* is about",
+            format!(
+                "upload one: az storage blob upload --auth-mode login --account-name {} --container-name {} --name {} --file FILE",
+                shell(account),
+                shell(container),
+                shell(&path)
+            ),
+        )
     }
 
     fn judge_tick(&self, beat: Option<&Heartbeat>, now: OffsetDateTime) -> Finding {

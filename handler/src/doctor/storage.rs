@@ -113,6 +113,9 @@ impl Exam {
     pub(super) async fn readable(&self, check: Check, place: Place<'_>, url: Option<String>) -> Finding {
         let Place { account, container } = place;
         let Some(url) = url else {
+            if let Some(because) = self.blind(Audience::ResourceManager) {
+                return Finding::skipped(check, because);
+            }
             let (why, needed) = self.account(account).await.err().unwrap_or_default();
             return Finding::unknown(check, why, needed);
         };

@@ -35,6 +35,8 @@ pub(super) struct Subscription {
     pub(super) name: String,
     /// The system topic that it belongs to; `None` for one of the account itself.
     pub(super) topic: Option<String>,
+    /// What its id says that it lies on.
+    source: String,
     /// Object id of the identity in whose name the topic writes.
     pub(super) principal: Option<String>,
     properties: Value,
@@ -47,6 +49,7 @@ impl Subscription {
         Self {
             name: text(document, "/name").unwrap_or_default(),
             topic: topic.and_then(|topic| text(topic, "/id")),
+            source: text(document, "/id").as_deref().map(source_in).unwrap_or_default(),
             principal: topic.and_then(|topic| text(topic, "/identity/principalId")),
             properties: document.get("properties").cloned().unwrap_or_default(),
         }
@@ -137,7 +140,10 @@ impl Subscription {
                 topic.place(),
                 shell(topic.name)
             ),
-            None => format!("az eventgrid event-subscription {verb} --name {name}"),
+            None => format!(
+                "az eventgrid event-subscription {verb} --source-resource-id {} --name {name}",
+                shell(&self.source)
+            ),
         }
     }
 
@@ -240,23 +246,19 @@ pub(super) fn judge(
             Aim::Unclear(why) => Some(format!("{}: {why}", one.name)),
             _ => None,
         });
-        let finding = match unclear {
-            Some(why) => Finding::unknown(Check::Subscription, why, "--app with the ARM id of the function app"),
-            None => {
-                let led: Vec<String> = aims
-                    .iter()
-                    .filter_map(|(one, aim)| match aim {
-                        Aim::Elsewhere(to) => Some(format!("{} leads to {to}", one.name)),
-                        _ => None,
-                    })
-                    .collect();
-                Finding::fault(
-                    Check::Subscription,
-                    led.join("; "),
-                    "events of the account go elsewhere, and none to this app",
-                    stage_two(app),
-                )
-            }
+        let finding = if let Some(why) = unclear {
+            Finding::unknown(Check::Subscription, why, "--app with the ARM id of the function app")
+        } else {
+            let led = aims.iter().filter_map(|(one, aim)| match aim {
+                Aim::Elsewhere(to) => Some(format!("{} leads to {to}", one.name)),
+                _ => None,
+            });
+            Finding::fault(
+                Check::Subscription,
+                led.collect::<Vec<_>>().join("; "),
+                "events of the account go elsewhere, and none to this app",
+                stage_two(app),
+            )
         };
         return [vec![finding], rest("no event subscription is known to lead to this app")].concat();
     }
@@ -318,16 +320,28 @@ fn dead_letters(working: &[&Subscription], app: &Installation) -> Finding {
         return Finding::ok(check, "what cannot be delivered is kept");
     };
     let account = app.queue_account.as_deref().unwrap_or("STATE_ACCOUNT");
+    let mend = if one.topic.is_some() {
+        // `az eventgrid system-topic event-subscription update` cannot name the identity that writes them.
+        stage_two(app)
+    } else {
+        format!(
+            "{} --deadletter-endpoint \"$(az storage account show --name {} --query id --output tsv)/blobServices/default/containers/{DEAD_LETTERS}\"",
+            one.command("update"),
+            shell(account)
+        )
+    };
     Finding::fault(
         check,
         format!("{} has no dead-letter destination", one.name),
         "an event that cannot be delivered for a day is lost, and nobody learns of it",
-        format!(
-            "{} --deadletter-identity systemassigned --deadletter-identity-endpoint \"$(az storage account show --name {} --query id --output tsv)/blobServices/default/containers/{DEAD_LETTERS}\"",
-            one.command("update"),
-            shell(account)
-        ),
+        mend,
     )
+}
+
+/// The resource that an event subscription of its own extends, by the subscription's id.
+fn source_in(id: &str) -> String {
+    let end = id.to_ascii_lowercase().find("/providers/microsoft.eventgrid/").unwrap_or_default();
+    id[..end].to_owned()
 }
 
 #[cfg(test)]
