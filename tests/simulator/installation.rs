@@ -1,7 +1,7 @@
 //! The installation around the endpoint as Resource Manager shows it: whole and healthy unless ordered otherwise, and
 //! refused to those without the right.
 
-use handler::adapters::simulator::{Container, Resources};
+use handler::adapters::simulator::{self, Container, Options, Resources};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -160,6 +160,7 @@ async fn lists_go_on_where_their_next_link_says() {
         format!("{SUBSCRIPTION}/resourcegroups/LOCAL/providers/Microsoft.EventGrid/systemTopics?{EVENTS_VERSION}");
     let (all, pages) = sim.all(&format!("{topics}&$top=20")).await;
     assert_eq!((all.len(), pages), (22, 2));
+    assert_eq!(sim.all(&format!("{topics}&$top=0")).await.1, 22, "no page is empty");
     assert_eq!(sim.status(&format!("{topics}&$skipToken=x"), ARM).await, StatusCode::BAD_REQUEST);
 }
 
@@ -312,14 +313,25 @@ async fn what_is_ordered_missing_or_otherwise_is_so_on_every_plane() {
     assert_eq!(sim.arm_get("/computes/simulated-cluster").await.get("identity"), None);
     assert_eq!(sim.subscriptions().await[0]["properties"]["provisioningState"], "Failed");
 
+    let polled = format!("{}/{}", sim.handle.scoring_uri("claims"), sim.handle.jobs()[0].name);
+    assert_eq!(sim.get(&polled, ML).await.status(), StatusCode::OK);
     assert_eq!(sim.order(json!({ "changed": { "batchEndpoints/claims": null } })).await, StatusCode::NO_CONTENT);
     assert_eq!(status("model-1").await, StatusCode::NOT_FOUND);
+    assert_eq!(sim.get(&polled, ML).await.status(), StatusCode::NOT_FOUND);
     let told = sim.http.get(sim.url("/admin/faults")).send().await.unwrap().json::<Value>().await.unwrap();
     assert_eq!(told["resources"]["changed"], json!({ "batchEndpoints/claims": null }));
     assert_eq!(sim.order(json!({ "changed": { "clusters/x": null } })).await, StatusCode::BAD_REQUEST);
     assert_eq!(status("model-1").await, StatusCode::NOT_FOUND, "what makes no sense changes nothing");
     assert_eq!(sim.order(json!({})).await, StatusCode::NO_CONTENT);
     assert_eq!(status("").await, StatusCode::CREATED, "healthy again");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_at_the_start() {
+    let resources = resources(json!({ "unassigned": ["app/King"] }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let refused = simulator::start(listener, Options { resources, ..Options::default() }).err().unwrap();
+    assert!(refused.to_string().contains("`app/King` is not who/role"), "{refused}");
 }
 
 #[tokio::test]
