@@ -163,6 +163,16 @@ async fn a_person_without_rights_to_the_rows_sees_the_table_and_the_role_of_the_
 }
 
 #[tokio::test]
+async fn that_nobody_is_signed_in_is_no_fault_of_the_app() {
+    let mut case = Case::new();
+    case.whom = Whom::Person;
+    case.cloud.no_token = vec![Audience::Storage, Audience::MachineLearning, Audience::ResourceManager];
+    let report = case.report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", told(&report));
+    assert!(told(&report).contains("az login"));
+}
+
+#[tokio::test]
 async fn an_endpoint_behind_a_gateway_is_unknown_and_no_fault() {
     let mut case = Case::new();
     case.rule["endpoint"]["uri"] = json!("https://gateway.example.com/heart/jobs");
