@@ -8,6 +8,9 @@ use super::stage::{ALIVE, QUIET, STOPPED};
 use crate::support::azurite;
 use crate::support::functions_host::free_port;
 
+/// What is done to the app's settings.
+type Change = Box<dyn Fn(&mut BTreeMap<String, String>) + Send + Sync>;
+
 /// One thing that is wrong.
 pub(super) struct Case {
     /// In words.
@@ -19,7 +22,7 @@ pub(super) struct Case {
     /// Orders to the simulator.
     pub(super) orders: Value,
     pub(super) hub: &'static str,
-    change: Box<dyn Fn(&mut BTreeMap<String, String>) + Send + Sync>,
+    change: Change,
     is_fault: bool,
 }
 
@@ -62,8 +65,8 @@ impl Case {
 }
 
 /// `kind/name` is otherwise, by a merge patch; `null`: there is none.
-fn changed(resource: &str, patch: Value) -> Value {
-    json!({ "resources": { "changed": { resource: patch } } })
+fn changed(resource: &str, patch: impl Into<Value>) -> Value {
+    json!({ "resources": { "changed": { resource: patch.into() } } })
 }
 
 fn denied(action: &str) -> Value {

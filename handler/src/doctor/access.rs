@@ -76,7 +76,7 @@ impl Subject {
         let Some(site) = site else {
             return (
                 subject,
-                Finding::unknown(check, "somebody who is signed in looks, and who the app is is not known", needed),
+                Finding::unknown(check, "somebody who is signed in looks, and the app's identity is not known", needed),
             );
         };
         match eyes.resource(site, SITES).await {

@@ -167,11 +167,15 @@ async fn tokens(eyes: &Eyes, whom: Whom, installation: &Installation) -> (Vec<Fi
     let (mut findings, mut missing) = (Vec::new(), BTreeMap::new());
     for (index, ((audience, check), answer)) in ALL.into_iter().zip(asked).enumerate() {
         let Err(why) = answer else {
-            findings.push(Finding::ok(check, "there is one"));
+            let seen = if whom == Whom::App { "there is one" } else { "there is one for whoever is signed in" };
+            findings.push(Finding::ok(check, seen));
             continue;
         };
         findings.push(if none && index > 0 {
             Finding::skipped(check, "the identity gets no token at all")
+        } else if whom == Whom::Person {
+            // That nobody is signed in here says nothing of the app.
+            Finding::unknown(check, &*why, "sign in: az login")
         } else {
             let cause =
                 if none { "the identity gets no token at all" } else { "the identity gets tokens, but not this one" };
@@ -229,7 +233,7 @@ impl Installation {
     fn identity_remedy(&self) -> String {
         let site = self.site.as_deref().and_then(super::remedy::ResourceId::read);
         let Some(site) = site else {
-            return "sign in with `az login`; in the app: az functionapp identity assign, and AZURE_CLIENT_ID as the client id of the identity".to_owned();
+            return "az functionapp identity assign --resource-group GROUP --name APP, and AZURE_CLIENT_ID as the client id of an identity that the app has".to_owned();
         };
         let which = self.client_id.as_ref().map_or_else(String::new, |client| {
             format!(" --identities \"$(az identity list --query \"[?clientId=='{client}'].id\" --output tsv)\"")
@@ -254,6 +258,7 @@ impl Exam {
     pub(super) fn unseen(check: Check, trouble: &Trouble, right: &str) -> Finding {
         match trouble {
             Trouble::Forbidden { text, .. } => Finding::unknown(check, text, format!("whoever looks needs {right}")),
+            Trouble::Missing(text) => Finding::unknown(check, text, "a Resource Manager that knows it"),
             other => Finding::unknown(check, other.to_string(), "run it again"),
         }
     }

@@ -155,7 +155,12 @@ impl Exam {
                 (May::Unknown(why), _) => Finding::unknown(
                     check,
                     format!("whether the app may read {account}/{container} is not known: {why}"),
-                    "--app, and the role Reader on the function app and on the storage account for whoever looks",
+                    match self.subject.whom {
+                        Whom::App => "the role Reader on the storage account for the app",
+                        Whom::Person => {
+                            "--app, and the role Reader on the function app and on the storage account for whoever looks"
+                        }
+                    },
                 ),
                 (May::Yes, Ok(())) => {
                     Finding::ok(check, format!("{account}/{container} is there, and the app may read it"))

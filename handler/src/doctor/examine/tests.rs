@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use self::faults::FAULTS;
-use self::installation::{APP, CLIENT, Case, Fake, SCIENTIST, account, forbidden, site, workspace};
+use self::installation::{APP, CLIENT, Case, Fake, SCIENTIST, TOPIC, account, forbidden, site, topic, workspace};
 use super::*;
 use crate::doctor::Verdict;
 
@@ -163,6 +163,16 @@ async fn a_person_without_rights_to_the_rows_sees_the_table_and_the_role_of_the_
 }
 
 #[tokio::test]
+async fn that_nobody_is_signed_in_is_no_fault_of_the_app() {
+    let mut case = Case::new();
+    case.whom = Whom::Person;
+    case.cloud.no_token = vec![Audience::Storage, Audience::MachineLearning, Audience::ResourceManager];
+    let report = case.report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", told(&report));
+    assert!(told(&report).contains("az login"));
+}
+
+#[tokio::test]
 async fn an_endpoint_behind_a_gateway_is_unknown_and_no_fault() {
     let mut case = Case::new();
     case.rule["endpoint"]["uri"] = json!("https://gateway.example.com/heart/jobs");
@@ -170,6 +180,94 @@ async fn an_endpoint_behind_a_gateway_is_unknown_and_no_fault() {
     assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", told(&report));
     let unknown = of(&report, Verdict::Unknown);
     assert!(unknown.contains(&"endpoint") && !unknown.contains(&"endpoint.answer"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_understood_is_neither_there_nor_missing() {
+    let path = format!(
+        "{}/blobServices/default/containers/claims/providers/Microsoft.Authorization/roleAssignments",
+        account("uploads")
+    );
+    let verdict = async |change: &dyn Fn(&mut Value)| {
+        let mut case = Case::new();
+        case.cloud.listed(&path).iter_mut().for_each(change);
+        let report = case.report().await;
+        report.findings.iter().find(|finding| finding.check == Check::ComputeInput).unwrap().verdict
+    };
+    let role =
+        |guid: &str| json!(format!("/subscriptions/s1/providers/Microsoft.Authorization/roleDefinitions/{guid}"));
+    assert_eq!(verdict(&|_| {}).await, Verdict::Ok);
+    assert_eq!(verdict(&|one| one["properties"]["condition"] = json!("@Resource[…] = 'x'")).await, Verdict::Unknown);
+    let unreadable = role("99999999-0000-0000-0000-000000000000");
+    assert_eq!(verdict(&|one| one["properties"]["roleDefinitionId"] = unreadable.clone()).await, Verdict::Unknown);
+    let elsewhere = account("results");
+    assert_eq!(verdict(&|one| one["properties"]["scope"] = json!(elsewhere)).await, Verdict::Fault);
+}
+
+#[tokio::test]
+async fn a_queue_takes_events_if_the_topic_may_write_to_it() {
+    let queued = |with_role: bool| {
+        let mut case = Case::new();
+        let destination = json!({"endpointType": "StorageQueue", "properties": {"resourceId": account("state"), "queueName": "blob-events"}});
+        case.subscription()["destination"] = Value::Null;
+        case.subscription()["deliveryWithResourceIdentity"] = json!({ "destination": destination });
+        let scope = format!("{}/queueServices/default/queues/blob-events", account("state"));
+        let roles = case.cloud.listed(&format!("{scope}/providers/Microsoft.Authorization/roleAssignments"));
+        if with_role {
+            roles.push(json!({"properties": {"principalId": TOPIC, "scope": scope, "roleDefinitionId":
+                "/subscriptions/s1/providers/Microsoft.Authorization/roleDefinitions/c6a89b2d-59bc-44d0-9896-0f6e12d7b80a"}}));
+        }
+        case
+    };
+    let report = queued(true).report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+    let report = queued(false).report().await;
+    assert_eq!(of(&report, Verdict::Fault), ["delivery.subscription"], "{}", told(&report));
+    assert!(told(&report).contains("'Storage Queue Data Message Sender'"));
+}
+
+#[tokio::test]
+async fn a_subscription_of_the_account_itself_is_as_good_as_one_of_its_topic() {
+    let mut case = Case::new();
+    let path = format!("{}/eventSubscriptions", topic());
+    let mut one = case.cloud.listed(&path).remove(0);
+    one["properties"]["deadLetterDestination"] = json!({"endpointType": "StorageBlob"});
+    one["properties"]["deadLetterWithResourceIdentity"] = Value::Null;
+    case.cloud.listed(&format!("{}/providers/Microsoft.EventGrid/eventSubscriptions", account("uploads"))).push(one);
+    let report = case.report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+}
+
+#[tokio::test]
+async fn events_of_uploads_that_are_only_begun_are_worth_a_warning_where_there_are_any() {
+    let mut case = Case::new();
+    let accounts = case.cloud.listed("/subscriptions/s1/providers/Microsoft.Storage/storageAccounts");
+    accounts[0]["properties"]["isHnsEnabled"] = json!(true);
+    let report = case.report().await;
+    assert_eq!(of(&report, Verdict::Warning), ["delivery.filter", "lastEvent"], "{}", told(&report));
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_are_few_at_a_time_and_each_has_its_limit() {
+    let eyes = Eyes::new(Arc::new(Case::new().cloud), Duration::from_secs(100));
+    let (under_way, most) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let looks = (0..20).map(|_| {
+        eyes.in_time(async {
+            under_way.set(under_way.get() + 1);
+            most.set(most.get().max(under_way.get()));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            under_way.set(under_way.get() - 1);
+            Ok(())
+        })
+    });
+    assert!(futures::future::join_all(looks).await.iter().all(Result::is_ok));
+    assert_eq!(most.get(), 8);
+    let hangs = || eyes.in_time(std::future::pending::<Result<(), Trouble>>());
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(hangs().await, Err(Trouble::NoAnswer(_))));
+    assert_eq!(begun.elapsed().as_secs(), 15);
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    assert!(matches!(hangs().await, Err(Trouble::Unclear(_))), "the end of the whole says nothing about who was asked");
 }
 
 #[tokio::test(start_paused = true)]
