@@ -159,6 +159,7 @@ In flight   2   (queued 0   submitting 0   unknown 1   held 0   running 1   canc
 Last 24 h   scored 1   failed 0   cancelled 0
 Events      skipped 1   quarantined 1
 Oldest      accepted 30 s ago
+Last tick   30 s ago
 Needs attention
   1 events quarantined in the last 24 h, the first because `eventType` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)
 ";
@@ -167,6 +168,7 @@ Needs attention
     let (_, status) = text(async |out| cli::status(app.ledger(), true, world.now(), out).await).await;
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!((&status["counts"]["running"], &status["quarantined24h"]), (&json!(1), &json!(1)));
+    assert!(status["lastTick"].as_str().is_some_and(|at| at.starts_with("2026-07-21T10:")), "{status}");
     let (code, calm) = text(async |out| cli::status(World::new().app().ledger(), false, START, out).await).await;
     assert!(code == cli::FINE && calm.ends_with("Nothing needs attention.\n"), "{calm}");
 }

@@ -1,6 +1,7 @@
 //! What we send to Azure ML, Resource Manager, storage and the identity endpoint, and what we make of every answer.
 
 mod blobs;
+mod examining;
 mod looking;
 mod sharing;
 mod submitting;

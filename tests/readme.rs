@@ -57,6 +57,18 @@ fn every_member_of_an_endpoint_is_explained() {
 }
 
 #[test]
+fn every_check_of_the_doctor_is_named_and_no_other() {
+    let section = README.split("\n## Doctor\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let rows = section.lines().filter(|line| line.starts_with("| of "));
+    let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    let mut sorted = named.clone();
+    sorted.sort_unstable();
+    let mut checks: Vec<&str> = handler::doctor::CHECKS.iter().map(|check| check.id()).collect();
+    checks.sort_unstable();
+    assert_eq!(sorted, checks);
+}
+
+#[test]
 fn files_that_the_readme_links_to_exist() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for link in README.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

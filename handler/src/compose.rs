@@ -4,11 +4,13 @@
 //! start short and lets a handler start while Azure is away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use azure_core::Uuid;
 use azure_core::credentials::TokenCredential;
 
 use crate::adapters::azure_blobs::AzureBlobs;
+use crate::adapters::azure_cloud::AzureCloud;
 use crate::adapters::azure_ml::AzureMl;
 use crate::adapters::azure_tables::{Auth, AzureTables};
 use crate::adapters::embedded::EmbeddedStore;
@@ -16,6 +18,7 @@ use crate::adapters::tokens::{CredentialKind, Storage, Tokens};
 use crate::adapters::{http, resource_manager};
 use crate::app::{App, Parts, chain};
 use crate::config::{Config, LedgerLocation, LedgerSettings, TablesAuth};
+use crate::doctor::{AppFacts, Doctor, Installation, Whom};
 use crate::ledger::{Ledger, Options};
 use crate::ports::Clock;
 use crate::table_store::TableStore;
@@ -37,6 +40,57 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
         retention: config.retention,
         audit: config.audit,
     }))
+}
+
+/// An examination of what the settings describe, by the app's identity or by whoever is signed in.
+pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, clock: Clock) -> Result<Doctor, String> {
+    let source = match whom {
+        Whom::App => CredentialKind::ManagedIdentity { client_id: config.client_id.clone() },
+        Whom::Person => CredentialKind::SignedIn,
+    }
+    .source();
+    let cloud = AzureCloud::new(
+        config.resource_manager.as_str(),
+        Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
+        Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
+        Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
+    )?;
+    let ledger = store(&config.ledger, source, &clock, Access::Write)
+        .and_then(|store| Ok((open(Arc::clone(&store), &config.hub, config.projection)?, store)));
+    let ledger_account = match &config.ledger {
+        LedgerLocation::Embedded(_) => None,
+        LedgerLocation::Tables { auth: TablesAuth::SharedKeyLite { account, .. }, .. } => Some(account.clone()),
+        LedgerLocation::Tables { url, .. } => {
+            url.host_str().and_then(|host| host.split_once('.')).map(|(account, _)| account.to_owned())
+        }
+    };
+    let rules = config.rules.iter().count();
+    let installation = Installation {
+        rules: config.rules.clone(),
+        hub: config.hub.clone(),
+        ledger_place: config.ledger.to_string(),
+        queue_account: facts.queue_account.or_else(|| ledger_account.clone()),
+        ledger_account,
+        client_id: config.client_id.clone(),
+        site: facts.site.or_else(|| config.host.resource_id.clone()),
+        switched_off: facts.switched_off,
+        storage_domain: storage_domain(config),
+        settings: format!("{rules} {}, ledger at {}", if rules == 1 { "rule" } else { "rules" }, config.ledger),
+        warnings: config.warnings.clone(),
+    };
+    let nonce = Uuid::new_v4().simple().to_string();
+    Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, whom, clock, nonce, time })
+}
+
+/// What follows `ACCOUNT.blob.` in this cloud: as the ledger's address has it, or that of the public cloud.
+fn storage_domain(config: &Config) -> Option<String> {
+    if let LedgerLocation::Tables { url, .. } = &config.ledger
+        && let Some((_, domain)) = url.host_str().and_then(|host| host.split_once(".table."))
+    {
+        return Some(domain.to_owned());
+    }
+    (config.resource_manager.as_str().trim_end_matches('/') == resource_manager::PUBLIC_CLOUD)
+        .then(|| "core.windows.net".to_owned())
 }
 
 /// The ledger alone, for those who only read it.

@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod app;
 pub mod compose;
 pub mod config;
+pub mod doctor;
 pub mod functions;
 pub mod hosts;
 pub mod ledger;

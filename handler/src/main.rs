@@ -10,10 +10,12 @@ use clap::{Parser, Subcommand};
 use handler::app::chain;
 use handler::compose;
 use handler::config::{Config, LedgerSettings, ProcessVars, WhichLedger};
+use handler::doctor::Whom;
 use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_created, reconcile};
 use handler::hosts::azure::{self, Functions};
 use handler::hosts::breakers::{self, BreakerArgs};
 use handler::hosts::cli::{self, ListArgs, ResolveArgs};
+use handler::hosts::doctor::{self as examination, AppSettings, DoctorArgs};
 use handler::hosts::limits::{self, LimitArgs};
 use handler::hosts::local::{self, LocalArgs};
 use handler::hosts::simulator::{self, SimulatorArgs};
@@ -91,6 +93,11 @@ enum Command {
         #[command(flatten)]
         args: BreakerArgs,
     },
+    /// Prove each hop from an upload to its predictions, and say what mends what is broken; makes no job.
+    ///
+    /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
+    /// the app's identity is at hand, else as whoever is signed in with the Azure CLI.
+    Doctor(DoctorArgs),
     /// Run the app itself, many times, in a world where everything fails; tell how it could be made to break a promise.
     ///
     /// Exit code 1 if it could. The same seed and arguments are the same run on any machine; nothing outside of this
@@ -144,6 +151,7 @@ fn main() -> ExitCode {
                 Box::pin(async move { breakers::breaker(ledger, &args, now, out).await })
             })
         }
+        Command::Doctor(args) => doctor(&args),
         Command::Simulate(args) => match simulation::simulate(&args, &mut std::io::stdout().lock()) {
             Ok(code) => ExitCode::from(code),
             // A reader that went away (`| head`) is no failure of ours.
@@ -241,6 +249,44 @@ fn simulator(args: SimulatorArgs) -> ExitCode {
     };
     runtime.shutdown_background();
     code
+}
+
+fn doctor(args: &DoctorArgs) -> ExitCode {
+    let cwd = match cwd() {
+        Ok(cwd) => cwd,
+        Err(code) => return code,
+    };
+    let settings = match AppSettings::read(args, &ProcessVars) {
+        Ok(settings) => settings,
+        Err(why) => return fatal(SETTINGS, &why),
+    };
+    let report = match examination::settings(&settings, &cwd) {
+        Err(report) => report,
+        Ok(config) => {
+            let whom = if settings.is_app() { Whom::App } else { Whom::Person };
+            let limit = args.within.0.try_into().unwrap_or_default(); // never negative, see its parser
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(why) => return fatal(1, &format!("no runtime: {why}")),
+            };
+            match compose::doctor(&config, whom, settings.facts(args), limit, clock()) {
+                Ok(doctor) => {
+                    let report = runtime.block_on(doctor.examine());
+                    // Looks that were given up are not waited for.
+                    runtime.shutdown_background();
+                    report
+                }
+                Err(why) => return fatal(SETTINGS, &why),
+            }
+        }
+    };
+    match examination::print(&report, args, &mut std::io::stdout().lock()) {
+        // A reader that went away (`| head`) is no failure of ours.
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
+            fatal(1, &format!("the output can't be written: {why}"))
+        }
+        _ => ExitCode::from(report.exit_code()),
+    }
 }
 
 fn settings() -> Result<Config, ExitCode> {

@@ -18,7 +18,7 @@ const NESTING: usize = 3;
 
 /// Writing APIs after which a blob is complete. `CreateFile` and `SftpCreate` come before the content;
 /// `FlushWithClose` and `SftpCommit` after it.
-const COMPLETE: [&str; 5] = ["PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose", "SftpCommit"];
+pub const COMPLETE: [&str; 5] = ["PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose", "SftpCommit"];
 
 /// What becomes of one event.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -81,6 +81,8 @@ pub fn options(transport: Transport) -> ClientOptions {
 pub(crate) struct Got {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
+    /// The service's clock when it answered, to the second.
+    pub(crate) date: Option<OffsetDateTime>,
 }
 
 /// Why an answer's body is not there.
@@ -121,9 +123,11 @@ pub(crate) async fn ask<A: Audience>(
                     continue;
                 }
                 let asked = retry_after(response.headers(), tokens.now());
+                let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+                let date = date.and_then(|date| azure_core::time::parse_rfc7231(date).ok());
                 match read_body(response, LONGEST_BODY).await {
-                    Ok(body) if !may_pass(status) => return Ok(Got { status, body }),
-                    Ok(body) => (Ok(Got { status, body }), asked),
+                    Ok(body) if !may_pass(status) => return Ok(Got { status, body, date }),
+                    Ok(body) => (Ok(Got { status, body, date }), asked),
                     Err(error @ BodyError::TooLong(_)) => return Err(Unclear(format!("{place}: {error}"))),
                     Err(error) => (Err(Unclear(format!("{place}: {error}"))), asked),
                 }

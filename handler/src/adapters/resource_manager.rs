@@ -112,17 +112,35 @@ impl Client {
         }
     }
 
+    /// Gets whatever lies at an id (`/subscriptions/…`), in a version of its provider's, whatever the answer's status.
+    pub(crate) async fn get(&self, id: &str, version: &str, filter: Option<&str>) -> Result<Got, Unclear> {
+        let mut url = self.url_of(id, &[], version);
+        if let Some(filter) = filter {
+            url.query_pairs_mut().append_pair("$filter", filter);
+        }
+        self.ask(Method::GET, &url).await
+    }
+
+    /// Gets what a link in an answer leads to. The token goes nowhere but to Resource Manager itself.
+    pub(crate) async fn follow(&self, link: &str) -> Result<Got, Unclear> {
+        self.ask(Method::GET, &self.own(link)?).await
+    }
+
     async fn ask(&self, method: Method, url: &Url) -> Result<Got, Unclear> {
         http::ask(&http::client(), &self.tokens, method, url).await
     }
 
     fn url(&self, workspace: &str, rest: &[&str]) -> Url {
+        self.url_of(workspace, rest, API_VERSION)
+    }
+
+    fn url_of(&self, id: &str, rest: &[&str], version: &str) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             // `new` lets only URLs with a path through.
-            path.pop_if_empty().extend(workspace.split('/').filter(|part| !part.is_empty())).extend(rest);
+            path.pop_if_empty().extend(id.split('/').filter(|part| !part.is_empty())).extend(rest);
         }
-        url.query_pairs_mut().append_pair("api-version", API_VERSION);
+        url.query_pairs_mut().append_pair("api-version", version);
         url
     }
 
@@ -130,9 +148,7 @@ impl Client {
     fn own(&self, link: &str) -> Result<Url, Unclear> {
         match Url::parse(link) {
             Ok(url) if url.origin() == self.base.origin() => Ok(url),
-            _ => Err(Unclear(
-                "Resource Manager's list of jobs goes on at another host, which is not followed".to_owned(),
-            )),
+            _ => Err(Unclear("Resource Manager's list goes on at another host, which is not followed".to_owned())),
         }
     }
 }

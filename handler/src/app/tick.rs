@@ -16,7 +16,7 @@ use super::audit::InFlightJobs;
 use super::queue::{MOST, Queue};
 use super::scopes::Holders;
 use super::{App, Error, SeenOf, chain, during};
-use crate::ledger::{InFlight, Part, SHARDS};
+use crate::ledger::{Heartbeat, InFlight, Part, SHARDS};
 use crate::ports::JobAddress;
 
 /// Looks under way at one time: bounds sockets, and the load on the endpoint.
@@ -230,8 +230,23 @@ impl App {
         report.complete = !counts.late.into_inner() && in_time();
         if report.complete {
             self.0.last_tick.lock().unwrap_or_else(PoisonError::into_inner).complete = Some(now);
+            self.beat(now, &report).await;
         }
         Ok(report)
+    }
+
+    /// Leaves a sign of life. Nothing depends on it, so a tick does not fail by it.
+    async fn beat(&self, now: OffsetDateTime, report: &TickReport) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let beat = Heartbeat {
+            at: now,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            in_flight: count(report.in_flight),
+            errors: count(report.errors),
+        };
+        if let Err(error) = self.ledger().beat(&beat).await {
+            tracing::warn!(error = %chain(&error), "the heartbeat was not written");
+        }
     }
 
     /// Looks at one scoring that is not queued, if something is due for it.

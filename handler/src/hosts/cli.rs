@@ -126,6 +126,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     let oldest = in_flight.iter().map(|row| row.created).min();
     let controls = ledger.controls().await?;
     let (limits, breakers) = (limits::views(&controls), breakers::views(&controls));
+    let tick = ledger.heartbeat().await?.map(|beat| beat.at);
 
     let mut attention = Vec::new();
     if of(Status::Failed) > 0 {
@@ -162,6 +163,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         let report = json!({
             "counts": by_name,
             "finalSince": since.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+            "lastTick": tick.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "oldestInFlight": oldest.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "skipped24h": skipped,
             "quarantined24h": quarantined.len(),
@@ -181,6 +183,9 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     writeln!(out, "Events      skipped {skipped}   quarantined {}", quarantined.len())?;
     if let Some(oldest) = oldest {
         writeln!(out, "Oldest      accepted {} ago", ago(oldest, now))?;
+    }
+    if let Some(tick) = tick {
+        writeln!(out, "Last tick   {} ago", ago(tick, now))?;
     }
     for view in limits.iter().filter(|view| view.matters()) {
         writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;

@@ -3,6 +3,7 @@
 pub mod azure;
 pub mod breakers;
 pub mod cli;
+pub mod doctor;
 pub mod limits;
 pub mod local;
 pub mod ops;

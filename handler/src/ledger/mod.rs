@@ -23,6 +23,7 @@ use crate::table_store::{self, Continuation, ETag, Entity, IfMatch, Key, Op, Pag
 
 mod audited;
 mod controls;
+mod heartbeat;
 mod projection;
 mod rate;
 mod retention;
@@ -31,6 +32,7 @@ mod slots;
 
 pub use audited::Audited;
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, Sight};
+pub use heartbeat::Heartbeat;
 pub use rate::{Permit, Permitted};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::{Cap, SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};

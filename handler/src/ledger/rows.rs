@@ -11,7 +11,8 @@
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //!
-//! Beside the shards stand the partitions of slots (`slots.rs`) and of controls (`controls.rs`).
+//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the audit (`audited.rs`)
+//! and of the heartbeat (`heartbeat.rs`).
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
