@@ -117,6 +117,9 @@ async fn lost_answers_and_doubled_jobs_end_in_one_published_output_each() {
     ]);
     let Some(outcome) = burst(&paths, &faults).await else { return };
     outcome.assert_each_is_scored_by_its_adopted_job(&paths);
+    // The cap is for what is asked for; a second job of one request comes on top until it is found.
+    let most = outcome.most_requests_in_flight();
+    assert!((CAP / 2..=CAP).contains(&most), "jobs of {most} requests at one time");
     let stopped = outcome.assert_doubles_are_found_and_counted();
     assert!(outcome.strays() >= paths.len() / 100 && stopped > 0, "{stopped} of {} were stopped", outcome.strays());
     assert!(outcome.found() >= paths.len() / 50, "only {} answers were lost", outcome.found());

@@ -79,6 +79,11 @@ impl Outcome {
         self.summary["maxInFlight"].as_u64().unwrap()
     }
 
+    /// The same, where the jobs that one request made count as one.
+    pub(super) fn most_requests_in_flight(&self) -> u64 {
+        self.summary["maxRequestsInFlight"].as_u64().unwrap()
+    }
+
     /// Nothing lost, nothing twice: one scoring for each upload; each is `scored`, its output is there, and the only job
     /// that wrote it is the one that was adopted.
     pub(super) fn assert_each_is_scored_by_its_adopted_job(&self, paths: &[String]) {
@@ -122,12 +127,13 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} scorings, {} jobs, {} adopted after a look, {} strays, at most {} in flight, {} POSTs, {} attempts",
+            "{} scorings, {} jobs, {} adopted after a look, {} strays, at most {} in flight of {} requests, {} POSTs, {} attempts",
             self.scorings.len(),
             self.jobs.len(),
             self.found,
             self.strays(),
             self.most_in_flight(),
+            self.most_requests_in_flight(),
             self.summary["posts"],
             self.scorings.iter().map(|scoring| scoring.attempt).sum::<u32>(),
         )

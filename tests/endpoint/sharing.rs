@@ -140,24 +140,37 @@ async fn a_crowd_in_the_window_is_looked_at_in_parts_and_is_unclear_until_all_ar
 #[tokio::test]
 async fn a_crowd_that_shows_no_outputs_is_gone_through_and_none_is_said_as_of_the_oldest_look() {
     let server = Canned::start().await;
-    let scoring = scoring(&server);
-    let crowd: Vec<_> = (0..1_500).map(|n| listed(&format!("j{n}"), IN_TIME)).collect();
-    // Not known to the endpoint: of another one, or not yet. Jobs of other endpoints never end this.
-    list(&server, &crowd);
+    let scorings = some(&server, 2);
+    // Not known to the endpoint: of another one, or not yet. Jobs of other endpoints stay so.
+    list(&server, &(0..1_500).map(|n| listed(&format!("j{n}"), IN_TIME)).collect::<Vec<_>>());
     let (clock, hand) = moving_clock();
     let ml = azure_ml_at(&server, clock);
     hand(Duration::seconds(10));
-    assert!(ml.find(&scoring).await.is_err());
+    let first = Some(NOW + Duration::seconds(10));
+    assert!(ml.find(&scorings[0]).await.is_err());
+    // Those that were looked at since the list was read are as good as listed and looked at.
+    assert_eq!(ml.find(&scorings[1]).await.map(|found| (found.jobs.len(), found.as_of)), Ok((0, first)));
+    assert_eq!(lists_and_looks(&server), (1, 1_500));
     hand(Duration::minutes(1));
-    let found = ml.find(&scoring).await.unwrap();
-    // The five hundred that were left, and as many again that were seen a minute ago.
-    assert_eq!(lists_and_looks(&server), (2, 2_000));
-    assert_eq!((found.jobs.len(), found.as_of), (0, Some(NOW + Duration::seconds(10))));
-    // They were looked at before this search was due, and may show outputs now.
-    let mut later = scoring.clone();
+    assert_eq!(ml.find(&scorings[0]).await.map(|found| (found.jobs.len(), found.as_of)), Ok((0, first)));
+    assert_eq!(lists_and_looks(&server), (2, 2_500));
+    // All looks were before this search was due, and may show outputs now.
+    let mut later = scorings[1].clone();
     later.due = NOW + Duration::minutes(2);
     hand(Duration::minutes(1));
     assert!(ml.find(&later).await.is_err());
+}
+
+#[tokio::test]
+async fn in_a_crowd_the_job_with_our_mark_is_looked_at_first() {
+    let server = Canned::start().await;
+    let scoring = scoring(&server);
+    let mut crowd: Vec<_> = (0..1_000).map(|n| listed(&format!("j{n}"), IN_TIME)).collect();
+    let mut ours = listed("ours", NOT_AT_ONCE);
+    ours["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
+    crowd.push(ours);
+    list(&server, &crowd);
+    assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), ["ours"]);
 }
 
 #[tokio::test]
@@ -254,16 +267,24 @@ async fn a_list_of_absurd_names_is_not_kept_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_that_is_slow_shows_what_it_saw_and_does_not_call_it_all() {
+async fn an_audit_that_is_slow_shows_the_newest_jobs_and_does_not_call_them_all() {
     let server = Canned::start().await;
-    let names: Vec<_> = (0..50).map(|n| format!("j{n}")).collect();
-    for name in &names {
-        server.at(&format!("GET /jobs/{name}"), slow(with_output(&server, name, IN_TIME, ELSEWHERE)));
+    let mut jobs = Vec::new();
+    for minute in 10..60 {
+        let (name, created) = (format!("j{minute}"), format!("2026-07-21T09:{minute}:00Z"));
+        server.at(&format!("GET /jobs/{name}"), slow(with_output(&server, &name, &created, ELSEWHERE)));
+        jobs.push(listed(&name, &created));
     }
-    list(&server, &names.iter().map(|name| listed(name, IN_TIME)).collect::<Vec<_>>());
+    let mut timeless = listed("timeless", IN_TIME);
+    timeless["systemData"] = json!({});
+    jobs.push(timeless);
+    server.at("GET /jobs/timeless", slow(with_output(&server, "timeless", IN_TIME, ELSEWHERE)));
+    list(&server, &jobs);
     let place = Place { endpoint: server.url("/jobs"), workspace: Some(WORKSPACE.to_owned()), experiments: Vec::new() };
     let before = Instant::now();
     let listing = azure_ml(&server).made_since(&place, NOW - Duration::hours(1), &HashSet::new()).await.unwrap();
     assert!(before.elapsed() < std::time::Duration::from_secs(125), "{:?}", before.elapsed());
-    assert!((4..50).contains(&listing.jobs.len()) && !listing.whole, "{}", listing.jobs.len());
+    let shown: Vec<_> = listing.jobs.iter().map(|listed| listed.job.name.as_str()).collect();
+    assert!(shown.len() < 50 && !listing.whole, "{shown:?}");
+    assert_eq!(shown[..4], ["timeless", "j59", "j58", "j57"]);
 }

@@ -122,7 +122,9 @@ async fn jobs_beyond_the_nodes_wait_in_order_of_arrival() {
         sim.hand.advance(seconds(60));
         sim.until(&names[turn], "Finalizing").await;
     }
-    assert_eq!(sim.handle.summary().max_in_flight, 3);
+    sim.submit("x.csv", "4").await;
+    let summary = sim.handle.summary();
+    assert_eq!((summary.max_in_flight, summary.max_requests_in_flight), (3, 3));
 }
 
 #[tokio::test]

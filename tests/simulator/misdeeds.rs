@@ -68,6 +68,7 @@ async fn one_invoke_makes_several_jobs_and_answers_as_if_it_had_made_one() {
     assert!(jobs.iter().all(|job| job.outputs == jobs[0].outputs && job.request_id.as_deref() == Some("e7c0")));
     let summary = sim.handle.summary();
     assert_eq!((summary.posts, summary.max_jobs_per_request_id, summary.max_in_flight), (1, 3, 3));
+    assert_eq!(summary.max_requests_in_flight, 1, "nobody asked for three");
 }
 
 #[tokio::test]

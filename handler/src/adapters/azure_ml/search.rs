@@ -10,6 +10,7 @@
 //! of the moment when reading the list began. In a burst the window holds thousands of jobs and many answers may be lost:
 //! lists are shared, and a job that writes elsewhere is looked at once (`known`).
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::Duration as Limit;
 
@@ -182,12 +183,9 @@ pub(super) async fn made_since(
     let list = list::read(ml, workspace, window.from).await?;
     let (mut listed, mut whole) = (list.jobs, list.whole);
     listed.retain(|job| window.has(job) && is_of(names.as_deref(), job) && !known.contains(&job.job.name));
-    if listed.len() > MOST_JOBS {
-        // What is left now is seen by the next audit, which knows those of this one.
-        listed.sort_by_key(|job| job.created);
-        listed.truncate(MOST_JOBS);
-        whole = false;
-    }
+    // The newest first: what runs on for nobody is among them, and the older ones were there for the audit before, be it
+    // another process's. What time does not suffice for is seen by the next audit, which knows those of this one.
+    listed.sort_by_key(|job| (job.created.is_some(), Reverse(job.created)));
     let looks = listed.into_iter().map(|listed| async move {
         let mark = listed.mark.as_ref().and_then(Mark::read);
         let seen = match ml.look(&at.endpoint, &listed.job.name).await? {

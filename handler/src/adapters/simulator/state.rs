@@ -42,6 +42,9 @@ pub(super) struct State {
     forgotten: u64,
     in_flight: usize,
     max_in_flight: usize,
+    /// Unfinished jobs by request.
+    requests: HashMap<String, usize>,
+    max_requests_in_flight: usize,
     /// Jobs made and phases entered.
     moves: u64,
     posts: u64,
@@ -71,6 +74,8 @@ pub struct Summary {
     pub in_flight: usize,
     /// The most jobs that were unfinished at the same time, since the start.
     pub max_in_flight: usize,
+    /// The same, where the jobs of one request id count as one: what a caller can keep within a limit.
+    pub max_requests_in_flight: usize,
 }
 
 /// Why no job was made.
@@ -105,6 +110,8 @@ impl State {
             forgotten: 0,
             in_flight: 0,
             max_in_flight: 0,
+            requests: HashMap::new(),
+            max_requests_in_flight: 0,
             moves: 0,
             posts: 0,
             posts_by_request: HashMap::new(),
@@ -129,6 +136,8 @@ impl State {
         if !job.phase.is_final() {
             self.in_flight += 1;
             self.max_in_flight = self.max_in_flight.max(self.in_flight);
+            *self.requests.entry(request_of(&job).to_owned()).or_default() += 1;
+            self.max_requests_in_flight = self.max_requests_in_flight.max(self.requests.len());
         }
         if job.phase == Phase::Waiting {
             self.waiting.insert(job.seq);
@@ -268,6 +277,11 @@ impl State {
         self.moves += 1;
         if phase.is_final() {
             self.in_flight -= 1;
+            let request = request_of(job);
+            match self.requests.get_mut(request) {
+                Some(left) if *left > 1 => *left -= 1,
+                _ => drop(self.requests.remove(request)),
+            }
         }
         if let Some(journal) = &mut self.journal
             && let Err(why) = journal.entered(job)
@@ -358,8 +372,14 @@ impl State {
             max_jobs_per_request_id: jobs_by_request.values().copied().max().unwrap_or_default(),
             in_flight: self.in_flight,
             max_in_flight: self.max_in_flight,
+            max_requests_in_flight: self.max_requests_in_flight,
         }
     }
+}
+
+/// What a job is counted by; one without a request id is a request of its own.
+fn request_of(job: &Job) -> &str {
+    job.request_id.as_deref().unwrap_or(&job.name)
 }
 
 /// Requests left in the running hour.
