@@ -57,7 +57,7 @@ async fn burst(paths: &[String], faults: &Value) -> Option<Outcome> {
     let _alone = ALONE.lock().await;
     let seed = 20_260_721;
     println!("seed {seed}, {} uploads", paths.len());
-    let mut stage = Stage::start(faults).await?;
+    let mut stage = Stage::start(faults, paths.len()).await?;
     for path in paths {
         stage.upload(path);
     }

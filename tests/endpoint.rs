@@ -2,6 +2,7 @@
 
 mod blobs;
 mod looking;
+mod sharing;
 mod submitting;
 mod tokens;
 
@@ -48,7 +49,21 @@ pub fn manager(server: &Canned) -> Arc<resource_manager::Client> {
 }
 
 fn azure_ml(server: &Canned) -> AzureMl {
-    AzureMl::new(Tokens::new(Arc::new(Source::default()), clock()), manager(server))
+    azure_ml_at(server, clock())
+}
+
+fn azure_ml_at(server: &Canned, clock: Clock) -> AzureMl {
+    AzureMl::new(Tokens::new(Arc::new(Source::default()), clock), manager(server))
+}
+
+/// A clock that begins now, and what moves it on.
+fn moving_clock() -> (Clock, impl Fn(Duration)) {
+    let passed = Arc::new(std::sync::atomic::AtomicI64::new(0));
+    let shown = Arc::clone(&passed);
+    let read = move || NOW + Duration::seconds(shown.load(std::sync::atomic::Ordering::SeqCst));
+    (Arc::new(read), move |by: Duration| {
+        passed.fetch_add(by.whole_seconds(), std::sync::atomic::Ordering::SeqCst);
+    })
 }
 
 /// A scoring in its second attempt, as it is recorded before the POST. `rule` adds members to the rule.

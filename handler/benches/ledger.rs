@@ -17,11 +17,9 @@ use handler::adapters::embedded::EmbeddedStore;
 use handler::adapters::memory::MemoryStore;
 use handler::app::{App, Parts};
 use handler::ledger::{Acceptance, Cap, Ledger, Options, Recorded, Scope, rows};
-use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
+use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
 use handler::table_store::{ETag, Op, TableName, TableStore};
-use lifecycle::{
-    Answer, Candidate, Entry, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, Seen, Step, decide, intake,
-};
+use lifecycle::{Answer, Entry, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, Seen, Step, decide, intake};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::runtime::Runtime;
@@ -97,8 +95,8 @@ impl Endpoint for AtOnce {
         Ok(Some(JobSeen { status: JobStatus::Running, error: None, studio: None }))
     }
 
-    async fn find(&self, _scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
-        Ok(Vec::new())
+    async fn find(&self, _scoring: &Scoring) -> Result<Sought, Unclear> {
+        Ok(Sought { jobs: Vec::new(), as_of: None })
     }
 
     async fn made_since(

@@ -46,6 +46,16 @@ pub struct Listed {
     pub mark: Option<(ScoringId, u32)>,
 }
 
+/// What a search for the job of a submission found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    /// The jobs, in no order.
+    pub jobs: Vec<Candidate>,
+    /// Every job is among them that the service showed at this moment, `None`: when it was asked, or later. It may be a
+    /// moment before that, but not before the search was due; "none" must not be held against a later time.
+    pub as_of: Option<OffsetDateTime>,
+}
+
 /// Jobs made behind an endpoint since some time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
@@ -65,8 +75,8 @@ pub trait Endpoint: Send + Sync + 'static {
     /// The job as it is now, `None` if the endpoint does not know it. Fetches the error text of a failed job.
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear>;
 
-    /// Every job that carries the inputs and outputs of this scoring's current submission.
-    async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear>;
+    /// Every job that carries the inputs and outputs of this scoring's current submission. Comes to an end within minutes.
+    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear>;
 
     /// Jobs made behind an endpoint since `since`, whoever asked for them, but for those whose names are `known`.
     /// Bounded; see [`Listing::whole`].

@@ -258,6 +258,28 @@ async fn a_job_that_never_changes_is_stopped_after_its_time() {
 }
 
 #[tokio::test]
+async fn a_running_job_has_the_time_that_its_rule_gives_now() {
+    let mut world = World::new();
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(2));
+    app.tick(soon(&world)).await.unwrap();
+    let rules = serde_json::from_str::<serde_json::Value>(RULE).unwrap();
+    let with = |time: &str| {
+        let mut rules = rules.clone();
+        rules["rules"][0]["jobTimeout"] = time.into();
+        lifecycle::Rules::read(&rules.to_string()).unwrap()
+    };
+    world.later(Duration::hours(2));
+    for (time, status) in [("PT3H", Status::Running), ("PT1H", Status::Cancelling)] {
+        world.rules = with(time);
+        let app = world.app();
+        app.tick(soon(&world)).await.unwrap();
+        assert_eq!(world.get(&app, &ids[0]).await.status, status, "{time}");
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_rule_any_more_is_left_alone_by_the_tick() {
     let store = Arc::new(MemoryStore::new());
     let before = World::on(store.clone(), RULE);

@@ -8,6 +8,7 @@ use serde_json::json;
 use time::Duration;
 
 use super::{cap, claims};
+use crate::support::meanwhile::Meanwhile;
 use crate::support::world::{Post, World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
@@ -139,6 +140,34 @@ async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
 }
 
 #[tokio::test]
+async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_it() {
+    for queued_before in [false, true] {
+        let store = Meanwhile::store();
+        let world = World::on(store.clone(), ONE_SLOT);
+        let (app, other) = (world.app(), world.app());
+        if queued_before {
+            world.next_posts([Post::Refuse { for_good: false }]);
+            world.deliver(&app, &event("a.csv", "1")).await;
+            world.later(Duration::minutes(1));
+        }
+        let slow = world.clone();
+        store.act(|| async move {
+            // Its owner is silent for longer than the lease, so it is looked for now.
+            slow.later(Duration::minutes(10));
+            other.tick(slow.now() + Duration::minutes(5)).await.unwrap();
+            assert_eq!(slow.statuses(&other).await[&Status::Unknown], 1);
+        });
+        if queued_before {
+            app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+        } else {
+            world.deliver(&app, &event("a.csv", "1")).await;
+        }
+        let b = world.deliver(&app, &event("b.csv", "1")).await;
+        assert_eq!(world.get(&app, &b[0]).await.status, Status::Queued, "the one slot is taken ({queued_before})");
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_may_still_arrive_is_not_a_lost_race() {
     let world = World::new();
     let app = world.app();
@@ -188,6 +217,23 @@ async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_noth
     world.searches_take(Duration::ZERO);
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(world.jobs().len(), 1, "a search that began after it does");
+}
+
+#[tokio::test]
+async fn a_search_that_shows_what_was_before_the_end_of_the_grace_time_proves_nothing() {
+    let world = World::new();
+    let app = world.app();
+    world.next_posts([Post::LoseRequest]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.searches_show_what_was(Duration::seconds(10));
+    let grace = Duration::minutes(15);
+    world.later(grace + Duration::seconds(9));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
+    assert!(world.jobs().is_empty());
+    world.later(Duration::seconds(31));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(world.jobs().len(), 1);
 }
 
 #[tokio::test]

@@ -2,17 +2,18 @@
 //! the app and its world and says why that equals a product without the guard.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
-use handler::simulation::{Options, Wiring, run};
+use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
+use handler::simulation::{Faults, Options, Wiring, run};
 use handler::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
 use lifecycle::period::Period;
 use lifecycle::template::Template;
-use lifecycle::{Answer, Candidate, JobSeen, OutputSeen, Rule, Rules, Scoring};
+use lifecycle::{Answer, Event, JobSeen, OutputSeen, Rule, Rules, Scoring, TRANSITIONS};
 use time::{Duration, OffsetDateTime};
 
 /// Seeds within which a missing guard must show.
@@ -20,8 +21,13 @@ const SEEDS: u64 = 100;
 
 /// Asserts that some seed breaks one of these promises, and that the first broken one is one of them.
 fn is_found(wiring: &Wiring, promises: &[&str]) {
+    is_found_among(Options::new(1).events, wiring, promises);
+}
+
+/// The same, with so many uploads in each run.
+fn is_found_among(events: usize, wiring: &Wiring, promises: &[&str]) {
     for seed in 1..=SEEDS {
-        if let Some(violation) = run(&Options::new(seed), wiring, false).violation {
+        if let Some(violation) = run(&Options { events, ..Options::new(seed) }, wiring, false).violation {
             assert!(promises.contains(&violation.promise), "seed {seed}: {violation:?}");
             return;
         }
@@ -65,15 +71,59 @@ fn is_submitting(row: &Entity) -> bool {
     row.string("State") == Some("submitting")
 }
 
-/// No row read back ever carries our operation id, so that our own success is taken for somebody else's.
+/// Each third transaction of a scoring is done and its answer lost.
+struct Silent {
+    inner: Arc<dyn TableStore>,
+    done: AtomicUsize,
+}
+
+#[async_trait]
+impl TableStore for Silent {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.inner.create_table(table).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        self.inner.get(table, key).await
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.inner.page(table, range, from).await
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let done = self.inner.write(table, ops).await?;
+        let of_scoring = ops.iter().any(|op| op.key().row.starts_with("J~"));
+        if of_scoring && self.done.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+            return Err(Error::Ambiguous("no answer".to_owned()));
+        }
+        Ok(done)
+    }
+}
+
+/// No row read back ever carries our operation id, so that our own success is taken for somebody else's. Whoever
+/// succeeded stops there, as if it had died: that breaks no promise, but nobody sends its request before the lease and
+/// the grace time have ended.
 #[test]
 fn a_read_back_that_never_knows_its_own_write_is_found() {
+    fn silent(inner: Arc<dyn TableStore>) -> Arc<dyn TableStore> {
+        Arc::new(Silent { inner, done: AtomicUsize::new(0) })
+    }
     fn read(mut row: Row) -> Row {
         row.entity.properties.remove("OpId");
         row
     }
-    let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
-    is_found(&wiring, &["maxInFlight"]);
+    let left_behind = |wiring: &Wiring| -> u64 {
+        let gone = TRANSITIONS.iter().position(|(_, event, _)| *event == Event::OwnerGone).unwrap();
+        let count = |seed| {
+            let outcome = run(&Options { faults: Faults::NONE, ..Options::new(seed) }, wiring, false);
+            assert_eq!(outcome.violation, None, "seed {seed}");
+            outcome.taken[gone]
+        };
+        (1..=20).map(count).sum()
+    };
+    assert_eq!(left_behind(&Wiring { store: silent, ..Wiring::default() }), 0);
+    assert_ne!(left_behind(&Wiring { store: |it| bent(read, |op| op)(silent(it)), ..Wiring::default() }), 0);
 }
 
 /// Every row read back carries the operation id of the write before, so that another's success is taken for ours.
@@ -211,6 +261,19 @@ fn submissions_without_a_slot_are_found() {
     is_found(&wiring, &["maxInFlight"]);
 }
 
+/// Every permit reads as used long ago: the endpoint takes as many requests a minute as there are.
+#[test]
+fn requests_without_a_permit_are_found() {
+    fn read(mut row: Row) -> Row {
+        if row.entity.key.partition.starts_with("rate~") {
+            row.entity.properties.insert("UsedTime".to_owned(), OffsetDateTime::UNIX_EPOCH.into());
+        }
+        row
+    }
+    let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
+    is_found_among(20, &wiring, &["submitsPerMinute"]);
+}
+
 /// A search for jobs that is not made: the answer is always that there is none.
 struct Blindfolded(Arc<dyn Endpoint>);
 
@@ -224,8 +287,8 @@ impl Endpoint for Blindfolded {
         self.0.job(at).await
     }
 
-    async fn find(&self, _scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
-        Ok(Vec::new())
+    async fn find(&self, _scoring: &Scoring) -> Result<Sought, Unclear> {
+        Ok(Sought { jobs: Vec::new(), as_of: None })
     }
 
     async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {

@@ -85,6 +85,21 @@ async fn the_seed_says_which_requests_a_probability_hits() {
 }
 
 #[tokio::test]
+async fn the_budget_of_resource_manager_can_be_set() {
+    let folder = TempDir::new().unwrap();
+    let (_process, settings) = simulator(folder.path(), &["--reads-per-hour", "2"]).await;
+    let at = |name: &str| settings[name].as_str().unwrap();
+    let query = [("api-version", "2019-08-01"), ("resource", "https://management.azure.com")];
+    let url = reqwest::Url::parse_with_params(at("IDENTITY_ENDPOINT"), query).unwrap();
+    let asked = http().get(url).header("X-IDENTITY-HEADER", at("IDENTITY_HEADER")).send().await.unwrap();
+    let token = asked.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
+    let list = format!("{}{}/jobs?api-version=2025-12-01", at("SCOREKEEPER_RESOURCE_MANAGER"), at("workspace"));
+    for status in [StatusCode::OK, StatusCode::OK, StatusCode::TOO_MANY_REQUESTS] {
+        assert_eq!(http().get(&list).bearer_auth(&token).send().await.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
 async fn the_simulator_tells_people_where_it_is_and_keeps_the_identity_header_to_itself() {
     let folder = TempDir::new().unwrap();
     let arguments = ["simulator", "--listen", "127.0.0.1:0", "--identity-header", "s3cret"];

@@ -27,6 +27,8 @@ pub enum Reply {
     CutInside(Answer),
     /// The request is read and never answered.
     Hang,
+    /// A whole answer, after a while.
+    Late(Duration, Answer),
     /// The answer comes one byte at a time, too slowly for anybody.
     Trickle(Answer),
 }
@@ -213,6 +215,11 @@ async fn converse(mut socket: TcpStream, script: Arc<Mutex<Script>>) {
                     Ok(()) => continue,
                     error => error,
                 }
+            }
+            Reply::Late(pause, answer) => {
+                tokio::time::sleep(pause).await;
+                let head = answer.head() + "Connection: close\r\n\r\n";
+                socket.write_all(&[head.as_bytes(), &answer.body].concat()).await
             }
             Reply::Whole(answer) => {
                 let head = answer.head() + "Connection: close\r\n\r\n";

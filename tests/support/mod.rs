@@ -5,6 +5,7 @@ pub mod canned;
 pub mod cloud;
 pub mod functions_host;
 pub mod lambda;
+pub mod meanwhile;
 pub mod storage;
 pub mod world;
 pub mod yielding;

@@ -8,7 +8,7 @@ use handler::adapters::faulty::Faulty;
 use handler::adapters::memory::MemoryStore;
 use handler::app::{App, Parts};
 use handler::ledger::{Ledger, Options};
-use handler::ports::{Blobs, Endpoint, JobAddress, Listed, Listing, Place, Unclear};
+use handler::ports::{Blobs, Endpoint, JobAddress, Listed, Listing, Place, Sought, Unclear};
 use handler::table_store::{TableName, TableStore};
 use lifecycle::{
     Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, ScoringId, Status, Submission,
@@ -71,6 +71,7 @@ struct State {
     polls: usize,
     poll_takes: Duration,
     search_takes: Duration,
+    search_shows: Option<Duration>,
     held_poll: Option<Arc<Held>>,
     held_post: Option<Arc<Held>>,
     audit: Option<Duration>,
@@ -181,6 +182,11 @@ impl World {
     /// Each search for jobs takes this long from now on.
     pub fn searches_take(&self, time: Duration) {
         self.state.lock().unwrap().search_takes = time;
+    }
+
+    /// Each search for jobs shows from now on what there was so long ago, as a list does that others share.
+    pub fn searches_show_what_was(&self, age: Duration) {
+        self.state.lock().unwrap().search_shows = Some(age);
     }
 
     /// The next look at a job sees the job as it is then and tells of it only when it is let go.
@@ -438,7 +444,7 @@ impl Endpoint for World {
         Ok(seen)
     }
 
-    async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
+    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
         let mut state = self.state.lock().unwrap();
         if let Some(why) = &state.unclear {
             return Err(Unclear(why.clone()));
@@ -452,9 +458,10 @@ impl Endpoint for World {
             status: job.status.clone(),
             created: job.created,
         });
-        let found = found.collect();
-        state.now = Some(state.now.unwrap_or(START) + state.search_takes);
-        Ok(found)
+        let jobs = found.collect();
+        let as_of = state.search_shows.map(|age| now - age);
+        state.now = Some(now + state.search_takes);
+        Ok(Sought { jobs, as_of })
     }
 
     async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {

@@ -107,7 +107,8 @@ pub enum Effect {
 pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDateTime) -> Step {
     let defaults = Policy::default();
     let policy = rule.map_or(&defaults, |rule| &rule.policy);
-    let on = On { scoring, policy, now };
+    let stop_at = stop_at(rule, scoring.status, scoring.since, scoring.due);
+    let on = On { scoring, policy, stop_at, now };
     match (scoring.status, seen) {
         (_, Seen::Made { attempt, job, status }) => on.made(*attempt, job, status),
         (Status::Held, Seen::Resolved(resolution)) => on.resolved(resolution),
@@ -158,9 +159,17 @@ pub fn clock(at: OffsetDateTime) -> String {
     format!("{} {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second())
 }
 
+/// When a running job is told to stop: by the rule as it is now, since nobody who names or adopts a job need know the rule.
+/// If the rule is gone, or the job was told already, by what was recorded (`due`).
+pub fn stop_at(rule: Option<&Rule>, status: Status, since: OffsetDateTime, due: OffsetDateTime) -> OffsetDateTime {
+    rule.filter(|_| status == Status::Running).map_or(due, |rule| since + rule.policy.job_timeout.0)
+}
+
 struct On<'a> {
     scoring: &'a Scoring,
     policy: &'a Policy,
+    /// When its job is told to stop.
+    stop_at: OffsetDateTime,
     now: OffsetDateTime,
 }
 
@@ -311,7 +320,7 @@ impl On<'_> {
                     next.error = Some("cancelled in Azure ML".to_owned());
                 },
             ),
-            status if self.scoring.due <= now => {
+            status if self.stop_at <= now => {
                 let because = if cancelling {
                     format!("still {status}; asked again to stop")
                 } else {

@@ -29,7 +29,7 @@ pub mod status;
 pub mod template;
 
 pub use breaker::{Breaker, BreakerSettings};
-pub use decide::{Effect, Resolution, Seen, Step, decide};
+pub use decide::{Effect, Resolution, Seen, Step, decide, stop_at};
 pub use endpoints::{EndpointKey, EndpointSettings};
 pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};
 pub use order::Place;

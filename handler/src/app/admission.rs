@@ -63,6 +63,19 @@ pub(super) struct Permit {
 }
 
 impl Permit {
+    /// Nothing was claimed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.submit.is_none()
+    }
+
+    /// After a lost race: the slots stay if the scoring, as it is now, holds some. It may have got them by our own write,
+    /// whose answer came so late that somebody else had moved it on. What nobody needs the tick frees.
+    pub(super) fn leave_to(&mut self, present: Option<&Scoring>) {
+        if present.is_some_and(|present| present.status.holds_slot()) {
+            self.slots.clear();
+        }
+    }
+
     /// The claims are so old that others may take them for left behind. Nothing may be recorded on them.
     pub(super) fn is_stale(&self, now: OffsetDateTime) -> bool {
         self.claimed.is_some_and(|at| now - at > SLOT_WAY)

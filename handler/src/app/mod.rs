@@ -242,6 +242,7 @@ impl App {
                 }
             }
             Acceptance::Duplicate(existing) => {
+                permit.leave_to(Some(&existing));
                 self.give_back(permit).await;
                 if existing.blob.url != scoring.blob.url
                     || existing.blob.etag != scoring.blob.etag
@@ -323,11 +324,16 @@ impl App {
                 Ok(Recorded::Done(new)) => etag = new,
                 Ok(Recorded::Lost) => {
                     tracing::debug!(scoring = %scoring.id, "{} is driven by somebody else", scoring.id);
-                    self.give_back(look.permit).await;
-                    let Seen::Answer(answer) = look.seen else { return Ok(scoring.status) };
-                    // What the endpoint answered is known to nobody else.
+                    if look.permit.is_empty() && !matches!(look.seen, Seen::Answer(_)) {
+                        return Ok(scoring.status);
+                    }
                     let again = self.ledger().get(&scoring.id).await.map_err(during("reading a scoring"))?;
-                    let Some((present, new)) = again else { return Ok(scoring.status) };
+                    look.permit.leave_to(again.as_ref().map(|(present, _)| present));
+                    self.give_back(look.permit).await;
+                    let (Seen::Answer(answer), Some((present, new))) = (look.seen, again) else {
+                        return Ok(scoring.status);
+                    };
+                    // What the endpoint answered is known to nobody else.
                     let Some(seen) = late(&scoring, &present, answer) else { return Ok(present.status) };
                     (scoring, etag) = (present, new);
                     look = Look { seen, at: self.now(), permit: Permit::default() };
@@ -400,7 +406,11 @@ impl App {
                 return Look { seen, at: now, permit };
             }
             Status::Unknown | Status::Held if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
-                Ok(found) => Seen::Candidates(found),
+                Ok(sought) => {
+                    // Searches share lists, so that what was seen may be older than this look.
+                    let at = sought.as_of.map_or(now, |as_of| as_of.min(now));
+                    return Look { seen: Seen::Candidates(sought.jobs), at, permit: Permit::default() };
+                }
                 Err(unclear) => Seen::Unclear(unclear.0),
             },
             Status::Running | Status::Cancelling => match &scoring.job {

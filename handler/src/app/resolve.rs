@@ -15,8 +15,8 @@ pub enum Resolved {
     Refused(String),
 }
 
-/// Records what a person says about a held scoring. A job that is named this way has Azure ML's default time limit of
-/// seven days, as nobody knows the rule here.
+/// Records what a person says about a held scoring. Nobody knows the rules here: how long a job that is named this way
+/// may run is judged by its rule in the ticks.
 pub async fn resolve(
     ledger: &Ledger,
     id: &ScoringId,

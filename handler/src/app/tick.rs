@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::retry::poll_is_due;
-use lifecycle::{Policy, ScoringId, Seen, Status};
+use lifecycle::{Policy, ScoringId, Seen, Status, stop_at};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -243,7 +243,8 @@ impl App {
         deadline: OffsetDateTime,
         counts: &Counts,
     ) {
-        let policy = self.0.parts.rules.get(&row.rule).map_or_else(Policy::default, |rule| rule.policy);
+        let rule = self.0.parts.rules.get(&row.rule);
+        let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         let interval = match row.status {
             Status::Running | Status::Cancelling | Status::Held => policy.poll_interval.0,
             _ => policy.settle.0,
@@ -276,7 +277,8 @@ impl App {
                     tracing::warn!(scoring = %row.id, job = at.job.name, because = why, "job {} could not be looked at: {why}", at.job.name);
                     return;
                 }
-                if nothing_new(&row, &seen, before) {
+                let stop_at = stop_at(rule, row.status, row.since, row.due);
+                if nothing_new(&row, &seen, stop_at, before) {
                     return;
                 }
                 Some(SeenOf { job: at.job, seen, at: before })
@@ -296,14 +298,14 @@ impl App {
 }
 
 /// The job is as the index has it, so the scoring need not be read, let alone written.
-fn nothing_new(row: &InFlight, seen: &Seen, now: OffsetDateTime) -> bool {
+fn nothing_new(row: &InFlight, seen: &Seen, stop_at: OffsetDateTime, now: OffsetDateTime) -> bool {
     match seen {
         Seen::Job(job) => {
             let ended = matches!(
                 job.status,
                 lifecycle::JobStatus::Completed | lifecycle::JobStatus::Failed | lifecycle::JobStatus::Canceled
             );
-            !ended && !row.missing && row.due > now && row.job_status.as_deref() == Some(job.status.name())
+            !ended && !row.missing && stop_at > now && row.job_status.as_deref() == Some(job.status.name())
         }
         _ => false,
     }

@@ -30,6 +30,9 @@ pub struct SimulatorArgs {
     /// Nodes of the simulated cluster: jobs that work at the same time
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub nodes: u16,
+    /// Requests that Resource Manager reads in an hour before it answers 429
+    #[arg(long, value_name = "NUMBER", default_value_t = 12_000)]
+    pub reads_per_hour: u32,
     /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
     #[arg(long, value_name = "COMMAND")]
     pub score_command: Option<String>,
@@ -187,6 +190,7 @@ fn options(args: SimulatorArgs) -> Options {
         containers: vec![inbox],
         datastores: vec![outbox],
         nodes: args.nodes.into(),
+        reads_per_hour: args.reads_per_hour,
         score_command: args.score_command,
         journal: Some(journal(&args.data)),
         ..Options::default()

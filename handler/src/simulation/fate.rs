@@ -147,10 +147,10 @@ fn drawn_post(dice: &mut Dice, latest: Duration) -> Post {
         return Post::Late { after: dice.stream(Kind::Zombies).seconds(60, latest.max(60)) };
     }
     if dice.strikes(Kind::Posts, 120) {
-        return match dice.stream(Kind::Posts).below(8) {
+        return match dice.stream(Kind::Posts).below(9) {
             0..=2 => Post::LoseAnswer { jobs: 1 },
             3 => Post::LoseAnswer { jobs: 2 },
-            4 => Post::Accept { jobs: 2 },
+            4..=5 => Post::Accept { jobs: 2 },
             _ => Post::LoseRequest,
         };
     }
@@ -167,11 +167,17 @@ fn drawn_job(dice: &mut Dice) -> Fate {
     let mut fate = Fate { lasts: Some(dice.stream(Kind::Jobs).seconds(10, 240)), ..Fate::good() };
     if dice.strikes(Kind::Lag, 200) {
         let stream = dice.stream(Kind::Lag);
-        fate.lag = if stream.chance(150) { stream.seconds(60, 300) } else { stream.seconds(1, 50) };
+        fate.lag = match stream.below(10) {
+            0 => stream.seconds(60, 300),
+            // Longer than any grace time.
+            1 => stream.seconds(300, 1_800),
+            _ => stream.seconds(1, 50),
+        };
     }
     if dice.strikes(Kind::Lag, 60) {
         let stream = dice.stream(Kind::Lag);
-        let from = stream.seconds(0, 100);
+        // Also while it is being stopped.
+        let from = if stream.chance(400) { stream.seconds(300, 1_000) } else { stream.seconds(0, 100) };
         let until = if stream.chance(200) { Duration::days(99) } else { from + stream.seconds(30, 400) };
         fate.hidden = Some((from, until));
     }

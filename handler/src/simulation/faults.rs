@@ -35,7 +35,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The table fails before it did it, or does it and the answer is lost.
+    /// The table fails before it did it, or does it and the answer is lost; it is away for minutes.
     Store = "store",
     /// The table asks to slow down (503).
     Throttle = "throttle",
@@ -53,7 +53,7 @@ kinds! {
     Zombies = "zombies",
     /// The endpoint refuses, for now or for good, with or without a time to come back.
     Refusals = "refusals",
-    /// Looks at jobs and outputs are forbidden or time out; requests to stop a job fail.
+    /// Looks at jobs and outputs are forbidden or time out, once or for minutes; requests to stop a job fail.
     Looks = "looks",
     /// Lists lag, jobs can't be found for a while, an older status is shown again.
     Lag = "lag",
@@ -65,7 +65,7 @@ kinds! {
     Outputs = "outputs",
     /// Events come twice, again after they were acknowledged, together, or in another order; some can't be read.
     Events = "events",
-    /// Clocks differ by minutes from process to process, and jump.
+    /// Clocks differ by minutes from process to process.
     Skew = "skew",
     /// Processes die between any two awaits.
     Kills = "kills",

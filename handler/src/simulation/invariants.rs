@@ -10,7 +10,7 @@ use lifecycle::{Entry, Event, Rules, Scoring, ScoringId, Status, Submission, TRA
 use time::{Duration, OffsetDateTime};
 
 use super::cloud::Cloud;
-use crate::ledger::rows;
+use crate::ledger::{SLOT_WAY, rows};
 use crate::table_store::{Key, Op, Row};
 
 /// A promise that was broken.
@@ -31,11 +31,26 @@ pub(super) type Peek<'a> = &'a dyn Fn(&Key) -> Option<Row>;
 #[derive(Debug)]
 struct Limit {
     of: String,
-    most: usize,
+    /// What operators said, and since when; the first is the rules' word.
+    words: Vec<(OffsetDateTime, usize)>,
     holding: BTreeSet<ScoringId>,
     /// Those that hold no slot of their own doing: their job was made by a request that was given up for lost, and came
     /// to light while they were queued again.
     late: BTreeSet<ScoringId>,
+}
+
+/// Twice the longest `submitTimeout` of a plan.
+const LONGEST_LEASE: Duration = Duration::minutes(2);
+/// An operator's word is known to all by then: after the next tick, which may be missing for an hour.
+const KNOWN_AFTER: Duration = Duration::minutes(90);
+
+impl Limit {
+    /// The most that somebody may still go by.
+    fn most(&self, now: OffsetDateTime) -> usize {
+        let ends = self.words.iter().skip(1).map(|(until, _)| *until).chain([now]);
+        let known = self.words.iter().zip(ends).filter(|(_, until)| *until >= now - KNOWN_AFTER);
+        known.map(|((_, most), _)| *most).max().unwrap_or(usize::MAX)
+    }
 }
 
 /// What a limit counts.
@@ -63,6 +78,8 @@ struct Known {
 pub(super) struct Invariants {
     grace: BTreeMap<String, Duration>,
     limits: BTreeMap<Scope, Limit>,
+    /// `submitsPerMinute` of each endpoint that has it, and its latest requests.
+    rates: BTreeMap<String, (usize, Vec<OffsetDateTime>)>,
     /// The clocks of two processes differ by at most this.
     spread: Duration,
     known: BTreeMap<ScoringId, Known>,
@@ -79,19 +96,23 @@ impl Invariants {
     pub(super) fn new(rules: &Rules, spread: Duration) -> Self {
         let limit = |of: String, most: Option<u32>| {
             let most = usize::try_from(most?).ok()?;
-            Some(Limit { of, most, holding: BTreeSet::new(), late: BTreeSet::new() })
+            let words = vec![(OffsetDateTime::UNIX_EPOCH, most)];
+            Some(Limit { of, words, holding: BTreeSet::new(), late: BTreeSet::new() })
         };
-        let mut limits = BTreeMap::new();
+        let (mut limits, mut rates) = (BTreeMap::new(), BTreeMap::new());
         for rule in rules {
             let uri = &rule.endpoint.uri;
             let of_rule = limit(format!("rule `{}`", rule.id), rule.max_in_flight);
             let of_endpoint = limit(uri.clone(), rules.endpoint(uri).and_then(|settings| settings.max_in_flight));
+            let rate = rules.endpoint(uri).and_then(|settings| usize::try_from(settings.submits_per_minute?).ok());
+            rates.extend(rate.map(|most| (uri.clone(), (most, Vec::new()))));
             limits.extend(of_rule.map(|limit| (Scope::Rule(rule.id.clone()), limit)));
             limits.extend(of_endpoint.map(|limit| (Scope::Endpoint(uri.clone()), limit)));
         }
         Self {
             grace: rules.iter().map(|rule| (rule.id.clone(), rule.policy.grace.0)).collect(),
             limits,
+            rates,
             spread,
             known: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -257,7 +278,7 @@ impl Invariants {
             }
             _ => {}
         }
-        self.in_flight(next, before_status, event);
+        self.in_flight(next, before_status, event, now);
         self.strays(next);
         if let Some(known) = self.known.get_mut(id) {
             known.scoring = next.clone();
@@ -265,7 +286,7 @@ impl Invariants {
     }
 
     /// `maxInFlight`: scorings of which a job may exist and be unfinished.
-    fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>) {
+    fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, now: OffsetDateTime) {
         for scope in [Scope::Rule(next.rule.clone()), Scope::Endpoint(next.endpoint.clone())] {
             let Some(limit) = self.limits.get_mut(&scope) else { continue };
             if next.status.holds_slot() {
@@ -277,8 +298,9 @@ impl Invariants {
                 limit.holding.remove(&next.id);
                 limit.late.remove(&next.id);
             }
-            let (count, most) = (limit.holding.len() - limit.late.len(), limit.most);
-            if count > most {
+            let (count, most) = (limit.holding.len() - limit.late.len(), limit.most(now));
+            // A limit that was lowered stops nobody who has a job already.
+            if count > most && event == Some(Event::SlotFree) {
                 // It concerns all of them.
                 let what = format!("{count} scorings of {} have or may have a job, maxInFlight is {most}", limit.of);
                 self.broken("maxInFlight", None, what);
@@ -359,6 +381,7 @@ impl Invariants {
     /// A request to the batch endpoint is being sent.
     pub(super) fn sent(&mut self, scoring: &Scoring, cloud: &Cloud, now: OffsetDateTime) {
         let id = &scoring.id;
+        self.rate(scoring, now);
         let (attempt, post) = (scoring.attempt, scoring.posts);
         let grace = self.grace.get(&scoring.rule).copied().unwrap_or_default();
         let Some(known) = self.known.get_mut(id) else {
@@ -389,11 +412,34 @@ impl Invariants {
         });
     }
 
+    /// `submitsPerMinute`. A permit is used before its request is on record and sent, by whichever clock: those of all the
+    /// minutes in between may arrive in one.
+    fn rate(&mut self, scoring: &Scoring, now: OffsetDateTime) {
+        let Some((most, sent)) = self.rates.get_mut(&scoring.endpoint) else { return };
+        sent.retain(|at| now - *at < Duration::MINUTE);
+        sent.push(now);
+        let between: Duration = SLOT_WAY + LONGEST_LEASE + self.spread * 2;
+        let minutes = 1 + usize::try_from(between.whole_minutes()).unwrap_or(0);
+        let (count, most) = (sent.len(), *most);
+        self.hold(count <= most * minutes, "submitsPerMinute", &scoring.id, || {
+            format!("{count} requests in a minute to {}, submitsPerMinute is {most}", scoring.endpoint)
+        });
+    }
+
     /// A person has looked into the workspace and vouches that no request of this attempt made a job, or will.
     pub(super) fn vouched(&mut self, scoring: &Scoring) {
         let Some(known) = self.known.get_mut(&scoring.id) else { return };
         for ((attempt, _), (_, refused)) in &mut known.sent {
             *refused |= *attempt == scoring.attempt;
+        }
+    }
+
+    /// An operator said what a limit is, or left it to the rules again.
+    pub(super) fn limited(&mut self, rule: &str, most: Option<i32>, now: OffsetDateTime) {
+        if let Some(limit) = self.limits.get_mut(&Scope::Rule(rule.to_owned())) {
+            let by_rules = limit.words[0].1;
+            let most = most.map_or(by_rules, |most| usize::try_from(most).unwrap_or(0));
+            limit.words.push((now, most));
         }
     }
 

@@ -45,6 +45,14 @@ pub(super) struct Delivery {
     pub(super) payload: Value,
 }
 
+/// What an operator says of a rule's limit at some time; `None` leaves it to the rules again.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    pub(super) at: Duration,
+    pub(super) rule: String,
+    pub(super) limit: Option<u32>,
+}
+
 /// What is decided before a run begins.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -52,6 +60,7 @@ pub(super) struct Plan {
     pub(super) rules: Rules,
     pub(super) uploads: Vec<Upload>,
     pub(super) deliveries: Vec<Delivery>,
+    pub(super) words: Vec<Word>,
     /// How far the clock of each process is off at its beginning, in milliseconds.
     pub(super) skews: Vec<i64>,
     /// Clocks of two processes differ by at most this.
@@ -88,8 +97,10 @@ impl Plan {
         let skews: Vec<i64> = (0..processes).map(|_| skew(dice.stream(Kind::Skew))).collect();
         let spread = Duration::seconds(if skewed { 2 * SKEW_SECONDS } else { 0 });
         let period = Duration::seconds(draw.pick(&[30, 60, 60, 120]));
-        let audit = Duration::minutes(draw.pick(&[2, 10, 30]));
-        Self { rules, uploads, deliveries, skews, spread, audit, period, turmoil: draw.seconds(300, 1_800) }
+        let audit = Duration::seconds(draw.pick(&[20, 60, 600, 1_800]));
+        let turmoil = draw.seconds(300, 1_800);
+        let words = drawn_words(&mut draw, &rules, turmoil);
+        Self { rules, uploads, deliveries, words, skews, spread, audit, period, turmoil }
     }
 
     /// A plan for a script: one rule, one process, a clock that is right, some uploads, each delivered some times.
@@ -113,6 +124,7 @@ impl Plan {
         Self {
             rules: rules_of(&[rule], &[]),
             deliveries,
+            words: Vec::new(),
             uploads,
             skews: vec![0],
             spread: Duration::ZERO,
@@ -180,14 +192,31 @@ fn trouble_deliveries(deliveries: &mut Vec<Delivery>, uploads: &[Upload], dice: 
     }
 }
 
+/// Now and then an operator changes a limit some times, pauses the rule, and leaves it to the rules in the end.
+fn drawn_words(draw: &mut Rng, rules: &Rules, turmoil: Duration) -> Vec<Word> {
+    let Some(rule) = rules.iter().find(|rule| rule.max_in_flight.is_some()).filter(|_| draw.chance(300)) else {
+        return Vec::new();
+    };
+    let turmoil = u64::try_from(turmoil.whole_seconds()).unwrap_or(0);
+    let mut words: Vec<Word> = (0..3)
+        .map(|_| Word { at: draw.seconds(0, turmoil), rule: rule.id.clone(), limit: Some(draw.pick(&[0, 1, 2, 4])) })
+        .collect();
+    words.push(Word {
+        at: Duration::seconds(1) + draw.seconds(turmoil, turmoil + 600),
+        rule: rule.id.clone(),
+        limit: None,
+    });
+    words
+}
+
 /// One to three rules: with and without limits, two of them on one endpoint or for the same blobs.
 fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
+    let seconds = |n: u64| format!("PT{n}S");
     let count = draw.pick(&[1, 1, 1, 2, 2, 3]);
     let mut rules = Vec::new();
     for n in 0..count {
         let container = if n == 0 || draw.chance(500) { CONTAINERS[0] } else { CONTAINERS[1] };
         let endpoint = if draw.chance(600) { "heart" } else { "lung" };
-        let seconds = |n: u64| format!("PT{n}S");
         let id = ["one", "two", "three"][n];
         let mut rule = json!({
             "id": id,
@@ -211,9 +240,18 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
         rules.push(rule);
     }
     let mut endpoints = Vec::new();
-    if draw.chance(400) {
-        let uri = draw.pick(&rules)["endpoint"]["uri"].clone();
-        endpoints.push(json!({ "uri": uri, "maxInFlight": draw.pick(&[1, 2, 3]) }));
+    if draw.chance(500) {
+        let mut endpoint = json!({ "uri": draw.pick(&rules)["endpoint"]["uri"] });
+        if draw.chance(700) {
+            endpoint["maxInFlight"] = json!(draw.pick(&[1, 2, 3]));
+        }
+        if draw.chance(400) {
+            endpoint["submitsPerMinute"] = json!(draw.pick(&[1, 2]));
+        }
+        if draw.chance(400) {
+            endpoint["breaker"] = json!({ "failures": draw.pick(&[1, 2, 3]), "pause": seconds(draw.pick(&[60, 600])) });
+        }
+        endpoints.push(endpoint);
     }
     rules_of(&rules, &endpoints)
 }

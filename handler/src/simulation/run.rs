@@ -13,11 +13,11 @@ use super::executor::{Executor, Rng, Time};
 use super::fate::{Fates, Script};
 use super::faults::{Dice, Faults, Kind};
 use super::invariants::{Invariants, Violation};
-use super::plan::Plan;
+use super::plan::{Plan, Word};
 use super::story::Story;
 use super::world::{Beginning, HUB, Reach, State, World, skewed};
 use crate::app::{App, Parts, resolve};
-use crate::ledger::{Ledger, Options as LedgerOptions};
+use crate::ledger::{Ledger, LiveLimit, Options as LedgerOptions, Scope};
 use crate::ports::{Blobs, Clock, Endpoint};
 use crate::table_store::TableStore;
 
@@ -120,6 +120,8 @@ enum Control {
     Begin(usize),
     /// Somebody looks after what is held.
     Person,
+    /// Somebody changes a limit.
+    Limit(usize),
     Resume(usize),
     Heal,
 }
@@ -217,6 +219,9 @@ impl Run {
         run.later(run.plan.period, Control::Timer);
         run.later(run.plan.turmoil, Control::Heal);
         run.later(PERSON, Control::Person);
+        for n in 0..run.plan.words.len() {
+            run.later(run.plan.words[n].at, Control::Limit(n));
+        }
         run
     }
 
@@ -241,6 +246,10 @@ impl Run {
             let doomed = self.world.state().doomed.take();
             if let Some(process) = doomed {
                 self.kill(process, Duration::SECOND);
+            }
+            let frozen = self.world.state().frozen.take();
+            if let Some((process, away)) = frozen {
+                self.freeze(process, away);
             }
         }
         self.outcome()
@@ -284,10 +293,14 @@ impl Run {
             self.pauses_left -= 1;
             let away = state.dice.stream(Kind::Pauses).seconds(5, 1_200);
             drop(state);
-            self.world.tell(Some(process), None, || format!("freezes for {away}"));
-            self.executor.pause(process);
-            self.later(away, Control::Resume(process));
+            self.freeze(process, away);
         }
+    }
+
+    fn freeze(&mut self, process: usize, away: Duration) {
+        self.world.tell(Some(process), None, || format!("freezes for {away}"));
+        self.executor.pause(process);
+        self.later(away, Control::Resume(process));
     }
 
     fn kill(&mut self, process: usize, away: Duration) {
@@ -338,6 +351,7 @@ impl Run {
                 self.executor.resume(process);
             }
             Control::Person => self.person(),
+            Control::Limit(n) => self.limit(n),
             Control::Heal => self.heal(),
         }
     }
@@ -389,6 +403,18 @@ impl Run {
         }
     }
 
+    /// An operator says what a limit is, until it is taken.
+    fn limit(&mut self, n: usize) {
+        let Word { rule, limit, .. } = self.plan.words[n].clone();
+        let Some((process, app)) = self.somebody() else { return self.later(Duration::SECOND, Control::Limit(n)) };
+        self.executor.spawn(process, async move {
+            let scope = Scope::rule(&rule);
+            let limit = limit.map(|limit| LiveLimit { name: rule, limit, set: app.now() });
+            // The command would tell the operator that it did not work; the last word is given without trouble.
+            let _ = app.ledger().set_limit(&scope, limit.as_ref()).await;
+        });
+    }
+
     /// A person looks into the workspace and says what is to become of what is held.
     fn person(&mut self) {
         let held: Vec<_> =
@@ -407,6 +433,10 @@ impl Run {
                     let _ = resolve(app.ledger(), &scoring.id, resolution, app.now()).await;
                 });
             }
+        }
+        // A word that was on its way for long may have come after the last one.
+        if let Some(last) = self.plan.words.len().checked_sub(1).filter(|_| self.healed) {
+            self.limit(last);
         }
         self.later(PERSON, Control::Person);
     }
@@ -457,16 +487,18 @@ impl Run {
     /// What is not done yet, if something is not.
     fn unsettled(&self) -> Option<(Option<ScoringId>, String)> {
         let state = self.world.state();
-        if state.under_way > 0 {
-            return Some((None, "requests are under way".to_owned()));
-        }
         if let Some(n) = self.taken.lock().unwrap_or_else(PoisonError::into_inner).iter().position(|taken| !taken) {
             return Some((None, format!("delivery {n} is not taken")));
         }
         if let Some((id, name)) = self.expected.iter().find(|(id, _)| !state.invariants.has(id)) {
             return Some((Some(id.clone()), format!("{name} is not in the ledger")));
         }
-        state.invariants.unsettled(&state.cloud, self.world.time().now()).map(|(id, what)| (Some(id), what))
+        if let Some((id, what)) = state.invariants.unsettled(&state.cloud, self.world.time().now()) {
+            return Some((Some(id), what));
+        }
+        // What is written or asked again at rest is under way too.
+        let waits = self.settled.is_none() && state.under_way > 0;
+        waits.then(|| (None, "requests are under way".to_owned()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{Answer, Candidate, JobSeen, JobStatus, OutputSeen, Resolution, Scoring, ScoringId};
+use lifecycle::{Answer, JobSeen, JobStatus, OutputSeen, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use super::cloud::Cloud;
@@ -19,7 +19,7 @@ use super::invariants::Invariants;
 use super::story::Story;
 use crate::adapters::memory::MemoryStore;
 use crate::ledger::rows;
-use crate::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Unclear};
+use crate::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
 use crate::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 
 /// The hub of every simulated ledger.
@@ -43,10 +43,16 @@ pub(super) struct State {
     /// The process that is to die because its effect of this number took place.
     kill_after: Option<u64>,
     pub(super) doomed: Option<usize>,
+    /// The process that is to freeze now, and for how long: it has just sent a request to the endpoint.
+    pub(super) frozen: Option<(usize, Duration)>,
     /// Requests that were sent and have not arrived.
     pub(super) under_way: usize,
     /// Those of them that may make a job, by scoring and attempt.
     coming: BTreeMap<(ScoringId, u32), usize>,
+    /// Until when the table is away.
+    dark: Duration,
+    /// Until when nobody may look at jobs and outputs.
+    blind: Duration,
     /// Whether the service keeps our tags on jobs.
     marked: bool,
     /// A request to the endpoint is late by at most this.
@@ -63,9 +69,26 @@ impl State {
         if self.pace.chance(700) { Duration::ZERO } else { self.pace.millis(1, 150) }
     }
 
+    /// Whether the table is away, from now on perhaps.
+    fn dark(&mut self, at: Duration) -> bool {
+        if self.dice.strikes(Kind::Store, 1) && self.dice.stream(Kind::Store).chance(300) {
+            self.dark = at + self.dice.stream(Kind::Store).seconds(10, 600);
+        }
+        at < self.dark
+    }
+
+    /// Whether nobody may look, from now on perhaps.
+    fn blind(&mut self, at: Duration) -> bool {
+        if self.dice.strikes(Kind::Looks, 10) {
+            self.blind = at + self.dice.stream(Kind::Looks).seconds(60, 1_200);
+        }
+        at < self.blind
+    }
+
     fn effect(&mut self, process: usize) {
         self.effects += 1;
-        if self.kill_after == Some(self.effects) {
+        // What was done and its doer never learns of is where most of the trouble is.
+        if self.kill_after == Some(self.effects) || self.dice.strikes(Kind::Kills, 8) {
             self.doomed = Some(process);
         }
     }
@@ -124,8 +147,11 @@ impl World {
             posts: 0,
             kill_after,
             doomed: None,
+            frozen: None,
             under_way: 0,
             coming: BTreeMap::new(),
+            dark: Duration::ZERO,
+            blind: Duration::ZERO,
             marked: rng.fork(4).chance(500),
             latest,
         };
@@ -225,7 +251,10 @@ impl World {
         let (at, now) = (self.0.time.elapsed(), self.0.time.now());
         let mut state = self.state();
         if let Err(error) = &done {
-            state.story.line(at, Some(process), scoring_of(ops).as_ref(), || format!("the table says: {error}"));
+            // A slot or an outbox row that somebody else has written is everyday life.
+            if let Some(id) = scoring_of(ops) {
+                state.story.line(at, Some(process), Some(&id), || format!("the table says: {error}"));
+            }
             return done;
         }
         state.effect(process);
@@ -239,6 +268,13 @@ impl World {
                     let from = entry.from.map_or_else(String::new, |from| format!("{from} "));
                     format!("{from}→ {}: {}", entry.to, entry.because)
                 });
+            }
+            for op in ops.iter().filter(|op| op.key().partition == "control") {
+                if let Some(rule) = op.key().row.strip_prefix("limit~rule~") {
+                    let most = op.entity().and_then(|row| row.int32("Limit"));
+                    invariants.limited(rule, most, now);
+                    story.line(at, Some(process), None, || format!("an operator sets the limit of {rule} to {most:?}"));
+                }
             }
             if let Some(key) = slot {
                 let after = owned(key);
@@ -300,7 +336,10 @@ impl World {
 
     /// From now on nothing goes wrong any more.
     pub(super) fn heal(&self) {
-        self.state().dice.heal();
+        let mut state = self.state();
+        state.dice.heal();
+        (state.dark, state.blind) = (Duration::ZERO, Duration::ZERO);
+        drop(state);
         self.tell(None, None, || "from here on nothing goes wrong any more".to_owned());
     }
 }
@@ -341,9 +380,10 @@ impl Reach {
     }
 
     fn reading(&self) -> Reading {
+        let at = self.world.0.time.elapsed();
         let mut state = self.world.state();
         let pause = state.pause();
-        if state.dice.strikes(Kind::Store, 4) {
+        if state.dark(at) || state.dice.strikes(Kind::Store, 4) {
             return Reading::Away(pause);
         }
         if state.dice.strikes(Kind::Throttle, 3) {
@@ -353,8 +393,12 @@ impl Reach {
     }
 
     fn writing(&self) -> Writing {
+        let at = self.world.0.time.elapsed();
         let mut state = self.world.state();
         let (there, back) = (state.pause(), state.pause());
+        if state.dark(at) {
+            return Writing::NotSent;
+        }
         if state.dice.strikes(Kind::Store, 60) {
             return match state.dice.stream(Kind::Store).below(4) {
                 0 => Writing::NotSent,
@@ -401,11 +445,15 @@ impl Reach {
     /// Whether a look at the cloud works, after a while.
     async fn looks(&self) -> Result<(), Unclear> {
         let (pause, why) = {
+            let at = self.world.0.time.elapsed();
             let mut state = self.world.state();
-            let why = state.dice.strikes(Kind::Looks, 60).then(|| {
-                let why = ["403: no role yet", "the connection was reset", "503: busy"];
-                state.dice.stream(Kind::Looks).pick(&why)
-            });
+            let why = if state.blind(at) {
+                Some("403: no role yet")
+            } else if state.dice.strikes(Kind::Looks, 60) {
+                Some(state.dice.stream(Kind::Looks).pick(&["the connection was reset", "503: busy"]))
+            } else {
+                None
+            };
             (state.pause(), why)
         };
         match why {
@@ -489,9 +537,11 @@ impl Endpoint for Reach {
             let State { invariants, cloud, fates, dice, story, latest, .. } = &mut *state;
             invariants.sent(scoring, cloud, now);
             let post = fates.post(dice, *latest);
+            let freezes = dice.strikes(Kind::Pauses, 40).then(|| dice.stream(Kind::Pauses).seconds(30, 1_800));
             story.line(at, Some(process), Some(&scoring.id), || {
                 format!("sends request {} of attempt {}; its fate: {post:?}", scoring.posts, scoring.attempt)
             });
+            state.frozen = freezes.map(|pause| (process, pause)).or(state.frozen);
             (post, state.pause(), state.pause())
         };
         let reset = || Answer::Unknown { text: "the connection was reset".to_owned() };
@@ -532,7 +582,7 @@ impl Endpoint for Reach {
         Ok(seen)
     }
 
-    async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
+    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
         self.looks().await?;
         let (found, pause) = {
             let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
@@ -554,7 +604,7 @@ impl Endpoint for Reach {
             (found, state.pause())
         };
         self.sleep(pause).await;
-        Ok(found)
+        Ok(Sought { jobs: found, as_of: None })
     }
 
     async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::period::Period;
 use crate::rules::{OnUnknown, Rules};
 use crate::scoring::BlobVersion;
 use crate::status::TRANSITIONS;
@@ -581,6 +582,21 @@ fn a_stuck_job_is_stopped_and_counts_as_a_failed_attempt() {
     life.moves(&job(JobStatus::Canceled));
     assert_eq!(life.scoring.status, Status::Queued);
     assert!(life.scoring.error.as_deref().unwrap().contains("jobTimeout"));
+}
+
+#[test]
+fn a_running_job_has_the_time_that_its_rule_gives_now_and_without_a_rule_what_was_recorded() {
+    let mut life = Life::running();
+    life.later(Duration::hours(1)).waits(&job(JobStatus::Preparing));
+    life.rule.policy.job_timeout = Period(Duration::hours(2));
+    life.waits(&job(JobStatus::Preparing));
+    let without = |life: &Life| decide(&life.scoring, None, &job(JobStatus::Preparing), life.now);
+    life.later(Duration::hours(1));
+    assert!(matches!(without(&life), Step::Wait { .. }));
+    assert!(matches!(life.decide(&job(JobStatus::Preparing)), Step::Move { effect: Effect::Cancel(_), .. }));
+    life.rule.policy.job_timeout = Period(Duration::days(9));
+    life.later(Duration::days(7)).waits(&job(JobStatus::Preparing));
+    assert!(matches!(without(&life), Step::Move { effect: Effect::Cancel(_), .. }));
 }
 
 #[test]

@@ -117,7 +117,7 @@ mod tests {
                 let job = resource.job();
                 prop_assert_eq!(job.as_ref().map(|job| job.name.as_str()), resource.name());
                 prop_assert!(resource.name().is_none_or(|name| !name.is_empty()));
-                let _ = (resource.status(), resource.tracking(), resource.experiment(), resource.created(), resource.marked(), resource.outputs());
+                let _ = (resource.status(), resource.tracking(), resource.experiment(), resource.created(), resource.mark().map(|mark| mark.read()), resource.outputs());
             }
         }
 

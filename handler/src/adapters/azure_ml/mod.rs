@@ -12,6 +12,8 @@
 //! `azure-ai-ml` tests, and its data-plane model `2020_09_01_dataplanepreview`.
 
 mod answer;
+mod known;
+mod list;
 mod run_history;
 mod search;
 pub(in crate::adapters) mod text;
@@ -23,7 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lifecycle::decide::workspace_of;
-use lifecycle::{Answer, Candidate, JobSeen, JobStatus, Scoring};
+use lifecycle::{Answer, JobSeen, JobStatus, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
@@ -32,7 +34,7 @@ use tokio::time::Instant;
 use super::http;
 use super::resource_manager;
 use super::tokens::{MachineLearning, Tokens};
-use crate::ports::{Endpoint, JobAddress, Listing, Place, Unclear};
+use crate::ports::{Endpoint, JobAddress, Listing, Place, Sought, Unclear};
 use wire::Resource;
 
 /// An answer to a submission has some kilobytes.
@@ -49,6 +51,7 @@ pub struct AzureMl {
     manager: Arc<resource_manager::Client>,
     /// Workspace by invoke URI, as answers have shown it.
     learned: Mutex<BTreeMap<String, String>>,
+    known: known::Known,
 }
 
 /// What the data plane said of a job.
@@ -61,7 +64,7 @@ enum Looked {
 impl AzureMl {
     /// Endpoints reached with `tokens`; `manager` lists and cancels their jobs.
     pub fn new(tokens: Tokens<MachineLearning>, manager: Arc<resource_manager::Client>) -> Self {
-        Self { tokens, manager, learned: Mutex::default() }
+        Self { tokens, manager, learned: Mutex::default(), known: known::Known::default() }
     }
 
     async fn post(&self, scoring: &Scoring, timeout: Duration) -> Answer {
@@ -216,7 +219,7 @@ impl Endpoint for AzureMl {
         Ok(Some(JobSeen { status, error, studio: job.studio() }))
     }
 
-    async fn find(&self, scoring: &Scoring) -> Result<Vec<Candidate>, Unclear> {
+    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
         let id = scoring.job.as_ref().and_then(|job| job.id.as_deref());
         let workspace = self.needed_workspace(scoring.workspace.as_deref(), &scoring.endpoint, id)?;
         search::find(self, scoring, &workspace).await

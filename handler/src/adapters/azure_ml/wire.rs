@@ -64,6 +64,30 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
     Ok(json!({ "properties": properties }))
 }
 
+/// What our tags on a job say, as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    scoring: String,
+    attempt: String,
+}
+
+impl Mark {
+    /// It names this scoring's current attempt.
+    pub(super) fn is_of(&self, scoring: &Scoring) -> bool {
+        self.scoring == scoring.id.as_str() && self.attempt == scoring.attempt.to_string()
+    }
+
+    /// Scoring and attempt that it names.
+    pub(super) fn read(&self) -> Option<(ScoringId, u32)> {
+        Some((ScoringId::read(&self.scoring)?, self.attempt.parse().ok()?))
+    }
+
+    /// Length of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.scoring.len() + self.attempt.len()
+    }
+}
+
 /// A job resource as it came: of the data plane or of Resource Manager, which differ little in what we read.
 #[derive(Debug, Clone)]
 pub(super) struct Resource(Value);
@@ -137,18 +161,10 @@ impl Resource {
         OffsetDateTime::parse(self.text(&["systemData", "createdAt"])?, &Rfc3339).ok()
     }
 
-    /// Scoring and attempt that the tags name.
-    pub(super) fn marked(&self) -> Option<(ScoringId, u32)> {
-        let id = self.text(&["properties", "tags", TAG_SCORING]).and_then(ScoringId::read)?;
-        let attempt = self.text(&["properties", "tags", TAG_ATTEMPT])?.parse().ok()?;
-        Some((id, attempt))
-    }
-
-    /// What the tags say: `None` without our mark, else whether it is this scoring's current attempt.
-    pub(super) fn mark(&self, scoring: &Scoring) -> Option<bool> {
-        let id = self.text(&["properties", "tags", TAG_SCORING])?;
-        let attempt = self.text(&["properties", "tags", TAG_ATTEMPT])?;
-        Some(id == scoring.id.as_str() && attempt == scoring.attempt.to_string())
+    /// Our tags, if it has them.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        let tag = |name| self.text(&["properties", "tags", name]).map(str::to_owned);
+        Some(Mark { scoring: tag(TAG_SCORING)?, attempt: tag(TAG_ATTEMPT)? })
     }
 
     /// URIs of the outputs, in no order.
