@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use super::state_rows;
-use crate::support::world::{Audit, Post, START, World, event};
+use crate::support::world::{Audit, Post, RULE, START, World, event};
+use crate::support::yielding::Yielding;
 
 /// A world whose apps audit every ten minutes.
 fn audited() -> World {
@@ -163,6 +164,26 @@ async fn a_stray_that_could_not_be_asked_to_stop_is_asked_again_and_counted_once
     assert_eq!(tick(&world, &app, Duration::minutes(10)).await.strays, 0);
     assert_eq!(running(&world), ["job-2"]);
     assert_eq!(world.get(&app, &ids[0]).await.duplicates, 1);
+}
+
+#[tokio::test]
+async fn strays_of_one_scoring_that_turn_up_together_are_all_counted() {
+    // Each is recorded in the scoring's row, and between reading it and writing it others come to their turn.
+    let world = World::on(Yielding::store(), RULE);
+    world.audit_every(Duration::minutes(10));
+    let app = world.app();
+    world.hide_new_jobs(true);
+    world.next_posts([Post::LoseAnswer { times: 30 }]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    for _ in 0..3 {
+        tick(&world, &app, Duration::minutes(16)).await;
+    }
+    assert_eq!(world.get(&app, &ids[0]).await.posts, 2);
+    world.hide_new_jobs(false);
+    // Older than what any later audit looks back to.
+    world.later(Duration::hours(3));
+    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.strays, 30);
+    assert_eq!((world.get(&app, &ids[0]).await.duplicates, running(&world).len()), (30, 1));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use super::admission::Permit;
 use super::{App, Error, Look, chain, during};
 use crate::ledger::Audited;
 use crate::ports::{Listed, Place};
+use crate::table_store::ETag;
 
 /// Jobs may appear in a list so long after they were made. Nobody says how long that takes; what appears within the
 /// grace time is found by the search for it.
@@ -28,6 +29,8 @@ const LIST_LAG: Duration = Duration::hours(1);
 const FIRST: Duration = Duration::days(1);
 /// Scorings looked at together.
 const AT_ONCE: usize = 8;
+/// Times that a job is held against its scoring while others move that on.
+const TRIES: usize = 4;
 /// Places in one URI that are held to be ids; ours have one, and a URI full of hex digits is not worth more reads.
 const MOST_IDS: usize = 16;
 /// Names of jobs that need no second look; more are looked at again.
@@ -137,14 +140,26 @@ impl App {
         let listing = self.0.parts.endpoint.made_since(place, since, known).await.map_err(|unclear| unclear.0)?;
         let whole = listing.whole;
         let mut looks = stream::iter(listing.jobs)
-            .map(|listed| async move { (self.audit_job(place, &listed).await, listed.job.name) })
+            .map(|listed| async move { (self.audit_job(place, &listed).await, listed) })
             .buffer_unordered(AT_ONCE);
-        let (mut strays, mut running, mut failure) = (0, false, None);
-        while let Some((outcome, name)) = looks.next().await {
+        let (mut outcomes, mut busy) = (Vec::new(), Vec::new());
+        while let Some((outcome, listed)) = looks.next().await {
+            match outcome {
+                Ok(Outcome::Busy) => busy.push(listed),
+                outcome => outcomes.push((outcome, listed.job.name)),
+            }
+        }
+        // Jobs of one scoring got into each other's way: one after the other.
+        for listed in busy {
+            outcomes.push((self.audit_job(place, &listed).await, listed.job.name));
+        }
+        let (mut strays, mut running, mut busy, mut failure) = (0, false, false, None);
+        for (outcome, name) in outcomes {
             match outcome {
                 Ok(outcome) => {
                     strays += usize::from(matches!(outcome, Outcome::Stray { .. }));
                     running |= matches!(outcome, Outcome::Stray { runs: true } | Outcome::RunsOn);
+                    busy |= outcome == Outcome::Busy;
                     let mut memory = self.memory();
                     if outcome == Outcome::Settled && memory.settled.len() < MOST_REMEMBERED {
                         memory.settled.insert(name);
@@ -156,7 +171,7 @@ impl App {
         if let Some(why) = failure {
             return Err(why);
         }
-        let through = match (whole, running) {
+        let through = match (whole && !busy, running) {
             (true, false) => now - LIST_LAG,
             // A request to stop a job may be lost, or not be listened to: what still runs is to be listed again.
             (true, true) => since.max(now - FIRST),
@@ -171,53 +186,72 @@ impl App {
     }
 
     async fn audit_job(&self, place: &Place, listed: &Listed) -> Result<Outcome, Error> {
-        let name = &listed.job.name;
         let mut ids: Vec<ScoringId> = listed.outputs.iter().flat_map(|uri| ids_in(uri)).collect();
         ids.extend(listed.mark.iter().map(|(id, _)| id.clone()));
         ids.sort();
         ids.dedup();
         for id in ids {
-            let Some((scoring, etag)) = self.ledger().get(&id).await.map_err(during("reading a scoring"))? else {
-                continue;
-            };
-            let Some(attempt) = self.attempt_of(&scoring, listed) else { continue };
-            if !same_endpoint(&scoring.endpoint, &place.endpoint) {
-                continue;
-            }
-            let ended = matches!(listed.status, JobStatus::Completed | JobStatus::Failed | JobStatus::Canceled);
-            if scoring.strays.contains(name) {
-                if !ended {
-                    // Whoever recorded it may have died before it asked, or the service did not listen.
-                    tracing::warn!(
-                        scoring = %scoring.id,
-                        rule = scoring.rule,
-                        endpoint = scoring.endpoint,
-                        job = name,
-                        because = "it was told to stop and still runs",
-                        "stray job {name} of {} still runs",
-                        scoring.id
-                    );
-                    self.cancel(&scoring, vec![listed.job.clone()]).await;
+            // Each try is lost to another who moved the scoring on.
+            let mut tries = 0..TRIES;
+            while let Some((scoring, etag)) = self.ledger().get(&id).await.map_err(during("reading a scoring"))?
+                && same_endpoint(&scoring.endpoint, &place.endpoint)
+                && let Some(attempt) = self.attempt_of(&scoring, listed)
+            {
+                if tries.next().is_none() {
+                    return Ok(Outcome::Busy);
                 }
-                return Ok(if ended { Outcome::Settled } else { Outcome::RunsOn });
+                if let Some(outcome) = self.audit_job_of(scoring, etag, attempt, listed).await? {
+                    return Ok(outcome);
+                }
             }
-            let undecided = matches!(scoring.status, Status::Submitting | Status::Unknown | Status::Held);
-            if undecided && attempt == scoring.attempt {
-                // The search for it decides, with all candidates in view.
-                return Ok(Outcome::Open);
-            }
-            let seen = Seen::Made { attempt, job: listed.job.clone(), status: listed.status.clone() };
-            let now = self.now();
-            if matches!(decide(&scoring, self.rule(&scoring), &seen, now), Step::Wait { .. }) {
-                return Ok(Outcome::Settled);
-            }
-            self.drive_look(scoring, etag, Look { seen, at: now, permit: Permit::default() }).await?;
-            let after = self.ledger().get(&id).await.map_err(during("reading a scoring"))?;
-            let stray = after.is_some_and(|(after, _)| after.strays.contains(name));
-            return Ok(if stray { Outcome::Stray { runs: !ended } } else { Outcome::Open });
         }
         // None of ours, unless it does not show its outputs yet.
         Ok(if listed.outputs.is_empty() { Outcome::Open } else { Outcome::Settled })
+    }
+
+    /// `None`: somebody else moved the scoring on, so that it is to be read again.
+    async fn audit_job_of(
+        &self,
+        scoring: Scoring,
+        etag: ETag,
+        attempt: u32,
+        listed: &Listed,
+    ) -> Result<Option<Outcome>, Error> {
+        let (id, name) = (scoring.id.clone(), &listed.job.name);
+        let ended = matches!(listed.status, JobStatus::Completed | JobStatus::Failed | JobStatus::Canceled);
+        if scoring.strays.contains(name) {
+            if !ended {
+                // Whoever recorded it may have died before it asked, or the service did not listen.
+                tracing::warn!(
+                    scoring = %scoring.id,
+                    rule = scoring.rule,
+                    endpoint = scoring.endpoint,
+                    job = name,
+                    because = "it was told to stop and still runs",
+                    "stray job {name} of {} still runs",
+                    scoring.id
+                );
+                self.cancel(&scoring, vec![listed.job.clone()]).await;
+            }
+            return Ok(Some(if ended { Outcome::Settled } else { Outcome::RunsOn }));
+        }
+        let undecided = matches!(scoring.status, Status::Submitting | Status::Unknown | Status::Held);
+        if undecided && attempt == scoring.attempt {
+            // The search for it decides, with all candidates in view.
+            return Ok(Some(Outcome::Open));
+        }
+        let seen = Seen::Made { attempt, job: listed.job.clone(), status: listed.status.clone() };
+        let now = self.now();
+        if matches!(decide(&scoring, self.rule(&scoring), &seen, now), Step::Wait { .. }) {
+            return Ok(Some(Outcome::Settled));
+        }
+        self.drive_look(scoring, etag, Look { seen, at: now, permit: Permit::default() }).await?;
+        let after = self.ledger().get(&id).await.map_err(during("reading a scoring"))?;
+        Ok(match after {
+            Some((after, _)) if after.strays.contains(name) => Some(Outcome::Stray { runs: !ended }),
+            Some((after, _)) if after.job.as_ref().is_none_or(|own| own.name != *name) => None,
+            _ => Some(Outcome::Open),
+        })
     }
 
     /// The attempt of the scoring that a job was made for.
@@ -263,6 +297,8 @@ enum Outcome {
     Settled,
     /// It is looked at again.
     Open,
+    /// Its scoring was moved on by others each time: it must be looked at again, however old it is.
+    Busy,
     /// It was found to be needed by nobody.
     Stray {
         /// It was told to stop.
