@@ -13,6 +13,7 @@ mod project;
 mod queries;
 mod syntax;
 mod types;
+mod walk;
 
 use std::collections::BTreeSet;
 
@@ -37,6 +38,7 @@ fn findings(project: &Project) -> Vec<String> {
         queries::check,
         delivery::check,
         docs::check,
+        walk::check,
     ];
     checks.iter().flat_map(|check| check(project)).collect()
 }
@@ -88,6 +90,11 @@ fn the_tables_of_the_readme_are_those_of_the_templates() {
         docs::write();
     }
     none(&docs::check(&Project::load()));
+}
+
+#[test]
+fn the_page_can_be_followed_command_by_command() {
+    none(&walk::check(&Project::load()));
 }
 
 const ENVIRONMENTS: [&str; 3] =
@@ -183,6 +190,8 @@ fn the_second_stage_deploys_from_the_outputs_of_the_first() {
         let target = &subscription.body["properties"]["destination"]["properties"]["resourceId"];
         assert_eq!(target, &format!("{app}/functions/BlobCreated"));
     }
+    let ids = |resources: &[Deployed]| resources.iter().map(|it| it.id.to_lowercase()).collect::<BTreeSet<_>>();
+    assert!(ids(&first).is_disjoint(&ids(&second)), "a resource of both stages would change with each");
     // One account has a topic already, the other gets one.
     let topics: Vec<&Deployed> = of(&second, "Microsoft.EventGrid/systemTopics").collect();
     assert_eq!(topics.len(), 1);

@@ -28,6 +28,9 @@ param workspaceResourceIds string[]
 @description('ARM ids of the storage accounts behind the datastores that outputs go to.')
 param outputAccountResourceIds string[]
 
+@description('Object ids of the compute clusters\' identities, which read inputs too.')
+param computePrincipalIds string[]
+
 var tags = {
   'azd-env-name': environmentName
 }
@@ -55,6 +58,7 @@ module scorekeeper '../main.bicep' = {
     })
     workspaceResourceIds: workspaceResourceIds
     outputAccountResourceIds: outputAccountResourceIds
+    computePrincipalIds: computePrincipalIds
   }
 }
 

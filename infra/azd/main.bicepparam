@@ -12,3 +12,5 @@ param watchedAccountResourceIds = split(readEnvironmentVariable('WATCHED_ACCOUNT
 param workspaceResourceIds = split(readEnvironmentVariable('WORKSPACES'), ',')
 
 param outputAccountResourceIds = empty(readEnvironmentVariable('OUTPUT_ACCOUNTS', '')) ? [] : split(readEnvironmentVariable('OUTPUT_ACCOUNTS', ''), ',')
+
+param computePrincipalIds = empty(readEnvironmentVariable('COMPUTE_PRINCIPALS', '')) ? [] : split(readEnvironmentVariable('COMPUTE_PRINCIPALS', ''), ',')

@@ -82,6 +82,17 @@ var always = [
     lookBack: 'P2D'
   }
   {
+    name: 'strays'
+    title: 'Azure ML made jobs that no scoring needs'
+    severity: 3
+    query: '${records}\n${loadTextContent('../queries/alert-strays.kql')}'
+    operator: 'GreaterThan'
+    threshold: 0
+    frequency: 'PT15M'
+    window: 'PT15M'
+    lookBack: ''
+  }
+  {
     name: 'quarantined'
     title: 'events could not be read'
     severity: 3

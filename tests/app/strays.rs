@@ -1,9 +1,12 @@
 //! Jobs beyond the one that a scoring needs: late answers, late jobs, two jobs for one request. Each is found, cancelled
 //! and counted; none is adopted twice, and nothing that may be needed, or is somebody else's, is touched.
 
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
 use handler::app::{App, Resolved, TickReport, resolve};
 use lifecycle::{JobStatus, Resolution, Status};
-use serde_json::json;
+use serde_json::{Value, json};
 use time::Duration;
 
 use super::state_rows;
@@ -195,6 +198,83 @@ async fn a_stray_that_does_not_listen_is_told_to_stop_however_old_it_is() {
     assert_eq!(running(&world).len(), 2);
     tick(&world, &world.app(), Duration::minutes(10)).await;
     assert_eq!(running(&world), ["job-2"]);
+}
+
+/// The records of a log, kept by the thread that made this.
+#[derive(Clone, Default)]
+struct Records(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Records {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Records {
+    /// Shaped as the handler's own; ends with the guard.
+    fn keep(&self) -> tracing::subscriber::DefaultGuard {
+        let kept = self.clone();
+        let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || kept.clone());
+        tracing::subscriber::set_default(log.finish())
+    }
+
+    /// What `infra/queries/alert-strays.kql` counts.
+    fn of_strays(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let said = |record: &Value| record["message"].as_str().is_some_and(|said| said.starts_with("stray job"));
+        records.filter(|record| record["level"] == "WARN" && said(record)).collect()
+    }
+}
+
+/// An alert is raised by this record, and its reader has nothing else to go by.
+#[tokio::test]
+async fn a_stray_is_told_to_operators_once_and_again_while_it_runs_on() {
+    let world = audited();
+    let app = world.app();
+    world.next_posts([Post::Double]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.fail_cancels(1);
+    let records = Records::default();
+    let _kept = records.keep();
+    tick(&world, &app, Duration::minutes(10)).await;
+    let told = records.of_strays();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let stray = told[0]["job"].as_str().unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.strays, [stray]);
+    let scoring = world.get(&app, &ids[0]).await;
+    for (member, value) in [("scoring", ids[0].as_str()), ("rule", "claims"), ("endpoint", &*scoring.endpoint)] {
+        assert_eq!(told[0][member], value, "{member}");
+    }
+    assert!(told[0]["because"].as_str().unwrap().contains("is not needed"), "{}", told[0]);
+    tick(&world, &app, Duration::minutes(10)).await;
+    let told = records.of_strays();
+    assert_eq!(told.len(), 2, "it was not asked to stop yet: {told:?}");
+    assert_eq!((&told[1]["job"], &told[1]["because"]), (&told[0]["job"], &"it was told to stop and still runs".into()));
+    tick(&world, &app, Duration::minutes(10)).await;
+    assert_eq!(records.of_strays().len(), 2, "it was stopped");
+}
+
+/// The search for a lost job may find two.
+#[tokio::test]
+async fn a_stray_that_the_search_found_is_told_to_operators_too() {
+    let world = World::new();
+    let app = world.app();
+    world.next_posts([Post::LoseAnswer { times: 2 }]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let records = Records::default();
+    let _kept = records.keep();
+    tick(&world, &app, Duration::minutes(2)).await;
+    let strays = world.get(&app, &ids[0]).await.strays;
+    assert_eq!(strays.len(), 1);
+    let told = records.of_strays();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["job"], strays[0].as_str());
 }
 
 #[tokio::test]

@@ -249,7 +249,12 @@ fn environments(project: &Project) -> Vec<String> {
             Ok(config) => {
                 findings
                     .extend(config.warnings.iter().map(|warning| format!("{path}: the handler would warn: {warning}")));
-                let account = outputs["ledgerUrl"].as_str().unwrap_or_default().trim_end_matches('/').to_owned();
+                let account = outputs
+                    .get("ledgerUrl")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .trim_end_matches('/')
+                    .to_owned();
                 if config.ledger.to_string() != account {
                     findings.push(format!("{path}: the ledger is at {}, the output says {account}", config.ledger));
                 }

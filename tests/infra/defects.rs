@@ -61,6 +61,17 @@ const DEFECTS: &[(&str, &str, &str, &str, &str)] = &[
     ("alert without a runbook", "infra/modules/alerts.bicep", "name: 'stuck'", "name: 'stalled'", "no runbook"),
     ("README that tells something else", "infra/README.md", "| `hub` | `'Scorekeeper'` |", "| `hub` | `'Hub'` |", "cargo xtask docs"),
     ("action that is not pinned", ".github/workflows/ci.yml", "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0", "actions/checkout@v5", "pinned by its commit"),
+    ("alert on strays by words that are never said", "infra/queries/alert-strays.kql", "'stray job'", "'lost job'", "never says"),
+    ("output renamed and still asked for", "infra/main.bicep", "output ledgerUrl string", "output tableUrl string", "no output `ledgerUrl`"),
+    ("variable that no command has set", "infra/README.md", "APP=$(output functionAppName)\n", "", "uses `APP`"),
+    ("placeholder that nobody explains", "infra/README.md", "--name UPLOADS --query id", "--name WATCHED --query id", "what `WATCHED` is"),
+    ("stages in the wrong order", "infra/README.md", "az functionapp deployment source config-zip", "echo az functionapp deployment", "out of order"),
+    ("parameter file that is not there", "infra/README.md", "--parameters infra/params/dev.bicepparam\n", "--parameters infra/params/test.bicepparam\n", "there is no infra/params/test.bicepparam"),
+    ("variable of the pipeline that nobody sets", ".github/workflows/deploy.yml", "vars.AZURE_RESOURCE_GROUP", "vars.AZURE_GROUP", "nobody sets `AZURE_GROUP`"),
+    ("variable of azd that nobody reads", "infra/azd/main.bicepparam", "'COMPUTE_PRINCIPALS', '')) ? [] : split(readEnvironmentVariable('COMPUTE_PRINCIPALS'", "'COMPUTE', '')) ? [] : split(readEnvironmentVariable('COMPUTE'", "`COMPUTE_PRINCIPALS` is set"),
+    ("variable of an environment outside of it", ".github/workflows/deploy.yml", "jobs:\n  package:", "env:\n  GROUP: ${{ vars.AZURE_RESOURCE_GROUP }}\n\njobs:\n  package:", "only in its job"),
+    ("release that is built once", ".github/workflows/release.yml", "cargo xtask reproduce", "echo reproduced", "built twice"),
+    ("release without its bill of materials", ".github/workflows/release.yml", "cp target/app/sbom.cdx.json dist/", "ls target/app/sbom.cdx.json # dist/", "bill of materials"),
     ("deployment without a look", ".github/workflows/deploy.yml", "az deployment group what-if --resource-group \"$GROUP\" --name scorekeeper ", "echo --name scorekeeper ", "must come first"),
 ];
 

@@ -79,9 +79,19 @@ const BANNED_SETTINGS: [&str; 10] = [
     "APPINSIGHTS_INSTRUMENTATIONKEY",
 ];
 
-/// Functions that give out secrets, or another answer each time.
-const BANNED_FUNCTIONS: [&str; 8] =
-    ["listKeys", "listAccountSas", "listServiceSas", "list", "getSecret", "newGuid", "utcNow", "reference"];
+/// Functions that give out secrets, or another answer the next time or to the next person.
+const BANNED_FUNCTIONS: [&str; 10] = [
+    "listKeys",
+    "listAccountSas",
+    "listServiceSas",
+    "list",
+    "getSecret",
+    "newGuid",
+    "utcNow",
+    "reference",
+    "deployer",
+    "deployment",
+];
 
 /// Parts of names of the public cloud.
 const CLOUD_NAMES: [&str; 5] =
@@ -334,6 +344,22 @@ fn workflows(project: &Project) -> Vec<String> {
             if at("what-if").is_none() || at("what-if") > at("create") {
                 findings.push(format!(".github/workflows/deploy.yml: a what-if of `{}` must come first", name.trim()));
             }
+        }
+        // An environment's variables are empty wherever no environment is named yet.
+        let before_jobs = deploy.split("\njobs:").next().unwrap_or_default();
+        if before_jobs.contains("vars.") {
+            findings
+                .push(".github/workflows/deploy.yml: variables of an environment are known only in its job".to_owned());
+        }
+    }
+    if let Some(release) = project.files.find(".github/workflows/release.yml") {
+        let at = |text: &str| release.find(text);
+        let reproduced = at("cargo xtask reproduce");
+        if reproduced.is_none() || at("cargo xtask package") > reproduced || reproduced > at("upload-artifact@") {
+            findings.push(".github/workflows/release.yml: what is released must be built twice".to_owned());
+        }
+        if !release.contains("sbom.cdx.json dist/") {
+            findings.push(".github/workflows/release.yml: the bill of materials must be released".to_owned());
         }
     }
     findings

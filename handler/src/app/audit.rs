@@ -222,6 +222,15 @@ impl App {
         if scoring.strays.contains(name) {
             if !ended {
                 // Whoever recorded it may have died before it asked, or the service did not listen.
+                tracing::warn!(
+                    scoring = %scoring.id,
+                    rule = scoring.rule,
+                    endpoint = scoring.endpoint,
+                    job = name,
+                    because = "it was told to stop and still runs",
+                    "stray job {name} of {} still runs",
+                    scoring.id
+                );
                 self.cancel(&scoring, vec![listed.job.clone()]).await;
             }
             return Ok(Some(if ended { Outcome::Settled } else { Outcome::RunsOn }));
@@ -258,6 +267,22 @@ impl App {
         }
         let rule = self.rule(scoring)?;
         (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
+    }
+}
+
+/// Tells operators of jobs that a move recorded as strays: they cost money, and show that answers are lost. Whoever finds
+/// one records it by a move, so this is where all of them come by.
+pub(super) fn tell_of_strays(before: &Scoring, after: &Scoring, because: &str) {
+    for job in after.strays.iter().filter(|job| !before.strays.contains(job)) {
+        tracing::warn!(
+            scoring = %after.id,
+            rule = after.rule,
+            endpoint = after.endpoint,
+            job,
+            because,
+            "stray job {job} of {}: {because}",
+            after.id
+        );
     }
 }
 

@@ -347,6 +347,7 @@ impl App {
             tracing::info!(scoring = %next.id, rule = next.rule, from = %scoring.status, to = %next.status,
                 attempt = next.attempt, job = entry.job, because = entry.because,
                 "{} {} -> {}: {}", next.id, scoring.status, next.status, entry.because);
+            audit::tell_of_strays(&scoring, &next, &entry.because);
             if scoring.status.holds_slot() && !next.status.holds_slot() {
                 self.free_slots_of(&next).await;
             }

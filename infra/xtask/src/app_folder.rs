@@ -1,7 +1,7 @@
 //! The folder that the Functions host runs: `host.json`, the executable, one folder per function.
 //!
 //! The host lists only the immediate sub-folders of the one with `host.json`, so `function-definitions/<Name>/` is
-//! flattened to `<Name>/` here. Nothing else goes in: what is not named in this file is not shipped.
+//! flattened to `<Name>/` here. Beside them the rules if they are given, and the bill of materials. Nothing else goes in.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::failure::{Failure, Result, cannot};
+use crate::{
+    failure::{Failure, Result, cannot},
+    sbom,
+};
 
 /// One file to be shipped.
 #[derive(Debug, Clone)]
@@ -53,7 +56,16 @@ impl AppFolder {
 
     fn add(&mut self, name: &str, source: &Path, executable: bool) -> Result<()> {
         let bytes = fs::read(source).map_err(cannot("read", source))?;
-        match self.0.insert(name.to_owned(), File { bytes, executable }) {
+        self.put(name, File { bytes, executable })
+    }
+
+    /// Adds a file that was made here.
+    pub(crate) fn add_made(&mut self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.put(name, File { bytes, executable: false })
+    }
+
+    fn put(&mut self, name: &str, file: File) -> Result<()> {
+        match self.0.insert(name.to_owned(), file) {
             None => Ok(()),
             Some(_) => Err(Failure::new(format!("two files would be shipped as `{name}`"))),
         }
@@ -63,7 +75,9 @@ impl AppFolder {
     /// `local.settings.json` of the developer stays.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         remove_functions(folder)?;
-        remove_file(&folder.join("rules.json"))?;
+        for gone in ["rules.json", sbom::NAME] {
+            remove_file(&folder.join(gone))?;
+        }
         for (name, file) in &self.0 {
             let path = folder.join(name);
             let parent = path.parent().unwrap_or(folder);
@@ -188,7 +202,7 @@ mod tests {
         let root = repository();
         let folder = root.path().join("app");
         fs::create_dir_all(folder.join("Gone")).unwrap();
-        for file in ["Gone/function.json", "local.settings.json", "rules.json"] {
+        for file in ["Gone/function.json", "local.settings.json", "rules.json", "sbom.cdx.json"] {
             fs::write(folder.join(file), "{}").unwrap();
         }
         let app = AppFolder::gather(root.path(), &root.path().join("scorekeeper"), None).unwrap();

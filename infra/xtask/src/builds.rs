@@ -1,6 +1,8 @@
 //! Builds the product's executable and says where cargo put it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     io::Read as _,
     path::{Path, PathBuf},
     process::Stdio,
@@ -10,32 +12,54 @@ use serde_json::Value;
 
 use crate::{
     failure::{Failure, Result, cannot_start},
-    workspace::{cargo, shown},
+    prefixes::Prefixes,
+    workspace::{Checkout, shown},
 };
 
 /// The executable's name, in the workspace and in `host.json`.
 pub(crate) const EXECUTABLE: &str = "scorekeeper";
 
 /// Which build.
-#[derive(Debug, Clone)]
-pub(crate) struct Build {
+pub(crate) struct Build<'a> {
+    /// Where the sources are.
+    pub(crate) checkout: &'a Checkout,
     /// A target triple; none = this machine's.
-    pub(crate) target: Option<String>,
+    pub(crate) target: Option<&'a str>,
     /// A cargo profile: `dev`, `release`.
-    pub(crate) profile: String,
-    /// Refuse if `Cargo.lock` does not fit. What is shipped is built from what was reviewed.
-    pub(crate) locked: bool,
+    pub(crate) profile: &'a str,
+    /// For what is shipped: it is built from what was reviewed (`Cargo.lock` must fit), and tells nothing of this machine.
+    pub(crate) shipped: Option<&'a Prefixes>,
 }
 
-impl Build {
-    /// Builds; the executable's path.
-    pub(crate) fn executable(&self) -> Result<PathBuf> {
-        let mut command = cargo(["build", "--package", "handler", "--bin", EXECUTABLE, "--profile", &self.profile]);
+/// What a build made, by cargo's own account.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The executable.
+    pub(crate) executable: PathBuf,
+    /// Ids of the packages that were compiled for the target: what is linked. Empty for this machine's own target, where
+    /// they can't be told from those that only ran during the build.
+    pub(crate) compiled: BTreeSet<String>,
+    /// Libraries that a package's build script has linked statically, such as `static=sqlite3`, by its id.
+    pub(crate) libraries: BTreeMap<String, Vec<String>>,
+}
+
+impl Build<'_> {
+    /// Builds, or finds that nothing has changed.
+    pub(crate) fn run(&self) -> Result<Built> {
+        let mut command = self.checkout.cargo(["build", "--package", "handler", "--bin", EXECUTABLE]);
+        command.args(["--profile", self.profile]);
         command.args(self.target.iter().flat_map(|target| ["--target", target]));
-        command.args(self.locked.then_some("--locked"));
+        if let Some(prefixes) = self.shipped {
+            command.arg("--locked");
+            prefixes.apply(&mut command, self.target.unwrap_or_default());
+        }
         // The path depends on target, profile and the user's cargo settings: cargo tells it.
         command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
-        let shown = shown(&command);
+        let shown = match self.shipped {
+            // The flags would fill the screen.
+            Some(_) => "cargo build".to_owned(),
+            None => shown(&command),
+        };
         let mut child = command.spawn().map_err(cannot_start(&shown))?;
         let mut messages = String::new();
         let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_string(&mut messages));
@@ -44,31 +68,67 @@ impl Build {
         if !status.success() {
             return Err(Failure::new(format!("`{shown}` ended with {status}")));
         }
-        built(&messages).ok_or_else(|| Failure::new(format!("`{shown}` did not say where `{EXECUTABLE}` is")))
+        let built = built(&messages, self.target);
+        built.ok_or_else(|| Failure::new(format!("`{shown}` did not say where `{EXECUTABLE}` is")))
     }
 }
 
-/// The executable among cargo's messages (one JSON object a line).
-fn built(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut paths = messages.filter(|message| message["reason"] == "compiler-artifact").filter_map(|message| {
-        let path = Path::new(message["executable"].as_str()?);
-        (message["target"]["name"] == EXECUTABLE).then(|| path.to_path_buf())
-    });
-    paths.next_back()
+/// What cargo's messages tell (one JSON object a line).
+fn built(messages: &str, target: Option<&str>) -> Option<Built> {
+    let messages: Vec<Value> = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut built = Built { executable: PathBuf::new(), compiled: BTreeSet::new(), libraries: BTreeMap::new() };
+    for message in &messages {
+        let Some(id) = message["package_id"].as_str() else { continue };
+        let strings = |member: &str| {
+            let list = message[member].as_array().map(Vec::as_slice).unwrap_or_default();
+            list.iter().filter_map(Value::as_str).collect::<Vec<_>>()
+        };
+        match message["reason"].as_str() {
+            Some("compiler-artifact") => {
+                // Build scripts, macros and what they need are compiled for this machine, in other folders.
+                let for_target = |file: &&str| Path::new(file).iter().any(|part| Some(part) == target.map(OsStr::new));
+                if strings("filenames").iter().any(for_target) {
+                    built.compiled.insert(id.to_owned());
+                }
+                if let (Some(path), true) = (message["executable"].as_str(), message["target"]["name"] == EXECUTABLE) {
+                    built.executable = PathBuf::from(path);
+                }
+            }
+            Some("build-script-executed") => {
+                let linked = strings("linked_libs").into_iter().filter(|library| library.starts_with("static"));
+                let linked: Vec<String> = linked.map(str::to_owned).collect();
+                if !linked.is_empty() {
+                    built.libraries.insert(id.to_owned(), linked);
+                }
+            }
+            _ => {}
+        }
+    }
+    (!built.executable.as_os_str().is_empty()).then_some(built)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MESSAGES: &str = r#"{"reason":"compiler-artifact","package_id":"serde","target":{"name":"serde"},"executable":null,"filenames":["/t/riscv/release/libserde.rlib"]}
+{"reason":"compiler-artifact","package_id":"serde_derive","target":{"name":"serde_derive"},"executable":null,"filenames":["/t/release/libserde_derive.so"]}
+{"reason":"build-script-executed","package_id":"sqlite","linked_libs":["static=sqlite3","pthread"]}
+{"reason":"build-script-executed","package_id":"serde","linked_libs":[]}
+{"reason":"compiler-artifact","package_id":"handler","target":{"name":"bootstrap"},"executable":"/t/riscv/release/bootstrap","filenames":["/t/riscv/release/bootstrap"]}
+{"reason":"compiler-artifact","package_id":"handler","target":{"name":"scorekeeper"},"executable":"/t/riscv/release/scorekeeper","filenames":["/t/riscv/release/scorekeeper"]}
+{"reason":"build-finished","success":true}"#;
+
     #[test]
     fn the_executable_is_found_among_cargos_messages() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"serde"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"bootstrap"},"executable":"/t/bootstrap"}
-{"reason":"compiler-artifact","target":{"name":"scorekeeper"},"executable":"/t/scorekeeper"}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(built(messages), Some(PathBuf::from("/t/scorekeeper")));
-        assert_eq!(built(""), None);
+        assert_eq!(built(MESSAGES, None).unwrap().executable, Path::new("/t/riscv/release/scorekeeper"));
+        assert!(built("", None).is_none());
+    }
+
+    #[test]
+    fn what_was_compiled_for_the_target_is_told_from_what_ran_during_the_build() {
+        let built = built(MESSAGES, Some("riscv")).unwrap();
+        assert_eq!(built.compiled, BTreeSet::from(["handler".to_owned(), "serde".to_owned()]));
+        assert_eq!(built.libraries, BTreeMap::from([("sqlite".to_owned(), vec!["static=sqlite3".to_owned()])]));
     }
 }

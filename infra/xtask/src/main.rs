@@ -14,9 +14,15 @@ mod commands;
 mod discovery;
 mod elf;
 mod failure;
+mod graph;
 mod musl;
+mod native;
+mod packaging;
+mod prefixes;
 mod python;
+mod sbom;
 mod startup;
+mod traces;
 mod workspace;
 mod zip_file;
 

@@ -40,13 +40,26 @@ pub(crate) fn missing(target: &str) -> Vec<Missing> {
 }
 
 fn missing_compiler(target: &str, folders: &[PathBuf], is_set: impl Fn(&str) -> bool) -> Option<Missing> {
-    let variable = format!("CC_{}", target.replace('-', "_"));
-    let named = [&variable, &format!("CC_{target}"), "TARGET_CC"].into_iter().any(is_set);
+    let variables = variables(target);
+    let named = variables.iter().any(|name| is_set(name));
     let found = folders.iter().any(|folder| COMPILERS.iter().any(|compiler| folder.join(compiler).is_file()));
     if !target.contains("musl") || named || found {
         return None;
     }
+    let [_, variable, _] = variables;
     Some(Missing::Compiler { target: target.to_owned(), tried: COMPILERS.join(" nor "), variable })
+}
+
+/// The C compiler that the `cc` crate will take for `target`, as far as this module knows.
+pub(crate) fn compiler(target: &str) -> Option<String> {
+    let named = variables(target).into_iter().find_map(env::var_os).and_then(|name| name.into_string().ok());
+    let installed = || COMPILERS.iter().find(|compiler| asked(compiler, &["--version"]).is_some());
+    named.or_else(|| installed().filter(|_| target == SHIPPED).map(|&compiler| compiler.to_owned()))
+}
+
+/// The variables that name a C compiler for `target`.
+fn variables(target: &str) -> [String; 3] {
+    [format!("CC_{target}"), format!("CC_{}", target.replace('-', "_")), "TARGET_CC".to_owned()]
 }
 
 /// Refuses with the remedies unless all is there, before minutes of building are spent.

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use crate::failure::{Failure, Result, cannot_start};
@@ -21,11 +21,43 @@ pub(crate) fn target() -> PathBuf {
 
 /// The cargo that runs us, started in the workspace's root.
 pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
-    // Cargo names itself to the programs it runs; a plain `cargo` might be another toolchain's.
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.current_dir(root()).args(arguments);
-    command
+    Checkout::here().cargo(arguments)
+}
+
+/// A folder with the workspace's sources: this one, or a copy that is built to be compared.
+#[derive(Debug, Clone)]
+pub(crate) struct Checkout {
+    /// The folder of `Cargo.toml`.
+    pub(crate) root: PathBuf,
+    /// Folders that cargo is told of instead of its usual ones: `CARGO_HOME`, `CARGO_TARGET_DIR`.
+    pub(crate) folders: Vec<(&'static str, PathBuf)>,
+}
+
+impl Checkout {
+    /// The one that this program was built from.
+    pub(crate) fn here() -> Self {
+        Self { root: root(), folders: Vec::new() }
+    }
+
+    /// The cargo that runs us, started in this checkout.
+    pub(crate) fn cargo<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        // Cargo names itself to the programs it runs; a plain `cargo` might be another toolchain's.
+        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(program);
+        command.current_dir(&self.root).args(arguments);
+        command.envs(self.folders.iter().map(|(name, folder)| (name, folder)));
+        command
+    }
+}
+
+/// Runs to the end; what it wrote to stdout. Anything but exit code 0 is a failure.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = shown(command);
+    let output = command.stderr(Stdio::inherit()).output().map_err(cannot_start(&shown))?;
+    if !output.status.success() {
+        return Err(Failure::new(format!("`{shown}` ended with {}", output.status)));
+    }
+    String::from_utf8(output.stdout).map_err(|_| Failure::new(format!("`{shown}` wrote something that is not text")))
 }
 
 /// Runs to the end with our own stdout and stderr; anything but exit code 0 is a failure.

@@ -8,7 +8,7 @@ use crate::{
     discovery::{self, Discovered},
     elf,
     failure::{Failure, Result, cannot},
-    startup, workspace,
+    sbom, startup, traces, workspace,
 };
 
 pub(super) const COMMAND: Command = Command {
@@ -16,7 +16,8 @@ pub(super) const COMMAND: Command = Command {
     usage: "[ZIP]",
     about: &[
         "Applies the Functions host's discovery rules to a zip (default target/scorekeeper.zip): host.json, function",
-        "names, bindings, modes. The executable must be static for x86-64 and start.",
+        "names, bindings, modes. The executable must be static for x86-64, start, and tell nothing of the machine that",
+        "built it; the bill of materials must list what is in it.",
     ],
     run,
 };
@@ -38,7 +39,15 @@ pub(super) fn check(zip: &[u8], shipped: bool) -> Result<()> {
     if shipped {
         elf::require_static_x86_64(&program).map_err(|unfit| Failure::new(format!("`{executable}`: {unfit}")))?;
         println!("executable  {executable}, static x86-64");
+        let traces = traces::of_a_machine(&program);
+        if !traces.is_empty() {
+            let traces = traces.join("\n  ");
+            return Err(Failure::new(format!(
+                "`{executable}` names folders of the machine that built it:\n  {traces}"
+            )));
+        }
     }
+    println!("materials   {} in {}", sbom::check(zip, &executable)?, sbom::NAME);
     if shipped && !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         println!("start       not tried: this machine is not x86-64 Linux");
     } else {

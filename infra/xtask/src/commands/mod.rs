@@ -6,6 +6,7 @@ mod check;
 mod docs;
 mod mutants;
 mod package;
+mod reproduce;
 mod stage;
 mod test;
 
@@ -27,6 +28,7 @@ pub(crate) struct Command {
 pub(crate) const ALL: &[Command] = &[
     test::COMMAND,
     package::COMMAND,
+    reproduce::COMMAND,
     check::COMMAND,
     stage::COMMAND,
     docs::COMMAND,

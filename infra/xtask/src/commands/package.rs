@@ -4,22 +4,28 @@ use std::{fs, path::Path};
 
 use super::{Command, check};
 use crate::{
-    app_folder::{self, AppFolder},
+    app_folder,
     arguments::Arguments,
-    builds::Build,
     failure::{Result, cannot},
-    musl, workspace, zip_file,
+    musl,
+    packaging::{Order, Package},
+    sbom,
+    workspace::{self, Checkout},
 };
 
 pub(super) const COMMAND: Command = Command {
     name: "package",
     usage: "[--out DIR] [--rules FILE] [--target TRIPLE] [--profile NAME]",
     about: &[
-        "Builds the static release executable, writes the app to DIR/app and DIR/scorekeeper.zip (default target/)",
-        "and checks the zip. FILE is shipped as rules.json. Equal inputs give equal bytes.",
+        "Builds the static release executable, writes the app to DIR/app and DIR/scorekeeper.zip (default target/) with",
+        "a bill of materials (sbom.cdx.json), and checks the zip. FILE is shipped as rules.json. Equal inputs give equal",
+        "bytes, in whatever folder.",
     ],
     run,
 };
+
+/// The zip's name.
+pub(super) const ZIP: &str = "scorekeeper.zip";
 
 fn run(mut arguments: Arguments) -> Result<()> {
     let out = arguments.path("--out")?.unwrap_or_else(workspace::target);
@@ -29,20 +35,19 @@ fn run(mut arguments: Arguments) -> Result<()> {
     arguments.finish()?;
 
     musl::require(&target)?;
-    let shipped = target == musl::SHIPPED;
-    let executable = Build { target: Some(target), profile, locked: true }.executable()?;
-    let app = AppFolder::gather(&workspace::root(), &executable, rules.as_deref())?;
+    let order = Order { target: &target, profile: &profile, rules: rules.as_deref() };
+    let Package { app, zip } = order.make(&Checkout::here())?;
     app.write(&out.join("app"))?;
-    let zip = zip_file::packed(&app)?;
-    let path = out.join("scorekeeper.zip");
+    let path = out.join(ZIP);
     // Neither this zip nor an earlier one lies there to be deployed if the check refuses what was built now.
     app_folder::remove_file(&path)?;
-    check::check(&zip, shipped)?;
+    check::check(&zip, target == musl::SHIPPED)?;
     fs::write(&path, &zip).map_err(cannot("write", &path))?;
     for (name, file) in &app.0 {
         println!("{:>11}  {:04o}  {name}", file.bytes.len(), file.mode());
     }
     println!("{:>11}        {}", zip.len(), shown(&path));
+    println!("sha256      {}", sbom::digest(&zip));
     Ok(())
 }
 

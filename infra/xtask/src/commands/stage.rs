@@ -1,7 +1,13 @@
 //! `cargo xtask stage`: the app's folder with this machine's build, for Core Tools.
 
 use super::Command;
-use crate::{app_folder::AppFolder, arguments::Arguments, builds::Build, failure::Result, workspace};
+use crate::{
+    app_folder::AppFolder,
+    arguments::Arguments,
+    builds::Build,
+    failure::Result,
+    workspace::{self, Checkout},
+};
 
 pub(super) const COMMAND: Command = Command {
     name: "stage",
@@ -15,9 +21,9 @@ fn run(mut arguments: Arguments) -> Result<()> {
     let rules = arguments.path("--rules")?;
     let profile = if arguments.flag("--release") { "release" } else { "dev" };
     arguments.finish()?;
-    let executable = Build { target: None, profile: profile.to_owned(), locked: false }.executable()?;
+    let built = Build { checkout: &Checkout::here(), target: None, profile, shipped: None }.run()?;
     let folder = out.join("app");
-    AppFolder::gather(&workspace::root(), &executable, rules.as_deref())?.write(&folder)?;
+    AppFolder::gather(&workspace::root(), &built.executable, rules.as_deref())?.write(&folder)?;
     println!("staged; run it with `cd {} && func start`", folder.display());
     Ok(())
 }

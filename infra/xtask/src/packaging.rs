@@ -1,0 +1,60 @@
+//! From sources to the zip that is deployed, in any checkout: what `package` writes, `reproduce` makes again.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::{
+    app_folder::AppFolder,
+    builds::Build,
+    failure::Result,
+    graph::Graph,
+    musl,
+    prefixes::Prefixes,
+    sbom,
+    workspace::{Checkout, asked},
+    zip_file,
+};
+
+/// What is built.
+pub(crate) struct Order<'a> {
+    /// Target triple.
+    pub(crate) target: &'a str,
+    /// Cargo profile.
+    pub(crate) profile: &'a str,
+    /// Shipped as `rules.json`.
+    pub(crate) rules: Option<&'a Path>,
+}
+
+/// The app with its bill of materials, and the zip of it.
+pub(crate) struct Package {
+    pub(crate) app: AppFolder,
+    pub(crate) zip: Vec<u8>,
+}
+
+impl Order<'_> {
+    /// Builds the executable and puts the package together. Writes nothing but cargo's outputs.
+    pub(crate) fn make(&self, checkout: &Checkout) -> Result<Package> {
+        let graph = Graph::read(checkout, self.target)?;
+        let prefixes = Prefixes::of(&checkout.root, &graph);
+        let built =
+            Build { checkout, target: Some(self.target), profile: self.profile, shipped: Some(&prefixes) }.run()?;
+        graph.require(&built)?;
+        let mut app = AppFolder::gather(&checkout.root, &built.executable, self.rules)?;
+        let how = sbom::Build {
+            target: self.target.to_owned(),
+            profile: self.profile.to_owned(),
+            compilers: self.compilers(),
+        };
+        let document = sbom::document(&app, &graph, &how, &checkout.root)?;
+        app.add_made(sbom::NAME, document)?;
+        let zip = zip_file::packed(&app)?;
+        Ok(Package { app, zip })
+    }
+
+    fn compilers(&self) -> BTreeMap<String, String> {
+        let rustc = asked("rustc", &["--version"]);
+        let c = musl::compiler(self.target).and_then(|compiler| asked(&compiler, &["--version"]));
+        let first_line = |said: String| said.lines().next().unwrap_or_default().to_owned();
+        let compilers = [("rustc", rustc), ("cc", c.map(first_line))];
+        compilers.into_iter().filter_map(|(name, version)| Some((name.to_owned(), version?))).collect()
+    }
+}

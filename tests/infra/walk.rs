@@ -1,0 +1,204 @@
+//! Can somebody follow the pages command by command? Each command's inputs must come from an earlier command, from a
+//! parameter file, or from a word that the page explains; what it asks a deployment for must be an output of that template.
+
+use std::collections::BTreeSet;
+
+use super::bicep::{Expr, Node};
+use super::project::Project;
+
+const README: &str = "infra/README.md";
+const DEPLOY: &str = ".github/workflows/deploy.yml";
+const AZD: &str = "infra/azd/main.bicepparam";
+/// What a shell or the tools in it set.
+const SET_BY_OTHERS: [&str; 4] = ["AZURE_RESOURCE_GROUP", "AZURE_SUBSCRIPTION_ID", "GITHUB_OUTPUT", "HOME"];
+/// Upper-case words in commands that are no placeholders: names of files, fields and tags.
+const WORDS: [&str; 3] = ["PUT", "SHA256SUMS", "ID"];
+
+pub fn check(project: &Project) -> Vec<String> {
+    let mut findings = Vec::new();
+    let page = project.files.get(README);
+    let commands = commands(page);
+    findings.extend(inputs(page, &commands));
+    findings.extend(order(&commands));
+    let scripts: Vec<(&str, String)> = [README, DEPLOY, "infra/azd/events.sh"]
+        .into_iter()
+        .map(|path| {
+            let text = if path == README { commands.join("\n") } else { joined(project.files.get(path)) };
+            (path, text)
+        })
+        .collect();
+    for (path, text) in &scripts {
+        findings.extend(outputs(project, path, text));
+        findings.extend(files(project, path, text));
+    }
+    findings.extend(variables(project, &commands));
+    findings
+}
+
+/// Lines of the page's shell blocks, those that go on in the next one joined, without comments.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines = blocks.flat_map(|block| joined(block).lines().map(str::to_owned).collect::<Vec<_>>());
+    let plain = lines.map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned());
+    plain.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+fn joined(text: &str) -> String {
+    text.replace("\\\n", " ")
+}
+
+/// Words of letters, digits and `_` in a text, with what stands before each.
+fn words(text: &str) -> impl Iterator<Item = (Option<char>, &str)> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty()).map(|word| {
+        let start = word.as_ptr() as usize - text.as_ptr() as usize;
+        (text[..start].chars().next_back(), word)
+    })
+}
+
+/// Every variable is set before it is used, and every placeholder explained in the text.
+fn inputs(page: &str, commands: &[String]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut set: BTreeSet<&str> = SET_BY_OTHERS.into();
+    let prose: String = page.split("```").step_by(2).collect();
+    for command in commands {
+        let assigned = command.split_once('=').map(|(name, _)| name).filter(|name| is_name(name));
+        let looped = command.strip_prefix("for ").and_then(|rest| rest.split(' ').next());
+        set.extend(looped);
+        for (before, word) in words(command) {
+            let used = before == Some('$') || (before == Some('{') && command.contains(&format!("${{{word}")));
+            if used && !set.contains(word) && !word.chars().all(|c| c.is_ascii_digit()) {
+                findings.push(format!("{README}: `{command}` uses `{word}`, which no command before it has set"));
+            }
+            let shouted = word.len() > 1
+                && word.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())
+                && word.chars().any(|c| c.is_ascii_uppercase());
+            let named =
+                command.contains(&format!("variable set {word} ")) || command.contains(&format!("env set {word} "));
+            if shouted
+                && !used
+                && Some(word) != assigned
+                && !named
+                && !WORDS.contains(&word)
+                && !prose.contains(&format!("`{word}`"))
+                && !prose.contains(&format!("{word}/"))
+                && !prose.contains(&format!("/{word}`"))
+            {
+                findings.push(format!("{README}: nobody says what `{word}` is in `{command}`"));
+            }
+        }
+        set.extend(assigned);
+    }
+    findings
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Stage 1, then the code, then stage 2, each after a look at what it would change.
+fn order(commands: &[String]) -> Vec<String> {
+    let steps = [
+        "az group create",
+        "az deployment group what-if --resource-group \"$GROUP\" --name scorekeeper ",
+        "az deployment group create --resource-group \"$GROUP\" --name scorekeeper ",
+        "cargo xtask package",
+        "az functionapp deployment source config-zip",
+        "az deployment group what-if --resource-group \"$GROUP\" --name scorekeeper-events ",
+        "az deployment group create --resource-group \"$GROUP\" --name scorekeeper-events ",
+        "cargo run --release -- status",
+        "az storage blob upload",
+    ];
+    let single = |command: &String| command.split_whitespace().collect::<Vec<_>>().join(" ") + " ";
+    let commands: Vec<String> = commands.iter().map(single).collect();
+    let mut findings = Vec::new();
+    let mut from = 0;
+    for step in steps {
+        match commands.iter().skip(from).position(|command| command.starts_with(step)) {
+            Some(at) => from += at + 1,
+            None => findings.push(format!("{README}: `{}` is missing, or out of order", step.trim())),
+        }
+    }
+    findings
+}
+
+/// Outputs that a script asks a deployment for: `--name DEPLOYMENT … properties.outputs.NAME`, or `output NAME`.
+fn outputs(project: &Project, path: &str, text: &str) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut asked = |line: &str, template: &str, name: &str| {
+        if !project.sources.get(template).is_some_and(|source| source.outputs().any(|output| output.name == name)) {
+            findings.push(format!("{path}: {template} has no output `{name}`, which `{}` asks for", line.trim()));
+        }
+    };
+    for line in text.lines() {
+        let template = match line.split("--name ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
+            Some("scorekeeper") => "infra/main.bicep",
+            Some("scorekeeper-events" | "\"$EVENTS\"") => "infra/events.bicep",
+            _ => "",
+        };
+        for rest in line.split("properties.outputs.").skip(1).filter(|rest| !rest.starts_with('$')) {
+            asked(line, template, rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default());
+        }
+        // The page's own function of that name.
+        let begins = line.strip_prefix("output ").into_iter().filter(|rest| !rest.starts_with('('));
+        for rest in line.split("$(output ").skip(1).chain(begins) {
+            asked(
+                line,
+                "infra/main.bicep",
+                rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default(),
+            );
+        }
+    }
+    findings
+}
+
+/// Files of this repository that commands name are there.
+fn files(project: &Project, path: &str, text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.contains("description: "));
+    let named = lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || "\"'`;()".contains(c)));
+    let named = named.filter(|word| word.starts_with("infra/") && word.contains('.') && !word.contains('$'));
+    let gone = named.filter(|word| project.files.find(word).is_none());
+    gone.map(|word| format!("{path}: there is no {word}")).collect()
+}
+
+/// What the page has people set is what the workflow and the parameter file of azd read, and the reverse.
+fn variables(project: &Project, commands: &[String]) -> Vec<String> {
+    let set = |begin: &str| -> BTreeSet<String> {
+        let names = commands.iter().filter_map(|command| command.strip_prefix(begin)?.split_whitespace().next());
+        names.map(str::to_owned).collect()
+    };
+    let read: BTreeSet<String> = project
+        .files
+        .get(DEPLOY)
+        .split("vars.")
+        .skip(1)
+        .filter_map(|rest| words(rest).next().map(|(_, name)| name.to_owned()))
+        .collect();
+    let mut asked = BTreeSet::new();
+    let mut ask = |expr: &Expr| {
+        if let Node::Call { function, arguments, .. } = &expr.node
+            && function == "readEnvironmentVariable"
+            && let Some(name) = arguments.first().and_then(Expr::text)
+        {
+            asked.insert(name.to_owned());
+        }
+    };
+    for statement in project.sources.get(AZD).into_iter().flat_map(|source| &source.statements) {
+        if let Some(value) = statement.value() {
+            value.walk(&mut |expr| ask(expr));
+        }
+    }
+    // azd sets these from what it asks for.
+    for own in ["AZURE_ENV_NAME", "AZURE_LOCATION"] {
+        asked.remove(own);
+    }
+    let mut findings = Vec::new();
+    for (given, wanted, whose) in [(set("gh variable set "), read, DEPLOY), (set("azd env set "), asked, AZD)] {
+        findings.extend(
+            wanted.difference(&given).map(|name| format!("{README}: nobody sets `{name}`, which {whose} reads")),
+        );
+        findings.extend(
+            given.difference(&wanted).map(|name| format!("{README}: `{name}` is set and {whose} reads no such thing")),
+        );
+    }
+    findings
+}
