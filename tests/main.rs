@@ -8,6 +8,7 @@ mod app;
 mod blobs;
 mod burst;
 mod cli;
+mod doctor;
 mod endpoint;
 mod hosts;
 mod infra;

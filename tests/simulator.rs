@@ -6,6 +6,7 @@ mod admin;
 mod behaviour;
 mod command;
 mod faults;
+mod installation;
 mod invoke;
 mod jobs;
 mod memory;

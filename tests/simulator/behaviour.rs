@@ -57,13 +57,15 @@ async fn resource_manager_finds_a_job_by_tag_property_and_name_if_they_were_kept
 
 #[tokio::test]
 async fn a_skewed_service_shows_all_its_times_ahead_or_behind() {
-    for (skew_seconds, shown) in [
-        (-120, "2026-01-01T11:58:00.0000000+00:00"),
-        (0, "2026-01-01T12:00:00.0000000+00:00"),
-        (90, "2026-01-01T12:01:30.0000000+00:00"),
+    for (skew_seconds, shown, date) in [
+        (-120, "2026-01-01T11:58:00.0000000+00:00", "Thu, 01 Jan 2026 11:58:00 GMT"),
+        (0, "2026-01-01T12:00:00.0000000+00:00", "Thu, 01 Jan 2026 12:00:00 GMT"),
+        (90, "2026-01-01T12:01:30.0000000+00:00", "Thu, 01 Jan 2026 12:01:30 GMT"),
     ] {
         let (sim, _root) = sim(|o| o.behaviour.skew_seconds = skew_seconds).await;
-        let made: Value = sim.post(&body("x.csv", "x")).await.json().await.unwrap();
+        let made = sim.post(&body("x.csv", "x")).await;
+        assert_eq!(made.headers()["date"], date);
+        let made: Value = made.json().await.unwrap();
         let name = made["name"].as_str().unwrap();
         let polled = sim.json(&format!("{}/{name}", sim.handle.scoring_uri("claims")), ML).await;
         let arm = sim.arm_get(&format!("/jobs/{name}")).await;

@@ -117,6 +117,24 @@ async fn a_fault_may_be_about_one_input_on_every_route_that_knows_inputs() {
     assert_eq!(sim.get(&list, ARM).await.status(), StatusCode::OK);
 }
 
+#[tokio::test]
+async fn a_fault_may_be_about_one_kind_of_resource_or_one_audience() {
+    let (sim, _root) = sim(|_| {}).await;
+    let refuse = || Misdeed::Answer { status: 400, body: handler::adapters::simulator::Form::Json };
+    let faults = [(Route::Arm, "/datastores"), (Route::Identity, "storage.azure")];
+    sim.handle.set_faults(faults.map(|(route, part)| Fault::new(route, refuse()).matching(part)).to_vec()).unwrap();
+    let id = sim.handle.workspace_id();
+    for (path, status) in [("/datastores", StatusCode::BAD_REQUEST), ("/batchEndpoints", StatusCode::OK)] {
+        assert_eq!(sim.get(&sim.url(&format!("{id}{path}?{VERSION}")), ARM).await.status(), status, "{path}");
+    }
+    for (audience, status) in [(STORAGE, StatusCode::BAD_REQUEST), (ML, StatusCode::OK)] {
+        let query = [("api-version", "2019-08-01"), ("resource", audience)];
+        let url = reqwest::Url::parse_with_params(&sim.handle.identity_endpoint(), query).unwrap();
+        let request = sim.http.get(url).header("X-IDENTITY-HEADER", "a secret of the platform");
+        assert_eq!(request.send().await.unwrap().status(), status, "{audience}");
+    }
+}
+
 /// Which of 32 invokes are cut, at one in two.
 async fn cut(seed: u64, at_start: bool) -> Vec<bool> {
     let fault = Fault::new(Route::Invoke, Misdeed::CutAfterCreate).likely(0.5);

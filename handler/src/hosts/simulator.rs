@@ -66,6 +66,9 @@ impl Misbehaviour {
         if let Some(behaviour) = orders.behaviour {
             options.behaviour = behaviour;
         }
+        if let Some(resources) = orders.resources {
+            options.resources = resources;
+        }
     }
 }
 
@@ -74,10 +77,12 @@ const MENU: &str = r#"Orders to misbehave: a JSON file, or the JSON itself; POST
 
     {"faults": [{"route": "invoke", "misdeed": {"made": {"jobs": 2, "answer": "cut"}},
                  "matching": "claims/", "after": 10, "times": 3, "probability": 0.05}],
-     "behaviour": {"keepTags": true, "skewSeconds": -120}}
+     "behaviour": {"keepTags": true, "skewSeconds": -120},
+     "resources": {"changed": {"deployments/blue": null, "computes/*": {"identity": null}}}}
 
-Only route and misdeed are required. matching: a part of an input's URI; after: so many requests pass first;
-times: so often it happens. The first order that holds for a request is the one that is carried out.
+Only route and misdeed are required. matching: a part of an input's URI, on the route arm also of the request's own path,
+on identity of the audience; after: so many requests pass first; times: so often it happens. The first order that holds
+for a request is the one that is carried out.
 
 route: invoke, poll, arm, runHistory, storage, identity
 
@@ -100,7 +105,16 @@ misdeed, to the proper answer:
     truncate, {"trickle": {"millis": 50}}   half of the body; a byte at a time
 
 behaviour, what nobody knows of the real service; off unless given: keepTags, honourName, honourRequestIdSeconds,
-    bareNames, allowUnknownMembers, listJobs, skewSeconds"#;
+    bareNames, allowUnknownMembers, listJobs, skewSeconds
+
+resources, what is wrong around the endpoint; a healthy installation unless given:
+    changed         by kind/name: null if there is none of it, else members of its document in Resource Manager that are
+                    otherwise (null: left out). Kinds: sites, workspaces, batchEndpoints, deployments, computes,
+                    datastores, usages, storageAccounts, containers, systemTopics, eventSubscriptions; * is any name
+    unassigned      roles that were not given, as who/role: "compute/Storage Blob Data Reader", "app/*";
+                    who: app (whoever calls), compute, workspace, topic
+    denied          actions that the caller's roles lack: "Microsoft.MachineLearningServices/workspaces/jobs/cancel/action"
+    subscriptionOnAccount   true: the event subscription lies on the storage account, not on its system topic"#;
 
 /// Orders to misbehave as they come from the command line: JSON, or the path of a file with it.
 #[derive(Debug, Clone, PartialEq)]
@@ -211,6 +225,7 @@ fn settings(handle: &Handle, header: &str) -> Value {
     json!({
         "scoringUri": handle.scoring_uri("demonstration"),
         "workspace": handle.workspace_id(),
+        "functionApp": handle.app_id(),
         "SCOREKEEPER_RESOURCE_MANAGER": handle.origin(),
         "IDENTITY_ENDPOINT": handle.identity_endpoint(),
         "IDENTITY_HEADER": header,

@@ -50,7 +50,8 @@ pub(super) async fn answer(shared: &Shared, call: &Call, body: Body) -> Response
         }
         ("GET", "faults") => {
             let (faults, behaviour) = shared.act(|state, _| (state.faults.orders().to_vec(), state.behaviour));
-            json(StatusCode::OK, &json!({ "faults": faults, "behaviour": behaviour }))
+            let resources = shared.resources();
+            json(StatusCode::OK, &json!({ "faults": faults, "behaviour": behaviour, "resources": *resources }))
         }
         ("GET", "summary") => json(StatusCode::OK, &json!(shared.act(|state, _| state.summary()))),
         ("POST", "faults") => {

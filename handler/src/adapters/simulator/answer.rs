@@ -105,8 +105,17 @@ pub(super) fn add_common(headers: &mut HeaderMap) {
 
 /// A time as the service shows it, by a clock that may be skewed.
 pub(super) fn shown(shared: &Shared, at: OffsetDateTime) -> String {
-    let skew = shared.act(|state, _| state.behaviour.skew_seconds);
-    timestamp(at + time::Duration::seconds(skew.into()))
+    timestamp(skewed(shared, at))
+}
+
+/// What that clock shows.
+pub(super) fn now_shown(shared: &Shared) -> OffsetDateTime {
+    skewed(shared, shared.options.clock.now())
+}
+
+fn skewed(shared: &Shared, at: OffsetDateTime) -> OffsetDateTime {
+    let skew = shared.lock().behaviour.skew_seconds;
+    at + time::Duration::seconds(skew.into())
 }
 
 /// `2023-04-09T00:28:23.4487583+00:00`, as the service writes times.

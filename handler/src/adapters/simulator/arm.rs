@@ -1,6 +1,8 @@
-//! Resource Manager over the workspace: jobs (get, list, cancel and its operation), and what `workspace` shows.
+//! Resource Manager: the way to what `workspace`, `compute`, `accounts`, `event_grid` and `authorization` show, and the
+//! workspace's jobs (get, list, cancel and its operation).
 //!
-//! Paths are matched in any case, as Resource Manager does. Every request costs one of the hour's reads or writes.
+//! Paths are matched in any case, as Resource Manager does. Every request costs one of the hour's reads or writes, and
+//! needs a right of the caller's (`roles`).
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -8,10 +10,12 @@ use azure_core::Uuid;
 use serde_json::{Value, json};
 
 use super::answer::{add, add_common, arm_error, empty, json, shown, too_many, unauthorized};
+use super::asked::{AUTHORIZATION, Asked, EVENT_GRID, MACHINE_LEARNING, STORAGE, WEB};
 use super::job::Job;
 use super::options::DeploymentKind;
+use super::roles::Who;
 use super::scoring::{self, PAGE};
-use super::{Call, Shared, workspace};
+use super::{Call, Shared, accounts, authorization, compute, event_grid, roles, workspace};
 
 /// The audience of Resource Manager.
 pub(super) const AUDIENCE: &str = "https://management.azure.com";
@@ -59,38 +63,180 @@ pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Respons
 
 fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Response {
     let own = &shared.options.workspace;
-    let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    if segments.is_empty() {
+        return page(shared, call, vec![subscription(shared)]);
+    }
+    let not_there = |code, what: &str| arm_error(StatusCode::NOT_FOUND, code, &format!("{what} could not be found."));
+    let Some(asked) = Asked::read(segments) else { return not_found(&segments.join("/")) };
+    if !asked.subscription.eq_ignore_ascii_case(&own.subscription) {
+        return not_there("SubscriptionNotFound", &format!("The subscription '{}'", asked.subscription));
+    }
+    if let Some(group) = asked.group.filter(|group| !group.eq_ignore_ascii_case(&own.resource_group)) {
+        return not_there("ResourceGroupNotFound", &format!("Resource group '{group}'"));
+    }
+    if !asked.has_version(version) {
+        let what = format!("The resource type '{}' in '{}' for api version '{version}'", asked.kinds(), asked.provider);
+        return not_there("InvalidResourceType", &what);
+    }
+    let lower: Vec<String> = asked.path.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-    let is = |got: &str, own: &str| got.eq_ignore_ascii_case(own);
-    match lower.as_slice() {
-        [subscription, "providers", provider, "locations", _, "mfeoperationresults", _]
-            if is(subscription, &own.subscription) && is_provider(provider) =>
-        {
-            operation(shared, segments[6], call)
-        }
-        [subscription, "resourcegroups", group, "providers", provider, "workspaces", name, ..]
-            if is(subscription, &own.subscription)
-                && is(group, &own.resource_group)
-                && is_provider(provider)
-                && is(name, &own.name) =>
-        {
-            // Kinds of resources in any case; names of jobs as they are.
-            match (call.method.as_str(), &lower[7..], &segments[7..]) {
-                ("GET", ["jobs"], _) => list(shared, call, version),
-                ("GET", ["jobs", _], [_, job]) => get(shared, job),
-                ("POST", ["jobs", _, "cancel"], [_, job, _]) => cancel(shared, job, version),
-                ("GET", kind, path) => {
-                    workspace::find(shared, path, kind).unwrap_or_else(|| not_found(&segments.join("/")))
-                }
-                _ => not_found(&segments.join("/")),
+    let provider = asked.provider.to_ascii_lowercase();
+    // The result of a cancellation lies elsewhere than the right to see it.
+    if let (MACHINE_LEARNING, ["locations", _, "mfeoperationresults", _]) = (provider.as_str(), lower.as_slice()) {
+        return operation(shared, asked.path[3], call);
+    }
+    // Rights come before existence: who may not look does not learn what there is.
+    let action = asked.action(&call.method);
+    if !asked.is_inventory()
+        && let Some(why) = roles::forbidden(shared, &action, &asked.id())
+    {
+        return arm_error(StatusCode::FORBIDDEN, "AuthorizationFailed", &why);
+    }
+    // Kinds of resources in any case; names of jobs as they are.
+    match (call.method.as_str(), provider.as_str(), lower.as_slice()) {
+        (method, MACHINE_LEARNING, ["workspaces", name, "jobs", ..]) if name.eq_ignore_ascii_case(&own.name) => {
+            match (method, &lower[3..]) {
+                ("GET", []) => list(shared, call, version),
+                ("GET", [_]) => get(shared, asked.path[3]),
+                ("POST", [_, "cancel"]) => cancel(shared, asked.path[3], version),
+                _ => not_found(&asked.id()),
             }
         }
-        _ => not_found(&segments.join("/")),
+        ("GET", AUTHORIZATION, ["roleassignments"]) if exists(shared, asked.extended().as_ref()) => {
+            let filter = call.query("$filter");
+            match authorization::assignments(shared, &asked.scope(), filter) {
+                Some(found) => page(shared, call, found),
+                None => json(StatusCode::BAD_REQUEST, &authorization::bad_filter(filter.unwrap_or_default())),
+            }
+        }
+        ("GET", _, _) => match look(shared, &asked) {
+            Some(Found::One(document)) => json(StatusCode::OK, &document),
+            Some(Found::Many(mut documents)) => {
+                if asked.is_inventory() {
+                    let id = |it: &Value| it["id"].as_str().unwrap_or_default().to_owned();
+                    documents.retain(|it| roles::forbidden(shared, &action, &id(it)).is_none());
+                }
+                page(shared, call, documents)
+            }
+            None => not_found(&asked.id()),
+        },
+        _ => not_found(&asked.id()),
     }
 }
 
-fn is_provider(segment: &str) -> bool {
-    segment.eq_ignore_ascii_case("Microsoft.MachineLearningServices")
+/// What is found at a path.
+pub(super) enum Found {
+    /// A resource.
+    One(Value),
+    /// All of a kind.
+    Many(Vec<Value>),
+}
+
+/// The resource is there. Subscription and group were compared before.
+fn exists(shared: &Shared, resource: Option<&Asked>) -> bool {
+    resource.is_none_or(|resource| matches!(look(shared, resource), Some(Found::One(_))))
+}
+
+/// All but jobs and role assignments, which have filters.
+fn look(shared: &Shared, asked: &Asked) -> Option<Found> {
+    use Found::{Many, One};
+    let own = &shared.options.workspace;
+    let lower: Vec<String> = asked.path.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    let provider = asked.provider.to_ascii_lowercase();
+    let extended = asked.extended();
+    Some(match (provider.as_str(), lower.as_slice(), &extended) {
+        (AUTHORIZATION, ["permissions"], _) if exists(shared, extended.as_ref()) => {
+            Many(authorization::permissions(shared, &asked.scope()))
+        }
+        (AUTHORIZATION, ["roledefinitions", id], _) => One(authorization::definition(shared, id)?),
+        (EVENT_GRID, ["eventsubscriptions", rest @ ..], Some(account)) => {
+            let [_, account] = account.path else { return None };
+            one_of(event_grid::on_account(shared, account)?, rest)?
+        }
+        (EVENT_GRID, ["systemtopics"], None) => Many(event_grid::topics(shared)),
+        (EVENT_GRID, ["systemtopics", name], None) => One(event_grid::topic(shared, name)?),
+        (EVENT_GRID, ["systemtopics", name, "eventsubscriptions", rest @ ..], None) => {
+            one_of(event_grid::on_topic(shared, name)?, rest)?
+        }
+        (STORAGE, ["storageaccounts"], None) => Many(accounts::list(shared)),
+        (STORAGE, ["storageaccounts", name], None) => One(accounts::get(shared, name)?),
+        (STORAGE, ["storageaccounts", name, "blobservices", "default", "containers", rest @ ..], None) => {
+            one_of(accounts::containers(shared, name)?, rest)?
+        }
+        (MACHINE_LEARNING, ["locations", location, "usages"], None)
+            if *location == own.location.to_ascii_lowercase() =>
+        {
+            Many(compute::usages(shared))
+        }
+        (MACHINE_LEARNING, ["workspaces"], None) => Many(workspace::itself(shared).into_iter().collect()),
+        (WEB, ["sites", name], None) if *name == shared.options.app.name.to_ascii_lowercase() => One(site(shared)?),
+        (MACHINE_LEARNING, ["workspaces", name, ..], None) if *name == own.name.to_ascii_lowercase() => {
+            workspace::find(shared, &asked.path[2..], &lower[2..])?
+        }
+        _ => return None,
+    })
+}
+
+/// The one subscription, which is its own list.
+fn subscription(shared: &Shared) -> Value {
+    let id = &shared.options.workspace.subscription;
+    json!({
+        "id": format!("/subscriptions/{id}"),
+        "subscriptionId": id,
+        "tenantId": roles::TENANT.to_string(),
+        "displayName": "simulated",
+        "state": "Enabled",
+    })
+}
+
+/// The function app, as far as others refer to it. Its settings are not here: who runs it has them.
+fn site(shared: &Shared) -> Option<Value> {
+    let (name, workspace) = (&shared.options.app.name, &shared.options.workspace);
+    let document = json!({
+        "id": shared.options.app.id(workspace),
+        "name": name,
+        "type": "Microsoft.Web/sites",
+        "kind": "functionapp,linux",
+        "location": workspace.location,
+        "tags": {},
+        "identity": Who::App.identity(),
+        "properties": { "state": "Running", "enabled": true, "httpsOnly": true },
+    });
+    shared.resources().shown("sites", name, document)
+}
+
+/// All of them, or the one that is named.
+fn one_of(all: Vec<Value>, name: &[&str]) -> Option<Found> {
+    match name {
+        [] => Some(Found::Many(all)),
+        [name] => {
+            let is_it = |it: &Value| it["name"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(name));
+            all.into_iter().find(is_it).map(Found::One)
+        }
+        _ => None,
+    }
+}
+
+/// A page of a list that does not change, and the way to the next one. `$top` is how long it is at most.
+fn page(shared: &Shared, call: &Call, all: Vec<Value>) -> Response {
+    let number = |name: &str, default: usize| call.query(name).map_or(Some(default), |text| text.parse().ok());
+    let (Some(from), Some(most)) = (number("$skipToken", 0), number("$top", PAGE)) else {
+        return arm_error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "$skipToken or $top is no number.");
+    };
+    let (count, most) = (all.len(), most.clamp(1, 100));
+    let value: Vec<_> = all.into_iter().skip(from).take(most).collect();
+    let mut body = json!({ "value": value });
+    let next = from.saturating_add(most);
+    if next < count {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in call.query.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("$skipToken")) {
+            query.append_pair(name, value);
+        }
+        query.append_pair("$skipToken", &next.to_string());
+        body["nextLink"] = json!(format!("{}/{}?{}", shared.origin(), call.segments.join("/"), query.finish()));
+    }
+    json(StatusCode::OK, &body)
 }
 
 fn not_found(what: &str) -> Response {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::options::Behaviour;
+use super::resources::Resources;
 
 /// Orders as a file, a flag or a request gives them: what is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,12 +19,16 @@ pub struct Orders {
     /// Replaces all switches; one that is left out is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behaviour: Option<Behaviour>,
+    /// Replaces all that is wrong around the endpoint; what is left out is healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 impl Orders {
     /// Why they make no sense, if they do not.
     pub fn check(&self) -> Result<(), String> {
-        self.faults.iter().flatten().try_for_each(Fault::check)
+        self.faults.iter().flatten().try_for_each(Fault::check)?;
+        self.resources.iter().try_for_each(Resources::check)
     }
 }
 
@@ -36,7 +41,8 @@ pub struct Fault {
     /// What happens to them.
     pub misdeed: Misdeed,
     /// Only requests that concern an input whose URI contains this text: the invoke's own inputs, those of the job that
-    /// is looked at, the path in storage. Requests that concern no one input never match.
+    /// is looked at, the path in storage. Of Resource Manager also requests whose own path contains it; of the managed
+    /// identity those for such an audience. Requests that concern nothing of the kind never match.
     #[serde(default)]
     pub matching: Option<String>,
     /// So many requests pass before the fault begins.
@@ -111,7 +117,7 @@ impl Fault {
                 self.misdeed, self.route
             ));
         }
-        if self.matching.is_some() && (self.route == Identity || matches!(self.misdeed, Misdeed::ListLag { .. })) {
+        if self.matching.is_some() && self.route == Poll && matches!(self.misdeed, Misdeed::ListLag { .. }) {
             return Err("`matching` never holds there: such a request concerns no one input".to_owned());
         }
         if !(0.0..=1.0).contains(&self.probability) {
@@ -324,7 +330,6 @@ mod tests {
             with(Route::Invoke, Misdeed::NotFoundFirst { polls: 1 }),
             with(Route::RunHistory, Misdeed::ListLag { seconds: 1 }),
             with(Route::Poll, Misdeed::ListLag { seconds: 1 }).matching("x"),
-            with(Route::Identity, Misdeed::Cut).matching("x"),
             with(Route::Identity, Misdeed::OldToken { seconds: 1 }),
             with(Route::Poll, Misdeed::Answer { status: 1000, body: Form::Json }),
             with(Route::Invoke, Misdeed::Made { jobs: 0, answer: Ending::Proper }),

@@ -9,7 +9,7 @@
 //! | `/identity/oauth2/token` | `IDENTITY_ENDPOINT` of a managed identity | `identity` |
 //! | `/{tenant}/oauth2/token`, `/{tenant}/oauth2/v2.0/token` | login.microsoftonline.com | `identity` |
 //! | `/endpoints/{endpoint}/jobs[/{job}]` | the endpoint's scoring host | `scoring` |
-//! | `/subscriptions/…` | management.azure.com | `arm`, `workspace` |
+//! | `/subscriptions/…` | management.azure.com | `arm`, `workspace`, `compute`, `accounts`, `event_grid`, `authorization` |
 //! | `/history/v1.0/subscriptions/…` | run history | `run_history` |
 //! | `/mferp/managementfrontend/subscriptions/…` | the workspace's front end: list of an endpoint's jobs | `scoring` |
 //! | `/discovery` | the workspace's discovery URL | `workspace` |
@@ -21,15 +21,24 @@
 //! `test_batch_invoke` and `test_batch_job_download` of 2023) and the models of azure-ai-ml. Where nobody knows what the
 //! service does, [`Behaviour`] is a switch and its default is what helps a client least.
 //!
+//! Around the endpoint Resource Manager shows a whole installation: the identities and their roles (`roles`), the watched
+//! accounts, their event subscriptions, quota. It is derived from the [`Options`] and healthy; [`Resources`] makes it
+//! wrong, for whoever checks installations.
+//!
 //! It must never listen beyond loopback (storage is open to all who reach it; [`start`] refuses), never reach files
 //! outside of the configured folders (`places`), never show half an output, never log a token.
 
+mod accounts;
 mod admin;
 mod answer;
 mod arm;
+mod asked;
+mod authorization;
 mod call;
 mod clock;
+mod compute;
 mod driver;
+mod event_grid;
 mod faults;
 mod identity;
 mod job;
@@ -40,6 +49,8 @@ mod misdeeds;
 mod options;
 mod places;
 mod request;
+mod resources;
+mod roles;
 mod run_history;
 mod scorer;
 mod scoring;
@@ -55,8 +66,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State as FromState};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use azure_core::time::to_rfc7231;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -65,13 +77,14 @@ pub use clock::{Clock, Hand};
 pub use job::JobView;
 pub use menu::{Ending, Fault, Form, Misdeed, Orders, Route};
 pub use options::{
-    Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Options, Timing,
+    App, Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Options, Timing,
     Workspace,
 };
+pub use resources::Resources;
 pub use scorer::SCORED_BY;
 pub use state::Summary;
 
-use answer::plain;
+use answer::{now_shown, plain};
 use call::Call;
 use faults::{Circumstances, Faults};
 use journal::Journal;
@@ -141,10 +154,11 @@ pub fn start(
     };
     let mut faults = Faults::none(options.seed);
     faults.set(options.faults.clone(), options.clock.now()).map_err(Error::Orders)?;
+    options.resources.check().map_err(Error::Orders)?;
     let state = State::new(
         (options.nodes, options.keep_jobs, options.timing.clone()),
         (journal, jobs),
-        (faults, options.behaviour),
+        (faults, options.behaviour, options.resources.clone()),
         (Budget::per_hour(options.reads_per_hour), Budget::per_hour(options.writes_per_hour)),
     );
     let shared = Arc::new(Shared {
@@ -195,6 +209,11 @@ impl Handle {
         self.shared.options.workspace.id()
     }
 
+    /// ARM id of the function app that events go to.
+    pub fn app_id(&self) -> String {
+        self.shared.options.app.id(&self.shared.options.workspace)
+    }
+
     /// Every kept job, oldest first, as it is now.
     pub fn jobs(&self) -> Vec<JobView> {
         self.shared.act(|state, _| state.views())
@@ -242,6 +261,11 @@ impl Shared {
         format!("http://{}", self.address)
     }
 
+    /// What is wrong around the endpoint.
+    fn resources(&self) -> Arc<Resources> {
+        Arc::clone(&self.lock().resources)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code under this lock panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -274,6 +298,10 @@ async fn dispatch(
         Some((call, body)) => route(&shared, &link, call, body).await,
         None => plain(StatusCode::BAD_REQUEST, "the path is not UTF-8"),
     };
+    // By the service's clock, skewed as all that it shows.
+    if let Ok(date) = HeaderValue::from_str(&to_rfc7231(&now_shown(&shared))) {
+        answer.headers_mut().insert(header::DATE, date);
+    }
     answer.headers_mut().insert("x-scorekeeper-simulator", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     answer
 }
@@ -336,9 +364,12 @@ fn circumstances(shared: &Shared, route: Route, call: &Call, mut inputs: Vec<Str
     let last = call.segments.last().map(String::as_str).unwrap_or_default();
     let is_list = matches!(route, Route::Poll | Route::Arm) && last.eq_ignore_ascii_case("jobs");
     let mut polls = None;
-    if route == Route::Storage {
+    if matches!(route, Route::Storage | Route::Arm) {
         inputs.push(call.segments.join("/"));
-    } else if matches!(route, Route::Poll | Route::Arm | Route::RunHistory)
+    } else if route == Route::Identity {
+        inputs.extend(call.query("resource").map(str::to_owned));
+    }
+    if matches!(route, Route::Poll | Route::Arm | Route::RunHistory)
         && let Some(name) = call.job()
     {
         shared.act(|state, _| {

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::menu::Fault;
+use super::resources::Resources;
 
 /// The simulated service. Start from [`Options::default`] and name at least the containers and datastores.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The one workspace; Resource Manager answers 404 for any other.
     pub workspace: Workspace,
+    /// The app that the installation is of, as far as Resource Manager tells of it.
+    pub app: App,
     /// Its batch endpoints.
     pub endpoints: Endpoints,
     /// Where inputs lie: containers that are folders on this machine.
@@ -50,6 +53,8 @@ pub struct Options {
     pub behaviour: Behaviour,
     /// Orders to misbehave, at the start.
     pub faults: Vec<Fault>,
+    /// What is wrong around the endpoint, at the start.
+    pub resources: Resources,
     /// Decides what the probabilities of faults come to.
     pub seed: u64,
 }
@@ -58,6 +63,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             workspace: Workspace::default(),
+            app: App::default(),
             endpoints: Endpoints::Any,
             containers: Vec::new(),
             datastores: Vec::new(),
@@ -75,6 +81,7 @@ impl Default for Options {
             writes_per_hour: 1_200,
             behaviour: Behaviour::default(),
             faults: Vec::new(),
+            resources: Resources::default(),
             seed: 1,
         }
     }
@@ -107,10 +114,34 @@ impl Default for Workspace {
 impl Workspace {
     /// Its ARM id.
     pub fn id(&self) -> String {
-        format!(
-            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}",
-            self.subscription, self.resource_group, self.name
-        )
+        format!("{}/providers/Microsoft.MachineLearningServices/workspaces/{}", self.group_id(), self.name)
+    }
+
+    /// ARM id of its resource group, in which everything else lies too.
+    pub(super) fn group_id(&self) -> String {
+        format!("/subscriptions/{}/resourceGroups/{}", self.subscription, self.resource_group)
+    }
+}
+
+/// Names of the function app and its own account.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The function app; it is where events go.
+    pub name: String,
+    /// The storage account of its ledger and its dead letters. Resource Manager shows it; it holds nothing here.
+    pub state_account: String,
+}
+
+impl App {
+    /// ARM id of the function app, which lies beside the workspace.
+    pub(super) fn id(&self, workspace: &Workspace) -> String {
+        format!("{}/providers/Microsoft.Web/sites/{}", workspace.group_id(), self.name)
+    }
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self { name: "local".to_owned(), state_account: "localstate".to_owned() }
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::answer::{add_common, azure_ml_error, json, shown, unauthorized};
 use super::job::Job;
-use super::{Call, Shared, arm, scoring};
+use super::{Call, Shared, arm, roles, scoring};
 
 /// The step of every batch job; its run is named after the job's.
 const STEP: &str = "batchscoring";
@@ -15,6 +15,9 @@ const STEP: &str = "batchscoring";
 pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Response {
     if let Some(refused) = unauthorized(shared, call, &[scoring::AUDIENCE, arm::AUDIENCE]) {
         return refused;
+    }
+    if let Some(why) = roles::forbidden(shared, roles::READ_RUNS, &shared.options.workspace.id()) {
+        return azure_ml_error(shared, StatusCode::FORBIDDEN, "UserError", &why);
     }
     let missing = |what: &str| {
         azure_ml_error(shared, StatusCode::NOT_FOUND, "UserError", &format!("Run '{what}' was not found."))

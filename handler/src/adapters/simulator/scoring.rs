@@ -17,7 +17,7 @@ use super::menu::{Ending, Misdeed};
 use super::options::{Behaviour, DeploymentKind, Endpoint, Endpoints};
 use super::request::{self, Data, Request};
 use super::state::NotMade;
-use super::{Call, Shared};
+use super::{Call, Shared, compute, roles};
 
 /// The audience of the data plane.
 pub(super) const AUDIENCE: &str = "https://ml.azure.com";
@@ -35,29 +35,28 @@ pub(super) fn uri(shared: &Shared, endpoint: &str) -> String {
 
 /// The endpoint of this name.
 pub(super) fn find_endpoint(shared: &Shared, name: &str) -> Option<Endpoint> {
-    match &shared.options.endpoints {
+    let endpoint = match &shared.options.endpoints {
         Endpoints::Any => is_name(name).then(|| Endpoint {
             name: name.to_owned(),
             default_deployment: Some("demonstration".to_owned()),
             deployments: Vec::new(),
         }),
         Endpoints::Listed(endpoints) => endpoints.iter().find(|endpoint| endpoint.name == name).cloned(),
-    }
+    };
+    shared.resources().endpoint(endpoint?)
 }
 
 fn find_deployment(shared: &Shared, endpoint: &str, asked: Option<&str>) -> Option<(String, DeploymentKind)> {
+    let endpoint = find_endpoint(shared, endpoint)?;
     let name = match asked {
         Some(name) => name.to_owned(),
-        None => find_endpoint(shared, endpoint)?.default_deployment?,
+        None => endpoint.default_deployment?,
     };
-    match &shared.options.endpoints {
-        Endpoints::Any => (is_name(endpoint) && is_name(&name)).then_some((name, DeploymentKind::Model)),
-        Endpoints::Listed(endpoints) => {
-            let endpoint = endpoints.iter().find(|e| e.name == endpoint)?;
-            let deployment = endpoint.deployments.iter().find(|deployment| deployment.name == name)?;
-            Some((name, deployment.kind))
-        }
-    }
+    let kind = match &shared.options.endpoints {
+        Endpoints::Any => is_name(&name).then_some(DeploymentKind::Model)?,
+        Endpoints::Listed(_) => endpoint.deployments.iter().find(|deployment| deployment.name == name)?.kind,
+    };
+    (!shared.resources().is_gone("deployments", &name)).then_some((name, kind))
 }
 
 /// A letter, then letters, digits and inner dashes, 3 to 32 in all.
@@ -100,6 +99,10 @@ pub(super) async fn invoke(
     }
     let request_id = request_id(call).map(str::to_owned);
     let asked = call.header("azureml-model-deployment");
+    let actions: &[&str] = if asked.is_some() { &[roles::INVOKE, roles::INVOKE_DEPLOYMENT] } else { &[roles::INVOKE] };
+    if let Some(refused) = actions.iter().find_map(|action| forbidden(shared, action, endpoint)) {
+        return refused;
+    }
     let Some((deployment, kind)) = find_deployment(shared, endpoint, asked) else {
         return plain(StatusCode::NOT_FOUND, NO_DEPLOYMENT);
     };
@@ -161,10 +164,25 @@ pub(super) async fn invoke(
     response
 }
 
+/// 403 to a caller whose roles do not hold the action.
+fn forbidden(shared: &Shared, action: &str, endpoint: &str) -> Option<Response> {
+    let scope = format!("{}/batchEndpoints/{endpoint}", shared.options.workspace.id());
+    let why = roles::forbidden(shared, action, &scope)?;
+    Some(azure_ml_error(shared, StatusCode::FORBIDDEN, "UserError", &why))
+}
+
+fn refused(shared: &Shared, action: &str, endpoint: &str, call: &Call) -> Option<Response> {
+    unauthorized(shared, call, &[AUDIENCE]).or_else(|| forbidden(shared, action, endpoint))
+}
+
 /// GET of one job.
 pub(super) fn job(shared: &Shared, endpoint: &str, name: &str, call: &Call) -> Response {
-    if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
+    if let Some(refused) = refused(shared, roles::READ_JOBS, endpoint, call) {
         return refused;
+    }
+    // Of an endpoint that is gone the real service would not even have the host name.
+    if find_endpoint(shared, endpoint).is_none() {
+        return plain(StatusCode::NOT_FOUND, NO_DEPLOYMENT);
     }
     let job = shared.act(|state, now| state.look(name, now).filter(|job| job.endpoint == endpoint).cloned());
     let mut response = match job {
@@ -177,7 +195,7 @@ pub(super) fn job(shared: &Shared, endpoint: &str, name: &str, call: &Call) -> R
 
 /// GET of an endpoint's jobs, ten to a page.
 pub(super) fn list(shared: &Shared, endpoint: &str, call: &Call) -> Response {
-    if let Some(refused) = unauthorized(shared, call, &[AUDIENCE]) {
+    if let Some(refused) = refused(shared, roles::READ_JOBS, endpoint, call) {
         return refused;
     }
     if !shared.act(|state, _| state.behaviour.list_jobs) {
@@ -277,7 +295,7 @@ fn new_job(
 fn document(shared: &Shared, job: &Job) -> Value {
     let workspace = &shared.options.workspace;
     let compute = json!({
-        "target": format!("{}/computes/simulated-cluster", workspace.id()),
+        "target": compute::id(shared),
         "instanceCount": null,
         "isLocal": false,
         "location": null,

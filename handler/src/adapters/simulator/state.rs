@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -17,6 +18,7 @@ use super::job::{Job, JobView, Phase, RunError};
 use super::journal::Journal;
 use super::menu::Orders;
 use super::options::{Behaviour, Timing};
+use super::resources::Resources;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -46,6 +48,7 @@ pub(super) struct State {
     posts_by_request: HashMap<String, u64>,
     pub(super) faults: Faults,
     pub(super) behaviour: Behaviour,
+    pub(super) resources: Arc<Resources>,
     pub(super) reads: Budget,
     pub(super) writes: Budget,
 }
@@ -83,7 +86,7 @@ impl State {
     pub(super) fn new(
         (nodes, keep, timing): (usize, usize, Timing),
         (journal, jobs): (Option<Journal>, Vec<Job>),
-        (faults, behaviour): (Faults, Behaviour),
+        (faults, behaviour, resources): (Faults, Behaviour, Resources),
         (reads, writes): (Budget, Budget),
     ) -> Self {
         let mut state = Self {
@@ -107,6 +110,7 @@ impl State {
             posts_by_request: HashMap::new(),
             faults,
             behaviour,
+            resources: Arc::new(resources),
             reads,
             writes,
         };
@@ -184,6 +188,11 @@ impl State {
     /// Jobs made and phases entered so far.
     pub(super) fn moves(&self) -> u64 {
         self.moves
+    }
+
+    /// Nodes that work.
+    pub(super) fn working(&self) -> usize {
+        self.working.len()
     }
 
     /// There is something to do for the driver.
@@ -303,6 +312,10 @@ impl State {
 
     /// Takes orders: all of them, or none if one makes no sense.
     pub(super) fn order(&mut self, orders: Orders, now: OffsetDateTime) -> Result<(), String> {
+        orders.check()?;
+        if let Some(resources) = orders.resources {
+            self.resources = Arc::new(resources);
+        }
         if let Some(faults) = orders.faults {
             self.faults.set(faults, now)?;
         }

@@ -1,7 +1,8 @@
 //! Blob storage over the configured folders, read only, as an emulator spells it: `/{account}/{container}/{blob}`.
 //!
-//! Enough for the official client: get, head, ranges, flat listing with prefix and pages. Reading needs no token; a
-//! token for another service is refused, since sending one is a defect that the real storage would show.
+//! Enough for the official client: get, head, ranges, flat listing with prefix and pages. Reading needs no token, since
+//! clients send none in the clear; whoever asks is taken for the caller, and refused if that one's roles do not hold the
+//! right. A token for another service is refused, since sending one is a defect that the real storage would show.
 
 use std::io::SeekFrom;
 use std::path::Path;
@@ -16,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::answer::{add, empty, unauthorized};
 use super::places::{HIDDEN, existing};
-use super::{Call, Shared};
+use super::{Call, Shared, accounts, roles};
 
 const AUDIENCE: &str = "https://storage.azure.com";
 const MAX_PAGE: usize = 5000;
@@ -38,7 +39,12 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
         let text = "The token is not for https://storage.azure.com, or has expired.";
         return error(StatusCode::UNAUTHORIZED, "InvalidAuthenticationInfo", text);
     }
-    let Some(folder) = shared.places.container(account, container) else {
+    if accounts::is_known(shared, account) && !may_read(shared, account, container, blob, call) {
+        let text = "This request is not authorized to perform this operation using this permission.";
+        return error(StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch", text);
+    }
+    let is_there = !shared.resources().is_gone("containers", container);
+    let Some(folder) = shared.places.container(account, container).filter(|_| is_there) else {
         return error(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.");
     };
     if blob.is_empty() {
@@ -103,6 +109,15 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     response
+}
+
+/// The caller's roles count, whether or not it shows its token.
+fn may_read(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> bool {
+    let scope = format!("{}/blobServices/default/containers/{container}", accounts::id(shared, account));
+    if blob.is_empty() && call.query("comp").is_none() {
+        return roles::forbidden(shared, roles::READ_CONTAINER, &scope).is_none();
+    }
+    roles::forbidden_data(shared, roles::READ_BLOBS, &scope).is_none()
 }
 
 fn error(status: StatusCode, code: &'static str, message: &str) -> Response {

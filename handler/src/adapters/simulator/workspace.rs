@@ -1,38 +1,40 @@
 //! The workspace and what lies in it, as Resource Manager shows them: the workspace itself, its batch endpoints with
-//! their deployments, its datastores. Clients find their way by these; nothing here changes anything.
+//! their deployments, its cluster (`compute`), its datastores. Clients find their way by these; nothing here changes anything.
 
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::Shared;
 use super::answer::json;
+use super::arm::Found;
 use super::options::{Datastore, Deployment, DeploymentKind, Endpoint, Endpoints};
-use super::scoring;
+use super::roles::Who;
+use super::{Shared, accounts, compute, scoring};
 
 /// One resource or all of a kind; `None` if there is no such thing. `kind` is in lower case.
-pub(super) fn find(shared: &Shared, path: &[&str], kind: &[&str]) -> Option<Response> {
-    let document = match (kind, path) {
-        ([], _) => itself(shared),
-        (["batchendpoints"], _) => list(endpoints(shared).iter().map(|it| endpoint(shared, it))),
-        (["batchendpoints", _], [_, name]) => endpoint(shared, &scoring::find_endpoint(shared, name)?),
+pub(super) fn find(shared: &Shared, path: &[&str], kind: &[&str]) -> Option<Found> {
+    Some(match (kind, path) {
+        ([], _) => Found::One(itself(shared)?),
+        (["batchendpoints"], _) => list(&endpoints(shared), |it| endpoint(shared, it)),
+        (["batchendpoints", _], [_, name]) => Found::One(endpoint(shared, &scoring::find_endpoint(shared, name)?)?),
         (["batchendpoints", _, "deployments"], [_, name, _]) => {
             let of = scoring::find_endpoint(shared, name)?;
-            list(deployments(shared, &of).iter().map(|it| deployment(shared, &of, it)))
+            list(&deployments(shared, &of), |it| deployment(shared, &of, it))
         }
         (["batchendpoints", _, "deployments", _], [_, name, _, wanted]) => {
             let of = scoring::find_endpoint(shared, name)?;
-            deployment(shared, &of, deployments(shared, &of).iter().find(|it| it.name == *wanted)?)
+            Found::One(deployment(shared, &of, deployments(shared, &of).iter().find(|it| it.name == *wanted)?)?)
         }
-        (["datastores"], _) => list(shared.places.datastores().iter().map(|it| datastore(shared, it))),
-        (["datastores", _], [_, name]) => datastore(shared, shared.places.datastore(name)?),
+        (["computes"], _) => Found::Many(compute::get(shared, compute::CLUSTER).into_iter().collect()),
+        (["computes", name], _) => Found::One(compute::get(shared, name)?),
+        (["datastores"], _) => list(shared.places.datastores(), |it| datastore(shared, it)),
+        (["datastores", _], [_, name]) => Found::One(datastore(shared, shared.places.datastore(name)?)?),
         _ => return None,
-    };
-    Some(json(StatusCode::OK, &document))
+    })
 }
 
-fn list(all: impl Iterator<Item = Value>) -> Value {
-    json!({ "value": all.collect::<Vec<_>>() })
+fn list<T>(all: &[T], document: impl Fn(&T) -> Option<Value>) -> Found {
+    Found::Many(all.iter().filter_map(document).collect())
 }
 
 /// Where the workspace's services are: what its discovery URL answers, without a token.
@@ -43,15 +45,18 @@ pub(super) fn discovery(shared: &Shared) -> Response {
     json(StatusCode::OK, &body)
 }
 
-fn itself(shared: &Shared) -> Value {
+/// The workspace.
+pub(super) fn itself(shared: &Shared) -> Option<Value> {
     let workspace = &shared.options.workspace;
-    json!({
+    let storage = shared.places.default_datastore().map(|datastore| accounts::id(shared, &datastore.account));
+    let document = json!({
         "id": workspace.id(),
         "name": workspace.name,
         "type": "Microsoft.MachineLearningServices/workspaces",
         "kind": "Default",
         "location": workspace.location,
         "tags": {},
+        "identity": Who::Workspace.identity(),
         "properties": {
             "friendlyName": workspace.name,
             "description": "simulated",
@@ -59,12 +64,13 @@ fn itself(shared: &Shared) -> Value {
             "discoveryUrl": format!("{}/discovery", shared.origin()),
             "provisioningState": "Succeeded",
             "publicNetworkAccess": "Disabled",
-            "storageAccount": null,
+            "storageAccount": storage,
             "keyVault": null,
             "applicationInsights": null,
             "containerRegistry": null,
         },
-    })
+    });
+    shared.resources().shown("workspaces", &workspace.name, document)
 }
 
 /// All that can be told: where every name is an endpoint there is no list of them.
@@ -75,9 +81,9 @@ fn endpoints(shared: &Shared) -> Vec<Endpoint> {
     }
 }
 
-fn endpoint(shared: &Shared, endpoint: &Endpoint) -> Value {
+fn endpoint(shared: &Shared, endpoint: &Endpoint) -> Option<Value> {
     let name = &endpoint.name;
-    json!({
+    let document = json!({
         "id": format!("{}/batchEndpoints/{name}", shared.options.workspace.id()),
         "name": name,
         "type": "Microsoft.MachineLearningServices/workspaces/batchEndpoints",
@@ -92,7 +98,8 @@ fn endpoint(shared: &Shared, endpoint: &Endpoint) -> Value {
         },
         "tags": {},
         "location": shared.options.workspace.location,
-    })
+    });
+    shared.resources().shown("batchEndpoints", name, document)
 }
 
 /// An endpoint whose deployments are not listed has its default one.
@@ -103,20 +110,20 @@ fn deployments(shared: &Shared, endpoint: &Endpoint) -> Vec<Deployment> {
     }
 }
 
-fn deployment(shared: &Shared, of: &Endpoint, deployment: &Deployment) -> Value {
+fn deployment(shared: &Shared, of: &Endpoint, deployment: &Deployment) -> Option<Value> {
     let (id, name) = (shared.options.workspace.id(), &deployment.name);
     let configuration = match deployment.kind {
         DeploymentKind::Model => Value::Null,
         DeploymentKind::Pipeline => json!({ "deploymentConfigurationType": "PipelineComponent", "settings": {} }),
     };
-    json!({
+    let document = json!({
         "id": format!("{id}/batchEndpoints/{}/deployments/{name}", of.name),
         "name": name,
         "type": "Microsoft.MachineLearningServices/workspaces/batchEndpoints/deployments",
         "properties": {
             "description": "simulated",
             "properties": {},
-            "compute": format!("{id}/computes/simulated-cluster"),
+            "compute": compute::id(shared),
             "resources": { "instanceCount": 1 },
             "miniBatchSize": 10,
             "errorThreshold": -1,
@@ -130,14 +137,15 @@ fn deployment(shared: &Shared, of: &Endpoint, deployment: &Deployment) -> Value 
         },
         "tags": {},
         "location": shared.options.workspace.location,
-    })
+    });
+    shared.resources().shown("deployments", name, document)
 }
 
 /// Leads to this very server: `{protocol}://{endpoint}/{accountName}/{containerName}/{path}`.
-fn datastore(shared: &Shared, datastore: &Datastore) -> Value {
+fn datastore(shared: &Shared, datastore: &Datastore) -> Option<Value> {
     let name = &datastore.name;
     let is_default = shared.places.default_datastore().is_some_and(|default| default.name == *name);
-    json!({
+    let document = json!({
         "id": format!("{}/datastores/{name}", shared.options.workspace.id()),
         "name": name,
         "type": "Microsoft.MachineLearningServices/workspaces/datastores",
@@ -154,5 +162,6 @@ fn datastore(shared: &Shared, datastore: &Datastore) -> Value {
             "serviceDataAccessAuthIdentity": "None",
             "isDefault": is_default,
         },
-    })
+    });
+    shared.resources().shown("datastores", name, document)
 }

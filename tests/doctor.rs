@@ -1,0 +1,130 @@
+//! `scorekeeper doctor`, as a process, on an installation of processes: a simulator and Azurite. What is healthy is said to
+//! be, and each fault alone is named, alone, with what mends it.
+
+mod cases;
+mod stage;
+
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+
+use cases::Case;
+use stage::{ALIVE, Stage};
+
+/// Examinations at one time.
+const AT_ONCE: usize = 4;
+
+fn by_verdict<'a>(report: &'a Value, verdict: &str) -> Vec<&'a Value> {
+    report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == verdict).collect()
+}
+
+#[tokio::test]
+async fn a_healthy_installation_is_healthy_in_every_respect() {
+    if !stage::ready().await {
+        return;
+    }
+    // What is healthy in more than one way.
+    let older = json!({ "resources": { "subscriptionOnAccount": true } });
+    let stored = json!({ "properties": { "credentials": { "credentialsType": "AccountKey" } } });
+    let keys = json!({ "resources": { "changed": { "datastores/*": stored } } });
+    for orders in [json!({}), older, keys] {
+        let stage = Stage::start(&orders, ALIVE).await;
+        let (code, report) = stage.examine(&[]).await;
+        let findings = report["findings"].as_array().unwrap();
+        let not_ok: Vec<_> = findings.iter().filter(|finding| finding["verdict"] != "ok").collect();
+        assert!(not_ok.is_empty(), "{orders}: {not_ok:#?}");
+        assert_eq!((code, &report["exitCode"]), (0, &json!(0)));
+        let looked_at: Vec<&str> = findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
+        for check in handler::doctor::CHECKS {
+            assert!(looked_at.contains(&check.id()), "nothing is said of {check}");
+        }
+    }
+}
+
+/// What is wrong with a report on an installation of which one thing is wrong.
+fn wrong(case: &Case, code: i32, report: &Value) -> Option<String> {
+    let (named, shown) = (by_verdict(report, case.verdict()), |all: &[&Value]| format!("{all:#?}"));
+    let [finding] = named.as_slice() else { return Some(format!("not one {}: {}", case.verdict(), shown(&named))) };
+    let text = |member: &str| finding[member].as_str().unwrap_or_default();
+    if text("check") != case.check {
+        return Some(format!("another check: {finding:#}"));
+    }
+    if let Some(part) = case.remedy.iter().find(|part| !text("remedy").contains(*part)) {
+        return Some(format!("the remedy lacks `{part}`: {finding:#}"));
+    }
+    if text("seen").is_empty() || text("cause").is_empty() {
+        return Some(format!("it lacks what was seen, or the cause: {finding:#}"));
+    }
+    // All else is fine, or hangs on what is wrong and says so.
+    let other = if case.is_fault() { "warning" } else { "fault" };
+    let mut others = by_verdict(report, other);
+    others.extend(by_verdict(report, "unknown").into_iter().filter(|finding| {
+        let seen = finding["seen"].as_str().unwrap_or_default();
+        !(case.is_fault() && seen.starts_with("not looked at, because"))
+    }));
+    if !others.is_empty() {
+        return Some(format!("more is said: {}", shown(&others)));
+    }
+    let expected = i32::from(case.is_fault());
+    (code != expected).then(|| format!("the exit code is {code} and not {expected}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_fault_alone_is_named_alone_with_what_mends_it() {
+    if !stage::ready().await {
+        return;
+    }
+    let cases = cases::all();
+    assert!(cases.iter().filter(|case| case.is_fault()).count() >= 15);
+    let examined = futures::stream::iter(cases)
+        .map(|case| async move {
+            let mut stage = Stage::start(&case.orders, case.hub).await;
+            case.change(&mut stage.vars);
+            let (code, report) = stage.examine(&[]).await;
+            wrong(&case, code, &report).map(|why| format!("{}: {why}", case.what))
+        })
+        .buffer_unordered(AT_ONCE);
+    let wrong: Vec<String> = examined.filter_map(|wrong| async { wrong }).collect().await;
+    assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+#[tokio::test]
+async fn whoever_is_signed_in_examines_the_rights_of_the_app_and_not_their_own() {
+    if !stage::ready().await {
+        return;
+    }
+    let unassigned = json!({ "resources": { "unassigned": ["app/Storage Blob Data Reader"] } });
+    for (orders, faults) in [(json!({}), vec![]), (unassigned, vec!["input", "output.read"])] {
+        let mut stage = Stage::start(&orders, ALIVE).await;
+        stage.sign_in().await;
+        stage.vars.remove("WEBSITE_ARM_RESOURCE_ID");
+        let (code, report) = stage.examine(&["--app", &stage.app]).await;
+        assert!(report["identity"].as_str().unwrap().starts_with("whoever is signed in"), "{report:#}");
+        let named: Vec<_> = by_verdict(&report, "fault").iter().map(|finding| finding["check"].clone()).collect();
+        assert_eq!(named, faults, "{report:#}");
+        assert_eq!(by_verdict(&report, "unknown"), Vec::<&Value>::new());
+        assert_eq!(code, i32::from(!faults.is_empty()));
+        // Without knowing who the app is, nothing is said of its rights.
+        let (code, report) = stage.examine(&[]).await;
+        assert_eq!(code, 2, "{report:#}");
+        for finding in by_verdict(&report, "ok") {
+            assert!(!finding["check"].as_str().unwrap().starts_with("permission."), "{finding:#}");
+        }
+    }
+}
+
+/// Nobody gives the app more roles than it needs to score. It then sees less than an operator.
+#[tokio::test]
+async fn with_the_roles_of_the_templates_alone_the_app_finds_no_fault_and_says_what_it_cannot_see() {
+    if !stage::ready().await {
+        return;
+    }
+    let stage = Stage::start(&json!({ "resources": { "unassigned": ["app/Reader"] } }), ALIVE).await;
+    let (code, report) = stage.examine(&[]).await;
+    assert_eq!((by_verdict(&report, "fault"), by_verdict(&report, "warning")), (vec![], vec![]));
+    for finding in by_verdict(&report, "unknown") {
+        let says_what_it_takes = finding["remedy"].is_string();
+        let hangs_on_another = finding["seen"].as_str().unwrap().starts_with("not looked at, because");
+        assert!(says_what_it_takes || hangs_on_another, "{finding:#}");
+    }
+    assert_eq!(code, 2, "what was not seen is not fine");
+}

@@ -1,0 +1,147 @@
+//! What an examination looks at: a simulator process with its orders, a ledger in Azurite, the settings of an app; and the
+//! `doctor` process that looks.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use azure_core::credentials::Secret;
+use handler::adapters::azure_tables::{Auth, AzureTables};
+use handler::ledger::{Heartbeat, Ledger, Options};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tokio::sync::OnceCell;
+
+use crate::support::azurite;
+use crate::support::cloud::event_about;
+use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
+
+/// A hub that took an event in and ticked a moment ago.
+pub(super) const ALIVE: &str = "DoctorAlive";
+/// A hub that took an event in and ticked last an hour ago.
+pub(super) const STOPPED: &str = "DoctorStopped";
+/// A hub that ticked a moment ago and never took an event in.
+pub(super) const QUIET: &str = "DoctorQuiet";
+
+/// A simulator process and the settings of an app beside it; it ends with this value.
+pub(super) struct Stage {
+    pub(super) vars: BTreeMap<String, String>,
+    pub(super) app: String,
+    _simulator: Process,
+    folder: TempDir,
+}
+
+impl Stage {
+    /// A simulator with these orders and an app whose ledger is this hub. Azurite must be installed.
+    pub(super) async fn start(orders: &Value, hub: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let orders = orders.to_string();
+        let arguments = ["simulator", "--json", "--listen", "127.0.0.1:0", "--data", "cloud", "--faults", &orders];
+        let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &BTreeMap::new());
+        let told: Value = serde_json::from_str(&process.until_logged(|line| line.starts_with('{')).await).unwrap();
+        let told = |name: &str| told[name].as_str().unwrap().to_owned();
+        let rule = json!({
+            "id": "claims",
+            "match": { "account": "local", "container": "inbox", "prefix": "claims/" },
+            "endpoint": { "uri": told("scoringUri"), "workspace": told("workspace") },
+        });
+        let mut vars: BTreeMap<String, String> =
+            ["SCOREKEEPER_RESOURCE_MANAGER", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"]
+                .map(|name| (name.to_owned(), told(name)))
+                .into();
+        let (ledger, ..) = azurite::tables().expect("whoever starts a stage has looked for Azurite");
+        for (name, value) in [
+            ("SCOREKEEPER_LEDGER", ledger),
+            ("SCOREKEEPER_HUB", hub.to_owned()),
+            ("SCOREKEEPER_RULES", json!({ "rules": [rule] }).to_string()),
+            ("WEBSITE_ARM_RESOURCE_ID", told("functionApp")),
+        ] {
+            vars.insert(name.to_owned(), value);
+        }
+        Self { vars, app: told("functionApp"), _simulator: process, folder }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes the app's identity out of the settings and puts in its place an operator who is signed in: an Azure CLI that
+    /// hands out tokens.
+    pub(super) async fn sign_in(&mut self) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let endpoint = self.vars.remove("IDENTITY_ENDPOINT").unwrap();
+        let header = self.vars.remove("IDENTITY_HEADER").unwrap();
+        let bin = self.folder.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        let mut script = "#!/bin/sh\ncase \"$*\" in\n".to_owned();
+        for audience in ["https://storage.azure.com", "https://ml.azure.com", "https://management.azure.com"] {
+            let url =
+                reqwest::Url::parse_with_params(&endpoint, [("api-version", "2019-08-01"), ("resource", audience)]);
+            let asked = azurite::client().get(url.unwrap()).header("X-IDENTITY-HEADER", &header).send().await.unwrap();
+            let token: Value = asked.error_for_status().unwrap().json().await.unwrap();
+            let expires_on: i64 = token["expires_on"].as_str().unwrap().parse().unwrap();
+            let printed =
+                json!({ "accessToken": token["access_token"], "expires_on": expires_on, "tokenType": "Bearer" });
+            let file = bin.join(audience.replace(['/', ':'], ""));
+            std::fs::write(&file, printed.to_string()).unwrap();
+            writeln!(script, "  *'{audience}'*) cat '{}';;", file.display()).unwrap();
+        }
+        script.push_str("  *) exit 1;;\nesac\n");
+        let az = bin.join("az");
+        std::fs::write(&az, script).unwrap();
+        std::fs::set_permissions(&az, std::fs::Permissions::from_mode(0o755)).unwrap();
+        self.vars.insert("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display()));
+    }
+
+    /// `scorekeeper doctor --json`, its exit code and its report.
+    pub(super) async fn examine(&self, more: &[&str]) -> (i32, Value) {
+        let arguments = [&["doctor", "--json"], more].concat();
+        let mut process = Process::spawn(SCOREKEEPER, &arguments, self.folder(), &self.vars);
+        let code = process.ended().await.code().unwrap();
+        let said = process.stdout().join("\n");
+        let report = serde_json::from_str(&said);
+        (code, report.unwrap_or_else(|why| panic!("{why}: {said}\n{}", process.stderr())))
+    }
+}
+
+/// Makes the hubs, once: their signs of life come from a handler process, as in Azure. `false` where Azurite is not
+/// installed.
+pub(super) async fn ready() -> bool {
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    if azurite::tables().is_none() {
+        return false;
+    }
+    let make = || async {
+        for (hub, event, tick) in [(ALIVE, true, true), (STOPPED, true, false), (QUIET, false, true)] {
+            let stage = Stage::start(&json!({}), hub).await;
+            let host = FunctionsHost::start(stage.folder(), &stage.vars).await;
+            if event {
+                let event = event_about("https://local.blob.core.windows.net/inbox/claims/first.csv");
+                host.invoke("BlobCreated", "1", "event", &event).await.value();
+            }
+            if tick {
+                host.invoke("Reconcile", "2", "timer", &json!({})).await.value();
+            }
+        }
+        let an_hour_ago =
+            Heartbeat { at: now() - time::Duration::HOUR, version: "0.1.0".into(), in_flight: 1, errors: 0 };
+        ledger(STOPPED).beat(&an_hour_ago).await.unwrap();
+    };
+    MADE.get_or_init(make).await;
+    true
+}
+
+fn ledger(hub: &str) -> Ledger {
+    let (url, account, key) = azurite::tables().unwrap();
+    let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
+    let tables = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
+    let options = Options { hub: hub.to_owned(), writer: "test".to_owned(), projection: false };
+    Ledger::new(Arc::new(tables), &options).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command under test reads the same clock")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
