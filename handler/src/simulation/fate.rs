@@ -121,27 +121,27 @@ impl Fates {
         }
     }
 
-    /// The fate of the next request, which may be late by up to `latest`.
-    pub(super) fn post(&mut self, dice: &mut Dice, latest: Duration) -> Post {
+    /// The fate of the next request, which may be late by up to `latest`; `again` if its scoring had one before.
+    pub(super) fn post(&mut self, dice: &mut Dice, again: bool, latest: Duration) -> Post {
         match self {
             Self::Written { posts, .. } => posts.pop_front().unwrap_or(Post::Accept { jobs: 1 }),
-            Self::Drawn => drawn_post(dice, latest),
+            Self::Drawn => drawn_post(dice, again, latest),
         }
     }
 
-    /// The fate of the next job.
-    pub(super) fn job(&mut self, dice: &mut Dice) -> Fate {
+    /// The fate of the next job; `twin` if its request made one before it.
+    pub(super) fn job(&mut self, dice: &mut Dice, twin: bool) -> Fate {
         match self {
             Self::Written { ends, .. } => match ends.pop_front() {
                 Some(end) => Fate { end, ..Fate::good() },
                 None => Fate::good(),
             },
-            Self::Drawn => drawn_job(dice),
+            Self::Drawn => drawn_job(dice, twin),
         }
     }
 }
 
-fn drawn_post(dice: &mut Dice, latest: Duration) -> Post {
+fn drawn_post(dice: &mut Dice, again: bool, latest: Duration) -> Post {
     if dice.strikes(Kind::Zombies, 40) {
         let latest = u64::try_from(latest.whole_seconds()).unwrap_or(0);
         return Post::Late { after: dice.stream(Kind::Zombies).seconds(60, latest.max(60)) };
@@ -154,7 +154,11 @@ fn drawn_post(dice: &mut Dice, latest: Duration) -> Post {
             _ => Post::LoseRequest,
         };
     }
-    if dice.strikes(Kind::Refusals, 100) {
+    // Troubles come together: what went wrong once is refused, or lost, more often the next time.
+    if again && dice.strikes(Kind::Posts, 150) {
+        return Post::LoseRequest;
+    }
+    if dice.strikes(Kind::Refusals, if again { 250 } else { 100 }) {
         let stream = dice.stream(Kind::Refusals);
         let for_good = stream.chance(150);
         let retry_after = stream.chance(300).then(|| stream.seconds(1, 90));
@@ -163,7 +167,7 @@ fn drawn_post(dice: &mut Dice, latest: Duration) -> Post {
     Post::Accept { jobs: 1 }
 }
 
-fn drawn_job(dice: &mut Dice) -> Fate {
+fn drawn_job(dice: &mut Dice, twin: bool) -> Fate {
     let mut fate = Fate { lasts: Some(dice.stream(Kind::Jobs).seconds(10, 240)), ..Fate::good() };
     if dice.strikes(Kind::Lag, 200) {
         let stream = dice.stream(Kind::Lag);
@@ -173,6 +177,10 @@ fn drawn_job(dice: &mut Dice) -> Fate {
             1 => stream.seconds(300, 1_800),
             _ => stream.seconds(1, 50),
         };
+    }
+    if twin && dice.strikes(Kind::Lag, 400) {
+        // It comes to light when its request is long forgotten.
+        fate.lag = dice.stream(Kind::Lag).seconds(300, 1_800);
     }
     if dice.strikes(Kind::Lag, 60) {
         let stream = dice.stream(Kind::Lag);

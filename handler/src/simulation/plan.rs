@@ -232,7 +232,7 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
             // Clocks that differ by minutes take a grace time that is much longer than that.
             "grace": seconds(if skewed { draw.pick(&[900, 1_200]) } else { draw.pick(&[120, 300, 900]) }),
             "outputGrace": seconds(draw.pick(&[20, 120])),
-            "onUnknown": draw.pick(&["resolve", "resolve", "resolve", "hold"]),
+            "onUnknown": draw.pick(&["resolve", "resolve", "hold"]),
         });
         if draw.chance(500) {
             rule["maxInFlight"] = json!(draw.pick(&[1, 1, 2, 3]));

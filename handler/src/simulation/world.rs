@@ -303,9 +303,9 @@ impl World {
         };
         state.story.fold(at, process, 1_000 + u64::from(many));
         let mut made = Vec::new();
-        for _ in 0..many {
+        for n in 0..many {
             let State { fates, dice, cloud, .. } = &mut *state;
-            let fate = fates.job(dice);
+            let fate = fates.job(dice, n > 0);
             let job = cloud.make(scoring, fate, now);
             state.story.line(at, None, Some(&scoring.id), || {
                 format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.posts, scoring.attempt)
@@ -536,7 +536,7 @@ impl Endpoint for Reach {
             state.posts += 1;
             let State { invariants, cloud, fates, dice, story, latest, .. } = &mut *state;
             invariants.sent(scoring, cloud, now);
-            let post = fates.post(dice, *latest);
+            let post = fates.post(dice, scoring.posts > 1 || scoring.attempt > 1, *latest);
             let freezes = dice.strikes(Kind::Pauses, 40).then(|| dice.stream(Kind::Pauses).seconds(30, 1_800));
             story.line(at, Some(process), Some(&scoring.id), || {
                 format!("sends request {} of attempt {}; its fate: {post:?}", scoring.posts, scoring.attempt)
