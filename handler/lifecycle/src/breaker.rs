@@ -285,6 +285,16 @@ mod tests {
     }
 
     #[test]
+    fn a_probes_word_is_awaited_until_its_time_is_over_and_no_longer() {
+        for (minutes, awaited) in [(29, true), (30, false)] {
+            let mut life = Life::probed();
+            let before = life.breaker.open_until;
+            life.later(minutes).then(&failed(4));
+            assert_eq!(life.breaker.open_until == before, awaited, "{minutes} minutes");
+        }
+    }
+
+    #[test]
     fn a_probe_that_a_person_cancelled_says_nothing_and_another_may_go() {
         let mut life = Life::probed();
         life.then(&Happened::Ended(id(7)));

@@ -154,6 +154,18 @@ mod tests {
         }
         // Pinned: a change of this value forgets which slots are taken.
         assert_eq!(key.as_str(), "16edc0cce843097f4b275ab290f4fb25");
+        assert_eq!(key.to_string(), key.as_str());
+        assert_eq!(EndpointKey::read(key.as_str()), Some(key));
+        assert_eq!(EndpointKey::read("16edc0cc"), None);
+    }
+
+    #[test]
+    fn a_breaker_pauses_for_a_second_at_least() {
+        let with = |pause| {
+            read(&format!(r#"[{{"uri":"https://e.example/jobs","breaker":{{"failures":2,"pause":"{pause}"}}}}]"#))
+        };
+        assert_eq!(with("PT1S").expect("good").breaker("https://e.example/jobs").failures, 2);
+        assert!(with("PT0.9S").unwrap_err().contains("breaker.pause"));
     }
 
     #[test]

@@ -345,6 +345,73 @@ mod tests {
         assert!(judged(&json!([])).is_empty());
     }
 
+    fn malformed(payload: &Value) -> Malformed {
+        match judged(payload).remove(0) {
+            Verdict::Malformed(bad) => bad,
+            other => panic!("{payload}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_delivery_is_opened_so_deep_and_no_deeper() {
+        let wrap: [fn(Value) -> Value; 2] = [|value| json!([value]), |value| json!(value.to_string())];
+        for wrap in wrap {
+            let mut payload = event(URL);
+            for _ in 0..NESTING {
+                payload = wrap(payload);
+            }
+            assert!(matches!(judged(&payload)[0], Verdict::Wanted(_)), "{payload}");
+            assert!(!malformed(&wrap(payload)).why.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_called_by_its_kind() {
+        let deep = json!([[[[1]]]]);
+        for (payload, kind) in [
+            (json!(null), "null"),
+            (json!(true), "a boolean"),
+            (json!(5), "a number"),
+            (json!("text"), "a string"),
+            (deep, "a list within a list"),
+        ] {
+            assert_eq!(malformed(&payload).why, format!("the event is {kind}, not a JSON object"));
+        }
+    }
+
+    #[test]
+    fn what_no_row_could_hold_is_kept_as_unreadable() {
+        let with = |container: &str, path: &str, etag: &str| {
+            let mut one = event(&format!("https://x.blob.core.windows.net/{container}/{path}"));
+            one["data"]["eTag"] = json!(etag);
+            judged(&one).remove(0)
+        };
+        let rest = "https://x.blob.core.windows.net//a".len();
+        for (container, path, etag) in [
+            ("everything".to_owned(), "p".repeat(1_024), "1".to_owned()),
+            ("everything".to_owned(), "a".to_owned(), "1".repeat(200)),
+            ("c".repeat(13_000 - rest), "a".to_owned(), "1".to_owned()),
+        ] {
+            assert!(!matches!(with(&container, &path, &etag), Verdict::Malformed(_)));
+            let more = match (path.len(), etag.len()) {
+                (1_024, _) => with(&container, &format!("{path}p"), &etag),
+                (_, 200) => with(&container, &path, &format!("{etag}1")),
+                _ => with(&format!("{container}c"), &path, &etag),
+            };
+            assert!(matches!(more, Verdict::Malformed(bad) if bad.why.contains("longer than")));
+        }
+    }
+
+    #[test]
+    fn what_is_kept_has_a_key_of_its_own_and_shows_all_but_its_secrets() {
+        let bad = malformed(&json!({"x": "a?Sig=s3cret&b=1 code=s3cret;c\u{85}"}));
+        assert_eq!(bad.received, r#"{"x":"a?Sig=***&b=1 code=***;c"}"#);
+        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&b=1 code=s3cret;c"})).key, "{}", bad.received);
+        assert_ne!(bad.key, malformed(&json!({"x": "b"})).key);
+        assert!(bad.key.len() == 32 && bad.key.bytes().all(|b| b.is_ascii_hexdigit()), "{}", bad.key);
+        assert_eq!(shown("https://x/a?sig=secret#b"), "https://x/a");
+    }
+
     fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),

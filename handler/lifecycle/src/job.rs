@@ -223,5 +223,14 @@ mod tests {
         assert_eq!(JobStatus::read("Succeeded"), JobStatus::Completed);
         assert_eq!(JobStatus::read("NOTRESPONDING"), JobStatus::NotResponding);
         assert_eq!(JobStatus::read("Defrosting").name(), "Defrosting");
+        assert_eq!(format!("{:>10}", JobStatus::Failed), "    Failed");
+    }
+
+    #[test]
+    fn an_experiment_is_asked_for_by_the_settings_or_not_at_all() {
+        let asked = |settings: serde_json::Value| experiment_asked_for(settings.as_object().expect("an object"));
+        assert_eq!(asked(serde_json::json!({"properties": {"experimentName": "nightly"}})).as_deref(), Some("nightly"));
+        assert_eq!(asked(serde_json::json!({"properties": {}})), None);
+        assert_eq!(asked(serde_json::json!({})), None);
     }
 }

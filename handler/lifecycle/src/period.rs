@@ -105,6 +105,8 @@ mod tests {
             assert_eq!(period.to_string(), text);
         }
         assert_eq!(Period::read("PT90S").expect("90 s").to_string(), "PT1M30S");
+        assert_eq!(Period::read("P1DT0.5S").expect("a day and a bit").to_string(), "P1DT0.5S");
+        assert!(Period::read("PT3200000000S").is_ok() && Period::read("PT3200000001S").is_err());
     }
 
     #[test]

@@ -81,6 +81,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_look_comes_after_a_part_of_the_interval() {
+        let (since, interval) = (datetime!(2026-07-21 10:00 UTC), Duration::hours(1));
+        for n in 0..20 {
+            let first = since + interval * spread(&id(n), 0);
+            let due = |from, to| poll_is_due(&id(n), since, interval, Some(from), to);
+            assert!(first >= since && first < since + interval);
+            assert!(!due(since, first - Duration::MILLISECOND), "{n}: {first}");
+            assert!(due(first - Duration::MILLISECOND, first + Duration::MILLISECOND), "{n}: {first}");
+        }
+    }
+
+    #[test]
     fn a_first_tick_finds_everything_due() {
         let now = datetime!(2026-07-21 10:00 UTC);
         assert!(poll_is_due(&id(1), now, Duration::hours(1), None, now));

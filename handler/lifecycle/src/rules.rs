@@ -581,6 +581,86 @@ mod tests {
         assert!(Rules::read(&twice).unwrap_err()[0].contains("twice"));
     }
 
+    /// The problems of the smallest good rule with some members changed; `null` leaves one out.
+    fn problems_with(members: Value) -> String {
+        let mut rule =
+            serde_json::json!({"id": "a", "match": {"container": "c"}, "endpoint": {"uri": "https://e.example/jobs"}});
+        for (name, value) in members.as_object().expect("an object") {
+            rule[name] = value.clone();
+        }
+        let text = serde_json::json!({ "rules": [rule] }).to_string();
+        Rules::read(&text).map_or_else(|problems| problems.join("\n"), |_| String::new())
+    }
+
+    #[test]
+    fn limits_of_a_rule_lie_where_its_errors_say() {
+        let output = |uri: &str| serde_json::json!({"outputs": {"o": {"type": "UriFile", "uri": uri}}});
+        let holes = "{scoring.id}/{attempt}";
+        for good in [
+            serde_json::json!({"id": format!("a-b_{}", "9".repeat(60))}),
+            serde_json::json!({"maxAttempts": 20}),
+            serde_json::json!({"grace": "PT30S", "settle": "PT30S"}),
+            output(&format!("azureml://datastores/d/paths/{holes}")),
+        ] {
+            assert_eq!(problems_with(good.clone()), "", "{good}");
+        }
+        for (bad, part) in [
+            (serde_json::json!({"id": "9".repeat(65)}), "`id`"),
+            (serde_json::json!({"id": ""}), "`id`"),
+            (serde_json::json!({"id": "a.b"}), "`id`"),
+            (serde_json::json!({"maxAttempts": 21}), "`maxAttempts` is 21"),
+            (serde_json::json!({"maxAttempts": 0}), "`maxAttempts` is 0"),
+            (serde_json::json!({"grace": "PT29S", "settle": "PT30S"}), "`grace`"),
+            (output(&format!("azureml://datastores/d/{holes}")), "registered Blob datastore"),
+            (output(&format!("https://x/paths/{holes}")), "registered Blob datastore"),
+            (serde_json::json!({"inputs": {"i": {"type": "Literal", "value": "{nothing}"}}}), "{nothing}"),
+            (serde_json::json!({"inputs": {"i": {"type": "Literal", "value": [1]}}}), "must be a string"),
+        ] {
+            let problems = problems_with(bad.clone());
+            assert!(problems.contains(part), "{bad}: {problems}");
+        }
+        for value in [serde_json::json!(5), serde_json::json!(true)] {
+            assert_eq!(problems_with(serde_json::json!({"inputs": {"i": {"type": "Literal", "value": value}}})), "");
+        }
+    }
+
+    #[test]
+    fn a_workspace_is_named_by_its_whole_id() {
+        let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
+        let with = |workspace: &str| {
+            problems_with(serde_json::json!({"endpoint": {"uri": "https://e.example/jobs", "workspace": workspace}}))
+        };
+        assert_eq!(with(id), "");
+        assert_eq!(with(&id.to_lowercase()), "");
+        for (part, other) in [
+            ("subscriptions", "sub"),
+            ("/s/", "//"),
+            ("resourceGroups", "groups"),
+            ("providers", "prov"),
+            ("Microsoft.MachineLearningServices", "Microsoft.Storage"),
+            ("workspaces", "accounts"),
+            ("/w", ""),
+        ] {
+            assert!(with(&id.replacen(part, other, 1)).contains("/subscriptions/SUBSCRIPTION"), "{part} -> {other}");
+        }
+        assert!(with(&format!("{id}/jobs")).contains("/subscriptions/SUBSCRIPTION"));
+    }
+
+    #[test]
+    fn texts_among_literals_are_filled_and_the_rest_is_sent_as_it_is() {
+        let text = FULL.replace(
+            r#""inputs":  {"#,
+            r#""inputs":  { "t": { "type": "Literal", "value": "{attempt}x" }, "n": { "type": "Literal", "value": 5 },"#,
+        );
+        let rules = Rules::read(&text).expect("good rules").changed(|rule| rule.generation = 7);
+        let rule = rules.get("claims").expect("the rule");
+        assert_eq!(rule.generation, 7);
+        let blob = BlobVersion::read("https://uploads.blob.core.windows.net/claims/eu/p.csv", "1").expect("a blob");
+        let sent = rule.submission(&Scoring::accept(rule, blob, time::OffsetDateTime::UNIX_EPOCH), 3);
+        let value = |name: &str| serde_json::to_value(&sent.inputs[name]).expect("JSON")["value"].clone();
+        assert_eq!((value("t"), value("n")), (Value::from("3x"), Value::from(5)));
+    }
+
     #[test]
     fn http_is_for_loopback_only() {
         for good in

@@ -374,6 +374,27 @@ mod tests {
     }
 
     #[test]
+    fn an_id_has_32_lower_case_hex_digits() {
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(ScoringId::read(id).expect("an id").as_str(), id);
+        for other in [&id[1..], &format!("{id}0"), &id.replace('f', "g"), &id.to_uppercase(), ""] {
+            assert_eq!(ScoringId::read(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_blob_is_refused_and_shown_without_its_query() {
+        for url in [
+            "http://127.0.0.1:10000/account//p",
+            "https://x.blob.core.windows.net/",
+            "http://127.0.0.1:10000/account/c/",
+        ] {
+            let why = BlobVersion::read(&format!("{url}?sig=secret#x"), "1").unwrap_err();
+            assert_eq!(why, format!("`{url}` names no blob: expected https://ACCOUNT.blob.…/CONTAINER/PATH"));
+        }
+    }
+
+    #[test]
     fn rule_path_etag_and_generation_each_change_the_id() {
         let url = "https://uploads.blob.core.windows.net/claims/a.csv";
         let base = ScoringId::new("claims", &blob(url, "1"), 0);

@@ -273,6 +273,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_status_and_event_is_told_apart_by_its_words() {
+        let names: std::collections::BTreeSet<_> = TRANSITIONS.iter().map(|(_, event, _)| event.name()).collect();
+        let events: std::collections::BTreeSet<_> =
+            TRANSITIONS.iter().map(|(_, event, _)| format!("{event:?}").to_lowercase()).collect();
+        assert_eq!(names.iter().map(|name| name.to_lowercase()).collect::<std::collections::BTreeSet<_>>(), events);
+        let sentences: std::collections::BTreeSet<_> = Status::ALL.map(Status::sentence).into();
+        assert_eq!(sentences.len(), Status::ALL.len());
+        assert!(sentences.iter().all(|sentence| sentence.len() > 20));
+    }
+
+    #[test]
+    fn slots_are_held_while_a_job_may_exist_and_be_unfinished() {
+        let holds: Vec<_> = Status::ALL.into_iter().filter(|status| status.holds_slot()).map(Status::name).collect();
+        assert_eq!(holds, ["submitting", "unknown", "held", "running", "cancelling"]);
+    }
+
+    #[test]
+    fn the_diagram_has_each_move_but_for_strays() {
+        let text = diagram();
+        assert_eq!(text.lines().next(), Some("stateDiagram-v2"));
+        for (from, event, to) in TRANSITIONS {
+            let line = format!("    {from} --> {to}: {}", event.name());
+            assert_eq!(text.lines().any(|other| other == line), *event != Event::StrayFound, "{line}");
+        }
+        assert!(text.contains("scored --> [*]") && !text.contains("queued --> [*]"));
+    }
+
+    #[test]
     fn a_status_and_an_event_have_one_target() {
         for (i, (from, event, _)) in TRANSITIONS.iter().enumerate() {
             let same = TRANSITIONS[i + 1..].iter().filter(|(f, e, _)| f == from && e == event).count();

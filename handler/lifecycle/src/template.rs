@@ -208,6 +208,8 @@ mod tests {
         assert_eq!(filled("{rule.id}/{blob.path}/{attempt}"), "claims/eu/a b.csv/2");
         assert_eq!(filled("{blob.url}"), "https://uploads.blob.core.windows.net/claims/eu/a%20b.csv");
         assert_eq!(filled("{blob.name}-{blob.etag}"), "a b.csv-0x1");
+        let template = Template::parse("{blob.name}-{attempt}").expect("a template");
+        assert_eq!((template.to_string().as_str(), template.parts.len()), ("{blob.name}-{attempt}", 3));
     }
 
     #[test]
@@ -245,6 +247,10 @@ mod tests {
             assert!(steps <= 33 * template.parts.len() * (length + 1), "{steps} steps for {length} bytes");
             assert!(!template.could_have_made(&path));
         }
+        // An id is read only where one could begin.
+        let template = Template::parse("x{scoring.id}").expect("ok");
+        assert_eq!(matches(&template.parts, "aaaa"), (false, 2 * 5));
+        assert_eq!(matches(&template.parts, "xaaa"), (false, 2 * 5 + 32));
     }
 
     #[test]

@@ -306,6 +306,15 @@ fn a_lost_answer_is_looked_for_and_sent_again_to_the_same_path_only_after_the_gr
     assert_eq!(life.moves(&none), Effect::Submit);
     assert_eq!((life.scoring.attempt, life.scoring.posts), (1, 2));
     assert_eq!(life.scoring.submission, sent);
+    assert_eq!(life.scoring.due, life.now + life.rule.policy.lease());
+}
+
+#[test]
+fn strays_beyond_those_that_are_kept_by_name_are_counted() {
+    let mut life = Life::unknown();
+    let crowd = (0..MOST_NAMES + 11).map(|n| candidate(&format!("job-{n}"), i64::try_from(n).unwrap())).collect();
+    life.moves(&Seen::Candidates(crowd));
+    assert_eq!((life.scoring.strays.len(), life.scoring.duplicates as usize), (MOST_NAMES, MOST_NAMES + 10));
 }
 
 #[test]
