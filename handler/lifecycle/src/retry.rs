@@ -40,7 +40,7 @@ fn spread(id: &ScoringId, salt: u32) -> f64 {
         .chain(salt.to_le_bytes())
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let high = u32::try_from(hash >> 32).unwrap_or(0); // the upper half always fits
-    f64::from(high) / (f64::from(u32::MAX) + 1.0)
+    f64::from(high) / 2_f64.powi(32)
 }
 
 #[cfg(test)]

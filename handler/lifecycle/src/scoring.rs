@@ -116,12 +116,12 @@ impl BlobVersion {
         }
         parsed.set_query(None);
         parsed.set_fragment(None);
-        if parsed.set_username("").is_err() || parsed.set_password(None).is_err() {
+        if parsed.set_username("").and_then(|()| parsed.set_password(None)).is_err() {
             return Err(format!("`{shown}` has no host"));
         }
         let host = parsed.host_str().unwrap_or_default().to_owned();
         let path_style = !matches!(parsed.host(), Some(url::Host::Domain(_))) || host == "localhost";
-        if !path_style && host.contains(".dfs.") {
+        if host.contains(".dfs.") {
             let blob_host = host.replacen(".dfs.", ".blob.", 1);
             parsed.set_host(Some(&blob_host)).map_err(|e| format!("`{shown}`: {e}"))?;
         }
