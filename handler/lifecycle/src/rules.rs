@@ -582,7 +582,7 @@ mod tests {
     }
 
     /// The problems of the smallest good rule with some members changed; `null` leaves one out.
-    fn problems_with(members: Value) -> String {
+    fn problems_with(members: &Value) -> String {
         let mut rule =
             serde_json::json!({"id": "a", "match": {"container": "c"}, "endpoint": {"uri": "https://e.example/jobs"}});
         for (name, value) in members.as_object().expect("an object") {
@@ -602,7 +602,7 @@ mod tests {
             serde_json::json!({"grace": "PT30S", "settle": "PT30S"}),
             output(&format!("azureml://datastores/d/paths/{holes}")),
         ] {
-            assert_eq!(problems_with(good.clone()), "", "{good}");
+            assert_eq!(problems_with(&good), "", "{good}");
         }
         for (bad, part) in [
             (serde_json::json!({"id": "9".repeat(65)}), "`id`"),
@@ -616,11 +616,11 @@ mod tests {
             (serde_json::json!({"inputs": {"i": {"type": "Literal", "value": "{nothing}"}}}), "{nothing}"),
             (serde_json::json!({"inputs": {"i": {"type": "Literal", "value": [1]}}}), "must be a string"),
         ] {
-            let problems = problems_with(bad.clone());
+            let problems = problems_with(&bad);
             assert!(problems.contains(part), "{bad}: {problems}");
         }
         for value in [serde_json::json!(5), serde_json::json!(true)] {
-            assert_eq!(problems_with(serde_json::json!({"inputs": {"i": {"type": "Literal", "value": value}}})), "");
+            assert_eq!(problems_with(&serde_json::json!({"inputs": {"i": {"type": "Literal", "value": value}}})), "");
         }
     }
 
@@ -628,7 +628,7 @@ mod tests {
     fn a_workspace_is_named_by_its_whole_id() {
         let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
         let with = |workspace: &str| {
-            problems_with(serde_json::json!({"endpoint": {"uri": "https://e.example/jobs", "workspace": workspace}}))
+            problems_with(&serde_json::json!({"endpoint": {"uri": "https://e.example/jobs", "workspace": workspace}}))
         };
         assert_eq!(with(id), "");
         assert_eq!(with(&id.to_lowercase()), "");
