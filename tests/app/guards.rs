@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use handler::adapters::faulty::Fault;
 use handler::adapters::memory::MemoryStore;
 use handler::app::App;
-use handler::ledger::{Recorded, SLOT_GRACE, rows};
+use handler::ledger::{Note, Recorded, SLOT_GRACE, count_by_status, rows};
 use handler::table_store::{Entity, Key, Op, TableName, TableStore};
 use lifecycle::intake::Malformed;
 use lifecycle::{Scoring, ScoringId, Seen, Status, Step, decide};
@@ -100,12 +100,45 @@ async fn history_is_bounded_and_its_end_is_always_written() {
         let Recorded::Done(new) = app.ledger().record(&etag, &next, &entry).await.unwrap() else { panic!("ours") };
         (scoring, etag) = (*next, new);
     }
-    let seen = lifecycle::JobSeen { status: lifecycle::JobStatus::Canceled, error: None, studio: None };
-    let Step::Move { next, entry, .. } = decide(&scoring, rule, &Seen::Job(seen), last) else { panic!("it ended") };
-    app.ledger().record(&etag, &next, &entry).await.unwrap();
-    let entries = app.ledger().entries(&scoring.id).await.unwrap();
-    assert_eq!(entries.len(), usize::try_from(rows::HISTORY).unwrap() + 1);
-    assert_eq!(entries.last().unwrap().to, Status::Cancelled);
+    let full = usize::try_from(rows::HISTORY).unwrap();
+    let completed = lifecycle::JobSeen { status: lifecycle::JobStatus::Completed, error: None, studio: None };
+    let output = lifecycle::OutputSeen::Present { bytes: 1, modified: last };
+    for (seen, status, lines) in
+        [(Seen::Job(completed), Status::Verifying, full), (Seen::Output(output), Status::Scored, full + 1)]
+    {
+        let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, last) else { panic!("it goes on") };
+        let Recorded::Done(new) = app.ledger().record(&etag, &next, &entry).await.unwrap() else { panic!("ours") };
+        (scoring, etag) = (*next, new);
+        assert_eq!((scoring.status, app.ledger().entries(&scoring.id).await.unwrap().len()), (status, lines));
+    }
+    assert_eq!(app.ledger().entries(&scoring.id).await.unwrap().last().unwrap().to, Status::Scored);
+}
+
+#[tokio::test]
+async fn a_list_has_so_many_rows_and_reads_no_page_that_it_does_not_need() {
+    let world = World::on(Arc::new(MemoryStore::with_pages(2, false)), RULE);
+    let ledger = world.app().ledger().clone();
+    for n in 0..9 {
+        let bad = Malformed { key: format!("a{n:031}"), why: "no JSON".into(), received: String::new() };
+        ledger.quarantine(&bad, world.now()).await.unwrap();
+    }
+    // Each of the shards before it, and after it if there is room, costs a page.
+    for (most, rows, pages) in [(4, 4, 10 + 2), (5, 5, 10 + 3), (9, 9, 10 + 5), (100, 9, 10 + 5 + 5)] {
+        let before = world.store.calls().pages;
+        assert_eq!(ledger.notes(Note::Quarantined, world.now(), most).await.unwrap().len(), rows);
+        assert_eq!(world.store.calls().pages - before, pages, "{most}");
+    }
+    let later = world.now() + Duration::days(1);
+    assert!(ledger.notes(Note::Quarantined, later, 100).await.unwrap().is_empty());
+    assert!(ledger.notes(Note::Skipped, world.now(), 100).await.unwrap().is_empty());
+}
+
+#[test]
+fn statuses_are_counted_in_the_order_of_a_life() {
+    let counts = count_by_status([Status::Running, Status::Scored, Status::Running]);
+    assert_eq!(counts.iter().map(|(status, _)| *status).collect::<Vec<_>>(), Status::ALL);
+    let some: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(some, [(Status::Running, 2), (Status::Scored, 1)]);
 }
 
 #[tokio::test]

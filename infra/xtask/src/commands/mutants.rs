@@ -46,7 +46,19 @@ const SUBJECTS: &[Subject] = &[
         name: "ledger",
         package: "handler",
         files: "handler/src/ledger/**/*.rs",
-        tests: &["--lib", "--test", "tests", "--", "ledger::", "app::", "--skip", "azurite", "--skip", "app::load"],
+        tests: &[
+            "--lib",
+            "--test",
+            "tests",
+            "--",
+            "ledger::",
+            "app::",
+            "cli::",
+            "--skip",
+            "azurite",
+            "--skip",
+            "app::load",
+        ],
     },
 ];
 
