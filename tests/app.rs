@@ -410,8 +410,11 @@ async fn the_projection_is_what_durable_readers_accept(world: World) {
         assert!(known.contains(&kind), "{kind}");
         assert!(entity.string("ExecutionId").is_some() && entity.time("_Timestamp").is_some());
         let number = entity.int32("EventId").unwrap();
+        assert_eq!(kind == "ExecutionCompleted", n + 1 == events.len(), "{kind} at {n}");
         if kind == "TaskScheduled" {
             assert!(scheduled.insert(number), "readers build a dictionary on EventId");
+        } else {
+            assert_eq!(number, -1, "{kind}");
         }
         if let Some(of) = entity.int32("TaskScheduledId") {
             assert!(scheduled.contains(&of));
@@ -448,7 +451,7 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
     let store: Arc<dyn TableStore> = world.store.clone();
     let key = handler::table_store::Key::new(young[0].as_str(), "");
     assert!(store.get(&table, &key).await.unwrap().is_some());
-    for table in ["TestInstances", "TestHistory"] {
+    for table in ["Instances", "History"] {
         assert!(rows(&world, table, &old[0], "").await.is_empty(), "{table} shows nothing of what is gone");
     }
 }

@@ -529,3 +529,23 @@ async fn a_limit_whose_answer_was_lost_is_set_all_the_same() {
     set(&world, &claims(), None).await;
     assert!(world.app().ledger().controls().await.unwrap().limits.is_empty());
 }
+
+#[tokio::test]
+async fn what_runs_without_a_slot_is_given_one_and_told_to_be_beyond_the_limit_if_it_is() {
+    let world = World::new();
+    let app = world.app();
+    let mut holders = BTreeSet::new();
+    for n in 0..3 {
+        let ids = world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+        holders.insert(ScoringId::read(&ids[0]).unwrap());
+    }
+    let scope = Scope::rule("set-later");
+    for (adopted, limit, surplus) in [(3, 2, true), (0, 2, true), (0, 3, false), (0, 4, false)] {
+        let tended = app.ledger().tend_slots(&scope, limit, &holders, world.now()).await.unwrap();
+        assert_eq!((tended.adopted, tended.taken, tended.surplus), (adopted, 3, surplus), "limit {limit}");
+    }
+    assert_eq!(
+        (scope.to_string(), Scope::endpoint("https://e.example/jobs").to_string().len()),
+        ("rule set-later".to_owned(), 41)
+    );
+}

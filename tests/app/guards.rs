@@ -404,7 +404,7 @@ async fn a_projection_whose_write_was_lost_is_written_again() {
 async fn a_purge_is_bounded_and_takes_each_scoring_in_one_transaction() {
     let world = World::new();
     let app = world.app();
-    for n in 0..5 {
+    for n in 0..40 {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
     world.settle(&app, 5).await;
@@ -419,6 +419,14 @@ async fn a_purge_is_bounded_and_takes_each_scoring_in_one_transaction() {
     });
     let cutoff = world.now() + Duration::days(1);
     assert_eq!(app.ledger().purge(cutoff, 3).await.unwrap(), 3);
-    assert_eq!(app.ledger().purge(cutoff, 3).await.unwrap(), 2);
+    assert_eq!(app.ledger().purge(cutoff, 40).await.unwrap(), 37);
     assert!(!torn.load(Ordering::SeqCst), "a crash would leave a scoring half removed");
+}
+
+#[test]
+fn a_scoring_lives_in_the_shard_of_its_first_digit() {
+    for (first, shard) in [('0', "0"), ('7', "7"), ('a', "a"), ('f', "f")] {
+        let partition = rows::partition_of(&id(&format!("{first}{}", "9".repeat(31))));
+        assert!(partition.ends_with(shard), "{first}: {partition}");
+    }
 }

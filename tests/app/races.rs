@@ -73,6 +73,8 @@ async fn who_lost_a_scoring_does_not_give_back_the_slot_of_who_won_it() {
     assert!(lost.fresh && !won.fresh);
     ledger.free_slot(&lost).await.unwrap();
     assert_eq!(ledger.claim_slot(&claims(), cap(1), &other, 1, world.now()).await.unwrap(), None);
+    ledger.free_slot(&won).await.unwrap();
+    assert!(ledger.claim_slot(&claims(), cap(1), &other, 1, world.now()).await.unwrap().is_some());
 }
 
 #[tokio::test]
