@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use handler::adapters::faulty::{Fault, Faulty};
 use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
 use handler::simulation::{Faults, Options, Wiring, run};
 use handler::table_store::{
@@ -71,43 +72,19 @@ fn is_submitting(row: &Entity) -> bool {
     row.string("State") == Some("submitting")
 }
 
-/// Each third transaction of a scoring is done and its answer lost.
-struct Silent {
-    inner: Arc<dyn TableStore>,
-    done: AtomicUsize,
-}
-
-#[async_trait]
-impl TableStore for Silent {
-    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
-        self.inner.create_table(table).await
-    }
-
-    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
-        self.inner.get(table, key).await
-    }
-
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.inner.page(table, range, from).await
-    }
-
-    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
-        let done = self.inner.write(table, ops).await?;
-        let of_scoring = ops.iter().any(|op| op.key().row.starts_with("J~"));
-        if of_scoring && self.done.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
-            return Err(Error::Ambiguous("no answer".to_owned()));
-        }
-        Ok(done)
-    }
-}
-
 /// No row read back ever carries our operation id, so that our own success is taken for somebody else's. Whoever
 /// succeeded stops there, as if it had died: that breaks no promise, but nobody sends its request before the lease and
 /// the grace time have ended.
 #[test]
 fn a_read_back_that_never_knows_its_own_write_is_found() {
+    /// Each third transaction of a scoring is done and its answer lost.
     fn silent(inner: Arc<dyn TableStore>) -> Arc<dyn TableStore> {
-        Arc::new(Silent { inner, done: AtomicUsize::new(0) })
+        let (store, done) = (Faulty::new(inner), AtomicUsize::new(0));
+        store.rule(move |_, ops| {
+            let of_scoring = ops.iter().any(|op| op.key().row.starts_with("J~"));
+            (of_scoring && done.fetch_add(1, Ordering::Relaxed) % 3 == 2).then_some(Fault::LostAnswer)
+        });
+        Arc::new(store)
     }
     fn read(mut row: Row) -> Row {
         row.entity.properties.remove("OpId");

@@ -248,18 +248,11 @@ fn judge_compute(document: &Value, cluster: &Cluster<'_>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use lifecycle::Rules;
     use serde_json::json;
 
     use super::*;
     use crate::doctor::Verdict;
-
-    fn rule(more: &Value) -> Rule {
-        let mut rule =
-            json!({"id": "claims", "match": {"container": "c"}, "endpoint": {"uri": "https://e.example/jobs"}});
-        rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        Rules::read(&json!({"rules": [rule]}).to_string()).unwrap().iter().next().unwrap().clone()
-    }
+    use crate::doctor::datastore::tests::rule;
 
     #[test]
     fn the_compute_is_the_rules_own_or_the_deployments() {

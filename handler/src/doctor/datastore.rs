@@ -94,13 +94,14 @@ impl Shown {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use lifecycle::Rules;
     use serde_json::json;
 
     use super::*;
 
-    fn rule(more: &Value) -> Rule {
+    /// The smallest good rule with more members.
+    pub(in crate::doctor) fn rule(more: &Value) -> Rule {
         let mut rule =
             json!({"id": "claims", "match": {"container": "c"}, "endpoint": {"uri": "https://e.example/jobs"}});
         rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
