@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use app::ports::{Blobs as _, Unclear};
 use async_trait::async_trait;
+use azure::blobs::AzureBlobs;
+use azure::tokens::Tokens;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
-use handler::adapters::azure_blobs::AzureBlobs;
-use handler::adapters::tokens::Tokens;
-use handler::ports::{Blobs as _, Unclear};
 use lifecycle::decide::{Seen, Step, decide};
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::{OutputSeen, Rules, Scoring, Status};

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use app::App;
 use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
-use handler::adapters::embedded::EmbeddedStore;
-use handler::app::App;
 use handler::hosts::breakers::{self, Action, BreakerArgs};
 use handler::hosts::cli::{self, ListArgs};
 use handler::hosts::limits::{self, LimitArgs, Most};
 use handler::hosts::ops;
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
+use stores::embedded::EmbeddedStore;
 use time::Duration;
 use tower::ServiceExt as _;
 

@@ -34,7 +34,7 @@ async fn a_healthy_installation_is_healthy_in_every_respect() {
         assert!(not_ok.is_empty(), "{orders}: {not_ok:#?}");
         assert_eq!((code, &report["exitCode"]), (0, &json!(0)));
         let looked_at: Vec<&str> = findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
-        for check in handler::doctor::CHECKS {
+        for check in doctor::CHECKS {
             assert!(looked_at.contains(&check.id()), "nothing is said of {check}");
         }
     }

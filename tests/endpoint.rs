@@ -9,12 +9,12 @@ mod tokens;
 
 use std::sync::Arc;
 
+use app::ports::Clock;
+use app::ports::JobAddress;
+use azure::batch_endpoint::AzureMl;
+use azure::resource_manager;
+use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use handler::adapters::azure_ml::AzureMl;
-use handler::adapters::resource_manager;
-use handler::adapters::tokens::Tokens;
-use handler::ports::Clock;
-use handler::ports::JobAddress;
 use lifecycle::{BlobVersion, Job, Rules, Scoring};
 use serde_json::{Value, json};
 use time::macros::datetime;

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use handler::adapters::simulator::{Fault, Misdeed, Route};
+use app::ledger::Ledger;
 use handler::compose;
 use handler::config::{LedgerSettings, WhichLedger};
-use handler::ledger::Ledger;
 use lifecycle::{Event, Scoring, Status};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use simulator::{Fault, Misdeed, Route};
 
 use crate::support::cloud::{Cloud, event};
 use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
@@ -26,7 +26,7 @@ fn ledger(vars: &BTreeMap<String, String>, root: &Path) -> Ledger {
 }
 
 #[expect(clippy::disallowed_methods, reason = "these tests run real processes in real time")]
-fn clock() -> handler::ports::Clock {
+fn clock() -> app::ports::Clock {
     std::sync::Arc::new(time::OffsetDateTime::now_utc)
 }
 

@@ -2,22 +2,25 @@
 
 // Tests fail by panicking and say on stdout what a failure needs to be understood; the lints that keep both out
 // of the product do not apply here.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::missing_panics_doc, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    dead_code
+)]
 
-mod app;
 mod blobs;
 mod burst;
 mod cli;
 mod doctor;
 mod endpoint;
 mod hosts;
-mod infra;
 mod intake;
 mod journey;
 mod package;
 mod python;
 mod readme;
 mod simulation;
-mod simulator;
-mod stores;
 mod support;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use handler::adapters::simulator::{self, Behaviour, Container, Datastore, Fault, Misdeed, Options, Route};
 use serde_json::{Value, json};
+use simulator::{self, Behaviour, Container, Datastore, Fault, Misdeed, Options, Route};
 use tokio::process::Command;
 
 fn workspace() -> &'static Path {

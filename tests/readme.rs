@@ -63,7 +63,7 @@ fn every_check_of_the_doctor_is_named_and_no_other() {
     let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
     let mut sorted = named.clone();
     sorted.sort_unstable();
-    let mut checks: Vec<&str> = handler::doctor::CHECKS.iter().map(|check| check.id()).collect();
+    let mut checks: Vec<&str> = doctor::CHECKS.iter().map(|check| check.id()).collect();
     checks.sort_unstable();
     assert_eq!(sorted, checks);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Parser as _;
-use handler::simulation::{BROKEN, Faults, HELD, Options, SimulateArgs, Total, Wiring, run, simulate};
+use simulation::{BROKEN, Faults, HELD, Options, SimulateArgs, Total, Wiring, run, simulate};
 
 mod sabotage;
 mod sweep;

@@ -9,19 +9,19 @@ use std::time::Duration;
 use azure_core::Uuid;
 use azure_core::credentials::TokenCredential;
 
-use crate::adapters::azure_blobs::AzureBlobs;
-use crate::adapters::azure_cloud::AzureCloud;
-use crate::adapters::azure_ml::AzureMl;
-use crate::adapters::azure_tables::{Auth, AzureTables};
-use crate::adapters::embedded::EmbeddedStore;
-use crate::adapters::tokens::{CredentialKind, Storage, Tokens};
-use crate::adapters::{http, resource_manager};
-use crate::app::{App, Parts, chain};
 use crate::config::{Config, LedgerLocation, LedgerSettings, TablesAuth};
-use crate::doctor::{AppFacts, Doctor, Installation, Whom};
-use crate::ledger::{Ledger, Options};
-use crate::ports::Clock;
-use crate::table_store::TableStore;
+use app::ledger::{Ledger, Options};
+use app::ports::Clock;
+use app::ports::table_store::TableStore;
+use app::{App, Parts, chain};
+use azure::batch_endpoint::AzureMl;
+use azure::blobs::AzureBlobs;
+use azure::management::AzureCloud;
+use azure::tables::{Auth, AzureTables};
+use azure::tokens::{CredentialKind, Storage, Tokens};
+use azure::{http, resource_manager};
+use doctor::{AppFacts, Doctor, Installation, Whom};
+use stores::embedded::EmbeddedStore;
 
 /// The application as the settings want it.
 pub fn app(config: &Config, clock: Clock) -> Result<App, String> {

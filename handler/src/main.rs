@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use app::chain;
+use app::ledger::Ledger;
+use app::ports::Clock;
 use clap::{Parser, Subcommand};
-use handler::app::chain;
+use doctor::Whom;
 use handler::compose;
 use handler::config::{Config, LedgerSettings, ProcessVars, WhichLedger};
-use handler::doctor::Whom;
 use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_created, reconcile};
 use handler::hosts::azure::{self, Functions};
 use handler::hosts::breakers::{self, BreakerArgs};
@@ -19,10 +21,8 @@ use handler::hosts::doctor::{self as examination, AppSettings, DoctorArgs};
 use handler::hosts::limits::{self, LimitArgs};
 use handler::hosts::local::{self, LocalArgs};
 use handler::hosts::simulator::{self, SimulatorArgs};
-use handler::ledger::Ledger;
-use handler::ports::Clock;
-use handler::simulation::{self, SimulateArgs};
 use handler::telemetry::{self, fatal};
+use simulation::{self, SimulateArgs};
 use time::OffsetDateTime;
 
 #[cfg(target_env = "musl")]

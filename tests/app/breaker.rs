@@ -1,7 +1,7 @@
 //! The circuit breaker of a deployment, in the running app.
 
-use handler::app::App;
-use handler::ledger::DeploymentBreaker;
+use app::App;
+use app::ledger::DeploymentBreaker;
 use lifecycle::breaker::Happened;
 use lifecycle::{BreakerSettings, EndpointKey, JobStatus, Rules, ScoringId, Status};
 use serde_json::{Value, json};

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use handler::adapters::faulty::Fault;
-use handler::app::App;
-use handler::ledger::{LiveLimit, SLOT_GRACE, SLOT_WAY, Scope};
-use handler::table_store::{Entity, Error, IfMatch, Key, Op, TableStore as _};
+use app::App;
+use app::ledger::{LiveLimit, SLOT_GRACE, SLOT_WAY, Scope};
+use app::ports::table_store::{Entity, Error, IfMatch, Key, Op, TableStore as _};
 use lifecycle::{EndpointKey, JobStatus, Rules, ScoringId, Status};
 use serde_json::json;
+use stores::faulty::Fault;
 use time::Duration;
 
 use super::{cap, claims, rows, since};

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use app::App;
+use app::ledger::{Note, Recorded, SLOT_GRACE, count_by_status, rows};
+use app::ports::table_store::{Entity, Key, Op, TableName, TableStore};
 use futures::FutureExt as _;
-use handler::adapters::faulty::Fault;
-use handler::adapters::memory::MemoryStore;
-use handler::app::App;
-use handler::ledger::{Note, Recorded, SLOT_GRACE, count_by_status, rows};
-use handler::table_store::{Entity, Key, Op, TableName, TableStore};
 use lifecycle::intake::Malformed;
 use lifecycle::{Scoring, ScoringId, Seen, Status, Step, decide};
+use stores::faulty::Fault;
+use stores::memory::MemoryStore;
 use time::{Duration, OffsetDateTime};
 
 use super::{cap, claims, since, state_rows};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use handler::adapters::faulty::Fault;
-use handler::adapters::memory::MemoryStore;
+use stores::faulty::Fault;
+use stores::memory::MemoryStore;
 use time::Duration;
 
 use crate::support::world::{RULE, START, World, event};

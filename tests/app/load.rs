@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use handler::adapters::memory::MemoryStore;
-use handler::table_store::Error;
+use app::ports::table_store::Error;
 use lifecycle::{BlobVersion, JobStatus, ScoringId, Status};
+use stores::memory::MemoryStore;
 use time::Duration;
 
 use crate::support::world::{Post, RULE, World, event};
 
 /// Jobs that go on for ever, and time for a few looks in each tick.
-async fn busy(world: &World, app: &handler::app::App) -> Vec<String> {
+async fn busy(world: &World, app: &app::App) -> Vec<String> {
     let mut ids = Vec::new();
     for n in 0..30 {
         ids.extend(world.deliver(app, &event(&format!("{n}.csv"), "1")).await);
@@ -132,7 +132,7 @@ async fn a_shard_that_cannot_be_read_does_not_stop_the_others() {
     }
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert!(report.due > 10 && report.errors == 2 && !report.complete, "{report:?}");
-    for _ in 0..=handler::ledger::SHARDS {
+    for _ in 0..=app::ledger::SHARDS {
         world.store.push_read(Error::Unavailable("dark".into()));
     }
     assert!(app.tick(world.now() + Duration::minutes(5)).await.is_err());

@@ -1,10 +1,10 @@
 //! Two drivers of one scoring, slow drivers, and slots between them.
 
-use handler::adapters::faulty::Fault;
-use handler::ledger::{Recorded, rows};
-use handler::table_store::{Error, IfMatch, Op, TableName, TableStore as _};
+use app::ledger::{Recorded, rows};
+use app::ports::table_store::{Error, IfMatch, Op, TableName, TableStore as _};
 use lifecycle::{JobStatus, ScoringId, Seen, Status, Step, decide};
 use serde_json::json;
+use stores::faulty::Fault;
 use time::Duration;
 
 use super::{cap, claims};
@@ -196,7 +196,7 @@ async fn the_slot_of_a_row_that_cannot_be_read_is_not_freed() {
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     let id = ScoringId::read(&ids[0]).unwrap();
     // As a newer version would leave it while this one still runs somewhere.
-    let newer = handler::table_store::Entity::new(rows::in_flight_key(&id)).with("SchemaVersion", rows::SCHEMA + 1);
+    let newer = app::ports::table_store::Entity::new(rows::in_flight_key(&id)).with("SchemaVersion", rows::SCHEMA + 1);
     let table = TableName::read("TestState").unwrap();
     world.store.write(&table, &[Op::Merge(newer, IfMatch::Any)]).await.unwrap();
     world.later(Duration::hours(1));

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use handler::adapters::faulty::Fault;
-use handler::app::App;
-use handler::ledger::{LiveLimit, Permitted};
+use app::App;
+use app::ledger::{LiveLimit, Permitted};
 use lifecycle::{EndpointKey, ScoringId, Status};
+use stores::faulty::Fault;
 use time::Duration;
 
 use super::{claims, rows, since};

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use handler::app::{App, Resolved, TickReport, resolve};
+use app::{App, Resolved, TickReport, resolve};
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
 use time::Duration;

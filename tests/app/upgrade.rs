@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use handler::adapters::memory::MemoryStore;
-use handler::ledger::{SHARDS, rows};
-use handler::table_store::{Entity, Key, Op, Range, TableStore as _, Value};
+use app::ledger::{SHARDS, rows};
+use app::ports::table_store::{Entity, Key, Op, Range, TableStore as _, Value};
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Map, Value as Json, json};
+use stores::memory::MemoryStore;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
@@ -158,7 +158,7 @@ async fn rows_of_every_schema_that_was_ever_written_are_seen_to_their_end() {
             .unwrap();
         assert_eq!(ends.len(), 3, "schema {schema}");
         for row in app.ledger().in_flight().await.unwrap().iter().filter(|row| row.status == Status::Held) {
-            handler::app::resolve(app.ledger(), &row.id, Resolution::SendAgain, world.now()).await.unwrap();
+            app::resolve(app.ledger(), &row.id, Resolution::SendAgain, world.now()).await.unwrap();
         }
         world.settle(&app, 40).await;
         for end in ends {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use app::ledger::{Ledger, Options};
+use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
-use handler::adapters::azure_tables::{Auth, AzureTables};
-use handler::ledger::{Ledger, Options};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use app::ledger::{Heartbeat, Ledger, Options};
+use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
-use handler::adapters::azure_tables::{Auth, AzureTables};
-use handler::ledger::{Heartbeat, Ledger, Options};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::OffsetDateTime;

@@ -2,10 +2,10 @@
 
 use std::sync::Mutex;
 
+use app::ports::Blobs as _;
+use azure::blobs::AzureBlobs;
 use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
-use handler::adapters::azure_blobs::AzureBlobs;
-use handler::ports::Blobs as _;
 use lifecycle::OutputSeen;
 use serde_json::{Value, json};
 

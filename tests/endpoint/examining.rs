@@ -1,7 +1,7 @@
 //! What the doctor asks of Azure, on the wire: where, with what, and what is made of the answers.
 
-use handler::adapters::azure_cloud::AzureCloud;
-use handler::doctor::{Cloud as _, Trouble};
+use azure::management::AzureCloud;
+use doctor::{Cloud as _, Trouble};
 use serde_json::{Value, json};
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use handler::ports::{Endpoint as _, Place, Sought, Unclear};
+use app::ports::{Endpoint as _, Place, Sought, Unclear};
 use lifecycle::{JobSeen, JobStatus};
 use serde_json::{Value, json};
 

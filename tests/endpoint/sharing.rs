@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use app::ports::{Endpoint as _, Place, Unclear};
 use futures::future::join_all;
-use handler::ports::{Endpoint as _, Place, Unclear};
 use serde_json::json;
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handler::ports::Endpoint as _;
+use app::ports::Endpoint as _;
 use lifecycle::{Answer, JobStatus};
 use serde_json::json;
 

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use azure::tokens::{CredentialKind, MachineLearning, Storage};
 use azure_core::error::{Error, ErrorKind};
-use handler::adapters::tokens::{CredentialKind, MachineLearning, Storage};
 use reqwest::Url;
 use tokio::sync::Semaphore;
 
@@ -74,7 +74,7 @@ impl TokenCredential for Gate {
     }
 }
 
-async fn text<A: handler::adapters::tokens::Audience>(tokens: &Tokens<A>) -> String {
+async fn text<A: azure::tokens::Audience>(tokens: &Tokens<A>) -> String {
     let url = Url::parse("https://x.example/").unwrap();
     tokens.get().await.unwrap().bearer_for(&url).unwrap().to_str().unwrap().to_owned()
 }

@@ -155,7 +155,7 @@ fn functions(project: &Project) -> Vec<String> {
 /// Tables, queues, containers, and what `host.json` says about them.
 fn storage(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    let ledger = project.files.get("handler/src/ledger/mod.rs");
+    let ledger = project.files.get("handler/app/src/ledger/mod.rs");
     let tables: BTreeSet<String> =
         ledger.split("format!(\"{hub}").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
     let ours: BTreeSet<String> = known(project, "tableSuffixes")

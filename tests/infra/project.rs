@@ -15,7 +15,7 @@ impl Files {
     pub fn load() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut files = BTreeMap::new();
-        for folder in ["infra", "function-definitions", "handler/src", "handler/lifecycle/src", ".github"] {
+        for folder in ["infra", "function-definitions", "handler", ".github"] {
             gather(&root, folder, &mut files);
         }
         files.insert("host.json".to_owned(), fs::read_to_string(root.join("host.json")).unwrap());

@@ -250,14 +250,14 @@ fn compared(before: &[Word]) -> Option<&str> {
 
 /// Whether a message of the handler begins so.
 fn said(files: &Files, text: &str) -> bool {
-    files.all("handler/src/", ".rs").any(|(_, source)| source.contains(&format!("\"{text}")))
+    files.all("handler/", ".rs").any(|(_, source)| source.contains(&format!("\"{text}")))
 }
 
 /// Members that records can have, and those of their spans.
 fn logged(files: &Files) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut fields: BTreeSet<String> = OF_EVERY_RECORD.map(str::to_owned).into();
     let mut of_spans: BTreeSet<String> = ["name".to_owned()].into();
-    for (_, source) in files.all("handler/src/", ".rs") {
+    for (_, source) in files.all("handler/", ".rs") {
         for level in ["error", "warn", "info", "debug"] {
             for call in source.split(&format!("tracing::{level}!(")).skip(1) {
                 let named = arguments(call).into_iter().take_while(|argument| !argument.starts_with('"'));

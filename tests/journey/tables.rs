@@ -1,9 +1,9 @@
 //! The same journeys with the ledger in Azure's tables, as Azurite has them; and what is on the wire there, which other
 //! tools read.
 
+use app::ledger::Options;
+use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
-use handler::adapters::azure_tables::{Auth, AzureTables};
-use handler::ledger::Options;
 use serde_json::Map;
 
 use super::*;

@@ -5,16 +5,16 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use handler::adapters::faulty::{Fault, Faulty};
-use handler::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
-use handler::simulation::{Faults, Options, Wiring, run};
-use handler::table_store::{
+use app::ports::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
+use app::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
+use async_trait::async_trait;
 use lifecycle::period::Period;
 use lifecycle::template::Template;
 use lifecycle::{Answer, Event, JobSeen, OutputSeen, Rule, Rules, Scoring, TRANSITIONS};
+use simulation::{Faults, Options, Wiring, run};
+use stores::faulty::{Fault, Faulty};
 use time::{Duration, OffsetDateTime};
 
 /// Seeds within which a missing guard must show.

@@ -1,6 +1,6 @@
 //! The process is killed right after its first effect, its second, its third, to the last: the end is always the same.
 
-use handler::simulation::{Scenario, Wiring, sweep};
+use simulation::{Scenario, Wiring, sweep};
 
 #[test]
 fn a_kill_after_any_effect_of_any_scenario_changes_no_end() {

@@ -1,8 +1,8 @@
 //! What tests and operators learn from the simulator: each job by what it reads and writes, and counts.
 
-use handler::adapters::simulator::{Fault, Misdeed, Route};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use simulator::{Fault, Misdeed, Route};
 
 use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
 

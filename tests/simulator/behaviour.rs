@@ -1,8 +1,8 @@
 //! The points on which nobody knows what the service does: each is a switch.
 
-use handler::adapters::simulator::Behaviour;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use simulator::Behaviour;
 
 use super::{ARM, ML, VERSION, body, sim};
 

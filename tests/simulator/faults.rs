@@ -1,8 +1,8 @@
 //! Orders to misbehave: how they are given, and which requests they hit.
 
-use handler::adapters::simulator::{Fault, Misdeed, Orders, Route};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use simulator::{Fault, Misdeed, Orders, Route};
 
 use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
 
@@ -120,7 +120,7 @@ async fn a_fault_may_be_about_one_input_on_every_route_that_knows_inputs() {
 #[tokio::test]
 async fn a_fault_may_be_about_one_kind_of_resource_or_one_audience() {
     let (sim, _root) = sim(|_| {}).await;
-    let refuse = || Misdeed::Answer { status: 400, body: handler::adapters::simulator::Form::Json };
+    let refuse = || Misdeed::Answer { status: 400, body: simulator::Form::Json };
     let faults = [(Route::Arm, "/datastores"), (Route::Identity, "storage.azure")];
     sim.handle.set_faults(faults.map(|(route, part)| Fault::new(route, refuse()).matching(part)).to_vec()).unwrap();
     let id = sim.handle.workspace_id();

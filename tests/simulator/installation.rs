@@ -1,9 +1,9 @@
 //! The installation around the endpoint as Resource Manager shows it: whole and healthy unless ordered otherwise, and
 //! refused to those without the right.
 
-use handler::adapters::simulator::{self, Container, Options, Resources};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use simulator::{self, Container, Options, Resources};
 
 use super::{ARM, ML, Sim, VERSION, body, listed, sim};
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use handler::adapters::simulator::{JobView, SCORED_BY};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use simulator::{JobView, SCORED_BY};
 use tempfile::TempDir;
 
 use super::{ML, body, listed, seconds, sim, sim_in};

@@ -1,8 +1,8 @@
 //! What outlives the process, and what is forgotten.
 
-use handler::adapters::simulator::{self, Clock, Options, Timing};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use simulator::{self, Clock, Options, Timing};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 

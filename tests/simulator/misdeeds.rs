@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use handler::adapters::simulator::{Clock, Ending, Fault, Form, Misdeed, Route};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
+use simulator::{Clock, Ending, Fault, Form, Misdeed, Route};
 
 use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
 

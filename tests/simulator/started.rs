@@ -166,7 +166,7 @@ async fn a_simulator_that_cannot_serve_says_why_and_what_to_do() {
 async fn help_lists_the_whole_menu() {
     // What can be ordered, in the parser's own words.
     let names = |order: &str, after: &str| {
-        let why = serde_json::from_str::<handler::adapters::simulator::Orders>(order).unwrap_err().to_string();
+        let why = serde_json::from_str::<simulator::Orders>(order).unwrap_err().to_string();
         let list = why.split_once(after).unwrap_or_else(|| panic!("{why}")).1.to_owned();
         let names: Vec<_> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         assert!(names.len() > 3, "{why}");

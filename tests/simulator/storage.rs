@@ -3,8 +3,8 @@
 use azure_storage_blob::models::BlobClientGetPropertiesResultHeaders as _;
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 use futures::TryStreamExt as _;
-use handler::adapters::simulator::{self, Container, Options};
 use reqwest::StatusCode;
+use simulator::{self, Container, Options};
 use tempfile::TempDir;
 use time::macros::datetime;
 use tokio::net::TcpListener;

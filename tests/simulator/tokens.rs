@@ -1,8 +1,8 @@
 //! Who gets a token, and where it opens.
 
-use handler::adapters::simulator::Client;
 use reqwest::StatusCode;
 use serde_json::Value;
+use simulator::Client;
 use time::macros::datetime;
 
 use super::{ARM, ML, VERSION, body, seconds, sim};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::join_all;
-use handler::table_store::{
+use app::ports::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Range, Row, TableName, TableStore, Value,
 };
+use futures::future::join_all;
 use time::macros::datetime;
 
 /// An error of the operation at a place.

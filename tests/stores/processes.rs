@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use handler::adapters::embedded::{EmbeddedStore, FILE, OpenError};
-use handler::table_store::{Entity, Error, IfMatch, Key, Op, Range, Row, TableName, TableStore};
+use app::ports::table_store::{Entity, Error, IfMatch, Key, Op, Range, Row, TableName, TableStore};
+use stores::embedded::{EmbeddedStore, FILE, OpenError};
 
 const FOLDER: &str = "SCOREKEEPER_TEST_LEDGER";
 
@@ -73,7 +73,7 @@ struct Writer {
 impl Writer {
     fn start(folder: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", "stores::processes::child_writes_until_it_is_killed"])
+            .args(["--ignored", "--exact", "--nocapture", "processes::child_writes_until_it_is_killed"])
             .env(FOLDER, folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

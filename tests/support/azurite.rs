@@ -15,9 +15,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use app::ports::table_store::{Entity, Key, Op, TableName, TableStore as _};
+use azure::tables::AzureTables;
 use azure_core::http::Transport;
-use handler::adapters::azure_tables::AzureTables;
-use handler::table_store::{Entity, Key, Op, TableName, TableStore as _};
 
 /// The well-known account of every emulator; its key is public.
 pub const ACCOUNT: &str = "devstoreaccount1";

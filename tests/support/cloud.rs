@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use handler::adapters::simulator::{self, Container, Datastore, Handle, Options, Timing};
 use serde_json::{Value, json};
+use simulator::{self, Container, Datastore, Handle, Options, Timing};
 
 /// A simulator and an app's folder. Both end with this value.
 pub struct Cloud {

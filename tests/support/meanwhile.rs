@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use handler::adapters::memory::MemoryStore;
-use handler::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
+use stores::memory::MemoryStore;
 
 type Act = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use app::ledger::{Ledger, Options};
+use app::ports::table_store::{TableName, TableStore};
+use app::ports::{Blobs, Endpoint, JobAddress, Listed, Listing, Place, Sought, Unclear};
+use app::{App, Parts};
 use async_trait::async_trait;
-use handler::adapters::faulty::Faulty;
-use handler::adapters::memory::MemoryStore;
-use handler::app::{App, Parts};
-use handler::ledger::{Ledger, Options};
-use handler::ports::{Blobs, Endpoint, JobAddress, Listed, Listing, Place, Sought, Unclear};
-use handler::table_store::{TableName, TableStore};
 use lifecycle::{
     Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, ScoringId, Status, Submission,
 };
 use serde_json::{Value, json};
+use stores::faulty::Faulty;
+use stores::memory::MemoryStore;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 use async_trait::async_trait;
-use handler::adapters::memory::MemoryStore;
-use handler::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
+use stores::memory::MemoryStore;
 use tokio::task::yield_now;
 
 /// In front of a table in memory.

@@ -59,7 +59,7 @@ pub(crate) async fn serve(port: u16, recorded: &str) -> Outcome<()> {
         requests.push((reqwest::Url::parse(&url)?, map, Bytes::from(body)));
     }
     let requests = Arc::new(requests);
-    let client = handler::adapters::http::client();
+    let client = azure::http::client();
     let work = move |_event: Bytes| {
         let (client, requests) = (client.clone(), requests.clone());
         async move {

@@ -101,7 +101,7 @@ pub(crate) async fn invoke(wire: &mut Wire, function: &str, body: &str) -> Outco
 
 /// Rows of the in-flight index as the service gives them, in pages of 1,000: running jobs, spread over all shards.
 pub(crate) fn index(count: usize, endpoint: &str) -> Vec<Vec<Arc<str>>> {
-    let shards = usize::from(handler::ledger::SHARDS);
+    let shards = usize::from(app::ledger::SHARDS);
     let shard = |shard: usize| {
         let rows: Vec<_> = (shard..count).step_by(shards).map(|n| row(shard, n, endpoint)).collect();
         rows.chunks(1_000).map(|page| format!(r#"{{"value":[{}]}}"#, page.join(",")).into()).collect()

@@ -171,7 +171,7 @@ async fn tick(handler: &Handler, fakes: &Fakes, in_flight: usize, first: bool) -
 
     let report: serde_json::Value = serde_json::from_slice(&answer.body)?;
     let told = |name: &str| report["ReturnValue"][name].as_u64();
-    let shards = u64::from(handler::ledger::SHARDS);
+    let shards = u64::from(app::ledger::SHARDS);
     let count = u64::try_from(in_flight)?;
     let pages = (0..shards).map(|shard| (count.saturating_sub(shard)).div_ceil(shards).div_ceil(1_000).max(1)).sum();
     let looks = counts.of(Request::Look);

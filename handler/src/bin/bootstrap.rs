@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use app::ports::Clock;
 use handler::compose;
 use handler::config::{Config, ProcessVars, Vars as _};
 use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, blob_created, reconcile};
-use handler::ports::Clock;
 use handler::telemetry::{self, fatal};
 use time::OffsetDateTime;
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
 use super::{Failure, Function, time_left};
-use crate::app::{Accepted, App, chain};
+use app::{Accepted, App, chain};
 
 /// Answered within this, submissions done or not. Event Grid gives up after about 30 s; the host may have let us wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);

@@ -16,18 +16,10 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent, Service};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+pub use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE};
+
 pub use self::blob_created::blob_created;
 pub use self::reconcile::{Tick, reconcile};
-
-/// Name of [`blob_created`] on every host: folder, route, `_HANDLER`.
-pub const BLOB_CREATED: &str = "BlobCreated";
-/// Name of [`blob_created`] where events come through a storage queue: the same function, another trigger. The message
-/// is the event; how often a failed one comes again, and when it goes to the poison queue, `host.json` says.
-pub const BLOB_CREATED_FROM_QUEUE: &str = "BlobCreatedFromQueue";
-/// Name of [`reconcile`] on every host.
-pub const RECONCILE: &str = "Reconcile";
-/// Names of all functions; each has a folder in `function-definitions/`.
-pub const NAMES: [&str; 3] = [BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE];
 
 /// A function that every host can run: the bounds of `lambda_runtime::run`, and what a concurrent host adds to them.
 ///

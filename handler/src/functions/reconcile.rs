@@ -9,7 +9,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
 
 use super::{Failure, Function, time_left};
-use crate::app::{App, TickReport, chain};
+use app::{App, TickReport, chain};
 
 /// Most time that is kept for work already begun when no new work is started any more: a POST's 60 s and its record.
 const MARGIN: Duration = Duration::from_secs(75);

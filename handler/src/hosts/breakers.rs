@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::cli::{ATTENTION, Error, FINE};
 use super::view::{clock, shortened};
-use crate::ledger::{Controls, DeploymentBreaker, Ledger};
+use app::ledger::{Controls, DeploymentBreaker, Ledger};
 
 /// A deployment of which attempts have failed. Names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -11,8 +11,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::view::{ScoringView, StoryView, ago, clock, path, shortened};
 use super::{breakers, limits};
-use crate::app::chain;
-use crate::ledger::{self, Ledger, Note, count_by_status};
+use app::chain;
+use app::ledger::{self, Ledger, Note, count_by_status};
 
 mod resolve;
 
@@ -82,7 +82,7 @@ pub enum Error {
     Ledger(#[from] ledger::Error),
     /// The ledger, while it was to be changed.
     #[error(transparent)]
-    App(#[from] crate::app::Error),
+    App(#[from] app::Error),
     /// The output could not be written.
     #[error("the output could not be written")]
     Output(#[from] std::io::Error),
@@ -97,7 +97,7 @@ pub async fn reported(command: impl Future<Output = Result<u8, Error>>, err: &mu
         Err(error) => {
             let (source, role) = match &error {
                 Error::Ledger(source) => (Some(source), "Reader"),
-                Error::App(crate::app::Error::Ledger { source, .. }) => (Some(source), "Contributor"),
+                Error::App(app::Error::Ledger { source, .. }) => (Some(source), "Contributor"),
                 Error::Output(_) => (None, ""),
             };
             let remedy = match source {

@@ -11,7 +11,7 @@ use lifecycle::period::Period;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Problems, Vars};
-use crate::doctor::{AppFacts, Report, Verdict};
+use doctor::{AppFacts, Report, Verdict};
 
 /// What is examined, and how it is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -138,7 +138,7 @@ pub fn settings(vars: &dyn Vars, cwd: &Path) -> Result<Config, Report> {
                 .map_or("is not set".to_owned(), |value| format!("is `{}`", value.escape_debug()));
             (format!("`{}` {set}; expected {}", problem.name, problem.expected), problem.remedy.clone())
         });
-        crate::doctor::Doctor::of_bad_settings(&shown.collect::<Vec<_>>())
+        doctor::Doctor::of_bad_settings(&shown.collect::<Vec<_>>())
     })
 }
 
@@ -181,7 +181,7 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{Check, Finding};
+    use doctor::{Check, Finding};
 
     fn args(settings: Option<PathBuf>) -> DoctorArgs {
         DoctorArgs { settings, app: None, within: Period(time::Duration::MINUTE), quiet: false, json: false }

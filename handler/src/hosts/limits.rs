@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::cli::{ATTENTION, Error, FINE};
 use super::view::{clock, shortened};
-use crate::ledger::{Controls, Ledger, LiveLimit, Scope, Sight};
+use app::ledger::{Controls, Ledger, LiveLimit, Scope, Sight};
 
 /// A rule or an endpoint with its limit. Names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Serialize)]

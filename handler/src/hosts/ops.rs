@@ -13,9 +13,9 @@ use time::Duration;
 use super::cli::{ListArgs, newest};
 use super::view::{ScoringView, StoryView, ago, clock, shortened};
 use super::{breakers, limits};
-use crate::app::chain;
-use crate::ledger::{self, Ledger, count_by_status};
-use crate::ports::Clock;
+use app::chain;
+use app::ledger::{self, Ledger, count_by_status};
+use app::ports::Clock;
 
 /// Scorings on one page.
 const ROWS: usize = 200;

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::adapters::simulator::{self, Container, Datastore, Handle, Options};
+use simulator::{self, Container, Datastore, Handle, Options};
 
 const ACCOUNT: &str = "local";
 

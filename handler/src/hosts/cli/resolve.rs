@@ -6,8 +6,8 @@ use lifecycle::{Resolution, ScoringId};
 use time::OffsetDateTime;
 
 use super::{ATTENTION, Error, FINE};
-use crate::app::{self, Resolved};
-use crate::ledger::Ledger;
+use app::ledger::Ledger;
+use app::{self, Resolved};
 
 /// What is said; exactly one.
 #[derive(Debug, Clone, clap::Args)]

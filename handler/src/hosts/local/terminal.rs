@@ -7,7 +7,7 @@ use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use crate::hosts::view::{clock, path};
-use crate::ledger::{self, Ledger};
+use app::ledger::{self, Ledger};
 
 /// Follows a ledger and prints what changes.
 pub(super) struct View<W> {

@@ -44,21 +44,9 @@ const SUBJECTS: &[Subject] = &[
     },
     Subject {
         name: "ledger",
-        package: "handler",
-        files: "handler/src/ledger/**/*.rs",
-        tests: &[
-            "--lib",
-            "--test",
-            "tests",
-            "--",
-            "ledger::",
-            "app::",
-            "cli::",
-            "--skip",
-            "azurite",
-            "--skip",
-            "app::load",
-        ],
+        package: "app",
+        files: "handler/app/src/ledger/**/*.rs",
+        tests: &["--package", "app", "--package", "handler", "--lib", "--test", "app", "--", "--skip", "azurite", "--skip", "load"],
     },
 ];
 
@@ -121,6 +109,6 @@ mod tests {
         assert!(text.contains("cargo mutants --package lifecycle --file handler/lifecycle/src/**/*.rs"), "{text}");
         assert!(text.ends_with("--jobs 1 -- --lib --test any_input"), "{text}");
         let text = shown(&mutants(&SUBJECTS[1], Some("**/slots.rs")));
-        assert!(text.contains("--package handler --file **/slots.rs"), "{text}");
+        assert!(text.contains("--package app --file **/slots.rs"), "{text}");
     }
 }

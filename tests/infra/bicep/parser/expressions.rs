@@ -1,8 +1,8 @@
 //! Expressions: the language's own precedence, weakest first.
 
 use super::{Parser, Result};
-use crate::infra::bicep::lexer::{Piece, Token, words};
-use crate::infra::bicep::{Expr, Node, Part, Property};
+use crate::bicep::lexer::{Piece, Token, words};
+use crate::bicep::{Expr, Node, Part, Property};
 
 impl Parser {
     pub(super) fn arguments(&mut self) -> Result<Vec<Expr>> {

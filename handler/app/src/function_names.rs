@@ -1,0 +1,11 @@
+//! Names of the functions: folders in `function-definitions/`, routes, `_HANDLER`. The doctor looks for what they receive.
+
+/// Takes uploads in, told by Event Grid.
+pub const BLOB_CREATED: &str = "BlobCreated";
+/// Takes uploads in where events come through a storage queue: the same function, another trigger. The message
+/// is the event; how often a failed one comes again, and when it goes to the poison queue, `host.json` says.
+pub const BLOB_CREATED_FROM_QUEUE: &str = "BlobCreatedFromQueue";
+/// Sees every scoring to its end, told by a timer.
+pub const RECONCILE: &str = "Reconcile";
+/// All of them; each has a folder in `function-definitions/`.
+pub const NAMES: [&str; 3] = [BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE];

@@ -1,0 +1,321 @@
+//! Controls: what operators and ticks tell all processes, in the partition `control`.
+//!
+//! | RowKey | row | written by |
+//! |---|---|---|
+//! | `scope~{scope}` | a rule or an endpoint as the last tick saw it: its limit in the rules, slots taken, scorings that wait and why | the tick, when it differs |
+//!//! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
+//! | `breaker~{hash}` | the circuit breaker of a deployment, once an attempt of it has failed | whoever records an attempt's end, or an operator |
+//!
+//! A scope is `rule~{id}` or `endpoint~{hash}`. The rows are few and read together, with one query, by every process that
+//! submits; each keeps them for a moment, so what is written here is known everywhere a moment later and not at once.
+//!
+//! Never: a row that is ignored because it can't be read. It may say that nothing is to be submitted.
+
+use std::collections::BTreeMap;
+
+use lifecycle::breaker::{Breaker, BreakerSettings, Happened, Probe};
+use lifecycle::{EndpointKey, ScoringId};
+use time::OffsetDateTime;
+
+use super::rows::{Unreadable, count};
+use super::{Error, Ledger, Scope};
+use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
+
+const PARTITION: &str = "control";
+/// Version of these columns. Readers accept this one and older.
+const SCHEMA: i32 = 1;
+
+/// All controls, as they were read together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Controls {
+    /// What the last tick saw of each rule and endpoint.
+    pub scopes: BTreeMap<Scope, Sight>,
+    /// Limits that operators have set.
+    pub limits: BTreeMap<Scope, LiveLimit>,
+    /// The circuit breakers of deployments of which attempts have failed.
+    pub breakers: BTreeMap<EndpointKey, DeploymentBreaker>,
+}
+
+/// The circuit breaker of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentBreaker {
+    /// The endpoint's invoke URI.
+    pub endpoint: String,
+    /// The deployment; `None`: the endpoint's default.
+    pub deployment: Option<String>,
+    /// How it stands.
+    pub breaker: Breaker,
+}
+
+/// A limit that an operator has set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveLimit {
+    /// The rule's id or the endpoint's invoke URI.
+    pub name: String,
+    /// Most scorings at one time; 0 pauses.
+    pub limit: u32,
+    /// Since when.
+    pub set: OffsetDateTime,
+}
+
+/// What a tick saw of a rule or an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// The rule's id or the endpoint's invoke URI.
+    pub name: String,
+    /// Its limit in the rules.
+    pub configured: Option<u32>,
+    /// Slots that are taken, if it has a limit.
+    pub taken: Option<u32>,
+    /// Slots are taken whose numbers lie beyond the limit: those who claim must look before.
+    pub surplus: bool,
+    /// Queued scorings that had no room when their turn came, and those behind them.
+    pub waiting: u32,
+    /// Why they wait.
+    pub because: Option<String>,
+    /// When it was seen so.
+    pub seen: Option<OffsetDateTime>,
+}
+
+impl Sight {
+    /// Nothing changed but the time.
+    fn tells_the_same(&self, other: &Self) -> bool {
+        Self { seen: None, ..self.clone() } == Self { seen: None, ..other.clone() }
+    }
+}
+
+impl Ledger {
+    /// Reads all controls. One query while there are less than a thousand.
+    pub async fn controls(&self) -> Result<Controls, Error> {
+        let range = Range { partition: PARTITION.to_owned(), from: "a".to_owned(), below: "~".to_owned() };
+        let mut controls = Controls::default();
+        for row in self.all(&self.0.state, &range, usize::MAX).await? {
+            controls.add(&row)?;
+        }
+        Ok(controls)
+    }
+
+    /// Tells all processes what a tick saw of the scopes. Writes what differs from `before`, and removes what is not
+    /// in `now` any more.
+    pub async fn publish(&self, before: &Controls, now: &BTreeMap<Scope, Sight>) -> Result<(), Error> {
+        let news =
+            now.iter().filter(|(scope, sight)| !before.scopes.get(scope).is_some_and(|old| old.tells_the_same(sight)));
+        let news: Vec<_> = news.map(|(scope, sight)| Op::Upsert(to_sight_row(scope, sight))).collect();
+        for ops in news.chunks(100) {
+            self.write(ops).await?;
+        }
+        for scope in before.scopes.keys() {
+            if now.contains_key(scope) {
+                continue;
+            }
+            match self.write(&[Op::Delete(sight_key(scope), IfMatch::Any)]).await {
+                Ok(_) | Err(table_store::Error::Missing { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ledger {
+    /// Sets the limit of a scope for all processes; `None` gives the word back to the rules.
+    pub async fn set_limit(&self, scope: &Scope, limit: Option<&LiveLimit>) -> Result<(), Error> {
+        let key = Key::new(PARTITION, format!("limit~{}", scope.key()));
+        let op = match limit {
+            Some(LiveLimit { name, limit, set }) => Op::Upsert(
+                Entity::new(key)
+                    .with("SchemaVersion", SCHEMA)
+                    .with("Name", name.as_str())
+                    .with("Limit", count(*limit))
+                    .with("SetTime", *set),
+            ),
+            None => Op::Delete(key, IfMatch::Any),
+        };
+        // The last word of operators holds: a lost answer is answered by saying it again.
+        let ops = [op];
+        let written = match self.write(&ops).await {
+            Err(table_store::Error::Ambiguous(_)) => self.write(&ops).await,
+            other => other,
+        };
+        match written {
+            Ok(_) | Err(table_store::Error::Missing { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Changes of a breaker that may lose against others before it is left to the next one.
+const TRIES: usize = 16;
+
+impl Ledger {
+    /// Changes a breaker by what happened, from whatever it is now: by compare-and-swap, so that no failure is lost
+    /// beside another. Returns the breaker as it is then.
+    ///
+    /// A failure may be counted twice, or not at all, if the process dies or the answer is lost: it is a measure, no
+    /// account.
+    pub async fn change_breaker(
+        &self,
+        endpoint: &str,
+        deployment: Option<&str>,
+        happened: &Happened,
+        settings: &BreakerSettings,
+        now: OffsetDateTime,
+    ) -> Result<DeploymentBreaker, Error> {
+        let key = Key::new(PARTITION, format!("breaker~{}", EndpointKey::of_deployment(endpoint, deployment)));
+        let named = |breaker| DeploymentBreaker {
+            endpoint: endpoint.to_owned(),
+            deployment: deployment.map(str::to_owned),
+            breaker,
+        };
+        let mut conflict = None;
+        for _ in 0..TRIES {
+            let row = self.row(&key).await?;
+            let before = row.as_ref().map(|row| from_breaker_row(&row.entity)).transpose()?;
+            let before = before.map(|before| before.breaker).unwrap_or_default();
+            let Some(breaker) = before.after(happened, settings, now) else { return Ok(named(before)) };
+            let next = named(breaker);
+            let entity = to_breaker_row(key.clone(), &next);
+            let op = match row {
+                None => Op::Insert(entity),
+                Some(row) => Op::Replace(entity, IfMatch::Tag(row.etag)),
+            };
+            match self.write(&[op]).await {
+                Ok(_) => return Ok(next),
+                Err(error @ (table_store::Error::AlreadyExists { .. } | table_store::Error::Conflict { .. })) => {
+                    conflict = Some(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Unavailable(conflict.unwrap_or(table_store::Error::Conflict { op: 0 })))
+    }
+}
+
+impl Controls {
+    /// The breaker of a deployment; closed if nothing is known of it.
+    pub fn breaker(&self, endpoint: &str, deployment: Option<&str>) -> Breaker {
+        if self.breakers.is_empty() {
+            return Breaker::default();
+        }
+        let key = EndpointKey::of_deployment(endpoint, deployment);
+        self.breakers.get(&key).map(|known| known.breaker.clone()).unwrap_or_default()
+    }
+
+    fn add(&mut self, row: &Row) -> Result<(), Unreadable> {
+        let entity = &row.entity;
+        let unreadable = |what: &str| unreadable(entity, what);
+        check_schema(entity)?;
+        let Some((kind, rest)) = entity.key.row.split_once('~') else { return Err(unreadable("it is no control")) };
+        match kind {
+            "scope" => {
+                let scope = Scope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
+                self.scopes.insert(scope, from_sight_row(entity));
+            }
+            "limit" => {
+                let scope = Scope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
+                let limit = entity.int32("Limit").and_then(|limit| u32::try_from(limit).ok());
+                let limit = LiveLimit {
+                    name: entity.string("Name").unwrap_or_default().to_owned(),
+                    limit: limit.ok_or_else(|| unreadable("`Limit` is missing or no count"))?,
+                    set: entity.time("SetTime").ok_or_else(|| unreadable("`SetTime` is missing or no time"))?,
+                };
+                self.limits.insert(scope, limit);
+            }
+            "breaker" => {
+                let key = EndpointKey::read(rest).ok_or_else(|| unreadable("the key names no deployment"))?;
+                self.breakers.insert(key, from_breaker_row(entity)?);
+            }
+            _ => return Err(unreadable("a control of a kind that this version does not know")),
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(row: &Entity, what: &str) -> Unreadable {
+    Unreadable { key: row.key.to_string(), what: what.to_owned() }
+}
+
+fn check_schema(row: &Entity) -> Result<(), Unreadable> {
+    match row.int32("SchemaVersion") {
+        Some(version) if version <= SCHEMA => Ok(()),
+        _ => Err(unreadable(row, "its schema is newer than this version reads; deploy the newer version again")),
+    }
+}
+
+fn to_breaker_row(key: Key, known: &DeploymentBreaker) -> Entity {
+    let breaker = &known.breaker;
+    Entity::new(key)
+        .with("SchemaVersion", SCHEMA)
+        .with("Endpoint", known.endpoint.as_str())
+        .with_some("Deployment", known.deployment.as_deref())
+        .with("Failures", count(breaker.failures))
+        .with_some("Error", breaker.error.as_deref())
+        .with_some("FailedTime", breaker.failed)
+        .with_some("OpenUntil", breaker.open_until)
+        .with_some("Probe", breaker.probe.as_ref().map(|probe| probe.id.as_str()))
+        .with_some("ProbeUntil", breaker.probe.as_ref().map(|probe| probe.until))
+}
+
+fn from_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unreadable> {
+    check_schema(row)?;
+    let failures = row.int32("Failures").and_then(|failures| u32::try_from(failures).ok());
+    let probe = row.string("Probe").and_then(ScoringId::read).zip(row.time("ProbeUntil"));
+    Ok(DeploymentBreaker {
+        endpoint: row.string("Endpoint").unwrap_or_default().to_owned(),
+        deployment: row.string("Deployment").map(str::to_owned),
+        breaker: Breaker {
+            failures: failures.ok_or_else(|| unreadable(row, "`Failures` is missing or no count"))?,
+            error: row.string("Error").map(str::to_owned),
+            failed: row.time("FailedTime"),
+            open_until: row.time("OpenUntil"),
+            probe: probe.map(|(id, until)| Probe { id, until }),
+        },
+    })
+}
+
+fn sight_key(scope: &Scope) -> Key {
+    Key::new(PARTITION, format!("scope~{}", scope.key()))
+}
+
+fn to_sight_row(scope: &Scope, sight: &Sight) -> Entity {
+    Entity::new(sight_key(scope))
+        .with("SchemaVersion", SCHEMA)
+        .with("Name", sight.name.as_str())
+        .with_some("Configured", sight.configured.map(count))
+        .with_some("Taken", sight.taken.map(count))
+        .with("Surplus", sight.surplus)
+        .with("Waiting", count(sight.waiting))
+        .with_some("Because", sight.because.as_deref())
+        .with_some("SeenTime", sight.seen)
+}
+
+fn from_sight_row(row: &Entity) -> Sight {
+    let number = |name: &str| row.int32(name).and_then(|number| u32::try_from(number).ok());
+    Sight {
+        name: row.string("Name").unwrap_or_default().to_owned(),
+        configured: number("Configured"),
+        taken: number("Taken"),
+        surplus: row.boolean("Surplus").unwrap_or(false),
+        waiting: number("Waiting").unwrap_or(0),
+        because: row.string("Because").map(str::to_owned),
+        seen: row.time("SeenTime"),
+    }
+}
+
+impl Scope {
+    /// As it stands in keys of controls.
+    fn key(&self) -> String {
+        match self {
+            Self::Rule(id) => format!("rule~{id}"),
+            Self::Endpoint(key) => format!("endpoint~{key}"),
+        }
+    }
+
+    fn read(key: &str) -> Option<Self> {
+        match key.split_once('~')? {
+            ("rule", id) => Some(Self::Rule(id.to_owned())),
+            ("endpoint", key) => EndpointKey::read(key).map(Self::Endpoint),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The ledger: every scoring, its history and its indexes, in one table.
+//!
+//! One move of a scoring is one entity group transaction over its rows ([`rows`]), so that status, history and indexes
+//! never disagree; that is why all rows of a scoring lie in one partition, and why Durable Functions' own layout (one
+//! table for instances, one for history) is a *projection* here and not the truth. The row `J~` is the
+//! compare-and-swap target: whoever reads a version and writes the next one is its driver, everybody else loses
+//! quietly.
+//!
+//! Writes carry an operation id. After an answer that may hide our own success (a conflict, a taken key, a lost
+//! answer) the row is read back before anything is concluded: `OpId` ours means that it was us.
+//!
+//! Never: a write without a condition to a row that two may change; a conclusion from an ambiguous answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::{StreamExt as _, stream};
+use lifecycle::intake::{Malformed, Skip};
+use lifecycle::{Entry, Scoring, ScoringId, Status};
+use time::OffsetDateTime;
+
+use crate::ports::table_store::{
+    self, Continuation, ETag, Entity, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
+};
+
+mod audited;
+mod controls;
+mod heartbeat;
+mod projection;
+mod rate;
+mod retention;
+pub mod rows;
+mod slots;
+
+pub use audited::Audited;
+pub use controls::{Controls, DeploymentBreaker, LiveLimit, Sight};
+pub use heartbeat::Heartbeat;
+pub use rate::{Permit, Permitted};
+pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
+pub use slots::{Cap, SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};
+
+/// Why the ledger could not do it, by what the caller can do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The table can't be reached, is throttling, or its answer was lost and can't be read back. Come back later;
+    /// nothing is lost by that.
+    #[error("the ledger cannot be reached now")]
+    Unavailable(#[source] table_store::Error),
+    /// The table refuses us, or a defect of ours.
+    #[error("the ledger refuses the request")]
+    Refused(#[source] table_store::Error),
+    /// A row can't be read.
+    #[error("the ledger holds a row that cannot be read")]
+    Unreadable(#[from] Unreadable),
+}
+
+impl From<table_store::Error> for Error {
+    fn from(error: table_store::Error) -> Self {
+        match error {
+            table_store::Error::Refused(_) | table_store::Error::Denied(_) => Self::Refused(error),
+            other => Self::Unavailable(other),
+        }
+    }
+}
+
+/// How an acceptance ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Acceptance {
+    /// It is in the ledger now, by us.
+    New(ETag),
+    /// It was there already: the event is a repetition.
+    Duplicate(Box<Scoring>),
+}
+
+/// How recording a move ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recorded {
+    /// It is on record; the version to continue from.
+    Done(ETag),
+    /// Somebody else moved the scoring: stop quietly.
+    Lost,
+}
+
+/// What a ledger is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Prefix of the tables' names: `{hub}State`, `{hub}Instances`, `{hub}History`.
+    pub hub: String,
+    /// Name of this writer, unlike that of any other process ever: the beginning of operation ids.
+    pub writer: String,
+    /// Whether the Durable-shaped tables are written.
+    pub projection: bool,
+}
+
+/// The ledger over a table store. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn TableStore>,
+    state: TableName,
+    instances: TableName,
+    history: TableName,
+    writer: String,
+    projection: bool,
+    ops: AtomicU64,
+}
+
+impl Ledger {
+    /// A ledger; nothing is sent yet. Tables are made when a request first misses them.
+    pub fn new(store: Arc<dyn TableStore>, options: &Options) -> Result<Self, String> {
+        let hub = &options.hub;
+        // Durable Functions' rule for task hubs; the longest suffix leaves room within a table's name.
+        if !(3..=45).contains(&hub.len()) {
+            return Err(format!("the hub `{hub}` has {} characters; it takes 3 to 45", hub.len()));
+        }
+        Ok(Self(Arc::new(Inner {
+            store,
+            state: TableName::read(&format!("{hub}State"))?,
+            instances: TableName::read(&format!("{hub}Instances"))?,
+            history: TableName::read(&format!("{hub}History"))?,
+            writer: options.writer.clone(),
+            projection: options.projection,
+            ops: AtomicU64::new(0),
+        })))
+    }
+
+    fn op_id(&self) -> String {
+        format!("{}-{}", self.0.writer, self.0.ops.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Takes a scoring in: one transaction. `entries` are its first lines of history, `scoring` as it is after them.
+    pub async fn accept(&self, scoring: &Scoring, entries: &[Entry]) -> Result<Acceptance, Error> {
+        let op = self.op_id();
+        let mut ops = vec![Op::Insert(rows::to_scoring_row(scoring, &op)), Op::Insert(rows::to_in_flight_row(scoring))];
+        ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
+        ops.extend(self.outbox(scoring));
+        match self.write(&ops).await {
+            Ok(etags) => Ok(Acceptance::New(first(etags)?)),
+            Err(
+                error @ (table_store::Error::AlreadyExists { .. }
+                | table_store::Error::Ambiguous(_)
+                | table_store::Error::Conflict { .. }),
+            ) => match self.row(&rows::scoring_key(&scoring.id)).await? {
+                Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Acceptance::New(row.etag)),
+                Some(row) => Ok(Acceptance::Duplicate(Box::new(rows::from_scoring_row(&row.entity)?))),
+                // Not there after a lost answer: it may still arrive. The event is delivered again.
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records a move from the version `etag`: one transaction.
+    pub async fn record(&self, etag: &ETag, next: &Scoring, entry: &Entry) -> Result<Recorded, Error> {
+        let op = self.op_id();
+        let mut ops = vec![Op::Replace(rows::to_scoring_row(next, &op), IfMatch::Tag(etag.clone()))];
+        if entry.from.is_some_and(Status::is_terminal) {
+            // Its indexes are as they were: a final scoring only learns of strays.
+        } else if next.status.is_terminal() {
+            ops.push(Op::Delete(rows::in_flight_key(&next.id), IfMatch::Any));
+            // Upsert: a scoring that became final has no other terminal row, and a repair may have left one.
+            ops.push(Op::Upsert(rows::to_terminal_row(next, next.completed.unwrap_or(next.updated))));
+        } else {
+            ops.push(Op::Replace(rows::to_in_flight_row(next), IfMatch::Any));
+        }
+        if entry.seq <= rows::HISTORY || (next.status.is_terminal() && entry.from != Some(next.status)) {
+            ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
+        }
+        ops.extend(self.outbox(next));
+        match self.write(&ops).await {
+            Ok(etags) => Ok(Recorded::Done(first(etags)?)),
+            Err(
+                error @ (table_store::Error::Conflict { .. }
+                | table_store::Error::AlreadyExists { .. }
+                | table_store::Error::Missing { .. }
+                | table_store::Error::Ambiguous(_)),
+            ) => match self.row(&rows::scoring_key(&next.id)).await? {
+                Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Recorded::Done(row.etag)),
+                // Nobody moved it, and ours may still arrive: not lost yet.
+                Some(row) if row.etag == *etag && matches!(error, table_store::Error::Ambiguous(_)) => {
+                    Err(error.into())
+                }
+                _ => Ok(Recorded::Lost),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn outbox(&self, scoring: &Scoring) -> Option<Op> {
+        self.0.projection.then(|| {
+            Op::Upsert(
+                Entity::new(rows::outbox_key(&scoring.id)).with("Version", scoring.version).with("Deleted", false),
+            )
+        })
+    }
+
+    /// The scoring and its version.
+    pub async fn get(&self, id: &ScoringId) -> Result<Option<(Scoring, ETag)>, Error> {
+        match self.row(&rows::scoring_key(id)).await? {
+            None => Ok(None),
+            Some(row) => Ok(Some((rows::from_scoring_row(&row.entity)?, row.etag))),
+        }
+    }
+
+    /// The scoring's history, oldest first.
+    pub async fn entries(&self, id: &ScoringId) -> Result<Vec<Entry>, Error> {
+        let range = Range::of_prefix(rows::partition_of(id), &format!("H~{id}~"));
+        let rows = self.all(&self.0.state, &range, 1_000).await?;
+        Ok(rows.iter().map(|row| rows::from_history_row(&row.entity)).collect::<Result<_, _>>()?)
+    }
+
+    /// One page of a part of a shard's in-flight index; rows that can't be read are told apart, so that one of them does not
+    /// stop the others.
+    pub async fn in_flight_page(
+        &self,
+        shard: u8,
+        part: &Part,
+        from: Option<&Continuation>,
+    ) -> Result<(Vec<Result<InFlight, Unreadable>>, Option<Continuation>), Error> {
+        let mut range = Range::of_prefix(rows::shard(shard), "F~");
+        match part {
+            Part::Whole => {}
+            Part::From(digits) => range.from = format!("F~{digits}"),
+            Part::Below(digits) => range.below = format!("F~{digits}"),
+        }
+        let page = self.page(&self.0.state, &range, from).await?;
+        Ok((page.rows.iter().map(|row| rows::from_in_flight_row(&row.entity)).collect(), page.next))
+    }
+
+    /// Every scoring that is not final, over all shards; for people, not for the tick.
+    pub async fn in_flight(&self) -> Result<Vec<InFlight>, Error> {
+        let shards = stream::iter(0..SHARDS).map(|shard| async move {
+            let range = Range::of_prefix(rows::shard(shard), "F~");
+            self.all(&self.0.state, &range, usize::MAX).await
+        });
+        let mut all = Vec::new();
+        let mut pages = shards.buffered(8);
+        while let Some(rows) = pages.next().await {
+            for row in rows? {
+                all.push(rows::from_in_flight_row(&row.entity)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Final scorings that ended in or after the hour of `since`, from the terminal index.
+    pub async fn ended_since(&self, since: OffsetDateTime) -> Result<Vec<Terminal>, Error> {
+        let from = format!("T~{}", rows::hour(since));
+        let shards = stream::iter(0..SHARDS).map(|shard| {
+            let range = Range { partition: rows::shard(shard), from: from.clone(), below: "T~~".to_owned() };
+            async move { self.all(&self.0.state, &range, usize::MAX).await }
+        });
+        let mut all = Vec::new();
+        let mut pages = shards.buffered(8);
+        while let Some(rows) = pages.next().await {
+            for row in rows? {
+                all.push(rows::from_terminal_row(&row.entity)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Walks all scorings, shard by shard, page by page; `each` returns whether to go on.
+    pub async fn scorings(&self, mut each: impl FnMut(Scoring) -> bool) -> Result<(), Error> {
+        for shard in 0..SHARDS {
+            let range = Range::of_prefix(rows::shard(shard), "J~");
+            let mut from = None;
+            loop {
+                let page = self.page(&self.0.state, &range, from.as_ref()).await?;
+                for row in &page.rows {
+                    if !each(rows::from_scoring_row(&row.entity)?) {
+                        return Ok(());
+                    }
+                }
+                match page.next {
+                    Some(next) => from = Some(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a skipped event with its reason. The same event twice is one row a day.
+    pub async fn skip(&self, skip: &Skip, now: OffsetDateTime) -> Result<(), Error> {
+        let key = Key::new(rows::partition_of_key(&skip.key), format!("S~{}~{}", rows::day(now), skip.key));
+        let row = Entity::new(key)
+            .with("SchemaVersion", rows::SCHEMA)
+            .with("SeenTime", now)
+            .with("Subject", skip.subject.as_str())
+            .with_some("RuleId", skip.rule.as_deref())
+            .with("Because", skip.why.as_str());
+        self.note(row).await
+    }
+
+    /// Keeps an event that can't be read, with its reason and what was received.
+    pub async fn quarantine(&self, bad: &Malformed, now: OffsetDateTime) -> Result<(), Error> {
+        let key = Key::new(rows::partition_of_key(&bad.key), format!("Q~{}~{}", rows::day(now), bad.key));
+        let row = Entity::new(key)
+            .with("SchemaVersion", rows::SCHEMA)
+            .with("SeenTime", now)
+            .with("Because", bad.why.as_str())
+            .with("Received", bad.received.as_str());
+        self.note(row).await
+    }
+
+    async fn note(&self, row: Entity) -> Result<(), Error> {
+        // Last writer wins, and all writers write the same: a lost answer is answered by writing again.
+        let ops = [Op::Upsert(row)];
+        match self.write(&ops).await {
+            Err(table_store::Error::Ambiguous(_)) => self.write(&ops).await.map(drop)?,
+            other => other.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Skipped (`S~`) or quarantined (`Q~`) events since a day, newest day last; at most `most`.
+    pub async fn notes(&self, kind: Note, since: OffsetDateTime, most: usize) -> Result<Vec<Entity>, Error> {
+        let prefix = kind.prefix();
+        let mut all = Vec::new();
+        for shard in 0..SHARDS {
+            let range = Range {
+                partition: rows::shard(shard),
+                from: format!("{prefix}{}", rows::day(since)),
+                below: format!("{prefix}~"),
+            };
+            let left = most.saturating_sub(all.len());
+            if left == 0 {
+                break;
+            }
+            all.extend(self.all(&self.0.state, &range, left).await?.into_iter().map(|row| row.entity));
+        }
+        Ok(all)
+    }
+
+    async fn row(&self, key: &Key) -> Result<Option<Row>, Error> {
+        match self.0.store.get(&self.0.state, key).await {
+            Err(table_store::Error::TableMissing) => Ok(None),
+            other => Ok(other?),
+        }
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        match self.0.store.page(table, range, from).await {
+            Err(table_store::Error::TableMissing) => Ok(Page::default()),
+            other => Ok(other?),
+        }
+    }
+
+    /// A whole range, up to about `most` rows.
+    async fn all(&self, table: &TableName, range: &Range, most: usize) -> Result<Vec<Row>, Error> {
+        let mut rows = Vec::new();
+        let mut from = None;
+        loop {
+            let page = self.page(table, range, from.as_ref()).await?;
+            rows.extend(page.rows);
+            match page.next {
+                Some(next) if rows.len() < most => from = Some(next),
+                _ => break,
+            }
+        }
+        rows.truncate(most);
+        Ok(rows)
+    }
+
+    /// Writes to the state table, making it when it is missed.
+    async fn write(&self, ops: &[Op]) -> Result<Vec<Option<ETag>>, table_store::Error> {
+        self.write_to(&self.0.state, ops).await
+    }
+
+    async fn write_to(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, table_store::Error> {
+        match self.0.store.write(table, ops).await {
+            Err(table_store::Error::TableMissing) => {
+                self.0.store.create_table(table).await?;
+                self.0.store.write(table, ops).await
+            }
+            other => other,
+        }
+    }
+}
+
+/// A part of a shard's in-flight index, by the first digits of ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// From these digits on.
+    From(String),
+    /// What lies before them.
+    Below(String),
+}
+
+/// The two kinds of events that became no scoring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// Understood, and wanted by no rule.
+    Skipped,
+    /// Not understood.
+    Quarantined,
+}
+
+impl Note {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Skipped => "S~",
+            Self::Quarantined => "Q~",
+        }
+    }
+}
+
+/// Counts by status, in the order of a life.
+pub fn count_by_status(statuses: impl IntoIterator<Item = Status>) -> Vec<(Status, usize)> {
+    let mut counts = Status::ALL.map(|status| (status, 0)).to_vec();
+    for status in statuses {
+        if let Some((_, count)) = counts.iter_mut().find(|(s, _)| *s == status) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+fn first(etags: Vec<Option<ETag>>) -> Result<ETag, Error> {
+    etags.into_iter().next().flatten().ok_or_else(|| {
+        Error::Unavailable(table_store::Error::Ambiguous(
+            "the answer to a write has no ETag for its first row".to_owned(),
+        ))
+    })
+}

@@ -1,0 +1,108 @@
+//! Submit rate: how `submitsPerMinute` of an endpoint holds over all processes.
+//!
+//! An endpoint with N submits a minute has N permits, rows in the partition `rate~endpoint~{hash}` that remember when they
+//! were last used. A permit may be used again a minute later; using it is an insert, or a replace of the version that was
+//! read, so that one of several wins. In any minute there are at most N uses, and nothing is to be cleaned up: who dies
+//! with a permit has used it, no more. A counter per minute was rejected: around its turn it lets twice as many through.
+//!
+//! The minute is measured by the users' own clocks: it is shorter or longer by what they differ.
+
+use std::collections::HashSet;
+
+use lifecycle::{EndpointKey, ScoringId};
+use time::{Duration, OffsetDateTime};
+
+use super::slots::{TRIES, first_number, free_numbers};
+use super::{Error, Ledger};
+use crate::ports::table_store::{self, ETag, Entity, IfMatch, Key, Op, Range};
+
+/// For how long a permit is used up.
+const MINUTE: Duration = Duration::MINUTE;
+
+/// A permit that was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    key: Key,
+    etag: ETag,
+    /// Its last use before.
+    before: Option<OffsetDateTime>,
+}
+
+/// What came of asking for a permit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permitted {
+    /// One was used.
+    Yes(Permit),
+    /// All are used up.
+    No {
+        /// When the next can be used.
+        until: OffsetDateTime,
+    },
+}
+
+impl Ledger {
+    /// Uses one of the `most` permits of an endpoint.
+    pub async fn use_permit(
+        &self,
+        endpoint: &EndpointKey,
+        most: u32,
+        owner: &ScoringId,
+        now: OffsetDateTime,
+    ) -> Result<Permitted, Error> {
+        let partition = format!("rate~endpoint~{endpoint}");
+        let range = Range { partition: partition.clone(), from: "0".to_owned(), below: ":".to_owned() };
+        let rows = self.all(&self.0.state, &range, usize::MAX).await?;
+        let uses: Vec<(u32, OffsetDateTime, ETag)> = rows
+            .into_iter()
+            .filter_map(|row| Some((row.entity.key.row.parse().ok()?, row.entity.time("UsedTime")?, row.etag)))
+            .collect();
+        let used_up = |used: &OffsetDateTime| now - *used < MINUTE;
+        let taken: HashSet<u32> =
+            uses.iter().filter(|(_, used, _)| used_up(used)).map(|(number, ..)| *number).collect();
+        let first = first_number(owner, most);
+        for number in free_numbers(&taken, most, first).take(TRIES).collect::<Vec<_>>() {
+            let before = uses.iter().find(|(other, ..)| *other == number);
+            let op_id = self.op_id();
+            let key = Key::new(partition.clone(), format!("{number:04}"));
+            let row = Entity::new(key.clone())
+                .with("UsedTime", now)
+                .with("Owner", owner.as_str())
+                .with("OpId", op_id.as_str());
+            let op = match before {
+                None => Op::Insert(row),
+                Some((_, _, etag)) => Op::Replace(row, IfMatch::Tag(etag.clone())),
+            };
+            let etag = match self.write(&[op]).await {
+                Ok(etags) => Some(super::first(etags)?),
+                Err(
+                    table_store::Error::AlreadyExists { .. }
+                    | table_store::Error::Conflict { .. }
+                    | table_store::Error::Missing { .. },
+                ) => None,
+                Err(table_store::Error::Ambiguous(_)) => {
+                    let row = self.row(&key).await?.filter(|row| row.entity.string("OpId") == Some(&op_id));
+                    row.map(|row| row.etag)
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(etag) = etag {
+                return Ok(Permitted::Yes(Permit { key, etag, before: before.map(|(_, used, _)| *used) }));
+            }
+        }
+        let next = uses.iter().filter(|(_, used, _)| used_up(used)).map(|(_, used, _)| *used + MINUTE).min();
+        Ok(Permitted::No { until: next.unwrap_or(now) })
+    }
+
+    /// Gives a permit back that nothing was sent with.
+    pub async fn return_permit(&self, permit: &Permit) -> Result<(), Error> {
+        let tag = IfMatch::Tag(permit.etag.clone());
+        let op = match permit.before {
+            None => Op::Delete(permit.key.clone(), tag),
+            Some(used) => Op::Replace(Entity::new(permit.key.clone()).with("UsedTime", used), tag),
+        };
+        match self.write(&[op]).await {
+            Ok(_) | Err(table_store::Error::Missing { .. } | table_store::Error::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

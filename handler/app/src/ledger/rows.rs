@@ -1,0 +1,475 @@
+//! Scorings as rows of `{Hub}State`, and back.
+//!
+//! The PartitionKey is the shard (`s` and two hex digits, from the id); the RowKey begins with the row's kind:
+//!
+//! | RowKey | row | present |
+//! |---|---|---|
+//! | `J~{id}` | the scoring: authority and compare-and-swap target | from acceptance to purge |
+//! | `F~{id}` | in-flight index: all that a tick needs to see that nothing is to do | while not final |
+//! | `H~{id}~{seq}` | one immutable line of history, at most [`HISTORY`] | with `J~` |
+//! | `T~{yyyyMMddHH}~{id}` | terminal index by hour of completion | once final |
+//! | `P~{id}` | projection outbox | until projected |
+//! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
+//!
+//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the audit (`audited.rs`)
+//! and of the heartbeat (`heartbeat.rs`).
+//!
+//! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
+
+use lifecycle::{BlobVersion, Entry, Event, Job, Scoring, ScoringId, Status, Submission};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::ports::table_store::{Entity, Key};
+
+/// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
+/// drop. 2 added `Strays`, `Former` and `ResumedTime`, and the status `held`.
+pub const SCHEMA: i32 = 2;
+/// Number of shards; fixed, because it is part of every key.
+pub const SHARDS: u8 = 16;
+/// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.
+pub const HISTORY: i64 = 60;
+
+/// A row that can't be read: which, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("row {key}: {what}")]
+pub struct Unreadable {
+    /// The row's key.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What the in-flight index tells without reading the scoring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InFlight {
+    /// The scoring.
+    pub id: ScoringId,
+    /// Its status.
+    pub status: Status,
+    /// Since when.
+    pub since: OffsetDateTime,
+    /// See [`Scoring::due`].
+    pub due: OffsetDateTime,
+    /// Its rule.
+    pub rule: String,
+    /// Its endpoint.
+    pub endpoint: String,
+    /// Its deployment, but for rows from before this was kept here.
+    pub deployment: Option<String>,
+    /// ARM id of the workspace, if known.
+    pub workspace: Option<String>,
+    /// Its job.
+    pub job: Option<Job>,
+    /// The job's status when last recorded.
+    pub job_status: Option<String>,
+    /// The job could not be found at the last look.
+    pub missing: bool,
+    /// When it was accepted.
+    pub created: OffsetDateTime,
+    /// The current attempt.
+    pub attempt: u32,
+}
+
+/// A final scoring as the terminal index has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terminal {
+    /// The scoring.
+    pub id: ScoringId,
+    /// Its final status.
+    pub status: Status,
+    /// Its rule.
+    pub rule: String,
+    /// RowKey of the index row.
+    pub row: String,
+}
+
+/// Partition of a scoring.
+pub fn partition_of(id: &ScoringId) -> String {
+    let first = u8::from_str_radix(&id.as_str()[..2], 16).unwrap_or(0); // an id is hex by construction
+    shard(first / (u8::MAX / SHARDS + 1))
+}
+
+/// Partition of a key of 32 hex digits that is no scoring's.
+pub fn partition_of_key(key: &str) -> String {
+    ScoringId::read(key).map_or_else(|| shard(0), |id| partition_of(&id))
+}
+
+/// Partition of shard `n`.
+pub fn shard(n: u8) -> String {
+    format!("s{n:02x}")
+}
+
+/// Key of the scoring's row.
+pub fn scoring_key(id: &ScoringId) -> Key {
+    Key::new(partition_of(id), format!("J~{id}"))
+}
+
+/// Key of the in-flight row.
+pub fn in_flight_key(id: &ScoringId) -> Key {
+    Key::new(partition_of(id), format!("F~{id}"))
+}
+
+/// Key of a line of history.
+pub fn history_key(id: &ScoringId, seq: i64) -> Key {
+    Key::new(partition_of(id), format!("H~{id}~{seq:04X}"))
+}
+
+/// Key of the outbox row.
+pub fn outbox_key(id: &ScoringId) -> Key {
+    Key::new(partition_of(id), format!("P~{id}"))
+}
+
+/// Key of the terminal row.
+pub fn terminal_key(id: &ScoringId, completed: OffsetDateTime) -> Key {
+    Key::new(partition_of(id), format!("T~{}~{id}", hour(completed)))
+}
+
+/// An hour as it stands in keys: sorts by time.
+pub fn hour(at: OffsetDateTime) -> String {
+    at.to_offset(time::UtcOffset::UTC)
+        .format(format_description!("[year][month][day][hour]"))
+        .unwrap_or_else(|_| "0000000000".to_owned()) // only for years beyond 9999
+}
+
+/// A day as it stands in keys.
+pub fn day(at: OffsetDateTime) -> String {
+    hour(at)[..8].to_owned()
+}
+
+fn clipped(text: &str, units: usize) -> String {
+    let mut left = units;
+    text.chars()
+        .take_while(|c| {
+            let enough = left >= c.len_utf16();
+            left = left.saturating_sub(c.len_utf16());
+            enough
+        })
+        .collect()
+}
+
+pub(super) fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Names as a JSON list, readable in a storage browser; no column when there are none.
+fn names(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| serde_json::to_string(names).unwrap_or_default()) // texts always serialise
+}
+
+/// The scoring's row; `op` names the write.
+pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
+    let submission = s.submission.as_ref().map(|sub| serde_json::to_string(sub).unwrap_or_default()); // maps with string keys always serialise
+    Entity::new(scoring_key(&s.id))
+        .with("SchemaVersion", SCHEMA)
+        .with("Version", s.version)
+        .with("OpId", op)
+        .with("RuleId", s.rule.as_str())
+        .with("Generation", count(s.generation))
+        .with("BlobUrl", s.blob.url.as_str())
+        .with("BlobETag", s.blob.etag.as_str())
+        .with("Account", s.blob.account.as_str())
+        .with("Container", s.blob.container.as_str())
+        .with("Path", s.blob.path.as_str())
+        .with_some("Sequencer", s.blob.sequencer.as_deref())
+        .with_some("Size", s.blob.size.and_then(|size| i64::try_from(size).ok()))
+        .with_some("ContentType", s.blob.content_type.as_deref())
+        .with("Endpoint", s.endpoint.as_str())
+        .with_some("Deployment", s.deployment.as_deref())
+        .with_some("Workspace", s.workspace.as_deref())
+        .with("State", s.status.name())
+        .with("StateSince", s.since)
+        .with("Due", s.due)
+        .with("Attempt", count(s.attempt))
+        .with_some("Submission", submission)
+        .with_some("OutputUri", s.output_uri())
+        .with_some("SubmittedTime", s.submitted)
+        .with("Posts", count(s.posts))
+        .with("Refusals", count(s.refusals))
+        .with_some("JobName", s.job.as_ref().map(|job| job.name.as_str()))
+        .with_some("JobId", s.job.as_ref().and_then(|job| job.id.as_deref()))
+        .with_some("JobStudio", s.job.as_ref().and_then(|job| job.studio.as_deref()))
+        .with_some("JobStatus", s.job_status.as_deref())
+        .with_some("MissingSince", s.missing_since)
+        .with_some("ResumedTime", s.resumed)
+        .with_some("Former", names(&s.former))
+        .with_some("Strays", names(&s.strays))
+        .with("Duplicates", count(s.duplicates))
+        .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
+        .with_some("Error", s.error.as_deref().map(|text| clipped(text, 8_000)))
+        .with_some("Trouble", s.trouble.as_deref().map(|text| clipped(text, 4_000)))
+        .with("CreatedTime", s.created)
+        .with("LastUpdatedTime", s.updated)
+        .with_some("CompletedTime", s.completed)
+}
+
+/// Reads the scoring's row.
+pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
+    let read = Reader(row);
+    read.schema()?;
+    let id = read.id("J~")?;
+    let submission = match row.string("Submission") {
+        None => None,
+        Some(text) => {
+            let parsed = serde_json::from_str::<Submission>(text);
+            Some(parsed.map_err(|e| read.wrong(format!("`Submission` is not readable: {e}")))?)
+        }
+    };
+    Ok(Scoring {
+        id,
+        rule: read.string("RuleId")?,
+        generation: read.number("Generation")?,
+        blob: BlobVersion {
+            url: read.string("BlobUrl")?,
+            account: read.string("Account")?,
+            container: read.string("Container")?,
+            path: read.string("Path")?,
+            etag: read.string("BlobETag")?,
+            sequencer: row.string("Sequencer").map(str::to_owned),
+            size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
+            content_type: row.string("ContentType").map(str::to_owned),
+        },
+        endpoint: read.string("Endpoint")?,
+        deployment: row.string("Deployment").map(str::to_owned),
+        workspace: row.string("Workspace").map(str::to_owned),
+        status: read.status()?,
+        since: read.time("StateSince")?,
+        due: read.time("Due")?,
+        attempt: read.number("Attempt")?,
+        submission,
+        submitted: row.time("SubmittedTime"),
+        posts: read.number("Posts")?,
+        refusals: read.number("Refusals")?,
+        job: read.job(),
+        job_status: row.string("JobStatus").map(str::to_owned),
+        missing_since: row.time("MissingSince"),
+        resumed: row.time("ResumedTime"),
+        former: read.names("Former")?,
+        strays: read.names("Strays")?,
+        duplicates: read.number("Duplicates")?,
+        output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
+        error: row.string("Error").map(str::to_owned),
+        trouble: row.string("Trouble").map(str::to_owned),
+        created: read.time("CreatedTime")?,
+        updated: read.time("LastUpdatedTime")?,
+        completed: row.time("CompletedTime"),
+        version: row.int64("Version").ok_or_else(|| read.wrong("`Version` is missing".to_owned()))?,
+    })
+}
+
+/// The in-flight row of a scoring that is not final.
+pub fn to_in_flight_row(s: &Scoring) -> Entity {
+    Entity::new(in_flight_key(&s.id))
+        .with("SchemaVersion", SCHEMA)
+        .with("State", s.status.name())
+        .with("StateSince", s.since)
+        .with("Due", s.due)
+        .with("RuleId", s.rule.as_str())
+        .with("Endpoint", s.endpoint.as_str())
+        .with_some("Deployment", s.deployment.as_deref())
+        .with_some("Workspace", s.workspace.as_deref())
+        .with_some("JobName", s.job.as_ref().map(|job| job.name.as_str()))
+        .with_some("JobId", s.job.as_ref().and_then(|job| job.id.as_deref()))
+        .with_some("JobStatus", s.job_status.as_deref())
+        .with("Missing", s.missing_since.is_some())
+        .with("CreatedTime", s.created)
+        .with("Attempt", count(s.attempt))
+}
+
+/// Reads an in-flight row.
+pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
+    let read = Reader(row);
+    read.schema()?;
+    Ok(InFlight {
+        id: read.id("F~")?,
+        status: read.status()?,
+        since: read.time("StateSince")?,
+        due: read.time("Due")?,
+        rule: read.string("RuleId")?,
+        endpoint: read.string("Endpoint")?,
+        deployment: row.string("Deployment").map(str::to_owned),
+        workspace: row.string("Workspace").map(str::to_owned),
+        job: read.job(),
+        job_status: row.string("JobStatus").map(str::to_owned),
+        missing: row.boolean("Missing").unwrap_or(false),
+        created: read.time("CreatedTime")?,
+        attempt: read.number("Attempt")?,
+    })
+}
+
+/// A line of history.
+pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
+    Entity::new(history_key(id, entry.seq))
+        .with("SchemaVersion", SCHEMA)
+        .with("At", entry.at)
+        .with_some("From", entry.from.map(Status::name))
+        .with("To", entry.to.name())
+        .with_some("Event", entry.event.map(Event::name))
+        .with("Because", clipped(&entry.because, 4_000))
+        .with("Attempt", count(entry.attempt))
+        .with_some("JobName", entry.job.as_deref())
+}
+
+/// Reads a line of history.
+pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
+    let read = Reader(row);
+    read.schema()?;
+    let seq = row.key.row.rsplit('~').next().and_then(|hex| i64::from_str_radix(hex, 16).ok());
+    let status = |name: &str| match row.string(name) {
+        None => Ok(None),
+        Some(word) => word.parse::<Status>().map(Some).map_err(|e| read.wrong(e)),
+    };
+    let event = row.string("Event").map(|word| serde_json::from_value::<Event>(word.into()));
+    Ok(Entry {
+        seq: seq.ok_or_else(|| read.wrong("the key has no sequence number".to_owned()))?,
+        at: read.time("At")?,
+        from: status("From")?,
+        to: status("To")?.ok_or_else(|| read.wrong("`To` is missing".to_owned()))?,
+        event: event.transpose().map_err(|e| read.wrong(format!("`Event`: {e}")))?,
+        because: read.string("Because")?,
+        attempt: read.number("Attempt")?,
+        job: row.string("JobName").map(str::to_owned),
+    })
+}
+
+/// The terminal row of a final scoring.
+pub fn to_terminal_row(s: &Scoring, completed: OffsetDateTime) -> Entity {
+    Entity::new(terminal_key(&s.id, completed))
+        .with("SchemaVersion", SCHEMA)
+        .with("State", s.status.name())
+        .with("RuleId", s.rule.as_str())
+        .with("Endpoint", s.endpoint.as_str())
+        .with("CreatedTime", s.created)
+}
+
+/// Reads a terminal row.
+pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
+    let read = Reader(row);
+    read.schema()?;
+    let id = row.key.row.rsplit('~').next().and_then(ScoringId::read);
+    Ok(Terminal {
+        id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
+        status: read.status()?,
+        rule: read.string("RuleId")?,
+        row: row.key.row.clone(),
+    })
+}
+
+struct Reader<'a>(&'a Entity);
+
+impl Reader<'_> {
+    fn wrong(&self, what: String) -> Unreadable {
+        Unreadable { key: self.0.key.to_string(), what }
+    }
+
+    fn schema(&self) -> Result<(), Unreadable> {
+        match self.0.int32("SchemaVersion") {
+            Some(version) if version <= SCHEMA => Ok(()),
+            Some(version) => Err(self.wrong(format!(
+                "schema {version} is newer than {SCHEMA}, which this version reads; deploy the newer version again"
+            ))),
+            None => Err(self.wrong("`SchemaVersion` is missing".to_owned())),
+        }
+    }
+
+    fn id(&self, prefix: &str) -> Result<ScoringId, Unreadable> {
+        let id = self.0.key.row.strip_prefix(prefix).and_then(ScoringId::read);
+        id.ok_or_else(|| self.wrong(format!("the key is not {prefix} and an id")))
+    }
+
+    fn string(&self, name: &str) -> Result<String, Unreadable> {
+        self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+    }
+
+    fn number(&self, name: &str) -> Result<u32, Unreadable> {
+        let number = self.0.int32(name).and_then(|number| u32::try_from(number).ok());
+        number.ok_or_else(|| self.wrong(format!("`{name}` is missing or no count")))
+    }
+
+    fn time(&self, name: &str) -> Result<OffsetDateTime, Unreadable> {
+        self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or no time")))
+    }
+
+    fn names(&self, name: &str) -> Result<Vec<String>, Unreadable> {
+        let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
+        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is no list of names: {e}")))
+    }
+
+    fn status(&self) -> Result<Status, Unreadable> {
+        self.string("State")?.parse().map_err(|e| self.wrong(e))
+    }
+
+    fn job(&self) -> Option<Job> {
+        Some(Job {
+            name: self.0.string("JobName")?.to_owned(),
+            id: self.0.string("JobId").map(str::to_owned),
+            studio: self.0.string("JobStudio").map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lifecycle::{Answer, JobStatus, Rules, Seen, Step, decide};
+    use time::macros::datetime;
+
+    fn scorings() -> Vec<(Scoring, Entry)> {
+        let rules = Rules::read(
+            r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs","deployment":"v7"}}]}"#,
+        )
+        .unwrap();
+        let rule = rules.get("claims").unwrap();
+        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/c/ü%20x.csv", "0x1").unwrap();
+        blob.size = Some(7);
+        blob.sequencer = Some("0001".into());
+        let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
+        let accepted = Scoring::accept(rule, blob, now);
+        let entry = accepted.accepted_entry("an event".into());
+        let mut all = vec![(accepted, entry)];
+        let job = Job { name: "job-1".into(), id: Some("/subscriptions/s/x".into()), studio: None };
+        let answer = Answer::Accepted { job, status: JobStatus::Preparing };
+        for seen in [Seen::SlotFree, Seen::Answer(answer), Seen::JobMissing] {
+            let (last, _) = all.last().unwrap();
+            match decide(last, Some(rule), &seen, now) {
+                Step::Move { next, entry, .. } => all.push((*next, entry)),
+                Step::Wait { because } => panic!("{because}"),
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn rows_read_back_as_they_were_written() {
+        for (scoring, entry) in scorings() {
+            assert_eq!(from_scoring_row(&to_scoring_row(&scoring, "op")).unwrap(), scoring);
+            assert_eq!(from_history_row(&to_history_row(&scoring.id, &entry)).unwrap(), entry);
+            let in_flight = from_in_flight_row(&to_in_flight_row(&scoring)).unwrap();
+            assert_eq!((&in_flight.id, in_flight.status, in_flight.due), (&scoring.id, scoring.status, scoring.due));
+            assert_eq!(in_flight.missing, scoring.missing_since.is_some());
+            assert_eq!(in_flight.deployment, scoring.deployment);
+            let terminal = from_terminal_row(&to_terminal_row(&scoring, scoring.updated)).unwrap();
+            assert_eq!((terminal.id, terminal.status), (scoring.id.clone(), scoring.status));
+            let ops = [crate::ports::table_store::Op::Insert(to_scoring_row(&scoring, "op"))];
+            crate::ports::table_store::check(&ops).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_newer_schema_or_without_a_column_is_refused_by_name() {
+        let (scoring, _) = scorings().pop().unwrap();
+        let newer = to_scoring_row(&scoring, "op").with("SchemaVersion", SCHEMA + 1);
+        assert!(from_scoring_row(&newer).unwrap_err().to_string().contains("newer"));
+        let mut torn = to_scoring_row(&scoring, "op");
+        torn.properties.remove("BlobUrl");
+        assert!(from_scoring_row(&torn).unwrap_err().to_string().contains("BlobUrl"));
+    }
+
+    #[test]
+    fn every_id_has_one_of_sixteen_shards() {
+        let shards: std::collections::BTreeSet<_> =
+            (0..=255).map(|n| partition_of(&ScoringId::read(&format!("{n:02x}{:030}", 0)).unwrap())).collect();
+        assert_eq!(shards.len(), usize::from(SHARDS));
+        assert_eq!(shards, (0..SHARDS).map(shard).collect());
+    }
+}

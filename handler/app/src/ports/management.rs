@@ -1,0 +1,68 @@
+//! What the doctor asks of Azure: resources, role assignments, tokens. Every request only looks.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Audience {
+    /// Blobs and tables.
+    Storage,
+    /// Batch endpoints.
+    MachineLearning,
+    /// Azure Resource Manager.
+    ResourceManager,
+}
+
+/// Why something was not seen, by what may be concluded from it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The service says that it is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// The service says that this identity may not look.
+    #[error("{text}")]
+    Forbidden {
+        /// The service's own word for it, if it gave one.
+        code: Option<String>,
+        /// A sentence for people.
+        text: String,
+    },
+    /// Nobody answers: no such host, no connection, no answer in time.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// Nothing can be concluded.
+    #[error("{0}")]
+    Unclear(String),
+}
+
+/// Members of a collection.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Listed {
+    /// What was listed.
+    pub items: Vec<Value>,
+    /// Whether that is all of it.
+    pub whole: bool,
+}
+
+/// What the doctor can ask the world. Every request only looks. Nothing that comes back holds a secret.
+#[async_trait]
+pub trait Cloud: Send + Sync + 'static {
+    /// Gets a token, or says why there is none, with the remedy.
+    async fn token(&self, audience: Audience) -> Result<(), String>;
+
+    /// A resource of Resource Manager by its id.
+    async fn resource(&self, id: &str, version: &str) -> Result<Value, Trouble>;
+
+    /// A collection of Resource Manager, up to so many pages; `filter` is its `$filter`.
+    async fn list(&self, path: &str, version: &str, filter: Option<&str>, pages: usize) -> Result<Listed, Trouble>;
+
+    /// Asks the batch endpoint of this invoke URI about a job.
+    async fn job(&self, endpoint: &str, name: &str) -> Result<(), Trouble>;
+
+    /// Lists one blob of the container at this URL.
+    async fn container(&self, url: &str) -> Result<(), Trouble>;
+
+    /// How far the clocks of the hosts that answered were ahead of ours.
+    fn clocks(&self) -> Vec<(String, time::Duration)>;
+}

@@ -1,0 +1,100 @@
+//! What the app needs of the world, in our words. Adapters implement it, tests and the simulator stand in for it.
+
+pub mod management;
+pub mod table_store;
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use lifecycle::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Scoring, ScoringId};
+use time::OffsetDateTime;
+
+/// It could not be looked: why, and the remedy. Nothing is concluded from it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unclear(pub String);
+
+/// Where a job is to be looked at. Kept apart from `Scoring` because the in-flight index has just this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobAddress {
+    /// The endpoint's invoke URI.
+    pub endpoint: String,
+    /// ARM id of the workspace, if known.
+    pub workspace: Option<String>,
+    /// The job.
+    pub job: Job,
+}
+
+/// Where jobs are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The endpoint's invoke URI.
+    pub endpoint: String,
+    /// ARM id of the workspace, if known.
+    pub workspace: Option<String>,
+    /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name.
+    pub experiments: Vec<String>,
+}
+
+/// A job as the workspace's list and the endpoint show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The job.
+    pub job: Job,
+    /// Its status.
+    pub status: JobStatus,
+    /// URIs of its outputs, as far as they are shown.
+    pub outputs: Vec<String>,
+    /// Scoring and attempt that it was made for, if the service kept our tags.
+    pub mark: Option<(ScoringId, u32)>,
+}
+
+/// What a search for the job of a submission found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    /// The jobs, in no order.
+    pub jobs: Vec<Candidate>,
+    /// Every job is among them that the service showed at this moment, `None`: when it was asked, or later. It may be a
+    /// moment before that, but not before the search was due; "none" must not be held against a later time.
+    pub as_of: Option<OffsetDateTime>,
+}
+
+/// Jobs made behind an endpoint since some time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// Those that were not known.
+    pub jobs: Vec<Listed>,
+    /// Whether that is all of them.
+    pub whole: bool,
+}
+
+/// The batch endpoint and what stands behind it.
+#[async_trait]
+pub trait Endpoint: Send + Sync + 'static {
+    /// Sends the scoring's submission **exactly once**, whatever the outcome, and gives up waiting after `timeout`.
+    /// Has no error: not knowing is an [`Answer`].
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer;
+
+    /// The job as it is now, `None` if the endpoint does not know it. Fetches the error text of a failed job.
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear>;
+
+    /// Every job that carries the inputs and outputs of this scoring's current submission. Comes to an end within minutes.
+    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear>;
+
+    /// Jobs made behind an endpoint since `since`, whoever asked for them, but for those whose names are `known`.
+    /// Bounded; see [`Listing::whole`].
+    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear>;
+
+    /// Asks for the job to be stopped. Asking again does no harm.
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear>;
+}
+
+/// The storage that outputs are written to.
+#[async_trait]
+pub trait Blobs: Send + Sync + 'static {
+    /// Looks at all outputs of the scoring's current attempt.
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear>;
+}
+
+/// Reads the time. Hosts give the machine's clock, simulations their own.
+pub type Clock = std::sync::Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;

@@ -1,0 +1,471 @@
+//! The port under the ledger: a table with the semantics of Azure Table Storage, and nothing that it lacks.
+//!
+//! Implementations: Azure Tables (crate `azure`), `embedded`,
+//! [`memory`](stores::memory). One conformance suite (`tests/stores.rs`) runs on all of them. All call
+//! [`check`] first, so that what the real service refuses is refused everywhere: emulators accept transactions over
+//! several partitions, oversized entities and bad property names.
+//!
+//! Sources: Azure Table service REST API, *Performing entity group transactions*, *Understanding the Table service data
+//! model*, *Query timeout and pagination*.
+
+pub mod json;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+/// A table that the ledger can be written over.
+///
+/// Every method is one request. Writes are never retried inside an implementation: a write whose outcome is not known
+/// is [`Error::Ambiguous`], and the ledger reads back. Reads may be retried a few times.
+#[async_trait]
+pub trait TableStore: Send + Sync + 'static {
+    /// Makes the table if it is not there.
+    async fn create_table(&self, table: &TableName) -> Result<(), Error>;
+
+    /// The entity of this key, if there is one.
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error>;
+
+    /// One page of a range, in order of row key. **A page may be empty and still have a continuation.**
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error>;
+
+    /// Writes one entity, or up to 100 of one partition atomically. Returns the new ETag of each operation, in order;
+    /// `None` for deletes. With several operations the errors name the first that failed, and nothing was written.
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error>;
+}
+
+/// A table's name: a letter, then letters and digits, 3 to 63 in all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName(String);
+
+impl TableName {
+    /// Checks a name; the error says what is expected.
+    pub fn read(name: &str) -> Result<Self, String> {
+        let good = (3..=63).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric())
+            && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+        if good {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(format!("`{name}` is no table name; it takes a letter, then letters and digits, 3 to 63 in all"))
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names an entity in its table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// PartitionKey.
+    pub partition: String,
+    /// RowKey.
+    pub row: String,
+}
+
+impl Key {
+    /// A key.
+    pub fn new(partition: impl Into<String>, row: impl Into<String>) -> Self {
+        Self { partition: partition.into(), row: row.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({}, {})", self.partition, self.row)
+    }
+}
+
+/// A property's value, with its EDM type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Edm.String: at most 32,768 UTF-16 units.
+    String(String),
+    /// Edm.Int32.
+    Int32(i32),
+    /// Edm.Int64.
+    Int64(i64),
+    /// Edm.Boolean.
+    Boolean(bool),
+    /// Edm.DateTime, UTC; kept to 100 ns, the resolution of the service.
+    DateTime(OffsetDateTime),
+}
+
+macro_rules! value_from {
+    ($($from:ty => $variant:ident),*) => {
+        $(impl From<$from> for Value {
+            fn from(value: $from) -> Self {
+                Self::$variant(value.into())
+            }
+        })*
+    };
+}
+
+value_from!(String => String, &str => String, i32 => Int32, i64 => Int64, bool => Boolean, OffsetDateTime => DateTime);
+
+/// An entity: a key and its properties. A property without a value is absent, as in the service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity {
+    /// Its key.
+    pub key: Key,
+    /// Its properties by name; never PartitionKey, RowKey or Timestamp.
+    pub properties: BTreeMap<String, Value>,
+}
+
+impl Entity {
+    /// An entity without properties.
+    pub fn new(key: Key) -> Self {
+        Self { key, properties: BTreeMap::new() }
+    }
+
+    /// With one more property.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.properties.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With one more property if there is a value.
+    #[must_use]
+    pub fn with_some(self, name: &str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// A string property.
+    pub fn string(&self, name: &str) -> Option<&str> {
+        match self.properties.get(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A 32-bit property.
+    pub fn int32(&self, name: &str) -> Option<i32> {
+        match self.properties.get(name) {
+            Some(Value::Int32(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A 64-bit property.
+    pub fn int64(&self, name: &str) -> Option<i64> {
+        match self.properties.get(name) {
+            Some(Value::Int64(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A boolean property.
+    pub fn boolean(&self, name: &str) -> Option<bool> {
+        match self.properties.get(name) {
+            Some(Value::Boolean(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// A time property.
+    pub fn time(&self, name: &str) -> Option<OffsetDateTime> {
+        match self.properties.get(name) {
+            Some(Value::DateTime(at)) => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+/// An entity's version, opaque; two entities written together may have the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ETag(pub String);
+
+/// An entity as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The entity.
+    pub entity: Entity,
+    /// Its version.
+    pub etag: ETag,
+}
+
+/// What a conditional write demands. There is no third way: forgetting the condition would be an upsert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// The entity must exist.
+    Any,
+    /// The entity must exist in this version.
+    Tag(ETag),
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// The key must be free.
+    Insert(Entity),
+    /// All properties are replaced.
+    Replace(Entity, IfMatch),
+    /// The given properties are replaced, the others stay.
+    Merge(Entity, IfMatch),
+    /// Insert or replace, last writer wins: for rows that anybody may write the same way.
+    Upsert(Entity),
+    /// The entity goes.
+    Delete(Key, IfMatch),
+}
+
+impl Op {
+    /// The key that is written.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Insert(entity) | Self::Replace(entity, _) | Self::Merge(entity, _) | Self::Upsert(entity) => {
+                &entity.key
+            }
+            Self::Delete(key, _) => key,
+        }
+    }
+
+    /// The entity that is written, if one is.
+    pub fn entity(&self) -> Option<&Entity> {
+        match self {
+            Self::Insert(entity) | Self::Replace(entity, _) | Self::Merge(entity, _) | Self::Upsert(entity) => {
+                Some(entity)
+            }
+            Self::Delete(..) => None,
+        }
+    }
+}
+
+/// Part of one partition: `from <= RowKey < below`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// PartitionKey.
+    pub partition: String,
+    /// First row key.
+    pub from: String,
+    /// Behind the last row key.
+    pub below: String,
+}
+
+impl Range {
+    /// All rows whose key begins with `prefix`, which must not be empty and end in an ASCII character.
+    ///
+    /// The bound is the next character that a key may have: behind `~` that is U+00A0, as U+007F to U+009F are control
+    /// characters, which the service need not take in a filter. No key lies between the two.
+    pub fn of_prefix(partition: impl Into<String>, prefix: &str) -> Self {
+        let mut below = prefix.to_owned();
+        let last = below.pop().unwrap_or(' ');
+        let next = (u32::from(last) + 1..).find_map(|code| char::from_u32(code).filter(|c| !forbidden_in_key(*c)));
+        below.push(next.unwrap_or(char::MAX));
+        Self { partition: partition.into(), from: prefix.to_owned(), below }
+    }
+}
+
+/// Where the next page begins; opaque.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Continuation(pub String);
+
+/// A page of a range.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Page {
+    /// Rows in order of row key; at most 1,000; possibly none.
+    pub rows: Vec<Row>,
+    /// There may be more.
+    pub next: Option<Continuation>,
+}
+
+/// Why a request did not succeed, by what the caller can do about it. `op` is the index of the operation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An insert found its key taken. Nothing was written.
+    #[error("operation {op}: the key is taken")]
+    AlreadyExists {
+        /// Index of the operation.
+        op: usize,
+    },
+    /// An If-Match did not hold. Nothing was written.
+    #[error("operation {op}: the entity has changed")]
+    Conflict {
+        /// Index of the operation.
+        op: usize,
+    },
+    /// The entity to be changed is not there. Nothing was written.
+    #[error("operation {op}: there is no such entity")]
+    Missing {
+        /// Index of the operation.
+        op: usize,
+    },
+    /// The table is not there. Nothing was written; `create_table` mends it.
+    #[error("the table is not there")]
+    TableMissing,
+    /// Too fast. Nothing was written.
+    #[error("the table service asks to slow down")]
+    Throttled {
+        /// When to come back, if it was said.
+        retry_after: Option<Duration>,
+    },
+    /// **It may have been written**: the answer was lost. Read back.
+    #[error("the write may have happened: {0}")]
+    Ambiguous(String),
+    /// Surely nothing was written: it could not be sent, or could not be read.
+    #[error("the table service cannot be reached: {0}")]
+    Unavailable(String),
+    /// The identity may not do that.
+    #[error("the table service denies access: {0}")]
+    Denied(String),
+    /// The request breaks a rule of the service. A defect of the caller; nothing was written.
+    #[error("the table service would refuse this: {0}")]
+    Refused(String),
+}
+
+/// Applies the real service's rules to a write. Every implementation calls it first.
+pub fn check(ops: &[Op]) -> Result<(), Error> {
+    let refuse = |why: String| Err(Error::Refused(why));
+    let Some(first) = ops.first() else { return refuse("a write without operations".to_owned()) };
+    if ops.len() > 100 {
+        return refuse(format!("{} operations in one transaction; there may be 100", ops.len()));
+    }
+    let mut keys = BTreeSet::new();
+    let mut total = 0;
+    let mut wire = 0;
+    for op in ops {
+        let key = op.key();
+        check_key(key)?;
+        if key.partition != first.key().partition {
+            return refuse(format!(
+                "a transaction over two partitions, `{}` and `{}`",
+                first.key().partition,
+                key.partition
+            ));
+        }
+        if !keys.insert(key) {
+            return refuse(format!("{key} twice in one transaction"));
+        }
+        if let Some(entity) = op.entity() {
+            total += check_entity(entity)?;
+        }
+        wire += wire_size(op);
+    }
+    // The limit is 4 MiB. The service does not say of which sizes, so both stay below it: the entities' own and the
+    // request's. Text full of control characters is three times as long in JSON as in UTF-16.
+    if total > 3 * 1024 * 1024 {
+        return refuse(format!("a transaction of {total} bytes; there may be about 3 MiB"));
+    }
+    if wire > 4_000_000 {
+        return refuse(format!("a request of about {wire} bytes; there may be 4 MB"));
+    }
+    Ok(())
+}
+
+/// An upper bound of what an operation takes in a request.
+fn wire_size(op: &Op) -> usize {
+    // Headers and the account's address; the key once percent-encoded in the address, once in the body.
+    let key = op.key();
+    let head = 1024 + 6 * (key.partition.len() + key.row.len());
+    let body = op.entity().map_or(0, |entity| {
+        entity
+            .properties
+            .iter()
+            .map(|(name, value)| {
+                2 * name.len() + if let Value::String(text) = value { 16 + json_size(text) } else { 64 }
+            })
+            .sum()
+    });
+    head + body
+}
+
+/// The length of a text as a JSON string.
+fn json_size(text: &str) -> usize {
+    2 + text
+        .chars()
+        .map(|c| if c < ' ' { 6 } else { c.len_utf8() + usize::from(matches!(c, '"' | '\\')) })
+        .sum::<usize>()
+}
+
+/// What the service takes in no key: `/ \ # ?`, U+0000 to U+001F, U+007F to U+009F.
+fn forbidden_in_key(c: char) -> bool {
+    matches!(c, '/' | '\\' | '#' | '?') || c.is_control()
+}
+
+/// Applies the rules for keys to a range.
+pub fn check_range(range: &Range) -> Result<(), Error> {
+    check_key(&Key::new(&range.partition, &range.from))?;
+    check_key(&Key::new(&range.partition, &range.below))
+}
+
+/// Applies the rules for keys.
+pub fn check_key(key: &Key) -> Result<(), Error> {
+    for text in [&key.partition, &key.row] {
+        // Documents speak of 1 KiB; emulators refuse more than 512 characters. Ours are shorter by far.
+        if text.chars().count() > 512 {
+            return Err(Error::Refused(format!("a key of {} characters; there may be 512", text.chars().count())));
+        }
+        if let Some(bad) = text.chars().find(|c| forbidden_in_key(*c)) {
+            return Err(Error::Refused(format!("{bad:?} in the key {key:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// Applies the rules for entities; gives its size in bytes as the service counts it. A merge can break a rule by what is
+/// there already, so implementations that see the whole entity apply it to the outcome too.
+pub fn check_entity(entity: &Entity) -> Result<usize, Error> {
+    let refuse = |why: String| Err(Error::Refused(format!("{}: {why}", entity.key)));
+    if entity.properties.len() > 252 {
+        return refuse(format!("{} properties; there may be 252", entity.properties.len()));
+    }
+    let mut size = 4 + 2 * (entity.key.partition.encode_utf16().count() + entity.key.row.encode_utf16().count());
+    for (name, value) in &entity.properties {
+        let mut chars = name.chars();
+        let good = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && name.len() <= 255
+            && !matches!(name.as_str(), "PartitionKey" | "RowKey" | "Timestamp");
+        if !good {
+            return refuse(format!("`{name}` is no property name"));
+        }
+        size += 8 + 2 * name.len();
+        size += match value {
+            Value::String(text) => {
+                let units = text.encode_utf16().count();
+                if units > 32_768 {
+                    return refuse(format!("`{name}` has {units} UTF-16 units; there may be 32,768"));
+                }
+                4 + 2 * units
+            }
+            Value::DateTime(at) => {
+                let year = at.to_offset(time::UtcOffset::UTC).year();
+                if !(1601..=9999).contains(&year) {
+                    return refuse(format!("`{name}` lies before 1601 or after 9999"));
+                }
+                8
+            }
+            Value::Int32(_) => 4,
+            Value::Int64(_) => 8,
+            Value::Boolean(_) => 1,
+        };
+    }
+    if size > 1024 * 1024 {
+        return refuse(format!("{size} bytes; there may be 1 MiB"));
+    }
+    Ok(size)
+}
+
+/// Cuts a time to 100 ns, as the service keeps it; what is written then equals what is read.
+pub fn kept(at: OffsetDateTime) -> OffsetDateTime {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    at.replace_nanosecond(at.nanosecond() / 100 * 100).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Why a job failed: neither the endpoint nor Resource Manager says so, the workspace's run history does.
+//!
+//! The text is for people. Not getting it is never an error: the job has failed all the same.
+//!
+//! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
+
+use lifecycle::decide::workspace_of;
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use super::wire::Resource;
+use crate::http;
+use crate::text::{fit, member};
+use crate::tokens::{MachineLearning, Tokens};
+
+/// Failed children whose texts are looked at.
+const MOST_CHILDREN: usize = 3;
+/// Hosts that may be sent a token for Azure Machine Learning: the host's name comes out of an answer.
+const DOMAINS: &[&str] = &[".api.azureml.ms", ".api.ml.azure.us", ".api.ml.azure.cn"];
+
+/// The error text of a failed job, if the run history has one.
+pub(super) async fn error_text(
+    tokens: &Tokens<MachineLearning>,
+    endpoint: &str,
+    workspace: Option<&str>,
+    job: &Resource,
+) -> Option<String> {
+    let run = job.name()?;
+    let base = base(endpoint, workspace, job)?;
+    let parent = read(tokens, &base, &[run, "details"]).await;
+    let text = parent.as_ref().and_then(message);
+    if text.as_deref().is_some_and(|text| !is_general(text)) {
+        return text;
+    }
+    children(tokens, &base, run).await.or(text)
+}
+
+/// `…/history/v1.0/WORKSPACE/runs`. The tracking address of the job knows host and workspace; else they are put
+/// together from what else is known.
+fn base(endpoint: &str, workspace: Option<&str>, job: &Resource) -> Option<Url> {
+    let tracking = job.tracking().and_then(|text| text.strip_prefix("azureml://"));
+    let workspace = job
+        .id()
+        .and_then(workspace_of)
+        .or(workspace)
+        .or_else(|| tracking.and_then(|text| workspace_of(&text[text.find("/subscriptions/")?..])))?;
+    let authority = match tracking.and_then(|text| text.split(['/', '?']).next()).filter(|host| !host.is_empty()) {
+        Some(authority) => authority.to_owned(),
+        None => guess(endpoint)?,
+    };
+    let mut url = Url::parse(&format!("https://{authority}/history/v1.0")).ok()?;
+    if lifecycle::rules::is_loopback(&url) {
+        url = Url::parse(&format!("http://{authority}/history/v1.0")).ok()?;
+    } else if !url.host_str().is_some_and(|host| DOMAINS.iter().any(|domain| host.ends_with(domain))) {
+        return None;
+    }
+    let mut path = url.path_segments_mut().ok()?;
+    path.extend(workspace.split('/').filter(|part| !part.is_empty())).push("runs");
+    drop(path);
+    Some(url)
+}
+
+/// `ENDPOINT.REGION.inference.ml.azure.com` has its run history at `REGION.api.azureml.ms`, mostly. The path form of a
+/// scoring URI is on that host already.
+fn guess(endpoint: &str) -> Option<String> {
+    let url = Url::parse(endpoint).ok()?;
+    let host = url.host_str()?;
+    match host.strip_suffix(".inference.ml.azure.com").and_then(|front| front.split_once('.')) {
+        Some((_, region)) => Some(format!("{region}.api.azureml.ms")),
+        None => Some(match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }),
+    }
+}
+
+async fn read(tokens: &Tokens<MachineLearning>, base: &Url, path: &[&str]) -> Option<Value> {
+    let mut url = base.clone();
+    url.path_segments_mut().ok()?.extend(path);
+    match http::ask(&http::client(), tokens, Method::GET, &url).await {
+        Ok(got) if got.status == 200 => serde_json::from_slice(&got.body).ok(),
+        Ok(got) => {
+            tracing::debug!(status = got.status, "run history did not tell why a job failed");
+            None
+        }
+        Err(unclear) => {
+            tracing::debug!("run history could not be asked why a job failed: {unclear}");
+            None
+        }
+    }
+}
+
+/// `error.error.{code, message}` of a run.
+fn message(run: &Value) -> Option<String> {
+    let outer = member(run, "error")?;
+    let error = member(outer, "error").unwrap_or(outer);
+    let text = |name| member(error, name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    match (text("code"), text("message")) {
+        (Some(code), Some(message)) => Some(fit(&format!("{code}: {message}"))),
+        (None, Some(message)) => Some(fit(message)),
+        (Some(code), None) => Some(fit(code)),
+        (None, None) => None,
+    }
+}
+
+/// A pipeline's own message says no more than that a step failed.
+fn is_general(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("child run") || text.contains("failed steps") || text.contains("execution logs")
+}
+
+/// The first text of a failed step; a model deployment has one step, `batchscoring`.
+async fn children(tokens: &Tokens<MachineLearning>, base: &Url, run: &str) -> Option<String> {
+    let list = read(tokens, base, &[run, "children"]).await?;
+    let children = member(&list, "value").and_then(Value::as_array)?;
+    let failed = children.iter().filter(|child| {
+        member(child, "status").and_then(Value::as_str).is_none_or(|status| status.eq_ignore_ascii_case("Failed"))
+    });
+    for child in failed.take(MOST_CHILDREN) {
+        let text = |name| member(child, name).and_then(Value::as_str);
+        let mut found = message(child);
+        if found.is_none()
+            && let Some(id) = text("runId")
+        {
+            found = read(tokens, base, &[id, "details"]).await.as_ref().and_then(message);
+        }
+        if let Some(found) = found {
+            let step = text("displayName").or_else(|| text("name")).unwrap_or("a step");
+            return Some(fit(&format!("{step}: {found}")));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const WORKSPACE: &str =
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
+    const ENDPOINT: &str = "https://claims.westeurope.inference.ml.azure.com/jobs";
+
+    fn of(tracking: &str) -> Option<String> {
+        let job = json!({"name": "j", "id": format!("{WORKSPACE}/batchEndpoints/e/jobs/j"),
+            "properties": {"interactionEndpoints": {"Tracking": {"endpoint": tracking}}}});
+        base(ENDPOINT, None, &Resource::of(job)).map(String::from)
+    }
+
+    #[test]
+    fn the_host_is_the_jobs_own_or_put_together() {
+        let expected = format!("https://westus.api.azureml.ms/history/v1.0{WORKSPACE}/runs");
+        assert_eq!(of("azureml://westus.api.azureml.ms/mlflow/v1.0/subscriptions/x?"), Some(expected));
+        let bare = Resource::of(json!({"name": "j"}));
+        let guessed = format!("https://westeurope.api.azureml.ms/history/v1.0{WORKSPACE}/runs");
+        assert_eq!(base(ENDPOINT, Some(WORKSPACE), &bare).map(String::from), Some(guessed));
+        assert_eq!(base(ENDPOINT, None, &bare), None);
+    }
+
+    #[test]
+    fn only_loopback_is_asked_in_the_clear() {
+        assert!(
+            of("azureml://127.0.0.1:8080/mlflow/v1.0").is_some_and(|url| url.starts_with("http://127.0.0.1:8080/"))
+        );
+    }
+
+    #[test]
+    fn a_token_goes_to_no_host_outside_azure_ml() {
+        for foreign in [
+            "evil.example",
+            "api.azureml.ms.evil.example",
+            "evilazureml.ms",
+            "10.0.0.1:80",
+            "other.westus.inference.ml.azure.com",
+            "a@evil.example",
+        ] {
+            assert_eq!(of(&format!("azureml://{foreign}/mlflow/v1.0")), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The data plane's JSON: what a submission looks like, and a lenient reading of the job resource that comes back.
+//!
+//! There is no published schema of this API; `Resource` trusts nothing but `name`. Every member may be absent or null,
+//! in either casing (recordings of Microsoft's own clients differ from month to month).
+
+use lifecycle::job::{Input, Job, OutputKind, Submission};
+use lifecycle::{JobStatus, Scoring, ScoringId};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::text::member;
+
+/// Tags by which a job says whose it is. Whether the service keeps tags is not documented, so a search never relies on
+/// them alone; a job that has them is ours beyond doubt.
+pub(super) const TAG_SCORING: &str = "scorekeeper.scoring";
+/// The attempt, as a decimal number.
+pub(super) const TAG_ATTEMPT: &str = "scorekeeper.attempt";
+
+/// The body of the POST. `Err` names a setting that would break what was recorded.
+///
+/// Members are in PascalCase inside `properties`, as Microsoft's documentation sends them.
+pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Value, String> {
+    let inputs = submission.inputs.iter().map(|(name, input)| {
+        let input = match input {
+            Input::UriFile { uri } => json!({ "JobInputType": "UriFile", "Uri": uri }),
+            Input::UriFolder { uri } => json!({ "JobInputType": "UriFolder", "Uri": uri }),
+            // The model's literal is a string; the component's declared type says how it is read.
+            Input::Literal { value: Value::String(text) } => json!({ "JobInputType": "Literal", "Value": text }),
+            Input::Literal { value } => json!({ "JobInputType": "Literal", "Value": value.to_string() }),
+        };
+        (name.clone(), input)
+    });
+    let outputs = submission.outputs.iter().map(|(name, output)| {
+        let kind = match output.kind {
+            OutputKind::UriFile => "UriFile",
+            OutputKind::UriFolder => "UriFolder",
+        };
+        (name.clone(), json!({ "JobOutputType": kind, "Uri": output.uri }))
+    });
+    let mut properties = Map::new();
+    properties.insert("InputData".to_owned(), Value::Object(inputs.collect()));
+    properties.insert("OutputData".to_owned(), Value::Object(outputs.collect()));
+    let mut tags = Map::new();
+    for (name, value) in &submission.settings {
+        // The recorded URIs are what a lost job is searched by; they can't be replaced behind our back.
+        if name.eq_ignore_ascii_case("inputData") || name.eq_ignore_ascii_case("outputData") {
+            return Err(format!("`settings.{name}` would replace the rule's own; use `inputs` and `outputs`"));
+        }
+        match value {
+            Value::Object(theirs) if name.eq_ignore_ascii_case("tags") => tags.extend(theirs.clone()),
+            other if name.eq_ignore_ascii_case("tags") => {
+                return Err(format!("`settings.{name}` is `{other}`; tags are an object of texts"));
+            }
+            other => {
+                properties.insert(name.clone(), other.clone());
+            }
+        }
+    }
+    // Last: a tag of the rule under our name would make the job look like somebody else's.
+    tags.insert(TAG_SCORING.to_owned(), json!(scoring.id.as_str()));
+    tags.insert(TAG_ATTEMPT.to_owned(), json!(scoring.attempt.to_string()));
+    properties.insert("tags".to_owned(), Value::Object(tags));
+    Ok(json!({ "properties": properties }))
+}
+
+/// What our tags on a job say, as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    scoring: String,
+    attempt: String,
+}
+
+impl Mark {
+    /// It names this scoring's current attempt.
+    pub(super) fn is_of(&self, scoring: &Scoring) -> bool {
+        self.scoring == scoring.id.as_str() && self.attempt == scoring.attempt.to_string()
+    }
+
+    /// Scoring and attempt that it names.
+    pub(super) fn read(&self) -> Option<(ScoringId, u32)> {
+        Some((ScoringId::read(&self.scoring)?, self.attempt.parse().ok()?))
+    }
+
+    /// Length of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.scoring.len() + self.attempt.len()
+    }
+}
+
+/// A job resource as it came: of the data plane or of Resource Manager, which differ little in what we read.
+#[derive(Debug, Clone)]
+pub(super) struct Resource(Value);
+
+impl Resource {
+    /// Takes any JSON object.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok().filter(Value::is_object).map(Self)
+    }
+
+    pub(super) fn of(value: Value) -> Self {
+        Self(value)
+    }
+
+    fn text(&self, path: &[&str]) -> Option<&str> {
+        let found = path.iter().try_fold(&self.0, |value, name| member(value, name))?;
+        found.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// Key of every later call; equal to the last segment of the id.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.text(&["name"]).or_else(|| {
+            let id = self.text(&["id"])?;
+            let at = id.to_ascii_lowercase().rfind("/jobs/")? + "/jobs/".len();
+            id.get(at..).filter(|name| !name.is_empty() && !name.contains('/'))
+        })
+    }
+
+    pub(super) fn job(&self) -> Option<Job> {
+        let name = self.name()?.to_owned();
+        Some(Job { name, id: self.text(&["id"]).map(str::to_owned), studio: self.studio() })
+    }
+
+    /// The status, if there is one. `provisioningState` speaks of the submission: `Failed` there is a failed job.
+    pub(super) fn status(&self) -> Option<JobStatus> {
+        let word = self.text(&["properties", "status"]).or_else(|| self.text(&["status"]));
+        let submission = self.text(&["properties", "provisioningState"]).unwrap_or_default();
+        match word.map(JobStatus::read) {
+            None | Some(JobStatus::NotStarted | JobStatus::Preparing | JobStatus::Unknown)
+                if submission.eq_ignore_ascii_case("Failed") =>
+            {
+                Some(JobStatus::Failed)
+            }
+            status => status,
+        }
+    }
+
+    fn place(&self, name: &str) -> Option<&str> {
+        self.text(&["properties", "interactionEndpoints", name, "endpoint"])
+            .or_else(|| self.text(&["properties", "services", name, "endpoint"]))
+    }
+
+    pub(super) fn studio(&self) -> Option<String> {
+        self.place("Studio").map(str::to_owned)
+    }
+
+    /// `azureml://HOST/mlflow/v1.0/subscriptions/…?`.
+    pub(super) fn tracking(&self) -> Option<&str> {
+        self.place("Tracking")
+    }
+
+    pub(super) fn id(&self) -> Option<&str> {
+        self.text(&["id"])
+    }
+
+    pub(super) fn experiment(&self) -> Option<&str> {
+        self.text(&["properties", "experimentName"])
+    }
+
+    pub(super) fn created(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.text(&["systemData", "createdAt"])?, &Rfc3339).ok()
+    }
+
+    /// Our tags, if it has them.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        let tag = |name| self.text(&["properties", "tags", name]).map(str::to_owned);
+        Some(Mark { scoring: tag(TAG_SCORING)?, attempt: tag(TAG_ATTEMPT)? })
+    }
+
+    /// URIs of the outputs, in no order.
+    pub(super) fn outputs(&self) -> Vec<&str> {
+        let all = member(&self.0, "properties").and_then(|properties| member(properties, "outputData"));
+        let all = all.and_then(Value::as_object).into_iter().flat_map(Map::values);
+        all.filter_map(|one| member(one, "uri").and_then(Value::as_str)).collect()
+    }
+}

@@ -1,0 +1,294 @@
+//! The storage that outputs are written to, as the app's [`Blobs`]: `scored` is shown only for what was looked at here.
+//!
+//! Outputs are given as paths on a datastore of the workspace. Resource Manager says which account and container that
+//! is; the blob itself is read with Microsoft's client. Nothing is ever written, and only lengths and dates are read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::error::ErrorKind;
+use azure_core::http::Transport;
+use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, BlobContainerClientListBlobsOptions};
+use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
+use futures::TryStreamExt as _;
+use lifecycle::job::{Output, OutputKind};
+use lifecycle::{OutputSeen, Scoring};
+use reqwest::Url;
+use time::OffsetDateTime;
+
+use crate::http;
+use crate::resource_manager::{self, Datastore};
+use crate::text::fit;
+use crate::tokens::{Storage, Tokens};
+use app::ports::{Blobs, Unclear};
+use lifecycle::datastore::DatastorePath;
+
+/// One look at one blob, or one page of a folder.
+const TRY: Duration = Duration::from_secs(15);
+/// Pauses before the second and the third try. Microsoft's client would try for 82 s.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// Blobs of one folder that are counted. What lies beyond changes neither "there" nor "not empty".
+const MOST_BLOBS: usize = 100_000;
+/// How long a datastore's place is believed.
+const DATASTORE_LIFE: time::Duration = time::Duration::minutes(10);
+/// Datastores remembered at one time.
+const MOST_DATASTORES: usize = 1_000;
+
+/// Blobs behind the datastores of any workspace that the identity may read.
+#[derive(Debug)]
+pub struct AzureBlobs {
+    manager: Arc<resource_manager::Client>,
+    tokens: Tokens<Storage>,
+    transport: Transport,
+    /// By workspace and name.
+    datastores: Mutex<BTreeMap<(String, String), (Datastore, OffsetDateTime)>>,
+}
+
+/// What is at one place: size and age, or nothing.
+type Found = Option<(u64, OffsetDateTime)>;
+
+impl AzureBlobs {
+    /// Blobs read with `tokens`; `manager` resolves datastores.
+    pub fn new(manager: Arc<resource_manager::Client>, tokens: Tokens<Storage>) -> Self {
+        Self::over(http::transport(), manager, tokens)
+    }
+
+    /// As [`Self::new`], over another transport: for tests, and for networks that need a client of their own.
+    pub fn over(transport: Transport, manager: Arc<resource_manager::Client>, tokens: Tokens<Storage>) -> Self {
+        Self { manager, tokens, transport, datastores: Mutex::default() }
+    }
+
+    async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Unclear> {
+        let uri = &output.uri;
+        let place = DatastorePath::read(uri)
+            .ok_or_else(|| Unclear(format!("`{uri}` is no path on a datastore, so nothing can be looked at there")))?;
+        let known = || {
+            let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
+            scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::decide::workspace_of)).map(str::to_owned)
+        };
+        let workspace = place.workspace.clone().or_else(known).ok_or_else(|| {
+            Unclear(format!("the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"))
+        })?;
+        let datastore = self.datastore(&workspace, &place.datastore).await?;
+        let container = container_url(&datastore).map_err(Unclear)?;
+        match output.kind {
+            OutputKind::UriFile => self.file(below(&container, &place.path)?).await,
+            OutputKind::UriFolder => self.folder(container, &place.path).await,
+        }
+    }
+
+    async fn datastore(&self, workspace: &str, name: &str) -> Result<Datastore, Unclear> {
+        let key = (workspace.to_ascii_lowercase(), name.to_ascii_lowercase());
+        let now = self.tokens.now();
+        let lock = || self.datastores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((datastore, until)) = lock().get(&key)
+            && now < *until
+        {
+            return Ok(datastore.clone());
+        }
+        let found = self.manager.datastore(workspace, name).await?;
+        let datastore = found.ok_or_else(|| {
+            Unclear(format!("the workspace has no datastore `{name}`; register it, or correct the rule's `outputs`"))
+        })?;
+        let mut datastores = lock();
+        if datastores.len() >= MOST_DATASTORES {
+            datastores.clear();
+        }
+        datastores.insert(key, (datastore.clone(), now + DATASTORE_LIFE));
+        Ok(datastore)
+    }
+
+    /// The credential for a container; none for an emulator on this machine, which the storage clients would refuse
+    /// to send a token to anyway.
+    fn credential(&self, url: &Url) -> Option<Arc<dyn TokenCredential>> {
+        (url.scheme() == "https").then(|| Arc::new(self.tokens.clone()) as Arc<dyn TokenCredential>)
+    }
+
+    async fn file(&self, url: Url) -> Result<Found, Unclear> {
+        self.patiently(&url, || async {
+            let options = BlobClientOptions {
+                client_options: http::options(self.transport.clone()),
+                ..BlobClientOptions::default()
+            };
+            // A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
+            let client = BlobClient::new(url.clone(), self.credential(&url), Some(options))?;
+            let properties = client.get_properties(None).await?;
+            let (bytes, modified) = (properties.content_length()?, properties.last_modified()?);
+            complete(bytes, modified).map(Some)
+        })
+        .await
+    }
+
+    async fn folder(&self, container: Url, path: &str) -> Result<Found, Unclear> {
+        let prefix = format!("{}/", path.trim_end_matches('/'));
+        self.patiently(&container, || async {
+            let options = BlobContainerClientOptions {
+                client_options: http::options(self.transport.clone()),
+                ..BlobContainerClientOptions::default()
+            };
+            let client = BlobContainerClient::new(container.clone(), self.credential(&container), Some(options))?;
+            let options = BlobContainerClientListBlobsOptions { prefix: Some(prefix.clone()), ..Default::default() };
+            let mut blobs = client.list_blobs(Some(options))?;
+            let mut found: Found = None;
+            let mut seen = 0;
+            while let Some(blob) = blobs.try_next().await? {
+                let properties = blob.properties.unwrap_or_default();
+                let (bytes, modified) = complete(properties.content_length, properties.last_modified)?;
+                found = Some(
+                    found.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))),
+                );
+                seen += 1;
+                if seen >= MOST_BLOBS {
+                    break;
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Repeats a look a few times. 404 is an answer: nothing is there.
+    async fn patiently<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Unclear>
+    where
+        F: Future<Output = azure_core::Result<Found>> + Send,
+    {
+        let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
+        let mut pauses = PAUSES.into_iter();
+        let mut renewed = false;
+        loop {
+            let why = match tokio::time::timeout(TRY, look()).await {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(error)) => match error.http_status().map(u16::from) {
+                    Some(404) => return Ok(None),
+                    Some(401) if !renewed => {
+                        renewed = true;
+                        self.tokens.forget_current();
+                        continue;
+                    }
+                    Some(status @ (401 | 403)) => {
+                        return Err(Unclear(format!(
+                            "storage answered {status} about {place}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
+                        )));
+                    }
+                    Some(status) if !http::may_pass(status) => {
+                        return Err(Unclear(format!("storage answered {status} about {place}{}", code(&error))));
+                    }
+                    Some(status) => format!("storage answered {status} about {place}"),
+                    None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
+                        fit(&format!("{place}: {}", http::chain(&error)))
+                    }
+                    None => return Err(Unclear(fit(&format!("{place}: {}", http::chain(&error))))),
+                },
+                Err(_) => format!("storage did not answer about {place} within {} s", TRY.as_secs()),
+            };
+            match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(Unclear(why)),
+            }
+        }
+    }
+}
+
+fn code(error: &azure_core::Error) -> String {
+    match error.kind() {
+        ErrorKind::HttpResponse { error_code: Some(code), .. } => format!(" ({code})"),
+        _ => String::new(),
+    }
+}
+
+fn complete(bytes: Option<u64>, modified: Option<OffsetDateTime>) -> azure_core::Result<(u64, OffsetDateTime)> {
+    bytes.zip(modified).ok_or_else(|| {
+        azure_core::Error::with_message(ErrorKind::DataConversion, "storage's answer lacks length or date")
+    })
+}
+
+/// `{protocol}://{account}.blob.{endpoint}/{container}`, or path-style for an emulator at a loopback `HOST:PORT`.
+fn container_url(datastore: &Datastore) -> Result<Url, String> {
+    let Datastore { protocol, endpoint, account, container } = datastore;
+    let unreadable =
+        |e: &dyn std::fmt::Display| format!("the datastore's place ({protocol}, {endpoint}) can't be read: {e}");
+    let emulator = Url::parse(&format!("{protocol}://{endpoint}")).ok().filter(lifecycle::rules::is_loopback);
+    let (mut url, front) = match emulator {
+        Some(url) => (url, Some(account)),
+        None => (Url::parse(&format!("{protocol}://{account}.blob.{endpoint}")).map_err(|e| unreadable(&e))?, None),
+    };
+    if url.scheme() != "https" && front.is_none() {
+        return Err(format!("the datastore of account `{account}` is reached over {protocol}; register it with https"));
+    }
+    let mut path = url.path_segments_mut().map_err(|()| unreadable(&"it has no path"))?;
+    path.pop_if_empty().extend(front).push(container);
+    drop(path);
+    Ok(url)
+}
+
+/// The URL of a blob. The path is taken as it is written, so every character of it is a character of the blob's name.
+fn below(container: &Url, path: &str) -> Result<Url, Unclear> {
+    if path.split('/').any(|part| part == "." || part == "..") {
+        return Err(Unclear(format!("the output path `{path}` has the segment `.` or `..`, which names no blob")));
+    }
+    let mut url = container.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        // `container_url` gives only URLs with a path.
+        segments.extend(path.split('/'));
+    }
+    Ok(url)
+}
+
+#[async_trait]
+impl Blobs for AzureBlobs {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
+        let outputs = scoring.submission.iter().flat_map(|submission| submission.outputs.values());
+        let mut seen: Found = None;
+        let mut empty = false;
+        for output in outputs {
+            let Some((bytes, modified)) = self.look(scoring, output).await? else {
+                return Ok(OutputSeen::Absent { uri: output.uri.clone() });
+            };
+            // A sum would hide the empty one among several.
+            empty |= bytes == 0;
+            seen =
+                Some(seen.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))));
+        }
+        let (bytes, modified) =
+            seen.ok_or_else(|| Unclear("no output is recorded for this attempt, so none can be looked at".to_owned()))?;
+        Ok(OutputSeen::Present { bytes: if empty { 0 } else { bytes }, modified })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(protocol: &str, endpoint: &str, path: &str) -> Result<String, String> {
+        let datastore = Datastore {
+            protocol: protocol.into(),
+            endpoint: endpoint.into(),
+            account: "acct".into(),
+            container: "c".into(),
+        };
+        let url = container_url(&datastore)?;
+        below(&url, path).map(String::from).map_err(|unclear| unclear.0)
+    }
+
+    #[test]
+    fn a_datastore_path_becomes_a_blob_url() {
+        assert_eq!(
+            url("https", "core.windows.net", "a/b.csv").as_deref(),
+            Ok("https://acct.blob.core.windows.net/c/a/b.csv")
+        );
+        assert_eq!(
+            url("https", "core.chinacloudapi.cn", "a b/ä#?%20.csv").as_deref(),
+            Ok("https://acct.blob.core.chinacloudapi.cn/c/a%20b/%C3%A4%23%3F%2520.csv")
+        );
+        assert_eq!(url("http", "127.0.0.1:10000", "a.csv").as_deref(), Ok("http://127.0.0.1:10000/acct/c/a.csv"));
+    }
+
+    #[test]
+    fn plain_http_and_climbing_paths_are_refused() {
+        assert!(url("http", "core.windows.net", "a").is_err_and(|text| text.contains("https")));
+        assert!(url("https", "core.windows.net", "a/../b").is_err_and(|text| text.contains("..")));
+    }
+}

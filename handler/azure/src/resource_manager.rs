@@ -1,0 +1,174 @@
+//! Azure Resource Manager, as far as scorings need it: list jobs, get one, cancel one, resolve a datastore.
+//!
+//! Every call is safe to repeat. Its read budget is small and shared by the whole subscription, so nothing here is used
+//! to poll; running jobs are polled on the endpoint itself.
+//!
+//! Source: Azure Machine Learning REST reference, `workspaces/jobs` and `workspaces/datastores`.
+
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use crate::http::{self, Got};
+use crate::text::{member, said};
+use crate::tokens::{ResourceManager, Tokens};
+use app::ports::Unclear;
+
+/// Resource Manager of the public cloud.
+pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
+
+const API_VERSION: &str = "2025-12-01";
+
+/// A client of Resource Manager.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: Url,
+    tokens: Tokens<ResourceManager>,
+}
+
+/// One page of a workspace's jobs.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) jobs: Vec<Value>,
+    pub(crate) next: Option<Url>,
+}
+
+/// Where a datastore keeps its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Datastore {
+    pub(crate) protocol: String,
+    /// Domain behind `ACCOUNT.blob.` (`core.windows.net`), or an emulator's `HOST:PORT`.
+    pub(crate) endpoint: String,
+    pub(crate) account: String,
+    pub(crate) container: String,
+}
+
+impl Client {
+    /// A client of the Resource Manager at `base`, see [`PUBLIC_CLOUD`]. The error is a sentence for people.
+    pub fn new(base: &str, tokens: Tokens<ResourceManager>) -> Result<Self, String> {
+        let base = Url::parse(base).map_err(|e| format!("`{base}` is no URL of a Resource Manager: {e}"))?;
+        if base.cannot_be_a_base() {
+            return Err(format!("`{base}` is no URL of a Resource Manager"));
+        }
+        Ok(Self { base, tokens })
+    }
+
+    /// A job as Resource Manager shows it; `None` if it knows none of this name.
+    pub(crate) async fn job(&self, workspace: &str, name: &str) -> Result<Option<Value>, Unclear> {
+        let got = self.ask(Method::GET, &self.url(workspace, &["jobs", name])).await?;
+        match got.status {
+            404 => Ok(None),
+            _ => json(&got, "workspaces/jobs/read").map(Some),
+        }
+    }
+
+    /// One page of the workspace's jobs, in no order that could be relied on.
+    pub(crate) async fn jobs(&self, workspace: &str, from: Option<&Url>) -> Result<Page, Unclear> {
+        let url = from.cloned().unwrap_or_else(|| self.url(workspace, &["jobs"]));
+        let got = self.ask(Method::GET, &url).await?;
+        let mut page = json(&got, "workspaces/jobs/read")?;
+        let next = match member(&page, "nextLink").and_then(Value::as_str).filter(|link| !link.is_empty()) {
+            None => None,
+            Some(link) => Some(self.own(link)?),
+        };
+        match page.get_mut("value").map(Value::take) {
+            Some(Value::Array(jobs)) => Ok(Page { jobs, next }),
+            _ => Err(Unclear("Resource Manager's list of jobs could not be read".to_owned())),
+        }
+    }
+
+    /// Asks for a job to be stopped. A job that has ended or is gone needs no stopping.
+    pub(crate) async fn cancel(&self, workspace: &str, name: &str) -> Result<(), Unclear> {
+        let got = self.ask(Method::POST, &self.url(workspace, &["jobs", name, "cancel"])).await?;
+        match got.status {
+            200..=299 | 404 | 409 => Ok(()),
+            _ => Err(refused(&got, "workspaces/jobs/cancel/action")),
+        }
+    }
+
+    /// A datastore; `None` if the workspace has none of this name.
+    pub(crate) async fn datastore(&self, workspace: &str, name: &str) -> Result<Option<Datastore>, Unclear> {
+        let got = self.ask(Method::GET, &self.url(workspace, &["datastores", name])).await?;
+        if got.status == 404 {
+            return Ok(None);
+        }
+        let value = json(&got, "workspaces/datastores/read")?;
+        let text = |member_name: &str| {
+            let found = member(&value, "properties").and_then(|properties| member(properties, member_name));
+            found.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        // A Gen2 file system is a container under another name; its blobs are read the same way.
+        let container = text("containerName").or_else(|| text("filesystem"));
+        match (text("accountName"), container) {
+            (Some(account), Some(container)) => Ok(Some(Datastore {
+                protocol: text("protocol").unwrap_or_else(|| "https".to_owned()),
+                endpoint: text("endpoint").unwrap_or_else(|| "core.windows.net".to_owned()),
+                account,
+                container,
+            })),
+            _ => Err(Unclear(format!(
+                "datastore `{name}` is of type {}, which holds no blobs; outputs go to a Blob datastore",
+                text("datastoreType").unwrap_or_else(|| "unknown".to_owned())
+            ))),
+        }
+    }
+
+    /// Gets whatever lies at an id (`/subscriptions/…`), in a version of its provider's, whatever the answer's status.
+    pub(crate) async fn get(&self, id: &str, version: &str, filter: Option<&str>) -> Result<Got, Unclear> {
+        let mut url = self.url_of(id, &[], version);
+        if let Some(filter) = filter {
+            url.query_pairs_mut().append_pair("$filter", filter);
+        }
+        self.ask(Method::GET, &url).await
+    }
+
+    /// Gets what a link in an answer leads to. The token goes nowhere but to Resource Manager itself.
+    pub(crate) async fn follow(&self, link: &str) -> Result<Got, Unclear> {
+        self.ask(Method::GET, &self.own(link)?).await
+    }
+
+    async fn ask(&self, method: Method, url: &Url) -> Result<Got, Unclear> {
+        http::ask(&http::client(), &self.tokens, method, url).await
+    }
+
+    fn url(&self, workspace: &str, rest: &[&str]) -> Url {
+        self.url_of(workspace, rest, API_VERSION)
+    }
+
+    fn url_of(&self, id: &str, rest: &[&str], version: &str) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            // `new` lets only URLs with a path through.
+            path.pop_if_empty().extend(id.split('/').filter(|part| !part.is_empty())).extend(rest);
+        }
+        url.query_pairs_mut().append_pair("api-version", version);
+        url
+    }
+
+    /// A link that the answer gave. The token goes nowhere but to Resource Manager itself.
+    fn own(&self, link: &str) -> Result<Url, Unclear> {
+        match Url::parse(link) {
+            Ok(url) if url.origin() == self.base.origin() => Ok(url),
+            _ => Err(Unclear("Resource Manager's list goes on at another host, which is not followed".to_owned())),
+        }
+    }
+}
+
+fn json(got: &Got, action: &str) -> Result<Value, Unclear> {
+    match got.status {
+        200..=299 => serde_json::from_slice(&got.body)
+            .map_err(|e| Unclear(format!("Resource Manager's answer to {action} could not be read: {e}"))),
+        _ => Err(refused(got, action)),
+    }
+}
+
+fn refused(got: &Got, action: &str) -> Unclear {
+    let said = said(&got.body);
+    let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
+    let remedy = match got.status {
+        401 | 403 => format!(
+            "; the app's identity needs Microsoft.MachineLearningServices/{action} on the workspace (role AzureML Data Scientist)"
+        ),
+        _ => String::new(),
+    };
+    Unclear(format!("Resource Manager answered {}{code} to {action}: {}{remedy}", got.status, said.text))
+}

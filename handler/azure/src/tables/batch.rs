@@ -1,0 +1,298 @@
+//! Entity group transactions: the multipart writer and the parser of what comes back.
+//!
+//! The service answers 202 even when the transaction failed; then there is exactly one inner answer. A body that cannot
+//! be understood to its end must never be taken for success.
+//!
+//! Sources: *Performing entity group transactions*; RFC 2046 section 5.1.
+
+use std::fmt::Write as _;
+
+use app::ports::table_store::{Error, Op, TableName};
+
+use super::wire;
+
+/// What the writer's parts are separated by. No part has a line that begins so: bodies are one line of JSON, and header
+/// lines begin with a name.
+const BATCH: &str = "batch_scorekeeper";
+const CHANGES: &str = "changeset_scorekeeper";
+
+/// Bytes of a usual operation; the largest row has some three times this.
+const USUAL: usize = 1_024;
+
+/// The Content-Type of [`write`]'s body.
+pub(super) fn content_type() -> String {
+    format!("multipart/mixed; boundary={BATCH}")
+}
+
+/// The body of a transaction: one change set, one complete request for each operation.
+pub(super) fn write(base: &str, table: &TableName, ops: &[Op]) -> Result<String, Error> {
+    let mut out = String::with_capacity(256 + ops.len() * USUAL);
+    let _ = write!(out, "--{BATCH}\r\nContent-Type: multipart/mixed; boundary={CHANGES}\r\n\r\n");
+    for op in ops {
+        let request = wire::request(base, table, op)?;
+        let verb = request.method.as_str();
+        let _ = write!(
+            out,
+            "--{CHANGES}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n\
+             {verb} {} HTTP/1.1\r\nAccept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n",
+            request.url
+        );
+        if let Some(tag) = &request.if_match {
+            let _ = write!(out, "If-Match: {tag}\r\n");
+        }
+        match &request.body {
+            Some(body) => {
+                let _ = write!(out, "Prefer: return-no-content\r\nContent-Type: application/json\r\n\r\n{body}\r\n");
+            }
+            None => out.push_str("\r\n"),
+        }
+    }
+    let _ = write!(out, "--{CHANGES}--\r\n--{BATCH}--\r\n");
+    Ok(out)
+}
+
+/// One inner answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Part<'a> {
+    pub(super) status: u16,
+    headers: Vec<(&'a str, &'a str)>,
+    pub(super) body: &'a [u8],
+}
+
+impl Part<'_> {
+    /// A header's value; names are case-insensitive.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+}
+
+fn header<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+}
+
+/// The inner answers, in order. `content_type` is the outer answer's.
+pub(super) fn read<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, String> {
+    let mut parts = Vec::new();
+    collect(content_type, body, 2, &mut parts)?;
+    Ok(parts)
+}
+
+fn collect<'a>(content_type: &str, body: &'a [u8], depth: u8, parts: &mut Vec<Part<'a>>) -> Result<(), String> {
+    let boundary = boundary(content_type).ok_or_else(|| format!("`{content_type}` has no boundary"))?;
+    for section in sections(body, boundary)? {
+        let (headers, inner) = head(section)?;
+        let kind = header(&headers, "content-type").unwrap_or_default();
+        if kind.to_ascii_lowercase().starts_with("multipart/") {
+            if depth == 0 {
+                return Err("parts within parts within parts".to_owned());
+            }
+            collect(kind, inner, depth - 1, parts)?;
+        } else {
+            parts.push(part(inner)?);
+        }
+    }
+    Ok(())
+}
+
+fn boundary(content_type: &str) -> Option<&str> {
+    let (kind, parameters) = content_type.split_once(';')?;
+    if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
+        return None;
+    }
+    parameters
+        .split(';')
+        .filter_map(|parameter| parameter.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"))
+        .map(|(_, value)| value.trim().trim_matches('"'))
+        .filter(|value| !value.is_empty())
+}
+
+/// What stands between the delimiter lines. The closing one must be there, or the body was cut short.
+fn sections<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, String> {
+    let open = format!("--{boundary}");
+    let close = format!("--{boundary}--");
+    let mut sections = Vec::new();
+    let mut begin = None;
+    let mut at = 0;
+    for line in body.split_inclusive(|b| *b == b'\n') {
+        let text = line.trim_ascii_end();
+        if text == open.as_bytes() || text == close.as_bytes() {
+            if let Some(begin) = begin {
+                sections.push(&body[begin..at]);
+            }
+            if text == close.as_bytes() {
+                return Ok(sections);
+            }
+            begin = Some(at + line.len());
+        }
+        at += line.len();
+    }
+    Err(format!("no closing line of `{boundary}`"))
+}
+
+type Head<'a> = (Vec<(&'a str, &'a str)>, &'a [u8]);
+
+/// Header lines up to the empty line, and what follows it.
+fn head(section: &[u8]) -> Result<Head<'_>, String> {
+    let mut headers = Vec::new();
+    let mut at = 0;
+    for line in section.split_inclusive(|b| *b == b'\n') {
+        at += line.len();
+        let text = std::str::from_utf8(line.trim_ascii()).map_err(|_| "a header that is no text".to_owned())?;
+        if text.is_empty() {
+            break;
+        }
+        let (name, value) = text.split_once(':').ok_or_else(|| "a header line without a colon".to_owned())?;
+        headers.push((name.trim(), value.trim()));
+    }
+    Ok((headers, &section[at..]))
+}
+
+/// An `application/http` part: status line, headers, body.
+fn part(inner: &[u8]) -> Result<Part<'_>, String> {
+    let end = inner.iter().position(|b| *b == b'\n').ok_or_else(|| "a part without a status line".to_owned())?;
+    let line = String::from_utf8_lossy(&inner[..end]);
+    let mut words = line.split_ascii_whitespace();
+    let status = words
+        .next()
+        .filter(|version| version.starts_with("HTTP/"))
+        .and_then(|_| words.next())
+        .and_then(|status| status.parse().ok())
+        .ok_or_else(|| "a part that begins with no status line".to_owned())?;
+    let (headers, body) = head(&inner[end + 1..])?;
+    Ok(Part { status, headers, body: body.trim_ascii() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use app::ports::table_store::{ETag, Entity, IfMatch, Key};
+
+    const TYPE: &str = "multipart/mixed; boundary=batchresponse_8b0ab9f1-0d2e-4a3b-a1a8-8c7ab3b6a1a9";
+
+    fn answer(inner: &str) -> Vec<u8> {
+        let text = format!(
+            "--batchresponse_8b0ab9f1-0d2e-4a3b-a1a8-8c7ab3b6a1a9\n\
+             Content-Type: multipart/mixed; boundary=changesetresponse_0f2b\n\n{inner}\
+             --changesetresponse_0f2b--\n--batchresponse_8b0ab9f1-0d2e-4a3b-a1a8-8c7ab3b6a1a9--\n"
+        );
+        text.replace('\n', "\r\n").into_bytes()
+    }
+
+    fn accepted(etag: &str) -> String {
+        format!(
+            "--changesetresponse_0f2b\nContent-Type: application/http\nContent-Transfer-Encoding: binary\n\n\
+             HTTP/1.1 204 No Content\nX-Content-Type-Options: nosniff\nCache-Control: no-cache\n\
+             Preference-Applied: return-no-content\nDataServiceVersion: 3.0;\nLocation: https://acct/T(PartitionKey='p',RowKey='1')\n\
+             DataServiceId: https://acct/T(PartitionKey='p',RowKey='1')\nETag: {etag}\n\n\n"
+        )
+    }
+
+    #[test]
+    fn a_transaction_is_written_as_documented() {
+        let table = TableName::read("JobState").unwrap();
+        let tag = IfMatch::Tag(ETag("W/\"1\"".to_owned()));
+        let ops = [
+            Op::Insert(Entity::new(Key::new("p", "1")).with("A", "x\r\n--batch_scorekeeper--")),
+            Op::Merge(Entity::new(Key::new("p", "2")), tag.clone()),
+            Op::Delete(Key::new("p", "3"), tag),
+            Op::Upsert(Entity::new(Key::new("p", "4"))),
+        ];
+        let expected = r#"--batch_scorekeeper
+Content-Type: multipart/mixed; boundary=changeset_scorekeeper
+
+--changeset_scorekeeper
+Content-Type: application/http
+Content-Transfer-Encoding: binary
+
+POST https://acct/JobState HTTP/1.1
+Accept: application/json;odata=minimalmetadata
+DataServiceVersion: 3.0
+Prefer: return-no-content
+Content-Type: application/json
+
+{"A":"x\r\n--batch_scorekeeper--","PartitionKey":"p","RowKey":"1"}
+--changeset_scorekeeper
+Content-Type: application/http
+Content-Transfer-Encoding: binary
+
+PATCH https://acct/JobState(PartitionKey='p',RowKey='2') HTTP/1.1
+Accept: application/json;odata=minimalmetadata
+DataServiceVersion: 3.0
+If-Match: W/"1"
+Prefer: return-no-content
+Content-Type: application/json
+
+{"PartitionKey":"p","RowKey":"2"}
+--changeset_scorekeeper
+Content-Type: application/http
+Content-Transfer-Encoding: binary
+
+DELETE https://acct/JobState(PartitionKey='p',RowKey='3') HTTP/1.1
+Accept: application/json;odata=minimalmetadata
+DataServiceVersion: 3.0
+If-Match: W/"1"
+
+--changeset_scorekeeper
+Content-Type: application/http
+Content-Transfer-Encoding: binary
+
+PUT https://acct/JobState(PartitionKey='p',RowKey='4') HTTP/1.1
+Accept: application/json;odata=minimalmetadata
+DataServiceVersion: 3.0
+Prefer: return-no-content
+Content-Type: application/json
+
+{"PartitionKey":"p","RowKey":"4"}
+--changeset_scorekeeper--
+--batch_scorekeeper--
+"#;
+        let written = write("https://acct", &table, &ops).unwrap();
+        assert_eq!(written, expected.replace('\n', "\r\n"));
+    }
+
+    #[test]
+    fn a_committed_transaction_gives_its_parts_in_order() {
+        let body = answer(&[accepted("W/\"1\""), accepted("W/\"2\"")].concat());
+        let parts = read(TYPE, &body).unwrap();
+        assert_eq!(
+            parts.iter().map(|p| (p.status, p.header("etag"))).collect::<Vec<_>>(),
+            [(204, Some("W/\"1\"")), (204, Some("W/\"2\""))]
+        );
+    }
+
+    #[test]
+    fn a_failed_transaction_gives_its_one_error_with_the_body() {
+        let body = r#"{"odata.error":{"code":"EntityAlreadyExists","message":{"lang":"en-US","value":"1:The specified entity already exists.\nRequestId:1\nTime:2"}}}"#;
+        let inner = format!(
+            "--changesetresponse_0f2b\nContent-Type: application/http\nContent-Transfer-Encoding: binary\n\n\
+             HTTP/1.1 409 Conflict\nX-Content-Type-Options: nosniff\nContent-Type: application/json;odata=minimalmetadata;\
+             streaming=true;charset=utf-8\n\n{body}\n"
+        );
+        let whole = answer(&inner);
+        let parts = read(TYPE, &whole).unwrap();
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].status, 409);
+        assert_eq!(parts[0].body, body.as_bytes());
+    }
+
+    #[test]
+    fn a_boundary_may_be_quoted_and_lines_may_end_in_lf() {
+        let body = answer(&accepted("W/\"1\""));
+        let quoted = TYPE.replace("boundary=", "charset=utf-8; Boundary=\"") + "\"";
+        assert_eq!(read(&quoted, &body).unwrap().len(), 1);
+        let lf = String::from_utf8(body).unwrap().replace("\r\n", "\n");
+        assert_eq!(read(TYPE, lf.as_bytes()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_body_that_ends_early_is_never_understood() {
+        let whole = answer(&[accepted("W/\"1\""), accepted("W/\"2\"")].concat());
+        // The last CRLF is no part of the message.
+        for length in 0..whole.len() - 2 {
+            assert!(read(TYPE, &whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+        }
+        assert!(read("application/json", &whole).is_err());
+        assert!(read("multipart/mixed", &whole).is_err());
+    }
+}

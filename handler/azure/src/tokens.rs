@@ -1,0 +1,406 @@
+//! Tokens, by audience, in front of `azure_identity`.
+//!
+//! `azure_identity` keeps tokens too, but in the last five minutes of a token's life every caller goes to the identity
+//! endpoint, one by one, and a failing endpoint then makes all of them wait and fail although the token they have is
+//! still good. Here a token is renewed in the background from half of its life on, by one request at a time, and is
+//! handed out for as long as it is valid.
+//!
+//! What a token is for is part of its type: a token for Azure Machine Learning can't be sent to Resource Manager.
+//!
+//! ```compile_fail
+//! use azure::tokens::{MachineLearning, ResourceManager, Tokens};
+//! fn swap(tokens: Tokens<MachineLearning>) -> Tokens<ResourceManager> { tokens }
+//! ```
+//! ```compile_fail
+//! use azure::tokens::{MachineLearning, Storage, Token};
+//! fn swap(token: Token<Storage>) -> Token<MachineLearning> { token }
+//! ```
+//! ```
+//! use azure::tokens::{MachineLearning, Token, Tokens};
+//! fn keep(tokens: Tokens<MachineLearning>, token: Token<MachineLearning>) -> (Tokens<MachineLearning>, Token<MachineLearning>) {
+//!     (tokens, token) // the same, unswapped: the two above fail for no other reason
+//! }
+//! ```
+//!
+//! A token's text leaves this module as a header value for a URL that may have it, see [`Token::bearer_for`], and for
+//! storage inside `azure_core`'s own credential trait. It is never printed.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use time::OffsetDateTime;
+use tokio::task::AbortHandle;
+
+use crate::http;
+use app::ports::Clock;
+
+/// All tries to get one token together. Callers without any valid token wait for this long at most.
+const FETCH_LIMIT: Duration = Duration::from_millis(4_500);
+/// Pauses between tries; there are as many further tries.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// A token with less life than this is not handed out without an attempt to get a better one.
+const MARGIN: time::Duration = time::Duration::seconds(30);
+/// After a renewal was started in the background, the next one is not started before this time has passed.
+const RENEWAL_PAUSE: time::Duration = time::Duration::seconds(60);
+
+/// What a token is for.
+pub trait Audience: Send + Sync + 'static {
+    /// The resource in the public cloud, without trailing slash.
+    const RESOURCE: &'static str;
+}
+
+macro_rules! audiences {
+    ($($(#[$doc:meta])* $name:ident = $resource:literal;)*) => {
+        $($(#[$doc])* #[derive(Debug, Clone, Copy)] pub enum $name {}
+        impl Audience for $name {
+            const RESOURCE: &'static str = $resource;
+        })*
+    };
+}
+
+audiences! {
+    /// Batch endpoints and run history.
+    MachineLearning = "https://ml.azure.com";
+    /// Azure Resource Manager: list and cancel jobs, resolve datastores.
+    ResourceManager = "https://management.azure.com";
+    /// Blobs and tables.
+    Storage = "https://storage.azure.com";
+}
+
+/// Where tokens come from. Anything else that implements [`TokenCredential`] may be given to [`Tokens::new`] as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// The identity of the app, as App Service and virtual machines provide it.
+    ManagedIdentity {
+        /// Client id of a user-assigned identity; `None` is the system-assigned one.
+        client_id: Option<String>,
+    },
+    /// Whoever is signed in on this machine with the Azure CLI or the Azure Developer CLI: for operators.
+    SignedIn,
+}
+
+impl CredentialKind {
+    /// The source itself. Nothing is asked for yet.
+    pub fn source(&self) -> Arc<dyn TokenCredential> {
+        match self {
+            Self::ManagedIdentity { client_id } => Arc::new(ManagedIdentity { client_id: client_id.clone() }),
+            Self::SignedIn => Arc::new(SignedIn),
+        }
+    }
+}
+
+/// Builds a new `azure_identity` credential for each request. A kept one would answer from its own cache until five
+/// minutes before the end: a renewal from half life on, or after a 401, would get the old token back.
+#[derive(Debug)]
+struct ManagedIdentity {
+    client_id: Option<String>,
+}
+
+/// Built for each request as well: the tools that it runs keep a cache of their own.
+#[derive(Debug)]
+struct SignedIn;
+
+#[async_trait]
+impl TokenCredential for SignedIn {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        azure_identity::DeveloperToolsCredential::new(None)?.get_token(scopes, options).await
+    }
+}
+
+#[async_trait]
+impl TokenCredential for ManagedIdentity {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let settings = azure_identity::ManagedIdentityCredentialOptions {
+            user_assigned_id: self.client_id.clone().map(azure_identity::UserAssignedId::ClientId),
+            client_options: http::options(http::transport()),
+        };
+        azure_identity::ManagedIdentityCredential::new(Some(settings))?.get_token(scopes, options).await
+    }
+}
+
+/// There is no token. The text says for what, why, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no token for {resource}: {why}; {remedy}")]
+pub struct TokenError {
+    resource: String,
+    why: String,
+    remedy: &'static str,
+}
+
+/// A token for `A`.
+pub struct Token<A> {
+    secret: Secret,
+    audience: PhantomData<fn() -> A>,
+}
+
+impl<A> fmt::Debug for Token<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl<A> Token<A> {
+    /// The `Authorization` header for a request to `url`. Refused, in a sentence for people, unless the token travels
+    /// encrypted or stays on this machine.
+    pub fn bearer_for(&self, url: &Url) -> Result<HeaderValue, String> {
+        if url.scheme() != "https" && !(url.scheme() == "http" && lifecycle::rules::is_loopback(url)) {
+            let host = url.host_str().unwrap_or_default();
+            return Err(format!("a token is not sent to {}://{host} in the clear; use https", url.scheme()));
+        }
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.secret.secret()))
+            .map_err(|_| "the identity endpoint gave a token that fits in no header".to_owned())?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+/// The tokens for one audience: one cache, shared by all clones.
+pub struct Tokens<A> {
+    cache: Arc<Cache>,
+    audience: PhantomData<fn() -> A>,
+}
+
+impl<A> Clone for Tokens<A> {
+    fn clone(&self) -> Self {
+        Self { cache: self.cache.clone(), audience: PhantomData }
+    }
+}
+
+impl<A> fmt::Debug for Tokens<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("resource", &self.cache.resource).finish_non_exhaustive()
+    }
+}
+
+impl<A: Audience> Tokens<A> {
+    /// Tokens from `source`. Nothing is asked for before the first is needed.
+    pub fn new(source: Arc<dyn TokenCredential>, clock: Clock) -> Self {
+        Self::of_resource(source, clock, A::RESOURCE)
+    }
+
+    /// As [`Self::new`], with the name that the audience has in another cloud (`https://ml.azure.us`).
+    pub fn of_resource(source: Arc<dyn TokenCredential>, clock: Clock, resource: &str) -> Self {
+        let resource = resource.trim_end_matches('/').to_owned();
+        let scope = format!("{resource}/.default");
+        let cache = Cache { source, clock, resource, scope, state: Mutex::default() };
+        Self { cache: Arc::new(cache), audience: PhantomData }
+    }
+
+    /// A valid token. Waits only if there is none: once per audience, however many ask, and a few seconds at most.
+    pub async fn get(&self) -> Result<Token<A>, TokenError> {
+        self.cache.access_token().await.map(|token| Token { secret: token.token, audience: PhantomData })
+    }
+
+    /// Drops a token that was refused (401), so that the next call asks for a new one. Does nothing if another has
+    /// taken its place already.
+    pub fn forget(&self, refused: &Token<A>) {
+        let mut state = self.cache.state();
+        if state.held.as_ref().is_some_and(|held| held.token.token == refused.secret) {
+            state.held = None;
+        }
+    }
+
+    /// As [`Self::forget`], for a client that does not say which token it used.
+    pub(crate) fn forget_current(&self) {
+        self.cache.state().held = None;
+    }
+
+    /// The time by this cache's clock.
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        (self.cache.clock)()
+    }
+}
+
+/// For the storage clients, over the same cache.
+#[async_trait]
+impl TokenCredential for Tokens<Storage> {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        if scopes != [self.cache.scope.as_str()] {
+            let text = format!("a token for {} was asked for as {}", self.cache.resource, scopes.join(", "));
+            return Err(azure_core::Error::with_message(ErrorKind::Credential, text));
+        }
+        self.cache
+            .access_token()
+            .await
+            .map_err(|error| azure_core::Error::with_message(ErrorKind::Credential, error.to_string()))
+    }
+}
+
+struct Cache {
+    source: Arc<dyn TokenCredential>,
+    clock: Clock,
+    resource: String,
+    scope: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    flight: Option<Flight>,
+}
+
+struct Held {
+    token: AccessToken,
+    /// When a renewal is to be started.
+    renew: OffsetDateTime,
+}
+
+/// A request under way. It runs as a task of its own: a caller that gives up must not take it from the others.
+struct Flight {
+    task: AbortHandle,
+    landing: Landing,
+}
+
+type Landing = Shared<BoxFuture<'static, Result<AccessToken, TokenError>>>;
+
+impl Cache {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock; if some ever did, the state would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn access_token(self: &Arc<Self>) -> Result<AccessToken, TokenError> {
+        let now = (self.clock)();
+        let landing = {
+            let mut state = self.state();
+            match &mut state.held {
+                Some(held) if now + MARGIN < held.token.expires_on => {
+                    let token = held.token.clone();
+                    if held.renew <= now {
+                        held.renew = now + RENEWAL_PAUSE;
+                        drop(self.flight(&mut state)); // its landing is nobody's business
+                    }
+                    return Ok(token);
+                }
+                _ => self.flight(&mut state),
+            }
+        };
+        match landing.await {
+            Ok(token) => Ok(token),
+            Err(error) => {
+                let state = self.state();
+                let last = state.held.as_ref().map(|held| &held.token);
+                last.filter(|token| (self.clock)() < token.expires_on).cloned().ok_or(error)
+            }
+        }
+    }
+
+    /// The request under way, or a new one.
+    fn flight(self: &Arc<Self>, state: &mut State) -> Landing {
+        if let Some(flight) = &state.flight
+            && !flight.task.is_finished()
+        {
+            return flight.landing.clone();
+        }
+        let cache = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let fetched = cache.fetch().await;
+            match &fetched {
+                Ok(token) => {
+                    let now = (cache.clock)();
+                    let renew = now + (token.expires_on - now) / 2;
+                    cache.state().held = Some(Held { token: token.clone(), renew });
+                }
+                Err(error) => tracing::warn!(resource = cache.resource, "{error}"),
+            }
+            fetched
+        });
+        let abort = task.abort_handle();
+        let gone = self.error("the request for it was broken off", "ask again");
+        let landing = task.map(move |landed| landed.unwrap_or(Err(gone))).boxed().shared();
+        state.flight = Some(Flight { task: abort, landing: landing.clone() });
+        landing
+    }
+
+    async fn fetch(&self) -> Result<AccessToken, TokenError> {
+        let tries = async {
+            let mut pauses = PAUSES.into_iter();
+            loop {
+                let error = match self.source.get_token(&[&self.scope], None).await {
+                    Ok(token) => return Ok(token),
+                    Err(error) => error,
+                };
+                match pauses.next() {
+                    Some(pause) if may_pass(&error) => tokio::time::sleep(pause).await,
+                    _ => return Err(self.explain(&error)),
+                }
+            }
+        };
+        let late = || {
+            let why = format!("the identity endpoint gave none within {} s", FETCH_LIMIT.as_secs_f32());
+            Err(self.error(&why, IS_IT_ENABLED))
+        };
+        tokio::time::timeout(FETCH_LIMIT, tries).await.unwrap_or_else(|_| late())
+    }
+
+    fn error(&self, why: &str, remedy: &'static str) -> TokenError {
+        TokenError { resource: self.resource.clone(), why: why.to_owned(), remedy }
+    }
+
+    fn explain(&self, error: &azure_core::Error) -> TokenError {
+        match innermost(error) {
+            (Some(status @ (400 | 404)), _) => self.error(
+                &format!("the identity endpoint answered {status}"),
+                "check that the app has this identity: AZURE_CLIENT_ID for a user-assigned one, else the system-assigned one",
+            ),
+            (Some(status @ (401 | 403)), _) => self.error(
+                &format!("the identity endpoint answered {status}"),
+                "check IDENTITY_ENDPOINT and IDENTITY_HEADER; the platform sets both",
+            ),
+            (Some(status), _) => {
+                self.error(&format!("the identity endpoint answered {status}"), "it is tried again; see the platform's health")
+            }
+            // Its text could quote the answer, and the answer is a token.
+            (None, ErrorKind::DataConversion) => self.error("the identity endpoint's answer could not be read", IS_IT_ENABLED),
+            (None, _) => {
+                let text: String = http::chain(error).split_whitespace().collect::<Vec<_>>().join(" ");
+                self.error(&text.chars().take(300).collect::<String>(), IS_IT_ENABLED)
+            }
+        }
+    }
+}
+
+const IS_IT_ENABLED: &str =
+    "check that the app's managed identity is enabled, or sign in with a credential that works here";
+
+/// Status and kind of the error at the bottom: `azure_identity` wraps what happened into a `Credential` error.
+fn innermost(error: &azure_core::Error) -> (Option<u16>, &ErrorKind) {
+    let mut found = (error.http_status().map(u16::from), error.kind());
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
+            found = (inner.http_status().map(u16::from).or(found.0), inner.kind());
+        }
+        next = cause.source();
+    }
+    found
+}
+
+fn may_pass(error: &azure_core::Error) -> bool {
+    match innermost(error) {
+        (Some(status), _) => http::may_pass(status),
+        (None, kind) => matches!(kind, ErrorKind::Io | ErrorKind::Connection),
+    }
+}

@@ -1,0 +1,368 @@
+//! The batch endpoint and its deployment: as Resource Manager shows them, and as they answer.
+
+use lifecycle::{EndpointKey, Rule};
+use serde_json::Value;
+
+use crate::examine::{Exam, Whom};
+use crate::finding::{Check, Finding};
+use crate::remedy::{in_workspace, shell};
+use crate::workspace::{ML, NO_WORKSPACE, PAGES, of_workspace};
+use app::ports::management::{Audience, Trouble};
+
+/// An endpoint as it was found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) document: Value,
+}
+
+/// Why there is no deployment to look at.
+#[derive(Debug, Clone)]
+enum Lost {
+    /// There is a finding about the cause already; this is what it comes to.
+    Because(String),
+    /// The endpoint is there and has no default one.
+    NoDefault(Found),
+    /// It was looked for and not found.
+    Missing(Found, String),
+    Unseen(Trouble),
+}
+
+impl Exam {
+    /// Everything about the endpoints and deployments that the rules name.
+    pub(super) async fn endpoints(&self) -> Vec<Finding> {
+        let endpoints = self.grouped(|rule| {
+            let workspace = rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase());
+            Some((EndpointKey::of(&rule.endpoint.uri), workspace))
+        });
+        let deployments = self.grouped(|rule| {
+            let workspace = rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase());
+            Some((EndpointKey::of_deployment(&rule.endpoint.uri, rule.endpoint.deployment.as_deref()), workspace))
+        });
+        let endpoints = endpoints.iter().map(|(_, rules)| self.endpoint(rules[0]));
+        let deployments = deployments.iter().map(|(_, rules)| self.deployment(rules[0]));
+        let (endpoints, deployments) =
+            futures::join!(futures::future::join_all(endpoints), futures::future::join_all(deployments));
+        [endpoints.concat(), deployments.concat()].concat()
+    }
+
+    async fn endpoint(&self, rule: &Rule) -> Vec<Finding> {
+        let about = format!("endpoint {}", rule.endpoint.uri);
+        let (itself, answer) = futures::join!(self.endpoint_itself(rule), self.endpoint_answer(rule));
+        vec![itself.about(&about), answer.about(&about)]
+    }
+
+    /// The endpoint of a rule by its URI, wherever in the workspace it is.
+    pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<Found>, Result<Trouble, String>> {
+        let workspace = rule.endpoint.workspace.as_deref().ok_or_else(|| Err(NO_WORKSPACE.to_owned()))?;
+        self.in_sight(workspace).await.map_err(Err)?;
+        let uri = EndpointKey::of(&rule.endpoint.uri);
+        let has_it = |document: &Value| {
+            document
+                .pointer("/properties/scoringUri")
+                .and_then(Value::as_str)
+                .is_some_and(|its| EndpointKey::of(its) == uri)
+        };
+        let found = |document: Value| {
+            let name = document.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            Some(Found { name, document })
+        };
+        if let Some(name) = name_in(&rule.endpoint.uri) {
+            match self.eyes.resource(&format!("{workspace}/batchEndpoints/{name}"), ML).await {
+                Ok(document) if has_it(&document) => return Ok(found(document)),
+                Ok(_) | Err(Trouble::Missing(_)) => {}
+                Err(trouble) => return Err(Ok(trouble)),
+            }
+        }
+        let listed = self.eyes.list(&format!("{workspace}/batchEndpoints"), ML, None, PAGES).await.map_err(Ok)?;
+        match listed.items.into_iter().find(has_it) {
+            Some(document) => Ok(found(document)),
+            None if listed.whole => Ok(None),
+            None => Err(Ok(Trouble::Unclear("the workspace has more endpoints than were listed".to_owned()))),
+        }
+    }
+
+    async fn endpoint_itself(&self, rule: &Rule) -> Finding {
+        let check = Check::Endpoint;
+        let workspace = rule.endpoint.workspace.as_deref().unwrap_or_default();
+        match self.find_endpoint(rule).await {
+            Ok(Some(found)) => judge_endpoint(&found, workspace),
+            Ok(None) if through_a_gateway(&rule.endpoint.uri) => Finding::unknown(
+                check,
+                "no endpoint of the workspace has this URI; something may stand before one",
+                "the URI that Azure ML gives the endpoint, or a look at what stands before it",
+            ),
+            Ok(None) => Finding::fault(
+                check,
+                "no endpoint of the workspace has this URI",
+                "the endpoint was deleted, its name is misspelt, or it lies in another workspace",
+                format!(
+                    "{} --query \"[].scoring_uri\" --output tsv shows those that are; correct endpoint.uri or endpoint.workspace in the rule {}",
+                    of_workspace("az ml batch-endpoint list", workspace),
+                    rule.id
+                ),
+            ),
+            Err(Err(because)) => Finding::skipped(check, because),
+            Err(Ok(Trouble::Forbidden { .. })) if self.lacks(workspace, Check::Invoke).await => {
+                Finding::skipped(check, "the app may not read batch endpoints")
+            }
+            Err(Ok(trouble)) => {
+                Self::unseen(check, &trouble, "Microsoft.MachineLearningServices/workspaces/batchEndpoints/read")
+            }
+        }
+    }
+
+    /// Asks the endpoint about a job that cannot exist: 404 proves that it is reached, and that the token and the right
+    /// to read jobs are good.
+    async fn endpoint_answer(&self, rule: &Rule) -> Finding {
+        let check = Check::Answer;
+        if let Some(because) = self.blind(Audience::MachineLearning) {
+            return Finding::skipped(check, because);
+        }
+        let workspace = rule.endpoint.workspace.as_deref();
+        let by_person = |why: String| Finding::unknown(check, why, "run it as the app, or with its network and rights");
+        match self.eyes.job(&rule.endpoint.uri, &format!("scorekeeper-doctor-{}", self.nonce)).await {
+            Ok(()) | Err(Trouble::Missing(_))
+                if !through_a_gateway(&rule.endpoint.uri) && matches!(self.find_endpoint(rule).await, Ok(None)) =>
+            {
+                Finding::skipped(check, "no endpoint of the workspace has this URI")
+            }
+            // So it says when it has nothing to route to; whether that is so is the deployment's finding.
+            Err(Trouble::Missing(text)) if text.to_ascii_lowercase().contains("valid deployment") => {
+                Finding::skipped(check, format!("the endpoint says of its deployments: {text}"))
+            }
+            Ok(()) | Err(Trouble::Missing(_)) if self.subject.whom == Whom::App => {
+                Finding::ok(check, "it says that a job which does not exist is not there")
+            }
+            Ok(()) | Err(Trouble::Missing(_)) => {
+                Finding::ok(check, "it answers whoever is signed in; the app's rights are in permission.jobs")
+            }
+            Err(trouble) if self.subject.whom == Whom::Person => by_person(trouble.to_string()),
+            Err(Trouble::Forbidden { code, text }) => {
+                if let Some(workspace) = workspace
+                    && (self.lacks(workspace, Check::Jobs).await || self.lacks(workspace, Check::Invoke).await)
+                {
+                    return Finding::skipped(check, "the app lacks a right on the workspace");
+                }
+                let code = code.map(|code| format!("{code}: ")).unwrap_or_default();
+                Finding::fault(
+                    check,
+                    format!("{code}{text}"),
+                    "the endpoint refuses the app: it has no role on the workspace, or has it for less than ten minutes",
+                    self.ml_role(workspace),
+                )
+            }
+            Err(Trouble::NoAnswer(why)) => {
+                if matches!(self.find_endpoint(rule).await, Ok(None)) {
+                    return Finding::skipped(check, "no endpoint of the workspace has this URI");
+                }
+                Finding::fault(
+                    check,
+                    why,
+                    "the app cannot reach the endpoint: a private workspace takes a way into its network, and names that lead there",
+                    "set integrationSubnetResourceId, and link the zones privatelink.api.azureml.ms and privatelink.notebooks.azure.net (infra/README.md, Private networks)",
+                )
+            }
+            Err(Trouble::Unclear(why)) => Finding::unknown(check, why, "run it again"),
+        }
+    }
+
+    /// The deployment that a rule's requests go to: its id and what Resource Manager shows of it.
+    async fn find_deployment(&self, rule: &Rule) -> Result<(String, Value), Lost> {
+        let workspace = rule.endpoint.workspace.as_deref().unwrap_or_default();
+        let endpoint = match self.find_endpoint(rule).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(Lost::Because("no endpoint of the workspace has this URI".to_owned())),
+            Err(Err(because)) => return Err(Lost::Because(because)),
+            Err(Ok(trouble)) => return Err(Lost::Unseen(trouble)),
+        };
+        let default = || {
+            let name = endpoint.document.pointer("/properties/defaults/deploymentName").and_then(Value::as_str);
+            name.filter(|name| !name.is_empty())
+        };
+        let Some(name) = rule.endpoint.deployment.as_deref().or_else(default) else {
+            return Err(Lost::NoDefault(endpoint));
+        };
+        let id = format!("{workspace}/batchEndpoints/{}/deployments/{name}", endpoint.name);
+        match self.eyes.resource(&id, ML).await {
+            Ok(document) => Ok((id, document)),
+            Err(Trouble::Missing(_)) => {
+                let name = name.to_owned();
+                Err(Lost::Missing(endpoint, name))
+            }
+            Err(trouble) => Err(Lost::Unseen(trouble)),
+        }
+    }
+
+    /// What Resource Manager shows of a rule's deployment, or why nothing that hangs on it can be looked at.
+    pub(super) async fn deployment_of(&self, rule: &Rule) -> Result<Value, String> {
+        match self.find_deployment(rule).await {
+            Ok((_, document)) => Ok(document),
+            Err(Lost::Because(because)) => Err(because),
+            Err(_) => Err("the deployment was not seen".to_owned()),
+        }
+    }
+
+    async fn deployment(&self, rule: &Rule) -> Vec<Finding> {
+        let check = Check::Deployment;
+        let workspace = rule.endpoint.workspace.as_deref().unwrap_or_default();
+        let named = rule.endpoint.deployment.as_deref();
+        let about = format!(
+            "{} of {}",
+            named.map_or("default deployment".to_owned(), |it| format!("deployment {it}")),
+            rule.endpoint.uri
+        );
+        let finding = match self.find_deployment(rule).await {
+            Ok((_, document)) => judge_deployment(&document),
+            Err(Lost::Because(because)) => Finding::skipped(check, because),
+            Err(Lost::NoDefault(endpoint)) => Finding::fault(
+                check,
+                "the endpoint has no default deployment, and the rule names none",
+                "every request is answered 404 (no valid deployment to route to)",
+                format!(
+                    "az ml batch-endpoint update --name {} {} --set defaults.deployment_name={}",
+                    shell(&endpoint.name),
+                    in_workspace(workspace),
+                    self.any_deployment(workspace, &endpoint.name).await
+                ),
+            ),
+            Err(Lost::Missing(endpoint, name)) => Finding::fault(
+                check,
+                format!("the endpoint {} has no deployment {name}", endpoint.name),
+                if named.is_some() {
+                    "the rule names a deployment that is not there; requests are refused"
+                } else {
+                    "the endpoint's default deployment was deleted; requests are refused"
+                },
+                format!(
+                    "az ml batch-deployment list --endpoint-name {} {} --query \"[].name\" --output tsv shows those that are; correct endpoint.deployment in the rule {}, or deploy it",
+                    shell(&endpoint.name),
+                    in_workspace(workspace),
+                    rule.id
+                ),
+            ),
+            Err(Lost::Unseen(Trouble::Forbidden { .. })) if self.lacks(workspace, Check::Invoke).await => {
+                Finding::skipped(check, "the app may not read deployments")
+            }
+            Err(Lost::Unseen(trouble)) => Self::unseen(
+                check,
+                &trouble,
+                "Microsoft.MachineLearningServices/workspaces/batchEndpoints/deployments/read",
+            ),
+        };
+        vec![finding.about(about)]
+    }
+
+    /// The endpoint's only deployment, for a command; a word that says what to put there if there are several.
+    async fn any_deployment(&self, workspace: &str, endpoint: &str) -> String {
+        let path = format!("{workspace}/batchEndpoints/{endpoint}/deployments");
+        let listed = self.eyes.list(&path, ML, None, 1).await.unwrap_or_default();
+        match listed.items.as_slice() {
+            [one] => one.get("name").and_then(Value::as_str).map_or("DEPLOYMENT".to_owned(), shell),
+            _ => "DEPLOYMENT".to_owned(),
+        }
+    }
+}
+
+/// The endpoint's name: the first label of its host, or what stands before `/jobs` for hosts that serve several.
+fn name_in(uri: &str) -> Option<String> {
+    let url = url::Url::parse(uri).ok()?;
+    if let Some((name, _)) =
+        url.domain().and_then(|host| host.split_once('.')).filter(|(_, rest)| rest.contains("inference."))
+    {
+        return Some(name.to_owned());
+    }
+    let segments: Vec<&str> = url.path_segments()?.filter(|segment| !segment.is_empty()).collect();
+    match segments.as_slice() {
+        [.., name, last] if last.eq_ignore_ascii_case("jobs") => Some((*name).to_owned()),
+        _ => None,
+    }
+}
+
+/// A host that is neither Azure ML's nor this machine: whose endpoint answers there cannot be told.
+fn through_a_gateway(uri: &str) -> bool {
+    let url = url::Url::parse(uri).ok();
+    url.is_some_and(|url| {
+        !lifecycle::rules::is_loopback(&url) && url.domain().is_some_and(|host| !host.contains(".inference."))
+    })
+}
+
+fn state(document: &Value) -> &str {
+    document.pointer("/properties/provisioningState").and_then(Value::as_str).unwrap_or("unnamed")
+}
+
+fn judge_endpoint(found: &Found, workspace: &str) -> Finding {
+    let check = Check::Endpoint;
+    let state = state(&found.document);
+    let show = || format!("az ml batch-endpoint show --name {} {}", shell(&found.name), in_workspace(workspace));
+    match state {
+        "Succeeded" => Finding::ok(check, format!("{} is there", found.name)),
+        "Failed" | "Canceled" | "Deleting" => Finding::fault(
+            check,
+            format!("{} is in the state {state}", found.name),
+            "the endpoint was not made whole, or is going away",
+            format!("{} tells more; deploy it again", show()),
+        ),
+        _ => Finding::unknown(
+            check,
+            format!("{} is in the state {state}", found.name),
+            format!("wait, then look again: {}", show()),
+        ),
+    }
+}
+
+fn judge_deployment(document: &Value) -> Finding {
+    let check = Check::Deployment;
+    let name = document.get("name").and_then(Value::as_str).unwrap_or("it");
+    match state(document) {
+        "Succeeded" => Finding::ok(check, format!("{name} is there")),
+        state @ ("Failed" | "Canceled" | "Deleting") => Finding::fault(
+            check,
+            format!("{name} is in the state {state}"),
+            "the deployment was not made whole, or is going away; its jobs fail or are refused",
+            "deploy it again: az ml batch-deployment create --file DEPLOYMENT.yml",
+        ),
+        state => Finding::unknown(
+            check,
+            format!("{name} is in the state {state}"),
+            "wait until it is deployed, then run it again",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::Verdict;
+
+    #[test]
+    fn the_name_of_an_endpoint_is_in_its_uri() {
+        for (uri, name) in [
+            ("https://heart.westeurope.inference.ml.azure.com/jobs", Some("heart")),
+            ("http://127.0.0.1:1234/endpoints/heart/jobs", Some("heart")),
+            ("https://gateway.example.com/ml/heart/jobs/", Some("heart")),
+            ("https://gateway.example.com/jobs", None),
+            ("not a url", None),
+        ] {
+            assert_eq!(name_in(uri).as_deref(), name, "{uri}");
+            assert_eq!(through_a_gateway(uri), uri.contains("gateway"), "{uri}");
+        }
+    }
+
+    #[test]
+    fn only_what_succeeded_is_ok_and_what_is_on_its_way_is_unknown() {
+        for (state, verdict) in [
+            (json!("Succeeded"), Verdict::Ok),
+            (json!("Failed"), Verdict::Fault),
+            (json!("Updating"), Verdict::Unknown),
+            (json!(null), Verdict::Unknown),
+        ] {
+            let document = json!({"name": "v7", "properties": {"provisioningState": state}});
+            assert_eq!(judge_deployment(&document).verdict, verdict, "{state}");
+            let found = Found { name: "heart".into(), document };
+            assert_eq!(judge_endpoint(&found, "w").verdict, verdict, "{state}");
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The examination as a whole.
+
+mod faults;
+mod installation;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use self::faults::FAULTS;
+use self::installation::{APP, CLIENT, Case, Fake, SCIENTIST, TOPIC, account, forbidden, site, topic, workspace};
+use super::*;
+use crate::Verdict;
+
+fn of(report: &Report, verdict: Verdict) -> Vec<&'static str> {
+    report.findings.iter().filter(|finding| finding.verdict == verdict).map(|finding| finding.check.id()).collect()
+}
+
+fn told(report: &Report) -> String {
+    let lines = report.findings.iter().map(|f| {
+        format!("{} {} {}: {} | {:?}\n", f.verdict.name(), f.check, f.about.as_deref().unwrap_or(""), f.seen, f.remedy)
+    });
+    lines.collect()
+}
+
+#[tokio::test]
+async fn a_healthy_installation_has_no_fault_and_nothing_is_unknown() {
+    let report = Case::new().report().await;
+    assert_eq!((of(&report, Verdict::Fault), of(&report, Verdict::Unknown)), (vec![], vec![]), "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Warning), ["lastEvent"], "nothing was uploaded yet");
+    assert_eq!(report.exit_code(), 0);
+    let seen: BTreeSet<_> = report.findings.iter().map(|finding| finding.check).collect();
+    assert_eq!(seen.len(), CHECKS.len(), "every check says something");
+}
+
+#[tokio::test]
+async fn each_thing_is_asked_for_once_however_many_checks_need_it() {
+    let case = Case::new();
+    let cloud: Arc<Fake> = Arc::new(case.cloud);
+    let eyes = Eyes::new(cloud.clone(), case.time);
+    let id = workspace();
+    let (one, other) = futures::join!(eyes.resource(&id, "v"), eyes.resource(&id, "v"));
+    assert_eq!(one, other);
+    eyes.resource(&id.to_uppercase(), "v").await.unwrap();
+    assert_eq!(cloud.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn each_fault_is_named_with_its_remedy_and_no_other() {
+    let mut wrong = String::new();
+    for (check, remedy, break_it) in FAULTS {
+        let mut case = Case::new();
+        break_it(&mut case);
+        let report = case.report().await;
+        let faults: Vec<_> = report.findings.iter().filter(|finding| finding.verdict == Verdict::Fault).collect();
+        let good = matches!(faults.as_slice(), [fault] if fault.check.id() == *check
+            && fault.remedy.as_deref().is_some_and(|mend| mend.contains(remedy))
+            && fault.cause.as_deref().is_some_and(|cause| cause.len() > 20));
+        // Whatever was not looked at says for want of what.
+        let reasons = report.findings.iter().filter(|finding| finding.verdict == Verdict::Unknown);
+        let explained = reasons.into_iter().all(|finding| finding.seen.contains("because") || finding.remedy.is_some());
+        if !good || !explained || report.exit_code() != 1 {
+            wrong.extend(["--- ", check, " with ", remedy, "\n", &told(&report)]);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_ledger_that_does_not_work_says_why() {
+    let mut case = Case::new();
+    case.ticked = None;
+    case.store.create_table(&TableName::read("ScorekeeperState").unwrap()).await.unwrap();
+    case.store.push_read(app::ports::table_store::Error::Denied("no role".into()));
+    let report = case.report().await;
+    assert_eq!(of(&report, Verdict::Fault), ["ledger"], "{}", told(&report));
+    let fault = &report.findings.iter().find(|finding| finding.verdict == Verdict::Fault).unwrap();
+    let mend = fault.remedy.as_deref().unwrap_or_default();
+    let expected = format!(
+        "az role assignment create --assignee {CLIENT} --role 'Storage Table Data Contributor' --scope {}",
+        account("state")
+    );
+    assert_eq!(mend, expected);
+}
+
+#[tokio::test]
+async fn what_nobody_may_look_at_is_unknown_and_never_ok() {
+    let mut case = Case::new();
+    case.cloud.trouble("/subscriptions/s1/providers/Microsoft.EventGrid/systemTopics", forbidden());
+    let path = format!("{}/providers/Microsoft.EventGrid/eventSubscriptions", account("uploads"));
+    case.cloud.trouble(&path, forbidden());
+    let report = case.report().await;
+    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Unknown), ["delivery.subscription", "delivery.filter", "delivery.deadLetter"]);
+    assert_eq!(report.exit_code(), 2);
+    let first = report.findings.iter().find(|finding| finding.check == Check::Subscription).unwrap();
+    assert!(first.remedy.as_deref().is_some_and(|needed| needed.contains("Reader")), "{first:?}");
+}
+
+#[tokio::test]
+async fn a_person_examines_the_rights_of_the_app_and_not_their_own() {
+    let w = workspace();
+    let person = || {
+        let mut case = Case::new();
+        case.whom = Whom::Person;
+        let scientist = json!({"properties": {"principalId": APP, "scope": workspace(),
+            "roleDefinitionId": format!("/subscriptions/s1/providers/Microsoft.Authorization/roleDefinitions/{SCIENTIST}")}});
+        case.cloud
+            .listed(&format!("{}/providers/Microsoft.Authorization/roleAssignments", workspace()))
+            .push(scientist);
+        case.cloud.put(json!({"id": format!("/subscriptions/s1/providers/Microsoft.Authorization/roleDefinitions/{SCIENTIST}"),
+            "properties": {"permissions": [{"actions": ["Microsoft.MachineLearningServices/workspaces/*/read",
+                "Microsoft.MachineLearningServices/workspaces/*/action", "Microsoft.MachineLearningServices/workspaces/*/write"]}]}}));
+        case
+    };
+    let report = person().report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+    assert!(report.identity.contains(APP), "{}", report.identity);
+
+    let mut without_role = person();
+    without_role.cloud.listed(&format!("{w}/providers/Microsoft.Authorization/roleAssignments")).clear();
+    let report = without_role.report().await;
+    assert_eq!(of(&report, Verdict::Fault), ["permission.invoke"], "{}", told(&report));
+
+    let mut unreadable = person();
+    let path = format!(
+        "{}/blobServices/default/containers/claims/providers/Microsoft.Authorization/roleAssignments",
+        account("uploads")
+    );
+    unreadable.cloud.listed(&path).retain(|one| one["properties"]["principalId"] != APP);
+    let report = unreadable.report().await;
+    assert_eq!(of(&report, Verdict::Fault), ["input"], "although the person may read it: {}", told(&report));
+
+    let mut unknown_app = person();
+    unknown_app.site = None;
+    let report = unknown_app.report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", told(&report));
+    let unknown = of(&report, Verdict::Unknown);
+    for check in ["app", "ledger", "permission.invoke", "input", "output.read", "delivery.subscription"] {
+        assert!(unknown.contains(&check), "{check} in {unknown:?}");
+    }
+
+    let mut other_identity = person();
+    other_identity.cloud.put(json!({"id": site(), "identity": {"principalId": "x"}}));
+    assert_eq!(of(&other_identity.report().await, Verdict::Fault), ["app"]);
+}
+
+#[tokio::test]
+async fn a_person_without_rights_to_the_rows_sees_the_table_and_the_role_of_the_app() {
+    let person = async |table: bool| {
+        let mut case = Case::new();
+        (case.whom, case.ticked) = (Whom::Person, None);
+        if table {
+            let id = format!("{}/tableServices/default/tables/ScorekeeperState", account("state"));
+            case.cloud.put(json!({ "id": id }));
+        }
+        case.store.create_table(&TableName::read("ScorekeeperState").unwrap()).await.unwrap();
+        case.store.push_read(app::ports::table_store::Error::Denied("no role".into()));
+        let report = case.report().await;
+        report.findings.iter().find(|finding| finding.check == Check::Ledger).unwrap().verdict
+    };
+    assert_eq!((person(true).await, person(false).await), (Verdict::Ok, Verdict::Unknown));
+}
+
+#[tokio::test]
+async fn that_nobody_is_signed_in_is_no_fault_of_the_app() {
+    let mut case = Case::new();
+    case.whom = Whom::Person;
+    case.cloud.no_token = vec![Audience::Storage, Audience::MachineLearning, Audience::ResourceManager];
+    let report = case.report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", told(&report));
+    assert!(told(&report).contains("az login"));
+}
+
+#[tokio::test]
+async fn an_endpoint_behind_a_gateway_is_unknown_and_no_fault() {
+    let mut case = Case::new();
+    case.rule["endpoint"]["uri"] = json!("https://gateway.example.com/heart/jobs");
+    let report = case.report().await;
+    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", told(&report));
+    let unknown = of(&report, Verdict::Unknown);
+    assert!(unknown.contains(&"endpoint") && !unknown.contains(&"endpoint.answer"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_understood_is_neither_there_nor_missing() {
+    let path = format!(
+        "{}/blobServices/default/containers/claims/providers/Microsoft.Authorization/roleAssignments",
+        account("uploads")
+    );
+    let verdict = async |change: &dyn Fn(&mut Value)| {
+        let mut case = Case::new();
+        case.cloud.listed(&path).iter_mut().for_each(change);
+        let report = case.report().await;
+        report.findings.iter().find(|finding| finding.check == Check::ComputeInput).unwrap().verdict
+    };
+    let role =
+        |guid: &str| json!(format!("/subscriptions/s1/providers/Microsoft.Authorization/roleDefinitions/{guid}"));
+    assert_eq!(verdict(&|_| {}).await, Verdict::Ok);
+    assert_eq!(verdict(&|one| one["properties"]["condition"] = json!("@Resource[…] = 'x'")).await, Verdict::Unknown);
+    let unreadable = role("99999999-0000-0000-0000-000000000000");
+    assert_eq!(verdict(&|one| one["properties"]["roleDefinitionId"] = unreadable.clone()).await, Verdict::Unknown);
+    let elsewhere = account("results");
+    assert_eq!(verdict(&|one| one["properties"]["scope"] = json!(elsewhere)).await, Verdict::Fault);
+}
+
+#[tokio::test]
+async fn a_queue_takes_events_if_the_topic_may_write_to_it() {
+    let queued = |with_role: bool| {
+        let mut case = Case::new();
+        let destination = json!({"endpointType": "StorageQueue", "properties": {"resourceId": account("state"), "queueName": "blob-events"}});
+        case.subscription()["destination"] = Value::Null;
+        case.subscription()["deliveryWithResourceIdentity"] = json!({ "destination": destination });
+        let scope = format!("{}/queueServices/default/queues/blob-events", account("state"));
+        let roles = case.cloud.listed(&format!("{scope}/providers/Microsoft.Authorization/roleAssignments"));
+        if with_role {
+            roles.push(json!({"properties": {"principalId": TOPIC, "scope": scope, "roleDefinitionId":
+                "/subscriptions/s1/providers/Microsoft.Authorization/roleDefinitions/c6a89b2d-59bc-44d0-9896-0f6e12d7b80a"}}));
+        }
+        case
+    };
+    let report = queued(true).report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+    let report = queued(false).report().await;
+    assert_eq!(of(&report, Verdict::Fault), ["delivery.subscription"], "{}", told(&report));
+    assert!(told(&report).contains("'Storage Queue Data Message Sender'"));
+}
+
+#[tokio::test]
+async fn a_subscription_of_the_account_itself_is_as_good_as_one_of_its_topic() {
+    let mut case = Case::new();
+    let path = format!("{}/eventSubscriptions", topic());
+    let mut one = case.cloud.listed(&path).remove(0);
+    one["properties"]["deadLetterDestination"] = json!({"endpointType": "StorageBlob"});
+    one["properties"]["deadLetterWithResourceIdentity"] = Value::Null;
+    case.cloud.listed(&format!("{}/providers/Microsoft.EventGrid/eventSubscriptions", account("uploads"))).push(one);
+    let report = case.report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+}
+
+#[tokio::test]
+async fn events_of_uploads_that_are_only_begun_are_worth_a_warning_where_there_are_any() {
+    let mut case = Case::new();
+    let accounts = case.cloud.listed("/subscriptions/s1/providers/Microsoft.Storage/storageAccounts");
+    accounts[0]["properties"]["isHnsEnabled"] = json!(true);
+    let report = case.report().await;
+    assert_eq!(of(&report, Verdict::Warning), ["delivery.filter", "lastEvent"], "{}", told(&report));
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_are_few_at_a_time_and_each_has_its_limit() {
+    let eyes = Eyes::new(Arc::new(Case::new().cloud), Duration::from_secs(100));
+    let (under_way, most) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let looks = (0..20).map(|_| {
+        eyes.in_time(async {
+            under_way.set(under_way.get() + 1);
+            most.set(most.get().max(under_way.get()));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            under_way.set(under_way.get() - 1);
+            Ok(())
+        })
+    });
+    assert!(futures::future::join_all(looks).await.iter().all(Result::is_ok));
+    assert_eq!(most.get(), 8);
+    let hangs = || eyes.in_time(std::future::pending::<Result<(), Trouble>>());
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(hangs().await, Err(Trouble::NoAnswer(_))));
+    assert_eq!(begun.elapsed().as_secs(), 15);
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    assert!(matches!(hangs().await, Err(Trouble::Unclear(_))), "the end of the whole says nothing about who was asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_ends_in_time_even_if_nobody_ever_answers() {
+    let mut case = Case::new();
+    case.cloud.hangs = true;
+    case.time = Duration::from_secs(40);
+    let begun = tokio::time::Instant::now();
+    let report = case.report().await;
+    assert!(begun.elapsed() <= Duration::from_secs(41), "{:?}", begun.elapsed());
+    assert_eq!(report.exit_code(), 1);
+    let fine: BTreeSet<_> = of(&report, Verdict::Ok).into_iter().collect();
+    let without_answer =
+        ["app", "clock", "ledger", "lastTick", "settings", "token.management", "token.ml", "token.storage"];
+    assert!(fine.iter().all(|check| without_answer.contains(check)), "{fine:?}");
+}
+
+#[tokio::test]
+async fn a_rule_for_any_account_is_watched_where_events_come_from() {
+    let mut case = Case::new();
+    case.rule["match"].as_object_mut().unwrap().remove("account");
+    let report = case.report().await;
+    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Unknown), ["input", "compute.input"], "nobody can say which container");
+    let mut case = Case::new();
+    case.rule["match"].as_object_mut().unwrap().remove("account");
+    case.subscription()["filter"]["subjectEndsWith"] = json!(".json");
+    assert_eq!(of(&case.report().await, Verdict::Fault), ["delivery.filter"]);
+}
+
+#[tokio::test]
+async fn stored_credentials_spare_the_identities() {
+    let mut case = Case::new();
+    case.cloud.document(&format!("{}/datastores/workspaceblobstore", workspace()))["properties"]["credentials"] =
+        json!({"credentialsType": "AccountKey"});
+    case.cloud
+        .put(json!({"id": format!("{}/datastores/raw", workspace()), "properties": {"datastoreType": "AzureBlob",
+        "accountName": "uploads", "containerName": "claims", "credentials": {"credentialsType": "Sas"}}}));
+    case.rule["inputs"] =
+        json!({"input_data": {"type": "UriFile", "uri": "azureml://datastores/raw/paths/{blob.path}"}});
+    case.cloud.document(&format!("{}/computes/cpu", workspace()))["identity"] = Value::Null;
+    let report = case.report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+}
+
+#[test]
+fn clocks_are_judged_by_the_worst_of_them() {
+    let seconds = |n| ("arm".to_owned(), time::Duration::seconds(n));
+    for (worst, verdict) in
+        [(0, Verdict::Ok), (60, Verdict::Ok), (-61, Verdict::Warning), (300, Verdict::Warning), (-301, Verdict::Fault)]
+    {
+        assert_eq!(clocks(&[seconds(1), seconds(worst)]).verdict, verdict, "{worst}");
+    }
+    assert_eq!(clocks(&[]).verdict, Verdict::Unknown);
+}
+
+#[test]
+fn bad_settings_are_faults_and_nothing_else_was_looked_at() {
+    let report = Doctor::of_bad_settings(&[("`X` is wrong".into(), "set it".into())]);
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec!["settings"], 1));
+    assert_eq!(report.count(Verdict::Unknown), CHECKS.len() - 1);
+}

@@ -1,0 +1,35 @@
+//! The doctor: proves each hop between an upload and its predictions before the first blob takes the way.
+//!
+//! What is checked, and what is concluded from what was seen, stands in this module: [`examine`](Doctor::examine) asks
+//! through the port [`Cloud`], and the submodules decide, as functions of what was read. Nothing is changed but one
+//! probe row in the ledger's own table, which is removed again; no job is made and none is stopped.
+//!
+//! Three rules hold throughout:
+//! * what was not seen is [`Verdict::Unknown`] and never [`Verdict::Ok`];
+//! * one cause is one fault: what depends on it is *unknown, not looked at*;
+//! * a fault comes with its cause and the command that mends it.
+//!
+//! It looks as the app itself, where the app's identity is at hand, or as whoever is signed in. A person's rights say
+//! nothing about the app's: those are then read from the role assignments of the app's identity.
+
+mod access;
+mod cloud;
+mod compute;
+mod coverage;
+mod datastore;
+mod delivery;
+mod endpoint;
+mod examine;
+mod finding;
+mod ledger;
+mod life;
+mod permissions;
+mod remedy;
+mod rules;
+mod storage;
+mod subscription;
+mod workspace;
+
+pub use app::ports::management::{Audience, Cloud, Listed, Trouble};
+pub use examine::{AppFacts, Doctor, Installation, Whom};
+pub use finding::{CHECKS, Check, Finding, Report, Verdict};

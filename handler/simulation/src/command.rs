@@ -1,0 +1,235 @@
+//! `scorekeeper simulate`: runs seeds, counts what they met, and tells the shortest story of one that breaks a promise.
+//!
+//! Exit codes: 0 no promise was broken, 1 one was, 64 the command is not understood.
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lifecycle::TRANSITIONS;
+
+use crate::run::{Options, Outcome, Wiring, run};
+use crate::{Faults, Kind, shrink};
+
+/// No promise was broken.
+pub const HELD: u8 = 0;
+/// One was.
+pub const BROKEN: u8 = 1;
+
+/// What to simulate.
+#[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct SimulateArgs {
+    /// The first seed; the same seed and arguments are the same run, on any machine
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Run this many seeds, S and those behind it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// Blob versions that are uploaded in each run
+    #[arg(long, value_name = "N", default_value_t = Options::new(0).events as u64, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub events: u64,
+    /// What may go wrong: `all`, `none`, or kinds separated by commas; `--kinds` lists them
+    #[arg(long, value_name = "KINDS", default_value = "all", value_parser = kinds)]
+    pub faults: Faults,
+    /// Most processes at one time
+    #[arg(long, value_name = "N", default_value_t = Options::new(0).processes as u64, value_parser = clap::value_parser!(u64).range(1..=16))]
+    pub processes: u64,
+    /// Most troubles in one run; without it as many as the seed has
+    #[arg(long, value_name = "N")]
+    pub troubles: Option<u64>,
+    /// Tell what happened, line by line (one seed)
+    #[arg(long)]
+    pub story: bool,
+    /// Show a broken promise as it was found, without looking for a shorter run that breaks it
+    #[arg(long)]
+    pub no_shrink: bool,
+    /// Fail also if the seeds together left out a row of the transition table
+    #[arg(long)]
+    pub every_move: bool,
+    /// List the kinds of faults
+    #[arg(long)]
+    pub kinds: bool,
+}
+
+fn kinds(text: &str) -> Result<Faults, String> {
+    text.parse()
+}
+
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+impl SimulateArgs {
+    fn options(&self, seed: u64) -> Options {
+        Options {
+            seed,
+            events: count(self.events),
+            faults: self.faults,
+            processes: count(self.processes),
+            troubles: self.troubles,
+        }
+    }
+}
+
+/// What many runs met.
+#[derive(Debug, Clone, Default)]
+pub struct Total {
+    /// Runs.
+    pub runs: u64,
+    /// Scorings.
+    pub scorings: u64,
+    /// Writes to tables, requests and requests to stop.
+    pub effects: u64,
+    /// Requests to the endpoint.
+    pub posts: u64,
+    /// Jobs that it made.
+    pub jobs: u64,
+    /// Troubles.
+    pub troubles: u64,
+    /// How often each row of [`TRANSITIONS`] was taken.
+    pub taken: Vec<u64>,
+}
+
+impl Total {
+    /// Adds a run.
+    pub fn add(&mut self, outcome: &Outcome) {
+        self.runs += 1;
+        self.scorings += outcome.scorings as u64;
+        self.effects += outcome.effects;
+        self.posts += outcome.posts;
+        self.jobs += outcome.jobs as u64;
+        self.troubles += outcome.troubles;
+        self.taken.resize(TRANSITIONS.len(), 0);
+        for (sum, taken) in self.taken.iter_mut().zip(&outcome.taken) {
+            *sum += taken;
+        }
+    }
+
+    /// Rows of the transition table that no run took, for people.
+    pub fn not_taken(&self) -> Vec<String> {
+        let rows = TRANSITIONS.iter().zip(&self.taken).filter(|(_, taken)| **taken == 0);
+        rows.map(|((from, event, to), _)| format!("{from} → {to} by {}", event.name())).collect()
+    }
+}
+
+/// Runs the command; returns its exit code.
+pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
+    if args.kinds {
+        for kind in Kind::ALL {
+            writeln!(out, "{:<10} {}", kind.name(), kind.sentence())?;
+        }
+        return Ok(HELD);
+    }
+    if args.story && args.seeds == 1 {
+        return story(&args.options(args.seed), out);
+    }
+    let begun = Instant::now();
+    let (total, broken) = many(args);
+    let took = begun.elapsed();
+    report(&total, took, args.faults, out)?;
+    let Some((options, outcome)) = broken else {
+        writeln!(out, "0 violations")?;
+        return Ok(if args.every_move && !total.not_taken().is_empty() { BROKEN } else { HELD });
+    };
+    let found = outcome.violation.as_ref().map_or("", |violation| violation.what.as_str());
+    writeln!(out, "\nseed {} breaks a promise: {found}\n  {}", options.seed, options.command())?;
+    let shortest = if args.no_shrink { options } else { shrink::shrink(&options, &Wiring::default()) };
+    told(&shortest, out)?;
+    Ok(BROKEN)
+}
+
+/// Runs one seed and tells its story.
+fn story(options: &Options, out: &mut dyn Write) -> io::Result<u8> {
+    let outcome = run(options, &Wiring::default(), true);
+    for line in &outcome.story {
+        writeln!(out, "{line}")?;
+    }
+    for (name, end) in &outcome.ends {
+        writeln!(out, "{name}: {end}")?;
+    }
+    match &outcome.violation {
+        None => {
+            writeln!(out, "0 violations")?;
+            Ok(HELD)
+        }
+        Some(violation) => {
+            writeln!(out, "BROKEN ({}): {}", violation.promise, violation.what)?;
+            Ok(BROKEN)
+        }
+    }
+}
+
+/// Lines of a story that a report shows; the middle of a longer one is left out.
+const LINES: usize = 80;
+
+/// Tells the story of a run that breaks a promise, and how to repeat it.
+pub fn told(options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let outcome = run(options, &Wiring::default(), true);
+    let left_out = outcome.story.len().saturating_sub(LINES);
+    writeln!(out, "\nthe shortest run found that does:\n  {} --story\n", options.command())?;
+    for (number, line) in outcome.story.iter().enumerate() {
+        if left_out > 0 && number == LINES / 3 {
+            writeln!(out, "           … {left_out} lines are left out")?;
+        }
+        if left_out == 0 || !(LINES / 3..LINES / 3 + left_out).contains(&number) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    if let Some(violation) = &outcome.violation {
+        writeln!(out, "BROKEN ({}): {}", violation.promise, violation.what)?;
+    }
+    Ok(())
+}
+
+/// Runs all seeds on all cores. The broken one with the lowest seed, if there is one; what is behind it need not have run.
+fn many(args: &SimulateArgs) -> (Total, Option<(Options, Outcome)>) {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (total, broken) = (Mutex::new(Total::default()), Mutex::new(None::<(Options, Outcome)>));
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= args.seeds {
+                return;
+            }
+            let options = args.options(args.seed.wrapping_add(number));
+            let outcome = run(&options, &Wiring::default(), false);
+            total.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(&outcome);
+            if outcome.violation.is_some() {
+                stop.store(true, Ordering::Relaxed);
+                let mut broken = broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if broken.as_ref().is_none_or(|(first, _)| options.seed < first.seed) {
+                    *broken = Some((options, outcome));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    (total, broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+fn report(total: &Total, took: Duration, faults: Faults, out: &mut dyn Write) -> io::Result<()> {
+    let Total { runs, scorings, effects, posts, jobs, troubles, .. } = total;
+    let seconds = took.as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = *runs as f64 / seconds.max(0.001);
+    writeln!(out, "{runs} seeds in {seconds:.1} s ({rate:.0} a second), faults: {faults}")?;
+    writeln!(
+        out,
+        "{scorings} scorings, {effects} effects, {posts} requests to the endpoint, {jobs} jobs, {troubles} troubles"
+    )?;
+    let rows = TRANSITIONS.len();
+    let not_taken = total.not_taken();
+    write!(out, "{} of {rows} rows of the transition table taken", rows - not_taken.len())?;
+    if !not_taken.is_empty() {
+        write!(out, "; not taken: {}", not_taken.join(", "))?;
+    }
+    writeln!(out)
+}

@@ -1,0 +1,221 @@
+//! The kinds of trouble that a run may have, how they are named on the command line, and the dice that deal them out.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::executor::Rng;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])* $name:ident = $word:literal),* $(,)?) => {
+        /// A kind of trouble.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its word.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+
+            /// What goes wrong, one sentence.
+            pub fn sentence(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),*).trim_ascii(),)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The table fails before it did it, or does it and the answer is lost; it is away for minutes.
+    Store = "store",
+    /// The table asks to slow down (503).
+    Throttle = "throttle",
+    /// The network sends a write to the table twice, and the second one's answer comes back.
+    Twice = "twice",
+    /// A write arrives at the table long after its sender gave up on it.
+    Late = "late",
+    /// A call takes seconds, or longer than a lease.
+    Slow = "slow",
+    /// Short and empty pages with continuations.
+    Pages = "pages",
+    /// A request to the endpoint is lost, or its answer is, after it made one job or two.
+    Posts = "posts",
+    /// A request to the endpoint arrives, and makes a job, minutes after its sender gave up on it.
+    Zombies = "zombies",
+    /// The endpoint refuses, for now or for good, with or without a time to come back.
+    Refusals = "refusals",
+    /// Looks at jobs and outputs are forbidden or time out, once or for minutes; requests to stop a job fail.
+    Looks = "looks",
+    /// Lists lag, jobs can't be found for a while, an older status is shown again.
+    Lag = "lag",
+    /// Jobs fail, hang, are deaf to a request to stop, or say words that nobody knows.
+    Jobs = "jobs",
+    /// A person cancels a job.
+    People = "people",
+    /// Outputs are late, empty, absent or old.
+    Outputs = "outputs",
+    /// Events come twice, again after they were acknowledged, together, or in another order; some can't be read.
+    Events = "events",
+    /// Clocks differ by minutes from process to process.
+    Skew = "skew",
+    /// Processes die between any two awaits.
+    Kills = "kills",
+    /// Processes are frozen for minutes between any two awaits.
+    Pauses = "pauses",
+    /// The timer fires in two processes at once, or not for an hour and then twice.
+    Timer = "timer",
+}
+
+/// A set of kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Faults(u32);
+
+impl Faults {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self(0);
+
+    /// Everything goes wrong.
+    pub fn all() -> Self {
+        Kind::ALL.iter().fold(Self::NONE, |set, kind| set.with(*kind))
+    }
+
+    /// With one more kind.
+    #[must_use]
+    pub fn with(self, kind: Kind) -> Self {
+        Self(self.0 | 1 << kind as u32)
+    }
+
+    /// Without a kind.
+    #[must_use]
+    pub fn without(self, kind: Kind) -> Self {
+        Self(self.0 & !(1 << kind as u32))
+    }
+
+    /// Whether a kind is in it.
+    pub fn has(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u32) != 0
+    }
+
+    /// The kinds in it.
+    pub fn kinds(self) -> impl Iterator<Item = Kind> {
+        Kind::ALL.iter().copied().filter(move |kind| self.has(*kind))
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::all() {
+            return f.write_str("all");
+        }
+        let words: Vec<_> = self.kinds().map(Kind::name).collect();
+        f.write_str(&if words.is_empty() { "none".to_owned() } else { words.join(",") })
+    }
+}
+
+impl FromStr for Faults {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => return Ok(Self::all()),
+            "none" => return Ok(Self::NONE),
+            _ => {}
+        }
+        text.split(',').try_fold(Self::NONE, |set, word| {
+            let kind = Kind::ALL.iter().find(|kind| kind.name() == word);
+            kind.map(|kind| set.with(*kind)).ok_or_else(|| {
+                let words: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+                format!("`{word}` is no kind of fault; there are all, none and {}", words.join(", "))
+            })
+        })
+    }
+}
+
+/// Deals out trouble. Each kind has a stream of its own, so that a run without one kind stays like the run with it.
+#[derive(Debug)]
+pub(super) struct Dice {
+    faults: Faults,
+    levels: Vec<u64>,
+    streams: Vec<Rng>,
+    /// How many more troubles there may be; for shrinking.
+    left: u64,
+    /// How many there were.
+    pub(super) dealt: u64,
+}
+
+impl Dice {
+    /// Each seed has kinds of trouble that it leaves out and some that it likes: an even mixture of everything finds less
+    /// than many different ones.
+    pub(super) fn draw(faults: Faults, most: Option<u64>, rng: &Rng) -> Self {
+        let mut streams: Vec<Rng> = (1_000..).zip(Kind::ALL).map(|(purpose, _)| rng.fork(purpose)).collect();
+        let levels = streams.iter_mut().map(|stream| stream.pick(&[0, 1, 1, 2, 4])).collect();
+        Self { faults, levels, streams, left: most.unwrap_or(u64::MAX), dealt: 0 }
+    }
+
+    /// Whether trouble of this kind is possible in this run.
+    pub(super) fn likes(&self, kind: Kind) -> bool {
+        self.faults.has(kind) && self.levels[kind as usize] > 0
+    }
+
+    /// The stream of a kind: for what the trouble is like.
+    pub(super) fn stream(&mut self, kind: Kind) -> &mut Rng {
+        &mut self.streams[kind as usize]
+    }
+
+    /// Whether it strikes here: `permille` is how often at the usual level.
+    pub(super) fn strikes(&mut self, kind: Kind, permille: u64) -> bool {
+        let level = self.levels[kind as usize];
+        let drawn = self.streams[kind as usize].chance((permille * level).min(900));
+        let strikes = drawn && self.faults.has(kind) && self.left > 0;
+        if strikes {
+            self.left -= 1;
+            self.dealt += 1;
+        }
+        strikes
+    }
+
+    /// From now on nothing goes wrong any more.
+    pub(super) fn heal(&mut self) {
+        self.faults = Faults::NONE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_read_back_as_they_are_printed() {
+        for set in [Faults::NONE, Faults::all(), Faults::NONE.with(Kind::Late).with(Kind::Kills)] {
+            assert_eq!(set.to_string().parse(), Ok(set));
+        }
+        assert!("store,x".parse::<Faults>().unwrap_err().contains("`x`"));
+    }
+
+    #[test]
+    fn a_kind_that_is_left_out_does_not_shift_the_others() {
+        let deal = |faults: Faults| {
+            let mut dice = Dice::draw(faults, None, &Rng::new(3));
+            let both = (0..2_000).map(|_| (dice.strikes(Kind::Store, 100), dice.strikes(Kind::Looks, 100)));
+            both.map(|(store, _)| store).collect::<Vec<_>>()
+        };
+        assert!(deal(Faults::all()).contains(&true));
+        assert_eq!(deal(Faults::all()), deal(Faults::all().without(Kind::Looks)));
+    }
+
+    #[test]
+    fn no_more_trouble_than_asked_for_is_dealt() {
+        let mut dice = Dice::draw(Faults::all(), Some(3), &Rng::new(3));
+        let struck = (0..10_000).filter(|_| dice.strikes(Kind::Store, 500)).count();
+        assert_eq!((struck, dice.dealt), (3, 3));
+    }
+}

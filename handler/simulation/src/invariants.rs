@@ -1,0 +1,512 @@
+//! What must be true after every step, checked against what was really written and really happened.
+//!
+//! The checks stand at the table's side of the network: they see each transaction as it is applied, whoever sent it and
+//! whether or not the answer arrives, and compare it with what the simulated Azure knows. They never ask the product, and
+//! they take limits and times from the rules as they were meant, so that an app with other rules is found out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lifecycle::{Entry, Event, Rules, Scoring, ScoringId, Status, Submission, TRANSITIONS};
+use time::{Duration, OffsetDateTime};
+
+use crate::cloud::Cloud;
+use app::ledger::{SLOT_WAY, rows};
+use app::ports::table_store::{Key, Op, Row};
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The promise, one word or two: the same for all seeds that break it.
+    pub promise: &'static str,
+    /// The scoring that it concerns, if it is one.
+    pub scoring: Option<ScoringId>,
+    /// What is wrong, for people.
+    pub what: String,
+}
+
+/// Reads a row of the state table as it is now, past all faults.
+pub(super) type Peek<'a> = &'a dyn Fn(&Key) -> Option<Row>;
+
+/// A limit on jobs at one time, as it was meant, and who counts towards it.
+#[derive(Debug)]
+struct Limit {
+    of: String,
+    /// What operators said, and since when; the first is the rules' word.
+    words: Vec<(OffsetDateTime, usize)>,
+    holding: BTreeSet<ScoringId>,
+    /// Those that hold no slot of their own doing: their job was made by a request that was given up for lost, and came
+    /// to light while they were queued again.
+    late: BTreeSet<ScoringId>,
+}
+
+/// Twice the longest `submitTimeout` of a plan.
+const LONGEST_LEASE: Duration = Duration::minutes(2);
+/// An operator's word is known to all by then: after the next tick, which may be missing for an hour.
+const KNOWN_AFTER: Duration = Duration::minutes(90);
+
+impl Limit {
+    /// The most that somebody may still go by.
+    fn most(&self, now: OffsetDateTime) -> usize {
+        let ends = self.words.iter().skip(1).map(|(until, _)| *until).chain([now]);
+        let known = self.words.iter().zip(ends).filter(|(_, until)| *until >= now - KNOWN_AFTER);
+        known.map(|((_, most), _)| *most).max().unwrap_or(usize::MAX)
+    }
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    Rule(String),
+    Endpoint(String),
+}
+
+#[derive(Debug)]
+struct Known {
+    scoring: Scoring,
+    /// What each (attempt, post) is to send, since it is on record.
+    intents: BTreeMap<(u32, u32), Submission>,
+    /// When each (attempt, post) was sent, until it is known to have been refused.
+    sent: BTreeMap<(u32, u32), (OffsetDateTime, bool)>,
+    /// The job that each attempt adopted.
+    adopted: BTreeMap<u32, String>,
+    /// When the last search that found none arrived.
+    found_none: Option<OffsetDateTime>,
+}
+
+/// The checks and what they remember.
+#[derive(Debug)]
+pub(super) struct Invariants {
+    grace: BTreeMap<String, Duration>,
+    limits: BTreeMap<Scope, Limit>,
+    /// `submitsPerMinute` of each endpoint that has it, and its latest requests.
+    rates: BTreeMap<String, (usize, Vec<OffsetDateTime>)>,
+    /// The clocks of two processes differ by at most this.
+    spread: Duration,
+    known: BTreeMap<ScoringId, Known>,
+    versions: BTreeMap<(String, String, String), ScoringId>,
+    paths: BTreeMap<String, (ScoringId, u32)>,
+    projected: BTreeMap<String, i64>,
+    /// How often each row of the transition table was taken.
+    pub(super) taken: Vec<u64>,
+    /// The first promise that was broken.
+    pub(super) violation: Option<Violation>,
+}
+
+impl Invariants {
+    pub(super) fn new(rules: &Rules, spread: Duration) -> Self {
+        let limit = |of: String, most: Option<u32>| {
+            let most = usize::try_from(most?).ok()?;
+            let words = vec![(OffsetDateTime::UNIX_EPOCH, most)];
+            Some(Limit { of, words, holding: BTreeSet::new(), late: BTreeSet::new() })
+        };
+        let (mut limits, mut rates) = (BTreeMap::new(), BTreeMap::new());
+        for rule in rules {
+            let uri = &rule.endpoint.uri;
+            let of_rule = limit(format!("rule `{}`", rule.id), rule.max_in_flight);
+            let of_endpoint = limit(uri.clone(), rules.endpoint(uri).and_then(|settings| settings.max_in_flight));
+            let rate = rules.endpoint(uri).and_then(|settings| usize::try_from(settings.submits_per_minute?).ok());
+            rates.extend(rate.map(|most| (uri.clone(), (most, Vec::new()))));
+            limits.extend(of_rule.map(|limit| (Scope::Rule(rule.id.clone()), limit)));
+            limits.extend(of_endpoint.map(|limit| (Scope::Endpoint(uri.clone()), limit)));
+        }
+        Self {
+            grace: rules.iter().map(|rule| (rule.id.clone(), rule.policy.grace.0)).collect(),
+            limits,
+            rates,
+            spread,
+            known: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            projected: BTreeMap::new(),
+            taken: vec![0; TRANSITIONS.len()],
+            violation: None,
+        }
+    }
+
+    /// Notes a broken promise; the first one counts.
+    pub(super) fn broken(&mut self, promise: &'static str, scoring: Option<&ScoringId>, what: impl Into<String>) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { promise, scoring: scoring.cloned(), what: what.into() });
+        }
+    }
+
+    fn hold(&mut self, truth: bool, promise: &'static str, scoring: &ScoringId, what: impl FnOnce() -> String) {
+        if !truth {
+            self.broken(promise, Some(scoring), what());
+        }
+    }
+
+    /// Whether a scoring is in the ledger.
+    pub(super) fn has(&self, id: &ScoringId) -> bool {
+        self.known.contains_key(id)
+    }
+
+    /// Every scoring as it was last written.
+    pub(super) fn scorings(&self) -> impl Iterator<Item = &Scoring> {
+        self.known.values().map(|known| &known.scoring)
+    }
+
+    /// What is not settled, for people: not final, not projected, or with a job that nobody knows of.
+    pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime) -> Option<(ScoringId, String)> {
+        let unknown = cloud.all().find(|(name, id)| {
+            self.known.get(*id).is_none_or(|known| {
+                let strays = &known.scoring.strays;
+                let adopted = known.adopted.values().any(|adopted| adopted == name);
+                !adopted && !strays.iter().any(|stray| stray == name) && strays.len() < lifecycle::scoring::MOST_NAMES
+            })
+        });
+        if let Some((name, id)) = unknown {
+            return Some((id.clone(), format!("{name} was made and is neither adopted nor counted as a stray")));
+        }
+        let adopted = self.known.values().flat_map(|known| known.adopted.values().cloned()).collect();
+        if let Some(name) = cloud.strays(&adopted, now).first() {
+            return cloud.owner(name).map(|(id, _)| (id, format!("{name} is needed by nobody and runs on")));
+        }
+        self.scorings().find_map(|s| {
+            if !s.status.is_terminal() {
+                let trouble = s.trouble.as_deref().unwrap_or("nothing in its way");
+                return Some((s.id.clone(), format!("it is still {} ({trouble})", s.status)));
+            }
+            let projected = self.projected.get(s.id.as_str());
+            (projected != Some(&s.version))
+                .then(|| (s.id.clone(), format!("version {} is final, projected is {projected:?}", s.version)))
+        })
+    }
+
+    /// A transaction over the state table was applied. Gives lines for the story.
+    pub(super) fn applied(&mut self, ops: &[Op], peek: Peek<'_>, cloud: &Cloud, now: OffsetDateTime) -> Vec<Entry> {
+        let Some(row) = ops.iter().find(|op| op.key().row.starts_with("J~")) else {
+            // Rows of a scoring change with it or not at all, but for its outbox.
+            for op in ops {
+                let kind = op.key().row.get(..2).unwrap_or_default();
+                if matches!(kind, "F~" | "T~" | "H~") {
+                    self.broken("one transaction", None, format!("{} was written without its scoring", op.key()));
+                }
+            }
+            return Vec::new();
+        };
+        let Some(stored) = peek(row.key()) else {
+            self.broken("retention", None, format!("{} was deleted before its time", row.key()));
+            return Vec::new();
+        };
+        let next = match rows::from_scoring_row(&stored.entity) {
+            Ok(next) => next,
+            Err(why) => {
+                self.broken("readable rows", None, why.to_string());
+                return Vec::new();
+            }
+        };
+        let mut entries: Vec<Entry> = ops
+            .iter()
+            .filter(|op| op.key().row.starts_with("H~"))
+            .filter_map(|op| rows::from_history_row(op.entity()?).ok())
+            .collect();
+        entries.sort_by_key(|entry| entry.seq);
+        self.moved(&next, &entries, cloud, now);
+        self.indexes(&next, peek);
+        entries
+    }
+
+    fn moved(&mut self, next: &Scoring, entries: &[Entry], cloud: &Cloud, now: OffsetDateTime) {
+        let id = &next.id;
+        let before = self.known.get(id).map(|known| known.scoring.clone());
+        let was = before.as_ref().map_or(0, |before| before.version);
+        let seqs: Vec<i64> = entries.iter().map(|entry| entry.seq).collect();
+        let fits = if before.is_some() { next.version == was + 1 } else { (1..=2).contains(&next.version) };
+        self.hold(fits, "versions", id, || format!("version {} follows {was}", next.version));
+        let whole = seqs == (was + 1..=next.version).collect::<Vec<_>>() || next.version > rows::HISTORY;
+        self.hold(whole, "history", id, || format!("version {} comes with the history lines {seqs:?}", next.version));
+
+        let mut from = before.as_ref().map(|before| before.status);
+        for entry in entries {
+            self.hold(entry.from == from, "history", id, || format!("a line from {:?}; it was {from:?}", entry.from));
+            if let (Some(from), Some(event)) = (entry.from, entry.event) {
+                if let Some(row) = TRANSITIONS.iter().position(|row| *row == (from, event, entry.to)) {
+                    self.taken[row] += 1;
+                } else {
+                    let what = format!("{from} -> {} by {} is no move", entry.to, event.name());
+                    self.broken("the table of moves", Some(id), what);
+                }
+            }
+            from = Some(entry.to);
+        }
+        let event = entries.last().and_then(|entry| entry.event);
+        let before_status = before.as_ref().map(|before| before.status);
+        match &before {
+            None => {
+                let key = (next.rule.clone(), next.blob.url.clone(), next.blob.etag.clone());
+                let other = self.versions.insert(key, id.clone());
+                self.hold(other.is_none(), "one scoring", id, || {
+                    "one blob version has two scorings under one rule".to_owned()
+                });
+                let known = Known {
+                    scoring: next.clone(),
+                    intents: BTreeMap::new(),
+                    sent: BTreeMap::new(),
+                    adopted: BTreeMap::new(),
+                    found_none: None,
+                };
+                self.known.insert(id.clone(), known);
+            }
+            Some(before) => {
+                let same = before.status == next.status && before.completed == next.completed;
+                self.hold(!before.status.is_terminal() || same, "final is final", id, || {
+                    format!("{} was left for {}", before.status, next.status)
+                });
+                let step = next.attempt.checked_sub(before.attempt);
+                self.hold(matches!(step, Some(0 | 1)), "attempts", id, || {
+                    format!("attempt {} follows attempt {}", next.attempt, before.attempt)
+                });
+                if event == Some(Event::OwnerGone) {
+                    self.hold(now >= before.due - self.spread, "lease", id, || {
+                        format!("its owner was taken for gone at {now}, with a lease until {}", before.due)
+                    });
+                }
+            }
+        }
+        if next.status == Status::Submitting && before.as_ref().is_none_or(|b| b.status != Status::Submitting) {
+            self.intended(next);
+        }
+        if let Some(job) = &next.job {
+            self.adopted(next, &job.name, cloud);
+        }
+        match next.status {
+            Status::Scored => self.scored(next, cloud, now),
+            Status::Cancelled => {
+                let ours = before.and_then(|b| b.job).is_some_and(|job| cloud.told_to_stop(&job.name));
+                self.hold(!ours, "cancelled", id, || "cancelled, but it was us who told the job to stop".to_owned());
+            }
+            _ => {}
+        }
+        self.in_flight(next, before_status, event, now);
+        self.strays(next);
+        if let Some(known) = self.known.get_mut(id) {
+            known.scoring = next.clone();
+        }
+    }
+
+    /// `maxInFlight`: scorings of which a job may exist and be unfinished.
+    fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, now: OffsetDateTime) {
+        for scope in [Scope::Rule(next.rule.clone()), Scope::Endpoint(next.endpoint.clone())] {
+            let Some(limit) = self.limits.get_mut(&scope) else { continue };
+            if next.status.holds_slot() {
+                limit.holding.insert(next.id.clone());
+                if before == Some(Status::Queued) && event == Some(Event::Accepted) {
+                    limit.late.insert(next.id.clone());
+                }
+            } else {
+                limit.holding.remove(&next.id);
+                limit.late.remove(&next.id);
+            }
+            let (count, most) = (limit.holding.len() - limit.late.len(), limit.most(now));
+            // A limit that was lowered stops nobody who has a job already.
+            if count > most && event == Some(Event::SlotFree) {
+                // It concerns all of them.
+                let what = format!("{count} scorings of {} have or may have a job, maxInFlight is {most}", limit.of);
+                self.broken("maxInFlight", None, what);
+            }
+        }
+    }
+
+    fn intended(&mut self, next: &Scoring) {
+        let id = &next.id;
+        let (attempt, post) = (next.attempt, next.posts);
+        let Some(submission) = &next.submission else {
+            self.broken("intent", Some(id), "an intent without a submission");
+            return;
+        };
+        for output in submission.outputs.values() {
+            let owner = self.paths.entry(output.uri.clone()).or_insert_with(|| (id.clone(), attempt)).clone();
+            self.hold(owner == (id.clone(), attempt), "output paths", id, || {
+                format!("attempt {attempt} writes to {}, as attempt {} of {} does", output.uri, owner.1, owner.0)
+            });
+        }
+        let Some(known) = self.known.get_mut(id) else { return };
+        let first = known.intents.range((attempt, 0)..(attempt, u32::MAX)).next().map(|(_, sent)| sent.clone());
+        let taken = known.intents.insert((attempt, post), submission.clone()).is_some();
+        let same = first.is_none_or(|first| first.outputs == submission.outputs);
+        self.hold(same, "output paths", id, || {
+            format!("two requests of attempt {attempt} differ in their output path")
+        });
+        self.hold(!taken, "intent", id, || format!("request {post} of attempt {attempt} is intended twice"));
+    }
+
+    fn adopted(&mut self, next: &Scoring, name: &str, cloud: &Cloud) {
+        let id = &next.id;
+        let owner = cloud.owner(name);
+        self.hold(owner.as_ref() == Some(&(id.clone(), next.attempt)), "adoption", id, || {
+            format!("attempt {} adopted {name}, which belongs to {owner:?}", next.attempt)
+        });
+        let Some(known) = self.known.get_mut(id) else { return };
+        let first = known.adopted.entry(next.attempt).or_insert_with(|| name.to_owned()).clone();
+        self.hold(first == name, "adoption", id, || {
+            format!("attempt {} adopted {first} and then {name}", next.attempt)
+        });
+    }
+
+    fn scored(&mut self, next: &Scoring, cloud: &Cloud, now: OffsetDateTime) {
+        let id = &next.id;
+        let good = next.output_uri().and_then(|uri| cloud.output(uri, now));
+        let submitted = next.submitted.unwrap_or(next.created);
+        // What the product allows clocks to differ, and what they may differ here.
+        let oldest = submitted - Duration::minutes(5) - self.spread;
+        let good = good.filter(|(bytes, modified)| *bytes > 0 && *modified >= oldest);
+        self.hold(good.is_some(), "scored", id, || "scored, and there is no new output that is not empty".to_owned());
+        let seen = next.output_uri().is_some_and(|uri| cloud.was_looked_at(uri));
+        self.hold(seen, "scored", id, || "scored, and nobody has looked at the output".to_owned());
+    }
+
+    /// The in-flight row is there while it is not final, the terminal row once it is, and they say what it says.
+    fn indexes(&mut self, next: &Scoring, peek: Peek<'_>) {
+        let id = &next.id;
+        let ended = next.status.is_terminal();
+        let in_flight = peek(&rows::in_flight_key(id));
+        self.hold(in_flight.is_some() != ended, "in-flight index", id, || {
+            format!("{}, and it is {}in the in-flight index", next.status, if ended { "" } else { "not " })
+        });
+        if let Some(row) = in_flight {
+            let agrees = rows::from_in_flight_row(&row.entity)
+                .is_ok_and(|row| row.status == next.status && row.due == next.due && row.attempt == next.attempt);
+            self.hold(agrees, "in-flight index", id, || "the in-flight index says something else".to_owned());
+        }
+        if let Some(at) = next.completed {
+            let listed = peek(&rows::terminal_key(id, at)).is_some();
+            self.hold(listed, "terminal index", id, || format!("{}, and not in the terminal index", next.status));
+        }
+        self.hold(next.completed.is_some() == ended, "terminal index", id, || {
+            format!("{}, with the time of its end {:?}", next.status, next.completed)
+        });
+    }
+
+    /// A request to the batch endpoint is being sent.
+    pub(super) fn sent(&mut self, scoring: &Scoring, cloud: &Cloud, now: OffsetDateTime) {
+        let id = &scoring.id;
+        self.rate(scoring, now);
+        let (attempt, post) = (scoring.attempt, scoring.posts);
+        let grace = self.grace.get(&scoring.rule).copied().unwrap_or_default();
+        let Some(known) = self.known.get_mut(id) else {
+            self.broken("intent", Some(id), "a request for a scoring that is not in the ledger");
+            return;
+        };
+        let recorded = known.intents.get(&(attempt, post));
+        let same = recorded.is_some() && recorded == scoring.submission.as_ref();
+        let may_have_made = known.sent.iter().filter(|((a, p), (_, refused))| *a == attempt && *p != post && !refused);
+        let nearest = may_have_made.map(|((_, p), (at, _))| (now - *at, *p)).min();
+        let first = known.sent.insert((attempt, post), (now, false)).is_none();
+        let looked = known.found_none;
+        self.hold(same, "intent", id, || {
+            format!("request {post} of attempt {attempt} was sent and not on record before")
+        });
+        self.hold(first, "intent", id, || format!("request {post} of attempt {attempt} was sent twice"));
+        let Some((since, other)) = nearest else { return };
+        // Who counts the grace time reads another clock than who wrote its beginning, twice.
+        self.hold(since >= grace - self.spread * 2, "grace time", id, || {
+            format!("request {post} of attempt {attempt} was sent {since} after request {other}; grace is {grace}")
+        });
+        let listed = looked.and_then(|at| cloud.listed(id, attempt, at));
+        self.hold(looked.is_some(), "look first", id, || {
+            format!("request {post} of attempt {attempt} was sent without a look for the job of request {other}")
+        });
+        self.hold(listed.is_none(), "look first", id, || {
+            format!("request {post} of attempt {attempt} was sent although {listed:?} was there to be found")
+        });
+    }
+
+    /// `submitsPerMinute`. A permit is used before its request is on record and sent, by whichever clock: those of all the
+    /// minutes in between may arrive in one.
+    fn rate(&mut self, scoring: &Scoring, now: OffsetDateTime) {
+        let Some((most, sent)) = self.rates.get_mut(&scoring.endpoint) else { return };
+        sent.retain(|at| now - *at < Duration::MINUTE);
+        sent.push(now);
+        let between: Duration = SLOT_WAY + LONGEST_LEASE + self.spread * 2;
+        let minutes = 1 + usize::try_from(between.whole_minutes()).unwrap_or(0);
+        let (count, most) = (sent.len(), *most);
+        self.hold(count <= most * minutes, "submitsPerMinute", &scoring.id, || {
+            format!("{count} requests in a minute to {}, submitsPerMinute is {most}", scoring.endpoint)
+        });
+    }
+
+    /// A person has looked into the workspace and vouches that no request of this attempt made a job, or will.
+    pub(super) fn vouched(&mut self, scoring: &Scoring) {
+        let Some(known) = self.known.get_mut(&scoring.id) else { return };
+        for ((attempt, _), (_, refused)) in &mut known.sent {
+            *refused |= *attempt == scoring.attempt;
+        }
+    }
+
+    /// An operator said what a limit is, or left it to the rules again.
+    pub(super) fn limited(&mut self, rule: &str, most: Option<i32>, now: OffsetDateTime) {
+        if let Some(limit) = self.limits.get_mut(&Scope::Rule(rule.to_owned())) {
+            let by_rules = limit.words[0].1;
+            let most = most.map_or(by_rules, |most| usize::try_from(most).unwrap_or(0));
+            limit.words.push((now, most));
+        }
+    }
+
+    /// What is counted as needed by nobody is not a job that counts.
+    fn strays(&mut self, next: &Scoring) {
+        let Some(known) = self.known.get(&next.id) else { return };
+        let wanted = next.strays.iter().find(|name| known.adopted.values().any(|adopted| adopted == *name)).cloned();
+        self.hold(wanted.is_none(), "strays", &next.id, || format!("{wanted:?} is adopted and counted as a stray"));
+    }
+
+    /// A request was refused: surely it made no job.
+    pub(super) fn refused(&mut self, scoring: &Scoring) {
+        let Some(known) = self.known.get_mut(&scoring.id) else { return };
+        if let Some((_, refused)) = known.sent.get_mut(&(scoring.attempt, scoring.posts)) {
+            *refused = true;
+        }
+    }
+
+    /// A search for jobs found none, truly.
+    pub(super) fn found_none(&mut self, id: &ScoringId, now: OffsetDateTime) {
+        if let Some(known) = self.known.get_mut(id) {
+            known.found_none = Some(now);
+        }
+    }
+
+    /// A job is told to stop. It must not be one that its scoring counts on.
+    pub(super) fn told_to_stop(&mut self, name: &str, cloud: &Cloud) {
+        let Some((id, _)) = cloud.owner(name) else { return };
+        let wanted = self.known.get(&id).is_some_and(|known| {
+            let own = known.scoring.job.as_ref().is_some_and(|job| job.name == name);
+            own && matches!(known.scoring.status, Status::Running)
+        });
+        self.hold(!wanted, "cancel", &id, || format!("{name} is told to stop, and the scoring waits for it"));
+    }
+
+    /// A transaction over the instances of the projection was applied.
+    pub(super) fn projected(&mut self, ops: &[Op]) {
+        for entity in ops.iter().filter_map(Op::entity) {
+            let version = entity.int64("StateVersion").unwrap_or(0);
+            let before = self.projected.insert(entity.key.partition.clone(), version);
+            let id = ScoringId::read(&entity.key.partition);
+            if before.is_some_and(|before| before > version) {
+                self.broken("projection", id.as_ref(), format!("it went back from {before:?} to {version}"));
+            }
+        }
+    }
+
+    /// At the end, from the tables themselves: lines of history without a gap, and the projection's row as the scoring
+    /// is.
+    pub(super) fn at_the_end(&mut self, history: &dyn Fn(&ScoringId) -> Vec<Row>, instance: Peek<'_>) {
+        let all: Vec<Scoring> = self.scorings().cloned().collect();
+        for scoring in all {
+            let id = &scoring.id;
+            let seqs: Vec<i64> =
+                history(id).iter().filter_map(|row| rows::from_history_row(&row.entity).ok()).map(|e| e.seq).collect();
+            let whole = seqs == (1..=scoring.version).collect::<Vec<_>>() || scoring.version > rows::HISTORY;
+            self.hold(whole, "history", id, || format!("version {} has the history lines {seqs:?}", scoring.version));
+            let expected = match scoring.status {
+                Status::Scored => "Completed",
+                Status::Failed => "Failed",
+                _ => "Canceled",
+            };
+            let row = instance(&Key::new(id.as_str(), ""));
+            let shown = row.as_ref().and_then(|row| row.entity.string("RuntimeStatus"));
+            self.hold(shown == Some(expected), "projection", id, || {
+                format!("{} is shown as {shown:?}", scoring.status)
+            });
+        }
+    }
+}

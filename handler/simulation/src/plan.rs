@@ -1,0 +1,262 @@
+//! What a run is going to meet, as far as it is decided before it begins: rules, uploads, deliveries, processes.
+
+use std::collections::BTreeMap;
+
+use lifecycle::{BlobVersion, Rules, ScoringId};
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::executor::Rng;
+use crate::faults::{Dice, Kind};
+
+/// The clock of a process is off by at most this.
+const SKEW_SECONDS: i64 = 120;
+/// Containers that rules watch.
+const CONTAINERS: [&str; 2] = ["claims", "photos"];
+
+/// One blob version.
+#[derive(Debug, Clone)]
+pub(super) struct Upload {
+    container: &'static str,
+    path: String,
+    etag: String,
+}
+
+impl Upload {
+    fn url(&self) -> String {
+        format!("https://uploads.blob.core.windows.net/{}/{}", self.container, self.path)
+    }
+
+    /// Event Grid's event about it.
+    pub(super) fn event(&self) -> Value {
+        json!({
+            "id": format!("{}-{}", self.path, self.etag),
+            "eventType": "Microsoft.Storage.BlobCreated",
+            "eventTime": "2026-07-21T10:00:00.1234567Z",
+            "data": { "api": "PutBlob", "eTag": self.etag, "contentLength": 524_288, "url": self.url() },
+        })
+    }
+}
+
+/// Some events that are delivered together, first at some time.
+#[derive(Debug, Clone)]
+pub(super) struct Delivery {
+    pub(super) at: Duration,
+    pub(super) payload: Value,
+}
+
+/// What an operator says of a rule's limit at some time; `None` leaves it to the rules again.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    pub(super) at: Duration,
+    pub(super) rule: String,
+    pub(super) limit: Option<u32>,
+}
+
+/// What is decided before a run begins.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The rules as they are meant.
+    pub(super) rules: Rules,
+    pub(super) uploads: Vec<Upload>,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) words: Vec<Word>,
+    /// How far the clock of each process is off at its beginning, in milliseconds.
+    pub(super) skews: Vec<i64>,
+    /// Clocks of two processes differ by at most this.
+    pub(super) spread: Duration,
+    /// Between two audits of the jobs behind an endpoint.
+    pub(super) audit: Duration,
+    /// Between two ticks.
+    pub(super) period: Duration,
+    /// Trouble ends when this is over and every event is delivered.
+    pub(super) turmoil: Duration,
+}
+
+impl Plan {
+    /// Draws a plan for so many uploads and at most so many processes.
+    pub(super) fn draw(rng: &Rng, dice: &mut Dice, events: usize, processes: usize) -> Self {
+        let mut draw = rng.fork(10);
+        let skewed = dice.likes(Kind::Skew);
+        let rules = drawn_rules(&mut draw, skewed);
+        let uploads: Vec<Upload> = (0..events).map(|n| drawn_upload(&mut draw, n)).collect();
+        let mut times: Vec<Duration> = uploads.iter().map(|_| draw.seconds(0, 30)).collect();
+        if draw.chance(500) {
+            for at in &mut times {
+                *at *= 20;
+            }
+        }
+        let mut deliveries: Vec<Delivery> =
+            uploads.iter().zip(times).map(|(upload, at)| Delivery { at, payload: upload.event() }).collect();
+        trouble_deliveries(&mut deliveries, &uploads, dice);
+        let processes = 1 + draw.index(processes.max(1));
+        let skew = |stream: &mut Rng| {
+            let drawn = i64::try_from(stream.below(2_001)).unwrap_or(0) - 1_000; // below 2001 it fits
+            if skewed { drawn * SKEW_SECONDS } else { 0 }
+        };
+        let skews: Vec<i64> = (0..processes).map(|_| skew(dice.stream(Kind::Skew))).collect();
+        let spread = Duration::seconds(if skewed { 2 * SKEW_SECONDS } else { 0 });
+        let period = Duration::seconds(draw.pick(&[30, 60, 60, 120]));
+        let audit = Duration::seconds(draw.pick(&[20, 60, 600, 1_800]));
+        let turmoil = draw.seconds(300, 1_800);
+        let words = drawn_words(&mut draw, &rules, turmoil);
+        Self { rules, uploads, deliveries, words, skews, spread, audit, period, turmoil }
+    }
+
+    /// A plan for a script: one rule, one process, a clock that is right, some uploads, each delivered some times.
+    pub(super) fn scripted(uploads: usize, times: usize, max_attempts: u32, max_in_flight: Option<u32>) -> Self {
+        let mut rule = json!({
+            "id": "one",
+            "match": { "container": CONTAINERS[0] },
+            "endpoint": { "uri": "https://heart.example/jobs" },
+            "maxAttempts": max_attempts,
+        });
+        if let Some(most) = max_in_flight {
+            rule["maxInFlight"] = json!(most);
+        }
+        let upload = |n| Upload { container: CONTAINERS[0], path: format!("{n}.csv"), etag: "1".to_owned() };
+        let uploads: Vec<Upload> = (0..uploads).map(upload).collect();
+        let each = |again: usize| {
+            let at = Duration::seconds(i64::try_from(again).unwrap_or(0) * 20); // a few
+            uploads.iter().map(move |upload| Delivery { at, payload: upload.event() })
+        };
+        let deliveries = (0..times).flat_map(each).collect();
+        Self {
+            rules: rules_of(&[rule], &[]),
+            deliveries,
+            words: Vec::new(),
+            uploads,
+            skews: vec![0],
+            spread: Duration::ZERO,
+            audit: Duration::minutes(10),
+            period: Duration::minutes(2),
+            turmoil: Duration::ZERO,
+        }
+    }
+
+    /// Every scoring that these uploads must become, with a name for people.
+    pub(super) fn expected(&self) -> BTreeMap<ScoringId, String> {
+        let mut all = BTreeMap::new();
+        for upload in &self.uploads {
+            let Ok(blob) = BlobVersion::read(&upload.url(), &upload.etag) else { continue };
+            for rule in self.rules.iter().filter(|rule| rule.refuses(&blob).is_none()) {
+                let name = format!("{}@{}/{}", upload.path, upload.etag, rule.id);
+                all.insert(ScoringId::new(&rule.id, &blob, rule.generation), name);
+            }
+        }
+        all
+    }
+
+    /// The longest that anything about a request may take: how late one may be.
+    pub(super) fn latest(&self) -> Duration {
+        let longest = self.rules.iter().map(|rule| rule.policy.grace.0).max().unwrap_or_default();
+        longest + longest / 2
+    }
+
+    /// The clock's error of a process that begins anew.
+    pub(super) fn skew_again(&self, dice: &mut Dice) -> i64 {
+        if self.spread.is_zero() {
+            return 0;
+        }
+        (i64::try_from(dice.stream(Kind::Skew).below(2_001)).unwrap_or(0) - 1_000) * SKEW_SECONDS
+    }
+}
+
+fn drawn_upload(draw: &mut Rng, n: usize) -> Upload {
+    let container = if draw.chance(800) { CONTAINERS[0] } else { CONTAINERS[1] };
+    // Now and then a new version of the blob before.
+    match n.checked_sub(1).filter(|_| draw.chance(150)) {
+        Some(before) => Upload { container, path: format!("{before}.csv"), etag: "2".to_owned() },
+        None => Upload { container, path: format!("{n}.csv"), etag: "1".to_owned() },
+    }
+}
+
+/// Repeats, batches and unreadable events.
+fn trouble_deliveries(deliveries: &mut Vec<Delivery>, uploads: &[Upload], dice: &mut Dice) {
+    for upload in uploads {
+        while dice.strikes(Kind::Events, 150) {
+            let at = dice.stream(Kind::Events).seconds(0, 1_200);
+            deliveries.push(Delivery { at, payload: upload.event() });
+        }
+    }
+    if dice.strikes(Kind::Events, 150) {
+        let at = dice.stream(Kind::Events).seconds(0, 30);
+        let mut all: Vec<Value> = uploads.iter().map(Upload::event).collect();
+        all.reverse();
+        deliveries.push(Delivery { at, payload: Value::Array(all) });
+    }
+    if dice.strikes(Kind::Events, 150) {
+        let stream = dice.stream(Kind::Events);
+        let bad = [json!({"x": 1}), json!("no JSON"), json!({"eventType": "Microsoft.Storage.BlobCreated"}), json!([])];
+        deliveries.push(Delivery { at: stream.seconds(0, 60), payload: stream.pick(&bad) });
+    }
+}
+
+/// Now and then an operator changes a limit some times, pauses the rule, and leaves it to the rules in the end.
+fn drawn_words(draw: &mut Rng, rules: &Rules, turmoil: Duration) -> Vec<Word> {
+    let Some(rule) = rules.iter().find(|rule| rule.max_in_flight.is_some()).filter(|_| draw.chance(300)) else {
+        return Vec::new();
+    };
+    let turmoil = u64::try_from(turmoil.whole_seconds()).unwrap_or(0);
+    let mut words: Vec<Word> = (0..3)
+        .map(|_| Word { at: draw.seconds(0, turmoil), rule: rule.id.clone(), limit: Some(draw.pick(&[0, 1, 2, 4])) })
+        .collect();
+    words.push(Word {
+        at: Duration::seconds(1) + draw.seconds(turmoil, turmoil + 600),
+        rule: rule.id.clone(),
+        limit: None,
+    });
+    words
+}
+
+/// One to three rules: with and without limits, two of them on one endpoint or for the same blobs.
+fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
+    let seconds = |n: u64| format!("PT{n}S");
+    let count = draw.pick(&[1, 1, 1, 2, 2, 3]);
+    let mut rules = Vec::new();
+    for n in 0..count {
+        let container = if n == 0 || draw.chance(500) { CONTAINERS[0] } else { CONTAINERS[1] };
+        let endpoint = if draw.chance(600) { "heart" } else { "lung" };
+        let id = ["one", "two", "three"][n];
+        let mut rule = json!({
+            "id": id,
+            "match": { "container": container },
+            "endpoint": { "uri": format!("https://{endpoint}.example/jobs") },
+            "maxAttempts": 1 + draw.below(3),
+            "pollInterval": seconds(draw.pick(&[30, 60, 120])),
+            "retryBackOff": seconds(draw.pick(&[10, 60])),
+            "giveUpAfter": seconds(draw.pick(&[600, 3_600, 86_400])),
+            "jobTimeout": seconds(draw.pick(&[300, 900, 3_600])),
+            "submitTimeout": seconds(draw.pick(&[20, 60])),
+            "settle": seconds(draw.pick(&[10, 30])),
+            // Clocks that differ by minutes take a grace time that is much longer than that.
+            "grace": seconds(if skewed { draw.pick(&[900, 1_200]) } else { draw.pick(&[120, 300, 900]) }),
+            "outputGrace": seconds(draw.pick(&[20, 120])),
+            "onUnknown": draw.pick(&["resolve", "resolve", "hold"]),
+        });
+        if draw.chance(500) {
+            rule["maxInFlight"] = json!(draw.pick(&[1, 1, 2, 3]));
+        }
+        rules.push(rule);
+    }
+    let mut endpoints = Vec::new();
+    if draw.chance(500) {
+        let mut endpoint = json!({ "uri": draw.pick(&rules)["endpoint"]["uri"] });
+        if draw.chance(700) {
+            endpoint["maxInFlight"] = json!(draw.pick(&[1, 2, 3]));
+        }
+        if draw.chance(400) {
+            endpoint["submitsPerMinute"] = json!(draw.pick(&[1, 2]));
+        }
+        if draw.chance(400) {
+            endpoint["breaker"] = json!({ "failures": draw.pick(&[1, 2, 3]), "pause": seconds(draw.pick(&[60, 600])) });
+        }
+        endpoints.push(endpoint);
+    }
+    rules_of(&rules, &endpoints)
+}
+
+fn rules_of(rules: &[Value], endpoints: &[Value]) -> Rules {
+    let text = json!({ "rules": rules, "endpoints": endpoints }).to_string();
+    Rules::read(&text).unwrap_or_else(|problems| unreachable!("the simulation's rules are good: {problems:?}"))
+}

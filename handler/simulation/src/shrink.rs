@@ -1,0 +1,96 @@
+//! Looks for a shorter run that breaks the same promise: fewer events, processes, kinds of faults, and troubles.
+//!
+//! Each kind of fault draws from a stream of its own, so that a run without one kind stays like the run with it; and
+//! what becomes unlike it may still break the promise with another seed, so a few of those are tried as well.
+
+use crate::run::{Options, Outcome, Wiring, run};
+
+/// Runs that a search may take.
+const RUNS: usize = 1_000;
+/// Neighbouring seeds that are tried when the seed itself does not break the promise any more.
+const SEEDS: u64 = 12;
+
+/// The shortest run found that breaks the promise which `options` breaks; `options` itself if it breaks none.
+pub fn shrink(options: &Options, wiring: &Wiring) -> Options {
+    let Some(violation) = run(options, wiring, false).violation else { return options.clone() };
+    let mut search = Search { wiring, promise: violation.promise, runs: 0 };
+    let mut best = options.clone();
+    loop {
+        let before = best.clone();
+        for smaller in smaller(&best) {
+            if let Some(found) = search.breaks(&smaller) {
+                best = found;
+            }
+        }
+        if same(&before, &best) || search.runs >= RUNS {
+            break;
+        }
+    }
+    search.fewest_troubles(best)
+}
+
+fn same(a: &Options, b: &Options) -> bool {
+    (a.seed, a.events, a.faults, a.processes) == (b.seed, b.events, b.faults, b.processes)
+}
+
+/// Runs with less of one thing each, the greatest steps first.
+fn smaller(of: &Options) -> Vec<Options> {
+    let mut all = Vec::new();
+    for events in [1, 2, of.events / 2, of.events.saturating_sub(1)] {
+        if (1..of.events).contains(&events) {
+            all.push(Options { events, ..of.clone() });
+        }
+    }
+    for kind in of.faults.kinds() {
+        all.push(Options { faults: of.faults.without(kind), ..of.clone() });
+    }
+    for processes in 1..of.processes {
+        all.push(Options { processes, ..of.clone() });
+    }
+    all
+}
+
+struct Search<'a> {
+    wiring: &'a Wiring,
+    promise: &'static str,
+    runs: usize,
+}
+
+impl Search<'_> {
+    fn fails(&mut self, options: &Options) -> Option<Outcome> {
+        self.runs += 1;
+        let outcome = run(options, self.wiring, false);
+        let same = outcome.violation.as_ref().is_some_and(|violation| violation.promise == self.promise);
+        same.then_some(outcome)
+    }
+
+    /// The options, or the same with a neighbouring seed, if they break the promise.
+    fn breaks(&mut self, options: &Options) -> Option<Options> {
+        for seed in (0..SEEDS).map(|n| options.seed.wrapping_add(n)) {
+            if self.runs >= RUNS {
+                return None;
+            }
+            let options = Options { seed, ..options.clone() };
+            if self.fails(&options).is_some() {
+                return Some(options);
+            }
+        }
+        None
+    }
+
+    /// With as few troubles as do it: those behind the last that matters are not dealt.
+    fn fewest_troubles(&mut self, options: Options) -> Options {
+        let Some(outcome) = self.fails(&options) else { return options };
+        let (mut enough, mut too_few) = (outcome.troubles, None::<u64>);
+        while enough > 0 && too_few.is_none_or(|few| few + 1 < enough) {
+            let middle = too_few.map_or(0, |few| few + (enough - few) / 2);
+            let fewer = Options { troubles: Some(middle), ..options.clone() };
+            match self.fails(&fewer) {
+                Some(_) => enough = middle,
+                None => too_few = Some(middle),
+            }
+        }
+        let fewest = Options { troubles: Some(enough), ..options.clone() };
+        if self.fails(&fewest).is_some() { fewest } else { options }
+    }
+}

@@ -1,0 +1,113 @@
+//! The crash sweep: scripted scenarios in which the one process is killed right after its k-th effect, for every k.
+//!
+//! An effect is a write to a table, a request to the endpoint that arrived, or a request to stop a job. The killed
+//! process never learns of it. Another begins a second later, ticks go on, unanswered deliveries come again: the end must
+//! be the same as without the kill.
+
+use std::collections::BTreeMap;
+
+use time::Duration;
+
+use crate::fate::{End, Post, Script, Written};
+use crate::plan::Plan;
+use crate::run::{Outcome, Wiring, run_script};
+
+/// One thing that happens to one or two uploads.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// What happens, for people.
+    pub name: &'static str,
+    script: Script,
+    uploads: usize,
+    deliveries: usize,
+    max_attempts: u32,
+    max_in_flight: Option<u32>,
+}
+
+impl Scenario {
+    fn new(name: &'static str, posts: &[Post], ends: &[End]) -> Self {
+        let script = Script { posts: posts.to_vec(), ends: ends.to_vec() };
+        Self { name, script, uploads: 1, deliveries: 1, max_attempts: 2, max_in_flight: None }
+    }
+
+    /// All of them.
+    pub fn all() -> Vec<Self> {
+        let accept = Post::Accept { jobs: 1 };
+        let refuse = |for_good| Post::Refuse { for_good, retry_after: None };
+        let good = |late| End::Completed(Written::Good(late));
+        vec![
+            Self::new("all is well", &[], &[]),
+            Self::new("the answer is lost, there is one job", &[Post::LoseAnswer { jobs: 1 }], &[]),
+            Self::new("the answer is lost, there are two jobs", &[Post::LoseAnswer { jobs: 2 }], &[]),
+            Self::new("the request is lost", &[Post::LoseRequest], &[]),
+            Self::new("refused, then accepted", &[refuse(false), accept], &[]),
+            Self::new("refused for good", &[refuse(true), refuse(true)], &[]),
+            Self::new("the first job fails", &[], &[End::Failed]),
+            Self::new("both jobs fail", &[], &[End::Failed, End::Failed]),
+            Self::new("the output is late", &[], &[good(Duration::seconds(70))]),
+            Self::new("the output is empty, then good", &[], &[End::Completed(Written::Empty)]),
+            Self::new("a person cancels the job", &[], &[End::Canceled]),
+            Self { deliveries: 3, ..Self::new("the event comes three times", &[], &[]) },
+            Self { uploads: 3, max_in_flight: Some(1), ..Self::new("three uploads, one slot", &[], &[]) },
+            Self {
+                uploads: 2,
+                deliveries: 2,
+                max_in_flight: Some(1),
+                ..Self::new(
+                    "two uploads twice, one slot, a lost answer and a failure",
+                    &[Post::LoseAnswer { jobs: 1 }],
+                    &[End::Failed],
+                )
+            },
+        ]
+    }
+
+    /// Runs it; the process dies right after its effect number `kill_after`.
+    pub fn run(&self, kill_after: Option<u64>, wiring: &Wiring, told: bool) -> Outcome {
+        let plan = Plan::scripted(self.uploads, self.deliveries, self.max_attempts, self.max_in_flight);
+        run_script(plan, &self.script, kill_after, wiring, told)
+    }
+}
+
+/// What a sweep over one scenario met.
+#[derive(Debug, Clone)]
+pub struct Swept {
+    /// The end without a kill.
+    pub end: BTreeMap<String, String>,
+    /// How many kills there were: one run for each effect.
+    pub kills: u64,
+    /// Kills after which the end was another, or a promise was broken: what, and the story.
+    pub failures: Vec<(u64, String, Vec<String>)>,
+}
+
+/// Kills after effect 1, 2, 3 and so on, until the scenario is through before the kill.
+pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> Swept {
+    let undisturbed = scenario.run(None, wiring, false);
+    let mut swept = Swept { end: statuses(&undisturbed), kills: 0, failures: Vec::new() };
+    if let Some(violation) = &undisturbed.violation {
+        swept.failures.push((0, violation.what.clone(), scenario.run(None, wiring, true).story));
+        return swept;
+    }
+    for kill_after in 1.. {
+        let outcome = scenario.run(Some(kill_after), wiring, false);
+        let end = statuses(&outcome);
+        let what = match &outcome.violation {
+            Some(violation) => Some(violation.what.clone()),
+            None => (end != swept.end).then(|| format!("ends as {end:?}")),
+        };
+        if let Some(what) = what {
+            swept.failures.push((kill_after, what, scenario.run(Some(kill_after), wiring, true).story));
+        }
+        if kill_after > outcome.effects {
+            break;
+        }
+        swept.kills += 1;
+    }
+    swept
+}
+
+/// The final status of each scoring. Which of two uploads meets which fate depends on which of them comes first.
+fn statuses(outcome: &Outcome) -> BTreeMap<String, String> {
+    let status = |end: &String| end.split(' ').next().unwrap_or_default().to_owned();
+    outcome.ends.iter().map(|(name, end)| (name.clone(), status(end))).collect()
+}

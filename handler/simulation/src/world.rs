@@ -1,0 +1,682 @@
+//! The world around the app: the table, the batch endpoint and the storage, behind a network that loses things.
+//!
+//! Each call draws its fate from the dice. A request that was sent arrives, whatever became of its sender. Reads are
+//! answered with what was true when they arrived, which may be a while before the caller goes on.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use lifecycle::{Answer, JobSeen, JobStatus, OutputSeen, Resolution, Scoring, ScoringId};
+use time::{Duration, OffsetDateTime};
+
+use crate::cloud::Cloud;
+use crate::executor::{Rng, Time};
+use crate::fate::{Fates, Post};
+use crate::faults::{Dice, Kind};
+use crate::invariants::Invariants;
+use crate::story::Story;
+use app::ledger::rows;
+use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
+use app::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
+use stores::memory::MemoryStore;
+
+/// The hub of every simulated ledger.
+pub(super) const HUB: &str = "Simulation";
+/// A client of the table gives up on a write after this.
+const PATIENCE: Duration = Duration::seconds(30);
+
+/// What changes in the world.
+pub(super) struct State {
+    pub(super) dice: Dice,
+    /// How long things take that take a normal time.
+    pace: Rng,
+    fates: Fates,
+    pub(super) cloud: Cloud,
+    pub(super) invariants: Invariants,
+    pub(super) story: Story,
+    /// Writes, requests and requests to stop that took place.
+    pub(super) effects: u64,
+    /// Requests to the endpoint.
+    pub(super) posts: u64,
+    /// The process that is to die because its effect of this number took place.
+    kill_after: Option<u64>,
+    pub(super) doomed: Option<usize>,
+    /// The process that is to freeze now, and for how long: it has just sent a request to the endpoint.
+    pub(super) frozen: Option<(usize, Duration)>,
+    /// Requests that were sent and have not arrived.
+    pub(super) under_way: usize,
+    /// Those of them that may make a job, by scoring and attempt.
+    coming: BTreeMap<(ScoringId, u32), usize>,
+    /// Until when the table is away.
+    dark: Duration,
+    /// Until when nobody may look at jobs and outputs.
+    blind: Duration,
+    /// Whether the service keeps our tags on jobs.
+    marked: bool,
+    /// A request to the endpoint is late by at most this.
+    latest: Duration,
+}
+
+impl State {
+    fn pause(&mut self) -> Duration {
+        if self.dice.strikes(Kind::Slow, 10) {
+            let stream = self.dice.stream(Kind::Slow);
+            return if stream.chance(200) { stream.seconds(20, 200) } else { stream.seconds(1, 15) };
+        }
+        // Most things happen at once: what matters is their order.
+        if self.pace.chance(700) { Duration::ZERO } else { self.pace.millis(1, 150) }
+    }
+
+    /// Whether the table is away, from now on perhaps.
+    fn dark(&mut self, at: Duration) -> bool {
+        if self.dice.strikes(Kind::Store, 1) && self.dice.stream(Kind::Store).chance(300) {
+            self.dark = at + self.dice.stream(Kind::Store).seconds(10, 600);
+        }
+        at < self.dark
+    }
+
+    /// Whether nobody may look, from now on perhaps.
+    fn blind(&mut self, at: Duration) -> bool {
+        if self.dice.strikes(Kind::Looks, 10) {
+            self.blind = at + self.dice.stream(Kind::Looks).seconds(60, 1_200);
+        }
+        at < self.blind
+    }
+
+    fn effect(&mut self, process: usize) {
+        self.effects += 1;
+        // What was done and its doer never learns of is where most of the trouble is.
+        if self.kill_after == Some(self.effects) || self.dice.strikes(Kind::Kills, 8) {
+            self.doomed = Some(process);
+        }
+    }
+}
+
+struct Shared {
+    time: Time,
+    store: MemoryStore,
+    state_table: TableName,
+    instances: TableName,
+    state: Mutex<State>,
+}
+
+/// The world. Clones are the same world.
+#[derive(Clone)]
+pub(super) struct World(Arc<Shared>);
+
+/// What a world is made of.
+pub(super) struct Beginning {
+    pub(super) time: Time,
+    pub(super) rng: Rng,
+    pub(super) dice: Dice,
+    pub(super) fates: Fates,
+    pub(super) invariants: Invariants,
+    pub(super) story: Story,
+    pub(super) kill_after: Option<u64>,
+    pub(super) latest: Duration,
+}
+
+fn table(name: &str) -> TableName {
+    TableName::read(&format!("{HUB}{name}")).expect("the hub's name is fixed and good")
+}
+
+/// A call to the store in memory: it never waits.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the store in memory never waits")
+}
+
+impl World {
+    pub(super) fn new(of: Beginning) -> Self {
+        let Beginning { time, rng, mut dice, fates, invariants, story, kill_after, latest } = of;
+        let store = if dice.likes(Kind::Pages) {
+            let stream = dice.stream(Kind::Pages);
+            MemoryStore::with_pages(1 + stream.index(3), stream.chance(500))
+        } else {
+            MemoryStore::new()
+        };
+        let state = State {
+            dice,
+            pace: rng.fork(1),
+            fates,
+            cloud: Cloud::default(),
+            invariants,
+            story,
+            effects: 0,
+            posts: 0,
+            kill_after,
+            doomed: None,
+            frozen: None,
+            under_way: 0,
+            coming: BTreeMap::new(),
+            dark: Duration::ZERO,
+            blind: Duration::ZERO,
+            marked: rng.fork(4).chance(500),
+            latest,
+        };
+        let (state_table, instances) = (table("State"), table("Instances"));
+        Self(Arc::new(Shared { time, store, state_table, instances, state: Mutex::new(state) }))
+    }
+
+    pub(super) fn time(&self) -> &Time {
+        &self.0.time
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line to the story, if somebody wants one.
+    pub(super) fn tell(&self, process: Option<usize>, scoring: Option<&ScoringId>, text: impl FnOnce() -> String) {
+        let at = self.0.time.elapsed();
+        self.state().story.line(at, process, scoring, text);
+    }
+
+    fn peek(&self, from: &TableName, key: &Key) -> Option<Row> {
+        at_once(self.0.store.get(from, key)).ok().flatten()
+    }
+
+    /// All rows of a range of the state table, past all faults.
+    fn all(&self, range: &Range) -> Vec<Row> {
+        let (mut from, mut rows) = (None, Vec::new());
+        while let Ok(page) = at_once(self.0.store.page(&self.0.state_table, range, from.as_ref())) {
+            rows.extend(page.rows);
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        rows
+    }
+
+    /// What a person says of a lost submission after a look into the workspace: which job it is, or that there is none;
+    /// nothing while one may still come.
+    pub(super) fn verdict(&self, scoring: &Scoring) -> Option<Resolution> {
+        let state = self.state();
+        let jobs = state.cloud.of_attempt(&scoring.id, scoring.attempt);
+        if let Some(job) = jobs.into_iter().find(|job| !scoring.strays.contains(&job.name)) {
+            return Some(Resolution::JobIs(job.name));
+        }
+        let coming = state.coming.get(&(scoring.id.clone(), scoring.attempt)).copied().unwrap_or(0);
+        (coming == 0).then_some(Resolution::SendAgain)
+    }
+
+    /// The checks that only make sense once everything is over.
+    pub(super) fn check_the_end(&self) {
+        let history = |id: &ScoringId| self.all(&Range::of_prefix(rows::partition_of(id), &format!("H~{id}~")));
+        let instance = |key: &Key| self.peek(&self.0.instances, key);
+        let mut state = self.state();
+        state.invariants.at_the_end(&history, &instance);
+    }
+
+    /// Lets `act` happen after `there`, and counts it as under way until then.
+    fn send<T: Send + 'static>(
+        &self,
+        there: Duration,
+        back: Duration,
+        act: Box<dyn FnOnce(&World) -> T + Send>,
+    ) -> impl Future<Output = T> + Send + use<T> {
+        let (world, time) = (self.clone(), self.0.time.clone());
+        self.state().under_way += 1;
+        let answer = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&answer);
+        self.0.time.after(there, move || {
+            world.state().under_way -= 1;
+            let done = act(&world);
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        });
+        let arrival = time.sleep((there + back).max(Duration::MICROSECOND));
+        async move {
+            arrival.await;
+            loop {
+                if let Some(answer) = answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    return answer;
+                }
+                // It was put before the wait and is never later; one turn more than enough.
+                time.sleep(Duration::MICROSECOND).await;
+            }
+        }
+    }
+
+    /// A transaction arrives at the table.
+    fn apply(&self, process: usize, to: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let slot = ops.iter().map(Op::key).find(|key| key.partition.starts_with("slots~"));
+        let owned = |key: &Key| {
+            let row = self.peek(&self.0.state_table, key);
+            row.and_then(|row| row.entity.string("Owner").and_then(ScoringId::read))
+        };
+        let before = slot.and_then(owned);
+        let done = at_once(self.0.store.write(to, ops));
+        let (at, now) = (self.0.time.elapsed(), self.0.time.now());
+        let mut state = self.state();
+        if let Err(error) = &done {
+            // A slot or an outbox row that somebody else has written is everyday life.
+            if let Some(id) = scoring_of(ops) {
+                state.story.line(at, Some(process), Some(&id), || format!("the table says: {error}"));
+            }
+            return done;
+        }
+        state.effect(process);
+        state.story.fold(at, process, ops.len() as u64);
+        if *to == self.0.state_table {
+            let State { invariants, cloud, story, .. } = &mut *state;
+            let entries = invariants.applied(ops, &|key| self.peek(&self.0.state_table, key), cloud, now);
+            let id = scoring_of(ops);
+            for entry in entries {
+                story.line(at, Some(process), id.as_ref(), || {
+                    let from = entry.from.map_or_else(String::new, |from| format!("{from} "));
+                    format!("{from}→ {}: {}", entry.to, entry.because)
+                });
+            }
+            for op in ops.iter().filter(|op| op.key().partition == "control") {
+                if let Some(rule) = op.key().row.strip_prefix("limit~rule~") {
+                    let most = op.entity().and_then(|row| row.int32("Limit"));
+                    invariants.limited(rule, most, now);
+                    story.line(at, Some(process), None, || format!("an operator sets the limit of {rule} to {most:?}"));
+                }
+            }
+            if let Some(key) = slot {
+                let after = owned(key);
+                let what = if after.is_some() { "claimed" } else { "freed" };
+                let line = || format!("slot {} of {} {what}", key.row, key.partition);
+                story.line(at, Some(process), after.or(before).as_ref(), line);
+            }
+        } else if *to == self.0.instances {
+            state.invariants.projected(ops);
+        }
+        done
+    }
+
+    /// A submission arrives at the endpoint.
+    fn arrive(&self, process: usize, scoring: &Scoring, post: &Post) -> Answer {
+        let (at, now) = (self.0.time.elapsed(), self.0.time.now());
+        let mut state = self.state();
+        state.effect(process);
+        if let Some(coming) = state.coming.get_mut(&(scoring.id.clone(), scoring.attempt)) {
+            *coming -= 1;
+        }
+        let many = match post {
+            Post::Accept { jobs } | Post::LoseAnswer { jobs } => *jobs,
+            Post::LoseRequest | Post::Refuse { .. } => 0,
+            Post::Late { .. } => 1,
+        };
+        state.story.fold(at, process, 1_000 + u64::from(many));
+        let mut made = Vec::new();
+        for n in 0..many {
+            let State { fates, dice, cloud, .. } = &mut *state;
+            let fate = fates.job(dice, n > 0);
+            let job = cloud.make(scoring, fate, now);
+            state.story.line(at, None, Some(&scoring.id), || {
+                format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.posts, scoring.attempt)
+            });
+            made.push(job);
+        }
+        // Of two, Azure ML may tell us either.
+        if made.len() > 1 && state.pace.chance(500) {
+            made.reverse();
+        }
+        match (post, made.into_iter().next()) {
+            (Post::Refuse { for_good, retry_after }, _) => {
+                state.invariants.refused(scoring);
+                let code = if *for_good { "400" } else { "429" };
+                Answer::Refused {
+                    code: code.to_owned(),
+                    text: "refused".to_owned(),
+                    for_good: *for_good,
+                    retry_after: *retry_after,
+                }
+            }
+            (Post::Accept { .. } | Post::Late { .. }, Some(job)) => {
+                Answer::Accepted { job, status: JobStatus::Preparing }
+            }
+            _ => Answer::Unknown { text: "the connection was reset".to_owned() },
+        }
+    }
+
+    /// From now on nothing goes wrong any more.
+    pub(super) fn heal(&self) {
+        let mut state = self.state();
+        state.dice.heal();
+        (state.dark, state.blind) = (Duration::ZERO, Duration::ZERO);
+        drop(state);
+        self.tell(None, None, || "from here on nothing goes wrong any more".to_owned());
+    }
+}
+
+/// The scoring that a transaction is about.
+fn scoring_of(ops: &[Op]) -> Option<ScoringId> {
+    ops.iter().find_map(|op| op.key().row.strip_prefix("J~").and_then(ScoringId::read))
+}
+
+/// The world as one process reaches it.
+#[derive(Clone)]
+pub(super) struct Reach {
+    pub(super) world: World,
+    pub(super) process: usize,
+}
+
+/// What becomes of a read.
+enum Reading {
+    Answered(Duration),
+    Away(Duration),
+    Throttled(Duration),
+}
+
+/// What becomes of a write.
+enum Writing {
+    NotSent,
+    Throttled(Option<std::time::Duration>),
+    Lost(Duration),
+    Done { there: Duration, back: Duration },
+    AnswerLost { there: Duration, back: Duration },
+    Twice { there: Duration, back: Duration },
+    Late(Duration),
+}
+
+impl Reach {
+    async fn sleep(&self, pause: Duration) {
+        self.world.0.time.sleep(pause).await;
+    }
+
+    fn reading(&self) -> Reading {
+        let at = self.world.0.time.elapsed();
+        let mut state = self.world.state();
+        let pause = state.pause();
+        if state.dark(at) || state.dice.strikes(Kind::Store, 4) {
+            return Reading::Away(pause);
+        }
+        if state.dice.strikes(Kind::Throttle, 3) {
+            return Reading::Throttled(pause);
+        }
+        Reading::Answered(pause)
+    }
+
+    fn writing(&self) -> Writing {
+        let at = self.world.0.time.elapsed();
+        let mut state = self.world.state();
+        let (there, back) = (state.pause(), state.pause());
+        if state.dark(at) {
+            return Writing::NotSent;
+        }
+        if state.dice.strikes(Kind::Store, 60) {
+            return match state.dice.stream(Kind::Store).below(4) {
+                0 => Writing::NotSent,
+                1 => Writing::Lost(there + back),
+                _ => Writing::AnswerLost { there, back },
+            };
+        }
+        if state.dice.strikes(Kind::Throttle, 30) {
+            let after = state.dice.stream(Kind::Throttle).chance(500).then(|| std::time::Duration::from_secs(5));
+            return Writing::Throttled(after);
+        }
+        if state.dice.strikes(Kind::Twice, 50) {
+            return Writing::Twice { there, back };
+        }
+        if state.dice.strikes(Kind::Late, 30) {
+            return Writing::Late(state.dice.stream(Kind::Late).seconds(31, 100));
+        }
+        Writing::Done { there, back }
+    }
+
+    async fn read<T>(&self, answer: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        match self.reading() {
+            Reading::Answered(pause) => {
+                let answer = answer();
+                self.sleep(pause).await;
+                answer
+            }
+            Reading::Away(pause) => {
+                self.sleep(pause).await;
+                Err(Error::Unavailable("the connection was refused".to_owned()))
+            }
+            Reading::Throttled(pause) => {
+                self.sleep(pause).await;
+                Err(Error::Throttled { retry_after: None })
+            }
+        }
+    }
+
+    fn lost(&self, scoring: Option<&ScoringId>, what: &str) -> Error {
+        self.world.tell(Some(self.process), scoring, || format!("a write to the table: {what}"));
+        Error::Ambiguous(what.to_owned())
+    }
+
+    /// Whether a look at the cloud works, after a while.
+    async fn looks(&self) -> Result<(), Unclear> {
+        let (pause, why) = {
+            let at = self.world.0.time.elapsed();
+            let mut state = self.world.state();
+            let why = if state.blind(at) {
+                Some("403: no role yet")
+            } else if state.dice.strikes(Kind::Looks, 60) {
+                Some(state.dice.stream(Kind::Looks).pick(&["the connection was reset", "503: busy"]))
+            } else {
+                None
+            };
+            (state.pause(), why)
+        };
+        match why {
+            None => Ok(()),
+            Some(why) => {
+                self.sleep(pause).await;
+                Err(Unclear(why.to_owned()))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TableStore for Reach {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.read(|| at_once(self.world.0.store.create_table(table))).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        self.read(|| at_once(self.world.0.store.get(table, key))).await
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.read(|| at_once(self.world.0.store.page(table, range, from))).await
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let (process, id) = (self.process, scoring_of(ops));
+        let apply = {
+            let (table, ops) = (table.clone(), ops.to_vec());
+            Box::new(move |world: &World| world.apply(process, &table, &ops))
+        };
+        match self.writing() {
+            Writing::NotSent => {
+                self.sleep(Duration::ZERO).await;
+                self.world.tell(Some(process), id.as_ref(), || "a write to the table could not be sent".to_owned());
+                Err(Error::Unavailable("the connection was refused".to_owned()))
+            }
+            Writing::Throttled(retry_after) => {
+                self.sleep(Duration::ZERO).await;
+                Err(Error::Throttled { retry_after })
+            }
+            Writing::Lost(pause) => {
+                self.sleep(pause).await;
+                Err(self.lost(id.as_ref(), "the request was lost"))
+            }
+            Writing::Done { there, back } => self.world.send(there, back, apply).await,
+            Writing::AnswerLost { there, back } => match self.world.send(there, back, apply).await {
+                Ok(_) => Err(self.lost(id.as_ref(), "it was done, its answer was lost")),
+                Err(_) => Err(self.lost(id.as_ref(), "it was refused, its answer was lost")),
+            },
+            Writing::Twice { there, back } => {
+                let again = {
+                    let (table, ops) = (table.clone(), ops.to_vec());
+                    Box::new(move |world: &World| world.apply(process, &table, &ops))
+                };
+                // The first answer is dropped on the way.
+                drop(self.world.send(there, Duration::ZERO, apply));
+                self.world
+                    .tell(Some(process), id.as_ref(), || "the network sends a write to the table twice".to_owned());
+                self.world.send(there + Duration::MILLISECOND, back, again).await
+            }
+            Writing::Late(after) => {
+                drop(self.world.send(after, Duration::ZERO, apply));
+                self.sleep(PATIENCE).await;
+                Err(self.lost(id.as_ref(), "no answer; it will arrive later"))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Endpoint for Reach {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+        let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
+        let process = self.process;
+        let (post, there, back) = {
+            let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
+            let mut state = self.world.state();
+            state.posts += 1;
+            let State { invariants, cloud, fates, dice, story, latest, .. } = &mut *state;
+            invariants.sent(scoring, cloud, now);
+            let post = fates.post(dice, scoring.posts > 1 || scoring.attempt > 1, *latest);
+            let freezes = dice.strikes(Kind::Pauses, 40).then(|| dice.stream(Kind::Pauses).seconds(30, 1_800));
+            story.line(at, Some(process), Some(&scoring.id), || {
+                format!("sends request {} of attempt {}; its fate: {post:?}", scoring.posts, scoring.attempt)
+            });
+            state.frozen = freezes.map(|pause| (process, pause)).or(state.frozen);
+            (post, state.pause(), state.pause())
+        };
+        let reset = || Answer::Unknown { text: "the connection was reset".to_owned() };
+        let (there, lost) = match &post {
+            Post::LoseRequest => {
+                self.sleep((there + back).min(timeout)).await;
+                return reset();
+            }
+            Post::Late { after } => (*after, false),
+            Post::LoseAnswer { .. } => (there, true),
+            Post::Accept { .. } | Post::Refuse { .. } => (there, false),
+        };
+        let scoring = scoring.clone();
+        *self.world.state().coming.entry((scoring.id.clone(), scoring.attempt)).or_default() += 1;
+        let answer = self.world.send(there, back, Box::new(move |world| world.arrive(process, &scoring, &post)));
+        if there + back >= timeout {
+            drop(answer);
+            self.sleep(timeout).await;
+            return Answer::Unknown { text: format!("no answer within {timeout}") };
+        }
+        let answer = answer.await;
+        if lost { reset() } else { answer }
+    }
+
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
+        self.looks().await?;
+        let (seen, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            let behind = if state.dice.strikes(Kind::Lag, 80) {
+                state.dice.stream(Kind::Lag).seconds(5, 90)
+            } else {
+                Duration::ZERO
+            };
+            (state.cloud.look(&at.job.name, now, behind), state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(seen)
+    }
+
+    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
+        self.looks().await?;
+        let (found, pause) = {
+            let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
+            let mut state = self.world.state();
+            let mut found = state.cloud.find(scoring, now);
+            if found.is_empty() {
+                state.invariants.found_none(&scoring.id, now);
+            }
+            if found.len() > 1 && state.pace.chance(500) {
+                found.reverse();
+            }
+            state.story.line(at, Some(self.process), Some(&scoring.id), || {
+                let names: Vec<_> = found.iter().map(|found| found.job.name.as_str()).collect();
+                format!(
+                    "looks for jobs and finds {}",
+                    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+                )
+            });
+            (found, state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(Sought { jobs: found, as_of: None })
+    }
+
+    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+        self.looks().await?;
+        let (listing, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            let mut jobs = state.cloud.made_since(&at.endpoint, since, known, state.marked, now);
+            // A list that is too long for one look.
+            let whole = jobs.len() < 2 || !state.dice.strikes(Kind::Lag, 100);
+            if !whole {
+                jobs.truncate(1);
+            }
+            (Listing { jobs, whole }, state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(listing)
+    }
+
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
+        let (lost, there, back) = {
+            let mut state = self.world.state();
+            let lost = state.dice.strikes(Kind::Looks, 100);
+            // Lost before it arrives, or its answer is.
+            (lost.then(|| state.dice.stream(Kind::Looks).chance(500)), state.pause(), state.pause())
+        };
+        let unclear = || Err(Unclear("the connection was reset".to_owned()));
+        if lost == Some(true) {
+            self.sleep(there + back).await;
+            return unclear();
+        }
+        let (process, name) = (self.process, at.job.name.clone());
+        let stop = move |world: &World| {
+            let (at, now) = (world.0.time.elapsed(), world.0.time.now());
+            let mut state = world.state();
+            state.effect(process);
+            state.story.fold(at, process, 2_000);
+            let State { invariants, cloud, story, .. } = &mut *state;
+            invariants.told_to_stop(&name, cloud);
+            let id = cloud.owner(&name).map(|(id, _)| id);
+            story.line(at, Some(process), id.as_ref(), || format!("tells {name} to stop"));
+            cloud.cancel(&name, now);
+        };
+        self.world.send(there, back, Box::new(stop)).await;
+        if lost.is_some() { unclear() } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Blobs for Reach {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
+        self.looks().await?;
+        let Some(uri) = scoring.output_uri() else { return Err(Unclear("the attempt has no output".to_owned())) };
+        let (seen, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            state.cloud.looked_at(uri);
+            let seen = match state.cloud.output(uri, now) {
+                Some((bytes, modified)) => OutputSeen::Present { bytes, modified },
+                None => OutputSeen::Absent { uri: uri.to_owned() },
+            };
+            (seen, state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(seen)
+    }
+}
+
+/// The process's clock: the true time and how far it is off.
+pub(super) fn skewed(time: &Time, off: &Arc<std::sync::atomic::AtomicI64>) -> app::ports::Clock {
+    let (time, off) = (time.clone(), Arc::clone(off));
+    Arc::new(move || -> OffsetDateTime {
+        time.now() + Duration::milliseconds(off.load(std::sync::atomic::Ordering::Relaxed))
+    })
+}

@@ -1,0 +1,67 @@
+//! A request as all routes read it: its path, its query, and what it is about.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method};
+
+use crate::RESERVED;
+use crate::menu::Route;
+
+/// One request: its path as segments, decoded.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) segments: Vec<String>,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+    /// Lists leave out jobs younger than this.
+    pub(super) list_lag: Duration,
+}
+
+impl Call {
+    /// The call and its body, which is kept apart since it can be read only once.
+    pub(super) fn read(request: Request) -> Option<(Self, Body)> {
+        let (parts, body) = request.into_parts();
+        let uri = &parts.uri;
+        let decode = |part: &str| {
+            percent_encoding::percent_decode_str(part).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+        };
+        let segments = uri.path().trim_start_matches('/').split('/').map(decode).collect::<Option<_>>()?;
+        let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+        Some((Self { method: parts.method, segments, query, headers: parts.headers, list_lag: Duration::ZERO }, body))
+    }
+
+    /// A query parameter.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// A header that is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The group of routes that a call belongs to; `None` for the simulator's own.
+    pub(super) fn group(&self) -> Option<Route> {
+        let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();
+        Some(match (self.method.as_str(), segments.as_slice()) {
+            ("GET", ["identity", "oauth2", "token"])
+            | ("POST", [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"]) => Route::Identity,
+            ("POST", ["endpoints", _, "jobs"]) => Route::Invoke,
+            ("GET", ["endpoints", _, "jobs"] | ["endpoints", _, "jobs", _]) => Route::Poll,
+            (_, [first, ..]) if first.eq_ignore_ascii_case("subscriptions") => Route::Arm,
+            ("GET", ["mferp", "managementfrontend", "subscriptions", ..]) => Route::Poll,
+            ("GET", ["history", "v1.0", "subscriptions", ..]) => Route::RunHistory,
+            ("GET" | "HEAD", [account, _, ..]) if !RESERVED.contains(account) => Route::Storage,
+            _ => return None,
+        })
+    }
+
+    /// The name of the job that a call is about.
+    pub(super) fn job(&self) -> Option<&str> {
+        let mut rest = self.segments.iter().map(String::as_str);
+        rest.find(|segment| segment.eq_ignore_ascii_case("jobs") || *segment == "runs")?;
+        rest.next()
+    }
+}

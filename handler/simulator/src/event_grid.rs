@@ -1,0 +1,147 @@
+//! Microsoft.EventGrid: the system topic of each watched account and the event subscription on it, as Resource Manager
+//! shows them. No event is delivered by the simulator; whoever writes a file tells of it.
+//!
+//! Source: REST reference of Event Grid, 2025-02-15: System Topics - List By Subscription, Get; System Topic Event
+//! Subscriptions - List By System Topic; Event Subscriptions - List By Resource.
+
+use serde_json::{Value, json};
+
+use crate::roles::Who;
+use crate::{Shared, accounts};
+
+/// Container for events that could not be delivered.
+pub(super) const DEAD_LETTERS: &str = "dead-letters";
+
+/// Function that is called.
+const FUNCTION: &str = "BlobCreated";
+
+/// After these a blob is complete.
+const COMPLETE: [&str; 5] = ["PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose", "SftpCommit"];
+
+/// ARM id of the container for dead letters.
+pub(super) fn dead_letters(shared: &Shared) -> String {
+    let account = accounts::id(shared, &shared.options.app.state_account);
+    format!("{account}/blobServices/default/containers/{DEAD_LETTERS}")
+}
+
+fn topic_name(account: &str) -> String {
+    format!("evgt-{account}")
+}
+
+fn topic_id(shared: &Shared, account: &str) -> String {
+    let group = shared.options.workspace.group_id();
+    format!("{group}/providers/Microsoft.EventGrid/systemTopics/{}", topic_name(account))
+}
+
+/// Every topic.
+pub(super) fn topics(shared: &Shared) -> Vec<Value> {
+    accounts::watched(shared).into_iter().filter_map(|account| topic_of(shared, account)).collect()
+}
+
+/// A topic by its name.
+pub(super) fn topic(shared: &Shared, name: &str) -> Option<Value> {
+    topic_of(shared, account_of(shared, name)?)
+}
+
+fn account_of<'a>(shared: &'a Shared, topic: &str) -> Option<&'a str> {
+    accounts::watched(shared).into_iter().find(|account| topic_name(account).eq_ignore_ascii_case(topic))
+}
+
+fn topic_of(shared: &Shared, account: &str) -> Option<Value> {
+    let document = json!({
+        "id": topic_id(shared, account),
+        "name": topic_name(account),
+        "type": "Microsoft.EventGrid/systemTopics",
+        "location": shared.options.workspace.location,
+        "tags": {},
+        "identity": Who::Topic.identity(),
+        "properties": {
+            "provisioningState": "Succeeded",
+            // Resource Manager promises no case of ids; Event Grid is known to change it.
+            "source": accounts::id(shared, account).replace("resourceGroups", "resourcegroups"),
+            "topicType": "microsoft.storage.storageaccounts",
+            "metricResourceId": "00000000-0000-0000-0000-000000000003",
+        },
+    });
+    shared.resources().shown("systemTopics", &topic_name(account), document)
+}
+
+/// The event subscriptions of a topic; `None` if there is no such topic.
+pub(super) fn on_topic(shared: &Shared, topic_name: &str) -> Option<Vec<Value>> {
+    topic(shared, topic_name)?;
+    let account = account_of(shared, topic_name)?;
+    let here = !shared.resources().subscription_on_account;
+    Some(here.then(|| subscription(shared, account, &topic_id(shared, account))).flatten().into_iter().collect())
+}
+
+/// The event subscriptions that were made on an account itself; `None` if there is no such account.
+pub(super) fn on_account(shared: &Shared, account: &str) -> Option<Vec<Value>> {
+    accounts::get(shared, account)?;
+    let account = accounts::watched(shared).into_iter().find(|it| it.eq_ignore_ascii_case(account));
+    let here = account.filter(|_| shared.resources().subscription_on_account);
+    let made = here.and_then(|account| {
+        subscription(shared, account, &format!("{}/providers/Microsoft.EventGrid", accounts::id(shared, account)))
+    });
+    Some(made.into_iter().collect())
+}
+
+/// The subscription of the app: everything complete and not empty in the account's containers.
+fn subscription(shared: &Shared, account: &str, parent: &str) -> Option<Value> {
+    let (app, resources) = (&shared.options.app, shared.resources());
+    let name = format!("{}-function", app.name);
+    let on_topic = !resources.subscription_on_account;
+    let containers = shared.options.containers.iter().filter(|it| it.account == account);
+    let prefixes: Vec<_> =
+        containers.map(|it| format!("/blobServices/default/containers/{}/blobs/", it.container)).collect();
+    let site = app.id(&shared.options.workspace);
+    let mut document = json!({
+        "id": format!("{parent}/eventSubscriptions/{name}"),
+        "name": name,
+        "type": if on_topic {
+            "Microsoft.EventGrid/systemTopics/eventSubscriptions"
+        } else {
+            "Microsoft.EventGrid/eventSubscriptions"
+        },
+        "properties": {
+            "topic": if on_topic { topic_id(shared, account) } else { accounts::id(shared, account) },
+            "provisioningState": "Succeeded",
+            "labels": [],
+            "eventDeliverySchema": "EventGridSchema",
+            "destination": {
+                "endpointType": "AzureFunction",
+                "properties": {
+                    "resourceId": format!("{site}/functions/{FUNCTION}"),
+                    "maxEventsPerBatch": 1,
+                    "preferredBatchSizeInKilobytes": 64,
+                },
+            },
+            "filter": {
+                "subjectBeginsWith": "",
+                "subjectEndsWith": "",
+                "includedEventTypes": ["Microsoft.Storage.BlobCreated"],
+                "advancedFilters": [
+                    { "operatorType": "StringIn", "key": "data.api", "values": COMPLETE },
+                    { "operatorType": "StringBeginsWith", "key": "subject", "values": prefixes },
+                    { "operatorType": "NumberGreaterThan", "key": "data.contentLength", "value": 0.0 },
+                ],
+            },
+            "retryPolicy": { "maxDeliveryAttempts": 30, "eventTimeToLiveInMinutes": 1440 },
+        },
+    });
+    let dead = json!({
+        "endpointType": "StorageBlob",
+        "properties": {
+            "resourceId": accounts::id(shared, &app.state_account),
+            "blobContainerName": DEAD_LETTERS,
+        },
+    });
+    // Only a system topic has an identity to write them with.
+    if on_topic {
+        let identity = json!({ "type": "SystemAssigned" });
+        document["properties"]["deadLetterWithResourceIdentity"] =
+            json!({ "identity": identity, "deadLetterDestination": dead });
+    } else {
+        document["properties"]["deadLetterDestination"] = dead;
+    }
+    resources.shown("eventSubscriptions", &name, document)
+}

@@ -1,0 +1,154 @@
+//! Tokens: the managed identity's endpoint (App Service, api-version 2019-08-01) and the client-credentials grant of
+//! Entra, v1 and v2.
+//!
+//! A token is opaque to clients: audience, end and a nonce, signed with the identity header. Nothing is kept, so memory
+//! does not grow with the tokens and a restart does not end them.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use azure_core::Uuid;
+use azure_core::credentials::Secret;
+use azure_core::hmac::hmac_sha256;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::answer::{json, plain};
+use crate::{Call, Shared};
+
+/// Bytes of a form that are read.
+const MAX_FORM: usize = 16 * 1024;
+
+/// Of Entra's token endpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// `resource`, numbers as strings.
+    V1,
+    /// `scope`, numbers as numbers.
+    V2,
+}
+
+/// Audience `https://ml.azure.com`, without the slash that some clients add.
+fn normal(audience: &str) -> String {
+    audience.trim_end_matches('/').to_owned()
+}
+
+fn sign(shared: &Shared, claims: &str) -> Option<String> {
+    let key = Secret::new(STANDARD.encode(&shared.options.identity_header));
+    // Fails only for a key that is not base64.
+    hmac_sha256(claims, &key).ok()
+}
+
+fn issue(shared: &Shared, audience: &str) -> Option<(String, i64)> {
+    let now = shared.options.clock.now();
+    let end = (now + shared.options.token_lifetime).unix_timestamp();
+    let claims =
+        json!({ "aud": normal(audience), "iat": now.unix_timestamp(), "exp": end, "jti": Uuid::new_v4().to_string() })
+            .to_string();
+    let claims = URL_SAFE_NO_PAD.encode(claims);
+    let signature = URL_SAFE_NO_PAD.encode(sign(shared, &claims)?);
+    Some((format!("{claims}.{signature}"), end))
+}
+
+/// The claims of a token that we signed.
+fn claims(shared: &Shared, token: &str) -> Option<Value> {
+    let (claims, signature) = token.split_once('.')?;
+    if URL_SAFE_NO_PAD.encode(sign(shared, claims)?) != signature {
+        return None;
+    }
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+/// How long ago the call's token was issued.
+pub(super) fn age(shared: &Shared, call: &Call, now: OffsetDateTime) -> Option<time::Duration> {
+    let token = call.header("authorization")?.strip_prefix("Bearer ")?;
+    let issued = OffsetDateTime::from_unix_timestamp(claims(shared, token)?["iat"].as_i64()?).ok()?;
+    Some(now - issued)
+}
+
+/// The audience of a token that we signed and that is still good.
+pub(super) fn audience(shared: &Shared, token: &str) -> Option<String> {
+    let claims = claims(shared, token)?;
+    let good = claims["exp"].as_i64()? > shared.options.clock.now().unix_timestamp();
+    good.then(|| claims["aud"].as_str().map(str::to_owned)).flatten()
+}
+
+/// A managed identity asks.
+pub(super) fn managed(shared: &Shared, call: &Call) -> Response {
+    let refuse =
+        |status: StatusCode, message: &str| json(status, &json!({ "statusCode": status.as_u16(), "message": message }));
+    if call.header("x-identity-header") != Some(shared.options.identity_header.as_str()) {
+        return refuse(StatusCode::UNAUTHORIZED, "X-IDENTITY-HEADER is missing or wrong");
+    }
+    if call.query("api-version") != Some("2019-08-01") {
+        return refuse(StatusCode::BAD_REQUEST, "api-version must be 2019-08-01");
+    }
+    let Some(resource) = call.query("resource").filter(|resource| !resource.is_empty()) else {
+        return refuse(StatusCode::BAD_REQUEST, "resource is missing");
+    };
+    let Some((token, end)) = issue(shared, resource) else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the token cannot be signed");
+    };
+    let client = call.query("client_id").map_or_else(|| Uuid::nil().to_string(), str::to_owned);
+    json(
+        StatusCode::OK,
+        &json!({
+            "access_token": token,
+            "expires_on": end.to_string(),
+            "resource": resource,
+            "token_type": "Bearer",
+            "client_id": client,
+        }),
+    )
+}
+
+/// A service principal asks.
+pub(super) async fn client(shared: &Shared, body: Body, version: Version) -> Response {
+    let refuse = |status, error: &str, description: &str| {
+        json(status, &json!({ "error": error, "error_description": description }))
+    };
+    let Ok(form) = axum::body::to_bytes(body, MAX_FORM).await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.");
+    };
+    let field =
+        |name: &str| url::form_urlencoded::parse(&form).find(|(n, _)| n == name).map(|(_, value)| value.into_owned());
+    if field("grant_type").as_deref() != Some("client_credentials") {
+        return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type", "AADSTS70003: use client_credentials");
+    }
+    let (id, secret) = (field("client_id").unwrap_or_default(), field("client_secret").unwrap_or_default());
+    let known = shared.options.client.as_ref().is_none_or(|client| client.id == id && client.secret == secret);
+    if id.is_empty() || secret.is_empty() || !known {
+        return refuse(StatusCode::UNAUTHORIZED, "invalid_client", "AADSTS7000215: Invalid client secret provided.");
+    }
+    let audience = match version {
+        Version::V1 => field("resource"),
+        Version::V2 => field("scope").and_then(|scope| scope.strip_suffix("/.default").map(str::to_owned)),
+    };
+    let Some(audience) = audience.filter(|audience| !audience.is_empty()) else {
+        let (error, text) = match version {
+            Version::V1 => ("invalid_resource", "AADSTS500011: the resource is missing"),
+            Version::V2 => ("invalid_scope", "AADSTS70011: the scope must end in /.default"),
+        };
+        return refuse(StatusCode::BAD_REQUEST, error, text);
+    };
+    let Some((token, end)) = issue(shared, &audience) else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the token cannot be signed");
+    };
+    let left = shared.options.token_lifetime.as_secs();
+    let body = match version {
+        Version::V1 => json!({
+            "token_type": "Bearer",
+            "expires_in": left.to_string(),
+            "ext_expires_in": left.to_string(),
+            "expires_on": end.to_string(),
+            "resource": audience,
+            "access_token": token,
+        }),
+        Version::V2 => {
+            json!({ "token_type": "Bearer", "expires_in": left, "ext_expires_in": left, "access_token": token })
+        }
+    };
+    json(StatusCode::OK, &body)
+}

@@ -1,0 +1,187 @@
+//! One job: what was asked for, how far it is, and what may be shown of it.
+
+use std::collections::BTreeMap;
+
+use crate::urls::without_query;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::options::DeploymentKind;
+use crate::request::Request;
+
+/// How far a job is. The service has two words for it, the job's and its one step's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Phase {
+    Preparing,
+    /// The job runs, its step waits for a node.
+    Waiting,
+    Working,
+    Finalizing,
+    CancelRequested,
+    Completed,
+    Failed,
+    Canceled,
+}
+
+impl Phase {
+    /// The job's status word.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Self::Preparing => "Preparing",
+            Self::Waiting | Self::Working => "Running",
+            Self::Finalizing => "Finalizing",
+            Self::CancelRequested => "CancelRequested",
+            Self::Completed => "Completed",
+            Self::Failed => "Failed",
+            Self::Canceled => "Canceled",
+        }
+    }
+
+    /// The status word of its step `batchscoring`.
+    pub(super) fn step_status(self) -> &'static str {
+        match self {
+            Self::Preparing => "NotStarted",
+            Self::Waiting => "Queued",
+            other => other.status(),
+        }
+    }
+
+    pub(super) fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Canceled)
+    }
+}
+
+/// Why a job failed, as run history tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunError {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl RunError {
+    /// The user's data or code is to blame: all that a simulator can fail by.
+    pub(super) fn user(message: impl Into<String>) -> Self {
+        Self { code: "UserError".to_owned(), message: message.into() }
+    }
+}
+
+/// A job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Job {
+    /// Order of creation, from 1.
+    pub(super) seq: u64,
+    pub(super) name: String,
+    pub(super) endpoint: String,
+    pub(super) deployment: String,
+    pub(super) kind: DeploymentKind,
+    pub(super) request: Request,
+    /// Where it writes: the request's outputs, or the one that the service chose, by name.
+    pub(super) outputs: BTreeMap<String, String>,
+    pub(super) display_name: String,
+    pub(super) experiment: String,
+    pub(super) pipeline_id: String,
+    pub(super) request_id: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(super) created: OffsetDateTime,
+    pub(super) phase: Phase,
+    /// When it entered the phase.
+    #[serde(with = "time::serde::rfc3339")]
+    pub(super) since: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(super) started: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub(super) ended: Option<OffsetDateTime>,
+    pub(super) error: Option<RunError>,
+    #[serde(skip)]
+    pub(super) polls: Polls,
+    /// On order: its work never ends. Not kept over a restart.
+    #[serde(skip)]
+    pub(super) is_stuck: bool,
+}
+
+/// How often somebody looked at a job, here or in Resource Manager. Not kept over a restart.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Polls {
+    pub(super) count: u64,
+    pub(super) last: Option<OffsetDateTime>,
+    pub(super) min_interval: Option<time::Duration>,
+}
+
+impl Polls {
+    pub(super) fn count(&mut self, now: OffsetDateTime) {
+        self.count += 1;
+        if let Some(last) = self.last.replace(now) {
+            let interval = now - last;
+            self.min_interval = Some(self.min_interval.map_or(interval, |least| least.min(interval)));
+        }
+    }
+}
+
+impl Job {
+    /// Enters a phase.
+    pub(super) fn enter(&mut self, phase: Phase, at: OffsetDateTime, error: Option<RunError>) {
+        self.phase = phase;
+        self.since = at;
+        if phase == Phase::Working {
+            self.started = Some(at);
+        }
+        if phase.is_final() {
+            self.ended = Some(at);
+        }
+        if error.is_some() {
+            self.error = error;
+        }
+    }
+
+    /// What the administrator sees.
+    pub(super) fn view(&self) -> JobView {
+        let inputs = &self.request.inputs;
+        JobView {
+            name: self.name.clone(),
+            endpoint: self.endpoint.clone(),
+            deployment: self.deployment.clone(),
+            inputs: inputs.iter().map(|(name, data)| (name.clone(), without_query(&data.uri).to_owned())).collect(),
+            outputs: self.outputs.clone(),
+            request_id: self.request_id.clone(),
+            created: self.created,
+            status: self.phase.status().to_owned(),
+            step_status: self.phase.step_status().to_owned(),
+            error: self.error.as_ref().map(|error| error.message.clone()),
+            polls: self.polls.count,
+            min_poll_seconds: self.polls.min_interval.map(time::Duration::as_seconds_f64),
+        }
+    }
+}
+
+/// What the administrator sees of a job.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// The endpoint that made it.
+    pub endpoint: String,
+    /// The deployment that runs it.
+    pub deployment: String,
+    /// Input URIs by name, without queries; empty text for a literal.
+    pub inputs: BTreeMap<String, String>,
+    /// Output URIs by name.
+    pub outputs: BTreeMap<String, String>,
+    /// The request's `repeatability_request-id`.
+    pub request_id: Option<String>,
+    /// When it was made, by the service's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// The job's status word.
+    pub status: String,
+    /// The status word of its step.
+    pub step_status: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How often it was looked at since the simulator started.
+    pub polls: u64,
+    /// The shortest time between two looks.
+    pub min_poll_seconds: Option<f64>,
+}

@@ -1,0 +1,367 @@
+//! Who may do what: the built-in roles that an installation uses, to whom they are assigned, and what follows from it.
+//!
+//! The caller is one and the same, whatever token it shows: the app's identity, to which `Reader` on the subscription was
+//! given as well, so that it may look at what is not its own (as the operators may). Ids and actions of the roles are
+//! those of Azure's built-in ones.
+
+use azure_core::Uuid;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Shared, accounts, event_grid};
+
+/// A built-in role.
+#[derive(Debug)]
+pub(super) struct Role {
+    pub(super) name: &'static str,
+    pub(super) id: &'static str,
+    actions: &'static [&'static str],
+    not_actions: &'static [&'static str],
+    data_actions: &'static [&'static str],
+}
+
+macro_rules! machine_learning {
+    ($rest:literal) => {
+        concat!("Microsoft.MachineLearningServices/workspaces/", $rest)
+    };
+}
+macro_rules! storage {
+    ($rest:literal) => {
+        concat!("Microsoft.Storage/storageAccounts/", $rest)
+    };
+}
+
+const READER: &str = "Reader";
+const DATA_SCIENTIST: &str = "AzureML Data Scientist";
+const BLOB_READER: &str = "Storage Blob Data Reader";
+const BLOB_CONTRIBUTOR: &str = "Storage Blob Data Contributor";
+const BLOB_OWNER: &str = "Storage Blob Data Owner";
+const TABLE_CONTRIBUTOR: &str = "Storage Table Data Contributor";
+
+/// The roles.
+pub(super) const ROLES: [Role; 6] = [
+    Role {
+        name: READER,
+        id: "acdd72a7-3385-48ef-bd42-f606fba81ae7",
+        actions: &["*/read"],
+        not_actions: &[],
+        data_actions: &[],
+    },
+    Role {
+        name: DATA_SCIENTIST,
+        id: "f6c7c914-8db3-469d-8ca1-694a8f32e121",
+        actions: &[
+            machine_learning!("*/read"),
+            machine_learning!("*/action"),
+            machine_learning!("*/delete"),
+            machine_learning!("*/write"),
+        ],
+        not_actions: &[
+            machine_learning!("delete"),
+            machine_learning!("write"),
+            machine_learning!("computes/*/write"),
+            machine_learning!("computes/*/delete"),
+            machine_learning!("computes/listKeys/action"),
+            machine_learning!("listKeys/action"),
+            machine_learning!("hubs/write"),
+            machine_learning!("hubs/delete"),
+            machine_learning!("featurestores/write"),
+            machine_learning!("featurestores/delete"),
+        ],
+        data_actions: &[],
+    },
+    Role {
+        name: BLOB_READER,
+        id: "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
+        actions: &[storage!("blobServices/containers/read"), storage!("blobServices/generateUserDelegationKey/action")],
+        not_actions: &[],
+        data_actions: &[storage!("blobServices/containers/blobs/read")],
+    },
+    Role {
+        name: BLOB_CONTRIBUTOR,
+        id: "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+        actions: &[
+            storage!("blobServices/containers/delete"),
+            storage!("blobServices/containers/read"),
+            storage!("blobServices/containers/write"),
+            storage!("blobServices/generateUserDelegationKey/action"),
+        ],
+        not_actions: &[],
+        data_actions: &[
+            storage!("blobServices/containers/blobs/delete"),
+            storage!("blobServices/containers/blobs/read"),
+            storage!("blobServices/containers/blobs/write"),
+            storage!("blobServices/containers/blobs/move/action"),
+            storage!("blobServices/containers/blobs/add/action"),
+        ],
+    },
+    Role {
+        name: BLOB_OWNER,
+        id: "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
+        actions: &[storage!("blobServices/containers/*"), storage!("blobServices/generateUserDelegationKey/action")],
+        not_actions: &[],
+        data_actions: &[storage!("blobServices/containers/blobs/*")],
+    },
+    Role {
+        name: TABLE_CONTRIBUTOR,
+        id: "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
+        actions: &[
+            storage!("tableServices/tables/read"),
+            storage!("tableServices/tables/write"),
+            storage!("tableServices/tables/delete"),
+        ],
+        not_actions: &[],
+        data_actions: &[
+            storage!("tableServices/tables/entities/read"),
+            storage!("tableServices/tables/entities/write"),
+            storage!("tableServices/tables/entities/delete"),
+            storage!("tableServices/tables/entities/add/action"),
+            storage!("tableServices/tables/entities/update/action"),
+        ],
+    },
+];
+
+/// Reading a blob's content or listing a container's blobs.
+pub(super) const READ_BLOBS: &str = storage!("blobServices/containers/blobs/read");
+/// Looking whether a container is there.
+pub(super) const READ_CONTAINER: &str = storage!("blobServices/containers/read");
+/// Making a job on an endpoint's default deployment.
+pub(super) const INVOKE: &str = machine_learning!("batchEndpoints/jobs/write");
+/// Making a job on a deployment that is named.
+pub(super) const INVOKE_DEPLOYMENT: &str = machine_learning!("batchEndpoints/deployments/jobs/write");
+/// Reading an endpoint's jobs.
+pub(super) const READ_JOBS: &str = machine_learning!("batchEndpoints/jobs/read");
+/// Reading run history.
+pub(super) const READ_RUNS: &str = machine_learning!("experiments/runs/read");
+
+/// Whom roles are assigned to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Whoever calls.
+    App,
+    /// The cluster's identity.
+    Compute,
+    /// The workspace's identity.
+    Workspace,
+    /// The system topics' identity.
+    Topic,
+}
+
+impl Who {
+    pub(super) const ALL: [Self; 4] = [Self::App, Self::Compute, Self::Workspace, Self::Topic];
+
+    /// As orders name it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Compute => "compute",
+            Self::Workspace => "workspace",
+            Self::Topic => "topic",
+        }
+    }
+
+    /// Object id of its principal.
+    pub(super) fn principal(self) -> String {
+        let number = match self {
+            Self::App => 0xa,
+            Self::Compute => 0xc,
+            Self::Workspace => 0xd,
+            Self::Topic => 0xe,
+        };
+        Uuid::from_u128(number).to_string()
+    }
+
+    /// The member `identity` of a resource that has this identity of its own.
+    pub(super) fn identity(self) -> Value {
+        json!({ "type": "SystemAssigned", "principalId": self.principal(), "tenantId": TENANT.to_string() })
+    }
+}
+
+/// The one tenant.
+pub(super) const TENANT: Uuid = Uuid::from_u128(2);
+
+/// A role that somebody has at a scope and below it.
+#[derive(Debug)]
+pub(super) struct Assignment {
+    who: Who,
+    role: &'static Role,
+    /// As an ARM id.
+    pub(super) scope: String,
+}
+
+/// All that were made.
+pub(super) fn assignments(shared: &Shared) -> Vec<Assignment> {
+    let options = &shared.options;
+    let resources = shared.resources();
+    let subscription = format!("/subscriptions/{}", options.workspace.subscription);
+    let account = |name: &str| accounts::id(shared, name);
+    let mut wanted = vec![
+        (Who::App, READER, subscription),
+        (Who::App, DATA_SCIENTIST, options.workspace.id()),
+        (Who::App, BLOB_OWNER, account(&options.app.state_account)),
+        (Who::App, TABLE_CONTRIBUTOR, account(&options.app.state_account)),
+        (Who::Topic, BLOB_CONTRIBUTOR, event_grid::dead_letters(shared)),
+    ];
+    for name in accounts::watched(shared) {
+        wanted.push((Who::App, BLOB_READER, account(name)));
+        wanted.push((Who::Compute, BLOB_READER, account(name)));
+    }
+    for name in accounts::of_datastores(shared) {
+        wanted.push((Who::App, BLOB_READER, account(name)));
+        wanted.push((Who::Compute, BLOB_CONTRIBUTOR, account(name)));
+        wanted.push((Who::Workspace, BLOB_CONTRIBUTOR, account(name)));
+    }
+    let mut made: Vec<Assignment> = Vec::new();
+    for (who, name, scope) in wanted {
+        let role = ROLES.iter().find(|role| role.name == name);
+        let is_new = |it: &Assignment| (it.who, it.role.name, &it.scope) != (who, name, &scope);
+        if let Some(role) = role.filter(|_| made.iter().all(is_new) && resources.is_assigned(who, name)) {
+            made.push(Assignment { who, role, scope });
+        }
+    }
+    made
+}
+
+impl Assignment {
+    /// Its document, as Resource Manager shows it.
+    pub(super) fn document(&self, shared: &Shared) -> Value {
+        let text = format!("{} {} {}", self.scope, self.who.name(), self.role.id);
+        let hash: [u8; 32] = Sha256::digest(text).into();
+        let name = Uuid::from_slice(&hash[..16]).unwrap_or_default();
+        let subscription = &shared.options.workspace.subscription;
+        json!({
+            "id": format!("{}/providers/Microsoft.Authorization/roleAssignments/{name}", self.scope),
+            "name": name.to_string(),
+            "type": "Microsoft.Authorization/roleAssignments",
+            "properties": {
+                "roleDefinitionId": self.role.definition_id(subscription),
+                "principalId": self.who.principal(),
+                "principalType": "ServicePrincipal",
+                "scope": self.scope,
+                "condition": null,
+                "conditionVersion": null,
+                "createdOn": "2026-01-01T00:00:00.0000000Z",
+                "updatedOn": "2026-01-01T00:00:00.0000000Z",
+                "createdBy": TENANT.to_string(),
+                "updatedBy": TENANT.to_string(),
+                "delegatedManagedIdentityResourceId": null,
+                "description": null,
+            },
+        })
+    }
+
+    /// It is of this principal.
+    pub(super) fn is_of(&self, principal: &str) -> bool {
+        self.who.principal().eq_ignore_ascii_case(principal)
+    }
+}
+
+impl Role {
+    fn definition_id(&self, subscription: &str) -> String {
+        format!("/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{}", self.id)
+    }
+
+    fn permission(&self, denied: &[String]) -> Value {
+        let withheld: Vec<&str> = self.not_actions.iter().copied().chain(denied.iter().map(String::as_str)).collect();
+        json!({
+            "actions": self.actions,
+            "notActions": withheld,
+            "dataActions": self.data_actions,
+            "notDataActions": denied,
+        })
+    }
+
+    /// Its definition, as Resource Manager shows it.
+    pub(super) fn document(&self, shared: &Shared) -> Value {
+        json!({
+            "id": self.definition_id(&shared.options.workspace.subscription),
+            "name": self.id,
+            "type": "Microsoft.Authorization/roleDefinitions",
+            "properties": {
+                "roleName": self.name,
+                "type": "BuiltInRole",
+                "description": self.name,
+                "assignableScopes": ["/"],
+                "permissions": [self.permission(&[])],
+            },
+        })
+    }
+}
+
+/// `inner` is `outer` or lies in it.
+pub(super) fn is_within(inner: &str, outer: &str) -> bool {
+    let (inner, outer) = (inner.to_ascii_lowercase(), outer.to_ascii_lowercase());
+    inner.strip_prefix(&outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What the caller may do at a scope: one entry for each of its assignments at or above it.
+pub(super) fn permissions(shared: &Shared, scope: &str) -> Vec<Value> {
+    let resources = shared.resources();
+    let own = assignments(shared).into_iter().filter(|it| it.who == Who::App && is_within(scope, &it.scope));
+    own.map(|it| it.role.permission(&resources.denied)).collect()
+}
+
+/// Why the caller may not do it, if it may not.
+pub(super) fn forbidden(shared: &Shared, action: &str, scope: &str) -> Option<String> {
+    refused(shared, ("actions", "notActions"), action, scope)
+}
+
+/// The same of a data action. `Reader` reads everything but data.
+pub(super) fn forbidden_data(shared: &Shared, action: &str, scope: &str) -> Option<String> {
+    refused(shared, ("dataActions", "notDataActions"), action, scope)
+}
+
+fn refused(shared: &Shared, (granted, withheld): (&str, &str), action: &str, scope: &str) -> Option<String> {
+    let has = |permission: &Value, member: &str| {
+        let patterns = permission[member].as_array().map(Vec::as_slice).unwrap_or_default();
+        patterns.iter().filter_map(Value::as_str).any(|pattern| matches(pattern, action))
+    };
+    let allows = |permission: &Value| has(permission, granted) && !has(permission, withheld);
+    let caller = Who::App.principal();
+    (!permissions(shared, scope).iter().any(allows)).then(|| {
+        format!(
+            "The client '{caller}' with object id '{caller}' does not have authorization to perform action '{action}' \
+             over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your \
+             credentials."
+        )
+    })
+}
+
+/// `*` is any text, case does not matter, and `/*/` is also no kind at all: `workspaces/*/write` would otherwise not
+/// have to be narrowed by `workspaces/write`, as the built-in roles do.
+fn matches(pattern: &str, action: &str) -> bool {
+    let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
+    globs(&pattern, &action) || (pattern.contains("/*/") && globs(&pattern.replacen("/*/", "/", 1), &action))
+}
+
+fn globs(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, rest)) => text.strip_prefix(head).is_some_and(|text| {
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| globs(rest, &text[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_holds_the_actions_that_azure_says_it_holds() {
+        let all = [
+            (DATA_SCIENTIST, INVOKE, true),
+            (DATA_SCIENTIST, "microsoft.machinelearningservices/workspaces/READ", true),
+            (DATA_SCIENTIST, "Microsoft.MachineLearningServices/workspaces/write", false),
+            (DATA_SCIENTIST, "Microsoft.MachineLearningServices/workspaces/computes/listKeys/action", false),
+            (DATA_SCIENTIST, "Microsoft.EventGrid/systemTopics/read", false),
+            (READER, "Microsoft.EventGrid/systemTopics/read", true),
+            (READER, INVOKE, false),
+        ];
+        for (name, action, expected) in all {
+            let role = ROLES.iter().find(|role| role.name == name).unwrap();
+            let has = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, action));
+            assert_eq!(has(role.actions) && !has(role.not_actions), expected, "{name} {action}");
+        }
+    }
+}

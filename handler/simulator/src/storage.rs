@@ -1,0 +1,224 @@
+//! Blob storage over the configured folders, read only, as an emulator spells it: `/{account}/{container}/{blob}`.
+//!
+//! Enough for the official client: get, head, ranges, flat listing with prefix and pages. Reading needs no token, since
+//! clients send none in the clear; whoever asks is taken for the caller, and refused if that one's roles do not hold the
+//! right. A token for another service is refused, since sending one is a defect that the real storage would show.
+
+use std::io::SeekFrom;
+use std::path::Path;
+
+use axum::body::{Body, Bytes};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use azure_core::Uuid;
+use azure_core::time::to_rfc7231;
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use crate::answer::{add, empty, unauthorized};
+use crate::places::{HIDDEN, existing};
+use crate::{Call, Shared, accounts, roles};
+
+const AUDIENCE: &str = "https://storage.azure.com";
+const MAX_PAGE: usize = 5000;
+
+/// GET or HEAD of a blob or a container.
+pub(super) async fn answer(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> Response {
+    let mut response = find(shared, account, container, blob, call).await;
+    if call.method == "HEAD" && !response.status().is_success() {
+        *response.body_mut() = Body::empty();
+    }
+    let id = Uuid::new_v4().to_string();
+    let version = call.header("x-ms-version").unwrap_or("2021-12-02").to_owned();
+    add(response.headers_mut(), &[("x-ms-request-id", &id), ("x-ms-version", &version)]);
+    response
+}
+
+async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> Response {
+    if call.header("authorization").is_some() && unauthorized(shared, call, &[AUDIENCE]).is_some() {
+        let text = "The token is not for https://storage.azure.com, or has expired.";
+        return error(StatusCode::UNAUTHORIZED, "InvalidAuthenticationInfo", text);
+    }
+    if accounts::is_known(shared, account) && !may_read(shared, account, container, blob, call) {
+        let text = "This request is not authorized to perform this operation using this permission.";
+        return error(StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch", text);
+    }
+    let is_there = !shared.resources().is_gone("containers", container);
+    let Some(folder) = shared.places.container(account, container).filter(|_| is_there) else {
+        return error(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.");
+    };
+    if blob.is_empty() {
+        return match (call.query("restype"), call.query("comp")) {
+            (Some("container"), None) => empty(StatusCode::OK),
+            (Some("container"), Some("list")) if call.query("delimiter").is_none() => {
+                let (folder, account, container) = (folder.to_owned(), account.to_owned(), container.to_owned());
+                let prefix = call.query("prefix").unwrap_or_default().to_owned();
+                let after = call.query("marker").unwrap_or_default().to_owned();
+                let most = call.query("maxresults").and_then(|n| n.parse().ok()).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+                let page = tokio::task::spawn_blocking(move || {
+                    let mut found = Vec::new();
+                    walk(&folder, "", (&prefix, &after, most + 1), &mut found);
+                    listing(&folder, (&account, &container, &prefix), &found, most)
+                });
+                match page.await {
+                    Ok(xml) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/xml")], xml).into_response(),
+                    Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The listing failed."),
+                }
+            }
+            _ => error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "The simulator does not do that."),
+        };
+    }
+    let not_found = || error(StatusCode::NOT_FOUND, "BlobNotFound", "The specified blob does not exist.");
+    let Some(path) = existing(folder, blob) else { return not_found() };
+    let Ok(mut file) = tokio::fs::File::open(&path).await else { return not_found() };
+    let Some(facts) = file.metadata().await.ok().filter(std::fs::Metadata::is_file) else { return not_found() };
+    let (modified, etag) = version(&facts);
+    let range = call.header("x-ms-range").or_else(|| call.header("range"));
+    let (from, length, is_part) = match range.and_then(|range| part(range, facts.len())) {
+        Some((from, to)) if from < facts.len() => (from, to.min(facts.len() - 1) + 1 - from, true),
+        Some(_) => {
+            return error(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", "The range is outside of the blob.");
+        }
+        None => (0, facts.len(), false),
+    };
+    let body = if call.method == "HEAD" {
+        Body::empty()
+    } else {
+        if file.seek(SeekFrom::Start(from)).await.is_err() {
+            return not_found();
+        }
+        stream(file, length)
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    add(
+        headers,
+        &[
+            ("content-type", "application/octet-stream"),
+            ("content-length", &length.to_string()),
+            ("accept-ranges", "bytes"),
+            ("last-modified", &to_rfc7231(&modified)),
+            ("etag", &etag),
+            ("x-ms-blob-type", "BlockBlob"),
+            ("x-ms-creation-time", &to_rfc7231(&modified)),
+        ],
+    );
+    if is_part {
+        let text = format!("bytes {from}-{}/{}", from + length - 1, facts.len());
+        add(headers, &[("content-range", &text)]);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
+}
+
+/// The caller's roles count, whether or not it shows its token.
+fn may_read(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> bool {
+    let scope = format!("{}/blobServices/default/containers/{container}", accounts::id(shared, account));
+    if blob.is_empty() && call.query("comp").is_none() {
+        return roles::forbidden(shared, roles::READ_CONTAINER, &scope).is_none();
+    }
+    roles::forbidden_data(shared, roles::READ_BLOBS, &scope).is_none()
+}
+
+fn error(status: StatusCode, code: &'static str, message: &str) -> Response {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    (status, [(header::CONTENT_TYPE.as_str(), "application/xml"), ("x-ms-error-code", code)], body).into_response()
+}
+
+/// Time of modification and ETag: a blob written anew at the same length has another one.
+fn version(facts: &std::fs::Metadata) -> (OffsetDateTime, String) {
+    let modified = facts.modified().map_or(OffsetDateTime::UNIX_EPOCH, OffsetDateTime::from);
+    (modified, format!("\"0x{:X}{:X}\"", modified.unix_timestamp_nanos(), facts.len()))
+}
+
+/// First and last byte of `bytes=a-b` or `bytes=a-`; other forms are not used by storage clients.
+fn part(range: &str, length: u64) -> Option<(u64, u64)> {
+    let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let from = from.parse().ok()?;
+    let to = if to.is_empty() { length } else { to.parse().ok()? };
+    (to >= from).then_some((from, to))
+}
+
+fn stream(file: tokio::fs::File, length: u64) -> Body {
+    Body::from_stream(futures::stream::unfold(file.take(length), |mut file| async move {
+        let mut chunk = Vec::with_capacity(64 * 1024);
+        match file.read_buf(&mut chunk).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(Bytes::from(chunk)), file)),
+            Err(error) => Some((Err(error), file)),
+        }
+    }))
+}
+
+/// Names of files below `folder`, in the order of storage (by bytes of the whole name), behind `after`. Links and
+/// hidden files are left out. No more than a page is kept, besides one folder's entries on each level.
+fn walk(folder: &Path, below: &str, limits: (&str, &str, usize), found: &mut Vec<String>) {
+    let (prefix, after, most) = limits;
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else { continue };
+        if kind.is_symlink() || name.starts_with(HIDDEN) {
+            continue;
+        }
+        // A folder's files sort as if its name ended in the slash that they all have behind it.
+        let name = format!("{below}{name}{}", if kind.is_dir() { "/" } else { "" });
+        let may_match = if kind.is_dir() {
+            name.starts_with(prefix) || prefix.starts_with(&name)
+        } else {
+            name.starts_with(prefix)
+        };
+        if may_match {
+            entries.push((name, entry.path(), kind.is_dir()));
+        }
+    }
+    entries.sort();
+    for (name, path, is_folder) in entries {
+        if found.len() >= most {
+            return;
+        }
+        if is_folder {
+            walk(&path, &name, limits, found);
+        } else if name.as_str() > after {
+            found.push(name);
+        }
+    }
+}
+
+/// One page as XML. The marker is the last name of it.
+fn listing(folder: &Path, (account, container, prefix): (&str, &str, &str), found: &[String], most: usize) -> String {
+    use std::fmt::Write as _;
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"/{}/\" ContainerName=\"{}\">\
+         <Prefix>{}</Prefix><MaxResults>{most}</MaxResults><Blobs>",
+        escaped(account),
+        escaped(container),
+        escaped(prefix)
+    );
+    for name in found.iter().take(most) {
+        let Ok(facts) = folder.join(name).metadata() else { continue };
+        let (modified, etag) = version(&facts);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            xml,
+            "<Blob><Name>{}</Name><Properties><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
+             <Content-Length>{}</Content-Length><Content-Type>application/octet-stream</Content-Type>\
+             <BlobType>BlockBlob</BlobType></Properties></Blob>",
+            escaped(name),
+            to_rfc7231(&modified),
+            etag.trim_matches('"'),
+            facts.len()
+        );
+    }
+    xml.push_str("</Blobs>");
+    if found.len() > most {
+        let _ = write!(xml, "<NextMarker>{}</NextMarker>", escaped(&found[most - 1]));
+    }
+    xml.push_str("</EnumerationResults>");
+    xml
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,5 @@
+//! Table stores that need no cloud.
+
+pub mod embedded;
+pub mod faulty;
+pub mod memory;
