@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// By name.
-pub(crate) struct Members(BTreeMap<String, Package>);
+pub(crate) struct Members(pub(super) BTreeMap<String, Package>);
 
 impl Members {
     /// Asks cargo, without the dependencies' dependencies.
