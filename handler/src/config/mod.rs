@@ -333,13 +333,21 @@ impl Reader<'_> {
     }
 }
 
-fn read_rules(file: &Path) -> Result<String, String> {
-    let open = std::fs::File::open(file).map_err(|why| why.to_string())?;
+/// Why a rules file can't be taken.
+#[derive(Debug, thiserror::Error)]
+enum RulesFileError {
+    #[error("{0}")]
+    Unreadable(#[from] std::io::Error),
+    #[error("it has more than {MOST_RULES} bytes")]
+    TooLarge,
+}
+
+fn read_rules(file: &Path) -> Result<String, RulesFileError> {
     let mut text = String::new();
     // One more than allowed, to tell "too large" from "just so".
-    open.take(MOST_RULES + 1).read_to_string(&mut text).map_err(|why| why.to_string())?;
+    std::fs::File::open(file)?.take(MOST_RULES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MOST_RULES {
-        return Err(format!("it has more than {MOST_RULES} bytes"));
+        return Err(RulesFileError::TooLarge);
     }
     Ok(text)
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
-use crate::hosts::view::{clock, path};
+use crate::cli::view::{clock, path};
 use app::ledger::{self, Ledger};
 
 /// Follows a ledger and prints what changes.

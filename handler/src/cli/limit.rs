@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::process::ExitCode;
 
 use lifecycle::{Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::cli::{ATTENTION, Error, FINE};
+use super::on_ledger::{ATTENTION, Access, Error, FINE, run_on_ledger};
 use super::view::{clock, shortened};
+use crate::config::WhichLedger;
 use app::ledger::{Controls, Ledger, LiveLimit, Scope, Sight};
+use app::ports::Clock;
 
 /// A rule or an endpoint with its limit. Names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -96,6 +99,9 @@ pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
 /// `limit`: shows limits, or sets one for all processes.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct LimitArgs {
+    /// Which ledger it is about.
+    #[command(flatten)]
+    pub which: WhichLedger,
     /// Of this rule
     #[arg(long, value_name = "ID", conflicts_with = "endpoint")]
     pub rule: Option<String>,
@@ -119,20 +125,23 @@ pub enum Most {
     Default,
 }
 
-fn most(text: &str) -> Result<Most, String> {
-    match text {
-        "default" => Ok(Most::Default),
-        // Rows hold signed numbers.
-        _ => match text.parse::<u32>().ok().filter(|most| i32::try_from(*most).is_ok()) {
-            Some(most) => Ok(Most::Of(most)),
-            None => Err(format!("`{text}` is neither a number from 0 nor `default`")),
-        },
+/// A limit that is neither a number nor `default`.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is neither a number from 0 nor `default`")]
+struct NoLimit(String);
+
+fn most(text: &str) -> Result<Most, NoLimit> {
+    if text == "default" {
+        return Ok(Most::Default);
     }
+    // Rows hold signed numbers.
+    let number = text.parse::<u32>().ok().filter(|most| i32::try_from(*most).is_ok());
+    number.map(Most::Of).ok_or_else(|| NoLimit(text.to_owned()))
 }
 
 impl LimitArgs {
     /// Whether the command changes anything.
-    pub fn changes(&self) -> bool {
+    fn changes(&self) -> bool {
         self.most.is_some()
     }
 
@@ -140,6 +149,12 @@ impl LimitArgs {
         let rule = self.rule.as_deref().map(|id| (Scope::rule(id), id));
         rule.or_else(|| self.endpoint.as_deref().map(|uri| (Scope::endpoint(uri), uri)))
     }
+}
+
+pub(super) fn run(args: &LimitArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    let access = if args.changes() { Access::Write } else { Access::Read };
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| limit(ledger, args, now, out).await;
+    run_on_ledger(&args.which, access, clock, command)
 }
 
 /// Runs `limit`.
