@@ -11,17 +11,17 @@ use azure_core::credentials::TokenCredential;
 use time::OffsetDateTime;
 
 use crate::config::{Config, LedgerLocation, LedgerSettings, TablesAuth};
-use app::ledger::{Ledger, Options};
+use app::ledger::{Ledger, LedgerOptions};
 use app::ports::Clock;
 use app::ports::table_store::TableStore;
-use app::{App, Parts, chain};
+use app::{App, Parts, error_chain};
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::management::AzureCloud;
 use azure::tables::{Auth, AzureTables};
 use azure::tokens::{CredentialKind, Storage, Tokens};
 use azure::{http, resource_manager};
-use doctor::{AppFacts, Doctor, Installation, Whom};
+use doctor::{AppFacts, Caller, Doctor, Installation};
 use stores::embedded::EmbeddedStore;
 
 /// Why the parts can't be put together. Nothing was sent to anybody yet.
@@ -64,15 +64,15 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, Error> {
         rules: config.rules.clone(),
         clock,
         retention: config.retention,
-        audit: config.audit,
+        orphan_scan_interval: config.orphan_scan_interval,
     }))
 }
 
 /// An examination of what the settings describe, by the app's identity or by whoever is signed in.
-pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, clock: Clock) -> Result<Doctor, Error> {
-    let source = match whom {
-        Whom::App => CredentialKind::ManagedIdentity { client_id: config.client_id.clone() },
-        Whom::Person => CredentialKind::SignedIn,
+pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, clock: Clock) -> Result<Doctor, Error> {
+    let source = match caller {
+        Caller::App => CredentialKind::ManagedIdentity { client_id: config.client_id.clone() },
+        Caller::Operator => CredentialKind::SignedIn,
     }
     .source();
     let cloud = AzureCloud::new(
@@ -83,8 +83,8 @@ pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, cloc
     )
     .map_err(Error::ResourceManager)?;
     let ledger = store(&config.ledger, source, &clock, Access::Write)
-        .and_then(|store| Ok((open(Arc::clone(&store), &config.hub, config.projection)?, store)))
-        .map_err(|error| chain(&error));
+        .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)))
+        .map_err(|error| error_chain(&error));
     let ledger_account = match &config.ledger {
         LedgerLocation::Embedded(_) => None,
         LedgerLocation::Tables { auth: TablesAuth::SharedKeyLite { account, .. }, .. } => Some(account.clone()),
@@ -95,7 +95,7 @@ pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, cloc
     let rules = config.rules.iter().count();
     let installation = Installation {
         rules: config.rules.clone(),
-        hub: config.hub.clone(),
+        task_hub: config.task_hub.clone(),
         ledger_place: config.ledger.to_string(),
         queue_account: facts.queue_account.or_else(|| ledger_account.clone()),
         ledger_account,
@@ -107,7 +107,7 @@ pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, cloc
         warnings: config.warnings.clone(),
     };
     let nonce = Uuid::new_v4().simple().to_string();
-    Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, whom, clock, nonce, time })
+    Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, caller, clock, nonce, time })
 }
 
 /// What follows `ACCOUNT.blob.` in this cloud: as the ledger's address has it, or that of the public cloud.
@@ -133,7 +133,7 @@ pub fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) ->
         store(&settings.ledger, kind.source(), clock, Access::Read)?;
     }
     let store = store(&settings.ledger, kind.source(), clock, access)?;
-    open(store, &settings.hub, settings.projection)
+    open(store, &settings.task_hub, settings.projection)
 }
 
 /// What is to be done with a ledger.
@@ -147,13 +147,13 @@ pub enum Access {
 
 fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, access: Access) -> Result<Ledger, Error> {
     let store = store(&config.ledger, source, clock, access)?;
-    open(store, &config.hub, config.projection)
+    open(store, &config.task_hub, config.projection)
 }
 
-fn open(store: Arc<dyn TableStore>, hub: &str, projection: bool) -> Result<Ledger, Error> {
+fn open(store: Arc<dyn TableStore>, task_hub: &str, projection: bool) -> Result<Ledger, Error> {
     // Unlike that of any other process ever: operation ids begin with it.
     let writer = Uuid::new_v4().simple().to_string();
-    Ledger::new(store, &Options { hub: hub.to_owned(), writer, projection }).map_err(Error::Ledger)
+    Ledger::new(store, &LedgerOptions { task_hub: task_hub.to_owned(), writer, projection }).map_err(Error::Ledger)
 }
 
 fn store(

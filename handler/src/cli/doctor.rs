@@ -10,13 +10,13 @@ use std::process::ExitCode;
 
 use app::ports::Clock;
 
-use lifecycle::period::Period;
+use lifecycle::duration::IsoDuration;
 use serde_json::{Value, json};
 
 use super::{one_thread, working_directory};
 use crate::compose;
 use crate::config::{Config, Problems, ProcessVars, Vars};
-use doctor::{AppFacts, Report, Verdict, Whom};
+use doctor::{AppFacts, Caller, Report, Verdict};
 
 /// What is examined, and how it is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,7 +31,7 @@ pub struct DoctorArgs {
     pub app: Option<String>,
     /// How long it may take in all; what is not looked at by then is unknown
     #[arg(long, value_name = "DURATION", default_value = "PT2M", value_parser = limit)]
-    pub within: Period,
+    pub within: IsoDuration,
     /// Only what is not ok
     #[arg(long)]
     pub quiet: bool,
@@ -45,9 +45,9 @@ pub struct DoctorArgs {
 #[error("expected an ISO 8601 duration from PT1S to PT1H")]
 struct NoLimit;
 
-fn limit(text: &str) -> Result<Period, NoLimit> {
+fn limit(text: &str) -> Result<IsoDuration, NoLimit> {
     let possible = time::Duration::SECOND..=time::Duration::HOUR;
-    Period::read(text).ok().filter(|period| possible.contains(&period.0)).ok_or(NoLimit)
+    IsoDuration::read(text).ok().filter(|period| possible.contains(&period.0)).ok_or(NoLimit)
 }
 
 /// Why nothing could be examined.
@@ -86,10 +86,10 @@ pub(super) fn run(args: &DoctorArgs, clock: &Clock) -> Result<ExitCode, super::E
     let report = match settings(&app_settings, &cwd) {
         Err(report) => report,
         Ok(config) => {
-            let whom = if app_settings.is_app() { Whom::App } else { Whom::Person };
+            let subject = if app_settings.is_app() { Caller::App } else { Caller::Operator };
             let limit = args.within.0.try_into().unwrap_or_default(); // never negative, see its parser
             let runtime = one_thread()?;
-            let doctor = compose::doctor(&config, whom, app_settings.facts(args), limit, Clock::clone(clock));
+            let doctor = compose::doctor(&config, subject, app_settings.facts(args), limit, Clock::clone(clock));
             let report = runtime.block_on(doctor.map_err(Error::from)?.examine());
             // Looks that were given up are not waited for.
             runtime.shutdown_background();
@@ -226,7 +226,7 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
     for finding in shown {
         let about = finding.about.as_ref().map(|about| format!(" ({about})")).unwrap_or_default();
         writeln!(out, "{:8} {}{about}: {}", finding.verdict.name(), finding.check, finding.seen)?;
-        for (name, text) in [("cause", &finding.cause), ("mend", &finding.remedy)] {
+        for (name, text) in [("cause", &finding.cause), ("fix", &finding.remedy)] {
             if let Some(text) = text {
                 // What is unknown is not broken: there it says what it takes to see it.
                 let name = if finding.verdict == Verdict::Unknown { "needs" } else { name };
@@ -237,7 +237,7 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
     let counts = verdicts.map(|verdict| format!("{} {}", report.count(verdict), verdict.name()));
     let last = match report.exit_code() {
         0 => "Nothing is wrong.",
-        1 => "Mend the faults from the first to the last, then run it again.",
+        1 => "Fix the faults from the first to the last, then run it again.",
         _ => "Nothing is known to be wrong, but not everything could be seen.",
     };
     writeln!(out, "{}. {last}", counts.join(", "))
@@ -249,7 +249,7 @@ mod tests {
     use doctor::{Check, Finding};
 
     fn args(settings: Option<PathBuf>) -> DoctorArgs {
-        DoctorArgs { settings, app: None, within: Period(time::Duration::MINUTE), quiet: false, json: false }
+        DoctorArgs { settings, app: None, within: IsoDuration(time::Duration::MINUTE), quiet: false, json: false }
     }
 
     fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -260,23 +260,23 @@ mod tests {
     fn settings_are_read_as_the_azure_cli_and_local_settings_write_them() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("settings.json");
-        let process = vars(&[("SCOREKEEPER_HUB", "Mine"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1")]);
+        let process = vars(&[("SCOREKEEPER_TASK_HUB", "Mine"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1")]);
         for text in [
-            r#"[{"name": "SCOREKEEPER_HUB", "value": "Theirs", "slotSetting": false}, {"name": "EMPTY", "value": null}]"#,
-            r#"{"SCOREKEEPER_HUB": "Theirs", "port": 1}"#,
-            r#"{"IsEncrypted": false, "Values": {"SCOREKEEPER_HUB": "Theirs"}}"#,
+            r#"[{"name": "SCOREKEEPER_TASK_HUB", "value": "Theirs", "slotSetting": false}, {"name": "EMPTY", "value": null}]"#,
+            r#"{"SCOREKEEPER_TASK_HUB": "Theirs", "port": 1}"#,
+            r#"{"IsEncrypted": false, "Values": {"SCOREKEEPER_TASK_HUB": "Theirs"}}"#,
         ] {
             std::fs::write(&file, text).unwrap();
             let args = args(Some(file.clone()));
             let settings = AppSettings::read(&args, &process).unwrap();
-            assert_eq!(settings.get("SCOREKEEPER_HUB").as_deref(), Some("Theirs"), "{text}");
+            assert_eq!(settings.get("SCOREKEEPER_TASK_HUB").as_deref(), Some("Theirs"), "{text}");
             assert_eq!(settings.get("IDENTITY_ENDPOINT"), None, "settings of two apps are not mixed: {text}");
             assert!(settings.is_app(), "who looks is a matter of this process");
         }
         for bad in ["", "1", r#"[{"value": "SECRET"}]"#, r#"{"a": "SECRET""#] {
             std::fs::write(&file, bad).unwrap();
             let why = AppSettings::read(&args(Some(file.clone())), &process).err().unwrap();
-            let why = app::chain(&why);
+            let why = app::error_chain(&why);
             assert!(why.contains("settings.json") && !why.contains("SECRET"), "{why}");
         }
         let gone = args(Some(folder.path().join("none.json")));
@@ -346,10 +346,10 @@ Seen by the app's own identity.
 ok       ledger: it works
 fault    deployment (endpoint heart): there is none
            cause  it was deleted
-           mend   az ml …
+           fix   az ml …
 unknown  delivery.filter: nobody may look
            needs  the role Reader
-1 ok, 0 warning, 1 unknown, 1 fault. Mend the faults from the first to the last, then run it again.
+1 ok, 0 warning, 1 unknown, 1 fault. Fix the faults from the first to the last, then run it again.
 ";
         assert_eq!(String::from_utf8(out).unwrap(), golden);
     }

@@ -7,9 +7,9 @@ use app::ledger::{self, Ledger};
 use app::ports::Clock;
 use lifecycle::Status;
 
-use super::on_ledger::{Access, Error, FINE, run_on_ledger};
+use super::on_ledger::{Access, Error, OK, run_on_ledger};
 use super::progress::Progress;
-use super::view::{ScoringView, clock, shortened};
+use super::view::{ScoringView, shortened, utc_text};
 use crate::config::WhichLedger;
 
 /// What `list` shows.
@@ -42,18 +42,18 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(FINE);
+        return Ok(OK);
     }
     if found.is_empty() {
         let filtered = !args.status.is_empty() || args.rule.is_some();
         let text = if filtered { "No scoring matches the filter." } else { "The ledger holds no scoring yet." };
         writeln!(out, "{text}")?;
-        return Ok(FINE);
+        return Ok(OK);
     }
     writeln!(out, "{:32}  {:10}  {:40}  {:>7}  {:19}  JOB", "ID", "STATUS", "BLOB", "ATTEMPT", "CREATED (UTC)")?;
     for scoring in &found {
         let note =
-            scoring.trouble.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
+            scoring.last_error.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
         writeln!(
             out,
             "{:32}  {:10}  {:40}  {:>7}  {:19}  {}{}",
@@ -61,7 +61,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
             scoring.status,
             shortened(&scoring.path, 40),
             scoring.attempt,
-            clock(scoring.created_time),
+            utc_text(scoring.created_time),
             scoring.job.as_deref().unwrap_or("-"),
             note.unwrap_or_default(),
         )?;
@@ -69,7 +69,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
     if found.len() == args.limit {
         writeln!(out, "({} shown; --limit N shows more)", args.limit)?;
     }
-    Ok(FINE)
+    Ok(OK)
 }
 
 /// The newest scorings that pass the filter. Holds `limit` of them at a time, whatever the ledger's size.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use app::ports::Clock;
 
 use super::all_processors;
-use super::simulator::Misbehaviour;
+use super::simulator::FaultArgs;
 use crate::local;
 use crate::telemetry;
 
@@ -26,7 +26,7 @@ pub(crate) struct LocalArgs {
     pub score_command: Option<String>,
     /// How the simulated endpoint misbehaves.
     #[command(flatten)]
-    pub misbehaviour: Misbehaviour,
+    pub fault_args: FaultArgs,
 }
 
 /// Why it did not run.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use app::chain;
+use app::error_chain;
 use app::ports::Clock;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -65,7 +65,7 @@ enum Command {
     Limit(limit::LimitArgs),
     /// Show the circuit breakers of deployments whose attempts fail, or close one for all processes at once.
     Breaker(breaker::BreakerArgs),
-    /// Prove each hop from an upload to its predictions, and say what mends what is broken; makes no job.
+    /// Prove each hop from an upload to its predictions, and say how to fix what is broken; makes no job.
     ///
     /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
     /// the app's identity is at hand, else as whoever is signed in with the Azure CLI.
@@ -123,7 +123,7 @@ impl Error {
             {
                 0
             }
-            Self::OnLedger(_) => on_ledger::BROKEN,
+            Self::OnLedger(_) => on_ledger::LEDGER_UNAVAILABLE,
             _ => 1,
         }
     }
@@ -152,7 +152,7 @@ pub fn main(clock: &Clock) -> ExitCode {
             0 => ExitCode::SUCCESS,
             code => {
                 let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-                fatal(code, &format!("{}{remedy}", chain(&error)))
+                fatal(code, &format!("{}{remedy}", error_chain(&error)))
             }
         },
     }

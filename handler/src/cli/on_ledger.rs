@@ -13,11 +13,11 @@ pub(super) use crate::compose::Access;
 use crate::config::{LedgerSettings, ProcessVars, WhichLedger};
 
 /// Fine.
-pub const FINE: u8 = 0;
+pub const OK: u8 = 0;
 /// Something needs attention, or was not found.
 pub const ATTENTION: u8 = 1;
 /// The ledger can't be read or changed.
-pub const BROKEN: u8 = 2;
+pub const LEDGER_UNAVAILABLE: u8 = 2;
 
 /// Why a command on a ledger did not succeed.
 #[derive(Debug, thiserror::Error)]

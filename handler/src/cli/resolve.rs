@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use app::ledger::Ledger;
 use app::ports::Clock;
-use app::{self, Resolved};
+use app::{self, ResolveOutcome};
 use lifecycle::{Resolution, ScoringId};
 use time::OffsetDateTime;
 
-use super::on_ledger::{ATTENTION, Access, Error, FINE, run_on_ledger};
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use crate::config::WhichLedger;
 
 /// Which scoring, and what is said of it.
@@ -72,11 +72,11 @@ pub async fn resolve(
         return Ok(ATTENTION);
     };
     match app::resolve(ledger, &id, resolution, now).await? {
-        Resolved::Taken(scoring) => {
+        ResolveOutcome::Recorded(scoring) => {
             writeln!(out, "{id} is {} now; the next tick goes on with it.", scoring.status)?;
-            Ok(FINE)
+            Ok(OK)
         }
-        Resolved::Refused(why) => {
+        ResolveOutcome::Refused(why) => {
             writeln!(out, "Nothing was changed: {why}.")?;
             Ok(ATTENTION)
         }

@@ -8,9 +8,9 @@ use app::ports::Clock;
 use lifecycle::{ScoringId, intake};
 
 use super::limit;
-use super::on_ledger::{ATTENTION, Access, Error, FINE, run_on_ledger};
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::progress::Progress;
-use super::view::{StoryView, clock, path};
+use super::view::{ScoringDetail, path, utc_text};
 use crate::config::WhichLedger;
 
 /// What `show` shows.
@@ -72,13 +72,13 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
     let history = ledger.entries(&scoring.id).await?;
     let sentence = scoring.status.sentence();
     let waits = limit::waits_for(&ledger.controls().await?, &scoring);
-    let story = StoryView { scoring: scoring.into(), waits, history };
+    let detail = ScoringDetail { scoring: scoring.into(), waits, history };
     if json {
-        serde_json::to_writer_pretty(&mut *out, &story).map_err(std::io::Error::from)?;
+        serde_json::to_writer_pretty(&mut *out, &detail).map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(FINE);
+        return Ok(OK);
     }
-    let s = &story.scoring;
+    let s = &detail.scoring;
     writeln!(out, "{}  {}: {sentence}", s.id, s.status)?;
     let rows = [
         ("blob", Some(s.blob_url.clone())),
@@ -89,8 +89,8 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         ("studio", s.studio.clone()),
         ("output", s.output_uri.clone()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
-        ("waits", story.waits.clone()),
-        ("trouble", s.trouble.clone()),
+        ("waits", detail.waits.clone()),
+        ("lastError", s.last_error.clone()),
         ("error", s.error.clone()),
     ];
     for (name, value) in rows {
@@ -99,9 +99,9 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         }
     }
     writeln!(out, "  history  (UTC)")?;
-    for entry in &story.history {
+    for entry in &detail.history {
         let from = entry.from.map_or("", lifecycle::Status::name);
-        writeln!(out, "    {}  {from:>10} → {:10}  {}", clock(entry.at), entry.to, entry.because)?;
+        writeln!(out, "    {}  {from:>10} → {:10}  {}", utc_text(entry.at), entry.to, entry.reason)?;
     }
-    Ok(FINE)
+    Ok(OK)
 }

@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use app::ledger::{Ledger, Note, count_by_status};
+use app::ledger::{Ledger, RecordedEvent, count_by_status};
 use app::ports::Clock;
 use lifecycle::{EndpointKey, Status};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use super::on_ledger::{ATTENTION, Access, Error, FINE, run_on_ledger};
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::view::ago;
 use super::{breaker, limit};
 use crate::config::WhichLedger;
@@ -35,15 +35,15 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     let since = now - Duration::days(1);
     let in_flight = ledger.in_flight().await?;
     let ended = ledger.ended_since(since).await?;
-    let quarantined = ledger.notes(Note::Quarantined, since, 1_000).await?;
-    let skipped = ledger.notes(Note::Skipped, since, 1_000).await?.len();
+    let quarantined = ledger.recorded_events(RecordedEvent::Quarantined, since, 1_000).await?;
+    let skipped = ledger.recorded_events(RecordedEvent::Skipped, since, 1_000).await?.len();
     let statuses = in_flight.iter().map(|row| row.status).chain(ended.iter().map(|row| row.status));
     let counts = count_by_status(statuses);
     let of = |status: Status| counts.iter().find(|(s, _)| *s == status).map_or(0, |(_, count)| *count);
     let oldest = in_flight.iter().map(|row| row.created).min();
     let controls = ledger.controls().await?;
     let (limits, breakers) = (limit::views(&controls), breaker::views(&controls));
-    let tick = ledger.heartbeat().await?.map(|beat| beat.at);
+    let tick = ledger.heartbeat().await?.map(|heartbeat| heartbeat.at);
 
     let mut attention = Vec::new();
     if of(Status::Failed) > 0 {
@@ -64,15 +64,15 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         // A deployment that nobody waits for any more is no trouble.
         let waiting = waiting.count();
         if waiting > 0 {
-            let (whom, summary, remedy) = (view.whom(), view.summary(), view.remedy());
-            attention.push(format!("{waiting} wait for {whom}: circuit breaker {summary}: {remedy}"));
+            let (subject, summary, remedy) = (view.subject(), view.summary(), view.remedy());
+            attention.push(format!("{waiting} wait for {subject}: circuit breaker {summary}: {remedy}"));
         }
     }
     if let Some(first) = quarantined.first() {
-        let why = first.string("Because").unwrap_or_default();
+        let why = first.string("Reason").unwrap_or_default();
         attention.push(format!("{} events quarantined in the last 24 h, the first because {why}", quarantined.len()));
     }
-    let code = if attention.is_empty() { FINE } else { ATTENTION };
+    let code = if attention.is_empty() { OK } else { ATTENTION };
 
     if json {
         let by_name: serde_json::Map<_, _> =
@@ -80,7 +80,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         let report = json!({
             "counts": by_name,
             "finalSince": since.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
-            "lastTick": tick.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
+            "lastRun": tick.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "oldestInFlight": oldest.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "skipped24h": skipped,
             "quarantined24h": quarantined.len(),
@@ -108,7 +108,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;
     }
     for view in breakers.iter().filter(|view| view.is_open()) {
-        writeln!(out, "Breaker     {}: {}", view.whom(), view.summary())?;
+        writeln!(out, "Breaker     {}: {}", view.subject(), view.summary())?;
     }
     if attention.is_empty() {
         writeln!(out, "Nothing needs attention.")?;

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use time::Duration;
 
 use crate::cli::list::{ListArgs, newest};
-use crate::cli::view::StoryView;
+use crate::cli::view::ScoringDetail;
 use crate::cli::{breaker, limit};
-use app::chain;
+use app::error_chain;
 use app::ledger::{self, Ledger, count_by_status};
 use app::ports::Clock;
 
@@ -91,7 +91,7 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
     )
 }
 
-async fn story(ops: &Ops, id: &str) -> Result<StoryView, Response> {
+async fn scoring_detail(ops: &Ops, id: &str) -> Result<ScoringDetail, Response> {
     let Some(id) = ScoringId::read(id) else {
         return Err(problem(StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
     };
@@ -99,18 +99,18 @@ async fn story(ops: &Ops, id: &str) -> Result<StoryView, Response> {
         let Some((scoring, _)) = ops.ledger.get(&id).await? else { return Ok(None) };
         let history = ops.ledger.entries(&id).await?;
         let waits = limit::waits_for(&ops.ledger.controls().await?, &scoring);
-        Ok::<_, ledger::Error>(Some(StoryView { scoring: scoring.into(), waits, history }))
+        Ok::<_, ledger::Error>(Some(ScoringDetail { scoring: scoring.into(), waits, history }))
     };
     match read.await {
-        Ok(Some(story)) => Ok(story),
+        Ok(Some(detail)) => Ok(detail),
         Ok(None) => Err(problem(StatusCode::NOT_FOUND, "there is no such scoring; it may be older than the retention")),
         Err(error) => Err(unreadable(&error)),
     }
 }
 
 async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
-    match story(&ops, &id).await {
-        Ok(story) => views::detail(&ops.title, &story),
+    match scoring_detail(&ops, &id).await {
+        Ok(detail) => views::detail(&ops.title, &detail),
         Err(response) => response,
     }
 }
@@ -127,8 +127,8 @@ async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Resp
 }
 
 async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
-    match story(&ops, &id).await {
-        Ok(story) => axum::Json(story).into_response(),
+    match scoring_detail(&ops, &id).await {
+        Ok(detail) => axum::Json(detail).into_response(),
         Err(response) => response,
     }
 }
@@ -148,7 +148,7 @@ async fn breakers_json(State(ops): State<Ops>) -> Response {
 }
 
 fn unreadable(error: &ledger::Error) -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, &chain(error))
+    problem(StatusCode::SERVICE_UNAVAILABLE, &error_chain(error))
 }
 
 fn problem(status: StatusCode, why: &str) -> Response {

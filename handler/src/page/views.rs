@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::ROWS;
 use crate::cli::breaker::BreakerView;
 use crate::cli::limit::LimitView;
-use crate::cli::view::{ScoringView, StoryView, ago, clock, shortened};
+use crate::cli::view::{ScoringDetail, ScoringView, ago, shortened, utc_text};
 
 /// What the first page shows.
 pub(super) struct Index<'a> {
@@ -40,10 +40,10 @@ pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
             }
         }
         @for view in breakers.iter().filter(|view| view.is_open()) {
-            p { span.s.failed { "breaker" } " " (view.whom()) ": " (view.summary()) br; small { (view.remedy()) } }
+            p { span.s.failed { "breaker" } " " (view.subject()) ": " (view.summary()) br; small { (view.remedy()) } }
         }
         @for view in limits.iter().filter(|view| view.matters()) {
-            p title=[view.because.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
+            p title=[view.reason.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
         }
         @if rows.is_empty() {
             p { @if filter.is_empty() { "No scoring yet. Upload a blob to a watched place." } @else { "No scoring matches. " a href="/" { "Show all" } } }
@@ -65,11 +65,11 @@ fn line(row: &ScoringView, now: OffsetDateTime) -> Markup {
             td { span class={ "s " (row.status) } { (row.status) } }
             td { a href={ "/scorings/" (row.id) } title=(row.blob_url) { (shortened(&row.path, 60)) } }
             td { (row.rule) }
-            td title={ (clock(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
+            td title={ (utc_text(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
             td { (job(row)) }
             td.n { (row.attempt) }
             td title=[row.output_uri.as_deref()] { @if let Some(bytes) = row.output_bytes { (bytes) " bytes" } @else { "–" } }
-            td { (shortened(row.trouble.as_deref().or(row.error.as_deref()).unwrap_or(""), 80)) }
+            td { (shortened(row.last_error.as_deref().or(row.error.as_deref()).unwrap_or(""), 80)) }
         }
     }
 }
@@ -84,8 +84,8 @@ fn job(row: &ScoringView) -> Markup {
 }
 
 /// The page of one scoring with its history.
-pub(super) fn detail(title: &str, story: &StoryView) -> Response {
-    let s = &story.scoring;
+pub(super) fn detail(title: &str, detail: &ScoringDetail) -> Response {
+    let s = &detail.scoring;
     let sentence = s.status.parse::<Status>().map_or("", Status::sentence);
     let body = html! {
         p { a href="/" { "← all scorings" } }
@@ -99,20 +99,20 @@ pub(super) fn detail(title: &str, story: &StoryView) -> Response {
             dt { "attempt" } dd { (s.attempt) }
             dt { "job" } dd { (job(s)) }
             @if let Some(uri) = &s.output_uri { dt { "output" } dd { code { (uri) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
-            @if let Some(text) = &story.waits { dt { "waits" } dd { (text) } }
-            @if let Some(text) = &s.trouble { dt { "trouble" } dd { (text) } }
+            @if let Some(text) = &detail.waits { dt { "waits" } dd { (text) } }
+            @if let Some(text) = &s.last_error { dt { "lastError" } dd { (text) } }
             @if let Some(text) = &s.error { dt { "error" } dd { (text) } }
         }
         h3 { "history" }
         table {
-            thead { tr { th { "UTC" } th { "from" } th { "to" } th { "because" } } }
+            thead { tr { th { "UTC" } th { "from" } th { "to" } th { "reason" } } }
             tbody {
-                @for entry in &story.history {
+                @for entry in &detail.history {
                     tr {
-                        td { (clock(entry.at)) }
+                        td { (utc_text(entry.at)) }
                         td { (entry.from.map_or("", Status::name)) }
                         td { span class={ "s " (entry.to.name()) } { (entry.to.name()) } }
-                        td { (entry.because) }
+                        td { (entry.reason) }
                     }
                 }
             }
