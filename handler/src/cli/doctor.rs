@@ -86,10 +86,10 @@ pub(super) fn run(args: &DoctorArgs, clock: &Clock) -> Result<ExitCode, super::E
     let report = match settings(&app_settings, &cwd) {
         Err(report) => report,
         Ok(config) => {
-            let subject = if app_settings.is_app() { Caller::App } else { Caller::Operator };
+            let caller = if app_settings.is_app() { Caller::App } else { Caller::Operator };
             let limit = args.within.0.try_into().unwrap_or_default(); // never negative, see its parser
             let runtime = one_thread()?;
-            let doctor = compose::doctor(&config, subject, app_settings.facts(args), limit, Clock::clone(clock));
+            let doctor = compose::doctor(&config, caller, app_settings.facts(args), limit, Clock::clone(clock));
             let report = runtime.block_on(doctor.map_err(Error::from)?.examine());
             // Looks that were given up are not waited for.
             runtime.shutdown_background();

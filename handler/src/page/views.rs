@@ -54,7 +54,7 @@ pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
             }
             @if rows.len() == ROWS { p { "The newest " (ROWS) " are shown." } }
         }
-        p.foot { "final states of the last 24 h are counted · " (clock(*now)) " UTC · refreshes every 3 s" }
+        p.foot { "final states of the last 24 h are counted · " (utc_text(*now)) " UTC · refreshes every 3 s" }
     };
     page(title, true, &body)
 }
