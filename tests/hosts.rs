@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::cloud::{Cloud, cloud_event, event};
 use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER, free_port, given};
-use crate::support::lambda::{BOOTSTRAP, Lambda};
+use crate::support::lambda::{BOOTSTRAP, Deadline, Lambda};
 
 const TIMER: &str = include_str!("fixtures/timer.json");
 const EVENT_BRIDGE: &str = include_str!("fixtures/eventbridge.json");
@@ -79,6 +79,20 @@ async fn both_hosts_give_equal_answers_for_every_function() {
     let other = reconcile.invoke(&serde_json::from_str(EVENT_BRIDGE).unwrap()).await.expect("a response");
     assert_eq!(one, other);
     assert_eq!(one["complete"], json!(true), "{one}");
+}
+
+#[tokio::test]
+async fn a_deadline_that_is_past_on_arrival_fails_no_invocation() {
+    let cloud = Cloud::start().await;
+    for (ledger, deadline) in [("emulated", Deadline::EMULATED), ("zero", Deadline::Always(0))] {
+        let vars = cloud.vars(ledger);
+        let blob_created = Lambda::with_deadline(deadline, "BlobCreated", cloud.root(), &vars).await;
+        let value = blob_created.invoke(&event("a.csv")).await.expect("a response");
+        assert_eq!(value["accepted"].as_array().map(Vec::len), Some(1), "{deadline:?}: {value}");
+        let reconcile = Lambda::with_deadline(deadline, "Reconcile", cloud.root(), &vars).await;
+        let value = reconcile.invoke(&json!({})).await.expect("a response");
+        assert_eq!((&value["complete"], &value["inFlight"]), (&json!(true), &json!(1)), "{deadline:?}: {value}");
+    }
 }
 
 #[tokio::test]
