@@ -32,6 +32,15 @@ pub struct Lambda {
 /// `Ok`: what was posted as response; `Err`: what was posted as error.
 pub type Outcome = Result<Value, Value>;
 
+/// What runs one function by Lambda's Runtime API. The function's process ends with this value.
+pub trait Host {
+    /// Starts it, and `bootstrap` for the function.
+    async fn start(function: &str, folder: &Path, vars: &BTreeMap<String, String>) -> Self;
+
+    /// Invokes the function; a minute at most.
+    async fn invoke(&self, payload: &Value) -> Outcome;
+}
+
 /// What `lambda-runtime-deadline-ms` says.
 #[derive(Debug, Clone, Copy)]
 pub enum Deadline {
@@ -46,7 +55,7 @@ impl Deadline {
     pub const EMULATED: Self = Self::Always(600_000);
 
     #[expect(clippy::disallowed_methods, reason = "the Runtime API tells a deadline as wall-clock time")]
-    fn header(self) -> String {
+    pub fn header(self) -> String {
         let milliseconds = match self {
             Self::Always(number) => number.into(),
             Self::Minute => {
@@ -65,12 +74,7 @@ struct Api {
 }
 
 impl Lambda {
-    /// Starts `bootstrap` for the function.
-    pub async fn start(function: &str, folder: &Path, vars: &BTreeMap<String, String>) -> Self {
-        Self::with_deadline(Deadline::Minute, function, folder, vars).await
-    }
-
-    /// The same, with a deadline that Lambda itself would not tell.
+    /// With a deadline that Lambda itself would not tell.
     pub async fn with_deadline(
         deadline: Deadline,
         function: &str,
@@ -90,9 +94,14 @@ impl Lambda {
         let process = bootstrap(&address.to_string(), function, folder, vars);
         Self { api, process, server, sent: 0.into(), queue }
     }
+}
 
-    /// Invokes the function; a minute at most.
-    pub async fn invoke(&self, payload: &Value) -> Outcome {
+impl Host for Lambda {
+    async fn start(function: &str, folder: &Path, vars: &BTreeMap<String, String>) -> Self {
+        Self::with_deadline(Deadline::Minute, function, folder, vars).await
+    }
+
+    async fn invoke(&self, payload: &Value) -> Outcome {
         let id = format!("request-{}", self.sent.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         let (tell, told) = oneshot::channel();
         self.api.waiting.lock().unwrap().insert(id.clone(), tell);
