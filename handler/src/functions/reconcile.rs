@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::deadline::Deadline;
 use super::{Failure, Function};
-use app::{App, TickReport, chain};
+use app::{App, TickReport, error_chain};
 
 /// How long a run may take whose host sets no deadline, and at most if it sets one. What is left is for the next run.
-const LIMIT: Duration = Duration::from_secs(600);
+const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// Most time that is kept for work already begun when no new work is started any more: a POST's 60 s and its record.
 const MARGIN: Duration = Duration::from_secs(75);
 
@@ -28,16 +28,17 @@ pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
         async move {
             let now = app.now();
             let deadline = now + working_time(Deadline::at_arrival(&context, now));
-            app.tick(deadline)
-                .await
-                .map_err(|why| Failure { kind: "TickFailed", message: format!("the tick failed: {}", chain(&why)) })
+            app.tick(deadline).await.map_err(|why| Failure {
+                kind: "TickFailed",
+                message: format!("the tick failed: {}", error_chain(&why)),
+            })
         }
     })
 }
 
 /// For how long new work is begun: a quarter of the time is kept, or [`MARGIN`] if that is less.
 fn working_time(deadline: Deadline) -> Duration {
-    let left = deadline.within(LIMIT);
+    let left = deadline.within(TIME_LIMIT);
     left.saturating_sub((left / 4).min(MARGIN))
 }
 
