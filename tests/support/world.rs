@@ -251,7 +251,8 @@ impl World {
         let (now, id) = (self.now(), "f".repeat(32));
         let rule = self.rules.iter().next().unwrap();
         let blob = lifecycle::BlobVersion::read("https://else.blob.core.windows.net/c/x", "1").unwrap();
-        let mut submission = rule.submission(&Scoring::accept(rule, blob, now), 1);
+        let scoring = Scoring::accept(rule, blob, now);
+        let mut submission = rule.submission(&scoring.blob, &scoring.id, 1);
         submission.outputs.values_mut().for_each(|out| out.uri = output.replace("{id}", &id));
         let mut state = self.state.lock().unwrap();
         let name = format!("foreign-{}", state.jobs.len() + 1);

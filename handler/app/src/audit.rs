@@ -266,7 +266,7 @@ impl App {
             return Some(scoring.attempt);
         }
         let rule = self.rule(scoring)?;
-        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
+        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(&scoring.blob, &scoring.id, *attempt)))
     }
 }
 

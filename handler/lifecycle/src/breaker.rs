@@ -17,9 +17,8 @@
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::decide::clock;
-use crate::period::Period;
-use crate::scoring::ScoringId;
+use crate::duration::{Period, clock};
+use crate::id::ScoringId;
 use crate::status::Event;
 
 /// For how long a probe's word is awaited, if the pause is not longer.

@@ -7,11 +7,13 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::rules::Rules;
-use crate::scoring::{BlobVersion, Scoring, without_query};
+use crate::blob::BlobVersion;
+use crate::digest::digest;
+use crate::rule::Rules;
+use crate::scoring::Scoring;
+use crate::uri::without_query;
 
 /// Strings that hold JSON are opened this often; more is nobody's encoding.
 const NESTING: usize = 3;
@@ -76,7 +78,7 @@ fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
 fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
     let malformed = |why: String| {
         let received = masked(&event.to_string());
-        Verdict::Malformed(Malformed { key: key_of(&[&received]), why, received })
+        Verdict::Malformed(Malformed { key: digest(&[&received]), why, received })
     };
     let Some(object) = event.as_object() else {
         return malformed(format!("the event is {}, not a JSON object", kind(event)));
@@ -89,7 +91,7 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
         ));
     };
     let skip = |subject: &str, key: &[&str], rule: Option<&str>, why: String| {
-        Verdict::Skipped(Skip { key: key_of(key), subject: subject.to_owned(), rule: rule.map(str::to_owned), why })
+        Verdict::Skipped(Skip { key: digest(key), subject: subject.to_owned(), rule: rule.map(str::to_owned), why })
     };
     if event_type != "Microsoft.Storage.BlobCreated" {
         let id = object.get("id").and_then(Value::as_str).unwrap_or_default();
@@ -125,7 +127,7 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
     }
 
     let key = |rule: &str| vec![blob.url.clone(), blob.etag.clone(), rule.to_owned()];
-    let refs = |parts: &[String]| key_of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+    let refs = |parts: &[String]| digest(&parts.iter().map(String::as_str).collect::<Vec<_>>());
     let skipped = |rule: Option<&str>, why: String| {
         let key = refs(&key(rule.unwrap_or_default()));
         Verdict::Skipped(Skip { key, subject: blob.url.clone(), rule: rule.map(str::to_owned), why })
@@ -169,16 +171,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list within a list",
         Value::Object(_) => "an object",
     }
-}
-
-fn key_of(parts: &[&str]) -> String {
-    use std::fmt::Write as _;
-    let digest = Sha256::digest(parts.join("\u{1f}").as_bytes());
-    digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn clip(text: &str, most: usize) -> &str {

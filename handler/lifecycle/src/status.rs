@@ -113,7 +113,7 @@ impl Event {
     }
 }
 
-/// Every move there is: from, because of, to. [`decide`](crate::decide::decide) reads its targets from here, the
+/// Every move there is: from, because of, to. `decide` reads its targets from here, the
 /// README's diagram is printed from here, and the tests walk it.
 pub const TRANSITIONS: &[(Status, Event, Status)] = {
     use Event as E;

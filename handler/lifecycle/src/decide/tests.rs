@@ -1,11 +1,14 @@
 use std::collections::BTreeSet;
 
+use time::{Duration, OffsetDateTime, macros::datetime};
+
 use super::*;
-use crate::period::Period;
-use crate::rules::{OnUnknown, Rules};
-use crate::scoring::BlobVersion;
+use crate::blob::BlobVersion;
+use crate::duration::Period;
+use crate::job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen};
+use crate::rule::{OnUnknown, Rules};
+use crate::scoring::MOST_NAMES;
 use crate::status::TRANSITIONS;
-use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 
@@ -518,7 +521,7 @@ fn strays_without_end_do_not_fill_the_row() {
     life.waits(&made(1, "one-more", "Running"));
     let mut life = Life::running();
     for n in 0..2 * MOST_NAMES {
-        super::keep(&mut life.scoring.former, n.to_string());
+        super::attempt::keep(&mut life.scoring.former, n.to_string());
     }
     assert_eq!((life.scoring.former.len(), life.scoring.former[0].as_str()), (MOST_NAMES, "40"));
 }
@@ -586,7 +589,7 @@ fn a_stuck_job_is_stopped_and_counts_as_a_failed_attempt() {
     assert_eq!(life.moves(&job(JobStatus::Queued)), Effect::Cancel(vec![named("job-1")]));
     assert_eq!(life.scoring.status, Status::Cancelling);
     life.waits(&job(JobStatus::CancelRequested));
-    life.later(CANCEL_INTERVAL);
+    life.later(super::job::CANCEL_INTERVAL);
     assert!(matches!(life.moves(&job(JobStatus::CancelRequested)), Effect::Cancel(_)));
     life.moves(&job(JobStatus::Canceled));
     assert_eq!(life.scoring.status, Status::Queued);

@@ -3,13 +3,15 @@
 //! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after the grace time.
 //! Jobs that no attempt needs are *strays*: they are cancelled, counted and remembered by name.
 
-use super::{Effect, On, Resolution, Step, clock, wait};
+use super::observation::Resolution;
+use super::step::{Effect, Situation, Step, wait};
+use crate::duration::clock;
 use crate::job::{Candidate, Job, JobStatus};
-use crate::rules::OnUnknown;
+use crate::rule::OnUnknown;
 use crate::scoring::{MOST_NAMES, Scoring};
 use crate::status::{Event, Status};
 
-impl On<'_> {
+impl Situation<'_> {
     /// What a search through the workspace's jobs found.
     pub(super) fn looked_for(&self, found: &[Candidate]) -> Step {
         let mut by_age: Vec<_> = found.iter().filter(|found| !self.scoring.strays.contains(&found.job.name)).collect();

@@ -1,7 +1,7 @@
-//! Durations as rules write them: ISO 8601, days to seconds (`PT2M`, `P1D`, `PT0.5S`).
+//! Durations as rules write them, and instants as reasons show them. Durations are ISO 8601, days to seconds (`PT2M`, `P1D`, `PT0.5S`).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 /// A duration that is read from and written as ISO 8601. Years and months have no fixed length and are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +84,12 @@ impl Serialize for Period {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// Times in reasons: to the second, UTC.
+pub fn clock(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    format!("{} {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second())
 }
 
 #[cfg(test)]

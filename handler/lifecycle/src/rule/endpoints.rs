@@ -4,63 +4,12 @@
 //! that two spellings of one address cannot have two limits.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use url::Url;
 
 use crate::breaker::BreakerSettings;
-
-/// Names an endpoint in keys of rows: the first 32 hex digits of SHA-256 over its invoke URI, with the host in lower
-/// case and without a port that is the scheme's own, a query or slashes at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointKey(String);
-
-impl EndpointKey {
-    /// The key of an invoke URI. A text that is no URL has a key too: that of itself.
-    pub fn of(uri: &str) -> Self {
-        Self::of_parts(uri, None)
-    }
-
-    /// The key of one deployment behind an invoke URI; `None` is the endpoint's default deployment.
-    pub fn of_deployment(uri: &str, deployment: Option<&str>) -> Self {
-        Self::of_parts(uri, Some(deployment.unwrap_or_default()))
-    }
-
-    fn of_parts(uri: &str, deployment: Option<&str>) -> Self {
-        let mut text = canonical(uri);
-        if let Some(deployment) = deployment {
-            text.push('\u{1f}'); // occurs in no URL
-            text.push_str(deployment);
-        }
-        Self(crate::scoring::hex(&Sha256::digest(text.as_bytes())[..16]))
-    }
-
-    /// Reads a key: exactly 32 lower-case hex digits.
-    pub fn read(text: &str) -> Option<Self> {
-        crate::scoring::ScoringId::read(text).map(|id| Self(id.as_str().to_owned()))
-    }
-
-    /// The 32 digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for EndpointKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-fn canonical(uri: &str) -> String {
-    let Ok(mut url) = Url::parse(uri) else { return uri.to_owned() };
-    url.set_query(None);
-    url.set_fragment(None);
-    url.as_str().trim_end_matches('/').to_owned()
-}
+use crate::id::EndpointKey;
 
 /// One entry of `endpoints` in the rules file. See `README.md`, *Endpoints*.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -134,7 +83,7 @@ impl EndpointSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::Rules;
+    use crate::rule::Rules;
 
     fn read(endpoints: &str) -> Result<Rules, String> {
         Rules::read(&format!(
@@ -144,36 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn one_endpoint_has_one_key_however_it_is_written() {
-        let key = EndpointKey::of("https://e.example/jobs");
-        for same in ["https://E.EXAMPLE/jobs", "https://e.example:443/jobs/", "https://e.example/jobs?x=1#y"] {
-            assert_eq!(EndpointKey::of(same), key, "{same}");
-        }
-        for other in ["https://e.example/Jobs", "https://e.example:8443/jobs", "http://e.example/jobs", "jobs"] {
-            assert_ne!(EndpointKey::of(other), key, "{other}");
-        }
-        // Pinned: a change of this value forgets which slots are taken.
-        assert_eq!(key.as_str(), "16edc0cce843097f4b275ab290f4fb25");
-        assert_eq!(key.to_string(), key.as_str());
-        assert_eq!(EndpointKey::read(key.as_str()), Some(key));
-        assert_eq!(EndpointKey::read("16edc0cc"), None);
-    }
-
-    #[test]
     fn a_breaker_pauses_for_a_second_at_least() {
         let with = |pause| {
             read(&format!(r#"[{{"uri":"https://e.example/jobs","breaker":{{"failures":2,"pause":"{pause}"}}}}]"#))
         };
         assert_eq!(with("PT1S").expect("good").breaker("https://e.example/jobs").failures, 2);
         assert!(with("PT0.9S").unwrap_err().contains("breaker.pause"));
-    }
-
-    #[test]
-    fn deployments_of_one_endpoint_differ() {
-        let of = |deployment| EndpointKey::of_deployment("https://e.example/jobs", deployment);
-        assert_ne!(of(Some("v7")), of(Some("v8")));
-        assert_ne!(of(None), of(Some("v7")));
-        assert_ne!(of(None), EndpointKey::of("https://e.example/jobs"));
     }
 
     #[test]

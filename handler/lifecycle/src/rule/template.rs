@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::scoring::{BlobVersion, ScoringId};
+use crate::blob::BlobVersion;
+use crate::id::ScoringId;
 
 /// Every placeholder, with what it stands for.
 pub const PLACEHOLDERS: &[(&str, &str)] = &[

@@ -1,0 +1,39 @@
+//! Looks at the output of a completed job.
+
+use time::Duration;
+
+use super::step::{Effect, Situation, Step, wait};
+use crate::duration::clock;
+use crate::job::OutputSeen;
+use crate::status::Event;
+
+/// Clocks of Azure ML, storage and this machine may differ by this much without anything being concluded.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
+
+impl Situation<'_> {
+    pub(super) fn verify(&self, output: &OutputSeen) -> Step {
+        let since = self.scoring.submitted.unwrap_or(self.scoring.created);
+        let problem = match output {
+            OutputSeen::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
+                let bytes = *bytes;
+                let because = format!("the output is there ({bytes} bytes) and newer than the submission");
+                return self.moved(Event::OutputGood, because, Effect::None, |next| {
+                    next.output_bytes = Some(bytes);
+                    next.error = None;
+                });
+            }
+            OutputSeen::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
+            OutputSeen::Present { modified, .. } => {
+                format!("the job completed and its output is older than the submission (modified {})", clock(*modified))
+            }
+            OutputSeen::Absent { uri } => format!("the job completed and there is no output at {uri}"),
+        };
+        if self.now - self.scoring.since < self.policy.output_grace.0 {
+            return wait(format!(
+                "{problem}; looked at again until {}",
+                clock(self.scoring.since + self.policy.output_grace.0)
+            ));
+        }
+        self.attempt_failed(&problem)
+    }
+}
