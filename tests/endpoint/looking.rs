@@ -26,7 +26,7 @@ async fn a_job_is_looked_at_on_the_endpoint_with_its_query_kept() {
     let server = Canned::start().await;
     server.at("GET /base/jobs/j%201", canned::json(200, &job(&server, "j 1", "running")));
     let mut scoring = scoring(&server);
-    scoring.endpoint = server.url("/base/jobs?api-version=1");
+    scoring.endpoint = server.url("/base/jobs?api-version=1").parse().unwrap();
     let found = seen(azure_ml(&server).job(&address(&scoring, "j 1")).await);
     let studio = Some("https://ml.azure.com/runs/j 1".to_owned());
     assert_eq!(found, JobSeen { status: JobStatus::Running, error: None, studio });
@@ -78,7 +78,7 @@ async fn a_job_is_missing_only_if_resource_manager_does_not_know_it_either() {
     assert!(fresh.job(&unknown).await.is_err(), "no deployment to route to says nothing of the job");
     let plain = Canned::start().await;
     plain.at("GET /jobs/j", canned::json(404, &json!({ "error": { "code": "NotFound", "message": "no such job" } })));
-    unknown.endpoint = plain.url("/jobs");
+    unknown.endpoint = plain.url("/jobs").parse().unwrap();
     assert_eq!(fresh.job(&unknown).await, Ok(None));
 }
 
@@ -98,7 +98,7 @@ async fn a_look_is_repeated_a_few_times_and_concludes_nothing_from_failure() {
 
     let server = Canned::start().await;
     let mut at = at;
-    at.endpoint = server.url("/jobs");
+    at.endpoint = server.url("/jobs").parse().unwrap();
     server.next(canned::text(429, "").header("Retry-After", "10"));
     assert!(azure_ml(&server).job(&at).await.unwrap_err().0.contains("429"));
     assert_eq!(server.requests().len(), 1, "so long is not waited within a look");
@@ -295,8 +295,7 @@ async fn only_jobs_with_our_output_or_our_mark_are_found() {
 async fn an_audit_is_shown_what_writes_where_and_bears_which_mark_but_nothing_known_old_or_of_another_endpoint() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
-    let place =
-        Place { endpoint: scoring.endpoint.clone(), workspace: Some(WORKSPACE.to_owned()), experiments: vec![] };
+    let place = Place { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: vec![] };
     let mut marked = listed("marked", IN_TIME);
     marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     server.at("GET /jobs/plain", with_output(&server, "plain", IN_TIME, "azureml://datastores/d/paths/p.csv"));

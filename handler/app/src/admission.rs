@@ -12,7 +12,7 @@
 
 use futures::future::join;
 use lifecycle::breaker::Asked;
-use lifecycle::{EndpointKey, Rule, Scoring, Seen};
+use lifecycle::{Rule, Scoring, Seen};
 use time::OffsetDateTime;
 
 use crate::ledger::{self, Cap, Controls, Permitted, SLOT_WAY, Scope, Slot};
@@ -195,10 +195,10 @@ impl App {
     async fn submit_permit(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<Option<ledger::Permit>, String> {
         let settings = self.0.parts.rules.endpoint(&scoring.endpoint);
         let Some(most) = settings.and_then(|settings| settings.submits_per_minute) else { return Ok(None) };
-        match self.ledger().use_permit(&EndpointKey::of(&scoring.endpoint), most, &scoring.id, now).await {
+        match self.ledger().use_permit(scoring.endpoint.key(), most, &scoring.id, now).await {
             Ok(Permitted::Yes(permit)) => Ok(Some(permit)),
             Ok(Permitted::No { until }) => {
-                self.0.known.found_full(Scope::endpoint(&scoring.endpoint), now);
+                self.0.known.found_full(Scope::Endpoint(scoring.endpoint.key().clone()), now);
                 Err(format!(
                     "endpoint {} takes {most} submits a minute (submitsPerMinute); the next one can go at {}",
                     scoring.endpoint,

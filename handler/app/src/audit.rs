@@ -8,12 +8,13 @@
 //!
 //! Never: a job cancelled whose scoring may still adopt it, or which is not provably ours (its output path or our tags).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
+use lifecycle::id::{EndpointUri, WorkspaceId};
 use lifecycle::job::experiment_asked_for;
-use lifecycle::{EndpointKey, JobStatus, Scoring, ScoringId, Seen, Status, Step, decide};
+use lifecycle::{JobStatus, Scoring, ScoringId, Seen, Status, Step, decide};
 use time::{Duration, OffsetDateTime};
 
 use crate::admission::Permit;
@@ -39,7 +40,7 @@ const MOST_REMEMBERED: usize = 50_000;
 /// What a process remembers between audits: a hint that spares looks, never a fact that correctness needs.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    last: BTreeMap<String, OffsetDateTime>,
+    last: HashMap<EndpointUri, OffsetDateTime>,
     settled: HashSet<String>,
 }
 
@@ -56,7 +57,7 @@ pub(super) struct InFlightJobs {
     /// Names of adopted jobs: none of them is a stray.
     pub(super) names: HashSet<String>,
     /// Workspace by endpoint.
-    pub(super) workspaces: BTreeMap<String, String>,
+    pub(super) workspaces: HashMap<EndpointUri, WorkspaceId>,
 }
 
 impl App {
@@ -85,7 +86,7 @@ impl App {
                 Err(why) => {
                     found.errors += 1;
                     tracing::warn!(
-                        endpoint = place.endpoint,
+                        endpoint = place.endpoint.as_str(),
                         because = why,
                         "the jobs of {} were not audited: {why}",
                         place.endpoint
@@ -108,7 +109,7 @@ impl App {
             let target = &rule.endpoint;
             let asked = experiment_asked_for(&rule.settings);
             let workspace = target.workspace.clone();
-            match places.iter_mut().find(|place| same_endpoint(&place.endpoint, &target.uri)) {
+            match places.iter_mut().find(|place| place.endpoint == target.uri) {
                 Some(place) => {
                     place.workspace = place.workspace.take().or(workspace);
                     place.experiments.extend(asked);
@@ -194,7 +195,7 @@ impl App {
             // Each try is lost to another who moved the scoring on.
             let mut tries = 0..TRIES;
             while let Some((scoring, etag)) = self.ledger().get(&id).await.map_err(during("reading a scoring"))?
-                && same_endpoint(&scoring.endpoint, &place.endpoint)
+                && scoring.endpoint == place.endpoint
                 && let Some(attempt) = self.attempt_of(&scoring, listed)
             {
                 if tries.next().is_none() {
@@ -224,8 +225,8 @@ impl App {
                 // Whoever recorded it may have died before it asked, or the service did not listen.
                 tracing::warn!(
                     scoring = %scoring.id,
-                    rule = scoring.rule,
-                    endpoint = scoring.endpoint,
+                    rule = scoring.rule.as_str(),
+                    endpoint = scoring.endpoint.as_str(),
                     job = name,
                     because = "it was told to stop and still runs",
                     "stray job {name} of {} still runs",
@@ -276,18 +277,14 @@ pub(super) fn tell_of_strays(before: &Scoring, after: &Scoring, because: &str) {
     for job in after.strays.iter().filter(|job| !before.strays.contains(job)) {
         tracing::warn!(
             scoring = %after.id,
-            rule = after.rule,
-            endpoint = after.endpoint,
+            rule = after.rule.as_str(),
+            endpoint = after.endpoint.as_str(),
             job,
             because,
             "stray job {job} of {}: {because}",
             after.id
         );
     }
-}
-
-fn same_endpoint(one: &str, other: &str) -> bool {
-    EndpointKey::of(one) == EndpointKey::of(other)
 }
 
 /// What an audit made of a job.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lifecycle::EndpointKey;
+use lifecycle::id::{EndpointUri, RuleId};
 use time::{Duration, OffsetDateTime};
 
 use crate::App;
@@ -90,11 +91,16 @@ impl App {
     }
 
     /// The limits that a scoring of this rule to this endpoint is under.
-    pub(super) fn limits(&self, controls: &Controls, rule: &str, endpoint: &str) -> [(Scope, Option<Cap>); 2] {
+    pub(super) fn limits(
+        &self,
+        controls: &Controls,
+        rule: &RuleId,
+        endpoint: &EndpointUri,
+    ) -> [(Scope, Option<Cap>); 2] {
         let rules = &self.0.parts.rules;
         let of_rule = rules.get(rule).and_then(|rule| rule.max_in_flight);
         let of_endpoint = rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
-        [(Scope::rule(rule), of_rule), (Scope::endpoint(endpoint), of_endpoint)].map(|(scope, limit)| {
+        [(Scope::rule(rule), of_rule), (Scope::Endpoint(endpoint.key().clone()), of_endpoint)].map(|(scope, limit)| {
             let cap = match controls.limits.get(&scope) {
                 // Nobody knows for how long each process still goes by the limit before: look before each claim.
                 Some(live) => Some(Cap { limit: live.limit, surplus: true }),

@@ -237,9 +237,9 @@ impl App {
         };
         match outcome {
             Acceptance::New(etag) => {
-                tracing::info!(scoring = %scoring.id, rule = scoring.rule, blob = scoring.blob.url, status = %scoring.status,
+                tracing::info!(scoring = %scoring.id, rule = scoring.rule.as_str(), blob = scoring.blob.url, status = %scoring.status,
                     "scoring {} accepted as {}", scoring.id, scoring.status);
-                one.accepted.push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule.clone() });
+                one.accepted.push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule.to_string() });
                 if scoring.status == Status::Submitting {
                     one.intents.push(Intent { scoring, etag });
                 }
@@ -347,7 +347,7 @@ impl App {
                     return Err(during("recording a move")(error));
                 }
             }
-            tracing::info!(scoring = %next.id, rule = next.rule, from = %scoring.status, to = %next.status,
+            tracing::info!(scoring = %next.id, rule = next.rule.as_str(), from = %scoring.status, to = %next.status,
                 attempt = next.attempt, job = entry.job, because = entry.because,
                 "{} {} -> {}: {}", next.id, scoring.status, next.status, entry.because);
             audit::tell_of_strays(&scoring, &next, &entry.because);

@@ -17,7 +17,10 @@ pub(super) struct Store {
 impl Store {
     fn named(rule: &Rule, uri: &str) -> Option<Self> {
         let path = DatastorePath::read(uri)?;
-        Some(Self { workspace: path.workspace.or_else(|| rule.endpoint.workspace.clone()), name: path.datastore })
+        Some(Self {
+            workspace: path.workspace.or_else(|| rule.endpoint.workspace.as_ref().map(ToString::to_string)),
+            name: path.datastore,
+        })
     }
 }
 

@@ -36,7 +36,7 @@ pub use {duration as period, rule as rules, rule::endpoints, rule::template, sch
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Resolution, Seen, Step, decide, stop_at};
-pub use id::{EndpointKey, ScoringId};
+pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, RuleId, ScoringId, WorkspaceId};
 pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::Place;

@@ -6,6 +6,7 @@ pub use crate::{blob::BlobVersion, id::ScoringId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
 use crate::job::{Job, Submission};
 use crate::rule::Rule;
 use crate::status::{Event, Status};
@@ -20,17 +21,17 @@ pub struct Scoring {
     /// Its id.
     pub id: ScoringId,
     /// Id of the rule that wants it.
-    pub rule: String,
+    pub rule: RuleId,
     /// Scoring generation; raised to score everything again under the same rule.
     pub generation: u32,
     /// What is scored.
     pub blob: BlobVersion,
     /// The batch endpoint's invoke URI (`…/jobs`), as it was when the scoring was accepted.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// Deployment asked for; `None` is the endpoint's default.
-    pub deployment: Option<String>,
+    pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, when it is known: needed to list and cancel.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
 
     /// Where it stands.
     pub status: Status,

@@ -141,7 +141,7 @@ proptest! {
 
     #[test]
     fn rules_of_any_text_are_read_or_refused_with_a_reason(text in "\\PC{0,80}") {
-        prop_assert!(Rules::read(&text).is_err_and(|problems| problems.iter().all(|problem| !problem.is_empty()) && !problems.is_empty()));
+        prop_assert!(Rules::read(&text).is_err_and(|problems| problems.iter().all(|problem| problem.to_string().len() > 20) && problems.iter().len() > 0));
     }
 
     #[test]
@@ -156,8 +156,8 @@ proptest! {
         }
         *place = value;
         if let Err(problems) = Rules::read(&rules.to_string()) {
-            prop_assert!(!problems.is_empty());
-            let all = problems.join("\n");
+            prop_assert!(problems.iter().len() > 0);
+            let all = problems.to_string();
             prop_assert!(all.contains("rule"), "{}", all);
         }
     }

@@ -65,7 +65,7 @@ impl Cloud {
             name: name.clone(),
             owner: scoring.id.clone(),
             attempt: scoring.attempt,
-            endpoint: scoring.endpoint.clone(),
+            endpoint: scoring.endpoint.to_string(),
             outputs: outputs.map(|output| output.uri.clone()).collect(),
             created: now,
             ends: fate.lasts.map(|lasts| now + lasts),

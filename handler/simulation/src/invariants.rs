@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lifecycle::id::{EndpointUri, RuleId};
 use lifecycle::{Entry, Event, Rules, Scoring, ScoringId, Status, Submission, TRANSITIONS};
 use time::{Duration, OffsetDateTime};
 
@@ -56,8 +57,8 @@ impl Limit {
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
-    Rule(String),
-    Endpoint(String),
+    Rule(RuleId),
+    Endpoint(EndpointUri),
 }
 
 #[derive(Debug)]
@@ -76,14 +77,14 @@ struct Known {
 /// The checks and what they remember.
 #[derive(Debug)]
 pub(super) struct Invariants {
-    grace: BTreeMap<String, Duration>,
+    grace: BTreeMap<RuleId, Duration>,
     limits: BTreeMap<Scope, Limit>,
     /// `submitsPerMinute` of each endpoint that has it, and its latest requests.
-    rates: BTreeMap<String, (usize, Vec<OffsetDateTime>)>,
+    rates: BTreeMap<EndpointUri, (usize, Vec<OffsetDateTime>)>,
     /// The clocks of two processes differ by at most this.
     spread: Duration,
     known: BTreeMap<ScoringId, Known>,
-    versions: BTreeMap<(String, String, String), ScoringId>,
+    versions: BTreeMap<(RuleId, String, String), ScoringId>,
     paths: BTreeMap<String, (ScoringId, u32)>,
     projected: BTreeMap<String, i64>,
     /// How often each row of the transition table was taken.
@@ -103,7 +104,7 @@ impl Invariants {
         for rule in rules {
             let uri = &rule.endpoint.uri;
             let of_rule = limit(format!("rule `{}`", rule.id), rule.max_in_flight);
-            let of_endpoint = limit(uri.clone(), rules.endpoint(uri).and_then(|settings| settings.max_in_flight));
+            let of_endpoint = limit(uri.to_string(), rules.endpoint(uri).and_then(|settings| settings.max_in_flight));
             let rate = rules.endpoint(uri).and_then(|settings| usize::try_from(settings.submits_per_minute?).ok());
             rates.extend(rate.map(|most| (uri.clone(), (most, Vec::new()))));
             limits.extend(of_rule.map(|limit| (Scope::Rule(rule.id.clone()), limit)));
@@ -436,7 +437,9 @@ impl Invariants {
 
     /// An operator said what a limit is, or left it to the rules again.
     pub(super) fn limited(&mut self, rule: &str, most: Option<i32>, now: OffsetDateTime) {
-        if let Some(limit) = self.limits.get_mut(&Scope::Rule(rule.to_owned())) {
+        if let Ok(rule) = rule.parse()
+            && let Some(limit) = self.limits.get_mut(&Scope::Rule(rule))
+        {
             let by_rules = limit.words[0].1;
             let most = most.map_or(by_rules, |most| usize::try_from(most).unwrap_or(0));
             limit.words.push((now, most));

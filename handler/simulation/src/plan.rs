@@ -199,11 +199,15 @@ fn drawn_words(draw: &mut Rng, rules: &Rules, turmoil: Duration) -> Vec<Word> {
     };
     let turmoil = u64::try_from(turmoil.whole_seconds()).unwrap_or(0);
     let mut words: Vec<Word> = (0..3)
-        .map(|_| Word { at: draw.seconds(0, turmoil), rule: rule.id.clone(), limit: Some(draw.pick(&[0, 1, 2, 4])) })
+        .map(|_| Word {
+            at: draw.seconds(0, turmoil),
+            rule: rule.id.to_string(),
+            limit: Some(draw.pick(&[0, 1, 2, 4])),
+        })
         .collect();
     words.push(Word {
         at: Duration::seconds(1) + draw.seconds(turmoil, turmoil + 600),
-        rule: rule.id.clone(),
+        rule: rule.id.to_string(),
         limit: None,
     });
     words

@@ -142,7 +142,9 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     }
     for view in breakers.iter().filter(|view| view.is_open()) {
         let endpoint = EndpointKey::of(&view.endpoint);
-        let waiting = in_flight.iter().filter(|row| row.status == Status::Queued && row.deployment == view.deployment);
+        let waiting = in_flight
+            .iter()
+            .filter(|row| row.status == Status::Queued && row.deployment.as_deref() == view.deployment.as_deref());
         let waiting = waiting.filter(|row| EndpointKey::of(&row.endpoint) == endpoint);
         // A deployment that nobody waits for any more is no trouble.
         let waiting = waiting.count();
@@ -252,7 +254,7 @@ pub(super) async fn newest(ledger: &Ledger, args: &ListArgs) -> Result<Vec<Scori
         .scorings(|scoring| {
             progress.count();
             let wanted = (args.status.is_empty() || args.status.contains(&scoring.status))
-                && args.rule.as_ref().is_none_or(|rule| *rule == scoring.rule);
+                && args.rule.as_ref().is_none_or(|rule| scoring.rule == **rule);
             if wanted {
                 found.push(scoring.into());
                 if found.len() >= args.limit.saturating_mul(2).max(1_000) {

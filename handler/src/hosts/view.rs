@@ -61,7 +61,7 @@ impl From<Scoring> for ScoringView {
             since: s.since,
             output_uri: s.output_uri().map(str::to_owned),
             id: s.id.to_string(),
-            rule: s.rule,
+            rule: s.rule.to_string(),
             path: path(&s.blob),
             blob_url: s.blob.url,
             etag: s.blob.etag,

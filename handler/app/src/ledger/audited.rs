@@ -2,7 +2,7 @@
 //!
 //! It only spares work. Two ticks that audit at once, or a row that is lost, make jobs be looked at once more.
 
-use lifecycle::EndpointKey;
+use lifecycle::id::EndpointUri;
 use time::OffsetDateTime;
 
 use crate::ports::table_store::{Entity, Key};
@@ -18,23 +18,23 @@ pub struct Audited {
     pub through: OffsetDateTime,
 }
 
-fn key(endpoint: &str) -> Key {
-    Key::new("audit", EndpointKey::of(endpoint).as_str())
+fn key(endpoint: &EndpointUri) -> Key {
+    Key::new("audit", endpoint.key().as_str())
 }
 
 impl Ledger {
     /// How far the jobs of this endpoint were audited, if they ever were.
-    pub async fn audited(&self, endpoint: &str) -> Result<Option<Audited>, Error> {
+    pub async fn audited(&self, endpoint: &EndpointUri) -> Result<Option<Audited>, Error> {
         let row = self.row(&key(endpoint)).await?;
         let time = |name| row.as_ref().and_then(|row| row.entity.time(name));
         Ok(time("AuditTime").zip(time("ThroughTime")).map(|(at, through)| Audited { at, through }))
     }
 
     /// Keeps how far it came.
-    pub async fn keep_audited(&self, endpoint: &str, audited: Audited) -> Result<(), Error> {
+    pub async fn keep_audited(&self, endpoint: &EndpointUri, audited: Audited) -> Result<(), Error> {
         let row = Entity::new(key(endpoint))
             .with("SchemaVersion", rows::SCHEMA)
-            .with("Endpoint", endpoint)
+            .with("Endpoint", endpoint.as_str())
             .with("AuditTime", audited.at)
             .with("ThroughTime", audited.through);
         self.note(row).await

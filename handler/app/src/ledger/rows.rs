@@ -16,6 +16,10 @@
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
+use std::fmt;
+use std::str::FromStr;
+
+use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
 use lifecycle::{BlobVersion, Entry, Event, Job, Scoring, ScoringId, Status, Submission};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -52,13 +56,13 @@ pub struct InFlight {
     /// See [`Scoring::due`].
     pub due: OffsetDateTime,
     /// Its rule.
-    pub rule: String,
+    pub rule: RuleId,
     /// Its endpoint.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// Its deployment, but for rows from before this was kept here.
-    pub deployment: Option<String>,
+    pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// Its job.
     pub job: Option<Job>,
     /// The job's status when last recorded.
@@ -79,7 +83,7 @@ pub struct Terminal {
     /// Its final status.
     pub status: Status,
     /// Its rule.
-    pub rule: String,
+    pub rule: RuleId,
     /// RowKey of the index row.
     pub row: String,
 }
@@ -217,7 +221,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
     };
     Ok(Scoring {
         id,
-        rule: read.string("RuleId")?,
+        rule: read.parsed("RuleId")?,
         generation: read.number("Generation")?,
         blob: BlobVersion {
             url: read.string("BlobUrl")?,
@@ -229,9 +233,9 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
             content_type: row.string("ContentType").map(str::to_owned),
         },
-        endpoint: read.string("Endpoint")?,
-        deployment: row.string("Deployment").map(str::to_owned),
-        workspace: row.string("Workspace").map(str::to_owned),
+        endpoint: read.parsed("Endpoint")?,
+        deployment: read.parsed_if_there("Deployment")?,
+        workspace: read.parsed_if_there("Workspace")?,
         status: read.status()?,
         since: read.time("StateSince")?,
         due: read.time("Due")?,
@@ -285,10 +289,10 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         status: read.status()?,
         since: read.time("StateSince")?,
         due: read.time("Due")?,
-        rule: read.string("RuleId")?,
-        endpoint: read.string("Endpoint")?,
-        deployment: row.string("Deployment").map(str::to_owned),
-        workspace: row.string("Workspace").map(str::to_owned),
+        rule: read.parsed("RuleId")?,
+        endpoint: read.parsed("Endpoint")?,
+        deployment: read.parsed_if_there("Deployment")?,
+        workspace: read.parsed_if_there("Workspace")?,
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing: row.boolean("Missing").unwrap_or(false),
@@ -350,7 +354,7 @@ pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
     Ok(Terminal {
         id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
         status: read.status()?,
-        rule: read.string("RuleId")?,
+        rule: read.parsed("RuleId")?,
         row: row.key.row.clone(),
     })
 }
@@ -379,6 +383,15 @@ impl Reader<'_> {
 
     fn string(&self, name: &str) -> Result<String, Unreadable> {
         self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+    }
+
+    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Unreadable> {
+        self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+    }
+
+    fn parsed_if_there<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
+        let read = self.0.string(name).map(str::parse).transpose();
+        read.map_err(|error| self.wrong(format!("`{name}`: {error}")))
     }
 
     fn number(&self, name: &str) -> Result<u32, Unreadable> {

@@ -6,6 +6,7 @@ pub mod table_store;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use lifecycle::id::{EndpointUri, WorkspaceId};
 use lifecycle::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Scoring, ScoringId};
 use time::OffsetDateTime;
 
@@ -18,9 +19,9 @@ pub struct Unclear(pub String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobAddress {
     /// The endpoint's invoke URI.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// The job.
     pub job: Job,
 }
@@ -29,9 +30,9 @@ pub struct JobAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The endpoint's invoke URI.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name.
     pub experiments: Vec<String>,
 }

@@ -98,7 +98,7 @@ impl AzureMl {
             .timeout(end.saturating_duration_since(Instant::now()))
             .json(&body);
         if let Some(deployment) = &scoring.deployment {
-            request = request.header("azureml-model-deployment", deployment);
+            request = request.header("azureml-model-deployment", deployment.as_str());
         }
         let response = match request.send().await {
             Ok(response) => response,

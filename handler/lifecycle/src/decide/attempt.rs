@@ -4,7 +4,7 @@ use time::Duration;
 
 use super::step::{Effect, Situation, Step};
 use crate::duration::clock;
-use crate::id::workspace_of;
+use crate::id::WorkspaceId;
 use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
 use crate::schedule::back_off;
@@ -85,7 +85,7 @@ impl Situation<'_> {
 
     pub(super) fn adopt(&self, next: &mut Scoring, job: &Job, status: &JobStatus) {
         if next.workspace.is_none() {
-            next.workspace = job.id.as_deref().and_then(workspace_of).map(str::to_owned);
+            next.workspace = job.id.as_deref().and_then(WorkspaceId::of_resource);
         }
         next.job = Some(job.clone());
         next.job_status = Some(status.name().to_owned());

@@ -646,13 +646,3 @@ fn a_clock_that_is_minutes_off_does_not_condemn_an_output() {
     life.moves(&output(9, NOW - Duration::minutes(4)));
     assert_eq!(life.scoring.status, Status::Scored);
 }
-
-#[test]
-fn the_workspace_is_read_from_a_job_id() {
-    assert_eq!(
-        workspace_of("/subscriptions/s/resourceGroups/g/providers/P/workspaces/w/jobs/j"),
-        Some("/subscriptions/s/resourceGroups/g/providers/P/workspaces/w")
-    );
-    assert_eq!(workspace_of("/subscriptions/s"), None);
-    assert_eq!(workspace_of("/x/workspaces/"), None);
-}

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::policy::Policy;
 use super::template::Template;
+use crate::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
 use crate::job::OutputKind;
 
 /// Where results go when a rule names no output: the workspace's default datastore, one path per attempt.
@@ -14,39 +15,29 @@ pub const DEFAULT_OUTPUT: &str =
     "azureml://datastores/workspaceblobstore/paths/scorekeeper/{rule.id}/{scoring.id}/{attempt}/predictions.csv";
 
 /// One rule. See `README.md`, *Rules*, for the members and their defaults.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Stable name; part of every scoring's id. Renaming a rule scores everything again.
-    pub id: String,
+    pub id: RuleId,
     /// What it wants.
-    #[serde(rename = "match")]
     pub matches: Match,
     /// Where it goes.
     pub endpoint: Target,
     /// Inputs by name; default: one `UriFile` named `input_data` with the blob's URL.
-    #[serde(default = "default_inputs")]
     pub inputs: BTreeMap<String, InputTemplate>,
     /// Outputs by name; default: one `UriFile` named `score` at [`DEFAULT_OUTPUT`].
-    #[serde(default = "default_outputs")]
     pub outputs: BTreeMap<String, OutputTemplate>,
     /// Further members of the request's `properties` (`miniBatchSize`, `compute`, …), passed on untouched.
-    #[serde(default)]
     pub settings: serde_json::Map<String, Value>,
     /// Raise it to score everything again under the same rule.
-    #[serde(default)]
     pub generation: u32,
     /// Most jobs of this rule at one time; absent: no limit.
-    #[serde(default)]
     pub max_in_flight: Option<u32>,
     /// Goes before rules of lower priority at the same endpoint; see [`crate::order`].
-    #[serde(default)]
     pub priority: i32,
     /// What to do with blobs of no bytes.
-    #[serde(default)]
     pub empty_blobs: EmptyBlobs,
     /// Time and retries.
-    #[serde(flatten)]
     pub policy: Policy,
 }
 
@@ -67,24 +58,20 @@ pub struct Match {
     pub suffix: String,
 }
 
-/// The batch endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Where a rule's scorings are submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Invoke URI as the studio shows it (`https://…/jobs`). http is accepted for loopback hosts only.
-    pub uri: String,
+    /// The batch endpoint's invoke URI.
+    pub uri: EndpointUri,
     /// Deployment; absent: the endpoint's default.
-    #[serde(default)]
-    pub deployment: Option<String>,
+    pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace (`/subscriptions/…/workspaces/NAME`). Without it a submission whose answer was lost
     /// before any job of the endpoint was seen can't be looked for, and waits.
-    #[serde(default)]
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
 }
 
 /// An input whose texts are templates.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "type", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum InputTemplate {
     /// One file.
     UriFile {
@@ -96,11 +83,22 @@ pub enum InputTemplate {
         /// Its URI.
         uri: Template,
     },
-    /// A value; texts in it are templates.
+    /// A value, for pipeline component deployments only.
     Literal {
-        /// String, number or boolean.
-        value: Value,
+        /// The value.
+        value: Literal,
     },
+}
+
+/// A literal value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Literal {
+    /// A text, which is a template.
+    Text(Template),
+    /// A number, sent as it was written.
+    Number(serde_json::Number),
+    /// A boolean.
+    Bool(bool),
 }
 
 /// An output whose URI is a template.
@@ -125,12 +123,7 @@ pub enum EmptyBlobs {
     Score,
 }
 
-fn default_inputs() -> BTreeMap<String, InputTemplate> {
-    let uri = Template::parse("{blob.url}").expect("the built-in template parses");
-    BTreeMap::from([("input_data".to_owned(), InputTemplate::UriFile { uri })])
-}
-
-fn default_outputs() -> BTreeMap<String, OutputTemplate> {
+pub(super) fn default_outputs() -> BTreeMap<String, OutputTemplate> {
     let uri = Template::parse(DEFAULT_OUTPUT).expect("the built-in template parses");
     BTreeMap::from([("score".to_owned(), OutputTemplate { kind: OutputKind::UriFile, uri })])
 }

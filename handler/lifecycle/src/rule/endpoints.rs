@@ -8,15 +8,16 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::problem::{Place, Problem, Wrong};
 use crate::breaker::BreakerSettings;
-use crate::id::EndpointKey;
+use crate::id::{EndpointKey, EndpointUri};
 
 /// One entry of `endpoints` in the rules file. See `README.md`, *Endpoints*.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EndpointSettings {
     /// The invoke URI, as a rule has it.
-    pub uri: String,
+    pub uri: EndpointUri,
     /// Most jobs of the endpoint at one time, over all rules and processes; absent: no limit.
     #[serde(default)]
     pub max_in_flight: Option<u32>,
@@ -35,48 +36,47 @@ pub const MEMBERS: &[&str] = &["uri", "maxInFlight", "submitsPerMinute", "breake
 const MOST_SUBMITS: u32 = 1_000;
 
 impl EndpointSettings {
-    /// Reads the list. `used` are the endpoints of the rules: an entry for any other is a typing error that would
-    /// leave the real endpoint without its limit.
-    pub(crate) fn read(list: Vec<Value>, used: &BTreeSet<EndpointKey>) -> (Vec<(EndpointKey, Self)>, Vec<String>) {
-        let (mut read, mut problems) = (Vec::<(EndpointKey, Self)>::new(), Vec::new());
+    /// Reads the list and notes what is wrong. `used` are the endpoints of the rules: an entry for any other is a typing error
+    /// that would leave the real endpoint without its limit.
+    pub(super) fn read(list: Vec<Value>, used: &BTreeSet<EndpointKey>, problems: &mut Vec<Problem>) -> Vec<Self> {
+        let mut read = Vec::<Self>::new();
         for (index, value) in list.into_iter().enumerate() {
-            let uri = value.get("uri").and_then(Value::as_str).unwrap_or_default();
-            let place = if uri.is_empty() { format!("endpoints[{index}]") } else { format!("endpoint `{uri}`") };
+            let uri = value.get("uri").and_then(Value::as_str).filter(|uri| !uri.is_empty()).map(str::to_owned);
+            let place = Place::Endpoint { index, uri };
+            let mut note = |wrong| problems.push(Problem { place: place.clone(), wrong });
             let settings = match serde_json::from_value::<Self>(value) {
                 Ok(settings) => settings,
                 Err(error) => {
-                    problems.push(format!("{place}: {error}"));
+                    note(Wrong::Member(error));
                     continue;
                 }
             };
-            let key = EndpointKey::of(&settings.uri);
-            if !used.contains(&key) {
-                problems.push(format!("{place}: no rule has this `endpoint.uri`; correct it, or remove the entry"));
+            if !used.contains(settings.uri.key()) {
+                note(Wrong::UnusedEndpoint);
             }
-            if read.iter().any(|(other, _)| *other == key) {
-                problems.push(format!("{place}: the endpoint is listed twice; one entry holds all of its limits"));
+            if read.iter().any(|other| other.uri == settings.uri) {
+                note(Wrong::EndpointTwice);
             }
-            problems.extend(settings.problems().into_iter().map(|problem| format!("{place}: {problem}")));
-            read.push((key, settings));
+            settings.check().into_iter().for_each(note);
+            read.push(settings);
         }
-        (read, problems)
+        read
     }
 
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+    fn check(&self) -> Vec<Wrong> {
+        let mut wrong = Vec::new();
         if self.max_in_flight == Some(0) {
-            problems.push("`maxInFlight` is 0, so nothing would ever be scored; leave it out for no limit".to_owned());
+            wrong.push(Wrong::NothingInFlight);
         }
         if let Some(rate) = self.submits_per_minute
             && !(1..=MOST_SUBMITS).contains(&rate)
         {
-            problems
-                .push(format!("`submitsPerMinute` is {rate}; it takes 1 to {MOST_SUBMITS}; leave it out for no limit"));
+            wrong.push(Wrong::Submits(rate, MOST_SUBMITS));
         }
         if self.breaker.is_on() && self.breaker.pause.0 < time::Duration::SECOND {
-            problems.push(format!("`breaker.pause` is {}; it must be a second at least", self.breaker.pause));
+            wrong.push(Wrong::Pause(self.breaker.pause));
         }
-        problems
+        wrong
     }
 }
 
@@ -85,11 +85,15 @@ mod tests {
     use super::*;
     use crate::rule::Rules;
 
+    fn uri(text: &str) -> EndpointUri {
+        text.parse().expect("a good URI")
+    }
+
     fn read(endpoints: &str) -> Result<Rules, String> {
         Rules::read(&format!(
             r#"{{"rules":[{{"id":"a","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}}}}],"endpoints":{endpoints}}}"#
         ))
-        .map_err(|problems| problems.join("\n"))
+        .map_err(|problems| problems.to_string())
     }
 
     #[test]
@@ -97,17 +101,17 @@ mod tests {
         let with = |pause| {
             read(&format!(r#"[{{"uri":"https://e.example/jobs","breaker":{{"failures":2,"pause":"{pause}"}}}}]"#))
         };
-        assert_eq!(with("PT1S").expect("good").breaker("https://e.example/jobs").failures, 2);
+        assert_eq!(with("PT1S").expect("good").breaker(&uri("https://e.example/jobs")).failures, 2);
         assert!(with("PT0.9S").unwrap_err().contains("breaker.pause"));
     }
 
     #[test]
     fn endpoints_are_optional_and_found_by_any_spelling() {
-        assert_eq!(read("[]").unwrap().endpoint("https://e.example/jobs"), None);
+        assert_eq!(read("[]").unwrap().endpoint(&uri("https://e.example/jobs")), None);
         let rules = read(r#"[{"uri":"https://E.example/jobs/","maxInFlight":20}]"#).unwrap();
-        assert_eq!(rules.endpoint("https://e.example/jobs").unwrap().max_in_flight, Some(20));
-        assert_eq!(rules.endpoint("https://e.example/jobs").unwrap().breaker, BreakerSettings::default());
-        assert_eq!(rules.endpoint("https://other.example/jobs"), None);
+        assert_eq!(rules.endpoint(&uri("https://e.example/jobs")).unwrap().max_in_flight, Some(20));
+        assert_eq!(rules.endpoint(&uri("https://e.example/jobs")).unwrap().breaker, BreakerSettings::default());
+        assert_eq!(rules.endpoint(&uri("https://other.example/jobs")), None);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::definition::{EmptyBlobs, InputTemplate, Match, Rule};
-use super::template::{Template, Values};
+use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, Rule};
+use super::template::Values;
 use crate::blob::BlobVersion;
 use crate::id::ScoringId;
 use crate::job::{Input, Output, Submission};
@@ -50,10 +50,10 @@ impl Rule {
     }
 }
 
-fn fill_literal(value: &Value, values: &Values<'_>) -> Value {
+fn fill_literal(value: &Literal, values: &Values<'_>) -> Value {
     match value {
-        // Texts were checked when the rules were read.
-        Value::String(text) => Template::parse(text).map_or_else(|_| value.clone(), |t| Value::String(t.fill(values))),
-        other => other.clone(),
+        Literal::Text(template) => Value::String(template.fill(values)),
+        Literal::Number(number) => Value::Number(number.clone()),
+        Literal::Bool(flag) => Value::Bool(*flag),
     }
 }

@@ -7,20 +7,22 @@ use serde_json::Value;
 
 use super::definition::{MEMBERS, Rule};
 use super::endpoints::EndpointSettings;
+use super::problem::{Place, Problem, Problems, Wrong};
+use super::written::WrittenRule;
 use crate::blob::BlobVersion;
 use crate::breaker::BreakerSettings;
-use crate::id::EndpointKey;
+use crate::id::{EndpointKey, EndpointUri};
 
 /// All rules, in the order of the file, and what is said of endpoints as such.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
-    endpoints: Vec<(EndpointKey, EndpointSettings)>,
+    endpoints: Vec<EndpointSettings>,
 }
 
 impl Rules {
-    /// Reads a rules file. `Err` lists every problem found, each with the rule's id or position and the member.
-    pub fn read(text: &str) -> Result<Self, Vec<String>> {
+    /// Reads a rules file. All problems are found in one go.
+    pub fn read(text: &str) -> Result<Self, Problems> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct File {
@@ -28,8 +30,8 @@ impl Rules {
             #[serde(default)]
             endpoints: Vec<Value>,
         }
-        let file: File = serde_json::from_str(text)
-            .map_err(|e| vec![format!("the rules are not of the form {{\"rules\": [ … ]}}: {e}")])?;
+        let in_file = |wrong| Problem { place: Place::File, wrong };
+        let file: File = serde_json::from_str(text).map_err(|error| Problems(vec![in_file(Wrong::File(error))]))?;
         // Of rules that have problems too: those are no reason to complain of the endpoint.
         let uris = file.rules.iter().filter_map(|rule| rule.get("endpoint")?.get("uri")?.as_str());
         let used = uris.map(EndpointKey::of).collect();
@@ -37,38 +39,28 @@ impl Rules {
         let mut rules = Vec::new();
         let mut ids = BTreeSet::new();
         for (index, value) in file.rules.into_iter().enumerate() {
-            let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
-            let place = if id.is_empty() { format!("rules[{index}]") } else { format!("rule `{id}`") };
-            if let Some(unknown) = unknown_member(&value) {
-                problems.push(format!("{place}: `{unknown}` is no member of a rule; there are {}", MEMBERS.join(", ")));
-                continue;
-            }
-            match serde_json::from_value::<Rule>(value) {
-                Err(error) => problems.push(format!("{place}: {error}")),
+            let id = value.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
+            let twice = id.clone().is_some_and(|id| !ids.insert(id)).then_some(Wrong::IdTwice);
+            let place = Place::Rule { index, id };
+            let wrong = match rule(value) {
                 Ok(rule) => {
-                    problems.extend(rule.problems().into_iter().map(|problem| format!("{place}: {problem}")));
-                    if !ids.insert(rule.id.clone()) {
-                        problems.push(format!("{place}: the id is used twice; ids name scorings and must differ"));
-                    }
                     rules.push(rule);
+                    Vec::new()
                 }
-            }
+                Err(wrong) => wrong,
+            };
+            problems.extend(wrong.into_iter().chain(twice).map(|wrong| Problem { place: place.clone(), wrong }));
         }
         if rules.is_empty() && problems.is_empty() {
-            problems.push("there is no rule, so nothing would ever be scored; add one".to_owned());
+            problems.push(in_file(Wrong::NoRule));
         }
-        let (endpoints, more) = EndpointSettings::read(file.endpoints, &used);
-        problems.extend(more);
-        if problems.is_empty() { Ok(Self { rules, endpoints }) } else { Err(problems) }
+        let endpoints = EndpointSettings::read(file.endpoints, &used, &mut problems);
+        if problems.is_empty() { Ok(Self { rules, endpoints }) } else { Err(Problems(problems)) }
     }
 
     /// What the file says of an endpoint, if anything.
-    pub fn endpoint(&self, uri: &str) -> Option<&EndpointSettings> {
-        if self.endpoints.is_empty() {
-            return None;
-        }
-        let wanted = EndpointKey::of(uri);
-        self.endpoints.iter().find(|(key, _)| *key == wanted).map(|(_, settings)| settings)
+    pub fn endpoint(&self, uri: &EndpointUri) -> Option<&EndpointSettings> {
+        self.endpoints.iter().find(|settings| settings.uri == *uri)
     }
 
     /// The same with each rule changed, past every check of [`read`](Self::read): for those who show what the checks
@@ -80,7 +72,7 @@ impl Rules {
     }
 
     /// The circuit breaker of an endpoint's deployments.
-    pub fn breaker(&self, uri: &str) -> BreakerSettings {
+    pub fn breaker(&self, uri: &EndpointUri) -> BreakerSettings {
         self.endpoint(uri).map_or_else(BreakerSettings::default, |settings| settings.breaker)
     }
 
@@ -109,6 +101,9 @@ impl<'a> IntoIterator for &'a Rules {
     }
 }
 
-fn unknown_member(rule: &Value) -> Option<&str> {
-    rule.as_object()?.keys().map(String::as_str).find(|key| !MEMBERS.contains(key))
+fn rule(value: Value) -> Result<Rule, Vec<Wrong>> {
+    if let Some(name) = value.as_object().and_then(|rule| rule.keys().find(|key| !MEMBERS.contains(&key.as_str()))) {
+        return Err(vec![Wrong::UnknownMember(name.clone())]);
+    }
+    serde_json::from_value::<WrittenRule>(value).map_err(|error| vec![Wrong::Member(error)])?.check()
 }

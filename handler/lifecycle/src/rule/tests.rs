@@ -15,7 +15,7 @@ const FULL: &str = r#"{ "rules": [ {
     "pollInterval": "PT2M", "maxInFlight": 50 } ] }"#;
 
 fn problems(rule: &str) -> String {
-    Rules::read(&format!("{{\"rules\":[{rule}]}}")).unwrap_err().join("\n")
+    Rules::read(&format!("{{\"rules\":[{rule}]}}")).unwrap_err().to_string()
 }
 
 #[test]
@@ -73,13 +73,13 @@ fn every_problem_is_reported_with_place_value_and_remedy() {
         problems(r#"{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e/jobs"},"pollInterval":"2m"}"#)
             .contains("PT2M")
     );
-    assert!(Rules::read("[]").unwrap_err()[0].contains("rules"));
-    assert!(Rules::read(r#"{"rules":[]}"#).unwrap_err()[0].contains("no rule"));
+    assert!(Rules::read("[]").unwrap_err().to_string().contains("rules"));
+    assert!(Rules::read(r#"{"rules":[]}"#).unwrap_err().to_string().contains("no rule"));
     let twice = format!(
         "{{\"rules\":[{0},{0}]}}",
         r#"{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e/jobs"}}"#
     );
-    assert!(Rules::read(&twice).unwrap_err()[0].contains("twice"));
+    assert!(Rules::read(&twice).unwrap_err().to_string().contains("twice"));
 }
 
 /// The problems of the smallest good rule with some members changed; `null` leaves one out.
@@ -90,7 +90,7 @@ fn problems_with(members: &Value) -> String {
         rule[name] = value.clone();
     }
     let text = serde_json::json!({ "rules": [rule] }).to_string();
-    Rules::read(&text).map_or_else(|problems| problems.join("\n"), |_| String::new())
+    Rules::read(&text).map_or_else(|problems| problems.to_string(), |_| String::new())
 }
 
 #[test]
