@@ -10,7 +10,7 @@ use crate::rule::{Policy, Rule};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 #[doc(hidden)]
-pub use crate::{duration::clock, id::workspace_of};
+pub use crate::{duration::utc_text, id::workspace_of};
 use step::{Situation, wait};
 
 mod attempt;
@@ -20,52 +20,52 @@ mod output;
 mod step;
 mod unknown;
 
-pub use observation::{Resolution, Seen};
+pub use observation::{Observation, Resolution};
 pub use step::{Effect, Step};
 
 /// Decides. `rule` is `None` when the rules no longer hold the scoring's rule: what is under way is seen to its end
 /// with default times, what is queued waits.
-pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDateTime) -> Step {
+pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation, now: OffsetDateTime) -> Step {
     let defaults = Policy::default();
     let policy = rule.map_or(&defaults, |rule| &rule.policy);
     let stop_at = stop_at(rule, scoring.status, scoring.since, scoring.due);
     let on = Situation { scoring, policy, stop_at, now };
-    match (scoring.status, seen) {
-        (_, Seen::Made { attempt, job, status }) => on.made(*attempt, job, status),
-        (Status::Held, Seen::Resolved(resolution)) => on.resolved(resolution),
-        (status, Seen::Resolved(_)) => {
+    match (scoring.status, observation) {
+        (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
+        (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),
+        (status, Observation::Resolved(_)) => {
             wait(format!("only a held scoring can be resolved by a person, and this one is {status}"))
         }
 
         (Status::Queued, _) if rule.is_none() => {
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
-        (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", clock(scoring.due))),
-        (Status::Queued, Seen::Waiting { because }) => wait(because.clone()),
-        (Status::Queued, Seen::SlotFree) => on.submit(rule),
+        (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", utc_text(scoring.due))),
+        (Status::Queued, Observation::Waiting { reason }) => wait(reason.clone()),
+        (Status::Queued, Observation::SlotFree) => on.submit(rule),
 
-        (Status::Submitting, Seen::Answer(answer)) => on.answered(answer),
+        (Status::Submitting, Observation::Answer(answer)) => on.answered(answer),
         (Status::Submitting, _) if scoring.due > now => {
-            wait(format!("its owner holds the lease until {}", clock(scoring.due)))
+            wait(format!("its owner holds the lease until {}", utc_text(scoring.due)))
         }
-        (Status::Submitting, _) => on.moved(
+        (Status::Submitting, _) => on.transition(
             Event::OwnerGone,
-            format!("no answer was recorded within the lease that ended {}; a job may exist", clock(scoring.due)),
+            format!("no answer was recorded within the lease that ended {}; a job may exist", utc_text(scoring.due)),
             Effect::None,
             |next| next.due = now,
         ),
 
-        (Status::Unknown | Status::Held, Seen::Candidates(found)) => on.looked_for(found),
-        (Status::Unknown | Status::Held | Status::Verifying, Seen::Unclear(why)) => on.cannot_look(why),
+        (Status::Unknown | Status::Held, Observation::Candidates(found)) => on.looked_for(found),
+        (Status::Unknown | Status::Held | Status::Verifying, Observation::CannotLook(why)) => on.cannot_look(why),
 
-        (Status::Running | Status::Cancelling, Seen::Job(job)) => on.polled(job),
+        (Status::Running | Status::Cancelling, Observation::Job(job)) => on.polled(job),
         // Also while it is stopped: one look that does not find it must not begin an attempt beside it.
-        (Status::Running | Status::Cancelling, Seen::JobMissing) => on.missing(),
+        (Status::Running | Status::Cancelling, Observation::JobMissing) => on.missing(),
 
-        (Status::Verifying, Seen::Output(output)) => on.verify(output),
+        (Status::Verifying, Observation::Output(output)) => on.verify(output),
 
         (status, _) if status.is_terminal() => wait(format!("{status} is final")),
-        (_, Seen::Unclear(why)) => wait(why.clone()),
+        (_, Observation::CannotLook(why)) => wait(why.clone()),
         (status, _) => wait(format!("{status}: nothing to conclude from what was seen")),
     }
 }

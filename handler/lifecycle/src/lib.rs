@@ -35,10 +35,10 @@ pub use {duration as period, rule as rules, rule::endpoints, rule::template, sch
 
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
-pub use decide::{Effect, Resolution, Seen, Step, decide, stop_at};
+pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
 pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, RuleId, ScoringId, WorkspaceId};
-pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};
+pub use job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Submission};
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
-pub use schedule::Place;
+pub use schedule::QueuePosition;
 pub use scoring::{Entry, Scoring};
 pub use status::{Event, Status, TRANSITIONS};

@@ -8,13 +8,13 @@ use crate::id::WorkspaceId;
 use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
 use crate::schedule::back_off;
-use crate::scoring::{MOST_NAMES, Scoring};
+use crate::scoring::{MAX_JOB_NAMES, Scoring};
 use crate::status::Event;
 
 /// First back-off after a refusal that may pass.
 const REFUSAL_BACK_OFF: Duration = Duration::seconds(10);
 /// No back-off is longer.
-const LONGEST_BACK_OFF: Duration = Duration::hours(1);
+const MAX_BACK_OFF: Duration = Duration::hours(1);
 
 impl Situation<'_> {
     pub(super) fn submit(&self, rule: Option<&Rule>) -> Step {
@@ -22,16 +22,16 @@ impl Situation<'_> {
         let again = self.scoring.submission.is_some();
         let attempt = if again { self.scoring.attempt } else { self.scoring.attempt + 1 };
         let (lease, now) = (self.policy.lease(), self.now);
-        let because = if again { "a slot is free; the same request is sent again" } else { "a slot is free" };
-        self.moved(Event::SlotFree, because.to_owned(), Effect::Submit, |next| {
+        let reason = if again { "a slot is free; the same request is sent again" } else { "a slot is free" };
+        self.moved(Event::SlotFree, reason.to_owned(), Effect::Submit, |next| {
             if !again {
                 next.attempt = attempt;
                 next.submission = rule.map(|rule| rule.submission(&self.scoring.blob, &self.scoring.id, attempt));
                 next.submitted = Some(now);
                 next.resumed = None;
-                next.posts = 0;
+                next.submits = 0;
             }
-            next.posts += 1;
+            next.submits += 1;
             next.due = now + lease;
         })
     }
@@ -40,8 +40,8 @@ impl Situation<'_> {
         let now = self.now;
         match answer {
             Answer::Accepted { job, status } => {
-                let because = format!("the endpoint made job {} ({status})", job.name);
-                self.moved(Event::Accepted, because, Effect::None, |next| self.adopt(next, job, status))
+                let reason = format!("the endpoint made job {} ({status})", job.name);
+                self.moved(Event::Accepted, reason, Effect::None, |next| self.adopt(next, job, status))
             }
             Answer::Unknown { text } => self.moved(
                 Event::AnswerLost,
@@ -49,38 +49,38 @@ impl Situation<'_> {
                     "the answer was lost ({text}); a job may exist, so it is looked for before anything is sent again"
                 ),
                 Effect::None,
-                |next| next.due = now + self.policy.settle.0,
+                |next| next.due = now + self.policy.lookup_interval.0,
             ),
-            Answer::Refused { code, text, for_good, retry_after } => {
+            Answer::Refused { code, text, permanent, retry_after } => {
                 let error = format!("{code}: {text}");
-                let too_late = self.too_late();
-                if *for_good || too_late {
-                    let why = if *for_good {
+                let past_submit_deadline = self.past_submit_deadline();
+                if *permanent || past_submit_deadline {
+                    let why = if *permanent {
                         "the same request would be refused again"
                     } else {
-                        "it was tried for the whole of giveUpAfter"
+                        "it was tried for the whole of submitDeadline"
                     };
-                    return self.moved(Event::RefusedForGood, format!("{error}; {why}"), Effect::None, |next| {
+                    return self.moved(Event::RefusedPermanently, format!("{error}; {why}"), Effect::None, |next| {
                         next.error = Some(error.clone());
                     });
                 }
-                let pause = back_off(REFUSAL_BACK_OFF, LONGEST_BACK_OFF, self.scoring.refusals, &self.scoring.id);
+                let pause = back_off(REFUSAL_BACK_OFF, MAX_BACK_OFF, self.scoring.refusals, &self.scoring.id);
                 let pause = retry_after.map_or(pause, |asked| asked.max(pause));
-                let because = format!("{error}; nothing happened, to be sent again after {}", clock(now + pause));
-                self.moved(Event::RefusedForNow, because, Effect::None, |next| {
+                let reason = format!("{error}; nothing happened, to be sent again after {}", clock(now + pause));
+                self.moved(Event::RefusedTransiently, reason, Effect::None, |next| {
                     next.refusals += 1;
                     next.due = now + pause;
-                    next.trouble = Some(error.clone());
+                    next.last_error = Some(error.clone());
                 })
             }
         }
     }
 
-    /// This attempt was tried for the whole of giveUpAfter. Counted from its first POST: how long the scoring was queued
+    /// This attempt was tried for the whole of submitDeadline. Counted from its first POST: how long the scoring was queued
     /// or held, or an earlier attempt took, says nothing about the endpoint.
-    pub(super) fn too_late(&self) -> bool {
+    pub(super) fn past_submit_deadline(&self) -> bool {
         let first = self.scoring.resumed.or(self.scoring.submitted).unwrap_or(self.scoring.created);
-        self.now - first >= self.policy.give_up_after.0
+        self.now - first >= self.policy.submit_deadline.0
     }
 
     pub(super) fn adopt(&self, next: &mut Scoring, job: &Job, status: &JobStatus) {
@@ -95,24 +95,23 @@ impl Situation<'_> {
     }
 
     pub(super) fn attempt_failed(&self, error: &str) -> Step {
-        let (attempt, most) = (self.scoring.attempt, self.policy.max_attempts);
-        if attempt >= most {
-            let because = format!("{error}; attempt {attempt} of {most} was the last");
-            return self.moved(Event::LastAttemptFailed, because, Effect::None, |next| {
+        let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
+        if attempt >= max {
+            let reason = format!("{error}; attempt {attempt} of {max} was the last");
+            return self.moved(Event::LastAttemptFailed, reason, Effect::None, |next| {
                 next.error = Some(error.to_owned());
             });
         }
-        let pause =
-            back_off(self.policy.retry_back_off.0, LONGEST_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
-        let because = format!(
-            "{error}; attempt {} of {most} follows after {} with an output path of its own",
+        let pause = back_off(self.policy.retry_back_off.0, MAX_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
+        let reason = format!(
+            "{error}; attempt {} of {max} follows after {} with an output path of its own",
             attempt + 1,
             clock(self.now + pause)
         );
-        self.moved(Event::AttemptFailed, because, Effect::None, |next| {
+        self.moved(Event::AttemptFailed, reason, Effect::None, |next| {
             next.submission = None;
             if let Some(job) = next.job.take() {
-                keep(&mut next.former, job.name);
+                push_bounded(&mut next.previous_jobs, job.name);
             }
             next.job_status = None;
             next.missing_since = None;
@@ -124,7 +123,7 @@ impl Situation<'_> {
 
 /// Keeps the last names of a list.
 pub(super) fn keep(names: &mut Vec<String>, name: String) {
-    if names.len() >= MOST_NAMES {
+    if names.len() >= MAX_JOB_NAMES {
         names.remove(0);
     }
     names.push(name);

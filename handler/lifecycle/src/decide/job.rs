@@ -4,7 +4,7 @@ use time::Duration;
 
 use super::step::{Effect, Situation, Step, wait};
 use crate::duration::clock;
-use crate::job::{JobSeen, JobStatus};
+use crate::job::{JobSnapshot, JobStatus};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 
@@ -12,17 +12,17 @@ use crate::status::{Event, Status};
 pub(super) const CANCEL_INTERVAL: Duration = Duration::minutes(5);
 
 impl Situation<'_> {
-    pub(super) fn polled(&self, seen: &JobSeen) -> Step {
+    pub(super) fn polled(&self, observation: &JobSnapshot) -> Step {
         let cancelling = self.scoring.status == Status::Cancelling;
         let now = self.now;
         let note = |next: &mut Scoring| {
-            next.job_status = Some(seen.status.name().to_owned());
+            next.job_status = Some(observation.status.name().to_owned());
             next.missing_since = None;
-            if let (Some(job), Some(studio)) = (&mut next.job, &seen.studio) {
+            if let (Some(job), Some(studio)) = (&mut next.job, &observation.studio) {
                 job.studio = Some(studio.clone());
             }
         };
-        match &seen.status {
+        match &observation.status {
             JobStatus::Completed => self.moved(
                 Event::JobCompleted,
                 "the job completed; its output is to be looked at".to_owned(),
@@ -33,7 +33,7 @@ impl Situation<'_> {
                 },
             ),
             JobStatus::Failed => {
-                let text = seen.error.as_deref().unwrap_or("the job failed and told no reason");
+                let text = observation.error.as_deref().unwrap_or("the job failed and told no reason");
                 self.attempt_failed(text)
             }
             JobStatus::Canceled if cancelling => {
@@ -49,13 +49,13 @@ impl Situation<'_> {
                 },
             ),
             status if self.stop_at <= now => {
-                let because = if cancelling {
+                let reason = if cancelling {
                     format!("still {status}; asked again to stop")
                 } else {
                     format!("still {status} after jobTimeout ({}); told to stop", self.policy.job_timeout)
                 };
                 let jobs = self.scoring.job.iter().cloned().collect();
-                self.moved(Event::JobStuck, because, Effect::Cancel(jobs), |next| {
+                self.moved(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {
                     note(next);
                     next.due = now + CANCEL_INTERVAL;
                 })
@@ -74,7 +74,7 @@ impl Situation<'_> {
     }
 
     pub(super) fn missing(&self) -> Step {
-        let limit = self.policy.output_grace.0 * 5;
+        let limit = self.policy.output_timeout.0 * 5;
         match self.scoring.missing_since {
             None => self.moved(
                 Event::Missing,
@@ -82,7 +82,7 @@ impl Situation<'_> {
                 Effect::None,
                 |next| {
                     next.missing_since = Some(self.now);
-                    next.trouble = Some("the job cannot be found".to_owned());
+                    next.last_error = Some("the job cannot be found".to_owned());
                 },
             ),
             Some(since) if self.now - since >= limit => {

@@ -1,10 +1,10 @@
 //! What was seen of the world, as it is handed to the decision.
 
-use crate::job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen};
+use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub enum Observation {
     /// Nothing was looked at.
     Nothing,
     /// It may go now; the slots that it needs are claimed.
@@ -12,20 +12,20 @@ pub enum Seen {
     /// It may not go yet.
     Waiting {
         /// Why, for people.
-        because: String,
+        reason: String,
     },
     /// The POST's outcome.
     Answer(Answer),
     /// The job.
-    Job(JobSeen),
+    Job(JobSnapshot),
     /// The endpoint does not know the job.
     JobMissing,
     /// Jobs that carry this attempt's inputs and outputs, none or more.
     Candidates(Vec<Candidate>),
     /// The attempt's outputs.
-    Output(OutputSeen),
+    Output(OutputSnapshot),
     /// It could not be looked: why, and the remedy.
-    Unclear(String),
+    Inconclusive(String),
     /// A job that was made for this scoring, come to light by itself: an answer that came late, or a look through all
     /// jobs of the workspace.
     Made {

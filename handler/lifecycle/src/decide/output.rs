@@ -4,34 +4,34 @@ use time::Duration;
 
 use super::step::{Effect, Situation, Step, wait};
 use crate::duration::clock;
-use crate::job::OutputSeen;
+use crate::job::OutputSnapshot;
 use crate::status::Event;
 
 /// Clocks of Azure ML, storage and this machine may differ by this much without anything being concluded.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
 
 impl Situation<'_> {
-    pub(super) fn verify(&self, output: &OutputSeen) -> Step {
+    pub(super) fn verify(&self, output: &OutputSnapshot) -> Step {
         let since = self.scoring.submitted.unwrap_or(self.scoring.created);
         let problem = match output {
-            OutputSeen::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
+            OutputSnapshot::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
                 let bytes = *bytes;
-                let because = format!("the output is there ({bytes} bytes) and newer than the submission");
-                return self.moved(Event::OutputGood, because, Effect::None, |next| {
+                let reason = format!("the output is there ({bytes} bytes) and newer than the submission");
+                return self.moved(Event::OutputGood, reason, Effect::None, |next| {
                     next.output_bytes = Some(bytes);
                     next.error = None;
                 });
             }
-            OutputSeen::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
-            OutputSeen::Present { modified, .. } => {
+            OutputSnapshot::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
+            OutputSnapshot::Present { modified, .. } => {
                 format!("the job completed and its output is older than the submission (modified {})", clock(*modified))
             }
-            OutputSeen::Absent { uri } => format!("the job completed and there is no output at {uri}"),
+            OutputSnapshot::Absent { uri } => format!("the job completed and there is no output at {uri}"),
         };
-        if self.now - self.scoring.since < self.policy.output_grace.0 {
+        if self.now - self.scoring.since < self.policy.output_timeout.0 {
             return wait(format!(
                 "{problem}; looked at again until {}",
-                clock(self.scoring.since + self.policy.output_grace.0)
+                clock(self.scoring.since + self.policy.output_timeout.0)
             ));
         }
         self.attempt_failed(&problem)

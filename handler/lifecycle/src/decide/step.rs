@@ -13,7 +13,7 @@ pub enum Step {
     /// Nothing is written; look again later.
     Wait {
         /// Why, for people.
-        because: String,
+        reason: String,
     },
     /// Record `next` and `entry` in one transaction, then carry out `effect`.
     Move {
@@ -37,8 +37,8 @@ pub enum Effect {
     Cancel(Vec<Job>),
 }
 
-pub(super) fn wait(because: String) -> Step {
-    Step::Wait { because }
+pub(super) fn wait(reason: String) -> Step {
+    Step::Wait { reason }
 }
 
 /// What a decision is made on.
@@ -55,7 +55,7 @@ impl Situation<'_> {
     pub(super) fn moved(
         &self,
         event: Event,
-        because: String,
+        reason: String,
         effect: Effect,
         change: impl FnOnce(&mut Scoring),
     ) -> Step {
@@ -69,7 +69,7 @@ impl Situation<'_> {
         next.status = to;
         next.version += 1;
         next.updated = self.now;
-        next.trouble = None;
+        next.last_error = None;
         if from != to {
             next.since = self.now;
         }
@@ -83,7 +83,7 @@ impl Situation<'_> {
             from: Some(from),
             to,
             event: Some(event),
-            because,
+            reason,
             attempt: next.attempt,
             job: next.job.as_ref().or(self.scoring.job.as_ref()).map(|job| job.name.clone()),
         };

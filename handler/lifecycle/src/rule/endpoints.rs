@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::problem::{Place, Problem, Wrong};
+use super::problem::{Problem, QueuePosition, Wrong};
 use crate::breaker::BreakerSettings;
 use crate::id::{EndpointKey, EndpointUri};
 
@@ -33,7 +33,7 @@ pub struct EndpointSettings {
 pub const MEMBERS: &[&str] = &["uri", "maxInFlight", "submitsPerMinute", "breaker"];
 
 /// Each submit a minute is a row that is read before a submit; a page of the table has 1,000.
-const MOST_SUBMITS: u32 = 1_000;
+const MAX_SUBMITS_PER_MINUTE: u32 = 1_000;
 
 impl EndpointSettings {
     /// Reads the list and notes what is wrong. `used` are the endpoints of the rules: an entry for any other is a typing error
@@ -42,7 +42,7 @@ impl EndpointSettings {
         let mut read = Vec::<Self>::new();
         for (index, value) in list.into_iter().enumerate() {
             let uri = value.get("uri").and_then(Value::as_str).filter(|uri| !uri.is_empty()).map(str::to_owned);
-            let place = Place::Endpoint { index, uri };
+            let place = QueuePosition::Endpoint { index, uri };
             let mut note = |wrong| problems.push(Problem { place: place.clone(), wrong });
             let settings = match serde_json::from_value::<Self>(value) {
                 Ok(settings) => settings,
@@ -69,9 +69,9 @@ impl EndpointSettings {
             wrong.push(Wrong::NothingInFlight);
         }
         if let Some(rate) = self.submits_per_minute
-            && !(1..=MOST_SUBMITS).contains(&rate)
+            && !(1..=MAX_SUBMITS_PER_MINUTE).contains(&rate)
         {
-            wrong.push(Wrong::Submits(rate, MOST_SUBMITS));
+            wrong.push(Wrong::Submits(rate, MAX_SUBMITS_PER_MINUTE));
         }
         if self.breaker.is_on() && self.breaker.pause.0 < time::Duration::SECOND {
             wrong.push(Wrong::Pause(self.breaker.pause));

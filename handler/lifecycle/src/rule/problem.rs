@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::definition::MEMBERS;
 use super::template;
-use crate::duration::Period;
+use crate::duration::IsoDuration;
 use crate::id::{InvalidEndpointUri, InvalidRuleId, InvalidWorkspaceId};
 
 /// Everything that is wrong with a rules file; never empty. One sentence a line.
@@ -16,7 +16,7 @@ pub struct Problems(pub(super) Vec<Problem>);
 #[error("{place}{wrong}")]
 pub struct Problem {
     /// Which entry of the file it is about.
-    pub place: Place,
+    pub place: QueuePosition,
     /// What is wrong with it.
     #[source]
     pub wrong: Wrong,
@@ -24,7 +24,7 @@ pub struct Problem {
 
 /// An entry of the rules file, as people find it: by its name if it has one, else by its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum QueuePosition {
     /// The file as a whole.
     File,
     /// The rule at this position, counted from 0.
@@ -128,15 +128,17 @@ pub enum Wrong {
         /// The member.
         member: &'static str,
         /// Its value.
-        value: Period,
+        value: IsoDuration,
     },
-    /// `grace` and `settle`.
-    #[error("`grace` ({grace}) is shorter than `settle` ({settle}); a lost job would never be looked for")]
+    /// `resubmitAfter` and `lookupInterval`.
+    #[error(
+        "`resubmitAfter` ({resubmit_after}) is shorter than `lookupInterval` ({lookup_interval}); a lost job would never be looked for"
+    )]
     GraceTooShort {
         /// How long it is looked.
-        grace: Period,
+        resubmit_after: IsoDuration,
         /// When the first look comes.
-        settle: Period,
+        lookup_interval: IsoDuration,
     },
     /// An entry of `endpoints` for an endpoint that no rule names, so that the endpoint that was meant has no limit.
     #[error("no rule has this `endpoint.uri`; correct it, or remove the entry")]
@@ -154,7 +156,7 @@ pub enum Wrong {
     ),
     /// `breaker.pause`.
     #[error("`breaker.pause` is {0}; it must be a second at least")]
-    Pause(Period),
+    Pause(IsoDuration),
 }
 
 impl Problems {
@@ -197,7 +199,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// With what stands between the place and the sentence; nothing for the file.
-impl fmt::Display for Place {
+impl fmt::Display for QueuePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File => Ok(()),

@@ -148,7 +148,8 @@ fn check_outputs(outputs: &BTreeMap<String, OutputTemplate>, wrong: &mut Vec<Wro
 }
 
 fn check_policy(policy: &Policy, wrong: &mut Vec<Wrong>) {
-    let Policy { poll_interval, max_attempts, job_timeout, submit_timeout, settle, grace, .. } = *policy;
+    let Policy { poll_interval, max_attempts, job_timeout, submit_timeout, lookup_interval, resubmit_after, .. } =
+        *policy;
     if !(1..=20).contains(&max_attempts) {
         wrong.push(Wrong::Attempts(max_attempts));
     }
@@ -159,7 +160,7 @@ fn check_policy(policy: &Policy, wrong: &mut Vec<Wrong>) {
             wrong.push(Wrong::NoTime { member, value });
         }
     }
-    if grace < settle {
-        wrong.push(Wrong::GraceTooShort { grace, settle });
+    if resubmit_after < lookup_interval {
+        wrong.push(Wrong::GraceTooShort { resubmit_after, lookup_interval });
     }
 }
