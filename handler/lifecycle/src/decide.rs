@@ -11,7 +11,7 @@ use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 #[doc(hidden)]
 pub use crate::{duration::utc_text, id::workspace_of};
-use step::{Situation, wait};
+use step::{DecideContext, wait};
 
 mod attempt;
 mod job;
@@ -29,7 +29,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
     let defaults = Policy::default();
     let policy = rule.map_or(&defaults, |rule| &rule.policy);
     let stop_at = stop_at(rule, scoring.status, scoring.since, scoring.due);
-    let on = Situation { scoring, policy, stop_at, now };
+    let on = DecideContext { scoring, policy, stop_at, now };
     match (scoring.status, observation) {
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
         (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),

@@ -20,7 +20,7 @@ pub use definition::{
 };
 pub use endpoints::EndpointSettings;
 pub use policy::{OnUnknown, Policy};
-pub use problem::{Problem, Problems, QueuePosition, Wrong};
+pub use problem::{Location, Problem, Problems, Wrong};
 pub use reading::Rules;
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use time::Duration;
 
-use super::step::{Effect, Situation, Step};
-use crate::duration::clock;
+use super::step::{DecideContext, Effect, Step};
+use crate::duration::utc_text;
 use crate::id::WorkspaceId;
 use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
@@ -16,14 +16,14 @@ const REFUSAL_BACK_OFF: Duration = Duration::seconds(10);
 /// No back-off is longer.
 const MAX_BACK_OFF: Duration = Duration::hours(1);
 
-impl Situation<'_> {
+impl DecideContext<'_> {
     pub(super) fn submit(&self, rule: Option<&Rule>) -> Step {
         // A refused attempt made no job: its number and output path are used again.
         let again = self.scoring.submission.is_some();
         let attempt = if again { self.scoring.attempt } else { self.scoring.attempt + 1 };
         let (lease, now) = (self.policy.lease(), self.now);
         let reason = if again { "a slot is free; the same request is sent again" } else { "a slot is free" };
-        self.moved(Event::SlotFree, reason.to_owned(), Effect::Submit, |next| {
+        self.transition(Event::SlotFree, reason.to_owned(), Effect::Submit, |next| {
             if !again {
                 next.attempt = attempt;
                 next.submission = rule.map(|rule| rule.submission(&self.scoring.blob, &self.scoring.id, attempt));
@@ -41,9 +41,9 @@ impl Situation<'_> {
         match answer {
             Answer::Accepted { job, status } => {
                 let reason = format!("the endpoint made job {} ({status})", job.name);
-                self.moved(Event::Accepted, reason, Effect::None, |next| self.adopt(next, job, status))
+                self.transition(Event::Accepted, reason, Effect::None, |next| self.adopt(next, job, status))
             }
-            Answer::Unknown { text } => self.moved(
+            Answer::Unknown { text } => self.transition(
                 Event::AnswerLost,
                 format!(
                     "the answer was lost ({text}); a job may exist, so it is looked for before anything is sent again"
@@ -60,14 +60,19 @@ impl Situation<'_> {
                     } else {
                         "it was tried for the whole of submitDeadline"
                     };
-                    return self.moved(Event::RefusedPermanently, format!("{error}; {why}"), Effect::None, |next| {
-                        next.error = Some(error.clone());
-                    });
+                    return self.transition(
+                        Event::RefusedPermanently,
+                        format!("{error}; {why}"),
+                        Effect::None,
+                        |next| {
+                            next.error = Some(error.clone());
+                        },
+                    );
                 }
                 let pause = back_off(REFUSAL_BACK_OFF, MAX_BACK_OFF, self.scoring.refusals, &self.scoring.id);
                 let pause = retry_after.map_or(pause, |asked| asked.max(pause));
-                let reason = format!("{error}; nothing happened, to be sent again after {}", clock(now + pause));
-                self.moved(Event::RefusedTransiently, reason, Effect::None, |next| {
+                let reason = format!("{error}; nothing happened, to be sent again after {}", utc_text(now + pause));
+                self.transition(Event::RefusedTransiently, reason, Effect::None, |next| {
                     next.refusals += 1;
                     next.due = now + pause;
                     next.last_error = Some(error.clone());
@@ -98,7 +103,7 @@ impl Situation<'_> {
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
         if attempt >= max {
             let reason = format!("{error}; attempt {attempt} of {max} was the last");
-            return self.moved(Event::LastAttemptFailed, reason, Effect::None, |next| {
+            return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
                 next.error = Some(error.to_owned());
             });
         }
@@ -106,9 +111,9 @@ impl Situation<'_> {
         let reason = format!(
             "{error}; attempt {} of {max} follows after {} with an output path of its own",
             attempt + 1,
-            clock(self.now + pause)
+            utc_text(self.now + pause)
         );
-        self.moved(Event::AttemptFailed, reason, Effect::None, |next| {
+        self.transition(Event::AttemptFailed, reason, Effect::None, |next| {
             next.submission = None;
             if let Some(job) = next.job.take() {
                 push_bounded(&mut next.previous_jobs, job.name);
@@ -122,7 +127,7 @@ impl Situation<'_> {
 }
 
 /// Keeps the last names of a list.
-pub(super) fn keep(names: &mut Vec<String>, name: String) {
+pub(super) fn push_bounded(names: &mut Vec<String>, name: String) {
     if names.len() >= MAX_JOB_NAMES {
         names.remove(0);
     }

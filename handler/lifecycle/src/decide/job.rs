@@ -2,8 +2,8 @@
 
 use time::Duration;
 
-use super::step::{Effect, Situation, Step, wait};
-use crate::duration::clock;
+use super::step::{DecideContext, Effect, Step, wait};
+use crate::duration::utc_text;
 use crate::job::{JobSnapshot, JobStatus};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
@@ -11,7 +11,7 @@ use crate::status::{Event, Status};
 /// Between two requests to stop a job.
 pub(super) const CANCEL_INTERVAL: Duration = Duration::minutes(5);
 
-impl Situation<'_> {
+impl DecideContext<'_> {
     pub(super) fn polled(&self, observation: &JobSnapshot) -> Step {
         let cancelling = self.scoring.status == Status::Cancelling;
         let now = self.now;
@@ -23,7 +23,7 @@ impl Situation<'_> {
             }
         };
         match &observation.status {
-            JobStatus::Completed => self.moved(
+            JobStatus::Completed => self.transition(
                 Event::JobCompleted,
                 "the job completed; its output is to be looked at".to_owned(),
                 Effect::None,
@@ -39,7 +39,7 @@ impl Situation<'_> {
             JobStatus::Canceled if cancelling => {
                 self.attempt_failed(&format!("stopped after jobTimeout ({})", self.policy.job_timeout))
             }
-            JobStatus::Canceled => self.moved(
+            JobStatus::Canceled => self.transition(
                 Event::JobCancelled,
                 "the job was cancelled in Azure ML, not by Scorekeeper".to_owned(),
                 Effect::None,
@@ -55,7 +55,7 @@ impl Situation<'_> {
                     format!("still {status} after jobTimeout ({}); told to stop", self.policy.job_timeout)
                 };
                 let jobs = self.scoring.job.iter().cloned().collect();
-                self.moved(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {
+                self.transition(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {
                     note(next);
                     next.due = now + CANCEL_INTERVAL;
                 })
@@ -69,14 +69,14 @@ impl Situation<'_> {
             {
                 wait(format!("the job is {status}"))
             }
-            status => self.moved(Event::Progressed, format!("the job is {status}"), Effect::None, note),
+            status => self.transition(Event::Progressed, format!("the job is {status}"), Effect::None, note),
         }
     }
 
     pub(super) fn missing(&self) -> Step {
         let limit = self.policy.output_timeout.0 * 5;
         match self.scoring.missing_since {
-            None => self.moved(
+            None => self.transition(
                 Event::Missing,
                 "the endpoint does not know the job at the moment".to_owned(),
                 Effect::None,
@@ -88,7 +88,7 @@ impl Situation<'_> {
             Some(since) if self.now - since >= limit => {
                 self.attempt_failed("the job vanished: the endpoint does not know it any more")
             }
-            Some(since) => wait(format!("the job cannot be found since {}", clock(since))),
+            Some(since) => wait(format!("the job cannot be found since {}", utc_text(since))),
         }
     }
 }

@@ -25,10 +25,10 @@ pub enum Observation {
     /// The attempt's outputs.
     Output(OutputSnapshot),
     /// It could not be looked: why, and the remedy.
-    Inconclusive(String),
+    CannotLook(String),
     /// A job that was made for this scoring, come to light by itself: an answer that came late, or a look through all
     /// jobs of the workspace.
-    Made {
+    UnexpectedJob {
         /// The attempt that it was made for.
         attempt: u32,
         /// The job.

@@ -42,7 +42,7 @@ pub(super) fn wait(reason: String) -> Step {
 }
 
 /// What a decision is made on.
-pub(super) struct Situation<'a> {
+pub(super) struct DecideContext<'a> {
     pub(super) scoring: &'a Scoring,
     pub(super) policy: &'a Policy,
     /// When its job is told to stop.
@@ -50,9 +50,9 @@ pub(super) struct Situation<'a> {
     pub(super) now: OffsetDateTime,
 }
 
-impl Situation<'_> {
+impl DecideContext<'_> {
     /// A move by the table. `change` sets what the event changes beside the status.
-    pub(super) fn moved(
+    pub(super) fn transition(
         &self,
         event: Event,
         reason: String,

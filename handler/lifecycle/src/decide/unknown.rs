@@ -4,14 +4,14 @@
 //! Jobs that no attempt needs are *orphaned jobs*: they are cancelled, counted and remembered by name.
 
 use super::observation::Resolution;
-use super::step::{Effect, Situation, Step, wait};
+use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
 use crate::job::{Candidate, Job, JobStatus};
 use crate::rule::OnUnknown;
 use crate::scoring::{MAX_JOB_NAMES, Scoring};
 use crate::status::{Event, Status};
 
-impl Situation<'_> {
+impl DecideContext<'_> {
     /// What a search through the workspace's jobs found.
     pub(super) fn looked_for(&self, found: &[Candidate]) -> Step {
         let mut by_age: Vec<_> =

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::problem::{Problem, QueuePosition, Wrong};
+use super::problem::{Location, Problem, Wrong};
 use crate::breaker::BreakerSettings;
 use crate::id::{EndpointKey, EndpointUri};
 
@@ -42,8 +42,8 @@ impl EndpointSettings {
         let mut read = Vec::<Self>::new();
         for (index, value) in list.into_iter().enumerate() {
             let uri = value.get("uri").and_then(Value::as_str).filter(|uri| !uri.is_empty()).map(str::to_owned);
-            let place = QueuePosition::Endpoint { index, uri };
-            let mut note = |wrong| problems.push(Problem { place: place.clone(), wrong });
+            let location = Location::Endpoint { index, uri };
+            let mut note = |wrong| problems.push(Problem { location: location.clone(), wrong });
             let settings = match serde_json::from_value::<Self>(value) {
                 Ok(settings) => settings,
                 Err(error) => {

@@ -1,4 +1,4 @@
-//! What can be wrong with a rules file: each problem with its place, the value, what was expected and what to do.
+//! What can be wrong with a rules file: each problem with its location, the value, what was expected and what to do.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ pub struct Problems(pub(super) Vec<Problem>);
 
 /// One thing that is wrong.
 #[derive(Debug, thiserror::Error)]
-#[error("{place}{wrong}")]
+#[error("{location}{wrong}")]
 pub struct Problem {
     /// Which entry of the file it is about.
-    pub place: QueuePosition,
+    pub location: Location,
     /// What is wrong with it.
     #[source]
     pub wrong: Wrong,
@@ -24,7 +24,7 @@ pub struct Problem {
 
 /// An entry of the rules file, as people find it: by its name if it has one, else by its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QueuePosition {
+pub enum Location {
     /// The file as a whole.
     File,
     /// The rule at this position, counted from 0.
@@ -134,7 +134,7 @@ pub enum Wrong {
     #[error(
         "`resubmitAfter` ({resubmit_after}) is shorter than `lookupInterval` ({lookup_interval}); a lost job would never be looked for"
     )]
-    GraceTooShort {
+    ResubmitTooSoon {
         /// How long it is looked.
         resubmit_after: IsoDuration,
         /// When the first look comes.
@@ -198,8 +198,8 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// With what stands between the place and the sentence; nothing for the file.
-impl fmt::Display for QueuePosition {
+/// With what stands between the location and the sentence; nothing for the file.
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File => Ok(()),

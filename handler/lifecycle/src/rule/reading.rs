@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::definition::{MEMBERS, Rule};
 use super::endpoints::EndpointSettings;
-use super::problem::{Problem, Problems, QueuePosition, Wrong};
+use super::problem::{Location, Problem, Problems, Wrong};
 use super::written::WrittenRule;
 use crate::blob::BlobVersion;
 use crate::breaker::BreakerSettings;
@@ -30,7 +30,7 @@ impl Rules {
             #[serde(default)]
             endpoints: Vec<Value>,
         }
-        let in_file = |wrong| Problem { place: QueuePosition::File, wrong };
+        let in_file = |wrong| Problem { location: Location::File, wrong };
         let file: File = serde_json::from_str(text).map_err(|error| Problems(vec![in_file(Wrong::File(error))]))?;
         // Of rules that have problems too: those are no reason to complain of the endpoint.
         let uris = file.rules.iter().filter_map(|rule| rule.get("endpoint")?.get("uri")?.as_str());
@@ -41,7 +41,7 @@ impl Rules {
         for (index, value) in file.rules.into_iter().enumerate() {
             let id = value.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
             let twice = id.clone().is_some_and(|id| !ids.insert(id)).then_some(Wrong::IdTwice);
-            let place = QueuePosition::Rule { index, id };
+            let location = Location::Rule { index, id };
             let wrong = match rule(value) {
                 Ok(rule) => {
                     rules.push(rule);
@@ -49,7 +49,7 @@ impl Rules {
                 }
                 Err(wrong) => wrong,
             };
-            problems.extend(wrong.into_iter().chain(twice).map(|wrong| Problem { place: place.clone(), wrong }));
+            problems.extend(wrong.into_iter().chain(twice).map(|wrong| Problem { location: location.clone(), wrong }));
         }
         if rules.is_empty() && problems.is_empty() {
             problems.push(in_file(Wrong::NoRule));

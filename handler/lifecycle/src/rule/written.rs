@@ -161,6 +161,6 @@ fn check_policy(policy: &Policy, wrong: &mut Vec<Wrong>) {
         }
     }
     if resubmit_after < lookup_interval {
-        wrong.push(Wrong::GraceTooShort { resubmit_after, lookup_interval });
+        wrong.push(Wrong::ResubmitTooSoon { resubmit_after, lookup_interval });
     }
 }
