@@ -196,7 +196,7 @@ impl App {
             Classification::Skipped(skip) => {
                 tracing::info!(
                     blob = skip.subject,
-                    rule = skip.rule,
+                    rule = skip.rule.as_deref(),
                     reason = skip.reason,
                     "event skipped: {}",
                     skip.reason

@@ -16,9 +16,9 @@ pub(super) struct Store {
 
 impl Store {
     fn named(rule: &Rule, uri: &str) -> Option<Self> {
-        let path = DatastorePath::read(uri)?;
+        let path: DatastorePath = uri.parse().ok()?;
         Some(Self {
-            workspace: path.workspace.or_else(|| rule.endpoint.workspace.as_ref().map(ToString::to_string)),
+            workspace: path.workspace.as_ref().or(rule.endpoint.workspace.as_ref()).map(ToString::to_string),
             name: path.datastore,
         })
     }

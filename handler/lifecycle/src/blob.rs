@@ -23,6 +23,48 @@ const ENCODED: &AsciiSet = &CONTROLS
 /// Where blobs without a container in their URL live.
 const ROOT: &str = "$root";
 
+/// Why a URL and an ETag name no blob version. The URL is shown without its query, where a SAS would be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBlob {
+    /// Not a URL at all.
+    #[error("`{url}` is no URL: {source}")]
+    NoUrl {
+        /// What was given.
+        url: String,
+        /// What the parser says.
+        source: url::ParseError,
+    },
+    /// A URL of another scheme.
+    #[error("`{0}` is not an http(s) URL")]
+    Scheme(String),
+    /// A URL that cannot have a host.
+    #[error("`{0}` has no host")]
+    NoHost(String),
+    /// A `dfs` host that gives no `blob` host.
+    #[error("`{url}`: {source}")]
+    Host {
+        /// What was given.
+        url: String,
+        /// What the parser says of the `blob` host.
+        source: url::ParseError,
+    },
+    /// Percent-encoded bytes that are no text.
+    #[error("the path of `{0}` is not UTF-8")]
+    NotUtf8(String),
+    /// Account, container or path is missing.
+    #[error("`{0}` names no blob: expected https://ACCOUNT.blob.…/CONTAINER/PATH")]
+    NoPath(String),
+    /// An encoded slash or dots that a URL resolves: written out again, it would name another blob.
+    #[error("`{0}` names no blob: its path does not stay what it is as a URL")]
+    Unstable(String),
+    /// An empty ETag: no version is named, so it could not be told whether what is scored is what was uploaded.
+    #[error("the event about `{0}` has no eTag")]
+    NoETag(String),
+    /// Control characters, which rows and logs do not take.
+    #[error("`{0}` holds control characters")]
+    Control(String),
+}
+
 /// What was uploaded: account, container, path and ETag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,29 +93,29 @@ pub struct BlobVersion {
 impl BlobVersion {
     /// Takes a blob's URL apart. Accepts `blob` and `dfs` hosts and path-style URLs of emulators
     /// (`http://127.0.0.1:10000/account/container/path`), and writes the URL in one spelling: two events about one upload
-    /// may encode its path differently, and must have one id. The error is one sentence for people.
-    pub fn read(url: &str, etag: &str) -> Result<Self, String> {
-        let mut parsed = Url::parse(url.trim()).map_err(|e| format!("`{}` is no URL: {e}", without_query(url)))?;
-        let shown = without_query(url);
+    /// may encode its path differently, and must have one id.
+    pub fn read(url: &str, etag: &str) -> Result<Self, InvalidBlob> {
+        let shown = || without_query(url).to_owned();
+        let mut parsed = Url::parse(url.trim()).map_err(|source| InvalidBlob::NoUrl { url: shown(), source })?;
         if !matches!(parsed.scheme(), "https" | "http") {
-            return Err(format!("`{shown}` is not an http(s) URL"));
+            return Err(InvalidBlob::Scheme(shown()));
         }
         parsed.set_query(None);
         parsed.set_fragment(None);
         if parsed.set_username("").and_then(|()| parsed.set_password(None)).is_err() {
-            return Err(format!("`{shown}` has no host"));
+            return Err(InvalidBlob::NoHost(shown()));
         }
         let host = parsed.host_str().unwrap_or_default().to_owned();
         let path_style = !matches!(parsed.host(), Some(url::Host::Domain(_))) || host == "localhost";
         if host.contains(".dfs.") {
             let blob_host = host.replacen(".dfs.", ".blob.", 1);
-            parsed.set_host(Some(&blob_host)).map_err(|e| format!("`{shown}`: {e}"))?;
+            parsed.set_host(Some(&blob_host)).map_err(|source| InvalidBlob::Host { url: shown(), source })?;
         }
         let decode = |text: &str| {
             percent_encoding::percent_decode_str(text)
                 .decode_utf8()
                 .map(std::borrow::Cow::into_owned)
-                .map_err(|_| format!("the path of `{shown}` is not UTF-8"))
+                .map_err(|_| InvalidBlob::NotUtf8(shown()))
         };
         let mut rest = parsed.path().trim_start_matches('/');
         let mut before = String::new();
@@ -88,7 +130,7 @@ impl BlobVersion {
         let (container, path) = rest.split_once('/').unwrap_or((ROOT, rest));
         let (container, path) = (decode(container)?, decode(path)?);
         if account.is_empty() || container.is_empty() || path.is_empty() {
-            return Err(format!("`{shown}` names no blob: expected https://ACCOUNT.blob.…/CONTAINER/PATH"));
+            return Err(InvalidBlob::NoPath(shown()));
         }
         let encoded = |text| utf8_percent_encode(text, ENCODED);
         let whole = if container == ROOT && !path.contains('/') {
@@ -99,15 +141,15 @@ impl BlobVersion {
         parsed.set_path(&whole);
         // An encoded slash beside dots, or in a container's name: no blob has such a name, and a URL cannot hold it.
         if container.contains('/') || parsed.path() != whole {
-            return Err(format!("`{shown}` names no blob: its path does not stay what it is as a URL"));
+            return Err(InvalidBlob::Unstable(shown()));
         }
         let etag = unquoted(etag);
         if etag.is_empty() {
-            return Err(format!("the event about `{shown}` has no eTag"));
+            return Err(InvalidBlob::NoETag(shown()));
         }
         let forbidden = |text: &str| text.chars().any(char::is_control);
         if forbidden(&path) || forbidden(&container) || forbidden(etag) {
-            return Err(format!("`{shown}` holds control characters"));
+            return Err(InvalidBlob::Control(shown()));
         }
         Ok(Self {
             url: parsed.into(),
@@ -148,7 +190,7 @@ mod tests {
             "https://x.blob.core.windows.net/",
             "http://127.0.0.1:10000/account/c/",
         ] {
-            let why = BlobVersion::read(&format!("{url}?sig=secret#x"), "1").unwrap_err();
+            let why = BlobVersion::read(&format!("{url}?sig=secret#x"), "1").unwrap_err().to_string();
             assert_eq!(why, format!("`{url}` names no blob: expected https://ACCOUNT.blob.…/CONTAINER/PATH"));
         }
     }
@@ -183,7 +225,7 @@ mod tests {
             ("https://a.blob.core.windows.net/c/x.csv?sig=SECRET", "\"\""),
             ("not a url?sig=SECRET", "1"),
         ] {
-            let error = BlobVersion::read(url, etag).unwrap_err();
+            let error = BlobVersion::read(url, etag).unwrap_err().to_string();
             assert!(!error.contains("SECRET"), "{error}");
         }
     }

@@ -3,6 +3,7 @@
 //! Cases are few, so that they cost seconds; `PROPTEST_CASES=100000 cargo test -p lifecycle --test any_input` digs deeper. A
 //! case that fails is written to `any_input.regressions` beside this file, to be kept.
 
+use lifecycle::blob::InvalidBlob;
 use lifecycle::datastore::{DatastorePath, same_place};
 use lifecycle::duration::IsoDuration;
 use lifecycle::intake::{self, Classification};
@@ -23,7 +24,7 @@ fn config() -> ProptestConfig {
 
 const NOW: OffsetDateTime = time::macros::datetime!(2026-07-21 10:00 UTC);
 
-fn blob(url: &str, etag: &str) -> Result<BlobVersion, String> {
+fn blob(url: &str, etag: &str) -> Result<BlobVersion, InvalidBlob> {
     BlobVersion::read(url, etag)
 }
 
@@ -128,7 +129,7 @@ proptest! {
         let uri = template.fill(&values);
         let made = uri.strip_prefix("azureml://datastores/d/paths/").expect("the text before the first hole stays");
         prop_assert!(template.could_have_made(made), "{} from {}", made, template);
-        prop_assert!(DatastorePath::read(&uri).is_none_or(|at| template.could_have_made(&at.path)));
+        prop_assert!(uri.parse::<DatastorePath>().map_or(true, |at| template.could_have_made(&at.path)));
     }
 
     #[test]
@@ -222,9 +223,9 @@ proptest! {
 
     #[test]
     fn a_period_that_is_read_is_written_as_itself(text in "P([0-9]{1,6}D)?(T([0-9]{1,4}H)?([0-9]{1,4}M)?([0-9]{1,4}(\\.[0-9]{1,3})?S)?)?|\\PC{0,12}") {
-        if let Ok(period) = IsoDuration::read(&text) {
+        if let Ok(period) = text.parse::<IsoDuration>() {
             prop_assert!(period.0 >= Duration::ZERO);
-            let again = IsoDuration::read(&period.to_string());
+            let again = period.to_string().parse::<IsoDuration>();
             prop_assert_eq!(again.map(|again| again.0), Ok(period.0), "{} became {}", text, period);
         }
     }
@@ -234,7 +235,7 @@ proptest! {
         let short = format!("azureml://datastores/{store}/paths/{path}");
         prop_assert!(same_place(&one, &one) && same_place(&short, &short));
         prop_assert_eq!(same_place(&one, &short), same_place(&short, &one));
-        if let Some(read) = DatastorePath::read(&short) {
+        if let Ok(read) = short.parse::<DatastorePath>() {
             prop_assert!(read.datastore == store && read.path == path);
         }
     }

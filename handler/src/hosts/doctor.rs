@@ -36,7 +36,7 @@ pub struct DoctorArgs {
 }
 
 fn limit(text: &str) -> Result<IsoDuration, String> {
-    let period = IsoDuration::read(text)?;
+    let period: IsoDuration = text.parse().map_err(|invalid: lifecycle::duration::InvalidDuration| invalid.to_string())?;
     let possible = time::Duration::SECOND..=time::Duration::HOUR;
     if possible.contains(&period.0) { Ok(period) } else { Err("it takes PT1S to PT1H".to_owned()) }
 }

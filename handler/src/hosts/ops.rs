@@ -51,7 +51,7 @@ struct Filter {
 impl Filter {
     fn args(&self) -> Result<ListArgs, String> {
         let status = match self.status.as_deref().filter(|word| !word.is_empty()) {
-            Some(word) => vec![word.parse::<Status>()?],
+            Some(word) => vec![word.parse::<Status>().map_err(|invalid| invalid.to_string())?],
             None => Vec::new(),
         };
         Ok(ListArgs { status, rule: self.rule.clone().filter(|id| !id.is_empty()), limit: ROWS, json: false })

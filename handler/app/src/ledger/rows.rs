@@ -321,7 +321,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
     let seq = row.key.row.rsplit('~').next().and_then(|hex| i64::from_str_radix(hex, 16).ok());
     let status = |name: &str| match row.string(name) {
         None => Ok(None),
-        Some(word) => word.parse::<Status>().map(Some).map_err(|e| read.wrong(e)),
+        Some(word) => word.parse::<Status>().map(Some).map_err(|e| read.wrong(e.to_string())),
     };
     let event = row.string("Event").map(|word| serde_json::from_value::<Event>(word.into()));
     Ok(Entry {
@@ -409,7 +409,7 @@ impl Reader<'_> {
     }
 
     fn status(&self) -> Result<Status, Unreadable> {
-        self.string("State")?.parse().map_err(|e| self.wrong(e))
+        self.parsed("State")
     }
 
     fn job(&self) -> Option<Job> {

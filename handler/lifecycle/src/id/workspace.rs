@@ -29,6 +29,14 @@ pub struct WorkspaceId {
 pub struct InvalidWorkspaceId(pub String);
 
 impl WorkspaceId {
+    /// The id of the workspace of this name; `None` if a part is empty or holds a slash.
+    pub fn new(subscription: &str, resource_group: &str, name: &str) -> Option<Self> {
+        let id = format!(
+            "/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.MachineLearningServices/workspaces/{name}"
+        );
+        id.parse().ok()
+    }
+
     /// The id as it was given, with its first slash.
     pub fn as_str(&self) -> &str {
         &self.text
