@@ -93,7 +93,7 @@ fn address(scoring: &Scoring, name: &str) -> JobAddress {
     JobAddress {
         endpoint: scoring.endpoint.clone(),
         workspace: scoring.workspace.clone(),
-        job: Job { name: name.to_owned(), id: None, studio: None },
+        job: Job { name: name.parse().unwrap(), id: None, studio: None },
     }
 }
 

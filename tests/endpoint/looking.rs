@@ -308,7 +308,7 @@ async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_noth
         listed("known", IN_TIME), listed("too-old", "2026-07-21T09:52:59Z"),
     ] });
     server.at(&arm("GET", ""), canned::json(200, &list));
-    let (since, known) = (datetime!(2026-07-21 09:58 UTC), HashSet::from(["known".to_owned()]));
+    let (since, known) = (datetime!(2026-07-21 09:58 UTC), HashSet::from(["known".parse().unwrap()]));
     let ml = azure_ml(&server);
     let listing = ml.jobs_created_since(&place, since, &known).await.unwrap();
     let shown: Vec<_> = listing
@@ -322,8 +322,10 @@ async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_noth
     for skipped in ["known", "too-old"] {
         assert!(!server.lines().contains(&format!("GET /jobs/{skipped}")), "{skipped} was looked at");
     }
-    let (known, unplaced) =
-        (HashSet::from(["known", "hidden"].map(str::to_owned)), ScanTarget { workspace: None, ..place.clone() });
+    let (known, unplaced) = (
+        HashSet::from(["known", "hidden"].map(|name| name.parse().unwrap())),
+        ScanTarget { workspace: None, ..place.clone() },
+    );
     assert!(ml.jobs_created_since(&place, since, &known).await.unwrap().complete);
     assert!(
         azure_ml(&server)

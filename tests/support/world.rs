@@ -403,7 +403,10 @@ impl World {
         let answer = match post {
             Post::Accept | Post::TwoJobs => {
                 let name = state.jobs.last().expect("just made").name.clone();
-                Answer::Accepted { job: Job { name, id: None, studio: None }, status: JobStatus::Preparing }
+                Answer::Accepted {
+                    job: Job { name: name.parse().unwrap(), id: None, studio: None },
+                    status: JobStatus::Preparing,
+                }
             }
             Post::Refuse { permanent } => {
                 Answer::Refused { code: "403".into(), text: "no".into(), permanent, retry_after: None }
@@ -434,7 +437,7 @@ impl Endpoint for World {
             if let Some(why) = &state.inconclusive {
                 return Err(Inconclusive(why.clone()));
             }
-            let job = state.jobs.iter().find(|job| job.name == at.job.name && !state.hidden);
+            let job = state.jobs.iter().find(|job| *job.name == *at.job.name && !state.hidden);
             let seen =
                 job.map(|job| JobSnapshot { status: job.status.clone(), error: job.error.clone(), studio: None });
             (seen, state.held_poll.take())
@@ -456,7 +459,7 @@ impl Endpoint for World {
         let still = state.list_stands_still;
         let shown = state.jobs.iter().filter(|job| job.shown <= now && still.is_none_or(|at| job.created < at));
         let found = shown.filter(|job| job.submission.outputs == ours.outputs).map(|job| Candidate {
-            job: Job { name: job.name.clone(), id: None, studio: None },
+            job: Job { name: job.name.parse().unwrap(), id: None, studio: None },
             status: job.status.clone(),
             created: job.created,
         });
@@ -470,7 +473,7 @@ impl Endpoint for World {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
         let now = self.now();
         let mut state = self.state.lock().unwrap();
@@ -484,11 +487,11 @@ impl Endpoint for World {
             still.is_none_or(|at| job.created < at)
                 && job.shown <= now
                 && job.created >= since
-                && !known.contains(&job.name)
+                && !known.contains(job.name.as_str())
         });
         let jobs: Vec<ListedJob> = jobs
             .map(|job| ListedJob {
-                job: Job { name: job.name.clone(), id: None, studio: None },
+                job: Job { name: job.name.parse().unwrap(), id: None, studio: None },
                 status: job.status.clone(),
                 outputs: job.submission.outputs.values().map(|output| output.uri.clone()).collect(),
                 tags: job.tags.clone(),
@@ -504,7 +507,7 @@ impl Endpoint for World {
             state.cancels_fail -= 1;
             return Err(Inconclusive("Resource Manager answers 503".into()));
         }
-        for job in state.jobs.iter_mut().filter(|job| job.name == at.job.name) {
+        for job in state.jobs.iter_mut().filter(|job| *job.name == *at.job.name) {
             job.status = JobStatus::Canceled;
         }
         Ok(())

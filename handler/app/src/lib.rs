@@ -366,7 +366,7 @@ impl App {
                 }
             }
             tracing::info!(scoring = %next.id, rule = next.rule.as_str(), from = %scoring.status, to = %next.status,
-                attempt = next.attempt, job = entry.job, reason = entry.reason,
+                attempt = next.attempt, job = entry.job.as_deref(), reason = entry.reason,
                 "{} {} -> {}: {}", next.id, scoring.status, next.status, entry.reason);
             orphans::log_orphaned_jobs(&scoring, &next, &entry.reason);
             if scoring.status.holds_slot() && !next.status.holds_slot() {
@@ -411,9 +411,9 @@ impl App {
             let name = job.name.clone();
             let at = JobAddress { endpoint: scoring.endpoint.clone(), workspace: scoring.workspace.clone(), job };
             match self.0.parts.endpoint.cancel(&at).await {
-                Ok(()) => tracing::info!(scoring = %scoring.id, job = name, "asked job {name} to stop"),
+                Ok(()) => tracing::info!(scoring = %scoring.id, job = name.as_str(), "asked job {name} to stop"),
                 Err(error) => {
-                    tracing::warn!(scoring = %scoring.id, job = name, error = %error, "job {name} could not be asked to stop");
+                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = %error, "job {name} could not be asked to stop");
                 }
             }
         }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
-use lifecycle::id::{EndpointUri, WorkspaceId};
+use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::job::experiment_asked_for;
 use lifecycle::{JobStatus, Observation, Scoring, ScoringId, Status, Step, decide};
 use time::{Duration, OffsetDateTime};
@@ -41,7 +41,7 @@ const MAX_REMEMBERED_JOBS: usize = 50_000;
 #[derive(Debug, Default)]
 pub(super) struct ScanMemory {
     last: HashMap<EndpointUri, OffsetDateTime>,
-    settled: HashSet<String>,
+    settled: HashSet<JobName>,
 }
 
 /// What an orphan scan found.
@@ -55,7 +55,7 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct InFlightJobs {
     /// Names of adopted jobs: none of them is an orphaned job.
-    pub(super) names: HashSet<String>,
+    pub(super) names: HashSet<JobName>,
     /// Workspace by endpoint.
     pub(super) workspaces: HashMap<EndpointUri, WorkspaceId>,
 }
@@ -127,7 +127,7 @@ impl App {
     async fn scan_endpoint(
         &self,
         scan_target: &ScanTarget,
-        known: &HashSet<String>,
+        known: &HashSet<JobName>,
         interval: Duration,
         now: OffsetDateTime,
     ) -> Result<usize, String> {
@@ -236,7 +236,7 @@ impl App {
                     scoring = %scoring.id,
                     rule = scoring.rule.as_str(),
                     endpoint = scoring.endpoint.as_str(),
-                    job = name,
+                    job = name.as_str(),
                     reason = "it was told to stop and still runs",
                     "orphaned job {name} of {} still runs",
                     scoring.id
@@ -289,7 +289,7 @@ pub(super) fn log_orphaned_jobs(before: &Scoring, after: &Scoring, reason: &str)
             scoring = %after.id,
             rule = after.rule.as_str(),
             endpoint = after.endpoint.as_str(),
-            job,
+            job = job.as_str(),
             reason,
             "orphaned job {job} of {}: {reason}",
             after.id

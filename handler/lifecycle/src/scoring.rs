@@ -6,7 +6,7 @@ pub use crate::{blob::BlobVersion, id::ScoringId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
+use crate::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
 use crate::job::{Job, Submission};
 use crate::rule::Rule;
 use crate::status::{Event, Status};
@@ -61,9 +61,9 @@ pub struct Scoring {
     /// Since when the job cannot be found.
     pub missing_since: Option<OffsetDateTime>,
     /// Jobs that earlier attempts had adopted, the last [`MAX_JOB_NAMES`].
-    pub previous_jobs: Vec<String>,
+    pub previous_jobs: Vec<JobName>,
     /// Jobs that were made for this scoring and adopted by no attempt; the first [`MAX_JOB_NAMES`] of them.
-    pub orphaned_jobs: Vec<String>,
+    pub orphaned_jobs: Vec<JobName>,
     /// How many of those there were. Each was cancelled unless it had ended.
     pub orphaned_job_count: u32,
 
@@ -160,5 +160,5 @@ pub struct Entry {
     /// Number of the attempt.
     pub attempt: u32,
     /// The job's name, if there was one.
-    pub job: Option<String>,
+    pub job: Option<JobName>,
 }

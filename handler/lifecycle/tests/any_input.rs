@@ -9,7 +9,7 @@ use lifecycle::duration::IsoDuration;
 use lifecycle::intake::{self, Classification};
 use lifecycle::retry::{back_off, poll_is_due};
 use lifecycle::template::{PLACEHOLDERS, Template, Values};
-use lifecycle::{BlobVersion, EndpointKey, JobStatus, Rules, ScoringId};
+use lifecycle::{BlobVersion, EndpointKey, JobStatus, RuleId, Rules, ScoringId};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
@@ -103,7 +103,8 @@ proptest! {
         match (plain, other) {
             (Ok(plain), Ok(other)) => {
                 prop_assert_eq!(&plain.url, &other.url);
-                prop_assert_eq!(ScoringId::new("r", &plain, 0), ScoringId::new("r", &other, 0));
+                let rule: RuleId = "r".parse().expect("an id");
+                prop_assert_eq!(ScoringId::new(&rule, &plain, 0), ScoringId::new(&rule, &other, 0));
                 prop_assert_eq!(&plain.path, &path, "what was spelled is what is read");
             }
             (Err(_), Err(_)) => {}
@@ -123,6 +124,7 @@ proptest! {
         behind in template(), path in path(), rule in "[a-zA-Z0-9_-]{1,12}", etag in "[!-~&&[^\"/]]{1,12}", attempt in 1_u32..300
     ) {
         let Ok(blob) = blob(&format!("https://a.blob.core.windows.net/c/{}", spelled(&path, 0)), &etag) else { return Ok(()) };
+        let rule: RuleId = rule.parse().expect("an id");
         let id = ScoringId::new(&rule, &blob, 0);
         let values = Values { blob: &blob, rule: &rule, scoring: &id, attempt };
         let template = Template::parse(&format!("azureml://datastores/d/paths/{behind}")).expect("only known holes");

@@ -457,7 +457,7 @@ impl Invariants {
     fn orphaned_jobs(&mut self, next: &Scoring) {
         let Some(known) = self.tracked.get(&next.id) else { return };
         let wanted =
-            next.orphaned_jobs.iter().find(|name| known.adopted.values().any(|adopted| adopted == *name)).cloned();
+            next.orphaned_jobs.iter().find(|name| known.adopted.values().any(|adopted| **name == **adopted)).cloned();
         self.hold(wanted.is_none(), "orphanedJobs", &next.id, || {
             format!("{wanted:?} is adopted and counted as an orphaned job")
         });

@@ -19,7 +19,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
+use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
 use lifecycle::{BlobVersion, Entry, Event, Job, Scoring, ScoringId, Status, Submission};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -157,7 +157,7 @@ pub(super) fn count(number: u32) -> i32 {
 }
 
 /// Names as a JSON list, readable in a storage browser; no column when there are none.
-fn names(names: &[String]) -> Option<String> {
+fn names(names: &[JobName]) -> Option<String> {
     (!names.is_empty()).then(|| serde_json::to_string(names).unwrap_or_default()) // texts always serialise
 }
 
@@ -332,7 +332,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         event: event.transpose().map_err(|e| read.wrong(format!("`Event`: {e}")))?,
         reason: read.string("Reason")?,
         attempt: read.number("Attempt")?,
-        job: row.string("JobName").map(str::to_owned),
+        job: read.parsed_if_there("JobName")?,
     })
 }
 
@@ -403,7 +403,7 @@ impl Reader<'_> {
         self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or no time")))
     }
 
-    fn names(&self, name: &str) -> Result<Vec<String>, Unreadable> {
+    fn names(&self, name: &str) -> Result<Vec<JobName>, Unreadable> {
         let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is no list of names: {e}")))
     }
@@ -414,7 +414,7 @@ impl Reader<'_> {
 
     fn job(&self) -> Option<Job> {
         Some(Job {
-            name: self.0.string("JobName")?.to_owned(),
+            name: self.0.string("JobName")?.parse().ok()?,
             id: self.0.string("JobId").map(str::to_owned),
             studio: self.0.string("JobStudio").map(str::to_owned),
         })
@@ -440,7 +440,7 @@ mod tests {
         let accepted = Scoring::accept(rule, blob, now);
         let entry = accepted.accepted_entry("an event".into());
         let mut all = vec![(accepted, entry)];
-        let job = Job { name: "job-1".into(), id: Some("/subscriptions/s/x".into()), studio: None };
+        let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };
         let answer = Answer::Accepted { job, status: JobStatus::Preparing };
         for seen in [Observation::SlotFree, Observation::Answer(answer), Observation::JobMissing] {
             let (last, _) = all.last().unwrap();

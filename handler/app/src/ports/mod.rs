@@ -6,7 +6,7 @@ pub mod table_store;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use lifecycle::id::{EndpointUri, WorkspaceId};
+use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId};
 use time::OffsetDateTime;
 
@@ -88,7 +88,7 @@ pub trait Endpoint: Send + Sync + 'static {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<JobName>,
     ) -> Result<JobListing, Inconclusive>;
 
     /// Asks for the job to be stopped. Asking again does no harm.

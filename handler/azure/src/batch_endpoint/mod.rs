@@ -235,7 +235,7 @@ impl Endpoint for AzureMl {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
         let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, None)?;
         search::jobs_created_since(self, at, &workspace, since, known).await

@@ -4,7 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step};
 use crate::duration::utc_text;
-use crate::id::WorkspaceId;
+use crate::id::{JobName, WorkspaceId};
 use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
 use crate::schedule::back_off;
@@ -127,7 +127,7 @@ impl DecideContext<'_> {
 }
 
 /// Keeps the last names of a list.
-pub(super) fn push_bounded(names: &mut Vec<String>, name: String) {
+pub(super) fn push_bounded(names: &mut Vec<JobName>, name: JobName) {
     if names.len() >= MAX_JOB_NAMES {
         names.remove(0);
     }

@@ -1,5 +1,6 @@
 //! What was seen of the world, as it is handed to the decision.
 
+use crate::id::JobName;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
@@ -46,7 +47,7 @@ pub enum Resolution {
     /// No job exists: send the attempt again, to the same output path.
     SendAgain,
     /// This is its job.
-    JobIs(String),
+    JobIs(JobName),
     /// Not to be scored any more.
     GiveUp,
 }

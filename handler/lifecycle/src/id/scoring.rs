@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::name::RuleId;
 use crate::blob::BlobVersion;
 use crate::digest::{digest, is_digest};
 
@@ -22,7 +23,7 @@ pub struct InvalidScoringId(pub String);
 
 impl ScoringId {
     /// The id of `blob` under `rule` in `generation`.
-    pub fn new(rule: &str, blob: &BlobVersion, generation: u32) -> Self {
+    pub fn new(rule: &RuleId, blob: &BlobVersion, generation: u32) -> Self {
         Self(digest(&[rule, &blob.url, &blob.etag, &generation.to_string()]))
     }
 
@@ -77,6 +78,10 @@ impl fmt::Display for ScoringId {
 mod tests {
     use super::*;
 
+    fn rule(id: &str) -> RuleId {
+        id.parse().expect("an id")
+    }
+
     fn blob(url: &str, etag: &str) -> BlobVersion {
         BlobVersion::read(url, etag).expect("a blob URL")
     }
@@ -89,7 +94,7 @@ mod tests {
             ("https://uploads.dfs.core.windows.net/claims/eu/a%20b.csv?sig=secret", "0x8DC1"),
             ("https://uploads.blob.core.windows.net:443/%63laims/eu%2fa%20%62.csv", "W/\"0x8DC1\""),
         ];
-        let ids: Vec<_> = same.iter().map(|(url, etag)| ScoringId::new("claims", &blob(url, etag), 0)).collect();
+        let ids: Vec<_> = same.iter().map(|(url, etag)| ScoringId::new(&rule("claims"), &blob(url, etag), 0)).collect();
         assert!(ids.windows(2).all(|w| w[0] == w[1]), "{ids:?}");
         // Pinned: a change of this value re-scores everything that anybody has.
         assert_eq!(ids[0].as_str(), "8eab74ca1334548c648de2f3ccc5c3aa");
@@ -107,12 +112,12 @@ mod tests {
     #[test]
     fn rule_path_etag_and_generation_each_change_the_id() {
         let url = "https://uploads.blob.core.windows.net/claims/a.csv";
-        let base = ScoringId::new("claims", &blob(url, "1"), 0);
+        let base = ScoringId::new(&rule("claims"), &blob(url, "1"), 0);
         for other in [
-            ScoringId::new("other", &blob(url, "1"), 0),
-            ScoringId::new("claims", &blob("https://uploads.blob.core.windows.net/claims/A.csv", "1"), 0),
-            ScoringId::new("claims", &blob(url, "2"), 0),
-            ScoringId::new("claims", &blob(url, "1"), 1),
+            ScoringId::new(&rule("other"), &blob(url, "1"), 0),
+            ScoringId::new(&rule("claims"), &blob("https://uploads.blob.core.windows.net/claims/A.csv", "1"), 0),
+            ScoringId::new(&rule("claims"), &blob(url, "2"), 0),
+            ScoringId::new(&rule("claims"), &blob(url, "1"), 1),
         ] {
             assert_ne!(base, other);
         }
@@ -120,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_request_id_is_a_uuid_and_depends_on_the_attempt() {
-        let id = ScoringId::new("claims", &blob("https://a.blob.core.windows.net/c/x", "1"), 0);
+        let id = ScoringId::new(&rule("claims"), &blob("https://a.blob.core.windows.net/c/x", "1"), 0);
         let one = id.request_id(1);
         assert_eq!(one.len(), 36);
         assert_eq!(one.matches('-').count(), 4);
