@@ -1,4 +1,4 @@
-//! The Functions host's protocol and its twin under Lambda's runtime, proven on spawned binaries: what the real hosts
+//! The Functions host's protocol and the job that it duplicates under Lambda's runtime, proven on spawned binaries: what the real hosts
 //! would see is what is asserted. The rest of the protocol is proven beside the code (`hosts/azure`).
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::cloud::{Cloud, cloud_event, event};
 use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER, free_port, given};
-use crate::support::lambda::{BOOTSTRAP, Lambda};
+use crate::support::lambda::{BOOTSTRAP, Deadline, Host, Lambda};
 
 const TIMER: &str = include_str!("fixtures/timer.json");
 const EVENT_BRIDGE: &str = include_str!("fixtures/eventbridge.json");
@@ -53,9 +53,14 @@ async fn only_loopback_is_listened_on() {
 
 #[tokio::test]
 async fn both_hosts_give_equal_answers_for_every_function() {
+    equal_answers::<Lambda>().await;
+}
+
+/// Invokes each function under the Functions host and under another, and compares.
+pub async fn equal_answers<H: Host>() {
     let cloud = Cloud::start().await;
     let azure = FunctionsHost::start(cloud.root(), &cloud.vars("azure")).await;
-    let blob_created = Lambda::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
+    let blob_created = H::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
     let mut skipped = event("a.csv");
     skipped["data"]["url"] = json!("https://acct.blob.core.windows.net/elsewhere/a.csv");
     let payloads = [
@@ -73,7 +78,7 @@ async fn both_hosts_give_equal_answers_for_every_function() {
         assert_eq!(one, other, "{payload}");
     }
     // The ledgers hold the same now. One after the other, as both would otherwise drive jobs of the one simulator.
-    let reconcile = Lambda::start("Reconcile", cloud.root(), &cloud.vars("fresh-lambda")).await;
+    let reconcile = H::start("Reconcile", cloud.root(), &cloud.vars("fresh-lambda")).await;
     let fresh = FunctionsHost::start(cloud.root(), &cloud.vars("fresh-azure")).await;
     let one = fresh.invoke("Reconcile", "2", "timer", &timer()).await.value();
     let other = reconcile.invoke(&serde_json::from_str(EVENT_BRIDGE).unwrap()).await.expect("a response");
@@ -82,7 +87,26 @@ async fn both_hosts_give_equal_answers_for_every_function() {
 }
 
 #[tokio::test]
+async fn a_deadline_that_is_past_on_arrival_fails_no_invocation() {
+    let cloud = Cloud::start().await;
+    for (ledger, deadline) in [("emulated", Deadline::EMULATED), ("zero", Deadline::Always(0))] {
+        let vars = cloud.vars(ledger);
+        let blob_created = Lambda::with_deadline(deadline, "BlobCreated", cloud.root(), &vars).await;
+        let value = blob_created.invoke(&event("a.csv")).await.expect("a response");
+        assert_eq!(value["accepted"].as_array().map(Vec::len), Some(1), "{deadline:?}: {value}");
+        let reconcile = Lambda::with_deadline(deadline, "Reconcile", cloud.root(), &vars).await;
+        let value = reconcile.invoke(&json!({})).await.expect("a response");
+        assert_eq!((&value["complete"], &value["inFlight"]), (&json!(true), &json!(1)), "{deadline:?}: {value}");
+    }
+}
+
+#[tokio::test]
 async fn both_hosts_fail_with_the_same_diagnostic() {
+    equal_diagnostics::<Lambda>().await;
+}
+
+/// The same without a ledger.
+pub async fn equal_diagnostics<H: Host>() {
     let cloud = Cloud::start().await;
     let vars = without_ledger(&cloud);
     let azure = FunctionsHost::start(cloud.root(), &vars).await;
@@ -91,7 +115,7 @@ async fn both_hosts_fail_with_the_same_diagnostic() {
         ("BlobCreatedFromQueue", "event", event("a.csv")),
         ("Reconcile", "timer", timer()),
     ] {
-        let lambda = Lambda::start(function, cloud.root(), &vars).await;
+        let lambda = H::start(function, cloud.root(), &vars).await;
         let one = azure.invoke(function, "1", binding, &payload).await;
         assert_eq!(one.status, 500, "{function}");
         assert_eq!(one.json(), lambda.invoke(&payload).await.expect_err("an error"), "{function}");
@@ -276,14 +300,15 @@ async fn wrong_settings_end_both_binaries_with_64_before_a_port_is_bound() {
     let folder = tempfile::tempdir().unwrap();
     // The port is taken: had it been bound first, the code would be 1.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let wrong = [("SCOREKEEPER_HUB", "my-hub"), ("SCOREKEEPER_RETENTION", "P7D"), ("SCOREKEEPER_LEDGER", "/ledger")];
+    let wrong =
+        [("SCOREKEEPER_TASK_HUB", "my-hub"), ("SCOREKEEPER_RETENTION", "P7D"), ("SCOREKEEPER_LEDGER", "/ledger")];
     let wrong = wrong.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let vars = given(folder.path(), taken.local_addr().unwrap().port(), &wrong);
     for (program, arguments) in [(SCOREKEEPER, &["serve"][..]), (SCOREKEEPER, &["config"]), (BOOTSTRAP, &[])] {
         let (code, process) = ended(program, arguments, folder.path(), &vars).await;
         assert_eq!(code, 64, "{program} {arguments:?}");
         let told = process.stderr();
-        for name in ["SCOREKEEPER_HUB", "SCOREKEEPER_RETENTION", "SCOREKEEPER_LEDGER", "SCOREKEEPER_RULES"] {
+        for name in ["SCOREKEEPER_TASK_HUB", "SCOREKEEPER_RETENTION", "SCOREKEEPER_LEDGER", "SCOREKEEPER_RULES"] {
             let about = format!("scorekeeper: `{name}` is ");
             assert_eq!(told.lines().filter(|line| line.starts_with(&about)).count(), 1, "{name} in {told}");
         }
@@ -327,6 +352,6 @@ async fn the_settings_are_printed_with_their_sources_and_without_secrets() {
     let (code, process) = ended(SCOREKEEPER, &["config"], cloud.root(), &vars).await;
     let table = process.stdout().join("\n");
     assert_eq!(code, 0);
-    assert!(table.contains("SCOREKEEPER_HUB") && table.contains("(inline): 1 rule"), "{table}");
+    assert!(table.contains("SCOREKEEPER_TASK_HUB") && table.contains("(inline): 1 rule"), "{table}");
     assert!(!table.contains("Eby8vd"), "{table}");
 }

@@ -1,7 +1,7 @@
 //! Event Grid's filters, evaluated from the template: what a rule wants gets through them, within Event Grid's limits.
 
 use lifecycle::Rules;
-use lifecycle::intake::{self, Verdict};
+use lifecycle::intake::{self, Classification};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
@@ -85,10 +85,10 @@ fn filter(project: &Project, rules: &[Value]) -> Result<Option<Value>, String> {
 
 /// `filter` is what [`filter`] gave for these rules.
 fn wanted_passes(filter: &Result<Option<Value>, String>, rules: &[Value], event: &Value) -> Result<(), String> {
-    let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.join("; "))?;
+    let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())?;
     let wanted = intake::read(event, &read, datetime!(2026-07-21 10:00 UTC))
         .iter()
-        .any(|verdict| matches!(verdict, Verdict::Wanted(_)));
+        .any(|verdict| matches!(verdict, Classification::Wanted(_)));
     let filter = filter.as_ref().map_err(String::clone)?.as_ref();
     filter.map_or(Ok(()), within_limits)?;
     let passes = filter.is_some_and(|filter| passes(filter, event));

@@ -7,14 +7,20 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::rules::Rules;
-use crate::scoring::{BlobVersion, Scoring, without_query};
+use crate::blob::{BlobVersion, InvalidBlob};
+use crate::digest::digest;
+use crate::id::RuleId;
+use crate::rule::Rules;
+use crate::scoring::Scoring;
+use crate::uri::without_query;
 
 /// Strings that hold JSON are opened this often; more is nobody's encoding.
-const NESTING: usize = 3;
+const MAX_NESTING: usize = 3;
+
+/// The one event type that tells of a new blob version.
+const BLOB_CREATED: &str = "Microsoft.Storage.BlobCreated";
 
 /// Writing APIs after which a blob is complete. `CreateFile` and `SftpCreate` come before the content;
 /// `FlushWithClose` and `SftpCommit` after it.
@@ -22,44 +28,44 @@ pub const COMPLETE: [&str; 5] = ["PutBlob", "PutBlockList", "CopyBlob", "FlushWi
 
 /// What becomes of one event.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum Classification {
     /// One scoring for each rule that wants the blob.
     Wanted(Vec<Scoring>),
     /// No rule wants it. Recorded, so that "why not?" has an answer.
-    Skipped(Skip),
+    Skipped(SkippedEvent),
     /// It can't be read as an event about a blob. Recorded with what was received.
-    Malformed(Malformed),
+    Quarantined(QuarantinedEvent),
 }
 
 /// An event that was understood and refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skip {
+pub struct SkippedEvent {
     /// The same for every delivery of the event.
     pub key: String,
     /// The blob, without query; empty if the event is not about a blob.
     pub subject: String,
-    /// The rule whose place the blob lies in, if there is one.
-    pub rule: Option<String>,
+    /// The rule whose container the blob lies in, if there is one.
+    pub rule: Option<RuleId>,
     /// Why.
-    pub why: String,
+    pub reason: String,
 }
 
 /// An event that was not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformed {
+pub struct QuarantinedEvent {
     /// The same for every delivery of the event.
     pub key: String,
     /// Why.
-    pub why: String,
+    pub reason: String,
     /// What was received, cut to 8,000 characters, signatures and keys masked.
     pub received: String,
 }
 
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
-pub fn read(payload: &Value, rules: &Rules, now: OffsetDateTime) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    open(payload, NESTING, &mut |event| verdicts.push(judge(event, rules, now)));
-    verdicts
+pub fn read(payload: &Value, rules: &Rules, now: OffsetDateTime) -> Vec<Classification> {
+    let mut classifications = Vec::new();
+    open(payload, MAX_NESTING, &mut |event| classifications.push(classify(event, rules, now)));
+    classifications
 }
 
 fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
@@ -73,91 +79,131 @@ fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
     }
 }
 
-fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
-    let malformed = |why: String| {
-        let received = masked(&event.to_string());
-        Verdict::Malformed(Malformed { key: key_of(&[&received]), why, received })
-    };
-    let Some(object) = event.as_object() else {
-        return malformed(format!("the event is {}, not a JSON object", kind(event)));
-    };
-    let cloud_event = object.contains_key("specversion");
-    let kind_member = if cloud_event { "type" } else { "eventType" };
-    let Some(event_type) = object.get(kind_member).and_then(Value::as_str) else {
-        return malformed(format!(
-            "`{kind_member}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
-        ));
-    };
-    let skip = |subject: &str, key: &[&str], rule: Option<&str>, why: String| {
-        Verdict::Skipped(Skip { key: key_of(key), subject: subject.to_owned(), rule: rule.map(str::to_owned), why })
-    };
-    if event_type != "Microsoft.Storage.BlobCreated" {
-        let id = object.get("id").and_then(Value::as_str).unwrap_or_default();
-        let why = format!("event type `{}` is not Microsoft.Storage.BlobCreated", clip(event_type, 200));
-        return skip("", &[event_type, id], None, why);
-    }
-    let data = match object.get("data") {
-        Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
-        Some(data) => Cow::Borrowed(data),
-        None => Cow::Owned(Value::Null),
-    };
-    if !data.is_object() {
-        return malformed("`data` is missing or no JSON object".to_owned());
-    }
-    let text = |name: &str| data.get(name).and_then(Value::as_str);
-    let Some(url) = text("url") else {
-        return malformed("`data.url` is missing or no string".to_owned());
-    };
-    // Documentation and practice disagree on the spelling.
-    let Some(etag) = text("eTag").or_else(|| text("etag")) else {
-        return malformed("`data.eTag` is missing or no string".to_owned());
-    };
-    let mut blob = match BlobVersion::read(url, etag) {
-        Ok(blob) => blob,
-        Err(why) => return malformed(why),
-    };
-    blob.sequencer = text("sequencer").map(|s| clip(s, 64).to_owned());
-    blob.content_type = text("contentType").map(|s| clip(s, 128).to_owned());
-    blob.size = data.get("contentLength").and_then(Value::as_u64);
-    // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
-    if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
-        return malformed("`data.url` or `data.eTag` is longer than Azure Storage allows".to_owned());
-    }
-
-    let key = |rule: &str| vec![blob.url.clone(), blob.etag.clone(), rule.to_owned()];
-    let refs = |parts: &[String]| key_of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-    let skipped = |rule: Option<&str>, why: String| {
-        let key = refs(&key(rule.unwrap_or_default()));
-        Verdict::Skipped(Skip { key, subject: blob.url.clone(), rule: rule.map(str::to_owned), why })
-    };
-    if let Some(rule) = rules.output_of(&blob) {
-        return skipped(Some(&rule.id), format!("the blob is an output of rule `{}`; outputs never trigger", rule.id));
-    }
-    if let Some(api) = text("api")
-        && !COMPLETE.contains(&api)
-    {
-        let why =
-            format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
-        return skipped(None, why);
-    }
-    let mut reasons = Vec::new();
-    let mut nearest = None;
-    let mut wanted = Vec::new();
-    for rule in rules {
-        match rule.refuses(&blob) {
-            None => wanted.push(Scoring::accept(rule, blob.clone(), now)),
-            Some(why) => {
-                if rule.matches.container == blob.container && nearest.is_none() {
-                    nearest = Some(rule.id.clone());
-                }
-                reasons.push(format!("rule `{}`: {why}", rule.id));
-            }
+fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification {
+    match Upload::read(event) {
+        Ok(Some(upload)) => upload.classify(rules, now),
+        Ok(None) => of_another_type(event),
+        Err(malformed) => {
+            let received = masked(&event.to_string());
+            // By what is kept: of two deliveries that differ in a signature alone, one is kept.
+            let key = digest(&[&received]);
+            Classification::Quarantined(QuarantinedEvent { key, reason: malformed.to_string(), received })
         }
     }
-    if wanted.is_empty() {
-        return skipped(nearest.as_deref(), clip(&reasons.join("; "), 2_000).to_owned());
+}
+
+/// Why an event can't be read as one about a blob.
+#[derive(Debug, thiserror::Error)]
+enum Malformed {
+    #[error("the event is {0}, not a JSON object")]
+    NoObject(&'static str),
+    #[error(
+        "`{0}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
+    )]
+    NoType(&'static str),
+    #[error("`data` is missing or no JSON object")]
+    NoData,
+    #[error("`data.url` is missing or no string")]
+    NoUrl,
+    #[error("`data.eTag` is missing or no string")]
+    NoETag,
+    #[error(transparent)]
+    Blob(#[from] InvalidBlob),
+    #[error("`data.url` or `data.eTag` is longer than Azure Storage allows")]
+    TooLong,
+}
+
+/// The member that says what an event is about, and what it says.
+fn type_of(event: &Value) -> Result<&str, Malformed> {
+    let object = event.as_object().ok_or_else(|| Malformed::NoObject(kind(event)))?;
+    let member = if object.contains_key("specversion") { "type" } else { "eventType" };
+    object.get(member).and_then(Value::as_str).ok_or(Malformed::NoType(member))
+}
+
+/// Not about a new blob version, so no rule was asked. A subscription that is not filtered sends these.
+fn of_another_type(event: &Value) -> Classification {
+    let event_type = type_of(event).unwrap_or_default();
+    let id = event.get("id").and_then(Value::as_str).unwrap_or_default();
+    Classification::Skipped(SkippedEvent {
+        key: digest(&[event_type, id]),
+        subject: String::new(),
+        rule: None,
+        reason: format!("event type `{}` is not {BLOB_CREATED}", clip(event_type, 200)),
+    })
+}
+
+/// A new blob version, as its event tells of it.
+struct Upload {
+    blob: BlobVersion,
+    /// The storage operation that raised the event; emulators and some hosts leave it out.
+    api: Option<String>,
+}
+
+impl Upload {
+    /// `None`: the event is about something else.
+    fn read(event: &Value) -> Result<Option<Self>, Malformed> {
+        if type_of(event)? != BLOB_CREATED {
+            return Ok(None);
+        }
+        let data = match event.get("data") {
+            Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
+            Some(data) => Cow::Borrowed(data),
+            None => Cow::Owned(Value::Null),
+        };
+        if !data.is_object() {
+            return Err(Malformed::NoData);
+        }
+        let text = |name: &str| data.get(name).and_then(Value::as_str);
+        let url = text("url").ok_or(Malformed::NoUrl)?;
+        // Documentation and practice disagree on the spelling.
+        let etag = text("eTag").or_else(|| text("etag")).ok_or(Malformed::NoETag)?;
+        let mut blob = BlobVersion::read(url, etag)?;
+        blob.sequencer = text("sequencer").map(|s| clip(s, 64).to_owned());
+        blob.content_type = text("contentType").map(|s| clip(s, 128).to_owned());
+        blob.size = data.get("contentLength").and_then(Value::as_u64);
+        // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
+        if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
+            return Err(Malformed::TooLong);
+        }
+        Ok(Some(Self { blob, api: text("api").map(str::to_owned) }))
     }
-    Verdict::Wanted(wanted)
+
+    fn classify(self, rules: &Rules, now: OffsetDateTime) -> Classification {
+        // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
+        if let Some(rule) = rules.output_of(&self.blob) {
+            let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
+            return self.skipped(Some(rule.id.clone()), reason);
+        }
+        if let Some(api) = self.api.as_deref().filter(|api| !COMPLETE.contains(api)) {
+            let reason =
+                format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
+            return self.skipped(None, reason);
+        }
+        let mut reasons = Vec::new();
+        let mut nearest = None;
+        let mut wanted = Vec::new();
+        for rule in rules {
+            match rule.refuses(&self.blob) {
+                None => wanted.push(Scoring::accept(rule, self.blob.clone(), now)),
+                Some(reason) => {
+                    if rule.matches.container == self.blob.container && nearest.is_none() {
+                        nearest = Some(rule.id.clone());
+                    }
+                    reasons.push(format!("rule `{}`: {reason}", rule.id));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return self.skipped(nearest, clip(&reasons.join("; "), 2_000).to_owned());
+        }
+        Classification::Wanted(wanted)
+    }
+
+    /// The key has the rule in it: what another rule skips after a change of the rules is another record.
+    fn skipped(self, rule: Option<RuleId>, reason: String) -> Classification {
+        let key = digest(&[&self.blob.url, &self.blob.etag, rule.as_deref().unwrap_or_default()]);
+        Classification::Skipped(SkippedEvent { key, subject: self.blob.url, rule, reason })
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -171,18 +217,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn key_of(parts: &[&str]) -> String {
-    use std::fmt::Write as _;
-    let digest = Sha256::digest(parts.join("\u{1f}").as_bytes());
-    digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn clip(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(at, _)| &text[..at])
+fn clip(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(at, _)| &text[..at])
 }
 
 /// What was received, fit to be kept and shown: cut, control characters gone, and the values of `sig=`, `code=`,
@@ -245,7 +281,7 @@ mod tests {
         json!({"id": "831e1650", "specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "source": "/x", "data": data(url)})
     }
 
-    fn judged(payload: &Value) -> Vec<Verdict> {
+    fn judged(payload: &Value) -> Vec<Classification> {
         read(payload, &rules(), OffsetDateTime::UNIX_EPOCH)
     }
 
@@ -254,7 +290,7 @@ mod tests {
     #[test]
     fn every_encoding_and_both_schemas_give_the_same_scoring() {
         let plain = judged(&event(URL));
-        let Verdict::Wanted(scorings) = &plain[0] else { panic!("{plain:?}") };
+        let Classification::Wanted(scorings) = &plain[0] else { panic!("{plain:?}") };
         assert_eq!((scorings.len(), scorings[0].rule.as_str()), (1, "claims"));
         assert_eq!(scorings[0].blob.size, Some(5));
         for one in [event(URL), cloud_event(URL)] {
@@ -276,47 +312,53 @@ mod tests {
 
     #[test]
     fn each_rule_that_wants_the_blob_gets_a_scoring() {
-        let verdicts = judged(&event("https://x.blob.core.windows.net/everything/a"));
-        let Verdict::Wanted(scorings) = &verdicts[0] else { panic!("{verdicts:?}") };
+        let classifications = judged(&event("https://x.blob.core.windows.net/everything/a"));
+        let Classification::Wanted(scorings) = &classifications[0] else { panic!("{classifications:?}") };
         assert_eq!(scorings.iter().map(|s| s.rule.as_str()).collect::<Vec<_>>(), ["all", "too"]);
         assert_ne!(scorings[0].id, scorings[1].id);
     }
 
     #[test]
     fn skips_say_which_rule_and_why() {
-        let why = |payload: Value| match judged(&payload).remove(0) {
-            Verdict::Skipped(skip) => (skip.rule, skip.why),
+        let reason = |payload: Value| match judged(&payload).remove(0) {
+            Classification::Skipped(skip) => (skip.rule, skip.reason),
             other => panic!("{other:?}"),
         };
-        assert!(why(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).1.contains("`eu/`"));
-        assert_eq!(why(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).0.as_deref(), Some("claims"));
-        assert!(why(event("https://uploads.blob.core.windows.net/claims/eu/a.txt")).1.contains("`.csv`"));
-        assert!(why(event("https://other.blob.core.windows.net/claims/eu/a.csv")).1.contains("account `other`"));
-        assert_eq!(why(event("https://uploads.blob.core.windows.net/photos/a.csv")).0, None);
+        assert!(reason(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).1.contains("`eu/`"));
+        assert_eq!(reason(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).0.as_deref(), Some("claims"));
+        assert!(reason(event("https://uploads.blob.core.windows.net/claims/eu/a.txt")).1.contains("`.csv`"));
+        assert!(reason(event("https://other.blob.core.windows.net/claims/eu/a.csv")).1.contains("account `other`"));
+        assert_eq!(reason(event("https://uploads.blob.core.windows.net/photos/a.csv")).0, None);
         let mut created = event(URL);
         created["data"]["api"] = json!("CreateFile");
-        assert!(why(created).1.contains("CreateFile"));
+        assert!(reason(created).1.contains("CreateFile"));
         let mut empty = event(URL);
         empty["data"]["contentLength"] = json!(0);
-        assert!(why(empty).1.contains("no bytes"));
+        assert!(reason(empty).1.contains("no bytes"));
         let mut deleted = event(URL);
         deleted["eventType"] = json!("Microsoft.Storage.BlobDeleted");
-        assert!(why(deleted).1.contains("BlobDeleted"));
+        assert!(reason(deleted).1.contains("BlobDeleted"));
     }
 
     #[test]
     fn our_own_output_never_triggers() {
         let url = "https://uploads.blob.core.windows.net/everything/scorekeeper/all/0123456789abcdef0123456789abcdef/1/predictions.csv";
-        let verdicts = judged(&event(url));
-        assert!(matches!(&verdicts[0], Verdict::Skipped(skip) if skip.why.contains("output")), "{verdicts:?}");
+        let classifications = judged(&event(url));
+        assert!(
+            matches!(&classifications[0], Classification::Skipped(skip) if skip.reason.contains("output")),
+            "{classifications:?}"
+        );
     }
 
     #[test]
     fn an_empty_blob_is_scored_where_the_rule_says_so() {
         let mut empty = event("https://x.blob.core.windows.net/everything/a");
         empty["data"]["contentLength"] = json!(0);
-        let verdicts = judged(&empty);
-        assert!(matches!(&verdicts[0], Verdict::Wanted(scorings) if scorings.len() == 1), "{verdicts:?}");
+        let classifications = judged(&empty);
+        assert!(
+            matches!(&classifications[0], Classification::Wanted(scorings) if scorings.len() == 1),
+            "{classifications:?}"
+        );
     }
 
     #[test]
@@ -335,8 +377,8 @@ mod tests {
             json!({"specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "data": {"url": "x", "eTag": "1"}}),
         ] {
             match judged(&payload).remove(0) {
-                Verdict::Malformed(bad) => {
-                    assert!(!bad.why.is_empty());
+                Classification::Quarantined(bad) => {
+                    assert!(!bad.reason.is_empty());
                     assert!(!bad.received.contains("VERYSECRET"), "{}", bad.received);
                 }
                 other => panic!("{payload}: {other:?}"),
@@ -345,9 +387,9 @@ mod tests {
         assert!(judged(&json!([])).is_empty());
     }
 
-    fn malformed(payload: &Value) -> Malformed {
+    fn malformed(payload: &Value) -> QuarantinedEvent {
         match judged(payload).remove(0) {
-            Verdict::Malformed(bad) => bad,
+            Classification::Quarantined(bad) => bad,
             other => panic!("{payload}: {other:?}"),
         }
     }
@@ -357,11 +399,11 @@ mod tests {
         let wrap: [fn(Value) -> Value; 2] = [|value| json!([value]), |value| json!(value.to_string())];
         for wrap in wrap {
             let mut payload = event(URL);
-            for _ in 0..NESTING {
+            for _ in 0..MAX_NESTING {
                 payload = wrap(payload);
             }
-            assert!(matches!(judged(&payload)[0], Verdict::Wanted(_)), "{payload}");
-            assert!(!malformed(&wrap(payload)).why.is_empty());
+            assert!(matches!(judged(&payload)[0], Classification::Wanted(_)), "{payload}");
+            assert!(!malformed(&wrap(payload)).reason.is_empty());
         }
     }
 
@@ -375,7 +417,7 @@ mod tests {
             (json!("text"), "a string"),
             (deep, "a list within a list"),
         ] {
-            assert_eq!(malformed(&payload).why, format!("the event is {kind}, not a JSON object"));
+            assert_eq!(malformed(&payload).reason, format!("the event is {kind}, not a JSON object"));
         }
     }
 
@@ -392,13 +434,13 @@ mod tests {
             ("everything".to_owned(), "a".to_owned(), "1".repeat(200)),
             ("c".repeat(13_000 - rest), "a".to_owned(), "1".to_owned()),
         ] {
-            assert!(!matches!(with(&container, &path, &etag), Verdict::Malformed(_)));
+            assert!(!matches!(with(&container, &path, &etag), Classification::Quarantined(_)));
             let more = match (path.len(), etag.len()) {
                 (1_024, _) => with(&container, &format!("{path}p"), &etag),
                 (_, 200) => with(&container, &path, &format!("{etag}1")),
                 _ => with(&format!("{container}c"), &path, &etag),
             };
-            assert!(matches!(more, Verdict::Malformed(bad) if bad.why.contains("longer than")));
+            assert!(matches!(more, Classification::Quarantined(bad) if bad.reason.contains("longer than")));
         }
     }
 

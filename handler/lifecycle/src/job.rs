@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
 use time::{Duration, OffsetDateTime};
+
+use crate::id::JobName;
 
 /// What one POST asks for, with every template filled in. It is recorded before it is sent, so that a lost answer can
 /// be searched by exactly these URIs.
@@ -70,7 +73,7 @@ pub enum OutputKind {
 #[serde(rename_all = "camelCase")]
 pub struct Job {
     /// Opaque name, the key of every later call.
-    pub name: String,
+    pub name: JobName,
     /// ARM id of the data-plane resource; it names subscription, resource group and workspace.
     pub id: Option<String>,
     /// Page of the job in Azure ML studio.
@@ -94,7 +97,7 @@ pub enum Answer {
         /// What the endpoint said, without secrets.
         text: String,
         /// Sending the same again can't help.
-        for_good: bool,
+        permanent: bool,
         /// When the endpoint wants to be asked again.
         retry_after: Option<Duration>,
     },
@@ -107,7 +110,7 @@ pub enum Answer {
 
 /// What a look at a known job found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobSeen {
+pub struct JobSnapshot {
     /// Its status.
     pub status: JobStatus,
     /// Its error text, fetched when the status is `Failed`.
@@ -129,7 +132,7 @@ pub struct Candidate {
 
 /// What a look at an attempt's outputs found. With several outputs, the worst.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutputSeen {
+pub enum OutputSnapshot {
     /// Everything is there.
     Present {
         /// Sum of sizes in bytes.

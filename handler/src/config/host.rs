@@ -75,7 +75,7 @@ impl Reader<'_> {
                 Ok(Some(text)) => (text, Source::File(file), SHOWN),
                 Ok(None) => (DEFAULT_TIMEOUT.to_owned(), Source::Default(None), SHOWN),
                 // The host reads comments and more; what it can read is no reason for us not to start.
-                Err(why) => (DEFAULT_TIMEOUT.to_owned(), Source::Default(Some(why)), SHOWN),
+                Err(why) => (DEFAULT_TIMEOUT.to_owned(), Source::Default(Some(why.to_string())), SHOWN),
             }
         };
         let timeout = time_span(&text);
@@ -91,16 +91,24 @@ impl Reader<'_> {
     }
 }
 
+/// Why a host.json says nothing to us.
+#[derive(Debug, thiserror::Error)]
+enum HostJsonError {
+    #[error("host.json can't be read: {0}")]
+    Unreadable(#[source] std::io::Error),
+    #[error("host.json is no plain JSON: {0}")]
+    NotPlainJson(#[from] serde_json::Error),
+}
+
 /// `functionTimeout` of a host.json; `None` if there is no such file or no such member.
-fn in_host_json(file: &std::path::Path) -> Result<Option<String>, String> {
+fn in_host_json(file: &std::path::Path) -> Result<Option<String>, HostJsonError> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(why) => return Err(format!("host.json can't be read: {why}")),
+        Err(why) => return Err(HostJsonError::Unreadable(why)),
     };
     // Some editors begin the file with a byte order mark.
-    let json: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-        .map_err(|why| format!("host.json is no plain JSON: {why}"))?;
+    let json: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))?;
     Ok(match json.get("functionTimeout") {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(text)) => Some(text.clone()),
@@ -114,9 +122,9 @@ fn time_span(text: &str) -> Option<Duration> {
     let (minutes, seconds) = rest.split_once(':')?;
     let (days, hours) = hours_and_days.split_once('.').unwrap_or(("0", hours_and_days));
     let seconds = seconds.split_once('.').map_or(seconds, |(whole, _)| whole);
-    let number = |text: &str, most: u64| {
+    let number = |text: &str, max: u64| {
         let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
-        digits.then(|| text.parse::<u64>().ok())?.filter(|n| *n <= most)
+        digits.then(|| text.parse::<u64>().ok())?.filter(|n| *n <= max)
     };
     let seconds =
         number(days, 36_500)? * 86_400 + number(hours, 23)? * 3_600 + number(minutes, 59)? * 60 + number(seconds, 59)?;

@@ -6,16 +6,20 @@
 //! |---|---|---|
 //! | `J~{id}` | the scoring: authority and compare-and-swap target | from acceptance to purge |
 //! | `F~{id}` | in-flight index: all that a tick needs to see that nothing is to do | while not final |
-//! | `H~{id}~{seq}` | one immutable line of history, at most [`HISTORY`] | with `J~` |
+//! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
 //! | `T~{yyyyMMddHH}~{id}` | terminal index by hour of completion | once final |
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //!
-//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the audit (`audited.rs`)
+//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`audited.rs`)
 //! and of the heartbeat (`heartbeat.rs`).
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
+use std::fmt;
+use std::str::FromStr;
+
+use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
 use lifecycle::{BlobVersion, Entry, Event, Job, Scoring, ScoringId, Status, Submission};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -23,12 +27,12 @@ use time::macros::format_description;
 use crate::ports::table_store::{Entity, Key};
 
 /// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
-/// drop. 2 added `Strays`, `Former` and `ResumedTime`, and the status `held`.
-pub const SCHEMA: i32 = 2;
+/// drop.
+pub const SCHEMA: i32 = 1;
 /// Number of shards; fixed, because it is part of every key.
 pub const SHARDS: u8 = 16;
 /// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.
-pub const HISTORY: i64 = 60;
+pub const MAX_HISTORY_ENTRIES: i64 = 60;
 
 /// A row that can't be read: which, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,13 +56,13 @@ pub struct InFlight {
     /// See [`Scoring::due`].
     pub due: OffsetDateTime,
     /// Its rule.
-    pub rule: String,
+    pub rule: RuleId,
     /// Its endpoint.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// Its deployment, but for rows from before this was kept here.
-    pub deployment: Option<String>,
+    pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// Its job.
     pub job: Option<Job>,
     /// The job's status when last recorded.
@@ -79,7 +83,7 @@ pub struct Terminal {
     /// Its final status.
     pub status: Status,
     /// Its rule.
-    pub rule: String,
+    pub rule: RuleId,
     /// RowKey of the index row.
     pub row: String,
 }
@@ -153,7 +157,7 @@ pub(super) fn count(number: u32) -> i32 {
 }
 
 /// Names as a JSON list, readable in a storage browser; no column when there are none.
-fn names(names: &[String]) -> Option<String> {
+fn names(names: &[JobName]) -> Option<String> {
     (!names.is_empty()).then(|| serde_json::to_string(names).unwrap_or_default()) // texts always serialise
 }
 
@@ -184,7 +188,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Submission", submission)
         .with_some("OutputUri", s.output_uri())
         .with_some("SubmittedTime", s.submitted)
-        .with("Posts", count(s.posts))
+        .with("Submits", count(s.submits))
         .with("Refusals", count(s.refusals))
         .with_some("JobName", s.job.as_ref().map(|job| job.name.as_str()))
         .with_some("JobId", s.job.as_ref().and_then(|job| job.id.as_deref()))
@@ -192,12 +196,12 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("JobStatus", s.job_status.as_deref())
         .with_some("MissingSince", s.missing_since)
         .with_some("ResumedTime", s.resumed)
-        .with_some("Former", names(&s.former))
-        .with_some("Strays", names(&s.strays))
-        .with("Duplicates", count(s.duplicates))
+        .with_some("PreviousJobs", names(&s.previous_jobs))
+        .with_some("OrphanedJobs", names(&s.orphaned_jobs))
+        .with("OrphanedJobCount", count(s.orphaned_job_count))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, 8_000)))
-        .with_some("Trouble", s.trouble.as_deref().map(|text| clipped(text, 4_000)))
+        .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, 4_000)))
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
         .with_some("CompletedTime", s.completed)
@@ -217,7 +221,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
     };
     Ok(Scoring {
         id,
-        rule: read.string("RuleId")?,
+        rule: read.parsed("RuleId")?,
         generation: read.number("Generation")?,
         blob: BlobVersion {
             url: read.string("BlobUrl")?,
@@ -229,27 +233,27 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
             content_type: row.string("ContentType").map(str::to_owned),
         },
-        endpoint: read.string("Endpoint")?,
-        deployment: row.string("Deployment").map(str::to_owned),
-        workspace: row.string("Workspace").map(str::to_owned),
+        endpoint: read.parsed("Endpoint")?,
+        deployment: read.parsed_if_there("Deployment")?,
+        workspace: read.parsed_if_there("Workspace")?,
         status: read.status()?,
         since: read.time("StateSince")?,
         due: read.time("Due")?,
         attempt: read.number("Attempt")?,
         submission,
         submitted: row.time("SubmittedTime"),
-        posts: read.number("Posts")?,
+        submits: read.number("Submits")?,
         refusals: read.number("Refusals")?,
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing_since: row.time("MissingSince"),
         resumed: row.time("ResumedTime"),
-        former: read.names("Former")?,
-        strays: read.names("Strays")?,
-        duplicates: read.number("Duplicates")?,
+        previous_jobs: read.names("PreviousJobs")?,
+        orphaned_jobs: read.names("OrphanedJobs")?,
+        orphaned_job_count: read.number("OrphanedJobCount")?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
-        trouble: row.string("Trouble").map(str::to_owned),
+        last_error: row.string("LastError").map(str::to_owned),
         created: read.time("CreatedTime")?,
         updated: read.time("LastUpdatedTime")?,
         completed: row.time("CompletedTime"),
@@ -285,10 +289,10 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         status: read.status()?,
         since: read.time("StateSince")?,
         due: read.time("Due")?,
-        rule: read.string("RuleId")?,
-        endpoint: read.string("Endpoint")?,
-        deployment: row.string("Deployment").map(str::to_owned),
-        workspace: row.string("Workspace").map(str::to_owned),
+        rule: read.parsed("RuleId")?,
+        endpoint: read.parsed("Endpoint")?,
+        deployment: read.parsed_if_there("Deployment")?,
+        workspace: read.parsed_if_there("Workspace")?,
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing: row.boolean("Missing").unwrap_or(false),
@@ -305,7 +309,7 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with_some("From", entry.from.map(Status::name))
         .with("To", entry.to.name())
         .with_some("Event", entry.event.map(Event::name))
-        .with("Because", clipped(&entry.because, 4_000))
+        .with("Reason", clipped(&entry.reason, 4_000))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
 }
@@ -317,7 +321,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
     let seq = row.key.row.rsplit('~').next().and_then(|hex| i64::from_str_radix(hex, 16).ok());
     let status = |name: &str| match row.string(name) {
         None => Ok(None),
-        Some(word) => word.parse::<Status>().map(Some).map_err(|e| read.wrong(e)),
+        Some(word) => word.parse::<Status>().map(Some).map_err(|e| read.wrong(e.to_string())),
     };
     let event = row.string("Event").map(|word| serde_json::from_value::<Event>(word.into()));
     Ok(Entry {
@@ -326,9 +330,9 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         from: status("From")?,
         to: status("To")?.ok_or_else(|| read.wrong("`To` is missing".to_owned()))?,
         event: event.transpose().map_err(|e| read.wrong(format!("`Event`: {e}")))?,
-        because: read.string("Because")?,
+        reason: read.string("Reason")?,
         attempt: read.number("Attempt")?,
-        job: row.string("JobName").map(str::to_owned),
+        job: read.parsed_if_there("JobName")?,
     })
 }
 
@@ -350,7 +354,7 @@ pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
     Ok(Terminal {
         id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
         status: read.status()?,
-        rule: read.string("RuleId")?,
+        rule: read.parsed("RuleId")?,
         row: row.key.row.clone(),
     })
 }
@@ -381,6 +385,15 @@ impl Reader<'_> {
         self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
     }
 
+    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Unreadable> {
+        self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+    }
+
+    fn parsed_if_there<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
+        let read = self.0.string(name).map(str::parse).transpose();
+        read.map_err(|error| self.wrong(format!("`{name}`: {error}")))
+    }
+
     fn number(&self, name: &str) -> Result<u32, Unreadable> {
         let number = self.0.int32(name).and_then(|number| u32::try_from(number).ok());
         number.ok_or_else(|| self.wrong(format!("`{name}` is missing or no count")))
@@ -390,18 +403,18 @@ impl Reader<'_> {
         self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or no time")))
     }
 
-    fn names(&self, name: &str) -> Result<Vec<String>, Unreadable> {
+    fn names(&self, name: &str) -> Result<Vec<JobName>, Unreadable> {
         let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is no list of names: {e}")))
     }
 
     fn status(&self) -> Result<Status, Unreadable> {
-        self.string("State")?.parse().map_err(|e| self.wrong(e))
+        self.parsed("State")
     }
 
     fn job(&self) -> Option<Job> {
         Some(Job {
-            name: self.0.string("JobName")?.to_owned(),
+            name: self.0.string("JobName")?.parse().ok()?,
             id: self.0.string("JobId").map(str::to_owned),
             studio: self.0.string("JobStudio").map(str::to_owned),
         })
@@ -411,7 +424,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lifecycle::{Answer, JobStatus, Rules, Seen, Step, decide};
+    use lifecycle::{Answer, JobStatus, Observation, Rules, Step, decide};
     use time::macros::datetime;
 
     fn scorings() -> Vec<(Scoring, Entry)> {
@@ -427,13 +440,13 @@ mod tests {
         let accepted = Scoring::accept(rule, blob, now);
         let entry = accepted.accepted_entry("an event".into());
         let mut all = vec![(accepted, entry)];
-        let job = Job { name: "job-1".into(), id: Some("/subscriptions/s/x".into()), studio: None };
+        let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };
         let answer = Answer::Accepted { job, status: JobStatus::Preparing };
-        for seen in [Seen::SlotFree, Seen::Answer(answer), Seen::JobMissing] {
+        for seen in [Observation::SlotFree, Observation::Answer(answer), Observation::JobMissing] {
             let (last, _) = all.last().unwrap();
             match decide(last, Some(rule), &seen, now) {
                 Step::Move { next, entry, .. } => all.push((*next, entry)),
-                Step::Wait { because } => panic!("{because}"),
+                Step::Wait { reason } => panic!("{reason}"),
             }
         }
         all

@@ -1,0 +1,130 @@
+//! Signs of life in the ledger: the last event that was taken in, and the last complete tick.
+
+use lifecycle::ScoringId;
+use time::{Duration, OffsetDateTime};
+
+use crate::examine::Examination;
+use crate::finding::{Check, Finding};
+use crate::remedy::{ResourceId, shell};
+use app::error_chain;
+use app::ledger::{self, Heartbeat, Ledger, RecordedEvent};
+use app::ports::management::QueryError;
+
+/// Events are looked for so far back.
+const EVENTS: Duration = Duration::days(1);
+/// Ticks come every minute. The alert `heartbeat` of the templates waits as long.
+const TICKS: Duration = Duration::minutes(15);
+/// Notes that are read of each kind.
+const MAX_EVENTS: usize = 1_000;
+
+impl Examination {
+    /// What the ledger tells of events and ticks.
+    pub(super) async fn activity(&self, ledger: &Ledger, now: OffsetDateTime) -> Vec<Finding> {
+        let inconclusive = |error: ledger::Error| QueryError::Inconclusive(error_chain(&error));
+        let event = async { newest_event(ledger, now).await.map_err(inconclusive) };
+        let tick = async { ledger.heartbeat().await.map_err(inconclusive) };
+        let (event, tick) = futures::join!(self.queries.in_time(event), self.queries.in_time(tick));
+        let again = |check| {
+            move |error: QueryError| {
+                Finding::unknown(check, error.to_string(), "the right to read the ledger, and a quiet moment")
+            }
+        };
+        let event = event.map_or_else(again(Check::LastEvent), |newest| self.judge_event(newest, now));
+        let tick = tick.map_or_else(again(Check::LastTick), |heartbeat| self.judge_tick(heartbeat.as_ref(), now));
+        vec![event, tick]
+    }
+
+    fn judge_event(&self, newest: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
+        let check = Check::LastEvent;
+        if let Some(at) = newest {
+            return Finding::ok(check, format!("the last one was taken in {} ago", ago(at, now)));
+        }
+        let rule = self.at.rules.iter().next().map(|rule| &rule.matches);
+        let account = rule.and_then(|matches| matches.account.as_deref()).unwrap_or("ACCOUNT");
+        let container = rule.map_or("CONTAINER", |matches| &matches.container);
+        let path = rule.map_or("first".to_owned(), |matches| format!("{}first{}", matches.prefix, matches.suffix));
+        Finding::warning(
+            check,
+            "none was taken in within the last 24 hours",
+            "nothing was uploaded, or no event arrives; that they can is what delivery.* is about",
+            format!(
+                "upload one: az storage blob upload --auth-mode login --account-name {} --container-name {} --name {} --file FILE",
+                shell(account),
+                shell(container),
+                shell(&path)
+            ),
+        )
+    }
+
+    fn judge_tick(&self, heartbeat: Option<&Heartbeat>, now: OffsetDateTime) -> Finding {
+        let check = Check::LastTick;
+        let off = self.at.switched_off.iter().any(|name| name == app::function_names::RECONCILE);
+        let site = self.at.site.as_deref().and_then(ResourceId::read);
+        let site = site.map_or("--resource-group GROUP --name APP".to_owned(), |site| {
+            format!("{} --name {}", site.place(), shell(site.name))
+        });
+        let fix = if off {
+            format!(
+                "az functionapp config appsettings delete {site} --setting-names AzureWebJobs_{}_Disabled, and disabledFunctions in the parameters",
+                app::function_names::RECONCILE
+            )
+        } else {
+            format!("az functionapp restart {site}; then look at its log (infra/README.md, runbook heartbeat)")
+        };
+        let cause = if off {
+            "the timer function is switched off by a setting"
+        } else {
+            "the app does not run, the timer does not fire, or ticks fail or find no end"
+        };
+        match heartbeat {
+            Some(heartbeat) if now - heartbeat.at <= TICKS => {
+                let errors =
+                    if heartbeat.errors == 0 { String::new() } else { format!(", with {} errors", heartbeat.errors) };
+                Finding::ok(
+                    check,
+                    format!(
+                        "{} ago by release {}: {} in flight{errors}",
+                        ago(heartbeat.at, now),
+                        heartbeat.version,
+                        heartbeat.in_flight
+                    ),
+                )
+            }
+            Some(heartbeat) => {
+                Finding::fault(check, format!("the last complete one was {} ago", ago(heartbeat.at, now)), cause, fix)
+            }
+            None => Finding::fault(
+                check,
+                "no tick was ever completed",
+                if off { cause } else { "the app has not been started yet, or its timer does not fire" },
+                format!("wait a minute after a first deployment; else {fix}"),
+            ),
+        }
+    }
+}
+
+/// How long ago, in a unit that says enough.
+fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
+    match (now - at).whole_seconds().max(0) {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
+    }
+}
+
+/// When the newest event was taken in of which the ledger knows: a scoring, or one that was skipped or quarantined.
+async fn newest_event(ledger: &Ledger, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ledger::Error> {
+    let since = now - EVENTS;
+    let mut newest = ledger.in_flight().await?.iter().map(|row| row.created).max();
+    for kind in [RecordedEvent::Skipped, RecordedEvent::Quarantined] {
+        let seen = ledger.recorded_events(kind, since, MAX_EVENTS).await?;
+        newest = newest.max(seen.iter().filter_map(|row| row.time("SeenTime")).max());
+    }
+    // The row names the hour in which it ended; the scoring itself when it began.
+    let ended = ledger.ended_since(since).await?;
+    if let Some(last) = ended.iter().max_by(|a, b| a.row.cmp(&b.row)) {
+        let id: &ScoringId = &last.id;
+        newest = newest.max(ledger.get(id).await?.map(|(scoring, _)| scoring.created));
+    }
+    Ok(newest.filter(|at| *at >= since))
+}

@@ -1,0 +1,222 @@
+//! What the endpoint makes of a request, and what becomes of a job: drawn from the dice, or written in a script.
+
+use std::collections::VecDeque;
+
+use lifecycle::JobStatus;
+use time::Duration;
+
+use crate::faults::{Dice, Kind};
+
+/// What the endpoint does with one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Post {
+    /// Makes so many jobs and answers with one of them. One is what is promised.
+    Accept {
+        /// How many it makes.
+        jobs: u32,
+    },
+    /// Makes so many jobs, and the answer is lost.
+    LoseAnswer {
+        /// How many it makes.
+        jobs: u32,
+    },
+    /// Never gets it.
+    LoseRequest,
+    /// Gets it so late that nobody waits for the answer any more, and makes a job.
+    Late {
+        /// How late.
+        after: Duration,
+    },
+    /// Refuses; surely nothing happened.
+    Refuse {
+        /// It would refuse it again.
+        permanent: bool,
+        /// When to come back.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// How a job ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// `Completed`, with this at its output path.
+    Completed(Written),
+    /// `Failed`.
+    Failed,
+    /// `Canceled`, by a person or because it was told to stop.
+    Canceled,
+}
+
+/// What a completed job has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// Predictions, visible so long after the job says `Completed`.
+    Good(Duration),
+    /// A blob of no bytes.
+    Empty,
+    /// Nothing.
+    Absent,
+    /// Something that was there long before the job.
+    Old,
+}
+
+/// What becomes of a job.
+#[derive(Debug, Clone)]
+pub(super) struct JobBehaviour {
+    /// Lists show it after this time.
+    pub(super) lag: Duration,
+    /// `None`: it hangs until it is stopped.
+    pub(super) lasts: Option<Duration>,
+    pub(super) end: End,
+    /// Requests to stop that it ignores.
+    pub(super) deaf: u32,
+    /// How it ends when it is stopped.
+    pub(super) stopped: End,
+    /// It can't be found between these times after its making.
+    pub(super) hidden: Option<(Duration, Duration)>,
+    /// A word it says while it runs.
+    pub(super) word: JobStatus,
+}
+
+impl JobBehaviour {
+    fn good() -> Self {
+        Self {
+            lag: Duration::ZERO,
+            lasts: Some(Duration::minutes(2)),
+            end: End::Completed(Written::Good(Duration::ZERO)),
+            deaf: 0,
+            stopped: End::Canceled,
+            hidden: None,
+            word: JobStatus::Running,
+        }
+    }
+}
+
+/// A story written in advance: what happens to the first requests and the first jobs. What is not written goes well.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// Requests, in the order of their sending.
+    pub posts: Vec<Post>,
+    /// Jobs, in the order of their making.
+    pub ends: Vec<End>,
+}
+
+/// Where fates come from.
+#[derive(Debug)]
+pub(super) enum Behaviours {
+    /// From the dice.
+    Drawn,
+    /// From a script.
+    Scripted { posts: VecDeque<Post>, ends: VecDeque<End> },
+}
+
+impl Behaviours {
+    pub(super) fn of(script: Option<&Script>) -> Self {
+        match script {
+            None => Self::Drawn,
+            Some(script) => Self::Scripted {
+                posts: script.posts.iter().cloned().collect(),
+                ends: script.ends.iter().cloned().collect(),
+            },
+        }
+    }
+
+    /// The fate of the next request, which may be late by up to `latest`; `again` if its scoring had one before.
+    pub(super) fn post(&mut self, dice: &mut Dice, again: bool, latest: Duration) -> Post {
+        match self {
+            Self::Scripted { posts, .. } => posts.pop_front().unwrap_or(Post::Accept { jobs: 1 }),
+            Self::Drawn => drawn_post(dice, again, latest),
+        }
+    }
+
+    /// The fate of the next job; `second` if its request made one before it.
+    pub(super) fn job(&mut self, dice: &mut Dice, second: bool) -> JobBehaviour {
+        match self {
+            Self::Scripted { ends, .. } => match ends.pop_front() {
+                Some(end) => JobBehaviour { end, ..JobBehaviour::good() },
+                None => JobBehaviour::good(),
+            },
+            Self::Drawn => drawn_job(dice, second),
+        }
+    }
+}
+
+fn drawn_post(dice: &mut Dice, again: bool, latest: Duration) -> Post {
+    if dice.strikes(Kind::Zombies, 40) {
+        let latest = u64::try_from(latest.whole_seconds()).unwrap_or(0);
+        return Post::Late { after: dice.stream(Kind::Zombies).seconds(60, latest.max(60)) };
+    }
+    if dice.strikes(Kind::Posts, 120) {
+        return match dice.stream(Kind::Posts).below(9) {
+            0..=2 => Post::LoseAnswer { jobs: 1 },
+            3 => Post::LoseAnswer { jobs: 2 },
+            4..=5 => Post::Accept { jobs: 2 },
+            _ => Post::LoseRequest,
+        };
+    }
+    // Troubles come together: what went wrong once is refused, or lost, more often the next time.
+    if again && dice.strikes(Kind::Posts, 150) {
+        return Post::LoseRequest;
+    }
+    if dice.strikes(Kind::Refusals, if again { 250 } else { 100 }) {
+        let stream = dice.stream(Kind::Refusals);
+        let permanent = stream.chance(150);
+        let retry_after = stream.chance(300).then(|| stream.seconds(1, 90));
+        return Post::Refuse { permanent, retry_after };
+    }
+    Post::Accept { jobs: 1 }
+}
+
+fn drawn_job(dice: &mut Dice, second: bool) -> JobBehaviour {
+    let mut behaviour = JobBehaviour { lasts: Some(dice.stream(Kind::Jobs).seconds(10, 240)), ..JobBehaviour::good() };
+    if dice.strikes(Kind::Lag, 200) {
+        let stream = dice.stream(Kind::Lag);
+        behaviour.lag = match stream.below(10) {
+            0 => stream.seconds(60, 300),
+            // Longer than resubmitAfter.
+            1 => stream.seconds(300, 1_800),
+            _ => stream.seconds(1, 50),
+        };
+    }
+    if second && dice.strikes(Kind::Lag, 400) {
+        // It comes to light when its request is long forgotten.
+        behaviour.lag = dice.stream(Kind::Lag).seconds(300, 1_800);
+    }
+    if dice.strikes(Kind::Lag, 60) {
+        let stream = dice.stream(Kind::Lag);
+        let from = if stream.chance(400) { stream.seconds(300, 1_000) } else { stream.seconds(0, 100) };
+        let until = if stream.chance(200) { Duration::days(99) } else { from + stream.seconds(30, 400) };
+        behaviour.hidden = Some((from, until));
+    }
+    if dice.strikes(Kind::Jobs, 120) {
+        behaviour.end = End::Failed;
+    } else if dice.strikes(Kind::People, 60) {
+        behaviour.end = End::Canceled;
+    } else if dice.strikes(Kind::Outputs, 150) {
+        let late = dice.stream(Kind::Outputs).seconds(1, 150);
+        behaviour.end = End::Completed(dice.stream(Kind::Outputs).pick(&[
+            Written::Absent,
+            Written::Empty,
+            Written::Old,
+            Written::Good(late),
+            Written::Good(late),
+        ]));
+    }
+    if dice.strikes(Kind::Jobs, 80) {
+        let stream = dice.stream(Kind::Jobs);
+        behaviour.lasts = None;
+        behaviour.deaf = stream.pick(&[0, 0, 1, 2]);
+        behaviour.stopped =
+            stream.pick(&[End::Canceled, End::Canceled, End::Failed, End::Completed(Written::Good(Duration::ZERO))]);
+        if behaviour.deaf > 0 && dice.strikes(Kind::Lag, 250) {
+            // While it is being stopped.
+            let from = dice.stream(Kind::Lag).seconds(310, 450);
+            behaviour.hidden = Some((from, from + dice.stream(Kind::Lag).seconds(60, 150)));
+        }
+    }
+    if dice.strikes(Kind::Jobs, 150) {
+        let words = ["NotResponding", "Paused", "Queued", "Finalizing", "Unknown", "Melted"];
+        behaviour.word = JobStatus::read(dice.stream(Kind::Jobs).pick(&words));
+    }
+    behaviour
+}

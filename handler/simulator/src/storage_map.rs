@@ -1,0 +1,208 @@
+//! Where data lies: URIs of inputs and outputs, and blobs of the storage side, become paths under configured folders.
+//!
+//! Nothing outside of those folders is ever reached, whatever a request says: names that climb are refused, links that
+//! lead outside are refused, and the simulator's own unfinished files are not there.
+
+use std::path::{Path, PathBuf};
+
+use crate::urls::{Blob, without_query};
+
+use crate::options::{Container, Datastore};
+
+/// Folder of a datastore in which outputs grow before they are published. Names with this beginning can't be reached.
+pub(super) const HIDDEN: &str = ".scorekeeper-";
+
+/// What a URI names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Uri {
+    /// A blob by its URL.
+    Blob { account: String, container: String, path: String },
+    /// A path on a datastore of the workspace.
+    Datastore { name: String, path: String },
+}
+
+/// Reads the documented forms: blob and dfs URLs, `azureml://datastores/…/paths/…`, the same with the workspace in it,
+/// and the ARM id form. The error is for people and holds no query.
+pub(super) fn read_uri(uri: &str) -> Result<Uri, String> {
+    let shown = without_query(uri);
+    let unknown = || format!("`{shown}` is neither a blob's URL nor a path on a datastore");
+    if uri.starts_with("https://") || uri.starts_with("http://") {
+        let blob = Blob::from_url(uri).map_err(|why| why.to_string())?;
+        return Ok(Uri::Blob { account: blob.account, container: blob.container, path: blob.path });
+    }
+    let rest = uri.strip_prefix("azureml:/").unwrap_or(uri);
+    if !rest.starts_with('/') || rest.starts_with("//") {
+        return Err(unknown());
+    }
+    let (before, path) = rest.split_once("/paths/").ok_or_else(unknown)?;
+    let segments: Vec<&str> = before.split('/').skip(1).collect();
+    let (["datastores", name] | ["subscriptions", .., "workspaces", _, "datastores", name]) = segments.as_slice()
+    else {
+        return Err(unknown());
+    };
+    if name.is_empty() || path.is_empty() {
+        return Err(unknown());
+    }
+    Ok(Uri::Datastore { name: (*name).to_owned(), path: path.to_owned() })
+}
+
+/// The folders, canonical.
+#[derive(Debug)]
+pub(super) struct StorageMap {
+    containers: Vec<Container>,
+    datastores: Vec<Datastore>,
+}
+
+impl StorageMap {
+    /// Makes the folders that are missing.
+    pub(super) fn open(containers: &[Container], datastores: &[Datastore]) -> Result<Self, (PathBuf, std::io::Error)> {
+        let open = |folder: &Path| {
+            std::fs::create_dir_all(folder)
+                .and_then(|()| folder.canonicalize())
+                .map_err(|error| (folder.to_owned(), error))
+        };
+        let mut storage_map = Self { containers: containers.to_vec(), datastores: datastores.to_vec() };
+        for container in &mut storage_map.containers {
+            container.folder = open(&container.folder)?;
+        }
+        for datastore in &mut storage_map.datastores {
+            datastore.folder = open(&datastore.folder)?;
+        }
+        Ok(storage_map)
+    }
+
+    /// The datastores.
+    pub(super) fn datastores(&self) -> &[Datastore] {
+        &self.datastores
+    }
+
+    /// The datastore of this name.
+    pub(super) fn datastore(&self, name: &str) -> Option<&Datastore> {
+        self.datastores.iter().find(|datastore| datastore.name == name)
+    }
+
+    /// The datastore for outputs that no request places.
+    pub(super) fn default_datastore(&self) -> Option<&Datastore> {
+        self.datastore("workspaceblobstore").or_else(|| self.datastores.first())
+    }
+
+    /// The folder of a container, if there is one.
+    pub(super) fn container(&self, account: &str, container: &str) -> Option<&Path> {
+        let containers = self.containers.iter().map(|c| (&c.account, &c.container, &c.folder));
+        let datastores = self.datastores.iter().map(|d| (&d.account, &d.container, &d.folder));
+        containers
+            .chain(datastores)
+            .find(|(a, c, _)| *a == account && *c == container)
+            .map(|(_, _, folder)| folder.as_path())
+    }
+
+    /// The file or folder that an input URI names, if it is there.
+    pub(super) fn input(&self, uri: &str) -> Result<PathBuf, String> {
+        let (folder, path) = match read_uri(uri)? {
+            Uri::Blob { account, container, path } => (self.container(&account, &container), path),
+            Uri::Datastore { name, path } => (self.datastore(&name).map(|d| d.folder.as_path()), path),
+        };
+        folder
+            .and_then(|folder| existing(folder, path.trim_end_matches('/')))
+            .ok_or_else(|| format!("found no resources for the input provided: '{}'", without_query(uri)))
+    }
+
+    /// Where an output URI leads: the datastore's folder, and the path that nothing need exist at.
+    pub(super) fn output(&self, uri: &str) -> Result<(PathBuf, PathBuf), String> {
+        let Uri::Datastore { name, path } = read_uri(uri)? else {
+            return Err(format!("the output '{}' is not on a datastore", without_query(uri)));
+        };
+        let datastore = self.datastore(&name).ok_or_else(|| format!("the workspace has no datastore '{name}'"))?;
+        let relative = relative(path.trim_end_matches('/')).ok_or_else(|| format!("'{path}' is no path of a blob"))?;
+        let target = datastore.folder.join(relative);
+        // The part of it that exists must not lead outside by a link.
+        let inside = target
+            .ancestors()
+            .find_map(|ancestor| ancestor.canonicalize().ok())
+            .is_some_and(|real| real.starts_with(&datastore.folder));
+        if inside { Ok((datastore.folder.clone(), target)) } else { Err(format!("'{path}' leads out of '{name}'")) }
+    }
+}
+
+/// A blob's name as a path below a folder; `None` for a name that climbs, is absolute, or is hidden.
+fn relative(name: &str) -> Option<PathBuf> {
+    let good =
+        |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with(HIDDEN) && !part.contains(['\\', '\0']);
+    name.split('/').all(good).then(|| name.split('/').collect())
+}
+
+/// What is there under this name within `folder`.
+pub(super) fn existing(folder: &Path, name: &str) -> Option<PathBuf> {
+    let real = folder.join(relative(name)?).canonicalize().ok()?;
+    real.starts_with(folder).then_some(real)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datastore(uri: &str) -> Option<(String, String)> {
+        match read_uri(uri) {
+            Ok(Uri::Datastore { name, path }) => Some((name, path)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_documented_form_of_a_uri_is_read() {
+        let expected = Some(("d".to_owned(), "x/y.csv".to_owned()));
+        let arm = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
+        assert_eq!(datastore("azureml://datastores/d/paths/x/y.csv"), expected);
+        assert_eq!(datastore(&format!("{arm}/datastores/d/paths/x/y.csv")), expected);
+        let long = "azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/d/paths/x/y.csv";
+        assert_eq!(datastore(long), expected);
+        let blob = Uri::Blob { account: "local".into(), container: "inbox".into(), path: "a b.csv".into() };
+        for uri in [
+            "https://local.blob.localhost/inbox/a%20b.csv",
+            "https://local.dfs.core.windows.net/inbox/a%20b.csv",
+            "http://127.0.0.1:10000/local/inbox/a%20b.csv",
+        ] {
+            assert_eq!(read_uri(uri).as_ref(), Ok(&blob), "{uri}");
+        }
+        for uri in
+            ["", "x", "azureml://datastores/d/x.csv", "azureml://datastores/d/paths/", "wasbs://c@a/x", "//x/paths/y"]
+        {
+            assert!(read_uri(uri).is_err(), "{uri}");
+        }
+        assert!(!read_uri("s3://b/x?sig=SECRET").unwrap_err().contains("SECRET"));
+    }
+
+    fn storage_map(root: &Path) -> StorageMap {
+        let datastore = Datastore {
+            name: "d".into(),
+            account: "local".into(),
+            container: "outbox".into(),
+            folder: root.join("outbox"),
+        };
+        let container = Container { account: "local".into(), container: "inbox".into(), folder: root.join("inbox") };
+        StorageMap::open(&[container], &[datastore]).unwrap()
+    }
+
+    #[test]
+    fn nothing_outside_of_the_folders_is_reached() {
+        let root = tempfile::tempdir().unwrap();
+        let storage_map = storage_map(root.path());
+        std::fs::write(root.path().join("secret"), "s").unwrap();
+        std::fs::write(root.path().join("inbox/x"), "x").unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("inbox/link")).unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("outbox/link")).unwrap();
+        let inbox = storage_map.container("local", "inbox").unwrap();
+        assert!(existing(inbox, "x").is_some());
+        for name in ["../secret", "link/secret", "a/../../secret", "./x", "", "/x", "..\\secret", "x\0"] {
+            assert_eq!(existing(inbox, name), None, "{name}");
+        }
+        for path in ["../secret", "link/new", "a/../../new", "..", "a//b", ".scorekeeper-simulator/x"] {
+            assert!(storage_map.output(&format!("azureml://datastores/d/paths/{path}")).is_err(), "{path}");
+        }
+        assert!(storage_map.output("azureml://datastores/d/paths/a/b.csv").is_ok());
+        assert!(storage_map.output("azureml://datastores/other/paths/a/b.csv").is_err());
+        assert!(storage_map.input("azureml://datastores/d/paths/../secret").is_err());
+        assert!(storage_map.input("https://local.blob.localhost/inbox/%2E%2E/secret").is_err());
+        assert!(storage_map.input("https://local.blob.localhost/inbox/x?sig=1").is_ok());
+    }
+}

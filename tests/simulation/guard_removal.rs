@@ -1,0 +1,303 @@
+//! With one guard taken away, the simulation finds it: nothing here changes the product, each replacement stands between
+//! the app and its world and says why that equals a product without the guard.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use app::ports::table_store::{
+    Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
+};
+use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use async_trait::async_trait;
+use lifecycle::duration::IsoDuration;
+use lifecycle::template::Template;
+use lifecycle::{Answer, Event, JobSnapshot, OutputSnapshot, Rule, Rules, Scoring, TRANSITIONS};
+use simulation::{Faults, RunOptions, Wiring, run};
+use stores::faulty::{Fault, Faulty};
+use time::{Duration, OffsetDateTime};
+
+/// Seeds within which a missing guard must show.
+const SEEDS: u64 = 100;
+
+/// Asserts that some seed breaks one of these promises, and that the first broken one is one of them.
+fn is_found(wiring: &Wiring, invariants: &[&str]) {
+    is_found_among(RunOptions::new(1).events, wiring, invariants);
+}
+
+/// The same, with so many uploads in each run.
+fn is_found_among(events: usize, wiring: &Wiring, invariants: &[&str]) {
+    for seed in 1..=SEEDS {
+        if let Some(violation) = run(&RunOptions { events, ..RunOptions::new(seed) }, wiring, false).violation {
+            assert!(invariants.contains(&violation.invariant), "seed {seed}: {violation:?}");
+            return;
+        }
+    }
+    panic!("{SEEDS} seeds did not find it; it should have broken {invariants:?}");
+}
+
+/// A table whose rows or writes are bent on their way.
+struct Bent {
+    inner: Arc<dyn TableStore>,
+    read: fn(Row) -> Row,
+    write: fn(Op) -> Op,
+}
+
+#[async_trait]
+impl TableStore for Bent {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.inner.create_table(table).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        Ok(self.inner.get(table, key).await?.map(self.read))
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        let Page { rows, next } = self.inner.page(table, range, from).await?;
+        Ok(Page { rows: rows.into_iter().map(self.read).collect(), next })
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let ops: Vec<Op> = ops.iter().cloned().map(self.write).collect();
+        self.inner.write(table, &ops).await
+    }
+}
+
+fn bent(read: fn(Row) -> Row, write: fn(Op) -> Op) -> impl Fn(Arc<dyn TableStore>) -> Arc<dyn TableStore> {
+    move |inner| Arc::new(Bent { inner, read, write })
+}
+
+fn is_submitting(row: &Entity) -> bool {
+    row.string("State") == Some("submitting")
+}
+
+/// No row read back ever carries our operation id, so that our own success is taken for somebody else's. Whoever
+/// succeeded stops there, as if it had died: that breaks no promise, but nobody sends its request before the lease and
+/// resubmitAfter have ended.
+#[test]
+fn a_read_back_that_never_knows_its_own_write_is_found() {
+    /// Each third transaction of a scoring is done and its answer lost.
+    fn silent(inner: Arc<dyn TableStore>) -> Arc<dyn TableStore> {
+        let (store, done) = (Faulty::new(inner), AtomicUsize::new(0));
+        store.rule(move |_, ops| {
+            let of_scoring = ops.iter().any(|op| op.key().row.starts_with("J~"));
+            (of_scoring && done.fetch_add(1, Ordering::Relaxed) % 3 == 2).then_some(Fault::LostAnswer)
+        });
+        Arc::new(store)
+    }
+    fn read(mut row: Row) -> Row {
+        row.entity.properties.remove("OpId");
+        row
+    }
+    let left_behind = |wiring: &Wiring| -> u64 {
+        let gone = TRANSITIONS.iter().position(|(_, event, _)| *event == Event::OwnerGone).unwrap();
+        let count = |seed| {
+            let outcome = run(&RunOptions { faults: Faults::NONE, ..RunOptions::new(seed) }, wiring, false);
+            assert_eq!(outcome.violation, None, "seed {seed}");
+            outcome.taken[gone]
+        };
+        (1..=20).map(count).sum()
+    };
+    assert_eq!(left_behind(&Wiring { store: silent, ..Wiring::default() }), 0);
+    assert_ne!(left_behind(&Wiring { store: |it| bent(read, |op| op)(silent(it)), ..Wiring::default() }), 0);
+}
+
+/// Every row read back carries the operation id of the write before, so that another's success is taken for ours.
+struct Credulous {
+    inner: Arc<dyn TableStore>,
+    last: Mutex<Option<String>>,
+}
+
+#[async_trait]
+impl TableStore for Credulous {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.inner.create_table(table).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        let mut row = self.inner.get(table, key).await?;
+        if let (Some(row), Some(op)) = (&mut row, self.last.lock().unwrap().clone())
+            && key.row.starts_with("J~")
+        {
+            row.entity.properties.insert("OpId".to_owned(), op.into());
+        }
+        Ok(row)
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.inner.page(table, range, from).await
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let done = self.inner.write(table, ops).await;
+        let op = ops.iter().find_map(|op| op.entity()?.string("OpId")).map(str::to_owned);
+        if op.is_some() {
+            *self.last.lock().unwrap() = op;
+        }
+        done
+    }
+}
+
+#[test]
+fn a_read_back_that_takes_any_write_for_its_own_is_found() {
+    let wiring = Wiring { store: |inner| Arc::new(Credulous { inner, last: Mutex::default() }), ..Wiring::default() };
+    is_found(&wiring, &["intent", "maxInFlight"]);
+}
+
+/// The table says yes to an intent and writes nothing: the request goes out as if nothing had been recorded before it.
+struct Forgetful(Arc<dyn TableStore>);
+
+#[async_trait]
+impl TableStore for Forgetful {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.0.create_table(table).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        self.0.get(table, key).await
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.0.page(table, range, from).await
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let intent = ops.iter().filter_map(Op::entity).any(|row| row.key.row.starts_with("J~") && is_submitting(row));
+        if intent {
+            return Ok(ops.iter().map(|_| Some(ETag("never".to_owned()))).collect());
+        }
+        self.0.write(table, ops).await
+    }
+}
+
+#[test]
+fn a_request_without_an_intent_on_record_is_found() {
+    is_found(&Wiring { store: |it| Arc::new(Forgetful(it)), ..Wiring::default() }, &["intent"]);
+}
+
+/// Every lease reads as long over, which is what nobody asking for it comes to.
+#[test]
+fn a_lease_that_nobody_respects_is_found() {
+    fn read(mut row: Row) -> Row {
+        if is_submitting(&row.entity) {
+            row.entity.properties.insert("Due".to_owned(), OffsetDateTime::UNIX_EPOCH.into());
+        }
+        row
+    }
+    is_found(&Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() }, &["lease"]);
+}
+
+/// What makes a write depend on the version it continues is dropped on its way to the table: the condition on the
+/// scoring's row, and that each line of history is new. The last writer wins.
+#[test]
+fn writes_without_compare_and_swap_are_found() {
+    fn write(op: Op) -> Op {
+        match op {
+            Op::Replace(row, _) if row.key.row.starts_with("J~") => Op::Replace(row, IfMatch::Any),
+            Op::Insert(row) if row.key.row.starts_with("H~") => Op::Upsert(row),
+            other => other,
+        }
+    }
+    let wiring = Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() };
+    is_found(&wiring, &["versions", "history", "final is final", "intent"]);
+}
+
+/// The rules that reading refuses: attempts, then scorings, share one output path.
+#[test]
+fn output_paths_that_are_used_twice_are_found() {
+    fn without(rule: &mut Rule, hole: &str) {
+        for output in rule.outputs.values_mut() {
+            output.uri = Template::parse(&output.uri.source().replace(hole, "x")).unwrap();
+        }
+    }
+    for rules in [(|rules| rules.clone().changed(|rule| without(rule, "{attempt}"))) as fn(&Rules) -> Rules, |rules| {
+        rules.clone().changed(|rule| without(rule, "{scoring.id}"))
+    }] {
+        is_found(&Wiring { rules, ..Wiring::default() }, &["output paths", "adoption"]);
+    }
+}
+
+/// The app waits for nothing after a lost answer: it has resubmitAfter of nothing where the rules as they are meant have
+/// minutes.
+#[test]
+fn a_second_request_within_the_grace_time_is_found() {
+    fn rules(rules: &Rules) -> Rules {
+        rules.clone().changed(|rule| {
+            rule.policy.lookup_interval = IsoDuration(Duration::ZERO);
+            rule.policy.resubmit_after = IsoDuration(Duration::ZERO);
+        })
+    }
+    is_found(&Wiring { rules, ..Wiring::default() }, &["resubmitAfter", "look first"]);
+}
+
+/// The app claims no slot: it has no limit where the rules as they are meant have one.
+#[test]
+fn submissions_without_a_slot_are_found() {
+    let wiring = Wiring { rules: |rules| rules.clone().changed(|rule| rule.max_in_flight = None), ..Wiring::default() };
+    is_found(&wiring, &["maxInFlight"]);
+}
+
+/// Every permit reads as used long ago: the endpoint takes as many requests a minute as there are.
+#[test]
+fn requests_without_a_permit_are_found() {
+    fn read(mut row: Row) -> Row {
+        if row.entity.key.partition.starts_with("rate~") {
+            row.entity.properties.insert("UsedTime".to_owned(), OffsetDateTime::UNIX_EPOCH.into());
+        }
+        row
+    }
+    let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
+    is_found_among(20, &wiring, &["submitsPerMinute"]);
+}
+
+/// A search for jobs that is not made: the answer is always that there is none.
+struct Blindfolded(Arc<dyn Endpoint>);
+
+#[async_trait]
+impl Endpoint for Blindfolded {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+        self.0.submit(scoring, timeout).await
+    }
+
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+        self.0.job(at).await
+    }
+
+    async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
+        Ok(JobSearch { jobs: Vec::new(), as_of: None })
+    }
+
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<lifecycle::JobName>,
+    ) -> Result<JobListing, Inconclusive> {
+        self.0.jobs_created_since(at, since, known).await
+    }
+
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
+        self.0.cancel(at).await
+    }
+}
+
+#[test]
+fn a_second_request_without_a_look_for_the_first_ones_job_is_found() {
+    is_found(&Wiring { endpoint: |it| Arc::new(Blindfolded(it)), ..Wiring::default() }, &["look first"]);
+}
+
+/// An output that nobody looks at: the answer is always that it is there.
+struct Optimist;
+
+#[async_trait]
+impl Blobs for Optimist {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        Ok(OutputSnapshot::Present { bytes: 1, modified: scoring.updated })
+    }
+}
+
+#[test]
+fn scored_without_a_look_at_the_output_is_found() {
+    is_found(&Wiring { blobs: |_| Arc::new(Optimist), ..Wiring::default() }, &["scored"]);
+}
