@@ -23,10 +23,10 @@ mod tests {
 
     /// Crates whose files import each other in no circle; `cargo xtask circles` shows those of the others. Whoever breaks
     /// a crate's last circle enters it here.
-    const WITHOUT_CIRCLES: &[&str] = &["simulation", "stores"];
+    const WITHOUT_CIRCLES: &[&str] = &["lifecycle", "simulation", "stores"];
 
     /// Crates in which no text stands for an error. Whoever removes a crate's last one enters it here.
-    const WITHOUT_TEXT_FOR_ERRORS: &[&str] = &["stores", "xtask"];
+    const WITHOUT_TEXT_FOR_ERRORS: &[&str] = &["lifecycle", "stores", "xtask"];
 
     #[test]
     fn crates_need_only_those_below_them() {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn retired_words_stay_retired() {
-        let found = words::found(words::RETIRED).unwrap();
+        let found = words::of_repository().unwrap();
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 }
