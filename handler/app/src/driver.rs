@@ -56,7 +56,7 @@ enum Reach {
 /// What became of a scoring that an event asks for.
 pub(crate) enum TakenIn {
     /// It is in the ledger now; with an intent if it may be sent at once.
-    New { scoring: Box<Scoring>, intent: Option<Intent> },
+    New { scoring: Box<Scoring>, intent: Option<Box<Intent>> },
     /// It was there already.
     Duplicate(Box<Scoring>),
     /// The ledger will never take it, however often it is delivered.
@@ -75,7 +75,7 @@ enum Written {
     /// Somebody else drives the scoring; as it is now, if that was read.
     Overtaken(Option<Box<Scoring>>),
     /// Somebody else moved it, and what we have seen still counts.
-    StillCounts(Box<Loaded>, Observed),
+    StillCounts(Box<(Loaded, Observed)>),
 }
 
 impl Driver {
@@ -135,8 +135,8 @@ impl Driver {
         }
         match self.ledger.accept(&scoring, &entries).await {
             Ok(Acceptance::New(etag)) => {
-                let intent =
-                    (scoring.status == Status::Submitting).then(|| Intent(Loaded { scoring: scoring.clone(), etag }));
+                let intent = (scoring.status == Status::Submitting)
+                    .then(|| Box::new(Intent(Loaded { scoring: scoring.clone(), etag })));
                 Ok(TakenIn::New { scoring: Box::new(scoring), intent })
             }
             Ok(Acceptance::Duplicate(existing)) => {
@@ -199,8 +199,8 @@ impl Driver {
                     moves += 1;
                     self.announce(&before, &loaded.scoring, &entry, at).await;
                 }
-                Written::StillCounts(present, again) => {
-                    (loaded, observed) = (*present, again);
+                Written::StillCounts(again) => {
+                    (loaded, observed) = *again;
                     continue;
                 }
                 Written::Overtaken(present) => {
@@ -265,7 +265,7 @@ impl Driver {
         };
         // What the endpoint answered is known to nobody else.
         Ok(match late(sent, &present.scoring, answer) {
-            Some(observation) => Written::StillCounts(Box::new(present), Observed::of(observation, self.clock.now())),
+            Some(observation) => Written::StillCounts(Box::new((present, Observed::of(observation, self.clock.now())))),
             None => Written::Overtaken(Some(Box::new(present.scoring))),
         })
     }

@@ -165,7 +165,7 @@ impl Intake {
                 tracing::info!(scoring = %scoring.id, rule = scoring.rule, blob = scoring.blob.url, status = %scoring.status,
                     "scoring {} accepted as {}", scoring.id, scoring.status);
                 outcome.accepted.accepted.push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule });
-                outcome.intents.extend(intent);
+                outcome.intents.extend(intent.map(|intent| *intent));
             }
             TakenIn::Duplicate(existing) => {
                 let id = &existing.id;

@@ -46,8 +46,8 @@ pub async fn resolve(
     now: OffsetDateTime,
 ) -> Result<ResolveOutcome, Error> {
     let driver = Driver::over_ledger(ledger.clone(), Arc::new(move || now));
-    let driven = driver.drive(id, Evidence::Given(Observation::Resolved(resolution))).await?;
-    Ok(match driven {
+    let said = Evidence::Given(Observation::Resolved(resolution));
+    Ok(match driver.drive(id, said).await? {
         None => ResolveOutcome::Refused(Refused::NoSuchScoring(id.clone())),
         Some(Driven { moves: 0, end: End::Waits { reason }, .. }) => ResolveOutcome::Refused(Refused::NotNow(reason)),
         Some(Driven { moves: 0, .. }) => ResolveOutcome::Refused(Refused::Overtaken),

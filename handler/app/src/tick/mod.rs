@@ -108,7 +108,7 @@ impl Tick {
         }
         let last_complete = *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner);
         self.maintain.run(last_complete, now, deadline, &counts, &mut report).await;
-        let report = counts.complete(report, self.clock.now() < deadline);
+        counts.report(&mut report, self.clock.now() < deadline);
         if report.complete {
             *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
             self.record_heartbeat(now, &report).await;

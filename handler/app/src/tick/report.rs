@@ -68,13 +68,10 @@ impl Counts {
     }
 
     /// Puts what was counted into the report. `in_time`: the deadline was kept.
-    pub(super) fn complete(self, report: TickReport, in_time: bool) -> TickReport {
-        TickReport {
-            due: self.due.into_inner(),
-            moved: self.moved.into_inner(),
-            errors: self.errors.into_inner(),
-            complete: in_time && !self.late.into_inner(),
-            ..report
-        }
+    pub(super) fn report(self, report: &mut TickReport, in_time: bool) {
+        report.due = self.due.into_inner();
+        report.moved = self.moved.into_inner();
+        report.errors = self.errors.into_inner();
+        report.complete = in_time && !self.late.into_inner();
     }
 }
