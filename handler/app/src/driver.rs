@@ -272,8 +272,8 @@ impl Driver {
 
     /// Tells of a move that is on record: people by the log, others by the slots that it frees and the breaker.
     async fn announce(&self, before: &Scoring, after: &Scoring, entry: &Entry, at: OffsetDateTime) {
-        tracing::info!(scoring = %after.id, rule = after.rule, from = %before.status, to = %after.status,
-            attempt = after.attempt, job = entry.job, reason = entry.reason,
+        tracing::info!(scoring = %after.id, rule = after.rule.as_str(), from = %before.status, to = %after.status,
+            attempt = after.attempt, job = entry.job.as_deref(), reason = entry.reason,
             "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
         log_orphaned_jobs(before, after, &entry.reason);
         if let Reach::Services { admission, .. } = &self.reach {
@@ -342,9 +342,9 @@ fn log_orphaned_jobs(before: &Scoring, after: &Scoring, reason: &str) {
     for job in after.orphaned_jobs.iter().filter(|job| !before.orphaned_jobs.contains(job)) {
         tracing::warn!(
             scoring = %after.id,
-            rule = after.rule,
-            endpoint = after.endpoint,
-            job,
+            rule = after.rule.as_str(),
+            endpoint = after.endpoint.as_str(),
+            job = job.as_str(),
             reason,
             "orphaned job {job} of {}: {reason}",
             after.id

@@ -162,9 +162,12 @@ impl Intake {
         let rule = queued.rule.clone();
         match self.driver.take_in(queued, reason, now).await? {
             TakenIn::New { scoring, intent } => {
-                tracing::info!(scoring = %scoring.id, rule = scoring.rule, blob = scoring.blob.url, status = %scoring.status,
+                tracing::info!(scoring = %scoring.id, rule = scoring.rule.as_str(), blob = scoring.blob.url, status = %scoring.status,
                     "scoring {} accepted as {}", scoring.id, scoring.status);
-                outcome.accepted.accepted.push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule });
+                outcome
+                    .accepted
+                    .accepted
+                    .push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule.to_string() });
                 outcome.intents.extend(intent.map(|intent| *intent));
             }
             TakenIn::Duplicate(existing) => {
@@ -191,7 +194,13 @@ impl Intake {
     }
 
     async fn skip(&self, skip: &SkippedEvent, now: OffsetDateTime) -> Result<(), Error> {
-        tracing::info!(blob = skip.subject, rule = skip.rule, reason = skip.reason, "event skipped: {}", skip.reason);
+        tracing::info!(
+            blob = skip.subject,
+            rule = skip.rule.as_deref(),
+            reason = skip.reason,
+            "event skipped: {}",
+            skip.reason
+        );
         self.ledger.skip(skip, now).await.map_err(during("keeping a skipped event"))
     }
 

@@ -8,13 +8,14 @@
 //!
 //! Never: a job cancelled whose scoring may still adopt it, or which is not provably ours (its output path or our tags).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
+use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::job::experiment_asked_for;
-use lifecycle::{EndpointKey, JobStatus, Observation, Rules, Scoring, ScoringId, Status, Step};
+use lifecycle::{JobStatus, Observation, Rules, Scoring, ScoringId, Status, Step};
 use time::{Duration, OffsetDateTime};
 
 use crate::clock::LedgerClock;
@@ -41,9 +42,9 @@ const MAX_REMEMBERED_JOBS: usize = 50_000;
 #[derive(Debug, Default)]
 struct ScanMemory {
     /// When each endpoint was last scanned, by its invoke URI.
-    last: BTreeMap<String, OffsetDateTime>,
+    last: HashMap<EndpointUri, OffsetDateTime>,
     /// Names of jobs that need no second look, at most [`MAX_REMEMBERED_JOBS`].
-    settled: HashSet<String>,
+    settled: HashSet<JobName>,
 }
 
 /// What an orphan scan found.
@@ -74,9 +75,9 @@ enum ScanError {
 #[derive(Debug, Default)]
 pub(crate) struct InFlightJobs {
     /// Names of adopted jobs: none of them is an orphaned job.
-    pub(crate) names: HashSet<String>,
+    pub(crate) names: HashSet<JobName>,
     /// Workspace by endpoint.
-    pub(crate) workspaces: BTreeMap<String, String>,
+    pub(crate) workspaces: HashMap<EndpointUri, WorkspaceId>,
 }
 
 /// Scans for orphaned jobs. One for each process.
@@ -116,7 +117,7 @@ impl Orphans {
         self.rules.into_iter().any(|rule| self.endpoint_is_due(&memory, &rule.endpoint.uri, now))
     }
 
-    fn endpoint_is_due(&self, memory: &ScanMemory, endpoint: &str, now: OffsetDateTime) -> bool {
+    fn endpoint_is_due(&self, memory: &ScanMemory, endpoint: &EndpointUri, now: OffsetDateTime) -> bool {
         memory.last.get(endpoint).is_none_or(|last| now - *last >= self.interval)
     }
 
@@ -145,7 +146,7 @@ impl Orphans {
                     found.errors += 1;
                     let why = error_chain(&error);
                     tracing::warn!(
-                        endpoint = scan_target.endpoint,
+                        endpoint = scan_target.endpoint.as_str(),
                         reason = why,
                         "the jobs of {} were not scanned for orphaned jobs: {why}",
                         scan_target.endpoint
@@ -169,7 +170,7 @@ impl Orphans {
             let target = &rule.endpoint;
             let asked = experiment_asked_for(&rule.settings);
             let workspace = target.workspace.clone();
-            match scan_targets.iter_mut().find(|scan_target| same_endpoint(&scan_target.endpoint, &target.uri)) {
+            match scan_targets.iter_mut().find(|scan_target| scan_target.endpoint == target.uri) {
                 Some(scan_target) => {
                     scan_target.workspace = scan_target.workspace.take().or(workspace);
                     scan_target.experiments.extend(asked);
@@ -187,7 +188,7 @@ impl Orphans {
     async fn scan_endpoint(
         &self,
         scan_target: &ScanTarget,
-        known: &HashSet<String>,
+        known: &HashSet<JobName>,
         now: OffsetDateTime,
     ) -> Result<usize, ScanError> {
         let last = self.ledger.orphan_scan(&scan_target.endpoint).await.map_err(ScanError::Ledger)?;
@@ -254,7 +255,7 @@ impl Orphans {
             // Each try is lost to another who moved the scoring on.
             let mut tries = 0..MAX_TRIES;
             while let Some(loaded) = self.driver.load(&id).await?
-                && same_endpoint(&loaded.scoring.endpoint, &scan_target.endpoint)
+                && loaded.scoring.endpoint == scan_target.endpoint
                 && let Some(attempt) = self.attempt_of(&loaded.scoring, listed)
             {
                 if tries.next().is_none() {
@@ -284,9 +285,9 @@ impl Orphans {
                 // Whoever recorded it may have died before it asked, or the service did not listen.
                 tracing::warn!(
                     scoring = %scoring.id,
-                    rule = scoring.rule,
-                    endpoint = scoring.endpoint,
-                    job = name,
+                    rule = scoring.rule.as_str(),
+                    endpoint = scoring.endpoint.as_str(),
+                    job = name.as_str(),
                     reason = "it was told to stop and still runs",
                     "orphaned job {name} of {} still runs",
                     scoring.id
@@ -328,12 +329,8 @@ impl Orphans {
             return Some(scoring.attempt);
         }
         let rule = self.rules.get(&scoring.rule)?;
-        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
+        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(&scoring.blob, &scoring.id, *attempt)))
     }
-}
-
-fn same_endpoint(one: &str, other: &str) -> bool {
-    EndpointKey::of(one) == EndpointKey::of(other)
 }
 
 /// What an orphan scan made of a job.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures::future::join;
 use lifecycle::breaker::BreakerDecision;
-use lifecycle::{EndpointKey, Rule, Rules, Scoring};
+use lifecycle::{Rule, Rules, Scoring};
 use time::OffsetDateTime;
 
 use crate::clock::LedgerClock;
@@ -200,10 +200,10 @@ impl Admission {
     async fn submit_permit(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<Option<SubmitPermit>, Refusal> {
         let settings = self.rules.endpoint(&scoring.endpoint);
         let Some(max) = settings.and_then(|settings| settings.submits_per_minute) else { return Ok(None) };
-        let reason = match self.ledger.use_permit(&EndpointKey::of(&scoring.endpoint), max, &scoring.id, now).await {
+        let reason = match self.ledger.use_permit(scoring.endpoint.key(), max, &scoring.id, now).await {
             Ok(PermitOutcome::Yes(permit)) => return Ok(Some(permit)),
             Ok(PermitOutcome::No { until }) => {
-                self.controls.mark_full(LimitScope::endpoint(&scoring.endpoint), now);
+                self.controls.mark_full(LimitScope::Endpoint(scoring.endpoint.key().clone()), now);
                 format!(
                     "endpoint {} takes {max} submits a minute (submitsPerMinute); the next one can go at {}",
                     scoring.endpoint,

@@ -40,9 +40,9 @@ impl Services {
         for job in jobs {
             let name = job.name.clone();
             match self.endpoint.cancel(&address(scoring, job)).await {
-                Ok(()) => tracing::info!(scoring = %scoring.id, job = name, "asked job {name} to stop"),
+                Ok(()) => tracing::info!(scoring = %scoring.id, job = name.as_str(), "asked job {name} to stop"),
                 Err(error) => {
-                    tracing::warn!(scoring = %scoring.id, job = name, error = %error, "job {name} could not be asked to stop");
+                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = %error, "job {name} could not be asked to stop");
                 }
             }
         }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use lifecycle::id::{DeploymentName, RuleId};
 use lifecycle::{EndpointKey, QueuePosition, Rules};
 
 use crate::ledger::InFlight;
@@ -15,7 +16,7 @@ pub(super) const MAX_QUEUED_PER_RULE: usize = 10_000;
 pub(super) struct Queue {
     max: usize,
     /// By deployment too, as an open circuit breaker keeps one of them waiting.
-    by_rule: HashMap<(String, Option<String>), Vec<InFlight>>,
+    by_rule: HashMap<(RuleId, Option<DeploymentName>), Vec<InFlight>>,
 }
 
 impl Queue {
@@ -40,7 +41,7 @@ impl Queue {
             by_age(&mut rows);
             rows.truncate(self.max);
             for row in rows {
-                all.entry(EndpointKey::of(&row.endpoint)).or_default().push(row);
+                all.entry(row.endpoint.key().clone()).or_default().push(row);
             }
         }
         let priority = |rule: &str| rules.get(rule).map_or(0, |rule| rule.priority);
@@ -70,8 +71,8 @@ mod tests {
             status: Status::Queued,
             since: NOW,
             due: NOW,
-            rule: rule.to_owned(),
-            endpoint: "https://e.example/jobs".to_owned(),
+            rule: rule.parse().expect("an id"),
+            endpoint: "https://e.example/jobs".parse().expect("a URI"),
             deployment: None,
             workspace: None,
             job: None,
@@ -89,11 +90,11 @@ mod tests {
             queue.add(queued("busy", n));
         }
         queue.add(queued("other", 99));
-        queue.add(InFlight { deployment: Some("v8".to_owned()), ..queued("busy", 50) });
+        queue.add(InFlight { deployment: Some("v8".parse().expect("a name")), ..queued("busy", 50) });
         let queues = queue.by_endpoint(&Rules::default());
         let kept = queues.into_values().flatten().map(|row| (row.rule, (row.created - NOW).whole_seconds()));
-        let expected =
-            [("busy", 0), ("busy", 1), ("busy", 2), ("busy", 50), ("other", 99)].map(|(rule, n)| (rule.to_owned(), n));
+        let expected = [("busy", 0), ("busy", 1), ("busy", 2), ("busy", 50), ("other", 99)]
+            .map(|(rule, n)| (rule.parse().expect("an id"), n));
         assert_eq!(kept.collect::<Vec<_>>(), expected);
     }
 
@@ -117,8 +118,8 @@ mod tests {
         let mut queue = Queue::new(3);
         queue.add(queued("b", 2));
         queue.add(queued("a", 1));
-        queue.add(InFlight { endpoint: "https://E.example/jobs/".to_owned(), ..queued("a", 3) });
-        queue.add(InFlight { endpoint: "https://f.example/jobs".to_owned(), ..queued("a", 4) });
+        queue.add(InFlight { endpoint: "https://E.example/jobs/".parse().expect("a URI"), ..queued("a", 3) });
+        queue.add(InFlight { endpoint: "https://f.example/jobs".parse().expect("a URI"), ..queued("a", 4) });
         let mut queues: Vec<Vec<_>> = queue
             .by_endpoint(&Rules::default())
             .into_values()

@@ -40,12 +40,12 @@ impl Scopes {
             let endpoint = &rule.endpoint.uri;
             let of_endpoint = self.rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
             for (scope, name, configured) in [
-                (LimitScope::rule(&rule.id), &rule.id, rule.max_in_flight),
-                (LimitScope::endpoint(endpoint), endpoint, of_endpoint),
+                (LimitScope::rule(&rule.id), rule.id.as_str(), rule.max_in_flight),
+                (LimitScope::Endpoint(endpoint.key().clone()), endpoint.as_str(), of_endpoint),
             ] {
                 scope_statuses.insert(
                     scope,
-                    ScopeStatus { name: name.clone(), configured, seen_at: Some(now), ..ScopeStatus::default() },
+                    ScopeStatus { name: name.to_owned(), configured, seen_at: Some(now), ..ScopeStatus::default() },
                 );
             }
             caps.extend(limited(&self.rules, controls, &rule.id, endpoint));

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, stream};
+use lifecycle::id::{DeploymentName, RuleId};
 use lifecycle::{Rules, Status};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -106,7 +107,7 @@ impl Submit {
             }
             if self.clock.now() >= deadline {
                 counts.late();
-                unreached.extend([LimitScope::endpoint(&row.endpoint), LimitScope::rule(&row.rule)]);
+                unreached.extend([LimitScope::Endpoint(row.endpoint.key().clone()), LimitScope::rule(&row.rule)]);
                 continue;
             }
             counts.due();
@@ -165,14 +166,17 @@ impl Submit {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum BlockedScope {
     All,
-    Rule(String),
-    Deployment(Option<String>),
+    Rule(RuleId),
+    Deployment(Option<DeploymentName>),
 }
 
 /// Notes that a scoring has to wait: for a slot or submit of the endpoint there, else with its rule.
 fn wait(left: &mut HashMap<LimitScope, Backlog>, by: &BlockedScope, reason: &str, row: &InFlight) {
-    let scope =
-        if *by == BlockedScope::All { LimitScope::endpoint(&row.endpoint) } else { LimitScope::rule(&row.rule) };
+    let scope = if *by == BlockedScope::All {
+        LimitScope::Endpoint(row.endpoint.key().clone())
+    } else {
+        LimitScope::rule(&row.rule)
+    };
     let backlog = left.entry(scope).or_insert_with(|| Backlog { waiting: 0, reason: reason.to_owned() });
     backlog.waiting += 1;
 }

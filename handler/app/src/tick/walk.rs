@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, stream};
-use lifecycle::retry::poll_is_due;
+use lifecycle::schedule::poll_is_due;
 use lifecycle::{JobStatus, Observation, Policy, Rules, Status, stop_at};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
@@ -239,7 +239,7 @@ impl Walk {
                 if let Observation::CannotLook(why) = &observation {
                     // It could not be looked; a running job is not written to for that.
                     counts.errors(1);
-                    tracing::warn!(scoring = %row.id, job = at.job.name, reason = why, "job {} could not be looked at: {why}", at.job.name);
+                    tracing::warn!(scoring = %row.id, job = at.job.name.as_str(), reason = why, "job {} could not be looked at: {why}", at.job.name);
                     return true;
                 }
                 let stop_at = stop_at(self.rules.get(&row.rule), row.status, row.since, row.due);
