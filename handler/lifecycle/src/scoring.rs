@@ -1,12 +1,10 @@
 //! What is remembered of a scoring: the blob version, the current attempt, the job, and how it came to be so.
 
-#[doc(hidden)]
-pub use crate::{blob::BlobVersion, id::ScoringId};
-
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
+use crate::blob::BlobVersion;
+use crate::id::{DeploymentName, EndpointUri, JobName, RuleId, ScoringId, WorkspaceId};
 use crate::job::{Job, Submission};
 use crate::rule::Rule;
 use crate::status::{Event, Status};

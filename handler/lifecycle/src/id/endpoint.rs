@@ -182,12 +182,6 @@ impl EndpointKey {
         )
     }
 
-    /// Reads a key: exactly 32 lower-case hex digits.
-    #[doc(hidden)]
-    pub fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
     /// The 32 digits, as rows have them.
     pub fn as_str(&self) -> &str {
         &self.0
