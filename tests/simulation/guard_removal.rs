@@ -11,7 +11,7 @@ use app::ports::table_store::{
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
-use lifecycle::template::Template;
+use lifecycle::rule::template::Template;
 use lifecycle::{Answer, Event, JobSnapshot, OutputSnapshot, Rule, Rules, Scoring, TRANSITIONS};
 use simulation::{Faults, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
