@@ -32,6 +32,7 @@ mod caps;
 mod clocks;
 mod guards;
 mod heartbeat;
+mod in_flight;
 mod load;
 mod orphaned_jobs;
 mod races;
