@@ -15,7 +15,7 @@ use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, Blob
 use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{OutputSeen, Scoring};
+use lifecycle::{OutputSnapshot, Scoring};
 use reqwest::Url;
 use time::OffsetDateTime;
 
@@ -23,7 +23,7 @@ use crate::http;
 use crate::resource_manager::{self, Datastore};
 use crate::text::fit;
 use crate::tokens::{Storage, Tokens};
-use app::ports::{Blobs, Unclear};
+use app::ports::{Blobs, Inconclusive};
 use lifecycle::datastore::DatastorePath;
 
 /// One look at one blob, or one page of a folder.
@@ -31,11 +31,11 @@ const TRY: Duration = Duration::from_secs(15);
 /// Pauses before the second and the third try. Microsoft's client would try for 82 s.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// Blobs of one folder that are counted. What lies beyond changes neither "there" nor "not empty".
-const MOST_BLOBS: usize = 100_000;
+const MAX_BLOBS: usize = 100_000;
 /// How long a datastore's place is believed.
 const DATASTORE_LIFE: time::Duration = time::Duration::minutes(10);
 /// Datastores remembered at one time.
-const MOST_DATASTORES: usize = 1_000;
+const MAX_DATASTORES: usize = 1_000;
 
 /// Blobs behind the datastores of any workspace that the identity may read.
 #[derive(Debug)]
@@ -61,26 +61,27 @@ impl AzureBlobs {
         Self { manager, tokens, transport, datastores: Mutex::default() }
     }
 
-    async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Unclear> {
+    async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
         let uri = &output.uri;
-        let place = DatastorePath::read(uri)
-            .ok_or_else(|| Unclear(format!("`{uri}` is no path on a datastore, so nothing can be looked at there")))?;
+        let place = DatastorePath::read(uri).ok_or_else(|| {
+            Inconclusive(format!("`{uri}` is no path on a datastore, so nothing can be looked at there"))
+        })?;
         let known = || {
             let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
             scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::decide::workspace_of)).map(str::to_owned)
         };
         let workspace = place.workspace.clone().or_else(known).ok_or_else(|| {
-            Unclear(format!("the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"))
+            Inconclusive(format!("the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"))
         })?;
         let datastore = self.datastore(&workspace, &place.datastore).await?;
-        let container = container_url(&datastore).map_err(Unclear)?;
+        let container = container_url(&datastore).map_err(Inconclusive)?;
         match output.kind {
             OutputKind::UriFile => self.file(below(&container, &place.path)?).await,
             OutputKind::UriFolder => self.folder(container, &place.path).await,
         }
     }
 
-    async fn datastore(&self, workspace: &str, name: &str) -> Result<Datastore, Unclear> {
+    async fn datastore(&self, workspace: &str, name: &str) -> Result<Datastore, Inconclusive> {
         let key = (workspace.to_ascii_lowercase(), name.to_ascii_lowercase());
         let now = self.tokens.now();
         let lock = || self.datastores.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,10 +92,12 @@ impl AzureBlobs {
         }
         let found = self.manager.datastore(workspace, name).await?;
         let datastore = found.ok_or_else(|| {
-            Unclear(format!("the workspace has no datastore `{name}`; register it, or correct the rule's `outputs`"))
+            Inconclusive(format!(
+                "the workspace has no datastore `{name}`; register it, or correct the rule's `outputs`"
+            ))
         })?;
         let mut datastores = lock();
-        if datastores.len() >= MOST_DATASTORES {
+        if datastores.len() >= MAX_DATASTORES {
             datastores.clear();
         }
         datastores.insert(key, (datastore.clone(), now + DATASTORE_LIFE));
@@ -107,8 +110,8 @@ impl AzureBlobs {
         (url.scheme() == "https").then(|| Arc::new(self.tokens.clone()) as Arc<dyn TokenCredential>)
     }
 
-    async fn file(&self, url: Url) -> Result<Found, Unclear> {
-        self.patiently(&url, || async {
+    async fn file(&self, url: Url) -> Result<Found, Inconclusive> {
+        self.with_retries(&url, || async {
             let options = BlobClientOptions {
                 client_options: http::options(self.transport.clone()),
                 ..BlobClientOptions::default()
@@ -122,9 +125,9 @@ impl AzureBlobs {
         .await
     }
 
-    async fn folder(&self, container: Url, path: &str) -> Result<Found, Unclear> {
+    async fn folder(&self, container: Url, path: &str) -> Result<Found, Inconclusive> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
-        self.patiently(&container, || async {
+        self.with_retries(&container, || async {
             let options = BlobContainerClientOptions {
                 client_options: http::options(self.transport.clone()),
                 ..BlobContainerClientOptions::default()
@@ -141,7 +144,7 @@ impl AzureBlobs {
                     found.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))),
                 );
                 seen += 1;
-                if seen >= MOST_BLOBS {
+                if seen >= MAX_BLOBS {
                     break;
                 }
             }
@@ -151,7 +154,7 @@ impl AzureBlobs {
     }
 
     /// Repeats a look a few times. 404 is an answer: nothing is there.
-    async fn patiently<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Unclear>
+    async fn with_retries<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Inconclusive>
     where
         F: Future<Output = azure_core::Result<Found>> + Send,
     {
@@ -169,24 +172,24 @@ impl AzureBlobs {
                         continue;
                     }
                     Some(status @ (401 | 403)) => {
-                        return Err(Unclear(format!(
+                        return Err(Inconclusive(format!(
                             "storage answered {status} about {place}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
                         )));
                     }
                     Some(status) if !http::may_pass(status) => {
-                        return Err(Unclear(format!("storage answered {status} about {place}{}", code(&error))));
+                        return Err(Inconclusive(format!("storage answered {status} about {place}{}", code(&error))));
                     }
                     Some(status) => format!("storage answered {status} about {place}"),
                     None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                        fit(&format!("{place}: {}", http::chain(&error)))
+                        fit(&format!("{place}: {}", http::error_chain(&error)))
                     }
-                    None => return Err(Unclear(fit(&format!("{place}: {}", http::chain(&error))))),
+                    None => return Err(Inconclusive(fit(&format!("{place}: {}", http::error_chain(&error))))),
                 },
                 Err(_) => format!("storage did not answer about {place} within {} s", TRY.as_secs()),
             };
             match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(Unclear(why)),
+                None => return Err(Inconclusive(why)),
             }
         }
     }
@@ -225,9 +228,9 @@ fn container_url(datastore: &Datastore) -> Result<Url, String> {
 }
 
 /// The URL of a blob. The path is taken as it is written, so every character of it is a character of the blob's name.
-fn below(container: &Url, path: &str) -> Result<Url, Unclear> {
+fn below(container: &Url, path: &str) -> Result<Url, Inconclusive> {
     if path.split('/').any(|part| part == "." || part == "..") {
-        return Err(Unclear(format!("the output path `{path}` has the segment `.` or `..`, which names no blob")));
+        return Err(Inconclusive(format!("the output path `{path}` has the segment `.` or `..`, which names no blob")));
     }
     let mut url = container.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -239,22 +242,23 @@ fn below(container: &Url, path: &str) -> Result<Url, Unclear> {
 
 #[async_trait]
 impl Blobs for AzureBlobs {
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         let outputs = scoring.submission.iter().flat_map(|submission| submission.outputs.values());
         let mut seen: Found = None;
         let mut empty = false;
         for output in outputs {
             let Some((bytes, modified)) = self.look(scoring, output).await? else {
-                return Ok(OutputSeen::Absent { uri: output.uri.clone() });
+                return Ok(OutputSnapshot::Absent { uri: output.uri.clone() });
             };
             // A sum would hide the empty one among several.
             empty |= bytes == 0;
             seen =
                 Some(seen.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))));
         }
-        let (bytes, modified) =
-            seen.ok_or_else(|| Unclear("no output is recorded for this attempt, so none can be looked at".to_owned()))?;
-        Ok(OutputSeen::Present { bytes: if empty { 0 } else { bytes }, modified })
+        let (bytes, modified) = seen.ok_or_else(|| {
+            Inconclusive("no output is recorded for this attempt, so none can be looked at".to_owned())
+        })?;
+        Ok(OutputSnapshot::Present { bytes: if empty { 0 } else { bytes }, modified })
     }
 }
 
@@ -270,7 +274,7 @@ mod tests {
             container: "c".into(),
         };
         let url = container_url(&datastore)?;
-        below(&url, path).map(String::from).map_err(|unclear| unclear.0)
+        below(&url, path).map(String::from).map_err(|inconclusive| inconclusive.0)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The client itself **never** repeats anything: no redirect, no retry of refused streams, no proxy. Repeating is a
 //! decision about what the request does. Requests that only look (and the cancel, which may be asked twice) go through
-//! [`ask`]; the submission of a scoring must not, since each POST can start a job.
+//! [`send_with_retries`]; the submission of a scoring must not, since each POST can start a job.
 //!
 //! There is no proxy on purpose. A proxy named in the environment would be handed the bearer tokens that are meant for
 //! a loopback simulator, and the requests to the platform's identity endpoint, which must not leave the machine.
@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::tokens::{Audience, Tokens};
-use app::ports::Unclear;
+use app::ports::Inconclusive;
 
 /// TCP and TLS together. Far below any deadline of ours, so that "not sent" can still be told from "no answer".
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,13 +32,13 @@ const TRY: Duration = Duration::from_secs(20);
 /// Pauses before the second and the third try; there is no fourth.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// A longer `Retry-After` is not waited for here: the next look is soon enough.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// No further try is begun when this has passed.
 const ALL_TRIES: Duration = Duration::from_secs(30);
 /// Answers are not read beyond this: a page of a job list has some ten kilobytes.
-const LONGEST_BODY: usize = 8 << 20;
+const MAX_BODY_BYTES: usize = 8 << 20;
 /// Nobody asks for a longer pause in earnest, and sums with it must not overflow.
-const LONGEST_RETRY_AFTER: time::Duration = time::Duration::DAY;
+const MAX_RETRY_AFTER: time::Duration = time::Duration::DAY;
 
 /// The shared client, built when first needed: building costs milliseconds that a cold start should not pay.
 ///
@@ -78,7 +78,7 @@ pub fn options(transport: Transport) -> ClientOptions {
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub(crate) struct Got {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     /// The service's clock when it answered, to the second.
@@ -96,25 +96,25 @@ pub(crate) enum BodyError {
 
 /// Asks, with a token, and repeats a few times what may pass: no connection, no answer, 408, 429, 5xx. A 401 drops the
 /// token and is repeated once. Only for requests that may be repeated. The last answer is returned whatever its status.
-pub(crate) async fn ask<A: Audience>(
+pub(crate) async fn send_with_retries<A: Audience>(
     client: &reqwest::Client,
     tokens: &Tokens<A>,
     method: Method,
     url: &Url,
-) -> Result<Got, Unclear> {
+) -> Result<HttpAnswer, Inconclusive> {
     let place = format!("{method} {}{}", url.host_str().unwrap_or_default(), url.path());
     let end = Instant::now() + ALL_TRIES;
     let mut pauses = PAUSES.into_iter();
     let mut renewed = false;
     loop {
-        let token = tokens.get().await.map_err(|error| Unclear(error.to_string()))?;
-        let bearer = token.bearer_for(url).map_err(Unclear)?;
+        let token = tokens.get().await.map_err(|error| Inconclusive(error.to_string()))?;
+        let bearer = token.bearer_for(url).map_err(Inconclusive)?;
         let mut request = client.request(method.clone(), url.clone()).header(AUTHORIZATION, bearer).timeout(TRY);
         if method == Method::POST {
             request = request.header(CONTENT_LENGTH, 0); // Resource Manager answers 411 without it
         }
-        let (trouble, asked) = match request.send().await {
-            Err(error) => (Err(Unclear(format!("{place}: {}", chain(&error.without_url())))), None),
+        let (outcome, asked) = match request.send().await {
+            Err(error) => (Err(Inconclusive(format!("{place}: {}", error_chain(&error.without_url())))), None),
             Ok(response) => {
                 let status = response.status().as_u16();
                 if status == 401 && !renewed {
@@ -125,18 +125,18 @@ pub(crate) async fn ask<A: Audience>(
                 let asked = retry_after(response.headers(), tokens.now());
                 let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
                 let date = date.and_then(|date| azure_core::time::parse_rfc7231(date).ok());
-                match read_body(response, LONGEST_BODY).await {
-                    Ok(body) if !may_pass(status) => return Ok(Got { status, body, date }),
-                    Ok(body) => (Ok(Got { status, body, date }), asked),
-                    Err(error @ BodyError::TooLong(_)) => return Err(Unclear(format!("{place}: {error}"))),
-                    Err(error) => (Err(Unclear(format!("{place}: {error}"))), asked),
+                match read_body(response, MAX_BODY_BYTES).await {
+                    Ok(body) if !may_pass(status) => return Ok(HttpAnswer { status, body, date }),
+                    Ok(body) => (Ok(HttpAnswer { status, body, date }), asked),
+                    Err(error @ BodyError::TooLong(_)) => return Err(Inconclusive(format!("{place}: {error}"))),
+                    Err(error) => (Err(Inconclusive(format!("{place}: {error}"))), asked),
                 }
             }
         };
-        let Some(pause) = pauses.next() else { return trouble };
+        let Some(pause) = pauses.next() else { return outcome };
         let pause = asked.and_then(|asked| asked.try_into().ok()).map_or(pause, |asked: Duration| asked.max(pause));
-        if pause > LONGEST_PAUSE || Instant::now() + pause >= end {
-            return trouble;
+        if pause > MAX_PAUSE || Instant::now() + pause >= end {
+            return outcome;
         }
         tokio::time::sleep(pause).await;
     }
@@ -155,7 +155,7 @@ pub(crate) async fn read_body(mut response: reqwest::Response, limit: usize) -> 
             Ok(None) => return Ok(body),
             Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(BodyError::TooLong(limit)),
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Err(error) => return Err(BodyError::Cut(chain(&error.without_url()))),
+            Err(error) => return Err(BodyError::Cut(error_chain(&error.without_url()))),
         }
     }
 }
@@ -167,11 +167,11 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<ti
         Ok(seconds) => time::Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX)),
         Err(_) => azure_core::time::parse_rfc7231(text).ok()? - now,
     };
-    Some(wait.clamp(time::Duration::ZERO, LONGEST_RETRY_AFTER))
+    Some(wait.clamp(time::Duration::ZERO, MAX_RETRY_AFTER))
 }
 
 /// An error and its causes on one line. reqwest's own text stops at "error sending request".
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -212,10 +212,10 @@ mod tests {
             if let Ok(value) = reqwest::header::HeaderValue::from_str(&text) {
                 let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
                 let wait = retry_after(&headers, datetime!(2026-07-21 10:00 UTC));
-                proptest::prop_assert!(wait.is_none_or(|wait| (time::Duration::ZERO..=LONGEST_RETRY_AFTER).contains(&wait)));
+                proptest::prop_assert!(wait.is_none_or(|wait| (time::Duration::ZERO..=MAX_RETRY_AFTER).contains(&wait)));
                 if let Ok(seconds) = text.trim().parse::<u64>() {
-                    let most = LONGEST_RETRY_AFTER.whole_seconds();
-                    proptest::prop_assert_eq!(wait.map(time::Duration::whole_seconds), Some(i64::try_from(seconds).unwrap_or(most).min(most)));
+                    let max = MAX_RETRY_AFTER.whole_seconds();
+                    proptest::prop_assert_eq!(wait.map(time::Duration::whole_seconds), Some(i64::try_from(seconds).unwrap_or(max).min(max)));
                 }
             }
         }

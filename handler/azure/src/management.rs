@@ -17,11 +17,11 @@ use futures::TryStreamExt as _;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::http::{self, Got};
+use crate::http::{self, HttpAnswer};
 use crate::resource_manager;
-use crate::text::{fit, member, said};
+use crate::text::{fit, member, parse_service_error};
 use crate::tokens::{MachineLearning, ResourceManager, Storage, Tokens};
-use app::ports::management::{Audience, Cloud, Listed, Trouble};
+use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
 
 /// Azure, or what stands for it.
 pub struct AzureCloud {
@@ -46,7 +46,7 @@ impl AzureCloud {
         Ok(Self { manager, management, ml, storage, transport: http::transport(), clocks: Mutex::default() })
     }
 
-    fn note_clock(&self, host: &str, got: &Got, now: time::OffsetDateTime) {
+    fn note_clock(&self, host: &str, got: &HttpAnswer, now: time::OffsetDateTime) {
         if let Some(date) = got.date {
             // The header has whole seconds, cut off: half of one is right on average.
             let ahead = date + time::Duration::milliseconds(500) - now;
@@ -54,29 +54,31 @@ impl AzureCloud {
         }
     }
 
-    fn note_manager(&self, got: &Got) {
+    fn note_manager(&self, got: &HttpAnswer) {
         self.note_clock("Resource Manager", got, self.management.now());
     }
 }
 
 /// An answer as it was wanted, or what it says instead.
-fn judged(got: Got, who: &str, what: &str) -> Result<Got, Trouble> {
+fn check_status(got: HttpAnswer, who: &str, what: &str) -> Result<HttpAnswer, QueryError> {
     if (200..=299).contains(&got.status) {
         return Ok(got);
     }
-    let said = said(&got.body);
+    let said = parse_service_error(&got.body);
     let code = said.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
     let text = format!("{who} answered {}{code} about {what}: {}", got.status, said.text);
     Err(match got.status {
-        404 => Trouble::Missing(text),
-        401 | 403 => Trouble::Forbidden { code: said.code, text },
-        _ => Trouble::Unclear(text),
+        404 => QueryError::Missing(text),
+        401 | 403 => QueryError::Forbidden { code: said.code, text },
+        _ => QueryError::Inconclusive(text),
     })
 }
 
-fn document(got: &Got, what: &str) -> Result<Value, Trouble> {
+fn document(got: &HttpAnswer, what: &str) -> Result<Value, QueryError> {
     let read: Result<Value, _> = serde_json::from_slice(&got.body);
-    read.map_err(|why| Trouble::Unclear(format!("Resource Manager's answer about {what} could not be read: {why}")))
+    read.map_err(|why| {
+        QueryError::Inconclusive(format!("Resource Manager's answer about {what} could not be read: {why}"))
+    })
 }
 
 #[async_trait]
@@ -95,51 +97,61 @@ impl Cloud for AzureCloud {
         got.map_err(|error| fit(&error.to_string()))
     }
 
-    async fn resource(&self, id: &str, version: &str) -> Result<Value, Trouble> {
-        let got = self.manager.get(id, version, None).await.map_err(|why| Trouble::NoAnswer(why.0))?;
+    async fn resource(&self, id: &str, version: &str) -> Result<Value, QueryError> {
+        let got = self.manager.get(id, version, None).await.map_err(|why| QueryError::NoAnswer(why.0))?;
         self.note_manager(&got);
-        document(&judged(got, "Resource Manager", id)?, id)
+        document(&check_status(got, "Resource Manager", id)?, id)
     }
 
-    async fn list(&self, path: &str, version: &str, filter: Option<&str>, pages: usize) -> Result<Listed, Trouble> {
-        let mut got = self.manager.get(path, version, filter).await.map_err(|why| Trouble::NoAnswer(why.0))?;
-        let mut listed = Listed::default();
+    async fn list(
+        &self,
+        path: &str,
+        version: &str,
+        filter: Option<&str>,
+        pages: usize,
+    ) -> Result<ResourceList, QueryError> {
+        let mut got = self.manager.get(path, version, filter).await.map_err(|why| QueryError::NoAnswer(why.0))?;
+        let mut listed = ResourceList::default();
         for page in 1.. {
             self.note_manager(&got);
-            let mut document = document(&judged(got, "Resource Manager", path)?, path)?;
+            let mut document = document(&check_status(got, "Resource Manager", path)?, path)?;
             match document.get_mut("value").map(Value::take) {
                 Some(Value::Array(items)) => listed.items.extend(items),
-                _ => return Err(Trouble::Unclear(format!("Resource Manager's list of {path} could not be read"))),
+                _ => {
+                    return Err(QueryError::Inconclusive(format!(
+                        "Resource Manager's list of {path} could not be read"
+                    )));
+                }
             }
             let next = member(&document, "nextLink").and_then(Value::as_str).filter(|link| !link.is_empty());
             let Some(next) = next else {
-                listed.whole = true;
+                listed.complete = true;
                 break;
             };
             if page >= pages {
                 break;
             }
-            got = self.manager.follow(next).await.map_err(|why| Trouble::Unclear(why.0))?;
+            got = self.manager.follow(next).await.map_err(|why| QueryError::Inconclusive(why.0))?;
         }
         Ok(listed)
     }
 
-    async fn job(&self, endpoint: &str, name: &str) -> Result<(), Trouble> {
+    async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
         let unreadable =
-            |why: &dyn std::fmt::Display| Trouble::Unclear(format!("the endpoint's URI can't be read: {why}"));
+            |why: &dyn std::fmt::Display| QueryError::Inconclusive(format!("the endpoint's URI can't be read: {why}"));
         let mut url = Url::parse(endpoint).map_err(|why| unreadable(&why))?;
         match url.path_segments_mut() {
             Ok(mut path) => drop(path.pop_if_empty().push(name)),
             Err(()) => return Err(unreadable(&"it has no path")),
         }
-        let got = http::ask(&http::client(), &self.ml, Method::GET, &url).await;
-        let got = got.map_err(|why| Trouble::NoAnswer(fit(&why.0)))?;
+        let got = http::send_with_retries(&http::client(), &self.ml, Method::GET, &url).await;
+        let got = got.map_err(|why| QueryError::NoAnswer(fit(&why.0)))?;
         self.note_clock(url.host_str().unwrap_or_default(), &got, self.ml.now());
-        judged(got, "the endpoint", "a job that does not exist").map(drop)
+        check_status(got, "the endpoint", "a job that does not exist").map(drop)
     }
 
-    async fn container(&self, url: &str) -> Result<(), Trouble> {
-        let url = Url::parse(url).map_err(|why| Trouble::Unclear(format!("`{url}` can't be read: {why}")))?;
+    async fn container(&self, url: &str) -> Result<(), QueryError> {
+        let url = Url::parse(url).map_err(|why| QueryError::Inconclusive(format!("`{url}` can't be read: {why}")))?;
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let options = BlobContainerClientOptions {
             client_options: http::options(self.transport.clone()),
@@ -159,13 +171,13 @@ impl Cloud for AzureCloud {
         };
         let text = |status: u16| format!("storage answered {status} about {place}");
         Err(match error.http_status().map(u16::from) {
-            Some(404) => Trouble::Missing(text(404)),
-            Some(status @ (401 | 403)) => Trouble::Forbidden { code, text: text(status) },
-            Some(status) => Trouble::Unclear(text(status)),
+            Some(404) => QueryError::Missing(text(404)),
+            Some(status @ (401 | 403)) => QueryError::Forbidden { code, text: text(status) },
+            Some(status) => QueryError::Inconclusive(text(status)),
             None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                Trouble::NoAnswer(fit(&format!("{place}: {}", http::chain(&error))))
+                QueryError::NoAnswer(fit(&format!("{place}: {}", http::error_chain(&error))))
             }
-            None => Trouble::Unclear(fit(&format!("{place}: {}", http::chain(&error)))),
+            None => QueryError::Inconclusive(fit(&format!("{place}: {}", http::error_chain(&error)))),
         })
     }
 

@@ -8,10 +8,10 @@
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::http::{self, Got};
-use crate::text::{member, said};
+use crate::http::{self, HttpAnswer};
+use crate::text::{member, parse_service_error};
 use crate::tokens::{ResourceManager, Tokens};
-use app::ports::Unclear;
+use app::ports::Inconclusive;
 
 /// Resource Manager of the public cloud.
 pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// A job as Resource Manager shows it; `None` if it knows none of this name.
-    pub(crate) async fn job(&self, workspace: &str, name: &str) -> Result<Option<Value>, Unclear> {
+    pub(crate) async fn job(&self, workspace: &str, name: &str) -> Result<Option<Value>, Inconclusive> {
         let got = self.ask(Method::GET, &self.url(workspace, &["jobs", name])).await?;
         match got.status {
             404 => Ok(None),
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// One page of the workspace's jobs, in no order that could be relied on.
-    pub(crate) async fn jobs(&self, workspace: &str, from: Option<&Url>) -> Result<Page, Unclear> {
+    pub(crate) async fn jobs(&self, workspace: &str, from: Option<&Url>) -> Result<Page, Inconclusive> {
         let url = from.cloned().unwrap_or_else(|| self.url(workspace, &["jobs"]));
         let got = self.ask(Method::GET, &url).await?;
         let mut page = json(&got, "workspaces/jobs/read")?;
@@ -72,12 +72,12 @@ impl Client {
         };
         match page.get_mut("value").map(Value::take) {
             Some(Value::Array(jobs)) => Ok(Page { jobs, next }),
-            _ => Err(Unclear("Resource Manager's list of jobs could not be read".to_owned())),
+            _ => Err(Inconclusive("Resource Manager's list of jobs could not be read".to_owned())),
         }
     }
 
     /// Asks for a job to be stopped. A job that has ended or is gone needs no stopping.
-    pub(crate) async fn cancel(&self, workspace: &str, name: &str) -> Result<(), Unclear> {
+    pub(crate) async fn cancel(&self, workspace: &str, name: &str) -> Result<(), Inconclusive> {
         let got = self.ask(Method::POST, &self.url(workspace, &["jobs", name, "cancel"])).await?;
         match got.status {
             200..=299 | 404 | 409 => Ok(()),
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// A datastore; `None` if the workspace has none of this name.
-    pub(crate) async fn datastore(&self, workspace: &str, name: &str) -> Result<Option<Datastore>, Unclear> {
+    pub(crate) async fn datastore(&self, workspace: &str, name: &str) -> Result<Option<Datastore>, Inconclusive> {
         let got = self.ask(Method::GET, &self.url(workspace, &["datastores", name])).await?;
         if got.status == 404 {
             return Ok(None);
@@ -105,7 +105,7 @@ impl Client {
                 account,
                 container,
             })),
-            _ => Err(Unclear(format!(
+            _ => Err(Inconclusive(format!(
                 "datastore `{name}` is of type {}, which holds no blobs; outputs go to a Blob datastore",
                 text("datastoreType").unwrap_or_else(|| "unknown".to_owned())
             ))),
@@ -113,7 +113,7 @@ impl Client {
     }
 
     /// Gets whatever lies at an id (`/subscriptions/…`), in a version of its provider's, whatever the answer's status.
-    pub(crate) async fn get(&self, id: &str, version: &str, filter: Option<&str>) -> Result<Got, Unclear> {
+    pub(crate) async fn get(&self, id: &str, version: &str, filter: Option<&str>) -> Result<HttpAnswer, Inconclusive> {
         let mut url = self.url_of(id, &[], version);
         if let Some(filter) = filter {
             url.query_pairs_mut().append_pair("$filter", filter);
@@ -122,12 +122,12 @@ impl Client {
     }
 
     /// Gets what a link in an answer leads to. The token goes nowhere but to Resource Manager itself.
-    pub(crate) async fn follow(&self, link: &str) -> Result<Got, Unclear> {
+    pub(crate) async fn follow(&self, link: &str) -> Result<HttpAnswer, Inconclusive> {
         self.ask(Method::GET, &self.own(link)?).await
     }
 
-    async fn ask(&self, method: Method, url: &Url) -> Result<Got, Unclear> {
-        http::ask(&http::client(), &self.tokens, method, url).await
+    async fn ask(&self, method: Method, url: &Url) -> Result<HttpAnswer, Inconclusive> {
+        http::send_with_retries(&http::client(), &self.tokens, method, url).await
     }
 
     fn url(&self, workspace: &str, rest: &[&str]) -> Url {
@@ -145,24 +145,24 @@ impl Client {
     }
 
     /// A link that the answer gave. The token goes nowhere but to Resource Manager itself.
-    fn own(&self, link: &str) -> Result<Url, Unclear> {
+    fn own(&self, link: &str) -> Result<Url, Inconclusive> {
         match Url::parse(link) {
             Ok(url) if url.origin() == self.base.origin() => Ok(url),
-            _ => Err(Unclear("Resource Manager's list goes on at another host, which is not followed".to_owned())),
+            _ => Err(Inconclusive("Resource Manager's list goes on at another host, which is not followed".to_owned())),
         }
     }
 }
 
-fn json(got: &Got, action: &str) -> Result<Value, Unclear> {
+fn json(got: &HttpAnswer, action: &str) -> Result<Value, Inconclusive> {
     match got.status {
         200..=299 => serde_json::from_slice(&got.body)
-            .map_err(|e| Unclear(format!("Resource Manager's answer to {action} could not be read: {e}"))),
+            .map_err(|e| Inconclusive(format!("Resource Manager's answer to {action} could not be read: {e}"))),
         _ => Err(refused(got, action)),
     }
 }
 
-fn refused(got: &Got, action: &str) -> Unclear {
-    let said = said(&got.body);
+fn refused(got: &HttpAnswer, action: &str) -> Inconclusive {
+    let said = parse_service_error(&got.body);
     let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
     let remedy = match got.status {
         401 | 403 => format!(
@@ -170,5 +170,5 @@ fn refused(got: &Got, action: &str) -> Unclear {
         ),
         _ => String::new(),
     };
-    Unclear(format!("Resource Manager answered {}{code} to {action}: {}{remedy}", got.status, said.text))
+    Inconclusive(format!("Resource Manager answered {}{code} to {action}: {}{remedy}", got.status, said.text))
 }

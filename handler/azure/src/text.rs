@@ -6,39 +6,39 @@
 use serde_json::Value;
 
 /// Longer texts are cut, by characters.
-const LONGEST: usize = 1_000;
+const MAX_CHARS: usize = 1_000;
 /// `details` inside `details`: the service wraps the inner document as text into the outer one's message.
-const DEEPEST: usize = 4;
+const MAX_DEPTH: usize = 4;
 /// What begins a secret, and whether it does so only as a member of a query.
 const SECRETS: &[(&str, bool)] =
     &[("sig=", false), ("accountkey=", false), ("sharedaccesskey=", false), ("bearer ", false), ("code=", true)];
 
 /// An answer's code and text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct ServiceError {
     pub(crate) code: Option<String>,
     pub(crate) text: String,
 }
 
 /// Reads an error body of any shape.
-pub(crate) fn said(body: &[u8]) -> Said {
+pub(crate) fn parse_service_error(body: &[u8]) -> ServiceError {
     let text = String::from_utf8_lossy(body);
     let trimmed = text.trim();
     let said = match serde_json::from_str::<Value>(trimmed) {
         Ok(value) => of_document(&value, 0),
-        Err(_) if trimmed.starts_with('<') => Said { code: None, text: title(trimmed) },
-        Err(_) => Said { code: None, text: trimmed.to_owned() },
+        Err(_) if trimmed.starts_with('<') => ServiceError { code: None, text: title(trimmed) },
+        Err(_) => ServiceError { code: None, text: trimmed.to_owned() },
     };
     let text = if said.text.is_empty() { "no further text".to_owned() } else { fit(&said.text) };
-    Said { code: said.code.map(|code| fit(&code)), text }
+    ServiceError { code: said.code.map(|code| fit(&code)), text }
 }
 
 /// One line of at most a thousand characters, without secrets.
 pub(crate) fn fit(text: &str) -> String {
     // Cut roughly before the work and exactly after it: bodies may have megabytes.
-    let text: String = text.chars().take(LONGEST * 8).collect();
+    let text: String = text.chars().take(MAX_CHARS * 8).collect();
     let line = redacted(&text.split_whitespace().collect::<Vec<_>>().join(" "));
-    match line.char_indices().nth(LONGEST) {
+    match line.char_indices().nth(MAX_CHARS) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,
     }
@@ -53,9 +53,9 @@ pub(crate) fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     found.filter(|value| !value.is_null())
 }
 
-fn of_document(value: &Value, depth: usize) -> Said {
+fn of_document(value: &Value, depth: usize) -> ServiceError {
     if let Value::String(text) = value {
-        return Said { code: None, text: text.clone() };
+        return ServiceError { code: None, text: text.clone() };
     }
     // Run history wraps twice: error.error.
     let mut error = value;
@@ -65,7 +65,7 @@ fn of_document(value: &Value, depth: usize) -> Said {
     let texts = |name: &str| member(error, name).and_then(Value::as_str).map(str::to_owned);
     let code = texts("code").filter(|code| !code.is_empty());
     let Some(message) = texts("message").or_else(|| texts("error_description")).or_else(|| texts("error")) else {
-        return Said { code, text: value.to_string() };
+        return ServiceError { code, text: value.to_string() };
     };
     let mut parts = vec![unwrapped(&message, depth)];
     for detail in member(error, "details").and_then(Value::as_array).into_iter().flatten().take(5) {
@@ -78,12 +78,12 @@ fn of_document(value: &Value, depth: usize) -> Said {
             parts.push(text);
         }
     }
-    Said { code, text: parts.join(" ") }
+    ServiceError { code, text: parts.join(" ") }
 }
 
 /// A message that is itself a document, or that ends in a list of validation errors (FluentValidation).
 fn unwrapped(message: &str, depth: usize) -> String {
-    if depth < DEEPEST
+    if depth < MAX_DEPTH
         && message.trim_start().starts_with('{')
         && let Ok(inner) = serde_json::from_str::<Value>(message)
     {
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn pair(body: &str) -> (String, String) {
-        let said = said(body.as_bytes());
+        let said = parse_service_error(body.as_bytes());
         (said.code.unwrap_or_default(), said.text)
     }
 
@@ -190,14 +190,14 @@ mod tests {
             "<",
             "<title>",
         ] {
-            assert!(!said(body.as_bytes()).text.is_empty(), "{body}");
+            assert!(!parse_service_error(body.as_bytes()).text.is_empty(), "{body}");
         }
-        assert!(!said(&[0xff, 0xfe, b'{']).text.is_empty());
+        assert!(!parse_service_error(&[0xff, 0xfe, b'{']).text.is_empty());
     }
 
     #[test]
     fn texts_are_cut_and_hold_no_secret() {
-        let long = said("ä".repeat(5_000).as_bytes()).text;
+        let long = parse_service_error("ä".repeat(5_000).as_bytes()).text;
         assert_eq!(long.chars().count(), 1_001);
         let text = fit(
             "see https://a.blob.core.windows.net/c/p?sv=1&sig=SECRET%2B&se=2 and https://f/x?code=SECRET, exit code=42, AccountKey=SECRET;Bearer SECRET",

@@ -38,11 +38,11 @@ pub struct ScoringView {
     /// Why the last attempt ended badly.
     pub error: Option<String>,
     /// What keeps it from moving on.
-    pub trouble: Option<String>,
+    pub last_error: Option<String>,
     /// Jobs that were made for it and that it did not need; they were cancelled.
-    pub duplicates: u32,
+    pub orphaned_job_count: u32,
     /// Names of those.
-    pub strays: Vec<String>,
+    pub orphaned_jobs: Vec<String>,
     /// When it was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_time: OffsetDateTime,
@@ -71,9 +71,9 @@ impl From<Scoring> for ScoringView {
             job_status: s.job_status,
             output_bytes: s.output_bytes,
             error: s.error,
-            trouble: s.trouble,
-            duplicates: s.duplicates,
-            strays: s.strays,
+            last_error: s.last_error,
+            orphaned_job_count: s.orphaned_job_count,
+            orphaned_jobs: s.orphaned_jobs,
             created_time: s.created,
             last_updated_time: s.updated,
             completed_time: s.completed,
@@ -83,7 +83,7 @@ impl From<Scoring> for ScoringView {
 
 /// A scoring with its history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StoryView {
+pub struct ScoringDetail {
     /// The scoring.
     #[serde(flatten)]
     pub scoring: ScoringView,
@@ -95,7 +95,7 @@ pub struct StoryView {
 }
 
 /// A time to the second, UTC, as people read it.
-pub fn clock(at: OffsetDateTime) -> String {
+pub fn utc_text(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
     format!("{} {:02}:{:02}:{:02}", at.date(), at.hour(), at.minute(), at.second())
 }
@@ -112,13 +112,13 @@ pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
 }
 
 /// A text cut in its middle, where paths differ least.
-pub fn shortened(text: &str, most: usize) -> String {
+pub fn shortened(text: &str, max: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
-    if chars.len() <= most {
+    if chars.len() <= max {
         return text.to_owned();
     }
-    let tail = most * 2 / 3;
-    let head = most - tail - 1;
+    let tail = max * 2 / 3;
+    let head = max - tail - 1;
     chars[..head].iter().chain(&['…']).chain(&chars[chars.len() - tail..]).collect()
 }
 

@@ -16,7 +16,7 @@ pub enum Audience {
 
 /// Why something was not seen, by what may be concluded from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum QueryError {
     /// The service says that it is not there.
     #[error("{0}")]
     Missing(String),
@@ -33,16 +33,16 @@ pub enum Trouble {
     NoAnswer(String),
     /// Nothing can be concluded.
     #[error("{0}")]
-    Unclear(String),
+    Inconclusive(String),
 }
 
 /// Members of a collection.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Listed {
+pub struct ResourceList {
     /// What was listed.
     pub items: Vec<Value>,
     /// Whether that is all of it.
-    pub whole: bool,
+    pub complete: bool,
 }
 
 /// What the doctor can ask the world. Every request only looks. Nothing that comes back holds a secret.
@@ -52,16 +52,22 @@ pub trait Cloud: Send + Sync + 'static {
     async fn token(&self, audience: Audience) -> Result<(), String>;
 
     /// A resource of Resource Manager by its id.
-    async fn resource(&self, id: &str, version: &str) -> Result<Value, Trouble>;
+    async fn resource(&self, id: &str, version: &str) -> Result<Value, QueryError>;
 
     /// A collection of Resource Manager, up to so many pages; `filter` is its `$filter`.
-    async fn list(&self, path: &str, version: &str, filter: Option<&str>, pages: usize) -> Result<Listed, Trouble>;
+    async fn list(
+        &self,
+        path: &str,
+        version: &str,
+        filter: Option<&str>,
+        pages: usize,
+    ) -> Result<ResourceList, QueryError>;
 
     /// Asks the batch endpoint of this invoke URI about a job.
-    async fn job(&self, endpoint: &str, name: &str) -> Result<(), Trouble>;
+    async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError>;
 
     /// Lists one blob of the container at this URL.
-    async fn container(&self, url: &str) -> Result<(), Trouble>;
+    async fn container(&self, url: &str) -> Result<(), QueryError>;
 
     /// How far the clocks of the hosts that answered were ahead of ours.
     fn clocks(&self) -> Vec<(String, time::Duration)>;

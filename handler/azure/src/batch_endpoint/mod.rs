@@ -1,7 +1,7 @@
 //! Azure Machine Learning's batch endpoint as the app's [`Endpoint`].
 //!
 //! A submission is one POST on the shared client, outside of everything that repeats requests: this module must never
-//! send it through [`http::ask`] or an `azure_core` pipeline. Looking is repeated a few times and concludes nothing
+//! send it through [`http::send_with_retries`] or an `azure_core` pipeline. Looking is repeated a few times and concludes nothing
 //! from a failure.
 //!
 //! The data plane (`GET {invoke URI}/{name}`) is what running jobs are polled on: same token and permission as the
@@ -12,7 +12,7 @@
 //! `azure-ai-ml` tests, and its data-plane model `2020_09_01_dataplanepreview`.
 
 mod answer;
-mod known;
+mod job_cache;
 mod list;
 mod run_history;
 mod search;
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lifecycle::decide::workspace_of;
-use lifecycle::{Answer, JobSeen, JobStatus, Scoring};
+use lifecycle::{Answer, JobSnapshot, JobStatus, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
@@ -32,15 +32,15 @@ use tokio::time::Instant;
 
 use crate::tokens::{MachineLearning, Tokens};
 use crate::{http, resource_manager, text};
-use app::ports::{Endpoint, JobAddress, Listing, Place, Sought, Unclear};
+use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use wire::Resource;
 
 /// An answer to a submission has some kilobytes.
-const LONGEST_ANSWER: usize = 1 << 20;
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Why a job failed is told if run history says so within this time.
 const ERROR_TEXT_LIMIT: Duration = Duration::from_secs(30);
 /// Endpoints whose workspace is remembered; an installation has a handful.
-const MOST_ENDPOINTS: usize = 1_000;
+const MAX_ENDPOINTS: usize = 1_000;
 
 /// Batch endpoints of any workspace that the identity may use.
 #[derive(Debug)]
@@ -49,11 +49,11 @@ pub struct AzureMl {
     manager: Arc<resource_manager::Client>,
     /// Workspace by invoke URI, as answers have shown it.
     learned: Mutex<BTreeMap<String, String>>,
-    known: known::Known,
+    job_cache: job_cache::JobCache,
 }
 
 /// What the data plane said of a job.
-enum Looked {
+enum JobLookup {
     Job(Resource),
     /// 404, with its text.
     Missing(String),
@@ -62,12 +62,12 @@ enum Looked {
 impl AzureMl {
     /// Endpoints reached with `tokens`; `manager` lists and cancels their jobs.
     pub fn new(tokens: Tokens<MachineLearning>, manager: Arc<resource_manager::Client>) -> Self {
-        Self { tokens, manager, learned: Mutex::default(), known: known::Known::default() }
+        Self { tokens, manager, learned: Mutex::default(), job_cache: job_cache::JobCache::default() }
     }
 
     async fn post(&self, scoring: &Scoring, timeout: Duration) -> Answer {
         let end = Instant::now() + timeout;
-        let not_sent = |text: String, for_good| refused("not sent", text, for_good);
+        let not_sent = |text: String, permanent| refused("not sent", text, permanent);
         let Some(submission) = &scoring.submission else {
             return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
         };
@@ -104,7 +104,7 @@ impl AzureMl {
             Ok(response) => response,
             Err(error) => {
                 let (unsent, malformed) = (error.is_connect(), error.is_builder());
-                let text = text::fit(&http::chain(&error.without_url()));
+                let text = text::fit(&http::error_chain(&error.without_url()));
                 // Only these two are sure: no byte of the request has left.
                 return if unsent || malformed { not_sent(text, malformed) } else { Answer::Unknown { text } };
             }
@@ -114,33 +114,36 @@ impl AzureMl {
         if status == 401 {
             self.tokens.forget(&token);
         }
-        let body = http::read_body(response, LONGEST_ANSWER).await.map_err(|error| error.to_string());
+        let body = http::read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| error.to_string());
         answer::read(status, retry_after, body.as_deref().map_err(String::as_str))
     }
 
     /// `GET {uri}/{name}`.
-    async fn look(&self, endpoint: &str, name: &str) -> Result<Looked, Unclear> {
+    async fn look(&self, endpoint: &str, name: &str) -> Result<JobLookup, Inconclusive> {
         let mut url =
-            Url::parse(endpoint).map_err(|error| Unclear(format!("the endpoint's URI can't be read: {error}")))?;
+            Url::parse(endpoint).map_err(|error| Inconclusive(format!("the endpoint's URI can't be read: {error}")))?;
         match url.path_segments_mut() {
             Ok(mut path) => path.pop_if_empty().push(name),
-            Err(()) => return Err(Unclear("the endpoint's URI has no path".to_owned())),
+            Err(()) => return Err(Inconclusive("the endpoint's URI has no path".to_owned())),
         };
-        let got = http::ask(&http::client(), &self.tokens, Method::GET, &url).await?;
+        let got = http::send_with_retries(&http::client(), &self.tokens, Method::GET, &url).await?;
         match got.status {
             200..=299 => match Resource::read(&got.body) {
-                Some(resource) => Ok(Looked::Job(resource)),
-                None => Err(Unclear(format!("the endpoint's answer about job {name} is no JSON object"))),
+                Some(resource) => Ok(JobLookup::Job(resource)),
+                None => Err(Inconclusive(format!("the endpoint's answer about job {name} is no JSON object"))),
             },
-            404 => Ok(Looked::Missing(text::said(&got.body).text)),
+            404 => Ok(JobLookup::Missing(text::parse_service_error(&got.body).text)),
             status => {
-                let said = text::said(&got.body);
+                let said = text::parse_service_error(&got.body);
                 let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
                 let remedy = match status {
                     401 | 403 => "; the app's identity needs the role AzureML Data Scientist on the workspace",
                     _ => "",
                 };
-                Err(Unclear(format!("the endpoint answered {status}{code} about job {name}: {}{remedy}", said.text)))
+                Err(Inconclusive(format!(
+                    "the endpoint answered {status}{code} about job {name}: {}{remedy}",
+                    said.text
+                )))
             }
         }
     }
@@ -154,37 +157,42 @@ impl AzureMl {
     fn learn(&self, endpoint: &str, job_id: Option<&str>) {
         let Some(workspace) = job_id.and_then(workspace_of) else { return };
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        if learned.len() < MOST_ENDPOINTS {
+        if learned.len() < MAX_ENDPOINTS {
             learned.insert(endpoint.to_owned(), workspace.to_owned());
         }
     }
 
-    fn needed_workspace(&self, given: Option<&str>, endpoint: &str, job_id: Option<&str>) -> Result<String, Unclear> {
+    fn needed_workspace(
+        &self,
+        given: Option<&str>,
+        endpoint: &str,
+        job_id: Option<&str>,
+    ) -> Result<String, Inconclusive> {
         let known = given.or_else(|| job_id.and_then(workspace_of));
         self.workspace(known, endpoint).ok_or_else(|| {
-            Unclear("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule".to_owned())
+            Inconclusive("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule".to_owned())
         })
     }
 
     /// A 404 of the data plane can also mean that the *endpoint* has no deployment to route to. Before a job is called
     /// missing, and another made in its place, Resource Manager has to agree if it can be asked.
-    async fn elsewhere(&self, at: &JobAddress, said: &str) -> Result<Option<Resource>, Unclear> {
+    async fn elsewhere(&self, at: &JobAddress, said: &str) -> Result<Option<Resource>, Inconclusive> {
         let asked = match self.needed_workspace(at.workspace.as_deref(), &at.endpoint, at.job.id.as_deref()) {
             Ok(workspace) => self.manager.job(&workspace, &at.job.name).await,
-            Err(unclear) => Err(unclear),
+            Err(inconclusive) => Err(inconclusive),
         };
         match asked {
             Ok(found) => Ok(found.map(Resource::of)),
-            Err(Unclear(why)) if said.to_ascii_lowercase().contains("valid deployment") => {
-                Err(Unclear(format!("{said} (and Resource Manager could not be asked: {why})")))
+            Err(Inconclusive(why)) if said.to_ascii_lowercase().contains("valid deployment") => {
+                Err(Inconclusive(format!("{said} (and Resource Manager could not be asked: {why})")))
             }
             Err(_) => Ok(None),
         }
     }
 }
 
-fn refused(code: &str, text: String, for_good: bool) -> Answer {
-    Answer::Refused { code: code.to_owned(), text, for_good, retry_after: None }
+fn refused(code: &str, text: String, permanent: bool) -> Answer {
+    Answer::Refused { code: code.to_owned(), text, permanent, retry_after: None }
 }
 
 #[async_trait]
@@ -197,10 +205,10 @@ impl Endpoint for AzureMl {
         answer
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
         let job = match self.look(&at.endpoint, &at.job.name).await? {
-            Looked::Job(job) => job,
-            Looked::Missing(said) => match self.elsewhere(at, &said).await? {
+            JobLookup::Job(job) => job,
+            JobLookup::Missing(said) => match self.elsewhere(at, &said).await? {
                 Some(job) => job,
                 None => return Ok(None),
             },
@@ -214,21 +222,26 @@ impl Endpoint for AzureMl {
             let text = run_history::error_text(&self.tokens, &at.endpoint, workspace.as_deref(), &job);
             error = tokio::time::timeout(ERROR_TEXT_LIMIT, text).await.ok().flatten();
         }
-        Ok(Some(JobSeen { status, error, studio: job.studio() }))
+        Ok(Some(JobSnapshot { status, error, studio: job.studio() }))
     }
 
-    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
+    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
         let id = scoring.job.as_ref().and_then(|job| job.id.as_deref());
         let workspace = self.needed_workspace(scoring.workspace.as_deref(), &scoring.endpoint, id)?;
         search::find(self, scoring, &workspace).await
     }
 
-    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<String>,
+    ) -> Result<JobListing, Inconclusive> {
         let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, None)?;
-        search::made_since(self, at, &workspace, since, known).await
+        search::jobs_created_since(self, at, &workspace, since, known).await
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
         let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, at.job.id.as_deref())?;
         self.manager.cancel(&workspace, &at.job.name).await
     }
