@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
-use lifecycle::{Answer, JobSnapshot, OutputSnapshot, Scoring};
+use lifecycle::{Answer, JobName, JobSnapshot, OutputSnapshot, Scoring};
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
@@ -98,7 +98,7 @@ impl Endpoint for Sandbox {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<JobName>,
     ) -> Result<JobListing, Inconclusive> {
         self.drive(self.ports.jobs_created_since(at, since, known))
     }

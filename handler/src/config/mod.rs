@@ -333,13 +333,21 @@ impl Reader<'_> {
     }
 }
 
-fn read_rules(file: &Path) -> Result<String, String> {
-    let open = std::fs::File::open(file).map_err(|why| why.to_string())?;
+/// Why a rules file can't be taken.
+#[derive(Debug, thiserror::Error)]
+enum RulesFileError {
+    #[error("{0}")]
+    Unreadable(#[from] std::io::Error),
+    #[error("it has more than {MAX_RULES_BYTES} bytes")]
+    TooLarge,
+}
+
+fn read_rules(file: &Path) -> Result<String, RulesFileError> {
     let mut text = String::new();
     // One more than allowed, to tell "too large" from "just so".
-    open.take(MAX_RULES_BYTES + 1).read_to_string(&mut text).map_err(|why| why.to_string())?;
+    std::fs::File::open(file)?.take(MAX_RULES_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_RULES_BYTES {
-        return Err(format!("it has more than {MAX_RULES_BYTES} bytes"));
+        return Err(RulesFileError::TooLarge);
     }
     Ok(text)
 }
@@ -383,7 +391,7 @@ fn orphan_scan_interval(text: &str) -> Result<Option<Duration>, Refused> {
     }
     let remedy = "leave it out for PT10M";
     let IsoDuration(period) =
-        IsoDuration::read(text).map_err(|why| Refused::new(format!("`off` or a duration ({why})"), remedy))?;
+        text.parse::<IsoDuration>().map_err(|why| Refused::new(format!("`off` or a duration ({why})"), remedy))?;
     if (Duration::SECOND..=Duration::hours(6)).contains(&period) {
         Ok(Some(period))
     } else {
@@ -394,7 +402,7 @@ fn orphan_scan_interval(text: &str) -> Result<Option<Duration>, Refused> {
 fn retention(text: &str) -> Result<Duration, Refused> {
     let remedy = "leave it out for P30D";
     let IsoDuration(period) =
-        IsoDuration::read(text).map_err(|why| Refused::new(format!("a duration ({why})"), remedy))?;
+        text.parse::<IsoDuration>().map_err(|why| Refused::new(format!("a duration ({why})"), remedy))?;
     if period < Duration::days(8) {
         return Err(Refused::new("at least P8D, or a late redelivery could score a blob again", remedy));
     }

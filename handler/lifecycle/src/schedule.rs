@@ -1,0 +1,129 @@
+//! When it is whose turn: back-off, jitter, when a running job is due for a look, and the place in an endpoint's queue.
+//! Nothing here reads a clock.
+//!
+//! The queue goes by priority of the rule, then by arrival. Priority is strict. While scorings of a higher one keep an
+//! endpoint full, those of a lower one wait, by design: give such a rule a `maxInFlight` of its own to leave room for the
+//! others. Within a priority nobody is overtaken, so nobody starves.
+
+use std::cmp::Reverse;
+
+use time::{Duration, OffsetDateTime};
+
+use crate::id::ScoringId;
+
+/// `base` doubled `times` times, at most `cap`, then spread by up to a quarter so that a burst that failed together
+/// does not come back together. The spread comes from the id and the count: the same inputs give the same answer.
+pub fn back_off(base: Duration, cap: Duration, times: u32, id: &ScoringId) -> Duration {
+    let doubled = base * f64::from(1u32 << times.min(16));
+    let plain = doubled.min(cap);
+    plain + plain * (spread(id, times) / 4.0)
+}
+
+/// Whether a poll of `id` falls between two ticks. Each scoring polls at fixed points `since + k·interval + phase`,
+/// where the phase comes from its id: due times need no write, and a thousand jobs submitted together are looked at
+/// evenly over the interval. A tick that does not know the one before it finds everything due.
+pub fn poll_is_due(
+    id: &ScoringId,
+    since: OffsetDateTime,
+    interval: Duration,
+    last_tick: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> bool {
+    let Some(last_tick) = last_tick else { return true };
+    if interval <= Duration::ZERO {
+        return true;
+    }
+    let start = since + interval * spread(id, 0);
+    let count = |at: OffsetDateTime| ((at - start) / interval).floor();
+    count(now) > count(last_tick)
+}
+
+/// A number in 0..1 that depends on the id and a salt only.
+fn spread(id: &ScoringId, salt: u32) -> f64 {
+    // FNV-1a over the id's hex digits: even enough to spread load, and no dependency.
+    let hash = id
+        .as_str()
+        .bytes()
+        .chain(salt.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let high = u32::try_from(hash >> 32).unwrap_or(0); // the upper half always fits
+    f64::from(high) / 2_f64.powi(32)
+}
+
+/// A place in the queue of an endpoint; the least goes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueuePosition(Reverse<i32>, OffsetDateTime, ScoringId);
+
+impl QueuePosition {
+    /// The place of a scoring that was accepted at `created` under a rule of this priority. Of two that came at the same
+    /// instant the id decides, so that all processes agree.
+    pub fn new(priority: i32, created: OffsetDateTime, id: ScoringId) -> Self {
+        Self(Reverse(priority), created, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn id(n: u32) -> ScoringId {
+        ScoringId::read(&format!("{n:032x}")).expect("32 hex digits")
+    }
+
+    #[test]
+    fn back_off_doubles_to_the_cap_and_spreads_by_a_quarter() {
+        let (base, cap) = (Duration::seconds(30), Duration::hours(1));
+        for times in 0..40 {
+            let plain = (base * f64::from(1u32 << times.min(16))).min(cap);
+            let got = back_off(base, cap, times, &id(7));
+            assert!(got >= plain && got <= plain * 1.25, "{times}: {got}");
+        }
+        assert_ne!(back_off(base, cap, 3, &id(1)), back_off(base, cap, 3, &id(2)));
+    }
+
+    #[test]
+    fn each_job_is_polled_once_an_interval_whatever_the_tick_period() {
+        let since = datetime!(2026-07-21 10:00 UTC);
+        for n in 0..50 {
+            for period in [1_i64, 7, 60] {
+                let mut polls = 0;
+                let ticks = 1_200 / period;
+                for k in 1..=ticks {
+                    let now = since + Duration::seconds(k * period);
+                    let last = now - Duration::seconds(period);
+                    polls += i32::from(poll_is_due(&id(n), since, Duration::minutes(2), Some(last), now));
+                }
+                assert!((9..=10).contains(&polls), "id {n}, every {period} s: {polls} polls in 20 minutes");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_look_comes_after_a_part_of_the_interval() {
+        let (since, interval) = (datetime!(2026-07-21 10:00 UTC), Duration::hours(1));
+        for n in 0..20 {
+            let first = since + interval * spread(&id(n), 0);
+            let due = |from, to| poll_is_due(&id(n), since, interval, Some(from), to);
+            assert!(first >= since && first < since + interval);
+            assert!(!due(since, first - Duration::MILLISECOND), "{n}: {first}");
+            assert!(due(first - Duration::MILLISECOND, first + Duration::MILLISECOND), "{n}: {first}");
+        }
+    }
+
+    #[test]
+    fn a_first_tick_finds_everything_due() {
+        let now = datetime!(2026-07-21 10:00 UTC);
+        assert!(poll_is_due(&id(1), now, Duration::hours(1), None, now));
+    }
+
+    #[test]
+    fn priority_goes_before_arrival_and_arrival_before_the_id() {
+        let place = |priority, second, n: u32| {
+            let id = ScoringId::read(&format!("{n:032x}")).expect("32 hex digits");
+            QueuePosition::new(priority, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second), id)
+        };
+        let order = [place(9, 5, 5), place(0, 1, 4), place(0, 2, 2), place(0, 2, 3), place(-1, 0, 1)];
+        assert!(order.is_sorted(), "{order:?}");
+    }
+}

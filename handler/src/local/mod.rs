@@ -1,0 +1,382 @@
+//! `scorekeeper local`: the whole product on one machine, without a cloud.
+//!
+//! Real: the handler (a process of its own, called through the custom-handler protocol), its ledger on disk, its
+//! client of Azure ML, tokens from an identity endpoint, output verification. Stood in for: the Functions host and
+//! Event Grid (this module), the container (the inbox folder), Azure ML and storage (the simulator, in this process).
+//!
+//! Everything may be killed at any moment; started again, it goes on where it was.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, stream};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+
+use self::functions_host::{FunctionsHost, Invoker, timer};
+use self::inbox::Inbox;
+use self::terminal::View;
+use crate::cli::local::LocalArgs;
+use crate::functions;
+use crate::page;
+use app::error_chain;
+use app::ledger::{self, Ledger};
+use app::ports::Clock;
+use simulator::{self, Container, Datastore, SimulatorOptions};
+use stores::embedded::{EmbeddedStore, OpenError};
+
+mod functions_host;
+mod inbox;
+mod terminal;
+
+/// Between two ticks. Azure's timer runs each minute; nobody wants to wait for that here.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two scans of the inbox, and two looks at the ledger for the terminal.
+const SCAN: Duration = Duration::from_millis(500);
+/// Events under way at one time.
+const MAX_CONCURRENT_DELIVERIES: usize = 16;
+/// The page's address unless another is given.
+const PAGE: &str = "127.0.0.1:7072";
+const OUTBOX: &str = "outbox";
+
+/// Why it could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A file or folder.
+    #[error("{what} `{path}`")]
+    Folder {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another one runs on the same folder.
+    #[error("another `scorekeeper local` runs on `{0}`; stop it or give another --data")]
+    Busy(String),
+    /// An address is taken.
+    #[error("cannot listen on {address}; {remedy}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What to do.
+        remedy: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The simulated endpoint.
+    #[error(transparent)]
+    Simulator(#[from] simulator::Error),
+    /// The ledger's folder.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The ledger's options.
+    #[error("the ledger can't be read: {0}")]
+    LedgerOptions(String),
+    /// The handler's process.
+    #[error(transparent)]
+    Handler(#[from] functions_host::Error),
+}
+
+/// Folder of the ledger below the data folder; the CLI reads the same.
+pub(crate) fn ledger_folder(data: &Path) -> PathBuf {
+    data.join("ledger")
+}
+
+/// Runs until Ctrl-C or SIGTERM. `binary` is this program, started again as the handler.
+pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), Error> {
+    let data = folder("cannot make the data folder", &args.data)?;
+    let _lock = lock(&data)?;
+    let inbox = folder("cannot make the inbox", &data.join("inbox"))?;
+    let outbox = folder("cannot make the outbox", &data.join(OUTBOX))?;
+
+    let listener = simulator_listener(&data).await?;
+    let options = simulator_options(args, &data, inbox.clone(), outbox.clone());
+    let settings = settings(&listener, &options, &data)?;
+    let (handle, simulator) = simulator::start(listener, options)?;
+    let simulator = tokio::spawn(simulator);
+
+    let store = EmbeddedStore::open(&ledger_folder(&data))?;
+    let reading = ledger::LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "view".to_owned(), projection: false };
+    let ledger = Ledger::new(Arc::new(store), &reading).map_err(Error::LedgerOptions)?;
+
+    let page = page_listener(args.listen).await?;
+    let address = page
+        .local_addr()
+        .map_err(|source| folder_error("cannot read the address of", Path::new("the page"), source))?;
+    let router = page::router(ledger.clone(), Arc::clone(&clock), "Scorekeeper, local");
+    let page = tokio::spawn(async move { axum::serve(page, router).await });
+
+    let host = Arc::new(Mutex::new(FunctionsHost::new(binary, &data, settings)));
+    host.lock().await.running().await?;
+    greet(&inbox, &outbox, address, args);
+    if args.fault_args.faults.is_some() {
+        print_fault_notice(&handle);
+    }
+
+    let events = tokio::spawn(deliver(Inbox::new(inbox), Arc::clone(&host)));
+    let ticks = tokio::spawn(tick(Arc::clone(&host)));
+    let view = tokio::spawn(show(ledger, clock));
+    stopped().await;
+    for task in [events, ticks, view] {
+        task.abort();
+    }
+    page.abort();
+    simulator.abort();
+    Ok(())
+}
+
+/// The task hub of the local ledger: the same as the default, so that every command finds it without being told.
+const TASK_HUB: &str = "Scorekeeper";
+
+fn folder_error(what: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Folder { what, path: path.display().to_string(), source }
+}
+
+fn folder(what: &'static str, path: &Path) -> Result<PathBuf, Error> {
+    std::fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|source| folder_error(what, path, source))
+}
+
+/// Two of us on one folder would run two simulators over one journal. The lock goes with the process, however it ends.
+fn lock(data: &Path) -> Result<File, Error> {
+    let path = data.join("local.lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|source| folder_error("cannot open", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Busy(data.display().to_string())),
+        Err(std::fs::TryLockError::Error(source)) => Err(folder_error("cannot lock", &path, source)),
+    }
+}
+
+/// The simulator's port stays the same over restarts: running scorings know their endpoint by its address.
+async fn simulator_listener(data: &Path) -> Result<TcpListener, Error> {
+    let path = data.join("simulator.port");
+    let known = match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse::<u16>().unwrap_or(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(source) => return Err(folder_error("cannot read", &path, source)),
+    };
+    let listener = TcpListener::bind(("127.0.0.1", known)).await.map_err(|source| Error::Listen {
+        address: format!("127.0.0.1:{known}"),
+        remedy: format!(
+            "running scorings know the simulator by it. Stop what holds it, or remove `{}` and let them fail",
+            path.display()
+        ),
+        source,
+    })?;
+    let port = listener
+        .local_addr()
+        .map_err(|source| folder_error("cannot read the address of", Path::new("the simulator"), source))?
+        .port();
+    if port != known {
+        std::fs::write(&path, port.to_string()).map_err(|source| folder_error("cannot write", &path, source))?;
+    }
+    Ok(listener)
+}
+
+fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: PathBuf) -> SimulatorOptions {
+    let mut options = SimulatorOptions {
+        containers: vec![Container {
+            account: inbox::ACCOUNT.to_owned(),
+            container: inbox::CONTAINER.to_owned(),
+            folder: inbox,
+        }],
+        datastores: vec![Datastore {
+            name: OUTBOX.to_owned(),
+            account: inbox::ACCOUNT.to_owned(),
+            container: OUTBOX.to_owned(),
+            folder: outbox,
+        }],
+        score_command: args.score_command.clone(),
+        journal: Some(data.join("simulator.journal")),
+        ..SimulatorOptions::default()
+    };
+    args.fault_args.apply(&mut options);
+    options
+}
+
+/// The handler's application settings. Times are short: a person is watching.
+fn settings(listener: &TcpListener, options: &SimulatorOptions, data: &Path) -> Result<Vec<(String, String)>, Error> {
+    let address = listener
+        .local_addr()
+        .map_err(|source| folder_error("cannot read the address of", Path::new("the simulator"), source))?;
+    let service = format!("http://{address}");
+    let rules = json!({ "rules": [ {
+        "id": "local",
+        "match": { "account": inbox::ACCOUNT, "container": inbox::CONTAINER },
+        "endpoint": {
+            "uri": format!("{service}/endpoints/demonstration/jobs"),
+            "workspace": options.workspace.id(),
+        },
+        "outputs": { "score": {
+            "type": "UriFile",
+            "uri": format!("azureml://datastores/{OUTBOX}/paths/{{blob.path}}/{{scoring.id}}/{{attempt}}/predictions.csv"),
+        } },
+        "maxInFlight": 50,
+        "pollInterval": "PT1S",
+        "retryBackOff": "PT2S",
+        "submitTimeout": "PT10S",
+        "lookupInterval": "PT2S",
+        "resubmitAfter": "PT15S",
+        "outputTimeout": "PT10S",
+    } ] });
+    let setting = |name: &str, value: String| (name.to_owned(), value);
+    Ok(vec![
+        setting("SCOREKEEPER_LEDGER", format!("embedded:{}", ledger_folder(data).display())),
+        setting("SCOREKEEPER_TASK_HUB", TASK_HUB.to_owned()),
+        setting("SCOREKEEPER_RULES", rules.to_string()),
+        setting("SCOREKEEPER_RESOURCE_MANAGER", service.clone()),
+        setting("SCOREKEEPER_LOG_FORMAT", "text".to_owned()),
+        setting("IDENTITY_ENDPOINT", format!("{service}/identity/oauth2/token")),
+        setting("IDENTITY_HEADER", options.identity_header.clone()),
+        // An id of the surrounding session's would ask for an identity that the simulator does not have.
+        setting("AZURE_CLIENT_ID", String::new()),
+    ])
+}
+
+async fn page_listener(wanted: Option<SocketAddr>) -> Result<TcpListener, Error> {
+    let refused = |address: String, source| Error::Listen {
+        address,
+        remedy: "give another --listen ADDRESS (127.0.0.1:0 takes any free port)".to_owned(),
+        source,
+    };
+    if let Some(address) = wanted {
+        return TcpListener::bind(address).await.map_err(|source| refused(address.to_string(), source));
+    }
+    match TcpListener::bind(PAGE).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind("127.0.0.1:0").await.map_err(|source| refused("127.0.0.1:0".to_owned(), source)),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
+fn greet(inbox: &Path, outbox: &Path, page: SocketAddr, args: &LocalArgs) {
+    let scorer = match &args.score_command {
+        Some(command) => format!("`{command}`"),
+        None => "demonstration (numbers made from a hash, not a model)".to_owned(),
+    };
+    println!("Scorekeeper, local: a simulated batch endpoint, a real handler. Ctrl-C stops it.");
+    println!("  inbox   {}   copy a file here", inbox.display());
+    println!("  outbox  {}   find its predictions here", outbox.display());
+    println!("  page    http://{page}/");
+    println!("  scorer  {scorer}");
+    // A pipe is not flushed by a newline.
+    let _ = io::stdout().flush();
+}
+
+/// Nobody should wonder why things go wrong that were ordered to.
+#[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
+fn print_fault_notice(simulator: &simulator::Handle) {
+    println!("  faults  ordered; {}/admin/faults tells how far they came", simulator.origin());
+    let _ = io::stdout().flush();
+}
+
+/// Event Grid's part: tells of each file until it was taken.
+async fn deliver(mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>) {
+    let mut every = tokio::time::interval(SCAN);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let scanned = tokio::task::spawn_blocking(move || {
+            let ready = inbox.scan(Instant::now());
+            (inbox, ready)
+        });
+        // It fails only when this process ends.
+        let Ok((scanned, ready)) = scanned.await else { return };
+        inbox = scanned;
+        let ready = match ready {
+            Ok(ready) if ready.is_empty() => continue,
+            Ok(ready) => ready,
+            Err(error) => {
+                tracing::warn!(error = %error, "the inbox cannot be read: {error}");
+                continue;
+            }
+        };
+        let Some(invoker) = running(&host).await else { continue };
+        let mut taken = stream::iter(ready)
+            .map(|ready| {
+                let invoker = invoker.clone();
+                async move {
+                    match invoker.invoke(functions::BLOB_CREATED, "event", ready.event.clone()).await {
+                        Ok(_) => Some(ready),
+                        Err(error) => {
+                            tracing::warn!(error = %error_chain(&error), "an event was not taken and is delivered again");
+                            None
+                        }
+                    }
+                }
+            })
+            .buffer_unordered(MAX_CONCURRENT_DELIVERIES);
+        while let Some(delivered) = taken.next().await {
+            if let Some(delivered) = delivered {
+                inbox.delivered(&delivered);
+            }
+        }
+    }
+}
+
+/// The timer's part.
+async fn tick(host: Arc<Mutex<FunctionsHost>>) {
+    let mut every = tokio::time::interval(TICK);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if let Some(invoker) = running(&host).await
+            && let Err(error) = invoker.invoke(functions::RECONCILE, "timer", timer()).await
+        {
+            tracing::warn!(error = %error_chain(&error), "a tick failed");
+        }
+    }
+}
+
+async fn running(host: &Mutex<FunctionsHost>) -> Option<Invoker> {
+    match host.lock().await.running().await {
+        Ok(invoker) => Some(invoker),
+        Err(error) => {
+            tracing::error!(error = %error_chain(&error), "{}", error_chain(&error));
+            None
+        }
+    }
+}
+
+async fn show(ledger: Ledger, clock: Clock) {
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut view = View::new(stdout, terminal, clock());
+    let mut every = tokio::time::interval(SCAN);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        match view.refresh(&ledger, clock()).await {
+            Ok(()) => {}
+            Err(terminal::Error::Output(_)) => return,
+            Err(error) => tracing::warn!(error = %error_chain(&error), "the ledger cannot be read: {error}"),
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn stopped() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupted.await;
+}

@@ -1,0 +1,86 @@
+//! The live view in the terminal: one line for each change, and on a terminal a line of counts that stays at the end.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use lifecycle::{Scoring, ScoringId, Status};
+use time::{Duration, OffsetDateTime};
+
+use crate::cli::view::{path, utc_text};
+use app::ledger::{self, Ledger};
+
+/// Follows a ledger and prints what changes.
+pub(super) struct View<W> {
+    out: W,
+    /// Whether the last line may be overwritten.
+    terminal: bool,
+    known: HashMap<ScoringId, (Status, i64)>,
+    started: OffsetDateTime,
+    counts: String,
+}
+
+impl<W: Write> View<W> {
+    pub(super) fn new(out: W, terminal: bool, started: OffsetDateTime) -> Self {
+        Self { out, terminal, known: HashMap::new(), started, counts: String::new() }
+    }
+
+    /// Looks at the ledger once and prints what is new.
+    pub(super) async fn refresh(&mut self, ledger: &Ledger, now: OffsetDateTime) -> Result<(), Error> {
+        let in_flight = ledger.in_flight().await?;
+        // An hour back: what ended while this process was starting is shown, older history is for `list`.
+        let ended = ledger.ended_since(now - Duration::hours(1)).await?;
+        let mut changed: Vec<Scoring> = Vec::new();
+        let mut counts = HashMap::new();
+        let rows = in_flight.iter().map(|r| (&r.id, r.status)).chain(ended.iter().map(|r| (&r.id, r.status)));
+        for (id, status) in rows {
+            *counts.entry(status).or_insert(0) += 1;
+            if self.known.get(id).is_none_or(|(known, _)| *known != status)
+                && let Some((scoring, _)) = ledger.get(id).await?
+            {
+                changed.push(scoring);
+            }
+        }
+        changed.sort_by_key(|scoring| scoring.updated);
+        for scoring in changed {
+            let before = self.known.insert(scoring.id.clone(), (scoring.status, scoring.version));
+            // History of an earlier run is known, not news.
+            if before.is_some() || scoring.updated >= self.started {
+                self.line(&scoring)?;
+            }
+        }
+        let parts = Status::ALL.iter().filter_map(|s| counts.get(s).map(|count| format!("{s} {count}")));
+        let counts = parts.collect::<Vec<_>>().join("  ");
+        if self.terminal && counts != self.counts {
+            write!(self.out, "\r\x1b[2K{counts}")?;
+            self.out.flush()?;
+        }
+        self.counts = counts;
+        Ok(())
+    }
+
+    fn line(&mut self, s: &Scoring) -> io::Result<()> {
+        let at = utc_text(s.updated);
+        let detail = match s.status {
+            Status::Scored => {
+                format!("{} bytes at {}", s.output_bytes.unwrap_or_default(), s.output_uri().unwrap_or_default())
+            }
+            Status::Failed => s.error.clone().unwrap_or_default(),
+            _ => s.last_error.clone().or_else(|| s.job.as_ref().map(|job| job.name.to_string())).unwrap_or_default(),
+        };
+        let (clear, again) = if self.terminal { ("\r\x1b[2K", self.counts.as_str()) } else { ("", "") };
+        writeln!(self.out, "{clear}{}  {:10}  {}  {detail}", &at[11..], s.status, path(&s.blob))?;
+        write!(self.out, "{again}")?;
+        self.out.flush()
+    }
+}
+
+/// Why the view could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The ledger could not be read.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The terminal is gone.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
