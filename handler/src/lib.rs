@@ -4,4 +4,5 @@ pub mod compose;
 pub mod config;
 pub mod functions;
 pub mod hosts;
+pub mod redacting;
 pub mod telemetry;

@@ -21,6 +21,7 @@ use handler::hosts::doctor::{self as examination, AppSettings, DoctorArgs};
 use handler::hosts::limits::{self, LimitArgs};
 use handler::hosts::local::{self, LocalArgs};
 use handler::hosts::simulator::{self, SimulatorArgs};
+use handler::redacting::Redacting;
 use handler::telemetry::{self, fatal};
 use simulation::{self, SimulateArgs};
 use time::OffsetDateTime;
@@ -118,9 +119,14 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are no errors; clap knows where each belongs. Nothing is to be done if it can't be printed.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(SETTINGS) } else { ExitCode::SUCCESS };
+            // Help and version are no errors. Nothing is to be done if it can't be printed.
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // An error quotes what was typed, a SAS perhaps.
+            let _ = Redacting::new(std::io::stderr()).write_all(error.render().to_string().as_bytes());
+            return ExitCode::from(SETTINGS);
         }
     };
     match arguments.command {
@@ -163,7 +169,7 @@ fn main() -> ExitCode {
             |config| {
                 let text = if json { format!("{:#}\n", config.json()) } else { config.table() };
                 // A reader that went away (`| head`) is no failure of ours.
-                let _ = std::io::stdout().write_all(text.as_bytes());
+                let _ = Redacting::new(std::io::stdout()).write_all(text.as_bytes());
                 ExitCode::SUCCESS
             },
         ),
@@ -210,7 +216,7 @@ where
         Ok(runtime) => runtime,
         Err(why) => return fatal(1, &format!("no runtime: {why}")),
     };
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    let (mut out, mut err) = (Redacting::new(std::io::stdout().lock()), Redacting::new(std::io::stderr().lock()));
     ExitCode::from(runtime.block_on(cli::reported(command(&ledger, clock(), &mut out), &mut err)))
 }
 
@@ -280,7 +286,7 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
             }
         }
     };
-    match examination::print(&report, args, &mut std::io::stdout().lock()) {
+    match examination::print(&report, args, &mut Redacting::new(std::io::stdout().lock())) {
         // A reader that went away (`| head`) is no failure of ours.
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
             fatal(1, &format!("the output can't be written: {why}"))

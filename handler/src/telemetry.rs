@@ -4,9 +4,11 @@
 //! so nothing but [`fatal`] errors goes there, and the level is a field of the record. Fields of the surrounding spans
 //! (`invocation_id`, `function`, `trace_id`; `scoring`, `job`) are part of each record.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use lifecycle::redact::redacted;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -45,7 +47,7 @@ pub fn start_for_people() {
 #[expect(clippy::print_stderr, reason = "fatal errors, before or without a log")]
 pub fn fatal(code: u8, why: &str) -> ExitCode {
     for line in why.lines() {
-        eprintln!("scorekeeper: {line}");
+        eprintln!("scorekeeper: {}", redacted(line));
     }
     ExitCode::from(code)
 }
@@ -56,7 +58,8 @@ pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("(no text)")
 }
 
-/// Keeps every record on one line: the host makes a record of each line, and error texts of services hold line ends.
+/// Keeps every record on one line and without secrets: the host makes a record of each line, error texts of services hold
+/// line ends, and at level `trace` libraries tell what they send.
 struct Lines<M>(M);
 
 /// Writer of one record.
@@ -74,13 +77,14 @@ impl<W: Write> Write for OneLine<W> {
     /// The formatter hands over a record by one call, its last byte a line end.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let body = record.strip_suffix(b"\n").unwrap_or(record);
-        if body.contains(&b'\n') || body.contains(&b'\r') {
-            let end = &record[body.len()..];
-            let line: Vec<u8> =
-                body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
-            self.0.write_all(&[&line, end].concat())?;
-        } else {
+        // All is text that a formatter wrote; the copy is made only if it is not.
+        let text = String::from_utf8_lossy(body);
+        let text = redacted(&text);
+        // By one call either way: two lines of two threads must not mix.
+        if matches!(&text, Cow::Borrowed(same) if same.as_bytes() == body) && !text.contains(['\n', '\r']) {
             self.0.write_all(record)?;
+        } else {
+            self.0.write_all(format!("{}\n", text.replace(['\n', '\r'], " ")).as_bytes())?;
         }
         Ok(record.len())
     }

@@ -135,7 +135,7 @@ async fn a_failed_job_tells_why() {
     server.at(&details, canned::json(200, &run("UserError", "The path already exists: https://a/c?sig=SECRET")));
     let found = seen(azure_ml(&server).job(&address(&scoring(&server), "j")).await);
     assert_eq!(found.status, JobStatus::Failed);
-    assert_eq!(found.error.as_deref(), Some("UserError: The path already exists: https://a/c?sig=…"));
+    assert_eq!(found.error.as_deref(), Some("UserError: The path already exists: https://a/c?sig=***"));
     assert_eq!(server.requests()[1].header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
 }
 

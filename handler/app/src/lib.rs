@@ -36,6 +36,7 @@ mod tick;
 
 use admission::{Admission, Asker, Permit};
 use known::Known;
+pub use lifecycle::text::chain;
 pub use resolve::{Resolved, resolve};
 use tick::LastTick;
 pub use tick::TickReport;
@@ -493,16 +494,4 @@ struct One {
 /// After a move to this status something can be done at once. A fresh job is not among them: it has nothing to tell yet.
 fn looks_again(status: Status) -> bool {
     matches!(status, Status::Verifying | Status::Unknown)
-}
-
-/// An error with its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -15,13 +15,13 @@ use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, Blob
 use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
+use lifecycle::text::{chain, fit};
 use lifecycle::{OutputSeen, Scoring};
 use reqwest::Url;
 use time::OffsetDateTime;
 
 use crate::http;
 use crate::resource_manager::{self, Datastore};
-use crate::text::fit;
 use crate::tokens::{Storage, Tokens};
 use app::ports::{Blobs, Unclear};
 use lifecycle::datastore::DatastorePath;
@@ -178,9 +178,9 @@ impl AzureBlobs {
                     }
                     Some(status) => format!("storage answered {status} about {place}"),
                     None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                        fit(&format!("{place}: {}", http::chain(&error)))
+                        fit(&format!("{place}: {}", chain(&error)))
                     }
-                    None => return Err(Unclear(fit(&format!("{place}: {}", http::chain(&error))))),
+                    None => return Err(Unclear(fit(&format!("{place}: {}", chain(&error))))),
                 },
                 Err(_) => format!("storage did not answer about {place} within {} s", TRY.as_secs()),
             };

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::tokens::{Audience, Tokens};
 use app::ports::Unclear;
+use lifecycle::text::chain;
 
 /// TCP and TLS together. Far below any deadline of ours, so that "not sent" can still be told from "no answer".
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -168,21 +169,6 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<ti
         Err(_) => azure_core::time::parse_rfc7231(text).ok()? - now,
     };
     Some(wait.clamp(time::Duration::ZERO, LONGEST_RETRY_AFTER))
-}
-
-/// An error and its causes on one line. reqwest's own text stops at "error sending request".
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -14,12 +14,13 @@ use azure_core::http::Transport;
 use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
+use lifecycle::text::{chain, fit};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use crate::http::{self, Got};
 use crate::resource_manager;
-use crate::text::{fit, member, said};
+use crate::text::{member, said};
 use crate::tokens::{MachineLearning, ResourceManager, Storage, Tokens};
 use app::ports::management::{Audience, Cloud, Listed, Trouble};
 
@@ -163,9 +164,9 @@ impl Cloud for AzureCloud {
             Some(status @ (401 | 403)) => Trouble::Forbidden { code, text: text(status) },
             Some(status) => Trouble::Unclear(text(status)),
             None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                Trouble::NoAnswer(fit(&format!("{place}: {}", http::chain(&error))))
+                Trouble::NoAnswer(fit(&format!("{place}: {}", chain(&error))))
             }
-            None => Trouble::Unclear(fit(&format!("{place}: {}", http::chain(&error)))),
+            None => Trouble::Unclear(fit(&format!("{place}: {}", chain(&error)))),
         })
     }
 

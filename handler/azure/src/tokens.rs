@@ -35,6 +35,7 @@ use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequest
 use azure_core::error::ErrorKind;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use lifecycle::text::{chain, one_line};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use time::OffsetDateTime;
@@ -375,8 +376,7 @@ impl Cache {
             // Its text could quote the answer, and the answer is a token.
             (None, ErrorKind::DataConversion) => self.error("the identity endpoint's answer could not be read", IS_IT_ENABLED),
             (None, _) => {
-                let text: String = http::chain(error).split_whitespace().collect::<Vec<_>>().join(" ");
-                self.error(&text.chars().take(300).collect::<String>(), IS_IT_ENABLED)
+                self.error(&one_line(&chain(error), 300), IS_IT_ENABLED)
             }
         }
     }

@@ -12,9 +12,14 @@ use time::OffsetDateTime;
 
 use crate::rules::Rules;
 use crate::scoring::{BlobVersion, Scoring, without_query};
+use crate::text::{clipped, one_line};
 
 /// Strings that hold JSON are opened this often; more is nobody's encoding.
 const NESTING: usize = 3;
+/// Characters of a malformed event that are kept.
+const MAX_RECEIVED: usize = 8_000;
+/// Characters of a reason that are kept; it quotes the event or names each rule.
+const MAX_WHY: usize = 2_000;
 
 /// Writing APIs after which a blob is complete. `CreateFile` and `SftpCreate` come before the content;
 /// `FlushWithClose` and `SftpCommit` after it.
@@ -51,7 +56,7 @@ pub struct Malformed {
     pub key: String,
     /// Why.
     pub why: String,
-    /// What was received, cut to 8,000 characters, signatures and keys masked.
+    /// What was received, cut to 8,000 characters, on one line, secrets masked.
     pub received: String,
 }
 
@@ -75,8 +80,9 @@ fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
 
 fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
     let malformed = |why: String| {
-        let received = masked(&event.to_string());
-        Verdict::Malformed(Malformed { key: key_of(&[&received]), why, received })
+        // Without its secrets also in the ledger: a table is a display too, for Storage browser and every tool that reads it.
+        let received = one_line(&event.to_string(), MAX_RECEIVED);
+        Verdict::Malformed(Malformed { key: key_of(&[&received]), why: one_line(&why, MAX_WHY), received })
     };
     let Some(object) = event.as_object() else {
         return malformed(format!("the event is {}, not a JSON object", kind(event)));
@@ -89,11 +95,12 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
         ));
     };
     let skip = |subject: &str, key: &[&str], rule: Option<&str>, why: String| {
+        let why = one_line(&why, MAX_WHY);
         Verdict::Skipped(Skip { key: key_of(key), subject: subject.to_owned(), rule: rule.map(str::to_owned), why })
     };
     if event_type != "Microsoft.Storage.BlobCreated" {
         let id = object.get("id").and_then(Value::as_str).unwrap_or_default();
-        let why = format!("event type `{}` is not Microsoft.Storage.BlobCreated", clip(event_type, 200));
+        let why = format!("event type `{}` is not Microsoft.Storage.BlobCreated", one_line(event_type, 200));
         return skip("", &[event_type, id], None, why);
     }
     let data = match object.get("data") {
@@ -116,8 +123,8 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
         Ok(blob) => blob,
         Err(why) => return malformed(why),
     };
-    blob.sequencer = text("sequencer").map(|s| clip(s, 64).to_owned());
-    blob.content_type = text("contentType").map(|s| clip(s, 128).to_owned());
+    blob.sequencer = text("sequencer").map(|s| clipped(s, 64).to_owned());
+    blob.content_type = text("contentType").map(|s| clipped(s, 128).to_owned());
     blob.size = data.get("contentLength").and_then(Value::as_u64);
     // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
     if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
@@ -128,6 +135,7 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
     let refs = |parts: &[String]| key_of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
     let skipped = |rule: Option<&str>, why: String| {
         let key = refs(&key(rule.unwrap_or_default()));
+        let why = one_line(&why, MAX_WHY);
         Verdict::Skipped(Skip { key, subject: blob.url.clone(), rule: rule.map(str::to_owned), why })
     };
     if let Some(rule) = rules.output_of(&blob) {
@@ -137,7 +145,7 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
         && !COMPLETE.contains(&api)
     {
         let why =
-            format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
+            format!("`{}` does not complete a blob; its content comes with {}", one_line(api, 64), COMPLETE.join(", "));
         return skipped(None, why);
     }
     let mut reasons = Vec::new();
@@ -155,7 +163,7 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
         }
     }
     if wanted.is_empty() {
-        return skipped(nearest.as_deref(), clip(&reasons.join("; "), 2_000).to_owned());
+        return skipped(nearest.as_deref(), reasons.join("; "));
     }
     Verdict::Wanted(wanted)
 }
@@ -179,34 +187,6 @@ fn key_of(parts: &[&str]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-fn clip(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(at, _)| &text[..at])
-}
-
-/// What was received, fit to be kept and shown: cut, control characters gone, and the values of `sig=`, `code=`,
-/// `key=` and the like replaced.
-fn masked(text: &str) -> String {
-    const SECRETS: [&str; 5] = ["sig=", "code=", "key=", "token=", "password="];
-    let mut kept = String::with_capacity(text.len().min(8_000));
-    let mut rest = clip(text, 8_000);
-    while let Some((at, name)) =
-        SECRETS.iter().filter_map(|name| find_ignoring_case(rest, name).map(|at| (at, *name))).min()
-    {
-        let value = at + name.len();
-        kept.push_str(&rest[..value]);
-        kept.push_str("***");
-        let end = rest[value..].find(['&', '"', '\\', ' ', ';', ',']).map_or(rest.len(), |end| value + end);
-        rest = &rest[end..];
-    }
-    kept.push_str(rest);
-    kept.retain(|c| !c.is_control());
-    kept
-}
-
-fn find_ignoring_case(text: &str, ascii: &str) -> Option<usize> {
-    text.as_bytes().windows(ascii.len()).position(|window| window.eq_ignore_ascii_case(ascii.as_bytes()))
 }
 
 /// A URL fit for logs.
@@ -404,9 +384,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_has_a_key_of_its_own_and_shows_all_but_its_secrets() {
-        let bad = malformed(&json!({"x": "a?Sig=s3cret&b=1 code=s3cret;c\u{85}"}));
-        assert_eq!(bad.received, r#"{"x":"a?Sig=***&b=1 code=***;c"}"#);
-        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&b=1 code=s3cret;c"})).key, "{}", bad.received);
+        let bad = malformed(&json!({"x": "a?Sig=s3cret&b=1 ?code=s3cret;c\u{85}"}));
+        assert_eq!(bad.received, r#"{"x":"a?Sig=***&b=1 ?code=***;c "}"#);
+        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&b=1 ?code=s3cret;c\u{85}"})).key, "{}", bad.received);
         assert_ne!(bad.key, malformed(&json!({"x": "b"})).key);
         assert!(bad.key.len() == 32 && bad.key.bytes().all(|b| b.is_ascii_hexdigit()), "{}", bad.key);
         assert_eq!(shown("https://x/a?sig=secret#b"), "https://x/a");

@@ -22,11 +22,13 @@ pub mod intake;
 pub mod job;
 pub mod order;
 pub mod period;
+pub mod redact;
 pub mod retry;
 pub mod rules;
 pub mod scoring;
 pub mod status;
 pub mod template;
+pub mod text;
 
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Resolution, Seen, Step, decide, stop_at};

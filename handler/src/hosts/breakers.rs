@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use lifecycle::breaker::Happened;
+use lifecycle::redact::redacted;
 use lifecycle::{BreakerSettings, EndpointKey};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -47,7 +48,7 @@ impl From<&DeploymentBreaker> for BreakerView {
                 (Some(_), Some(_)) => "probing",
             },
             failures: breaker.failures,
-            error: breaker.error.clone(),
+            error: breaker.error.as_deref().map(|text| redacted(text).into_owned()),
             failed_time: breaker.failed,
             open_until: breaker.open_until,
             probe: breaker.probe.as_ref().map(|probe| probe.id.to_string()),

@@ -307,7 +307,7 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
     let history = ledger.entries(&scoring.id).await?;
     let sentence = scoring.status.sentence();
     let waits = limits::waits_for(&ledger.controls().await?, &scoring);
-    let story = StoryView { scoring: scoring.into(), waits, history };
+    let story = StoryView::new(scoring, waits, history);
     if json {
         serde_json::to_writer_pretty(&mut *out, &story).map_err(std::io::Error::from)?;
         writeln!(out)?;

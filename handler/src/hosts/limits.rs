@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
+use lifecycle::redact::redacted;
 use lifecycle::{Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -42,13 +43,14 @@ pub fn views(controls: &Controls) -> Vec<LimitView> {
         let (sight, live) = (controls.scopes.get(scope).unwrap_or(&none), controls.limits.get(scope));
         LimitView {
             kind: if matches!(scope, Scope::Rule(_)) { "rule" } else { "endpoint" },
-            name: if sight.name.is_empty() { live.map_or("", |live| &live.name) } else { &sight.name }.to_owned(),
+            name: redacted(if sight.name.is_empty() { live.map_or("", |live| &live.name) } else { &sight.name })
+                .into_owned(),
             limit: live.map(|live| live.limit).or(sight.configured),
             configured: sight.configured,
             set_time: live.map(|live| live.set),
             taken: sight.taken,
             waiting: sight.waiting,
-            because: sight.because.clone(),
+            because: sight.because.as_deref().map(|text| redacted(text).into_owned()),
         }
     };
     scopes.into_iter().map(view).collect()

@@ -5,9 +5,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use lifecycle::redact::redacted;
 use lifecycle::{ScoringId, Status};
 use maud::{DOCTYPE, Markup, html};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use super::cli::{ListArgs, newest};
@@ -137,7 +138,7 @@ async fn story(ops: &Ops, id: &str) -> Result<StoryView, Response> {
         let Some((scoring, _)) = ops.ledger.get(&id).await? else { return Ok(None) };
         let history = ops.ledger.entries(&id).await?;
         let waits = limits::waits_for(&ops.ledger.controls().await?, &scoring);
-        Ok::<_, ledger::Error>(Some(StoryView { scoring: scoring.into(), waits, history }))
+        Ok::<_, ledger::Error>(Some(StoryView::new(scoring, waits, history)))
     };
     match read.await {
         Ok(Some(story)) => Ok(story),
@@ -193,29 +194,40 @@ async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Resp
         Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
     };
     match newest(&ops.ledger, &args).await {
-        Ok(rows) => axum::Json(rows).into_response(),
+        Ok(rows) => json(&rows),
         Err(error) => unreadable(&error),
     }
 }
 
 async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
     match story(&ops, &id).await {
-        Ok(story) => axum::Json(story).into_response(),
+        Ok(story) => json(&story),
         Err(response) => response,
     }
 }
 
 async fn limits_json(State(ops): State<Ops>) -> Response {
     match ops.ledger.controls().await {
-        Ok(controls) => axum::Json(limits::views(&controls)).into_response(),
+        Ok(controls) => json(&limits::views(&controls)),
         Err(error) => unreadable(&error),
     }
 }
 
 async fn breakers_json(State(ops): State<Ops>) -> Response {
     match ops.ledger.controls().await {
-        Ok(controls) => axum::Json(breakers::views(&controls)).into_response(),
+        Ok(controls) => json(&breakers::views(&controls)),
         Err(error) => unreadable(&error),
+    }
+}
+
+/// JSON without secrets, whatever the views have let through.
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => {
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], redacted(&text).into_owned()).into_response()
+        }
+        Err(why) => problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("this can't be shown as JSON: {why}")),
     }
 }
 
@@ -253,7 +265,7 @@ fn page(title: &str, refresh: bool, body: &Markup) -> Response {
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    (headers, markup.into_string()).into_response()
+    (headers, redacted(&markup.into_string()).into_owned()).into_response()
 }
 
 const STYLE: &str = "

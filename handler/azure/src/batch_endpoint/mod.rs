@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lifecycle::decide::workspace_of;
+use lifecycle::text::chain;
 use lifecycle::{Answer, JobSeen, JobStatus, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
@@ -104,7 +105,7 @@ impl AzureMl {
             Ok(response) => response,
             Err(error) => {
                 let (unsent, malformed) = (error.is_connect(), error.is_builder());
-                let text = text::fit(&http::chain(&error.without_url()));
+                let text = chain(&error.without_url());
                 // Only these two are sure: no byte of the request has left.
                 return if unsent || malformed { not_sent(text, malformed) } else { Answer::Unknown { text } };
             }

@@ -5,12 +5,13 @@
 //! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
 
 use lifecycle::decide::workspace_of;
+use lifecycle::text::fit;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::wire::Resource;
 use crate::http;
-use crate::text::{fit, member};
+use crate::text::member;
 use crate::tokens::{MachineLearning, Tokens};
 
 /// Failed children whose texts are looked at.

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use azure_core::http::headers::{HeaderName, Headers};
+use lifecycle::text::one_line;
 use serde::Deserialize;
 
 use app::ports::table_store::Error;
@@ -55,7 +56,7 @@ pub(super) fn failure(status: u16, code_header: Option<&str>, retry_after: Optio
         Some((index, text)) if index.parse::<usize>().is_ok() => (index.parse().ok(), text),
         _ => (None, first),
     };
-    Failure { status, code, message: text.trim().chars().take(200).collect(), op, retry_after }
+    Failure { status, code, message: one_line(text, 200), op, retry_after }
 }
 
 fn xml_code(body: &[u8]) -> Option<&str> {

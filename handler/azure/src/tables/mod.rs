@@ -25,6 +25,7 @@ use azure_core::http::{
     ClientOptions, Context, Method, Pipeline, PipelineStreamOptions, Request, RetryOptions, Transport,
 };
 use futures::TryStreamExt as _;
+use lifecycle::text::chain;
 use url::Url;
 
 use app::ports::table_store::{
@@ -129,7 +130,7 @@ impl AzureTables {
                     Ok(Some(chunk)) if body.len() + chunk.len() <= LONGEST_ANSWER => body.extend_from_slice(&chunk),
                     Ok(Some(_)) => break cut = Some("the answer is too long".to_owned()),
                     Ok(None) => break,
-                    Err(error) => break cut = Some(told(&error)),
+                    Err(error) => break cut = Some(chain(&error)),
                 }
             }
             Ok::<_, azure_core::Error>(Answer { status: status.into(), headers, body, cut })
@@ -137,9 +138,9 @@ impl AzureTables {
         match tokio::time::timeout(patience, attempt).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if left.is_set() && *error.kind() != ErrorKind::Connection => {
-                Err(Unanswered::Sent(told(&error)))
+                Err(Unanswered::Sent(chain(&error)))
             }
-            Ok(Err(error)) => Err(Unanswered::NotSent(told(&error))),
+            Ok(Err(error)) => Err(Unanswered::NotSent(chain(&error))),
             Err(_) if left.is_set() => Err(Unanswered::Sent(format!("no answer within {} s", patience.as_secs()))),
             Err(_) => Err(Unanswered::NotSent(format!("no token within {} s", patience.as_secs()))),
         }
@@ -328,20 +329,6 @@ impl Answer {
         let code = self.headers.get_optional_str(&ERROR_CODE);
         answer::failure(self.status, code, answer::retry_after(&self.headers), &self.body)
     }
-}
-
-/// An error and its causes in one line, bounded.
-fn told(error: &azure_core::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text.chars().take(400).collect()
 }
 
 #[cfg(test)]

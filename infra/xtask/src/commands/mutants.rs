@@ -46,7 +46,20 @@ const SUBJECTS: &[Subject] = &[
         name: "ledger",
         package: "app",
         files: "handler/app/src/ledger/**/*.rs",
-        tests: &["--package", "app", "--package", "handler", "--lib", "--test", "app", "--", "--skip", "azurite", "--skip", "load"],
+        tests: &[
+            "--package",
+            "app",
+            "--package",
+            "handler",
+            "--lib",
+            "--test",
+            "app",
+            "--",
+            "--skip",
+            "azurite",
+            "--skip",
+            "load",
+        ],
     },
 ];
 
