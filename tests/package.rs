@@ -1,5 +1,5 @@
 //! The three places that name the functions agree: the definitions that are shipped, the routes that the handler
-//! mounts, and `host.json`. What the Functions host makes of the zip is tested beside the packaging, in `infra/xtask`.
+//! mounts, and `host.json`. What the Functions host makes of the zip is tested beside the packaging, in `handler/xtask`.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

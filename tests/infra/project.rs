@@ -58,10 +58,7 @@ fn gather(root: &Path, folder: &str, files: &mut BTreeMap<String, String>) {
         let entry = entry.unwrap();
         let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
         if entry.file_type().unwrap().is_dir() {
-            // A program, not infrastructure; it may have a build folder.
-            if path != "infra/xtask" {
-                gather(root, &path, files);
-            }
+            gather(root, &path, files);
         } else {
             files.insert(path.clone(), fs::read_to_string(root.join(&path)).unwrap());
         }

@@ -139,7 +139,7 @@ impl Graph {
             if !native::is_named(package) {
                 let libraries = libraries.join(", ");
                 differences.push(format!(
-                    "`{}` links C code ({libraries}) that no one has named; add it to infra/xtask/src/native.rs",
+                    "`{}` links C code ({libraries}) that no one has named; add it to handler/xtask/src/native.rs",
                     package.name
                 ));
             }

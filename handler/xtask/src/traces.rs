@@ -25,7 +25,7 @@ fn telltales(root: &Path, variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<Str
             telltales.extend(parts.iter().map(|part| format!("{}/{part}", folder.display())));
         }
     };
-    below(root, &["handler/", "infra/", "target/", "tests/"]);
+    below(root, &["handler/", "target/", "tests/"]);
     for (name, parts) in [
         ("HOME", &[""][..]),
         ("CARGO_HOME", &["registry/", "git/"]),
