@@ -416,7 +416,7 @@ impl App {
                     let at = sought.as_of.map_or(now, |as_of| as_of.min(now));
                     return Look { seen: Seen::Candidates(sought.jobs), at, permit: Permit::default() };
                 }
-                Err(unclear) => Seen::Unclear(unclear.0),
+                Err(unclear) => Seen::Unclear(chain(&unclear)),
             },
             Status::Running | Status::Cancelling => match &scoring.job {
                 Some(job) => {
@@ -431,7 +431,7 @@ impl App {
             },
             Status::Verifying => match self.0.parts.blobs.outputs(scoring).await {
                 Ok(output) => Seen::Output(output),
-                Err(unclear) => Seen::Unclear(unclear.0),
+                Err(unclear) => Seen::Unclear(chain(&unclear)),
             },
             _ => Seen::Nothing,
         };
@@ -442,7 +442,7 @@ impl App {
         match self.0.parts.endpoint.job(at).await {
             Ok(Some(job)) => Seen::Job(job),
             Ok(None) => Seen::JobMissing,
-            Err(unclear) => Seen::Unclear(unclear.0),
+            Err(unclear) => Seen::Unclear(chain(&unclear)),
         }
     }
 

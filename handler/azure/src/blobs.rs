@@ -15,12 +15,12 @@ use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, Blob
 use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::text::{chain, fit};
 use lifecycle::{OutputSeen, Scoring};
 use reqwest::Url;
 use time::OffsetDateTime;
 
 use crate::http;
+use crate::http::retry::{Tries, may_pass};
 use crate::resource_manager::{self, Datastore};
 use crate::tokens::{Storage, Tokens};
 use app::ports::{Blobs, Unclear};
@@ -28,14 +28,12 @@ use lifecycle::datastore::DatastorePath;
 
 /// One look at one blob, or one page of a folder.
 const TRY: Duration = Duration::from_secs(15);
-/// Pauses before the second and the third try. Microsoft's client would try for 82 s.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// Blobs of one folder that are counted. What lies beyond changes neither "there" nor "not empty".
-const MOST_BLOBS: usize = 100_000;
+const MAX_BLOBS: usize = 100_000;
 /// How long a datastore's place is believed.
 const DATASTORE_LIFE: time::Duration = time::Duration::minutes(10);
 /// Datastores remembered at one time.
-const MOST_DATASTORES: usize = 1_000;
+const MAX_DATASTORES: usize = 1_000;
 
 /// Blobs behind the datastores of any workspace that the identity may read.
 #[derive(Debug)]
@@ -64,16 +62,18 @@ impl AzureBlobs {
     async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Unclear> {
         let uri = &output.uri;
         let place = DatastorePath::read(uri)
-            .ok_or_else(|| Unclear(format!("`{uri}` is no path on a datastore, so nothing can be looked at there")))?;
+            .ok_or_else(|| {
+            Unclear::not_asked(format!("`{uri}` is no path on a datastore, so nothing can be looked at there"))
+        })?;
         let known = || {
             let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
             scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::decide::workspace_of)).map(str::to_owned)
         };
         let workspace = place.workspace.clone().or_else(known).ok_or_else(|| {
-            Unclear(format!("the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"))
+            Unclear::not_asked(format!("the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"))
         })?;
         let datastore = self.datastore(&workspace, &place.datastore).await?;
-        let container = container_url(&datastore).map_err(Unclear)?;
+        let container = container_url(&datastore)?;
         match output.kind {
             OutputKind::UriFile => self.file(below(&container, &place.path)?).await,
             OutputKind::UriFolder => self.folder(container, &place.path).await,
@@ -91,10 +91,12 @@ impl AzureBlobs {
         }
         let found = self.manager.datastore(workspace, name).await?;
         let datastore = found.ok_or_else(|| {
-            Unclear(format!("the workspace has no datastore `{name}`; register it, or correct the rule's `outputs`"))
+            Unclear::not_asked(format!(
+                "the workspace has no datastore `{name}`; register it, or correct the rule's `outputs`"
+            ))
         })?;
         let mut datastores = lock();
-        if datastores.len() >= MOST_DATASTORES {
+        if datastores.len() >= MAX_DATASTORES {
             datastores.clear();
         }
         datastores.insert(key, (datastore.clone(), now + DATASTORE_LIFE));
@@ -141,7 +143,7 @@ impl AzureBlobs {
                     found.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))),
                 );
                 seen += 1;
-                if seen >= MOST_BLOBS {
+                if seen >= MAX_BLOBS {
                     break;
                 }
             }
@@ -150,45 +152,52 @@ impl AzureBlobs {
         .await
     }
 
-    /// Repeats a look a few times. 404 is an answer: nothing is there.
+    /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. 404 is an answer: nothing is there.
     async fn patiently<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Unclear>
     where
         F: Future<Output = azure_core::Result<Found>> + Send,
     {
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
-        let mut pauses = PAUSES.into_iter();
-        let mut renewed = false;
+        let mut tries = Tries::new();
         loop {
-            let why = match tokio::time::timeout(TRY, look()).await {
+            let unclear = match tokio::time::timeout(TRY, look()).await {
                 Ok(Ok(found)) => return Ok(found),
                 Ok(Err(error)) => match error.http_status().map(u16::from) {
                     Some(404) => return Ok(None),
-                    Some(401) if !renewed => {
-                        renewed = true;
+                    Some(401) if tries.renew() => {
                         self.tokens.forget_current();
                         continue;
                     }
-                    Some(status @ (401 | 403)) => {
-                        return Err(Unclear(format!(
-                            "storage answered {status} about {place}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
-                        )));
-                    }
-                    Some(status) if !http::may_pass(status) => {
-                        return Err(Unclear(format!("storage answered {status} about {place}{}", code(&error))));
-                    }
-                    Some(status) => format!("storage answered {status} about {place}"),
-                    None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                        fit(&format!("{place}: {}", chain(&error)))
-                    }
-                    None => return Err(Unclear(fit(&format!("{place}: {}", chain(&error))))),
+                    status => failed(error, status, &place)?,
                 },
-                Err(_) => format!("storage did not answer about {place} within {} s", TRY.as_secs()),
+                Err(_) => {
+                    Unclear::not_reachable(format!("storage did not answer about {place} within {} s", TRY.as_secs()))
+                }
             };
-            match pauses.next() {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(Unclear(why)),
+            if !tries.again(None).await {
+                return Err(unclear);
             }
         }
+    }
+}
+
+/// What a failed look means: `Ok` holds what may pass, `Err` what will not.
+fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<Unclear, Unclear> {
+    let Some(status) = status else {
+        let may_pass = matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection);
+        return if may_pass {
+            Ok(Unclear::not_reachable(place).because(error))
+        } else {
+            Err(Unclear::not_understood(place).because(error))
+        };
+    };
+    let text = format!("storage answered {status} about {place}");
+    match status {
+        401 | 403 => Err(Unclear::not_allowed(format!(
+            "{text}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
+        ))),
+        status if may_pass(status) => Ok(Unclear::not_reachable(text)),
+        _ => Err(Unclear::not_understood(format!("{text}{}", code(&error)))),
     }
 }
 
@@ -206,19 +215,19 @@ fn complete(bytes: Option<u64>, modified: Option<OffsetDateTime>) -> azure_core:
 }
 
 /// `{protocol}://{account}.blob.{endpoint}/{container}`, or path-style for an emulator at a loopback `HOST:PORT`.
-fn container_url(datastore: &Datastore) -> Result<Url, String> {
+fn container_url(datastore: &Datastore) -> Result<Url, Unclear> {
     let Datastore { protocol, endpoint, account, container } = datastore;
-    let unreadable =
-        |e: &dyn std::fmt::Display| format!("the datastore's place ({protocol}, {endpoint}) can't be read: {e}");
+    let unreadable = || Unclear::not_understood(format!("the datastore's place ({protocol}, {endpoint}) can't be read"));
     let emulator = Url::parse(&format!("{protocol}://{endpoint}")).ok().filter(lifecycle::rules::is_loopback);
     let (mut url, front) = match emulator {
         Some(url) => (url, Some(account)),
-        None => (Url::parse(&format!("{protocol}://{account}.blob.{endpoint}")).map_err(|e| unreadable(&e))?, None),
+        None => (Url::parse(&format!("{protocol}://{account}.blob.{endpoint}")).map_err(|why| unreadable().because(why))?, None),
     };
     if url.scheme() != "https" && front.is_none() {
-        return Err(format!("the datastore of account `{account}` is reached over {protocol}; register it with https"));
+        let text = format!("the datastore of account `{account}` is reached over {protocol}; register it with https");
+        return Err(Unclear::not_asked(text));
     }
-    let mut path = url.path_segments_mut().map_err(|()| unreadable(&"it has no path"))?;
+    let mut path = url.path_segments_mut().map_err(|()| unreadable())?;
     path.pop_if_empty().extend(front).push(container);
     drop(path);
     Ok(url)
@@ -227,7 +236,8 @@ fn container_url(datastore: &Datastore) -> Result<Url, String> {
 /// The URL of a blob. The path is taken as it is written, so every character of it is a character of the blob's name.
 fn below(container: &Url, path: &str) -> Result<Url, Unclear> {
     if path.split('/').any(|part| part == "." || part == "..") {
-        return Err(Unclear(format!("the output path `{path}` has the segment `.` or `..`, which names no blob")));
+        let text = format!("the output path `{path}` has the segment `.` or `..`, which names no blob");
+        return Err(Unclear::not_asked(text));
     }
     let mut url = container.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -253,7 +263,7 @@ impl Blobs for AzureBlobs {
                 Some(seen.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))));
         }
         let (bytes, modified) =
-            seen.ok_or_else(|| Unclear("no output is recorded for this attempt, so none can be looked at".to_owned()))?;
+            seen.ok_or_else(|| Unclear::not_asked("no output is recorded for this attempt, so none can be looked at"))?;
         Ok(OutputSeen::Present { bytes: if empty { 0 } else { bytes }, modified })
     }
 }
@@ -262,7 +272,7 @@ impl Blobs for AzureBlobs {
 mod tests {
     use super::*;
 
-    fn url(protocol: &str, endpoint: &str, path: &str) -> Result<String, String> {
+    fn url(protocol: &str, endpoint: &str, path: &str) -> Result<String, Unclear> {
         let datastore = Datastore {
             protocol: protocol.into(),
             endpoint: endpoint.into(),
@@ -270,7 +280,7 @@ mod tests {
             container: "c".into(),
         };
         let url = container_url(&datastore)?;
-        below(&url, path).map(String::from).map_err(|unclear| unclear.0)
+        below(&url, path).map(String::from)
     }
 
     #[test]
@@ -288,7 +298,7 @@ mod tests {
 
     #[test]
     fn plain_http_and_climbing_paths_are_refused() {
-        assert!(url("http", "core.windows.net", "a").is_err_and(|text| text.contains("https")));
-        assert!(url("https", "core.windows.net", "a/../b").is_err_and(|text| text.contains("..")));
+        assert!(url("http", "core.windows.net", "a").is_err_and(|unclear| unclear.what.contains("https")));
+        assert!(url("https", "core.windows.net", "a/../b").is_err_and(|unclear| unclear.what.contains("..")));
     }
 }

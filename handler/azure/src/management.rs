@@ -14,14 +14,16 @@ use azure_core::http::Transport;
 use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
-use lifecycle::text::{chain, fit};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::http::{self, Got};
+use crate::http;
+use crate::http::authorized::{Got, ask};
 use crate::resource_manager;
 use crate::text::{member, said};
 use crate::tokens::{MachineLearning, ResourceManager, Storage, Tokens};
+use crate::batch_endpoint::job_url;
+use app::ports::Unclear;
 use app::ports::management::{Audience, Cloud, Listed, Trouble};
 
 /// Azure, or what stands for it.
@@ -36,13 +38,13 @@ pub struct AzureCloud {
 }
 
 impl AzureCloud {
-    /// The Resource Manager at `base` and what its resources lead to. The error is a sentence for people.
+    /// The Resource Manager at `base` and what its resources lead to.
     pub fn new(
         base: &str,
         management: Tokens<ResourceManager>,
         ml: Tokens<MachineLearning>,
         storage: Tokens<Storage>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, resource_manager::InvalidAddress> {
         let manager = resource_manager::Client::new(base, management.clone())?;
         Ok(Self { manager, management, ml, storage, transport: http::transport(), clocks: Mutex::default() })
     }
@@ -71,18 +73,20 @@ fn judged(got: Got, who: &str, what: &str) -> Result<Got, Trouble> {
     Err(match got.status {
         404 => Trouble::Missing(text),
         401 | 403 => Trouble::Forbidden { code: said.code, text },
-        _ => Trouble::Unclear(text),
+        _ => Unclear::not_understood(text).into(),
     })
 }
 
 fn document(got: &Got, what: &str) -> Result<Value, Trouble> {
     let read: Result<Value, _> = serde_json::from_slice(&got.body);
-    read.map_err(|why| Trouble::Unclear(format!("Resource Manager's answer about {what} could not be read: {why}")))
+    read.map_err(|why| {
+        Unclear::not_understood(format!("Resource Manager's answer about {what} could not be read")).because(why).into()
+    })
 }
 
 #[async_trait]
 impl Cloud for AzureCloud {
-    async fn token(&self, audience: Audience) -> Result<(), String> {
+    async fn token(&self, audience: Audience) -> Result<(), Unclear> {
         let get = async || match audience {
             Audience::Storage => self.storage.get().await.map(drop),
             Audience::MachineLearning => self.ml.get().await.map(drop),
@@ -93,24 +97,24 @@ impl Cloud for AzureCloud {
             Err(_) => get().await,
             good => good,
         };
-        got.map_err(|error| fit(&error.to_string()))
+        got.map_err(|error| Unclear::not_reachable(error.to_string()))
     }
 
     async fn resource(&self, id: &str, version: &str) -> Result<Value, Trouble> {
-        let got = self.manager.get(id, version, None).await.map_err(|why| Trouble::NoAnswer(why.0))?;
+        let got = self.manager.get(id, version, None).await?;
         self.note_manager(&got);
         document(&judged(got, "Resource Manager", id)?, id)
     }
 
     async fn list(&self, path: &str, version: &str, filter: Option<&str>, pages: usize) -> Result<Listed, Trouble> {
-        let mut got = self.manager.get(path, version, filter).await.map_err(|why| Trouble::NoAnswer(why.0))?;
+        let mut got = self.manager.get(path, version, filter).await?;
         let mut listed = Listed::default();
         for page in 1.. {
             self.note_manager(&got);
             let mut document = document(&judged(got, "Resource Manager", path)?, path)?;
             match document.get_mut("value").map(Value::take) {
                 Some(Value::Array(items)) => listed.items.extend(items),
-                _ => return Err(Trouble::Unclear(format!("Resource Manager's list of {path} could not be read"))),
+                _ => return Err(Unclear::not_understood(format!("Resource Manager's list of {path} could not be read")).into()),
             }
             let next = member(&document, "nextLink").and_then(Value::as_str).filter(|link| !link.is_empty());
             let Some(next) = next else {
@@ -120,33 +124,26 @@ impl Cloud for AzureCloud {
             if page >= pages {
                 break;
             }
-            got = self.manager.follow(next).await.map_err(|why| Trouble::Unclear(why.0))?;
+            got = self.manager.follow(next).await?;
         }
         Ok(listed)
     }
 
     async fn job(&self, endpoint: &str, name: &str) -> Result<(), Trouble> {
-        let unreadable =
-            |why: &dyn std::fmt::Display| Trouble::Unclear(format!("the endpoint's URI can't be read: {why}"));
-        let mut url = Url::parse(endpoint).map_err(|why| unreadable(&why))?;
-        match url.path_segments_mut() {
-            Ok(mut path) => drop(path.pop_if_empty().push(name)),
-            Err(()) => return Err(unreadable(&"it has no path")),
-        }
-        let got = http::ask(&http::client(), &self.ml, Method::GET, &url).await;
-        let got = got.map_err(|why| Trouble::NoAnswer(fit(&why.0)))?;
+        let url = job_url(endpoint, name)?;
+        let got = ask(&self.ml, Method::GET, &url).await?;
         self.note_clock(url.host_str().unwrap_or_default(), &got, self.ml.now());
         judged(got, "the endpoint", "a job that does not exist").map(drop)
     }
 
     async fn container(&self, url: &str) -> Result<(), Trouble> {
-        let url = Url::parse(url).map_err(|why| Trouble::Unclear(format!("`{url}` can't be read: {why}")))?;
+        let url = Url::parse(url).map_err(|why| Unclear::not_asked(format!("`{url}` can't be read")).because(why))?;
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let options = BlobContainerClientOptions {
             client_options: http::options(self.transport.clone()),
             ..BlobContainerClientOptions::default()
         };
-        // An emulator on this machine takes no token, see `azure_blobs.rs`.
+        // An emulator on this machine takes no token, see `blobs`.
         let credential = (url.scheme() == "https").then(|| Arc::new(self.storage.clone()) as Arc<dyn TokenCredential>);
         let looked = async {
             let client = BlobContainerClient::new(url, credential, Some(options))?;
@@ -162,11 +159,11 @@ impl Cloud for AzureCloud {
         Err(match error.http_status().map(u16::from) {
             Some(404) => Trouble::Missing(text(404)),
             Some(status @ (401 | 403)) => Trouble::Forbidden { code, text: text(status) },
-            Some(status) => Trouble::Unclear(text(status)),
+            Some(status) => Unclear::not_understood(text(status)).into(),
             None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                Trouble::NoAnswer(fit(&format!("{place}: {}", chain(&error))))
+                Unclear::not_reachable(place).because(error).into()
             }
-            None => Trouble::Unclear(fit(&format!("{place}: {}", chain(&error)))),
+            None => Unclear::not_understood(place).because(error).into(),
         })
     }
 

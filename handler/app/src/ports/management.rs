@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::{Unclear, UnclearKind};
+
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Audience {
@@ -28,12 +30,22 @@ pub enum Trouble {
         /// A sentence for people.
         text: String,
     },
-    /// Nobody answers: no such host, no connection, no answer in time.
-    #[error("{0}")]
-    NoAnswer(String),
+    /// Nobody answers: no token, no such host, no connection, no answer in time.
+    #[error(transparent)]
+    NoAnswer(Unclear),
     /// Nothing can be concluded.
-    #[error("{0}")]
-    Unclear(String),
+    #[error(transparent)]
+    Unclear(Unclear),
+}
+
+impl From<Unclear> for Trouble {
+    fn from(unclear: Unclear) -> Self {
+        match unclear.kind {
+            UnclearKind::NotReachable => Self::NoAnswer(unclear),
+            UnclearKind::NotAllowed => Self::Forbidden { code: None, text: crate::chain(&unclear) },
+            UnclearKind::NotUnderstood | UnclearKind::NotAsked | UnclearKind::Unfinished => Self::Unclear(unclear),
+        }
+    }
 }
 
 /// Members of a collection.
@@ -48,8 +60,8 @@ pub struct Listed {
 /// What the doctor can ask the world. Every request only looks. Nothing that comes back holds a secret.
 #[async_trait]
 pub trait Cloud: Send + Sync + 'static {
-    /// Gets a token, or says why there is none, with the remedy.
-    async fn token(&self, audience: Audience) -> Result<(), String>;
+    /// Gets a token. The error says why there is none, with the remedy.
+    async fn token(&self, audience: Audience) -> Result<(), Unclear>;
 
     /// A resource of Resource Manager by its id.
     async fn resource(&self, id: &str, version: &str) -> Result<Value, Trouble>;

@@ -13,9 +13,9 @@ use super::wire::{Mark, Resource};
 use app::ports::Unclear;
 
 /// Pages of the list. Resource Manager gives some ten to a hundred jobs a page.
-const MOST_PAGES: usize = 500;
+const MAX_PAGES: usize = 500;
 /// What is kept of a list, in bytes: more jobs than those pages have, unless their names are absurd.
-const MOST_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 /// Reading a list takes no longer: others wait for it.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
 /// The list is left early when it turned out to be sorted, newest first, and this much older than what is wanted.
@@ -70,7 +70,7 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
     let mut seen = HashSet::new();
     let mut list = List { begun: ml.tokens.now(), from, jobs: Vec::new(), whole: false };
     let (mut next, mut before, mut sorted, mut descents, mut bytes) = (None, None, true, 0, 0);
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MAX_PAGES {
         let Ok(page) = tokio::time::timeout_at(end, ml.manager.jobs(workspace, next.as_ref())).await else { break };
         let page = page?;
         let mut newest = None;
@@ -96,7 +96,7 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
             list.whole = true;
             break;
         }
-        if bytes > MOST_BYTES {
+        if bytes > MAX_BYTES {
             break;
         }
     }
@@ -105,8 +105,8 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
 
 /// What a list that is not whole means for somebody who found nothing in it.
 pub(super) fn too_many(list: &List) -> Unclear {
-    Unclear(format!(
-        "the workspace lists more jobs than are looked through ({MOST_PAGES} pages or {} s; {} jobs since the submission \
+    Unclear::unfinished(format!(
+        "the workspace lists more jobs than are looked through ({MAX_PAGES} pages or {} s; {} jobs since the submission \
          were seen); archive old jobs, or look for the output path in the studio and decide with `scorekeeper resolve`",
         LIMIT.as_secs(),
         list.jobs.len()

@@ -5,17 +5,17 @@
 //! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
 
 use lifecycle::decide::workspace_of;
-use lifecycle::text::fit;
+use lifecycle::text::{chain, fit};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::wire::Resource;
-use crate::http;
+use crate::http::authorized::ask;
 use crate::text::member;
 use crate::tokens::{MachineLearning, Tokens};
 
 /// Failed children whose texts are looked at.
-const MOST_CHILDREN: usize = 3;
+const MAX_CHILDREN: usize = 3;
 /// Hosts that may be sent a token for Azure Machine Learning: the host's name comes out of an answer.
 const DOMAINS: &[&str] = &[".api.azureml.ms", ".api.ml.azure.us", ".api.ml.azure.cn"];
 
@@ -78,14 +78,14 @@ fn guess(endpoint: &str) -> Option<String> {
 async fn read(tokens: &Tokens<MachineLearning>, base: &Url, path: &[&str]) -> Option<Value> {
     let mut url = base.clone();
     url.path_segments_mut().ok()?.extend(path);
-    match http::ask(&http::client(), tokens, Method::GET, &url).await {
+    match ask(tokens, Method::GET, &url).await {
         Ok(got) if got.status == 200 => serde_json::from_slice(&got.body).ok(),
         Ok(got) => {
             tracing::debug!(status = got.status, "run history did not tell why a job failed");
             None
         }
         Err(unclear) => {
-            tracing::debug!("run history could not be asked why a job failed: {unclear}");
+            tracing::debug!("run history could not be asked why a job failed: {}", chain(&unclear));
             None
         }
     }
@@ -117,7 +117,7 @@ async fn children(tokens: &Tokens<MachineLearning>, base: &Url, run: &str) -> Op
     let failed = children.iter().filter(|child| {
         member(child, "status").and_then(Value::as_str).is_none_or(|status| status.eq_ignore_ascii_case("Failed"))
     });
-    for child in failed.take(MOST_CHILDREN) {
+    for child in failed.take(MAX_CHILDREN) {
         let text = |name| member(child, name).and_then(Value::as_str);
         let mut found = message(child);
         if found.is_none()
