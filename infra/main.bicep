@@ -77,13 +77,13 @@ param reconcileSchedule string = '0 * * * * *'
 @description('Prefix of the ledger\'s tables. Another one is another ledger: every blob version would be scored again.')
 @minLength(3)
 @maxLength(45)
-param hub string = 'Scorekeeper'
+param taskHub string = 'Scorekeeper'
 
 @description('How long finished scorings are kept; ISO 8601, at least P8D.')
 param retention string = 'P30D'
 
 @description('How often the workspaces\' jobs are looked through for jobs that no scoring knows; ISO 8601 from PT1S to PT6H, or off.')
-param audit string = 'PT10M'
+param orphanScanInterval string = 'PT10M'
 
 @description('Whether the tables in the shape of Durable Functions are written.')
 @allowed(['on', 'off'])
@@ -209,7 +209,7 @@ module storage 'modules/storage.bicep' = {
     location: location
     tags: tags
     sku: storageSku
-    hub: hub
+    taskHub: taskHub
     principalId: identity.outputs.principalId
     queueDelivery: queueDelivery
     deadLetterRetentionDays: deadLetterRetentionDays
@@ -279,9 +279,9 @@ module app 'modules/function.bicep' = {
       AzureWebJobsStorage__queueServiceUri: storage.outputs.queueEndpoint
       AzureWebJobsStorage__tableServiceUri: storage.outputs.tableEndpoint
       RECONCILE_SCHEDULE: reconcileSchedule
-      SCOREKEEPER_AUDIT: audit
+      SCOREKEEPER_ORPHAN_SCAN_INTERVAL: orphanScanInterval
       SCOREKEEPER_CONCURRENCY: string(concurrency)
-      SCOREKEEPER_HUB: hub
+      SCOREKEEPER_TASK_HUB: taskHub
       SCOREKEEPER_LOG: log
       SCOREKEEPER_PROJECTION: projection
       SCOREKEEPER_RESOURCE_MANAGER: environment().resourceManager
@@ -375,11 +375,11 @@ output identityPrincipalId string = identity.outputs.principalId
 @description('Name of the state account.')
 output stateAccountName string = storage.outputs.name
 
-@description('Where the ledger is: `scorekeeper status --ledger URL --hub HUB`.')
+@description('Where the ledger is: `scorekeeper status --ledger URL --task-hub NAME`.')
 output ledgerUrl string = storage.outputs.tableEndpoint
 
 @description('Prefix of the ledger\'s tables.')
-output hub string = hub
+output taskHub string = taskHub
 
 @description('Name of the queue that events come through; empty without queue delivery.')
 output eventQueueName string = queueDelivery ? queues.events : ''

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use app::ports::{Blobs as _, Unclear};
+use app::ports::{Blobs as _, Inconclusive};
 use async_trait::async_trait;
 use azure::blobs::AzureBlobs;
 use azure::tokens::Tokens;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
-use lifecycle::decide::{Seen, Step, decide};
+use lifecycle::decide::{Observation, Step, decide};
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{OutputSeen, Rules, Scoring, Status};
+use lifecycle::{OutputSnapshot, Rules, Scoring, Status};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
@@ -100,29 +100,29 @@ impl Emulated {
         self.account.put(&self.container, path, text).await
     }
 
-    async fn look(&self, kind: OutputKind, path: &str) -> Result<OutputSeen, Unclear> {
+    async fn look(&self, kind: OutputKind, path: &str) -> Result<OutputSnapshot, Inconclusive> {
         self.blobs.outputs(&with_output(kind, path)).await
     }
 
-    async fn file(&self, path: &str) -> OutputSeen {
+    async fn file(&self, path: &str) -> OutputSnapshot {
         self.look(OutputKind::UriFile, path).await.unwrap()
     }
 
-    async fn folder(&self, path: &str) -> OutputSeen {
+    async fn folder(&self, path: &str) -> OutputSnapshot {
         self.look(OutputKind::UriFolder, path).await.unwrap()
     }
 }
 
-fn absent(path: &str) -> OutputSeen {
-    OutputSeen::Absent { uri: format!("azureml://datastores/workspaceblobstore/paths/{path}") }
+fn absent(path: &str) -> OutputSnapshot {
+    OutputSnapshot::Absent { uri: format!("azureml://datastores/workspaceblobstore/paths/{path}") }
 }
 
 async fn a_file_is_seen_with_its_size_and_date(place: Emulated) {
     assert_eq!(place.file("p.csv").await, absent("p.csv"));
     let modified = place.put("p.csv", "1\n2\n").await;
-    assert_eq!(place.file("p.csv").await, OutputSeen::Present { bytes: 4, modified });
+    assert_eq!(place.file("p.csv").await, OutputSnapshot::Present { bytes: 4, modified });
     let modified = place.put("p.csv", "").await;
-    assert_eq!(place.file("p.csv").await, OutputSeen::Present { bytes: 0, modified });
+    assert_eq!(place.file("p.csv").await, OutputSnapshot::Present { bytes: 0, modified });
     assert_eq!(place.file("p").await, absent("p"), "the beginning of a name is another name");
 }
 
@@ -144,12 +144,12 @@ async fn every_character_of_a_name_is_the_names_own(place: Emulated) {
     for (n, name) in (1_usize..).zip(NAMES) {
         assert_eq!(place.file(name).await, absent(name));
         let modified = place.put(name, &"x".repeat(n)).await;
-        let expected = OutputSeen::Present { bytes: n as u64, modified };
+        let expected = OutputSnapshot::Present { bytes: n as u64, modified };
         assert_eq!(place.file(name).await, expected, "{name}");
         assert_eq!(place.folder(&format!("f/{name}")).await, absent(&format!("f/{name}")));
         place.put(&format!("f/{name}/p.csv"), &"x".repeat(n)).await;
         let seen = place.folder(&format!("f/{name}")).await;
-        assert!(matches!(seen, OutputSeen::Present { bytes, .. } if bytes == n as u64), "{name}: {seen:?}");
+        assert!(matches!(seen, OutputSnapshot::Present { bytes, .. } if bytes == n as u64), "{name}: {seen:?}");
     }
 }
 
@@ -164,7 +164,7 @@ async fn a_folder_is_all_its_blobs_on_all_pages_and_nothing_beside_it(place: Emu
     for beside in ["f", "f.csv", "f2/x.csv", "F/x.csv", "e/f/x.csv"] {
         place.put(beside, "not in it").await;
     }
-    let expected = OutputSeen::Present { bytes: 3 + 1 + 5 * 5, modified: oldest };
+    let expected = OutputSnapshot::Present { bytes: 3 + 1 + 5 * 5, modified: oldest };
     let before = place.pages.load(Ordering::SeqCst);
     assert_eq!(place.folder("f").await, expected);
     assert_eq!(place.pages.load(Ordering::SeqCst) - before, 4, "seven blobs, two by two");
@@ -173,7 +173,7 @@ async fn a_folder_is_all_its_blobs_on_all_pages_and_nothing_beside_it(place: Emu
 
 async fn a_folder_of_empty_blobs_is_there_and_empty(place: Emulated) {
     let modified = place.put("f/_SUCCESS", "").await;
-    assert_eq!(place.folder("f").await, OutputSeen::Present { bytes: 0, modified });
+    assert_eq!(place.folder("f").await, OutputSnapshot::Present { bytes: 0, modified });
 }
 
 /// How the app decides, some seconds after the job completed, on what is in storage.
@@ -184,7 +184,7 @@ async fn decided(place: &Emulated, submitted: OffsetDateTime) -> Option<Status> 
     let rules = json!({ "rules": [{ "id": "claims", "match": { "container": "uploads" },
         "endpoint": { "uri": "https://heart.example/jobs" } }] });
     let rules = Rules::read(&rules.to_string()).unwrap();
-    let seen = Seen::Output(place.blobs.outputs(&scoring).await.unwrap());
+    let seen = Observation::Output(place.blobs.outputs(&scoring).await.unwrap());
     match decide(&scoring, rules.get("claims"), &seen, submitted + Duration::seconds(10)) {
         Step::Move { next, .. } => Some(next.status),
         Step::Wait { .. } => None,
@@ -238,7 +238,7 @@ async fn a_container_that_is_not_there_holds_nothing() {
         let output = scoring.submission.as_mut().unwrap().outputs.get_mut("o").unwrap();
         output.uri = output.uri.replace("workspaceblobstore", "stale");
         let uri = output.uri.clone();
-        assert_eq!(place.blobs.outputs(&scoring).await, Ok(OutputSeen::Absent { uri }));
+        assert_eq!(place.blobs.outputs(&scoring).await, Ok(OutputSnapshot::Absent { uri }));
     }
 }
 
@@ -249,8 +249,8 @@ async fn a_token_that_storage_refuses_is_unclear_and_not_absent() {
     let place = emulated(&azurite.blobs, azurite.client(), source, false).await.unwrap();
     place.put("p.csv", "1").await;
     for kind in [OutputKind::UriFile, OutputKind::UriFolder] {
-        let unclear = place.look(kind, "p.csv").await.unwrap_err();
-        assert!(unclear.0.contains("Storage Blob Data Reader"), "{unclear}");
+        let inconclusive = place.look(kind, "p.csv").await.unwrap_err();
+        assert!(inconclusive.0.contains("Storage Blob Data Reader"), "{inconclusive}");
     }
 }
 
@@ -262,6 +262,6 @@ async fn storage_whose_certificate_nobody_vouches_for_gets_no_token() {
     place.put("p.csv", "1").await;
     let tokens = Tokens::new(Arc::new(Entra::default()), Arc::new(storage::now));
     place.blobs = AzureBlobs::over(azurite::transport(azurite::client()), manager(&place.manager), tokens);
-    let unclear = place.look(OutputKind::UriFile, "p.csv").await.unwrap_err();
-    assert!(unclear.0.contains("certificate"), "{unclear}");
+    let inconclusive = place.look(OutputKind::UriFile, "p.csv").await.unwrap_err();
+    assert!(inconclusive.0.contains("certificate"), "{inconclusive}");
 }

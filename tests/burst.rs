@@ -37,12 +37,12 @@ fn uploads() -> usize {
 struct Seeded(u64);
 
 impl Seeded {
-    fn below(&mut self, most: usize) -> usize {
+    fn below(&mut self, max: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) >> 33).unwrap() % most
+        usize::try_from((z ^ (z >> 31)) >> 33).unwrap() % max
     }
 
     fn shuffle<T>(&mut self, all: &mut [T]) {
@@ -99,10 +99,10 @@ async fn killed_processes_and_a_killed_store_lose_no_upload_and_score_none_twice
     // Nobody made a job that was not asked for, so there is exactly one for each.
     assert_eq!(outcome.jobs.len(), paths.len());
     assert_eq!(outcome.summary["maxJobsPerRequestId"], 1);
-    assert_eq!(outcome.strays(), 0);
-    let most = outcome.most_in_flight();
-    assert!(most <= CAP, "{most} jobs at one time");
-    assert!(most >= CAP / 2, "only {most} jobs at one time, so the cap was not tried");
+    assert_eq!(outcome.orphaned_jobs(), 0);
+    let max = outcome.max_in_flight();
+    assert!(max <= CAP, "{max} jobs at one time");
+    assert!(max >= CAP / 2, "only {max} jobs at one time, so the cap was not tried");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,15 +112,19 @@ async fn lost_answers_and_doubled_jobs_end_in_one_published_output_each() {
     let path = |n| if doubled(n) { format!("{n:05}-{SLOW}.csv") } else { format!("{n:05}.csv") };
     let paths: Vec<String> = (0..uploads()).map(path).collect();
     let faults = json!([
-        { "route": "invoke", "misdeed": { "made": { "jobs": 2, "answer": "proper" } }, "matching": SLOW, "times": paths.len() / 100 },
-        { "route": "invoke", "misdeed": "cutAfterCreate", "probability": 0.05 },
+        { "route": "invoke", "fault": { "made": { "jobs": 2, "answer": "proper" } }, "matching": SLOW, "times": paths.len() / 100 },
+        { "route": "invoke", "fault": "cutAfterCreate", "probability": 0.05 },
     ]);
     let Some(outcome) = burst(&paths, &faults).await else { return };
     outcome.assert_each_is_scored_by_its_adopted_job(&paths);
     // The cap is for what is asked for; a second job of one request comes on top until it is found.
-    let most = outcome.most_requests_in_flight();
-    assert!((CAP / 2..=CAP).contains(&most), "jobs of {most} requests at one time");
-    let stopped = outcome.assert_doubles_are_found_and_counted();
-    assert!(outcome.strays() >= paths.len() / 100 && stopped > 0, "{stopped} of {} were stopped", outcome.strays());
+    let max = outcome.max_requests_in_flight();
+    assert!((CAP / 2..=CAP).contains(&max), "jobs of {max} requests at one time");
+    let stopped = outcome.assert_orphaned_jobs_are_found_and_counted();
+    assert!(
+        outcome.orphaned_jobs() >= paths.len() / 100 && stopped > 0,
+        "{stopped} of {} were stopped",
+        outcome.orphaned_jobs()
+    );
     assert!(outcome.found() >= paths.len() / 50, "only {} answers were lost", outcome.found());
 }

@@ -8,7 +8,7 @@ use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
 use handler::hosts::breakers::{self, Action, BreakerArgs};
 use handler::hosts::cli::{self, ListArgs};
-use handler::hosts::limits::{self, LimitArgs, Most};
+use handler::hosts::limits::{self, LimitArgs, NewLimit};
 use handler::hosts::ops;
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use crate::support::world::{Post, RULE, START, World, event};
 async fn populate(world: &World) -> App {
     let app = world.app();
     world.deliver(&app, &event("eu/a.csv", "1")).await;
-    world.settle(&app, 3).await;
+    world.tick_until_final(&app, 3).await;
     world.next_posts([Post::LoseRequest]);
     world.deliver(&app, &event("eu/b.csv", "1")).await;
     world.later(Duration::seconds(30));
@@ -45,7 +45,7 @@ async fn list_shows_the_newest_first_and_filters() {
     let world = World::new();
     let app = populate(&world).await;
     let (code, list) = text(async |out| cli::list(app.ledger(), &args(&[]), out).await).await;
-    assert_eq!(code, cli::FINE);
+    assert_eq!(code, cli::OK);
     let golden = "\
 ID                                STATUS      BLOB                                      ATTEMPT  CREATED (UTC)        JOB
 ID3                               running     claims/eu/ü <c>.csv                             1  2026-07-21 10:02:30  job-2
@@ -133,7 +133,7 @@ ID1  scored: the output is there, not empty, and newer than the submission
     let (code, by_path) = text(async |out| cli::show(app.ledger(), "eu/a.csv", false, out).await).await;
     let id = by_path[..32].to_owned();
     assert_eq!(by_path.replace(&format!("/{id}/"), "/ID/").replace(&id, "ID1"), golden);
-    assert_eq!(code, cli::FINE);
+    assert_eq!(code, cli::OK);
     let url = "https://uploads.blob.core.windows.net/claims/eu/a.csv?sig=SECRET";
     // The last is how `list` prints it.
     for wanted in [id.as_str(), &id[..6], url, "claims/eu/a.csv"] {
@@ -145,9 +145,9 @@ ID1  scored: the output is there, not empty, and newer than the submission
     assert!(none.contains("`nothing`") && none.contains("scorekeeper list") && !none.contains("SECRET"), "{none}");
     let (code, several) = text(async |out| cli::show(app.ledger(), "", false, out).await).await;
     assert!(code == cli::ATTENTION && several.contains("3 scorings match"), "{several}");
-    let (_, story) = text(async |out| cli::show(app.ledger(), &id, true, out).await).await;
-    let story: Value = serde_json::from_str(&story).unwrap();
-    assert_eq!(story["history"].as_array().unwrap().len(), 5);
+    let (_, trace) = text(async |out| cli::show(app.ledger(), &id, true, out).await).await;
+    let trace: Value = serde_json::from_str(&trace).unwrap();
+    assert_eq!(trace["history"].as_array().unwrap().len(), 5);
 }
 
 #[tokio::test]
@@ -168,9 +168,9 @@ Needs attention
     let (_, status) = text(async |out| cli::status(app.ledger(), true, world.now(), out).await).await;
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!((&status["counts"]["running"], &status["quarantined24h"]), (&json!(1), &json!(1)));
-    assert!(status["lastTick"].as_str().is_some_and(|at| at.starts_with("2026-07-21T10:")), "{status}");
+    assert!(status["lastRun"].as_str().is_some_and(|at| at.starts_with("2026-07-21T10:")), "{status}");
     let (code, calm) = text(async |out| cli::status(World::new().app().ledger(), false, START, out).await).await;
-    assert!(code == cli::FINE && calm.ends_with("Nothing needs attention.\n"), "{calm}");
+    assert!(code == cli::OK && calm.ends_with("Nothing needs attention.\n"), "{calm}");
 }
 
 #[tokio::test]
@@ -213,13 +213,13 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
     let (code, answer) = said(&"0".repeat(32), Resolution::GiveUp).await;
     assert!(code == cli::ATTENTION && answer.contains("there is no scoring 0000"), "{answer}");
     let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
-    assert_eq!((code, answer), (cli::FINE, format!("{} is queued now; the next tick goes on with it.\n", ids[0])));
+    assert_eq!((code, answer), (cli::OK, format!("{} is queued now; the next tick goes on with it.\n", ids[0])));
     let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
     assert!(code == cli::ATTENTION && answer.starts_with("Nothing was changed: only a held scoring"), "{answer}");
     world.blind(None);
-    world.settle(&app, 5).await;
-    let (_, story) = text(async |out| cli::show(app.ledger(), &ids[0], false, out).await).await;
-    assert!(story.contains("held → queued      a person says that no job exists"), "{story}");
+    world.tick_until_final(&app, 5).await;
+    let (_, trace) = text(async |out| cli::show(app.ledger(), &ids[0], false, out).await).await;
+    assert!(trace.contains("held → queued      a person says that no job exists"), "{trace}");
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn limit_shows_what_is_in_flight_and_what_waits_and_sets_it_for_all() {
     let world = World::with_rules(LIMITED);
     let app = world.app();
     let show = || limited(&world, &app, LimitArgs::default());
-    assert_eq!(show().await, (cli::FINE, "No tick has told of any rule yet.\n".to_owned()));
+    assert_eq!(show().await, (cli::OK, "No tick has told of any rule yet.\n".to_owned()));
     for n in 0..5 {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
@@ -261,24 +261,29 @@ rule      claims                                              2 of 2 slots taken
           all 2 slots of rule `claims` are taken (maxInFlight)
 endpoint  https://heart.example/jobs                          no limit
 ";
-    assert_eq!(show().await, (cli::FINE, golden.to_owned()));
-    let rule = |id: &str, most| LimitArgs { rule: Some(id.to_owned()), most: Some(most), ..LimitArgs::default() };
-    let (code, typo) = limited(&world, &app, rule("clams", Most::Of(0))).await;
+    assert_eq!(show().await, (cli::OK, golden.to_owned()));
+    let rule = |id: &str, new_limit| LimitArgs {
+        rule: Some(id.to_owned()),
+        new_limit: Some(new_limit),
+        ..LimitArgs::default()
+    };
+    let (code, typo) = limited(&world, &app, rule("clams", NewLimit::Of(0))).await;
     assert!(code == cli::ATTENTION && typo.contains("Known are claims, https://heart.example/jobs"), "{typo}");
     assert!(app.ledger().controls().await.unwrap().limits.is_empty());
-    let (code, nobody) = limited(&world, &app, LimitArgs { most: Some(Most::Of(0)), ..LimitArgs::default() }).await;
+    let (code, nobody) =
+        limited(&world, &app, LimitArgs { new_limit: Some(NewLimit::Of(0)), ..LimitArgs::default() }).await;
     assert!(code == cli::ATTENTION && nobody.contains("--rule"), "{nobody}");
-    for (most, says, summary) in [
+    for (new_limit, says, summary) in [
         (
-            Most::Of(7),
+            NewLimit::Of(7),
             "at most 7 in flight, whatever the rules say",
             "2 of 7 slots taken (an operator's limit since 2026-07-21 10:00:00; in the rules: 2), 3 wait",
         ),
-        (Most::Of(0), "paused", "paused (an operator's limit since"),
-        (Most::Default, "at most 2 in flight, as the rules say", "2 of 2 slots taken, 3 wait"),
+        (NewLimit::Of(0), "paused", "paused (an operator's limit since"),
+        (NewLimit::Default, "at most 2 in flight, as the rules say", "2 of 2 slots taken, 3 wait"),
     ] {
-        let (code, set) = limited(&world, &app, rule("claims", most)).await;
-        assert!(code == cli::FINE && set.contains(says) && set.contains("15 seconds"), "{set}");
+        let (code, set) = limited(&world, &app, rule("claims", new_limit)).await;
+        assert!(code == cli::OK && set.contains(says) && set.contains("15 seconds"), "{set}");
         let (_, shown) = show().await;
         assert!(shown.contains(summary), "{shown}");
         let (_, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
@@ -304,7 +309,7 @@ async fn an_open_circuit_breaker_is_shown_with_its_reason_and_closed_by_a_comman
         text(async |out| breakers::breaker(app.ledger(), &args, world.now(), out).await).await
     };
     let (code, calm) = ask(BreakerArgs::default()).await;
-    assert_eq!((code, calm.as_str()), (cli::FINE, "No attempt has failed.\n"));
+    assert_eq!((code, calm.as_str()), (cli::OK, "No attempt has failed.\n"));
     for n in 0..10 {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
@@ -320,8 +325,8 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
     let (_, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
     assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
     assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
-    let (_, story) = text(async |out| cli::show(app.ledger(), &late[0], false, out).await).await;
-    assert!(story.contains("waits    the circuit breaker is open after 10 failed attempts in a row"), "{story}");
+    let (_, trace) = text(async |out| cli::show(app.ledger(), &late[0], false, out).await).await;
+    assert!(trace.contains("waits    the circuit breaker is open after 10 failed attempts in a row"), "{trace}");
     let (_, _, html) = page(&app, &world, "/").await;
     assert!(html.contains("one scoring probes it at 2026-07-21 10:07:00 UTC"), "{html}");
     let (_, _, html) = page(&app, &world, &format!("/scorings/{}", late[0])).await;
@@ -340,9 +345,9 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
     let (code, typo) = ask(close.clone()).await;
     assert!(code == cli::ATTENTION && typo.contains("deployment v7 of https://heart.example/jobs"), "{typo}");
     let (code, closed) = ask(BreakerArgs { deployment: Some("v7".into()), ..close }).await;
-    assert!(code == cli::FINE && closed.contains("15 seconds"), "{closed}");
+    assert!(code == cli::OK && closed.contains("15 seconds"), "{closed}");
     let (code, after) = ask(BreakerArgs::default()).await;
-    assert_eq!((code, after.as_str()), (cli::FINE, "deployment v7 of https://heart.example/jobs: closed\n"));
+    assert_eq!((code, after.as_str()), (cli::OK, "deployment v7 of https://heart.example/jobs: closed\n"));
 }
 
 #[tokio::test]
@@ -353,15 +358,15 @@ async fn show_tells_what_a_queued_scoring_waits_for() {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
     let waits = async || {
-        let (_, story) = text(async |out| cli::show(app.ledger(), "2.csv", false, out).await).await;
-        story.lines().find_map(|line| line.strip_prefix("  waits    ").map(str::to_owned)).unwrap_or_default()
+        let (_, trace) = text(async |out| cli::show(app.ledger(), "2.csv", false, out).await).await;
+        trace.lines().find_map(|line| line.strip_prefix("  waits    ").map(str::to_owned)).unwrap_or_default()
     };
     assert_eq!(waits().await, "the next tick submits it");
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(waits().await, "all 2 slots of rule `claims` are taken (maxInFlight)");
     world.later(Duration::minutes(2));
     world.end_jobs(&JobStatus::Completed);
-    world.next_posts([Post::Refuse { for_good: false }]);
+    world.next_posts([Post::Refuse { permanent: false }]);
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert!(waits().await.starts_with("not before 2026-07-21 10:02:1"), "{}", waits().await);
 }
@@ -382,12 +387,12 @@ async fn the_binary_reads_a_ledger_by_every_way_of_naming_it() {
     let embedded = format!("embedded:{}", place.display());
     // The world's tables have their own hub.
     for which in [&["--ledger", &embedded][..], &["--data", ".scorekeeper"], &[]] {
-        let mut list = run(&[&["list", "--json", "--hub", "Test"], which].concat(), folder.path());
+        let mut list = run(&[&["list", "--json", "--task-hub", "Test"], which].concat(), folder.path());
         let status = list.ended().await;
         let rows: Value = serde_json::from_str(&list.stdout().join("\n")).unwrap();
         assert_eq!((status.code(), rows.as_array().map(Vec::len)), (Some(0), Some(1)), "{which:?}");
     }
-    let mut limit = run(&["limit", "--rule", "claims", "0", "--hub", "Test"], folder.path());
+    let mut limit = run(&["limit", "--rule", "claims", "0", "--task-hub", "Test"], folder.path());
     assert_eq!(limit.ended().await.code(), Some(0), "{}", limit.stderr());
     assert_eq!(app.ledger().controls().await.unwrap().limits.len(), 1, "another process has set it");
 }
@@ -459,10 +464,10 @@ async fn the_page_of_a_scoring_and_its_json_tell_the_same_story() {
     let id = rows[0]["id"].as_str().unwrap();
     let (status, _, html) = page(&app, &world, &format!("/scorings/{id}")).await;
     assert_eq!(status, StatusCode::OK);
-    let (_, _, story) = page(&app, &world, &format!("/api/scorings/{id}")).await;
-    let story: Value = serde_json::from_str(&story).unwrap();
-    for entry in story["history"].as_array().unwrap() {
-        let because = entry["because"].as_str().unwrap();
-        assert!(html.contains(because), "{because} is missing in {html}");
+    let (_, _, trace) = page(&app, &world, &format!("/api/scorings/{id}")).await;
+    let trace: Value = serde_json::from_str(&trace).unwrap();
+    for entry in trace["history"].as_array().unwrap() {
+        let reason = entry["reason"].as_str().unwrap();
+        assert!(html.contains(reason), "{reason} is missing in {html}");
     }
 }

@@ -1,5 +1,5 @@
 //! `scorekeeper doctor`, as a process, on an installation of processes: a simulator and Azurite. What is healthy is said to
-//! be, and each fault alone is named, alone, with what mends it.
+//! be, and each fault alone is named, alone, with what fixes it.
 
 mod cases;
 mod stage;
@@ -11,7 +11,7 @@ use cases::Case;
 use stage::{ALIVE, Stage};
 
 /// Examinations at one time.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_CASES: usize = 4;
 
 fn by_verdict<'a>(report: &'a Value, verdict: &str) -> Vec<&'a Value> {
     report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == verdict).collect()
@@ -77,12 +77,12 @@ async fn each_fault_alone_is_named_alone_with_what_mends_it() {
     assert!(cases.iter().filter(|case| case.is_fault()).count() >= 15);
     let examined = futures::stream::iter(cases)
         .map(|case| async move {
-            let mut stage = Stage::start(&case.orders, case.hub).await;
+            let mut stage = Stage::start(&case.orders, case.task_hub).await;
             case.change(&mut stage.vars);
             let (code, report) = stage.examine(&[]).await;
             wrong(&case, code, &report).map(|why| format!("{}: {why}", case.what))
         })
-        .buffer_unordered(AT_ONCE);
+        .buffer_unordered(MAX_CONCURRENT_CASES);
     let wrong: Vec<String> = examined.filter_map(|wrong| async { wrong }).collect().await;
     assert!(wrong.is_empty(), "{} cases:\n{}", wrong.len(), wrong.join("\n\n"));
 }

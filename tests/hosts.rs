@@ -1,4 +1,4 @@
-//! The Functions host's protocol and its twin under Lambda's runtime, proven on spawned binaries: what the real hosts
+//! The Functions host's protocol and the job that it duplicates under Lambda's runtime, proven on spawned binaries: what the real hosts
 //! would see is what is asserted. The rest of the protocol is proven beside the code (`hosts/azure`).
 
 use std::collections::BTreeMap;
@@ -276,14 +276,15 @@ async fn wrong_settings_end_both_binaries_with_64_before_a_port_is_bound() {
     let folder = tempfile::tempdir().unwrap();
     // The port is taken: had it been bound first, the code would be 1.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let wrong = [("SCOREKEEPER_HUB", "my-hub"), ("SCOREKEEPER_RETENTION", "P7D"), ("SCOREKEEPER_LEDGER", "/ledger")];
+    let wrong =
+        [("SCOREKEEPER_TASK_HUB", "my-hub"), ("SCOREKEEPER_RETENTION", "P7D"), ("SCOREKEEPER_LEDGER", "/ledger")];
     let wrong = wrong.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let vars = given(folder.path(), taken.local_addr().unwrap().port(), &wrong);
     for (program, arguments) in [(SCOREKEEPER, &["serve"][..]), (SCOREKEEPER, &["config"]), (BOOTSTRAP, &[])] {
         let (code, process) = ended(program, arguments, folder.path(), &vars).await;
         assert_eq!(code, 64, "{program} {arguments:?}");
         let told = process.stderr();
-        for name in ["SCOREKEEPER_HUB", "SCOREKEEPER_RETENTION", "SCOREKEEPER_LEDGER", "SCOREKEEPER_RULES"] {
+        for name in ["SCOREKEEPER_TASK_HUB", "SCOREKEEPER_RETENTION", "SCOREKEEPER_LEDGER", "SCOREKEEPER_RULES"] {
             let about = format!("scorekeeper: `{name}` is ");
             assert_eq!(told.lines().filter(|line| line.starts_with(&about)).count(), 1, "{name} in {told}");
         }
@@ -327,6 +328,6 @@ async fn the_settings_are_printed_with_their_sources_and_without_secrets() {
     let (code, process) = ended(SCOREKEEPER, &["config"], cloud.root(), &vars).await;
     let table = process.stdout().join("\n");
     assert_eq!(code, 0);
-    assert!(table.contains("SCOREKEEPER_HUB") && table.contains("(inline): 1 rule"), "{table}");
+    assert!(table.contains("SCOREKEEPER_TASK_HUB") && table.contains("(inline): 1 rule"), "{table}");
     assert!(!table.contains("Eby8vd"), "{table}");
 }

@@ -59,12 +59,12 @@ impl Seeded {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, most: usize) -> usize {
-        usize::try_from(self.number() % most as u64).unwrap()
+    fn below(&mut self, max: usize) -> usize {
+        usize::try_from(self.number() % max as u64).unwrap()
     }
 
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..=self.below(most)).map(|_| self.number().to_le_bytes()[0]).collect()
+    fn bytes(&mut self, max: usize) -> Vec<u8> {
+        (0..=self.below(max)).map(|_| self.number().to_le_bytes()[0]).collect()
     }
 
     /// Any JSON that holds at least one scalar: an empty list is a delivery of nothing, which is no garbage.

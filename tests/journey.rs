@@ -12,7 +12,7 @@ use handler::config::{LedgerSettings, WhichLedger};
 use lifecycle::{Event, Scoring, Status};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use simulator::{Fault, Misdeed, Route};
+use simulator::{Fault, FaultKind, Route};
 
 use crate::support::cloud::{Cloud, event};
 use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
@@ -43,20 +43,20 @@ async fn scorings(ledger: &Ledger) -> Vec<Scoring> {
 }
 
 fn rules(cloud: &Cloud) -> String {
-    // Times for a test: a lease and a grace time of one second.
+    // Times for a test: a lease and resubmitAfter of one second.
     json!({ "rules": [ {
         "id": "claims",
         "match": { "container": "in" },
         "endpoint": { "uri": cloud.simulator.scoring_uri("heart"), "workspace": cloud.simulator.workspace_id() },
         "maxInFlight": 100,
-        "pollInterval": "PT0.05S", "submitTimeout": "PT0.5S", "settle": "PT0.1S", "grace": "PT1S",
-        "retryBackOff": "PT0.1S", "outputGrace": "PT5S"
+        "pollInterval": "PT0.05S", "submitTimeout": "PT0.5S", "lookupInterval": "PT0.1S", "resubmitAfter": "PT1S",
+        "retryBackOff": "PT0.1S", "outputTimeout": "PT5S"
     } ] })
     .to_string()
 }
 
 /// Ticks until nothing is in flight.
-async fn settle(host: &FunctionsHost, ledger: &Ledger) {
+async fn tick_until_final(host: &FunctionsHost, ledger: &Ledger) {
     let end = Instant::now() + LIMIT;
     while !ledger.in_flight().await.unwrap().is_empty() {
         assert!(Instant::now() < end, "still in flight: {:?}", ledger.in_flight().await.unwrap());
@@ -73,7 +73,7 @@ async fn an_upload_is_scored_through_the_real_binary() {
     let host = FunctionsHost::start(cloud.root(), &vars).await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     let ledger = ledger(&vars, cloud.root());
-    settle(&host, &ledger).await;
+    tick_until_final(&host, &ledger).await;
     let all = scorings(&ledger).await;
     assert_eq!(all.iter().map(|s| s.status).collect::<Vec<_>>(), [Status::Scored], "{all:?}");
     let output = all[0].output_uri().unwrap().split_once("/paths/").unwrap().1.to_owned();
@@ -87,13 +87,13 @@ async fn a_lost_answer_ends_in_one_adopted_job_through_the_real_binary() {
     let mut vars = cloud.vars("ledger");
     vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&cloud));
     cloud.upload("a.csv", "x\n1\n");
-    cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, Misdeed::CutAfterCreate).times(1)]).unwrap();
+    cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(1)]).unwrap();
     let host = FunctionsHost::start(cloud.root(), &vars).await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     let ledger = ledger(&vars, cloud.root());
     let statuses: Vec<_> = scorings(&ledger).await.iter().map(|s| s.status).collect();
     assert_eq!(statuses, [Status::Unknown]);
-    settle(&host, &ledger).await;
+    tick_until_final(&host, &ledger).await;
     assert_eq!(scorings(&ledger).await[0].status, Status::Scored);
     assert_eq!(cloud.simulator.jobs().len(), 1);
 }
@@ -102,12 +102,12 @@ async fn a_lost_answer_ends_in_one_adopted_job_through_the_real_binary() {
 struct Seeded(u64);
 
 impl Seeded {
-    fn below(&mut self, most: u64) -> u64 {
+    fn below(&mut self, max: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % most
+        (z ^ (z >> 31)) % max
     }
 }
 
@@ -189,7 +189,7 @@ async fn kill_at_random(
     }
 
     let ledger = ledger(); // on disk there is one only since the app has written
-    settle(&host, &ledger).await;
+    tick_until_final(&host, &ledger).await;
     let all = scorings(&ledger).await;
     assert_eq!(all.len(), rounds * EVENTS + 1);
     let mut jobs: BTreeMap<String, usize> = BTreeMap::new();

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{self, Behaviour, Container, Datastore, Fault, Misdeed, Options, Route};
+use simulator::{self, Behaviour, Container, Datastore, Fault, FaultKind, Route, SimulatorOptions};
 use tokio::process::Command;
 
 fn workspace() -> &'static Path {
@@ -40,7 +40,7 @@ async fn the_official_python_client_invokes_streams_gets_lists_and_cancels() {
     for file in ["inbox/a.csv", "inbox/many/b.csv", "inbox/many/c.csv"] {
         std::fs::write(folder(file), "amount\n1\n2\n").unwrap();
     }
-    let options = Options {
+    let options = SimulatorOptions {
         containers: vec![Container { account: "acct".into(), container: "in".into(), folder: folder("inbox") }],
         datastores: vec![Datastore {
             name: "workspaceblobstore".into(),
@@ -49,8 +49,8 @@ async fn the_official_python_client_invokes_streams_gets_lists_and_cancels() {
             folder: folder("outbox"),
         }],
         behaviour: Behaviour { list_jobs: true, ..Behaviour::default() },
-        faults: vec![Fault::new(Route::Invoke, Misdeed::Stuck).matching("stuck")],
-        ..Options::default()
+        faults: vec![Fault::new(Route::Invoke, FaultKind::Stuck).matching("stuck")],
+        ..SimulatorOptions::default()
     };
     let header = options.identity_header.clone();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use clap::Parser as _;
-use simulation::{BROKEN, Faults, HELD, Options, SimulateArgs, Total, Wiring, run, simulate};
+use simulation::{Faults, NO_VIOLATION, RunOptions, SimulateArgs, Total, VIOLATION, Wiring, run, simulate};
 
-mod sabotage;
+mod guard_removal;
 mod sweep;
 
 /// Seeds that every test run takes; `cargo xtask test` runs thousands more with the release binary.
@@ -32,16 +32,16 @@ fn seeds_that_broke_a_promise_once_do_so_no_more() {
     let lines = include_str!("simulation/seeds.txt").lines().map(|line| line.split('#').next().unwrap_or_default());
     for line in lines.filter(|line| !line.trim().is_empty()) {
         let (code, text) = simulated(line);
-        assert_eq!(code, HELD, "simulate {line}\n{text}");
+        assert_eq!(code, NO_VIOLATION, "simulate {line}\n{text}");
     }
 }
 
 #[test]
 fn whatever_fails_no_promise_is_broken() {
     let (code, text) = simulated(&format!("--seeds {SEEDS}"));
-    assert_eq!(code, HELD, "{text}");
+    assert_eq!(code, NO_VIOLATION, "{text}");
     let (code, text) = simulated("--seeds 2 --every-move");
-    assert_eq!(code, BROKEN, "two seeds can't have made every move: {text}");
+    assert_eq!(code, VIOLATION, "two seeds can't have made every move: {text}");
     assert!(text.contains("not taken: ") && text.ends_with("0 violations\n"), "{text}");
 }
 
@@ -49,11 +49,11 @@ fn whatever_fails_no_promise_is_broken() {
 fn one_seed_is_one_story_and_another_seed_another() {
     let mut stories = BTreeSet::new();
     for seed in 1..=10 {
-        let once = run(&Options::new(seed), &Wiring::default(), true);
-        let again = run(&Options::new(seed), &Wiring::default(), false);
+        let once = run(&RunOptions::new(seed), &Wiring::default(), true);
+        let again = run(&RunOptions::new(seed), &Wiring::default(), false);
         assert_eq!(once.fingerprint, again.fingerprint, "telling the story of seed {seed} changes it");
         assert_eq!(once.ends, again.ends);
-        assert_eq!(once.story, run(&Options::new(seed), &Wiring::default(), true).story);
+        assert_eq!(once.trace, run(&RunOptions::new(seed), &Wiring::default(), true).trace);
         stories.insert(once.fingerprint);
     }
     assert_eq!(stories.len(), 10);
@@ -63,7 +63,7 @@ fn one_seed_is_one_story_and_another_seed_another() {
 fn where_nothing_fails_each_blob_is_scored_by_its_one_job() {
     let mut total = Total::default();
     for seed in 1..=30 {
-        let options = Options { faults: Faults::NONE, ..Options::new(seed) };
+        let options = RunOptions { faults: Faults::NONE, ..RunOptions::new(seed) };
         let outcome = run(&options, &Wiring::default(), false);
         assert_eq!(outcome.violation, None, "{}", options.command());
         for (name, end) in &outcome.ends {
@@ -72,17 +72,17 @@ fn where_nothing_fails_each_blob_is_scored_by_its_one_job() {
         total.add(&outcome);
     }
     assert!(total.scorings > 100);
-    assert_eq!((total.posts, total.jobs, total.troubles), (total.scorings, total.scorings, 0));
+    assert_eq!((total.posts, total.jobs, total.injected_faults), (total.scorings, total.scorings, 0));
 }
 
 #[test]
 fn what_the_command_prints_repeats_the_run() {
-    let options = Options { events: 3, processes: 2, troubles: Some(7), ..Options::new(5) };
+    let options = RunOptions { events: 3, processes: 2, max_faults: Some(7), ..RunOptions::new(5) };
     let command = options.command();
     let line = command.strip_prefix("scorekeeper simulate").unwrap();
-    let (code, story) = simulated(&format!("{line} --story"));
-    assert_eq!(code, HELD);
+    let (code, trace) = simulated(&format!("{line} --trace"));
+    assert_eq!(code, NO_VIOLATION);
     let told = run(&options, &Wiring::default(), true);
-    assert!(story.starts_with(&told.story.join("\n")), "{story}");
-    assert!(story.ends_with("0 violations\n"));
+    assert!(trace.starts_with(&told.trace.join("\n")), "{trace}");
+    assert!(trace.ends_with("0 violations\n"));
 }

@@ -9,7 +9,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use handler::hosts::azure::envelope;
 use lifecycle::template::{Template, Values};
-use lifecycle::{Answer, Job, JobSeen, JobStatus, Rule, Rules, Scoring, Seen, Step, decide, intake, rules};
+use lifecycle::{Answer, Job, JobSnapshot, JobStatus, Observation, Rule, Rules, Scoring, Step, decide, intake, rules};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -40,26 +40,26 @@ fn payload(n: u64) -> Value {
 
 fn queued(rules: &Rules) -> Scoring {
     match intake::read(&payload(1), rules, NOW).pop() {
-        Some(intake::Verdict::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
+        Some(intake::Classification::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
         other => panic!("the event is wanted, and not {other:?}"),
     }
 }
 
-fn moved(scoring: &Scoring, rule: &Rule, seen: &Seen) -> Scoring {
+fn moved(scoring: &Scoring, rule: &Rule, seen: &Observation) -> Scoring {
     match decide(scoring, Some(rule), seen, NOW) {
         Step::Move { next, .. } => *next,
-        Step::Wait { because } => panic!("it moves, and does not wait: {because}"),
+        Step::Wait { reason } => panic!("it moves, and does not wait: {reason}"),
     }
 }
 
 fn running(rules: &Rules) -> Scoring {
-    let submitting = moved(&queued(rules), rule(rules), &Seen::SlotFree);
+    let submitting = moved(&queued(rules), rule(rules), &Observation::SlotFree);
     let job = Job { name: "batchjob-0c5a".to_owned(), id: None, studio: None };
-    moved(&submitting, rule(rules), &Seen::Answer(Answer::Accepted { job, status: JobStatus::Running }))
+    moved(&submitting, rule(rules), &Observation::Answer(Answer::Accepted { job, status: JobStatus::Running }))
 }
 
-fn look(status: JobStatus) -> Seen {
-    Seen::Job(JobSeen { status, error: None, studio: None })
+fn look(status: JobStatus) -> Observation {
+    Observation::Job(JobSnapshot { status, error: None, studio: None })
 }
 
 /// decide: a queued scoring gets a slot. The longest: every template of the rule is filled in.
@@ -67,8 +67,8 @@ fn look(status: JobStatus) -> Seen {
 fn decide_queued(bencher: Bencher) {
     let rules = some_rules();
     let scoring = queued(&rules);
-    assert!(matches!(decide(&scoring, Some(rule(&rules)), &Seen::SlotFree, NOW), Step::Move { .. }));
-    bencher.bench_local(|| decide(black_box(&scoring), Some(rule(&rules)), &Seen::SlotFree, NOW));
+    assert!(matches!(decide(&scoring, Some(rule(&rules)), &Observation::SlotFree, NOW), Step::Move { .. }));
+    bencher.bench_local(|| decide(black_box(&scoring), Some(rule(&rules)), &Observation::SlotFree, NOW));
 }
 
 /// decide: nothing has changed. What a tick does most.

@@ -10,14 +10,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use app::ledger::{Acceptance, Cap, Ledger, Options, Recorded, Scope, rows};
+use app::ledger::{Acceptance, Cap, Ledger, LedgerOptions, LimitScope, Recorded, rows};
 use app::ports::table_store::{ETag, Op, TableName, TableStore};
-use app::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
+use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use lifecycle::{Answer, Entry, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, Seen, Step, decide, intake};
+use lifecycle::{
+    Answer, Entry, Job, JobSnapshot, JobStatus, Observation, OutputSnapshot, Rules, Scoring, Step, decide, intake,
+};
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
 use time::OffsetDateTime;
@@ -34,7 +36,7 @@ fn main() {
 }
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
-const HUB: &str = "Bench";
+const TASK_HUB: &str = "Bench";
 
 /// A store, and its folder for as long as it is used.
 struct Store {
@@ -65,8 +67,8 @@ impl Kind for Embedded {
 
 impl Store {
     fn ledger(&self, projection: bool) -> Ledger {
-        let options = Options { hub: HUB.to_owned(), writer: "bench".to_owned(), projection };
-        Ledger::new(self.store.clone(), &options).expect("the hub's name is good")
+        let options = LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "bench".to_owned(), projection };
+        Ledger::new(self.store.clone(), &options).expect("the task hub's name is good")
     }
 
     fn app(&self) -> App {
@@ -76,7 +78,7 @@ impl Store {
             blobs: Arc::new(AtOnce),
             rules: some_rules(),
             clock: Arc::new(|| NOW),
-            audit: None,
+            orphan_scan_interval: None,
             retention: time::Duration::days(30),
         })
     }
@@ -91,32 +93,32 @@ impl Endpoint for AtOnce {
         Answer::Accepted { job: job_of(scoring), status: JobStatus::Running }
     }
 
-    async fn job(&self, _at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
-        Ok(Some(JobSeen { status: JobStatus::Running, error: None, studio: None }))
+    async fn job(&self, _at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+        Ok(Some(JobSnapshot { status: JobStatus::Running, error: None, studio: None }))
     }
 
-    async fn find(&self, _scoring: &Scoring) -> Result<Sought, Unclear> {
-        Ok(Sought { jobs: Vec::new(), as_of: None })
+    async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
+        Ok(JobSearch { jobs: Vec::new(), as_of: None })
     }
 
-    async fn made_since(
+    async fn jobs_created_since(
         &self,
-        _at: &Place,
+        _at: &ScanTarget,
         _since: OffsetDateTime,
         _known: &HashSet<String>,
-    ) -> Result<Listing, Unclear> {
-        Ok(Listing::default())
+    ) -> Result<JobListing, Inconclusive> {
+        Ok(JobListing::default())
     }
 
-    async fn cancel(&self, _at: &JobAddress) -> Result<(), Unclear> {
+    async fn cancel(&self, _at: &JobAddress) -> Result<(), Inconclusive> {
         Ok(())
     }
 }
 
 #[async_trait]
 impl Blobs for AtOnce {
-    async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSeen, Unclear> {
-        Err(Unclear("no job of this bench ends".to_owned()))
+    async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        Err(Inconclusive("no job of this bench ends".to_owned()))
     }
 }
 
@@ -145,15 +147,15 @@ fn payload(n: u64) -> serde_json::Value {
 
 fn queued(rules: &Rules, n: u64) -> Scoring {
     match intake::read(&payload(n), rules, NOW).pop() {
-        Some(intake::Verdict::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
+        Some(intake::Classification::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
         other => panic!("the event is wanted, and not {other:?}"),
     }
 }
 
-fn moved(scoring: &Scoring, rules: &Rules, seen: &Seen) -> (Scoring, Entry) {
+fn moved(scoring: &Scoring, rules: &Rules, seen: &Observation) -> (Scoring, Entry) {
     match decide(scoring, rules.get(&scoring.rule), seen, NOW) {
         Step::Move { next, entry, .. } => (*next, entry),
-        Step::Wait { because } => panic!("it moves, and does not wait: {because}"),
+        Step::Wait { reason } => panic!("it moves, and does not wait: {reason}"),
     }
 }
 
@@ -161,7 +163,7 @@ fn moved(scoring: &Scoring, rules: &Rules, seen: &Seen) -> (Scoring, Entry) {
 fn claimed(rules: &Rules) -> (Scoring, Vec<Entry>) {
     let queued = queued(rules, fresh());
     let first = queued.accepted_entry("rule `claims` wants this blob version".to_owned());
-    let (scoring, second) = moved(&queued, rules, &Seen::SlotFree);
+    let (scoring, second) = moved(&queued, rules, &Observation::SlotFree);
     (scoring, vec![first, second])
 }
 
@@ -192,7 +194,7 @@ fn record_a_move<K: Kind>(bencher: Bencher) {
             let (scoring, entries) = claimed(&rules);
             let etag = accepted(&runtime, &ledger, &scoring, &entries);
             let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
-            let (next, entry) = moved(&scoring, &rules, &Seen::Answer(answer));
+            let (next, entry) = moved(&scoring, &rules, &Observation::Answer(answer));
             (etag, next, entry)
         })
         .bench_local_values(|(etag, next, entry)| {
@@ -208,7 +210,7 @@ fn claim_a_slot<K: Kind>(bencher: Bencher) {
     let ledger = store.ledger(true);
     bencher.with_inputs(|| queued(&rules, fresh()).id).bench_local_values(|id| {
         let slot = runtime.block_on(ledger.claim_slot(
-            &Scope::rule("claims"),
+            &LimitScope::rule("claims"),
             Cap { limit: u32::MAX, surplus: false },
             &id,
             1,
@@ -236,12 +238,12 @@ fn event_to_running<K: Kind>(bencher: Bencher) {
 /// reads no other row, and the outbox is empty.
 fn in_flight(store: &Store, runtime: &Runtime, count: usize) {
     let rules = some_rules();
-    let table = TableName::read(&format!("{HUB}State")).expect("the hub's name is good");
+    let table = TableName::read(&format!("{TASK_HUB}State")).expect("the task hub's name is good");
     let mut shards: Vec<Vec<Op>> = (0..rows::SHARDS).map(|_| Vec::new()).collect();
     for _ in 0..count {
         let (scoring, _) = claimed(&rules);
         let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
-        let (running, _) = moved(&scoring, &rules, &Seen::Answer(answer));
+        let (running, _) = moved(&scoring, &rules, &Observation::Answer(answer));
         let partition = rows::partition_of(&running.id);
         let shard = (0..rows::SHARDS).position(|shard| rows::shard(shard) == partition).expect("a shard of the table");
         shards[shard].push(Op::Insert(rows::to_in_flight_row(&running)));

@@ -2,7 +2,7 @@
 
 /// One rule with the defaults, for uploads to the container `claims`.
 pub(crate) fn rules(endpoint: &str, max_in_flight: Option<u32>) -> String {
-    let limit = max_in_flight.map(|most| format!(r#","maxInFlight":{most}"#)).unwrap_or_default();
+    let limit = max_in_flight.map(|max| format!(r#","maxInFlight":{max}"#)).unwrap_or_default();
     format!(
         r#"{{"rules":[{{"id":"claims","match":{{"container":"claims"}},"endpoint":{{"uri":"{endpoint}"}}{limit}}}]}}"#
     )

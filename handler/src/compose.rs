@@ -10,17 +10,17 @@ use azure_core::Uuid;
 use azure_core::credentials::TokenCredential;
 
 use crate::config::{Config, LedgerLocation, LedgerSettings, TablesAuth};
-use app::ledger::{Ledger, Options};
+use app::ledger::{Ledger, LedgerOptions};
 use app::ports::Clock;
 use app::ports::table_store::TableStore;
-use app::{App, Parts, chain};
+use app::{App, Parts, error_chain};
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::management::AzureCloud;
 use azure::tables::{Auth, AzureTables};
 use azure::tokens::{CredentialKind, Storage, Tokens};
 use azure::{http, resource_manager};
-use doctor::{AppFacts, Doctor, Installation, Whom};
+use doctor::{AppFacts, Caller, Doctor, Installation};
 use stores::embedded::EmbeddedStore;
 
 /// The application as the settings want it.
@@ -38,15 +38,21 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
         rules: config.rules.clone(),
         clock,
         retention: config.retention,
-        audit: config.audit,
+        orphan_scan_interval: config.orphan_scan_interval,
     }))
 }
 
 /// An examination of what the settings describe, by the app's identity or by whoever is signed in.
-pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, clock: Clock) -> Result<Doctor, String> {
-    let source = match whom {
-        Whom::App => CredentialKind::ManagedIdentity { client_id: config.client_id.clone() },
-        Whom::Person => CredentialKind::SignedIn,
+pub fn doctor(
+    config: &Config,
+    caller: Caller,
+    facts: AppFacts,
+    time: Duration,
+    clock: Clock,
+) -> Result<Doctor, String> {
+    let source = match caller {
+        Caller::App => CredentialKind::ManagedIdentity { client_id: config.client_id.clone() },
+        Caller::Operator => CredentialKind::SignedIn,
     }
     .source();
     let cloud = AzureCloud::new(
@@ -56,7 +62,7 @@ pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, cloc
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
     )?;
     let ledger = store(&config.ledger, source, &clock, Access::Write)
-        .and_then(|store| Ok((open(Arc::clone(&store), &config.hub, config.projection)?, store)));
+        .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)));
     let ledger_account = match &config.ledger {
         LedgerLocation::Embedded(_) => None,
         LedgerLocation::Tables { auth: TablesAuth::SharedKeyLite { account, .. }, .. } => Some(account.clone()),
@@ -67,7 +73,7 @@ pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, cloc
     let rules = config.rules.iter().count();
     let installation = Installation {
         rules: config.rules.clone(),
-        hub: config.hub.clone(),
+        task_hub: config.task_hub.clone(),
         ledger_place: config.ledger.to_string(),
         queue_account: facts.queue_account.or_else(|| ledger_account.clone()),
         ledger_account,
@@ -79,7 +85,7 @@ pub fn doctor(config: &Config, whom: Whom, facts: AppFacts, time: Duration, cloc
         warnings: config.warnings.clone(),
     };
     let nonce = Uuid::new_v4().simple().to_string();
-    Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, whom, clock, nonce, time })
+    Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, caller, clock, nonce, time })
 }
 
 /// What follows `ACCOUNT.blob.` in this cloud: as the ledger's address has it, or that of the public cloud.
@@ -114,7 +120,7 @@ fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Res
         store(&settings.ledger, kind.source(), clock, Access::Read)?;
     }
     let store = store(&settings.ledger, kind.source(), clock, access)?;
-    open(store, &settings.hub, settings.projection)
+    open(store, &settings.task_hub, settings.projection)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -125,13 +131,13 @@ enum Access {
 
 fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, access: Access) -> Result<Ledger, String> {
     let store = store(&config.ledger, source, clock, access)?;
-    open(store, &config.hub, config.projection)
+    open(store, &config.task_hub, config.projection)
 }
 
-fn open(store: Arc<dyn TableStore>, hub: &str, projection: bool) -> Result<Ledger, String> {
+fn open(store: Arc<dyn TableStore>, task_hub: &str, projection: bool) -> Result<Ledger, String> {
     // Unlike that of any other process ever: operation ids begin with it.
     let writer = Uuid::new_v4().simple().to_string();
-    Ledger::new(store, &Options { hub: hub.to_owned(), writer, projection })
+    Ledger::new(store, &LedgerOptions { task_hub: task_hub.to_owned(), writer, projection })
 }
 
 fn store(
@@ -146,7 +152,7 @@ fn store(
                 Access::Read => EmbeddedStore::open_read_only(folder),
                 Access::Write => EmbeddedStore::open(folder),
             };
-            Ok(Arc::new(opened.map_err(|error| chain(&error))?))
+            Ok(Arc::new(opened.map_err(|error| error_chain(&error))?))
         }
         LedgerLocation::Tables { url, auth } => {
             let auth = match auth {
@@ -155,7 +161,7 @@ fn store(
                     Auth::SharedKeyLite { account: account.clone(), key: key.expose().to_owned().into() }
                 }
             };
-            Ok(Arc::new(AzureTables::new(url, auth, http::transport()).map_err(|error| chain(&error))?))
+            Ok(Arc::new(AzureTables::new(url, auth, http::transport()).map_err(|error| error_chain(&error))?))
         }
     }
 }

@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use app::chain;
+use app::error_chain;
 use app::ledger::Ledger;
 use app::ports::Clock;
 use clap::{Parser, Subcommand};
-use doctor::Whom;
+use doctor::Caller;
 use handler::compose;
 use handler::config::{Config, LedgerSettings, ProcessVars, WhichLedger};
 use handler::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_created, reconcile};
@@ -94,7 +94,7 @@ enum Command {
         #[command(flatten)]
         args: BreakerArgs,
     },
-    /// Prove each hop from an upload to its predictions, and say what mends what is broken; makes no job.
+    /// Prove each hop from an upload to its predictions, and say how to fix what is broken; makes no job.
     ///
     /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
     /// the app's identity is at hand, else as whoever is signed in with the Azure CLI.
@@ -210,7 +210,7 @@ where
     let clock = clock();
     let ledger = match open(&settings, &clock) {
         Ok(ledger) => ledger,
-        Err(why) => return fatal(cli::BROKEN, &why),
+        Err(why) => return fatal(cli::LEDGER_UNAVAILABLE, &why),
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -232,7 +232,7 @@ fn local(args: &LocalArgs) -> ExitCode {
     };
     let code = match runtime.block_on(local::run(args, binary, clock())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fatal(1, &chain(&why)),
+        Err(why) => fatal(1, &error_chain(&why)),
     };
     runtime.shutdown_background();
     code
@@ -251,7 +251,7 @@ fn simulator(args: SimulatorArgs) -> ExitCode {
     };
     let code = match runtime.block_on(simulator::run(args, print)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fatal(1, &chain(&why)),
+        Err(why) => fatal(1, &error_chain(&why)),
     };
     runtime.shutdown_background();
     code
@@ -269,13 +269,13 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
     let report = match examination::settings(&settings, &cwd) {
         Err(report) => report,
         Ok(config) => {
-            let whom = if settings.is_app() { Whom::App } else { Whom::Person };
+            let caller = if settings.is_app() { Caller::App } else { Caller::Operator };
             let limit = args.within.0.try_into().unwrap_or_default(); // never negative, see its parser
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(why) => return fatal(1, &format!("no runtime: {why}")),
             };
-            match compose::doctor(&config, whom, settings.facts(args), limit, clock()) {
+            match compose::doctor(&config, caller, settings.facts(args), limit, clock()) {
                 Ok(doctor) => {
                     let report = runtime.block_on(doctor.examine());
                     // Looks that were given up are not waited for.

@@ -82,10 +82,10 @@ var always = [
     lookBack: 'P2D'
   }
   {
-    name: 'strays'
+    name: 'orphaned-jobs'
     title: 'Azure ML made jobs that no scoring needs'
     severity: 3
-    query: '${records}\n${loadTextContent('../queries/alert-strays.kql')}'
+    query: '${records}\n${loadTextContent('../queries/alert-orphaned-jobs.kql')}'
     operator: 'GreaterThan'
     threshold: 0
     frequency: 'PT15M'

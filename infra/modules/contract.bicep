@@ -23,7 +23,7 @@ var containers = {
   deadLetters: 'dead-letters'
 }
 
-@description('What follows the hub in the names of the tables.')
+@description('What follows the task hub in the names of the tables.')
 @export()
 var tableSuffixes = ['State', 'Instances', 'History']
 

@@ -20,7 +20,7 @@ param tags object
 param sku string
 
 @description('Prefix of the ledger\'s tables.')
-param hub string
+param taskHub string
 
 @description('Object id of the app\'s identity.')
 param principalId string
@@ -134,7 +134,7 @@ resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-06-0
 resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = [
   for suffix in tableSuffixes: {
     parent: tableService
-    name: '${hub}${suffix}'
+    name: '${taskHub}${suffix}'
   }
 ]
 

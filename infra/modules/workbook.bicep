@@ -52,10 +52,10 @@ var charts = [
     query: loadTextContent('../queries/workbook-invocations.kql')
   }
   {
-    name: 'trouble'
+    name: 'warnings'
     title: 'Warnings and errors'
     view: 'table'
-    query: '${records}\n${loadTextContent('../queries/workbook-trouble.kql')}'
+    query: '${records}\n${loadTextContent('../queries/workbook-warnings.kql')}'
   }
 ]
 

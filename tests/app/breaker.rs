@@ -2,7 +2,7 @@
 
 use app::App;
 use app::ledger::DeploymentBreaker;
-use lifecycle::breaker::Happened;
+use lifecycle::breaker::BreakerEvent;
 use lifecycle::{BreakerSettings, EndpointKey, JobStatus, Rules, ScoringId, Status};
 use serde_json::{Value, json};
 use time::Duration;
@@ -66,9 +66,9 @@ async fn known(app: &App) -> DeploymentBreaker {
     controls.breakers[&EndpointKey::of_deployment(URI, Some("v7"))].clone()
 }
 
-async fn tell(app: &App, happened: Happened, now: time::OffsetDateTime) {
+async fn report(app: &App, event: BreakerEvent, now: time::OffsetDateTime) {
     let settings = BreakerSettings { failures: 3, ..BreakerSettings::default() };
-    app.ledger().change_breaker(URI, Some("v7"), &happened, &settings, now).await.unwrap();
+    app.ledger().change_breaker(URI, Some("v7"), &event, &settings, now).await.unwrap();
 }
 
 fn paths(world: &World) -> Vec<String> {
@@ -83,12 +83,12 @@ async fn a_broken_deployment_gets_one_probe_at_a_time_until_one_succeeds() {
     tick(&world, &app, 1).await;
     assert_eq!(world.jobs().len(), 3);
     let controls = app.ledger().controls().await.unwrap();
-    let sight = &controls.scopes[&claims()];
-    let because = sight.because.as_deref().unwrap();
-    assert_eq!(sight.waiting, 3);
+    let scope_status = &controls.scopes[&claims()];
+    let reason = scope_status.reason.as_deref().unwrap();
+    assert_eq!(scope_status.waiting, 3);
     for part in ["3 failed attempts", "exit code 42", "UTC", "scorekeeper breaker close --endpoint", "--deployment v7"]
     {
-        assert!(because.contains(part), "{part} is missing in {because}");
+        assert!(reason.contains(part), "{part} is missing in {reason}");
     }
     // The pause is over: one goes, and it fails; the next waits for another pause.
     tick(&world, &app, 5).await;
@@ -122,16 +122,16 @@ async fn an_event_may_be_the_probe_and_the_next_one_waits() {
 
 #[tokio::test]
 async fn refusals_for_good_count_and_refusals_for_now_do_not() {
-    for for_good in [true, false] {
+    for permanent in [true, false] {
         let world = world();
         let app = world.app();
-        world.next_posts((0..3).map(|_| Post::Refuse { for_good }));
+        world.next_posts((0..3).map(|_| Post::Refuse { permanent }));
         deliver(&world, &app, &["1", "2", "3"]).await;
         let controls = app.ledger().controls().await.unwrap();
-        assert_eq!(controls.breakers.len(), usize::from(for_good));
+        assert_eq!(controls.breakers.len(), usize::from(permanent));
         let ids = deliver(&world, &app, &["4"]).await;
-        let expected = if for_good { Status::Queued } else { Status::Running };
-        assert_eq!(world.get(&app, &ids[0]).await.status, expected, "for good: {for_good}");
+        let expected = if permanent { Status::Queued } else { Status::Running };
+        assert_eq!(world.get(&app, &ids[0]).await.status, expected, "for good: {permanent}");
     }
 }
 
@@ -171,7 +171,7 @@ async fn failures_that_twelve_processes_count_at_once_are_all_counted() {
         .map(|n| {
             let (app, now) = (world.app(), world.now());
             let id = ScoringId::read(&format!("{n:032x}")).unwrap();
-            tokio::spawn(async move { tell(&app, Happened::Failed { id, error: "x".into() }, now).await })
+            tokio::spawn(async move { report(&app, BreakerEvent::Failed { id, error: "x".into() }, now).await })
         })
         .collect();
     for one in all {
@@ -186,7 +186,7 @@ async fn a_probe_whose_process_died_is_followed_by_another() {
     let app = open(&world).await;
     deliver(&world, &app, &["4"]).await;
     world.later(Duration::minutes(5));
-    tell(&app, Happened::Probes(ScoringId::read(&"f".repeat(32)).unwrap()), world.now()).await;
+    report(&app, BreakerEvent::ProbeRequested(ScoringId::read(&"f".repeat(32)).unwrap()), world.now()).await;
     tick(&world, &app, 20).await;
     assert_eq!(world.jobs().len(), 3);
     tick(&world, &app, 10).await;
@@ -257,7 +257,7 @@ async fn an_operator_closes_it_and_all_go_a_moment_later() {
     let world = world();
     let app = open(&world).await;
     deliver(&world, &app, &["4", "5"]).await;
-    tell(&world.app(), Happened::Closed, world.now()).await;
+    report(&world.app(), BreakerEvent::Closed, world.now()).await;
     world.later(Duration::seconds(15));
     app.tick(soon(&world)).await.unwrap();
     assert_eq!(paths(&world), ["1", "2", "3", "4", "5"]);
@@ -306,13 +306,13 @@ async fn a_lost_request_is_not_sent_again_to_a_broken_deployment_but_as_its_prob
     for n in 0..9 {
         tick(&world, &app, 1).await;
         if n == 5 {
-            // It opens so late that the grace time ends before the pause.
+            // It opens so late that resubmitAfter ends before the pause.
             world.later(Duration::minutes(6));
             deliver(&world, &app, &["1", "2", "3"]).await;
             world.end_jobs(&JobStatus::Failed);
         }
     }
-    assert_eq!(world.jobs().len(), 3, "the grace time is over, and nothing is sent");
+    assert_eq!(world.jobs().len(), 3, "resubmitAfter is over, and nothing is sent");
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     for _ in 0..4 {
         tick(&world, &app, 1).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use app::App;
-use app::ledger::{LiveLimit, SLOT_GRACE, SLOT_WAY, Scope};
+use app::ledger::{LimitScope, LiveLimit, MAX_CLAIM_AGE, SLOT_EXPIRY};
 use app::ports::table_store::{Entity, Error, IfMatch, Key, Op, TableStore as _};
 use lifecycle::{EndpointKey, JobStatus, Rules, ScoringId, Status};
 use serde_json::json;
@@ -74,9 +74,9 @@ pub async fn an_endpoint_is_limited_over_all_its_rules_and_processes(world: Worl
     for delivery in deliveries {
         delivery.await.unwrap();
     }
-    world.settle(&apps[0], 60).await;
+    world.tick_until_final(&apps[0], 60).await;
     assert_eq!(world.statuses(&apps[0]).await[&Status::Scored], 20);
-    assert_eq!((world.jobs().len(), world.most_running()), (20, 3));
+    assert_eq!((world.jobs().len(), world.max_running()), (20, 3));
 }
 
 #[tokio::test]
@@ -115,8 +115,8 @@ async fn who_does_not_get_both_slots_keeps_none() {
         deliver(&world, &app, &["a.csv", "b.csv"]).await;
         app.tick(soon(&world)).await.unwrap();
         assert_eq!((slots_of_rule(&world).await, slots_of_endpoint(&world).await), (1, 1));
-        world.settle(&app, 10).await;
-        assert_eq!((world.jobs().len(), world.most_running()), (2, 1));
+        world.tick_until_final(&app, 10).await;
+        assert_eq!((world.jobs().len(), world.max_running()), (2, 1));
         assert_eq!((slots_of_rule(&world).await, slots_of_endpoint(&world).await), (0, 0));
     }
 }
@@ -126,14 +126,14 @@ async fn a_process_that_dies_between_its_claims_leaves_nothing_taken_for_ever() 
     let world = World::with_rules(&limits(1, 1));
     let app = world.app();
     let ghost = ScoringId::read(&"f".repeat(32)).unwrap();
-    for scope in [claims(), Scope::endpoint(URI)] {
+    for scope in [claims(), LimitScope::endpoint(URI)] {
         app.ledger().claim_slot(&scope, cap(1), &ghost, 1, world.now()).await.unwrap().unwrap();
     }
     let ids = deliver(&world, &app, &["a.csv"]).await;
     // Its clock may be minutes off.
     world.later(Duration::minutes(7));
     assert_eq!(app.tick(soon(&world)).await.unwrap().slots_freed, 0);
-    world.later(SLOT_GRACE - Duration::minutes(7));
+    world.later(SLOT_EXPIRY - Duration::minutes(7));
     assert_eq!(app.tick(soon(&world)).await.unwrap().slots_freed, 2);
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Running);
 }
@@ -149,8 +149,8 @@ async fn jobs_that_ran_before_there_was_a_limit_count_from_the_next_tick_on() {
     assert_eq!((slots_of_rule(&world).await, slots_of_endpoint(&world).await), (4, 4));
     let late = deliver(&limited, &app, &["e.csv"]).await;
     assert_eq!(limited.get(&app, &late[0]).await.status, Status::Queued);
-    limited.settle(&app, 10).await;
-    assert_eq!((limited.jobs().len(), limited.most_running()), (5, 4));
+    limited.tick_until_final(&app, 10).await;
+    assert_eq!((limited.jobs().len(), limited.max_running()), (5, 4));
     assert_eq!((slots_of_rule(&world).await, slots_of_endpoint(&world).await), (0, 0));
 }
 
@@ -159,10 +159,10 @@ async fn a_scoring_that_has_ended_since_it_was_seen_gets_no_slot() {
     let world = World::with_rules(&limits(3, 3));
     let app = world.app();
     let ids = deliver(&world, &app, &["a.csv"]).await;
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     let holders = BTreeSet::from([ScoringId::read(&ids[0]).unwrap()]);
-    let tended = app.ledger().tend_slots(&claims(), 1, &holders, world.now()).await.unwrap();
-    assert_eq!((tended.adopted, tended.taken, slots_of_rule(&world).await), (0, 0, 0));
+    let reconciled = app.ledger().reconcile_slots(&claims(), 1, &holders, world.now()).await.unwrap();
+    assert_eq!((reconciled.adopted, reconciled.taken, slots_of_rule(&world).await), (0, 0, 0));
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_claim_that_others_may_take_for_left_behind_is_not_used() {
             let clock = slow.clone();
             slow.store.rule(move |_, ops| {
                 if ops[0].key().partition == "slots~claims" && ops[0].entity().is_some() {
-                    clock.later(SLOT_WAY + Duration::SECOND);
+                    clock.later(MAX_CLAIM_AGE + Duration::SECOND);
                 }
                 None
             });
@@ -207,7 +207,7 @@ async fn slots_go_to_the_first_in_line() {
         let app = world.app();
         let names: Vec<_> = (0..30).map(|n| format!("{n:02}.csv")).collect();
         deliver(&world, &app, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
-        world.settle(&app, 70).await;
+        world.tick_until_final(&app, 70).await;
         assert_eq!(paths(&world), names);
     }
 }
@@ -258,7 +258,7 @@ async fn an_event_does_not_overtake_what_a_tick_left_waiting_in_whichever_proces
             (0, 1, 1),
             "the controls, and the acceptance: nothing is claimed"
         );
-        world.settle(&app, 10).await;
+        world.tick_until_final(&app, 10).await;
         assert_eq!(paths(&world), ["a.csv", "b.csv", "c.csv"]);
     }
 }
@@ -284,7 +284,7 @@ async fn when_nothing_waits_any_more_events_are_submitted_at_once_again() {
     let (app, other) = (world.app(), world.app());
     deliver(&world, &app, &["a.csv", "b.csv", "c.csv"]).await;
     app.tick(soon(&world)).await.unwrap();
-    world.settle(&app, 10).await;
+    world.tick_until_final(&app, 10).await;
     app.tick(soon(&world)).await.unwrap();
     for (app, path) in [(&app, "d.csv"), (&other, "e.csv")] {
         let ids = deliver(&world, app, &[path]).await;
@@ -340,26 +340,26 @@ async fn under_constant_arrivals_each_has_its_turn_in_order() {
         assert_eq!(slots_of_rule(&world).await, 0);
         deliver(&world, &others, &[&pair[1]]).await;
     }
-    world.settle(&ticks, 80).await;
+    world.tick_until_final(&ticks, 80).await;
     assert_eq!(paths(&world), names);
 }
 
 #[tokio::test]
 async fn a_higher_priority_goes_first_and_a_limit_of_its_own_leaves_room_for_the_others() {
-    let rule = |id: &str, priority: i32, most: u32| {
+    let rule = |id: &str, priority: i32, max: u32| {
         let wanted = json!({"container": "claims", "prefix": format!("{id}/")});
-        json!({"id": id, "match": wanted, "endpoint": {"uri": URI}, "priority": priority, "maxInFlight": most})
+        json!({"id": id, "match": wanted, "endpoint": {"uri": URI}, "priority": priority, "maxInFlight": max})
     };
-    for (most, expected) in [
+    for (max, expected) in [
         (9, ["low/0", "high/0", "high/1", "high/2", "low/1", "low/2"]),
         (1, ["low/0", "high/0", "high/1", "high/2", "low/1", "low/2"]),
     ] {
         let rules =
-            json!({"rules": [rule("low", 0, 9), rule("high", 7, most)], "endpoints": [{"uri": URI, "maxInFlight": 1}]});
+            json!({"rules": [rule("low", 0, 9), rule("high", 7, max)], "endpoints": [{"uri": URI, "maxInFlight": 1}]});
         let world = World::with_rules(&rules.to_string());
         let app = world.app();
         deliver(&world, &app, &["low/0", "low/1", "high/0", "low/2", "high/1", "high/2"]).await;
-        world.settle(&app, 20).await;
+        world.tick_until_final(&app, 20).await;
         assert_eq!(paths(&world), expected);
     }
     // With two slots for all and one for the high ones, the low ones always have the other.
@@ -368,7 +368,7 @@ async fn a_higher_priority_goes_first_and_a_limit_of_its_own_leaves_room_for_the
     let world = World::with_rules(&rules.to_string());
     let app = world.app();
     deliver(&world, &app, &["high/0", "high/1", "high/2", "low/0", "low/1"]).await;
-    world.settle(&app, 20).await;
+    world.tick_until_final(&app, 20).await;
     assert_eq!(paths(&world), ["high/0", "low/0", "high/1", "low/1", "high/2"]);
 }
 
@@ -425,8 +425,8 @@ async fn after_a_limit_was_lowered_nothing_is_claimed_blindly() {
         deliver(&lowered, &lowered.app(), &[path]).await;
     }
     assert_eq!(world.jobs().len(), 20);
-    lowered.settle(&app, 30).await;
-    assert_eq!((lowered.jobs().len(), lowered.most_running()), (30, 20));
+    lowered.tick_until_final(&app, 30).await;
+    assert_eq!((lowered.jobs().len(), lowered.max_running()), (30, 20));
 }
 
 #[tokio::test]
@@ -440,7 +440,7 @@ async fn scopes_that_the_rules_no_longer_have_are_forgotten() {
     assert_eq!(rows(&world, "State", "control", "").await.len(), 2);
 }
 
-async fn set(world: &World, scope: &Scope, limit: Option<u32>) {
+async fn set(world: &World, scope: &LimitScope, limit: Option<u32>) {
     let live = limit.map(|limit| LiveLimit { name: "claims".into(), limit, set: world.now() });
     // As the command does it: a process of its own.
     world.app().ledger().set_limit(scope, live.as_ref()).await.unwrap();
@@ -448,13 +448,13 @@ async fn set(world: &World, scope: &Scope, limit: Option<u32>) {
 
 #[tokio::test]
 async fn a_limit_that_is_set_holds_in_every_process_a_moment_later() {
-    for scope in [claims(), Scope::endpoint(URI)] {
+    for scope in [claims(), LimitScope::endpoint(URI)] {
         let world = World::with_rules(RULE);
         let apps = [world.app(), world.app()];
         for app in &apps {
             deliver(&world, app, &["warm-up.csv"]).await;
         }
-        world.settle(&apps[0], 5).await;
+        world.tick_until_final(&apps[0], 5).await;
         set(&world, &scope, Some(2)).await;
         world.later(Duration::seconds(15));
         for (n, app) in [0, 1, 0, 1].into_iter().enumerate() {
@@ -468,7 +468,7 @@ async fn a_limit_that_is_set_holds_in_every_process_a_moment_later() {
         set(&world, &scope, None).await;
         apps[1].tick(soon(&world)).await.unwrap();
         assert_eq!(world.jobs().len(), 1 + 4, "{scope}");
-        world.settle(&apps[0], 5).await;
+        world.tick_until_final(&apps[0], 5).await;
     }
 }
 
@@ -491,13 +491,13 @@ async fn a_lowered_limit_lets_what_runs_run_on_and_nothing_in_until_there_is_roo
         }
         running = world.jobs().iter().filter(|job| job.status == JobStatus::Running).count();
     }
-    world.settle(&app, 30).await;
-    assert_eq!((world.jobs().len(), world.most_running()), (30, 20));
+    world.tick_until_final(&app, 30).await;
+    assert_eq!((world.jobs().len(), world.max_running()), (30, 20));
 }
 
 #[tokio::test]
 async fn what_is_paused_goes_on_when_it_is_let() {
-    for scope in [claims(), Scope::endpoint(URI)] {
+    for scope in [claims(), LimitScope::endpoint(URI)] {
         let world = World::with_rules(&limits(5, 5));
         let app = world.app();
         deliver(&world, &app, &["a.csv"]).await;
@@ -508,10 +508,10 @@ async fn what_is_paused_goes_on_when_it_is_let() {
         world.end_jobs(&JobStatus::Completed);
         paused.tick(soon(&world)).await.unwrap();
         assert_eq!(world.jobs().len(), 1, "what ran has ended, and nothing new runs");
-        let sight = paused.ledger().controls().await.unwrap().scopes[&scope].clone();
-        assert_eq!(sight.waiting, 2);
-        let because = sight.because.unwrap();
-        assert!(because.contains("paused") && because.contains("scorekeeper limit --"), "{because}");
+        let scope_status = paused.ledger().controls().await.unwrap().scopes[&scope].clone();
+        assert_eq!(scope_status.waiting, 2);
+        let reason = scope_status.reason.unwrap();
+        assert!(reason.contains("paused") && reason.contains("scorekeeper limit --"), "{reason}");
         set(&world, &scope, None).await;
         paused.tick(soon(&world)).await.unwrap();
         assert_eq!(world.get(&paused, &ids[1]).await.status, Status::Running);
@@ -539,13 +539,13 @@ async fn what_runs_without_a_slot_is_given_one_and_told_to_be_beyond_the_limit_i
         let ids = world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
         holders.insert(ScoringId::read(&ids[0]).unwrap());
     }
-    let scope = Scope::rule("set-later");
+    let scope = LimitScope::rule("set-later");
     for (adopted, limit, surplus) in [(3, 2, true), (0, 2, true), (0, 3, false), (0, 4, false)] {
-        let tended = app.ledger().tend_slots(&scope, limit, &holders, world.now()).await.unwrap();
-        assert_eq!((tended.adopted, tended.taken, tended.surplus), (adopted, 3, surplus), "limit {limit}");
+        let reconciled = app.ledger().reconcile_slots(&scope, limit, &holders, world.now()).await.unwrap();
+        assert_eq!((reconciled.adopted, reconciled.taken, reconciled.surplus), (adopted, 3, surplus), "limit {limit}");
     }
     assert_eq!(
-        (scope.to_string(), Scope::endpoint("https://e.example/jobs").to_string().len()),
+        (scope.to_string(), LimitScope::endpoint("https://e.example/jobs").to_string().len()),
         ("rule set-later".to_owned(), 41)
     );
 }

@@ -28,7 +28,7 @@ async fn clocks_that_differ_by_minutes_make_no_second_job_and_adopt_the_first() 
             app.tick(app.now() + Duration::minutes(1)).await.unwrap();
         }
         let scoring = world.get(&here, &accepted.accepted[0].id).await;
-        assert_eq!((scoring.status, scoring.posts, world.jobs().len()), (Status::Running, 1, 1), "{ahead} min");
+        assert_eq!((scoring.status, scoring.submits, world.jobs().len()), (Status::Running, 1, 1), "{ahead} min");
         world.end_jobs(&JobStatus::Completed);
         world.later(Duration::minutes(2));
         there.tick(there.now() + Duration::minutes(1)).await.unwrap();
@@ -53,9 +53,9 @@ async fn an_intent_of_a_clock_that_is_behind_is_not_sent_again_before_the_grace_
     }
     let scoring = world.get(&ahead, &accepted.accepted[0].id).await;
     assert_eq!(
-        (scoring.status, scoring.posts),
+        (scoring.status, scoring.submits),
         (Status::Running, 1),
-        "it appeared eight minutes late, within the grace time"
+        "it appeared eight minutes late, within resubmitAfter"
     );
 }
 
@@ -92,7 +92,7 @@ async fn a_timer_that_fires_twice_at_once_or_not_for_an_hour_changes_no_outcome(
         Post::Accept,
         Post::LoseAnswer { times: 1 },
         Post::LoseRequest,
-        Post::Refuse { for_good: false },
+        Post::Refuse { permanent: false },
     ]);
     for path in ["accepted", "lost", "never-arrived", "refused"] {
         world.deliver(&one, &event(path, "1")).await;

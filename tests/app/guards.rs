@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use app::App;
-use app::ledger::{Note, Recorded, SLOT_GRACE, count_by_status, rows};
+use app::ledger::{Recorded, RecordedEvent, SLOT_EXPIRY, count_by_status, rows};
 use app::ports::table_store::{Entity, Key, Op, TableName, TableStore};
 use futures::FutureExt as _;
-use lifecycle::intake::Malformed;
-use lifecycle::{Scoring, ScoringId, Seen, Status, Step, decide};
+use lifecycle::intake::QuarantinedEvent;
+use lifecycle::{Observation, Scoring, ScoringId, Status, Step, decide};
 use stores::faulty::Fault;
 use stores::memory::MemoryStore;
 use time::{Duration, OffsetDateTime};
@@ -34,7 +34,7 @@ fn soon(world: &World) -> OffsetDateTime {
 
 /// A scoring that was refused once and waits, its back-off over.
 async fn waiting(world: &World, app: &App) -> ScoringId {
-    world.next_posts([Post::Refuse { for_good: false }]);
+    world.next_posts([Post::Refuse { permanent: false }]);
     let ids = world.deliver(app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(1));
     id(&ids[0])
@@ -73,12 +73,13 @@ async fn of_two_moves_from_one_version_the_second_is_lost_and_changes_nothing() 
     let app = world.app();
     let id = waiting(&world, &app).await;
     let (scoring, etag) = app.ledger().get(&id).await.unwrap().unwrap();
-    let Step::Move { next, entry, .. } = decide(&scoring, world.rules.get("claims"), &Seen::SlotFree, world.now())
+    let Step::Move { next, entry, .. } =
+        decide(&scoring, world.rules.get("claims"), &Observation::SlotFree, world.now())
     else {
         panic!("a slot is free")
     };
     assert!(matches!(app.ledger().record(&etag, &next, &entry).await.unwrap(), Recorded::Done(_)));
-    let other = Scoring { version: next.version + 1, posts: 7, ..*next.clone() };
+    let other = Scoring { version: next.version + 1, submits: 7, ..*next.clone() };
     let entry = lifecycle::Entry { seq: other.version, ..entry };
     assert_eq!(app.ledger().record(&etag, &other, &entry).await.unwrap(), Recorded::Lost);
     assert_eq!(app.ledger().get(&id).await.unwrap().unwrap().0, *next);
@@ -92,20 +93,21 @@ async fn history_is_bounded_and_its_end_is_always_written() {
     let (mut scoring, mut etag) = app.ledger().get(&id(&ids[0])).await.unwrap().unwrap();
     let rule = world.rules.get("claims");
     let mut last = world.now();
-    for n in 0..rows::HISTORY + 20 {
+    for n in 0..rows::MAX_HISTORY_ENTRIES + 20 {
         last = world.now() + Duration::seconds(n);
         let status = lifecycle::JobStatus::read(&format!("Word{n}"));
-        let seen = Seen::Job(lifecycle::JobSeen { status, error: None, studio: None });
+        let seen = Observation::Job(lifecycle::JobSnapshot { status, error: None, studio: None });
         let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, last) else { panic!("a new word") };
         let Recorded::Done(new) = app.ledger().record(&etag, &next, &entry).await.unwrap() else { panic!("ours") };
         (scoring, etag) = (*next, new);
     }
-    let full = usize::try_from(rows::HISTORY).unwrap();
-    let completed = lifecycle::JobSeen { status: lifecycle::JobStatus::Completed, error: None, studio: None };
-    let output = lifecycle::OutputSeen::Present { bytes: 1, modified: last };
-    for (seen, status, lines) in
-        [(Seen::Job(completed), Status::Verifying, full), (Seen::Output(output), Status::Scored, full + 1)]
-    {
+    let full = usize::try_from(rows::MAX_HISTORY_ENTRIES).unwrap();
+    let completed = lifecycle::JobSnapshot { status: lifecycle::JobStatus::Completed, error: None, studio: None };
+    let output = lifecycle::OutputSnapshot::Present { bytes: 1, modified: last };
+    for (seen, status, lines) in [
+        (Observation::Job(completed), Status::Verifying, full),
+        (Observation::Output(output), Status::Scored, full + 1),
+    ] {
         let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, last) else { panic!("it goes on") };
         let Recorded::Done(new) = app.ledger().record(&etag, &next, &entry).await.unwrap() else { panic!("ours") };
         (scoring, etag) = (*next, new);
@@ -119,18 +121,18 @@ async fn a_list_has_so_many_rows_and_reads_no_page_that_it_does_not_need() {
     let world = World::on(Arc::new(MemoryStore::with_pages(2, false)), RULE);
     let ledger = world.app().ledger().clone();
     for n in 0..9 {
-        let bad = Malformed { key: format!("a{n:031}"), why: "no JSON".into(), received: String::new() };
+        let bad = QuarantinedEvent { key: format!("a{n:031}"), reason: "no JSON".into(), received: String::new() };
         ledger.quarantine(&bad, world.now()).await.unwrap();
     }
     // Each of the shards before it, and after it if there is room, costs a page.
-    for (most, rows, pages) in [(4, 4, 10 + 2), (5, 5, 10 + 3), (9, 9, 10 + 5), (100, 9, 10 + 5 + 5)] {
+    for (max, rows, pages) in [(4, 4, 10 + 2), (5, 5, 10 + 3), (9, 9, 10 + 5), (100, 9, 10 + 5 + 5)] {
         let before = world.store.calls().pages;
-        assert_eq!(ledger.notes(Note::Quarantined, world.now(), most).await.unwrap().len(), rows);
-        assert_eq!(world.store.calls().pages - before, pages, "{most}");
+        assert_eq!(ledger.recorded_events(RecordedEvent::Quarantined, world.now(), max).await.unwrap().len(), rows);
+        assert_eq!(world.store.calls().pages - before, pages, "{max}");
     }
     let later = world.now() + Duration::days(1);
-    assert!(ledger.notes(Note::Quarantined, later, 100).await.unwrap().is_empty());
-    assert!(ledger.notes(Note::Skipped, world.now(), 100).await.unwrap().is_empty());
+    assert!(ledger.recorded_events(RecordedEvent::Quarantined, later, 100).await.unwrap().is_empty());
+    assert!(ledger.recorded_events(RecordedEvent::Skipped, world.now(), 100).await.unwrap().is_empty());
 }
 
 #[test]
@@ -147,7 +149,7 @@ async fn a_note_whose_write_was_lost_is_written_again() {
     let app = world.app();
     world.deliver(&app, &event("warm-up.csv", "1")).await;
     world.store.push(Fault::LostRequest);
-    let bad = Malformed { key: "a".repeat(32), why: "no JSON".into(), received: String::new() };
+    let bad = QuarantinedEvent { key: "a".repeat(32), reason: "no JSON".into(), received: String::new() };
     app.ledger().quarantine(&bad, world.now()).await.unwrap();
     assert_eq!(state_rows(&world, "Q~").await.len(), 1);
 }
@@ -157,7 +159,7 @@ async fn a_repetition_gives_its_slot_back() {
     let world = World::with_rules(ONE_SLOT);
     let app = world.app();
     world.deliver(&app, &event("a.csv", "1")).await;
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     assert!(world.deliver(&app, &event("a.csv", "1")).await.is_empty());
     assert!(a_slot_is_free(&world, &app).await);
 }
@@ -197,10 +199,10 @@ async fn of_two_slots_of_one_scoring_one_is_freed() {
     let owner = id(&"a".repeat(32));
     assert!(ledger.claim_slot(&claims(), cap(1), &owner, 1, world.now()).await.unwrap().unwrap().fresh);
     assert!(ledger.claim_slot(&claims(), cap(50), &owner, 1, world.now()).await.unwrap().unwrap().fresh);
-    world.later(SLOT_GRACE);
+    world.later(SLOT_EXPIRY);
     let holders = BTreeSet::from([owner]);
-    assert_eq!(ledger.tend_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 1);
-    assert_eq!(ledger.tend_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 0);
+    assert_eq!(ledger.reconcile_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 1);
+    assert_eq!(ledger.reconcile_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 0);
 }
 
 #[tokio::test]
@@ -240,7 +242,7 @@ async fn a_late_repetition_does_not_make_a_slot_older() {
 async fn a_back_off_costs_no_claim_and_no_work_in_a_tick() {
     let world = World::with_rules(ONE_SLOT);
     let app = world.app();
-    world.next_posts([Post::Refuse { for_good: false }]);
+    world.next_posts([Post::Refuse { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     app.tick(soon(&world)).await.unwrap();
     let before = world.store.calls();
@@ -258,7 +260,7 @@ async fn a_lease_and_a_settle_time_cost_no_work_in_a_tick() {
     world.next_posts([Post::LoseRequest]);
     app.carry_out(intents).await;
     world.later(Duration::seconds(10));
-    assert_eq!(world.app().tick(soon(&world)).await.unwrap().due, 0, "the settle time is not over");
+    assert_eq!(world.app().tick(soon(&world)).await.unwrap().due, 0, "lookupInterval is not over");
     world.later(Duration::seconds(30));
     assert_eq!(app.tick(soon(&world)).await.unwrap().due, 1);
     world.later(Duration::seconds(1));
@@ -407,7 +409,7 @@ async fn a_purge_is_bounded_and_takes_each_scoring_in_one_transaction() {
     for n in 0..40 {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     let torn = Arc::new(AtomicBool::new(false));
     let flag = torn.clone();
     world.store.rule(move |_, ops| {

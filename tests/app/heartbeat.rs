@@ -17,9 +17,9 @@ async fn each_complete_tick_leaves_a_heartbeat_in_the_place_of_the_last_one() {
     for minutes in 1..=2 {
         world.later(Duration::minutes(1));
         app.tick(world.now() + Duration::minutes(5)).await.unwrap();
-        let beat = app.ledger().heartbeat().await.unwrap().unwrap();
-        assert_eq!((beat.at, beat.in_flight, beat.errors), (START + Duration::minutes(minutes), 1, 0));
-        assert_eq!(beat.version, env!("CARGO_PKG_VERSION"));
+        let heartbeat = app.ledger().heartbeat().await.unwrap().unwrap();
+        assert_eq!((heartbeat.at, heartbeat.in_flight, heartbeat.errors), (START + Duration::minutes(minutes), 1, 0));
+        assert_eq!(heartbeat.version, env!("CARGO_PKG_VERSION"));
     }
 }
 

@@ -24,7 +24,7 @@ async fn busy(world: &World, app: &app::App) -> Vec<String> {
 async fn what_is_queued_is_submitted_even_if_the_jobs_take_all_the_time_of_a_tick() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::Refuse { for_good: false }]);
+    world.next_posts([Post::Refuse { permanent: false }]);
     let queued = world.deliver(&app, &event("queued.csv", "1")).await;
     busy(&world, &app).await;
     world.later(Duration::minutes(1));
@@ -100,7 +100,7 @@ async fn what_waits_on_any_page_is_submitted_in_its_turn() {
         world.later(Duration::SECOND);
         world.deliver(&app, &event(name, "1")).await;
     }
-    world.settle(&app, 30).await;
+    world.tick_until_final(&app, 30).await;
     assert_eq!(world.jobs().into_iter().map(|job| job.path).collect::<Vec<_>>(), names);
 }
 
@@ -111,7 +111,7 @@ async fn a_backlog_of_old_scorings_is_removed_by_one_tick_that_has_the_time() {
     for n in 0..600 {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     world.later(Duration::days(40));
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(report.purged, 600);

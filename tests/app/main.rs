@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use app::ledger::{Cap, SLOT_GRACE, Scope};
+use app::ledger::{Cap, LimitScope, SLOT_EXPIRY};
 use app::ports::table_store::{Range, Row, TableStore};
 use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
@@ -33,16 +33,16 @@ mod clocks;
 mod guards;
 mod heartbeat;
 mod load;
+mod orphaned_jobs;
 mod races;
 mod rate;
-mod strays;
 #[path = "../support/mod.rs"]
 mod support;
 mod upgrade;
 
 /// What the limit of the rule `claims` counts.
-fn claims() -> Scope {
-    Scope::rule("claims")
+fn claims() -> LimitScope {
+    LimitScope::rule("claims")
 }
 
 fn cap(limit: u32) -> Cap {
@@ -100,13 +100,13 @@ async fn a_limited_rule_costs_one_round_trip_more() {
 async fn an_upload_goes_from_event_to_scored_and_says_why_at_each_step(world: World) {
     let app = world.app();
     let ids = world.deliver(&app, &event("eu/a.csv", "0x1")).await;
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     let scoring = world.get(&app, &ids[0]).await;
     assert_eq!((scoring.status, scoring.output_bytes, scoring.attempt), (Status::Scored, Some(7), 1));
     let entries = app.ledger().entries(&scoring.id).await.unwrap();
     let words: Vec<_> = entries.iter().map(|entry| entry.to.name()).collect();
     assert_eq!(words, ["queued", "submitting", "running", "verifying", "scored"]);
-    assert!(entries.iter().all(|entry| !entry.because.is_empty()));
+    assert!(entries.iter().all(|entry| !entry.reason.is_empty()));
     assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert!(state_rows(&world, "F~").await.is_empty());
     assert_eq!(state_rows(&world, "T~").await.len(), 1);
@@ -118,7 +118,7 @@ async fn a_redelivered_event_is_not_a_new_scoring_and_a_new_version_is(world: Wo
     for _ in 0..3 {
         assert!(world.deliver(&app, &event("a.csv", "\"1\"")).await.is_empty());
     }
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     assert!(world.deliver(&app, &event("a.csv", "1")).await.is_empty(), "also after it was scored");
     assert_eq!(world.jobs().len(), 1);
     assert_eq!(world.deliver(&app, &event("a.csv", "2")).await.len(), 1);
@@ -176,7 +176,7 @@ async fn a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice(world: Wor
     world.next_posts([Post::LoseAnswer { times: 1 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
-    world.settle(&app, 6).await;
+    world.tick_until_final(&app, 6).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
     assert_eq!(world.jobs().len(), 1);
 }
@@ -190,7 +190,7 @@ async fn of_two_jobs_from_one_post_the_older_is_adopted_and_the_other_cancelled(
     world.later(Duration::minutes(1));
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     let scoring = world.get(&app, &ids[0]).await;
-    assert_eq!((scoring.status, scoring.duplicates), (Status::Running, 1));
+    assert_eq!((scoring.status, scoring.orphaned_job_count), (Status::Running, 1));
     assert_eq!(scoring.job.unwrap().name, "job-1");
     assert_eq!(world.jobs()[1].status, JobStatus::Canceled);
 }
@@ -205,11 +205,11 @@ async fn a_lost_request_is_sent_again_to_the_same_path_after_the_grace_time() {
     for _ in 0..7 {
         world.later(Duration::minutes(2));
         app.tick(world.now() + Duration::minutes(5)).await.unwrap();
-        assert!(world.jobs().is_empty(), "nothing is sent within the grace time");
+        assert!(world.jobs().is_empty(), "nothing is sent within resubmitAfter");
     }
-    world.settle(&app, 6).await;
+    world.tick_until_final(&app, 6).await;
     let scoring = world.get(&app, &ids[0]).await;
-    assert_eq!((scoring.status, scoring.attempt, scoring.posts), (Status::Scored, 1, 2));
+    assert_eq!((scoring.status, scoring.attempt, scoring.submits), (Status::Scored, 1, 2));
     assert_eq!(scoring.output_uri(), Some(path.as_str()));
     assert_eq!(world.jobs().len(), 1);
 }
@@ -226,10 +226,10 @@ async fn while_nobody_can_look_nothing_is_sent_and_the_reason_shows() {
         app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     }
     let scoring = world.get(&app, &ids[0]).await;
-    assert_eq!((scoring.status, scoring.trouble.as_deref()), (Status::Held, Some("Resource Manager answers 403")));
+    assert_eq!((scoring.status, scoring.last_error.as_deref()), (Status::Held, Some("Resource Manager answers 403")));
     assert!(world.jobs().is_empty());
     world.blind(None);
-    world.settle(&app, 6).await;
+    world.tick_until_final(&app, 6).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
 }
 
@@ -254,16 +254,16 @@ async fn a_failed_job_is_followed_by_another_attempt_with_its_own_path_and_then_
 async fn a_refusal_that_may_pass_waits_and_one_for_good_ends_it() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::Refuse { for_good: false }, Post::Refuse { for_good: true }]);
+    world.next_posts([Post::Refuse { permanent: false }, Post::Refuse { permanent: true }]);
     let first = world.deliver(&app, &event("a.csv", "1")).await;
     let second = world.deliver(&app, &event("b.csv", "1")).await;
     assert_eq!(world.get(&app, &first[0]).await.status, Status::Queued);
     assert_eq!(world.get(&app, &second[0]).await.status, Status::Failed);
-    world.settle(&app, 6).await;
+    world.tick_until_final(&app, 6).await;
     assert_eq!(world.get(&app, &first[0]).await.status, Status::Scored);
 }
 
-const THREE_AT_ONCE: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":3}]}"#;
+const THREE_IN_FLIGHT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":3}]}"#;
 
 use caps::an_endpoint_is_limited_over_all_its_rules_and_processes;
 use rate::in_no_minute_is_more_submitted_than_the_endpoint_takes;
@@ -280,9 +280,9 @@ async fn never_more_jobs_run_than_the_rule_allows_over_all_processes(world: Worl
         delivery.await.unwrap();
     }
     assert_eq!(world.jobs().len(), 3);
-    world.settle(&apps[0], 60).await;
+    world.tick_until_final(&apps[0], 60).await;
     assert_eq!(world.statuses(&apps[0]).await[&Status::Scored], 30);
-    assert_eq!((world.jobs().len(), world.most_running()), (30, 3));
+    assert_eq!((world.jobs().len(), world.max_running()), (30, 3));
 }
 
 #[tokio::test]
@@ -297,7 +297,7 @@ async fn a_slot_whose_owner_died_before_its_transaction_is_freed() {
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued, "a young slot is left alone");
-    world.later(SLOT_GRACE);
+    world.later(SLOT_EXPIRY);
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(report.slots_freed, 1);
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Running);
@@ -313,7 +313,7 @@ async fn skipped_and_unreadable_events_are_kept_with_their_reasons() {
     assert_eq!((accepted.accepted.len(), accepted.skipped, accepted.quarantined), (0, 2, 1));
     let skipped = state_rows(&world, "S~").await;
     assert_eq!(skipped.len(), 1, "the same event twice is one row");
-    assert!(skipped[0].entity.string("Because").unwrap().contains("container `photos`"));
+    assert!(skipped[0].entity.string("Reason").unwrap().contains("container `photos`"));
     let quarantined = state_rows(&world, "Q~").await;
     assert_eq!(quarantined[0].entity.string("Received"), Some("{\"x\":1}"));
 }
@@ -353,7 +353,7 @@ async fn a_fault_at_any_write_leaves_one_job_and_one_scoring() {
                     }
                 }
                 let app = world.app();
-                world.settle(&app, 30).await;
+                world.tick_until_final(&app, 30).await;
                 let counts = world.statuses(&app).await;
                 assert_eq!(counts.get(&Status::Scored), Some(&1), "{fault:?} at {k}: {counts:?}");
                 assert_eq!(world.jobs().len(), 1, "{fault:?} at {k}");
@@ -369,17 +369,17 @@ async fn an_intent_that_nobody_carried_out_is_looked_for_and_then_sent() {
     let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
     drop(intents); // the process dies here
     let app = world.app();
-    world.settle(&app, 20).await;
-    assert_eq!(world.get(&app, &accepted.accepted[0].id).await.posts, 2);
+    world.tick_until_final(&app, 20).await;
+    assert_eq!(world.get(&app, &accepted.accepted[0].id).await.submits, 2);
     assert_eq!(world.jobs().len(), 1);
 }
 
 async fn the_projection_is_what_durable_readers_accept(world: World) {
     let app = world.app();
-    world.next_posts([Post::Refuse { for_good: false }]);
+    world.next_posts([Post::Refuse { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
-    world.settle(&app, 8).await;
+    world.tick_until_final(&app, 8).await;
     let id = &ids[0];
 
     let instances = rows(&world, "Instances", id, "").await;
@@ -444,10 +444,10 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
     let app = world.app();
     let old = world.deliver(&app, &event("old.csv", "1")).await;
     app.accept(&json!("rubbish")).await.unwrap();
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     world.later(Duration::days(20));
     let young = world.deliver(&app, &event("young.csv", "1")).await;
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     world.later(Duration::days(11));
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(report.purged, 1);
@@ -471,7 +471,7 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
 
 #[tokio::test]
 async fn a_hub_may_be_called_like_its_tables() {
-    let world = World::in_hub("OurInstances", Arc::new(MemoryStore::new()), RULE);
+    let world = World::in_task_hub("OurInstances", Arc::new(MemoryStore::new()), RULE);
     let app = world.app();
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
@@ -484,7 +484,7 @@ fn in_azurite(rules: &str) -> Option<World> {
     let (url, account, key) = azurite::tables()?;
     let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
     let store = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
-    Some(World::in_hub(&fresh_name(), Arc::new(store), rules))
+    Some(World::in_task_hub(&fresh_name(), Arc::new(store), rules))
 }
 
 /// What must hold on any store is asked of the one in memory and of a real service.
@@ -516,7 +516,7 @@ hold! {
     a_redelivered_event_is_not_a_new_scoring_and_a_new_version_is with super::RULE;
     twelve_processes_that_get_the_same_event_at_once_make_one_job with super::RULE;
     a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice with super::RULE;
-    never_more_jobs_run_than_the_rule_allows_over_all_processes with super::THREE_AT_ONCE;
+    never_more_jobs_run_than_the_rule_allows_over_all_processes with super::THREE_IN_FLIGHT;
     an_endpoint_is_limited_over_all_its_rules_and_processes with super::caps::TWO_RULES;
     in_no_minute_is_more_submitted_than_the_endpoint_takes with super::rate::THREE_A_MINUTE;
     the_projection_is_what_durable_readers_accept with super::RULE;

@@ -2,7 +2,7 @@
 
 use app::ledger::{Recorded, rows};
 use app::ports::table_store::{Error, IfMatch, Op, TableName, TableStore as _};
-use lifecycle::{JobStatus, ScoringId, Seen, Status, Step, decide};
+use lifecycle::{JobStatus, Observation, ScoringId, Status, Step, decide};
 use serde_json::json;
 use stores::faulty::Fault;
 use time::Duration;
@@ -47,7 +47,7 @@ async fn an_intent_whose_lease_has_no_room_for_the_request_is_not_sent() {
     assert!(world.jobs().is_empty(), "the lease might end, and another send it, while this request is under way");
     let scoring = world.get(&app, &accepted.accepted[0].id).await;
     assert_eq!(scoring.status, Status::Queued, "nothing was sent, so nothing has to be looked for");
-    world.settle(&app, 6).await;
+    world.tick_until_final(&app, 6).await;
     assert_eq!(world.jobs().len(), 1);
 }
 
@@ -100,7 +100,7 @@ async fn a_slot_that_is_claimed_again_is_young_again_and_not_freed_for_an_earlie
     // Its scoring was queued by version 5 and is on its way to another attempt; who moved it there is slow.
     assert!(ledger.claim_slot(&claims(), cap(1), &id, 5, world.now()).await.unwrap().is_some());
     assert_eq!(
-        ledger.tend_slots(&claims(), 1, &std::collections::BTreeSet::new(), world.now()).await.unwrap().freed,
+        ledger.reconcile_slots(&claims(), 1, &std::collections::BTreeSet::new(), world.now()).await.unwrap().freed,
         0
     );
     ledger.free_slot_of(&claims(), &id, 5).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_driver_that_was_held_up_does_not_make_the_slot_of_another_look_left_b
     ledger.claim_slot(&claims(), cap(1), &id, 1, long_ago).await.unwrap().unwrap();
     // A tick that has read the index before the first driver recorded its intent sees no holder yet.
     let nobody = std::collections::BTreeSet::new();
-    assert_eq!(ledger.tend_slots(&claims(), 1, &nobody, world.now()).await.unwrap().freed, 0);
+    assert_eq!(ledger.reconcile_slots(&claims(), 1, &nobody, world.now()).await.unwrap().freed, 0);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
     let world = World::with_rules(ONE_SLOT);
     let app = world.app();
     world.deliver(&app, &event("warm-up.csv", "1")).await;
-    world.settle(&app, 5).await;
+    world.tick_until_final(&app, 5).await;
     // The transaction is done, its answer is lost, and it can't be read back.
     world.store.push(Fault::Pass);
     world.store.push(Fault::LostAnswer);
@@ -137,8 +137,8 @@ async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
     assert!(app.accept(&event("a.csv", "1")).await.is_err());
     let b = world.deliver(&app, &event("b.csv", "1")).await;
     assert_eq!(world.get(&app, &b[0]).await.status, Status::Queued, "the one slot may be taken");
-    world.settle(&app, 40).await;
-    assert_eq!((world.jobs().len(), world.most_running()), (3, 1));
+    world.tick_until_final(&app, 40).await;
+    assert_eq!((world.jobs().len(), world.max_running()), (3, 1));
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_
         let world = World::on(store.clone(), ONE_SLOT);
         let (app, other) = (world.app(), world.app());
         if queued_before {
-            world.next_posts([Post::Refuse { for_good: false }]);
+            world.next_posts([Post::Refuse { permanent: false }]);
             world.deliver(&app, &event("a.csv", "1")).await;
             world.later(Duration::minutes(1));
         }
@@ -173,11 +173,12 @@ async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_
 async fn a_write_that_may_still_arrive_is_not_a_lost_race() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::Refuse { for_good: false }]);
+    world.next_posts([Post::Refuse { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(1));
     let (scoring, etag) = app.ledger().get(&ScoringId::read(&ids[0]).unwrap()).await.unwrap().unwrap();
-    let Step::Move { next, entry, .. } = decide(&scoring, world.rules.get("claims"), &Seen::SlotFree, world.now())
+    let Step::Move { next, entry, .. } =
+        decide(&scoring, world.rules.get("claims"), &Observation::SlotFree, world.now())
     else {
         panic!("a slot is free")
     };
@@ -212,7 +213,7 @@ async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_noth
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(14));
     world.searches_take(Duration::minutes(2));
-    // A job made during the search would be within the grace time, and the search would not have seen it.
+    // A job made during the search would be within resubmitAfter, and the search would not have seen it.
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     assert!(world.jobs().is_empty());
@@ -228,8 +229,8 @@ async fn a_search_that_shows_what_was_before_the_end_of_the_grace_time_proves_no
     world.next_posts([Post::LoseRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.searches_show_what_was(Duration::seconds(10));
-    let grace = Duration::minutes(15);
-    world.later(grace + Duration::seconds(9));
+    let resubmit_after = Duration::minutes(15);
+    world.later(resubmit_after + Duration::seconds(9));
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     assert!(world.jobs().is_empty());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use app::App;
-use app::ledger::{LiveLimit, Permitted};
+use app::ledger::{LiveLimit, PermitOutcome};
 use lifecycle::{EndpointKey, ScoringId, Status};
 use stores::faulty::Fault;
 use time::Duration;
@@ -82,10 +82,10 @@ async fn what_gets_no_permit_waits_in_order_and_events_go_behind_it() {
     assert_eq!(since(before, world.store.calls()), (0, 0, 1), "it does not ask");
     app.tick(soon(&world)).await.unwrap();
     let controls = app.ledger().controls().await.unwrap();
-    let sight = controls.scopes.values().find(|sight| sight.waiting > 0).unwrap();
-    assert_eq!((sight.name.as_str(), sight.waiting), (URI, 4));
-    let because = sight.because.as_deref().unwrap();
-    assert!(because.contains("3 submits a minute") && because.contains("2026-07-21 10:01:01 UTC"), "{because}");
+    let scope_status = controls.scopes.values().find(|scope_status| scope_status.waiting > 0).unwrap();
+    assert_eq!((scope_status.name.as_str(), scope_status.waiting), (URI, 4));
+    let reason = scope_status.reason.as_deref().unwrap();
+    assert!(reason.contains("3 submits a minute") && reason.contains("2026-07-21 10:01:01 UTC"), "{reason}");
     assert_eq!(world.get(&app, &ids[3]).await.status, Status::Queued);
     for _ in 0..4 {
         world.later(Duration::MINUTE);
@@ -146,13 +146,13 @@ async fn a_permit_whose_answer_was_lost_is_ours_only_if_it_says_so() {
     let ledger = world.app().ledger().clone();
     let (endpoint, id) = (EndpointKey::of(URI), ScoringId::read(&"a".repeat(32)).unwrap());
     let ask = || ledger.use_permit(&endpoint, 1, &id, world.now());
-    assert!(matches!(ask().await.unwrap(), Permitted::Yes(_))); // makes the table
+    assert!(matches!(ask().await.unwrap(), PermitOutcome::Yes(_))); // makes the table
     world.later(Duration::MINUTE);
     world.store.push(Fault::LostRequest);
-    assert!(matches!(ask().await.unwrap(), Permitted::No { .. }), "the same scoring had it before: not now");
+    assert!(matches!(ask().await.unwrap(), PermitOutcome::No { .. }), "the same scoring had it before: not now");
     world.store.push(Fault::LostAnswer);
-    assert!(matches!(ask().await.unwrap(), Permitted::Yes(_)));
-    assert!(matches!(ask().await.unwrap(), Permitted::No { .. }));
+    assert!(matches!(ask().await.unwrap(), PermitOutcome::Yes(_)));
+    assert!(matches!(ask().await.unwrap(), PermitOutcome::No { .. }));
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn of_many_that_want_the_last_permit_one_gets_it() {
             .collect();
         let mut got = 0;
         for one in all {
-            got += usize::from(matches!(one.await.unwrap(), Permitted::Yes(_)));
+            got += usize::from(matches!(one.await.unwrap(), PermitOutcome::Yes(_)));
         }
         assert_eq!(got, 1);
         world.later(Duration::MINUTE);
@@ -182,14 +182,16 @@ async fn a_permit_that_was_returned_late_does_not_undo_a_later_use() {
     let world = World::with_rules(THREE_A_MINUTE);
     let ledger = world.app().ledger().clone();
     let (endpoint, id) = (EndpointKey::of(URI), ScoringId::read(&"a".repeat(32)).unwrap());
-    let Permitted::Yes(late) = ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap() else { panic!("free") };
+    let PermitOutcome::Yes(late) = ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap() else {
+        panic!("free")
+    };
     world.later(Duration::MINUTE);
-    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap(), Permitted::Yes(_)));
-    ledger.return_permit(&late).await.unwrap();
-    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap(), Permitted::No { .. }));
+    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap(), PermitOutcome::Yes(_)));
+    ledger.release_permit(&late).await.unwrap();
+    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap(), PermitOutcome::No { .. }));
 }
 
-/// Five requests were lost, and the grace time is over.
+/// Five requests were lost, and resubmitAfter is over.
 async fn lost(world: &World, app: &App) {
     world.next_posts((0..5).map(|_| Post::LoseRequest));
     for n in 0..5 {
@@ -208,7 +210,7 @@ async fn lost_requests_are_sent_again_at_the_same_rate() {
     lost(&world, &app).await;
     app.tick(soon(&world)).await.unwrap();
     assert_eq!(world.jobs().len(), 3);
-    world.settle(&app, 10).await;
+    world.tick_until_final(&app, 10).await;
     assert_eq!((world.jobs().len(), most_in_a_minute(&world)), (5, 3));
 }
 

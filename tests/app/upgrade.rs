@@ -28,7 +28,7 @@ const RULES: &str = r#"{"rules":[
 /// A world with a scoring in each status that an app reaches without a person.
 async fn lived_in() -> World {
     let world = World::with_rules(RULES);
-    world.audit_every(Duration::minutes(1));
+    world.scan_every(Duration::minutes(1));
     let app = world.app();
     let late = |world: &World| world.now() + Duration::hours(1);
     let end_all = async |status: JobStatus| {
@@ -36,7 +36,7 @@ async fn lived_in() -> World {
         world.later(Duration::minutes(3));
         app.tick(late(&world)).await.unwrap();
     };
-    world.next_posts([Post::LoseRequest, Post::Double]);
+    world.next_posts([Post::LoseRequest, Post::TwoJobs]);
     world.deliver(&app, &event("held.txt", "1")).await;
     for _ in 0..2 {
         world.later(Duration::hours(1));
@@ -46,14 +46,14 @@ async fn lived_in() -> World {
     end_all(JobStatus::Completed).await;
     world.deliver(&app, &event("cancelled.csv", "1")).await;
     end_all(JobStatus::Canceled).await;
-    world.next_posts([Post::Refuse { for_good: true }]);
+    world.next_posts([Post::Refuse { permanent: true }]);
     world.deliver(&app, &event("failed.csv", "1")).await;
     world.deliver(&app, &event("second-attempt.csv", "1")).await;
     end_all(JobStatus::Failed).await;
     world.deliver(&app, &event("running.csv", "1")).await;
     world.next_posts([Post::LoseAnswer { times: 2 }]);
     world.deliver(&app, &event("unknown.csv", "1")).await;
-    world.next_posts([Post::Refuse { for_good: false }]);
+    world.next_posts([Post::Refuse { permanent: false }]);
     world.deliver(&app, &event("refused.csv", "1")).await;
     // An intent whose owner died before it sent anything.
     let (_, intents) = app.accept(&event("submitting.csv", "1")).await.unwrap();
@@ -160,7 +160,7 @@ async fn rows_of_every_schema_that_was_ever_written_are_seen_to_their_end() {
         for row in app.ledger().in_flight().await.unwrap().iter().filter(|row| row.status == Status::Held) {
             app::resolve(app.ledger(), &row.id, Resolution::SendAgain, world.now()).await.unwrap();
         }
-        world.settle(&app, 40).await;
+        world.tick_until_final(&app, 40).await;
         for end in ends {
             assert_eq!(world.get(&app, end.id.as_str()).await, end, "what was final stays as it was");
         }

@@ -10,7 +10,7 @@ use super::Seeded;
 use crate::support::cloud::event_about;
 
 /// Deliveries under way at one time.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT_DELIVERIES: usize = 32;
 /// Event Grid waits ten seconds before it delivers again; here time is short.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -25,7 +25,7 @@ pub(super) async fn deliver(ports: Vec<u16>, paths: Vec<String>, mut random: See
     let again = AtomicUsize::new(0);
     let first: Vec<usize> = paths.iter().map(|_| random.below(ports.len())).collect();
     stream::iter(paths.into_iter().zip(first))
-        .for_each_concurrent(AT_ONCE, |(path, first)| {
+        .for_each_concurrent(MAX_CONCURRENT_DELIVERIES, |(path, first)| {
             let (client, ports, again) = (&client, &ports, &again);
             async move {
                 let body = json!({ "Data": { "event": event_about(&url_of(&path)) }, "Metadata": {} });

@@ -63,8 +63,8 @@ impl Outcome {
     }
 
     /// Jobs that the ledger counts as needed by nobody.
-    pub(super) fn strays(&self) -> usize {
-        self.scorings.iter().map(|scoring| scoring.strays.len()).sum()
+    pub(super) fn orphaned_jobs(&self) -> usize {
+        self.scorings.iter().map(|scoring| scoring.orphaned_jobs.len()).sum()
     }
 
     /// What is not over yet, and why; for a burst that does not end.
@@ -75,12 +75,12 @@ impl Outcome {
     }
 
     /// The most jobs that were unfinished at one time.
-    pub(super) fn most_in_flight(&self) -> u64 {
+    pub(super) fn max_in_flight(&self) -> u64 {
         self.summary["maxInFlight"].as_u64().unwrap()
     }
 
     /// The same, where the jobs that one request made count as one.
-    pub(super) fn most_requests_in_flight(&self) -> u64 {
+    pub(super) fn max_requests_in_flight(&self) -> u64 {
         self.summary["maxRequestsInFlight"].as_u64().unwrap()
     }
 
@@ -106,14 +106,17 @@ impl Outcome {
 
     /// Each job that no attempt of its scoring needs is on record with it and is over without having written the scoring's
     /// output. How many of them were stopped.
-    pub(super) fn assert_doubles_are_found_and_counted(&self) -> usize {
+    pub(super) fn assert_orphaned_jobs_are_found_and_counted(&self) -> usize {
         let mut stopped = 0;
         for scoring in &self.scorings {
             let own: Vec<&Made> = self.jobs.iter().filter(|job| job.output.contains(scoring.id.as_str())).collect();
             let attempts = usize::try_from(scoring.attempt).unwrap();
-            assert_eq!(own.len(), attempts + scoring.strays.len(), "{scoring:?}: {own:?}");
-            for stray in &scoring.strays {
-                let job = own.iter().find(|job| job.name == *stray).unwrap_or_else(|| panic!("{stray}: {own:?}"));
+            assert_eq!(own.len(), attempts + scoring.orphaned_jobs.len(), "{scoring:?}: {own:?}");
+            for orphaned_job in &scoring.orphaned_jobs {
+                let job = own
+                    .iter()
+                    .find(|job| job.name == *orphaned_job)
+                    .unwrap_or_else(|| panic!("{orphaned_job}: {own:?}"));
                 let elsewhere = scoring.output_uri() != Some(job.output.as_str());
                 assert!(elsewhere || ["Canceled", "Failed"].contains(&job.status.as_str()), "{scoring:?}: {job:?}");
                 stopped += usize::from(job.status == "Canceled");
@@ -127,13 +130,13 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} scorings, {} jobs, {} adopted after a look, {} strays, at most {} in flight of {} requests, {} POSTs, {} attempts",
+            "{} scorings, {} jobs, {} adopted after a look, {} orphaned jobs, at most {} in flight of {} requests, {} POSTs, {} attempts",
             self.scorings.len(),
             self.jobs.len(),
             self.found,
-            self.strays(),
-            self.most_in_flight(),
-            self.most_requests_in_flight(),
+            self.orphaned_jobs(),
+            self.max_in_flight(),
+            self.max_requests_in_flight(),
             self.summary["posts"],
             self.scorings.iter().map(|scoring| scoring.attempt).sum::<u32>(),
         )

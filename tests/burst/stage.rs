@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::ledger::{Ledger, Options};
+use app::ledger::{Ledger, LedgerOptions};
 use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
 use rustix::process::Signal;
@@ -24,7 +24,7 @@ const TIMERS: usize = 2;
 const TICK: Duration = Duration::from_millis(200);
 /// Between two questions to a process that tells nothing by itself.
 const ASK: Duration = Duration::from_millis(50);
-const HUB: &str = "Burst";
+const TASK_HUB: &str = "Burst";
 
 /// All of it; it ends with this value.
 pub(super) struct Stage {
@@ -44,9 +44,9 @@ impl Stage {
         let root = tempfile::tempdir().unwrap();
         let azurite = OnDisk::start(&root.path().join("azurite"))?;
         let orders = json!({ "faults": faults }).to_string();
-        // An audit reads the whole list, ten jobs to a page, and a process that was just started looks at each of them: with
+        // An orphan scan reads the whole list, ten jobs to a page, and a process that was just started looks at each of them: with
         // many jobs it has to come less often. Slow jobs are there for at least one.
-        let (audit, slow) = if uploads <= 500 { ("PT5S", 8) } else { ("PT60S", 90) };
+        let (orphan_scan_interval, slow) = if uploads <= 500 { ("PT5S", 8) } else { ("PT60S", 90) };
         let score =
             format!("case $SCORE_INPUT in *{SLOW}*) sleep {slow};; *) sleep 2;; esac; cp $SCORE_INPUT $SCORE_OUTPUT");
         let place = ["--listen", "127.0.0.1:0", "--data", "cloud", "--nodes", "60"];
@@ -62,7 +62,7 @@ impl Stage {
             let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
             AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap()
         };
-        let options = Options { hub: HUB.to_owned(), writer: "reader".to_owned(), projection: false };
+        let options = LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "reader".to_owned(), projection: false };
         let ledger = Ledger::new(Arc::new(table_store()), &options).unwrap();
 
         let setting = |name: &str| simulator[name].as_str().unwrap().to_owned();
@@ -71,9 +71,9 @@ impl Stage {
                 .map(|name| (name.to_owned(), setting(name)))
                 .into();
         vars.insert("SCOREKEEPER_LEDGER".to_owned(), url.clone());
-        vars.insert("SCOREKEEPER_HUB".to_owned(), HUB.to_owned());
+        vars.insert("SCOREKEEPER_TASK_HUB".to_owned(), TASK_HUB.to_owned());
         vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&setting("scoringUri"), &setting("workspace")));
-        vars.insert("SCOREKEEPER_AUDIT".to_owned(), audit.to_owned());
+        vars.insert("SCOREKEEPER_ORPHAN_SCAN_INTERVAL".to_owned(), orphan_scan_interval.to_owned());
         let mut members = Vec::new();
         for _ in 0..HANDLERS + TIMERS {
             members.push(FunctionsHost::start(root.path(), &vars).await);
@@ -184,8 +184,8 @@ fn rules(endpoint: &str, workspace: &str) -> String {
         "match": { "container": "inbox" },
         "endpoint": { "uri": endpoint, "workspace": workspace },
         "maxInFlight": CAP,
-        "pollInterval": "PT0.5S", "submitTimeout": "PT3S", "settle": "PT0.5S", "grace": "PT3S",
-        "retryBackOff": "PT0.5S", "outputGrace": "PT30S",
+        "pollInterval": "PT0.5S", "submitTimeout": "PT3S", "lookupInterval": "PT0.5S", "resubmitAfter": "PT3S",
+        "retryBackOff": "PT0.5S", "outputTimeout": "PT30S",
     } ] })
     .to_string()
 }

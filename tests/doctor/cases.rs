@@ -21,7 +21,7 @@ pub(super) struct Case {
     pub(super) remedy: &'static [&'static str],
     /// Orders to the simulator.
     pub(super) orders: Value,
-    pub(super) hub: &'static str,
+    pub(super) task_hub: &'static str,
     change: Change,
     is_fault: bool,
 }
@@ -29,7 +29,7 @@ pub(super) struct Case {
 impl Case {
     /// A fault, made by orders to the simulator.
     fn fault(what: &'static str, check: &'static str, remedy: &'static [&'static str], orders: Value) -> Self {
-        Self { what, check, remedy, orders, hub: ALIVE, change: Box::new(|_| {}), is_fault: true }
+        Self { what, check, remedy, orders, task_hub: ALIVE, change: Box::new(|_| {}), is_fault: true }
     }
 
     /// A fault, made by a change of the app's settings.
@@ -42,8 +42,8 @@ impl Case {
         Self { change: Box::new(change), ..Self::fault(what, check, remedy, json!({})) }
     }
 
-    fn on(self, hub: &'static str) -> Self {
-        Self { hub, ..self }
+    fn on(self, task_hub: &'static str) -> Self {
+        Self { task_hub, ..self }
     }
 
     /// It works, and is worth a warning.
@@ -74,7 +74,7 @@ fn denied(action: &str) -> Value {
 }
 
 fn refused(route: &str, status: u16, matching: &str) -> Value {
-    json!({ "faults": [{ "route": route, "misdeed": { "answer": { "status": status } }, "matching": matching }] })
+    json!({ "faults": [{ "route": route, "fault": { "answer": { "status": status } }, "matching": matching }] })
 }
 
 const DATA_SCIENTIST: &[&str] =
@@ -125,7 +125,7 @@ fn identity() -> Vec<Case> {
             "Resource Manager does not answer",
             "management",
             &["AzureResourceManager"],
-            json!({ "faults": [{ "route": "arm", "misdeed": "cut" }] }),
+            json!({ "faults": [{ "route": "arm", "fault": "cut" }] }),
         ),
         Case::fault(
             "clocks ten minutes apart",
@@ -186,7 +186,7 @@ fn endpoint() -> Vec<Case> {
             "an endpoint that refuses the app, whose role has not spread",
             "endpoint.answer",
             DATA_SCIENTIST,
-            json!({ "faults": [{ "route": "poll", "misdeed": { "forbid": { "seconds": 600 } } }] }),
+            json!({ "faults": [{ "route": "poll", "fault": { "forbid": { "seconds": 600 } } }] }),
         ),
     ]
 }
@@ -336,11 +336,11 @@ fn delivery() -> Vec<Case> {
 
 fn life() -> Vec<Case> {
     vec![
-        Case::fault("a timer that stopped", "lastTick", &["az functionapp restart", "--name local"], json!({}))
+        Case::fault("a timer that stopped", "lastRun", &["az functionapp restart", "--name local"], json!({}))
             .on(STOPPED),
         Case::of_settings(
             "a timer that is switched off",
-            "lastTick",
+            "lastRun",
             &["az functionapp config appsettings delete", "--setting-names AzureWebJobs_Reconcile_Disabled"],
             |vars| {
                 vars.insert("AzureWebJobs_Reconcile_Disabled".into(), "true".into());

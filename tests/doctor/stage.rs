@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use app::ledger::{Heartbeat, Ledger, Options};
+use app::ledger::{Heartbeat, Ledger, LedgerOptions};
 use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
 use serde_json::{Value, json};
@@ -18,11 +18,11 @@ use crate::support::azurite;
 use crate::support::cloud::event_about;
 use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
 
-/// A hub that took an event in and ticked a moment ago.
+/// A task hub that took an event in and ticked a moment ago.
 pub(super) const ALIVE: &str = "DoctorAlive";
-/// A hub that took an event in and ticked last an hour ago.
+/// A task hub that took an event in and ticked last an hour ago.
 pub(super) const STOPPED: &str = "DoctorStopped";
-/// A hub that ticked a moment ago and never took an event in.
+/// A task hub that ticked a moment ago and never took an event in.
 pub(super) const QUIET: &str = "DoctorQuiet";
 
 /// A simulator process and the settings of an app beside it; it ends with this value.
@@ -34,8 +34,8 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// A simulator with these orders and an app whose ledger is this hub. Azurite must be installed.
-    pub(super) async fn start(orders: &Value, hub: &str) -> Self {
+    /// A simulator with these orders and an app whose ledger is this task hub. Azurite must be installed.
+    pub(super) async fn start(orders: &Value, task_hub: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let orders = orders.to_string();
         let arguments = ["simulator", "--json", "--listen", "127.0.0.1:0", "--data", "cloud", "--faults", &orders];
@@ -54,7 +54,7 @@ impl Stage {
         let (ledger, ..) = azurite::tables().expect("whoever starts a stage has looked for Azurite");
         for (name, value) in [
             ("SCOREKEEPER_LEDGER", ledger),
-            ("SCOREKEEPER_HUB", hub.to_owned()),
+            ("SCOREKEEPER_TASK_HUB", task_hub.to_owned()),
             ("SCOREKEEPER_RULES", json!({ "rules": [rule] }).to_string()),
             ("WEBSITE_ARM_RESOURCE_ID", told("functionApp")),
         ] {
@@ -106,7 +106,7 @@ impl Stage {
     }
 }
 
-/// Makes the hubs, once: their signs of life come from a handler process, as in Azure. `false` where Azurite is not
+/// Makes the task hubs, once: their signs of life come from a handler process, as in Azure. `false` where Azurite is not
 /// installed.
 pub(super) async fn ready() -> bool {
     static MADE: OnceCell<()> = OnceCell::const_new();
@@ -114,8 +114,8 @@ pub(super) async fn ready() -> bool {
         return false;
     }
     let make = || async {
-        for (hub, event, tick) in [(ALIVE, true, true), (STOPPED, true, false), (QUIET, false, true)] {
-            let stage = Stage::start(&json!({}), hub).await;
+        for (task_hub, event, tick) in [(ALIVE, true, true), (STOPPED, true, false), (QUIET, false, true)] {
+            let stage = Stage::start(&json!({}), task_hub).await;
             let host = FunctionsHost::start(stage.folder(), &stage.vars).await;
             if event {
                 let event = event_about("https://local.blob.core.windows.net/inbox/claims/first.csv");
@@ -127,17 +127,17 @@ pub(super) async fn ready() -> bool {
         }
         let an_hour_ago =
             Heartbeat { at: now() - time::Duration::HOUR, version: "0.1.0".into(), in_flight: 1, errors: 0 };
-        ledger(STOPPED).beat(&an_hour_ago).await.unwrap();
+        ledger(STOPPED).record_heartbeat(&an_hour_ago).await.unwrap();
     };
     MADE.get_or_init(make).await;
     true
 }
 
-fn ledger(hub: &str) -> Ledger {
+fn ledger(task_hub: &str) -> Ledger {
     let (url, account, key) = azurite::tables().unwrap();
     let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
     let tables = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
-    let options = Options { hub: hub.to_owned(), writer: "test".to_owned(), projection: false };
+    let options = LedgerOptions { task_hub: task_hub.to_owned(), writer: "test".to_owned(), projection: false };
     Ledger::new(Arc::new(tables), &options).unwrap()
 }
 

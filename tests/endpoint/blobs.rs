@@ -6,7 +6,7 @@ use app::ports::Blobs as _;
 use azure::blobs::AzureBlobs;
 use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
-use lifecycle::OutputSeen;
+use lifecycle::OutputSnapshot;
 use serde_json::{Value, json};
 
 use super::*;
@@ -63,7 +63,7 @@ async fn an_output_is_looked_at_where_its_datastore_is() {
     let path = format!("/acct/results/scorekeeper/claims/{}/2/predictions.csv", scoring.id);
     server.at(&format!("HEAD {path}"), properties(1234, MODIFIED));
     let blobs = blobs(&server);
-    let expected = OutputSeen::Present { bytes: 1234, modified: datetime!(2026-07-21 10:03 UTC) };
+    let expected = OutputSnapshot::Present { bytes: 1234, modified: datetime!(2026-07-21 10:03 UTC) };
     assert_eq!(blobs.outputs(&scoring).await, Ok(expected.clone()));
     assert_eq!(blobs.outputs(&scoring).await, Ok(expected));
 
@@ -81,7 +81,7 @@ async fn long_uris_name_their_own_workspace() {
     let mut scoring = with_outputs(&server, &json!({ "o": { "type": "UriFile", "uri": long } }));
     scoring.workspace = None;
     server.at(&format!("HEAD /acct/results/a/{}/2", scoring.id), properties(5, MODIFIED));
-    assert!(matches!(blobs(&server).outputs(&scoring).await, Ok(OutputSeen::Present { bytes: 5, .. })));
+    assert!(matches!(blobs(&server).outputs(&scoring).await, Ok(OutputSnapshot::Present { bytes: 5, .. })));
 
     let mut short = with_outputs(&server, &json!({ "o": { "type": "UriFile", "uri": uri("a") } }));
     short.workspace = None;
@@ -94,7 +94,7 @@ async fn long_uris_name_their_own_workspace() {
 async fn nothing_there_is_absent() {
     let server = emulator().await;
     let scoring = scoring(&server);
-    let absent = Ok(OutputSeen::Absent { uri: scoring.output_uri().unwrap().to_owned() });
+    let absent = Ok(OutputSnapshot::Absent { uri: scoring.output_uri().unwrap().to_owned() });
     for code in ["BlobNotFound", "ContainerNotFound"] {
         server.next(canned::text(404, "").header("x-ms-error-code", code));
         assert_eq!(blobs(&server).outputs(&scoring).await, absent, "{code}");
@@ -114,13 +114,13 @@ async fn of_several_outputs_the_worst_counts() {
         .at(&line("b"), canned::text(404, ""));
     let blobs = blobs(&server);
     let oldest = datetime!(2026-07-21 10:01 UTC);
-    assert_eq!(blobs.outputs(&scoring).await, Ok(OutputSeen::Present { bytes: 17, modified: oldest }));
+    assert_eq!(blobs.outputs(&scoring).await, Ok(OutputSnapshot::Present { bytes: 17, modified: oldest }));
     assert!(
-        matches!(blobs.outputs(&scoring).await, Ok(OutputSeen::Present { bytes: 0, .. })),
+        matches!(blobs.outputs(&scoring).await, Ok(OutputSnapshot::Present { bytes: 0, .. })),
         "an empty one is not summed away"
     );
     let missing = scoring.submission.as_ref().unwrap().outputs["b"].uri.clone();
-    assert_eq!(blobs.outputs(&scoring).await, Ok(OutputSeen::Absent { uri: missing }));
+    assert_eq!(blobs.outputs(&scoring).await, Ok(OutputSnapshot::Absent { uri: missing }));
 }
 
 fn page(blobs: &[(&str, u64, &str)], next: &str) -> Answer {
@@ -151,8 +151,8 @@ async fn a_folder_is_the_sum_of_its_blobs() {
         .next(page(&[], ""));
     let blobs = blobs(&server);
     let modified = datetime!(2026-07-21 10:02 UTC);
-    assert_eq!(blobs.outputs(&scoring).await, Ok(OutputSeen::Present { bytes: 7, modified }));
-    assert!(matches!(blobs.outputs(&scoring).await, Ok(OutputSeen::Absent { .. })));
+    assert_eq!(blobs.outputs(&scoring).await, Ok(OutputSnapshot::Present { bytes: 7, modified }));
+    assert!(matches!(blobs.outputs(&scoring).await, Ok(OutputSnapshot::Absent { .. })));
 
     let requests = server.requests();
     assert_eq!(requests[1].line(), "GET /acct/results");
@@ -166,8 +166,8 @@ async fn what_cannot_be_read_is_unclear_with_its_remedy() {
     let server = emulator().await;
     let scoring = scoring(&server);
     server.next(canned::text(403, "").header("x-ms-error-code", "AuthorizationPermissionMismatch"));
-    let unclear = blobs(&server).outputs(&scoring).await.unwrap_err();
-    assert!(unclear.0.contains("403") && unclear.0.contains("Storage Blob Data Reader"), "{unclear}");
+    let inconclusive = blobs(&server).outputs(&scoring).await.unwrap_err();
+    assert!(inconclusive.0.contains("403") && inconclusive.0.contains("Storage Blob Data Reader"), "{inconclusive}");
 
     server.next(canned::text(409, "").header("x-ms-error-code", "BlobArchived"));
     assert!(blobs(&server).outputs(&scoring).await.unwrap_err().0.contains("BlobArchived"));
@@ -185,7 +185,7 @@ async fn a_look_is_repeated_three_times_and_no_more() {
     let server = emulator().await;
     let scoring = scoring(&server);
     server.next(canned::text(503, "")).next(Reply::CutRead).next(properties(1, MODIFIED));
-    assert!(matches!(blobs(&server).outputs(&scoring).await, Ok(OutputSeen::Present { bytes: 1, .. })));
+    assert!(matches!(blobs(&server).outputs(&scoring).await, Ok(OutputSnapshot::Present { bytes: 1, .. })));
 
     let before = server.requests().len();
     server.next(canned::text(500, "")).next(canned::text(500, "")).next(canned::text(500, ""));
@@ -237,7 +237,7 @@ async fn over_https_storage_gets_a_token_for_storage_and_a_401_renews_it_once() 
     let tokens = Tokens::new(Arc::new(Source::default()), clock());
     let blobs = AzureBlobs::over(Transport::new(https.clone()), manager(&server), tokens);
     let scoring = scoring(&server);
-    assert!(matches!(blobs.outputs(&scoring).await, Ok(OutputSeen::Present { bytes: 9, .. })));
+    assert!(matches!(blobs.outputs(&scoring).await, Ok(OutputSnapshot::Present { bytes: 9, .. })));
     let url = format!("https://acct.blob.core.windows.net/results/scorekeeper/claims/{}/2/predictions.csv", scoring.id);
     let bearer = |n| Some(format!("Bearer https://storage.azure.com/.default#{n}"));
     assert_eq!(*https.asked.lock().unwrap(), [(url.clone(), bearer(1)), (url, bearer(2))]);

@@ -1,7 +1,7 @@
 //! What the doctor asks of Azure, on the wire: where, with what, and what is made of the answers.
 
 use azure::management::AzureCloud;
-use doctor::{Cloud as _, Trouble};
+use doctor::{Cloud as _, QueryError};
 use serde_json::{Value, json};
 
 use super::*;
@@ -47,10 +47,10 @@ async fn answers_are_told_apart_by_what_may_be_concluded() {
     server.next(canned::text(200, "no json"));
     let cloud = cloud(&server);
     let asked = async || cloud.resource("/subscriptions/s", "v").await.unwrap_err();
-    assert!(matches!(asked().await, Trouble::Missing(text) if text.contains("it says why")));
-    assert!(matches!(asked().await, Trouble::Forbidden { code: Some(code), .. } if code == "AuthorizationFailed"));
-    assert!(matches!(asked().await, Trouble::Unclear(text) if text.contains("409")));
-    assert!(matches!(asked().await, Trouble::Unclear(text) if text.contains("could not be read")));
+    assert!(matches!(asked().await, QueryError::Missing(text) if text.contains("it says why")));
+    assert!(matches!(asked().await, QueryError::Forbidden { code: Some(code), .. } if code == "AuthorizationFailed"));
+    assert!(matches!(asked().await, QueryError::Inconclusive(text) if text.contains("409")));
+    assert!(matches!(asked().await, QueryError::Inconclusive(text) if text.contains("could not be read")));
 }
 
 #[tokio::test]
@@ -60,9 +60,9 @@ async fn nobody_there_is_no_answer() {
         (at(&format!("http://{gone}")), format!("http://{gone}/jobs"), format!("http://{gone}/a/c"));
     let (resource, job, container) =
         futures::join!(cloud.resource("/subscriptions/s", "v"), cloud.job(&job, "x"), cloud.container(&container));
-    assert!(matches!(resource, Err(Trouble::NoAnswer(_))), "{resource:?}");
-    assert!(matches!(job, Err(Trouble::NoAnswer(_))), "{job:?}");
-    assert!(matches!(container, Err(Trouble::NoAnswer(_))), "{container:?}");
+    assert!(matches!(resource, Err(QueryError::NoAnswer(_))), "{resource:?}");
+    assert!(matches!(job, Err(QueryError::NoAnswer(_))), "{job:?}");
+    assert!(matches!(container, Err(QueryError::NoAnswer(_))), "{container:?}");
 }
 
 #[tokio::test]
@@ -74,19 +74,19 @@ async fn lists_are_followed_page_by_page_and_say_whether_they_are_whole() {
     let cloud = cloud(&server);
     let filter = "atScope() and assignedTo('p 1')";
     let listed = cloud.list("/s/roleAssignments", "v", Some(filter), 5).await.unwrap();
-    assert_eq!((listed.items, listed.whole), (vec![json!(1), json!(2)], true));
+    assert_eq!((listed.items, listed.complete), (vec![json!(1), json!(2)], true));
     let first = &server.requests()[0].target;
     assert_eq!(first, "/s/roleAssignments?api-version=v&%24filter=atScope%28%29+and+assignedTo%28%27p+1%27%29");
     assert_eq!(server.requests()[1].target, "/more?page=2");
 
     server.next(page(json!([1]), next()));
     let listed = cloud.list("/s/jobs", "v", None, 1).await.unwrap();
-    assert_eq!((listed.items.len(), listed.whole), (1, false), "one page was asked for");
+    assert_eq!((listed.items.len(), listed.complete), (1, false), "one page was asked for");
 
     server.next(page(json!([1]), Some("https://elsewhere.example/more".into())));
     let foreign = cloud.list("/s/jobs", "v", None, 5).await;
     assert!(
-        matches!(foreign, Err(Trouble::Unclear(text)) if text.contains("another host")),
+        matches!(foreign, Err(QueryError::Inconclusive(text)) if text.contains("another host")),
         "a token goes nowhere else"
     );
 }
@@ -96,7 +96,7 @@ async fn the_endpoint_is_asked_about_a_job_with_its_own_token() {
     let server = Canned::start().await;
     server.next(refusal(404, "UserError"));
     let cloud = cloud(&server);
-    assert!(matches!(cloud.job(&server.url("/endpoints/heart/jobs"), "none").await, Err(Trouble::Missing(_))));
+    assert!(matches!(cloud.job(&server.url("/endpoints/heart/jobs"), "none").await, Err(QueryError::Missing(_))));
     assert_eq!(server.lines(), ["GET /endpoints/heart/jobs/none"]);
     assert_eq!(server.requests()[0].header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
 }
@@ -113,10 +113,10 @@ async fn a_container_is_listed_without_a_token_where_it_is_an_emulators() {
     let cloud = cloud(&server);
     let url = server.url("/acct/c");
     assert_eq!(cloud.container(&url).await, Ok(()));
-    assert!(matches!(cloud.container(&url).await, Err(Trouble::Missing(_))));
+    assert!(matches!(cloud.container(&url).await, Err(QueryError::Missing(_))));
     let refused = cloud.container(&url).await.unwrap_err();
     assert!(
-        matches!(&refused, Trouble::Forbidden { code: Some(code), .. } if code == "AuthorizationPermissionMismatch"),
+        matches!(&refused, QueryError::Forbidden { code: Some(code), .. } if code == "AuthorizationPermissionMismatch"),
         "{refused:?}"
     );
     for request in server.requests() {

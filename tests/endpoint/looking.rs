@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use app::ports::{Endpoint as _, Place, Sought, Unclear};
-use lifecycle::{JobSeen, JobStatus};
+use app::ports::{Endpoint as _, Inconclusive, JobSearch, ScanTarget};
+use lifecycle::{JobSnapshot, JobStatus};
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,7 +17,7 @@ pub(super) fn arm(method: &str, rest: &str) -> String {
     format!("{method} {WORKSPACE}/jobs{rest}")
 }
 
-fn seen(found: Result<Option<JobSeen>, Unclear>) -> JobSeen {
+fn seen(found: Result<Option<JobSnapshot>, Inconclusive>) -> JobSnapshot {
     found.unwrap().expect("the job is known")
 }
 
@@ -29,7 +29,7 @@ async fn a_job_is_looked_at_on_the_endpoint_with_its_query_kept() {
     scoring.endpoint = server.url("/base/jobs?api-version=1");
     let found = seen(azure_ml(&server).job(&address(&scoring, "j 1")).await);
     let studio = Some("https://ml.azure.com/runs/j 1".to_owned());
-    assert_eq!(found, JobSeen { status: JobStatus::Running, error: None, studio });
+    assert_eq!(found, JobSnapshot { status: JobStatus::Running, error: None, studio });
     let request = &server.requests()[0];
     assert_eq!(request.target, "/base/jobs/j%201?api-version=1");
     assert_eq!(request.header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
@@ -68,8 +68,8 @@ async fn a_job_is_missing_only_if_resource_manager_does_not_know_it_either() {
 
     server.at(&arm("GET", "/j"), canned::text(403, "")).at(&arm("GET", "/j"), canned::text(404, ""));
     ml.job(&at).await.expect("the 200 is served once more, as the script's first");
-    let unclear = ml.job(&at).await.unwrap_err();
-    assert!(unclear.0.contains("No valid deployments") && unclear.0.contains("jobs/read"), "{unclear}");
+    let inconclusive = ml.job(&at).await.unwrap_err();
+    assert!(inconclusive.0.contains("No valid deployments") && inconclusive.0.contains("jobs/read"), "{inconclusive}");
     assert_eq!(ml.job(&at).await, Ok(None));
 
     let mut unknown = at.clone();
@@ -92,8 +92,8 @@ async fn a_look_is_repeated_a_few_times_and_concludes_nothing_from_failure() {
     assert_eq!(server.requests().len(), 3);
 
     server.at("GET /jobs/j", canned::text(502, "<html><title>Bad Gateway</title>"));
-    let unclear = azure_ml(&server).job(&at).await.unwrap_err();
-    assert!(unclear.0.contains("502") && unclear.0.contains("Bad Gateway"), "{unclear}");
+    let inconclusive = azure_ml(&server).job(&at).await.unwrap_err();
+    assert!(inconclusive.0.contains("502") && inconclusive.0.contains("Bad Gateway"), "{inconclusive}");
     assert_eq!(server.requests().len(), 6);
 
     let server = Canned::start().await;
@@ -118,8 +118,8 @@ async fn a_401_renews_the_token_once() {
     assert_eq!(tokens, ["Bearer https://ml.azure.com/.default#1", "Bearer https://ml.azure.com/.default#2"]);
 
     server.at("GET /jobs/j", canned::text(401, "denied"));
-    let unclear = azure_ml(&server).job(&at).await.unwrap_err();
-    assert!(unclear.0.contains("401") && unclear.0.contains("AzureML Data Scientist"), "{unclear}");
+    let inconclusive = azure_ml(&server).job(&at).await.unwrap_err();
+    assert!(inconclusive.0.contains("401") && inconclusive.0.contains("AzureML Data Scientist"), "{inconclusive}");
     assert_eq!(server.requests().len(), 4, "once, not for ever");
 }
 
@@ -204,8 +204,8 @@ async fn the_workspace_is_given_or_learned_or_asked_for() {
     let mut scoring = scoring(&server);
     scoring.workspace = None;
     let mut at = address(&scoring, "j");
-    for unclear in [ml.find(&scoring).await.unwrap_err(), ml.cancel(&at).await.unwrap_err()] {
-        assert!(unclear.0.contains("endpoint.workspace"), "{unclear}");
+    for inconclusive in [ml.find(&scoring).await.unwrap_err(), ml.cancel(&at).await.unwrap_err()] {
+        assert!(inconclusive.0.contains("endpoint.workspace"), "{inconclusive}");
     }
     assert_eq!(server.requests().len(), 0);
 
@@ -234,15 +234,15 @@ pub(super) fn with_output(server: &Canned, name: &str, created: &str, output: &s
 }
 
 /// Jobs that a search found.
-pub(super) fn names(found: &Sought) -> Vec<&str> {
+pub(super) fn names(found: &JobSearch) -> Vec<&str> {
     found.jobs.iter().map(|candidate| candidate.job.name.as_str()).collect()
 }
 
 pub(super) const IN_TIME: &str = "2026-07-21T09:58:30Z";
 
 /// No job, as of now.
-pub(super) fn none() -> Sought {
-    Sought { jobs: vec![], as_of: Some(NOW) }
+pub(super) fn none() -> JobSearch {
+    JobSearch { jobs: vec![], as_of: Some(NOW) }
 }
 
 #[tokio::test]
@@ -292,11 +292,11 @@ async fn only_jobs_with_our_output_or_our_mark_are_found() {
 }
 
 #[tokio::test]
-async fn an_audit_is_shown_what_writes_where_and_bears_which_mark_but_nothing_known_old_or_of_another_endpoint() {
+async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_nothing_known_old_or_of_another_endpoint() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let place =
-        Place { endpoint: scoring.endpoint.clone(), workspace: Some(WORKSPACE.to_owned()), experiments: vec![] };
+        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: Some(WORKSPACE.to_owned()), experiments: vec![] };
     let mut marked = listed("marked", IN_TIME);
     marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     server.at("GET /jobs/plain", with_output(&server, "plain", IN_TIME, "azureml://datastores/d/paths/p.csv"));
@@ -310,22 +310,29 @@ async fn an_audit_is_shown_what_writes_where_and_bears_which_mark_but_nothing_kn
     server.at(&arm("GET", ""), canned::json(200, &list));
     let (since, known) = (datetime!(2026-07-21 09:58 UTC), HashSet::from(["known".to_owned()]));
     let ml = azure_ml(&server);
-    let listing = ml.made_since(&place, since, &known).await.unwrap();
+    let listing = ml.jobs_created_since(&place, since, &known).await.unwrap();
     let shown: Vec<_> = listing
         .jobs
         .iter()
-        .map(|listed| (listed.job.name.as_str(), listed.outputs.clone(), listed.mark.clone()))
+        .map(|listed| (listed.job.name.as_str(), listed.outputs.clone(), listed.tags.clone()))
         .collect();
     let path = vec!["azureml://datastores/d/paths/p.csv".to_owned()];
     assert_eq!(shown, [("plain", path, None), ("marked", vec![], Some((scoring.id.clone(), 2)))]);
-    assert!(!listing.whole, "one could not be looked at");
+    assert!(!listing.complete, "one could not be looked at");
     for skipped in ["known", "too-old"] {
         assert!(!server.lines().contains(&format!("GET /jobs/{skipped}")), "{skipped} was looked at");
     }
     let (known, unplaced) =
-        (HashSet::from(["known", "hidden"].map(str::to_owned)), Place { workspace: None, ..place.clone() });
-    assert!(ml.made_since(&place, since, &known).await.unwrap().whole);
-    assert!(azure_ml(&server).made_since(&unplaced, since, &known).await.unwrap_err().0.contains("endpoint.workspace"));
+        (HashSet::from(["known", "hidden"].map(str::to_owned)), ScanTarget { workspace: None, ..place.clone() });
+    assert!(ml.jobs_created_since(&place, since, &known).await.unwrap().complete);
+    assert!(
+        azure_ml(&server)
+            .jobs_created_since(&unplaced, since, &known)
+            .await
+            .unwrap_err()
+            .0
+            .contains("endpoint.workspace")
+    );
 }
 
 #[tokio::test]
@@ -379,8 +386,8 @@ async fn a_list_without_end_is_unclear_and_never_none() {
     let scoring = scoring(&server);
     let endless = json!({ "value": [], "nextLink": server.url(&format!("{WORKSPACE}/jobs")) });
     server.at(&arm("GET", ""), canned::json(200, &endless));
-    let unclear = azure_ml(&server).find(&scoring).await.unwrap_err();
-    assert!(unclear.0.contains("more jobs than are looked through"), "{unclear}");
+    let inconclusive = azure_ml(&server).find(&scoring).await.unwrap_err();
+    assert!(inconclusive.0.contains("more jobs than are looked through"), "{inconclusive}");
 }
 
 #[tokio::test]
@@ -389,8 +396,11 @@ async fn what_cannot_be_seen_is_unclear_and_never_none() {
     let scoring = scoring(&server);
     let denied = json!({ "error": { "code": "AuthorizationFailed", "message": "no" } });
     server.next(canned::json(403, &denied));
-    let unclear = azure_ml(&server).find(&scoring).await.unwrap_err();
-    assert!(unclear.0.contains("AuthorizationFailed") && unclear.0.contains("workspaces/jobs/read"), "{unclear}");
+    let inconclusive = azure_ml(&server).find(&scoring).await.unwrap_err();
+    assert!(
+        inconclusive.0.contains("AuthorizationFailed") && inconclusive.0.contains("workspaces/jobs/read"),
+        "{inconclusive}"
+    );
 
     for list in [json!({}), json!({ "value": null }), json!([])] {
         server.next(canned::json(200, &list));
@@ -429,8 +439,8 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
     let mut endless = job(&server, "j", "Running");
     endless["padding"] = json!("x".repeat(8 << 20));
     server.at("GET /jobs/j", canned::json(200, &endless));
-    let unclear = azure_ml(&server).job(&address(&scoring(&server), "j")).await.unwrap_err();
-    assert!(unclear.0.contains("longer than"), "{unclear}");
+    let inconclusive = azure_ml(&server).job(&address(&scoring(&server), "j")).await.unwrap_err();
+    assert!(inconclusive.0.contains("longer than"), "{inconclusive}");
 }
 
 #[tokio::test(start_paused = true)]

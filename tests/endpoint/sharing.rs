@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use app::ports::{Endpoint as _, Place, Unclear};
+use app::ports::{Endpoint as _, Inconclusive, ScanTarget};
 use futures::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
@@ -109,7 +109,7 @@ async fn a_list_that_cannot_be_had_is_not_asked_for_by_each_and_a_moment_later_i
     let (clock, hand) = moving_clock();
     let ml = azure_ml_at(&server, clock);
     let found = join_all(scorings.iter().map(|scoring| ml.find(scoring))).await;
-    let is_refused = |why: &Unclear| why.0.contains("workspaces/jobs/read");
+    let is_refused = |why: &Inconclusive| why.0.contains("workspaces/jobs/read");
     assert!(found.iter().all(|found| found.as_ref().is_err_and(is_refused)), "{found:?}");
     assert_eq!(lists_and_looks(&server), (1, 0));
     hand(Duration::seconds(6));
@@ -129,8 +129,8 @@ async fn a_crowd_in_the_window_is_looked_at_in_parts_and_is_unclear_until_all_ar
     }
     list(&server, &crowd);
     let ml = azure_ml(&server);
-    let unclear = ml.find(&scoring).await.unwrap_err();
-    assert!(unclear.0.contains("1001 jobs") && unclear.0.contains("the next look goes on"), "{unclear}");
+    let inconclusive = ml.find(&scoring).await.unwrap_err();
+    assert!(inconclusive.0.contains("1001 jobs") && inconclusive.0.contains("the next look goes on"), "{inconclusive}");
     assert_eq!(lists_and_looks(&server), (1, 1_000));
     assert!(!server.lines().contains(&"GET /jobs/j0".to_owned()));
     assert_eq!(ml.find(&scoring).await, Ok(none()));
@@ -240,8 +240,10 @@ async fn a_list_that_takes_too_long_shows_what_it_has_and_is_unclear_with_a_way_
     let before = Instant::now();
     // Each page shows it again, and it is one job all the same.
     assert_eq!(names(&ml.find(&scorings[0]).await.unwrap()), ["ours"]);
-    let unclear = ml.find(&scorings[1]).await.unwrap_err();
-    assert!(unclear.0.contains("more jobs than are looked through") && unclear.0.contains("scorekeeper resolve"));
+    let inconclusive = ml.find(&scorings[1]).await.unwrap_err();
+    assert!(
+        inconclusive.0.contains("more jobs than are looked through") && inconclusive.0.contains("scorekeeper resolve")
+    );
     assert!(before.elapsed() < std::time::Duration::from_secs(125), "{:?}", before.elapsed());
     assert!(lists_and_looks(&server).0 < 10);
 }
@@ -261,13 +263,13 @@ async fn a_list_of_absurd_names_is_not_kept_without_end() {
         let next = server.url(&format!("{WORKSPACE}/jobs?n"));
         server.next(canned::json(200, &json!({ "value": jobs, "nextLink": next })));
     }
-    let unclear = azure_ml(&server).find(&scoring).await.unwrap_err();
-    assert!(unclear.0.contains("20 jobs since the submission"), "{unclear}");
+    let inconclusive = azure_ml(&server).find(&scoring).await.unwrap_err();
+    assert!(inconclusive.0.contains("20 jobs since the submission"), "{inconclusive}");
     assert_eq!(server.requests().len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_that_is_slow_shows_the_newest_jobs_and_does_not_call_them_all() {
+async fn an_orphan_scan_that_is_slow_shows_the_newest_jobs_and_does_not_call_them_all() {
     let server = Canned::start().await;
     let mut jobs = Vec::new();
     for minute in 10..60 {
@@ -280,11 +282,13 @@ async fn an_audit_that_is_slow_shows_the_newest_jobs_and_does_not_call_them_all(
     jobs.push(timeless);
     server.at("GET /jobs/timeless", slow(with_output(&server, "timeless", IN_TIME, ELSEWHERE)));
     list(&server, &jobs);
-    let place = Place { endpoint: server.url("/jobs"), workspace: Some(WORKSPACE.to_owned()), experiments: Vec::new() };
+    let place =
+        ScanTarget { endpoint: server.url("/jobs"), workspace: Some(WORKSPACE.to_owned()), experiments: Vec::new() };
     let before = Instant::now();
-    let listing = azure_ml(&server).made_since(&place, NOW - Duration::hours(1), &HashSet::new()).await.unwrap();
+    let listing =
+        azure_ml(&server).jobs_created_since(&place, NOW - Duration::hours(1), &HashSet::new()).await.unwrap();
     assert!(before.elapsed() < std::time::Duration::from_secs(125), "{:?}", before.elapsed());
     let shown: Vec<_> = listing.jobs.iter().map(|listed| listed.job.name.as_str()).collect();
-    assert!(shown.len() < 50 && !listing.whole, "{shown:?}");
+    assert!(shown.len() < 50 && !listing.complete, "{shown:?}");
     assert_eq!(shown[..4], ["timeless", "j59", "j58", "j57"]);
 }

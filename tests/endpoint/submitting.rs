@@ -100,8 +100,8 @@ async fn an_accepted_job_has_name_id_studio_and_status() {
 fn verdict(answer: &Answer) -> String {
     match answer {
         Answer::Accepted { .. } => "accepted".to_owned(),
-        Answer::Refused { for_good: true, code, .. } => format!("refused for good, {code}"),
-        Answer::Refused { for_good: false, code, retry_after: None, .. } => format!("refused, {code}"),
+        Answer::Refused { permanent: true, code, .. } => format!("refused for good, {code}"),
+        Answer::Refused { permanent: false, code, retry_after: None, .. } => format!("refused, {code}"),
         Answer::Refused { code, retry_after: Some(after), .. } => {
             format!("refused, {code}, {} s", after.whole_seconds())
         }
@@ -118,13 +118,13 @@ async fn every_answer_means_what_is_certain_of_it() {
     let denied = "Microsoft Entra Token denied by policy, please review";
     let no_route = "No valid deployments to route to. Please check";
     let page = "<html><head><title>Bad Gateway</title></head></html>";
-    let whole = job(&server, "j", "Preparing");
-    let mut endless = whole.clone();
+    let complete = job(&server, "j", "Preparing");
+    let mut endless = complete.clone();
     endless["padding"] = json!("x".repeat(1 << 20));
     let table: Vec<(Reply, &str)> = vec![
-        (canned::json(200, &whole).into(), "accepted"),
-        (canned::json(201, &whole).into(), "accepted"),
-        (canned::json(202, &whole).into(), "accepted"),
+        (canned::json(200, &complete).into(), "accepted"),
+        (canned::json(201, &complete).into(), "accepted"),
+        (canned::json(202, &complete).into(), "accepted"),
         // A 2xx that can't be read: a job was made, who knows which.
         (canned::text(201, "").into(), "unknown"),
         (canned::text(201, "{\"name\": \"batchjob-").into(), "unknown"),
@@ -132,7 +132,7 @@ async fn every_answer_means_what_is_certain_of_it() {
         (canned::json(201, &json!({ "name": "" })).into(), "unknown"),
         (canned::json(201, &json!(["name"])).into(), "unknown"),
         (canned::text(200, page).header("Content-Type", "application/json").into(), "unknown"),
-        (Reply::CutInside(canned::json(201, &whole)), "unknown"),
+        (Reply::CutInside(canned::json(201, &complete)), "unknown"),
         (canned::text(204, "").into(), "unknown"),
         (canned::json(201, &endless).into(), "unknown"),
         // The request is wrong.

@@ -80,7 +80,7 @@ async fn text<A: azure::tokens::Audience>(tokens: &Tokens<A>) -> String {
 }
 
 /// Lets everything that is ready run.
-async fn settle() {
+async fn tick_until_final() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
@@ -96,7 +96,7 @@ async fn a_hundred_cold_callers_make_one_request() {
             tokio::spawn(async move { text(&tokens).await })
         })
         .collect();
-    settle().await;
+    tick_until_final().await;
     // One of them gives up: the others must not lose their request with it.
     callers[0].abort();
     source.gate.add_permits(1);
@@ -115,17 +115,17 @@ async fn from_half_life_on_one_renewal_runs_in_the_background() {
     assert_eq!(text(&tokens).await, "Bearer token-1");
     hands.forward(Duration::minutes(29));
     assert_eq!(text(&tokens).await, "Bearer token-1");
-    settle().await;
+    tick_until_final().await;
     assert_eq!(source.asked(), 1);
 
     hands.forward(Duration::minutes(2));
     for _ in 0..20 {
         assert_eq!(text(&tokens).await, "Bearer token-1", "nobody waits for the renewal");
     }
-    settle().await;
+    tick_until_final().await;
     assert_eq!(source.asked(), 2);
     source.gate.add_permits(1);
-    settle().await;
+    tick_until_final().await;
     assert_eq!(text(&tokens).await, "Bearer token-2");
     assert_eq!(source.asked(), 2);
 }
@@ -145,7 +145,7 @@ async fn a_valid_token_serves_while_the_identity_endpoint_fails() {
     tokio::time::sleep(std::time::Duration::from_secs(5)).await; // virtual: the renewal gives up
     assert_eq!(source.asked(), 4, "three tries");
     assert_eq!(text(&tokens).await, "Bearer token-1");
-    settle().await;
+    tick_until_final().await;
     assert_eq!(source.asked(), 4, "and no more within the minute");
 
     // In its last seconds it is tried to get a better one, but the old one is better than none.

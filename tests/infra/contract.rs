@@ -89,9 +89,9 @@ fn settings(project: &Project) -> Vec<String> {
     }
     // A parameter that a setting is made of has the handler's own default.
     let params = [
-        ("hub", "SCOREKEEPER_HUB"),
+        ("hub", "SCOREKEEPER_TASK_HUB"),
         ("retention", "SCOREKEEPER_RETENTION"),
-        ("audit", "SCOREKEEPER_AUDIT"),
+        ("orphan-scan", "SCOREKEEPER_ORPHAN_SCAN_INTERVAL"),
         ("projection", "SCOREKEEPER_PROJECTION"),
         ("concurrency", "SCOREKEEPER_CONCURRENCY"),
         ("log", "SCOREKEEPER_LOG"),
@@ -156,8 +156,12 @@ fn functions(project: &Project) -> Vec<String> {
 fn storage(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let ledger = project.files.get("handler/app/src/ledger/mod.rs");
-    let tables: BTreeSet<String> =
-        ledger.split("format!(\"{hub}").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
+    let tables: BTreeSet<String> = ledger
+        .split("format!(\"{task_hub}")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .map(str::to_owned)
+        .collect();
     let ours: BTreeSet<String> = known(project, "tableSuffixes")
         .as_array()
         .into_iter()

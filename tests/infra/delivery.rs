@@ -1,7 +1,7 @@
 //! Event Grid's filters, evaluated from the template: what a rule wants gets through them, within Event Grid's limits.
 
 use lifecycle::Rules;
-use lifecycle::intake::{self, Verdict};
+use lifecycle::intake::{self, Classification};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
@@ -88,7 +88,7 @@ fn wanted_passes(filter: &Result<Option<Value>, String>, rules: &[Value], event:
     let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.join("; "))?;
     let wanted = intake::read(event, &read, datetime!(2026-07-21 10:00 UTC))
         .iter()
-        .any(|verdict| matches!(verdict, Verdict::Wanted(_)));
+        .any(|verdict| matches!(verdict, Classification::Wanted(_)));
     let filter = filter.as_ref().map_err(String::clone)?.as_ref();
     filter.map_or(Ok(()), within_limits)?;
     let passes = filter.is_some_and(|filter| passes(filter, event));

@@ -272,7 +272,7 @@ fn what_cannot_work_is_refused_with_its_remedy() {
 fn a_setting_of_ours_cannot_be_overridden_by_accident() {
     let project = Project::load();
     let given = serde_json::json!({
-        "rules": { "rules": [] }, "extraAppSettings": { "SCOREKEEPER_HUB": "Other", "SCOREKEEPER_LOG_FORMAT": "json" },
+        "rules": { "rules": [] }, "extraAppSettings": { "SCOREKEEPER_TASK_HUB": "Other", "SCOREKEEPER_LOG_FORMAT": "json" },
         "watchedAccounts": [{ "resourceId": format!("{}/providers/Microsoft.Storage/storageAccounts/st", evaluate::GROUP) }],
         "workspaceResourceIds": [format!("{}/providers/Microsoft.MachineLearningServices/workspaces/w", evaluate::GROUP)],
     });
@@ -282,7 +282,7 @@ fn a_setting_of_ours_cannot_be_overridden_by_accident() {
         let all = site.body["properties"]["siteConfig"]["appSettings"].as_array().unwrap();
         all.iter().find(|setting| setting["name"] == name).map(|setting| setting["value"].clone())
     };
-    assert_eq!(setting("SCOREKEEPER_HUB"), Some(Value::from("Scorekeeper")));
+    assert_eq!(setting("SCOREKEEPER_TASK_HUB"), Some(Value::from("Scorekeeper")));
     assert_eq!(setting("SCOREKEEPER_LOG_FORMAT"), Some(Value::from("json")));
 }
 
@@ -300,7 +300,7 @@ async fn a_real_log_has_what_the_queries_read() {
     }
     assert_eq!(accepted["spans"][0]["invocation_id"], "6a5b0c6e-logged");
     let moved = record(host.process().until_logged(|line| line.contains("submitting -> running")).await);
-    for member in ["scoring", "rule", "from", "to", "because", "job"] {
+    for member in ["scoring", "rule", "from", "to", "reason", "job"] {
         assert!(moved[member].is_string(), "{member}: {moved}");
     }
     assert!(moved["attempt"].is_u64(), "{moved}");

@@ -1,7 +1,7 @@
 //! The same journeys with the ledger in Azure's tables, as Azurite has them; and what is on the wire there, which other
 //! tools read.
 
-use app::ledger::Options;
+use app::ledger::LedgerOptions;
 use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
 use serde_json::Map;
@@ -17,7 +17,7 @@ type Tables = (String, &'static str, &'static str);
 struct InTables {
     cloud: Cloud,
     vars: BTreeMap<String, String>,
-    hub: String,
+    task_hub: String,
     tables: Tables,
     ledger: Ledger,
 }
@@ -26,18 +26,18 @@ impl InTables {
     async fn start(tables: Option<Tables>, answer: Duration) -> Option<Self> {
         let tables = tables?;
         let cloud = Cloud::answering_within(answer).await;
-        let hub = fresh_name();
+        let task_hub = fresh_name();
         let mut vars = cloud.vars("no ledger here");
         vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&cloud));
         vars.insert("SCOREKEEPER_LEDGER".to_owned(), tables.0.clone());
-        vars.insert("SCOREKEEPER_HUB".to_owned(), hub.clone());
+        vars.insert("SCOREKEEPER_TASK_HUB".to_owned(), task_hub.clone());
         // `compose::ledger_to_read` shares its client with the whole process; here each test has one of its own.
         let (url, account, key) = &tables;
         let auth = Auth::SharedKeyLite { account: (*account).to_owned(), key: Secret::new(*key) };
         let store = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
-        let options = Options { hub: hub.clone(), writer: "reader".to_owned(), projection: false };
+        let options = LedgerOptions { task_hub: task_hub.clone(), writer: "reader".to_owned(), projection: false };
         let ledger = Ledger::new(std::sync::Arc::new(store), &options).unwrap();
-        Some(Self { cloud, vars, hub, tables, ledger })
+        Some(Self { cloud, vars, task_hub, tables, ledger })
     }
 
     async fn host(&self) -> FunctionsHost {
@@ -46,12 +46,12 @@ impl InTables {
 
     async fn rows(&self, table: &str, partition: Option<&str>) -> Vec<Map<String, Value>> {
         let (url, account, key) = &self.tables;
-        raw_rows((url, account, key), &format!("{}{table}", self.hub), partition).await
+        raw_rows((url, account, key), &format!("{}{table}", self.task_hub), partition).await
     }
 
     /// Runs a command on the ledger as an operator does, who has no setting of the app; its exit code and output.
     async fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let which = ["--ledger", &self.tables.0, "--hub", &self.hub];
+        let which = ["--ledger", &self.tables.0, "--task-hub", &self.task_hub];
         let mut process =
             Process::spawn(SCOREKEEPER, &[arguments, &which].concat(), self.cloud.root(), &BTreeMap::new());
         let status = process.ended().await;
@@ -69,10 +69,10 @@ async fn an_upload_is_scored_once_however_often_it_is_told_of_and_operators_see_
     for delivery in ["1", "2"] {
         host.invoke("BlobCreated", delivery, "event", &event("a.csv")).await.value();
     }
-    settle(&host, &app.ledger).await;
+    tick_until_final(&host, &app.ledger).await;
     // Again after everything is over.
     host.invoke("BlobCreated", "3", "event", &cloud_event("a.csv")).await.value();
-    settle(&host, &app.ledger).await;
+    tick_until_final(&host, &app.ledger).await;
     let all = scorings(&app.ledger).await;
     assert_eq!(all.iter().map(|s| s.status).collect::<Vec<_>>(), [Status::Scored], "{all:?}");
     assert_eq!(app.cloud.simulator.jobs().len(), 1);
@@ -98,12 +98,12 @@ async fn an_upload_is_scored_once_however_often_it_is_told_of_and_operators_see_
 async fn a_lost_answer_ends_in_one_adopted_job() {
     let Some(app) = InTables::start(azurite::tables(), Duration::ZERO).await else { return };
     app.cloud.upload("a.csv", "x\n1\n");
-    app.cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, Misdeed::CutAfterCreate).times(1)]).unwrap();
+    app.cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(1)]).unwrap();
     let host = app.host().await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     let statuses: Vec<_> = scorings(&app.ledger).await.iter().map(|s| s.status).collect();
     assert_eq!(statuses, [Status::Unknown]);
-    settle(&host, &app.ledger).await;
+    tick_until_final(&host, &app.ledger).await;
     let all = scorings(&app.ledger).await;
     assert_eq!(all[0].status, Status::Scored);
     assert_eq!(app.cloud.simulator.jobs().len(), 1);
@@ -135,7 +135,7 @@ async fn another_account_of_an_emulator_is_named_by_its_connection_string() {
         app.cloud.upload("a.csv", "x\n1\n");
         let mut host = app.host().await;
         host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
-        settle(&host, &app.ledger).await;
+        tick_until_final(&host, &app.ledger).await;
         assert_eq!(scorings(&app.ledger).await.iter().map(|s| s.status).collect::<Vec<_>>(), [Status::Scored]);
         let process = host.process();
         let log = process.stdout().join("\n") + &process.stderr();
@@ -187,7 +187,7 @@ async fn the_durable_shaped_tables_are_on_the_wire_as_their_readers_map_them() {
     const KEYS: [(&str, &str); 2] = [("PartitionKey", "Edm.String"), ("RowKey", "Edm.String")];
     let Some(app) = InTables::start(azurite::tables(), Duration::ZERO).await else { return };
     app.cloud.upload("a.csv", "x\n1\n");
-    app.cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, Misdeed::CutAfterCreate).times(1)]).unwrap();
+    app.cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(1)]).unwrap();
     let host = app.host().await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     host.invoke("Reconcile", "2", "timer", &json!({})).await.value();
@@ -195,7 +195,7 @@ async fn the_durable_shaped_tables_are_on_the_wire_as_their_readers_map_them() {
     let instances = app.rows("Instances", None).await;
     assert_eq!((instances.len(), &instances[0]["RuntimeStatus"]), (1, &json!("Running")));
     assert!(!instances[0].contains_key("CompletedTime") && !instances[0].contains_key("Output"), "{instances:?}");
-    settle(&host, &app.ledger).await;
+    tick_until_final(&host, &app.ledger).await;
 
     // No helper rows: readers without a filter show every row as an instance.
     let instances = app.rows("Instances", None).await;
@@ -222,7 +222,7 @@ async fn the_durable_shaped_tables_are_on_the_wire_as_their_readers_map_them() {
     );
     assert_eq!(
         (&instance["RowKey"], &instance["RuntimeStatus"], &instance["Generation"], &instance["TaskHubName"]),
-        (&json!(""), &json!("Completed"), &json!(0), &json!(app.hub))
+        (&json!(""), &json!("Completed"), &json!(0), &json!(app.task_hub))
     );
     for column in ["Input", "Output", "CustomStatus"] {
         let text = instance[column].as_str().unwrap();

@@ -7,8 +7,8 @@ fn a_kill_after_any_effect_of_any_scenario_changes_no_end() {
     let mut kills = 0;
     for scenario in Scenario::all() {
         let swept = sweep(&scenario, &Wiring::default());
-        if let Some((after, what, story)) = swept.failures.first() {
-            panic!("{}: killed after effect {after}: {what}\n{}", scenario.name, story.join("\n"));
+        if let Some((after, what, trace)) = swept.failures.first() {
+            panic!("{}: killed after effect {after}: {what}\n{}", scenario.name, trace.join("\n"));
         }
         println!("{}: {} kills, always {:?}", scenario.name, swept.kills, swept.end);
         assert!(swept.kills >= 5, "{}", scenario.name);

@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use simulator::{Fault, Misdeed, Route};
+use simulator::{Fault, FaultKind, Route};
 
 use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
 
@@ -47,8 +47,8 @@ async fn each_post_is_counted_by_its_request_id_whatever_became_of_it() {
         let _ = sim.try_post("claims", &body("x.csv", "x"), &[("repeatability_request-id", id)]).await;
     };
     post("made").await;
-    for misdeed in [Misdeed::Cut, Misdeed::ThrottleSilently, Misdeed::CutAfterCreate] {
-        sim.handle.set_faults(vec![Fault::new(Route::Invoke, misdeed)]).unwrap();
+    for fault in [FaultKind::Cut, FaultKind::ThrottleSilently, FaultKind::CutAfterCreate] {
+        sim.handle.set_faults(vec![Fault::new(Route::Invoke, fault)]).unwrap();
         post("unlucky").await;
     }
     assert_eq!(sim.admin("/admin/requests").await, json!({ "posts": { "made": 1, "unlucky": 3 } }));

@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use simulator::{Fault, Misdeed, Orders, Route};
+use simulator::{Fault, FaultKind, FaultPlan, Route};
 
 use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
 
@@ -21,7 +21,7 @@ async fn ordered(sim: &Sim) -> Value {
 async fn faults_are_ordered_over_http_and_throttle_after_a_number_of_requests() {
     let (sim, _root) = sim(|_| {}).await;
     let throttle = json!({ "faults": [
-        { "route": "invoke", "misdeed": { "throttle": { "retryAfter": 7 } }, "after": 1, "times": 1 }] });
+        { "route": "invoke", "fault": { "throttle": { "retryAfter": 7 } }, "after": 1, "times": 1 }] });
     assert_eq!(order(&sim, &throttle).await.0, StatusCode::NO_CONTENT);
     sim.submit("x.csv", "1").await;
     let answer = sim.post(&body("x.csv", "2")).await;
@@ -39,15 +39,15 @@ async fn faults_are_ordered_over_http_and_throttle_after_a_number_of_requests() 
 async fn an_order_that_makes_no_sense_changes_nothing_and_says_why() {
     let (sim, _root) = sim(|_| {}).await;
     let good =
-        json!({ "faults": [{ "route": "invoke", "misdeed": "cut", "times": 1 }], "behaviour": { "bareNames": true } });
+        json!({ "faults": [{ "route": "invoke", "fault": "cut", "times": 1 }], "behaviour": { "bareNames": true } });
     assert_eq!(order(&sim, &good).await.0, StatusCode::NO_CONTENT);
     let before = ordered(&sim).await;
     let fault = |fault: Value| json!({ "faults": [fault] });
     for (bad, says) in [
-        (fault(json!({ "route": "invoke", "misdeed": "explode" })), "`explode`"),
-        (fault(json!({ "route": "poll", "misdeed": "cutAfterCreate" })), "`invoke`"),
-        (fault(json!({ "route": "invoke", "misdeed": "cut", "time": 1 })), "`time`"),
-        (fault(json!({ "route": "invoke", "misdeed": "cut", "probability": 2 })), "probability 2"),
+        (fault(json!({ "route": "invoke", "fault": "explode" })), "`explode`"),
+        (fault(json!({ "route": "poll", "fault": "cutAfterCreate" })), "`invoke`"),
+        (fault(json!({ "route": "invoke", "fault": "cut", "time": 1 })), "`time`"),
+        (fault(json!({ "route": "invoke", "fault": "cut", "probability": 2 })), "probability 2"),
         (json!({ "faults": [], "behaviour": { "keepTag": true } }), "`keepTag`"),
         (json!({ "fault": [] }), "`fault`"),
         (json!(1), "invalid type"),
@@ -64,12 +64,12 @@ async fn an_order_that_makes_no_sense_changes_nothing_and_says_why() {
 #[tokio::test]
 async fn orders_replace_what_they_name_and_leave_the_rest() {
     let (sim, _root) = sim(|_| {}).await;
-    let throttle = json!([{ "route": "poll", "misdeed": "throttleSilently" }]);
+    let throttle = json!([{ "route": "poll", "fault": "throttleSilently" }]);
     order(&sim, &json!({ "faults": throttle, "behaviour": { "bareNames": true } })).await;
     order(&sim, &json!({ "behaviour": { "listJobs": true } })).await;
     let now = ordered(&sim).await;
     assert_eq!((&now["behaviour"]["bareNames"], &now["behaviour"]["listJobs"]), (&json!(false), &json!(true)));
-    assert_eq!(now["faults"][0]["misdeed"], "throttleSilently");
+    assert_eq!(now["faults"][0]["fault"], "throttleSilently");
     order(&sim, &json!({ "faults": [] })).await;
     let now = ordered(&sim).await;
     assert_eq!((&now["faults"], &now["behaviour"]["listJobs"]), (&json!([]), &json!(true)));
@@ -78,13 +78,17 @@ async fn orders_replace_what_they_name_and_leave_the_rest() {
 #[tokio::test]
 async fn what_is_told_of_the_orders_can_be_ordered_again() {
     let (sim, _root) = sim(|_| {}).await;
-    let fault = Fault::new(Route::Invoke, Misdeed::OldToken { seconds: 3 }).matching("x").after(2).times(4).likely(0.5);
+    let fault = Fault::new(Route::Invoke, FaultKind::OldToken { seconds: 3 })
+        .matching("x")
+        .after(2)
+        .times(4)
+        .with_probability(0.5);
     sim.handle.set_faults(vec![fault.clone()]).unwrap();
     let mut told = ordered(&sim).await;
     for progress in ["seen", "done"] {
         assert_eq!(told["faults"][0].as_object_mut().unwrap().remove(progress), Some(json!(0)));
     }
-    let again: Orders = serde_json::from_value(told).unwrap();
+    let again: FaultPlan = serde_json::from_value(told).unwrap();
     assert_eq!(again.faults, Some(vec![fault]));
 }
 
@@ -96,7 +100,7 @@ async fn a_fault_may_be_about_one_input_on_every_route_that_knows_inputs() {
     }
     let jobs = [sim.submit("bad.csv", "1").await, sim.submit("good.csv", "2").await];
     let routes = [Route::Invoke, Route::Poll, Route::Arm, Route::RunHistory, Route::Storage];
-    let silent = |route| Fault::new(route, Misdeed::ThrottleSilently).matching("bad");
+    let silent = |route| Fault::new(route, FaultKind::ThrottleSilently).matching("bad");
     sim.handle.set_faults(routes.map(silent).to_vec()).unwrap();
     let id = sim.handle.workspace_id();
     for (file, job, status) in
@@ -120,7 +124,7 @@ async fn a_fault_may_be_about_one_input_on_every_route_that_knows_inputs() {
 #[tokio::test]
 async fn a_fault_may_be_about_one_kind_of_resource_or_one_audience() {
     let (sim, _root) = sim(|_| {}).await;
-    let refuse = || Misdeed::Answer { status: 400, body: simulator::Form::Json };
+    let refuse = || FaultKind::Answer { status: 400, body: simulator::BodyKind::Json };
     let faults = [(Route::Arm, "/datastores"), (Route::Identity, "storage.azure")];
     sim.handle.set_faults(faults.map(|(route, part)| Fault::new(route, refuse()).matching(part)).to_vec()).unwrap();
     let id = sim.handle.workspace_id();
@@ -137,7 +141,7 @@ async fn a_fault_may_be_about_one_kind_of_resource_or_one_audience() {
 
 /// Which of 32 invokes are cut, at one in two.
 async fn cut(seed: u64, at_start: bool) -> Vec<bool> {
-    let fault = Fault::new(Route::Invoke, Misdeed::CutAfterCreate).likely(0.5);
+    let fault = Fault::new(Route::Invoke, FaultKind::CutAfterCreate).with_probability(0.5);
     let (sim, _root) = sim(|o| {
         o.seed = seed;
         o.faults = if at_start { vec![fault.clone()] } else { Vec::new() };
@@ -169,7 +173,7 @@ async fn no_fault_reaches_the_simulators_own_pages() {
     sim.put("x.csv", "a\n1\n");
     let name = sim.submit("x.csv", "x").await;
     let routes = [Route::Invoke, Route::Poll, Route::Arm, Route::RunHistory, Route::Storage, Route::Identity];
-    sim.handle.set_faults(routes.map(|route| Fault::new(route, Misdeed::Cut)).to_vec()).unwrap();
+    sim.handle.set_faults(routes.map(|route| Fault::new(route, FaultKind::Cut)).to_vec()).unwrap();
     for path in ["/", "/admin/jobs", "/admin/summary", "/admin/requests", "/admin/faults", "/discovery"] {
         assert_eq!(sim.http.get(sim.url(path)).send().await.unwrap().status(), StatusCode::OK, "{path}");
     }

@@ -3,7 +3,7 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use simulator::{self, Container, Options, Resources};
+use simulator::{self, Container, Resources, SimulatorOptions};
 
 use super::{ARM, ML, Sim, VERSION, body, listed, sim};
 
@@ -330,7 +330,8 @@ async fn what_is_ordered_missing_or_otherwise_is_so_on_every_plane() {
 async fn what_makes_no_sense_is_refused_at_the_start() {
     let resources = resources(json!({ "unassigned": ["app/King"] }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refused = simulator::start(listener, Options { resources, ..Options::default() }).err().unwrap();
+    let refused =
+        simulator::start(listener, SimulatorOptions { resources, ..SimulatorOptions::default() }).err().unwrap();
     assert!(refused.to_string().contains("`app/King` is not who/role"), "{refused}");
 }
 

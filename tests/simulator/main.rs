@@ -16,12 +16,12 @@
 mod admin;
 mod behaviour;
 mod command;
+mod fault_kinds;
 mod faults;
 mod installation;
 mod invoke;
 mod jobs;
 mod memory;
-mod misdeeds;
 mod recorded;
 mod resource_manager;
 mod run_history;
@@ -39,8 +39,8 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use simulator::{
-    self, Clock, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Hand, Handle, JobView, Options,
-    Timing,
+    self, Clock, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Handle, JobView, ManualClock,
+    SimulatorOptions, Timing,
 };
 use tempfile::TempDir;
 use time::macros::datetime;
@@ -54,7 +54,7 @@ const VERSION: &str = "api-version=2025-12-01";
 /// A running simulator; it ends with the test.
 struct Sim {
     handle: Handle,
-    hand: Hand,
+    hand: ManualClock,
     http: reqwest::Client,
     root: PathBuf,
     serving: JoinHandle<()>,
@@ -80,11 +80,11 @@ fn profile() -> Timing {
     }
 }
 
-async fn sim_in(root: &TempDir, change: impl FnOnce(&mut Options)) -> Sim {
+async fn sim_in(root: &TempDir, change: impl FnOnce(&mut SimulatorOptions)) -> Sim {
     let root = root.path().to_owned();
     let (clock, hand) = Clock::manual(datetime!(2026-01-01 12:00 UTC));
     let folder = |name: &str| root.join(name);
-    let mut options = Options {
+    let mut options = SimulatorOptions {
         containers: vec![Container { account: "local".into(), container: "inbox".into(), folder: folder("inbox") }],
         datastores: vec![Datastore {
             name: "scores".into(),
@@ -95,7 +95,7 @@ async fn sim_in(root: &TempDir, change: impl FnOnce(&mut Options)) -> Sim {
         timing: profile(),
         clock,
         identity_header: "a secret of the platform".into(),
-        ..Options::default()
+        ..SimulatorOptions::default()
     };
     change(&mut options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -105,7 +105,7 @@ async fn sim_in(root: &TempDir, change: impl FnOnce(&mut Options)) -> Sim {
     Sim { handle, hand, http, root, serving }
 }
 
-async fn sim(change: impl FnOnce(&mut Options)) -> (Sim, TempDir) {
+async fn sim(change: impl FnOnce(&mut SimulatorOptions)) -> (Sim, TempDir) {
     let root = TempDir::new().unwrap();
     let sim = sim_in(&root, change).await;
     (sim, root)

@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use simulator::{self, Clock, Options, Timing};
+use simulator::{self, Clock, SimulatorOptions, Timing};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -12,7 +12,7 @@ use super::{ML, body, seconds, sim_in};
 async fn a_restarted_simulator_knows_its_jobs_and_finishes_them() {
     let root = TempDir::new().unwrap();
     let journal = root.path().join("jobs.jsonl");
-    let options = |o: &mut Options| o.journal = Some(journal.clone());
+    let options = |o: &mut SimulatorOptions| o.journal = Some(journal.clone());
     let first = sim_in(&root, options).await;
     first.put("x.csv", "a\n1\n");
     let done = first.submit("x.csv", "done").await;
@@ -63,7 +63,7 @@ async fn a_job_that_published_before_the_process_was_killed_is_not_failed_by_its
     for is_ours in [true, false] {
         let root = TempDir::new().unwrap();
         let journal = root.path().join("jobs.jsonl");
-        let options = |o: &mut Options| o.journal = Some(journal.clone());
+        let options = |o: &mut SimulatorOptions| o.journal = Some(journal.clone());
         let output = format!("out-{is_ours}");
         let first = sim_in(&root, options).await;
         first.put("x.csv", "a\n1\n");
@@ -100,7 +100,7 @@ async fn a_damaged_journal_is_not_guessed_at() {
     let root = TempDir::new().unwrap();
     let journal = root.path().join("jobs.jsonl");
     std::fs::write(&journal, "nonsense\n").unwrap();
-    let options = Options { journal: Some(journal.clone()), ..Options::default() };
+    let options = SimulatorOptions { journal: Some(journal.clone()), ..SimulatorOptions::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let error = simulator::start(listener, options).err().unwrap().to_string();
     assert!(error.contains("line 1 of the journal"), "{error}");
@@ -111,7 +111,7 @@ async fn a_damaged_journal_is_not_guessed_at() {
 async fn the_oldest_finished_jobs_are_forgotten_and_a_full_house_says_so() {
     let root = TempDir::new().unwrap();
     let journal = root.path().join("jobs.jsonl");
-    let options = |o: &mut Options| {
+    let options = |o: &mut SimulatorOptions| {
         o.keep_jobs = 2;
         o.journal = Some(journal.clone());
     };

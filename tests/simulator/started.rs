@@ -46,7 +46,7 @@ async fn jobs(settings: &Value) -> usize {
 async fn the_simulator_alone_misbehaves_as_ordered_by_flag_or_file_and_keeps_its_jobs() {
     let folder = TempDir::new().unwrap();
     let throttle =
-        json!({ "faults": [{ "route": "invoke", "misdeed": { "throttle": { "retryAfter": 3 } }, "times": 1 }] });
+        json!({ "faults": [{ "route": "invoke", "fault": { "throttle": { "retryAfter": 3 } }, "times": 1 }] });
     let header = ["--identity-header", "s3cret"];
     let (mut process, settings) =
         simulator(folder.path(), &[&["--faults", &throttle.to_string()], &header[..]].concat()).await;
@@ -57,7 +57,7 @@ async fn the_simulator_alone_misbehaves_as_ordered_by_flag_or_file_and_keeps_its
     process.handle().signal(Signal::KILL);
     process.ended().await;
 
-    let cut = json!({ "faults": [{ "route": "invoke", "misdeed": "cutAfterCreate" }] });
+    let cut = json!({ "faults": [{ "route": "invoke", "fault": "cutAfterCreate" }] });
     std::fs::write(folder.path().join("orders.json"), cut.to_string()).unwrap();
     let (_process, settings) = simulator(folder.path(), &["--faults", "orders.json"]).await;
     assert_ne!(settings["IDENTITY_HEADER"], "s3cret", "a new one at each start");
@@ -70,7 +70,7 @@ async fn the_simulator_alone_misbehaves_as_ordered_by_flag_or_file_and_keeps_its
 async fn the_seed_says_which_requests_a_probability_hits() {
     let folder = TempDir::new().unwrap();
     let half =
-        json!({ "faults": [{ "route": "invoke", "misdeed": "throttleSilently", "probability": 0.5 }] }).to_string();
+        json!({ "faults": [{ "route": "invoke", "fault": "throttleSilently", "probability": 0.5 }] }).to_string();
     let mut all = Vec::new();
     for seed in ["7", "7", "8"] {
         let (_process, settings) = simulator(folder.path(), &["--faults", &half, "--seed", seed]).await;
@@ -166,19 +166,19 @@ async fn a_simulator_that_cannot_serve_says_why_and_what_to_do() {
 async fn help_lists_the_whole_menu() {
     // What can be ordered, in the parser's own words.
     let names = |order: &str, after: &str| {
-        let why = serde_json::from_str::<simulator::Orders>(order).unwrap_err().to_string();
+        let why = serde_json::from_str::<simulator::FaultPlan>(order).unwrap_err().to_string();
         let list = why.split_once(after).unwrap_or_else(|| panic!("{why}")).1.to_owned();
         let names: Vec<_> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         assert!(names.len() > 3, "{why}");
         names
     };
-    let mut all = names(r#"{"faults": [{"route": "invoke", "misdeed": "?"}]}"#, "expected one of");
-    all.extend(names(r#"{"faults": [{"route": "?", "misdeed": "cut"}]}"#, "expected one of"));
+    let mut all = names(r#"{"faults": [{"route": "invoke", "fault": "?"}]}"#, "expected one of");
+    all.extend(names(r#"{"faults": [{"route": "?", "fault": "cut"}]}"#, "expected one of"));
     all.extend(names(r#"{"faults": [{"?": 1}]}"#, "expected one of"));
     all.extend(names(r#"{"behaviour": {"?": 1}}"#, "expected one of"));
     all.extend(names(r#"{"resources": {"?": 1}}"#, "expected one of"));
     all.extend(names(
-        r#"{"faults": [{"route": "invoke", "misdeed": {"answer": {"status": 500, "body": "?"}}}]}"#,
+        r#"{"faults": [{"route": "invoke", "fault": {"answer": {"status": 500, "body": "?"}}}]}"#,
         "expected one of",
     ));
     let folder = TempDir::new().unwrap();
@@ -195,7 +195,7 @@ async fn help_lists_the_whole_menu() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local_finds_the_one_job_of_a_lost_answer() {
     let folder = TempDir::new().unwrap();
-    let cut = json!({ "faults": [{ "route": "invoke", "misdeed": "cutAfterCreate", "matching": "lost.csv" }] });
+    let cut = json!({ "faults": [{ "route": "invoke", "fault": "cutAfterCreate", "matching": "lost.csv" }] });
     let arguments = ["local", "--data", "d", "--listen", "127.0.0.1:0", "--faults", &cut.to_string()];
     let mut process = run(folder.path(), &arguments);
     let line = process.until_logged(|line| line.contains("faults ")).await;

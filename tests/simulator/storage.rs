@@ -4,7 +4,7 @@ use azure_storage_blob::models::BlobClientGetPropertiesResultHeaders as _;
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 use futures::TryStreamExt as _;
 use reqwest::StatusCode;
-use simulator::{self, Container, Options};
+use simulator::{self, Container, SimulatorOptions};
 use tempfile::TempDir;
 use time::macros::datetime;
 use tokio::net::TcpListener;
@@ -83,11 +83,11 @@ async fn nothing_outside_of_the_containers_is_served() {
 #[tokio::test]
 async fn a_simulator_is_not_opened_to_others() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let error = simulator::start(listener, Options::default()).err().unwrap();
+    let error = simulator::start(listener, SimulatorOptions::default()).err().unwrap();
     assert!(error.to_string().contains("listen on 127.0.0.1"), "{error}");
     let root = TempDir::new().unwrap();
     let container = Container { account: "admin".into(), container: "c".into(), folder: root.path().to_owned() };
-    let options = Options { containers: vec![container], ..Options::default() };
+    let options = SimulatorOptions { containers: vec![container], ..SimulatorOptions::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     assert!(simulator::start(listener, options).err().unwrap().to_string().contains("`admin`"));
 }

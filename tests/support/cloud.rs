@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{self, Container, Datastore, Handle, Options, Timing};
+use simulator::{self, Container, Datastore, Handle, SimulatorOptions, Timing};
 
 /// A simulator and an app's folder. Both end with this value.
 pub struct Cloud {
@@ -35,8 +35,12 @@ impl Cloud {
         let timing = Timing { answer, ..Timing::default() };
         let container =
             Container { account: "acct".to_owned(), container: "in".to_owned(), folder: folder.path().join("in") };
-        let options =
-            Options { containers: vec![container], datastores: vec![datastore], timing, ..Options::default() };
+        let options = SimulatorOptions {
+            containers: vec![container],
+            datastores: vec![datastore],
+            timing,
+            ..SimulatorOptions::default()
+        };
         let header = options.identity_header.clone();
         let (simulator, serving) = simulator::start(listener, options).unwrap();
         let serving = tokio::spawn(async move { serving.await.unwrap() });

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use app::ledger::{Ledger, Options};
+use app::ledger::{Ledger, LedgerOptions};
 use app::ports::table_store::{TableName, TableStore};
-use app::ports::{Blobs, Endpoint, JobAddress, Listed, Listing, Place, Sought, Unclear};
+use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ListedJob, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Rules, Scoring, ScoringId, Status, Submission,
+    Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Rules, Scoring, ScoringId, Status, Submission,
 };
 use serde_json::{Value, json};
 use stores::faulty::Faulty;
@@ -26,13 +26,13 @@ pub enum Post {
     /// Makes the job, `times` over, and the answer is lost.
     LoseAnswer { times: usize },
     /// Makes the job and another one beside it, and answers.
-    Double,
+    TwoJobs,
     /// Makes the job, which nobody is shown for so long, and the answer is lost.
     Late(Duration),
     /// Makes nothing, and the answer is lost.
     LoseRequest,
     /// Refuses.
-    Refuse { for_good: bool },
+    Refuse { permanent: bool },
 }
 
 #[derive(Debug, Clone)]
@@ -50,13 +50,13 @@ pub struct WorldJob {
     /// From when on it can be found.
     pub shown: OffsetDateTime,
     /// Whether the service kept our tags.
-    pub mark: Option<(ScoringId, u32)>,
+    pub tags: Option<(ScoringId, u32)>,
 }
 
 /// A look through all jobs, as it was asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Audit {
-    pub place: Place,
+pub struct OrphanScanCall {
+    pub scan_target: ScanTarget,
     pub since: OffsetDateTime,
     pub known: usize,
 }
@@ -67,27 +67,27 @@ struct State {
     posts: VecDeque<Post>,
     jobs: Vec<WorldJob>,
     outputs: BTreeMap<String, (u64, OffsetDateTime)>,
-    most_running: usize,
+    max_running: usize,
     polls: usize,
     poll_takes: Duration,
     search_takes: Duration,
     search_shows: Option<Duration>,
-    held_poll: Option<Arc<Held>>,
-    held_post: Option<Arc<Held>>,
-    audit: Option<Duration>,
-    audits: Vec<Audit>,
-    audit_most: Option<usize>,
+    held_poll: Option<Arc<Gate>>,
+    held_post: Option<Arc<Gate>>,
+    orphan_scan_interval: Option<Duration>,
+    orphan_scans: Vec<OrphanScanCall>,
+    scan_limit: Option<usize>,
     keeps_tags: bool,
     list_stands_still: Option<OffsetDateTime>,
     cancels_fail: usize,
     hidden: bool,
-    unclear: Option<String>,
+    inconclusive: Option<String>,
     writers: usize,
 }
 
 /// A call that has its answer and does not return it yet.
 #[derive(Default)]
-pub struct Held {
+pub struct Gate {
     /// Notified when the call waits.
     pub waits: Notify,
     /// Lets it return.
@@ -101,7 +101,7 @@ pub struct World {
     state: Arc<Mutex<State>>,
     pub store: Arc<Faulty>,
     pub rules: Rules,
-    hub: String,
+    task_hub: String,
 }
 
 pub const RULE: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
@@ -118,18 +118,18 @@ impl World {
 
     /// A world whose ledger lives in this store.
     pub fn on(store: Arc<dyn TableStore>, rules: &str) -> Self {
-        Self::in_hub("Test", store, rules)
+        Self::in_task_hub("Test", store, rules)
     }
 
-    /// As [`Self::on`], with tables of this hub: for stores that several worlds share.
-    pub fn in_hub(hub: &str, store: Arc<dyn TableStore>, rules: &str) -> Self {
+    /// As [`Self::on`], with tables of this task hub: for stores that several worlds share.
+    pub fn in_task_hub(task_hub: &str, store: Arc<dyn TableStore>, rules: &str) -> Self {
         let store = Arc::new(Faulty::new(store));
-        Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap(), hub: hub.to_owned() }
+        Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap(), task_hub: task_hub.to_owned() }
     }
 
     /// The name of a table of this world's hub.
     pub fn table(&self, suffix: &str) -> TableName {
-        TableName::read(&format!("{}{suffix}", self.hub)).unwrap()
+        TableName::read(&format!("{}{suffix}", self.task_hub)).unwrap()
     }
 
     /// An app of this world; each stands for a process of its own.
@@ -144,7 +144,7 @@ impl World {
             state.writers += 1;
             format!("w{}", state.writers)
         };
-        let options = Options { hub: self.hub.clone(), writer, projection: true };
+        let options = LedgerOptions { task_hub: self.task_hub.clone(), writer, projection: true };
         let world = self.clone();
         App::new(Parts {
             ledger: Ledger::new(self.store.clone(), &options).unwrap(),
@@ -152,7 +152,7 @@ impl World {
             blobs: Arc::new(self.clone()),
             rules: self.rules.clone(),
             clock: Arc::new(move || clock(world.now())),
-            audit: self.state.lock().unwrap().audit,
+            orphan_scan_interval: self.state.lock().unwrap().orphan_scan_interval,
             retention: Duration::days(30),
         })
     }
@@ -171,7 +171,7 @@ impl World {
     }
 
     pub fn blind(&self, why: Option<&str>) {
-        self.state.lock().unwrap().unclear = why.map(str::to_owned);
+        self.state.lock().unwrap().inconclusive = why.map(str::to_owned);
     }
 
     /// Each look at a job takes this long from now on.
@@ -190,8 +190,8 @@ impl World {
     }
 
     /// The next look at a job sees the job as it is then and tells of it only when it is let go.
-    pub fn hold_next_poll(&self) -> Arc<Held> {
-        let held = Arc::<Held>::default();
+    pub fn hold_next_poll(&self) -> Arc<Gate> {
+        let held = Arc::<Gate>::default();
         self.state.lock().unwrap().held_poll = Some(held.clone());
         held
     }
@@ -202,24 +202,24 @@ impl World {
     }
 
     /// The next POST does what it does and tells of it only when it is let go.
-    pub fn hold_next_post(&self) -> Arc<Held> {
-        let held = Arc::<Held>::default();
+    pub fn hold_next_post(&self) -> Arc<Gate> {
+        let held = Arc::<Gate>::default();
         self.state.lock().unwrap().held_post = Some(held.clone());
         held
     }
 
-    /// Apps that are made from now on audit.
-    pub fn audit_every(&self, interval: Duration) {
-        self.state.lock().unwrap().audit = Some(interval);
+    /// Apps that are made from now on orphan scan.
+    pub fn scan_every(&self, interval: Duration) {
+        self.state.lock().unwrap().orphan_scan_interval = Some(interval);
     }
 
     /// One look through all jobs shows so many at most.
-    pub fn audits_show(&self, most: usize) {
-        self.state.lock().unwrap().audit_most = Some(most);
+    pub fn scans_show(&self, max: usize) {
+        self.state.lock().unwrap().scan_limit = Some(max);
     }
 
-    pub fn audits(&self) -> Vec<Audit> {
-        self.state.lock().unwrap().audits.clone()
+    pub fn orphan_scans(&self) -> Vec<OrphanScanCall> {
+        self.state.lock().unwrap().orphan_scans.clone()
     }
 
     /// Whether the service keeps the tags of jobs that are made from now on.
@@ -265,7 +265,7 @@ impl World {
             error: None,
             created: now,
             shown: now,
-            mark: None,
+            tags: None,
         };
         state.jobs.push(job);
     }
@@ -283,8 +283,8 @@ impl World {
         self.state.lock().unwrap().polls
     }
 
-    pub fn most_running(&self) -> usize {
-        self.state.lock().unwrap().most_running
+    pub fn max_running(&self) -> usize {
+        self.state.lock().unwrap().max_running
     }
 
     /// Ends every job that runs: its outputs are written, or it fails.
@@ -315,8 +315,8 @@ impl World {
     }
 
     /// Ticks until everything is final; fails when `most` ticks are not enough.
-    pub async fn settle(&self, app: &App, most: usize) {
-        for _ in 0..most {
+    pub async fn tick_until_final(&self, app: &App, max: usize) {
+        for _ in 0..max {
             self.later(Duration::minutes(2));
             self.end_jobs(&JobStatus::Completed);
             let _ = app.tick(self.now() + Duration::minutes(5)).await;
@@ -371,13 +371,13 @@ pub fn event(path: &str, etag: &str) -> Value {
 }
 
 impl World {
-    fn post(&self, scoring: &Scoring) -> (Answer, Option<Arc<Held>>) {
+    fn post(&self, scoring: &Scoring) -> (Answer, Option<Arc<Gate>>) {
         let now = self.now();
         let mut state = self.state.lock().unwrap();
         let post = state.posts.pop_front().unwrap_or(Post::Accept);
         let times = match post {
             Post::Accept | Post::Late(_) => 1,
-            Post::Double => 2,
+            Post::TwoJobs => 2,
             Post::LoseAnswer { times } => times,
             Post::LoseRequest | Post::Refuse { .. } => 0,
         };
@@ -392,20 +392,20 @@ impl World {
                 error: None,
                 created: now,
                 shown: if let Post::Late(after) = post { now + after } else { now },
-                mark: state.keeps_tags.then(|| (scoring.id.clone(), scoring.attempt)),
+                tags: state.keeps_tags.then(|| (scoring.id.clone(), scoring.attempt)),
             };
             state.jobs.push(job);
         }
         let running = state.jobs.iter().filter(|job| job.status == JobStatus::Running).count();
-        state.most_running = state.most_running.max(running);
+        state.max_running = state.max_running.max(running);
         let held = state.held_post.take();
         let answer = match post {
-            Post::Accept | Post::Double => {
+            Post::Accept | Post::TwoJobs => {
                 let name = state.jobs.last().expect("just made").name.clone();
                 Answer::Accepted { job: Job { name, id: None, studio: None }, status: JobStatus::Preparing }
             }
-            Post::Refuse { for_good } => {
-                Answer::Refused { code: "403".into(), text: "no".into(), for_good, retry_after: None }
+            Post::Refuse { permanent } => {
+                Answer::Refused { code: "403".into(), text: "no".into(), permanent, retry_after: None }
             }
             _ => Answer::Unknown { text: "connection reset".into() },
         };
@@ -424,17 +424,18 @@ impl Endpoint for World {
         answer
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
         let now = self.now();
         let (seen, held) = {
             let mut state = self.state.lock().unwrap();
             state.polls += 1;
             state.now = Some(now + state.poll_takes);
-            if let Some(why) = &state.unclear {
-                return Err(Unclear(why.clone()));
+            if let Some(why) = &state.inconclusive {
+                return Err(Inconclusive(why.clone()));
             }
             let job = state.jobs.iter().find(|job| job.name == at.job.name && !state.hidden);
-            let seen = job.map(|job| JobSeen { status: job.status.clone(), error: job.error.clone(), studio: None });
+            let seen =
+                job.map(|job| JobSnapshot { status: job.status.clone(), error: job.error.clone(), studio: None });
             (seen, state.held_poll.take())
         };
         if let Some(held) = held {
@@ -444,10 +445,10 @@ impl Endpoint for World {
         Ok(seen)
     }
 
-    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
+    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
         let mut state = self.state.lock().unwrap();
-        if let Some(why) = &state.unclear {
-            return Err(Unclear(why.clone()));
+        if let Some(why) = &state.inconclusive {
+            return Err(Inconclusive(why.clone()));
         }
         let ours = scoring.submission.as_ref().expect("looked for with a submission");
         let now = state.now.unwrap_or(START);
@@ -461,17 +462,22 @@ impl Endpoint for World {
         let jobs = found.collect();
         let as_of = state.search_shows.map(|age| now - age);
         state.now = Some(now + state.search_takes);
-        Ok(Sought { jobs, as_of })
+        Ok(JobSearch { jobs, as_of })
     }
 
-    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<String>,
+    ) -> Result<JobListing, Inconclusive> {
         let now = self.now();
         let mut state = self.state.lock().unwrap();
-        state.audits.push(Audit { place: at.clone(), since, known: known.len() });
-        if let Some(why) = &state.unclear {
-            return Err(Unclear(why.clone()));
+        state.orphan_scans.push(OrphanScanCall { scan_target: at.clone(), since, known: known.len() });
+        if let Some(why) = &state.inconclusive {
+            return Err(Inconclusive(why.clone()));
         }
-        let most = state.audit_most.unwrap_or(usize::MAX);
+        let max = state.scan_limit.unwrap_or(usize::MAX);
         let still = state.list_stands_still;
         let jobs = state.jobs.iter().filter(|job| {
             still.is_none_or(|at| job.created < at)
@@ -479,23 +485,23 @@ impl Endpoint for World {
                 && job.created >= since
                 && !known.contains(&job.name)
         });
-        let jobs: Vec<Listed> = jobs
-            .map(|job| Listed {
+        let jobs: Vec<ListedJob> = jobs
+            .map(|job| ListedJob {
                 job: Job { name: job.name.clone(), id: None, studio: None },
                 status: job.status.clone(),
                 outputs: job.submission.outputs.values().map(|output| output.uri.clone()).collect(),
-                mark: job.mark.clone(),
+                tags: job.tags.clone(),
             })
             .collect();
-        let whole = jobs.len() <= most;
-        Ok(Listing { jobs: jobs.into_iter().take(most).collect(), whole })
+        let complete = jobs.len() <= max;
+        Ok(JobListing { jobs: jobs.into_iter().take(max).collect(), complete })
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
         let mut state = self.state.lock().unwrap();
         if state.cancels_fail > 0 {
             state.cancels_fail -= 1;
-            return Err(Unclear("Resource Manager answers 503".into()));
+            return Err(Inconclusive("Resource Manager answers 503".into()));
         }
         for job in state.jobs.iter_mut().filter(|job| job.name == at.job.name) {
             job.status = JobStatus::Canceled;
@@ -506,12 +512,12 @@ impl Endpoint for World {
 
 #[async_trait]
 impl Blobs for World {
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         let state = self.state.lock().unwrap();
         let uri = scoring.output_uri().expect("an attempt has an output");
         Ok(match state.outputs.get(uri) {
-            Some((bytes, modified)) => OutputSeen::Present { bytes: *bytes, modified: *modified },
-            None => OutputSeen::Absent { uri: uri.to_owned() },
+            Some((bytes, modified)) => OutputSnapshot::Present { bytes: *bytes, modified: *modified },
+            None => OutputSnapshot::Absent { uri: uri.to_owned() },
         })
     }
 }

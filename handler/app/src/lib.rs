@@ -12,39 +12,39 @@
 use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt as _, stream};
-use lifecycle::intake::{self, Verdict};
-use lifecycle::{Answer, Effect, Job, Policy, Rule, Rules, Scoring, ScoringId, Seen, Status, Step, decide};
+use lifecycle::intake::{self, Classification};
+use lifecycle::{Answer, Effect, Job, Observation, Policy, Rule, Rules, Scoring, ScoringId, Status, Step, decide};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::ledger::{Acceptance, Ledger, Recorded};
-use crate::ports::table_store::{ETag, kept};
+use crate::ports::table_store::{ETag, truncate_to_100ns};
 use crate::ports::{Blobs, Clock, Endpoint, JobAddress};
 
 mod admission;
-mod audit;
 mod breaker;
+mod controls_cache;
 pub mod function_names;
-mod known;
 pub mod ledger;
+mod orphans;
 pub mod ports;
 mod queue;
 mod resolve;
 mod scopes;
 mod tick;
 
-use admission::{Admission, Asker, Permit};
-use known::Known;
+use admission::{Admission, Claims, Requester};
+use controls_cache::ControlsCache;
 pub use lifecycle::text::chain;
-pub use resolve::{Resolved, resolve};
+pub use resolve::{ResolveOutcome, resolve};
 use tick::LastTick;
 pub use tick::TickReport;
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT_SCORINGS: usize = 16;
 /// Steps that one drive may take; the longest real one is four (completed, verified, retried, submitted).
-const STEPS: usize = 8;
+const MAX_STEPS: usize = 8;
 
 /// Why a use case could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +76,8 @@ pub struct Parts {
     pub rules: Rules,
     /// What time it is.
     pub clock: Clock,
-    /// Between two audits of the jobs behind an endpoint; `None`: never.
-    pub audit: Option<time::Duration>,
+    /// Between two orphan scans of the jobs behind an endpoint; `None`: never.
+    pub orphan_scan_interval: Option<time::Duration>,
     /// How long final scorings are remembered.
     pub retention: time::Duration,
 }
@@ -90,9 +90,9 @@ struct Inner {
     parts: Parts,
     /// When this process last ticked: a hint that spares polls, never a fact that correctness needs.
     last_tick: Mutex<LastTick>,
-    /// What audits of this process have seen, to the same end.
-    audits: Mutex<audit::Memory>,
-    known: Known,
+    /// What orphan scans of this process have seen, to the same end.
+    orphan_scans: Mutex<orphans::ScanMemory>,
+    controls_cache: ControlsCache,
 }
 
 /// What became of a delivery.
@@ -129,12 +129,17 @@ pub struct Intent {
 impl App {
     /// An app.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, last_tick: Mutex::default(), audits: Mutex::default(), known: Known::default() }))
+        Self(Arc::new(Inner {
+            parts,
+            last_tick: Mutex::default(),
+            orphan_scans: Mutex::default(),
+            controls_cache: ControlsCache::default(),
+        }))
     }
 
     /// Now, to the resolution that the ledger keeps.
     pub fn now(&self) -> OffsetDateTime {
-        kept((self.0.parts.clock)())
+        truncate_to_100ns((self.0.parts.clock)())
     }
 
     /// The ledger, for those who only read.
@@ -147,8 +152,10 @@ impl App {
     /// Fails only if the ledger could not take something; the host then answers an error and Event Grid delivers again.
     pub async fn accept(&self, payload: &Value) -> Result<(Accepted, Vec<Intent>), Error> {
         let now = self.now();
-        let verdicts = intake::read(payload, &self.0.parts.rules, now);
-        let mut outcomes = stream::iter(verdicts).map(|verdict| self.accept_one(verdict, now)).buffered(AT_ONCE);
+        let classifications = intake::read(payload, &self.0.parts.rules, now);
+        let mut outcomes = stream::iter(classifications)
+            .map(|classification| self.accept_one(classification, now))
+            .buffered(MAX_CONCURRENT_SCORINGS);
         let (mut accepted, mut intents) = (Accepted::default(), Vec::new());
         let mut failure = None;
         while let Some(outcome) = outcomes.next().await {
@@ -176,10 +183,10 @@ impl App {
         }
     }
 
-    async fn accept_one(&self, verdict: Verdict, now: OffsetDateTime) -> Result<One, Error> {
+    async fn accept_one(&self, classification: Classification, now: OffsetDateTime) -> Result<One, Error> {
         let mut one = One::default();
-        match verdict {
-            Verdict::Wanted(scorings) => {
+        match classification {
+            Classification::Wanted(scorings) => {
                 for scoring in scorings {
                     // What was taken before stays taken, and its intents are to be carried out.
                     if let Err(error) = self.accept_scoring(scoring, now, &mut one).await {
@@ -187,19 +194,19 @@ impl App {
                     }
                 }
             }
-            Verdict::Skipped(skip) => {
+            Classification::Skipped(skip) => {
                 tracing::info!(
                     blob = skip.subject,
                     rule = skip.rule,
-                    because = skip.why,
+                    reason = skip.reason,
                     "event skipped: {}",
-                    skip.why
+                    skip.reason
                 );
                 self.ledger().skip(&skip, now).await.map_err(during("keeping a skipped event"))?;
                 one.skipped += 1;
             }
-            Verdict::Malformed(bad) => {
-                tracing::warn!(key = bad.key, because = bad.why, "event quarantined: {}", bad.why);
+            Classification::Quarantined(bad) => {
+                tracing::warn!(key = bad.key, reason = bad.reason, "event quarantined: {}", bad.reason);
                 self.ledger().quarantine(&bad, now).await.map_err(during("keeping an unreadable event"))?;
                 one.quarantined += 1;
             }
@@ -210,11 +217,11 @@ impl App {
     async fn accept_scoring(&self, queued: Scoring, now: OffsetDateTime, one: &mut One) -> Result<(), Error> {
         let mut entries = vec![queued.accepted_entry(format!("rule `{}` wants this blob version", queued.rule))];
         let rule = self.rule(&queued);
-        let (seen, mut permit) = self.admit(&queued, rule, Asker::Event, now).await.seen();
+        let (observation, mut claims) = self.admit(&queued, rule, Requester::Event, now).await.observation();
         let mut scoring = queued;
-        if permit.is_stale(self.now()) {
-            self.give_back(std::mem::take(&mut permit)).await;
-        } else if let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, now) {
+        if claims.is_stale(self.now()) {
+            self.release(std::mem::take(&mut claims)).await;
+        } else if let Step::Move { next, entry, .. } = decide(&scoring, rule, &observation, now) {
             entries.push(entry);
             scoring = *next;
         }
@@ -222,13 +229,13 @@ impl App {
             Ok(outcome) => outcome,
             Err(ledger::Error::Refused(source @ crate::ports::table_store::Error::Refused(_))) => {
                 // It will never fit, however often it is delivered: kept for people, not bounced for ever.
-                self.give_back(permit).await;
-                let bad = intake::Malformed {
+                self.release(claims).await;
+                let bad = intake::QuarantinedEvent {
                     key: scoring.id.to_string(),
-                    why: format!("the ledger cannot hold it: {source}"),
+                    reason: format!("the ledger cannot hold it: {source}"),
                     received: scoring.blob.url.clone(),
                 };
-                tracing::warn!(scoring = %scoring.id, because = bad.why, "event quarantined: {}", bad.why);
+                tracing::warn!(scoring = %scoring.id, reason = bad.reason, "event quarantined: {}", bad.reason);
                 self.ledger().quarantine(&bad, now).await.map_err(during("keeping an event that does not fit"))?;
                 one.quarantined += 1;
                 return Ok(());
@@ -246,8 +253,8 @@ impl App {
                 }
             }
             Acceptance::Duplicate(existing) => {
-                permit.leave_to(Some(&existing));
-                self.give_back(permit).await;
+                claims.leave_to(Some(&existing));
+                self.release(claims).await;
                 if existing.blob.url != scoring.blob.url
                     || existing.blob.etag != scoring.blob.etag
                     || existing.rule != scoring.rule
@@ -264,11 +271,11 @@ impl App {
 
     /// Sends recorded intents and records the answers. Has no error: what is not finished here, the tick finishes.
     pub async fn carry_out(&self, intents: Vec<Intent>) {
-        let each = stream::iter(intents).for_each_concurrent(AT_ONCE, |Intent { scoring, etag }| async move {
+        let each = stream::iter(intents).for_each_concurrent(MAX_CONCURRENT_SCORINGS, |Intent { scoring, etag }| async move {
             let id = scoring.id.clone();
             let answer = self.submit(&scoring).await;
             if let Err(error) = self.drive(scoring, etag, answer).await {
-                tracing::warn!(scoring = %id, error = %chain(&error), "the answer of scoring {id} was not recorded; the tick will look for its job");
+                tracing::warn!(scoring = %id, error = %error_chain(&error), "the answer of scoring {id} was not recorded; the tick will look for its job");
             }
         });
         each.await;
@@ -276,71 +283,82 @@ impl App {
 
     /// Brings a scoring as far as it goes now. Returns its status, `None` if there is no such scoring.
     pub async fn reconcile(&self, id: &ScoringId) -> Result<Option<Status>, Error> {
-        self.reconcile_seen(id, None).await
+        self.reconcile_observed(id, None).await
     }
 
     /// The same, with what somebody has seen of a job already. Job names are never used twice: if the scoring has
     /// another job by now, or none, what was seen says nothing about it.
-    async fn reconcile_seen(&self, id: &ScoringId, seen: Option<SeenOf>) -> Result<Option<Status>, Error> {
+    async fn reconcile_observed(
+        &self,
+        id: &ScoringId,
+        observation: Option<JobObservation>,
+    ) -> Result<Option<Status>, Error> {
         let Some((scoring, etag)) = self.ledger().get(id).await.map_err(during("reading a scoring"))? else {
             return Ok(None);
         };
-        let seen = match seen {
-            Some(SeenOf { job, seen, at }) if scoring.job.as_ref().is_some_and(|own| own.name == job.name) => {
-                Look { seen, at, permit: Permit::default() }
+        let observation = match observation {
+            Some(JobObservation { job, observation, at })
+                if scoring.job.as_ref().is_some_and(|own| own.name == job.name) =>
+            {
+                Observed { observation, at, claims: Claims::default() }
             }
-            _ => self.look(&scoring).await,
+            _ => self.observe(&scoring).await,
         };
-        self.drive_look(scoring, etag, seen).await.map(Some)
+        self.drive_observed(scoring, etag, observation).await.map(Some)
     }
 
-    async fn drive(&self, scoring: Scoring, etag: ETag, seen: Seen) -> Result<Status, Error> {
-        self.drive_look(scoring, etag, Look { seen, at: self.now(), permit: Permit::default() }).await
+    async fn drive(&self, scoring: Scoring, etag: ETag, observation: Observation) -> Result<Status, Error> {
+        self.drive_observed(scoring, etag, Observed { observation, at: self.now(), claims: Claims::default() }).await
     }
 
     /// Decide, record, act, look again, until there is nothing to do now.
-    async fn drive_look(&self, mut scoring: Scoring, mut etag: ETag, mut look: Look) -> Result<Status, Error> {
-        for _ in 0..STEPS {
-            let step = decide(&scoring, self.rule(&scoring), &look.seen, look.at);
+    async fn drive_observed(
+        &self,
+        mut scoring: Scoring,
+        mut etag: ETag,
+        mut observed: Observed,
+    ) -> Result<Status, Error> {
+        for _ in 0..MAX_STEPS {
+            let step = decide(&scoring, self.rule(&scoring), &observed.observation, observed.at);
             let (next, entry, effect) = match step {
-                Step::Wait { because } => {
-                    tracing::debug!(scoring = %scoring.id, status = %scoring.status, "{}: {because}", scoring.id);
-                    self.give_back(look.permit).await;
+                Step::Wait { reason } => {
+                    tracing::debug!(scoring = %scoring.id, status = %scoring.status, "{}: {reason}", scoring.id);
+                    self.release(observed.claims).await;
                     return Ok(scoring.status);
                 }
                 Step::Move { next, entry, effect } => (*next, entry, effect),
             };
             if scoring.status != Status::Queued && effect == Effect::Submit {
                 match self.admit_again(&scoring, self.now()).await {
-                    Admission::Go(permit) => look.permit = permit,
-                    Admission::Wait { because, .. } => {
-                        tracing::debug!(scoring = %scoring.id, "{} is not sent again yet: {because}", scoring.id);
+                    Admission::Granted(claims) => observed.claims = claims,
+                    Admission::Wait { reason, .. } => {
+                        tracing::debug!(scoring = %scoring.id, "{} is not sent again yet: {reason}", scoring.id);
                         return Ok(scoring.status);
                     }
                 }
             }
-            if look.permit.is_stale(self.now()) {
+            if observed.claims.is_stale(self.now()) {
                 // Others may take the slots for left behind by now: its turn comes again.
-                self.give_back(look.permit).await;
+                self.release(observed.claims).await;
                 return Ok(scoring.status);
             }
             match self.ledger().record(&etag, &next, &entry).await {
                 Ok(Recorded::Done(new)) => etag = new,
                 Ok(Recorded::Lost) => {
                     tracing::debug!(scoring = %scoring.id, "{} is driven by somebody else", scoring.id);
-                    if look.permit.is_empty() && !matches!(look.seen, Seen::Answer(_)) {
+                    if observed.claims.is_empty() && !matches!(observed.observation, Observation::Answer(_)) {
                         return Ok(scoring.status);
                     }
                     let again = self.ledger().get(&scoring.id).await.map_err(during("reading a scoring"))?;
-                    look.permit.leave_to(again.as_ref().map(|(present, _)| present));
-                    self.give_back(look.permit).await;
-                    let (Seen::Answer(answer), Some((present, new))) = (look.seen, again) else {
+                    observed.claims.leave_to(again.as_ref().map(|(present, _)| present));
+                    self.release(observed.claims).await;
+                    let (Observation::Answer(answer), Some((present, new))) = (observed.observation, again) else {
                         return Ok(scoring.status);
                     };
                     // What the endpoint answered is known to nobody else.
-                    let Some(seen) = late(&scoring, &present, answer) else { return Ok(present.status) };
+                    let Some(observation) = late(&scoring, &present, answer) else { return Ok(present.status) };
                     (scoring, etag) = (present, new);
-                    look = Look { seen, at: self.now(), permit: Permit::default() };
+                    observed = Observed { observation, at: self.now(), claims: Claims::default() };
                     continue;
                 }
                 Err(error) => {
@@ -349,44 +367,44 @@ impl App {
                 }
             }
             tracing::info!(scoring = %next.id, rule = next.rule, from = %scoring.status, to = %next.status,
-                attempt = next.attempt, job = entry.job, because = entry.because,
-                "{} {} -> {}: {}", next.id, scoring.status, next.status, entry.because);
-            audit::tell_of_strays(&scoring, &next, &entry.because);
+                attempt = next.attempt, job = entry.job, reason = entry.reason,
+                "{} {} -> {}: {}", next.id, scoring.status, next.status, entry.reason);
+            orphans::log_orphaned_jobs(&scoring, &next, &entry.reason);
             if scoring.status.holds_slot() && !next.status.holds_slot() {
                 self.free_slots_of(&next).await;
             }
-            self.tell_breaker(&next, entry.event, look.at).await;
+            self.notify_breaker(&next, entry.event, observed.at).await;
             scoring = next;
-            look = match effect {
+            observed = match effect {
                 Effect::Submit => {
-                    let seen = self.submit(&scoring).await;
-                    Look { seen, at: self.now(), permit: Permit::default() }
+                    let observation = self.submit(&scoring).await;
+                    Observed { observation, at: self.now(), claims: Claims::default() }
                 }
                 Effect::Cancel(jobs) => {
                     self.cancel(&scoring, jobs).await;
                     return Ok(scoring.status);
                 }
-                Effect::None if looks_again(scoring.status) => self.look(&scoring).await,
+                Effect::None if observes_again(scoring.status) => self.observe(&scoring).await,
                 Effect::None => return Ok(scoring.status),
             };
         }
         Ok(scoring.status)
     }
 
-    async fn submit(&self, scoring: &Scoring) -> Seen {
+    async fn submit(&self, scoring: &Scoring) -> Observation {
         let policy = self.rule(scoring).map_or_else(Policy::default, |rule| rule.policy);
         // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
         // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
         if self.now() + policy.submit_timeout.0 > scoring.due {
-            return Seen::Answer(Answer::Refused {
+            return Observation::Answer(Answer::Refused {
                 code: "not sent".to_owned(),
                 text: "too little was left of the lease for the request and its answer".to_owned(),
-                for_good: false,
+                permanent: false,
                 retry_after: None,
             });
         }
         let timeout = std::time::Duration::try_from(policy.submit_timeout.0).unwrap_or_default(); // rules refuse negative ones
-        Seen::Answer(self.0.parts.endpoint.submit(scoring, timeout).await)
+        Observation::Answer(self.0.parts.endpoint.submit(scoring, timeout).await)
     }
 
     async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) {
@@ -403,20 +421,25 @@ impl App {
     }
 
     /// The look that a status needs.
-    async fn look(&self, scoring: &Scoring) -> Look {
+    async fn observe(&self, scoring: &Scoring) -> Observed {
         let now = self.now();
-        let seen = match scoring.status {
+        let observation = match scoring.status {
             Status::Queued => {
-                let (seen, permit) = self.admit(scoring, self.rule(scoring), Asker::Queue, now).await.seen();
-                return Look { seen, at: now, permit };
+                let (observation, claims) =
+                    self.admit(scoring, self.rule(scoring), Requester::Queue, now).await.observation();
+                return Observed { observation, at: now, claims };
             }
             Status::Unknown | Status::Held if scoring.due <= now => match self.0.parts.endpoint.find(scoring).await {
-                Ok(sought) => {
+                Ok(search) => {
                     // Searches share lists, so that what was seen may be older than this look.
-                    let at = sought.as_of.map_or(now, |as_of| as_of.min(now));
-                    return Look { seen: Seen::Candidates(sought.jobs), at, permit: Permit::default() };
+                    let at = search.as_of.map_or(now, |as_of| as_of.min(now));
+                    return Observed {
+                        observation: Observation::Candidates(search.jobs),
+                        at,
+                        claims: Claims::default(),
+                    };
                 }
-                Err(unclear) => Seen::Unclear(chain(&unclear)),
+                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
             },
             Status::Running | Status::Cancelling => match &scoring.job {
                 Some(job) => {
@@ -425,24 +448,24 @@ impl App {
                         workspace: scoring.workspace.clone(),
                         job: job.clone(),
                     };
-                    self.look_at_job(&at).await
+                    self.observe_job(&at).await
                 }
-                None => Seen::Unclear("the ledger has no job for a running scoring".to_owned()),
+                None => Observation::CannotLook("the ledger has no job for a running scoring".to_owned()),
             },
             Status::Verifying => match self.0.parts.blobs.outputs(scoring).await {
-                Ok(output) => Seen::Output(output),
-                Err(unclear) => Seen::Unclear(chain(&unclear)),
+                Ok(output) => Observation::Output(output),
+                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
             },
-            _ => Seen::Nothing,
+            _ => Observation::Nothing,
         };
-        Look { seen, at: now, permit: Permit::default() }
+        Observed { observation, at: now, claims: Claims::default() }
     }
 
-    async fn look_at_job(&self, at: &JobAddress) -> Seen {
+    async fn observe_job(&self, at: &JobAddress) -> Observation {
         match self.0.parts.endpoint.job(at).await {
-            Ok(Some(job)) => Seen::Job(job),
-            Ok(None) => Seen::JobMissing,
-            Err(unclear) => Seen::Unclear(chain(&unclear)),
+            Ok(Some(job)) => Observation::Job(job),
+            Ok(None) => Observation::JobMissing,
+            Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
         }
     }
 
@@ -452,31 +475,31 @@ impl App {
 }
 
 /// What an answer says about a scoring that was moved on while it was under way.
-fn late(sent: &Scoring, present: &Scoring, answer: Answer) -> Option<Seen> {
-    let same_post =
-        present.status == Status::Submitting && (present.attempt, present.posts) == (sent.attempt, sent.posts);
+fn late(sent: &Scoring, present: &Scoring, answer: Answer) -> Option<Observation> {
+    let same_submit =
+        present.status == Status::Submitting && (present.attempt, present.submits) == (sent.attempt, sent.submits);
     match answer {
         // Only something beside it changed: the answer counts as if it had come now.
-        answer if same_post => Some(Seen::Answer(answer)),
-        Answer::Accepted { job, status } => Some(Seen::Made { attempt: sent.attempt, job, status }),
+        answer if same_submit => Some(Observation::Answer(answer)),
+        Answer::Accepted { job, status } => Some(Observation::UnexpectedJob { attempt: sent.attempt, job, status }),
         // Whoever moved it on knows more by now, or will look.
         Answer::Refused { .. } | Answer::Unknown { .. } => None,
     }
 }
 
 /// What was seen, when, and what was claimed on the way.
-struct Look {
-    seen: Seen,
+struct Observed {
+    observation: Observation,
     /// For looks the time *before* they began: a job that was made while we looked must not be found missing "after
-    /// the grace time". For the answer to a POST the time after it.
+    /// resubmitAfter". For the answer to a POST the time after it.
     at: OffsetDateTime,
-    permit: Permit,
+    claims: Claims,
 }
 
 /// What a tick saw of a job before it read the scoring.
-struct SeenOf {
+struct JobObservation {
     job: Job,
-    seen: Seen,
+    observation: Observation,
     /// Before the look.
     at: OffsetDateTime,
 }
@@ -492,6 +515,6 @@ struct One {
 }
 
 /// After a move to this status something can be done at once. A fresh job is not among them: it has nothing to tell yet.
-fn looks_again(status: Status) -> bool {
+fn observes_again(status: Status) -> bool {
     matches!(status, Status::Verifying | Status::Unknown)
 }

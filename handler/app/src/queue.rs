@@ -5,49 +5,49 @@
 //! a rule or an endpoint has no room the rest of its queue is left alone for this tick, and all processes are told of it
 //! ([`Backlog`]), so that events go behind it.
 //!
-//! Never: a claim in any other order; more than [`MOST`] queued scorings of one rule in memory.
+//! Never: a claim in any other order; more than [`MAX_QUEUED_PER_RULE`] queued scorings of one rule in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, stream};
-use lifecycle::{EndpointKey, Place, Rules, Scoring, Status};
+use lifecycle::{EndpointKey, QueuePosition, Rules, Scoring, Status};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
-use crate::admission::{Admission, Asker, Whom};
-use crate::ledger::{InFlight, Scope};
+use crate::admission::{Admission, Requester, WaitScope};
+use crate::ledger::{InFlight, LimitScope};
 use crate::ports::table_store::ETag;
 use crate::tick::Counts;
-use crate::{App, Error, Look, during};
+use crate::{App, Error, Observed, during};
 
 /// Queued scorings of a rule and deployment that one tick remembers; the oldest are kept, so that none starves.
-pub(super) const MOST: usize = 10_000;
+pub(super) const MAX_QUEUED_PER_RULE: usize = 10_000;
 /// Submissions of one endpoint under way at one time: bounds sockets, and the load on the endpoint.
-const SUBMISSIONS: usize = 16;
+const MAX_CONCURRENT_SUBMISSIONS: usize = 16;
 /// Endpoints that are served at one time.
-const ENDPOINTS: usize = 8;
+const MAX_CONCURRENT_ENDPOINTS: usize = 8;
 
 /// What waits to be submitted. Bounded for each rule and deployment, so that the backlog of one does not push out
 /// another's.
 pub(super) struct Queue {
-    most: usize,
+    max: usize,
     /// By deployment too, as an open circuit breaker keeps one of them waiting.
     by_rule: HashMap<(String, Option<String>), Vec<InFlight>>,
 }
 
 impl Queue {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, by_rule: HashMap::new() }
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, by_rule: HashMap::new() }
     }
 
     pub(super) fn add(&mut self, row: InFlight) {
         let rows = self.by_rule.entry((row.rule.clone(), row.deployment.clone())).or_default();
         rows.push(row);
-        if rows.len() >= 2 * self.most {
+        if rows.len() >= 2 * self.max {
             by_age(rows);
-            rows.truncate(self.most);
+            rows.truncate(self.max);
         }
     }
 
@@ -56,14 +56,14 @@ impl Queue {
         let mut all = BTreeMap::<_, Vec<_>>::new();
         for mut rows in self.by_rule.into_values() {
             by_age(&mut rows);
-            rows.truncate(self.most);
+            rows.truncate(self.max);
             for row in rows {
                 all.entry(EndpointKey::of(&row.endpoint)).or_default().push(row);
             }
         }
         let priority = |rule: &str| rules.get(rule).map_or(0, |rule| rule.priority);
         for rows in all.values_mut() {
-            rows.sort_by_cached_key(|row| Place::new(priority(&row.rule), row.created, row.id.clone()));
+            rows.sort_by_cached_key(|row| QueuePosition::new(priority(&row.rule), row.created, row.id.clone()));
         }
         all
     }
@@ -76,19 +76,19 @@ fn by_age(rows: &mut [InFlight]) {
 /// What a scope had no room for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Backlog {
-    /// Scorings that were due; of each rule at most [`MOST`] are counted.
+    /// Scorings that were due; of each rule at most [`MAX_QUEUED_PER_RULE`] are counted.
     pub(super) waiting: u32,
     /// Why the first of them waits.
-    pub(super) because: String,
+    pub(super) reason: String,
 }
 
 /// What was left of the queue.
 #[derive(Debug, Default)]
 pub(super) struct Backlogs {
     /// What found no room.
-    pub(super) left: HashMap<Scope, Backlog>,
+    pub(super) left: HashMap<LimitScope, Backlog>,
     /// Whose turn did not come, for lack of time: nothing is known of these.
-    pub(super) unreached: HashSet<Scope>,
+    pub(super) unreached: HashSet<LimitScope>,
 }
 
 impl Backlogs {
@@ -103,7 +103,7 @@ impl Backlogs {
 struct Admitted {
     scoring: Scoring,
     etag: ETag,
-    look: Look,
+    observed: Observed,
 }
 
 impl App {
@@ -112,7 +112,7 @@ impl App {
         let queues = queue.by_endpoint(&self.0.parts.rules).into_values();
         let queues: Vec<_> = queues.map(|rows| self.submit_in_order(rows, deadline, counts)).collect();
         // Their scopes differ: a rule has one endpoint, but for scorings from before it was changed.
-        let backlogs = stream::iter(queues).buffer_unordered(ENDPOINTS);
+        let backlogs = stream::iter(queues).buffer_unordered(MAX_CONCURRENT_ENDPOINTS);
         backlogs.fold(Backlogs::default(), async |all, one| all.merged(one)).await
     }
 
@@ -121,36 +121,40 @@ impl App {
         let (admitted, mut next) = mpsc::channel(1);
         let admit = async move {
             let Backlogs { mut left, mut unreached } = Backlogs::default();
-            let mut stopped = HashMap::<Stopped, String>::new();
+            let mut stopped = HashMap::<BlockedScope, String>::new();
             for row in rows {
-                let all = [Stopped::All, Stopped::Rule(row.rule.clone()), Stopped::Deployment(row.deployment.clone())];
-                if let Some((by, because)) = all.into_iter().find_map(|by| stopped.get_key_value(&by)) {
-                    wait(&mut left, by, because, &row);
+                let all = [
+                    BlockedScope::All,
+                    BlockedScope::Rule(row.rule.clone()),
+                    BlockedScope::Deployment(row.deployment.clone()),
+                ];
+                if let Some((by, reason)) = all.into_iter().find_map(|by| stopped.get_key_value(&by)) {
+                    wait(&mut left, by, reason, &row);
                     continue;
                 }
                 if self.now() >= deadline {
                     counts.late.store(true, Ordering::Relaxed);
-                    unreached.extend([Scope::endpoint(&row.endpoint), Scope::rule(&row.rule)]);
+                    unreached.extend([LimitScope::endpoint(&row.endpoint), LimitScope::rule(&row.rule)]);
                     continue;
                 }
                 counts.due.fetch_add(1, Ordering::Relaxed);
                 match self.turn_of(&row).await {
-                    Ok(Turn::Admitted(one)) => {
+                    Ok(TurnOutcome::Admitted(one)) => {
                         if admitted.send(one).await.is_err() {
                             break;
                         }
                     }
-                    Ok(Turn::Waits(because, whom)) => {
-                        let by = match whom {
-                            Whom::One => continue,
-                            Whom::Rule => Stopped::Rule(row.rule.clone()),
-                            Whom::Deployment => Stopped::Deployment(row.deployment.clone()),
-                            Whom::Endpoint => Stopped::All,
+                    Ok(TurnOutcome::Waits(reason, wait_scope)) => {
+                        let by = match wait_scope {
+                            WaitScope::One => continue,
+                            WaitScope::Rule => BlockedScope::Rule(row.rule.clone()),
+                            WaitScope::Deployment => BlockedScope::Deployment(row.deployment.clone()),
+                            WaitScope::Endpoint => BlockedScope::All,
                         };
-                        wait(&mut left, &by, &because, &row);
-                        stopped.insert(by, because);
+                        wait(&mut left, &by, &reason, &row);
+                        stopped.insert(by, reason);
                     }
-                    Ok(Turn::Passed) => counts.moved(),
+                    Ok(TurnOutcome::Passed) => counts.moved(),
                     Err(error) => counts.failed(&row.id, &error),
                 }
             }
@@ -163,7 +167,7 @@ impl App {
                 tokio::select! {
                     biased;
                     Some(()) = sending.next() => {}
-                    one = next.recv(), if more && sending.len() < SUBMISSIONS => match one {
+                    one = next.recv(), if more && sending.len() < MAX_CONCURRENT_SUBMISSIONS => match one {
                         Some(one) => sending.push(self.send(*one, counts)),
                         None => more = false,
                     },
@@ -176,7 +180,7 @@ impl App {
     /// Sends what was admitted.
     async fn send(&self, one: Admitted, counts: &Counts) {
         let id = one.scoring.id.clone();
-        match self.drive_look(one.scoring, one.etag, one.look).await {
+        match self.drive_observed(one.scoring, one.etag, one.observed).await {
             Ok(Status::Queued) => {}
             Ok(_) => counts.moved(),
             Err(error) => counts.failed(&id, &error),
@@ -184,20 +188,24 @@ impl App {
     }
 
     /// The turn of one queued scoring has come.
-    async fn turn_of(&self, row: &InFlight) -> Result<Turn, Error> {
+    async fn turn_of(&self, row: &InFlight) -> Result<TurnOutcome, Error> {
         let read = self.ledger().get(&row.id).await.map_err(during("reading a scoring"))?;
         let Some((scoring, etag)) = read.filter(|(scoring, _)| scoring.status == Status::Queued) else {
-            return Ok(Turn::Passed);
+            return Ok(TurnOutcome::Passed);
         };
         let now = self.now();
-        Ok(match self.admit(&scoring, self.rule(&scoring), Asker::Queue, now).await {
-            Admission::Wait { because, whom } => {
-                tracing::debug!(scoring = %scoring.id, "{}: {because}", scoring.id);
-                Turn::Waits(because, whom)
+        Ok(match self.admit(&scoring, self.rule(&scoring), Requester::Queue, now).await {
+            Admission::Wait { reason, wait_scope } => {
+                tracing::debug!(scoring = %scoring.id, "{}: {reason}", scoring.id);
+                TurnOutcome::Waits(reason, wait_scope)
             }
-            admission @ Admission::Go(_) => {
-                let (seen, permit) = admission.seen();
-                Turn::Admitted(Box::new(Admitted { scoring, etag, look: Look { seen, at: now, permit } }))
+            admission @ Admission::Granted(_) => {
+                let (observation, claims) = admission.observation();
+                TurnOutcome::Admitted(Box::new(Admitted {
+                    scoring,
+                    etag,
+                    observed: Observed { observation, at: now, claims },
+                }))
             }
         })
     }
@@ -205,23 +213,24 @@ impl App {
 
 /// Which part of an endpoint's queue is left alone for the rest of a tick.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Stopped {
+enum BlockedScope {
     All,
     Rule(String),
     Deployment(Option<String>),
 }
 
 /// Notes that a scoring has to wait: for a slot or submit of the endpoint there, else with its rule.
-fn wait(left: &mut HashMap<Scope, Backlog>, by: &Stopped, because: &str, row: &InFlight) {
-    let scope = if *by == Stopped::All { Scope::endpoint(&row.endpoint) } else { Scope::rule(&row.rule) };
-    let backlog = left.entry(scope).or_insert_with(|| Backlog { waiting: 0, because: because.to_owned() });
+fn wait(left: &mut HashMap<LimitScope, Backlog>, by: &BlockedScope, reason: &str, row: &InFlight) {
+    let scope =
+        if *by == BlockedScope::All { LimitScope::endpoint(&row.endpoint) } else { LimitScope::rule(&row.rule) };
+    let backlog = left.entry(scope).or_insert_with(|| Backlog { waiting: 0, reason: reason.to_owned() });
     backlog.waiting += 1;
 }
 
 /// What comes of a turn.
-enum Turn {
+enum TurnOutcome {
     Admitted(Box<Admitted>),
-    Waits(String, Whom),
+    Waits(String, WaitScope),
     /// Somebody else has moved it since the index was read.
     Passed,
 }

@@ -1,6 +1,6 @@
 //! A person's word about a held scoring. It needs the ledger alone: the next tick acts on it.
 
-use lifecycle::{Resolution, Scoring, ScoringId, Seen, Step, decide};
+use lifecycle::{Observation, Resolution, Scoring, ScoringId, Step, decide};
 use time::OffsetDateTime;
 
 use crate::ledger::{Ledger, Recorded};
@@ -8,9 +8,9 @@ use crate::{Error, during};
 
 /// What became of a person's word.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Resolved {
+pub enum ResolveOutcome {
     /// It is on record; the scoring after it.
-    Taken(Box<Scoring>),
+    Recorded(Box<Scoring>),
     /// Nothing was changed: why.
     Refused(String),
 }
@@ -22,16 +22,16 @@ pub async fn resolve(
     id: &ScoringId,
     resolution: Resolution,
     now: OffsetDateTime,
-) -> Result<Resolved, Error> {
+) -> Result<ResolveOutcome, Error> {
     let Some((scoring, etag)) = ledger.get(id).await.map_err(during("reading a scoring"))? else {
-        return Ok(Resolved::Refused(format!("there is no scoring {id}")));
+        return Ok(ResolveOutcome::Refused(format!("there is no scoring {id}")));
     };
-    let (next, entry) = match decide(&scoring, None, &Seen::Resolved(resolution), now) {
-        Step::Wait { because } => return Ok(Resolved::Refused(because)),
+    let (next, entry) = match decide(&scoring, None, &Observation::Resolved(resolution), now) {
+        Step::Wait { reason } => return Ok(ResolveOutcome::Refused(reason)),
         Step::Move { next, entry, .. } => (next, entry),
     };
     match ledger.record(&etag, &next, &entry).await.map_err(during("recording a person's word"))? {
-        Recorded::Done(_) => Ok(Resolved::Taken(next)),
-        Recorded::Lost => Ok(Resolved::Refused("it was moved on at this moment; look at it again".to_owned())),
+        Recorded::Done(_) => Ok(ResolveOutcome::Recorded(next)),
+        Recorded::Lost => Ok(ResolveOutcome::Refused("it was moved on at this moment; look at it again".to_owned())),
     }
 }

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use lifecycle::ScoringId;
 use time::OffsetDateTime;
 
-use crate::ledger::{Cap, Controls, Scope, Sight};
+use crate::ledger::{Cap, Controls, LimitScope, ScopeStatus};
 use crate::queue::Backlogs;
 use crate::tick::TickReport;
-use crate::{App, chain};
+use crate::{App, error_chain};
 
 /// By scope, the scorings whose status holds one of its slots.
-pub(super) type Holders = HashMap<Scope, BTreeSet<ScoringId>>;
+pub(super) type Holders = HashMap<LimitScope, BTreeSet<ScoringId>>;
 
 impl App {
     /// The limits that a scoring of this rule to this endpoint is under.
@@ -21,63 +21,74 @@ impl App {
         controls: &Controls,
         rule: &str,
         endpoint: &str,
-    ) -> impl Iterator<Item = (Scope, Cap)> + use<> {
+    ) -> impl Iterator<Item = (LimitScope, Cap)> + use<> {
         let limits = self.limits(controls, rule, endpoint).into_iter();
         limits.filter_map(|(scope, cap)| cap.map(|cap| (scope, cap)))
     }
 
     /// Brings the slots of all limited scopes in line with the scorings that hold one. Returns what was seen of every
     /// rule and endpoint.
-    pub(super) async fn tend_slots(
+    pub(super) async fn reconcile_slots(
         &self,
         controls: &Controls,
         holders: &Holders,
         now: OffsetDateTime,
         report: &mut TickReport,
-    ) -> BTreeMap<Scope, Sight> {
-        let (mut sights, mut caps) = (BTreeMap::new(), BTreeMap::new());
+    ) -> BTreeMap<LimitScope, ScopeStatus> {
+        let (mut scope_statuses, mut caps) = (BTreeMap::new(), BTreeMap::new());
         for rule in &self.0.parts.rules {
             let endpoint = &rule.endpoint.uri;
             let of_endpoint = self.0.parts.rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
             for (scope, name, configured) in [
-                (Scope::rule(&rule.id), &rule.id, rule.max_in_flight),
-                (Scope::endpoint(endpoint), endpoint, of_endpoint),
+                (LimitScope::rule(&rule.id), &rule.id, rule.max_in_flight),
+                (LimitScope::endpoint(endpoint), endpoint, of_endpoint),
             ] {
-                sights.insert(scope, Sight { name: name.clone(), configured, seen: Some(now), ..Sight::default() });
+                scope_statuses.insert(
+                    scope,
+                    ScopeStatus { name: name.clone(), configured, seen_at: Some(now), ..ScopeStatus::default() },
+                );
             }
             caps.extend(self.limited(controls, &rule.id, endpoint));
         }
         let none = BTreeSet::new();
         for (scope, cap) in caps {
-            let tended = self.ledger().tend_slots(&scope, cap.limit, holders.get(&scope).unwrap_or(&none), now).await;
-            match tended {
-                Ok(tended) => {
-                    report.slots_freed += tended.freed;
-                    if let Some(sight) = sights.get_mut(&scope) {
-                        sight.taken = u32::try_from(tended.taken).ok();
-                        sight.surplus = tended.surplus;
+            let reconciled =
+                self.ledger().reconcile_slots(&scope, cap.limit, holders.get(&scope).unwrap_or(&none), now).await;
+            match reconciled {
+                Ok(reconciled) => {
+                    report.slots_freed += reconciled.freed;
+                    if let Some(scope_status) = scope_statuses.get_mut(&scope) {
+                        scope_status.taken = u32::try_from(reconciled.taken).ok();
+                        scope_status.surplus = reconciled.surplus;
                     }
                 }
                 Err(error) => {
-                    if let (Some(sight), Some(old)) = (sights.get_mut(&scope), controls.scopes.get(&scope)) {
-                        (sight.taken, sight.surplus) = (old.taken, old.surplus);
+                    if let (Some(scope_status), Some(old)) =
+                        (scope_statuses.get_mut(&scope), controls.scopes.get(&scope))
+                    {
+                        (scope_status.taken, scope_status.surplus) = (old.taken, old.surplus);
                     }
-                    tracing::warn!(%scope, error = %chain(&error), "the slots of {scope} were not checked");
+                    tracing::warn!(%scope, error = %error_chain(&error), "the slots of {scope} were not checked");
                 }
             }
         }
-        sights
+        scope_statuses
     }
 
     /// Tells all processes what was seen of each rule and endpoint, and what had to wait.
-    pub(super) async fn tell(&self, before: &Controls, mut sights: BTreeMap<Scope, Sight>, backlogs: &Backlogs) {
-        for (scope, sight) in &mut sights {
+    pub(super) async fn publish_scopes(
+        &self,
+        before: &Controls,
+        mut scope_statuses: BTreeMap<LimitScope, ScopeStatus>,
+        backlogs: &Backlogs,
+    ) {
+        for (scope, scope_status) in &mut scope_statuses {
             if let Some(backlog) = backlogs.left.get(scope) {
-                sight.waiting = backlog.waiting;
-                sight.because = Some(backlog.because.clone());
+                scope_status.waiting = backlog.waiting;
+                scope_status.reason = Some(backlog.reason.clone());
             } else if let Some(old) = before.scopes.get(scope).filter(|_| backlogs.unreached.contains(scope)) {
-                sight.waiting = old.waiting;
-                sight.because.clone_from(&old.because);
+                scope_status.waiting = old.waiting;
+                scope_status.reason.clone_from(&old.reason);
             }
         }
         for known in before.breakers.values() {
@@ -86,9 +97,9 @@ impl App {
                 self.close_breaker(known).await;
             }
         }
-        match self.ledger().publish(before, &sights).await {
-            Ok(()) => self.0.known.told(sights),
-            Err(error) => tracing::warn!(error = %chain(&error), "other processes were not told what waits"),
+        match self.ledger().publish(before, &scope_statuses).await {
+            Ok(()) => self.0.controls_cache.store_scopes(scope_statuses),
+            Err(error) => tracing::warn!(error = %error_chain(&error), "other processes were not told what waits"),
         }
     }
 }

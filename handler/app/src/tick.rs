@@ -8,23 +8,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::retry::poll_is_due;
-use lifecycle::{Policy, ScoringId, Seen, Status, stop_at};
+use lifecycle::{Observation, Policy, ScoringId, Status, stop_at};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::audit::InFlightJobs;
-use crate::ledger::{Heartbeat, InFlight, Part, SHARDS};
+use crate::ledger::{Heartbeat, InFlight, IndexRange, SHARDS};
+use crate::orphans::InFlightJobs;
 use crate::ports::JobAddress;
-use crate::queue::{MOST, Queue};
+use crate::queue::{MAX_QUEUED_PER_RULE, Queue};
 use crate::scopes::Holders;
-use crate::{App, Error, SeenOf, chain, during};
+use crate::{App, Error, JobObservation, during, error_chain};
 
 /// Looks under way at one time: bounds sockets, and the load on the endpoint.
-const LOOKS: usize = 16;
+const MAX_CONCURRENT_LOOKUPS: usize = 16;
 /// Part of a tick's time, one over this, that looks at jobs leave to what is queued, however many jobs there are.
-const FOR_QUEUED: i32 = 4;
+const QUEUED_TIME_SHARE: i32 = 4;
 /// Scorings that one round of a purge removes; rounds follow while there is time.
-const PURGE: usize = 500;
+const PURGE_BATCH: usize = 500;
 
 /// What a tick did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -37,7 +37,7 @@ pub struct TickReport {
     /// How many are in another status afterwards.
     pub moved: usize,
     /// Jobs found that no scoring needs; they were told to stop unless they had ended.
-    pub strays: usize,
+    pub orphaned_jobs: usize,
     /// How many could not be brought further for an error; the next tick tries again.
     pub errors: usize,
     /// Slots freed whose owners were gone.
@@ -75,7 +75,7 @@ impl Counts {
     /// A scoring could not be brought further.
     pub(super) fn failed(&self, id: &ScoringId, error: &Error) {
         self.errors.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(scoring = %id, error = %chain(error), "scoring {id} was not brought further");
+        tracing::warn!(scoring = %id, error = %error_chain(error), "scoring {id} was not brought further");
     }
 }
 
@@ -86,7 +86,7 @@ impl App {
         let mut last = *self.0.last_tick.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = Counts::default();
         let mut report = TickReport::default();
-        let mut queued = Queue::new(MOST);
+        let mut queued = Queue::new(MAX_QUEUED_PER_RULE);
         let mut jobs = InFlightJobs::default();
         let mut holders = Holders::new();
         // Whatever is submitted in this tick goes by what operators have said until now.
@@ -95,25 +95,25 @@ impl App {
             Err(error) => {
                 counts.errors.fetch_add(1, Ordering::Relaxed);
                 counts.late.store(true, Ordering::Relaxed);
-                tracing::warn!(error = %chain(&error), "the limits cannot be read; nothing is submitted by them");
+                tracing::warn!(error = %error_chain(&error), "the limits cannot be read; nothing is submitted by them");
                 None
             }
         };
         let (mut all_read, mut unread) = (true, Vec::new());
-        let look_until = deadline - (deadline - now).max(Duration::ZERO) / FOR_QUEUED;
+        let look_until = deadline - (deadline - now).max(Duration::ZERO) / QUEUED_TIME_SHARE;
 
         for shard in shards_from(now) {
             let walked = &mut last.shards[usize::from(shard)];
             let late = counts.late.swap(false, Ordering::Relaxed);
-            let mut parts = vec![Part::Whole];
+            let mut parts = vec![IndexRange::All];
             let mut from = None;
             while let Some(part) = parts.last() {
                 let (rows, next) = match self.ledger().in_flight_page(shard, part, from.as_ref()).await {
                     // More than a page: it is walked from anywhere, around its end, to there. From the beginning each
                     // time, a tick that has no time for all would never come to the last ones.
-                    Ok((_, Some(_))) if *part == Part::Whole => {
-                        let digits = somewhere_in(shard, now);
-                        parts = vec![Part::Below(digits.clone()), Part::From(digits)];
+                    Ok((_, Some(_))) if *part == IndexRange::All => {
+                        let digits = start_digits(shard, now);
+                        parts = vec![IndexRange::Before(digits.clone()), IndexRange::From(digits)];
                         continue;
                     }
                     Ok(page) => page,
@@ -122,7 +122,7 @@ impl App {
                         all_read = false;
                         counts.errors.fetch_add(1, Ordering::Relaxed);
                         counts.late.store(true, Ordering::Relaxed);
-                        tracing::warn!(shard, error = %chain(&error), "shard {shard} of the in-flight index cannot be read");
+                        tracing::warn!(shard, error = %error_chain(&error), "shard {shard} of the in-flight index cannot be read");
                         unread.push((shard, error));
                         break;
                     }
@@ -160,10 +160,11 @@ impl App {
                         }
                     }
                 }
-                let first = somewhere(others.len(), now);
+                let first = scattered_index(others.len(), now);
                 others.rotate_left(first);
-                let work = stream::iter(others)
-                    .for_each_concurrent(LOOKS, |row| self.visit(row, *walked, now, look_until, &counts));
+                let work = stream::iter(others).for_each_concurrent(MAX_CONCURRENT_LOOKUPS, |row| {
+                    self.visit(row, *walked, now, look_until, &counts)
+                });
                 work.await;
                 from = next;
                 if from.is_none() {
@@ -184,40 +185,40 @@ impl App {
         self.0.last_tick.lock().unwrap_or_else(PoisonError::into_inner).shards = last.shards;
 
         // A row that can't be read may hold a slot: a newer version may have written it.
-        let sights = match controls.as_ref().filter(|_| all_read) {
-            Some(controls) => Some(self.tend_slots(controls, &holders, now, &mut report).await),
+        let scope_statuses = match controls.as_ref().filter(|_| all_read) {
+            Some(controls) => Some(self.reconcile_slots(controls, &holders, now, &mut report).await),
             None => None,
         };
         let backlogs = self.submit_queued(queued, deadline, &counts).await;
-        if let (Some(controls), Some(sights)) = (controls, sights) {
-            self.tell(&controls, sights, &backlogs).await;
+        if let (Some(controls), Some(scope_statuses)) = (controls, scope_statuses) {
+            self.publish_scopes(&controls, scope_statuses, &backlogs).await;
         }
 
-        let audited = self.audit(jobs, deadline).await;
-        report.strays = audited.strays;
-        counts.errors.fetch_add(audited.errors, Ordering::Relaxed);
+        let orphan_scan = self.scan_for_orphans(jobs, deadline).await;
+        report.orphaned_jobs = orphan_scan.orphaned_jobs;
+        counts.errors.fetch_add(orphan_scan.errors, Ordering::Relaxed);
 
         let in_time = || self.now() < deadline;
         match self.ledger().project(&in_time).await {
             Ok(projected) => report.projected = projected,
             Err(error) => {
                 counts.errors.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(error = %chain(&error), "the Durable-shaped tables were not brought up to date");
+                tracing::warn!(error = %error_chain(&error), "the Durable-shaped tables were not brought up to date");
             }
         }
         if purge_is_due(last.complete, now) {
             let cutoff = now - self.0.parts.retention;
             while in_time() {
-                match self.ledger().purge(cutoff, PURGE).await {
+                match self.ledger().purge(cutoff, PURGE_BATCH).await {
                     Ok(purged) => {
                         report.purged += purged;
-                        if purged < PURGE {
+                        if purged < PURGE_BATCH {
                             break;
                         }
                     }
                     Err(error) => {
                         counts.errors.fetch_add(1, Ordering::Relaxed);
-                        tracing::warn!(error = %chain(&error), "old scorings were not removed");
+                        tracing::warn!(error = %error_chain(&error), "old scorings were not removed");
                         break;
                     }
                 }
@@ -230,22 +231,22 @@ impl App {
         report.complete = !counts.late.into_inner() && in_time();
         if report.complete {
             self.0.last_tick.lock().unwrap_or_else(PoisonError::into_inner).complete = Some(now);
-            self.beat(now, &report).await;
+            self.record_heartbeat(now, &report).await;
         }
         Ok(report)
     }
 
     /// Leaves a sign of life. Nothing depends on it, so a tick does not fail by it.
-    async fn beat(&self, now: OffsetDateTime, report: &TickReport) {
+    async fn record_heartbeat(&self, now: OffsetDateTime, report: &TickReport) {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let beat = Heartbeat {
+        let heartbeat = Heartbeat {
             at: now,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             in_flight: count(report.in_flight),
             errors: count(report.errors),
         };
-        if let Err(error) = self.ledger().beat(&beat).await {
-            tracing::warn!(error = %chain(&error), "the heartbeat was not written");
+        if let Err(error) = self.ledger().record_heartbeat(&heartbeat).await {
+            tracing::warn!(error = %error_chain(&error), "the heartbeat was not written");
         }
     }
 
@@ -262,7 +263,7 @@ impl App {
         let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         let interval = match row.status {
             Status::Running | Status::Cancelling | Status::Held => policy.poll_interval.0,
-            _ => policy.settle.0,
+            _ => policy.lookup_interval.0,
         };
         let due = match row.status {
             // The lease is exact: nobody polls for its end.
@@ -280,31 +281,31 @@ impl App {
             return;
         }
         counts.due.fetch_add(1, Ordering::Relaxed);
-        let seen = match (&row.status, &row.job) {
+        let observation = match (&row.status, &row.job) {
             (Status::Running | Status::Cancelling, Some(job)) => {
                 let at =
                     JobAddress { endpoint: row.endpoint.clone(), workspace: row.workspace.clone(), job: job.clone() };
                 let before = self.now();
-                let seen = self.look_at_job(&at).await;
-                if let Seen::Unclear(why) = &seen {
+                let observation = self.observe_job(&at).await;
+                if let Observation::CannotLook(why) = &observation {
                     // It could not be looked; a running job is not written to for that.
                     counts.errors.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(scoring = %row.id, job = at.job.name, because = why, "job {} could not be looked at: {why}", at.job.name);
+                    tracing::warn!(scoring = %row.id, job = at.job.name, reason = why, "job {} could not be looked at: {why}", at.job.name);
                     return;
                 }
                 let stop_at = stop_at(rule, row.status, row.since, row.due);
-                if nothing_new(&row, &seen, stop_at, before) {
+                if is_unchanged(&row, &observation, stop_at, before) {
                     return;
                 }
-                Some(SeenOf { job: at.job, seen, at: before })
+                Some(JobObservation { job: at.job, observation, at: before })
             }
             _ => None,
         };
-        self.finish(&row, seen, counts).await;
+        self.finish(&row, observation, counts).await;
     }
 
-    async fn finish(&self, row: &InFlight, seen: Option<SeenOf>, counts: &Counts) {
-        match self.reconcile_seen(&row.id, seen).await {
+    async fn finish(&self, row: &InFlight, observation: Option<JobObservation>, counts: &Counts) {
+        match self.reconcile_observed(&row.id, observation).await {
             Ok(status) if status != Some(row.status) => counts.moved(),
             Ok(_) => {}
             Err(error) => counts.failed(&row.id, &error),
@@ -313,9 +314,9 @@ impl App {
 }
 
 /// The job is as the index has it, so the scoring need not be read, let alone written.
-fn nothing_new(row: &InFlight, seen: &Seen, stop_at: OffsetDateTime, now: OffsetDateTime) -> bool {
-    match seen {
-        Seen::Job(job) => {
+fn is_unchanged(row: &InFlight, observation: &Observation, stop_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    match observation {
+        Observation::Job(job) => {
             let ended = matches!(
                 job.status,
                 lifecycle::JobStatus::Completed | lifecycle::JobStatus::Failed | lifecycle::JobStatus::Canceled
@@ -328,20 +329,20 @@ fn nothing_new(row: &InFlight, seen: &Seen, stop_at: OffsetDateTime, now: Offset
 
 /// All shards, beginning anywhere: a tick that has no time for all must not always leave the same ones for the next.
 fn shards_from(now: OffsetDateTime) -> impl Iterator<Item = u8> {
-    let first = u8::try_from(somewhere(usize::from(SHARDS), now)).unwrap_or(0); // below SHARDS
+    let first = u8::try_from(scattered_index(usize::from(SHARDS), now)).unwrap_or(0); // below SHARDS
     (0..SHARDS).map(move |n| (first + n) % SHARDS)
 }
 
 /// The first digits of an id anywhere in a shard.
-fn somewhere_in(shard: u8, now: OffsetDateTime) -> String {
+fn start_digits(shard: u8, now: OffsetDateTime) -> String {
     // Not the same place in each shard: the time that a tick has ends in one of them.
-    let place = somewhere(0x1000, now + Duration::seconds(i64::from(shard)));
+    let place = scattered_index(0x1000, now + Duration::seconds(i64::from(shard)));
     format!("{shard:x}{place:03x}")
 }
 
 /// A place in 0..`of` that the time decides. Scattered, not counted up: a period of ticks that has a factor in common
 /// with `of` would never come to some of the places. It needs no memory, as each tick may have a process of its own.
-fn somewhere(of: usize, now: OffsetDateTime) -> usize {
+fn scattered_index(of: usize, now: OffsetDateTime) -> usize {
     let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
     // The finaliser of SplitMix64: neighbours in, no neighbours out.
     let mixed = (seconds ^ (seconds >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

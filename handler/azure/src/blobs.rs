@@ -15,7 +15,7 @@ use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, Blob
 use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{OutputSeen, Scoring};
+use lifecycle::{OutputSnapshot, Scoring};
 use reqwest::Url;
 use time::OffsetDateTime;
 
@@ -23,7 +23,7 @@ use crate::http;
 use crate::http::retry::{Tries, may_pass};
 use crate::resource_manager::{self, Datastore};
 use crate::tokens::{Storage, Tokens};
-use app::ports::{Blobs, Unclear};
+use app::ports::{Blobs, Inconclusive};
 use lifecycle::datastore::DatastorePath;
 
 /// One look at one blob, or one page of a folder.
@@ -59,18 +59,19 @@ impl AzureBlobs {
         Self { manager, tokens, transport, datastores: Mutex::default() }
     }
 
-    async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Unclear> {
+    async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
         let uri = &output.uri;
-        let place = DatastorePath::read(uri)
-            .ok_or_else(|| {
-            Unclear::not_asked(format!("`{uri}` is no path on a datastore, so nothing can be looked at there"))
+        let place = DatastorePath::read(uri).ok_or_else(|| {
+            Inconclusive::not_asked(format!("`{uri}` is no path on a datastore, so nothing can be looked at there"))
         })?;
         let known = || {
             let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
             scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::decide::workspace_of)).map(str::to_owned)
         };
         let workspace = place.workspace.clone().or_else(known).ok_or_else(|| {
-            Unclear::not_asked(format!("the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"))
+            Inconclusive::not_asked(format!(
+                "the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"
+            ))
         })?;
         let datastore = self.datastore(&workspace, &place.datastore).await?;
         let container = container_url(&datastore)?;
@@ -80,7 +81,7 @@ impl AzureBlobs {
         }
     }
 
-    async fn datastore(&self, workspace: &str, name: &str) -> Result<Datastore, Unclear> {
+    async fn datastore(&self, workspace: &str, name: &str) -> Result<Datastore, Inconclusive> {
         let key = (workspace.to_ascii_lowercase(), name.to_ascii_lowercase());
         let now = self.tokens.now();
         let lock = || self.datastores.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +92,7 @@ impl AzureBlobs {
         }
         let found = self.manager.datastore(workspace, name).await?;
         let datastore = found.ok_or_else(|| {
-            Unclear::not_asked(format!(
+            Inconclusive::not_asked(format!(
                 "the workspace has no datastore `{name}`; register it, or correct the rule's `outputs`"
             ))
         })?;
@@ -109,8 +110,8 @@ impl AzureBlobs {
         (url.scheme() == "https").then(|| Arc::new(self.tokens.clone()) as Arc<dyn TokenCredential>)
     }
 
-    async fn file(&self, url: Url) -> Result<Found, Unclear> {
-        self.patiently(&url, || async {
+    async fn file(&self, url: Url) -> Result<Found, Inconclusive> {
+        self.with_retries(&url, || async {
             let options = BlobClientOptions {
                 client_options: http::options(self.transport.clone()),
                 ..BlobClientOptions::default()
@@ -124,9 +125,9 @@ impl AzureBlobs {
         .await
     }
 
-    async fn folder(&self, container: Url, path: &str) -> Result<Found, Unclear> {
+    async fn folder(&self, container: Url, path: &str) -> Result<Found, Inconclusive> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
-        self.patiently(&container, || async {
+        self.with_retries(&container, || async {
             let options = BlobContainerClientOptions {
                 client_options: http::options(self.transport.clone()),
                 ..BlobContainerClientOptions::default()
@@ -153,14 +154,14 @@ impl AzureBlobs {
     }
 
     /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. 404 is an answer: nothing is there.
-    async fn patiently<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Unclear>
+    async fn with_retries<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Inconclusive>
     where
         F: Future<Output = azure_core::Result<Found>> + Send,
     {
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let mut tries = Tries::new();
         loop {
-            let unclear = match tokio::time::timeout(TRY, look()).await {
+            let inconclusive = match tokio::time::timeout(TRY, look()).await {
                 Ok(Ok(found)) => return Ok(found),
                 Ok(Err(error)) => match error.http_status().map(u16::from) {
                     Some(404) => return Ok(None),
@@ -170,34 +171,35 @@ impl AzureBlobs {
                     }
                     status => failed(error, status, &place)?,
                 },
-                Err(_) => {
-                    Unclear::not_reachable(format!("storage did not answer about {place} within {} s", TRY.as_secs()))
-                }
+                Err(_) => Inconclusive::not_reachable(format!(
+                    "storage did not answer about {place} within {} s",
+                    TRY.as_secs()
+                )),
             };
             if !tries.again(None).await {
-                return Err(unclear);
+                return Err(inconclusive);
             }
         }
     }
 }
 
 /// What a failed look means: `Ok` holds what may pass, `Err` what will not.
-fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<Unclear, Unclear> {
+fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<Inconclusive, Inconclusive> {
     let Some(status) = status else {
         let may_pass = matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection);
         return if may_pass {
-            Ok(Unclear::not_reachable(place).because(error))
+            Ok(Inconclusive::not_reachable(place).reason(error))
         } else {
-            Err(Unclear::not_understood(place).because(error))
+            Err(Inconclusive::not_understood(place).reason(error))
         };
     };
     let text = format!("storage answered {status} about {place}");
     match status {
-        401 | 403 => Err(Unclear::not_allowed(format!(
+        401 | 403 => Err(Inconclusive::not_allowed(format!(
             "{text}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
         ))),
-        status if may_pass(status) => Ok(Unclear::not_reachable(text)),
-        _ => Err(Unclear::not_understood(format!("{text}{}", code(&error)))),
+        status if may_pass(status) => Ok(Inconclusive::not_reachable(text)),
+        _ => Err(Inconclusive::not_understood(format!("{text}{}", code(&error)))),
     }
 }
 
@@ -215,17 +217,21 @@ fn complete(bytes: Option<u64>, modified: Option<OffsetDateTime>) -> azure_core:
 }
 
 /// `{protocol}://{account}.blob.{endpoint}/{container}`, or path-style for an emulator at a loopback `HOST:PORT`.
-fn container_url(datastore: &Datastore) -> Result<Url, Unclear> {
+fn container_url(datastore: &Datastore) -> Result<Url, Inconclusive> {
     let Datastore { protocol, endpoint, account, container } = datastore;
-    let unreadable = || Unclear::not_understood(format!("the datastore's place ({protocol}, {endpoint}) can't be read"));
+    let unreadable =
+        || Inconclusive::not_understood(format!("the datastore's place ({protocol}, {endpoint}) can't be read"));
     let emulator = Url::parse(&format!("{protocol}://{endpoint}")).ok().filter(lifecycle::rules::is_loopback);
     let (mut url, front) = match emulator {
         Some(url) => (url, Some(account)),
-        None => (Url::parse(&format!("{protocol}://{account}.blob.{endpoint}")).map_err(|why| unreadable().because(why))?, None),
+        None => (
+            Url::parse(&format!("{protocol}://{account}.blob.{endpoint}")).map_err(|why| unreadable().reason(why))?,
+            None,
+        ),
     };
     if url.scheme() != "https" && front.is_none() {
         let text = format!("the datastore of account `{account}` is reached over {protocol}; register it with https");
-        return Err(Unclear::not_asked(text));
+        return Err(Inconclusive::not_asked(text));
     }
     let mut path = url.path_segments_mut().map_err(|()| unreadable())?;
     path.pop_if_empty().extend(front).push(container);
@@ -234,10 +240,10 @@ fn container_url(datastore: &Datastore) -> Result<Url, Unclear> {
 }
 
 /// The URL of a blob. The path is taken as it is written, so every character of it is a character of the blob's name.
-fn below(container: &Url, path: &str) -> Result<Url, Unclear> {
+fn below(container: &Url, path: &str) -> Result<Url, Inconclusive> {
     if path.split('/').any(|part| part == "." || part == "..") {
         let text = format!("the output path `{path}` has the segment `.` or `..`, which names no blob");
-        return Err(Unclear::not_asked(text));
+        return Err(Inconclusive::not_asked(text));
     }
     let mut url = container.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -249,22 +255,23 @@ fn below(container: &Url, path: &str) -> Result<Url, Unclear> {
 
 #[async_trait]
 impl Blobs for AzureBlobs {
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         let outputs = scoring.submission.iter().flat_map(|submission| submission.outputs.values());
         let mut seen: Found = None;
         let mut empty = false;
         for output in outputs {
             let Some((bytes, modified)) = self.look(scoring, output).await? else {
-                return Ok(OutputSeen::Absent { uri: output.uri.clone() });
+                return Ok(OutputSnapshot::Absent { uri: output.uri.clone() });
             };
             // A sum would hide the empty one among several.
             empty |= bytes == 0;
             seen =
                 Some(seen.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))));
         }
-        let (bytes, modified) =
-            seen.ok_or_else(|| Unclear::not_asked("no output is recorded for this attempt, so none can be looked at"))?;
-        Ok(OutputSeen::Present { bytes: if empty { 0 } else { bytes }, modified })
+        let (bytes, modified) = seen.ok_or_else(|| {
+            Inconclusive::not_asked("no output is recorded for this attempt, so none can be looked at")
+        })?;
+        Ok(OutputSnapshot::Present { bytes: if empty { 0 } else { bytes }, modified })
     }
 }
 
@@ -272,7 +279,7 @@ impl Blobs for AzureBlobs {
 mod tests {
     use super::*;
 
-    fn url(protocol: &str, endpoint: &str, path: &str) -> Result<String, Unclear> {
+    fn url(protocol: &str, endpoint: &str, path: &str) -> Result<String, Inconclusive> {
         let datastore = Datastore {
             protocol: protocol.into(),
             endpoint: endpoint.into(),
@@ -298,7 +305,7 @@ mod tests {
 
     #[test]
     fn plain_http_and_climbing_paths_are_refused() {
-        assert!(url("http", "core.windows.net", "a").is_err_and(|unclear| unclear.what.contains("https")));
-        assert!(url("https", "core.windows.net", "a/../b").is_err_and(|unclear| unclear.what.contains("..")));
+        assert!(url("http", "core.windows.net", "a").is_err_and(|inconclusive| inconclusive.what.contains("https")));
+        assert!(url("https", "core.windows.net", "a/../b").is_err_and(|inconclusive| inconclusive.what.contains("..")));
     }
 }

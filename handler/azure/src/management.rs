@@ -17,14 +17,14 @@ use futures::TryStreamExt as _;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::http;
-use crate::http::authorized::{Got, ask};
-use crate::resource_manager;
-use crate::text::{member, said};
-use crate::tokens::{MachineLearning, ResourceManager, Storage, Tokens};
 use crate::batch_endpoint::job_url;
-use app::ports::Unclear;
-use app::ports::management::{Audience, Cloud, Listed, Trouble};
+use crate::http;
+use crate::http::authorized::{HttpAnswer, ask};
+use crate::resource_manager;
+use crate::text::{member, parse_service_error};
+use crate::tokens::{MachineLearning, ResourceManager, Storage, Tokens};
+use app::ports::Inconclusive;
+use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
 
 /// Azure, or what stands for it.
 pub struct AzureCloud {
@@ -49,7 +49,7 @@ impl AzureCloud {
         Ok(Self { manager, management, ml, storage, transport: http::transport(), clocks: Mutex::default() })
     }
 
-    fn note_clock(&self, host: &str, got: &Got, now: time::OffsetDateTime) {
+    fn note_clock(&self, host: &str, got: &HttpAnswer, now: time::OffsetDateTime) {
         if let Some(date) = got.date {
             // The header has whole seconds, cut off: half of one is right on average.
             let ahead = date + time::Duration::milliseconds(500) - now;
@@ -57,36 +57,38 @@ impl AzureCloud {
         }
     }
 
-    fn note_manager(&self, got: &Got) {
+    fn note_manager(&self, got: &HttpAnswer) {
         self.note_clock("Resource Manager", got, self.management.now());
     }
 }
 
 /// An answer as it was wanted, or what it says instead.
-fn judged(got: Got, who: &str, what: &str) -> Result<Got, Trouble> {
+fn check_status(got: HttpAnswer, who: &str, what: &str) -> Result<HttpAnswer, QueryError> {
     if (200..=299).contains(&got.status) {
         return Ok(got);
     }
-    let said = said(&got.body);
+    let said = parse_service_error(&got.body);
     let code = said.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
     let text = format!("{who} answered {}{code} about {what}: {}", got.status, said.text);
     Err(match got.status {
-        404 => Trouble::Missing(text),
-        401 | 403 => Trouble::Forbidden { code: said.code, text },
-        _ => Unclear::not_understood(text).into(),
+        404 => QueryError::Missing(text),
+        401 | 403 => QueryError::Forbidden { code: said.code, text },
+        _ => Inconclusive::not_understood(text).into(),
     })
 }
 
-fn document(got: &Got, what: &str) -> Result<Value, Trouble> {
+fn document(got: &HttpAnswer, what: &str) -> Result<Value, QueryError> {
     let read: Result<Value, _> = serde_json::from_slice(&got.body);
     read.map_err(|why| {
-        Unclear::not_understood(format!("Resource Manager's answer about {what} could not be read")).because(why).into()
+        Inconclusive::not_understood(format!("Resource Manager's answer about {what} could not be read"))
+            .reason(why)
+            .into()
     })
 }
 
 #[async_trait]
 impl Cloud for AzureCloud {
-    async fn token(&self, audience: Audience) -> Result<(), Unclear> {
+    async fn token(&self, audience: Audience) -> Result<(), Inconclusive> {
         let get = async || match audience {
             Audience::Storage => self.storage.get().await.map(drop),
             Audience::MachineLearning => self.ml.get().await.map(drop),
@@ -97,28 +99,39 @@ impl Cloud for AzureCloud {
             Err(_) => get().await,
             good => good,
         };
-        got.map_err(|error| Unclear::not_reachable(error.to_string()))
+        got.map_err(|error| Inconclusive::not_reachable(error.to_string()))
     }
 
-    async fn resource(&self, id: &str, version: &str) -> Result<Value, Trouble> {
+    async fn resource(&self, id: &str, version: &str) -> Result<Value, QueryError> {
         let got = self.manager.get(id, version, None).await?;
         self.note_manager(&got);
-        document(&judged(got, "Resource Manager", id)?, id)
+        document(&check_status(got, "Resource Manager", id)?, id)
     }
 
-    async fn list(&self, path: &str, version: &str, filter: Option<&str>, pages: usize) -> Result<Listed, Trouble> {
+    async fn list(
+        &self,
+        path: &str,
+        version: &str,
+        filter: Option<&str>,
+        pages: usize,
+    ) -> Result<ResourceList, QueryError> {
         let mut got = self.manager.get(path, version, filter).await?;
-        let mut listed = Listed::default();
+        let mut listed = ResourceList::default();
         for page in 1.. {
             self.note_manager(&got);
-            let mut document = document(&judged(got, "Resource Manager", path)?, path)?;
+            let mut document = document(&check_status(got, "Resource Manager", path)?, path)?;
             match document.get_mut("value").map(Value::take) {
                 Some(Value::Array(items)) => listed.items.extend(items),
-                _ => return Err(Unclear::not_understood(format!("Resource Manager's list of {path} could not be read")).into()),
+                _ => {
+                    return Err(Inconclusive::not_understood(format!(
+                        "Resource Manager's list of {path} could not be read"
+                    ))
+                    .into());
+                }
             }
             let next = member(&document, "nextLink").and_then(Value::as_str).filter(|link| !link.is_empty());
             let Some(next) = next else {
-                listed.whole = true;
+                listed.complete = true;
                 break;
             };
             if page >= pages {
@@ -129,15 +142,16 @@ impl Cloud for AzureCloud {
         Ok(listed)
     }
 
-    async fn job(&self, endpoint: &str, name: &str) -> Result<(), Trouble> {
+    async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
         let url = job_url(endpoint, name)?;
         let got = ask(&self.ml, Method::GET, &url).await?;
         self.note_clock(url.host_str().unwrap_or_default(), &got, self.ml.now());
-        judged(got, "the endpoint", "a job that does not exist").map(drop)
+        check_status(got, "the endpoint", "a job that does not exist").map(drop)
     }
 
-    async fn container(&self, url: &str) -> Result<(), Trouble> {
-        let url = Url::parse(url).map_err(|why| Unclear::not_asked(format!("`{url}` can't be read")).because(why))?;
+    async fn container(&self, url: &str) -> Result<(), QueryError> {
+        let url =
+            Url::parse(url).map_err(|why| Inconclusive::not_asked(format!("`{url}` can't be read")).reason(why))?;
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let options = BlobContainerClientOptions {
             client_options: http::options(self.transport.clone()),
@@ -157,13 +171,13 @@ impl Cloud for AzureCloud {
         };
         let text = |status: u16| format!("storage answered {status} about {place}");
         Err(match error.http_status().map(u16::from) {
-            Some(404) => Trouble::Missing(text(404)),
-            Some(status @ (401 | 403)) => Trouble::Forbidden { code, text: text(status) },
-            Some(status) => Unclear::not_understood(text(status)).into(),
+            Some(404) => QueryError::Missing(text(404)),
+            Some(status @ (401 | 403)) => QueryError::Forbidden { code, text: text(status) },
+            Some(status) => Inconclusive::not_understood(text(status)).into(),
             None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                Unclear::not_reachable(place).because(error).into()
+                Inconclusive::not_reachable(place).reason(error).into()
             }
-            None => Unclear::not_understood(place).because(error).into(),
+            None => Inconclusive::not_understood(place).reason(error).into(),
         })
     }
 

@@ -8,11 +8,11 @@
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::http::authorized::{Got, ask};
+use crate::http::authorized::{HttpAnswer, ask};
 use crate::http::retry::may_pass;
-use crate::text::{member, said};
+use crate::text::{member, parse_service_error};
 use crate::tokens::{ResourceManager, Tokens};
-use app::ports::Unclear;
+use app::ports::Inconclusive;
 
 /// Resource Manager of the public cloud.
 pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
@@ -64,7 +64,7 @@ impl Client {
     }
 
     /// A job as Resource Manager shows it; `None` if it knows none of this name.
-    pub(crate) async fn job(&self, workspace: &str, name: &str) -> Result<Option<Value>, Unclear> {
+    pub(crate) async fn job(&self, workspace: &str, name: &str) -> Result<Option<Value>, Inconclusive> {
         let got = self.ask(Method::GET, &self.url(workspace, &["jobs", name])).await?;
         match got.status {
             404 => Ok(None),
@@ -73,7 +73,7 @@ impl Client {
     }
 
     /// One page of the workspace's jobs, in no order that could be relied on.
-    pub(crate) async fn jobs(&self, workspace: &str, from: Option<&Url>) -> Result<Page, Unclear> {
+    pub(crate) async fn jobs(&self, workspace: &str, from: Option<&Url>) -> Result<Page, Inconclusive> {
         let url = from.cloned().unwrap_or_else(|| self.url(workspace, &["jobs"]));
         let got = self.ask(Method::GET, &url).await?;
         let mut page = json(&got, "workspaces/jobs/read")?;
@@ -83,12 +83,12 @@ impl Client {
         };
         match page.get_mut("value").map(Value::take) {
             Some(Value::Array(jobs)) => Ok(Page { jobs, next }),
-            _ => Err(Unclear::not_understood("Resource Manager's list of jobs could not be read")),
+            _ => Err(Inconclusive::not_understood("Resource Manager's list of jobs could not be read")),
         }
     }
 
     /// Asks for a job to be stopped. A job that has ended or is gone needs no stopping.
-    pub(crate) async fn cancel(&self, workspace: &str, name: &str) -> Result<(), Unclear> {
+    pub(crate) async fn cancel(&self, workspace: &str, name: &str) -> Result<(), Inconclusive> {
         let got = self.ask(Method::POST, &self.url(workspace, &["jobs", name, "cancel"])).await?;
         match got.status {
             200..=299 | 404 | 409 => Ok(()),
@@ -97,7 +97,7 @@ impl Client {
     }
 
     /// A datastore; `None` if the workspace has none of this name.
-    pub(crate) async fn datastore(&self, workspace: &str, name: &str) -> Result<Option<Datastore>, Unclear> {
+    pub(crate) async fn datastore(&self, workspace: &str, name: &str) -> Result<Option<Datastore>, Inconclusive> {
         let got = self.ask(Method::GET, &self.url(workspace, &["datastores", name])).await?;
         if got.status == 404 {
             return Ok(None);
@@ -116,7 +116,7 @@ impl Client {
                 account,
                 container,
             })),
-            _ => Err(Unclear::not_asked(format!(
+            _ => Err(Inconclusive::not_asked(format!(
                 "datastore `{name}` is of type {}, which holds no blobs; outputs go to a Blob datastore",
                 text("datastoreType").unwrap_or_else(|| "unknown".to_owned())
             ))),
@@ -124,7 +124,7 @@ impl Client {
     }
 
     /// Gets whatever lies at an id (`/subscriptions/…`), in a version of its provider's, whatever the answer's status.
-    pub(crate) async fn get(&self, id: &str, version: &str, filter: Option<&str>) -> Result<Got, Unclear> {
+    pub(crate) async fn get(&self, id: &str, version: &str, filter: Option<&str>) -> Result<HttpAnswer, Inconclusive> {
         let mut url = self.url_of(id, &[], version);
         if let Some(filter) = filter {
             url.query_pairs_mut().append_pair("$filter", filter);
@@ -133,11 +133,11 @@ impl Client {
     }
 
     /// Gets what a link in an answer leads to. The token goes nowhere but to Resource Manager itself.
-    pub(crate) async fn follow(&self, link: &str) -> Result<Got, Unclear> {
+    pub(crate) async fn follow(&self, link: &str) -> Result<HttpAnswer, Inconclusive> {
         self.ask(Method::GET, &self.own(link)?).await
     }
 
-    async fn ask(&self, method: Method, url: &Url) -> Result<Got, Unclear> {
+    async fn ask(&self, method: Method, url: &Url) -> Result<HttpAnswer, Inconclusive> {
         ask(&self.tokens, method, url).await
     }
 
@@ -156,32 +156,34 @@ impl Client {
     }
 
     /// A link that the answer gave. The token goes nowhere but to Resource Manager itself.
-    fn own(&self, link: &str) -> Result<Url, Unclear> {
+    fn own(&self, link: &str) -> Result<Url, Inconclusive> {
         match Url::parse(link) {
             Ok(url) if url.origin() == self.base.origin() => Ok(url),
-            _ => Err(Unclear::not_understood("Resource Manager's list goes on at another host, which is not followed")),
+            _ => Err(Inconclusive::not_understood(
+                "Resource Manager's list goes on at another host, which is not followed",
+            )),
         }
     }
 }
 
-fn json(got: &Got, action: &str) -> Result<Value, Unclear> {
+fn json(got: &HttpAnswer, action: &str) -> Result<Value, Inconclusive> {
     match got.status {
         200..=299 => serde_json::from_slice(&got.body).map_err(|why| {
-            Unclear::not_understood(format!("Resource Manager's answer to {action} could not be read")).because(why)
+            Inconclusive::not_understood(format!("Resource Manager's answer to {action} could not be read")).reason(why)
         }),
         _ => Err(refused(got, action)),
     }
 }
 
-fn refused(got: &Got, action: &str) -> Unclear {
-    let said = said(&got.body);
+fn refused(got: &HttpAnswer, action: &str) -> Inconclusive {
+    let said = parse_service_error(&got.body);
     let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
     let text = format!("Resource Manager answered {}{code} to {action}: {}", got.status, said.text);
     match got.status {
-        401 | 403 => Unclear::not_allowed(format!(
+        401 | 403 => Inconclusive::not_allowed(format!(
             "{text}; the app's identity needs Microsoft.MachineLearningServices/{action} on the workspace (role AzureML Data Scientist)"
         )),
-        status if may_pass(status) => Unclear::not_reachable(text),
-        _ => Unclear::not_understood(text),
+        status if may_pass(status) => Inconclusive::not_reachable(text),
+        _ => Inconclusive::not_understood(text),
     }
 }

@@ -10,25 +10,25 @@ use serde_json::Value;
 const MAX_DEPTH: usize = 4;
 /// An answer's code and text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct ServiceError {
     pub(crate) code: Option<String>,
     pub(crate) text: String,
 }
 
 /// Reads an error body of any shape.
-pub(crate) fn said(body: &[u8]) -> Said {
+pub(crate) fn parse_service_error(body: &[u8]) -> ServiceError {
     let text = String::from_utf8_lossy(body);
     let trimmed = text.trim();
     let said = match serde_json::from_str::<Value>(trimmed) {
         Ok(value) => of_document(&value, 0),
-        Err(_) if trimmed.starts_with('<') => Said { code: None, text: title(trimmed) },
-        Err(_) => Said { code: None, text: trimmed.to_owned() },
+        Err(_) if trimmed.starts_with('<') => ServiceError { code: None, text: title(trimmed) },
+        Err(_) => ServiceError { code: None, text: trimmed.to_owned() },
     };
     let mut text = fit(&said.text);
     if text.is_empty() {
         text.push_str("no further text");
     }
-    Said { code: said.code.map(|code| fit(&code)), text }
+    ServiceError { code: said.code.map(|code| fit(&code)), text }
 }
 
 /// A member in any casing: the service takes and gives `inputData`, `InputData` and worse.
@@ -40,9 +40,9 @@ pub(crate) fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     found.filter(|value| !value.is_null())
 }
 
-fn of_document(value: &Value, depth: usize) -> Said {
+fn of_document(value: &Value, depth: usize) -> ServiceError {
     if let Value::String(text) = value {
-        return Said { code: None, text: text.clone() };
+        return ServiceError { code: None, text: text.clone() };
     }
     // Run history wraps twice: error.error.
     let mut error = value;
@@ -52,7 +52,7 @@ fn of_document(value: &Value, depth: usize) -> Said {
     let texts = |name: &str| member(error, name).and_then(Value::as_str).map(str::to_owned);
     let code = texts("code").filter(|code| !code.is_empty());
     let Some(message) = texts("message").or_else(|| texts("error_description")).or_else(|| texts("error")) else {
-        return Said { code, text: value.to_string() };
+        return ServiceError { code, text: value.to_string() };
     };
     let mut parts = vec![unwrapped(&message, depth)];
     for detail in member(error, "details").and_then(Value::as_array).into_iter().flatten().take(5) {
@@ -65,7 +65,7 @@ fn of_document(value: &Value, depth: usize) -> Said {
             parts.push(text);
         }
     }
-    Said { code, text: parts.join(" ") }
+    ServiceError { code, text: parts.join(" ") }
 }
 
 /// A message that is itself a document, or that ends in a list of validation errors (FluentValidation).
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn pair(body: &str) -> (String, String) {
-        let said = said(body.as_bytes());
+        let said = parse_service_error(body.as_bytes());
         (said.code.unwrap_or_default(), said.text)
     }
 
@@ -155,16 +155,17 @@ mod tests {
             "<",
             "<title>",
         ] {
-            assert!(!said(body.as_bytes()).text.is_empty(), "{body}");
+            assert!(!parse_service_error(body.as_bytes()).text.is_empty(), "{body}");
         }
-        assert!(!said(&[0xff, 0xfe, b'{']).text.is_empty());
+        assert!(!parse_service_error(&[0xff, 0xfe, b'{']).text.is_empty());
     }
 
     #[test]
     fn what_is_said_is_cut_and_holds_no_secret() {
-        let long = said("ä".repeat(5_000).as_bytes()).text;
+        let long = parse_service_error("ä".repeat(5_000).as_bytes()).text;
         assert_eq!(long.chars().count(), 1_001);
-        let told = said(br#"{"error":{"code":"Bearer SECRET1","message":"see https://a/p?sig=SECRET2&se=2"}}"#);
+        let told =
+            parse_service_error(br#"{"error":{"code":"Bearer SECRET1","message":"see https://a/p?sig=SECRET2&se=2"}}"#);
         assert_eq!((told.code.as_deref(), told.text.as_str()), (Some("Bearer ***"), "see https://a/p?sig=***&se=2"));
     }
 }

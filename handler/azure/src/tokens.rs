@@ -35,14 +35,14 @@ use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequest
 use azure_core::error::ErrorKind;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use lifecycle::text::{chain, one_line};
+use lifecycle::text::{error_chain, one_line};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use time::OffsetDateTime;
 use tokio::task::AbortHandle;
 
-use crate::http::retry::{self, Tries};
 use crate::http;
+use crate::http::retry::{self, Tries};
 use app::ports::Clock;
 
 /// All tries to get one token together. Callers without any valid token wait for this long at most.
@@ -182,8 +182,8 @@ impl<A> Token<A> {
             let host = url.host_str().unwrap_or_default().to_owned();
             return Err(BearerError::InTheClear { scheme: url.scheme().to_owned(), host });
         }
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.secret.secret()))
-            .map_err(BearerError::Malformed)?;
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", self.secret.secret())).map_err(BearerError::Malformed)?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -230,14 +230,14 @@ impl<A: Audience> Tokens<A> {
     /// taken its place already.
     pub fn forget(&self, refused: &Token<A>) {
         let mut state = self.cache.state();
-        if state.held.as_ref().is_some_and(|held| held.token.token == refused.secret) {
-            state.held = None;
+        if state.cached.as_ref().is_some_and(|cached| cached.token.token == refused.secret) {
+            state.cached = None;
         }
     }
 
     /// As [`Self::forget`], for a client that does not say which token it used.
     pub(crate) fn forget_current(&self) {
-        self.cache.state().held = None;
+        self.cache.state().cached = None;
     }
 
     /// The time by this cache's clock.
@@ -270,16 +270,16 @@ struct Cache {
     clock: Clock,
     resource: String,
     scope: String,
-    state: Mutex<State>,
+    state: Mutex<TokenState>,
 }
 
 #[derive(Default)]
-struct State {
-    held: Option<Held>,
+struct TokenState {
+    cached: Option<CachedToken>,
     flight: Option<Flight>,
 }
 
-struct Held {
+struct CachedToken {
     token: AccessToken,
     /// When a renewal is to be started.
     renew: OffsetDateTime,
@@ -294,7 +294,7 @@ struct Flight {
 type Landing = Shared<BoxFuture<'static, Result<AccessToken, TokenError>>>;
 
 impl Cache {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TokenState> {
         // No code panics while it holds the lock; if some ever did, the state would still be whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,11 +303,11 @@ impl Cache {
         let now = (self.clock)();
         let landing = {
             let mut state = self.state();
-            match &mut state.held {
-                Some(held) if now + MARGIN < held.token.expires_on => {
-                    let token = held.token.clone();
-                    if held.renew <= now {
-                        held.renew = now + RENEWAL_PAUSE;
+            match &mut state.cached {
+                Some(cached) if now + MARGIN < cached.token.expires_on => {
+                    let token = cached.token.clone();
+                    if cached.renew <= now {
+                        cached.renew = now + RENEWAL_PAUSE;
                         drop(self.flight(&mut state)); // its landing is nobody's business
                     }
                     return Ok(token);
@@ -319,14 +319,14 @@ impl Cache {
             Ok(token) => Ok(token),
             Err(error) => {
                 let state = self.state();
-                let last = state.held.as_ref().map(|held| &held.token);
+                let last = state.cached.as_ref().map(|cached| &cached.token);
                 last.filter(|token| (self.clock)() < token.expires_on).cloned().ok_or(error)
             }
         }
     }
 
     /// The request under way, or a new one.
-    fn flight(self: &Arc<Self>, state: &mut State) -> Landing {
+    fn flight(self: &Arc<Self>, state: &mut TokenState) -> Landing {
         if let Some(flight) = &state.flight
             && !flight.task.is_finished()
         {
@@ -339,7 +339,7 @@ impl Cache {
                 Ok(token) => {
                     let now = (cache.clock)();
                     let renew = now + (token.expires_on - now) / 2;
-                    cache.state().held = Some(Held { token: token.clone(), renew });
+                    cache.state().cached = Some(CachedToken { token: token.clone(), renew });
                 }
                 Err(error) => tracing::warn!(resource = cache.resource, "{error}"),
             }
@@ -390,7 +390,7 @@ impl Cache {
             // Its text could quote the answer, and the answer is a token.
             (None, ErrorKind::DataConversion) => self.error("the identity endpoint's answer could not be read", IS_IT_ENABLED),
             (None, _) => {
-                self.error(&one_line(&chain(error), 300), IS_IT_ENABLED)
+                self.error(&one_line(&error_chain(error), 300), IS_IT_ENABLED)
             }
         }
     }

@@ -94,7 +94,7 @@ struct Shared {
 }
 
 /// Operations of the largest transaction that is answered.
-const MOST_OPERATIONS: usize = 16;
+const MAX_OPERATIONS: usize = 16;
 
 impl Fakes {
     /// Binds two ports, one for the tables and one for the rest, as these are two hosts in reality.
@@ -108,7 +108,7 @@ impl Fakes {
             remember: false.into(),
             tables: tables.local_addr()?.port(),
             endpoint: endpoint.local_addr()?.port(),
-            transactions: (0..=MOST_OPERATIONS).map(committed).collect(),
+            transactions: (0..=MAX_OPERATIONS).map(committed).collect(),
         });
         tokio::spawn(serve(tables, shared.clone()));
         tokio::spawn(serve(endpoint, shared.clone()));

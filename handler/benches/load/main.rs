@@ -149,7 +149,7 @@ fn summed(stretches: &[drive::Stretch], handler: &Handler, idle: u64) -> Outcome
     let (events, round_trips) = stretches
         .iter()
         .fold((0, 0), |(events, trips), stretch| (events + stretch.events, trips + stretch.counts.round_trips()));
-    let (after, most) = handler.memory()?;
+    let (after, max) = handler.memory()?;
     Ok(Load {
         events,
         per_second: rates[rates.len() / 2],
@@ -157,7 +157,7 @@ fn summed(stretches: &[drive::Stretch], handler: &Handler, idle: u64) -> Outcome
         p99: of(|stretch| stretch.p99),
         cpu: of(|stretch| stretch.cpu),
         round_trips: f64::from(u32::try_from(round_trips)?) / f64::from(u32::try_from(events)?),
-        memory: Memory { idle, after, most },
+        memory: Memory { idle, after, max },
     })
 }
 

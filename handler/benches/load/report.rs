@@ -44,7 +44,7 @@ pub(crate) struct Load {
 pub(crate) struct Memory {
     pub(crate) idle: u64,
     pub(crate) after: u64,
-    pub(crate) most: u64,
+    pub(crate) max: u64,
 }
 
 /// One tick.
@@ -84,14 +84,14 @@ impl Report {
             milliseconds(self.cold_start),
             milliseconds(self.first_event)
         )?;
-        let Memory { idle, after, most } = self.unlimited.ours.memory;
+        let Memory { idle, after, max } = self.unlimited.ours.memory;
         writeln!(
             out,
             "memory       {} idle, {} after {} events, never more than {}",
             megabytes(idle),
             megabytes(after),
             self.unlimited.ours.events,
-            megabytes(most)
+            megabytes(max)
         )?;
         writeln!(out, "\nevents: {CONNECTIONS} under way, medians of {} x {} s by turns", self.rounds, self.seconds)?;
         writeln!(
@@ -151,7 +151,7 @@ impl Report {
                 "roundTripsPerEvent": load.round_trips,
                 "residentIdle": load.memory.idle,
                 "residentAfter": load.memory.after,
-                "residentMost": load.memory.most,
+                "residentMost": load.memory.max,
             })
         };
         let compared = |both: &Compared| json!({ "scorekeeper": load(&both.ours), "bare": load(&both.bare) });

@@ -4,19 +4,19 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::cloud::Eyes;
-use crate::examine::{Installation, Whom};
+use crate::cloud::CloudQueries;
+use crate::examine::{Caller, Installation};
 use crate::finding::{Check, Finding};
 use crate::permissions::{Grant, READ_BLOBS, SEND_MESSAGES, WRITE_BLOBS, allowed_on_data};
 use crate::remedy::{ResourceId, shell};
-use app::ports::management::Trouble;
+use app::ports::management::QueryError;
 
 pub(super) const SITES: &str = "2025-03-01";
 pub(super) const AUTHORIZATION: &str = "2022-04-01";
 /// Pages of role assignments of one principal at one scope.
 const PAGES: usize = 5;
 /// Role definitions that are read for one question; a principal has a handful.
-const MOST_ROLES: usize = 50;
+const MAX_ROLES: usize = 50;
 
 /// Roles whose meaning is fixed, so that nobody needs the right to read their definitions: GUID and data actions.
 const KNOWN: &[(&str, &[&str])] = &[
@@ -30,7 +30,7 @@ const KNOWN: &[(&str, &[&str])] = &[
 /// Whose rights are examined, and by whom.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
-    pub(super) whom: Whom,
+    pub(super) caller: Caller,
     /// Object id of the app's identity, where a person looks and it is known.
     pub(super) principal: Option<String>,
     /// A word of a shell that names the app's identity in `--assignee`.
@@ -39,12 +39,12 @@ pub(super) struct Subject {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.whom, &self.principal) {
-            (Whom::App, _) => f.write_str("the app's own identity"),
-            (Whom::Person, Some(principal)) => {
+        match (self.caller, &self.principal) {
+            (Caller::App, _) => f.write_str("the app's own identity"),
+            (Caller::Operator, Some(principal)) => {
                 write!(f, "whoever is signed in, on behalf of the app's identity {principal}")
             }
-            (Whom::Person, None) => f.write_str("whoever is signed in; the app's identity is not known"),
+            (Caller::Operator, None) => f.write_str("whoever is signed in; the app's identity is not known"),
         }
     }
 }
@@ -52,8 +52,8 @@ impl fmt::Display for Subject {
 impl Subject {
     /// Finds out who the app is. `site` is its ARM id, if Resource Manager can be asked.
     pub(super) async fn find(
-        eyes: &Eyes,
-        whom: Whom,
+        queries: &CloudQueries,
+        caller: Caller,
         installation: &Installation,
         site: Option<&str>,
     ) -> (Self, Finding) {
@@ -67,8 +67,8 @@ impl Subject {
         });
         let assignee =
             installation.client_id.clone().or(by_command).unwrap_or_else(|| "PRINCIPAL_ID_OF_THE_APP".to_owned());
-        let subject = Self { whom, principal: None, assignee };
-        if whom == Whom::App {
+        let subject = Self { caller, principal: None, assignee };
+        if caller == Caller::App {
             let which = installation.client_id.as_deref().unwrap_or("system-assigned");
             let finding = Finding::ok(check, format!("the app's own identity looks ({which})"));
             return (subject, finding);
@@ -80,7 +80,7 @@ impl Subject {
                 Finding::unknown(check, "somebody who is signed in looks, and the app's identity is not known", needed),
             );
         };
-        match eyes.resource(site, SITES).await {
+        match queries.resource(site, SITES).await {
             Ok(document) => {
                 let Some(principal) = principal_of(&document, installation.client_id.as_deref()) else {
                     let which = installation.client_id.as_deref().unwrap_or("of its own");
@@ -98,10 +98,8 @@ impl Subject {
                 let seen = format!("somebody who is signed in looks; the app's identity is {principal}");
                 (Self { principal: Some(principal), ..subject }, Finding::ok(check, seen))
             }
-            Err(Trouble::Missing(why)) => (subject, Finding::unknown(check, why, needed)),
-            Err(trouble) => {
-                (subject, Finding::unknown(check, trouble.to_string(), "the role Reader on the function app"))
-            }
+            Err(QueryError::Missing(why)) => (subject, Finding::unknown(check, why, needed)),
+            Err(error) => (subject, Finding::unknown(check, error.to_string(), "the role Reader on the function app")),
         }
     }
 }
@@ -126,7 +124,7 @@ pub(super) struct Rights {
 
 /// An answer to "may it?".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum May {
+pub(super) enum Permission {
     Yes,
     No,
     /// Not known, and why.
@@ -135,32 +133,32 @@ pub(super) enum May {
 
 impl Rights {
     /// Whether they allow an action on data.
-    pub(super) fn on_data(&self, action: &str) -> May {
+    pub(super) fn on_data(&self, action: &str) -> Permission {
         if allowed_on_data(&self.grants, action) {
-            May::Yes
+            Permission::Yes
         } else if self.doubtful.is_empty() {
-            May::No
+            Permission::No
         } else {
-            May::Unknown(format!("{} could allow it, and nobody can tell", self.doubtful.join(", ")))
+            Permission::Unknown(format!("{} could allow it, and nobody can tell", self.doubtful.join(", ")))
         }
     }
 }
 
 /// Reads what whoever looks may do at a scope.
-pub(super) async fn own_rights(eyes: &Eyes, scope: &str) -> Result<Rights, Trouble> {
+pub(super) async fn own_rights(queries: &CloudQueries, scope: &str) -> Result<Rights, QueryError> {
     let path = format!("{scope}/providers/Microsoft.Authorization/permissions");
-    let listed = eyes.list(&path, AUTHORIZATION, None, PAGES).await?;
-    let doubtful = if listed.whole { Vec::new() } else { vec!["permissions beyond the first pages".to_owned()] };
+    let listed = queries.list(&path, AUTHORIZATION, None, PAGES).await?;
+    let doubtful = if listed.complete { Vec::new() } else { vec!["permissions beyond the first pages".to_owned()] };
     Ok(Rights { grants: listed.items.iter().map(Grant::read).collect(), doubtful })
 }
 
 /// Reads the role assignments of a principal that hold at a scope, inherited ones and those of its groups included.
-pub(super) async fn rights(eyes: &Eyes, principal: &str, scope: &str) -> Result<Rights, Trouble> {
+pub(super) async fn rights(queries: &CloudQueries, principal: &str, scope: &str) -> Result<Rights, QueryError> {
     let path = format!("{scope}/providers/Microsoft.Authorization/roleAssignments");
     let filter = format!("atScope() and assignedTo('{principal}')");
-    let listed = eyes.list(&path, AUTHORIZATION, Some(&filter), PAGES).await?;
+    let listed = queries.list(&path, AUTHORIZATION, Some(&filter), PAGES).await?;
     let mut rights = Rights::default();
-    if !listed.whole {
+    if !listed.complete {
         rights.doubtful.push("role assignments beyond the first pages".to_owned());
     }
     for assignment in &listed.items {
@@ -178,11 +176,11 @@ pub(super) async fn rights(eyes: &Eyes, principal: &str, scope: &str) -> Result<
             rights.grants.push(Grant::of_data(data_actions));
             continue;
         }
-        if rights.grants.len() + rights.doubtful.len() >= MOST_ROLES {
+        if rights.grants.len() + rights.doubtful.len() >= MAX_ROLES {
             rights.doubtful.push("further role assignments".to_owned());
             break;
         }
-        match eyes.resource(role, AUTHORIZATION).await {
+        match queries.resource(role, AUTHORIZATION).await {
             Ok(definition) => {
                 let permissions = definition.pointer("/properties/permissions").and_then(Value::as_array);
                 rights.grants.extend(permissions.into_iter().flatten().map(Grant::read));
@@ -239,11 +237,11 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_neither_yes_nor_no() {
         let none = Rights::default();
-        assert_eq!(none.on_data(READ_BLOBS), May::No);
+        assert_eq!(none.on_data(READ_BLOBS), Permission::No);
         let doubtful = Rights { doubtful: vec!["a role with a condition".into()], ..Rights::default() };
-        assert!(matches!(doubtful.on_data(READ_BLOBS), May::Unknown(_)));
+        assert!(matches!(doubtful.on_data(READ_BLOBS), Permission::Unknown(_)));
         let reader = Rights { grants: vec![Grant::of_data(KNOWN[0].1)], ..doubtful };
-        assert_eq!(reader.on_data(READ_BLOBS), May::Yes);
-        assert!(matches!(reader.on_data(WRITE_BLOBS), May::Unknown(_)));
+        assert_eq!(reader.on_data(READ_BLOBS), Permission::Yes);
+        assert!(matches!(reader.on_data(WRITE_BLOBS), Permission::Unknown(_)));
     }
 }

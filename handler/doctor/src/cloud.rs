@@ -5,34 +5,34 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use app::ports::management::{Audience, Cloud, Listed, Trouble};
+use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 /// Looks under way at one time.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_QUERIES: usize = 8;
 /// One look, with all that is repeated within it.
 const LOOK: Duration = Duration::from_secs(15);
 
-type Memo<T> = Mutex<BTreeMap<String, Arc<OnceCell<Result<T, Trouble>>>>>;
+type Memo<T> = Mutex<BTreeMap<String, Arc<OnceCell<Result<T, QueryError>>>>>;
 
 /// Looks at each thing once, whoever asks and however often.
-pub(super) struct Eyes {
+pub(super) struct CloudQueries {
     cloud: Arc<dyn Cloud>,
-    places: Semaphore,
+    permits: Semaphore,
     end: Instant,
     resources: Memo<Value>,
-    lists: Memo<Listed>,
+    lists: Memo<ResourceList>,
     containers: Memo<()>,
 }
 
-impl Eyes {
+impl CloudQueries {
     /// Eyes that close after `time`.
     pub(super) fn new(cloud: Arc<dyn Cloud>, time: Duration) -> Self {
         Self {
             cloud,
-            places: Semaphore::new(AT_ONCE),
+            permits: Semaphore::new(MAX_CONCURRENT_QUERIES),
             end: Instant::now() + time,
             resources: Memo::default(),
             lists: Memo::default(),
@@ -44,11 +44,11 @@ impl Eyes {
         let asked = async { Ok(self.cloud.token(audience).await) };
         match self.in_time(asked).await {
             Ok(answer) => answer,
-            Err(trouble) => Err(trouble.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
-    pub(super) async fn resource(&self, id: &str, version: &str) -> Result<Value, Trouble> {
+    pub(super) async fn resource(&self, id: &str, version: &str) -> Result<Value, QueryError> {
         once(&self.resources, id, self.in_time(self.cloud.resource(id, version))).await
     }
 
@@ -58,16 +58,16 @@ impl Eyes {
         version: &str,
         filter: Option<&str>,
         pages: usize,
-    ) -> Result<Listed, Trouble> {
+    ) -> Result<ResourceList, QueryError> {
         let key = format!("{path}?{}", filter.unwrap_or_default());
         once(&self.lists, &key, self.in_time(self.cloud.list(path, version, filter, pages))).await
     }
 
-    pub(super) async fn job(&self, endpoint: &str, name: &str) -> Result<(), Trouble> {
+    pub(super) async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
         self.in_time(self.cloud.job(endpoint, name)).await
     }
 
-    pub(super) async fn container(&self, url: &str) -> Result<(), Trouble> {
+    pub(super) async fn container(&self, url: &str) -> Result<(), QueryError> {
         once(&self.containers, url, self.in_time(self.cloud.container(url))).await
     }
 
@@ -76,16 +76,16 @@ impl Eyes {
     }
 
     /// Runs something else that looks, within the same bounds.
-    pub(super) async fn in_time<T>(&self, look: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-        let late = |_| Trouble::Unclear("the time of the whole examination is over".to_owned());
-        let place = tokio::time::timeout_at(self.end, self.places.acquire()).await.map_err(late)?;
+    pub(super) async fn in_time<T>(&self, look: impl Future<Output = Result<T, QueryError>>) -> Result<T, QueryError> {
+        let late = |_| QueryError::Inconclusive("the time of the whole examination is over".to_owned());
+        let permit = tokio::time::timeout_at(self.end, self.permits.acquire()).await.map_err(late)?;
         // It is never closed; if it were, a look more at one time would do no harm.
-        let _place = place.ok();
+        let _permit = permit.ok();
         let limit = Instant::now() + LOOK;
         match tokio::time::timeout_at(limit.min(self.end), look).await {
             Ok(answer) => answer,
             Err(_) if limit < self.end => {
-                Err(Trouble::NoAnswer(format!("there was no answer within {} s", LOOK.as_secs())))
+                Err(QueryError::NoAnswer(format!("there was no answer within {} s", LOOK.as_secs())))
             }
             Err(elapsed) => Err(late(elapsed)),
         }
@@ -95,8 +95,8 @@ impl Eyes {
 async fn once<T: Clone>(
     memo: &Memo<T>,
     key: &str,
-    look: impl Future<Output = Result<T, Trouble>>,
-) -> Result<T, Trouble> {
+    look: impl Future<Output = Result<T, QueryError>>,
+) -> Result<T, QueryError> {
     // Ids of Resource Manager are equal in any case.
     let key = key.to_ascii_lowercase();
     let cell = memo.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();

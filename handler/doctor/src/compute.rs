@@ -5,17 +5,17 @@ use std::sync::{Mutex, PoisonError};
 use lifecycle::Rule;
 use serde_json::Value;
 
-use crate::access::{May, rights};
-use crate::datastore::{Shown, targets};
-use crate::examine::Exam;
+use crate::access::{Permission, rights};
+use crate::datastore::{DatastoreInfo, targets};
+use crate::examine::Examination;
 use crate::finding::{Check, Finding};
 use crate::permissions::{READ_BLOBS, WRITE_BLOBS};
 use crate::remedy::{assign_to_principal, in_workspace, shell};
-use crate::storage::Place;
+use crate::storage::ContainerName;
 use crate::workspace::ML;
-use app::ports::management::{Audience, Trouble};
+use app::ports::management::{Audience, QueryError};
 
-impl Exam {
+impl Examination {
     /// Everything about the compute that runs a rule's jobs.
     pub(super) async fn compute(&self, rule: &Rule) -> Vec<Finding> {
         const ALL: [Check; 3] = [Check::Compute, Check::ComputeInput, Check::ComputeOutput];
@@ -23,7 +23,7 @@ impl Exam {
         let all = |finding: &dyn Fn(Check) -> Finding| ALL.map(|check| finding(check).about(&about)).to_vec();
         let deployment = match self.deployment_of(rule).await {
             Ok(document) => document,
-            Err(because) => return all(&|check| Finding::skipped(check, &because)),
+            Err(reason) => return all(&|check| Finding::skipped(check, &reason)),
         };
         let workspace = rule.endpoint.workspace.as_deref().unwrap_or_default();
         let Some(id) = compute_id(rule, &deployment, workspace) else {
@@ -37,11 +37,11 @@ impl Exam {
         };
         let name = id.rsplit('/').next().unwrap_or_default().to_owned();
         let about = format!("compute {name}");
-        let document = match self.eyes.resource(&id, ML).await {
+        let document = match self.queries.resource(&id, ML).await {
             Ok(document) => document,
-            Err(trouble) => {
-                let first = match &trouble {
-                    Trouble::Missing(_) => Finding::fault(
+            Err(error) => {
+                let first = match &error {
+                    QueryError::Missing(_) => Finding::fault(
                         Check::Compute,
                         format!("the workspace has no compute {name}"),
                         "the deployment names it, and every job fails for want of it",
@@ -51,17 +51,17 @@ impl Exam {
                             in_workspace(workspace)
                         ),
                     ),
-                    trouble => Self::unseen(
+                    error => Self::not_visible(
                         Check::Compute,
-                        trouble,
+                        error,
                         "Microsoft.MachineLearningServices/workspaces/computes/read",
                     ),
                 };
-                let because = "the compute was not seen";
+                let reason = "the compute was not seen";
                 return vec![
                     first.about(&about),
-                    Finding::skipped(Check::ComputeInput, because).about(&about),
-                    Finding::skipped(Check::ComputeOutput, because).about(about),
+                    Finding::skipped(Check::ComputeInput, reason).about(&about),
+                    Finding::skipped(Check::ComputeOutput, reason).about(about),
                 ];
             }
         };
@@ -80,7 +80,7 @@ impl Exam {
             Ok(false) => {
                 return Finding::ok(check, "the inputs are read with the credentials of their datastore").about(about);
             }
-            Err(because) => return Finding::skipped(check, because).about(about),
+            Err(reason) => return Finding::skipped(check, reason).about(about),
             Ok(true) => {}
         }
         let Some(place) = Self::watched(rule) else {
@@ -100,16 +100,16 @@ impl Exam {
                 Ok(Some(shown)) if shown.fault().is_some() => {
                     Finding::skipped(check, "the datastore is none for outputs")
                 }
-                Ok(Some(Shown { credentials: Some(kind), .. })) => {
+                Ok(Some(DatastoreInfo { credentials: Some(kind), .. })) => {
                     Finding::ok(check, format!("outputs are written with the stored {kind}"))
                 }
                 Ok(Some(shown)) => {
-                    let place = Place { account: &shown.account, container: &shown.container };
+                    let place = ContainerName { account: &shown.account, container: &shown.container };
                     self.cluster_may(check, cluster, place, WRITE_BLOBS, "Storage Blob Data Contributor").await
                 }
                 Ok(None) => Finding::skipped(check, "the datastore is not there"),
                 Err(Ok(_)) => Finding::skipped(check, "the datastore was not seen"),
-                Err(Err(because)) => Finding::skipped(check, because),
+                Err(Err(reason)) => Finding::skipped(check, reason),
             };
             findings.push(finding.about(format!("compute {}, datastore {}", cluster.name, store.name)));
         }
@@ -121,13 +121,13 @@ impl Exam {
         &self,
         check: Check,
         cluster: &Cluster<'_>,
-        place: Place<'_>,
+        place: ContainerName<'_>,
         action: &str,
         role: &str,
     ) -> Finding {
-        let Place { account, container } = place;
-        if let Some(because) = self.blind(Audience::ResourceManager) {
-            return Finding::skipped(check, because);
+        let ContainerName { account, container } = place;
+        if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
+            return Finding::skipped(check, reason);
         }
         let who = cluster.name;
         if cluster.principals.is_empty() {
@@ -141,19 +141,19 @@ impl Exam {
         };
         let mut doubts = Vec::new();
         for principal in &cluster.principals {
-            let rights_of = async |scope: &str| rights(&self.eyes, principal, scope).await;
+            let rights_of = async |scope: &str| rights(&self.queries, principal, scope).await;
             let at_container = match rights_of(&found.container(container)).await {
                 // That the container is not there has a finding of its own; a role may be given on the account, too.
-                Err(Trouble::Missing(_)) => rights_of(&found.id).await,
+                Err(QueryError::Missing(_)) => rights_of(&found.id).await,
                 seen => seen,
             };
             match at_container.map(|rights| rights.on_data(action)) {
-                Ok(May::Yes) => {
+                Ok(Permission::Yes) => {
                     return Finding::ok(check, format!("the identity {principal} of {who} has a role for it"));
                 }
-                Ok(May::No) => {}
-                Ok(May::Unknown(why)) => doubts.push(why),
-                Err(trouble) => doubts.push(trouble.to_string()),
+                Ok(Permission::No) => {}
+                Ok(Permission::Unknown(why)) => doubts.push(why),
+                Err(error) => doubts.push(error.to_string()),
             }
         }
         if !doubts.is_empty() {
@@ -206,8 +206,8 @@ fn judge_compute(document: &Value, cluster: &Cluster<'_>) -> Finding {
     let check = Check::Compute;
     let state = document.pointer("/properties/provisioningState").and_then(Value::as_str).unwrap_or("unnamed");
     let name = cluster.name;
-    let most = document.pointer("/properties/properties/scaleSettings/maxNodeCount").and_then(Value::as_u64);
-    if most == Some(0) {
+    let max = document.pointer("/properties/properties/scaleSettings/maxNodeCount").and_then(Value::as_u64);
+    if max == Some(0) {
         return Finding::fault(
             check,
             format!("{name} may have 0 nodes"),

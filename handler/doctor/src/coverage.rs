@@ -18,7 +18,7 @@ use serde_json::Value;
 
 const CREATED: &str = "Microsoft.Storage.BlobCreated";
 /// The largest blob has about 190.7 TiB (50,000 blocks of 4,000 MiB).
-const LARGEST: f64 = 2.1e14;
+const MAX_BLOB_BYTES: f64 = 2.1e14;
 
 /// What of a rule's events a filter lets through.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) enum Coverage {
     /// All.
     Whole,
     /// It cannot be told, for this reason.
-    Unclear(String),
+    Inconclusive(String),
     /// Not all; here is what it stops.
     Part(String),
     /// None; here is why.
@@ -75,11 +75,11 @@ pub(super) fn of(filter: &Value, rule: &Rule, account: Account) -> Coverage {
     worst
 }
 
-/// None beats part, part beats what is unclear: one filter that surely stops something is enough.
+/// None beats part, part beats what is inconclusive: one filter that surely stops something is enough.
 fn rank(coverage: &Coverage) -> u8 {
     match coverage {
         Coverage::Whole => 0,
-        Coverage::Unclear(_) => 1,
+        Coverage::Inconclusive(_) => 1,
         Coverage::Part(_) => 2,
         Coverage::None(_) => 3,
     }
@@ -189,14 +189,14 @@ impl Wanted {
         let within = match operator {
             "numbergreaterthan" => value? < self.least,
             "numbergreaterthanorequals" => value? <= self.least,
-            "numberlessthan" => value? > LARGEST,
-            "numberlessthanorequals" => value? >= LARGEST,
-            "numberinrange" => ranges().any(|(from, to)| from <= self.least && to >= LARGEST),
-            "numbernotinrange" => ranges().all(|(from, to)| to < self.least || from > LARGEST),
+            "numberlessthan" => value? > MAX_BLOB_BYTES,
+            "numberlessthanorequals" => value? >= MAX_BLOB_BYTES,
+            "numberinrange" => ranges().any(|(from, to)| from <= self.least && to >= MAX_BLOB_BYTES),
+            "numbernotinrange" => ranges().all(|(from, to)| to < self.least || from > MAX_BLOB_BYTES),
             "numberin" => false,
             "numbernotin" => {
                 let values = filter.get("values").and_then(Value::as_array)?;
-                values.iter().filter_map(Value::as_f64).all(|value| value < self.least || value > LARGEST)
+                values.iter().filter_map(Value::as_f64).all(|value| value < self.least || value > MAX_BLOB_BYTES)
             }
             _ => return None,
         };
@@ -229,7 +229,7 @@ impl Wanted {
             _ => None,
         };
         known.unwrap_or_else(|| {
-            Coverage::Unclear(format!("what {} on {} stops is not known", text("operatorType"), text("key")))
+            Coverage::Inconclusive(format!("what {} on {} stops is not known", text("operatorType"), text("key")))
         })
     }
 }
@@ -272,7 +272,7 @@ fn api(operator: &str, values: &[&str], account: Account) -> Option<Coverage> {
     Some(if !stopped.is_empty() {
         Coverage::Part(format!("data.api must not be {}, and blobs are completed by it", stopped.join(", ")))
     } else if !doubtful.is_empty() {
-        Coverage::Unclear(format!(
+        Coverage::Inconclusive(format!(
             "data.api must not be {}, and whether the account knows that is not known",
             doubtful.join(", ")
         ))

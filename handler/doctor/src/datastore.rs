@@ -41,7 +41,7 @@ pub(super) fn targets(rule: &Rule) -> BTreeSet<Store> {
 
 /// A datastore as Resource Manager shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct DatastoreInfo {
     kind: String,
     pub(super) account: String,
     pub(super) container: String,
@@ -51,7 +51,7 @@ pub(super) struct Shown {
     pub(super) credentials: Option<String>,
 }
 
-impl Shown {
+impl DatastoreInfo {
     pub(super) fn read(document: &Value) -> Self {
         let text = |name: &str| {
             let found = document.pointer(&format!("/properties/{name}")).and_then(Value::as_str);
@@ -123,7 +123,7 @@ pub(super) mod tests {
     #[test]
     fn outputs_go_to_blob_datastores_only() {
         let shown = |kind: &str, credentials: &str, protocol: &str| {
-            Shown::read(
+            DatastoreInfo::read(
                 &json!({"properties": {"datastoreType": kind, "accountName": "a", "containerName": "c", "protocol": protocol,
                 "endpoint": "core.windows.net", "credentials": {"credentialsType": credentials}}}),
             )
@@ -135,10 +135,11 @@ pub(super) mod tests {
         assert!(shown("AzureDataLakeGen2", "None", "https").fault().is_some());
         assert!(shown("AzureFile", "AccountKey", "https").fault().is_some());
         assert!(shown("AzureBlob", "None", "http").fault().is_some());
-        assert!(Shown::read(&json!({"properties": {"datastoreType": "AzureBlob"}})).fault().is_some());
-        let emulated =
-            Shown::read(&json!({"properties": {"datastoreType": "AzureBlob", "accountName": "a", "containerName": "c",
-            "protocol": "http", "endpoint": "127.0.0.1:10000"}}));
+        assert!(DatastoreInfo::read(&json!({"properties": {"datastoreType": "AzureBlob"}})).fault().is_some());
+        let emulated = DatastoreInfo::read(
+            &json!({"properties": {"datastoreType": "AzureBlob", "accountName": "a", "containerName": "c",
+            "protocol": "http", "endpoint": "127.0.0.1:10000"}}),
+        );
         assert_eq!((emulated.fault(), emulated.url.as_str()), (None, "http://127.0.0.1:10000/a/c"));
     }
 }

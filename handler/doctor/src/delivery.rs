@@ -4,22 +4,22 @@ use lifecycle::Rule;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::access::{May, rights};
+use crate::access::{Permission, rights};
 use crate::coverage;
-use crate::examine::Exam;
+use crate::examine::Examination;
 use crate::finding::{Check, Finding, Verdict};
 use crate::permissions::SEND_MESSAGES;
 use crate::remedy::{assign_to_principal, shell};
 use crate::storage::{Account, STORAGE};
-use crate::subscription::{Aim, Subscription, judge};
+use crate::subscription::{Destination, Subscription, judge};
 use crate::workspace::PAGES;
-use app::ports::management::{Audience, Trouble};
+use app::ports::management::{Audience, QueryError};
 
 const EVENT_GRID: &str = "2025-02-15";
 /// Topics that are looked into where a rule takes blobs of any account.
-const MOST_TOPICS: usize = 50;
+const MAX_TOPICS: usize = 50;
 
-impl Exam {
+impl Examination {
     /// Everything about the way of events from the watched accounts.
     pub(super) async fn accounts(&self, now: OffsetDateTime) -> Vec<Finding> {
         let accounts = self.grouped(|rule| Some(rule.matches.account.as_ref().map(|name| name.to_ascii_lowercase())));
@@ -52,7 +52,7 @@ impl Exam {
         now: OffsetDateTime,
     ) -> Vec<Finding> {
         let mut findings = judge(all, rules, account, &self.at, now);
-        let ours = all.iter().filter(|one| matches!(one.aim(&self.at), Aim::Ours(_)));
+        let ours = all.iter().filter(|one| matches!(one.destination(&self.at), Destination::Ours(_)));
         for one in ours {
             for (scope, action, role) in one.needs() {
                 let check = if action == SEND_MESSAGES { Check::Subscription } else { Check::DeadLetter };
@@ -90,7 +90,8 @@ impl Exam {
         } else {
             "an event that cannot be delivered for a day is lost"
         };
-        if let (Check::DeadLetter, Err(Trouble::Missing(why))) = (check, self.eyes.resource(scope, STORAGE).await) {
+        if let (Check::DeadLetter, Err(QueryError::Missing(why))) = (check, self.queries.resource(scope, STORAGE).await)
+        {
             let (account, container) = scope.split_once("/blobServices/").unwrap_or((scope, ""));
             let last = |id: &str| shell(id.rsplit('/').next().unwrap_or_default());
             return Some(Finding::fault(
@@ -104,31 +105,31 @@ impl Exam {
                 ),
             ));
         }
-        match rights(&self.eyes, principal, scope).await.map(|rights| rights.on_data(action)) {
-            Ok(May::Yes) => None,
-            Ok(May::No) => Some(Finding::fault(
+        match rights(&self.queries, principal, scope).await.map(|rights| rights.on_data(action)) {
+            Ok(Permission::Yes) => None,
+            Ok(Permission::No) => Some(Finding::fault(
                 check,
                 format!("the topic's identity {principal} has no role that writes to {scope}"),
                 cause,
                 assign_to_principal(principal, role, scope),
             )),
-            Ok(May::Unknown(why)) => Some(Finding::unknown(check, why, reader)),
-            Err(trouble) => Some(Finding::unknown(check, trouble.to_string(), reader)),
+            Ok(Permission::Unknown(why)) => Some(Finding::unknown(check, why, reader)),
+            Err(error) => Some(Finding::unknown(check, error.to_string(), reader)),
         }
     }
 
     /// Nothing of the way could be seen, for this reason.
     fn nothing(&self, rules: &[&Rule], whose: &str, why: &str, needed: &str) -> Vec<Finding> {
-        let because = "the event subscription was not seen";
-        let first = if let Some(blind) = self.blind(Audience::ResourceManager) {
+        let reason = "the event subscription was not seen";
+        let first = if let Some(blind) = self.no_token_reason(Audience::ResourceManager) {
             Finding::skipped(Check::Subscription, blind)
         } else {
             Finding::unknown(Check::Subscription, why, needed)
         };
         let filters =
-            rules.iter().map(|rule| Finding::skipped(Check::Filter, because).about(format!("rule {}", rule.id)));
+            rules.iter().map(|rule| Finding::skipped(Check::Filter, reason).about(format!("rule {}", rule.id)));
         let all: Vec<Finding> =
-            [first, Finding::skipped(Check::DeadLetter, because)].into_iter().chain(filters).collect();
+            [first, Finding::skipped(Check::DeadLetter, reason)].into_iter().chain(filters).collect();
         about(&all, whose)
     }
 
@@ -137,9 +138,9 @@ impl Exam {
         let needed = || {
             "Microsoft.EventGrid/systemTopics/read and eventSubscriptions/read (role EventGrid EventSubscription Reader or Reader) for whoever looks".to_owned()
         };
-        let refused = |trouble: &Trouble| (trouble.to_string(), needed());
+        let refused = |error: &QueryError| (error.to_string(), needed());
         let mut found = Vec::new();
-        let (topics, trouble) = self.topics().await;
+        let (topics, error) = self.topics().await;
         let own = topics.iter().filter(|topic| {
             topic
                 .pointer("/properties/source")
@@ -147,10 +148,10 @@ impl Exam {
                 .is_some_and(|source| source.eq_ignore_ascii_case(&account.id))
         });
         for topic in own {
-            found.extend(self.subscriptions_at(topic).await.map_err(|trouble| refused(&trouble))?);
+            found.extend(self.subscriptions_at(topic).await.map_err(|error| refused(&error))?);
         }
         let path = format!("{}/providers/Microsoft.EventGrid/eventSubscriptions", account.id);
-        let direct = self.eyes.list(&path, EVENT_GRID, None, PAGES).await;
+        let direct = self.queries.list(&path, EVENT_GRID, None, PAGES).await;
         if let Ok(listed) = &direct {
             for document in &listed.items {
                 let one = Subscription::read(document, None);
@@ -161,10 +162,10 @@ impl Exam {
             }
         }
         // Only what was looked for everywhere is not there.
-        match (found.is_empty(), trouble, direct) {
-            (true, Some(trouble), _) => Err(refused(&trouble)),
-            (true, None, Err(trouble)) if !matches!(trouble, Trouble::Missing(_)) => Err(refused(&trouble)),
-            (true, None, Ok(listed)) if !listed.whole => {
+        match (found.is_empty(), error, direct) {
+            (true, Some(error), _) => Err(refused(&error)),
+            (true, None, Err(error)) if !matches!(error, QueryError::Missing(_)) => Err(refused(&error)),
+            (true, None, Ok(listed)) if !listed.complete => {
                 Err(("there are more event subscriptions than were listed".to_owned(), needed()))
             }
             _ => Ok(found),
@@ -172,28 +173,29 @@ impl Exam {
     }
 
     /// System topics of storage accounts in all subscriptions that can be seen, and what kept some from being seen.
-    async fn topics(&self) -> (Vec<Value>, Option<Trouble>) {
-        let (mut topics, mut trouble) = (Vec::new(), None);
+    async fn topics(&self) -> (Vec<Value>, Option<QueryError>) {
+        let (mut topics, mut error) = (Vec::new(), None);
         for subscription in self.subscriptions().await {
             let path = format!("/subscriptions/{subscription}/providers/Microsoft.EventGrid/systemTopics");
-            match self.eyes.list(&path, EVENT_GRID, None, PAGES).await {
+            match self.queries.list(&path, EVENT_GRID, None, PAGES).await {
                 Ok(listed) => {
-                    if !listed.whole {
-                        trouble = Some(Trouble::Unclear("there are more system topics than were listed".to_owned()));
+                    if !listed.complete {
+                        error =
+                            Some(QueryError::Inconclusive("there are more system topics than were listed".to_owned()));
                     }
                     topics.extend(listed.items);
                 }
-                Err(why) => trouble = Some(why),
+                Err(why) => error = Some(why),
             }
         }
-        (topics, trouble)
+        (topics, error)
     }
 
-    async fn subscriptions_at(&self, topic: &Value) -> Result<Vec<Subscription>, Trouble> {
+    async fn subscriptions_at(&self, topic: &Value) -> Result<Vec<Subscription>, QueryError> {
         let Some(id) = topic.get("id").and_then(Value::as_str) else { return Ok(Vec::new()) };
-        let listed = self.eyes.list(&format!("{id}/eventSubscriptions"), EVENT_GRID, None, PAGES).await?;
-        if !listed.whole {
-            return Err(Trouble::Unclear("there are more event subscriptions than were listed".to_owned()));
+        let listed = self.queries.list(&format!("{id}/eventSubscriptions"), EVENT_GRID, None, PAGES).await?;
+        if !listed.complete {
+            return Err(QueryError::Inconclusive("there are more event subscriptions than were listed".to_owned()));
         }
         Ok(listed.items.iter().map(|document| Subscription::read(document, Some(topic))).collect())
     }
@@ -202,20 +204,20 @@ impl Exam {
     async fn any_account(&self, rules: &[&Rule], now: OffsetDateTime) -> Vec<Finding> {
         const WHOSE: &str = "any account";
         let needed = "match.account in the rule; or the role Reader on the subscription for whoever looks";
-        if self.blind(Audience::ResourceManager).is_some() {
+        if self.no_token_reason(Audience::ResourceManager).is_some() {
             return self.nothing(rules, WHOSE, "", needed);
         }
-        let (topics, trouble) = self.topics().await;
+        let (topics, error) = self.topics().await;
         let mut all = Vec::new();
-        for topic in topics.iter().take(MOST_TOPICS) {
+        for topic in topics.iter().take(MAX_TOPICS) {
             match self.subscriptions_at(topic).await {
-                Ok(found) => all.extend(found.into_iter().filter(|one| matches!(one.aim(&self.at), Aim::Ours(_)))),
+                Ok(found) => all
+                    .extend(found.into_iter().filter(|one| matches!(one.destination(&self.at), Destination::Ours(_)))),
                 Err(why) => return self.nothing(rules, WHOSE, &why.to_string(), needed),
             }
         }
-        if all.is_empty() && (trouble.is_some() || topics.len() > MOST_TOPICS) {
-            let why =
-                trouble.map_or("there are more topics than were looked into".to_owned(), |trouble| trouble.to_string());
+        if all.is_empty() && (error.is_some() || topics.len() > MAX_TOPICS) {
+            let why = error.map_or("there are more topics than were looked into".to_owned(), |error| error.to_string());
             return self.nothing(rules, WHOSE, &why, needed);
         }
         about(&self.judged(&all, rules, coverage::Account::default(), now).await, WHOSE)

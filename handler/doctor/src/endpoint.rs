@@ -3,11 +3,11 @@
 use lifecycle::{EndpointKey, Rule};
 use serde_json::Value;
 
-use crate::examine::{Exam, Whom};
+use crate::examine::{Caller, Examination};
 use crate::finding::{Check, Finding};
 use crate::remedy::{in_workspace, shell};
 use crate::workspace::{ML, NO_WORKSPACE, PAGES, of_workspace};
-use app::ports::management::{Audience, Trouble};
+use app::ports::management::{Audience, QueryError};
 
 /// An endpoint as it was found.
 #[derive(Debug, Clone)]
@@ -18,17 +18,17 @@ pub(super) struct Found {
 
 /// Why there is no deployment to look at.
 #[derive(Debug, Clone)]
-enum Lost {
+enum DeploymentError {
     /// There is a finding about the cause already; this is what it comes to.
     Because(String),
     /// The endpoint is there and has no default one.
     NoDefault(Found),
     /// It was looked for and not found.
     Missing(Found, String),
-    Unseen(Trouble),
+    Unseen(QueryError),
 }
 
-impl Exam {
+impl Examination {
     /// Everything about the endpoints and deployments that the rules name.
     pub(super) async fn endpoints(&self) -> Vec<Finding> {
         let endpoints = self.grouped(|rule| {
@@ -53,9 +53,9 @@ impl Exam {
     }
 
     /// The endpoint of a rule by its URI, wherever in the workspace it is.
-    pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<Found>, Result<Trouble, String>> {
+    pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<Found>, Result<QueryError, String>> {
         let workspace = rule.endpoint.workspace.as_deref().ok_or_else(|| Err(NO_WORKSPACE.to_owned()))?;
-        self.in_sight(workspace).await.map_err(Err)?;
+        self.visible(workspace).await.map_err(Err)?;
         let uri = EndpointKey::of(&rule.endpoint.uri);
         let has_it = |document: &Value| {
             document
@@ -68,17 +68,17 @@ impl Exam {
             Some(Found { name, document })
         };
         if let Some(name) = name_in(&rule.endpoint.uri) {
-            match self.eyes.resource(&format!("{workspace}/batchEndpoints/{name}"), ML).await {
+            match self.queries.resource(&format!("{workspace}/batchEndpoints/{name}"), ML).await {
                 Ok(document) if has_it(&document) => return Ok(found(document)),
-                Ok(_) | Err(Trouble::Missing(_)) => {}
-                Err(trouble) => return Err(Ok(trouble)),
+                Ok(_) | Err(QueryError::Missing(_)) => {}
+                Err(error) => return Err(Ok(error)),
             }
         }
-        let listed = self.eyes.list(&format!("{workspace}/batchEndpoints"), ML, None, PAGES).await.map_err(Ok)?;
+        let listed = self.queries.list(&format!("{workspace}/batchEndpoints"), ML, None, PAGES).await.map_err(Ok)?;
         match listed.items.into_iter().find(has_it) {
             Some(document) => Ok(found(document)),
-            None if listed.whole => Ok(None),
-            None => Err(Ok(Trouble::Unclear("the workspace has more endpoints than were listed".to_owned()))),
+            None if listed.complete => Ok(None),
+            None => Err(Ok(QueryError::Inconclusive("the workspace has more endpoints than were listed".to_owned()))),
         }
     }
 
@@ -102,12 +102,12 @@ impl Exam {
                     rule.id
                 ),
             ),
-            Err(Err(because)) => Finding::skipped(check, because),
-            Err(Ok(Trouble::Forbidden { .. })) if self.lacks(workspace, Check::Invoke).await => {
+            Err(Err(reason)) => Finding::skipped(check, reason),
+            Err(Ok(QueryError::Forbidden { .. })) if self.lacks(workspace, Check::Invoke).await => {
                 Finding::skipped(check, "the app may not read batch endpoints")
             }
-            Err(Ok(trouble)) => {
-                Self::unseen(check, &trouble, "Microsoft.MachineLearningServices/workspaces/batchEndpoints/read")
+            Err(Ok(error)) => {
+                Self::not_visible(check, &error, "Microsoft.MachineLearningServices/workspaces/batchEndpoints/read")
             }
         }
     }
@@ -116,29 +116,29 @@ impl Exam {
     /// to read jobs are good.
     async fn endpoint_answer(&self, rule: &Rule) -> Finding {
         let check = Check::Answer;
-        if let Some(because) = self.blind(Audience::MachineLearning) {
-            return Finding::skipped(check, because);
+        if let Some(reason) = self.no_token_reason(Audience::MachineLearning) {
+            return Finding::skipped(check, reason);
         }
         let workspace = rule.endpoint.workspace.as_deref();
         let by_person = |why: String| Finding::unknown(check, why, "run it as the app, or with its network and rights");
-        match self.eyes.job(&rule.endpoint.uri, &format!("scorekeeper-doctor-{}", self.nonce)).await {
-            Ok(()) | Err(Trouble::Missing(_))
+        match self.queries.job(&rule.endpoint.uri, &format!("scorekeeper-doctor-{}", self.nonce)).await {
+            Ok(()) | Err(QueryError::Missing(_))
                 if !through_a_gateway(&rule.endpoint.uri) && matches!(self.find_endpoint(rule).await, Ok(None)) =>
             {
                 Finding::skipped(check, "no endpoint of the workspace has this URI")
             }
             // So it says when it has nothing to route to; whether that is so is the deployment's finding.
-            Err(Trouble::Missing(text)) if text.to_ascii_lowercase().contains("valid deployment") => {
+            Err(QueryError::Missing(text)) if text.to_ascii_lowercase().contains("valid deployment") => {
                 Finding::skipped(check, format!("the endpoint says of its deployments: {text}"))
             }
-            Ok(()) | Err(Trouble::Missing(_)) if self.subject.whom == Whom::App => {
+            Ok(()) | Err(QueryError::Missing(_)) if self.subject.caller == Caller::App => {
                 Finding::ok(check, "it says that a job which does not exist is not there")
             }
-            Ok(()) | Err(Trouble::Missing(_)) => {
+            Ok(()) | Err(QueryError::Missing(_)) => {
                 Finding::ok(check, "it answers whoever is signed in; the app's rights are in permission.jobs")
             }
-            Err(trouble) if self.subject.whom == Whom::Person => by_person(trouble.to_string()),
-            Err(Trouble::Forbidden { code, text }) => {
+            Err(error) if self.subject.caller == Caller::Operator => by_person(error.to_string()),
+            Err(QueryError::Forbidden { code, text }) => {
                 if let Some(workspace) = workspace
                     && (self.lacks(workspace, Check::Jobs).await || self.lacks(workspace, Check::Invoke).await)
                 {
@@ -152,7 +152,7 @@ impl Exam {
                     self.ml_role(workspace),
                 )
             }
-            Err(Trouble::NoAnswer(why)) => {
+            Err(QueryError::NoAnswer(why)) => {
                 if matches!(self.find_endpoint(rule).await, Ok(None)) {
                     return Finding::skipped(check, "no endpoint of the workspace has this URI");
                 }
@@ -163,34 +163,34 @@ impl Exam {
                     "set integrationSubnetResourceId, and link the zones privatelink.api.azureml.ms and privatelink.notebooks.azure.net (infra/README.md, Private networks)",
                 )
             }
-            Err(Trouble::Unclear(why)) => Finding::unknown(check, why, "run it again"),
+            Err(QueryError::Inconclusive(why)) => Finding::unknown(check, why, "run it again"),
         }
     }
 
     /// The deployment that a rule's requests go to: its id and what Resource Manager shows of it.
-    async fn find_deployment(&self, rule: &Rule) -> Result<(String, Value), Lost> {
+    async fn find_deployment(&self, rule: &Rule) -> Result<(String, Value), DeploymentError> {
         let workspace = rule.endpoint.workspace.as_deref().unwrap_or_default();
         let endpoint = match self.find_endpoint(rule).await {
             Ok(Some(found)) => found,
-            Ok(None) => return Err(Lost::Because("no endpoint of the workspace has this URI".to_owned())),
-            Err(Err(because)) => return Err(Lost::Because(because)),
-            Err(Ok(trouble)) => return Err(Lost::Unseen(trouble)),
+            Ok(None) => return Err(DeploymentError::Because("no endpoint of the workspace has this URI".to_owned())),
+            Err(Err(reason)) => return Err(DeploymentError::Because(reason)),
+            Err(Ok(error)) => return Err(DeploymentError::Unseen(error)),
         };
         let default = || {
             let name = endpoint.document.pointer("/properties/defaults/deploymentName").and_then(Value::as_str);
             name.filter(|name| !name.is_empty())
         };
         let Some(name) = rule.endpoint.deployment.as_deref().or_else(default) else {
-            return Err(Lost::NoDefault(endpoint));
+            return Err(DeploymentError::NoDefault(endpoint));
         };
         let id = format!("{workspace}/batchEndpoints/{}/deployments/{name}", endpoint.name);
-        match self.eyes.resource(&id, ML).await {
+        match self.queries.resource(&id, ML).await {
             Ok(document) => Ok((id, document)),
-            Err(Trouble::Missing(_)) => {
+            Err(QueryError::Missing(_)) => {
                 let name = name.to_owned();
-                Err(Lost::Missing(endpoint, name))
+                Err(DeploymentError::Missing(endpoint, name))
             }
-            Err(trouble) => Err(Lost::Unseen(trouble)),
+            Err(error) => Err(DeploymentError::Unseen(error)),
         }
     }
 
@@ -198,7 +198,7 @@ impl Exam {
     pub(super) async fn deployment_of(&self, rule: &Rule) -> Result<Value, String> {
         match self.find_deployment(rule).await {
             Ok((_, document)) => Ok(document),
-            Err(Lost::Because(because)) => Err(because),
+            Err(DeploymentError::Because(reason)) => Err(reason),
             Err(_) => Err("the deployment was not seen".to_owned()),
         }
     }
@@ -214,8 +214,8 @@ impl Exam {
         );
         let finding = match self.find_deployment(rule).await {
             Ok((_, document)) => judge_deployment(&document),
-            Err(Lost::Because(because)) => Finding::skipped(check, because),
-            Err(Lost::NoDefault(endpoint)) => Finding::fault(
+            Err(DeploymentError::Because(reason)) => Finding::skipped(check, reason),
+            Err(DeploymentError::NoDefault(endpoint)) => Finding::fault(
                 check,
                 "the endpoint has no default deployment, and the rule names none",
                 "every request is answered 404 (no valid deployment to route to)",
@@ -226,7 +226,7 @@ impl Exam {
                     self.any_deployment(workspace, &endpoint.name).await
                 ),
             ),
-            Err(Lost::Missing(endpoint, name)) => Finding::fault(
+            Err(DeploymentError::Missing(endpoint, name)) => Finding::fault(
                 check,
                 format!("the endpoint {} has no deployment {name}", endpoint.name),
                 if named.is_some() {
@@ -241,12 +241,14 @@ impl Exam {
                     rule.id
                 ),
             ),
-            Err(Lost::Unseen(Trouble::Forbidden { .. })) if self.lacks(workspace, Check::Invoke).await => {
+            Err(DeploymentError::Unseen(QueryError::Forbidden { .. }))
+                if self.lacks(workspace, Check::Invoke).await =>
+            {
                 Finding::skipped(check, "the app may not read deployments")
             }
-            Err(Lost::Unseen(trouble)) => Self::unseen(
+            Err(DeploymentError::Unseen(error)) => Self::not_visible(
                 check,
-                &trouble,
+                &error,
                 "Microsoft.MachineLearningServices/workspaces/batchEndpoints/deployments/read",
             ),
         };
@@ -256,7 +258,7 @@ impl Exam {
     /// The endpoint's only deployment, for a command; a word that says what to put there if there are several.
     async fn any_deployment(&self, workspace: &str, endpoint: &str) -> String {
         let path = format!("{workspace}/batchEndpoints/{endpoint}/deployments");
-        let listed = self.eyes.list(&path, ML, None, 1).await.unwrap_or_default();
+        let listed = self.queries.list(&path, ML, None, 1).await.unwrap_or_default();
         match listed.items.as_slice() {
             [one] => one.get("name").and_then(Value::as_str).map_or("DEPLOYMENT".to_owned(), shell),
             _ => "DEPLOYMENT".to_owned(),

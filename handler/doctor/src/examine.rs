@@ -8,12 +8,12 @@ use futures::StreamExt as _;
 use lifecycle::{Rule, Rules};
 
 use crate::access::Subject;
-use crate::cloud::Eyes;
+use crate::cloud::CloudQueries;
 use crate::finding::{CHECKS, Check, Finding, Report};
 use crate::ledger;
 use app::ledger::Ledger;
 use app::ports::Clock;
-use app::ports::management::{Audience, Cloud, Trouble};
+use app::ports::management::{Audience, Cloud, QueryError};
 use app::ports::table_store::{TableName, TableStore};
 
 /// Clocks that differ by less are as good as equal: `Date` headers have whole seconds, and answers take time.
@@ -24,11 +24,11 @@ const SKEW_BORNE: time::Duration = time::Duration::minutes(5);
 
 /// Who looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whom {
+pub enum Caller {
     /// The app's own identity: what it sees is what the app sees.
     App,
     /// Somebody who is signed in on this machine. What they may do says nothing about the app.
-    Person,
+    Operator,
 }
 
 /// What is known of a function app beyond the settings of the handler.
@@ -48,7 +48,7 @@ pub struct Installation {
     /// The rules.
     pub rules: Rules,
     /// Prefix of the ledger's tables.
-    pub hub: String,
+    pub task_hub: String,
     /// Where the ledger is, as settings have it.
     pub ledger_place: String,
     /// Storage account of the ledger; `None` for a folder.
@@ -78,7 +78,7 @@ pub struct Doctor {
     /// The ledger with the store under it, or why it cannot be opened.
     pub ledger: Result<(Ledger, Arc<dyn TableStore>), String>,
     /// Who looks.
-    pub whom: Whom,
+    pub caller: Caller,
     /// What time it is.
     pub clock: Clock,
     /// A text unlike that of any other examination: names the probe row and a job that does not exist.
@@ -88,9 +88,9 @@ pub struct Doctor {
 }
 
 /// An examination under way.
-pub(super) struct Exam {
+pub(super) struct Examination {
     pub(super) at: Installation,
-    pub(super) eyes: Eyes,
+    pub(super) queries: CloudQueries,
     pub(super) subject: Subject,
     pub(super) nonce: String,
     /// Why there is no token, by what it is for.
@@ -120,17 +120,17 @@ impl Doctor {
 
     /// Makes it. Ends within its time.
     pub async fn examine(self) -> Report {
-        let Self { installation, cloud, ledger, whom, clock, nonce, time } = self;
-        let eyes = Eyes::new(cloud, time);
+        let Self { installation, cloud, ledger, caller, clock, nonce, time } = self;
+        let queries = CloudQueries::new(cloud, time);
         let mut findings = settings(&installation);
-        let (tokens, no_token) = tokens(&eyes, whom, &installation).await;
+        let (tokens, no_token) = tokens(&queries, caller, &installation).await;
         findings.extend(tokens);
-        let (management, no_management) = management(&eyes, whom, &no_token).await;
+        let (management, no_management) = management(&queries, caller, &no_token).await;
         findings.push(management);
         let seen = if no_management.is_none() { installation.site.as_deref() } else { None };
-        let (subject, finding) = Subject::find(&eyes, whom, &installation, seen).await;
+        let (subject, finding) = Subject::find(&queries, caller, &installation, seen).await;
         findings.push(finding);
-        let exam = Exam { at: installation, eyes, subject, nonce, no_token, no_management };
+        let exam = Examination { at: installation, queries, subject, nonce, no_token, no_management };
         let (ledger, workspaces, endpoints, rules, accounts) = futures::join!(
             exam.ledger(ledger, &clock),
             exam.workspaces(),
@@ -141,7 +141,7 @@ impl Doctor {
         for more in [ledger, workspaces, endpoints, rules, accounts] {
             findings.extend(more);
         }
-        findings.push(clocks(&exam.eyes.clocks()));
+        findings.push(clocks(&exam.queries.clocks()));
         Report::new(exam.subject.to_string(), findings)
     }
 }
@@ -155,26 +155,30 @@ fn settings(installation: &Installation) -> Vec<Finding> {
     findings
 }
 
-async fn tokens(eyes: &Eyes, whom: Whom, installation: &Installation) -> (Vec<Finding>, BTreeMap<Audience, String>) {
+async fn tokens(
+    queries: &CloudQueries,
+    caller: Caller,
+    installation: &Installation,
+) -> (Vec<Finding>, BTreeMap<Audience, String>) {
     const ALL: [(Audience, Check); 3] = [
         (Audience::Storage, Check::TokenStorage),
         (Audience::MachineLearning, Check::TokenMl),
         (Audience::ResourceManager, Check::TokenManagement),
     ];
-    let asks = futures::stream::iter(ALL.map(|(audience, _)| eyes.token(audience)));
+    let asks = futures::stream::iter(ALL.map(|(audience, _)| queries.token(audience)));
     // For a person each token is a run of the Azure CLI, whose first one takes seconds; several at once take longer.
-    let asked: Vec<_> = asks.buffered(if whom == Whom::App { ALL.len() } else { 1 }).collect().await;
+    let asked: Vec<_> = asks.buffered(if caller == Caller::App { ALL.len() } else { 1 }).collect().await;
     let none = asked.iter().all(Result::is_err);
     let (mut findings, mut missing) = (Vec::new(), BTreeMap::new());
     for (index, ((audience, check), answer)) in ALL.into_iter().zip(asked).enumerate() {
         let Err(why) = answer else {
-            let seen = if whom == Whom::App { "there is one" } else { "there is one for whoever is signed in" };
+            let seen = if caller == Caller::App { "there is one" } else { "there is one for whoever is signed in" };
             findings.push(Finding::ok(check, seen));
             continue;
         };
         findings.push(if none && index > 0 {
             Finding::skipped(check, "the identity gets no token at all")
-        } else if whom == Whom::Person {
+        } else if caller == Caller::Operator {
             // That nobody is signed in here says nothing of the app.
             Finding::unknown(check, &*why, "sign in: az login")
         } else {
@@ -188,28 +192,32 @@ async fn tokens(eyes: &Eyes, whom: Whom, installation: &Installation) -> (Vec<Fi
 }
 
 /// Whether Resource Manager answers at all, and if not, why nothing of it can be seen.
-async fn management(eyes: &Eyes, whom: Whom, no_token: &BTreeMap<Audience, String>) -> (Finding, Option<String>) {
+async fn management(
+    queries: &CloudQueries,
+    caller: Caller,
+    no_token: &BTreeMap<Audience, String>,
+) -> (Finding, Option<String>) {
     let check = Check::Management;
     if no_token.contains_key(&Audience::ResourceManager) {
-        let because = "there is no token for Resource Manager".to_owned();
-        return (Finding::skipped(check, &because), Some(because));
+        let reason = "there is no token for Resource Manager".to_owned();
+        return (Finding::skipped(check, &reason), Some(reason));
     }
-    match eyes.subscriptions().await {
-        Ok(_) | Err(Trouble::Missing(_) | Trouble::Forbidden { .. }) => (Finding::ok(check, "it answers"), None),
-        Err(Trouble::NoAnswer(why)) => {
-            let because = "Resource Manager does not answer".to_owned();
-            let finding = match whom {
-                Whom::App => Finding::fault(
+    match queries.subscriptions().await {
+        Ok(_) | Err(QueryError::Missing(_) | QueryError::Forbidden { .. }) => (Finding::ok(check, "it answers"), None),
+        Err(QueryError::NoAnswer(why)) => {
+            let reason = "Resource Manager does not answer".to_owned();
+            let finding = match caller {
+                Caller::App => Finding::fault(
                     check,
                     why,
                     "lost jobs cannot be looked for, stuck ones not stopped, and outputs not found",
                     "let the app's network reach it: service tag AzureResourceManager in firewall and routes, and SCOREKEEPER_RESOURCE_MANAGER if the cloud is another one",
                 ),
-                Whom::Person => Finding::unknown(check, why, "run it where Resource Manager can be reached"),
+                Caller::Operator => Finding::unknown(check, why, "run it where Resource Manager can be reached"),
             };
-            (finding, Some(because))
+            (finding, Some(reason))
         }
-        Err(Trouble::Unclear(why)) => (Finding::unknown(check, why, "run it again"), None),
+        Err(QueryError::Inconclusive(why)) => (Finding::unknown(check, why, "run it again"), None),
     }
 }
 
@@ -230,7 +238,7 @@ fn clocks(seen: &[(String, time::Duration)]) -> Finding {
 }
 
 impl Installation {
-    /// What mends an identity that gets no token.
+    /// What fixes an identity that gets no token.
     fn identity_remedy(&self) -> String {
         let site = self.site.as_deref().and_then(super::remedy::ResourceId::read);
         let Some(site) = site else {
@@ -243,9 +251,9 @@ impl Installation {
     }
 }
 
-impl Exam {
+impl Examination {
     /// Why nothing can be asked for with this audience; also if the service as such does not answer.
-    pub(super) fn blind(&self, audience: Audience) -> Option<String> {
+    pub(super) fn no_token_reason(&self, audience: Audience) -> Option<String> {
         match audience {
             Audience::ResourceManager => self.no_management.clone(),
             Audience::Storage => self.no_token.contains_key(&audience).then(|| "there is no token for storage".into()),
@@ -256,10 +264,10 @@ impl Exam {
     }
 
     /// Something at Resource Manager could not be seen: what, and which right it takes.
-    pub(super) fn unseen(check: Check, trouble: &Trouble, right: &str) -> Finding {
-        match trouble {
-            Trouble::Forbidden { text, .. } => Finding::unknown(check, text, format!("whoever looks needs {right}")),
-            Trouble::Missing(text) => Finding::unknown(check, text, "a Resource Manager that knows it"),
+    pub(super) fn not_visible(check: Check, error: &QueryError, right: &str) -> Finding {
+        match error {
+            QueryError::Forbidden { text, .. } => Finding::unknown(check, text, format!("whoever looks needs {right}")),
+            QueryError::Missing(text) => Finding::unknown(check, text, "a Resource Manager that knows it"),
             other => Finding::unknown(check, other.to_string(), "run it again"),
         }
     }
@@ -278,9 +286,8 @@ impl Exam {
     }
 
     async fn ledger(&self, opened: Result<(Ledger, Arc<dyn TableStore>), String>, clock: &Clock) -> Vec<Finding> {
-        let skipped = |because: &str| {
-            vec![Finding::skipped(Check::LastEvent, because), Finding::skipped(Check::LastTick, because)]
-        };
+        let skipped =
+            |reason: &str| vec![Finding::skipped(Check::LastEvent, reason), Finding::skipped(Check::LastTick, reason)];
         let (ledger, store) = match opened {
             Ok(opened) => opened,
             Err(why) => {
@@ -293,19 +300,21 @@ impl Exam {
                 return [vec![fault], skipped("the ledger cannot be opened")].concat();
             }
         };
-        if let Some(because) = self.blind(Audience::Storage).filter(|_| self.at.ledger_place.starts_with("https:")) {
-            return [vec![Finding::skipped(Check::Ledger, &because)], skipped(&because)].concat();
+        if let Some(reason) =
+            self.no_token_reason(Audience::Storage).filter(|_| self.at.ledger_place.starts_with("https:"))
+        {
+            return [vec![Finding::skipped(Check::Ledger, &reason)], skipped(&reason)].concat();
         }
-        let Ok(table) = TableName::read(&format!("{}State", self.at.hub)) else { return Vec::new() };
+        let Ok(table) = TableName::read(&format!("{}State", self.at.task_hub)) else { return Vec::new() };
         let probing = async { Ok(ledger::probe(store.as_ref(), &table, &self.nonce).await) };
-        let probe = self.eyes.in_time(probing).await;
+        let probe = self.queries.in_time(probing).await;
         let finding = self.judge_ledger(&table, probe).await;
         let broken = finding.verdict == super::Verdict::Fault;
         let mut findings = vec![finding];
         if broken {
             findings.extend(skipped("the ledger does not work"));
         } else {
-            findings.extend(self.life(&ledger, clock()).await);
+            findings.extend(self.activity(&ledger, clock()).await);
         }
         findings
     }

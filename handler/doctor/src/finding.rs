@@ -83,7 +83,7 @@ checks! {
     Filter = "delivery.filter": "its filters let through what the rule wants";
     DeadLetter = "delivery.deadLetter": "what cannot be delivered is kept";
     LastEvent = "lastEvent": "events arrive";
-    LastTick = "lastTick": "the timer ticks, and ticks are completed";
+    LastTick = "lastRun": "the timer ticks, and ticks are completed";
     Quota = "quota": "the region's quotas leave room for jobs";
 }
 
@@ -115,7 +115,7 @@ pub struct Finding {
     /// Why that is so, or what comes of it. Every fault has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The command or setting that mends it. Every fault has one.
+    /// The command or setting that fixes it. Every fault has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -136,8 +136,8 @@ impl Finding {
     }
 
     /// It was not looked at, because of something else that has its own finding.
-    pub fn skipped(check: Check, because: impl fmt::Display) -> Self {
-        Self::new(check, Verdict::Unknown, format!("not looked at, because {because}"))
+    pub fn skipped(check: Check, reason: impl fmt::Display) -> Self {
+        Self::new(check, Verdict::Unknown, format!("not looked at, because {reason}"))
     }
 
     /// Something is wrong with it that has its cause and its remedy in the finding of another check.
@@ -145,7 +145,7 @@ impl Finding {
         Self::new(check, Verdict::Unknown, format!("not looked at, because {other} has the same cause ({seen})"))
     }
 
-    /// It will not work: what was seen, why, and what mends it.
+    /// It will not work: what was seen, why, and what fixes it.
     pub fn fault(check: Check, seen: impl Into<String>, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { cause: Some(cause.into()), remedy: Some(remedy.into()), ..Self::new(check, Verdict::Fault, seen) }
     }

@@ -1,12 +1,12 @@
 //! The ledger's table: takes a row, shows it, gives it up again.
 
-use crate::access::May;
-use crate::examine::{Exam, Whom};
+use crate::access::Permission;
+use crate::examine::{Caller, Examination};
 use crate::finding::{Check, Finding};
 use crate::permissions::WRITE_ROWS;
 use crate::remedy::{account_scope, assign, shell};
 use crate::storage::STORAGE;
-use app::ports::management::Trouble;
+use app::ports::management::QueryError;
 use app::ports::table_store::{Entity, Error, IfMatch, Key, Op, TableName, TableStore};
 
 /// The partition of probe rows; nothing else reads or writes it.
@@ -54,23 +54,23 @@ pub(super) async fn probe(store: &dyn TableStore, table: &TableName, name: &str)
     }
 }
 
-impl Exam {
+impl Examination {
     /// Whether Resource Manager shows the table. It needs no right to the rows.
     async fn table_exists(&self, account: Option<&str>, table: &TableName) -> bool {
         let Some(account) = account else { return false };
         let Ok(account) = self.account(account).await else { return false };
         let id = format!("{}/tableServices/default/tables/{table}", account.id);
-        self.eyes.resource(&id, STORAGE).await.is_ok()
+        self.queries.resource(&id, STORAGE).await.is_ok()
     }
 
     /// What the probe of the ledger comes to.
-    pub(super) async fn judge_ledger(&self, table: &TableName, probe: Result<Probe, Trouble>) -> Finding {
+    pub(super) async fn judge_ledger(&self, table: &TableName, probe: Result<Probe, QueryError>) -> Finding {
         let check = Check::Ledger;
         let place = &self.at.ledger_place;
         let probe = match probe {
             Ok(probe) => probe,
-            Err(Trouble::NoAnswer(why)) => Probe::Stopped { step: "to write a row", why: Error::Unavailable(why) },
-            Err(trouble) => return Finding::unknown(check, trouble.to_string(), "run it again"),
+            Err(QueryError::NoAnswer(why)) => Probe::Stopped { step: "to write a row", why: Error::Unavailable(why) },
+            Err(error) => return Finding::unknown(check, error.to_string(), "run it again"),
         };
         let account = self.at.ledger_account.as_deref();
         let role = async || {
@@ -79,12 +79,12 @@ impl Exam {
             assign(&self.subject.assignee, "Storage Table Data Contributor", account_scope(account, id.as_deref()))
         };
         let of_app = match account {
-            Some(account) if self.subject.whom == Whom::Person && place.starts_with("https:") => {
+            Some(account) if self.subject.caller == Caller::Operator && place.starts_with("https:") => {
                 Some(self.app_may(account, |account| account.id.clone(), WRITE_ROWS).await)
             }
             _ => None,
         };
-        if of_app == Some(May::No) {
+        if of_app == Some(Permission::No) {
             let seen = format!("the app's identity has no role that writes rows at {place}");
             return Finding::fault(check, seen, "no event can be taken in", role().await);
         }
@@ -92,7 +92,7 @@ impl Exam {
             Probe::Passed { made } => {
                 let made = if made { " (the table was made)" } else { "" };
                 match of_app {
-                    Some(May::Unknown(why)) => Finding::unknown(
+                    Some(Permission::Unknown(why)) => Finding::unknown(
                         check,
                         format!(
                             "{table} at {place} works for whoever is signed in; whether for the app is not known: {why}"
@@ -110,7 +110,7 @@ impl Exam {
             ),
             Probe::Stopped { step, why: Error::Denied(text) } => {
                 let seen = format!("{table} at {place} refuses {step}: {text}");
-                if of_app == Some(May::Yes) && self.table_exists(account, table).await {
+                if of_app == Some(Permission::Yes) && self.table_exists(account, table).await {
                     return Finding::ok(
                         check,
                         format!("{table} at {place} is there, and the app's identity has a role that writes rows"),
@@ -119,12 +119,12 @@ impl Exam {
                 if of_app.is_some() {
                     return Finding::unknown(check, seen, "the role Storage Table Data Contributor for whoever looks");
                 }
-                let mend = if account.is_some() { role().await } else { format!("let the app write to {place}") };
+                let fix = if account.is_some() { role().await } else { format!("let the app write to {place}") };
                 Finding::fault(
                     check,
                     seen,
                     "no event can be taken in: the identity may not write, or the account's firewall says no",
-                    mend,
+                    fix,
                 )
             }
             Probe::Stopped { step, why: Error::Unavailable(text) } => {
@@ -132,14 +132,14 @@ impl Exam {
                 if of_app.is_some() {
                     return Finding::unknown(check, seen, "run it where the account can be reached");
                 }
-                let mend = match account {
+                let fix = match account {
                     Some(account) => format!(
                         "az storage account show --name {} --query primaryEndpoints.table --output tsv shows the address; correct SCOREKEEPER_LEDGER, or the network",
                         shell(account)
                     ),
                     None => format!("make {place} a folder on a local disk that the app may write to"),
                 };
-                Finding::fault(check, seen, "the ledger cannot be reached, so no event can be taken in", mend)
+                Finding::fault(check, seen, "the ledger cannot be reached, so no event can be taken in", fix)
             }
             Probe::Stopped { step, why } => {
                 Finding::unknown(check, format!("{place} was asked {step}: {why}"), "run it again")

@@ -7,12 +7,13 @@
 //! Three rules hold throughout:
 //! * what was not seen is [`Verdict::Unknown`] and never [`Verdict::Ok`];
 //! * one cause is one fault: what depends on it is *unknown, not looked at*;
-//! * a fault comes with its cause and the command that mends it.
+//! * a fault comes with its cause and the command that fixes it.
 //!
 //! It looks as the app itself, where the app's identity is at hand, or as whoever is signed in. A person's rights say
 //! nothing about the app's: those are then read from the role assignments of the app's identity.
 
 mod access;
+mod activity;
 mod cloud;
 mod compute;
 mod coverage;
@@ -22,7 +23,6 @@ mod endpoint;
 mod examine;
 mod finding;
 mod ledger;
-mod life;
 mod permissions;
 mod remedy;
 mod rules;
@@ -30,6 +30,6 @@ mod storage;
 mod subscription;
 mod workspace;
 
-pub use app::ports::management::{Audience, Cloud, Listed, Trouble};
-pub use examine::{AppFacts, Doctor, Installation, Whom};
+pub use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
+pub use examine::{AppFacts, Caller, Doctor, Installation};
 pub use finding::{CHECKS, Check, Finding, Report, Verdict};

@@ -28,7 +28,7 @@ pub(super) const INVOKE: &[&str] = &[
 /// To poll jobs on the endpoint, and to look for lost ones in the workspace.
 pub(super) const JOBS: &[&str] = &["batchEndpoints/jobs/read", "batchEndpoints/deployments/jobs/read", "jobs/read"];
 
-/// To stop stuck and stray jobs.
+/// To stop stuck and orphaned jobs.
 pub(super) const CANCEL: &[&str] = &["jobs/cancel/action"];
 
 /// To find out where outputs lie.

@@ -1,4 +1,4 @@
-//! Commands that mend what was found, with the real names in them, fit to be copied into a shell.
+//! Commands that fix what was found, with the real names in them, fit to be copied into a shell.
 
 use std::fmt;
 

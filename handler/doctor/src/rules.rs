@@ -8,14 +8,14 @@
 
 use lifecycle::Rule;
 
-use crate::datastore::{Shown, Store, sources, targets};
-use crate::examine::Exam;
+use crate::datastore::{DatastoreInfo, Store, sources, targets};
+use crate::examine::Examination;
 use crate::finding::{Check, Finding};
-use crate::storage::Place;
+use crate::storage::ContainerName;
 use crate::workspace::{ML, NO_WORKSPACE, of_workspace};
-use app::ports::management::Trouble;
+use app::ports::management::QueryError;
 
-impl Exam {
+impl Examination {
     /// Everything about what single rules read and write.
     pub(super) async fn rules(&self) -> Vec<Finding> {
         let one = self.at.rules.iter().map(|rule| async move {
@@ -26,13 +26,13 @@ impl Exam {
     }
 
     /// A datastore: what is shown of it, `None` if it is not there, or why that is not known.
-    pub(super) async fn datastore(&self, store: &Store) -> Result<Option<Shown>, Result<Trouble, String>> {
+    pub(super) async fn datastore(&self, store: &Store) -> Result<Option<DatastoreInfo>, Result<QueryError, String>> {
         let workspace = store.workspace.as_deref().ok_or_else(|| Err(NO_WORKSPACE.to_owned()))?;
-        self.in_sight(workspace).await.map_err(Err)?;
-        match self.eyes.resource(&format!("{workspace}/datastores/{}", store.name), ML).await {
-            Ok(document) => Ok(Some(Shown::read(&document))),
-            Err(Trouble::Missing(_)) => Ok(None),
-            Err(trouble) => Err(Ok(trouble)),
+        self.visible(workspace).await.map_err(Err)?;
+        match self.queries.resource(&format!("{workspace}/datastores/{}", store.name), ML).await {
+            Ok(document) => Ok(Some(DatastoreInfo::read(&document))),
+            Err(QueryError::Missing(_)) => Ok(None),
+            Err(error) => Err(Ok(error)),
         }
     }
 
@@ -47,16 +47,16 @@ impl Exam {
                 Ok(Some(shown)) if shown.credentials.is_some() => {}
                 Ok(Some(_)) => return Ok(true),
                 Ok(None) => return Err(format!("the workspace has no datastore {}", store.name)),
-                Err(Ok(trouble)) => return Err(trouble.to_string()),
-                Err(Err(because)) => return Err(because),
+                Err(Ok(error)) => return Err(error.to_string()),
+                Err(Err(reason)) => return Err(reason),
             }
         }
         Ok(false)
     }
 
     /// Where the rule's blobs are; `None` if it takes those of any account.
-    pub(super) fn watched(rule: &Rule) -> Option<Place<'_>> {
-        Some(Place { account: rule.matches.account.as_deref()?, container: &rule.matches.container })
+    pub(super) fn watched(rule: &Rule) -> Option<ContainerName<'_>> {
+        Some(ContainerName { account: rule.matches.account.as_deref()?, container: &rule.matches.container })
     }
 
     async fn input(&self, rule: &Rule) -> Finding {
@@ -74,7 +74,7 @@ impl Exam {
             Ok(false) => {
                 return by_rule(Finding::ok(check, "the inputs are read with the credentials of their datastore"));
             }
-            Err(because) => return by_rule(Finding::skipped(check, because)),
+            Err(reason) => return by_rule(Finding::skipped(check, reason)),
         }
         let url = self.blob_url(place).await;
         let finding = self.readable(check, place, url).await;
@@ -107,7 +107,7 @@ impl Exam {
 
     async fn output(&self, rule: &Rule, store: &Store) -> (Finding, Finding) {
         let check = Check::Output;
-        let skipped = |because: &str| Finding::skipped(Check::OutputRead, because);
+        let skipped = |reason: &str| Finding::skipped(Check::OutputRead, reason);
         let workspace = store.workspace.as_deref().unwrap_or_default();
         match self.datastore(store).await {
             Ok(Some(shown)) => match shown.fault() {
@@ -117,7 +117,7 @@ impl Exam {
                         .as_deref()
                         .map_or("without stored credentials".to_owned(), |kind| format!("with a stored {kind}"));
                     let seen = format!("container {}/{}, {with}", shown.account, shown.container);
-                    let place = Place { account: &shown.account, container: &shown.container };
+                    let place = ContainerName { account: &shown.account, container: &shown.container };
                     let read = self.readable(Check::OutputRead, place, Some(shown.url.clone())).await;
                     (Finding::ok(check, seen), read)
                 }
@@ -148,12 +148,12 @@ impl Exam {
                 );
                 (fault, skipped("the datastore is not there"))
             }
-            Err(Err(because)) => (Finding::skipped(check, &because), skipped(&because)),
-            Err(Ok(Trouble::Forbidden { .. })) if self.lacks(workspace, Check::Datastores).await => {
+            Err(Err(reason)) => (Finding::skipped(check, &reason), skipped(&reason)),
+            Err(Ok(QueryError::Forbidden { .. })) if self.lacks(workspace, Check::Datastores).await => {
                 (Finding::skipped(check, "the app may not read datastores"), skipped("the app may not read datastores"))
             }
-            Err(Ok(trouble)) => (
-                Self::unseen(check, &trouble, "Microsoft.MachineLearningServices/workspaces/datastores/read"),
+            Err(Ok(error)) => (
+                Self::not_visible(check, &error, "Microsoft.MachineLearningServices/workspaces/datastores/read"),
                 skipped("the datastore was not seen"),
             ),
         }

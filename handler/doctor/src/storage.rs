@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use crate::access::{May, own_rights, rights};
-use crate::cloud::Eyes;
-use crate::examine::{Exam, Whom};
+use crate::access::{Permission, own_rights, rights};
+use crate::cloud::CloudQueries;
+use crate::examine::{Caller, Examination};
 use crate::finding::{Check, Finding};
 use crate::permissions::READ_BLOBS;
 use crate::remedy::{ResourceId, account_scope, assign, shell};
 use crate::workspace::PAGES;
-use app::ports::management::{Audience, Trouble};
+use app::ports::management::{Audience, QueryError};
 
 pub(super) const STORAGE: &str = "2025-06-01";
 const SUBSCRIPTIONS: &str = "2022-12-01";
 /// Subscriptions that are searched for an account.
-const MOST_SUBSCRIPTIONS: usize = 20;
+const MAX_SUBSCRIPTIONS: usize = 20;
 
 /// A storage account as Resource Manager shows it.
 #[derive(Debug, Clone)]
@@ -31,44 +31,44 @@ impl Account {
 
 /// Where a container is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct ContainerName<'a> {
     pub(super) account: &'a str,
     pub(super) container: &'a str,
 }
 
-impl Eyes {
+impl CloudQueries {
     /// Subscriptions that whoever looks can see.
-    pub(super) async fn subscriptions(&self) -> Result<Vec<String>, Trouble> {
+    pub(super) async fn subscriptions(&self) -> Result<Vec<String>, QueryError> {
         let listed = self.list("/subscriptions", SUBSCRIPTIONS, None, 1).await?;
         let ids = listed.items.iter().filter_map(|one| one.get("subscriptionId").and_then(Value::as_str));
         Ok(ids.map(str::to_owned).collect())
     }
 }
 
-impl Exam {
+impl Examination {
     /// Subscriptions in which accounts and topics may lie: those of what is named first, then whatever can be seen.
     pub(super) async fn subscriptions(&self) -> Vec<String> {
         let workspaces = self.at.rules.iter().filter_map(|rule| rule.endpoint.workspace.as_deref());
         let named = self.at.site.as_deref().into_iter().chain(workspaces);
         let mut all: Vec<String> =
             named.filter_map(ResourceId::read).map(|id| id.subscription.to_ascii_lowercase()).collect();
-        all.extend(self.eyes.subscriptions().await.unwrap_or_default().iter().map(|id| id.to_ascii_lowercase()));
+        all.extend(self.queries.subscriptions().await.unwrap_or_default().iter().map(|id| id.to_ascii_lowercase()));
         let mut seen = std::collections::BTreeSet::new();
         all.retain(|id| seen.insert(id.clone()));
-        all.truncate(MOST_SUBSCRIPTIONS);
+        all.truncate(MAX_SUBSCRIPTIONS);
         all
     }
 
     /// The account of this name; the error says why it was not seen and what would be needed.
     pub(super) async fn account(&self, name: &str) -> Result<Account, (String, String)> {
         let needed = format!("the role Reader on the storage account {name} for whoever looks");
-        if let Some(because) = self.blind(Audience::ResourceManager) {
-            return Err((because, "see there".to_owned()));
+        if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
+            return Err((reason, "see there".to_owned()));
         }
         let subscriptions = self.subscriptions().await;
         for subscription in &subscriptions {
             let path = format!("/subscriptions/{subscription}/providers/Microsoft.Storage/storageAccounts");
-            let Ok(listed) = self.eyes.list(&path, STORAGE, None, PAGES).await else { continue };
+            let Ok(listed) = self.queries.list(&path, STORAGE, None, PAGES).await else { continue };
             let is_it = |one: &&Value| {
                 one.get("name").and_then(Value::as_str).is_some_and(|its| its.eq_ignore_ascii_case(name))
             };
@@ -83,8 +83,8 @@ impl Exam {
     }
 
     /// Where blobs of a container are read.
-    pub(super) async fn blob_url(&self, place: Place<'_>) -> Option<String> {
-        let Place { account, container } = place;
+    pub(super) async fn blob_url(&self, place: ContainerName<'_>) -> Option<String> {
+        let ContainerName { account, container } = place;
         let told = self.account(account).await.ok().and_then(|account| {
             account.document.pointer("/properties/primaryEndpoints/blob").and_then(Value::as_str).map(str::to_owned)
         });
@@ -94,34 +94,36 @@ impl Exam {
     }
 
     /// Whether the app may do something with the data at a scope in an account, by its roles.
-    pub(super) async fn app_may(&self, account: &str, below: impl Fn(&Account) -> String, action: &str) -> May {
+    pub(super) async fn app_may(&self, account: &str, below: impl Fn(&Account) -> String, action: &str) -> Permission {
         let scope = match self.account(account).await {
             Ok(account) => below(&account),
-            Err((why, _)) => return May::Unknown(why),
+            Err((why, _)) => return Permission::Unknown(why),
         };
-        let rights = match (self.subject.whom, &self.subject.principal) {
-            (Whom::App, _) => own_rights(&self.eyes, &scope).await,
-            (Whom::Person, Some(principal)) => rights(&self.eyes, principal, &scope).await,
-            (Whom::Person, None) => return May::Unknown("the app's identity is not known (--app)".to_owned()),
+        let rights = match (self.subject.caller, &self.subject.principal) {
+            (Caller::App, _) => own_rights(&self.queries, &scope).await,
+            (Caller::Operator, Some(principal)) => rights(&self.queries, principal, &scope).await,
+            (Caller::Operator, None) => {
+                return Permission::Unknown("the app's identity is not known (--app)".to_owned());
+            }
         };
         match rights {
             Ok(rights) => rights.on_data(action),
-            Err(trouble) => May::Unknown(trouble.to_string()),
+            Err(error) => Permission::Unknown(error.to_string()),
         }
     }
 
     /// Whether the container is there and the app may read it. `url` is where it is.
-    pub(super) async fn readable(&self, check: Check, place: Place<'_>, url: Option<String>) -> Finding {
-        let Place { account, container } = place;
+    pub(super) async fn readable(&self, check: Check, place: ContainerName<'_>, url: Option<String>) -> Finding {
+        let ContainerName { account, container } = place;
         let Some(url) = url else {
-            if let Some(because) = self.blind(Audience::ResourceManager) {
-                return Finding::skipped(check, because);
+            if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
+                return Finding::skipped(check, reason);
             }
             let (why, needed) = self.account(account).await.err().unwrap_or_default();
             return Finding::unknown(check, why, needed);
         };
-        if let Some(because) = self.blind(Audience::Storage).filter(|_| url.starts_with("https:")) {
-            return Finding::skipped(check, because);
+        if let Some(reason) = self.no_token_reason(Audience::Storage).filter(|_| url.starts_with("https:")) {
+            return Finding::skipped(check, reason);
         }
         let id = self.account(account).await.ok().map(|account| account.id);
         let absent = || {
@@ -144,34 +146,36 @@ impl Exam {
                 assign(&self.subject.assignee, "Storage Blob Data Reader", account_scope(account, id.as_deref())),
             )
         };
-        let looked = self.eyes.container(&url).await;
-        if matches!(looked, Err(Trouble::Missing(_))) {
+        let looked = self.queries.container(&url).await;
+        if matches!(looked, Err(QueryError::Missing(_))) {
             return absent();
         }
         // An emulator is asked without a token, so that its answer says nothing about rights.
-        if self.subject.whom == Whom::Person || (looked.is_ok() && !url.starts_with("https:")) {
+        if self.subject.caller == Caller::Operator || (looked.is_ok() && !url.starts_with("https:")) {
             let may = self.app_may(account, |account| account.container(container), READ_BLOBS).await;
             return match (may, looked) {
-                (May::No, _) => denied(format!("the app's identity has no role that reads {account}/{container}")),
-                (May::Unknown(why), _) => Finding::unknown(
+                (Permission::No, _) => {
+                    denied(format!("the app's identity has no role that reads {account}/{container}"))
+                }
+                (Permission::Unknown(why), _) => Finding::unknown(
                     check,
                     format!("whether the app may read {account}/{container} is not known: {why}"),
-                    match self.subject.whom {
-                        Whom::App => "the role Reader on the storage account for the app",
-                        Whom::Person => {
+                    match self.subject.caller {
+                        Caller::App => "the role Reader on the storage account for the app",
+                        Caller::Operator => {
                             "--app, and the role Reader on the function app and on the storage account for whoever looks"
                         }
                     },
                 ),
-                (May::Yes, Ok(())) => {
+                (Permission::Yes, Ok(())) => {
                     Finding::ok(check, format!("{account}/{container} is there, and the app may read it"))
                 }
-                (May::Yes, Err(trouble)) => match self.container_exists(account, container).await {
+                (Permission::Yes, Err(error)) => match self.container_exists(account, container).await {
                     Ok(true) => Finding::ok(check, format!("{account}/{container} is there, and the app may read it")),
                     Ok(false) => absent(),
                     Err(_) => Finding::unknown(
                         check,
-                        trouble.to_string(),
+                        error.to_string(),
                         "the role Storage Blob Data Reader for whoever looks",
                     ),
                 },
@@ -180,7 +184,7 @@ impl Exam {
         match looked {
             Ok(()) => Finding::ok(check, format!("{account}/{container} is there, and the app may read it")),
             // Storage's word for "the firewall, or something before roles, says no".
-            Err(Trouble::Forbidden { code: Some(code), text }) if code == "AuthorizationFailure" => Finding::fault(
+            Err(QueryError::Forbidden { code: Some(code), text }) if code == "AuthorizationFailure" => Finding::fault(
                 check,
                 format!("{code}: {text}"),
                 "the account's firewall does not let the app's network in",
@@ -189,10 +193,10 @@ impl Exam {
                     shell(account)
                 ),
             ),
-            Err(Trouble::Forbidden { code, text }) => {
+            Err(QueryError::Forbidden { code, text }) => {
                 denied(code.map_or_else(|| text.clone(), |code| format!("{code}: {text}")))
             }
-            Err(Trouble::NoAnswer(why)) => Finding::fault(
+            Err(QueryError::NoAnswer(why)) => Finding::fault(
                 check,
                 why,
                 format!("there is no account {account}, or the app's network does not lead there"),
@@ -201,17 +205,17 @@ impl Exam {
                     shell(account)
                 ),
             ),
-            Err(Trouble::Missing(_)) => absent(),
-            Err(Trouble::Unclear(why)) => Finding::unknown(check, why, "run it again"),
+            Err(QueryError::Missing(_)) => absent(),
+            Err(QueryError::Inconclusive(why)) => Finding::unknown(check, why, "run it again"),
         }
     }
 
-    async fn container_exists(&self, account: &str, container: &str) -> Result<bool, Trouble> {
-        let account = self.account(account).await.map_err(|(why, _)| Trouble::Unclear(why))?;
-        match self.eyes.resource(&account.container(container), STORAGE).await {
+    async fn container_exists(&self, account: &str, container: &str) -> Result<bool, QueryError> {
+        let account = self.account(account).await.map_err(|(why, _)| QueryError::Inconclusive(why))?;
+        match self.queries.resource(&account.container(container), STORAGE).await {
             Ok(_) => Ok(true),
-            Err(Trouble::Missing(_)) => Ok(false),
-            Err(trouble) => Err(trouble),
+            Err(QueryError::Missing(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

@@ -20,11 +20,11 @@ const DEAD_LETTERS: &str = "dead-letters";
 
 /// Where a subscription delivers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Aim {
+pub(super) enum Destination {
     /// To this function of this app.
     Ours(&'static str),
     /// Perhaps to this app; why that cannot be told.
-    Unclear(String),
+    Inconclusive(String),
     /// Somewhere else.
     Elsewhere(String),
 }
@@ -64,7 +64,7 @@ impl Subscription {
     }
 
     /// Where it delivers to.
-    pub(super) fn aim(&self, app: &Installation) -> Aim {
+    pub(super) fn destination(&self, app: &Installation) -> Destination {
         let identity = "/deliveryWithResourceIdentity/destination";
         let at = if self.member(identity).is_some() { identity } else { "/destination" };
         let text = |name: &str| self.text(&format!("{at}/{name}"));
@@ -72,37 +72,37 @@ impl Subscription {
         match text("endpointType") {
             "AzureFunction" => {
                 let Some((site, function)) = target.rsplit_once("/functions/") else {
-                    return Aim::Elsewhere(format!("a function {target}"));
+                    return Destination::Elsewhere(format!("a function {target}"));
                 };
                 if !function.eq_ignore_ascii_case(BLOB_CREATED) {
-                    return Aim::Elsewhere(format!("the function {function} of {site}"));
+                    return Destination::Elsewhere(format!("the function {function} of {site}"));
                 }
                 match &app.site {
-                    Some(own) if own.eq_ignore_ascii_case(site) => Aim::Ours(BLOB_CREATED),
-                    Some(_) => Aim::Elsewhere(format!("the function {function} of {site}")),
-                    None => Aim::Unclear(format!(
+                    Some(own) if own.eq_ignore_ascii_case(site) => Destination::Ours(BLOB_CREATED),
+                    Some(_) => Destination::Elsewhere(format!("the function {function} of {site}")),
+                    None => Destination::Inconclusive(format!(
                         "it leads to {function} of {site}, and which app is examined is not known"
                     )),
                 }
             }
             "StorageQueue" => {
                 let (queue, account) = (text("properties/queueName"), target.rsplit('/').next().unwrap_or_default());
-                let elsewhere = Aim::Elsewhere(format!("the queue {queue} of {account}"));
+                let elsewhere = Destination::Elsewhere(format!("the queue {queue} of {account}"));
                 if !queue.eq_ignore_ascii_case(QUEUE) {
                     return elsewhere;
                 }
                 match &app.queue_account {
-                    Some(own) if own.eq_ignore_ascii_case(account) => Aim::Ours(BLOB_CREATED_FROM_QUEUE),
+                    Some(own) if own.eq_ignore_ascii_case(account) => Destination::Ours(BLOB_CREATED_FROM_QUEUE),
                     Some(_) => elsewhere,
-                    None => Aim::Unclear(format!(
+                    None => Destination::Inconclusive(format!(
                         "it leads to the queue {queue} of {account}, and the app's account is not known"
                     )),
                 }
             }
-            "WebHook" => {
-                Aim::Unclear("it leads to a web address, and whether that is this app's is not shown".to_owned())
-            }
-            other => Aim::Elsewhere(format!("a destination of type {other}")),
+            "WebHook" => Destination::Inconclusive(
+                "it leads to a web address, and whether that is this app's is not shown".to_owned(),
+            ),
+            other => Destination::Elsewhere(format!("a destination of type {other}")),
         }
     }
 
@@ -219,10 +219,10 @@ pub(super) fn judge(
     app: &Installation,
     now: OffsetDateTime,
 ) -> Vec<Finding> {
-    let rest = |because: &str| {
+    let rest = |reason: &str| {
         let filters =
-            rules.iter().map(|rule| Finding::skipped(Check::Filter, because).about(format!("rule {}", rule.id)));
-        filters.chain([Finding::skipped(Check::DeadLetter, because)]).collect::<Vec<_>>()
+            rules.iter().map(|rule| Finding::skipped(Check::Filter, reason).about(format!("rule {}", rule.id)));
+        filters.chain([Finding::skipped(Check::DeadLetter, reason)]).collect::<Vec<_>>()
     };
     if all.is_empty() {
         let fault = Finding::fault(
@@ -233,24 +233,24 @@ pub(super) fn judge(
         );
         return [vec![fault], rest("there is no event subscription")].concat();
     }
-    let aims: Vec<(&Subscription, Aim)> = all.iter().map(|one| (one, one.aim(app))).collect();
+    let aims: Vec<(&Subscription, Destination)> = all.iter().map(|one| (one, one.destination(app))).collect();
     let ours: Vec<(&Subscription, &'static str)> = aims
         .iter()
-        .filter_map(|(one, aim)| match aim {
-            Aim::Ours(function) => Some((*one, *function)),
+        .filter_map(|(one, destination)| match destination {
+            Destination::Ours(function) => Some((*one, *function)),
             _ => None,
         })
         .collect();
     if ours.is_empty() {
-        let unclear = aims.iter().find_map(|(one, aim)| match aim {
-            Aim::Unclear(why) => Some(format!("{}: {why}", one.name)),
+        let inconclusive = aims.iter().find_map(|(one, destination)| match destination {
+            Destination::Inconclusive(why) => Some(format!("{}: {why}", one.name)),
             _ => None,
         });
-        let finding = if let Some(why) = unclear {
+        let finding = if let Some(why) = inconclusive {
             Finding::unknown(Check::Subscription, why, "--app with the ARM id of the function app")
         } else {
-            let led = aims.iter().filter_map(|(one, aim)| match aim {
-                Aim::Elsewhere(to) => Some(format!("{} leads to {to}", one.name)),
+            let led = aims.iter().filter_map(|(one, destination)| match destination {
+                Destination::Elsewhere(to) => Some(format!("{} leads to {to}", one.name)),
                 _ => None,
             });
             Finding::fault(
@@ -299,18 +299,18 @@ fn filter(working: &[&Subscription], rule: &Rule, account: coverage::Account, ap
     }
     let why = |(one, coverage): &(&Subscription, Coverage)| match coverage {
         Coverage::Whole => None,
-        Coverage::Unclear(why) | Coverage::Part(why) | Coverage::None(why) => Some(format!("{}: {why}", one.name)),
+        Coverage::Inconclusive(why) | Coverage::Part(why) | Coverage::None(why) => Some(format!("{}: {why}", one.name)),
     };
     let seen = covered.iter().filter_map(why).collect::<Vec<_>>().join("; ");
     let stopped = "blobs that the rule wants raise no event here, so they are never scored";
-    let mend = || format!("filters are made of the rules: {}", stage_two(app));
+    let fix = || format!("filters are made of the rules: {}", stage_two(app));
     match covered.as_slice() {
         // Parts of several may come to the whole.
-        [(_, Coverage::Part(_) | Coverage::None(_))] => Finding::fault(check, seen, stopped, mend()),
+        [(_, Coverage::Part(_) | Coverage::None(_))] => Finding::fault(check, seen, stopped, fix()),
         all if all.iter().all(|(_, coverage)| matches!(coverage, Coverage::None(_))) => {
-            Finding::fault(check, seen, stopped, mend())
+            Finding::fault(check, seen, stopped, fix())
         }
-        _ => Finding::unknown(check, seen, format!("one subscription whose filter surely covers the rule; {}", mend())),
+        _ => Finding::unknown(check, seen, format!("one subscription whose filter surely covers the rule; {}", fix())),
     }
 }
 
@@ -320,7 +320,7 @@ fn dead_letters(working: &[&Subscription], app: &Installation) -> Finding {
         return Finding::ok(check, "what cannot be delivered is kept");
     };
     let account = app.queue_account.as_deref().unwrap_or("STATE_ACCOUNT");
-    let mend = if one.topic.is_some() {
+    let fix = if one.topic.is_some() {
         // `az eventgrid system-topic event-subscription update` cannot name the identity that writes them.
         stage_two(app)
     } else {
@@ -334,7 +334,7 @@ fn dead_letters(working: &[&Subscription], app: &Installation) -> Finding {
         check,
         format!("{} has no dead-letter destination", one.name),
         "an event that cannot be delivered for a day is lost, and nobody learns of it",
-        mend,
+        fix,
     )
 }
 

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use crate::access::{own_rights, rights};
-use crate::examine::{Exam, Whom};
+use crate::examine::{Caller, Examination};
 use crate::finding::{Check, Finding};
 use crate::permissions::{CAPABILITIES, Grant, RUN, missing};
 use crate::remedy::{ResourceId, assign, in_workspace, shell};
-use app::ports::management::{Audience, Trouble};
+use app::ports::management::{Audience, QueryError};
 
 /// Of everything below `Microsoft.MachineLearningServices`; the same as the client of jobs uses.
 pub(super) const ML: &str = "2025-12-01";
@@ -19,7 +19,7 @@ pub(super) const PAGES: usize = 10;
 /// Needs a workspace that no rule names.
 pub(super) const NO_WORKSPACE: &str = "the rule does not name its workspace (endpoint.workspace)";
 
-impl Exam {
+impl Examination {
     /// Everything about the workspaces that the rules name.
     pub(super) async fn workspaces(&self) -> Vec<Finding> {
         let named = self.grouped(|rule| rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase()));
@@ -52,13 +52,13 @@ impl Exam {
     }
 
     /// The workspace as Resource Manager shows it, or why nothing in it can be looked at.
-    pub(super) async fn in_sight(&self, workspace: &str) -> Result<Value, String> {
-        if let Some(because) = self.blind(Audience::ResourceManager) {
-            return Err(because);
+    pub(super) async fn visible(&self, workspace: &str) -> Result<Value, String> {
+        if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
+            return Err(reason);
         }
-        match self.eyes.resource(workspace, ML).await {
+        match self.queries.resource(workspace, ML).await {
             Ok(document) => Ok(document),
-            Err(Trouble::Missing(_)) => Err("there is no such workspace".to_owned()),
+            Err(QueryError::Missing(_)) => Err("there is no such workspace".to_owned()),
             // What lies in it may be seen all the same.
             Err(_) => Ok(Value::Null),
         }
@@ -66,15 +66,15 @@ impl Exam {
 
     async fn itself(&self, id: &str) -> Finding {
         let check = Check::Workspace;
-        if let Some(because) = self.blind(Audience::ResourceManager) {
-            return Finding::skipped(check, because);
+        if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
+            return Finding::skipped(check, reason);
         }
-        match self.eyes.resource(id, ML).await {
+        match self.queries.resource(id, ML).await {
             Ok(document) => {
                 let region = document.get("location").and_then(Value::as_str).unwrap_or("an unnamed region");
                 Finding::ok(check, format!("it is there, in {region}"))
             }
-            Err(Trouble::Missing(why)) => {
+            Err(QueryError::Missing(why)) => {
                 let list = ResourceId::read(id)
                     .map_or_else(String::new, |id| format!(" --subscription {}", shell(id.subscription)));
                 Finding::fault(
@@ -86,11 +86,11 @@ impl Exam {
                     ),
                 )
             }
-            Err(Trouble::Forbidden { .. }) if self.lacks(id, Check::Invoke).await => {
+            Err(QueryError::Forbidden { .. }) if self.lacks(id, Check::Invoke).await => {
                 Finding::skipped(check, "the app has no right to")
             }
-            Err(trouble) => {
-                Self::unseen(check, &trouble, "Microsoft.MachineLearningServices/workspaces/read (role Reader)")
+            Err(error) => {
+                Self::not_visible(check, &error, "Microsoft.MachineLearningServices/workspaces/read (role Reader)")
             }
         }
     }
@@ -98,17 +98,17 @@ impl Exam {
     /// What the app may do with the workspace, or why that is not known, with what would be needed.
     async fn grants(&self, workspace: &str) -> Result<(Vec<Grant>, Vec<String>), (String, String)> {
         let reader = || "Microsoft.Authorization/permissions/read on the workspace (role Reader)".to_owned();
-        match (self.subject.whom, &self.subject.principal) {
-            (Whom::App, _) => {
-                let rights = own_rights(&self.eyes, workspace).await;
-                rights.map(|rights| (rights.grants, rights.doubtful)).map_err(|trouble| (trouble.to_string(), reader()))
+        match (self.subject.caller, &self.subject.principal) {
+            (Caller::App, _) => {
+                let rights = own_rights(&self.queries, workspace).await;
+                rights.map(|rights| (rights.grants, rights.doubtful)).map_err(|error| (error.to_string(), reader()))
             }
-            (Whom::Person, Some(principal)) => {
-                let rights = rights(&self.eyes, principal, workspace).await;
+            (Caller::Operator, Some(principal)) => {
+                let rights = rights(&self.queries, principal, workspace).await;
                 let needed = "Microsoft.Authorization/roleAssignments/read on the workspace (role Reader)".to_owned();
-                rights.map(|rights| (rights.grants, rights.doubtful)).map_err(|trouble| (trouble.to_string(), needed))
+                rights.map(|rights| (rights.grants, rights.doubtful)).map_err(|error| (error.to_string(), needed))
             }
-            (Whom::Person, None) => Err((
+            (Caller::Operator, None) => Err((
                 "the app's identity is not known, and the rights of whoever is signed in are not the app's".to_owned(),
                 "--app with the ARM id of the function app".to_owned(),
             )),
@@ -123,9 +123,9 @@ impl Exam {
     }
 
     async fn permissions(&self, workspace: &str) -> Vec<Finding> {
-        let skipped = |because: &str| CAPABILITIES.iter().map(|(check, _)| Finding::skipped(*check, because)).collect();
-        let known = match self.in_sight(workspace).await {
-            Err(because) => return skipped(&because),
+        let skipped = |reason: &str| CAPABILITIES.iter().map(|(check, _)| Finding::skipped(*check, reason)).collect();
+        let known = match self.visible(workspace).await {
+            Err(reason) => return skipped(&reason),
             Ok(_) => self.grants(workspace).await,
         };
         let (grants, doubtful) = match known {
@@ -139,10 +139,10 @@ impl Exam {
 
     async fn job_list(&self, workspace: &str) -> Finding {
         let check = Check::JobList;
-        if let Err(because) = self.in_sight(workspace).await {
-            return Finding::skipped(check, because);
+        if let Err(reason) = self.visible(workspace).await {
+            return Finding::skipped(check, reason);
         }
-        match self.eyes.list(&format!("{workspace}/jobs"), ML, None, 1).await {
+        match self.queries.list(&format!("{workspace}/jobs"), ML, None, 1).await {
             Ok(listed) => {
                 let ended = |job: &&Value| {
                     let status = job.pointer("/properties/status").and_then(Value::as_str).unwrap_or_default();
@@ -150,21 +150,21 @@ impl Exam {
                 };
                 let count = listed.items.len();
                 let on = count - listed.items.iter().filter(ended).count();
-                let more = if listed.whole { "in all" } else { "on the first page" };
+                let more = if listed.complete { "in all" } else { "on the first page" };
                 Finding::ok(check, format!("{count} jobs {more}, {on} of them not ended"))
             }
-            Err(Trouble::Forbidden { .. }) if self.lacks(workspace, Check::Jobs).await => {
+            Err(QueryError::Forbidden { .. }) if self.lacks(workspace, Check::Jobs).await => {
                 Finding::skipped(check, "the app may not list jobs")
             }
-            Err(trouble) => Self::unseen(check, &trouble, "Microsoft.MachineLearningServices/workspaces/jobs/read"),
+            Err(error) => Self::not_visible(check, &error, "Microsoft.MachineLearningServices/workspaces/jobs/read"),
         }
     }
 
     async fn quota(&self, workspace: &str) -> Finding {
         let check = Check::Quota;
-        let document = match self.in_sight(workspace).await {
+        let document = match self.visible(workspace).await {
             Ok(document) => document,
-            Err(because) => return Finding::skipped(check, because),
+            Err(reason) => return Finding::skipped(check, reason),
         };
         let (Some(region), Some(id)) = (document.get("location").and_then(Value::as_str), ResourceId::read(workspace))
         else {
@@ -175,14 +175,14 @@ impl Exam {
             "/subscriptions/{}/providers/Microsoft.MachineLearningServices/locations/{region}/usages",
             id.subscription
         );
-        match self.eyes.list(&path, ML, None, PAGES).await {
+        match self.queries.list(&path, ML, None, PAGES).await {
             Ok(listed) => {
                 let usages: Vec<Usage> = listed.items.iter().filter_map(Usage::read).collect();
                 judge_usages(&usages, &region, id.subscription)
             }
-            Err(trouble) => Self::unseen(
+            Err(error) => Self::not_visible(
                 check,
-                &trouble,
+                &error,
                 "Microsoft.MachineLearningServices/locations/usages/read on the subscription (role Reader)",
             ),
         }
@@ -195,8 +195,8 @@ impl Exam {
     }
 }
 
-/// What the app may do, by capability. `mend` is the command that gives it the role.
-fn judge(grants: &[Grant], doubtful: &[String], mend: &str) -> Vec<Finding> {
+/// What the app may do, by capability. `fix` is the command that gives it the role.
+fn judge(grants: &[Grant], doubtful: &[String], fix: &str) -> Vec<Finding> {
     const LATE: &str = "a new role assignment takes up to ten minutes to be in force";
     let lacking: Vec<_> =
         CAPABILITIES.iter().map(|(check, needed)| (*check, *needed, missing(grants, needed))).collect();
@@ -205,7 +205,7 @@ fn judge(grants: &[Grant], doubtful: &[String], mend: &str) -> Vec<Finding> {
             Check::Invoke,
             "the app has no right on the workspace at all",
             format!("the app's identity has no role there; {LATE}"),
-            mend,
+            fix,
         )];
         let others = lacking
             .iter()
@@ -228,7 +228,7 @@ fn judge(grants: &[Grant], doubtful: &[String], mend: &str) -> Vec<Finding> {
         } else {
             faulty = Some(check);
             let cause = format!("the roles of the app's identity on the workspace leave it out; {LATE}");
-            Finding::fault(check, seen, cause, mend)
+            Finding::fault(check, seen, cause, fix)
         });
     }
     let run = missing(grants, RUN);
@@ -237,7 +237,7 @@ fn judge(grants: &[Grant], doubtful: &[String], mend: &str) -> Vec<Finding> {
             Check::Invoke,
             format!("not allowed: {}", run.join(", ")),
             "jobs run in the name of their invoker, and Microsoft lists these actions; a job may fail for want of one",
-            mend,
+            fix,
         );
     }
     findings

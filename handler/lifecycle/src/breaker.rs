@@ -17,15 +17,15 @@
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::decide::clock;
-use crate::period::Period;
+use crate::decide::utc_text;
+use crate::duration::IsoDuration;
 use crate::scoring::ScoringId;
 use crate::status::Event;
 
 /// For how long a probe's word is awaited, if the pause is not longer.
 const PROBE: Duration = Duration::minutes(30);
 /// Longer errors are cut: the scoring has them whole.
-const LONGEST_ERROR: usize = 300;
+const MAX_ERROR_CHARS: usize = 300;
 
 /// When a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -34,12 +34,12 @@ pub struct BreakerSettings {
     /// Failed attempts in a row that open it. Default 10; 0 switches it off.
     pub failures: u32,
     /// Time from its opening to the first probe, and between probes. Default 5 minutes.
-    pub pause: Period,
+    pub pause: IsoDuration,
 }
 
 impl Default for BreakerSettings {
     fn default() -> Self {
-        Self { failures: 10, pause: Period(Duration::minutes(5)) }
+        Self { failures: 10, pause: IsoDuration(Duration::minutes(5)) }
     }
 }
 
@@ -76,10 +76,10 @@ pub struct Probe {
 
 /// Whether a scoring may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum BreakerDecision {
     /// It may.
-    Go,
-    /// It may as the probe, if it becomes that ([`Happened::Probes`]).
+    Allow,
+    /// It may as the probe, if it becomes that ([`BreakerEvent::ProbeRequested`]).
     Probe,
     /// It may not: why.
     Wait(String),
@@ -87,7 +87,7 @@ pub enum Asked {
 
 /// What changes a breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happened {
+pub enum BreakerEvent {
     /// An attempt of this scoring failed.
     Failed {
         /// The scoring.
@@ -100,22 +100,24 @@ pub enum Happened {
     /// An attempt of this scoring ended and says nothing about the deployment.
     Ended(ScoringId),
     /// This scoring wants to probe.
-    Probes(ScoringId),
+    ProbeRequested(ScoringId),
     /// An operator closed it.
     Closed,
 }
 
 impl Breaker {
     /// Whether a scoring may go now.
-    pub fn ask(&self, id: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) -> Asked {
-        let Some(until) = self.open_until.filter(|_| settings.is_on()) else { return Asked::Go };
+    pub fn check(&self, id: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) -> BreakerDecision {
+        let Some(until) = self.open_until.filter(|_| settings.is_on()) else { return BreakerDecision::Allow };
         match &self.probe {
-            Some(probe) if probe.id == *id => Asked::Go,
+            Some(probe) if probe.id == *id => BreakerDecision::Allow,
             Some(probe) if now < probe.until => {
-                Asked::Wait(format!("{}; scoring {} probes it now", self.reason(), probe.id))
+                BreakerDecision::Wait(format!("{}; scoring {} probes it now", self.reason(), probe.id))
             }
-            _ if now < until => Asked::Wait(format!("{}; one scoring probes it at {}", self.reason(), clock(until))),
-            _ => Asked::Probe,
+            _ if now < until => {
+                BreakerDecision::Wait(format!("{}; one scoring probes it at {}", self.reason(), utc_text(until)))
+            }
+            _ => BreakerDecision::Probe,
         }
     }
 
@@ -126,12 +128,12 @@ impl Breaker {
     }
 
     /// The breaker after what happened; `None` if that changes nothing.
-    pub fn after(&self, happened: &Happened, settings: &BreakerSettings, now: OffsetDateTime) -> Option<Self> {
+    pub fn after(&self, event: &BreakerEvent, settings: &BreakerSettings, now: OffsetDateTime) -> Option<Self> {
         let mut next = self.clone();
-        match happened {
-            Happened::Failed { id, error } => {
+        match event {
+            BreakerEvent::Failed { id, error } => {
                 next.failures = next.failures.saturating_add(1);
-                next.error = Some(error.chars().take(LONGEST_ERROR).collect());
+                next.error = Some(error.chars().take(MAX_ERROR_CHARS).collect());
                 next.failed = Some(now);
                 let probed = self.probe.as_ref().is_some_and(|probe| probe.id == *id);
                 let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.until);
@@ -145,10 +147,10 @@ impl Breaker {
                     next.probe = None;
                 }
             }
-            Happened::Succeeded | Happened::Closed => next = Self::default(),
-            Happened::Ended(id) => next.probe = next.probe.filter(|probe| probe.id != *id),
-            Happened::Probes(id) => {
-                if self.ask(id, settings, now) != Asked::Probe {
+            BreakerEvent::Succeeded | BreakerEvent::Closed => next = Self::default(),
+            BreakerEvent::Ended(id) => next.probe = next.probe.filter(|probe| probe.id != *id),
+            BreakerEvent::ProbeRequested(id) => {
+                if self.check(id, settings, now) != BreakerDecision::Probe {
                     return None;
                 }
                 next.probe = Some(Probe { id: id.clone(), until: now + settings.pause.0.max(PROBE) });
@@ -159,13 +161,13 @@ impl Breaker {
 }
 
 /// What a move of a scoring means for the breaker of its deployment, if anything.
-pub fn meaning(event: Event, id: &ScoringId, error: Option<&str>) -> Option<Happened> {
+pub fn breaker_event(event: Event, id: &ScoringId, error: Option<&str>) -> Option<BreakerEvent> {
     match event {
-        Event::OutputGood => Some(Happened::Succeeded),
-        Event::AttemptFailed | Event::LastAttemptFailed | Event::RefusedForGood => {
-            Some(Happened::Failed { id: id.clone(), error: error.unwrap_or("no reason was told").to_owned() })
+        Event::OutputGood => Some(BreakerEvent::Succeeded),
+        Event::AttemptFailed | Event::LastAttemptFailed | Event::RefusedPermanently => {
+            Some(BreakerEvent::Failed { id: id.clone(), error: error.unwrap_or("no reason was told").to_owned() })
         }
-        Event::JobCancelled => Some(Happened::Ended(id.clone())),
+        Event::JobCancelled => Some(BreakerEvent::Ended(id.clone())),
         _ => None,
     }
 }
@@ -176,14 +178,14 @@ mod tests {
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
-    const SETTINGS: BreakerSettings = BreakerSettings { failures: 3, pause: Period(Duration::minutes(5)) };
+    const SETTINGS: BreakerSettings = BreakerSettings { failures: 3, pause: IsoDuration(Duration::minutes(5)) };
 
     fn id(n: u32) -> ScoringId {
         ScoringId::read(&format!("{n:032x}")).expect("32 hex digits")
     }
 
-    fn failed(n: u32) -> Happened {
-        Happened::Failed { id: id(n), error: format!("exit code {n}") }
+    fn failed(n: u32) -> BreakerEvent {
+        BreakerEvent::Failed { id: id(n), error: format!("exit code {n}") }
     }
 
     struct Life {
@@ -208,8 +210,8 @@ mod tests {
         fn probed() -> Self {
             let mut life = Self::open();
             life.later(5);
-            assert_eq!(life.ask(9), Asked::Probe);
-            life.then(&Happened::Probes(id(9)));
+            assert_eq!(life.ask(9), BreakerDecision::Probe);
+            life.then(&BreakerEvent::ProbeRequested(id(9)));
             life
         }
 
@@ -218,20 +220,20 @@ mod tests {
             self
         }
 
-        fn then(&mut self, happened: &Happened) -> &mut Self {
-            if let Some(next) = self.breaker.after(happened, &SETTINGS, self.now) {
+        fn then(&mut self, event: &BreakerEvent) -> &mut Self {
+            if let Some(next) = self.breaker.after(event, &SETTINGS, self.now) {
                 self.breaker = next;
             }
             self
         }
 
-        fn ask(&self, n: u32) -> Asked {
-            self.breaker.ask(&id(n), &SETTINGS, self.now)
+        fn ask(&self, n: u32) -> BreakerDecision {
+            self.breaker.check(&id(n), &SETTINGS, self.now)
         }
 
         fn waits(&self, n: u32) -> String {
             match self.ask(n) {
-                Asked::Wait(because) => because,
+                BreakerDecision::Wait(reason) => reason,
                 other => panic!("{other:?}"),
             }
         }
@@ -240,12 +242,12 @@ mod tests {
     #[test]
     fn it_opens_after_so_many_failures_in_a_row_and_says_why() {
         let mut life = Life::new();
-        life.then(&failed(1)).then(&failed(2)).then(&Happened::Succeeded).then(&failed(3)).then(&failed(4));
-        assert_eq!(life.ask(1), Asked::Go, "not in a row");
+        life.then(&failed(1)).then(&failed(2)).then(&BreakerEvent::Succeeded).then(&failed(3)).then(&failed(4));
+        assert_eq!(life.ask(1), BreakerDecision::Allow, "not in a row");
         life.then(&failed(5));
-        let because = life.waits(1);
+        let reason = life.waits(1);
         for part in ["3 failed attempts", "exit code 5", "2026-07-21 10:05:00 UTC"] {
-            assert!(because.contains(part), "{because}");
+            assert!(reason.contains(part), "{reason}");
         }
     }
 
@@ -253,24 +255,24 @@ mod tests {
     fn one_scoring_probes_when_the_pause_is_over_and_no_other() {
         let mut life = Life::open();
         life.later(4);
-        assert_eq!(life.breaker.after(&Happened::Probes(id(9)), &SETTINGS, life.now), None);
+        assert_eq!(life.breaker.after(&BreakerEvent::ProbeRequested(id(9)), &SETTINGS, life.now), None);
         life.later(1);
-        life.then(&Happened::Probes(id(9)));
-        assert_eq!(life.ask(9), Asked::Go, "also when it has to ask again");
+        life.then(&BreakerEvent::ProbeRequested(id(9)));
+        assert_eq!(life.ask(9), BreakerDecision::Allow, "also when it has to ask again");
         assert!(life.waits(8).contains(id(9).as_str()));
-        assert_eq!(life.breaker.after(&Happened::Probes(id(8)), &SETTINGS, life.now), None);
+        assert_eq!(life.breaker.after(&BreakerEvent::ProbeRequested(id(8)), &SETTINGS, life.now), None);
     }
 
     #[test]
     fn a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_again() {
         let mut life = Life::probed();
-        life.then(&Happened::Succeeded);
+        life.then(&BreakerEvent::Succeeded);
         assert_eq!(life.breaker, Breaker::default());
         let mut life = Life::probed();
         life.later(7).then(&failed(9));
         assert!(life.waits(9).contains("2026-07-21 10:17:00 UTC"), "the pause begins anew, for the probe too");
         life.later(5);
-        assert_eq!(life.ask(8), Asked::Probe);
+        assert_eq!(life.ask(8), BreakerDecision::Probe);
     }
 
     #[test]
@@ -278,9 +280,9 @@ mod tests {
         let mut life = Life::probed();
         life.later(29).waits(8);
         life.later(1);
-        assert_eq!(life.ask(8), Asked::Probe);
-        life.then(&Happened::Probes(id(8)));
-        assert_eq!(life.ask(8), Asked::Go);
+        assert_eq!(life.ask(8), BreakerDecision::Probe);
+        life.then(&BreakerEvent::ProbeRequested(id(8)));
+        assert_eq!(life.ask(8), BreakerDecision::Allow);
         life.waits(9);
     }
 
@@ -297,23 +299,23 @@ mod tests {
     #[test]
     fn a_probe_that_a_person_cancelled_says_nothing_and_another_may_go() {
         let mut life = Life::probed();
-        life.then(&Happened::Ended(id(7)));
+        life.then(&BreakerEvent::Ended(id(7)));
         life.waits(8);
-        life.then(&Happened::Ended(id(9)));
-        assert_eq!(life.ask(8), Asked::Probe);
-        assert_eq!(Life::open().breaker.after(&Happened::Ended(id(1)), &SETTINGS, NOW), None);
+        life.then(&BreakerEvent::Ended(id(9)));
+        assert_eq!(life.ask(8), BreakerDecision::Probe);
+        assert_eq!(Life::open().breaker.after(&BreakerEvent::Ended(id(1)), &SETTINGS, NOW), None);
     }
 
     #[test]
     fn attempts_from_before_it_opened_do_not_prolong_the_pause_and_a_success_among_them_closes_it() {
         let mut life = Life::open();
         life.later(4).then(&failed(4)).later(1);
-        assert_eq!((life.ask(8), life.breaker.failures), (Asked::Probe, 4));
+        assert_eq!((life.ask(8), life.breaker.failures), (BreakerDecision::Probe, 4));
         let mut life = Life::probed();
         life.then(&failed(4));
-        assert_eq!(life.ask(9), Asked::Go, "the probe's word is awaited");
-        life.then(&Happened::Succeeded);
-        assert_eq!(life.ask(8), Asked::Go);
+        assert_eq!(life.ask(9), BreakerDecision::Allow, "the probe's word is awaited");
+        life.then(&BreakerEvent::Succeeded);
+        assert_eq!(life.ask(8), BreakerDecision::Allow);
         // Nobody has probed since the pause was over: it is still broken.
         let mut life = Life::open();
         life.later(8).then(&failed(4));
@@ -323,35 +325,37 @@ mod tests {
     #[test]
     fn an_operator_closes_it_and_a_breaker_that_is_off_never_opens() {
         let mut life = Life::open();
-        life.then(&Happened::Closed);
-        assert_eq!((life.ask(8), life.breaker.failures), (Asked::Go, 0));
-        assert_eq!(life.breaker.after(&Happened::Closed, &SETTINGS, NOW), None);
+        life.then(&BreakerEvent::Closed);
+        assert_eq!((life.ask(8), life.breaker.failures), (BreakerDecision::Allow, 0));
+        assert_eq!(life.breaker.after(&BreakerEvent::Closed, &SETTINGS, NOW), None);
         let off = BreakerSettings { failures: 0, ..SETTINGS };
         let mut breaker = Breaker::default();
         for n in 0..100 {
             breaker = breaker.after(&failed(n), &off, NOW).expect("it is counted");
         }
-        assert_eq!(breaker.ask(&id(1), &off, NOW), Asked::Go);
-        assert_eq!(Life::open().breaker.ask(&id(1), &off, NOW), Asked::Go, "also if it was open before");
+        assert_eq!(breaker.check(&id(1), &off, NOW), BreakerDecision::Allow);
+        assert_eq!(Life::open().breaker.check(&id(1), &off, NOW), BreakerDecision::Allow, "also if it was open before");
     }
 
     #[test]
     fn what_counts_is_what_the_deployment_did() {
-        let means = |event| meaning(event, &id(1), Some("why"));
-        for event in [Event::AttemptFailed, Event::LastAttemptFailed, Event::RefusedForGood] {
-            assert_eq!(means(event), Some(Happened::Failed { id: id(1), error: "why".to_owned() }), "{event:?}");
+        let means = |event| breaker_event(event, &id(1), Some("why"));
+        for event in [Event::AttemptFailed, Event::LastAttemptFailed, Event::RefusedPermanently] {
+            assert_eq!(means(event), Some(BreakerEvent::Failed { id: id(1), error: "why".to_owned() }), "{event:?}");
         }
-        assert_eq!(means(Event::OutputGood), Some(Happened::Succeeded));
-        assert_eq!(means(Event::JobCancelled), Some(Happened::Ended(id(1))));
-        for event in [Event::RefusedForNow, Event::AnswerLost, Event::JobCompleted, Event::Accepted, Event::Missing] {
+        assert_eq!(means(Event::OutputGood), Some(BreakerEvent::Succeeded));
+        assert_eq!(means(Event::JobCancelled), Some(BreakerEvent::Ended(id(1))));
+        for event in
+            [Event::RefusedTransiently, Event::AnswerLost, Event::JobCompleted, Event::Accepted, Event::Missing]
+        {
             assert_eq!(means(event), None, "{event:?}");
         }
     }
 
     #[test]
     fn a_long_error_is_cut() {
-        let long = Happened::Failed { id: id(1), error: "ü".repeat(10_000) };
+        let long = BreakerEvent::Failed { id: id(1), error: "ü".repeat(10_000) };
         let next = Breaker::default().after(&long, &SETTINGS, NOW).expect("counted");
-        assert_eq!(next.error.map(|error| error.chars().count()), Some(LONGEST_ERROR));
+        assert_eq!(next.error.map(|error| error.chars().count()), Some(MAX_ERROR_CHARS));
     }
 }

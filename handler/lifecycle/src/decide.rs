@@ -6,10 +6,10 @@
 
 use time::{Duration, OffsetDateTime};
 
-use crate::job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen};
+use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
 use crate::retry::back_off;
 use crate::rules::{Policy, Rule};
-use crate::scoring::{Entry, MOST_NAMES, Scoring};
+use crate::scoring::{Entry, MAX_JOB_NAMES, Scoring};
 use crate::status::{Event, Status, next};
 
 mod unknown;
@@ -19,13 +19,13 @@ const CLOCK_SKEW: Duration = Duration::minutes(5);
 /// First back-off after a refusal that may pass.
 const REFUSAL_BACK_OFF: Duration = Duration::seconds(10);
 /// No back-off is longer.
-const LONGEST_BACK_OFF: Duration = Duration::hours(1);
+const MAX_BACK_OFF: Duration = Duration::hours(1);
 /// Between two requests to stop a job.
 const CANCEL_INTERVAL: Duration = Duration::minutes(5);
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub enum Observation {
     /// Nothing was looked at.
     Nothing,
     /// It may go now; the slots that it needs are claimed.
@@ -33,23 +33,23 @@ pub enum Seen {
     /// It may not go yet.
     Waiting {
         /// Why, for people.
-        because: String,
+        reason: String,
     },
     /// The POST's outcome.
     Answer(Answer),
     /// The job.
-    Job(JobSeen),
+    Job(JobSnapshot),
     /// The endpoint does not know the job.
     JobMissing,
     /// Jobs that carry this attempt's inputs and outputs, none or more.
     Candidates(Vec<Candidate>),
     /// The attempt's outputs.
-    Output(OutputSeen),
+    Output(OutputSnapshot),
     /// It could not be looked: why, and the remedy.
-    Unclear(String),
+    CannotLook(String),
     /// A job that was made for this scoring, come to light by itself: an answer that came late, or a look through all
     /// jobs of the workspace.
-    Made {
+    UnexpectedJob {
         /// The attempt that it was made for.
         attempt: u32,
         /// The job.
@@ -78,7 +78,7 @@ pub enum Step {
     /// Nothing is written; look again later.
     Wait {
         /// Why, for people.
-        because: String,
+        reason: String,
     },
     /// Record `next` and `entry` in one transaction, then carry out `effect`.
     Move {
@@ -104,57 +104,57 @@ pub enum Effect {
 
 /// Decides. `rule` is `None` when the rules no longer hold the scoring's rule: what is under way is seen to its end
 /// with default times, what is queued waits.
-pub fn decide(scoring: &Scoring, rule: Option<&Rule>, seen: &Seen, now: OffsetDateTime) -> Step {
+pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation, now: OffsetDateTime) -> Step {
     let defaults = Policy::default();
     let policy = rule.map_or(&defaults, |rule| &rule.policy);
     let stop_at = stop_at(rule, scoring.status, scoring.since, scoring.due);
-    let on = On { scoring, policy, stop_at, now };
-    match (scoring.status, seen) {
-        (_, Seen::Made { attempt, job, status }) => on.made(*attempt, job, status),
-        (Status::Held, Seen::Resolved(resolution)) => on.resolved(resolution),
-        (status, Seen::Resolved(_)) => {
+    let on = DecideContext { scoring, policy, stop_at, now };
+    match (scoring.status, observation) {
+        (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
+        (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),
+        (status, Observation::Resolved(_)) => {
             wait(format!("only a held scoring can be resolved by a person, and this one is {status}"))
         }
 
         (Status::Queued, _) if rule.is_none() => {
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
-        (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", clock(scoring.due))),
-        (Status::Queued, Seen::Waiting { because }) => wait(because.clone()),
-        (Status::Queued, Seen::SlotFree) => on.submit(rule),
+        (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", utc_text(scoring.due))),
+        (Status::Queued, Observation::Waiting { reason }) => wait(reason.clone()),
+        (Status::Queued, Observation::SlotFree) => on.submit(rule),
 
-        (Status::Submitting, Seen::Answer(answer)) => on.answered(answer),
+        (Status::Submitting, Observation::Answer(answer)) => on.answered(answer),
         (Status::Submitting, _) if scoring.due > now => {
-            wait(format!("its owner holds the lease until {}", clock(scoring.due)))
+            wait(format!("its owner holds the lease until {}", utc_text(scoring.due)))
         }
-        (Status::Submitting, _) => on.moved(
+        (Status::Submitting, _) => on.transition(
             Event::OwnerGone,
-            format!("no answer was recorded within the lease that ended {}; a job may exist", clock(scoring.due)),
+            format!("no answer was recorded within the lease that ended {}; a job may exist", utc_text(scoring.due)),
             Effect::None,
             |next| next.due = now,
         ),
 
-        (Status::Unknown | Status::Held, Seen::Candidates(found)) => on.looked_for(found),
-        (Status::Unknown | Status::Held | Status::Verifying, Seen::Unclear(why)) => on.cannot_look(why),
+        (Status::Unknown | Status::Held, Observation::Candidates(found)) => on.looked_for(found),
+        (Status::Unknown | Status::Held | Status::Verifying, Observation::CannotLook(why)) => on.cannot_look(why),
 
-        (Status::Running | Status::Cancelling, Seen::Job(job)) => on.polled(job),
+        (Status::Running | Status::Cancelling, Observation::Job(job)) => on.polled(job),
         // Also while it is stopped: one look that does not find it must not begin an attempt beside it.
-        (Status::Running | Status::Cancelling, Seen::JobMissing) => on.missing(),
+        (Status::Running | Status::Cancelling, Observation::JobMissing) => on.missing(),
 
-        (Status::Verifying, Seen::Output(output)) => on.verify(output),
+        (Status::Verifying, Observation::Output(output)) => on.verify(output),
 
         (status, _) if status.is_terminal() => wait(format!("{status} is final")),
-        (_, Seen::Unclear(why)) => wait(why.clone()),
+        (_, Observation::CannotLook(why)) => wait(why.clone()),
         (status, _) => wait(format!("{status}: nothing to conclude from what was seen")),
     }
 }
 
-fn wait(because: String) -> Step {
-    Step::Wait { because }
+fn wait(reason: String) -> Step {
+    Step::Wait { reason }
 }
 
 /// Times in reasons: to the second, UTC.
-pub fn clock(at: OffsetDateTime) -> String {
+pub fn utc_text(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
     format!("{} {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second())
 }
@@ -165,7 +165,7 @@ pub fn stop_at(rule: Option<&Rule>, status: Status, since: OffsetDateTime, due: 
     rule.filter(|_| status == Status::Running).map_or(due, |rule| since + rule.policy.job_timeout.0)
 }
 
-struct On<'a> {
+struct DecideContext<'a> {
     scoring: &'a Scoring,
     policy: &'a Policy,
     /// When its job is told to stop.
@@ -173,9 +173,9 @@ struct On<'a> {
     now: OffsetDateTime,
 }
 
-impl On<'_> {
+impl DecideContext<'_> {
     /// A move by the table. `change` sets what the event changes beside the status.
-    fn moved(&self, event: Event, because: String, effect: Effect, change: impl FnOnce(&mut Scoring)) -> Step {
+    fn transition(&self, event: Event, reason: String, effect: Effect, change: impl FnOnce(&mut Scoring)) -> Step {
         let from = self.scoring.status;
         let Some(to) = next(from, event) else {
             // Unreachable by the tests over all pairs; waiting is the answer that harms nothing.
@@ -186,7 +186,7 @@ impl On<'_> {
         next.status = to;
         next.version += 1;
         next.updated = self.now;
-        next.trouble = None;
+        next.last_error = None;
         if from != to {
             next.since = self.now;
         }
@@ -200,7 +200,7 @@ impl On<'_> {
             from: Some(from),
             to,
             event: Some(event),
-            because,
+            reason,
             attempt: next.attempt,
             job: next.job.as_ref().or(self.scoring.job.as_ref()).map(|job| job.name.clone()),
         };
@@ -212,16 +212,16 @@ impl On<'_> {
         let again = self.scoring.submission.is_some();
         let attempt = if again { self.scoring.attempt } else { self.scoring.attempt + 1 };
         let (lease, now) = (self.policy.lease(), self.now);
-        let because = if again { "a slot is free; the same request is sent again" } else { "a slot is free" };
-        self.moved(Event::SlotFree, because.to_owned(), Effect::Submit, |next| {
+        let reason = if again { "a slot is free; the same request is sent again" } else { "a slot is free" };
+        self.transition(Event::SlotFree, reason.to_owned(), Effect::Submit, |next| {
             if !again {
                 next.attempt = attempt;
                 next.submission = rule.map(|rule| rule.submission(self.scoring, attempt));
                 next.submitted = Some(now);
                 next.resumed = None;
-                next.posts = 0;
+                next.submits = 0;
             }
-            next.posts += 1;
+            next.submits += 1;
             next.due = now + lease;
         })
     }
@@ -230,47 +230,52 @@ impl On<'_> {
         let now = self.now;
         match answer {
             Answer::Accepted { job, status } => {
-                let because = format!("the endpoint made job {} ({status})", job.name);
-                self.moved(Event::Accepted, because, Effect::None, |next| self.adopt(next, job, status))
+                let reason = format!("the endpoint made job {} ({status})", job.name);
+                self.transition(Event::Accepted, reason, Effect::None, |next| self.adopt(next, job, status))
             }
-            Answer::Unknown { text } => self.moved(
+            Answer::Unknown { text } => self.transition(
                 Event::AnswerLost,
                 format!(
                     "the answer was lost ({text}); a job may exist, so it is looked for before anything is sent again"
                 ),
                 Effect::None,
-                |next| next.due = now + self.policy.settle.0,
+                |next| next.due = now + self.policy.lookup_interval.0,
             ),
-            Answer::Refused { code, text, for_good, retry_after } => {
+            Answer::Refused { code, text, permanent, retry_after } => {
                 let error = format!("{code}: {text}");
-                let too_late = self.too_late();
-                if *for_good || too_late {
-                    let why = if *for_good {
+                let past_submit_deadline = self.past_submit_deadline();
+                if *permanent || past_submit_deadline {
+                    let why = if *permanent {
                         "the same request would be refused again"
                     } else {
-                        "it was tried for the whole of giveUpAfter"
+                        "it was tried for the whole of submitDeadline"
                     };
-                    return self.moved(Event::RefusedForGood, format!("{error}; {why}"), Effect::None, |next| {
-                        next.error = Some(error.clone());
-                    });
+                    return self.transition(
+                        Event::RefusedPermanently,
+                        format!("{error}; {why}"),
+                        Effect::None,
+                        |next| {
+                            next.error = Some(error.clone());
+                        },
+                    );
                 }
-                let pause = back_off(REFUSAL_BACK_OFF, LONGEST_BACK_OFF, self.scoring.refusals, &self.scoring.id);
+                let pause = back_off(REFUSAL_BACK_OFF, MAX_BACK_OFF, self.scoring.refusals, &self.scoring.id);
                 let pause = retry_after.map_or(pause, |asked| asked.max(pause));
-                let because = format!("{error}; nothing happened, to be sent again after {}", clock(now + pause));
-                self.moved(Event::RefusedForNow, because, Effect::None, |next| {
+                let reason = format!("{error}; nothing happened, to be sent again after {}", utc_text(now + pause));
+                self.transition(Event::RefusedTransiently, reason, Effect::None, |next| {
                     next.refusals += 1;
                     next.due = now + pause;
-                    next.trouble = Some(error.clone());
+                    next.last_error = Some(error.clone());
                 })
             }
         }
     }
 
-    /// This attempt was tried for the whole of giveUpAfter. Counted from its first POST: how long the scoring was queued
+    /// This attempt was tried for the whole of submitDeadline. Counted from its first POST: how long the scoring was queued
     /// or held, or an earlier attempt took, says nothing about the endpoint.
-    fn too_late(&self) -> bool {
+    fn past_submit_deadline(&self) -> bool {
         let first = self.scoring.resumed.or(self.scoring.submitted).unwrap_or(self.scoring.created);
-        self.now - first >= self.policy.give_up_after.0
+        self.now - first >= self.policy.submit_deadline.0
     }
 
     fn adopt(&self, next: &mut Scoring, job: &Job, status: &JobStatus) {
@@ -284,18 +289,18 @@ impl On<'_> {
         next.due = self.now + self.policy.job_timeout.0;
     }
 
-    fn polled(&self, seen: &JobSeen) -> Step {
+    fn polled(&self, observation: &JobSnapshot) -> Step {
         let cancelling = self.scoring.status == Status::Cancelling;
         let now = self.now;
         let note = |next: &mut Scoring| {
-            next.job_status = Some(seen.status.name().to_owned());
+            next.job_status = Some(observation.status.name().to_owned());
             next.missing_since = None;
-            if let (Some(job), Some(studio)) = (&mut next.job, &seen.studio) {
+            if let (Some(job), Some(studio)) = (&mut next.job, &observation.studio) {
                 job.studio = Some(studio.clone());
             }
         };
-        match &seen.status {
-            JobStatus::Completed => self.moved(
+        match &observation.status {
+            JobStatus::Completed => self.transition(
                 Event::JobCompleted,
                 "the job completed; its output is to be looked at".to_owned(),
                 Effect::None,
@@ -305,13 +310,13 @@ impl On<'_> {
                 },
             ),
             JobStatus::Failed => {
-                let text = seen.error.as_deref().unwrap_or("the job failed and told no reason");
+                let text = observation.error.as_deref().unwrap_or("the job failed and told no reason");
                 self.attempt_failed(text)
             }
             JobStatus::Canceled if cancelling => {
                 self.attempt_failed(&format!("stopped after jobTimeout ({})", self.policy.job_timeout))
             }
-            JobStatus::Canceled => self.moved(
+            JobStatus::Canceled => self.transition(
                 Event::JobCancelled,
                 "the job was cancelled in Azure ML, not by Scorekeeper".to_owned(),
                 Effect::None,
@@ -321,13 +326,13 @@ impl On<'_> {
                 },
             ),
             status if self.stop_at <= now => {
-                let because = if cancelling {
+                let reason = if cancelling {
                     format!("still {status}; asked again to stop")
                 } else {
                     format!("still {status} after jobTimeout ({}); told to stop", self.policy.job_timeout)
                 };
                 let jobs = self.scoring.job.iter().cloned().collect();
-                self.moved(Event::JobStuck, because, Effect::Cancel(jobs), |next| {
+                self.transition(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {
                     note(next);
                     next.due = now + CANCEL_INTERVAL;
                 })
@@ -341,74 +346,76 @@ impl On<'_> {
             {
                 wait(format!("the job is {status}"))
             }
-            status => self.moved(Event::Progressed, format!("the job is {status}"), Effect::None, note),
+            status => self.transition(Event::Progressed, format!("the job is {status}"), Effect::None, note),
         }
     }
 
     fn missing(&self) -> Step {
-        let limit = self.policy.output_grace.0 * 5;
+        let limit = self.policy.output_timeout.0 * 5;
         match self.scoring.missing_since {
-            None => self.moved(
+            None => self.transition(
                 Event::Missing,
                 "the endpoint does not know the job at the moment".to_owned(),
                 Effect::None,
                 |next| {
                     next.missing_since = Some(self.now);
-                    next.trouble = Some("the job cannot be found".to_owned());
+                    next.last_error = Some("the job cannot be found".to_owned());
                 },
             ),
             Some(since) if self.now - since >= limit => {
                 self.attempt_failed("the job vanished: the endpoint does not know it any more")
             }
-            Some(since) => wait(format!("the job cannot be found since {}", clock(since))),
+            Some(since) => wait(format!("the job cannot be found since {}", utc_text(since))),
         }
     }
 
-    fn verify(&self, output: &OutputSeen) -> Step {
+    fn verify(&self, output: &OutputSnapshot) -> Step {
         let since = self.scoring.submitted.unwrap_or(self.scoring.created);
         let problem = match output {
-            OutputSeen::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
+            OutputSnapshot::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
                 let bytes = *bytes;
-                let because = format!("the output is there ({bytes} bytes) and newer than the submission");
-                return self.moved(Event::OutputGood, because, Effect::None, |next| {
+                let reason = format!("the output is there ({bytes} bytes) and newer than the submission");
+                return self.transition(Event::OutputGood, reason, Effect::None, |next| {
                     next.output_bytes = Some(bytes);
                     next.error = None;
                 });
             }
-            OutputSeen::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
-            OutputSeen::Present { modified, .. } => {
-                format!("the job completed and its output is older than the submission (modified {})", clock(*modified))
+            OutputSnapshot::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
+            OutputSnapshot::Present { modified, .. } => {
+                format!(
+                    "the job completed and its output is older than the submission (modified {})",
+                    utc_text(*modified)
+                )
             }
-            OutputSeen::Absent { uri } => format!("the job completed and there is no output at {uri}"),
+            OutputSnapshot::Absent { uri } => format!("the job completed and there is no output at {uri}"),
         };
-        if self.now - self.scoring.since < self.policy.output_grace.0 {
+        if self.now - self.scoring.since < self.policy.output_timeout.0 {
             return wait(format!(
                 "{problem}; looked at again until {}",
-                clock(self.scoring.since + self.policy.output_grace.0)
+                utc_text(self.scoring.since + self.policy.output_timeout.0)
             ));
         }
         self.attempt_failed(&problem)
     }
 
     fn attempt_failed(&self, error: &str) -> Step {
-        let (attempt, most) = (self.scoring.attempt, self.policy.max_attempts);
-        if attempt >= most {
-            let because = format!("{error}; attempt {attempt} of {most} was the last");
-            return self.moved(Event::LastAttemptFailed, because, Effect::None, |next| {
+        let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
+        if attempt >= max {
+            let reason = format!("{error}; attempt {attempt} of {max} was the last");
+            return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
                 next.error = Some(error.to_owned());
             });
         }
-        let pause =
-            back_off(self.policy.retry_back_off.0, LONGEST_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
-        let because = format!(
-            "{error}; attempt {} of {most} follows after {} with an output path of its own",
+        let pause = back_off(self.policy.retry_back_off.0, MAX_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
+        let reason = format!(
+            "{error}; attempt {} of {max} follows after {} with an output path of its own",
             attempt + 1,
-            clock(self.now + pause)
+            utc_text(self.now + pause)
         );
-        self.moved(Event::AttemptFailed, because, Effect::None, |next| {
+        self.transition(Event::AttemptFailed, reason, Effect::None, |next| {
             next.submission = None;
             if let Some(job) = next.job.take() {
-                keep(&mut next.former, job.name);
+                push_bounded(&mut next.previous_jobs, job.name);
             }
             next.job_status = None;
             next.missing_since = None;
@@ -419,8 +426,8 @@ impl On<'_> {
 }
 
 /// Keeps the last names of a list.
-fn keep(names: &mut Vec<String>, name: String) {
-    if names.len() >= MOST_NAMES {
+fn push_bounded(names: &mut Vec<String>, name: String) {
+    if names.len() >= MAX_JOB_NAMES {
         names.remove(0);
     }
     names.push(name);

@@ -83,7 +83,7 @@ pub struct EndpointSettings {
 pub const MEMBERS: &[&str] = &["uri", "maxInFlight", "submitsPerMinute", "breaker"];
 
 /// Each submit a minute is a row that is read before a submit; a page of the table has 1,000.
-const MOST_SUBMITS: u32 = 1_000;
+const MAX_SUBMITS_PER_MINUTE: u32 = 1_000;
 
 impl EndpointSettings {
     /// Reads the list. `used` are the endpoints of the rules: an entry for any other is a typing error that would
@@ -92,22 +92,22 @@ impl EndpointSettings {
         let (mut read, mut problems) = (Vec::<(EndpointKey, Self)>::new(), Vec::new());
         for (index, value) in list.into_iter().enumerate() {
             let uri = value.get("uri").and_then(Value::as_str).unwrap_or_default();
-            let place = if uri.is_empty() { format!("endpoints[{index}]") } else { format!("endpoint `{uri}`") };
+            let location = if uri.is_empty() { format!("endpoints[{index}]") } else { format!("endpoint `{uri}`") };
             let settings = match serde_json::from_value::<Self>(value) {
                 Ok(settings) => settings,
                 Err(error) => {
-                    problems.push(format!("{place}: {error}"));
+                    problems.push(format!("{location}: {error}"));
                     continue;
                 }
             };
             let key = EndpointKey::of(&settings.uri);
             if !used.contains(&key) {
-                problems.push(format!("{place}: no rule has this `endpoint.uri`; correct it, or remove the entry"));
+                problems.push(format!("{location}: no rule has this `endpoint.uri`; correct it, or remove the entry"));
             }
             if read.iter().any(|(other, _)| *other == key) {
-                problems.push(format!("{place}: the endpoint is listed twice; one entry holds all of its limits"));
+                problems.push(format!("{location}: the endpoint is listed twice; one entry holds all of its limits"));
             }
-            problems.extend(settings.problems().into_iter().map(|problem| format!("{place}: {problem}")));
+            problems.extend(settings.problems().into_iter().map(|problem| format!("{location}: {problem}")));
             read.push((key, settings));
         }
         (read, problems)
@@ -119,10 +119,11 @@ impl EndpointSettings {
             problems.push("`maxInFlight` is 0, so nothing would ever be scored; leave it out for no limit".to_owned());
         }
         if let Some(rate) = self.submits_per_minute
-            && !(1..=MOST_SUBMITS).contains(&rate)
+            && !(1..=MAX_SUBMITS_PER_MINUTE).contains(&rate)
         {
-            problems
-                .push(format!("`submitsPerMinute` is {rate}; it takes 1 to {MOST_SUBMITS}; leave it out for no limit"));
+            problems.push(format!(
+                "`submitsPerMinute` is {rate}; it takes 1 to {MAX_SUBMITS_PER_MINUTE}; leave it out for no limit"
+            ));
         }
         if self.breaker.is_on() && self.breaker.pause.0 < time::Duration::SECOND {
             problems.push(format!("`breaker.pause` is {}; it must be a second at least", self.breaker.pause));
@@ -198,17 +199,17 @@ mod tests {
             (r#"{"uri":"https://e.example/jobs","breaker":{"failure":5}}"#, "`failure`"),
             (r#"{"uri":"https://e.example/jobs"},{"uri":"https://e.example/jobs/"}"#, "listed twice"),
         ] {
-            let told = read(&format!("[{entry}]")).unwrap_err();
-            assert!(told.contains(said), "{told}");
+            let message = read(&format!("[{entry}]")).unwrap_err();
+            assert!(message.contains(said), "{message}");
         }
     }
 
     #[test]
     fn the_listed_members_are_those_that_are_read() {
-        let told = read(r#"[{"uri":"https://e.example/jobs","x":1}]"#).unwrap_err();
+        let message = read(r#"[{"uri":"https://e.example/jobs","x":1}]"#).unwrap_err();
         for member in MEMBERS {
-            assert!(told.contains(&format!("`{member}`")), "{member} is missing in {told}");
+            assert!(message.contains(&format!("`{member}`")), "{member} is missing in {message}");
         }
-        assert_eq!(told.matches('`').count() / 2, MEMBERS.len() + 2, "{told}");
+        assert_eq!(message.matches('`').count() / 2, MEMBERS.len() + 2, "{message}");
     }
 }

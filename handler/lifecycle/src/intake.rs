@@ -15,7 +15,7 @@ use crate::scoring::{BlobVersion, Scoring, without_query};
 use crate::text::{clipped, one_line};
 
 /// Strings that hold JSON are opened this often; more is nobody's encoding.
-const NESTING: usize = 3;
+const MAX_NESTING: usize = 3;
 /// Characters of a malformed event that are kept.
 const MAX_RECEIVED: usize = 8_000;
 /// Characters of a reason that are kept; it quotes the event or names each rule.
@@ -27,18 +27,18 @@ pub const COMPLETE: [&str; 5] = ["PutBlob", "PutBlockList", "CopyBlob", "FlushWi
 
 /// What becomes of one event.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum Classification {
     /// One scoring for each rule that wants the blob.
     Wanted(Vec<Scoring>),
     /// No rule wants it. Recorded, so that "why not?" has an answer.
-    Skipped(Skip),
+    Skipped(SkippedEvent),
     /// It can't be read as an event about a blob. Recorded with what was received.
-    Malformed(Malformed),
+    Quarantined(QuarantinedEvent),
 }
 
 /// An event that was understood and refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skip {
+pub struct SkippedEvent {
     /// The same for every delivery of the event.
     pub key: String,
     /// The blob, without query; empty if the event is not about a blob.
@@ -46,25 +46,25 @@ pub struct Skip {
     /// The rule whose place the blob lies in, if there is one.
     pub rule: Option<String>,
     /// Why.
-    pub why: String,
+    pub reason: String,
 }
 
 /// An event that was not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformed {
+pub struct QuarantinedEvent {
     /// The same for every delivery of the event.
     pub key: String,
     /// Why.
-    pub why: String,
+    pub reason: String,
     /// What was received, cut to 8,000 characters, on one line, secrets masked.
     pub received: String,
 }
 
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
-pub fn read(payload: &Value, rules: &Rules, now: OffsetDateTime) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    open(payload, NESTING, &mut |event| verdicts.push(judge(event, rules, now)));
-    verdicts
+pub fn read(payload: &Value, rules: &Rules, now: OffsetDateTime) -> Vec<Classification> {
+    let mut classifications = Vec::new();
+    open(payload, MAX_NESTING, &mut |event| classifications.push(classify(event, rules, now)));
+    classifications
 }
 
 fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
@@ -78,11 +78,15 @@ fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
     }
 }
 
-fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
-    let malformed = |why: String| {
+fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification {
+    let malformed = |reason: String| {
         // Without its secrets also in the ledger: a table is a display too, for Storage browser and every tool that reads it.
         let received = one_line(&event.to_string(), MAX_RECEIVED);
-        Verdict::Malformed(Malformed { key: key_of(&[&received]), why: one_line(&why, MAX_WHY), received })
+        Classification::Quarantined(QuarantinedEvent {
+            key: key_of(&[&received]),
+            reason: one_line(&reason, MAX_WHY),
+            received,
+        })
     };
     let Some(object) = event.as_object() else {
         return malformed(format!("the event is {}, not a JSON object", kind(event)));
@@ -94,14 +98,19 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
             "`{kind_member}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
         ));
     };
-    let skip = |subject: &str, key: &[&str], rule: Option<&str>, why: String| {
-        let why = one_line(&why, MAX_WHY);
-        Verdict::Skipped(Skip { key: key_of(key), subject: subject.to_owned(), rule: rule.map(str::to_owned), why })
+    let skip = |subject: &str, key: &[&str], rule: Option<&str>, reason: String| {
+        let reason = one_line(&reason, MAX_WHY);
+        Classification::Skipped(SkippedEvent {
+            key: key_of(key),
+            subject: subject.to_owned(),
+            rule: rule.map(str::to_owned),
+            reason,
+        })
     };
     if event_type != "Microsoft.Storage.BlobCreated" {
         let id = object.get("id").and_then(Value::as_str).unwrap_or_default();
-        let why = format!("event type `{}` is not Microsoft.Storage.BlobCreated", one_line(event_type, 200));
-        return skip("", &[event_type, id], None, why);
+        let reason = format!("event type `{}` is not Microsoft.Storage.BlobCreated", one_line(event_type, 200));
+        return skip("", &[event_type, id], None, reason);
     }
     let data = match object.get("data") {
         Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
@@ -121,7 +130,7 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
     };
     let mut blob = match BlobVersion::read(url, etag) {
         Ok(blob) => blob,
-        Err(why) => return malformed(why),
+        Err(reason) => return malformed(reason),
     };
     blob.sequencer = text("sequencer").map(|s| clipped(s, 64).to_owned());
     blob.content_type = text("contentType").map(|s| clipped(s, 128).to_owned());
@@ -133,10 +142,10 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
 
     let key = |rule: &str| vec![blob.url.clone(), blob.etag.clone(), rule.to_owned()];
     let refs = |parts: &[String]| key_of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-    let skipped = |rule: Option<&str>, why: String| {
+    let skipped = |rule: Option<&str>, reason: String| {
         let key = refs(&key(rule.unwrap_or_default()));
-        let why = one_line(&why, MAX_WHY);
-        Verdict::Skipped(Skip { key, subject: blob.url.clone(), rule: rule.map(str::to_owned), why })
+        let reason = one_line(&reason, MAX_WHY);
+        Classification::Skipped(SkippedEvent { key, subject: blob.url.clone(), rule: rule.map(str::to_owned), reason })
     };
     if let Some(rule) = rules.output_of(&blob) {
         return skipped(Some(&rule.id), format!("the blob is an output of rule `{}`; outputs never trigger", rule.id));
@@ -144,9 +153,9 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
     if let Some(api) = text("api")
         && !COMPLETE.contains(&api)
     {
-        let why =
+        let reason =
             format!("`{}` does not complete a blob; its content comes with {}", one_line(api, 64), COMPLETE.join(", "));
-        return skipped(None, why);
+        return skipped(None, reason);
     }
     let mut reasons = Vec::new();
     let mut nearest = None;
@@ -154,18 +163,18 @@ fn judge(event: &Value, rules: &Rules, now: OffsetDateTime) -> Verdict {
     for rule in rules {
         match rule.refuses(&blob) {
             None => wanted.push(Scoring::accept(rule, blob.clone(), now)),
-            Some(why) => {
+            Some(reason) => {
                 if rule.matches.container == blob.container && nearest.is_none() {
                     nearest = Some(rule.id.clone());
                 }
-                reasons.push(format!("rule `{}`: {why}", rule.id));
+                reasons.push(format!("rule `{}`: {reason}", rule.id));
             }
         }
     }
     if wanted.is_empty() {
         return skipped(nearest.as_deref(), reasons.join("; "));
     }
-    Verdict::Wanted(wanted)
+    Classification::Wanted(wanted)
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -225,7 +234,7 @@ mod tests {
         json!({"id": "831e1650", "specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "source": "/x", "data": data(url)})
     }
 
-    fn judged(payload: &Value) -> Vec<Verdict> {
+    fn judged(payload: &Value) -> Vec<Classification> {
         read(payload, &rules(), OffsetDateTime::UNIX_EPOCH)
     }
 
@@ -234,7 +243,7 @@ mod tests {
     #[test]
     fn every_encoding_and_both_schemas_give_the_same_scoring() {
         let plain = judged(&event(URL));
-        let Verdict::Wanted(scorings) = &plain[0] else { panic!("{plain:?}") };
+        let Classification::Wanted(scorings) = &plain[0] else { panic!("{plain:?}") };
         assert_eq!((scorings.len(), scorings[0].rule.as_str()), (1, "claims"));
         assert_eq!(scorings[0].blob.size, Some(5));
         for one in [event(URL), cloud_event(URL)] {
@@ -256,47 +265,53 @@ mod tests {
 
     #[test]
     fn each_rule_that_wants_the_blob_gets_a_scoring() {
-        let verdicts = judged(&event("https://x.blob.core.windows.net/everything/a"));
-        let Verdict::Wanted(scorings) = &verdicts[0] else { panic!("{verdicts:?}") };
+        let classifications = judged(&event("https://x.blob.core.windows.net/everything/a"));
+        let Classification::Wanted(scorings) = &classifications[0] else { panic!("{classifications:?}") };
         assert_eq!(scorings.iter().map(|s| s.rule.as_str()).collect::<Vec<_>>(), ["all", "too"]);
         assert_ne!(scorings[0].id, scorings[1].id);
     }
 
     #[test]
     fn skips_say_which_rule_and_why() {
-        let why = |payload: Value| match judged(&payload).remove(0) {
-            Verdict::Skipped(skip) => (skip.rule, skip.why),
+        let reason = |payload: Value| match judged(&payload).remove(0) {
+            Classification::Skipped(skip) => (skip.rule, skip.reason),
             other => panic!("{other:?}"),
         };
-        assert!(why(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).1.contains("`eu/`"));
-        assert_eq!(why(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).0.as_deref(), Some("claims"));
-        assert!(why(event("https://uploads.blob.core.windows.net/claims/eu/a.txt")).1.contains("`.csv`"));
-        assert!(why(event("https://other.blob.core.windows.net/claims/eu/a.csv")).1.contains("account `other`"));
-        assert_eq!(why(event("https://uploads.blob.core.windows.net/photos/a.csv")).0, None);
+        assert!(reason(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).1.contains("`eu/`"));
+        assert_eq!(reason(event("https://uploads.blob.core.windows.net/claims/us/a.csv")).0.as_deref(), Some("claims"));
+        assert!(reason(event("https://uploads.blob.core.windows.net/claims/eu/a.txt")).1.contains("`.csv`"));
+        assert!(reason(event("https://other.blob.core.windows.net/claims/eu/a.csv")).1.contains("account `other`"));
+        assert_eq!(reason(event("https://uploads.blob.core.windows.net/photos/a.csv")).0, None);
         let mut created = event(URL);
         created["data"]["api"] = json!("CreateFile");
-        assert!(why(created).1.contains("CreateFile"));
+        assert!(reason(created).1.contains("CreateFile"));
         let mut empty = event(URL);
         empty["data"]["contentLength"] = json!(0);
-        assert!(why(empty).1.contains("no bytes"));
+        assert!(reason(empty).1.contains("no bytes"));
         let mut deleted = event(URL);
         deleted["eventType"] = json!("Microsoft.Storage.BlobDeleted");
-        assert!(why(deleted).1.contains("BlobDeleted"));
+        assert!(reason(deleted).1.contains("BlobDeleted"));
     }
 
     #[test]
     fn our_own_output_never_triggers() {
         let url = "https://uploads.blob.core.windows.net/everything/scorekeeper/all/0123456789abcdef0123456789abcdef/1/predictions.csv";
-        let verdicts = judged(&event(url));
-        assert!(matches!(&verdicts[0], Verdict::Skipped(skip) if skip.why.contains("output")), "{verdicts:?}");
+        let classifications = judged(&event(url));
+        assert!(
+            matches!(&classifications[0], Classification::Skipped(skip) if skip.reason.contains("output")),
+            "{classifications:?}"
+        );
     }
 
     #[test]
     fn an_empty_blob_is_scored_where_the_rule_says_so() {
         let mut empty = event("https://x.blob.core.windows.net/everything/a");
         empty["data"]["contentLength"] = json!(0);
-        let verdicts = judged(&empty);
-        assert!(matches!(&verdicts[0], Verdict::Wanted(scorings) if scorings.len() == 1), "{verdicts:?}");
+        let classifications = judged(&empty);
+        assert!(
+            matches!(&classifications[0], Classification::Wanted(scorings) if scorings.len() == 1),
+            "{classifications:?}"
+        );
     }
 
     #[test]
@@ -315,8 +330,8 @@ mod tests {
             json!({"specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "data": {"url": "x", "eTag": "1"}}),
         ] {
             match judged(&payload).remove(0) {
-                Verdict::Malformed(bad) => {
-                    assert!(!bad.why.is_empty());
+                Classification::Quarantined(bad) => {
+                    assert!(!bad.reason.is_empty());
                     assert!(!bad.received.contains("VERYSECRET"), "{}", bad.received);
                 }
                 other => panic!("{payload}: {other:?}"),
@@ -325,9 +340,9 @@ mod tests {
         assert!(judged(&json!([])).is_empty());
     }
 
-    fn malformed(payload: &Value) -> Malformed {
+    fn malformed(payload: &Value) -> QuarantinedEvent {
         match judged(payload).remove(0) {
-            Verdict::Malformed(bad) => bad,
+            Classification::Quarantined(bad) => bad,
             other => panic!("{payload}: {other:?}"),
         }
     }
@@ -337,11 +352,11 @@ mod tests {
         let wrap: [fn(Value) -> Value; 2] = [|value| json!([value]), |value| json!(value.to_string())];
         for wrap in wrap {
             let mut payload = event(URL);
-            for _ in 0..NESTING {
+            for _ in 0..MAX_NESTING {
                 payload = wrap(payload);
             }
-            assert!(matches!(judged(&payload)[0], Verdict::Wanted(_)), "{payload}");
-            assert!(!malformed(&wrap(payload)).why.is_empty());
+            assert!(matches!(judged(&payload)[0], Classification::Wanted(_)), "{payload}");
+            assert!(!malformed(&wrap(payload)).reason.is_empty());
         }
     }
 
@@ -355,7 +370,7 @@ mod tests {
             (json!("text"), "a string"),
             (deep, "a list within a list"),
         ] {
-            assert_eq!(malformed(&payload).why, format!("the event is {kind}, not a JSON object"));
+            assert_eq!(malformed(&payload).reason, format!("the event is {kind}, not a JSON object"));
         }
     }
 
@@ -372,13 +387,13 @@ mod tests {
             ("everything".to_owned(), "a".to_owned(), "1".repeat(200)),
             ("c".repeat(13_000 - rest), "a".to_owned(), "1".to_owned()),
         ] {
-            assert!(!matches!(with(&container, &path, &etag), Verdict::Malformed(_)));
+            assert!(!matches!(with(&container, &path, &etag), Classification::Quarantined(_)));
             let more = match (path.len(), etag.len()) {
                 (1_024, _) => with(&container, &format!("{path}p"), &etag),
                 (_, 200) => with(&container, &path, &format!("{etag}1")),
                 _ => with(&format!("{container}c"), &path, &etag),
             };
-            assert!(matches!(more, Verdict::Malformed(bad) if bad.why.contains("longer than")));
+            assert!(matches!(more, Classification::Quarantined(bad) if bad.reason.contains("longer than")));
         }
     }
 

@@ -94,7 +94,7 @@ pub enum Answer {
         /// What the endpoint said, without secrets.
         text: String,
         /// Sending the same again can't help.
-        for_good: bool,
+        permanent: bool,
         /// When the endpoint wants to be asked again.
         retry_after: Option<Duration>,
     },
@@ -107,7 +107,7 @@ pub enum Answer {
 
 /// What a look at a known job found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobSeen {
+pub struct JobSnapshot {
     /// Its status.
     pub status: JobStatus,
     /// Its error text, fetched when the status is `Failed`.
@@ -129,7 +129,7 @@ pub struct Candidate {
 
 /// What a look at an attempt's outputs found. With several outputs, the worst.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutputSeen {
+pub enum OutputSnapshot {
     /// Everything is there.
     Present {
         /// Sum of sizes in bytes.

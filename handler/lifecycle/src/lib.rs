@@ -17,11 +17,11 @@
 pub mod breaker;
 pub mod datastore;
 pub mod decide;
+pub mod duration;
 pub mod endpoints;
 pub mod intake;
 pub mod job;
 pub mod order;
-pub mod period;
 pub mod redact;
 pub mod retry;
 pub mod rules;
@@ -31,10 +31,10 @@ pub mod template;
 pub mod text;
 
 pub use breaker::{Breaker, BreakerSettings};
-pub use decide::{Effect, Resolution, Seen, Step, decide, stop_at};
+pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
 pub use endpoints::{EndpointKey, EndpointSettings};
-pub use job::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Submission};
-pub use order::Place;
+pub use job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Submission};
+pub use order::QueuePosition;
 pub use rules::{Policy, Rule, Rules};
 pub use scoring::{BlobVersion, Entry, Scoring, ScoringId};
 pub use status::{Event, Status, TRANSITIONS};

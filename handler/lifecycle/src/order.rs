@@ -12,9 +12,9 @@ use crate::scoring::ScoringId;
 
 /// A place in the queue of an endpoint; the least goes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(Reverse<i32>, OffsetDateTime, ScoringId);
+pub struct QueuePosition(Reverse<i32>, OffsetDateTime, ScoringId);
 
-impl Place {
+impl QueuePosition {
     /// The place of a scoring that was accepted at `created` under a rule of this priority. Of two that came at the same
     /// instant the id decides, so that all processes agree.
     pub fn new(priority: i32, created: OffsetDateTime, id: ScoringId) -> Self {
@@ -31,7 +31,7 @@ mod tests {
     fn priority_goes_before_arrival_and_arrival_before_the_id() {
         let place = |priority, second, n: u32| {
             let id = ScoringId::read(&format!("{n:032x}")).expect("32 hex digits");
-            Place::new(priority, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second), id)
+            QueuePosition::new(priority, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second), id)
         };
         let order = [place(9, 5, 5), place(0, 1, 4), place(0, 2, 2), place(0, 2, 3), place(-1, 0, 1)];
         assert!(order.is_sorted(), "{order:?}");

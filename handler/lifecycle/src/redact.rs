@@ -475,7 +475,7 @@ mod tests {
             (format!("Authorization: Bearer {JWT}, then"), "Authorization: Bearer *** then".into()),
             (format!("Bearer%20{JWT}%20x"), "Bearer%20***%20x".into()),
             (format!("SharedKeyLite acct:{KEY} x"), "SharedKeyLite *** x".into()),
-            (format!("the hub `{JWT}` is none"), "the hub `***` is none".into()),
+            (format!("the task hub `{JWT}` is none"), "the task hub `***` is none".into()),
             (format!("told {KEY}, twice"), "told ***, twice".into()),
             ("https://me:pass@word@host/x".into(), "https://***@host/x".into()),
             (r#"{"clientSecret": "a\"b", "n": 1}"#.into(), r#"{"clientSecret": "***", "n": 1}"#.into()),

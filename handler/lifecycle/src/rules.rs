@@ -11,9 +11,9 @@ use time::Duration;
 use url::Url;
 
 use crate::breaker::BreakerSettings;
+use crate::duration::IsoDuration;
 use crate::endpoints::{EndpointKey, EndpointSettings};
 use crate::job::{Input, Output, OutputKind, Submission};
-use crate::period::Period;
 use crate::scoring::{BlobVersion, Scoring};
 use crate::template::{Template, Values};
 
@@ -140,7 +140,7 @@ pub enum EmptyBlobs {
     Score,
 }
 
-/// What to do when no job of a lost submission appeared within the grace time.
+/// What to do when no job of a lost submission appeared within resubmitAfter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnUnknown {
@@ -156,43 +156,43 @@ pub enum OnUnknown {
 #[serde(rename_all = "camelCase", default)]
 pub struct Policy {
     /// Between two looks at a running job. Default 120 s, as Azure Data Factory's template has it.
-    pub poll_interval: Period,
+    pub poll_interval: IsoDuration,
     /// Attempts in all, each with a new output path. Default 3. 1 switches retries off.
     pub max_attempts: u32,
     /// Back-off before the second attempt, doubled for each further one, at most an hour. Default 60 s.
-    pub retry_back_off: Period,
+    pub retry_back_off: IsoDuration,
     /// Refusals that may pass (roles that spread, throttling, a deployment in the making) are tried again for this
     /// long, from the first POST of the attempt. Default one day.
-    pub give_up_after: Period,
+    pub submit_deadline: IsoDuration,
     /// A job is stopped and counted as failed after this long. Default 7 days; Azure ML's own limit is 21.
-    pub job_timeout: Period,
+    pub job_timeout: IsoDuration,
     /// How long the endpoint may take to answer the POST; the lease is twice that. Default 60 s.
-    pub submit_timeout: Period,
+    pub submit_timeout: IsoDuration,
     /// After a lost answer: time before the first look, and between looks. Default 30 s.
-    pub settle: Period,
+    pub lookup_interval: IsoDuration,
     /// After a lost answer: when no job appeared for this long, submit again to the same output path. Default 15 min.
-    pub grace: Period,
+    pub resubmit_after: IsoDuration,
     /// After a lost answer that looking did not settle: go on (default) or wait for a person.
     pub on_unknown: OnUnknown,
     /// A completed job's output must be there within this time; a job that can't be found is given up after five
     /// times this. Default 2 min.
-    pub output_grace: Period,
+    pub output_timeout: IsoDuration,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        let seconds = |n| Period(Duration::seconds(n));
+        let seconds = |n| IsoDuration(Duration::seconds(n));
         Self {
             poll_interval: seconds(120),
             max_attempts: 3,
             retry_back_off: seconds(60),
-            give_up_after: seconds(86_400),
+            submit_deadline: seconds(86_400),
             job_timeout: seconds(7 * 86_400),
             submit_timeout: seconds(60),
-            settle: seconds(30),
-            grace: seconds(900),
+            lookup_interval: seconds(30),
+            resubmit_after: seconds(900),
             on_unknown: OnUnknown::Resolve,
-            output_grace: seconds(120),
+            output_timeout: seconds(120),
         }
     }
 }
@@ -235,17 +235,18 @@ impl Rules {
         let mut ids = BTreeSet::new();
         for (index, value) in file.rules.into_iter().enumerate() {
             let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
-            let place = if id.is_empty() { format!("rules[{index}]") } else { format!("rule `{id}`") };
+            let location = if id.is_empty() { format!("rules[{index}]") } else { format!("rule `{id}`") };
             if let Some(unknown) = unknown_member(&value) {
-                problems.push(format!("{place}: `{unknown}` is no member of a rule; there are {}", MEMBERS.join(", ")));
+                problems
+                    .push(format!("{location}: `{unknown}` is no member of a rule; there are {}", MEMBERS.join(", ")));
                 continue;
             }
             match serde_json::from_value::<Rule>(value) {
-                Err(error) => problems.push(format!("{place}: {error}")),
+                Err(error) => problems.push(format!("{location}: {error}")),
                 Ok(rule) => {
-                    problems.extend(rule.problems().into_iter().map(|problem| format!("{place}: {problem}")));
+                    problems.extend(rule.problems().into_iter().map(|problem| format!("{location}: {problem}")));
                     if !ids.insert(rule.id.clone()) {
-                        problems.push(format!("{place}: the id is used twice; ids name scorings and must differ"));
+                        problems.push(format!("{location}: the id is used twice; ids name scorings and must differ"));
                     }
                     rules.push(rule);
                 }
@@ -321,13 +322,13 @@ pub const MEMBERS: &[&str] = &[
     "pollInterval",
     "maxAttempts",
     "retryBackOff",
-    "giveUpAfter",
+    "submitDeadline",
     "jobTimeout",
     "submitTimeout",
-    "settle",
-    "grace",
+    "lookupInterval",
+    "resubmitAfter",
     "onUnknown",
-    "outputGrace",
+    "outputTimeout",
 ];
 
 fn unknown_member(rule: &Value) -> Option<&str> {
@@ -432,7 +433,9 @@ impl Rule {
                 }
             }
         }
-        let Policy { poll_interval, max_attempts, job_timeout, submit_timeout, settle, grace, .. } = self.policy;
+        let Policy {
+            poll_interval, max_attempts, job_timeout, submit_timeout, lookup_interval, resubmit_after, ..
+        } = self.policy;
         if self.max_in_flight == Some(0) {
             problems.push("`maxInFlight` is 0, so nothing would ever be scored; leave it out for no limit".to_owned());
         }
@@ -446,9 +449,9 @@ impl Rule {
                 problems.push(format!("`{name}` is {period}; it must be longer than nothing"));
             }
         }
-        if grace < settle {
+        if resubmit_after < lookup_interval {
             problems.push(format!(
-                "`grace` ({grace}) is shorter than `settle` ({settle}); a lost job would never be looked for"
+                "`resubmitAfter` ({resubmit_after}) is shorter than `lookupInterval` ({lookup_interval}); a lost job would never be looked for"
             ));
         }
         problems

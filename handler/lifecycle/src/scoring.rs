@@ -201,7 +201,7 @@ pub fn without_query(url: &str) -> &str {
 
 /// Names of jobs that a scoring keeps in a list. A service that makes more than this for one scoring is broken, and a row
 /// has its limits.
-pub const MOST_NAMES: usize = 40;
+pub const MAX_JOB_NAMES: usize = 40;
 
 /// One blob version to be scored under one rule: the unit of work and the row that everything else hangs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,10 +235,10 @@ pub struct Scoring {
     pub submission: Option<Submission>,
     /// When the attempt's first POST was intended.
     pub submitted: Option<OffsetDateTime>,
-    /// When a submission that was held was last sent again; `giveUpAfter` counts from here.
+    /// When a submission that was held was last sent again; `submitDeadline` counts from here.
     pub resumed: Option<OffsetDateTime>,
     /// POSTs of this attempt, counted when intended. All of them carry the same submission.
-    pub posts: u32,
+    pub submits: u32,
     /// Refusals in a row; drives the back-off.
     pub refusals: u32,
 
@@ -248,19 +248,19 @@ pub struct Scoring {
     pub job_status: Option<String>,
     /// Since when the job cannot be found.
     pub missing_since: Option<OffsetDateTime>,
-    /// Jobs that earlier attempts had adopted, the last [`MOST_NAMES`].
-    pub former: Vec<String>,
-    /// Jobs that were made for this scoring and adopted by no attempt; the first [`MOST_NAMES`] of them.
-    pub strays: Vec<String>,
+    /// Jobs that earlier attempts had adopted, the last [`MAX_JOB_NAMES`].
+    pub previous_jobs: Vec<String>,
+    /// Jobs that were made for this scoring and adopted by no attempt; the first [`MAX_JOB_NAMES`] of them.
+    pub orphaned_jobs: Vec<String>,
     /// How many of those there were. Each was cancelled unless it had ended.
-    pub duplicates: u32,
+    pub orphaned_job_count: u32,
 
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
     /// Why the last attempt ended badly.
     pub error: Option<String>,
     /// What keeps it from moving on, for people.
-    pub trouble: Option<String>,
+    pub last_error: Option<String>,
 
     /// When it was accepted.
     pub created: OffsetDateTime,
@@ -290,17 +290,17 @@ impl Scoring {
             submission: None,
             submitted: None,
             resumed: None,
-            posts: 0,
+            submits: 0,
             refusals: 0,
             job: None,
             job_status: None,
             missing_since: None,
-            former: Vec::new(),
-            strays: Vec::new(),
-            duplicates: 0,
+            previous_jobs: Vec::new(),
+            orphaned_jobs: Vec::new(),
+            orphaned_job_count: 0,
             output_bytes: None,
             error: None,
-            trouble: None,
+            last_error: None,
             created: now,
             updated: now,
             completed: None,
@@ -309,14 +309,14 @@ impl Scoring {
     }
 
     /// The first entry of its history.
-    pub fn accepted_entry(&self, because: String) -> Entry {
+    pub fn accepted_entry(&self, reason: String) -> Entry {
         Entry {
             seq: self.version,
             at: self.created,
             from: None,
             to: self.status,
             event: None,
-            because,
+            reason,
             attempt: 0,
             job: None,
         }
@@ -344,7 +344,7 @@ pub struct Entry {
     /// The row of the transition table; `None` for the first entry.
     pub event: Option<Event>,
     /// The decision's reason, for people.
-    pub because: String,
+    pub reason: String,
     /// Number of the attempt.
     pub attempt: u32,
     /// The job's name, if there was one.

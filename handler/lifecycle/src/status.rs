@@ -13,7 +13,7 @@ pub enum Status {
     Submitting,
     /// The POST may have made a job that we were not told of. The tick looks for it and never submits blindly.
     Unknown,
-    /// Looking did not settle it: it could not be looked for the whole grace time, or the rule says `onUnknown: hold`.
+    /// Looking did not settle it: it could not be looked for all of resubmitAfter, or the rule says `onUnknown: hold`.
     /// Nothing is sent; the tick goes on looking, and a person may say how it goes on.
     Held,
     /// Azure ML has the job under a name that we know. The tick polls it.
@@ -39,9 +39,9 @@ pub enum Event {
     /// The endpoint answered with a job.
     Accepted,
     /// Surely nothing happened, and a later try may succeed (429, 503, 401, 403, 404, not sent).
-    RefusedForNow,
+    RefusedTransiently,
     /// Surely nothing happened, and a later try would be refused as well.
-    RefusedForGood,
+    RefusedPermanently,
     /// The answer was lost, unreadable, or a server error: a job may exist.
     AnswerLost,
     /// The lease ran out without an answer on record: its owner is gone.
@@ -50,11 +50,11 @@ pub enum Event {
     FoundOne,
     /// Several jobs do: the oldest is adopted, the others are cancelled.
     FoundSeveral,
-    /// No job appeared within the grace time: submit again, with the same output path.
+    /// No job appeared within resubmitAfter: submit again, with the same output path.
     FoundNone,
     /// It could not be looked; nothing is concluded from that.
     CannotLook,
-    /// The grace time ended and looking did not settle it.
+    /// resubmitAfter ended and looking did not settle it.
     Undecided,
     /// A person says that no job exists: the same attempt is sent again.
     SendAgain,
@@ -63,7 +63,7 @@ pub enum Event {
     /// A person gives it up.
     GivenUp,
     /// A job of this scoring that it does not need turned up: it is cancelled and counted.
-    StrayFound,
+    OrphanFound,
     /// The job's status word changed, or it is visible again.
     Progressed,
     /// The job cannot be found at the moment.
@@ -88,8 +88,8 @@ impl Event {
         match self {
             Self::SlotFree => "slotFree",
             Self::Accepted => "accepted",
-            Self::RefusedForNow => "refusedForNow",
-            Self::RefusedForGood => "refusedForGood",
+            Self::RefusedTransiently => "refusedTransiently",
+            Self::RefusedPermanently => "refusedPermanently",
             Self::AnswerLost => "answerLost",
             Self::OwnerGone => "ownerGone",
             Self::FoundOne => "foundOne",
@@ -100,7 +100,7 @@ impl Event {
             Self::SendAgain => "sendAgain",
             Self::JobNamed => "jobNamed",
             Self::GivenUp => "givenUp",
-            Self::StrayFound => "strayFound",
+            Self::OrphanFound => "orphanFound",
             Self::Progressed => "progressed",
             Self::Missing => "missing",
             Self::JobCompleted => "jobCompleted",
@@ -122,8 +122,8 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Queued, E::SlotFree, S::Submitting),
         (S::Queued, E::Accepted, S::Running),
         (S::Submitting, E::Accepted, S::Running),
-        (S::Submitting, E::RefusedForNow, S::Queued),
-        (S::Submitting, E::RefusedForGood, S::Failed),
+        (S::Submitting, E::RefusedTransiently, S::Queued),
+        (S::Submitting, E::RefusedPermanently, S::Failed),
         (S::Submitting, E::AnswerLost, S::Unknown),
         (S::Submitting, E::OwnerGone, S::Unknown),
         (S::Unknown, E::FoundOne, S::Running),
@@ -158,16 +158,16 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Verifying, E::CannotLook, S::Verifying),
         (S::Verifying, E::AttemptFailed, S::Queued),
         (S::Verifying, E::LastAttemptFailed, S::Failed),
-        (S::Queued, E::StrayFound, S::Queued),
-        (S::Submitting, E::StrayFound, S::Submitting),
-        (S::Unknown, E::StrayFound, S::Unknown),
-        (S::Held, E::StrayFound, S::Held),
-        (S::Running, E::StrayFound, S::Running),
-        (S::Cancelling, E::StrayFound, S::Cancelling),
-        (S::Verifying, E::StrayFound, S::Verifying),
-        (S::Scored, E::StrayFound, S::Scored),
-        (S::Failed, E::StrayFound, S::Failed),
-        (S::Cancelled, E::StrayFound, S::Cancelled),
+        (S::Queued, E::OrphanFound, S::Queued),
+        (S::Submitting, E::OrphanFound, S::Submitting),
+        (S::Unknown, E::OrphanFound, S::Unknown),
+        (S::Held, E::OrphanFound, S::Held),
+        (S::Running, E::OrphanFound, S::Running),
+        (S::Cancelling, E::OrphanFound, S::Cancelling),
+        (S::Verifying, E::OrphanFound, S::Verifying),
+        (S::Scored, E::OrphanFound, S::Scored),
+        (S::Failed, E::OrphanFound, S::Failed),
+        (S::Cancelled, E::OrphanFound, S::Cancelled),
     ]
 };
 
@@ -257,8 +257,8 @@ impl std::str::FromStr for Status {
 pub fn diagram() -> String {
     use std::fmt::Write as _;
     let mut text = String::from("stateDiagram-v2\n    [*] --> queued\n");
-    // A stray changes no status, in any; the picture is clearer without ten loops that say so.
-    for (from, event, to) in TRANSITIONS.iter().filter(|(_, event, _)| *event != Event::StrayFound) {
+    // An orphaned job changes no status, in any; the picture is clearer without ten loops that say so.
+    for (from, event, to) in TRANSITIONS.iter().filter(|(_, event, _)| *event != Event::OrphanFound) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "    {from} --> {to}: {}", event.name());
     }
@@ -290,12 +290,12 @@ mod tests {
     }
 
     #[test]
-    fn the_diagram_has_each_move_but_for_strays() {
+    fn the_diagram_has_each_move_but_for_orphaned_jobs() {
         let text = diagram();
         assert_eq!(text.lines().next(), Some("stateDiagram-v2"));
         for (from, event, to) in TRANSITIONS {
             let line = format!("    {from} --> {to}: {}", event.name());
-            assert_eq!(text.lines().any(|other| other == line), *event != Event::StrayFound, "{line}");
+            assert_eq!(text.lines().any(|other| other == line), *event != Event::OrphanFound, "{line}");
         }
         assert!(text.contains("scored --> [*]") && !text.contains("queued --> [*]"));
     }

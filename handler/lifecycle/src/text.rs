@@ -16,10 +16,10 @@ pub fn fit(text: &str) -> String {
 }
 
 /// One line of at most `most` characters without secrets; `…` stands for what was cut off.
-pub fn one_line(text: &str, most: usize) -> String {
+pub fn one_line(text: &str, max: usize) -> String {
     // Cut roughly before the work and exactly after it: the bodies of answers may have megabytes. The last word goes with
     // the cut, be it a key of which the rest would not be known as one.
-    let rough = clipped(text, most.saturating_mul(8).max(MAX_TEXT));
+    let rough = clipped(text, max.saturating_mul(8).max(MAX_TEXT));
     let rough = match rough.rfind(char::is_whitespace) {
         Some(at) if rough.len() < text.len() => &rough[..at],
         _ => rough,
@@ -27,20 +27,20 @@ pub fn one_line(text: &str, most: usize) -> String {
     let words = rough.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
     let line = redacted(&line);
-    match clipped(&line, most) {
+    match clipped(&line, max) {
         whole if whole.len() == line.len() => line.into_owned(),
         cut => format!("{cut}…"),
     }
 }
 
 /// The first characters of a text. Not for texts that are foreign: see [`one_line`].
-pub fn clipped(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(at, _)| &text[..at])
+pub fn clipped(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(at, _)| &text[..at])
 }
 
 /// An error and its causes on one line, without secrets: what the topmost one says is rarely why. A cause that is quoted
 /// by the one above is not told again.
-pub fn chain(error: &dyn Error) -> String {
+pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -86,6 +86,6 @@ mod tests {
         let bottom = Told { text: "GET https://a/?sig=c2VjcmV0: reset", source: None };
         let middle = Told { text: "reset", source: Some(Box::new(bottom)) };
         let top = Told { text: "not sent: reset", source: Some(Box::new(middle)) };
-        assert_eq!(chain(&top), "not sent: reset: GET https://a/?sig=*** reset");
+        assert_eq!(error_chain(&top), "not sent: reset: GET https://a/?sig=*** reset");
     }
 }

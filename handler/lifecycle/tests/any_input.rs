@@ -4,8 +4,8 @@
 //! case that fails is written to `any_input.regressions` beside this file, to be kept.
 
 use lifecycle::datastore::{DatastorePath, same_place};
-use lifecycle::intake::{self, Verdict};
-use lifecycle::period::Period;
+use lifecycle::duration::IsoDuration;
+use lifecycle::intake::{self, Classification};
 use lifecycle::retry::{back_off, poll_is_due};
 use lifecycle::template::{PLACEHOLDERS, Template, Values};
 use lifecycle::{BlobVersion, EndpointKey, JobStatus, Rules, ScoringId};
@@ -88,8 +88,8 @@ fn full_rules() -> Value {
         "inputs": {"input_data": {"type": "UriFile", "uri": "{blob.url}"}, "n": {"type": "Literal", "value": 3}},
         "outputs": {"score": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/p.csv"}},
         "settings": {"miniBatchSize": 5}, "generation": 1, "maxInFlight": 50, "emptyBlobs": "score", "pollInterval": "PT2M",
-        "maxAttempts": 3, "retryBackOff": "PT1M", "giveUpAfter": "P1D", "jobTimeout": "P7D", "submitTimeout": "PT1M",
-        "settle": "PT30S", "grace": "PT15M", "onUnknown": "hold", "outputGrace": "PT2M"}]})
+        "maxAttempts": 3, "retryBackOff": "PT1M", "submitDeadline": "P1D", "jobTimeout": "P7D", "submitTimeout": "PT1M",
+        "lookupInterval": "PT30S", "resubmitAfter": "PT15M", "onUnknown": "hold", "outputTimeout": "PT2M"}]})
 }
 
 proptest! {
@@ -173,16 +173,16 @@ proptest! {
             2 => event["data"]["url"] = value,
             _ => event["data"]["contentLength"] = value,
         }
-        let verdicts = intake::read(&event, &rules, NOW);
-        prop_assert_eq!(&intake::read(&event, &rules, NOW), &verdicts);
+        let classifications = intake::read(&event, &rules, NOW);
+        prop_assert_eq!(&intake::read(&event, &rules, NOW), &classifications);
         if event.is_object() {
-            prop_assert_eq!(verdicts.len(), 1);
+            prop_assert_eq!(classifications.len(), 1);
             let as_text = intake::read(&Value::String(event.to_string()), &rules, NOW);
-            let same = |one: &Verdict, other: &Verdict| match (one, other) {
-                (Verdict::Malformed(_), Verdict::Malformed(_)) => true,
+            let same = |one: &Classification, other: &Classification| match (one, other) {
+                (Classification::Quarantined(_), Classification::Quarantined(_)) => true,
                 (one, other) => one == other,
             };
-            prop_assert!(as_text.len() == 1 && same(&as_text[0], &verdicts[0]), "{:?} and {:?}", as_text, verdicts);
+            prop_assert!(as_text.len() == 1 && same(&as_text[0], &classifications[0]), "{:?} and {:?}", as_text, classifications);
         }
     }
 
@@ -222,9 +222,9 @@ proptest! {
 
     #[test]
     fn a_period_that_is_read_is_written_as_itself(text in "P([0-9]{1,6}D)?(T([0-9]{1,4}H)?([0-9]{1,4}M)?([0-9]{1,4}(\\.[0-9]{1,3})?S)?)?|\\PC{0,12}") {
-        if let Ok(period) = Period::read(&text) {
+        if let Ok(period) = IsoDuration::read(&text) {
             prop_assert!(period.0 >= Duration::ZERO);
-            let again = Period::read(&period.to_string());
+            let again = IsoDuration::read(&period.to_string());
             prop_assert_eq!(again.map(|again| again.0), Ok(period.0), "{} became {}", text, period);
         }
     }

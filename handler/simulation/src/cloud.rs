@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use lifecycle::{Candidate, Job, JobSeen, JobStatus, Scoring, ScoringId};
+use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
-use crate::fate::{End, Fate, Written};
-use app::ports::Listed;
+use crate::behaviour::{End, JobBehaviour, Written};
+use app::ports::ListedJob;
 
 /// From a request to stop to the end of the job.
 const STOPS_WITHIN: Duration = Duration::seconds(30);
@@ -25,7 +25,7 @@ struct CloudJob {
     created: OffsetDateTime,
     ends: Option<OffsetDateTime>,
     stopping: bool,
-    fate: Fate,
+    behaviour: JobBehaviour,
 }
 
 impl CloudJob {
@@ -35,7 +35,7 @@ impl CloudJob {
 
     fn status(&self, now: OffsetDateTime) -> JobStatus {
         if self.ended(now) {
-            return match self.fate.end {
+            return match self.behaviour.end {
                 End::Completed(_) => JobStatus::Completed,
                 End::Failed => JobStatus::Failed,
                 End::Canceled => JobStatus::Canceled,
@@ -44,7 +44,7 @@ impl CloudJob {
         match now - self.created {
             _ if self.stopping => JobStatus::CancelRequested,
             age if age < Duration::seconds(20) => JobStatus::Preparing,
-            age if age < Duration::seconds(90) => self.fate.word.clone(),
+            age if age < Duration::seconds(90) => self.behaviour.word.clone(),
             _ => JobStatus::Running,
         }
     }
@@ -58,7 +58,7 @@ pub(super) struct Cloud {
 }
 
 impl Cloud {
-    pub(super) fn make(&mut self, scoring: &Scoring, fate: Fate, now: OffsetDateTime) -> Job {
+    pub(super) fn make(&mut self, scoring: &Scoring, behaviour: JobBehaviour, now: OffsetDateTime) -> Job {
         let name = format!("job-{}", self.jobs.len() + 1);
         let outputs = scoring.submission.iter().flat_map(|sent| sent.outputs.values());
         self.jobs.push(CloudJob {
@@ -68,9 +68,9 @@ impl Cloud {
             endpoint: scoring.endpoint.clone(),
             outputs: outputs.map(|output| output.uri.clone()).collect(),
             created: now,
-            ends: fate.lasts.map(|lasts| now + lasts),
+            ends: behaviour.lasts.map(|lasts| now + lasts),
             stopping: false,
-            fate,
+            behaviour,
         });
         Job { name, id: None, studio: None }
     }
@@ -104,21 +104,21 @@ impl Cloud {
 
     /// Jobs made behind an endpoint since some time that lists show. `marked`: the service keeps tags. Outputs of a young
     /// job are not shown yet.
-    pub(super) fn made_since(
+    pub(super) fn jobs_created_since(
         &self,
         endpoint: &str,
         since: OffsetDateTime,
         known: &HashSet<String>,
-        marked: bool,
+        keeps_tags: bool,
         now: OffsetDateTime,
-    ) -> Vec<Listed> {
+    ) -> Vec<ListedJob> {
         let of = self.jobs.iter().filter(|job| job.endpoint == endpoint && job.created >= since);
-        let shown = of.filter(|job| job.created + job.fate.lag <= now && !known.contains(&job.name));
-        let listed = |job: &CloudJob| Listed {
+        let shown = of.filter(|job| job.created + job.behaviour.lag <= now && !known.contains(&job.name));
+        let listed = |job: &CloudJob| ListedJob {
             job: Job { name: job.name.clone(), id: None, studio: None },
             status: job.status(now),
             outputs: if now - job.created < SHOWN_AFTER { Vec::new() } else { job.outputs.clone() },
-            mark: marked.then(|| (job.owner.clone(), job.attempt)),
+            tags: keeps_tags.then(|| (job.owner.clone(), job.attempt)),
         };
         shown.map(listed).collect()
     }
@@ -126,11 +126,11 @@ impl Cloud {
     /// A job of this attempt that lists have shown since before `at`.
     pub(super) fn listed(&self, id: &ScoringId, attempt: u32, at: OffsetDateTime) -> Option<&str> {
         let mut of = self.jobs.iter().filter(|job| job.owner == *id && job.attempt == attempt);
-        of.find(|job| job.created + job.fate.lag <= at).map(|job| job.name.as_str())
+        of.find(|job| job.created + job.behaviour.lag <= at).map(|job| job.name.as_str())
     }
 
     /// Whether a job was told to stop.
-    pub(super) fn told_to_stop(&self, name: &str) -> bool {
+    pub(super) fn stop_requested(&self, name: &str) -> bool {
         self.job(name).is_some_and(|job| job.stopping)
     }
 
@@ -138,7 +138,7 @@ impl Cloud {
     pub(super) fn find(&self, scoring: &Scoring, now: OffsetDateTime) -> Vec<Candidate> {
         let Some(ours) = &scoring.submission else { return Vec::new() };
         let uris = || ours.outputs.values().map(|output| output.uri.as_str());
-        let found = self.jobs.iter().filter(|job| job.created + job.fate.lag <= now);
+        let found = self.jobs.iter().filter(|job| job.created + job.behaviour.lag <= now);
         let found = found.filter(|job| job.outputs.iter().map(String::as_str).eq(uris()));
         let candidate = |job: &CloudJob| Candidate {
             job: Job { name: job.name.clone(), id: None, studio: None },
@@ -149,15 +149,15 @@ impl Cloud {
     }
 
     /// A job as it was `stale` ago.
-    pub(super) fn look(&self, name: &str, now: OffsetDateTime, stale: Duration) -> Option<JobSeen> {
+    pub(super) fn look(&self, name: &str, now: OffsetDateTime, stale: Duration) -> Option<JobSnapshot> {
         let job = self.job(name)?;
         let age = now - job.created;
-        if job.fate.hidden.is_some_and(|(from, until)| age >= from && age < until) {
+        if job.behaviour.hidden.is_some_and(|(from, until)| age >= from && age < until) {
             return None;
         }
         let status = job.status((now - stale).max(job.created));
         let error = (status == JobStatus::Failed).then(|| "exit code 42".to_owned());
-        Some(JobSeen { status, error, studio: None })
+        Some(JobSnapshot { status, error, studio: None })
     }
 
     pub(super) fn cancel(&mut self, name: &str, now: OffsetDateTime) {
@@ -165,13 +165,13 @@ impl Cloud {
         if job.ended(now) || job.stopping {
             return;
         }
-        if job.fate.deaf > 0 {
-            job.fate.deaf -= 1;
+        if job.behaviour.deaf > 0 {
+            job.behaviour.deaf -= 1;
             return;
         }
         job.stopping = true;
         job.ends = Some(now + STOPS_WITHIN);
-        job.fate.end = job.fate.stopped.clone();
+        job.behaviour.end = job.behaviour.stopped.clone();
     }
 
     pub(super) fn looked_at(&mut self, uri: &str) {
@@ -184,10 +184,10 @@ impl Cloud {
         self.looked.contains(uri)
     }
 
-    /// Size and time of what is at a path. What is good stays, whatever a twin of its job does.
+    /// Size and time of what is at a path. What is good stays, whatever another job of the same request does.
     pub(super) fn output(&self, uri: &str, now: OffsetDateTime) -> Option<(u64, OffsetDateTime)> {
         let of = self.jobs.iter().filter(|job| job.outputs.iter().any(|output| output == uri));
-        let written = of.filter_map(|job| match (&job.fate.end, job.ends) {
+        let written = of.filter_map(|job| match (&job.behaviour.end, job.ends) {
             (End::Completed(Written::Good(late)), Some(at)) if at + *late <= now => Some((2, BYTES, at + *late)),
             (End::Completed(Written::Empty), Some(at)) if at <= now => Some((1, 0, at)),
             (End::Completed(Written::Old), Some(at)) if at <= now => Some((0, BYTES, job.created - Duration::days(1))),
@@ -197,7 +197,7 @@ impl Cloud {
     }
 
     /// Jobs that run on, beside the adopted ones, and that nobody has asked to stop.
-    pub(super) fn strays(&self, adopted: &BTreeSet<String>, now: OffsetDateTime) -> Vec<&str> {
+    pub(super) fn orphaned_jobs(&self, adopted: &BTreeSet<String>, now: OffsetDateTime) -> Vec<&str> {
         let of = self.jobs.iter().filter(|job| !adopted.contains(&job.name) && !job.stopping && !job.ended(now));
         of.map(|job| job.name.as_str()).collect()
     }

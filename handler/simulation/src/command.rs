@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use lifecycle::TRANSITIONS;
 
-use crate::run::{Options, Outcome, Wiring, run};
+use crate::run::{Outcome, RunOptions, Wiring, run};
 use crate::{Faults, Kind, shrink};
 
 /// No promise was broken.
-pub const HELD: u8 = 0;
+pub const NO_VIOLATION: u8 = 0;
 /// One was.
-pub const BROKEN: u8 = 1;
+pub const VIOLATION: u8 = 1;
 
 /// What to simulate.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,20 +28,20 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// Blob versions that are uploaded in each run
-    #[arg(long, value_name = "N", default_value_t = Options::new(0).events as u64, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = RunOptions::new(0).events as u64, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub events: u64,
     /// What may go wrong: `all`, `none`, or kinds separated by commas; `--kinds` lists them
     #[arg(long, value_name = "KINDS", default_value = "all", value_parser = kinds)]
     pub faults: Faults,
     /// Most processes at one time
-    #[arg(long, value_name = "N", default_value_t = Options::new(0).processes as u64, value_parser = clap::value_parser!(u64).range(1..=16))]
+    #[arg(long, value_name = "N", default_value_t = RunOptions::new(0).processes as u64, value_parser = clap::value_parser!(u64).range(1..=16))]
     pub processes: u64,
     /// Most troubles in one run; without it as many as the seed has
     #[arg(long, value_name = "N")]
-    pub troubles: Option<u64>,
+    pub max_faults: Option<u64>,
     /// Tell what happened, line by line (one seed)
     #[arg(long)]
-    pub story: bool,
+    pub trace: bool,
     /// Show a broken promise as it was found, without looking for a shorter run that breaks it
     #[arg(long)]
     pub no_shrink: bool,
@@ -62,13 +62,13 @@ fn count(number: u64) -> usize {
 }
 
 impl SimulateArgs {
-    fn options(&self, seed: u64) -> Options {
-        Options {
+    fn options(&self, seed: u64) -> RunOptions {
+        RunOptions {
             seed,
             events: count(self.events),
             faults: self.faults,
             processes: count(self.processes),
-            troubles: self.troubles,
+            max_faults: self.max_faults,
         }
     }
 }
@@ -87,7 +87,7 @@ pub struct Total {
     /// Jobs that it made.
     pub jobs: u64,
     /// Troubles.
-    pub troubles: u64,
+    pub injected_faults: u64,
     /// How often each row of [`TRANSITIONS`] was taken.
     pub taken: Vec<u64>,
 }
@@ -100,7 +100,7 @@ impl Total {
         self.effects += outcome.effects;
         self.posts += outcome.posts;
         self.jobs += outcome.jobs as u64;
-        self.troubles += outcome.troubles;
+        self.injected_faults += outcome.injected_faults;
         self.taken.resize(TRANSITIONS.len(), 0);
         for (sum, taken) in self.taken.iter_mut().zip(&outcome.taken) {
             *sum += taken;
@@ -120,10 +120,10 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
         for kind in Kind::ALL {
             writeln!(out, "{:<10} {}", kind.name(), kind.sentence())?;
         }
-        return Ok(HELD);
+        return Ok(NO_VIOLATION);
     }
-    if args.story && args.seeds == 1 {
-        return story(&args.options(args.seed), out);
+    if args.trace && args.seeds == 1 {
+        return trace(&args.options(args.seed), out);
     }
     let begun = Instant::now();
     let (total, broken) = many(args);
@@ -131,19 +131,19 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
     report(&total, took, args.faults, out)?;
     let Some((options, outcome)) = broken else {
         writeln!(out, "0 violations")?;
-        return Ok(if args.every_move && !total.not_taken().is_empty() { BROKEN } else { HELD });
+        return Ok(if args.every_move && !total.not_taken().is_empty() { VIOLATION } else { NO_VIOLATION });
     };
     let found = outcome.violation.as_ref().map_or("", |violation| violation.what.as_str());
     writeln!(out, "\nseed {} breaks a promise: {found}\n  {}", options.seed, options.command())?;
     let shortest = if args.no_shrink { options } else { shrink::shrink(&options, &Wiring::default()) };
-    told(&shortest, out)?;
-    Ok(BROKEN)
+    print_trace(&shortest, out)?;
+    Ok(VIOLATION)
 }
 
 /// Runs one seed and tells its story.
-fn story(options: &Options, out: &mut dyn Write) -> io::Result<u8> {
+fn trace(options: &RunOptions, out: &mut dyn Write) -> io::Result<u8> {
     let outcome = run(options, &Wiring::default(), true);
-    for line in &outcome.story {
+    for line in &outcome.trace {
         writeln!(out, "{line}")?;
     }
     for (name, end) in &outcome.ends {
@@ -152,11 +152,11 @@ fn story(options: &Options, out: &mut dyn Write) -> io::Result<u8> {
     match &outcome.violation {
         None => {
             writeln!(out, "0 violations")?;
-            Ok(HELD)
+            Ok(NO_VIOLATION)
         }
         Some(violation) => {
-            writeln!(out, "BROKEN ({}): {}", violation.promise, violation.what)?;
-            Ok(BROKEN)
+            writeln!(out, "VIOLATED ({}): {}", violation.invariant, violation.what)?;
+            Ok(VIOLATION)
         }
     }
 }
@@ -165,11 +165,11 @@ fn story(options: &Options, out: &mut dyn Write) -> io::Result<u8> {
 const LINES: usize = 80;
 
 /// Tells the story of a run that breaks a promise, and how to repeat it.
-pub fn told(options: &Options, out: &mut dyn Write) -> io::Result<()> {
+pub fn print_trace(options: &RunOptions, out: &mut dyn Write) -> io::Result<()> {
     let outcome = run(options, &Wiring::default(), true);
-    let left_out = outcome.story.len().saturating_sub(LINES);
-    writeln!(out, "\nthe shortest run found that does:\n  {} --story\n", options.command())?;
-    for (number, line) in outcome.story.iter().enumerate() {
+    let left_out = outcome.trace.len().saturating_sub(LINES);
+    writeln!(out, "\nthe shortest run found that does:\n  {} --trace\n", options.command())?;
+    for (number, line) in outcome.trace.iter().enumerate() {
         if left_out > 0 && number == LINES / 3 {
             writeln!(out, "           … {left_out} lines are left out")?;
         }
@@ -178,16 +178,16 @@ pub fn told(options: &Options, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     if let Some(violation) = &outcome.violation {
-        writeln!(out, "BROKEN ({}): {}", violation.promise, violation.what)?;
+        writeln!(out, "VIOLATED ({}): {}", violation.invariant, violation.what)?;
     }
     Ok(())
 }
 
 /// Runs all seeds on all cores. The broken one with the lowest seed, if there is one; what is behind it need not have run.
-fn many(args: &SimulateArgs) -> (Total, Option<(Options, Outcome)>) {
+fn many(args: &SimulateArgs) -> (Total, Option<(RunOptions, Outcome)>) {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (total, broken) = (Mutex::new(Total::default()), Mutex::new(None::<(Options, Outcome)>));
+    let (total, broken) = (Mutex::new(Total::default()), Mutex::new(None::<(RunOptions, Outcome)>));
     let work = || {
         while !stop.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -216,14 +216,14 @@ fn many(args: &SimulateArgs) -> (Total, Option<(Options, Outcome)>) {
 }
 
 fn report(total: &Total, took: Duration, faults: Faults, out: &mut dyn Write) -> io::Result<()> {
-    let Total { runs, scorings, effects, posts, jobs, troubles, .. } = total;
+    let Total { runs, scorings, effects, posts, jobs, injected_faults, .. } = total;
     let seconds = took.as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = *runs as f64 / seconds.max(0.001);
     writeln!(out, "{runs} seeds in {seconds:.1} s ({rate:.0} a second), faults: {faults}")?;
     writeln!(
         out,
-        "{scorings} scorings, {effects} effects, {posts} requests to the endpoint, {jobs} jobs, {troubles} troubles"
+        "{scorings} scorings, {effects} effects, {posts} requests to the endpoint, {jobs} jobs, {injected_faults} injected faults"
     )?;
     let rows = TRANSITIONS.len();
     let not_taken = total.not_taken();

@@ -155,10 +155,10 @@ pub(super) struct Dice {
 impl Dice {
     /// Each seed has kinds of trouble that it leaves out and some that it likes: an even mixture of everything finds less
     /// than many different ones.
-    pub(super) fn draw(faults: Faults, most: Option<u64>, rng: &Rng) -> Self {
+    pub(super) fn draw(faults: Faults, max: Option<u64>, rng: &Rng) -> Self {
         let mut streams: Vec<Rng> = (1_000..).zip(Kind::ALL).map(|(purpose, _)| rng.fork(purpose)).collect();
         let levels = streams.iter_mut().map(|stream| stream.pick(&[0, 1, 1, 2, 4])).collect();
-        Self { faults, levels, streams, left: most.unwrap_or(u64::MAX), dealt: 0 }
+        Self { faults, levels, streams, left: max.unwrap_or(u64::MAX), dealt: 0 }
     }
 
     /// Whether trouble of this kind is possible in this run.

@@ -10,14 +10,14 @@ use lifecycle::{Entry, Event, Rules, Scoring, ScoringId, Status, Submission, TRA
 use time::{Duration, OffsetDateTime};
 
 use crate::cloud::Cloud;
-use app::ledger::{SLOT_WAY, rows};
+use app::ledger::{MAX_CLAIM_AGE, rows};
 use app::ports::table_store::{Key, Op, Row};
 
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The promise, one word or two: the same for all seeds that break it.
-    pub promise: &'static str,
+    pub invariant: &'static str,
     /// The scoring that it concerns, if it is one.
     pub scoring: Option<ScoringId>,
     /// What is wrong, for people.
@@ -40,28 +40,28 @@ struct Limit {
 }
 
 /// Twice the longest `submitTimeout` of a plan.
-const LONGEST_LEASE: Duration = Duration::minutes(2);
+const MAX_LEASE: Duration = Duration::minutes(2);
 /// An operator's word is known to all by then: after the next tick, which may be missing for an hour.
 const KNOWN_AFTER: Duration = Duration::minutes(90);
 
 impl Limit {
     /// The most that somebody may still go by.
-    fn most(&self, now: OffsetDateTime) -> usize {
+    fn max(&self, now: OffsetDateTime) -> usize {
         let ends = self.words.iter().skip(1).map(|(until, _)| *until).chain([now]);
         let known = self.words.iter().zip(ends).filter(|(_, until)| *until >= now - KNOWN_AFTER);
-        known.map(|((_, most), _)| *most).max().unwrap_or(usize::MAX)
+        known.map(|((_, max), _)| *max).max().unwrap_or(usize::MAX)
     }
 }
 
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
+enum LimitedBy {
     Rule(String),
     Endpoint(String),
 }
 
 #[derive(Debug)]
-struct Known {
+struct TrackedScoring {
     scoring: Scoring,
     /// What each (attempt, post) is to send, since it is on record.
     intents: BTreeMap<(u32, u32), Submission>,
@@ -76,13 +76,13 @@ struct Known {
 /// The checks and what they remember.
 #[derive(Debug)]
 pub(super) struct Invariants {
-    grace: BTreeMap<String, Duration>,
-    limits: BTreeMap<Scope, Limit>,
+    resubmit_after: BTreeMap<String, Duration>,
+    limits: BTreeMap<LimitedBy, Limit>,
     /// `submitsPerMinute` of each endpoint that has it, and its latest requests.
     rates: BTreeMap<String, (usize, Vec<OffsetDateTime>)>,
     /// The clocks of two processes differ by at most this.
     spread: Duration,
-    known: BTreeMap<ScoringId, Known>,
+    tracked: BTreeMap<ScoringId, TrackedScoring>,
     versions: BTreeMap<(String, String, String), ScoringId>,
     paths: BTreeMap<String, (ScoringId, u32)>,
     projected: BTreeMap<String, i64>,
@@ -94,9 +94,9 @@ pub(super) struct Invariants {
 
 impl Invariants {
     pub(super) fn new(rules: &Rules, spread: Duration) -> Self {
-        let limit = |of: String, most: Option<u32>| {
-            let most = usize::try_from(most?).ok()?;
-            let words = vec![(OffsetDateTime::UNIX_EPOCH, most)];
+        let limit = |of: String, max: Option<u32>| {
+            let max = usize::try_from(max?).ok()?;
+            let words = vec![(OffsetDateTime::UNIX_EPOCH, max)];
             Some(Limit { of, words, holding: BTreeSet::new(), late: BTreeSet::new() })
         };
         let (mut limits, mut rates) = (BTreeMap::new(), BTreeMap::new());
@@ -105,16 +105,16 @@ impl Invariants {
             let of_rule = limit(format!("rule `{}`", rule.id), rule.max_in_flight);
             let of_endpoint = limit(uri.clone(), rules.endpoint(uri).and_then(|settings| settings.max_in_flight));
             let rate = rules.endpoint(uri).and_then(|settings| usize::try_from(settings.submits_per_minute?).ok());
-            rates.extend(rate.map(|most| (uri.clone(), (most, Vec::new()))));
-            limits.extend(of_rule.map(|limit| (Scope::Rule(rule.id.clone()), limit)));
-            limits.extend(of_endpoint.map(|limit| (Scope::Endpoint(uri.clone()), limit)));
+            rates.extend(rate.map(|max| (uri.clone(), (max, Vec::new()))));
+            limits.extend(of_rule.map(|limit| (LimitedBy::Rule(rule.id.clone()), limit)));
+            limits.extend(of_endpoint.map(|limit| (LimitedBy::Endpoint(uri.clone()), limit)));
         }
         Self {
-            grace: rules.iter().map(|rule| (rule.id.clone(), rule.policy.grace.0)).collect(),
+            resubmit_after: rules.iter().map(|rule| (rule.id.clone(), rule.policy.resubmit_after.0)).collect(),
             limits,
             rates,
             spread,
-            known: BTreeMap::new(),
+            tracked: BTreeMap::new(),
             versions: BTreeMap::new(),
             paths: BTreeMap::new(),
             projected: BTreeMap::new(),
@@ -124,48 +124,53 @@ impl Invariants {
     }
 
     /// Notes a broken promise; the first one counts.
-    pub(super) fn broken(&mut self, promise: &'static str, scoring: Option<&ScoringId>, what: impl Into<String>) {
+    pub(super) fn broken(&mut self, invariant: &'static str, scoring: Option<&ScoringId>, what: impl Into<String>) {
         if self.violation.is_none() {
-            self.violation = Some(Violation { promise, scoring: scoring.cloned(), what: what.into() });
+            self.violation = Some(Violation { invariant, scoring: scoring.cloned(), what: what.into() });
         }
     }
 
-    fn hold(&mut self, truth: bool, promise: &'static str, scoring: &ScoringId, what: impl FnOnce() -> String) {
+    fn hold(&mut self, truth: bool, invariant: &'static str, scoring: &ScoringId, what: impl FnOnce() -> String) {
         if !truth {
-            self.broken(promise, Some(scoring), what());
+            self.broken(invariant, Some(scoring), what());
         }
     }
 
     /// Whether a scoring is in the ledger.
     pub(super) fn has(&self, id: &ScoringId) -> bool {
-        self.known.contains_key(id)
+        self.tracked.contains_key(id)
     }
 
     /// Every scoring as it was last written.
     pub(super) fn scorings(&self) -> impl Iterator<Item = &Scoring> {
-        self.known.values().map(|known| &known.scoring)
+        self.tracked.values().map(|known| &known.scoring)
     }
 
     /// What is not settled, for people: not final, not projected, or with a job that nobody knows of.
     pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime) -> Option<(ScoringId, String)> {
         let unknown = cloud.all().find(|(name, id)| {
-            self.known.get(*id).is_none_or(|known| {
-                let strays = &known.scoring.strays;
+            self.tracked.get(*id).is_none_or(|known| {
+                let orphaned_jobs = &known.scoring.orphaned_jobs;
                 let adopted = known.adopted.values().any(|adopted| adopted == name);
-                !adopted && !strays.iter().any(|stray| stray == name) && strays.len() < lifecycle::scoring::MOST_NAMES
+                !adopted
+                    && !orphaned_jobs.iter().any(|orphaned_job| orphaned_job == name)
+                    && orphaned_jobs.len() < lifecycle::scoring::MAX_JOB_NAMES
             })
         });
         if let Some((name, id)) = unknown {
-            return Some((id.clone(), format!("{name} was made and is neither adopted nor counted as a stray")));
+            return Some((
+                id.clone(),
+                format!("{name} was made and is neither adopted nor counted as an orphaned job"),
+            ));
         }
-        let adopted = self.known.values().flat_map(|known| known.adopted.values().cloned()).collect();
-        if let Some(name) = cloud.strays(&adopted, now).first() {
+        let adopted = self.tracked.values().flat_map(|known| known.adopted.values().cloned()).collect();
+        if let Some(name) = cloud.orphaned_jobs(&adopted, now).first() {
             return cloud.owner(name).map(|(id, _)| (id, format!("{name} is needed by nobody and runs on")));
         }
         self.scorings().find_map(|s| {
             if !s.status.is_terminal() {
-                let trouble = s.trouble.as_deref().unwrap_or("nothing in its way");
-                return Some((s.id.clone(), format!("it is still {} ({trouble})", s.status)));
+                let last_error = s.last_error.as_deref().unwrap_or("nothing in its way");
+                return Some((s.id.clone(), format!("it is still {} ({last_error})", s.status)));
             }
             let projected = self.projected.get(s.id.as_str());
             (projected != Some(&s.version))
@@ -209,12 +214,12 @@ impl Invariants {
 
     fn moved(&mut self, next: &Scoring, entries: &[Entry], cloud: &Cloud, now: OffsetDateTime) {
         let id = &next.id;
-        let before = self.known.get(id).map(|known| known.scoring.clone());
+        let before = self.tracked.get(id).map(|known| known.scoring.clone());
         let was = before.as_ref().map_or(0, |before| before.version);
         let seqs: Vec<i64> = entries.iter().map(|entry| entry.seq).collect();
         let fits = if before.is_some() { next.version == was + 1 } else { (1..=2).contains(&next.version) };
         self.hold(fits, "versions", id, || format!("version {} follows {was}", next.version));
-        let whole = seqs == (was + 1..=next.version).collect::<Vec<_>>() || next.version > rows::HISTORY;
+        let whole = seqs == (was + 1..=next.version).collect::<Vec<_>>() || next.version > rows::MAX_HISTORY_ENTRIES;
         self.hold(whole, "history", id, || format!("version {} comes with the history lines {seqs:?}", next.version));
 
         let mut from = before.as_ref().map(|before| before.status);
@@ -239,14 +244,14 @@ impl Invariants {
                 self.hold(other.is_none(), "one scoring", id, || {
                     "one blob version has two scorings under one rule".to_owned()
                 });
-                let known = Known {
+                let known = TrackedScoring {
                     scoring: next.clone(),
                     intents: BTreeMap::new(),
                     sent: BTreeMap::new(),
                     adopted: BTreeMap::new(),
                     found_none: None,
                 };
-                self.known.insert(id.clone(), known);
+                self.tracked.insert(id.clone(), known);
             }
             Some(before) => {
                 let same = before.status == next.status && before.completed == next.completed;
@@ -273,21 +278,21 @@ impl Invariants {
         match next.status {
             Status::Scored => self.scored(next, cloud, now),
             Status::Cancelled => {
-                let ours = before.and_then(|b| b.job).is_some_and(|job| cloud.told_to_stop(&job.name));
+                let ours = before.and_then(|b| b.job).is_some_and(|job| cloud.stop_requested(&job.name));
                 self.hold(!ours, "cancelled", id, || "cancelled, but it was us who told the job to stop".to_owned());
             }
             _ => {}
         }
         self.in_flight(next, before_status, event, now);
-        self.strays(next);
-        if let Some(known) = self.known.get_mut(id) {
+        self.orphaned_jobs(next);
+        if let Some(known) = self.tracked.get_mut(id) {
             known.scoring = next.clone();
         }
     }
 
     /// `maxInFlight`: scorings of which a job may exist and be unfinished.
     fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, now: OffsetDateTime) {
-        for scope in [Scope::Rule(next.rule.clone()), Scope::Endpoint(next.endpoint.clone())] {
+        for scope in [LimitedBy::Rule(next.rule.clone()), LimitedBy::Endpoint(next.endpoint.clone())] {
             let Some(limit) = self.limits.get_mut(&scope) else { continue };
             if next.status.holds_slot() {
                 limit.holding.insert(next.id.clone());
@@ -298,11 +303,11 @@ impl Invariants {
                 limit.holding.remove(&next.id);
                 limit.late.remove(&next.id);
             }
-            let (count, most) = (limit.holding.len() - limit.late.len(), limit.most(now));
+            let (count, max) = (limit.holding.len() - limit.late.len(), limit.max(now));
             // A limit that was lowered stops nobody who has a job already.
-            if count > most && event == Some(Event::SlotFree) {
+            if count > max && event == Some(Event::SlotFree) {
                 // It concerns all of them.
-                let what = format!("{count} scorings of {} have or may have a job, maxInFlight is {most}", limit.of);
+                let what = format!("{count} scorings of {} have or may have a job, maxInFlight is {max}", limit.of);
                 self.broken("maxInFlight", None, what);
             }
         }
@@ -310,7 +315,7 @@ impl Invariants {
 
     fn intended(&mut self, next: &Scoring) {
         let id = &next.id;
-        let (attempt, post) = (next.attempt, next.posts);
+        let (attempt, post) = (next.attempt, next.submits);
         let Some(submission) = &next.submission else {
             self.broken("intent", Some(id), "an intent without a submission");
             return;
@@ -321,7 +326,7 @@ impl Invariants {
                 format!("attempt {attempt} writes to {}, as attempt {} of {} does", output.uri, owner.1, owner.0)
             });
         }
-        let Some(known) = self.known.get_mut(id) else { return };
+        let Some(known) = self.tracked.get_mut(id) else { return };
         let first = known.intents.range((attempt, 0)..(attempt, u32::MAX)).next().map(|(_, sent)| sent.clone());
         let taken = known.intents.insert((attempt, post), submission.clone()).is_some();
         let same = first.is_none_or(|first| first.outputs == submission.outputs);
@@ -337,7 +342,7 @@ impl Invariants {
         self.hold(owner.as_ref() == Some(&(id.clone(), next.attempt)), "adoption", id, || {
             format!("attempt {} adopted {name}, which belongs to {owner:?}", next.attempt)
         });
-        let Some(known) = self.known.get_mut(id) else { return };
+        let Some(known) = self.tracked.get_mut(id) else { return };
         let first = known.adopted.entry(next.attempt).or_insert_with(|| name.to_owned()).clone();
         self.hold(first == name, "adoption", id, || {
             format!("attempt {} adopted {first} and then {name}", next.attempt)
@@ -382,9 +387,9 @@ impl Invariants {
     pub(super) fn sent(&mut self, scoring: &Scoring, cloud: &Cloud, now: OffsetDateTime) {
         let id = &scoring.id;
         self.rate(scoring, now);
-        let (attempt, post) = (scoring.attempt, scoring.posts);
-        let grace = self.grace.get(&scoring.rule).copied().unwrap_or_default();
-        let Some(known) = self.known.get_mut(id) else {
+        let (attempt, post) = (scoring.attempt, scoring.submits);
+        let resubmit_after = self.resubmit_after.get(&scoring.rule).copied().unwrap_or_default();
+        let Some(known) = self.tracked.get_mut(id) else {
             self.broken("intent", Some(id), "a request for a scoring that is not in the ledger");
             return;
         };
@@ -399,9 +404,11 @@ impl Invariants {
         });
         self.hold(first, "intent", id, || format!("request {post} of attempt {attempt} was sent twice"));
         let Some((since, other)) = nearest else { return };
-        // Who counts the grace time reads another clock than who wrote its beginning, twice.
-        self.hold(since >= grace - self.spread * 2, "grace time", id, || {
-            format!("request {post} of attempt {attempt} was sent {since} after request {other}; grace is {grace}")
+        // Who counts resubmitAfter reads another clock than who wrote its beginning, twice.
+        self.hold(since >= resubmit_after - self.spread * 2, "resubmitAfter", id, || {
+            format!(
+                "request {post} of attempt {attempt} was sent {since} after request {other}; grace is {resubmit_after}"
+            )
         });
         let listed = looked.and_then(|at| cloud.listed(id, attempt, at));
         self.hold(looked.is_some(), "look first", id, || {
@@ -415,60 +422,63 @@ impl Invariants {
     /// `submitsPerMinute`. A permit is used before its request is on record and sent, by whichever clock: those of all the
     /// minutes in between may arrive in one.
     fn rate(&mut self, scoring: &Scoring, now: OffsetDateTime) {
-        let Some((most, sent)) = self.rates.get_mut(&scoring.endpoint) else { return };
+        let Some((max, sent)) = self.rates.get_mut(&scoring.endpoint) else { return };
         sent.retain(|at| now - *at < Duration::MINUTE);
         sent.push(now);
-        let between: Duration = SLOT_WAY + LONGEST_LEASE + self.spread * 2;
+        let between: Duration = MAX_CLAIM_AGE + MAX_LEASE + self.spread * 2;
         let minutes = 1 + usize::try_from(between.whole_minutes()).unwrap_or(0);
-        let (count, most) = (sent.len(), *most);
-        self.hold(count <= most * minutes, "submitsPerMinute", &scoring.id, || {
-            format!("{count} requests in a minute to {}, submitsPerMinute is {most}", scoring.endpoint)
+        let (count, max) = (sent.len(), *max);
+        self.hold(count <= max * minutes, "submitsPerMinute", &scoring.id, || {
+            format!("{count} requests in a minute to {}, submitsPerMinute is {max}", scoring.endpoint)
         });
     }
 
     /// A person has looked into the workspace and vouches that no request of this attempt made a job, or will.
     pub(super) fn vouched(&mut self, scoring: &Scoring) {
-        let Some(known) = self.known.get_mut(&scoring.id) else { return };
+        let Some(known) = self.tracked.get_mut(&scoring.id) else { return };
         for ((attempt, _), (_, refused)) in &mut known.sent {
             *refused |= *attempt == scoring.attempt;
         }
     }
 
     /// An operator said what a limit is, or left it to the rules again.
-    pub(super) fn limited(&mut self, rule: &str, most: Option<i32>, now: OffsetDateTime) {
-        if let Some(limit) = self.limits.get_mut(&Scope::Rule(rule.to_owned())) {
+    pub(super) fn limited(&mut self, rule: &str, max: Option<i32>, now: OffsetDateTime) {
+        if let Some(limit) = self.limits.get_mut(&LimitedBy::Rule(rule.to_owned())) {
             let by_rules = limit.words[0].1;
-            let most = most.map_or(by_rules, |most| usize::try_from(most).unwrap_or(0));
-            limit.words.push((now, most));
+            let max = max.map_or(by_rules, |max| usize::try_from(max).unwrap_or(0));
+            limit.words.push((now, max));
         }
     }
 
     /// What is counted as needed by nobody is not a job that counts.
-    fn strays(&mut self, next: &Scoring) {
-        let Some(known) = self.known.get(&next.id) else { return };
-        let wanted = next.strays.iter().find(|name| known.adopted.values().any(|adopted| adopted == *name)).cloned();
-        self.hold(wanted.is_none(), "strays", &next.id, || format!("{wanted:?} is adopted and counted as a stray"));
+    fn orphaned_jobs(&mut self, next: &Scoring) {
+        let Some(known) = self.tracked.get(&next.id) else { return };
+        let wanted =
+            next.orphaned_jobs.iter().find(|name| known.adopted.values().any(|adopted| adopted == *name)).cloned();
+        self.hold(wanted.is_none(), "orphanedJobs", &next.id, || {
+            format!("{wanted:?} is adopted and counted as an orphaned job")
+        });
     }
 
     /// A request was refused: surely it made no job.
     pub(super) fn refused(&mut self, scoring: &Scoring) {
-        let Some(known) = self.known.get_mut(&scoring.id) else { return };
-        if let Some((_, refused)) = known.sent.get_mut(&(scoring.attempt, scoring.posts)) {
+        let Some(known) = self.tracked.get_mut(&scoring.id) else { return };
+        if let Some((_, refused)) = known.sent.get_mut(&(scoring.attempt, scoring.submits)) {
             *refused = true;
         }
     }
 
     /// A search for jobs found none, truly.
     pub(super) fn found_none(&mut self, id: &ScoringId, now: OffsetDateTime) {
-        if let Some(known) = self.known.get_mut(id) {
+        if let Some(known) = self.tracked.get_mut(id) {
             known.found_none = Some(now);
         }
     }
 
     /// A job is told to stop. It must not be one that its scoring counts on.
-    pub(super) fn told_to_stop(&mut self, name: &str, cloud: &Cloud) {
+    pub(super) fn stop_requested(&mut self, name: &str, cloud: &Cloud) {
         let Some((id, _)) = cloud.owner(name) else { return };
-        let wanted = self.known.get(&id).is_some_and(|known| {
+        let wanted = self.tracked.get(&id).is_some_and(|known| {
             let own = known.scoring.job.as_ref().is_some_and(|job| job.name == name);
             own && matches!(known.scoring.status, Status::Running)
         });
@@ -495,7 +505,8 @@ impl Invariants {
             let id = &scoring.id;
             let seqs: Vec<i64> =
                 history(id).iter().filter_map(|row| rows::from_history_row(&row.entity).ok()).map(|e| e.seq).collect();
-            let whole = seqs == (1..=scoring.version).collect::<Vec<_>>() || scoring.version > rows::HISTORY;
+            let whole =
+                seqs == (1..=scoring.version).collect::<Vec<_>>() || scoring.version > rows::MAX_HISTORY_ENTRIES;
             self.hold(whole, "history", id, || format!("version {} has the history lines {seqs:?}", scoring.version));
             let expected = match scoring.status {
                 Status::Scored => "Completed",

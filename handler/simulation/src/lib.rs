@@ -8,23 +8,23 @@
 //!
 //! It must never read the machine's clock or randomness, and must never be told by the app what is true.
 
+mod behaviour;
 mod cloud;
 mod command;
 mod executor;
-mod fate;
 mod faults;
 mod invariants;
 mod plan;
 mod run;
 mod shrink;
-mod story;
 mod sweep;
+mod trace;
 mod world;
 
-pub use command::{BROKEN, HELD, SimulateArgs, Total, simulate, told};
-pub use fate::{End, Post, Script, Written};
+pub use behaviour::{End, Post, Script, Written};
+pub use command::{NO_VIOLATION, SimulateArgs, Total, VIOLATION, print_trace, simulate};
 pub use faults::{Faults, Kind};
 pub use invariants::Violation;
-pub use run::{Options, Outcome, Wiring, run};
+pub use run::{Outcome, RunOptions, Wiring, run};
 pub use shrink::shrink;
-pub use sweep::{Scenario, Swept, sweep};
+pub use sweep::{Scenario, SweepResult, sweep};

@@ -47,7 +47,7 @@ pub(super) struct Delivery {
 
 /// What an operator says of a rule's limit at some time; `None` leaves it to the rules again.
 #[derive(Debug, Clone)]
-pub(super) struct Word {
+pub(super) struct LimitChange {
     pub(super) at: Duration,
     pub(super) rule: String,
     pub(super) limit: Option<u32>,
@@ -60,17 +60,17 @@ pub(super) struct Plan {
     pub(super) rules: Rules,
     pub(super) uploads: Vec<Upload>,
     pub(super) deliveries: Vec<Delivery>,
-    pub(super) words: Vec<Word>,
+    pub(super) limit_changes: Vec<LimitChange>,
     /// How far the clock of each process is off at its beginning, in milliseconds.
     pub(super) skews: Vec<i64>,
     /// Clocks of two processes differ by at most this.
     pub(super) spread: Duration,
-    /// Between two audits of the jobs behind an endpoint.
-    pub(super) audit: Duration,
+    /// Between two orphan scans of the jobs behind an endpoint.
+    pub(super) orphan_scan_interval: Duration,
     /// Between two ticks.
     pub(super) period: Duration,
     /// Trouble ends when this is over and every event is delivered.
-    pub(super) turmoil: Duration,
+    pub(super) fault_period: Duration,
 }
 
 impl Plan {
@@ -88,7 +88,7 @@ impl Plan {
         }
         let mut deliveries: Vec<Delivery> =
             uploads.iter().zip(times).map(|(upload, at)| Delivery { at, payload: upload.event() }).collect();
-        trouble_deliveries(&mut deliveries, &uploads, dice);
+        disturb_deliveries(&mut deliveries, &uploads, dice);
         let processes = 1 + draw.index(processes.max(1));
         let skew = |stream: &mut Rng| {
             let drawn = i64::try_from(stream.below(2_001)).unwrap_or(0) - 1_000; // below 2001 it fits
@@ -97,10 +97,10 @@ impl Plan {
         let skews: Vec<i64> = (0..processes).map(|_| skew(dice.stream(Kind::Skew))).collect();
         let spread = Duration::seconds(if skewed { 2 * SKEW_SECONDS } else { 0 });
         let period = Duration::seconds(draw.pick(&[30, 60, 60, 120]));
-        let audit = Duration::seconds(draw.pick(&[20, 60, 600, 1_800]));
-        let turmoil = draw.seconds(300, 1_800);
-        let words = drawn_words(&mut draw, &rules, turmoil);
-        Self { rules, uploads, deliveries, words, skews, spread, audit, period, turmoil }
+        let orphan_scan_interval = Duration::seconds(draw.pick(&[20, 60, 600, 1_800]));
+        let fault_period = draw.seconds(300, 1_800);
+        let limit_changes = drawn_limit_changes(&mut draw, &rules, fault_period);
+        Self { rules, uploads, deliveries, limit_changes, skews, spread, orphan_scan_interval, period, fault_period }
     }
 
     /// A plan for a script: one rule, one process, a clock that is right, some uploads, each delivered some times.
@@ -111,8 +111,8 @@ impl Plan {
             "endpoint": { "uri": "https://heart.example/jobs" },
             "maxAttempts": max_attempts,
         });
-        if let Some(most) = max_in_flight {
-            rule["maxInFlight"] = json!(most);
+        if let Some(max) = max_in_flight {
+            rule["maxInFlight"] = json!(max);
         }
         let upload = |n| Upload { container: CONTAINERS[0], path: format!("{n}.csv"), etag: "1".to_owned() };
         let uploads: Vec<Upload> = (0..uploads).map(upload).collect();
@@ -124,13 +124,13 @@ impl Plan {
         Self {
             rules: rules_of(&[rule], &[]),
             deliveries,
-            words: Vec::new(),
+            limit_changes: Vec::new(),
             uploads,
             skews: vec![0],
             spread: Duration::ZERO,
-            audit: Duration::minutes(10),
+            orphan_scan_interval: Duration::minutes(10),
             period: Duration::minutes(2),
-            turmoil: Duration::ZERO,
+            fault_period: Duration::ZERO,
         }
     }
 
@@ -149,7 +149,7 @@ impl Plan {
 
     /// The longest that anything about a request may take: how late one may be.
     pub(super) fn latest(&self) -> Duration {
-        let longest = self.rules.iter().map(|rule| rule.policy.grace.0).max().unwrap_or_default();
+        let longest = self.rules.iter().map(|rule| rule.policy.resubmit_after.0).max().unwrap_or_default();
         longest + longest / 2
     }
 
@@ -172,7 +172,7 @@ fn drawn_upload(draw: &mut Rng, n: usize) -> Upload {
 }
 
 /// Repeats, batches and unreadable events.
-fn trouble_deliveries(deliveries: &mut Vec<Delivery>, uploads: &[Upload], dice: &mut Dice) {
+fn disturb_deliveries(deliveries: &mut Vec<Delivery>, uploads: &[Upload], dice: &mut Dice) {
     for upload in uploads {
         while dice.strikes(Kind::Events, 150) {
             let at = dice.stream(Kind::Events).seconds(0, 1_200);
@@ -193,20 +193,24 @@ fn trouble_deliveries(deliveries: &mut Vec<Delivery>, uploads: &[Upload], dice: 
 }
 
 /// Now and then an operator changes a limit some times, pauses the rule, and leaves it to the rules in the end.
-fn drawn_words(draw: &mut Rng, rules: &Rules, turmoil: Duration) -> Vec<Word> {
+fn drawn_limit_changes(draw: &mut Rng, rules: &Rules, fault_period: Duration) -> Vec<LimitChange> {
     let Some(rule) = rules.iter().find(|rule| rule.max_in_flight.is_some()).filter(|_| draw.chance(300)) else {
         return Vec::new();
     };
-    let turmoil = u64::try_from(turmoil.whole_seconds()).unwrap_or(0);
-    let mut words: Vec<Word> = (0..3)
-        .map(|_| Word { at: draw.seconds(0, turmoil), rule: rule.id.clone(), limit: Some(draw.pick(&[0, 1, 2, 4])) })
+    let fault_period = u64::try_from(fault_period.whole_seconds()).unwrap_or(0);
+    let mut limit_changes: Vec<LimitChange> = (0..3)
+        .map(|_| LimitChange {
+            at: draw.seconds(0, fault_period),
+            rule: rule.id.clone(),
+            limit: Some(draw.pick(&[0, 1, 2, 4])),
+        })
         .collect();
-    words.push(Word {
-        at: Duration::seconds(1) + draw.seconds(turmoil, turmoil + 600),
+    limit_changes.push(LimitChange {
+        at: Duration::seconds(1) + draw.seconds(fault_period, fault_period + 600),
         rule: rule.id.clone(),
         limit: None,
     });
-    words
+    limit_changes
 }
 
 /// One to three rules: with and without limits, two of them on one endpoint or for the same blobs.
@@ -225,13 +229,13 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
             "maxAttempts": 1 + draw.below(3),
             "pollInterval": seconds(draw.pick(&[30, 60, 120])),
             "retryBackOff": seconds(draw.pick(&[10, 60])),
-            "giveUpAfter": seconds(draw.pick(&[600, 3_600, 86_400])),
+            "submitDeadline": seconds(draw.pick(&[600, 3_600, 86_400])),
             "jobTimeout": seconds(draw.pick(&[300, 900, 3_600])),
             "submitTimeout": seconds(draw.pick(&[20, 60])),
-            "settle": seconds(draw.pick(&[10, 30])),
-            // Clocks that differ by minutes take a grace time that is much longer than that.
-            "grace": seconds(if skewed { draw.pick(&[900, 1_200]) } else { draw.pick(&[120, 300, 900]) }),
-            "outputGrace": seconds(draw.pick(&[20, 120])),
+            "lookupInterval": seconds(draw.pick(&[10, 30])),
+            // Clocks that differ by minutes take resubmitAfter that is much longer than that.
+            "resubmitAfter": seconds(if skewed { draw.pick(&[900, 1_200]) } else { draw.pick(&[120, 300, 900]) }),
+            "outputTimeout": seconds(draw.pick(&[20, 120])),
             "onUnknown": draw.pick(&["resolve", "resolve", "hold"]),
         });
         if draw.chance(500) {

@@ -9,14 +9,14 @@ use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
+use crate::behaviour::{Behaviours, Script};
 use crate::executor::{Executor, Rng, Time};
-use crate::fate::{Fates, Script};
 use crate::faults::{Dice, Faults, Kind};
 use crate::invariants::{Invariants, Violation};
-use crate::plan::{Plan, Word};
-use crate::story::Story;
-use crate::world::{Beginning, HUB, Reach, State, World, skewed};
-use app::ledger::{Ledger, LiveLimit, Options as LedgerOptions, Scope};
+use crate::plan::{LimitChange, Plan};
+use crate::trace::Trace;
+use crate::world::{ProcessPorts, TASK_HUB, World, WorldConfig, WorldState, skewed};
+use app::ledger::{Ledger, LedgerOptions, LimitScope, LiveLimit};
 use app::ports::table_store::TableStore;
 use app::ports::{Blobs, Clock, Endpoint};
 use app::{App, Parts, resolve};
@@ -35,7 +35,7 @@ const TICKS_AFTER: u32 = 3;
 
 /// What a run is to be like.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct RunOptions {
     /// Decides everything that the other members leave open.
     pub seed: u64,
     /// Blob versions that are uploaded.
@@ -45,21 +45,21 @@ pub struct Options {
     /// Most processes at one time.
     pub processes: usize,
     /// Most troubles in all; `None`: no limit.
-    pub troubles: Option<u64>,
+    pub max_faults: Option<u64>,
 }
 
-impl Options {
+impl RunOptions {
     /// A run of this seed as CI has it.
     pub fn new(seed: u64) -> Self {
-        Self { seed, events: 6, faults: Faults::all(), processes: 4, troubles: None }
+        Self { seed, events: 6, faults: Faults::all(), processes: 4, max_faults: None }
     }
 
     /// The command that repeats it.
     pub fn command(&self) -> String {
-        let Self { seed, events, faults, processes, troubles } = self;
-        let troubles = troubles.map_or_else(String::new, |most| format!(" --troubles {most}"));
+        let Self { seed, events, faults, processes, max_faults } = self;
+        let max_faults = max_faults.map_or_else(String::new, |max| format!(" --max-faults {max}"));
         format!(
-            "scorekeeper simulate --seed {seed} --events {events} --faults {faults} --processes {processes}{troubles}"
+            "scorekeeper simulate --seed {seed} --events {events} --faults {faults} --processes {processes}{max_faults}"
         )
     }
 }
@@ -99,7 +99,7 @@ pub struct Outcome {
     /// Scorings in the ledger.
     pub scorings: usize,
     /// Troubles that were dealt.
-    pub troubles: u64,
+    pub injected_faults: u64,
     /// How often each row of [`lifecycle::TRANSITIONS`] was taken.
     pub taken: Vec<u64>,
     /// What became of each scoring: its status, attempt and job, by its name.
@@ -107,7 +107,7 @@ pub struct Outcome {
     /// The same for the same run; two runs that differ have another with near certainty.
     pub fingerprint: u64,
     /// What happened, line by line, if it was to be told; of the violated scoring if there is one.
-    pub story: Vec<String>,
+    pub trace: Vec<String>,
 }
 
 /// What is to happen at some time, beside the tasks.
@@ -153,18 +153,24 @@ struct Run {
 }
 
 /// Runs one seed. `told`: with its story.
-pub fn run(options: &Options, wiring: &Wiring, told: bool) -> Outcome {
+pub fn run(options: &RunOptions, wiring: &Wiring, traced: bool) -> Outcome {
     let rng = Rng::new(options.seed);
-    let mut dice = Dice::draw(options.faults, options.troubles, &rng);
+    let mut dice = Dice::draw(options.faults, options.max_faults, &rng);
     let plan = Plan::draw(&rng, &mut dice, options.events, options.processes);
-    Run::new(plan, &rng, dice, None, None, wiring, told).finish()
+    Run::new(plan, &rng, dice, None, None, wiring, traced).finish()
 }
 
 /// Runs a script of one process that is killed right after its effect number `kill_after`.
-pub(super) fn run_script(plan: Plan, script: &Script, kill_after: Option<u64>, wiring: &Wiring, told: bool) -> Outcome {
+pub(super) fn run_script(
+    plan: Plan,
+    script: &Script,
+    kill_after: Option<u64>,
+    wiring: &Wiring,
+    traced: bool,
+) -> Outcome {
     let rng = Rng::new(0);
     let dice = Dice::draw(Faults::NONE, None, &rng);
-    Run::new(plan, &rng, dice, Some(script), kill_after, wiring, told).finish()
+    Run::new(plan, &rng, dice, Some(script), kill_after, wiring, traced).finish()
 }
 
 impl Run {
@@ -175,15 +181,15 @@ impl Run {
         script: Option<&Script>,
         kill_after: Option<u64>,
         wiring: &Wiring,
-        told: bool,
+        traced: bool,
     ) -> Self {
-        let world = World::new(Beginning {
+        let world = World::new(WorldConfig {
             time: Time::new(START),
             rng: rng.fork(2),
             dice,
-            fates: Fates::of(script),
+            behaviours: Behaviours::of(script),
             invariants: Invariants::new(&plan.rules, plan.spread),
-            story: Story::new(told),
+            trace: Trace::new(traced),
             kill_after,
             latest: plan.latest(),
         });
@@ -217,10 +223,10 @@ impl Run {
             run.later(run.plan.deliveries[n].at, Control::Deliver(n));
         }
         run.later(run.plan.period, Control::Timer);
-        run.later(run.plan.turmoil, Control::Heal);
+        run.later(run.plan.fault_period, Control::Heal);
         run.later(PERSON, Control::Person);
-        for n in 0..run.plan.words.len() {
-            run.later(run.plan.words[n].at, Control::Limit(n));
+        for n in 0..run.plan.limit_changes.len() {
+            run.later(run.plan.limit_changes[n].at, Control::Limit(n));
         }
         run
     }
@@ -257,7 +263,7 @@ impl Run {
 
     fn outcome(self) -> Outcome {
         let state = self.world.state();
-        let State { invariants, story, cloud, .. } = &*state;
+        let WorldState { invariants, trace, cloud, .. } = &*state;
         let name = |id: &ScoringId| self.expected.get(id).cloned().unwrap_or_else(|| id.to_string());
         let end = |s: &lifecycle::Scoring| {
             let job = s.job.as_ref().map_or("none", |job| job.name.as_str());
@@ -270,11 +276,11 @@ impl Run {
             posts: state.posts,
             jobs: cloud.made(),
             scorings: invariants.scorings().count(),
-            troubles: state.dice.dealt,
+            injected_faults: state.dice.dealt,
             taken: invariants.taken.clone(),
             ends: invariants.scorings().map(|s| (name(&s.id), end(s))).collect(),
-            fingerprint: story.fingerprint,
-            story: story.tell(about, &self.expected),
+            fingerprint: trace.fingerprint,
+            trace: trace.lines(about, &self.expected),
         }
     }
 
@@ -298,13 +304,13 @@ impl Run {
     }
 
     fn freeze(&mut self, process: usize, away: Duration) {
-        self.world.tell(Some(process), None, || format!("freezes for {away}"));
+        self.world.trace(Some(process), None, || format!("freezes for {away}"));
         self.executor.pause(process);
         self.later(away, Control::Resume(process));
     }
 
     fn kill(&mut self, process: usize, away: Duration) {
-        self.world.tell(Some(process), None, || format!("dies; another begins in its place after {away}"));
+        self.world.trace(Some(process), None, || format!("dies; another begins in its place after {away}"));
         self.executor.kill(process);
         self.processes[process].app = None;
         self.later(away, Control::Begin(process));
@@ -313,17 +319,18 @@ impl Run {
     fn begin(&mut self, process: usize) {
         self.writers += 1;
         let clock_off = Arc::clone(&self.processes[process].clock_off);
-        let reach = Arc::new(Reach { world: self.world.clone(), process });
-        let store = (self.wiring.store)(Arc::clone(&reach) as Arc<dyn TableStore>);
-        let options = LedgerOptions { hub: HUB.to_owned(), writer: format!("w{}", self.writers), projection: true };
-        let ledger = Ledger::new(store, &options).expect("the hub's name is fixed and good");
+        let ports = Arc::new(ProcessPorts { world: self.world.clone(), process });
+        let store = (self.wiring.store)(Arc::clone(&ports) as Arc<dyn TableStore>);
+        let options =
+            LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: format!("w{}", self.writers), projection: true };
+        let ledger = Ledger::new(store, &options).expect("the task hub's name is fixed and good");
         let app = App::new(Parts {
             ledger,
-            endpoint: (self.wiring.endpoint)(Arc::clone(&reach) as Arc<dyn Endpoint>),
-            blobs: (self.wiring.blobs)(reach as Arc<dyn Blobs>),
+            endpoint: (self.wiring.endpoint)(Arc::clone(&ports) as Arc<dyn Endpoint>),
+            blobs: (self.wiring.blobs)(ports as Arc<dyn Blobs>),
             rules: (self.wiring.rules)(&self.plan.rules),
             clock: (self.wiring.clock)(skewed(self.world.time(), &clock_off)),
-            audit: Some(self.plan.audit),
+            orphan_scan_interval: Some(self.plan.orphan_scan_interval),
             retention: Duration::days(400),
         });
         self.processes[process].app = Some(app);
@@ -347,7 +354,7 @@ impl Run {
                 self.begin(process);
             }
             Control::Resume(process) => {
-                self.world.tell(Some(process), None, || "goes on".to_owned());
+                self.world.trace(Some(process), None, || "goes on".to_owned());
                 self.executor.resume(process);
             }
             Control::Person => self.person(),
@@ -405,10 +412,10 @@ impl Run {
 
     /// An operator says what a limit is, until it is taken.
     fn limit(&mut self, n: usize) {
-        let Word { rule, limit, .. } = self.plan.words[n].clone();
+        let LimitChange { rule, limit, .. } = self.plan.limit_changes[n].clone();
         let Some((process, app)) = self.somebody() else { return self.later(Duration::SECOND, Control::Limit(n)) };
         self.executor.spawn(process, async move {
-            let scope = Scope::rule(&rule);
+            let scope = LimitScope::rule(&rule);
             let limit = limit.map(|limit| LiveLimit { name: rule, limit, set: app.now() });
             // The command would tell the operator that it did not work; the last word is given without trouble.
             let _ = app.ledger().set_limit(&scope, limit.as_ref()).await;
@@ -420,11 +427,11 @@ impl Run {
         let held: Vec<_> =
             self.world.state().invariants.scorings().filter(|s| s.status == Status::Held).cloned().collect();
         for scoring in held {
-            let Some(verdict) = self.world.verdict(&scoring) else { continue };
-            let resolution = if self.order.chance(150) { Resolution::GiveUp } else { verdict };
+            let Some(resolution) = self.world.operator_resolution(&scoring) else { continue };
+            let resolution = if self.order.chance(150) { Resolution::GiveUp } else { resolution };
             if let Some((process, app)) = self.somebody() {
                 let about = format!("a person says of it: {resolution:?}");
-                self.world.tell(None, Some(&scoring.id), || about);
+                self.world.trace(None, Some(&scoring.id), || about);
                 if resolution == Resolution::SendAgain {
                     self.world.state().invariants.vouched(&scoring);
                 }
@@ -435,7 +442,7 @@ impl Run {
             }
         }
         // A word that was on its way for long may have come after the last one.
-        if let Some(last) = self.plan.words.len().checked_sub(1).filter(|_| self.healed) {
+        if let Some(last) = self.plan.limit_changes.len().checked_sub(1).filter(|_| self.healed) {
             self.limit(last);
         }
         self.later(PERSON, Control::Person);
@@ -453,7 +460,7 @@ impl Run {
         let posts = self.world.state().posts;
         match (unsettled, self.settled) {
             (Some((scoring, what)), None) => {
-                if self.world.time().elapsed() > self.plan.turmoil + TO_SETTLE {
+                if self.world.time().elapsed() > self.plan.fault_period + TO_SETTLE {
                     self.world.state().invariants.broken("liveness", scoring.as_ref(), what);
                 }
             }

@@ -3,7 +3,7 @@
 //! Each kind of fault draws from a stream of its own, so that a run without one kind stays like the run with it; and
 //! what becomes unlike it may still break the promise with another seed, so a few of those are tried as well.
 
-use crate::run::{Options, Outcome, Wiring, run};
+use crate::run::{Outcome, RunOptions, Wiring, run};
 
 /// Runs that a search may take.
 const RUNS: usize = 1_000;
@@ -11,9 +11,9 @@ const RUNS: usize = 1_000;
 const SEEDS: u64 = 12;
 
 /// The shortest run found that breaks the promise which `options` breaks; `options` itself if it breaks none.
-pub fn shrink(options: &Options, wiring: &Wiring) -> Options {
+pub fn shrink(options: &RunOptions, wiring: &Wiring) -> RunOptions {
     let Some(violation) = run(options, wiring, false).violation else { return options.clone() };
-    let mut search = Search { wiring, promise: violation.promise, runs: 0 };
+    let mut search = Search { wiring, invariant: violation.invariant, runs: 0 };
     let mut best = options.clone();
     loop {
         let before = best.clone();
@@ -26,51 +26,51 @@ pub fn shrink(options: &Options, wiring: &Wiring) -> Options {
             break;
         }
     }
-    search.fewest_troubles(best)
+    search.fewest_faults(best)
 }
 
-fn same(a: &Options, b: &Options) -> bool {
+fn same(a: &RunOptions, b: &RunOptions) -> bool {
     (a.seed, a.events, a.faults, a.processes) == (b.seed, b.events, b.faults, b.processes)
 }
 
 /// Runs with less of one thing each, the greatest steps first.
-fn smaller(of: &Options) -> Vec<Options> {
+fn smaller(of: &RunOptions) -> Vec<RunOptions> {
     let mut all = Vec::new();
     for events in [1, 2, of.events / 2, of.events.saturating_sub(1)] {
         if (1..of.events).contains(&events) {
-            all.push(Options { events, ..of.clone() });
+            all.push(RunOptions { events, ..of.clone() });
         }
     }
     for kind in of.faults.kinds() {
-        all.push(Options { faults: of.faults.without(kind), ..of.clone() });
+        all.push(RunOptions { faults: of.faults.without(kind), ..of.clone() });
     }
     for processes in 1..of.processes {
-        all.push(Options { processes, ..of.clone() });
+        all.push(RunOptions { processes, ..of.clone() });
     }
     all
 }
 
 struct Search<'a> {
     wiring: &'a Wiring,
-    promise: &'static str,
+    invariant: &'static str,
     runs: usize,
 }
 
 impl Search<'_> {
-    fn fails(&mut self, options: &Options) -> Option<Outcome> {
+    fn fails(&mut self, options: &RunOptions) -> Option<Outcome> {
         self.runs += 1;
         let outcome = run(options, self.wiring, false);
-        let same = outcome.violation.as_ref().is_some_and(|violation| violation.promise == self.promise);
+        let same = outcome.violation.as_ref().is_some_and(|violation| violation.invariant == self.invariant);
         same.then_some(outcome)
     }
 
     /// The options, or the same with a neighbouring seed, if they break the promise.
-    fn breaks(&mut self, options: &Options) -> Option<Options> {
+    fn breaks(&mut self, options: &RunOptions) -> Option<RunOptions> {
         for seed in (0..SEEDS).map(|n| options.seed.wrapping_add(n)) {
             if self.runs >= RUNS {
                 return None;
             }
-            let options = Options { seed, ..options.clone() };
+            let options = RunOptions { seed, ..options.clone() };
             if self.fails(&options).is_some() {
                 return Some(options);
             }
@@ -79,18 +79,18 @@ impl Search<'_> {
     }
 
     /// With as few troubles as do it: those behind the last that matters are not dealt.
-    fn fewest_troubles(&mut self, options: Options) -> Options {
+    fn fewest_faults(&mut self, options: RunOptions) -> RunOptions {
         let Some(outcome) = self.fails(&options) else { return options };
-        let (mut enough, mut too_few) = (outcome.troubles, None::<u64>);
+        let (mut enough, mut too_few) = (outcome.injected_faults, None::<u64>);
         while enough > 0 && too_few.is_none_or(|few| few + 1 < enough) {
             let middle = too_few.map_or(0, |few| few + (enough - few) / 2);
-            let fewer = Options { troubles: Some(middle), ..options.clone() };
+            let fewer = RunOptions { max_faults: Some(middle), ..options.clone() };
             match self.fails(&fewer) {
                 Some(_) => enough = middle,
                 None => too_few = Some(middle),
             }
         }
-        let fewest = Options { troubles: Some(enough), ..options.clone() };
+        let fewest = RunOptions { max_faults: Some(enough), ..options.clone() };
         if self.fails(&fewest).is_some() { fewest } else { options }
     }
 }

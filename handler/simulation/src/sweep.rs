@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use time::Duration;
 
-use crate::fate::{End, Post, Script, Written};
+use crate::behaviour::{End, Post, Script, Written};
 use crate::plan::Plan;
 use crate::run::{Outcome, Wiring, run_script};
 
@@ -33,7 +33,7 @@ impl Scenario {
     /// All of them.
     pub fn all() -> Vec<Self> {
         let accept = Post::Accept { jobs: 1 };
-        let refuse = |for_good| Post::Refuse { for_good, retry_after: None };
+        let refuse = |permanent| Post::Refuse { permanent, retry_after: None };
         let good = |late| End::Completed(Written::Good(late));
         vec![
             Self::new("all is well", &[], &[]),
@@ -63,15 +63,15 @@ impl Scenario {
     }
 
     /// Runs it; the process dies right after its effect number `kill_after`.
-    pub fn run(&self, kill_after: Option<u64>, wiring: &Wiring, told: bool) -> Outcome {
+    pub fn run(&self, kill_after: Option<u64>, wiring: &Wiring, traced: bool) -> Outcome {
         let plan = Plan::scripted(self.uploads, self.deliveries, self.max_attempts, self.max_in_flight);
-        run_script(plan, &self.script, kill_after, wiring, told)
+        run_script(plan, &self.script, kill_after, wiring, traced)
     }
 }
 
 /// What a sweep over one scenario met.
 #[derive(Debug, Clone)]
-pub struct Swept {
+pub struct SweepResult {
     /// The end without a kill.
     pub end: BTreeMap<String, String>,
     /// How many kills there were: one run for each effect.
@@ -81,11 +81,11 @@ pub struct Swept {
 }
 
 /// Kills after effect 1, 2, 3 and so on, until the scenario is through before the kill.
-pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> Swept {
+pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> SweepResult {
     let undisturbed = scenario.run(None, wiring, false);
-    let mut swept = Swept { end: statuses(&undisturbed), kills: 0, failures: Vec::new() };
+    let mut swept = SweepResult { end: statuses(&undisturbed), kills: 0, failures: Vec::new() };
     if let Some(violation) = &undisturbed.violation {
-        swept.failures.push((0, violation.what.clone(), scenario.run(None, wiring, true).story));
+        swept.failures.push((0, violation.what.clone(), scenario.run(None, wiring, true).trace));
         return swept;
     }
     for kill_after in 1.. {
@@ -96,7 +96,7 @@ pub fn sweep(scenario: &Scenario, wiring: &Wiring) -> Swept {
             None => (end != swept.end).then(|| format!("ends as {end:?}")),
         };
         if let Some(what) = what {
-            swept.failures.push((kill_after, what, scenario.run(Some(kill_after), wiring, true).story));
+            swept.failures.push((kill_after, what, scenario.run(Some(kill_after), wiring, true).trace));
         }
         if kill_after > outcome.effects {
             break;

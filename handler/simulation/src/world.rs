@@ -8,34 +8,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{Answer, JobSeen, JobStatus, OutputSeen, Resolution, Scoring, ScoringId};
+use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
+use crate::behaviour::{Behaviours, Post};
 use crate::cloud::Cloud;
 use crate::executor::{Rng, Time};
-use crate::fate::{Fates, Post};
 use crate::faults::{Dice, Kind};
 use crate::invariants::Invariants;
-use crate::story::Story;
+use crate::trace::Trace;
 use app::ledger::rows;
 use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
-use app::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
+use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use stores::memory::MemoryStore;
 
-/// The hub of every simulated ledger.
-pub(super) const HUB: &str = "Simulation";
+/// The task hub of every simulated ledger.
+pub(super) const TASK_HUB: &str = "Simulation";
 /// A client of the table gives up on a write after this.
-const PATIENCE: Duration = Duration::seconds(30);
+const WRITE_TIMEOUT: Duration = Duration::seconds(30);
 
 /// What changes in the world.
-pub(super) struct State {
+pub(super) struct WorldState {
     pub(super) dice: Dice,
     /// How long things take that take a normal time.
     pace: Rng,
-    fates: Fates,
+    behaviours: Behaviours,
     pub(super) cloud: Cloud,
     pub(super) invariants: Invariants,
-    pub(super) story: Story,
+    pub(super) trace: Trace,
     /// Writes, requests and requests to stop that took place.
     pub(super) effects: u64,
     /// Requests to the endpoint.
@@ -54,12 +54,12 @@ pub(super) struct State {
     /// Until when nobody may look at jobs and outputs.
     blind: Duration,
     /// Whether the service keeps our tags on jobs.
-    marked: bool,
+    keeps_tags: bool,
     /// A request to the endpoint is late by at most this.
     latest: Duration,
 }
 
-impl State {
+impl WorldState {
     fn pause(&mut self) -> Duration {
         if self.dice.strikes(Kind::Slow, 10) {
             let stream = self.dice.stream(Kind::Slow);
@@ -99,7 +99,7 @@ struct Shared {
     store: MemoryStore,
     state_table: TableName,
     instances: TableName,
-    state: Mutex<State>,
+    state: Mutex<WorldState>,
 }
 
 /// The world. Clones are the same world.
@@ -107,19 +107,19 @@ struct Shared {
 pub(super) struct World(Arc<Shared>);
 
 /// What a world is made of.
-pub(super) struct Beginning {
+pub(super) struct WorldConfig {
     pub(super) time: Time,
     pub(super) rng: Rng,
     pub(super) dice: Dice,
-    pub(super) fates: Fates,
+    pub(super) behaviours: Behaviours,
     pub(super) invariants: Invariants,
-    pub(super) story: Story,
+    pub(super) trace: Trace,
     pub(super) kill_after: Option<u64>,
     pub(super) latest: Duration,
 }
 
 fn table(name: &str) -> TableName {
-    TableName::read(&format!("{HUB}{name}")).expect("the hub's name is fixed and good")
+    TableName::read(&format!("{TASK_HUB}{name}")).expect("the task hub's name is fixed and good")
 }
 
 /// A call to the store in memory: it never waits.
@@ -128,21 +128,21 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl World {
-    pub(super) fn new(of: Beginning) -> Self {
-        let Beginning { time, rng, mut dice, fates, invariants, story, kill_after, latest } = of;
+    pub(super) fn new(of: WorldConfig) -> Self {
+        let WorldConfig { time, rng, mut dice, behaviours, invariants, trace, kill_after, latest } = of;
         let store = if dice.likes(Kind::Pages) {
             let stream = dice.stream(Kind::Pages);
             MemoryStore::with_pages(1 + stream.index(3), stream.chance(500))
         } else {
             MemoryStore::new()
         };
-        let state = State {
+        let state = WorldState {
             dice,
             pace: rng.fork(1),
-            fates,
+            behaviours,
             cloud: Cloud::default(),
             invariants,
-            story,
+            trace,
             effects: 0,
             posts: 0,
             kill_after,
@@ -152,7 +152,7 @@ impl World {
             coming: BTreeMap::new(),
             dark: Duration::ZERO,
             blind: Duration::ZERO,
-            marked: rng.fork(4).chance(500),
+            keeps_tags: rng.fork(4).chance(500),
             latest,
         };
         let (state_table, instances) = (table("State"), table("Instances"));
@@ -163,14 +163,14 @@ impl World {
         &self.0.time
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, WorldState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a line to the story, if somebody wants one.
-    pub(super) fn tell(&self, process: Option<usize>, scoring: Option<&ScoringId>, text: impl FnOnce() -> String) {
+    pub(super) fn trace(&self, process: Option<usize>, scoring: Option<&ScoringId>, text: impl FnOnce() -> String) {
         let at = self.0.time.elapsed();
-        self.state().story.line(at, process, scoring, text);
+        self.state().trace.line(at, process, scoring, text);
     }
 
     fn peek(&self, from: &TableName, key: &Key) -> Option<Row> {
@@ -192,10 +192,10 @@ impl World {
 
     /// What a person says of a lost submission after a look into the workspace: which job it is, or that there is none;
     /// nothing while one may still come.
-    pub(super) fn verdict(&self, scoring: &Scoring) -> Option<Resolution> {
+    pub(super) fn operator_resolution(&self, scoring: &Scoring) -> Option<Resolution> {
         let state = self.state();
         let jobs = state.cloud.of_attempt(&scoring.id, scoring.attempt);
-        if let Some(job) = jobs.into_iter().find(|job| !scoring.strays.contains(&job.name)) {
+        if let Some(job) = jobs.into_iter().find(|job| !scoring.orphaned_jobs.contains(&job.name)) {
             return Some(Resolution::JobIs(job.name));
         }
         let coming = state.coming.get(&(scoring.id.clone(), scoring.attempt)).copied().unwrap_or(0);
@@ -253,34 +253,34 @@ impl World {
         if let Err(error) = &done {
             // A slot or an outbox row that somebody else has written is everyday life.
             if let Some(id) = scoring_of(ops) {
-                state.story.line(at, Some(process), Some(&id), || format!("the table says: {error}"));
+                state.trace.line(at, Some(process), Some(&id), || format!("the table says: {error}"));
             }
             return done;
         }
         state.effect(process);
-        state.story.fold(at, process, ops.len() as u64);
+        state.trace.fold(at, process, ops.len() as u64);
         if *to == self.0.state_table {
-            let State { invariants, cloud, story, .. } = &mut *state;
+            let WorldState { invariants, cloud, trace, .. } = &mut *state;
             let entries = invariants.applied(ops, &|key| self.peek(&self.0.state_table, key), cloud, now);
             let id = scoring_of(ops);
             for entry in entries {
-                story.line(at, Some(process), id.as_ref(), || {
+                trace.line(at, Some(process), id.as_ref(), || {
                     let from = entry.from.map_or_else(String::new, |from| format!("{from} "));
-                    format!("{from}→ {}: {}", entry.to, entry.because)
+                    format!("{from}→ {}: {}", entry.to, entry.reason)
                 });
             }
             for op in ops.iter().filter(|op| op.key().partition == "control") {
                 if let Some(rule) = op.key().row.strip_prefix("limit~rule~") {
-                    let most = op.entity().and_then(|row| row.int32("Limit"));
-                    invariants.limited(rule, most, now);
-                    story.line(at, Some(process), None, || format!("an operator sets the limit of {rule} to {most:?}"));
+                    let max = op.entity().and_then(|row| row.int32("Limit"));
+                    invariants.limited(rule, max, now);
+                    trace.line(at, Some(process), None, || format!("an operator sets the limit of {rule} to {max:?}"));
                 }
             }
             if let Some(key) = slot {
                 let after = owned(key);
                 let what = if after.is_some() { "claimed" } else { "freed" };
                 let line = || format!("slot {} of {} {what}", key.row, key.partition);
-                story.line(at, Some(process), after.or(before).as_ref(), line);
+                trace.line(at, Some(process), after.or(before).as_ref(), line);
             }
         } else if *to == self.0.instances {
             state.invariants.projected(ops);
@@ -301,14 +301,14 @@ impl World {
             Post::LoseRequest | Post::Refuse { .. } => 0,
             Post::Late { .. } => 1,
         };
-        state.story.fold(at, process, 1_000 + u64::from(many));
+        state.trace.fold(at, process, 1_000 + u64::from(many));
         let mut made = Vec::new();
         for n in 0..many {
-            let State { fates, dice, cloud, .. } = &mut *state;
-            let fate = fates.job(dice, n > 0);
-            let job = cloud.make(scoring, fate, now);
-            state.story.line(at, None, Some(&scoring.id), || {
-                format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.posts, scoring.attempt)
+            let WorldState { behaviours, dice, cloud, .. } = &mut *state;
+            let behaviour = behaviours.job(dice, n > 0);
+            let job = cloud.make(scoring, behaviour, now);
+            state.trace.line(at, None, Some(&scoring.id), || {
+                format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.submits, scoring.attempt)
             });
             made.push(job);
         }
@@ -317,13 +317,13 @@ impl World {
             made.reverse();
         }
         match (post, made.into_iter().next()) {
-            (Post::Refuse { for_good, retry_after }, _) => {
+            (Post::Refuse { permanent, retry_after }, _) => {
                 state.invariants.refused(scoring);
-                let code = if *for_good { "400" } else { "429" };
+                let code = if *permanent { "400" } else { "429" };
                 Answer::Refused {
                     code: code.to_owned(),
                     text: "refused".to_owned(),
-                    for_good: *for_good,
+                    permanent: *permanent,
                     retry_after: *retry_after,
                 }
             }
@@ -340,7 +340,7 @@ impl World {
         state.dice.heal();
         (state.dark, state.blind) = (Duration::ZERO, Duration::ZERO);
         drop(state);
-        self.tell(None, None, || "from here on nothing goes wrong any more".to_owned());
+        self.trace(None, None, || "from here on nothing goes wrong any more".to_owned());
     }
 }
 
@@ -351,7 +351,7 @@ fn scoring_of(ops: &[Op]) -> Option<ScoringId> {
 
 /// The world as one process reaches it.
 #[derive(Clone)]
-pub(super) struct Reach {
+pub(super) struct ProcessPorts {
     pub(super) world: World,
     pub(super) process: usize,
 }
@@ -374,7 +374,7 @@ enum Writing {
     Late(Duration),
 }
 
-impl Reach {
+impl ProcessPorts {
     async fn sleep(&self, pause: Duration) {
         self.world.0.time.sleep(pause).await;
     }
@@ -438,12 +438,12 @@ impl Reach {
     }
 
     fn lost(&self, scoring: Option<&ScoringId>, what: &str) -> Error {
-        self.world.tell(Some(self.process), scoring, || format!("a write to the table: {what}"));
+        self.world.trace(Some(self.process), scoring, || format!("a write to the table: {what}"));
         Error::Ambiguous(what.to_owned())
     }
 
     /// Whether a look at the cloud works, after a while.
-    async fn looks(&self) -> Result<(), Unclear> {
+    async fn looks(&self) -> Result<(), Inconclusive> {
         let (pause, why) = {
             let at = self.world.0.time.elapsed();
             let mut state = self.world.state();
@@ -460,14 +460,14 @@ impl Reach {
             None => Ok(()),
             Some(why) => {
                 self.sleep(pause).await;
-                Err(Unclear(why.to_owned()))
+                Err(Inconclusive(why.to_owned()))
             }
         }
     }
 }
 
 #[async_trait]
-impl TableStore for Reach {
+impl TableStore for ProcessPorts {
     async fn create_table(&self, table: &TableName) -> Result<(), Error> {
         self.read(|| at_once(self.world.0.store.create_table(table))).await
     }
@@ -489,7 +489,7 @@ impl TableStore for Reach {
         match self.writing() {
             Writing::NotSent => {
                 self.sleep(Duration::ZERO).await;
-                self.world.tell(Some(process), id.as_ref(), || "a write to the table could not be sent".to_owned());
+                self.world.trace(Some(process), id.as_ref(), || "a write to the table could not be sent".to_owned());
                 Err(Error::Unavailable("the connection was refused".to_owned()))
             }
             Writing::Throttled(retry_after) => {
@@ -513,12 +513,12 @@ impl TableStore for Reach {
                 // The first answer is dropped on the way.
                 drop(self.world.send(there, Duration::ZERO, apply));
                 self.world
-                    .tell(Some(process), id.as_ref(), || "the network sends a write to the table twice".to_owned());
+                    .trace(Some(process), id.as_ref(), || "the network sends a write to the table twice".to_owned());
                 self.world.send(there + Duration::MILLISECOND, back, again).await
             }
             Writing::Late(after) => {
                 drop(self.world.send(after, Duration::ZERO, apply));
-                self.sleep(PATIENCE).await;
+                self.sleep(WRITE_TIMEOUT).await;
                 Err(self.lost(id.as_ref(), "no answer; it will arrive later"))
             }
         }
@@ -526,7 +526,7 @@ impl TableStore for Reach {
 }
 
 #[async_trait]
-impl Endpoint for Reach {
+impl Endpoint for ProcessPorts {
     async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
         let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
         let process = self.process;
@@ -534,12 +534,12 @@ impl Endpoint for Reach {
             let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
             let mut state = self.world.state();
             state.posts += 1;
-            let State { invariants, cloud, fates, dice, story, latest, .. } = &mut *state;
+            let WorldState { invariants, cloud, behaviours, dice, trace, latest, .. } = &mut *state;
             invariants.sent(scoring, cloud, now);
-            let post = fates.post(dice, scoring.posts > 1 || scoring.attempt > 1, *latest);
+            let post = behaviours.post(dice, scoring.submits > 1 || scoring.attempt > 1, *latest);
             let freezes = dice.strikes(Kind::Pauses, 40).then(|| dice.stream(Kind::Pauses).seconds(30, 1_800));
-            story.line(at, Some(process), Some(&scoring.id), || {
-                format!("sends request {} of attempt {}; its fate: {post:?}", scoring.posts, scoring.attempt)
+            trace.line(at, Some(process), Some(&scoring.id), || {
+                format!("sends request {} of attempt {}; its fate: {post:?}", scoring.submits, scoring.attempt)
             });
             state.frozen = freezes.map(|pause| (process, pause)).or(state.frozen);
             (post, state.pause(), state.pause())
@@ -566,7 +566,7 @@ impl Endpoint for Reach {
         if lost { reset() } else { answer }
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
         self.looks().await?;
         let (seen, pause) = {
             let now = self.world.0.time.now();
@@ -582,7 +582,7 @@ impl Endpoint for Reach {
         Ok(seen)
     }
 
-    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
+    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
         self.looks().await?;
         let (found, pause) = {
             let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
@@ -594,7 +594,7 @@ impl Endpoint for Reach {
             if found.len() > 1 && state.pace.chance(500) {
                 found.reverse();
             }
-            state.story.line(at, Some(self.process), Some(&scoring.id), || {
+            state.trace.line(at, Some(self.process), Some(&scoring.id), || {
                 let names: Vec<_> = found.iter().map(|found| found.job.name.as_str()).collect();
                 format!(
                     "looks for jobs and finds {}",
@@ -604,67 +604,72 @@ impl Endpoint for Reach {
             (found, state.pause())
         };
         self.sleep(pause).await;
-        Ok(Sought { jobs: found, as_of: None })
+        Ok(JobSearch { jobs: found, as_of: None })
     }
 
-    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<String>,
+    ) -> Result<JobListing, Inconclusive> {
         self.looks().await?;
         let (listing, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
-            let mut jobs = state.cloud.made_since(&at.endpoint, since, known, state.marked, now);
+            let mut jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, state.keeps_tags, now);
             // A list that is too long for one look.
-            let whole = jobs.len() < 2 || !state.dice.strikes(Kind::Lag, 100);
-            if !whole {
+            let complete = jobs.len() < 2 || !state.dice.strikes(Kind::Lag, 100);
+            if !complete {
                 jobs.truncate(1);
             }
-            (Listing { jobs, whole }, state.pause())
+            (JobListing { jobs, complete }, state.pause())
         };
         self.sleep(pause).await;
         Ok(listing)
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
         let (lost, there, back) = {
             let mut state = self.world.state();
             let lost = state.dice.strikes(Kind::Looks, 100);
             // Lost before it arrives, or its answer is.
             (lost.then(|| state.dice.stream(Kind::Looks).chance(500)), state.pause(), state.pause())
         };
-        let unclear = || Err(Unclear("the connection was reset".to_owned()));
+        let inconclusive = || Err(Inconclusive("the connection was reset".to_owned()));
         if lost == Some(true) {
             self.sleep(there + back).await;
-            return unclear();
+            return inconclusive();
         }
         let (process, name) = (self.process, at.job.name.clone());
         let stop = move |world: &World| {
             let (at, now) = (world.0.time.elapsed(), world.0.time.now());
             let mut state = world.state();
             state.effect(process);
-            state.story.fold(at, process, 2_000);
-            let State { invariants, cloud, story, .. } = &mut *state;
-            invariants.told_to_stop(&name, cloud);
+            state.trace.fold(at, process, 2_000);
+            let WorldState { invariants, cloud, trace, .. } = &mut *state;
+            invariants.stop_requested(&name, cloud);
             let id = cloud.owner(&name).map(|(id, _)| id);
-            story.line(at, Some(process), id.as_ref(), || format!("tells {name} to stop"));
+            trace.line(at, Some(process), id.as_ref(), || format!("tells {name} to stop"));
             cloud.cancel(&name, now);
         };
         self.world.send(there, back, Box::new(stop)).await;
-        if lost.is_some() { unclear() } else { Ok(()) }
+        if lost.is_some() { inconclusive() } else { Ok(()) }
     }
 }
 
 #[async_trait]
-impl Blobs for Reach {
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
+impl Blobs for ProcessPorts {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         self.looks().await?;
-        let Some(uri) = scoring.output_uri() else { return Err(Unclear("the attempt has no output".to_owned())) };
+        let Some(uri) = scoring.output_uri() else { return Err(Inconclusive("the attempt has no output".to_owned())) };
         let (seen, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
             state.cloud.looked_at(uri);
             let seen = match state.cloud.output(uri, now) {
-                Some((bytes, modified)) => OutputSeen::Present { bytes, modified },
-                None => OutputSeen::Absent { uri: uri.to_owned() },
+                Some((bytes, modified)) => OutputSnapshot::Present { bytes, modified },
+                None => OutputSnapshot::Absent { uri: uri.to_owned() },
             };
             (seen, state.pause())
         };

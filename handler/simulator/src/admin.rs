@@ -6,12 +6,12 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::answer::{empty, json, plain};
+use crate::fault_plan::FaultPlan;
 use crate::job::{Job, JobView};
-use crate::menu::Orders;
 use crate::{Call, Shared};
 
 /// Bytes of an order that are read.
-const MAX_ORDER: usize = 64 * 1024;
+const MAX_PLAN_BYTES: usize = 64 * 1024;
 
 /// `/`: what this is.
 pub(super) fn itself(shared: &Shared) -> Response {
@@ -55,12 +55,12 @@ pub(super) async fn answer(shared: &Shared, call: &Call, body: Body) -> Response
         }
         ("GET", "summary") => json(StatusCode::OK, &json!(shared.act(|state, _| state.summary()))),
         ("POST", "faults") => {
-            let Ok(body) = axum::body::to_bytes(body, MAX_ORDER).await else {
+            let Ok(body) = axum::body::to_bytes(body, MAX_PLAN_BYTES).await else {
                 return plain(StatusCode::PAYLOAD_TOO_LARGE, "too many orders");
             };
-            let set = serde_json::from_slice::<Orders>(&body)
+            let set = serde_json::from_slice::<FaultPlan>(&body)
                 .map_err(|error| error.to_string())
-                .and_then(|orders| shared.act(|state, now| state.order(orders, now)));
+                .and_then(|orders| shared.act(|state, now| state.apply_fault_plan(orders, now)));
             match set {
                 Ok(()) => empty(StatusCode::NO_CONTENT),
                 Err(why) => plain(StatusCode::BAD_REQUEST, &why),

@@ -10,9 +10,9 @@ use azure_core::Uuid;
 use serde_json::{Value, json};
 
 use crate::answer::{add, add_common, arm_error, empty, json, shown, too_many, unauthorized};
-use crate::asked::{AUTHORIZATION, Asked, EVENT_GRID, MACHINE_LEARNING, STORAGE, WEB};
 use crate::job::Job;
 use crate::options::DeploymentKind;
+use crate::resource_path::{AUTHORIZATION, EVENT_GRID, MACHINE_LEARNING, ResourcePath, STORAGE, WEB};
 use crate::roles::Who;
 use crate::scoring::{self, PAGE};
 use crate::{Call, Shared, accounts, authorization, compute, event_grid, roles, workspace};
@@ -67,28 +67,28 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
         return page(shared, call, vec![subscription(shared)]);
     }
     let not_there = |code, what: &str| arm_error(StatusCode::NOT_FOUND, code, &format!("{what} could not be found."));
-    let Some(asked) = Asked::read(segments) else { return not_found(&segments.join("/")) };
-    if !asked.subscription.eq_ignore_ascii_case(&own.subscription) {
-        return not_there("SubscriptionNotFound", &format!("The subscription '{}'", asked.subscription));
+    let Some(path) = ResourcePath::read(segments) else { return not_found(&segments.join("/")) };
+    if !path.subscription.eq_ignore_ascii_case(&own.subscription) {
+        return not_there("SubscriptionNotFound", &format!("The subscription '{}'", path.subscription));
     }
-    if let Some(group) = asked.group.filter(|group| !group.eq_ignore_ascii_case(&own.resource_group)) {
+    if let Some(group) = path.group.filter(|group| !group.eq_ignore_ascii_case(&own.resource_group)) {
         return not_there("ResourceGroupNotFound", &format!("Resource group '{group}'"));
     }
-    if !asked.has_version(version) {
-        let what = format!("The resource type '{}' in '{}' for api version '{version}'", asked.kinds(), asked.provider);
+    if !path.has_version(version) {
+        let what = format!("The resource type '{}' in '{}' for api version '{version}'", path.kinds(), path.provider);
         return not_there("InvalidResourceType", &what);
     }
-    let lower: Vec<String> = asked.path.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let lower: Vec<String> = path.path.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-    let provider = asked.provider.to_ascii_lowercase();
+    let provider = path.provider.to_ascii_lowercase();
     // The result of a cancellation lies elsewhere than the right to see it.
     if let (MACHINE_LEARNING, ["locations", _, "mfeoperationresults", _]) = (provider.as_str(), lower.as_slice()) {
-        return operation(shared, asked.path[3], call);
+        return operation(shared, path.path[3], call);
     }
     // Rights come before existence: who may not look does not learn what there is.
-    let action = asked.action(&call.method);
-    if !asked.is_inventory()
-        && let Some(why) = roles::forbidden(shared, &action, &asked.id())
+    let action = path.action(&call.method);
+    if !path.is_inventory()
+        && let Some(why) = roles::forbidden(shared, &action, &path.id())
     {
         return arm_error(StatusCode::FORBIDDEN, "AuthorizationFailed", &why);
     }
@@ -97,30 +97,30 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
         (method, MACHINE_LEARNING, ["workspaces", name, "jobs", ..]) if name.eq_ignore_ascii_case(&own.name) => {
             match (method, &lower[3..]) {
                 ("GET", []) => list(shared, call, version),
-                ("GET", [_]) => get(shared, asked.path[3]),
-                ("POST", [_, "cancel"]) => cancel(shared, asked.path[3], version),
-                _ => not_found(&asked.id()),
+                ("GET", [_]) => get(shared, path.path[3]),
+                ("POST", [_, "cancel"]) => cancel(shared, path.path[3], version),
+                _ => not_found(&path.id()),
             }
         }
-        ("GET", AUTHORIZATION, ["roleassignments"]) if exists(shared, asked.extended().as_ref()) => {
+        ("GET", AUTHORIZATION, ["roleassignments"]) if exists(shared, path.extended().as_ref()) => {
             let filter = call.query("$filter");
-            match authorization::assignments(shared, &asked.scope(), filter) {
+            match authorization::assignments(shared, &path.scope(), filter) {
                 Some(found) => page(shared, call, found),
                 None => json(StatusCode::BAD_REQUEST, &authorization::bad_filter(filter.unwrap_or_default())),
             }
         }
-        ("GET", _, _) => match look(shared, &asked) {
+        ("GET", _, _) => match look(shared, &path) {
             Some(Found::One(document)) => json(StatusCode::OK, &document),
             Some(Found::Many(mut documents)) => {
-                if asked.is_inventory() {
+                if path.is_inventory() {
                     let id = |it: &Value| it["id"].as_str().unwrap_or_default().to_owned();
                     documents.retain(|it| roles::forbidden(shared, &action, &id(it)).is_none());
                 }
                 page(shared, call, documents)
             }
-            None => not_found(&asked.id()),
+            None => not_found(&path.id()),
         },
-        _ => not_found(&asked.id()),
+        _ => not_found(&path.id()),
     }
 }
 
@@ -133,21 +133,21 @@ pub(super) enum Found {
 }
 
 /// The resource is there. Subscription and group were compared before.
-fn exists(shared: &Shared, resource: Option<&Asked>) -> bool {
+fn exists(shared: &Shared, resource: Option<&ResourcePath>) -> bool {
     resource.is_none_or(|resource| matches!(look(shared, resource), Some(Found::One(_))))
 }
 
 /// All but jobs and role assignments, which have filters.
-fn look(shared: &Shared, asked: &Asked) -> Option<Found> {
+fn look(shared: &Shared, path: &ResourcePath) -> Option<Found> {
     use Found::{Many, One};
     let own = &shared.options.workspace;
-    let lower: Vec<String> = asked.path.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let lower: Vec<String> = path.path.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-    let provider = asked.provider.to_ascii_lowercase();
-    let extended = asked.extended();
+    let provider = path.provider.to_ascii_lowercase();
+    let extended = path.extended();
     Some(match (provider.as_str(), lower.as_slice(), &extended) {
         (AUTHORIZATION, ["permissions"], _) if exists(shared, extended.as_ref()) => {
-            Many(authorization::permissions(shared, &asked.scope()))
+            Many(authorization::permissions(shared, &path.scope()))
         }
         (AUTHORIZATION, ["roledefinitions", id], _) => One(authorization::definition(shared, id)?),
         (EVENT_GRID, ["eventsubscriptions", rest @ ..], Some(account)) => {
@@ -172,7 +172,7 @@ fn look(shared: &Shared, asked: &Asked) -> Option<Found> {
         (MACHINE_LEARNING, ["workspaces"], None) => Many(workspace::itself(shared).into_iter().collect()),
         (WEB, ["sites", name], None) if *name == shared.options.app.name.to_ascii_lowercase() => One(site(shared)?),
         (MACHINE_LEARNING, ["workspaces", name, ..], None) if *name == own.name.to_ascii_lowercase() => {
-            workspace::find(shared, &asked.path[2..], &lower[2..])?
+            workspace::find(shared, &path.path[2..], &lower[2..])?
         }
         _ => return None,
     })
@@ -221,13 +221,13 @@ fn one_of(all: Vec<Value>, name: &[&str]) -> Option<Found> {
 /// A page of a list that does not change, and the way to the next one. `$top` is how long it is at most.
 fn page(shared: &Shared, call: &Call, all: Vec<Value>) -> Response {
     let number = |name: &str, default: usize| call.query(name).map_or(Some(default), |text| text.parse().ok());
-    let (Some(from), Some(most)) = (number("$skipToken", 0), number("$top", PAGE)) else {
+    let (Some(from), Some(max)) = (number("$skipToken", 0), number("$top", PAGE)) else {
         return arm_error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "$skipToken or $top is no number.");
     };
-    let (count, most) = (all.len(), most.clamp(1, 100));
-    let value: Vec<_> = all.into_iter().skip(from).take(most).collect();
+    let (count, max) = (all.len(), max.clamp(1, 100));
+    let value: Vec<_> = all.into_iter().skip(from).take(max).collect();
     let mut body = json!({ "value": value });
-    let next = from.saturating_add(most);
+    let next = from.saturating_add(max);
     if next < count {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in call.query.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("$skipToken")) {

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
 
 use crate::RESERVED;
-use crate::menu::Route;
+use crate::fault_plan::Route;
 
 /// One request: its path as segments, decoded.
 pub(super) struct Call {

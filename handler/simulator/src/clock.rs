@@ -13,12 +13,12 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     Wall,
-    Hand(watch::Receiver<OffsetDateTime>),
+    Manual(watch::Receiver<OffsetDateTime>),
 }
 
 /// Moves a manual [`Clock`]. The clock stands still for ever once this is dropped.
 #[derive(Debug)]
-pub struct Hand(watch::Sender<OffsetDateTime>);
+pub struct ManualClock(watch::Sender<OffsetDateTime>);
 
 impl Clock {
     /// The wall clock.
@@ -27,9 +27,9 @@ impl Clock {
     }
 
     /// A clock that shows `start` until its hand is moved.
-    pub fn manual(start: OffsetDateTime) -> (Self, Hand) {
+    pub fn manual(start: OffsetDateTime) -> (Self, ManualClock) {
         let (hand, shown) = watch::channel(start);
-        (Self(Source::Hand(shown)), Hand(hand))
+        (Self(Source::Manual(shown)), ManualClock(hand))
     }
 
     /// What the clock shows.
@@ -37,7 +37,7 @@ impl Clock {
     pub fn now(&self) -> OffsetDateTime {
         match &self.0 {
             Source::Wall => OffsetDateTime::now_utc(),
-            Source::Hand(shown) => *shown.borrow(),
+            Source::Manual(shown) => *shown.borrow(),
         }
     }
 
@@ -48,7 +48,7 @@ impl Clock {
                 let left = Duration::try_from(at - self.now()).unwrap_or_default();
                 tokio::time::sleep(left).await;
             }
-            Source::Hand(shown) => {
+            Source::Manual(shown) => {
                 if shown.clone().wait_for(|now| *now >= at).await.is_err() {
                     std::future::pending::<()>().await; // the hand is gone, so this hour never comes
                 }
@@ -57,7 +57,7 @@ impl Clock {
     }
 }
 
-impl Hand {
+impl ManualClock {
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now += by);
@@ -68,7 +68,7 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Source::Wall => f.write_str("Clock::wall"),
-            Source::Hand(shown) => write!(f, "Clock at {}", *shown.borrow()),
+            Source::Manual(shown) => write!(f, "Clock at {}", *shown.borrow()),
         }
     }
 }

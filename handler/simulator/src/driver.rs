@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 
 use crate::Shared;
 use crate::job::{Job, RunError};
-use crate::places::HIDDEN;
 use crate::scorer;
+use crate::storage_map::HIDDEN;
 
 /// Does all work for ever. Dropping this future stops it and kills scoring commands.
 pub(super) async fn drive(shared: Arc<Shared>) {
@@ -127,7 +127,7 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
     }
     let mut outputs = Vec::new();
     for (name, uri) in &job.outputs {
-        let (folder, target) = shared.places.output(uri).map_err(RunError::user)?;
+        let (folder, target) = shared.storage_map.output(uri).map_err(RunError::user)?;
         let stage = stage(&folder, &job.name);
         std::fs::create_dir_all(&stage).map_err(|error| RunError::user(format!("{}: {error}", stage.display())))?;
         let is_folder = job.request.outputs.get(name).is_some_and(super::request::Data::is_folder);
@@ -152,7 +152,7 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
                  StreamAccessException was caused by NotFoundException. {text}"
             ))
         };
-        let path = shared.places.input(&data.uri).map_err(missing)?;
+        let path = shared.storage_map.input(&data.uri).map_err(missing)?;
         if path.is_dir() != data.is_folder() {
             return Err(missing(format!("input '{name}' is not a {}", data.kind)));
         }
@@ -251,7 +251,7 @@ fn stage(folder: &Path, job: &str) -> PathBuf {
 
 /// Removes what a job staged.
 async fn clean(shared: &Shared, job: &str) {
-    for datastore in shared.places.datastores() {
+    for datastore in shared.storage_map.datastores() {
         let stage = stage(&datastore.folder, job);
         if let Err(error) = tokio::fs::remove_dir_all(&stage).await
             && error.kind() != io::ErrorKind::NotFound
@@ -263,7 +263,7 @@ async fn clean(shared: &Shared, job: &str) {
 
 /// Removes what jobs staged that are finished or forgotten: a killed process could not.
 pub(super) fn clean_leftovers(shared: &Shared) {
-    for datastore in shared.places.datastores() {
+    for datastore in shared.storage_map.datastores() {
         let root = datastore.folder.join(format!("{HIDDEN}simulator"));
         for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

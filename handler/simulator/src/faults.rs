@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::menu::{Fault, Misdeed, Route, Stage};
+use crate::fault_plan::{Fault, FaultKind, Route, Stage};
 
 /// What is known of a request.
 #[derive(Debug, Clone)]
-pub(super) struct Circumstances {
+pub(super) struct RequestFacts {
     pub(super) route: Route,
     /// URIs of the inputs that it concerns.
     pub(super) inputs: Vec<String>,
@@ -29,8 +29,8 @@ pub(super) struct Circumstances {
 
 /// The orders, and how far each has come.
 #[derive(Debug)]
-pub(super) struct Faults {
-    orders: Vec<Order>,
+pub(super) struct ActiveFaults {
+    orders: Vec<ActiveFault>,
     seed: u64,
     /// When they were given.
     since: OffsetDateTime,
@@ -39,7 +39,7 @@ pub(super) struct Faults {
 /// One order and how far it has come.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Order {
+pub(super) struct ActiveFault {
     #[serde(flatten)]
     fault: Fault,
     /// Requests that it could have happened to.
@@ -48,18 +48,18 @@ pub(super) struct Order {
     done: u64,
 }
 
-impl Order {
-    fn concerns(&self, stage: Stage, request: &Circumstances, since: OffsetDateTime) -> bool {
+impl ActiveFault {
+    fn concerns(&self, stage: Stage, request: &RequestFacts, since: OffsetDateTime) -> bool {
         let fault = &self.fault;
         let matches = fault.matching.as_ref();
         fault.route == request.route
-            && fault.misdeed.stage() == stage
+            && fault.kind.stage() == stage
             && matches.is_none_or(|text| request.inputs.iter().any(|uri| uri.contains(text.as_str())))
-            && match &fault.misdeed {
-                Misdeed::OldToken { seconds } => request.token_age.is_some_and(|age| age > lasting(*seconds)),
-                Misdeed::Forbid { seconds } => request.now < since + lasting(*seconds),
-                Misdeed::NotFoundFirst { polls } => request.polls.is_some_and(|before| before < *polls),
-                Misdeed::ListLag { .. } => request.is_list,
+            && match &fault.kind {
+                FaultKind::OldToken { seconds } => request.token_age.is_some_and(|age| age > lasting(*seconds)),
+                FaultKind::Forbid { seconds } => request.now < since + lasting(*seconds),
+                FaultKind::NotFoundFirst { polls } => request.polls.is_some_and(|before| before < *polls),
+                FaultKind::ListLag { .. } => request.is_list,
                 _ => true,
             }
     }
@@ -69,7 +69,7 @@ fn lasting(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into())
 }
 
-impl Faults {
+impl ActiveFaults {
     /// No orders. The seed decides what probabilities come to.
     pub(super) fn none(seed: u64) -> Self {
         Self { orders: Vec::new(), seed, since: OffsetDateTime::UNIX_EPOCH }
@@ -78,32 +78,32 @@ impl Faults {
     /// Replaces all orders, or says which one makes no sense. Times that count from the order count from `now`.
     pub(super) fn set(&mut self, faults: Vec<Fault>, now: OffsetDateTime) -> Result<(), String> {
         faults.iter().try_for_each(Fault::check)?;
-        self.orders = faults.into_iter().map(|fault| Order { fault, seen: 0, done: 0 }).collect();
+        self.orders = faults.into_iter().map(|fault| ActiveFault { fault, seen: 0, done: 0 }).collect();
         self.since = now;
         Ok(())
     }
 
     /// The orders, and how far each has come.
-    pub(super) fn orders(&self) -> &[Order] {
+    pub(super) fn orders(&self) -> &[ActiveFault] {
         &self.orders
     }
 
     /// What happens to a request that has just arrived, in place of its answer.
-    pub(super) fn on_arrival(&mut self, request: &Circumstances) -> Option<Misdeed> {
+    pub(super) fn on_arrival(&mut self, request: &RequestFacts) -> Option<FaultKind> {
         self.meet(Stage::Arrived, request)
     }
 
     /// What happens to an invoke that has made its job.
-    pub(super) fn on_created(&mut self, request: &Circumstances) -> Option<Misdeed> {
+    pub(super) fn on_created(&mut self, request: &RequestFacts) -> Option<FaultKind> {
         self.meet(Stage::Created, request)
     }
 
     /// What happens to the answer of a request.
-    pub(super) fn on_answer(&mut self, request: &Circumstances) -> Option<Misdeed> {
+    pub(super) fn on_answer(&mut self, request: &RequestFacts) -> Option<FaultKind> {
         self.meet(Stage::Answered, request)
     }
 
-    fn meet(&mut self, stage: Stage, request: &Circumstances) -> Option<Misdeed> {
+    fn meet(&mut self, stage: Stage, request: &RequestFacts) -> Option<FaultKind> {
         let (since, seed) = (self.since, self.seed);
         let orders = self.orders.iter_mut().zip(0_u64..);
         for (order, place) in orders.filter(|(order, _)| order.concerns(stage, request, since)) {
@@ -111,7 +111,7 @@ impl Faults {
             let due = order.seen > order.fault.after && order.fault.times.is_none_or(|times| order.done < times);
             if due && chance([seed, place, order.seen]) < order.fault.probability {
                 order.done += 1;
-                return Some(order.fault.misdeed.clone());
+                return Some(order.fault.kind.clone());
             }
         }
         None
@@ -135,14 +135,14 @@ mod tests {
 
     const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-    fn request(route: Route) -> Circumstances {
-        Circumstances { route, inputs: Vec::new(), token_age: None, polls: None, is_list: false, now: START }
+    fn request(route: Route) -> RequestFacts {
+        RequestFacts { route, inputs: Vec::new(), token_age: None, polls: None, is_list: false, now: START }
     }
 
     #[test]
     fn a_fault_begins_after_its_start_and_ends_after_its_count() {
-        let mut faults = Faults::none(1);
-        let throttle = Misdeed::Throttle { retry_after: 2 };
+        let mut faults = ActiveFaults::none(1);
+        let throttle = FaultKind::Throttle { retry_after: 2 };
         faults.set(vec![Fault::new(Route::Invoke, throttle.clone()).after(2).times(1)], START).unwrap();
         assert_eq!(faults.on_arrival(&request(Route::Poll)), None);
         let met: Vec<_> = (0..4).map(|_| faults.on_arrival(&request(Route::Invoke))).collect();
@@ -152,9 +152,9 @@ mod tests {
 
     /// Which of 4,000 invokes lose their answer, at one in four.
     fn draws(seed: u64, others: bool) -> Vec<bool> {
-        let mut faults = Faults::none(seed);
-        let throttle = Fault::new(Route::Poll, Misdeed::ThrottleSilently).likely(0.5);
-        let cut = Fault::new(Route::Invoke, Misdeed::CutAfterCreate).likely(0.25);
+        let mut faults = ActiveFaults::none(seed);
+        let throttle = Fault::new(Route::Poll, FaultKind::ThrottleSilently).with_probability(0.5);
+        let cut = Fault::new(Route::Invoke, FaultKind::CutAfterCreate).with_probability(0.25);
         faults.set(vec![throttle, cut], START).unwrap();
         let invoke = request(Route::Invoke);
         let next = |_| {

@@ -32,23 +32,22 @@ mod accounts;
 mod admin;
 mod answer;
 mod arm;
-mod asked;
 mod authorization;
 mod call;
 mod clock;
 mod compute;
 mod driver;
 mod event_grid;
+mod fault_plan;
 mod faults;
 mod identity;
+mod inject;
 mod job;
 mod journal;
 mod link;
-mod menu;
-mod misdeeds;
 mod options;
-mod places;
 mod request;
+mod resource_path;
 mod resources;
 mod roles;
 mod run_history;
@@ -56,6 +55,7 @@ mod scorer;
 mod scoring;
 mod state;
 mod storage;
+mod storage_map;
 mod urls;
 mod workspace;
 
@@ -74,12 +74,12 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
-pub use clock::{Clock, Hand};
+pub use clock::{Clock, ManualClock};
+pub use fault_plan::{AnswerKind, BodyKind, Fault, FaultKind, FaultPlan, Route};
 pub use job::JobView;
-pub use menu::{Ending, Fault, Form, Misdeed, Orders, Route};
 pub use options::{
-    App, Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Options, Timing,
-    Workspace,
+    App, Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, SimulatorOptions,
+    Timing, Workspace,
 };
 pub use resources::Resources;
 pub use scorer::SCORED_BY;
@@ -87,11 +87,11 @@ pub use state::Summary;
 
 use answer::{now_shown, plain};
 use call::Call;
-use faults::{Circumstances, Faults};
+use faults::{ActiveFaults, RequestFacts};
 use journal::Journal;
 use link::Link;
-use places::Places;
-use state::{Budget, State};
+use state::{Budget, ServiceState};
+use storage_map::StorageMap;
 
 /// Beginnings of paths that no storage account may be named after.
 const RESERVED: &[&str] =
@@ -117,14 +117,14 @@ pub enum Error {
     Journal(PathBuf, std::io::Error),
     /// An order to misbehave makes no sense.
     #[error("the simulator cannot misbehave so: {0}")]
-    Orders(String),
+    FaultPlan(String),
     /// Serving ended.
     #[error("the simulator stopped serving: {0}")]
     Serve(std::io::Error),
 }
 
 /// Serves for ever; dropping the future stops it, its jobs and their scoring commands.
-pub async fn serve(listener: TcpListener, options: Options) -> Result<(), Error> {
+pub async fn serve(listener: TcpListener, options: SimulatorOptions) -> Result<(), Error> {
     let (_, serving) = start(listener, options)?;
     serving.await
 }
@@ -132,7 +132,7 @@ pub async fn serve(listener: TcpListener, options: Options) -> Result<(), Error>
 /// Opens the simulator: a handle to look into it, and the future that serves it.
 pub fn start(
     listener: TcpListener,
-    options: Options,
+    options: SimulatorOptions,
 ) -> Result<(Handle, impl Future<Output = Result<(), Error>> + Send + 'static), Error> {
     let address = listener.local_addr().map_err(Error::Listener)?;
     if !address.ip().is_loopback() {
@@ -143,7 +143,7 @@ pub fn start(
     if let Some(name) = accounts.find(|name| RESERVED.contains(&name.as_str())) {
         return Err(Error::Reserved(name.clone()));
     }
-    let places = Places::open(&options.containers, &options.datastores)
+    let storage_map = StorageMap::open(&options.containers, &options.datastores)
         .map_err(|(folder, error)| Error::Folder(folder, error))?;
     let (journal, jobs) = match &options.journal {
         None => (None, Vec::new()),
@@ -153,10 +153,10 @@ pub fn start(
             (Some(journal), jobs)
         }
     };
-    let mut faults = Faults::none(options.seed);
-    faults.set(options.faults.clone(), options.clock.now()).map_err(Error::Orders)?;
-    options.resources.check().map_err(Error::Orders)?;
-    let state = State::new(
+    let mut faults = ActiveFaults::none(options.seed);
+    faults.set(options.faults.clone(), options.clock.now()).map_err(Error::FaultPlan)?;
+    options.resources.check().map_err(Error::FaultPlan)?;
+    let state = ServiceState::new(
         (options.nodes, options.keep_jobs, options.timing.clone()),
         (journal, jobs),
         (faults, options.behaviour, options.resources.clone()),
@@ -164,7 +164,7 @@ pub fn start(
     );
     let shared = Arc::new(Shared {
         address,
-        places,
+        storage_map,
         state: Mutex::new(state),
         wake: Notify::new(),
         changed: watch::Sender::new(0),
@@ -247,10 +247,10 @@ impl Handle {
 
 /// What all requests share.
 struct Shared {
-    options: Options,
+    options: SimulatorOptions,
     address: SocketAddr,
-    places: Places,
-    state: Mutex<State>,
+    storage_map: StorageMap,
+    state: Mutex<ServiceState>,
     /// Something to do for the driver.
     wake: Notify,
     /// Raised with every move of a job.
@@ -267,20 +267,20 @@ impl Shared {
         Arc::clone(&self.lock().resources)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ServiceState> {
         // No code under this lock panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the state, or changes it, at this hour: whatever is due by now has happened before.
-    fn act<T>(&self, f: impl FnOnce(&mut State, OffsetDateTime) -> T) -> T {
+    fn act<T>(&self, f: impl FnOnce(&mut ServiceState, OffsetDateTime) -> T) -> T {
         let now = self.options.clock.now();
         let mut state = self.lock();
         let (due, moves) = (state.next_due(), state.moves());
         state.tick(now);
         let result = f(&mut state, now);
         state.tick(now);
-        if state.has_orders() || state.next_due() != due {
+        if state.has_commands() || state.next_due() != due {
             self.wake.notify_one();
         }
         if state.moves() != moves {
@@ -309,7 +309,7 @@ async fn dispatch(
 
 /// The proper answer, unless something else was ordered.
 async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Response {
-    let Some(group) = call.group() else { return unfailing(shared, &call, body).await };
+    let Some(group) = call.group() else { return without_faults(shared, &call, body).await };
     let (body, inputs) = match group {
         Route::Invoke => {
             scoring::count(shared, &call);
@@ -319,28 +319,28 @@ async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Resp
         }
         _ => (Read::Other(body), Vec::new()),
     };
-    let request = circumstances(shared, group, &call, inputs);
+    let request = request_facts(shared, group, &call, inputs);
     let (instead, spoilt) = shared.act(|state, _| match state.faults.on_arrival(&request) {
-        Some(misdeed) => {
+        Some(kind) => {
             // It looked, though it saw nothing.
-            if let (Misdeed::NotFoundFirst { .. }, Some(name)) = (&misdeed, call.job()) {
+            if let (FaultKind::NotFoundFirst { .. }, Some(name)) = (&kind, call.job()) {
                 state.look(name, request.now);
             }
-            (Some(misdeed), None)
+            (Some(kind), None)
         }
         None => (None, state.faults.on_answer(&request)),
     });
-    if let Some(misdeed) = instead
-        && let Some(response) = misdeed.instead(shared, link).await
+    if let Some(kind) = instead
+        && let Some(response) = kind.instead(shared, link).await
     {
         return response;
     }
-    if let Some(Misdeed::ListLag { seconds }) = spoilt {
+    if let Some(FaultKind::ListLag { seconds }) = spoilt {
         call.list_lag = Duration::from_secs(seconds.into());
     }
     let response = proper(shared, (link, &request), &call, body).await;
     match spoilt {
-        Some(misdeed) => misdeed.spoil(shared, response).await,
+        Some(kind) => kind.alter(shared, response).await,
         None => response,
     }
 }
@@ -360,7 +360,7 @@ impl Read {
     }
 }
 
-fn circumstances(shared: &Shared, route: Route, call: &Call, mut inputs: Vec<String>) -> Circumstances {
+fn request_facts(shared: &Shared, route: Route, call: &Call, mut inputs: Vec<String>) -> RequestFacts {
     let now = shared.options.clock.now();
     let last = call.segments.last().map(String::as_str).unwrap_or_default();
     let is_list = matches!(route, Route::Poll | Route::Arm) && last.eq_ignore_ascii_case("jobs");
@@ -380,11 +380,11 @@ fn circumstances(shared: &Shared, route: Route, call: &Call, mut inputs: Vec<Str
             }
         });
     }
-    Circumstances { route, inputs, token_age: identity::age(shared, call, now), polls, is_list, now }
+    RequestFacts { route, inputs, token_age: identity::age(shared, call, now), polls, is_list, now }
 }
 
 /// What no fault reaches: the simulator's own pages.
-async fn unfailing(shared: &Shared, call: &Call, body: Body) -> Response {
+async fn without_faults(shared: &Shared, call: &Call, body: Body) -> Response {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
     match (call.method.as_str(), segments.as_slice()) {
         ("GET", [""]) => admin::itself(shared),
@@ -396,7 +396,7 @@ async fn unfailing(shared: &Shared, call: &Call, body: Body) -> Response {
 }
 
 /// What is answered when nobody misbehaves.
-async fn proper(shared: &Shared, of: (&Link, &Circumstances), call: &Call, body: Read) -> Response {
+async fn proper(shared: &Shared, of: (&Link, &RequestFacts), call: &Call, body: Read) -> Response {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
     match (segments.as_slice(), body) {
         (["endpoints", endpoint, "jobs"], Read::Invoke(body)) => {

@@ -8,12 +8,12 @@ use azure_core::Uuid;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::menu::Fault;
+use crate::fault_plan::Fault;
 use crate::resources::Resources;
 
 /// The simulated service. Start from [`Options::default`] and name at least the containers and datastores.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct SimulatorOptions {
     /// The one workspace; Resource Manager answers 404 for any other.
     pub workspace: Workspace,
     /// The app that the installation is of, as far as Resource Manager tells of it.
@@ -59,7 +59,7 @@ pub struct Options {
     pub seed: u64,
 }
 
-impl Default for Options {
+impl Default for SimulatorOptions {
     fn default() -> Self {
         Self {
             workspace: Workspace::default(),

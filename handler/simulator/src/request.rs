@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::options::DeploymentKind;
-use crate::places::{Uri, read_uri};
+use crate::storage_map::{Uri, read_uri};
 
 /// Members of `BatchJob` that a client may send.
 const MEMBERS: &[&str] = &[

@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::answer::{add, add_common, azure_ml_error, json, plain, shown, too_many, unauthorized};
-use crate::faults::Circumstances;
+use crate::fault_plan::{AnswerKind, FaultKind};
+use crate::faults::RequestFacts;
 use crate::job::{Job, Phase, Polls};
 use crate::link::Link;
-use crate::menu::{Ending, Misdeed};
 use crate::options::{Behaviour, DeploymentKind, Endpoint, Endpoints};
 use crate::request::{self, Data, Request};
 use crate::state::NotMade;
@@ -89,7 +89,7 @@ pub(super) fn count(shared: &Shared, call: &Call) {
 /// POST of a job. The checks and their order: token, deployment, body, members, values.
 pub(super) async fn invoke(
     shared: &Shared,
-    (link, circumstances): (&Link, &Circumstances),
+    (link, request_facts): (&Link, &RequestFacts),
     endpoint: &str,
     call: &Call,
     body: Result<Bytes, TooLarge>,
@@ -124,17 +124,17 @@ pub(super) async fn invoke(
         let new = |seq| new_job(shared, seq, named, request.clone(), request_id.clone(), (behaviour, now));
         let job = new(state.next_seq());
         state.make(job.clone())?;
-        let misdeed = state.faults.on_created(circumstances);
-        if misdeed == Some(Misdeed::Stuck) {
+        let kind = state.faults.on_created(request_facts);
+        if kind == Some(FaultKind::Stuck) {
             state.stick(job.seq);
         }
-        let jobs = misdeed.as_ref().map_or(1, |misdeed| misdeed.makes().0);
+        let jobs = kind.as_ref().map_or(1, |kind| kind.makes().0);
         for _ in 1..jobs {
             state.make(new(state.next_seq()))?;
         }
-        Ok((job, misdeed))
+        Ok((job, kind))
     });
-    let (job, misdeed) = match made {
+    let (job, kind) = match made {
         Ok(made) => made,
         Err(NotMade::Full) => return too_many(60),
         Err(NotMade::Journal(error)) => {
@@ -146,7 +146,7 @@ pub(super) async fn invoke(
     // The job is there from now on, whether or not anybody waits for the answer.
     let clock = &shared.options.clock;
     clock.until(clock.now() + shared.options.timing.answer).await;
-    let ending = misdeed.map_or(Ending::Proper, |misdeed| misdeed.makes().1);
+    let ending = kind.map_or(AnswerKind::Proper, |kind| kind.makes().1);
     if let Some(misbehaved) = ending.instead(shared, link).await {
         return misbehaved;
     }
@@ -263,7 +263,7 @@ fn new_job(
     let mut outputs: BTreeMap<_, _> =
         request.outputs.iter().map(|(output, data)| (output.clone(), data.uri.clone())).collect();
     if outputs.is_empty()
-        && let Some(datastore) = shared.places.default_datastore()
+        && let Some(datastore) = shared.storage_map.default_datastore()
     {
         let uri = format!("azureml://datastores/{}/paths/azureml/{name}/score/predictions.csv", datastore.name);
         outputs.insert("score".to_owned(), uri);

@@ -13,15 +13,15 @@ use std::sync::Arc;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::faults::Faults;
+use crate::fault_plan::FaultPlan;
+use crate::faults::ActiveFaults;
 use crate::job::{Job, JobView, Phase, RunError};
 use crate::journal::Journal;
-use crate::menu::Orders;
 use crate::options::{Behaviour, Timing};
 use crate::resources::Resources;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ServiceState {
     jobs: BTreeMap<u64, Job>,
     names: HashMap<String, u64>,
     /// Phases that end by themselves, in order of time.
@@ -49,7 +49,7 @@ pub(super) struct State {
     moves: u64,
     posts: u64,
     posts_by_request: HashMap<String, u64>,
-    pub(super) faults: Faults,
+    pub(super) faults: ActiveFaults,
     pub(super) behaviour: Behaviour,
     pub(super) resources: Arc<Resources>,
     pub(super) reads: Budget,
@@ -87,11 +87,11 @@ pub(super) enum NotMade {
     Journal(io::Error),
 }
 
-impl State {
+impl ServiceState {
     pub(super) fn new(
         (nodes, keep, timing): (usize, usize, Timing),
         (journal, jobs): (Option<Journal>, Vec<Job>),
-        (faults, behaviour, resources): (Faults, Behaviour, Resources),
+        (faults, behaviour, resources): (ActiveFaults, Behaviour, Resources),
         (reads, writes): (Budget, Budget),
     ) -> Self {
         let mut state = Self {
@@ -205,7 +205,7 @@ impl State {
     }
 
     /// There is something to do for the driver.
-    pub(super) fn has_orders(&self) -> bool {
+    pub(super) fn has_commands(&self) -> bool {
         !self.starts.is_empty() || !self.stops.is_empty()
     }
 
@@ -325,7 +325,7 @@ impl State {
     }
 
     /// Takes orders: all of them, or none if one makes no sense.
-    pub(super) fn order(&mut self, orders: Orders, now: OffsetDateTime) -> Result<(), String> {
+    pub(super) fn apply_fault_plan(&mut self, orders: FaultPlan, now: OffsetDateTime) -> Result<(), String> {
         orders.check()?;
         if let Some(resources) = orders.resources {
             self.resources = Arc::new(resources);

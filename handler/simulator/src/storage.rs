@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::answer::{add, empty, unauthorized};
-use crate::places::{HIDDEN, existing};
+use crate::storage_map::{HIDDEN, existing};
 use crate::{Call, Shared, accounts, roles};
 
 const AUDIENCE: &str = "https://storage.azure.com";
@@ -44,7 +44,7 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
         return error(StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch", text);
     }
     let is_there = !shared.resources().is_gone("containers", container);
-    let Some(folder) = shared.places.container(account, container).filter(|_| is_there) else {
+    let Some(folder) = shared.storage_map.container(account, container).filter(|_| is_there) else {
         return error(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.");
     };
     if blob.is_empty() {
@@ -54,11 +54,11 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
                 let (folder, account, container) = (folder.to_owned(), account.to_owned(), container.to_owned());
                 let prefix = call.query("prefix").unwrap_or_default().to_owned();
                 let after = call.query("marker").unwrap_or_default().to_owned();
-                let most = call.query("maxresults").and_then(|n| n.parse().ok()).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+                let max = call.query("maxresults").and_then(|n| n.parse().ok()).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
                 let page = tokio::task::spawn_blocking(move || {
                     let mut found = Vec::new();
-                    walk(&folder, "", (&prefix, &after, most + 1), &mut found);
-                    listing(&folder, (&account, &container, &prefix), &found, most)
+                    walk(&folder, "", (&prefix, &after, max + 1), &mut found);
+                    listing(&folder, (&account, &container, &prefix), &found, max)
                 });
                 match page.await {
                     Ok(xml) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/xml")], xml).into_response(),
@@ -155,7 +155,7 @@ fn stream(file: tokio::fs::File, length: u64) -> Body {
 /// Names of files below `folder`, in the order of storage (by bytes of the whole name), behind `after`. Links and
 /// hidden files are left out. No more than a page is kept, besides one folder's entries on each level.
 fn walk(folder: &Path, below: &str, limits: (&str, &str, usize), found: &mut Vec<String>) {
-    let (prefix, after, most) = limits;
+    let (prefix, after, max) = limits;
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else { continue };
@@ -175,7 +175,7 @@ fn walk(folder: &Path, below: &str, limits: (&str, &str, usize), found: &mut Vec
     }
     entries.sort();
     for (name, path, is_folder) in entries {
-        if found.len() >= most {
+        if found.len() >= max {
             return;
         }
         if is_folder {
@@ -187,16 +187,16 @@ fn walk(folder: &Path, below: &str, limits: (&str, &str, usize), found: &mut Vec
 }
 
 /// One page as XML. The marker is the last name of it.
-fn listing(folder: &Path, (account, container, prefix): (&str, &str, &str), found: &[String], most: usize) -> String {
+fn listing(folder: &Path, (account, container, prefix): (&str, &str, &str), found: &[String], max: usize) -> String {
     use std::fmt::Write as _;
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"/{}/\" ContainerName=\"{}\">\
-         <Prefix>{}</Prefix><MaxResults>{most}</MaxResults><Blobs>",
+         <Prefix>{}</Prefix><MaxResults>{max}</MaxResults><Blobs>",
         escaped(account),
         escaped(container),
         escaped(prefix)
     );
-    for name in found.iter().take(most) {
+    for name in found.iter().take(max) {
         let Ok(facts) = folder.join(name).metadata() else { continue };
         let (modified, etag) = version(&facts);
         // Writing to a String cannot fail.
@@ -212,8 +212,8 @@ fn listing(folder: &Path, (account, container, prefix): (&str, &str, &str), foun
         );
     }
     xml.push_str("</Blobs>");
-    if found.len() > most {
-        let _ = write!(xml, "<NextMarker>{}</NextMarker>", escaped(&found[most - 1]));
+    if found.len() > max {
+        let _ = write!(xml, "<NextMarker>{}</NextMarker>", escaped(&found[max - 1]));
     }
     xml.push_str("</EnumerationResults>");
     xml

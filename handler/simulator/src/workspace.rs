@@ -27,8 +27,8 @@ pub(super) fn find(shared: &Shared, path: &[&str], kind: &[&str]) -> Option<Foun
         }
         (["computes"], _) => Found::Many(compute::get(shared, compute::CLUSTER).into_iter().collect()),
         (["computes", name], _) => Found::One(compute::get(shared, name)?),
-        (["datastores"], _) => list(shared.places.datastores(), |it| datastore(shared, it)),
-        (["datastores", _], [_, name]) => Found::One(datastore(shared, shared.places.datastore(name)?)?),
+        (["datastores"], _) => list(shared.storage_map.datastores(), |it| datastore(shared, it)),
+        (["datastores", _], [_, name]) => Found::One(datastore(shared, shared.storage_map.datastore(name)?)?),
         _ => return None,
     })
 }
@@ -48,7 +48,7 @@ pub(super) fn discovery(shared: &Shared) -> Response {
 /// The workspace.
 pub(super) fn itself(shared: &Shared) -> Option<Value> {
     let workspace = &shared.options.workspace;
-    let storage = shared.places.default_datastore().map(|datastore| accounts::id(shared, &datastore.account));
+    let storage = shared.storage_map.default_datastore().map(|datastore| accounts::id(shared, &datastore.account));
     let document = json!({
         "id": workspace.id(),
         "name": workspace.name,
@@ -144,7 +144,7 @@ fn deployment(shared: &Shared, of: &Endpoint, deployment: &Deployment) -> Option
 /// Leads to this very server: `{protocol}://{endpoint}/{accountName}/{containerName}/{path}`.
 fn datastore(shared: &Shared, datastore: &Datastore) -> Option<Value> {
     let name = &datastore.name;
-    let is_default = shared.places.default_datastore().is_some_and(|default| default.name == *name);
+    let is_default = shared.storage_map.default_datastore().is_some_and(|default| default.name == *name);
     let document = json!({
         "id": format!("{}/datastores/{name}", shared.options.workspace.id()),
         "name": name,

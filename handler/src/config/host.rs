@@ -114,9 +114,9 @@ fn time_span(text: &str) -> Option<Duration> {
     let (minutes, seconds) = rest.split_once(':')?;
     let (days, hours) = hours_and_days.split_once('.').unwrap_or(("0", hours_and_days));
     let seconds = seconds.split_once('.').map_or(seconds, |(whole, _)| whole);
-    let number = |text: &str, most: u64| {
+    let number = |text: &str, max: u64| {
         let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
-        digits.then(|| text.parse::<u64>().ok())?.filter(|n| *n <= most)
+        digits.then(|| text.parse::<u64>().ok())?.filter(|n| *n <= max)
     };
     let seconds =
         number(days, 36_500)? * 86_400 + number(hours, 23)? * 3_600 + number(minutes, 59)? * 60 + number(seconds, 59)?;

@@ -7,12 +7,12 @@
 //! | setting | default | takes |
 //! |---|---|---|
 //! | `SCOREKEEPER_LEDGER` | the tables of the host's storage account: `AzureWebJobsStorage__tableServiceUri`, else `__accountName`, else an emulator named by `AzureWebJobsStorage` | `https://ACCOUNT.table.core.windows.net`, an emulator's `http://127.0.0.1:10002/devstoreaccount1` (loopback only), or `embedded:DIR` |
-//! | `SCOREKEEPER_HUB` | `Scorekeeper` | prefix of the table names: a letter, then letters and digits, 3 to 45 in all |
+//! | `SCOREKEEPER_TASK_HUB` | `Scorekeeper` | prefix of the table names: a letter, then letters and digits, 3 to 45 in all |
 //! | `SCOREKEEPER_RULES` | `rules.json` beside `host.json` | a path, or the rules' JSON itself (begins with `{`); at most 1 MiB |
 //! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity |
 //! | `SCOREKEEPER_RESOURCE_MANAGER` | `https://management.azure.com` | https URL; http for loopback hosts only |
 //! | `SCOREKEEPER_RETENTION` | `P30D` | ISO 8601 duration, at least `P8D`: how long finished scorings are kept. Shorter than a week and a day, a late redelivery could score a blob again |
-//! | `SCOREKEEPER_AUDIT` | `PT10M` | ISO 8601 duration from `PT1S` to `PT6H`, or `off`: how often the workspaces' jobs are looked through for jobs that no scoring needs |
+//! | `SCOREKEEPER_ORPHAN_SCAN_INTERVAL` | `PT10M` | ISO 8601 duration from `PT1S` to `PT6H`, or `off`: how often the workspaces' jobs are looked through for jobs that no scoring needs |
 //! | `SCOREKEEPER_PROJECTION` | `on` | `on`, `off`: the tables in the shape of Durable Functions |
 //! | `SCOREKEEPER_CONCURRENCY` | `64` | 1 to 1024 invocations at once; more wait. Memory grows by about 1 MiB each |
 //! | `SCOREKEEPER_LOG` | `info` | a filter as `tracing` has it: `debug`, `info,handler=debug` |
@@ -34,7 +34,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use lifecycle::Rules;
-use lifecycle::period::Period;
+use lifecycle::duration::IsoDuration;
 use lifecycle::redact::redacted;
 use lifecycle::text::one_line;
 use time::Duration;
@@ -54,7 +54,7 @@ pub struct Config {
     /// Where the ledger lives.
     pub ledger: LedgerLocation,
     /// Prefix of the table names.
-    pub hub: String,
+    pub task_hub: String,
     /// Which blobs go where.
     pub rules: Rules,
     /// Client id of the user-assigned identity; `None`: the system-assigned one.
@@ -63,8 +63,8 @@ pub struct Config {
     pub resource_manager: Url,
     /// How long finished scorings are kept.
     pub retention: Duration,
-    /// Between two audits of the jobs behind an endpoint; `None`: never.
-    pub audit: Option<Duration>,
+    /// Between two orphan scans of the jobs behind an endpoint; `None`: never.
+    pub orphan_scan_interval: Option<Duration>,
     /// Whether the Durable-shaped tables are written.
     pub projection: bool,
     /// Most invocations at once.
@@ -139,11 +139,11 @@ impl serde::Serialize for Source {
 /// Names of all settings of ours; a variable that begins like them and is none of them is probably a typing error.
 const OURS: &[&str] = &[
     "SCOREKEEPER_LEDGER",
-    "SCOREKEEPER_HUB",
+    "SCOREKEEPER_TASK_HUB",
     "SCOREKEEPER_RULES",
     "SCOREKEEPER_RESOURCE_MANAGER",
     "SCOREKEEPER_RETENTION",
-    "SCOREKEEPER_AUDIT",
+    "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
     "SCOREKEEPER_PROJECTION",
     "SCOREKEEPER_CONCURRENCY",
     "SCOREKEEPER_LOG",
@@ -151,7 +151,7 @@ const OURS: &[&str] = &[
 ];
 
 /// Larger is no rules file but a mistaken path.
-const MOST_RULES: u64 = 1024 * 1024;
+const MAX_RULES_BYTES: u64 = 1024 * 1024;
 
 impl Config {
     /// Reads everything. `cwd` stands for the app's root if the host named none. `Err` holds all problems.
@@ -159,13 +159,13 @@ impl Config {
         let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
         let root = reader.get("FUNCTIONS_APP_ROOT_PATH").map_or_else(|| cwd.to_owned(), PathBuf::from);
         let ledger = reader.ledger(&root);
-        let hub = reader.read("SCOREKEEPER_HUB", "Scorekeeper", hub);
+        let task_hub = reader.read("SCOREKEEPER_TASK_HUB", "Scorekeeper", task_hub);
         let rules = reader.rules(&root);
         let client_id = reader.client_id();
         let resource_manager =
             reader.read("SCOREKEEPER_RESOURCE_MANAGER", "https://management.azure.com", resource_manager);
         let retention = reader.read("SCOREKEEPER_RETENTION", "P30D", retention);
-        let audit = reader.read("SCOREKEEPER_AUDIT", "PT10M", audit);
+        let orphan_scan_interval = reader.read("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "PT10M", orphan_scan_interval);
         let projection = reader.read("SCOREKEEPER_PROJECTION", "on", on_or_off);
         let concurrency = reader.read("SCOREKEEPER_CONCURRENCY", "64", |text| {
             text.parse()
@@ -197,12 +197,12 @@ impl Config {
         match (ledger, rules) {
             (Some(ledger), Some(rules)) if problems.is_empty() => Ok(Self {
                 ledger,
-                hub,
+                task_hub,
                 rules,
                 client_id,
                 resource_manager,
                 retention,
-                audit,
+                orphan_scan_interval,
                 projection,
                 concurrency,
                 log: Log { filter, format },
@@ -340,14 +340,14 @@ fn read_rules(file: &Path) -> Result<String, String> {
     let open = std::fs::File::open(file).map_err(|why| why.to_string())?;
     let mut text = String::new();
     // One more than allowed, to tell "too large" from "just so".
-    open.take(MOST_RULES + 1).read_to_string(&mut text).map_err(|why| why.to_string())?;
-    if text.len() as u64 > MOST_RULES {
-        return Err(format!("it has more than {MOST_RULES} bytes"));
+    open.take(MAX_RULES_BYTES + 1).read_to_string(&mut text).map_err(|why| why.to_string())?;
+    if text.len() as u64 > MAX_RULES_BYTES {
+        return Err(format!("it has more than {MAX_RULES_BYTES} bytes"));
     }
     Ok(text)
 }
 
-fn hub(text: &str) -> Result<String, Refused> {
+fn task_hub(text: &str) -> Result<String, Refused> {
     let good = (3..=45).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric())
         && text.as_bytes()[0].is_ascii_alphabetic();
@@ -380,13 +380,13 @@ fn on_or_off(text: &str) -> Result<bool, Refused> {
     }
 }
 
-fn audit(text: &str) -> Result<Option<Duration>, Refused> {
+fn orphan_scan_interval(text: &str) -> Result<Option<Duration>, Refused> {
     if text == "off" {
         return Ok(None);
     }
     let remedy = "leave it out for PT10M";
-    let Period(period) =
-        Period::read(text).map_err(|why| Refused::new(format!("`off` or a duration ({why})"), remedy))?;
+    let IsoDuration(period) =
+        IsoDuration::read(text).map_err(|why| Refused::new(format!("`off` or a duration ({why})"), remedy))?;
     if (Duration::SECOND..=Duration::hours(6)).contains(&period) {
         Ok(Some(period))
     } else {
@@ -396,7 +396,8 @@ fn audit(text: &str) -> Result<Option<Duration>, Refused> {
 
 fn retention(text: &str) -> Result<Duration, Refused> {
     let remedy = "leave it out for P30D";
-    let Period(period) = Period::read(text).map_err(|why| Refused::new(format!("a duration ({why})"), remedy))?;
+    let IsoDuration(period) =
+        IsoDuration::read(text).map_err(|why| Refused::new(format!("a duration ({why})"), remedy))?;
     if period < Duration::days(8) {
         return Err(Refused::new("at least P8D, or a late redelivery could score a blob again", remedy));
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{LedgerLocation, Problems, Reader, Vars, hub};
+use super::{LedgerLocation, Problems, Reader, Vars, task_hub};
 
 /// Where the local product keeps its things, unless told otherwise.
 const LOCAL: &str = ".scorekeeper";
@@ -16,9 +16,9 @@ pub struct WhichLedger {
     /// Data folder of a `scorekeeper local`
     #[arg(long, value_name = "DIR", conflicts_with = "ledger")]
     pub data: Option<PathBuf>,
-    /// Prefix of the table names [default: `SCOREKEEPER_HUB`, else Scorekeeper]
-    #[arg(long, value_name = "HUB")]
-    pub hub: Option<String>,
+    /// Prefix of the table names [default: `SCOREKEEPER_TASK_HUB`, else Scorekeeper]
+    #[arg(long, value_name = "NAME")]
+    pub task_hub: Option<String>,
 }
 
 /// A ledger.
@@ -27,7 +27,7 @@ pub struct LedgerSettings {
     /// Where it lives.
     pub ledger: LedgerLocation,
     /// Prefix of the table names.
-    pub hub: String,
+    pub task_hub: String,
     /// Whether the app writes the Durable-shaped tables.
     pub projection: bool,
     /// Whether a managed identity is there to be used; else whoever is signed in on this machine.
@@ -48,20 +48,20 @@ impl LedgerSettings {
             (None, None) if !configured && local.is_dir() => Some(local),
             _ => None,
         };
-        let given = Given { vars, ledger: which.ledger.as_deref(), hub: which.hub.as_deref() };
+        let given = Given { vars, ledger: which.ledger.as_deref(), task_hub: which.task_hub.as_deref() };
         let mut reader = Reader { vars: &given, problems: Vec::new(), settings: Vec::new() };
         let ledger = match data {
             Some(data) => Some(LedgerLocation::Embedded(data.join("ledger"))),
             None => reader.ledger(cwd),
         };
-        let hub = reader.read("SCOREKEEPER_HUB", "Scorekeeper", hub);
+        let task_hub = reader.read("SCOREKEEPER_TASK_HUB", "Scorekeeper", task_hub);
         let projection = reader.read("SCOREKEEPER_PROJECTION", "on", super::on_or_off);
         let client_id = reader.client_id();
         match ledger {
             Some(ledger) if reader.problems.is_empty() => {
                 let managed_identity =
                     ["IDENTITY_ENDPOINT", "AZURE_CLIENT_ID"].iter().any(|name| reader.get(name).is_some());
-                Ok(Self { ledger, hub, projection, managed_identity, client_id })
+                Ok(Self { ledger, task_hub, projection, managed_identity, client_id })
             }
             _ => Err(Problems(reader.problems)),
         }
@@ -72,14 +72,14 @@ impl LedgerSettings {
 struct Given<'a> {
     vars: &'a dyn Vars,
     ledger: Option<&'a str>,
-    hub: Option<&'a str>,
+    task_hub: Option<&'a str>,
 }
 
 impl Vars for Given<'_> {
     fn get(&self, name: &str) -> Option<String> {
         let given = match name {
             "SCOREKEEPER_LEDGER" => self.ledger,
-            "SCOREKEEPER_HUB" => self.hub,
+            "SCOREKEEPER_TASK_HUB" => self.task_hub,
             _ => None,
         };
         given.map(str::to_owned).or_else(|| self.vars.get(name))
@@ -120,7 +120,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let problems = read(&[], folder.path(), &WhichLedger::default()).unwrap_err().to_string();
         assert!(problems.contains("SCOREKEEPER_LEDGER"), "{problems}");
-        let hub = WhichLedger { hub: Some("no good!".into()), ..WhichLedger::default() };
-        assert!(read(&[("SCOREKEEPER_LEDGER", "embedded:x")], folder.path(), &hub).is_err());
+        let task_hub = WhichLedger { task_hub: Some("no good!".into()), ..WhichLedger::default() };
+        assert!(read(&[("SCOREKEEPER_LEDGER", "embedded:x")], folder.path(), &task_hub).is_err());
     }
 }

@@ -29,7 +29,7 @@ const EMBEDDED: (&str, &str) = ("SCOREKEEPER_LEDGER", "embedded:/data");
 fn a_ledger_and_rules_are_enough() {
     let config = good(&[EMBEDDED]);
     assert_eq!(config.ledger, LedgerLocation::Embedded("/data".into()));
-    assert_eq!((config.hub.as_str(), config.projection, config.concurrency), ("Scorekeeper", true, 64));
+    assert_eq!((config.task_hub.as_str(), config.projection, config.concurrency), ("Scorekeeper", true, 64));
     assert_eq!(config.resource_manager.as_str(), "https://management.azure.com/");
     assert_eq!(config.retention, Duration::days(30));
     assert_eq!(config.client_id, None);
@@ -40,8 +40,8 @@ fn a_ledger_and_rules_are_enough() {
 
 #[test]
 fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
-    let told = problems(&[
-        ("SCOREKEEPER_HUB", "my-hub"),
+    let messages = problems(&[
+        ("SCOREKEEPER_TASK_HUB", "my-hub"),
         ("SCOREKEEPER_RULES", r#"{"rules":[{"id":"a"},{"id":"b"}]}"#),
         ("AZURE_CLIENT_ID", "scorekeeper-identity"),
         ("SCOREKEEPER_RESOURCE_MANAGER", "http://management.azure.com"),
@@ -55,7 +55,7 @@ fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
     ]);
     for name in [
         "SCOREKEEPER_LEDGER",
-        "SCOREKEEPER_HUB",
+        "SCOREKEEPER_TASK_HUB",
         "AZURE_CLIENT_ID",
         "SCOREKEEPER_RESOURCE_MANAGER",
         "SCOREKEEPER_RETENTION",
@@ -66,16 +66,25 @@ fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
         "FUNCTIONS_CUSTOMHANDLER_PORT",
         "AzureFunctionsJobHost__functionTimeout",
     ] {
-        assert_eq!(told.iter().filter(|line| line.starts_with(&format!("`{name}` "))).count(), 1, "{name}: {told:#?}");
+        assert_eq!(
+            messages.iter().filter(|line| line.starts_with(&format!("`{name}` "))).count(),
+            1,
+            "{name}: {messages:#?}"
+        );
     }
-    assert_eq!(told.iter().filter(|line| line.starts_with("`SCOREKEEPER_RULES`")).count(), 2, "both rules: {told:#?}");
-    let hub = told.iter().find(|line| line.starts_with("`SCOREKEEPER_HUB`")).expect("the hub's problem");
     assert_eq!(
-        hub,
-        "`SCOREKEEPER_HUB` is `my-hub`; expected a letter, then letters and digits, 3 to 45 in all; \
+        messages.iter().filter(|line| line.starts_with("`SCOREKEEPER_RULES`")).count(),
+        2,
+        "both rules: {messages:#?}"
+    );
+    let task_hub =
+        messages.iter().find(|line| line.starts_with("`SCOREKEEPER_TASK_HUB`")).expect("the task hub's problem");
+    assert_eq!(
+        task_hub,
+        "`SCOREKEEPER_TASK_HUB` is `my-hub`; expected a letter, then letters and digits, 3 to 45 in all; \
          table names are made of it; write for example `Scorekeeper`"
     );
-    assert!(told[0].starts_with("`SCOREKEEPER_LEDGER` is not set; expected https://"), "{}", told[0]);
+    assert!(messages[0].starts_with("`SCOREKEEPER_LEDGER` is not set; expected https://"), "{}", messages[0]);
 }
 
 #[test]
@@ -116,9 +125,9 @@ fn keys_are_for_loopback_emulators_only() {
     assert!(problems(&[("SCOREKEEPER_LEDGER", "http://127.0.0.1:9/mine")])[0].contains("connection string"));
 
     let real = "DefaultEndpointsProtocol=https;AccountName=st;AccountKey=c2VjcmV0a2V5;EndpointSuffix=core.windows.net";
-    let told = problems(&[("AzureWebJobsStorage", real)]).join("\n");
-    assert!(told.contains("identity") && told.contains("AccountName=st"), "{told}");
-    assert!(!told.contains("c2VjcmV0a2V5"), "{told}");
+    let messages = problems(&[("AzureWebJobsStorage", real)]).join("\n");
+    assert!(messages.contains("identity") && messages.contains("AccountName=st"), "{messages}");
+    assert!(!messages.contains("c2VjcmV0a2V5"), "{messages}");
     let disguised = "AccountName=st;AccountKey=c2VjcmV0a2V5;TableEndpoint=https://st.table.core.windows.net";
     assert!(problems(&[("AzureWebJobsStorage", disguised)])[0].contains("identity"));
 }
@@ -133,12 +142,12 @@ fn a_ledger_elsewhere_is_refused_without_telling_its_secrets() {
         ("/var/ledger", "embedded:"),
         ("ftp://127.0.0.1/x", "https"),
     ] {
-        let told = problems(&[("SCOREKEEPER_LEDGER", bad)]).join("\n");
-        assert!(told.contains(part), "{bad}: {told}");
-        assert!(!told.contains("c2VjcmV0"), "{told}");
+        let messages = problems(&[("SCOREKEEPER_LEDGER", bad)]).join("\n");
+        assert!(messages.contains(part), "{bad}: {messages}");
+        assert!(!messages.contains("c2VjcmV0"), "{messages}");
     }
-    let told = problems(&[EMBEDDED, ("AZURE_CLIENT_ID", "c2VjcmV0")]).join("\n");
-    assert!(!told.contains("c2VjcmV0"), "{told}");
+    let messages = problems(&[EMBEDDED, ("AZURE_CLIENT_ID", "c2VjcmV0")]).join("\n");
+    assert!(!messages.contains("c2VjcmV0"), "{messages}");
 }
 
 #[test]
@@ -160,7 +169,7 @@ fn each_setting_remembers_where_it_came_from() {
         [
             ("FUNCTIONS_APP_ROOT_PATH", root.as_str()),
             ("SCOREKEEPER_LEDGER", "embedded:data"),
-            ("SCOREKEEPER_HUB", "Hub"),
+            ("SCOREKEEPER_TASK_HUB", "Hub"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
@@ -169,15 +178,15 @@ fn each_setting_remembers_where_it_came_from() {
     assert_eq!(config.host.function_timeout, Some(std::time::Duration::from_secs(600)));
     let table = config.table();
     let line = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{table}"));
-    assert!(line("SCOREKEEPER_HUB").ends_with("variable SCOREKEEPER_HUB"), "{table}");
+    assert!(line("SCOREKEEPER_TASK_HUB").ends_with("variable SCOREKEEPER_TASK_HUB"), "{table}");
     assert!(line("SCOREKEEPER_RETENTION").ends_with("default"), "{table}");
     assert!(line("SCOREKEEPER_RULES").contains("rules.json: 1 rule"), "{table}");
     assert!(line("functionTimeout").ends_with("host.json"), "{table}");
     let json = config.json();
-    let setting = json["settings"].as_array().expect("a list").iter().find(|s| s["name"] == "SCOREKEEPER_HUB");
+    let setting = json["settings"].as_array().expect("a list").iter().find(|s| s["name"] == "SCOREKEEPER_TASK_HUB");
     assert_eq!(
-        setting.expect("the hub"),
-        &serde_json::json!({"name": "SCOREKEEPER_HUB", "value": "Hub", "source": "variable SCOREKEEPER_HUB"})
+        setting.expect("the task hub"),
+        &serde_json::json!({"name": "SCOREKEEPER_TASK_HUB", "value": "Hub", "source": "variable SCOREKEEPER_TASK_HUB"})
     );
 }
 
@@ -201,8 +210,11 @@ fn no_function_timeout_is_a_setting_too() {
 
 #[test]
 fn a_missing_rules_file_is_a_problem_with_its_path() {
-    let told = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", "conf/rules.json")]).join("\n");
-    assert!(told.contains("/nowhere/conf/rules.json") && told.contains("rules.json beside host.json"), "{told}");
+    let messages = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", "conf/rules.json")]).join("\n");
+    assert!(
+        messages.contains("/nowhere/conf/rules.json") && messages.contains("rules.json beside host.json"),
+        "{messages}"
+    );
 }
 
 #[test]
@@ -210,13 +222,13 @@ fn a_rules_file_larger_than_a_mebibyte_is_not_read() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("rules.json"), " ".repeat(1024 * 1024 + 1)).expect("written");
     let path = folder.path().join("rules.json").display().to_string();
-    let told = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", &path)]).join("\n");
-    assert!(told.contains("more than 1048576 bytes"), "{told}");
+    let messages = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", &path)]).join("\n");
+    assert!(messages.contains("more than 1048576 bytes"), "{messages}");
 }
 
 #[test]
 fn empty_variables_count_as_not_set() {
-    assert_eq!(good(&[EMBEDDED, ("SCOREKEEPER_HUB", " ")]).hub, "Scorekeeper");
+    assert_eq!(good(&[EMBEDDED, ("SCOREKEEPER_TASK_HUB", " ")]).task_hub, "Scorekeeper");
 }
 
 #[test]

@@ -16,43 +16,43 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
 use super::{Failure, Function, time_left};
-use app::{Accepted, App, chain};
+use app::{Accepted, App, error_chain};
 
 /// Answered within this, submissions done or not. Event Grid gives up after about 30 s; the host may have let us wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// Kept free before the host's own deadline.
 const MARGIN: Duration = Duration::from_secs(2);
 /// Deliveries at work at once, answered ones included. When an endpoint hangs, these are what is held in memory.
-const AT_WORK: usize = 256;
+const MAX_CONCURRENT_DELIVERIES: usize = 256;
 
 /// Makes the function. `Err` only if the ledger did not take the delivery in time.
 pub fn blob_created(app: App) -> impl Function<Value, Output = Accepted> {
-    let room = Arc::new(Semaphore::new(AT_WORK));
+    let deliveries = Arc::new(Semaphore::new(MAX_CONCURRENT_DELIVERIES));
     service_fn(move |LambdaEvent { payload, context, .. }: LambdaEvent<Value>| {
-        let (app, room) = (app.clone(), room.clone());
+        let (app, deliveries) = (app.clone(), deliveries.clone());
         async move {
-            let within = patience(time_left(&context, app.now()));
+            let within = answer_within(time_left(&context, app.now()));
             let taking = async move {
                 let (accepted, intents) = app.accept(&payload).await.map_err(|why| Failure {
                     kind: "NotTaken",
-                    message: format!("the ledger did not take the delivery: {}", chain(&why)),
+                    message: format!("the ledger did not take the delivery: {}", error_chain(&why)),
                 })?;
                 Ok((accepted, async move { app.carry_out(intents).await }))
             };
-            answered(room, within, taking).await
+            answered(deliveries, within, taking).await
         }
     })
 }
 
 /// How long the answer may take, of the time that the host leaves.
-fn patience(left: Duration) -> Duration {
+fn answer_within(left: Duration) -> Duration {
     left.saturating_sub(MARGIN).min(ANSWER_WITHIN)
 }
 
 /// Runs `taking`, then the rest that it returns, in a task of their own. Answers with what was taken when the rest is
 /// done, or when `within` is over.
 async fn answered<T, Rest>(
-    room: Arc<Semaphore>,
+    deliveries: Arc<Semaphore>,
     within: Duration,
     taking: impl Future<Output = Result<(T, Rest), Failure>> + Send + 'static,
 ) -> Result<T, Failure>
@@ -64,27 +64,27 @@ where
     let busy = || Failure {
         kind: "Busy",
         message: format!(
-            "{AT_WORK} deliveries are at work; this one did not begin within {within:?}, deliver it again"
+            "{MAX_CONCURRENT_DELIVERIES} deliveries are at work; this one did not begin within {within:?}, deliver it again"
         ),
     };
     // Before anything is recorded: an intent that nobody carries out would have to be looked for.
-    let place = timeout_at(by, room.acquire_owned()).await.map_err(|_| busy())?.map_err(|_| busy())?;
-    let (tell, told) = oneshot::channel();
+    let permit = timeout_at(by, deliveries.acquire_owned()).await.map_err(|_| busy())?.map_err(|_| busy())?;
+    let (sender, receiver) = oneshot::channel();
     let work = async move {
-        let _place = place;
+        let _permit = permit;
         // The receiver is gone if the answer was given already; the rest is due all the same.
         match taking.await {
             Ok((taken, rest)) => {
-                let _ = tell.send(Ok(taken));
+                let _ = sender.send(Ok(taken));
                 rest.await;
             }
             Err(failure) => {
-                let _ = tell.send(Err(failure));
+                let _ = sender.send(Err(failure));
             }
         }
     };
     let work = tokio::spawn(work.in_current_span());
-    let taken = match timeout_at(by, told).await {
+    let taken = match timeout_at(by, receiver).await {
         Ok(Ok(taken)) => taken?,
         Ok(Err(_)) => {
             return Err(Failure {
@@ -120,31 +120,31 @@ mod tests {
     #[test]
     fn the_answer_comes_before_event_grid_and_before_the_host_give_up() {
         let seconds = Duration::from_secs;
-        assert_eq!(patience(seconds(900)), seconds(20));
-        assert_eq!(patience(seconds(12)), seconds(10));
-        assert_eq!(patience(seconds(1)), Duration::ZERO);
+        assert_eq!(answer_within(seconds(900)), seconds(20));
+        assert_eq!(answer_within(seconds(12)), seconds(10));
+        assert_eq!(answer_within(seconds(1)), Duration::ZERO);
     }
 
-    fn room(places: usize) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(places))
+    fn deliveries(permits: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(permits))
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_answer_does_not_wait_for_a_hanging_submission_which_goes_on() {
         let (go_on, done) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (going, finished) = (go_on.clone(), done.clone());
-        let room = room(1);
+        let deliveries = deliveries(1);
         let rest = async move {
             going.notified().await;
             finished.notify_one();
         };
         let begun = Instant::now();
-        assert_eq!(answered(room.clone(), SHORT, async { Ok((7, rest)) }).await, Ok(7));
+        assert_eq!(answered(deliveries.clone(), SHORT, async { Ok((7, rest)) }).await, Ok(7));
         assert_eq!(begun.elapsed(), SHORT);
-        assert_eq!(room.available_permits(), 0, "its place is taken until it is done");
+        assert_eq!(deliveries.available_permits(), 0, "its place is taken until it is done");
         go_on.notify_one();
         done.notified().await;
-        let _free = room.acquire().await.expect("open");
+        let _free = deliveries.acquire().await.expect("open");
     }
 
     #[tokio::test(start_paused = true)]
@@ -155,14 +155,14 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             flag.store(true, Ordering::SeqCst);
         };
-        assert_eq!(answered(room(1), SHORT, async { Ok(((), rest)) }).await, Ok(()));
+        assert_eq!(answered(deliveries(1), SHORT, async { Ok(((), rest)) }).await, Ok(()));
         assert!(done.load(Ordering::SeqCst));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_ledger_that_hangs_is_a_failure_which_says_that_it_may_have_happened() {
         let hanging = std::future::pending::<Result<((), std::future::Ready<()>), Failure>>();
-        let failure = answered(room(1), SHORT, hanging).await.unwrap_err();
+        let failure = answered(deliveries(1), SHORT, hanging).await.unwrap_err();
         assert_eq!(failure.kind, "TooSlow");
         assert!(failure.message.contains("may have taken"), "{failure}");
     }
@@ -175,7 +175,7 @@ mod tests {
             flag.store(true, Ordering::SeqCst);
             Ok(((), std::future::ready(())))
         };
-        let failure = answered(room(0), SHORT, taking).await.unwrap_err();
+        let failure = answered(deliveries(0), SHORT, taking).await.unwrap_err();
         assert_eq!(failure.kind, "Busy");
         assert!(!begun.load(Ordering::SeqCst));
     }
@@ -186,7 +186,7 @@ mod tests {
             assert!(!panics, "on purpose");
             Ok(((), async { panic!("on purpose") }))
         };
-        assert_eq!(answered(room(1), SHORT, taking(true)).await.unwrap_err().kind, "Panicked");
-        assert_eq!(answered(room(1), SHORT, taking(false)).await, Ok(()));
+        assert_eq!(answered(deliveries(1), SHORT, taking(true)).await.unwrap_err().kind, "Panicked");
+        assert_eq!(answered(deliveries(1), SHORT, taking(false)).await, Ok(()));
     }
 }

@@ -9,7 +9,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
 
 use super::{Failure, Function, time_left};
-use app::{App, TickReport, chain};
+use app::{App, TickReport, error_chain};
 
 /// Most time that is kept for work already begun when no new work is started any more: a POST's 60 s and its record.
 const MARGIN: Duration = Duration::from_secs(75);
@@ -25,9 +25,10 @@ pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
         async move {
             let now = app.now();
             let deadline = now + working_time(time_left(&context, now));
-            app.tick(deadline)
-                .await
-                .map_err(|why| Failure { kind: "TickFailed", message: format!("the tick failed: {}", chain(&why)) })
+            app.tick(deadline).await.map_err(|why| Failure {
+                kind: "TickFailed",
+                message: format!("the tick failed: {}", error_chain(&why)),
+            })
         }
     })
 }

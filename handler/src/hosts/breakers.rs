@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use lifecycle::breaker::Happened;
+use lifecycle::breaker::BreakerEvent;
 use lifecycle::redact::redacted;
 use lifecycle::{BreakerSettings, EndpointKey};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::cli::{ATTENTION, Error, FINE};
-use super::view::{clock, shortened};
+use super::cli::{ATTENTION, Error, OK};
+use super::view::{shortened, utc_text};
 use app::ledger::{Controls, DeploymentBreaker, Ledger};
 
 /// A deployment of which attempts have failed. Names are stable: scripts rely on them.
@@ -68,7 +68,7 @@ impl BreakerView {
     }
 
     /// Whom it is about.
-    pub fn whom(&self) -> String {
+    pub fn subject(&self) -> String {
         let deployment = self
             .deployment
             .as_deref()
@@ -84,7 +84,7 @@ impl BreakerView {
             (None, _) if self.failures == 0 => "closed".to_owned(),
             (None, _) => format!("closed, {failures}"),
             (Some(_), Some(id)) => format!("probing by scoring {id}; {failures}"),
-            (Some(until), None) => format!("open, one scoring probes it at {} UTC; {failures}", clock(until)),
+            (Some(until), None) => format!("open, one scoring probes it at {} UTC; {failures}", utc_text(until)),
         }
     }
 
@@ -137,16 +137,16 @@ pub async fn breaker(
     if let (Some(Action::Close), Some(endpoint)) = (args.action, &args.endpoint) {
         let deployment = args.deployment.as_deref();
         let Some(named) = controls.breakers.get(&EndpointKey::of_deployment(endpoint, deployment)) else {
-            let known = views(&controls).iter().map(BreakerView::whom).collect::<Vec<_>>().join(", ");
+            let known = views(&controls).iter().map(BreakerView::subject).collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "none".to_owned() } else { known };
             writeln!(out, "No attempt of this deployment has failed. Deployments with failures: {known}.")?;
             return Ok(ATTENTION);
         };
         // Closing needs no settings.
         let settings = BreakerSettings::default();
-        ledger.change_breaker(&named.endpoint, deployment, &Happened::Closed, &settings, now).await?;
+        ledger.change_breaker(&named.endpoint, deployment, &BreakerEvent::Closed, &settings, now).await?;
         writeln!(out, "Closed. All processes go by it within 15 seconds; failures are counted from 0.")?;
-        return Ok(FINE);
+        return Ok(OK);
     }
     let wanted = |view: &BreakerView| {
         args.endpoint.as_deref().is_none_or(|uri| EndpointKey::of(uri) == EndpointKey::of(&view.endpoint))
@@ -156,17 +156,17 @@ pub async fn breaker(
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &views).map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(FINE);
+        return Ok(OK);
     }
     if views.is_empty() {
         writeln!(out, "No attempt has failed.")?;
-        return Ok(FINE);
+        return Ok(OK);
     }
     for view in &views {
-        writeln!(out, "{}: {}", view.whom(), view.summary())?;
+        writeln!(out, "{}: {}", view.subject(), view.summary())?;
         if view.is_open() {
             writeln!(out, "  {}", view.remedy())?;
         }
     }
-    Ok(if views.iter().any(BreakerView::is_open) { ATTENTION } else { FINE })
+    Ok(if views.iter().any(BreakerView::is_open) { ATTENTION } else { OK })
 }

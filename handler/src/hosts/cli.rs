@@ -9,21 +9,21 @@ use lifecycle::{EndpointKey, ScoringId, Status, intake};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use super::view::{ScoringView, StoryView, ago, clock, path, shortened};
+use super::view::{ScoringDetail, ScoringView, ago, path, shortened, utc_text};
 use super::{breakers, limits};
-use app::chain;
-use app::ledger::{self, Ledger, Note, count_by_status};
+use app::error_chain;
+use app::ledger::{self, Ledger, RecordedEvent, count_by_status};
 
 mod resolve;
 
 pub use resolve::{ResolveArgs, resolve};
 
 /// Fine.
-pub const FINE: u8 = 0;
+pub const OK: u8 = 0;
 /// Something needs attention, or was not found.
 pub const ATTENTION: u8 = 1;
 /// The ledger can't be read.
-pub const BROKEN: u8 = 2;
+pub const LEDGER_UNAVAILABLE: u8 = 2;
 
 /// Tells a person who waits at a terminal that something is going on; scripts and pipes see nothing of it.
 struct Progress {
@@ -93,7 +93,7 @@ pub async fn reported(command: impl Future<Output = Result<u8, Error>>, err: &mu
     match command.await {
         Ok(code) => code,
         // `head` has seen enough: not our trouble.
-        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => FINE,
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => OK,
         Err(error) => {
             let (source, role) = match &error {
                 Error::Ledger(source) => (Some(source), "Reader"),
@@ -107,8 +107,8 @@ pub async fn reported(command: impl Future<Output = Result<u8, Error>>, err: &mu
                 Some(ledger::Error::Unavailable(_)) => "; check the address and the network, then try again".to_owned(),
                 _ => String::new(),
             };
-            let _ = writeln!(err, "error: {}{remedy}", chain(&error));
-            BROKEN
+            let _ = writeln!(err, "error: {}{remedy}", error_chain(&error));
+            LEDGER_UNAVAILABLE
         }
     }
 }
@@ -118,15 +118,15 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     let since = now - Duration::days(1);
     let in_flight = ledger.in_flight().await?;
     let ended = ledger.ended_since(since).await?;
-    let quarantined = ledger.notes(Note::Quarantined, since, 1_000).await?;
-    let skipped = ledger.notes(Note::Skipped, since, 1_000).await?.len();
+    let quarantined = ledger.recorded_events(RecordedEvent::Quarantined, since, 1_000).await?;
+    let skipped = ledger.recorded_events(RecordedEvent::Skipped, since, 1_000).await?.len();
     let statuses = in_flight.iter().map(|row| row.status).chain(ended.iter().map(|row| row.status));
     let counts = count_by_status(statuses);
     let of = |status: Status| counts.iter().find(|(s, _)| *s == status).map_or(0, |(_, count)| *count);
     let oldest = in_flight.iter().map(|row| row.created).min();
     let controls = ledger.controls().await?;
     let (limits, breakers) = (limits::views(&controls), breakers::views(&controls));
-    let tick = ledger.heartbeat().await?.map(|beat| beat.at);
+    let tick = ledger.heartbeat().await?.map(|heartbeat| heartbeat.at);
 
     let mut attention = Vec::new();
     if of(Status::Failed) > 0 {
@@ -147,15 +147,15 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         // A deployment that nobody waits for any more is no trouble.
         let waiting = waiting.count();
         if waiting > 0 {
-            let (whom, summary, remedy) = (view.whom(), view.summary(), view.remedy());
-            attention.push(format!("{waiting} wait for {whom}: circuit breaker {summary}: {remedy}"));
+            let (subject, summary, remedy) = (view.subject(), view.summary(), view.remedy());
+            attention.push(format!("{waiting} wait for {subject}: circuit breaker {summary}: {remedy}"));
         }
     }
     if let Some(first) = quarantined.first() {
-        let why = first.string("Because").unwrap_or_default();
+        let why = first.string("Reason").unwrap_or_default();
         attention.push(format!("{} events quarantined in the last 24 h, the first because {why}", quarantined.len()));
     }
-    let code = if attention.is_empty() { FINE } else { ATTENTION };
+    let code = if attention.is_empty() { OK } else { ATTENTION };
 
     if json {
         let by_name: serde_json::Map<_, _> =
@@ -163,7 +163,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         let report = json!({
             "counts": by_name,
             "finalSince": since.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
-            "lastTick": tick.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
+            "lastRun": tick.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "oldestInFlight": oldest.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "skipped24h": skipped,
             "quarantined24h": quarantined.len(),
@@ -191,7 +191,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
         writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;
     }
     for view in breakers.iter().filter(|view| view.is_open()) {
-        writeln!(out, "Breaker     {}: {}", view.whom(), view.summary())?;
+        writeln!(out, "Breaker     {}: {}", view.subject(), view.summary())?;
     }
     if attention.is_empty() {
         writeln!(out, "Nothing needs attention.")?;
@@ -210,18 +210,18 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(FINE);
+        return Ok(OK);
     }
     if found.is_empty() {
         let filtered = !args.status.is_empty() || args.rule.is_some();
         let text = if filtered { "No scoring matches the filter." } else { "The ledger holds no scoring yet." };
         writeln!(out, "{text}")?;
-        return Ok(FINE);
+        return Ok(OK);
     }
     writeln!(out, "{:32}  {:10}  {:40}  {:>7}  {:19}  JOB", "ID", "STATUS", "BLOB", "ATTEMPT", "CREATED (UTC)")?;
     for scoring in &found {
         let note =
-            scoring.trouble.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
+            scoring.last_error.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
         writeln!(
             out,
             "{:32}  {:10}  {:40}  {:>7}  {:19}  {}{}",
@@ -229,7 +229,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
             scoring.status,
             shortened(&scoring.path, 40),
             scoring.attempt,
-            clock(scoring.created_time),
+            utc_text(scoring.created_time),
             scoring.job.as_deref().unwrap_or("-"),
             note.unwrap_or_default(),
         )?;
@@ -237,7 +237,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
     if found.len() == args.limit {
         writeln!(out, "({} shown; --limit N shows more)", args.limit)?;
     }
-    Ok(FINE)
+    Ok(OK)
 }
 
 /// The newest scorings that pass the filter. Holds `limit` of them at a time, whatever the ledger's size.
@@ -307,13 +307,13 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
     let history = ledger.entries(&scoring.id).await?;
     let sentence = scoring.status.sentence();
     let waits = limits::waits_for(&ledger.controls().await?, &scoring);
-    let story = StoryView::new(scoring, waits, history);
+    let detail = ScoringDetail::new(scoring, waits, history);
     if json {
-        serde_json::to_writer_pretty(&mut *out, &story).map_err(std::io::Error::from)?;
+        serde_json::to_writer_pretty(&mut *out, &detail).map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(FINE);
+        return Ok(OK);
     }
-    let s = &story.scoring;
+    let s = &detail.scoring;
     writeln!(out, "{}  {}: {sentence}", s.id, s.status)?;
     let rows = [
         ("blob", Some(s.blob_url.clone())),
@@ -324,8 +324,8 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         ("studio", s.studio.clone()),
         ("output", s.output_uri.clone()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
-        ("waits", story.waits.clone()),
-        ("trouble", s.trouble.clone()),
+        ("waits", detail.waits.clone()),
+        ("lastError", s.last_error.clone()),
         ("error", s.error.clone()),
     ];
     for (name, value) in rows {
@@ -334,9 +334,9 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         }
     }
     writeln!(out, "  history  (UTC)")?;
-    for entry in &story.history {
+    for entry in &detail.history {
         let from = entry.from.map_or("", lifecycle::Status::name);
-        writeln!(out, "    {}  {from:>10} → {:10}  {}", clock(entry.at), entry.to, entry.because)?;
+        writeln!(out, "    {}  {from:>10} → {:10}  {}", utc_text(entry.at), entry.to, entry.reason)?;
     }
-    Ok(FINE)
+    Ok(OK)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use lifecycle::period::Period;
+use lifecycle::duration::IsoDuration;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Problems, Vars};
@@ -26,7 +26,7 @@ pub struct DoctorArgs {
     pub app: Option<String>,
     /// How long it may take in all; what is not looked at by then is unknown
     #[arg(long, value_name = "DURATION", default_value = "PT2M", value_parser = limit)]
-    pub within: Period,
+    pub within: IsoDuration,
     /// Only what is not ok
     #[arg(long)]
     pub quiet: bool,
@@ -35,8 +35,8 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-fn limit(text: &str) -> Result<Period, String> {
-    let period = Period::read(text)?;
+fn limit(text: &str) -> Result<IsoDuration, String> {
+    let period = IsoDuration::read(text)?;
     let possible = time::Duration::SECOND..=time::Duration::HOUR;
     if possible.contains(&period.0) { Ok(period) } else { Err("it takes PT1S to PT1H".to_owned()) }
 }
@@ -161,7 +161,7 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
     for finding in shown {
         let about = finding.about.as_ref().map(|about| format!(" ({about})")).unwrap_or_default();
         writeln!(out, "{:8} {}{about}: {}", finding.verdict.name(), finding.check, finding.seen)?;
-        for (name, text) in [("cause", &finding.cause), ("mend", &finding.remedy)] {
+        for (name, text) in [("cause", &finding.cause), ("fix", &finding.remedy)] {
             if let Some(text) = text {
                 // What is unknown is not broken: there it says what it takes to see it.
                 let name = if finding.verdict == Verdict::Unknown { "needs" } else { name };
@@ -172,7 +172,7 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
     let counts = verdicts.map(|verdict| format!("{} {}", report.count(verdict), verdict.name()));
     let last = match report.exit_code() {
         0 => "Nothing is wrong.",
-        1 => "Mend the faults from the first to the last, then run it again.",
+        1 => "Fix the faults from the first to the last, then run it again.",
         _ => "Nothing is known to be wrong, but not everything could be seen.",
     };
     writeln!(out, "{}. {last}", counts.join(", "))
@@ -184,7 +184,7 @@ mod tests {
     use doctor::{Check, Finding};
 
     fn args(settings: Option<PathBuf>) -> DoctorArgs {
-        DoctorArgs { settings, app: None, within: Period(time::Duration::MINUTE), quiet: false, json: false }
+        DoctorArgs { settings, app: None, within: IsoDuration(time::Duration::MINUTE), quiet: false, json: false }
     }
 
     fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -195,16 +195,16 @@ mod tests {
     fn settings_are_read_as_the_azure_cli_and_local_settings_write_them() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("settings.json");
-        let process = vars(&[("SCOREKEEPER_HUB", "Mine"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1")]);
+        let process = vars(&[("SCOREKEEPER_TASK_HUB", "Mine"), ("IDENTITY_ENDPOINT", "http://127.0.0.1:1")]);
         for text in [
-            r#"[{"name": "SCOREKEEPER_HUB", "value": "Theirs", "slotSetting": false}, {"name": "EMPTY", "value": null}]"#,
-            r#"{"SCOREKEEPER_HUB": "Theirs", "port": 1}"#,
-            r#"{"IsEncrypted": false, "Values": {"SCOREKEEPER_HUB": "Theirs"}}"#,
+            r#"[{"name": "SCOREKEEPER_TASK_HUB", "value": "Theirs", "slotSetting": false}, {"name": "EMPTY", "value": null}]"#,
+            r#"{"SCOREKEEPER_TASK_HUB": "Theirs", "port": 1}"#,
+            r#"{"IsEncrypted": false, "Values": {"SCOREKEEPER_TASK_HUB": "Theirs"}}"#,
         ] {
             std::fs::write(&file, text).unwrap();
             let args = args(Some(file.clone()));
             let settings = AppSettings::read(&args, &process).unwrap();
-            assert_eq!(settings.get("SCOREKEEPER_HUB").as_deref(), Some("Theirs"), "{text}");
+            assert_eq!(settings.get("SCOREKEEPER_TASK_HUB").as_deref(), Some("Theirs"), "{text}");
             assert_eq!(settings.get("IDENTITY_ENDPOINT"), None, "settings of two apps are not mixed: {text}");
             assert!(settings.is_app(), "who looks is a matter of this process");
         }
@@ -280,10 +280,10 @@ Seen by the app's own identity.
 ok       ledger: it works
 fault    deployment (endpoint heart): there is none
            cause  it was deleted
-           mend   az ml …
+           fix   az ml …
 unknown  delivery.filter: nobody may look
            needs  the role Reader
-1 ok, 0 warning, 1 unknown, 1 fault. Mend the faults from the first to the last, then run it again.
+1 ok, 0 warning, 1 unknown, 1 fault. Fix the faults from the first to the last, then run it again.
 ";
         assert_eq!(String::from_utf8(out).unwrap(), golden);
     }

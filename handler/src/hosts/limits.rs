@@ -8,9 +8,9 @@ use lifecycle::{Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::cli::{ATTENTION, Error, FINE};
-use super::view::{clock, shortened};
-use app::ledger::{Controls, Ledger, LiveLimit, Scope, Sight};
+use super::cli::{ATTENTION, Error, OK};
+use super::view::{shortened, utc_text};
+use app::ledger::{Controls, Ledger, LimitScope, LiveLimit, ScopeStatus};
 
 /// A rule or an endpoint with its limit. Names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,25 +32,29 @@ pub struct LimitView {
     /// Queued scorings that found no room then, and those behind them.
     pub waiting: u32,
     /// Why they wait.
-    pub because: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// Every rule and endpoint that a tick has told of or an operator has limited.
 pub fn views(controls: &Controls) -> Vec<LimitView> {
-    let none = Sight::default();
-    let scopes: BTreeSet<&Scope> = controls.scopes.keys().chain(controls.limits.keys()).collect();
-    let view = |scope: &Scope| {
-        let (sight, live) = (controls.scopes.get(scope).unwrap_or(&none), controls.limits.get(scope));
+    let none = ScopeStatus::default();
+    let scopes: BTreeSet<&LimitScope> = controls.scopes.keys().chain(controls.limits.keys()).collect();
+    let view = |scope: &LimitScope| {
+        let (scope_status, live) = (controls.scopes.get(scope).unwrap_or(&none), controls.limits.get(scope));
         LimitView {
-            kind: if matches!(scope, Scope::Rule(_)) { "rule" } else { "endpoint" },
-            name: redacted(if sight.name.is_empty() { live.map_or("", |live| &live.name) } else { &sight.name })
-                .into_owned(),
-            limit: live.map(|live| live.limit).or(sight.configured),
-            configured: sight.configured,
+            kind: if matches!(scope, LimitScope::Rule(_)) { "rule" } else { "endpoint" },
+            name: redacted(if scope_status.name.is_empty() {
+                live.map_or("", |live| &live.name)
+            } else {
+                &scope_status.name
+            })
+            .into_owned(),
+            limit: live.map(|live| live.limit).or(scope_status.configured),
+            configured: scope_status.configured,
             set_time: live.map(|live| live.set),
-            taken: sight.taken,
-            waiting: sight.waiting,
-            because: sight.because.as_deref().map(|text| redacted(text).into_owned()),
+            taken: scope_status.taken,
+            waiting: scope_status.waiting,
+            reason: scope_status.reason.as_deref().map(|text| redacted(text).into_owned()),
         }
     };
     scopes.into_iter().map(view).collect()
@@ -71,7 +75,7 @@ impl LimitView {
         };
         let set = self.set_time.map(|at| {
             let rules = self.configured.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
-            format!(" (an operator's limit since {}; in the rules: {rules})", clock(at))
+            format!(" (an operator's limit since {}; in the rules: {rules})", utc_text(at))
         });
         let waiting = Some(self.waiting).filter(|waiting| *waiting > 0).map(|waiting| format!(", {waiting} wait"));
         [taken, set.unwrap_or_default(), waiting.unwrap_or_default()].concat()
@@ -83,16 +87,16 @@ pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
     if scoring.status != Status::Queued {
         return None;
     }
-    let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", clock(scoring.due)));
+    let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", utc_text(scoring.due)));
     let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_deref());
     let reason = if breaker.open_until.is_some() {
         Some(format!("{} (scorekeeper breaker)", breaker.reason()))
     } else {
-        let scopes = [Scope::endpoint(&scoring.endpoint), Scope::rule(&scoring.rule)];
-        scopes.iter().find_map(|scope| controls.scopes.get(scope)?.because.clone())
+        let scopes = [LimitScope::endpoint(&scoring.endpoint), LimitScope::rule(&scoring.rule)];
+        scopes.iter().find_map(|scope| controls.scopes.get(scope)?.reason.clone())
     };
-    let told: Vec<_> = back_off.into_iter().chain(reason).collect();
-    Some(if told.is_empty() { "the next tick submits it".to_owned() } else { told.join("; ") })
+    let reasons: Vec<_> = back_off.into_iter().chain(reason).collect();
+    Some(if reasons.is_empty() { "the next tick submits it".to_owned() } else { reasons.join("; ") })
 }
 
 /// `limit`: shows limits, or sets one for all processes.
@@ -105,28 +109,28 @@ pub struct LimitArgs {
     #[arg(long, value_name = "URI")]
     pub endpoint: Option<String>,
     /// Most scorings in flight, 0 to pause, or `default` for what the rules say; without it limits are shown
-    #[arg(value_name = "N|default", value_parser = most)]
-    pub most: Option<Most>,
+    #[arg(value_name = "N|default", value_parser = new_limit)]
+    pub new_limit: Option<NewLimit>,
     /// As JSON
-    #[arg(long, conflicts_with = "most")]
+    #[arg(long, conflicts_with = "new_limit")]
     pub json: bool,
 }
 
 /// What a limit is set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Most {
+pub enum NewLimit {
     /// This many.
     Of(u32),
     /// What the rules say.
     Default,
 }
 
-fn most(text: &str) -> Result<Most, String> {
+fn new_limit(text: &str) -> Result<NewLimit, String> {
     match text {
-        "default" => Ok(Most::Default),
+        "default" => Ok(NewLimit::Default),
         // Rows hold signed numbers.
-        _ => match text.parse::<u32>().ok().filter(|most| i32::try_from(*most).is_ok()) {
-            Some(most) => Ok(Most::Of(most)),
+        _ => match text.parse::<u32>().ok().filter(|new_limit| i32::try_from(*new_limit).is_ok()) {
+            Some(new_limit) => Ok(NewLimit::Of(new_limit)),
             None => Err(format!("`{text}` is neither a number from 0 nor `default`")),
         },
     }
@@ -135,12 +139,12 @@ fn most(text: &str) -> Result<Most, String> {
 impl LimitArgs {
     /// Whether the command changes anything.
     pub fn changes(&self) -> bool {
-        self.most.is_some()
+        self.new_limit.is_some()
     }
 
-    fn scope(&self) -> Option<(Scope, &str)> {
-        let rule = self.rule.as_deref().map(|id| (Scope::rule(id), id));
-        rule.or_else(|| self.endpoint.as_deref().map(|uri| (Scope::endpoint(uri), uri)))
+    fn scope(&self) -> Option<(LimitScope, &str)> {
+        let rule = self.rule.as_deref().map(|id| (LimitScope::rule(id), id));
+        rule.or_else(|| self.endpoint.as_deref().map(|uri| (LimitScope::endpoint(uri), uri)))
     }
 }
 
@@ -148,10 +152,10 @@ impl LimitArgs {
 pub async fn limit(ledger: &Ledger, args: &LimitArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
     let controls = ledger.controls().await?;
     let wanted = args.scope();
-    if let (Some(most), Some((scope, name))) = (args.most, &wanted) {
-        return set(ledger, &controls, scope, name, most, now, out).await;
+    if let (Some(new_limit), Some((scope, name))) = (args.new_limit, &wanted) {
+        return set(ledger, &controls, scope, name, new_limit, now, out).await;
     }
-    if args.most.is_some() {
+    if args.new_limit.is_some() {
         writeln!(out, "Name what is limited: --rule ID or --endpoint URI.")?;
         return Ok(ATTENTION);
     }
@@ -162,32 +166,32 @@ pub async fn limit(ledger: &Ledger, args: &LimitArgs, now: OffsetDateTime, out: 
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &views).map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(FINE);
+        return Ok(OK);
     }
     if views.is_empty() {
         let text = if wanted.is_some() { unknown(&controls) } else { "No tick has told of any rule yet.".to_owned() };
         writeln!(out, "{text}")?;
-        return Ok(if wanted.is_some() { ATTENTION } else { FINE });
+        return Ok(if wanted.is_some() { ATTENTION } else { OK });
     }
     for view in views {
         writeln!(out, "{:8}  {:50}  {}", view.kind, shortened(&view.name, 50), view.summary())?;
-        if let Some(because) = view.because.filter(|_| view.waiting > 0) {
-            writeln!(out, "{:8}  {because}", "")?;
+        if let Some(reason) = view.reason.filter(|_| view.waiting > 0) {
+            writeln!(out, "{:8}  {reason}", "")?;
         }
     }
-    Ok(FINE)
+    Ok(OK)
 }
 
-fn scope_of(view: &LimitView) -> Scope {
-    if view.kind == "rule" { Scope::rule(&view.name) } else { Scope::endpoint(&view.name) }
+fn scope_of(view: &LimitView) -> LimitScope {
+    if view.kind == "rule" { LimitScope::rule(&view.name) } else { LimitScope::endpoint(&view.name) }
 }
 
 async fn set(
     ledger: &Ledger,
     controls: &Controls,
-    scope: &Scope,
+    scope: &LimitScope,
     name: &str,
-    most: Most,
+    new_limit: NewLimit,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
@@ -197,15 +201,15 @@ async fn set(
         writeln!(out, "There is no such rule or endpoint: `{name}`. {}", unknown(controls))?;
         return Ok(ATTENTION);
     }
-    let kind = if matches!(scope, Scope::Rule(_)) { "rule" } else { "endpoint" };
-    match most {
-        Most::Default => {
+    let kind = if matches!(scope, LimitScope::Rule(_)) { "rule" } else { "endpoint" };
+    match new_limit {
+        NewLimit::Default => {
             ledger.set_limit(scope, None).await?;
-            let configured = controls.scopes.get(scope).and_then(|sight| sight.configured);
+            let configured = controls.scopes.get(scope).and_then(|scope_status| scope_status.configured);
             let limit = configured.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit} in flight"));
             writeln!(out, "{kind} {name}: {limit}, as the rules say.")?;
         }
-        Most::Of(limit) => {
+        NewLimit::Of(limit) => {
             ledger.set_limit(scope, Some(&LiveLimit { name: name.to_owned(), limit, set: now })).await?;
             let limit = if limit == 0 {
                 "paused".to_owned()
@@ -216,10 +220,10 @@ async fn set(
         }
     }
     writeln!(out, "All processes go by it within 15 seconds. What runs runs on.")?;
-    Ok(FINE)
+    Ok(OK)
 }
 
 fn unknown(controls: &Controls) -> String {
-    let names: Vec<_> = controls.scopes.values().map(|sight| sight.name.as_str()).collect();
+    let names: Vec<_> = controls.scopes.values().map(|scope_status| scope_status.name.as_str()).collect();
     format!("Known are {}.", names.join(", "))
 }

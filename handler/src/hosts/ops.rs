@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use super::cli::{ListArgs, newest};
-use super::view::{ScoringView, StoryView, ago, clock, shortened};
+use super::view::{ScoringDetail, ScoringView, ago, shortened, utc_text};
 use super::{breakers, limits};
-use app::chain;
+use app::error_chain;
 use app::ledger::{self, Ledger, count_by_status};
 use app::ports::Clock;
 
@@ -87,10 +87,10 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
             }
         }
         @for view in breakers::views(&controls).iter().filter(|view| view.is_open()) {
-            p { span.s.failed { "breaker" } " " (view.whom()) ": " (view.summary()) br; small { (view.remedy()) } }
+            p { span.s.failed { "breaker" } " " (view.subject()) ": " (view.summary()) br; small { (view.remedy()) } }
         }
         @for view in limits::views(&controls).iter().filter(|view| view.matters()) {
-            p title=[view.because.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
+            p title=[view.reason.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
         }
         @if rows.is_empty() {
             p { @if args.status.is_empty() { "No scoring yet. Upload a blob to a watched place." } @else { "No scoring matches. " a href="/" { "Show all" } } }
@@ -101,7 +101,7 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
             }
             @if rows.len() == ROWS { p { "The newest " (ROWS) " are shown." } }
         }
-        p.foot { "final states of the last 24 h are counted · " (clock(now)) " UTC · refreshes every 3 s" }
+        p.foot { "final states of the last 24 h are counted · " (utc_text(now)) " UTC · refreshes every 3 s" }
     };
     page(&ops.title, true, &body)
 }
@@ -112,11 +112,11 @@ fn line(row: &ScoringView, now: time::OffsetDateTime) -> Markup {
             td { span class={ "s " (row.status) } { (row.status) } }
             td { a href={ "/scorings/" (row.id) } title=(row.blob_url) { (shortened(&row.path, 60)) } }
             td { (row.rule) }
-            td title={ (clock(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
+            td title={ (utc_text(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
             td { (job(row)) }
             td.n { (row.attempt) }
             td title=[row.output_uri.as_deref()] { @if let Some(bytes) = row.output_bytes { (bytes) " bytes" } @else { "–" } }
-            td { (shortened(row.trouble.as_deref().or(row.error.as_deref()).unwrap_or(""), 80)) }
+            td { (shortened(row.last_error.as_deref().or(row.error.as_deref()).unwrap_or(""), 80)) }
         }
     }
 }
@@ -130,7 +130,7 @@ fn job(row: &ScoringView) -> Markup {
     }
 }
 
-async fn story(ops: &Ops, id: &str) -> Result<StoryView, Response> {
+async fn scoring_detail(ops: &Ops, id: &str) -> Result<ScoringDetail, Response> {
     let Some(id) = ScoringId::read(id) else {
         return Err(problem(StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
     };
@@ -138,21 +138,21 @@ async fn story(ops: &Ops, id: &str) -> Result<StoryView, Response> {
         let Some((scoring, _)) = ops.ledger.get(&id).await? else { return Ok(None) };
         let history = ops.ledger.entries(&id).await?;
         let waits = limits::waits_for(&ops.ledger.controls().await?, &scoring);
-        Ok::<_, ledger::Error>(Some(StoryView::new(scoring, waits, history)))
+        Ok::<_, ledger::Error>(Some(ScoringDetail::new(scoring, waits, history)))
     };
     match read.await {
-        Ok(Some(story)) => Ok(story),
+        Ok(Some(detail)) => Ok(detail),
         Ok(None) => Err(problem(StatusCode::NOT_FOUND, "there is no such scoring; it may be older than the retention")),
         Err(error) => Err(unreadable(&error)),
     }
 }
 
 async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
-    let story = match story(&ops, &id).await {
-        Ok(story) => story,
+    let detail = match scoring_detail(&ops, &id).await {
+        Ok(detail) => detail,
         Err(response) => return response,
     };
-    let s = &story.scoring;
+    let s = &detail.scoring;
     let sentence = s.status.parse::<Status>().map_or("", Status::sentence);
     let body = html! {
         p { a href="/" { "← all scorings" } }
@@ -166,20 +166,20 @@ async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
             dt { "attempt" } dd { (s.attempt) }
             dt { "job" } dd { (job(s)) }
             @if let Some(uri) = &s.output_uri { dt { "output" } dd { code { (uri) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
-            @if let Some(text) = &story.waits { dt { "waits" } dd { (text) } }
-            @if let Some(text) = &s.trouble { dt { "trouble" } dd { (text) } }
+            @if let Some(text) = &detail.waits { dt { "waits" } dd { (text) } }
+            @if let Some(text) = &s.last_error { dt { "lastError" } dd { (text) } }
             @if let Some(text) = &s.error { dt { "error" } dd { (text) } }
         }
         h3 { "history" }
         table {
-            thead { tr { th { "UTC" } th { "from" } th { "to" } th { "because" } } }
+            thead { tr { th { "UTC" } th { "from" } th { "to" } th { "reason" } } }
             tbody {
-                @for entry in &story.history {
+                @for entry in &detail.history {
                     tr {
-                        td { (clock(entry.at)) }
+                        td { (utc_text(entry.at)) }
                         td { (entry.from.map_or("", Status::name)) }
                         td { span class={ "s " (entry.to.name()) } { (entry.to.name()) } }
-                        td { (entry.because) }
+                        td { (entry.reason) }
                     }
                 }
             }
@@ -200,8 +200,8 @@ async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Resp
 }
 
 async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
-    match story(&ops, &id).await {
-        Ok(story) => json(&story),
+    match scoring_detail(&ops, &id).await {
+        Ok(detail) => json(&detail),
         Err(response) => response,
     }
 }
@@ -232,7 +232,7 @@ fn json(value: &impl Serialize) -> Response {
 }
 
 fn unreadable(error: &ledger::Error) -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, &chain(error))
+    problem(StatusCode::SERVICE_UNAVAILABLE, &error_chain(error))
 }
 
 fn problem(status: StatusCode, why: &str) -> Response {

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use simulator::{self, Container, Datastore, Handle, Options};
+use simulator::{self, Container, Datastore, Handle, SimulatorOptions};
 
 const ACCOUNT: &str = "local";
 
@@ -26,7 +26,7 @@ pub struct SimulatorArgs {
     pub data: PathBuf,
     /// How it misbehaves.
     #[command(flatten)]
-    pub misbehaviour: Misbehaviour,
+    pub fault_args: FaultArgs,
     /// Nodes of the simulated cluster: jobs that work at the same time
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub nodes: u16,
@@ -46,20 +46,20 @@ pub struct SimulatorArgs {
 
 /// How a simulated endpoint misbehaves; `local` and `simulator` are told so alike.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Misbehaviour {
+pub struct FaultArgs {
     /// Orders to misbehave: a JSON file, or the JSON itself
-    #[arg(long, value_name = "FILE|JSON", long_help = MENU)]
-    pub faults: Option<Orders>,
+    #[arg(long, value_name = "FILE|JSON", long_help = FAULT_PLAN_HELP)]
+    pub faults: Option<FaultPlan>,
     /// Decides which requests the probabilities of --faults hit: the same number hits the same ones
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 }
 
-impl Misbehaviour {
+impl FaultArgs {
     /// Makes a simulator misbehave from its start.
-    pub(crate) fn apply(&self, options: &mut Options) {
+    pub(crate) fn apply(&self, options: &mut SimulatorOptions) {
         options.seed = self.seed;
-        let Some(Orders(orders)) = self.faults.clone() else { return };
+        let Some(FaultPlan(orders)) = self.faults.clone() else { return };
         if let Some(faults) = orders.faults {
             options.faults = faults;
         }
@@ -73,9 +73,9 @@ impl Misbehaviour {
 }
 
 /// The whole menu, as `--help` prints it.
-const MENU: &str = r#"Orders to misbehave: a JSON file, or the JSON itself; POST /admin/faults takes the same while it runs.
+const FAULT_PLAN_HELP: &str = r#"Orders to misbehave: a JSON file, or the JSON itself; POST /admin/faults takes the same while it runs.
 
-    {"faults": [{"route": "invoke", "misdeed": {"made": {"jobs": 2, "answer": "cut"}},
+    {"faults": [{"route": "invoke", "fault": {"made": {"jobs": 2, "answer": "cut"}},
                  "matching": "claims/", "after": 10, "times": 3, "probability": 0.05}],
      "behaviour": {"keepTags": true, "skewSeconds": -120},
      "resources": {"changed": {"deployments/blue": null, "computes/*": {"identity": null}}}}
@@ -86,11 +86,11 @@ for a request is the one that is carried out.
 
 route: invoke, poll, arm, runHistory, storage, identity
 
-misdeed, of an invoke that has made its job:
+fault, of an invoke that has made its job:
     cutAfterCreate, answer500AfterCreate    the answer is lost
     {"made": {"jobs": 2, "answer": "proper" | "cut" | "hang" | {"status": 504}}}
     stuck                                   the job runs until it is cancelled
-misdeed, in place of the proper answer; nothing is done:
+fault, in place of the proper answer; nothing is done:
     {"throttle": {"retryAfter": 30}}        429; {"throttleUntil": {"seconds": 30}} with an HTTP date,
                                             throttleSilently without Retry-After
     {"answer": {"status": 503, "body": "json" | "text" | "html" | "htmlAsJson" | "empty"}}
@@ -98,7 +98,7 @@ misdeed, in place of the proper answer; nothing is done:
     {"oldToken": {"seconds": 600}}          401 to tokens issued longer ago
     {"forbid": {"seconds": 300}}            403 for so long after the order
     {"notFoundFirst": {"polls": 3}}         404 to the first looks at each job
-misdeed, to the proper answer:
+fault, to the proper answer:
     {"showStatus": {"status": "Queued"}}    this word for the job's status; noStatus leaves it out
     {"listLag": {"seconds": 60}}            lists leave out younger jobs
     {"relabel": {"status": 200}}            another status code
@@ -118,9 +118,9 @@ resources, what is wrong around the endpoint; a healthy installation unless give
 
 /// Orders to misbehave as they come from the command line: JSON, or the path of a file with it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Orders(pub simulator::Orders);
+pub struct FaultPlan(pub simulator::FaultPlan);
 
-impl FromStr for Orders {
+impl FromStr for FaultPlan {
     type Err = String;
 
     fn from_str(given: &str) -> Result<Self, String> {
@@ -131,7 +131,7 @@ impl FromStr for Orders {
                 .map_err(|why| format!("the file cannot be read ({why}); JSON itself begins with `{{`"))?;
             (text, format!(" in `{given}`"))
         };
-        let orders: simulator::Orders =
+        let orders: simulator::FaultPlan =
             serde_json::from_str(&text).map_err(|why| format!("the orders{of} cannot be understood: {why}"))?;
         orders.check().map_err(|why| format!("the orders{of} make no sense: {why}"))?;
         Ok(Self(orders))
@@ -194,25 +194,25 @@ fn lock(data: &Path) -> Result<File, Error> {
     }
 }
 
-fn options(args: SimulatorArgs) -> Options {
+fn options(args: SimulatorArgs) -> SimulatorOptions {
     let place = |name: &str| (ACCOUNT.to_owned(), name.to_owned(), args.data.join(name));
     let (account, container, folder) = place("inbox");
     let inbox = Container { account, container, folder };
     let (account, container, folder) = place("outbox");
     let outbox = Datastore { name: "workspaceblobstore".to_owned(), account, container, folder };
-    let mut options = Options {
+    let mut options = SimulatorOptions {
         containers: vec![inbox],
         datastores: vec![outbox],
         nodes: args.nodes.into(),
         reads_per_hour: args.reads_per_hour,
         score_command: args.score_command,
         journal: Some(journal(&args.data)),
-        ..Options::default()
+        ..SimulatorOptions::default()
     };
     if let Some(header) = args.identity_header {
         options.identity_header = header;
     }
-    args.misbehaviour.apply(&mut options);
+    args.fault_args.apply(&mut options);
     options
 }
 

@@ -39,11 +39,11 @@ pub struct ScoringView {
     /// Why the last attempt ended badly.
     pub error: Option<String>,
     /// What keeps it from moving on.
-    pub trouble: Option<String>,
+    pub last_error: Option<String>,
     /// Jobs that were made for it and that it did not need; they were cancelled.
-    pub duplicates: u32,
+    pub orphaned_job_count: u32,
     /// Names of those.
-    pub strays: Vec<String>,
+    pub orphaned_jobs: Vec<String>,
     /// When it was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_time: OffsetDateTime,
@@ -74,9 +74,9 @@ impl From<Scoring> for ScoringView {
             job_status: s.job_status.map(shown),
             output_bytes: s.output_bytes,
             error: s.error.map(shown),
-            trouble: s.trouble.map(shown),
-            duplicates: s.duplicates,
-            strays: s.strays.into_iter().map(shown).collect(),
+            last_error: s.last_error.map(shown),
+            orphaned_job_count: s.orphaned_job_count,
+            orphaned_jobs: s.orphaned_jobs.into_iter().map(shown).collect(),
             created_time: s.created,
             last_updated_time: s.updated,
             completed_time: s.completed,
@@ -86,7 +86,7 @@ impl From<Scoring> for ScoringView {
 
 /// A scoring with its history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StoryView {
+pub struct ScoringDetail {
     /// The scoring.
     #[serde(flatten)]
     pub scoring: ScoringView,
@@ -97,18 +97,18 @@ pub struct StoryView {
     pub history: Vec<Entry>,
 }
 
-impl StoryView {
+impl ScoringDetail {
     /// A scoring with what is known of its past and of what it waits for.
     pub fn new(scoring: Scoring, waits: Option<String>, mut history: Vec<Entry>) -> Self {
         for entry in &mut history {
-            entry.because = redacted(&entry.because).into_owned();
+            entry.reason = redacted(&entry.reason).into_owned();
         }
         Self { scoring: scoring.into(), waits: waits.map(|text| redacted(&text).into_owned()), history }
     }
 }
 
 /// A time to the second, UTC, as people read it.
-pub fn clock(at: OffsetDateTime) -> String {
+pub fn utc_text(at: OffsetDateTime) -> String {
     let at = at.to_offset(time::UtcOffset::UTC);
     format!("{} {:02}:{:02}:{:02}", at.date(), at.hour(), at.minute(), at.second())
 }
@@ -125,13 +125,13 @@ pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
 }
 
 /// A text cut in its middle, where paths differ least.
-pub fn shortened(text: &str, most: usize) -> String {
+pub fn shortened(text: &str, max: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
-    if chars.len() <= most {
+    if chars.len() <= max {
         return text.to_owned();
     }
-    let tail = most * 2 / 3;
-    let head = most - tail - 1;
+    let tail = max * 2 / 3;
+    let head = max - tail - 1;
     chars[..head].iter().chain(&['…']).chain(&chars[chars.len() - tail..]).collect()
 }
 

@@ -146,7 +146,7 @@ impl EmbeddedStore {
             FORMAT => {}
             found => return Err(OpenError::TooNew { path, found }),
         }
-        readers.give_back(reader);
+        readers.release(reader);
         Ok(Self { writer: None, readers: Arc::new(readers) })
     }
 
@@ -161,7 +161,7 @@ impl EmbeddedStore {
             let connection = readers.take().map_err(|error| unavailable(&error))?;
             let value = read(&connection)?;
             // After an error the connection is dropped; the next reader opens a new one.
-            readers.give_back(connection);
+            readers.release(connection);
             Ok(value)
         });
         outcome.await.unwrap_or_else(|error| Err(Error::Unavailable(format!("the read ended early: {error}"))))
@@ -226,7 +226,7 @@ impl Readers {
         idle.map_or_else(|| self.connect(), Ok)
     }
 
-    fn give_back(&self, connection: Connection) {
+    fn release(&self, connection: Connection) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use app::ports::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore, Value, check,
-    check_entity, check_key, check_range, kept,
+    check_entity, check_key, check_range, truncate_to_100ns,
 };
 
 /// The service's page size.
@@ -23,11 +23,11 @@ pub(super) const PAGE: usize = 1_000;
 pub struct MemoryStore {
     page_size: usize,
     empty_pages: bool,
-    state: Mutex<State>,
+    state: Mutex<Tables>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Tables {
     /// By lower-case name: the service's table names are case-insensitive.
     tables: BTreeMap<String, BTreeMap<Key, Row>>,
     /// The last ETag given.
@@ -52,13 +52,13 @@ impl MemoryStore {
         Self { page_size: size.max(1), empty_pages, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Tables> {
         // A panic cannot leave a half-done write: changes are made in one step, after everything that could fail.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Tables {
     fn table(&self, name: &TableName) -> Result<&BTreeMap<Key, Row>, Error> {
         self.tables.get(&folded(name)).ok_or(Error::TableMissing)
     }
@@ -166,7 +166,7 @@ fn stored(entity: &Entity) -> Entity {
     let mut entity = entity.clone();
     for value in entity.properties.values_mut() {
         if let Value::DateTime(at) = value {
-            *at = kept(*at);
+            *at = truncate_to_100ns(*at);
         }
     }
     entity

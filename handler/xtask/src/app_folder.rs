@@ -176,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stray_file_among_the_definitions_is_refused() {
-        for stray in ["function-definitions/README.md", "function-definitions/Tick/host.json"] {
+    fn an_unexpected_file_among_the_definitions_is_refused() {
+        for orphaned_job in ["function-definitions/README.md", "function-definitions/Tick/host.json"] {
             let root = repository();
-            fs::write(root.path().join(stray), "").unwrap();
+            fs::write(root.path().join(orphaned_job), "").unwrap();
             let refused = AppFolder::gather(root.path(), &root.path().join("scorekeeper"), None).unwrap_err();
-            assert!(refused.to_string().contains(stray), "{refused}");
+            assert!(refused.to_string().contains(orphaned_job), "{refused}");
         }
     }
 

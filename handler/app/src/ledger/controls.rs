@@ -13,12 +13,12 @@
 
 use std::collections::BTreeMap;
 
-use lifecycle::breaker::{Breaker, BreakerSettings, Happened, Probe};
+use lifecycle::breaker::{Breaker, BreakerEvent, BreakerSettings, Probe};
 use lifecycle::{EndpointKey, ScoringId};
 use time::OffsetDateTime;
 
 use super::rows::{Unreadable, count};
-use super::{Error, Ledger, Scope};
+use super::{Error, Ledger, LimitScope};
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 const PARTITION: &str = "control";
@@ -29,9 +29,9 @@ const SCHEMA: i32 = 1;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Controls {
     /// What the last tick saw of each rule and endpoint.
-    pub scopes: BTreeMap<Scope, Sight>,
+    pub scopes: BTreeMap<LimitScope, ScopeStatus>,
     /// Limits that operators have set.
-    pub limits: BTreeMap<Scope, LiveLimit>,
+    pub limits: BTreeMap<LimitScope, LiveLimit>,
     /// The circuit breakers of deployments of which attempts have failed.
     pub breakers: BTreeMap<EndpointKey, DeploymentBreaker>,
 }
@@ -60,7 +60,7 @@ pub struct LiveLimit {
 
 /// What a tick saw of a rule or an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct ScopeStatus {
     /// The rule's id or the endpoint's invoke URI.
     pub name: String,
     /// Its limit in the rules.
@@ -72,15 +72,15 @@ pub struct Sight {
     /// Queued scorings that had no room when their turn came, and those behind them.
     pub waiting: u32,
     /// Why they wait.
-    pub because: Option<String>,
+    pub reason: Option<String>,
     /// When it was seen so.
-    pub seen: Option<OffsetDateTime>,
+    pub seen_at: Option<OffsetDateTime>,
 }
 
-impl Sight {
+impl ScopeStatus {
     /// Nothing changed but the time.
-    fn tells_the_same(&self, other: &Self) -> bool {
-        Self { seen: None, ..self.clone() } == Self { seen: None, ..other.clone() }
+    fn same_but_for_time(&self, other: &Self) -> bool {
+        Self { seen_at: None, ..self.clone() } == Self { seen_at: None, ..other.clone() }
     }
 }
 
@@ -97,10 +97,11 @@ impl Ledger {
 
     /// Tells all processes what a tick saw of the scopes. Writes what differs from `before`, and removes what is not
     /// in `now` any more.
-    pub async fn publish(&self, before: &Controls, now: &BTreeMap<Scope, Sight>) -> Result<(), Error> {
-        let news =
-            now.iter().filter(|(scope, sight)| !before.scopes.get(scope).is_some_and(|old| old.tells_the_same(sight)));
-        let news: Vec<_> = news.map(|(scope, sight)| Op::Upsert(to_sight_row(scope, sight))).collect();
+    pub async fn publish(&self, before: &Controls, now: &BTreeMap<LimitScope, ScopeStatus>) -> Result<(), Error> {
+        let news = now.iter().filter(|(scope, scope_status)| {
+            !before.scopes.get(scope).is_some_and(|old| old.same_but_for_time(scope_status))
+        });
+        let news: Vec<_> = news.map(|(scope, scope_status)| Op::Upsert(to_scope_row(scope, scope_status))).collect();
         for ops in news.chunks(100) {
             self.write(ops).await?;
         }
@@ -108,7 +109,7 @@ impl Ledger {
             if now.contains_key(scope) {
                 continue;
             }
-            match self.write(&[Op::Delete(sight_key(scope), IfMatch::Any)]).await {
+            match self.write(&[Op::Delete(scope_key(scope), IfMatch::Any)]).await {
                 Ok(_) | Err(table_store::Error::Missing { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -119,7 +120,7 @@ impl Ledger {
 
 impl Ledger {
     /// Sets the limit of a scope for all processes; `None` gives the word back to the rules.
-    pub async fn set_limit(&self, scope: &Scope, limit: Option<&LiveLimit>) -> Result<(), Error> {
+    pub async fn set_limit(&self, scope: &LimitScope, limit: Option<&LiveLimit>) -> Result<(), Error> {
         let key = Key::new(PARTITION, format!("limit~{}", scope.key()));
         let op = match limit {
             Some(LiveLimit { name, limit, set }) => Op::Upsert(
@@ -145,7 +146,7 @@ impl Ledger {
 }
 
 /// Changes of a breaker that may lose against others before it is left to the next one.
-const TRIES: usize = 16;
+const MAX_TRIES: usize = 16;
 
 impl Ledger {
     /// Changes a breaker by what happened, from whatever it is now: by compare-and-swap, so that no failure is lost
@@ -157,7 +158,7 @@ impl Ledger {
         &self,
         endpoint: &str,
         deployment: Option<&str>,
-        happened: &Happened,
+        event: &BreakerEvent,
         settings: &BreakerSettings,
         now: OffsetDateTime,
     ) -> Result<DeploymentBreaker, Error> {
@@ -168,11 +169,11 @@ impl Ledger {
             breaker,
         };
         let mut conflict = None;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             let row = self.row(&key).await?;
             let before = row.as_ref().map(|row| from_breaker_row(&row.entity)).transpose()?;
             let before = before.map(|before| before.breaker).unwrap_or_default();
-            let Some(breaker) = before.after(happened, settings, now) else { return Ok(named(before)) };
+            let Some(breaker) = before.after(event, settings, now) else { return Ok(named(before)) };
             let next = named(breaker);
             let entity = to_breaker_row(key.clone(), &next);
             let op = match row {
@@ -208,11 +209,13 @@ impl Controls {
         let Some((kind, rest)) = entity.key.row.split_once('~') else { return Err(unreadable("it is no control")) };
         match kind {
             "scope" => {
-                let scope = Scope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
-                self.scopes.insert(scope, from_sight_row(entity));
+                let scope =
+                    LimitScope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
+                self.scopes.insert(scope, from_scope_row(entity));
             }
             "limit" => {
-                let scope = Scope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
+                let scope =
+                    LimitScope::read(rest).ok_or_else(|| unreadable("the key names no rule and no endpoint"))?;
                 let limit = entity.int32("Limit").and_then(|limit| u32::try_from(limit).ok());
                 let limit = LiveLimit {
                     name: entity.string("Name").unwrap_or_default().to_owned(),
@@ -273,36 +276,36 @@ fn from_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unreadable> {
     })
 }
 
-fn sight_key(scope: &Scope) -> Key {
+fn scope_key(scope: &LimitScope) -> Key {
     Key::new(PARTITION, format!("scope~{}", scope.key()))
 }
 
-fn to_sight_row(scope: &Scope, sight: &Sight) -> Entity {
-    Entity::new(sight_key(scope))
+fn to_scope_row(scope: &LimitScope, scope_status: &ScopeStatus) -> Entity {
+    Entity::new(scope_key(scope))
         .with("SchemaVersion", SCHEMA)
-        .with("Name", sight.name.as_str())
-        .with_some("Configured", sight.configured.map(count))
-        .with_some("Taken", sight.taken.map(count))
-        .with("Surplus", sight.surplus)
-        .with("Waiting", count(sight.waiting))
-        .with_some("Because", sight.because.as_deref())
-        .with_some("SeenTime", sight.seen)
+        .with("Name", scope_status.name.as_str())
+        .with_some("Configured", scope_status.configured.map(count))
+        .with_some("Taken", scope_status.taken.map(count))
+        .with("Surplus", scope_status.surplus)
+        .with("Waiting", count(scope_status.waiting))
+        .with_some("Reason", scope_status.reason.as_deref())
+        .with_some("SeenTime", scope_status.seen_at)
 }
 
-fn from_sight_row(row: &Entity) -> Sight {
+fn from_scope_row(row: &Entity) -> ScopeStatus {
     let number = |name: &str| row.int32(name).and_then(|number| u32::try_from(number).ok());
-    Sight {
+    ScopeStatus {
         name: row.string("Name").unwrap_or_default().to_owned(),
         configured: number("Configured"),
         taken: number("Taken"),
         surplus: row.boolean("Surplus").unwrap_or(false),
         waiting: number("Waiting").unwrap_or(0),
-        because: row.string("Because").map(str::to_owned),
-        seen: row.time("SeenTime"),
+        reason: row.string("Reason").map(str::to_owned),
+        seen_at: row.time("SeenTime"),
     }
 }
 
-impl Scope {
+impl LimitScope {
     /// As it stands in keys of controls.
     fn key(&self) -> String {
         match self {

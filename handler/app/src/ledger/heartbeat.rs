@@ -28,14 +28,14 @@ fn key() -> Key {
 
 impl Ledger {
     /// Keeps a heartbeat in the place of the last one. Of two at once either may stay.
-    pub async fn beat(&self, beat: &Heartbeat) -> Result<(), Error> {
+    pub async fn record_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), Error> {
         let row = Entity::new(key())
             .with("SchemaVersion", rows::SCHEMA)
-            .with("TickTime", beat.at)
-            .with("Release", beat.version.as_str())
-            .with("InFlight", beat.in_flight)
-            .with("Errors", beat.errors);
-        self.note(row).await
+            .with("TickTime", heartbeat.at)
+            .with("Release", heartbeat.version.as_str())
+            .with("InFlight", heartbeat.in_flight)
+            .with("Errors", heartbeat.errors);
+        self.upsert_row(row).await
     }
 
     /// The last heartbeat, if there ever was one.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt as _, stream};
-use lifecycle::intake::{Malformed, Skip};
+use lifecycle::intake::{QuarantinedEvent, SkippedEvent};
 use lifecycle::{Entry, Scoring, ScoringId, Status};
 use time::OffsetDateTime;
 
@@ -23,21 +23,21 @@ use crate::ports::table_store::{
     self, Continuation, ETag, Entity, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
 
-mod audited;
 mod controls;
 mod heartbeat;
+mod orphan_scan;
 mod projection;
 mod rate;
 mod retention;
 pub mod rows;
 mod slots;
 
-pub use audited::Audited;
-pub use controls::{Controls, DeploymentBreaker, LiveLimit, Sight};
+pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::Heartbeat;
-pub use rate::{Permit, Permitted};
+pub use orphan_scan::OrphanScan;
+pub use rate::{PermitOutcome, SubmitPermit};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
-pub use slots::{Cap, SLOT_GRACE, SLOT_WAY, Scope, Slot, Tended};
+pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
 
 /// Why the ledger could not do it, by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,9 +83,9 @@ pub enum Recorded {
 
 /// What a ledger is made of.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct LedgerOptions {
     /// Prefix of the tables' names: `{hub}State`, `{hub}Instances`, `{hub}History`.
-    pub hub: String,
+    pub task_hub: String,
     /// Name of this writer, unlike that of any other process ever: the beginning of operation ids.
     pub writer: String,
     /// Whether the Durable-shaped tables are written.
@@ -108,17 +108,17 @@ struct Inner {
 
 impl Ledger {
     /// A ledger; nothing is sent yet. Tables are made when a request first misses them.
-    pub fn new(store: Arc<dyn TableStore>, options: &Options) -> Result<Self, String> {
-        let hub = &options.hub;
+    pub fn new(store: Arc<dyn TableStore>, options: &LedgerOptions) -> Result<Self, String> {
+        let task_hub = &options.task_hub;
         // Durable Functions' rule for task hubs; the longest suffix leaves room within a table's name.
-        if !(3..=45).contains(&hub.len()) {
-            return Err(format!("the hub `{hub}` has {} characters; it takes 3 to 45", hub.len()));
+        if !(3..=45).contains(&task_hub.len()) {
+            return Err(format!("the task hub `{task_hub}` has {} characters; it takes 3 to 45", task_hub.len()));
         }
         Ok(Self(Arc::new(Inner {
             store,
-            state: TableName::read(&format!("{hub}State"))?,
-            instances: TableName::read(&format!("{hub}Instances"))?,
-            history: TableName::read(&format!("{hub}History"))?,
+            state: TableName::read(&format!("{task_hub}State"))?,
+            instances: TableName::read(&format!("{task_hub}Instances"))?,
+            history: TableName::read(&format!("{task_hub}History"))?,
             writer: options.writer.clone(),
             projection: options.projection,
             ops: AtomicU64::new(0),
@@ -156,7 +156,7 @@ impl Ledger {
         let op = self.op_id();
         let mut ops = vec![Op::Replace(rows::to_scoring_row(next, &op), IfMatch::Tag(etag.clone()))];
         if entry.from.is_some_and(Status::is_terminal) {
-            // Its indexes are as they were: a final scoring only learns of strays.
+            // Its indexes are as they were: a final scoring only learns of orphaned jobs.
         } else if next.status.is_terminal() {
             ops.push(Op::Delete(rows::in_flight_key(&next.id), IfMatch::Any));
             // Upsert: a scoring that became final has no other terminal row, and a repair may have left one.
@@ -164,7 +164,7 @@ impl Ledger {
         } else {
             ops.push(Op::Replace(rows::to_in_flight_row(next), IfMatch::Any));
         }
-        if entry.seq <= rows::HISTORY || (next.status.is_terminal() && entry.from != Some(next.status)) {
+        if entry.seq <= rows::MAX_HISTORY_ENTRIES || (next.status.is_terminal() && entry.from != Some(next.status)) {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
         ops.extend(self.outbox(next));
@@ -215,14 +215,14 @@ impl Ledger {
     pub async fn in_flight_page(
         &self,
         shard: u8,
-        part: &Part,
+        part: &IndexRange,
         from: Option<&Continuation>,
     ) -> Result<(Vec<Result<InFlight, Unreadable>>, Option<Continuation>), Error> {
         let mut range = Range::of_prefix(rows::shard(shard), "F~");
         match part {
-            Part::Whole => {}
-            Part::From(digits) => range.from = format!("F~{digits}"),
-            Part::Below(digits) => range.below = format!("F~{digits}"),
+            IndexRange::All => {}
+            IndexRange::From(digits) => range.from = format!("F~{digits}"),
+            IndexRange::Before(digits) => range.below = format!("F~{digits}"),
         }
         let page = self.page(&self.0.state, &range, from).await?;
         Ok((page.rows.iter().map(|row| rows::from_in_flight_row(&row.entity)).collect(), page.next))
@@ -283,29 +283,29 @@ impl Ledger {
     }
 
     /// Keeps a skipped event with its reason. The same event twice is one row a day.
-    pub async fn skip(&self, skip: &Skip, now: OffsetDateTime) -> Result<(), Error> {
+    pub async fn skip(&self, skip: &SkippedEvent, now: OffsetDateTime) -> Result<(), Error> {
         let key = Key::new(rows::partition_of_key(&skip.key), format!("S~{}~{}", rows::day(now), skip.key));
         let row = Entity::new(key)
             .with("SchemaVersion", rows::SCHEMA)
             .with("SeenTime", now)
             .with("Subject", skip.subject.as_str())
             .with_some("RuleId", skip.rule.as_deref())
-            .with("Because", skip.why.as_str());
-        self.note(row).await
+            .with("Reason", skip.reason.as_str());
+        self.upsert_row(row).await
     }
 
     /// Keeps an event that can't be read, with its reason and what was received.
-    pub async fn quarantine(&self, bad: &Malformed, now: OffsetDateTime) -> Result<(), Error> {
+    pub async fn quarantine(&self, bad: &QuarantinedEvent, now: OffsetDateTime) -> Result<(), Error> {
         let key = Key::new(rows::partition_of_key(&bad.key), format!("Q~{}~{}", rows::day(now), bad.key));
         let row = Entity::new(key)
             .with("SchemaVersion", rows::SCHEMA)
             .with("SeenTime", now)
-            .with("Because", bad.why.as_str())
+            .with("Reason", bad.reason.as_str())
             .with("Received", bad.received.as_str());
-        self.note(row).await
+        self.upsert_row(row).await
     }
 
-    async fn note(&self, row: Entity) -> Result<(), Error> {
+    async fn upsert_row(&self, row: Entity) -> Result<(), Error> {
         // Last writer wins, and all writers write the same: a lost answer is answered by writing again.
         let ops = [Op::Upsert(row)];
         match self.write(&ops).await {
@@ -316,7 +316,12 @@ impl Ledger {
     }
 
     /// Skipped (`S~`) or quarantined (`Q~`) events since a day, newest day last; at most `most`.
-    pub async fn notes(&self, kind: Note, since: OffsetDateTime, most: usize) -> Result<Vec<Entity>, Error> {
+    pub async fn recorded_events(
+        &self,
+        kind: RecordedEvent,
+        since: OffsetDateTime,
+        max: usize,
+    ) -> Result<Vec<Entity>, Error> {
         let prefix = kind.prefix();
         let mut all = Vec::new();
         for shard in 0..SHARDS {
@@ -325,7 +330,7 @@ impl Ledger {
                 from: format!("{prefix}{}", rows::day(since)),
                 below: format!("{prefix}~"),
             };
-            let left = most.saturating_sub(all.len());
+            let left = max.saturating_sub(all.len());
             if left == 0 {
                 break;
             }
@@ -349,18 +354,18 @@ impl Ledger {
     }
 
     /// A whole range, up to about `most` rows.
-    async fn all(&self, table: &TableName, range: &Range, most: usize) -> Result<Vec<Row>, Error> {
+    async fn all(&self, table: &TableName, range: &Range, max: usize) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::new();
         let mut from = None;
         loop {
             let page = self.page(table, range, from.as_ref()).await?;
             rows.extend(page.rows);
             match page.next {
-                Some(next) if rows.len() < most => from = Some(next),
+                Some(next) if rows.len() < max => from = Some(next),
                 _ => break,
             }
         }
-        rows.truncate(most);
+        rows.truncate(max);
         Ok(rows)
     }
 
@@ -382,25 +387,25 @@ impl Ledger {
 
 /// A part of a shard's in-flight index, by the first digits of ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum IndexRange {
     /// All of it.
-    Whole,
+    All,
     /// From these digits on.
     From(String),
     /// What lies before them.
-    Below(String),
+    Before(String),
 }
 
 /// The two kinds of events that became no scoring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Note {
+pub enum RecordedEvent {
     /// Understood, and wanted by no rule.
     Skipped,
     /// Not understood.
     Quarantined,
 }
 
-impl Note {
+impl RecordedEvent {
     fn prefix(self) -> &'static str {
         match self {
             Self::Skipped => "S~",

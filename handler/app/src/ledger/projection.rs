@@ -18,9 +18,9 @@ use super::{Error, Ledger, SHARDS, rows};
 /// Own column on the instance row: a projection never goes back to an older version.
 const STATE_VERSION: &str = "StateVersion";
 /// Instances projected at one time.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_PROJECTIONS: usize = 8;
 /// Attempts against another projector of the same instance.
-const TRIES: usize = 4;
+const MAX_TRIES: usize = 4;
 
 impl Ledger {
     /// Projects what waits in the outboxes until `go_on` says no. Returns how many instances were projected; what could
@@ -35,7 +35,9 @@ impl Ledger {
                     return Ok(projected);
                 }
                 let page = self.page(&self.0.state, &range, from.as_ref()).await?;
-                let results = stream::iter(page.rows).map(|row| self.project_one(row)).buffer_unordered(AT_ONCE);
+                let results = stream::iter(page.rows)
+                    .map(|row| self.project_one(row))
+                    .buffer_unordered(MAX_CONCURRENT_PROJECTIONS);
                 let results: Vec<Result<(), Error>> = results.collect().await;
                 for result in results {
                     match result {
@@ -86,7 +88,7 @@ impl Ledger {
 
     async fn project_instance(&self, scoring: &Scoring) -> Result<(), Error> {
         let row = instance(scoring, self.0.instances.as_str());
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             let current = match self.0.store.get(&self.0.instances, &row.key).await {
                 Err(table_store::Error::TableMissing) => None,
                 other => other?,
@@ -159,7 +161,7 @@ fn instance(s: &Scoring, table: &str) -> Entity {
         "attempt": s.attempt,
         "job": s.job.as_ref().map(|job| &job.name),
         "jobStatus": s.job_status,
-        "trouble": s.trouble,
+        "lastError": s.last_error,
     });
     Entity::new(Key::new(s.id.as_str(), ""))
         .with("ExecutionId", s.id.as_str())
@@ -186,7 +188,7 @@ fn history(s: &Scoring, entries: &[Entry]) -> Vec<Op> {
         let number = i32::try_from(entry.seq).unwrap_or(i32::MAX);
         let base = row(format!("{:016X}", entry.seq - 1)).with("_Timestamp", entry.at).with("IsPlayed", false);
         let raised = |name: &str| {
-            let details = json!({ "because": entry.because, "to": entry.to.name(), "job": entry.job });
+            let details = json!({ "reason": entry.reason, "to": entry.to.name(), "job": entry.job });
             base.clone()
                 .with("EventType", "EventRaised")
                 .with("EventId", -1)
@@ -219,7 +221,7 @@ fn history(s: &Scoring, entries: &[Entry]) -> Vec<Op> {
                     .with("EventId", number)
                     .with("Name", "Submit")
                     .with("Version", "")
-                    .with("Input", json!({ "attempt": entry.attempt, "because": entry.because }).to_string())
+                    .with("Input", json!({ "attempt": entry.attempt, "reason": entry.reason }).to_string())
             }
             Some(event @ (Event::Accepted | Event::FoundOne | Event::FoundSeveral)) => match scheduled.take() {
                 Some(id) => base
@@ -227,16 +229,16 @@ fn history(s: &Scoring, entries: &[Entry]) -> Vec<Op> {
                     .with("EventType", "TaskCompleted")
                     .with("EventId", -1)
                     .with("TaskScheduledId", id)
-                    .with("Result", json!({ "job": entry.job, "because": entry.because }).to_string()),
+                    .with("Result", json!({ "job": entry.job, "reason": entry.reason }).to_string()),
                 None => raised(event.name()),
             },
-            Some(event @ Event::RefusedForNow) => match scheduled.take() {
+            Some(event @ Event::RefusedTransiently) => match scheduled.take() {
                 Some(id) => base
                     .clone()
                     .with("EventType", "TaskFailed")
                     .with("EventId", -1)
                     .with("TaskScheduledId", id)
-                    .with("Reason", entry.because.as_str()),
+                    .with("Reason", entry.reason.as_str()),
                 None => raised(event.name()),
             },
             Some(event) => raised(event.name()),

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use lifecycle::{EndpointKey, ScoringId};
 use time::{Duration, OffsetDateTime};
 
-use super::slots::{TRIES, first_number, free_numbers};
+use super::slots::{MAX_TRIES, first_number, free_numbers};
 use super::{Error, Ledger};
 use crate::ports::table_store::{self, ETag, Entity, IfMatch, Key, Op, Range};
 
@@ -21,7 +21,7 @@ const MINUTE: Duration = Duration::MINUTE;
 
 /// A permit that was used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permit {
+pub struct SubmitPermit {
     key: Key,
     etag: ETag,
     /// Its last use before.
@@ -30,9 +30,9 @@ pub struct Permit {
 
 /// What came of asking for a permit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Permitted {
+pub enum PermitOutcome {
     /// One was used.
-    Yes(Permit),
+    Yes(SubmitPermit),
     /// All are used up.
     No {
         /// When the next can be used.
@@ -45,10 +45,10 @@ impl Ledger {
     pub async fn use_permit(
         &self,
         endpoint: &EndpointKey,
-        most: u32,
+        max: u32,
         owner: &ScoringId,
         now: OffsetDateTime,
-    ) -> Result<Permitted, Error> {
+    ) -> Result<PermitOutcome, Error> {
         let partition = format!("rate~endpoint~{endpoint}");
         let range = Range { partition: partition.clone(), from: "0".to_owned(), below: ":".to_owned() };
         let rows = self.all(&self.0.state, &range, usize::MAX).await?;
@@ -59,8 +59,8 @@ impl Ledger {
         let used_up = |used: &OffsetDateTime| now - *used < MINUTE;
         let taken: HashSet<u32> =
             uses.iter().filter(|(_, used, _)| used_up(used)).map(|(number, ..)| *number).collect();
-        let first = first_number(owner, most);
-        for number in free_numbers(&taken, most, first).take(TRIES).collect::<Vec<_>>() {
+        let first = first_number(owner, max);
+        for number in free_numbers(&taken, max, first).take(MAX_TRIES).collect::<Vec<_>>() {
             let before = uses.iter().find(|(other, ..)| *other == number);
             let op_id = self.op_id();
             let key = Key::new(partition.clone(), format!("{number:04}"));
@@ -86,15 +86,15 @@ impl Ledger {
                 Err(error) => return Err(error.into()),
             };
             if let Some(etag) = etag {
-                return Ok(Permitted::Yes(Permit { key, etag, before: before.map(|(_, used, _)| *used) }));
+                return Ok(PermitOutcome::Yes(SubmitPermit { key, etag, before: before.map(|(_, used, _)| *used) }));
             }
         }
         let next = uses.iter().filter(|(_, used, _)| used_up(used)).map(|(_, used, _)| *used + MINUTE).min();
-        Ok(Permitted::No { until: next.unwrap_or(now) })
+        Ok(PermitOutcome::No { until: next.unwrap_or(now) })
     }
 
     /// Gives a permit back that nothing was sent with.
-    pub async fn return_permit(&self, permit: &Permit) -> Result<(), Error> {
+    pub async fn release_permit(&self, permit: &SubmitPermit) -> Result<(), Error> {
         let tag = IfMatch::Tag(permit.etag.clone());
         let op = match permit.before {
             None => Op::Delete(permit.key.clone(), tag),

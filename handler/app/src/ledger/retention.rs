@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 
 use crate::ports::table_store::{self, Entity, IfMatch, Op, Range};
 
-use super::{Error, Ledger, Note, SHARDS, rows};
+use super::{Error, Ledger, RecordedEvent, SHARDS, rows};
 
 impl Ledger {
     /// Removes what became final before `cutoff`, at most `most` scorings, and notes of days before it. One transaction
     /// for each scoring: a crash leaves none half removed. Returns how many scorings went.
-    pub async fn purge(&self, cutoff: OffsetDateTime, most: usize) -> Result<usize, Error> {
+    pub async fn purge(&self, cutoff: OffsetDateTime, max: usize) -> Result<usize, Error> {
         let mut purged = 0;
         for shard in 0..SHARDS {
             let range = Range {
@@ -20,10 +20,10 @@ impl Ledger {
                 from: "T~".to_owned(),
                 below: format!("T~{}", rows::hour(cutoff)),
             };
-            for row in self.all(&self.0.state, &range, most - purged).await? {
+            for row in self.all(&self.0.state, &range, max - purged).await? {
                 purged += usize::from(self.purge_one(&row.entity).await?);
             }
-            for note in [Note::Skipped, Note::Quarantined] {
+            for note in [RecordedEvent::Skipped, RecordedEvent::Quarantined] {
                 let prefix = note.prefix();
                 let range = Range {
                     partition: rows::shard(shard),
@@ -36,7 +36,7 @@ impl Ledger {
                     self.delete(batch).await?;
                 }
             }
-            if purged >= most {
+            if purged >= max {
                 break;
             }
         }

@@ -6,12 +6,12 @@
 //! |---|---|---|
 //! | `J~{id}` | the scoring: authority and compare-and-swap target | from acceptance to purge |
 //! | `F~{id}` | in-flight index: all that a tick needs to see that nothing is to do | while not final |
-//! | `H~{id}~{seq}` | one immutable line of history, at most [`HISTORY`] | with `J~` |
+//! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
 //! | `T~{yyyyMMddHH}~{id}` | terminal index by hour of completion | once final |
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //!
-//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the audit (`audited.rs`)
+//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`audited.rs`)
 //! and of the heartbeat (`heartbeat.rs`).
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
@@ -23,12 +23,12 @@ use time::macros::format_description;
 use crate::ports::table_store::{Entity, Key};
 
 /// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
-/// drop. 2 added `Strays`, `Former` and `ResumedTime`, and the status `held`.
+/// drop. 2 added `OrphanedJobs`, `PreviousJobs` and `ResumedTime`, and the status `held`.
 pub const SCHEMA: i32 = 2;
 /// Number of shards; fixed, because it is part of every key.
 pub const SHARDS: u8 = 16;
 /// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.
-pub const HISTORY: i64 = 60;
+pub const MAX_HISTORY_ENTRIES: i64 = 60;
 
 /// A row that can't be read: which, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,7 +184,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Submission", submission)
         .with_some("OutputUri", s.output_uri())
         .with_some("SubmittedTime", s.submitted)
-        .with("Posts", count(s.posts))
+        .with("Submits", count(s.submits))
         .with("Refusals", count(s.refusals))
         .with_some("JobName", s.job.as_ref().map(|job| job.name.as_str()))
         .with_some("JobId", s.job.as_ref().and_then(|job| job.id.as_deref()))
@@ -192,12 +192,12 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("JobStatus", s.job_status.as_deref())
         .with_some("MissingSince", s.missing_since)
         .with_some("ResumedTime", s.resumed)
-        .with_some("Former", names(&s.former))
-        .with_some("Strays", names(&s.strays))
-        .with("Duplicates", count(s.duplicates))
+        .with_some("PreviousJobs", names(&s.previous_jobs))
+        .with_some("OrphanedJobs", names(&s.orphaned_jobs))
+        .with("OrphanedJobCount", count(s.orphaned_job_count))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, 8_000)))
-        .with_some("Trouble", s.trouble.as_deref().map(|text| clipped(text, 4_000)))
+        .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, 4_000)))
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
         .with_some("CompletedTime", s.completed)
@@ -238,18 +238,18 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         attempt: read.number("Attempt")?,
         submission,
         submitted: row.time("SubmittedTime"),
-        posts: read.number("Posts")?,
+        submits: read.number("Submits")?,
         refusals: read.number("Refusals")?,
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing_since: row.time("MissingSince"),
         resumed: row.time("ResumedTime"),
-        former: read.names("Former")?,
-        strays: read.names("Strays")?,
-        duplicates: read.number("Duplicates")?,
+        previous_jobs: read.names("PreviousJobs")?,
+        orphaned_jobs: read.names("OrphanedJobs")?,
+        orphaned_job_count: read.number("OrphanedJobCount")?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
-        trouble: row.string("Trouble").map(str::to_owned),
+        last_error: row.string("LastError").map(str::to_owned),
         created: read.time("CreatedTime")?,
         updated: read.time("LastUpdatedTime")?,
         completed: row.time("CompletedTime"),
@@ -305,7 +305,7 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with_some("From", entry.from.map(Status::name))
         .with("To", entry.to.name())
         .with_some("Event", entry.event.map(Event::name))
-        .with("Because", clipped(&entry.because, 4_000))
+        .with("Reason", clipped(&entry.reason, 4_000))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
 }
@@ -326,7 +326,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         from: status("From")?,
         to: status("To")?.ok_or_else(|| read.wrong("`To` is missing".to_owned()))?,
         event: event.transpose().map_err(|e| read.wrong(format!("`Event`: {e}")))?,
-        because: read.string("Because")?,
+        reason: read.string("Reason")?,
         attempt: read.number("Attempt")?,
         job: row.string("JobName").map(str::to_owned),
     })
@@ -411,7 +411,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lifecycle::{Answer, JobStatus, Rules, Seen, Step, decide};
+    use lifecycle::{Answer, JobStatus, Observation, Rules, Step, decide};
     use time::macros::datetime;
 
     fn scorings() -> Vec<(Scoring, Entry)> {
@@ -429,11 +429,11 @@ mod tests {
         let mut all = vec![(accepted, entry)];
         let job = Job { name: "job-1".into(), id: Some("/subscriptions/s/x".into()), studio: None };
         let answer = Answer::Accepted { job, status: JobStatus::Preparing };
-        for seen in [Seen::SlotFree, Seen::Answer(answer), Seen::JobMissing] {
+        for seen in [Observation::SlotFree, Observation::Answer(answer), Observation::JobMissing] {
             let (last, _) = all.last().unwrap();
             match decide(last, Some(rule), &seen, now) {
                 Step::Move { next, entry, .. } => all.push((*next, entry)),
-                Step::Wait { because } => panic!("{because}"),
+                Step::Wait { reason } => panic!("{reason}"),
             }
         }
         all

@@ -28,24 +28,24 @@ use super::{Error, Ledger};
 
 /// A slot younger than this is not freed: its owner may be on its way to the transaction. Three minutes for that way,
 /// and five by which the clocks of two processes may differ.
-pub const SLOT_GRACE: Duration = Duration::minutes(8);
+pub const SLOT_EXPIRY: Duration = Duration::minutes(8);
 /// Who has a slot for longer than this and has not recorded what it is for gives it back: others may soon free it.
-pub const SLOT_WAY: Duration = Duration::minutes(2);
+pub const MAX_CLAIM_AGE: Duration = Duration::minutes(2);
 /// Slots claimed by one tick for jobs that run without; the next tick goes on.
-const MOST_ADOPTED: usize = 200;
+const MAX_ADOPTED_SLOTS: usize = 200;
 /// Tries that may lose against others before there is no room for now.
-pub(super) const TRIES: usize = 3;
+pub(super) const MAX_TRIES: usize = 3;
 
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scope {
+pub enum LimitScope {
     /// The scorings of the rule of this id.
     Rule(String),
     /// The scorings that go to this endpoint, under whichever rule.
     Endpoint(EndpointKey),
 }
 
-impl Scope {
+impl LimitScope {
     /// The rule of this id.
     pub fn rule(id: &str) -> Self {
         Self::Rule(id.to_owned())
@@ -81,7 +81,7 @@ pub struct Cap {
 /// A slot that a scoring has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    scope: Scope,
+    scope: LimitScope,
     number: u32,
     etag: ETag,
     /// It was claimed just now, not found to be ours already. Only such a slot may be given back by who claimed it.
@@ -92,7 +92,7 @@ impl Ledger {
     /// Claims a slot of a scope for a scoring in its present version; `None` when all are taken.
     pub async fn claim_slot(
         &self,
-        scope: &Scope,
+        scope: &LimitScope,
         Cap { limit, surplus }: Cap,
         owner: &ScoringId,
         version: i64,
@@ -116,7 +116,7 @@ impl Ledger {
             }
             taken.insert(slot.number);
         }
-        for number in free_numbers(&taken, limit, first).take(TRIES).collect::<Vec<_>>() {
+        for number in free_numbers(&taken, limit, first).take(MAX_TRIES).collect::<Vec<_>>() {
             if let Some(slot) = self.insert_slot(&claim, number).await? {
                 return Ok(Some(slot));
             }
@@ -159,7 +159,7 @@ impl Ledger {
 
     /// Gives back the slot that a scoring held in a scope before `version`, if it has one. A slot that was claimed
     /// for this version or a later one belongs to the next attempt.
-    pub async fn free_slot_of(&self, scope: &Scope, owner: &ScoringId, version: i64) -> Result<(), Error> {
+    pub async fn free_slot_of(&self, scope: &LimitScope, owner: &ScoringId, version: i64) -> Result<(), Error> {
         for taken in self.slots(scope).await? {
             if taken.owner == owner.as_str() && taken.version < version {
                 self.free_slot(&taken.slot).await?;
@@ -173,49 +173,49 @@ impl Ledger {
     /// set while jobs ran without one; they count from then on.
     ///
     /// `holders` must have been read after `now`, whole.
-    pub async fn tend_slots(
+    pub async fn reconcile_slots(
         &self,
-        scope: &Scope,
+        scope: &LimitScope,
         limit: u32,
         holders: &BTreeSet<ScoringId>,
         now: OffsetDateTime,
-    ) -> Result<Tended, Error> {
-        let mut tended = Tended::default();
+    ) -> Result<ReconciledSlots, Error> {
+        let mut reconciled = ReconciledSlots::default();
         let (mut seen, mut numbers) = (HashSet::new(), HashSet::new());
         for taken in self.slots(scope).await? {
             let id = ScoringId::read(&taken.owner);
             let held = id.as_ref().is_some_and(|id| holders.contains(id));
             let second = !seen.insert(id);
-            if (!held || second) && now - taken.claimed >= SLOT_GRACE {
+            if (!held || second) && now - taken.claimed >= SLOT_EXPIRY {
                 self.free_slot(&taken.slot).await?;
-                tended.freed += 1;
+                reconciled.freed += 1;
             } else {
                 numbers.insert(taken.slot.number);
             }
         }
         let without = holders.iter().filter(|id| !seen.contains(&Some((*id).clone())));
-        for owner in without.take(MOST_ADOPTED).cloned().collect::<Vec<_>>() {
+        for owner in without.take(MAX_ADOPTED_SLOTS).cloned().collect::<Vec<_>>() {
             // It may have ended since it was seen to hold one.
             let Some((scoring, _)) = self.get(&owner).await? else { continue };
             if !scoring.status.holds_slot() {
                 continue;
             }
             let claim = Claim { scope, owner: &owner, version: scoring.version, now };
-            for _ in 0..TRIES {
+            for _ in 0..MAX_TRIES {
                 let Some(number) = (0..u32::MAX).find(|number| !numbers.contains(number)) else { break };
                 numbers.insert(number);
                 if self.insert_slot(&claim, number).await?.is_some() {
-                    tended.adopted += 1;
+                    reconciled.adopted += 1;
                     break;
                 }
             }
         }
-        tended.taken = numbers.len();
-        tended.surplus = numbers.iter().any(|number| *number >= limit);
-        Ok(tended)
+        reconciled.taken = numbers.len();
+        reconciled.surplus = numbers.iter().any(|number| *number >= limit);
+        Ok(reconciled)
     }
 
-    async fn slots(&self, scope: &Scope) -> Result<Vec<Taken>, Error> {
+    async fn slots(&self, scope: &LimitScope) -> Result<Vec<Taken>, Error> {
         let range = Range { partition: scope.partition(), from: "0".to_owned(), below: ":".to_owned() };
         let rows = self.all(&self.0.state, &range, usize::MAX).await?;
         let taken = rows.into_iter().filter_map(|row| {
@@ -229,7 +229,7 @@ impl Ledger {
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for LimitScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(id) => write!(f, "rule {id}"),
@@ -238,9 +238,9 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What [`Ledger::tend_slots`] did and found.
+/// What [`Ledger::reconcile_slots`] did and found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tended {
+pub struct ReconciledSlots {
     /// Slots freed whose owners hold none.
     pub freed: usize,
     /// Slots claimed for scorings that hold one and had none.
@@ -275,7 +275,7 @@ pub(super) fn free_numbers(taken: &HashSet<u32>, limit: u32, first: u32) -> impl
 
 /// Who claims a slot.
 struct Claim<'a> {
-    scope: &'a Scope,
+    scope: &'a LimitScope,
     owner: &'a ScoringId,
     version: i64,
     now: OffsetDateTime,
@@ -332,8 +332,8 @@ mod tests {
                     let free = free_numbers(&taken, limit, first.min(limit)).next();
                     taken.extend(free);
                 }
-                let most = before.max(usize::try_from(limit).expect("small"));
-                assert_eq!(taken.len(), most, "{pattern:08b} of {limit}: filled up, and not beyond");
+                let max = before.max(usize::try_from(limit).expect("small"));
+                assert_eq!(taken.len(), max, "{pattern:08b} of {limit}: filled up, and not beyond");
             }
         }
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Unclear, UnclearKind};
+use super::{Inconclusive, UnclearKind};
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub enum Audience {
 
 /// Why something was not seen, by what may be concluded from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum QueryError {
     /// The service says that it is not there.
     #[error("{0}")]
     Missing(String),
@@ -32,48 +32,56 @@ pub enum Trouble {
     },
     /// Nobody answers: no token, no such host, no connection, no answer in time.
     #[error(transparent)]
-    NoAnswer(Unclear),
+    NoAnswer(Inconclusive),
     /// Nothing can be concluded.
     #[error(transparent)]
-    Unclear(Unclear),
+    Inconclusive(Inconclusive),
 }
 
-impl From<Unclear> for Trouble {
-    fn from(unclear: Unclear) -> Self {
-        match unclear.kind {
-            UnclearKind::NotReachable => Self::NoAnswer(unclear),
-            UnclearKind::NotAllowed => Self::Forbidden { code: None, text: crate::chain(&unclear) },
-            UnclearKind::NotUnderstood | UnclearKind::NotAsked | UnclearKind::Unfinished => Self::Unclear(unclear),
+impl From<Inconclusive> for QueryError {
+    fn from(inconclusive: Inconclusive) -> Self {
+        match inconclusive.kind {
+            UnclearKind::NotReachable => Self::NoAnswer(inconclusive),
+            UnclearKind::NotAllowed => Self::Forbidden { code: None, text: crate::error_chain(&inconclusive) },
+            UnclearKind::NotUnderstood | UnclearKind::NotAsked | UnclearKind::Unfinished => {
+                Self::Inconclusive(inconclusive)
+            }
         }
     }
 }
 
 /// Members of a collection.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Listed {
+pub struct ResourceList {
     /// What was listed.
     pub items: Vec<Value>,
     /// Whether that is all of it.
-    pub whole: bool,
+    pub complete: bool,
 }
 
 /// What the doctor can ask the world. Every request only looks. Nothing that comes back holds a secret.
 #[async_trait]
 pub trait Cloud: Send + Sync + 'static {
     /// Gets a token. The error says why there is none, with the remedy.
-    async fn token(&self, audience: Audience) -> Result<(), Unclear>;
+    async fn token(&self, audience: Audience) -> Result<(), Inconclusive>;
 
     /// A resource of Resource Manager by its id.
-    async fn resource(&self, id: &str, version: &str) -> Result<Value, Trouble>;
+    async fn resource(&self, id: &str, version: &str) -> Result<Value, QueryError>;
 
     /// A collection of Resource Manager, up to so many pages; `filter` is its `$filter`.
-    async fn list(&self, path: &str, version: &str, filter: Option<&str>, pages: usize) -> Result<Listed, Trouble>;
+    async fn list(
+        &self,
+        path: &str,
+        version: &str,
+        filter: Option<&str>,
+        pages: usize,
+    ) -> Result<ResourceList, QueryError>;
 
     /// Asks the batch endpoint of this invoke URI about a job.
-    async fn job(&self, endpoint: &str, name: &str) -> Result<(), Trouble>;
+    async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError>;
 
     /// Lists one blob of the container at this URL.
-    async fn container(&self, url: &str) -> Result<(), Trouble>;
+    async fn container(&self, url: &str) -> Result<(), QueryError>;
 
     /// How far the clocks of the hosts that answered were ahead of ours.
     fn clocks(&self) -> Vec<(String, time::Duration)>;

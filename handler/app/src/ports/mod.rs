@@ -6,7 +6,7 @@ pub mod table_store;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use lifecycle::{Answer, Candidate, Job, JobSeen, JobStatus, OutputSeen, Scoring, ScoringId};
+use lifecycle::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId};
 use time::OffsetDateTime;
 
 /// Something could not be seen or done: in which situation, with the remedy, and what caused it. Nothing is concluded from it.
@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 /// Its text is for people and names no cause; [`chain`](crate::chain) tells both.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct Unclear {
+pub struct Inconclusive {
     /// The situation.
     pub kind: UnclearKind,
     /// What was tried, and what would help.
@@ -39,7 +39,7 @@ pub enum UnclearKind {
     Unfinished,
 }
 
-impl Unclear {
+impl Inconclusive {
     /// Nobody answered.
     pub fn not_reachable(what: impl Into<String>) -> Self {
         Self { kind: UnclearKind::NotReachable, what: what.into(), source: None }
@@ -67,7 +67,7 @@ impl Unclear {
 
     /// With what caused it.
     #[must_use]
-    pub fn because(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub fn reason(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Cause(std::sync::Arc::new(error)));
         self
     }
@@ -110,7 +110,7 @@ pub struct JobAddress {
 
 /// Where jobs are listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ScanTarget {
     /// The endpoint's invoke URI.
     pub endpoint: String,
     /// ARM id of the workspace, if known.
@@ -121,7 +121,7 @@ pub struct Place {
 
 /// A job as the workspace's list and the endpoint show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedJob {
     /// The job.
     pub job: Job,
     /// Its status.
@@ -129,12 +129,12 @@ pub struct Listed {
     /// URIs of its outputs, as far as they are shown.
     pub outputs: Vec<String>,
     /// Scoring and attempt that it was made for, if the service kept our tags.
-    pub mark: Option<(ScoringId, u32)>,
+    pub tags: Option<(ScoringId, u32)>,
 }
 
 /// What a search for the job of a submission found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sought {
+pub struct JobSearch {
     /// The jobs, in no order.
     pub jobs: Vec<Candidate>,
     /// Every job is among them that the service showed at this moment, `None`: when it was asked, or later. It may be a
@@ -144,11 +144,11 @@ pub struct Sought {
 
 /// Jobs made behind an endpoint since some time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Listing {
+pub struct JobListing {
     /// Those that were not known.
-    pub jobs: Vec<Listed>,
+    pub jobs: Vec<ListedJob>,
     /// Whether that is all of them.
-    pub whole: bool,
+    pub complete: bool,
 }
 
 /// The batch endpoint and what stands behind it.
@@ -159,24 +159,29 @@ pub trait Endpoint: Send + Sync + 'static {
     async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer;
 
     /// The job as it is now, `None` if the endpoint does not know it. Fetches the error text of a failed job.
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear>;
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive>;
 
     /// Every job that carries the inputs and outputs of this scoring's current submission. Comes to an end within minutes.
-    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear>;
+    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive>;
 
     /// Jobs made behind an endpoint since `since`, whoever asked for them, but for those whose names are `known`.
     /// Bounded; see [`Listing::whole`].
-    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear>;
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<String>,
+    ) -> Result<JobListing, Inconclusive>;
 
     /// Asks for the job to be stopped. Asking again does no harm.
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear>;
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive>;
 }
 
 /// The storage that outputs are written to.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
     /// Looks at all outputs of the scoring's current attempt.
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear>;
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive>;
 }
 
 /// Reads the time. Hosts give the machine's clock, simulations their own.

@@ -305,7 +305,7 @@ pub enum Error {
         /// Index of the operation.
         op: usize,
     },
-    /// The table is not there. Nothing was written; `create_table` mends it.
+    /// The table is not there. Nothing was written; `create_table` fixes it.
     #[error("the table is not there")]
     TableMissing,
     /// Too fast. Nothing was written.
@@ -462,7 +462,7 @@ pub fn check_entity(entity: &Entity) -> Result<usize, Error> {
 }
 
 /// Cuts a time to 100 ns, as the service keeps it; what is written then equals what is read.
-pub fn kept(at: OffsetDateTime) -> OffsetDateTime {
+pub fn truncate_to_100ns(at: OffsetDateTime) -> OffsetDateTime {
     let at = at.to_offset(time::UtcOffset::UTC);
     at.replace_nanosecond(at.nanosecond() / 100 * 100).unwrap_or(at)
 }

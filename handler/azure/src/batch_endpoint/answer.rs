@@ -7,7 +7,7 @@ use lifecycle::{Answer, JobStatus};
 use time::Duration;
 
 use super::wire::Resource;
-use crate::text::said;
+use crate::text::parse_service_error;
 
 /// Classifies an answer. `body` is `Err` if it broke off: the status stands, its text does not.
 pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8], &str>) -> Answer {
@@ -18,15 +18,15 @@ pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8
         return Answer::Accepted { job, status: resource.status().unwrap_or(JobStatus::Preparing) };
     }
     let said = match body {
-        Ok(body) => said(body),
-        Err(trouble) => said(trouble.as_bytes()),
+        Ok(body) => parse_service_error(body),
+        Err(error) => parse_service_error(error.as_bytes()),
     };
     let code = match &said.code {
         Some(code) => format!("{status} {code}"),
         None => status.to_string(),
     };
     let text = said.text;
-    let refused = |for_good| Answer::Refused { code: code.clone(), text: text.clone(), for_good, retry_after };
+    let refused = |permanent| Answer::Refused { code: code.clone(), text: text.clone(), permanent, retry_after };
     match status {
         200..=299 => Answer::Unknown { text: format!("{status}, but the answer names no job: {text}") },
         // The request itself is wrong.
@@ -117,7 +117,7 @@ mod tests {
                 let job = resource.job();
                 prop_assert_eq!(job.as_ref().map(|job| job.name.as_str()), resource.name());
                 prop_assert!(resource.name().is_none_or(|name| !name.is_empty()));
-                let _ = (resource.status(), resource.tracking(), resource.experiment(), resource.created(), resource.mark().map(|mark| mark.read()), resource.outputs());
+                let _ = (resource.status(), resource.tracking(), resource.experiment(), resource.created(), resource.tags().map(|tags| tags.read()), resource.outputs());
             }
         }
 
@@ -125,7 +125,7 @@ mod tests {
         fn what_a_service_said_is_one_short_line_without_secrets(value in json_value(), secret in "[A-Za-z0-9%]{8,20}", glue in "[ ?&;\"]", html: bool) {
             let text = format!("{value}{glue}sig=SECRET{secret}&x");
             let body = if html { format!("<html><title>{text}</title>") } else { json!({"error": {"code": "X", "message": text}}).to_string() };
-            let said = said(body.as_bytes());
+            let said = parse_service_error(body.as_bytes());
             prop_assert!(!said.text.contains("SECRET"), "{}", said.text);
             prop_assert!(!said.text.contains('\n') && said.text.chars().count() <= 1_001);
         }

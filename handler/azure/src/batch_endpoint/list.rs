@@ -9,8 +9,8 @@ use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
 use super::AzureMl;
-use super::wire::{Mark, Resource};
-use app::ports::Unclear;
+use super::wire::{JobTags, Resource};
+use app::ports::Inconclusive;
 
 /// Pages of the list. Resource Manager gives some ten to a hundred jobs a page.
 const MAX_PAGES: usize = 500;
@@ -32,7 +32,7 @@ pub(super) struct List {
     pub(super) from: OffsetDateTime,
     pub(super) jobs: Vec<Entry>,
     /// Nothing is missing that was made between the two.
-    pub(super) whole: bool,
+    pub(super) complete: bool,
 }
 
 /// A job as the list shows it.
@@ -43,32 +43,32 @@ pub(super) struct Entry {
     pub(super) status: Option<JobStatus>,
     pub(super) experiment: Option<String>,
     pub(super) created: Option<OffsetDateTime>,
-    pub(super) mark: Option<Mark>,
+    pub(super) tags: Option<JobTags>,
 }
 
 impl Entry {
     fn of(listed: &Resource) -> Option<Self> {
-        let mark = listed.mark();
-        let job = listed.job().map(|job| match mark {
+        let tags = listed.tags();
+        let job = listed.job().map(|job| match tags {
             Some(_) => job,
             None => Job { name: job.name, id: None, studio: None },
         })?;
         let experiment = listed.experiment().map(str::to_owned);
-        Some(Self { job, status: listed.status(), experiment, created: listed.created(), mark })
+        Some(Self { job, status: listed.status(), experiment, created: listed.created(), tags })
     }
 
     fn bytes(&self) -> usize {
         let texts = [self.job.id.as_ref(), self.job.studio.as_ref(), self.experiment.as_ref()];
         let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-        size_of::<Self>() + self.job.name.len() + texts + self.mark.as_ref().map_or(0, Mark::bytes)
+        size_of::<Self>() + self.job.name.len() + texts + self.tags.as_ref().map_or(0, JobTags::bytes)
     }
 }
 
 /// Lists all jobs of the workspace that were made since `from`, and those that do not say when.
-pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) -> Result<List, Unclear> {
+pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) -> Result<List, Inconclusive> {
     let end = Instant::now() + LIMIT;
     let mut seen = HashSet::new();
-    let mut list = List { begun: ml.tokens.now(), from, jobs: Vec::new(), whole: false };
+    let mut list = List { begun: ml.tokens.now(), from, jobs: Vec::new(), complete: false };
     let (mut next, mut before, mut sorted, mut descents, mut bytes) = (None, None, true, 0, 0);
     for _ in 0..MAX_PAGES {
         let Ok(page) = tokio::time::timeout_at(end, ml.manager.jobs(workspace, next.as_ref())).await else { break };
@@ -93,7 +93,7 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
         let past = sorted && descents >= SORTED_BY && newest.is_some_and(|newest| newest < from - OLD_ENOUGH);
         next = page.next;
         if next.is_none() || past {
-            list.whole = true;
+            list.complete = true;
             break;
         }
         if bytes > MAX_BYTES {
@@ -104,8 +104,8 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
 }
 
 /// What a list that is not whole means for somebody who found nothing in it.
-pub(super) fn too_many(list: &List) -> Unclear {
-    Unclear::unfinished(format!(
+pub(super) fn too_many(list: &List) -> Inconclusive {
+    Inconclusive::unfinished(format!(
         "the workspace lists more jobs than are looked through ({MAX_PAGES} pages or {} s; {} jobs since the submission \
          were seen); archive old jobs, or look for the output path in the studio and decide with `scorekeeper resolve`",
         LIMIT.as_secs(),

@@ -12,7 +12,7 @@
 //! `azure-ai-ml` tests, and its data-plane model `2020_09_01_dataplanepreview`.
 
 mod answer;
-mod known;
+mod job_cache;
 mod list;
 mod run_history;
 mod search;
@@ -25,17 +25,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lifecycle::decide::workspace_of;
 use lifecycle::text::chain;
-use lifecycle::{Answer, JobSeen, JobStatus, Scoring};
+use lifecycle::{Answer, JobSnapshot, JobStatus, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::tokens::{MachineLearning, Tokens};
 use crate::http::authorized::{ask, read_body, wished_pause};
 use crate::http::retry::may_pass;
+use crate::tokens::{MachineLearning, Tokens};
 use crate::{http, resource_manager, text};
-use app::ports::{Endpoint, JobAddress, Listing, Place, Sought, Unclear};
+use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use wire::Resource;
 
 /// An answer to a submission has some kilobytes.
@@ -52,11 +52,11 @@ pub struct AzureMl {
     manager: Arc<resource_manager::Client>,
     /// Workspace by invoke URI, as answers have shown it.
     learned: Mutex<BTreeMap<String, String>>,
-    known: known::Known,
+    job_cache: job_cache::JobCache,
 }
 
 /// What the data plane said of a job.
-enum Looked {
+enum JobLookup {
     Job(Resource),
     /// 404, with its text.
     Missing(String),
@@ -65,12 +65,12 @@ enum Looked {
 impl AzureMl {
     /// Endpoints reached with `tokens`; `manager` lists and cancels their jobs.
     pub fn new(tokens: Tokens<MachineLearning>, manager: Arc<resource_manager::Client>) -> Self {
-        Self { tokens, manager, learned: Mutex::default(), known: known::Known::default() }
+        Self { tokens, manager, learned: Mutex::default(), job_cache: job_cache::JobCache::default() }
     }
 
     async fn post(&self, scoring: &Scoring, timeout: Duration) -> Answer {
         let end = Instant::now() + timeout;
-        let not_sent = |text: String, for_good| refused("not sent", text, for_good);
+        let not_sent = |text: String, permanent| refused("not sent", text, permanent);
         let Some(submission) = &scoring.submission else {
             return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
         };
@@ -91,7 +91,7 @@ impl AzureMl {
         };
         let bearer = match token.bearer_for(&url) {
             Ok(bearer) => bearer,
-            Err(error) => return not_sent(chain(&error), true),
+            Err(error) => return not_sent(error_chain(&error), true),
         };
         // One id for the request in the service's logs and in ours.
         let id = scoring.id.request_id(scoring.attempt);
@@ -110,7 +110,7 @@ impl AzureMl {
             Ok(response) => response,
             Err(error) => {
                 let (unsent, malformed) = (error.is_connect(), error.is_builder());
-                let text = chain(&error.without_url());
+                let text = error_chain(&error.without_url());
                 // Only these two are sure: no byte of the request has left.
                 return if unsent || malformed { not_sent(text, malformed) } else { Answer::Unknown { text } };
             }
@@ -121,29 +121,31 @@ impl AzureMl {
         if status == 401 {
             self.tokens.forget(&token);
         }
-        let body = read_body(response, MAX_ANSWER).await.map_err(|error| chain(&error));
+        let body = read_body(response, MAX_ANSWER).await.map_err(|error| error_chain(&error));
         answer::read(status, retry_after, body.as_deref().map_err(String::as_str))
     }
 
     /// `GET {uri}/{name}`.
-    async fn look(&self, endpoint: &str, name: &str) -> Result<Looked, Unclear> {
+    async fn look(&self, endpoint: &str, name: &str) -> Result<JobLookup, Inconclusive> {
         let got = ask(&self.tokens, Method::GET, &job_url(endpoint, name)?).await?;
         match got.status {
             200..=299 => match Resource::read(&got.body) {
-                Some(resource) => Ok(Looked::Job(resource)),
-                None => Err(Unclear::not_understood(format!("the endpoint's answer about job {name} is no JSON object"))),
+                Some(resource) => Ok(JobLookup::Job(resource)),
+                None => Err(Inconclusive::not_understood(format!(
+                    "the endpoint's answer about job {name} is no JSON object"
+                ))),
             },
-            404 => Ok(Looked::Missing(text::said(&got.body).text)),
+            404 => Ok(JobLookup::Missing(text::parse_service_error(&got.body).text)),
             status => {
-                let said = text::said(&got.body);
+                let said = text::parse_service_error(&got.body);
                 let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
                 let text = format!("the endpoint answered {status}{code} about job {name}: {}", said.text);
                 Err(match status {
-                    401 | 403 => Unclear::not_allowed(format!(
+                    401 | 403 => Inconclusive::not_allowed(format!(
                         "{text}; the app's identity needs the role AzureML Data Scientist on the workspace"
                     )),
-                    status if may_pass(status) => Unclear::not_reachable(text),
-                    _ => Unclear::not_understood(text),
+                    status if may_pass(status) => Inconclusive::not_reachable(text),
+                    _ => Inconclusive::not_understood(text),
                 })
             }
         }
@@ -163,34 +165,40 @@ impl AzureMl {
         }
     }
 
-    fn needed_workspace(&self, given: Option<&str>, endpoint: &str, job_id: Option<&str>) -> Result<String, Unclear> {
+    fn needed_workspace(
+        &self,
+        given: Option<&str>,
+        endpoint: &str,
+        job_id: Option<&str>,
+    ) -> Result<String, Inconclusive> {
         let known = given.or_else(|| job_id.and_then(workspace_of));
         self.workspace(known, endpoint).ok_or_else(|| {
-            Unclear::not_asked("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule")
+            Inconclusive::not_asked("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule")
         })
     }
 
     /// A 404 of the data plane can also mean that the *endpoint* has no deployment to route to. Before a job is called
     /// missing, and another made in its place, Resource Manager has to agree if it can be asked.
-    async fn elsewhere(&self, at: &JobAddress, said: &str) -> Result<Option<Resource>, Unclear> {
+    async fn elsewhere(&self, at: &JobAddress, said: &str) -> Result<Option<Resource>, Inconclusive> {
         let asked = match self.needed_workspace(at.workspace.as_deref(), &at.endpoint, at.job.id.as_deref()) {
             Ok(workspace) => self.manager.job(&workspace, &at.job.name).await,
-            Err(unclear) => Err(unclear),
+            Err(inconclusive) => Err(inconclusive),
         };
         match asked {
             Ok(found) => Ok(found.map(Resource::of)),
-            Err(unclear) if said.to_ascii_lowercase().contains("valid deployment") => {
-                Err(Unclear { what: format!("{said} (and Resource Manager could not be asked: {})", unclear.what), ..unclear })
-            }
+            Err(inconclusive) if said.to_ascii_lowercase().contains("valid deployment") => Err(Inconclusive {
+                what: format!("{said} (and Resource Manager could not be asked: {})", inconclusive.what),
+                ..inconclusive
+            }),
             Err(_) => Ok(None),
         }
     }
 }
 
 /// Where the endpoint is asked about a job: `{invoke URI}/{name}`, with the URI's own query.
-pub(crate) fn job_url(endpoint: &str, name: &str) -> Result<Url, Unclear> {
-    let unreadable = || Unclear::not_asked("the endpoint's URI can't be read");
-    let mut url = Url::parse(endpoint).map_err(|why| unreadable().because(why))?;
+pub(crate) fn job_url(endpoint: &str, name: &str) -> Result<Url, Inconclusive> {
+    let unreadable = || Inconclusive::not_asked("the endpoint's URI can't be read");
+    let mut url = Url::parse(endpoint).map_err(|why| unreadable().reason(why))?;
     match url.path_segments_mut() {
         Ok(mut path) => drop(path.pop_if_empty().push(name)),
         Err(()) => return Err(unreadable()),
@@ -198,8 +206,8 @@ pub(crate) fn job_url(endpoint: &str, name: &str) -> Result<Url, Unclear> {
     Ok(url)
 }
 
-fn refused(code: &str, text: String, for_good: bool) -> Answer {
-    Answer::Refused { code: code.to_owned(), text, for_good, retry_after: None }
+fn refused(code: &str, text: String, permanent: bool) -> Answer {
+    Answer::Refused { code: code.to_owned(), text, permanent, retry_after: None }
 }
 
 #[async_trait]
@@ -212,10 +220,10 @@ impl Endpoint for AzureMl {
         answer
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
         let job = match self.look(&at.endpoint, &at.job.name).await? {
-            Looked::Job(job) => job,
-            Looked::Missing(said) => match self.elsewhere(at, &said).await? {
+            JobLookup::Job(job) => job,
+            JobLookup::Missing(said) => match self.elsewhere(at, &said).await? {
                 Some(job) => job,
                 None => return Ok(None),
             },
@@ -229,21 +237,26 @@ impl Endpoint for AzureMl {
             let text = run_history::error_text(&self.tokens, &at.endpoint, workspace.as_deref(), &job);
             error = tokio::time::timeout(ERROR_TEXT_LIMIT, text).await.ok().flatten();
         }
-        Ok(Some(JobSeen { status, error, studio: job.studio() }))
+        Ok(Some(JobSnapshot { status, error, studio: job.studio() }))
     }
 
-    async fn find(&self, scoring: &Scoring) -> Result<Sought, Unclear> {
+    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
         let id = scoring.job.as_ref().and_then(|job| job.id.as_deref());
         let workspace = self.needed_workspace(scoring.workspace.as_deref(), &scoring.endpoint, id)?;
         search::find(self, scoring, &workspace).await
     }
 
-    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<String>,
+    ) -> Result<JobListing, Inconclusive> {
         let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, None)?;
-        search::made_since(self, at, &workspace, since, known).await
+        search::jobs_created_since(self, at, &workspace, since, known).await
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
         let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, at.job.id.as_deref())?;
         self.manager.cancel(&workspace, &at.job.name).await
     }

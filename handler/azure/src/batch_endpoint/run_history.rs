@@ -5,7 +5,7 @@
 //! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
 
 use lifecycle::decide::workspace_of;
-use lifecycle::text::{chain, fit};
+use lifecycle::text::{error_chain, fit};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
@@ -84,8 +84,8 @@ async fn read(tokens: &Tokens<MachineLearning>, base: &Url, path: &[&str]) -> Op
             tracing::debug!(status = got.status, "run history did not tell why a job failed");
             None
         }
-        Err(unclear) => {
-            tracing::debug!("run history could not be asked why a job failed: {}", chain(&unclear));
+        Err(inconclusive) => {
+            tracing::debug!("run history could not be asked why a job failed: {}", error_chain(&inconclusive));
             None
         }
     }

@@ -21,11 +21,11 @@ use lifecycle::{Candidate, JobStatus, Scoring};
 use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::known::{Remembered, Turn};
+use super::job_cache::{CachedJob, Turn};
 use super::list::{self, Entry};
-use super::wire::{Mark, Resource};
-use super::{AzureMl, Looked};
-use app::ports::{Listed, Listing, Place, Sought, Unclear};
+use super::wire::{JobTags, Resource};
+use super::{AzureMl, JobLookup};
+use app::ports::{Inconclusive, JobListing, JobSearch, ListedJob, ScanTarget};
 
 /// Clocks of Azure ML and of this machine may differ by this much.
 const SKEW: Duration = Duration::minutes(5);
@@ -34,24 +34,29 @@ const MAX_JOBS: usize = 1_000;
 /// A list goes back so much further than the search that needs it, for the other ones that it serves.
 const FURTHER: Duration = Duration::minutes(10);
 /// Looks at one time.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_LOOKUPS: usize = 4;
 /// A search takes no longer, with the time that it waits for others of its endpoint. What it saw until then is remembered.
 const LIMIT: Limit = Limit::from_secs(120);
 /// Looks that may fail before a search is given up. One job that nobody can look at does not hide the others.
 const MAX_FAILURES: usize = 3;
 
-pub(super) async fn find(ml: &AzureMl, scoring: &Scoring, workspace: &str) -> Result<Sought, Unclear> {
+pub(super) async fn find(ml: &AzureMl, scoring: &Scoring, workspace: &str) -> Result<JobSearch, Inconclusive> {
     let search = async {
-        let turn = ml.known.turn(workspace, &scoring.endpoint).await;
+        let turn = ml.job_cache.turn(workspace, &scoring.endpoint).await;
         find_in_turn(ml, scoring, workspace, &turn).await
     };
     timeout(LIMIT, search).await.unwrap_or_else(|_| {
         let text = format!("looking through the jobs took longer than {} s; the next look goes on", LIMIT.as_secs());
-        Err(Unclear::unfinished(text))
+        Err(Inconclusive::unfinished(text))
     })
 }
 
-async fn find_in_turn(ml: &AzureMl, scoring: &Scoring, workspace: &str, turn: &Turn<'_>) -> Result<Sought, Unclear> {
+async fn find_in_turn(
+    ml: &AzureMl,
+    scoring: &Scoring,
+    workspace: &str,
+    turn: &Turn<'_>,
+) -> Result<JobSearch, Inconclusive> {
     let now = ml.tokens.now();
     let submitted = submitted_at(scoring);
     let window = Window { from: submitted - SKEW, to: now + SKEW };
@@ -59,9 +64,9 @@ async fn find_in_turn(ml: &AzureMl, scoring: &Scoring, workspace: &str, turn: &T
         Some(shared) => shared?,
         None => match list::read(ml, workspace, window.from - FURTHER).await {
             Ok(list) => turn.keep(list, ml.tokens.now()),
-            Err(unclear) => {
-                turn.fail(&unclear, ml.tokens.now());
-                return Err(unclear);
+            Err(inconclusive) => {
+                turn.fail(&inconclusive, ml.tokens.now());
+                return Err(inconclusive);
             }
         },
     };
@@ -70,14 +75,14 @@ async fn find_in_turn(ml: &AzureMl, scoring: &Scoring, workspace: &str, turn: &T
     let mut possible = Vec::new();
     for job in list.jobs.iter().filter(|job| window.has(job) && is_of(names.as_deref(), job)) {
         let mut silent = None;
-        match &job.mark {
-            Some(mark) if !mark.is_of(scoring) => continue,
+        match &job.tags {
+            Some(tags) if !tags.is_of(scoring) => continue,
             Some(_) => {}
             None => match turn.remembers(&job.job.name, now, |uri| is_output_of(scoring, uri)) {
-                Some(Remembered::Elsewhere) => continue,
+                Some(CachedJob::Elsewhere) => continue,
                 // As good as a look after this list was read.
-                Some(Remembered::Silent(looked)) if looked >= list.begun => continue,
-                Some(Remembered::Silent(looked)) => silent = Some(looked),
+                Some(CachedJob::Silent(looked)) if looked >= list.begun => continue,
+                Some(CachedJob::Silent(looked)) => silent = Some(looked),
                 None => {}
             },
         }
@@ -89,7 +94,7 @@ async fn find_in_turn(ml: &AzureMl, scoring: &Scoring, workspace: &str, turn: &T
     if crowd > MAX_JOBS {
         // First what bears our mark, then what nobody has looked at; ours was most likely made at once.
         possible.sort_by_key(|(job, silent)| {
-            (job.mark.is_none(), *silent, job.created.map(|created| (created - submitted).abs()))
+            (job.tags.is_none(), *silent, job.created.map(|created| (created - submitted).abs()))
         });
         for (_, silent) in possible.drain(MAX_JOBS..) {
             match silent.filter(|looked| *looked >= scoring.due) {
@@ -99,28 +104,29 @@ async fn find_in_turn(ml: &AzureMl, scoring: &Scoring, workspace: &str, turn: &T
         }
     }
     let possible = possible.into_iter().map(|(job, _)| job.clone()).collect();
-    let found = look_at_all(ml, scoring, possible, turn).await?;
+    let found = check_candidates(ml, scoring, possible, turn).await?;
     if found.is_empty() && unseen > 0 {
-        return Err(Unclear::unfinished(format!(
+        return Err(Inconclusive::unfinished(format!(
             "{crowd} jobs were made about the time of the submission, of which {MAX_JOBS} are looked at at a time; the next \
              look goes on"
         )));
     }
-    if found.is_empty() && !list.whole {
+    if found.is_empty() && !list.complete {
         return Err(list::too_many(&list));
     }
-    Ok(Sought { jobs: found, as_of: Some(as_of) })
+    Ok(JobSearch { jobs: found, as_of: Some(as_of) })
 }
 
 /// Candidates among these jobs. An error only if there is none among those that could be looked at: adopting one of two is
-/// safe, and the other one is found by the audit.
-async fn look_at_all(
+/// safe, and the other one is found by the orphan scan.
+async fn check_candidates(
     ml: &AzureMl,
     scoring: &Scoring,
     jobs: Vec<Entry>,
     turn: &Turn<'_>,
-) -> Result<Vec<Candidate>, Unclear> {
-    let mut looks = stream::iter(jobs.into_iter().map(|listed| look(ml, scoring, listed, turn))).buffered(AT_ONCE);
+) -> Result<Vec<Candidate>, Inconclusive> {
+    let mut looks =
+        stream::iter(jobs.into_iter().map(|listed| look(ml, scoring, listed, turn))).buffered(MAX_CONCURRENT_LOOKUPS);
     let (mut found, mut failure, mut failures, mut successes) = (Vec::new(), None, 0, 0);
     while failures < MAX_FAILURES
         && let Some(looked) = looks.next().await
@@ -130,36 +136,41 @@ async fn look_at_all(
                 successes += 1;
                 found.extend(candidate);
             }
-            Err(unclear) => {
+            Err(inconclusive) => {
                 failures += 1;
-                failure = failure.or(Some(unclear));
+                failure = failure.or(Some(inconclusive));
             }
         }
     }
     match failure {
-        Some(unclear) if found.is_empty() => {
+        Some(inconclusive) if found.is_empty() => {
             if successes == 0 && failures == MAX_FAILURES {
                 // Not this job or that one: nothing can be looked at.
-                turn.fail(&unclear, ml.tokens.now());
+                turn.fail(&inconclusive, ml.tokens.now());
             }
-            Err(unclear)
+            Err(inconclusive)
         }
         _ => Ok(found),
     }
 }
 
 /// The job as it is now, if it is the scoring's. What it shows is remembered.
-async fn look(ml: &AzureMl, scoring: &Scoring, listed: Entry, turn: &Turn<'_>) -> Result<Option<Candidate>, Unclear> {
+async fn look(
+    ml: &AzureMl,
+    scoring: &Scoring,
+    listed: Entry,
+    turn: &Turn<'_>,
+) -> Result<Option<Candidate>, Inconclusive> {
     let name = &listed.job.name;
     let before = ml.tokens.now();
     // Missing: not a job of this endpoint, or not yet known to it. Only our own mark in the list speaks for it.
     let seen = match ml.look(&scoring.endpoint, name).await? {
-        Looked::Job(seen) => Some(seen),
-        Looked::Missing(_) => None,
+        JobLookup::Job(seen) => Some(seen),
+        JobLookup::Missing(_) => None,
     };
     turn.learn(name, &seen.as_ref().map(Resource::outputs).unwrap_or_default(), before);
-    let is_marked = |mark: Option<Mark>| mark.is_some_and(|mark| mark.is_of(scoring));
-    if !seen.as_ref().is_some_and(|seen| is_ours(seen, scoring)) && !is_marked(listed.mark) {
+    let is_tagged = |tags: Option<JobTags>| tags.is_some_and(|tags| tags.is_of(scoring));
+    if !seen.as_ref().is_some_and(|seen| is_ours(seen, scoring)) && !is_tagged(listed.tags) {
         return Ok(None);
     }
     let seen = seen.as_ref();
@@ -171,54 +182,54 @@ async fn look(ml: &AzureMl, scoring: &Scoring, listed: Entry, turn: &Turn<'_>) -
 }
 
 /// Jobs of an endpoint, but for the known ones.
-pub(super) async fn made_since(
+pub(super) async fn jobs_created_since(
     ml: &AzureMl,
-    at: &Place,
+    at: &ScanTarget,
     workspace: &str,
     since: OffsetDateTime,
     known: &HashSet<String>,
-) -> Result<Listing, Unclear> {
+) -> Result<JobListing, Inconclusive> {
     let end = Instant::now() + LIMIT;
     let window = Window { from: since - SKEW, to: ml.tokens.now() + SKEW };
     let names = experiments(&at.endpoint, &at.experiments);
     let list = list::read(ml, workspace, window.from).await?;
-    let (mut listed, mut whole) = (list.jobs, list.whole);
+    let (mut listed, mut complete) = (list.jobs, list.complete);
     listed.retain(|job| window.has(job) && is_of(names.as_deref(), job) && !known.contains(&job.job.name));
-    // The newest first: what runs on for nobody is among them, and the older ones were there for the audit before, be it
-    // another process's. What time does not suffice for is seen by the next audit, which knows those of this one.
+    // The newest first: what runs on for nobody is among them, and the older ones were there for the orphan scan before, be it
+    // another process's. What time does not suffice for is seen by the next orphan scan, which knows those of this one.
     listed.sort_by_key(|job| (job.created.is_some(), Reverse(job.created)));
     let looks = listed.into_iter().map(|listed| async move {
-        let mark = listed.mark.as_ref().and_then(Mark::read);
+        let tags = listed.tags.as_ref().and_then(JobTags::read);
         let seen = match ml.look(&at.endpoint, &listed.job.name).await? {
-            Looked::Job(seen) => Some(seen),
-            Looked::Missing(_) if mark.is_some() => None,
-            Looked::Missing(_) => return Ok(None),
+            JobLookup::Job(seen) => Some(seen),
+            JobLookup::Missing(_) if tags.is_some() => None,
+            JobLookup::Missing(_) => return Ok(None),
         };
         let seen = seen.as_ref();
-        Ok(Some(Listed {
+        Ok(Some(ListedJob {
             job: seen.and_then(Resource::job).unwrap_or(listed.job),
             status: seen.and_then(Resource::status).or(listed.status).unwrap_or(JobStatus::Unknown),
             outputs: seen.map(Resource::outputs).unwrap_or_default().into_iter().map(str::to_owned).collect(),
-            mark: seen.and_then(|seen| seen.mark()?.read()).or(mark),
+            tags: seen.and_then(|seen| seen.tags()?.read()).or(tags),
         }))
     });
     // A job that can't be looked at does not keep the others from being seen; it only makes the listing not whole.
     let (mut jobs, mut failure) = (Vec::new(), None);
-    let mut looks = stream::iter(looks).buffered(AT_ONCE);
+    let mut looks = stream::iter(looks).buffered(MAX_CONCURRENT_LOOKUPS);
     loop {
         match timeout_at(end, looks.next()).await {
             Ok(Some(Ok(job))) => jobs.extend(job),
-            Ok(Some(Err(unclear))) => failure = failure.or(Some(unclear)),
+            Ok(Some(Err(inconclusive))) => failure = failure.or(Some(inconclusive)),
             Ok(None) => break,
             Err(_) => {
-                whole = false;
+                complete = false;
                 break;
             }
         }
     }
     match failure {
-        Some(unclear) if jobs.is_empty() => Err(unclear),
-        failure => Ok(Listing { jobs, whole: whole && failure.is_none() }),
+        Some(inconclusive) if jobs.is_empty() => Err(inconclusive),
+        failure => Ok(JobListing { jobs, complete: complete && failure.is_none() }),
     }
 }
 
@@ -245,7 +256,7 @@ fn is_of(experiments: Option<&[String]>, job: &Entry) -> bool {
 }
 
 fn is_ours(job: &Resource, scoring: &Scoring) -> bool {
-    job.mark().is_some_and(|mark| mark.is_of(scoring)) || job.outputs().iter().any(|uri| is_output_of(scoring, uri))
+    job.tags().is_some_and(|tags| tags.is_of(scoring)) || job.outputs().iter().any(|uri| is_output_of(scoring, uri))
 }
 
 fn is_output_of(scoring: &Scoring, uri: &str) -> bool {

@@ -76,12 +76,12 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
 
 /// What our tags on a job say, as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Mark {
+pub(super) struct JobTags {
     scoring: String,
     attempt: String,
 }
 
-impl Mark {
+impl JobTags {
     /// It names this scoring's current attempt.
     pub(super) fn is_of(&self, scoring: &Scoring) -> bool {
         self.scoring == scoring.id.as_str() && self.attempt == scoring.attempt.to_string()
@@ -172,9 +172,9 @@ impl Resource {
     }
 
     /// Our tags, if it has them.
-    pub(super) fn mark(&self) -> Option<Mark> {
+    pub(super) fn tags(&self) -> Option<JobTags> {
         let tag = |name| self.text(&["properties", "tags", name]).map(str::to_owned);
-        Some(Mark { scoring: tag(TAG_SCORING)?, attempt: tag(TAG_ATTEMPT)? })
+        Some(JobTags { scoring: tag(TAG_SCORING)?, attempt: tag(TAG_ATTEMPT)? })
     }
 
     /// URIs of the outputs, in no order.

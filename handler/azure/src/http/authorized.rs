@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use app::ports::Unclear;
+use app::ports::Inconclusive;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderMap};
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
@@ -18,7 +18,7 @@ const MAX_BODY: usize = 8 << 20;
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub(crate) struct Got {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     /// The service's clock when it answered, to the second.
@@ -37,24 +37,28 @@ pub(crate) enum BodyError {
 /// What one try came to.
 enum Tried {
     /// An answer that stands.
-    Final(Got),
+    Final(HttpAnswer),
     /// The token was refused.
-    Refused(Got),
+    Refused(HttpAnswer),
     /// It may be otherwise at the next try, which the service may have given a time for.
-    MayPass(Result<Got, Unclear>, Option<Duration>),
+    MayPass(Result<HttpAnswer, Inconclusive>, Option<Duration>),
 }
 
 /// Asks, with a token, and repeats a few times what may pass: no connection, no answer, 408, 429, 5xx. A 401 drops the
 /// token and is repeated once. Only for requests that may be repeated. The last answer is returned whatever its status.
 ///
 /// All tries of a request have one `x-ms-client-request-id`: they are one question.
-pub(crate) async fn ask<A: Audience>(tokens: &Tokens<A>, method: Method, url: &Url) -> Result<Got, Unclear> {
+pub(crate) async fn ask<A: Audience>(
+    tokens: &Tokens<A>,
+    method: Method,
+    url: &Url,
+) -> Result<HttpAnswer, Inconclusive> {
     let place = format!("{method} {}{}", url.host_str().unwrap_or_default(), url.path());
     let id = new_request_id();
     let mut tries = Tries::new();
     loop {
-        let token = tokens.get().await.map_err(|error| Unclear::not_reachable(&*place).because(error))?;
-        let bearer = token.bearer_for(url).map_err(|error| Unclear::not_asked(&*place).because(error))?;
+        let token = tokens.get().await.map_err(|error| Inconclusive::not_reachable(&*place).reason(error))?;
+        let bearer = token.bearer_for(url).map_err(|error| Inconclusive::not_asked(&*place).reason(error))?;
         let mut request = client().request(method.clone(), url.clone()).header(AUTHORIZATION, bearer).timeout(TRY);
         request = request.header(CLIENT_REQUEST_ID, &id);
         if method == Method::POST {
@@ -77,10 +81,12 @@ pub(crate) async fn ask<A: Audience>(tokens: &Tokens<A>, method: Method, url: &U
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTime) -> Result<Tried, Unclear> {
+async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTime) -> Result<Tried, Inconclusive> {
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) => return Ok(Tried::MayPass(Err(Unclear::not_reachable(place).because(error.without_url())), None)),
+        Err(error) => {
+            return Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).reason(error.without_url())), None));
+        }
     };
     let status = response.status().as_u16();
     let asked = wished_pause(response.headers(), now);
@@ -88,7 +94,7 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
     let date = date.and_then(|date| azure_core::time::parse_rfc7231(date).ok());
     match read_body(response, MAX_BODY).await {
         Ok(body) => {
-            let got = Got { status, body, date };
+            let got = HttpAnswer { status, body, date };
             Ok(match status {
                 401 => Tried::Refused(got),
                 status if may_pass(status) => Tried::MayPass(Ok(got), asked),
@@ -96,8 +102,8 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
             })
         }
         // The same would come again.
-        Err(error @ BodyError::TooLong(_)) => Err(Unclear::not_understood(place).because(error)),
-        Err(error) => Ok(Tried::MayPass(Err(Unclear::not_reachable(place).because(error)), asked)),
+        Err(error @ BodyError::TooLong(_)) => Err(Inconclusive::not_understood(place).reason(error)),
+        Err(error) => Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).reason(error)), asked)),
     }
 }
 

@@ -55,7 +55,10 @@ pub(crate) fn may_pass(status: u16) -> bool {
 
 /// How long a service asks to wait: milliseconds in Microsoft's own headers, which come first as they say it more exactly;
 /// seconds or an HTTP date in the standard one. Never negative, at most a day. `header` gives a header's text.
-pub(crate) fn retry_after<'a>(header: impl Fn(&'static str) -> Option<&'a str>, now: OffsetDateTime) -> Option<Duration> {
+pub(crate) fn retry_after<'a>(
+    header: impl Fn(&'static str) -> Option<&'a str>,
+    now: OffsetDateTime,
+) -> Option<Duration> {
     let number = |name| header(name)?.trim().parse::<u64>().ok();
     let wait = number("x-ms-retry-after-ms")
         .or_else(|| number("retry-after-ms"))

@@ -79,7 +79,7 @@ pub(super) fn retry_after(headers: &Headers) -> Option<Duration> {
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum RequestKind {
     /// A read: nothing can have happened.
     Read,
     /// A write; `op` is known if it was a single operation.
@@ -90,16 +90,16 @@ pub(super) enum Asked {
 }
 
 /// What the failure means.
-pub(super) fn meaning(asked: Asked, failure: &Failure) -> Error {
+pub(super) fn classify(kind: RequestKind, failure: &Failure) -> Error {
     let Failure { status, code, message, .. } = failure;
     let said = match (code.is_empty(), message.is_empty()) {
         (true, _) => format!("{status}"),
         (false, true) => format!("{status} {code}"),
         (false, false) => format!("{status} {code}: {message}"),
     };
-    let op = match asked {
-        Asked::Read | Asked::Write { single: true } => Some(0),
-        Asked::Write { single: false } => failure.op,
+    let op = match kind {
+        RequestKind::Read | RequestKind::Write { single: true } => Some(0),
+        RequestKind::Write { single: false } => failure.op,
     };
     // Nothing was written, but which operation failed? Only reading back can tell.
     let named = |error: fn(usize) -> Error| op.map_or_else(|| Error::Ambiguous(said.clone()), error);
@@ -118,7 +118,7 @@ pub(super) fn meaning(asked: Asked, failure: &Failure) -> Error {
         (404 | 409, _) => Error::Unavailable(said),
         (400..=499, _) if *status != 408 => Error::Refused(said),
         // 500 OperationTimedOut, gateways' 502 and 504 and whatever else: the write may have been done.
-        _ if asked == Asked::Read => Error::Unavailable(said),
+        _ if kind == RequestKind::Read => Error::Unavailable(said),
         _ => Error::Ambiguous(said),
     }
 }
@@ -135,12 +135,12 @@ mod tests {
             .into()
     }
 
-    fn meant(asked: Asked, status: u16, code: &str, message: &str) -> Error {
-        meaning(asked, &failure(status, None, None, &body(code, message)))
+    fn meant(kind: RequestKind, status: u16, code: &str, message: &str) -> Error {
+        classify(kind, &failure(status, None, None, &body(code, message)))
     }
 
-    const ONE: Asked = Asked::Write { single: true };
-    const MANY: Asked = Asked::Write { single: false };
+    const ONE: RequestKind = RequestKind::Write { single: true };
+    const MANY: RequestKind = RequestKind::Write { single: false };
 
     #[test]
     fn the_code_is_taken_from_the_body_and_the_index_from_the_message() {
@@ -181,7 +181,7 @@ mod tests {
         {
             assert!(matches!(meant(ONE, status, code, ""), Error::Ambiguous(_)), "{status} {code}");
             assert!(matches!(meant(MANY, status, code, "1:x"), Error::Ambiguous(_)), "{status} {code}");
-            assert!(matches!(meant(Asked::Read, status, code, ""), Error::Unavailable(_)), "{status} {code}");
+            assert!(matches!(meant(RequestKind::Read, status, code, ""), Error::Unavailable(_)), "{status} {code}");
         }
     }
 
@@ -197,7 +197,7 @@ mod tests {
     fn a_denial_names_code_and_remedy_but_never_quotes_the_request() {
         let xml = br#"<?xml version="1.0" encoding="utf-8"?><Error><Code>AuthenticationFailed</Code><Message>Server failed to
             authenticate the request.</Message><AuthenticationErrorDetail>The MAC signature 'c2VjcmV0' is wrong</AuthenticationErrorDetail></Error>"#;
-        let denied = meaning(ONE, &failure(403, None, None, xml));
+        let denied = classify(ONE, &failure(403, None, None, xml));
         let Error::Denied(said) = &denied else { panic!("{denied:?}") };
         assert!(
             said.starts_with("403 AuthenticationFailed;") && said.contains("Storage Table Data Contributor"),
@@ -206,7 +206,7 @@ mod tests {
         assert!(!said.contains("c2VjcmV0"), "{said}");
         let quoted = meant(ONE, 403, "AuthenticationFailed", "the signature 'c2VjcmV0' is wrong");
         assert!(!quoted.to_string().contains("c2VjcmV0"), "{quoted}");
-        assert!(matches!(meaning(Asked::Read, &failure(401, None, None, b"")), Error::Denied(_)));
+        assert!(matches!(classify(RequestKind::Read, &failure(401, None, None, b"")), Error::Denied(_)));
     }
 
     #[test]

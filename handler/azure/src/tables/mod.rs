@@ -32,9 +32,9 @@ use app::ports::table_store::{
     Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore, check, check_key, check_range,
 };
 
-use answer::{Asked, Failure, meaning};
+use answer::{Failure, RequestKind, classify};
 pub use sign::Auth;
-use sign::Left;
+use sign::SentFlag;
 
 /// The oldest version known to take Entra tokens for tables; newer ones change nothing that is used here.
 const SERVICE_VERSION: &str = "2020-12-06";
@@ -45,16 +45,16 @@ const MAX_DATA_SERVICE_VERSION: HeaderName = HeaderName::from_static("maxdataser
 const NEXT_PARTITION: HeaderName = HeaderName::from_static("x-ms-continuation-nextpartitionkey");
 const NEXT_ROW: HeaderName = HeaderName::from_static("x-ms-continuation-nextrowkey");
 
-/// A whole write, token and answer included. Below Event Grid's 30 s, so that an unclear write can still be told.
-const WRITE_PATIENCE: Duration = Duration::from_secs(25);
+/// A whole write, token and answer included. Below Event Grid's 30 s, so that a write of unknown outcome can still be told.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
 /// One attempt of a read; the service ends queries after 5 s.
-const READ_PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_ATTEMPTS: u32 = 3;
 const READ_PAUSE: Duration = Duration::from_millis(100);
 /// A longer wait is the caller's to decide.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// No answer is longer: a page is at most 1,000 entities and, by the service's rules, far below this.
-const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why a client cannot be made: the settings contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,8 +116,8 @@ impl AzureTables {
     }
 
     /// Sends once and reads the answer to its end, within `patience`.
-    async fn exchange(&self, mut request: Request, patience: Duration) -> Result<Answer, Unanswered> {
-        let left = Left::default();
+    async fn exchange(&self, mut request: Request, timeout: Duration) -> Result<Answer, NoAnswer> {
+        let left = SentFlag::default();
         let context = Context::new().with_value(left.clone());
         let attempt = async {
             let options = PipelineStreamOptions { skip_checks: true, ..PipelineStreamOptions::default() };
@@ -127,32 +127,32 @@ impl AzureTables {
             let mut cut = None;
             loop {
                 match stream.try_next().await {
-                    Ok(Some(chunk)) if body.len() + chunk.len() <= LONGEST_ANSWER => body.extend_from_slice(&chunk),
+                    Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_ANSWER_BYTES => body.extend_from_slice(&chunk),
                     Ok(Some(_)) => break cut = Some("the answer is too long".to_owned()),
                     Ok(None) => break,
-                    Err(error) => break cut = Some(chain(&error)),
+                    Err(error) => break cut = Some(error_chain(&error)),
                 }
             }
             Ok::<_, azure_core::Error>(Answer { status: status.into(), headers, body, cut })
         };
-        match tokio::time::timeout(patience, attempt).await {
+        match tokio::time::timeout(timeout, attempt).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if left.is_set() && *error.kind() != ErrorKind::Connection => {
-                Err(Unanswered::Sent(chain(&error)))
+                Err(NoAnswer::Sent(error_chain(&error)))
             }
-            Ok(Err(error)) => Err(Unanswered::NotSent(chain(&error))),
-            Err(_) if left.is_set() => Err(Unanswered::Sent(format!("no answer within {} s", patience.as_secs()))),
-            Err(_) => Err(Unanswered::NotSent(format!("no token within {} s", patience.as_secs()))),
+            Ok(Err(error)) => Err(NoAnswer::NotSent(error_chain(&error))),
+            Err(_) if left.is_set() => Err(NoAnswer::Sent(format!("no answer within {} s", timeout.as_secs()))),
+            Err(_) => Err(NoAnswer::NotSent(format!("no token within {} s", timeout.as_secs()))),
         }
     }
 
     /// A write: sent once. Gives the answer if it is a success.
-    async fn change(&self, request: Request, asked: Asked) -> Result<Answer, Error> {
-        match self.exchange(request, WRITE_PATIENCE).await {
+    async fn change(&self, request: Request, kind: RequestKind) -> Result<Answer, Error> {
+        match self.exchange(request, WRITE_TIMEOUT).await {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
-            Ok(answer) => Err(meaning(asked, &answer.failure())),
-            Err(Unanswered::NotSent(why)) => Err(Error::Unavailable(why)),
-            Err(Unanswered::Sent(why)) => Err(Error::Ambiguous(why)),
+            Ok(answer) => Err(classify(kind, &answer.failure())),
+            Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
+            Err(NoAnswer::Sent(why)) => Err(Error::Ambiguous(why)),
         }
     }
 
@@ -160,20 +160,20 @@ impl AzureTables {
     async fn read<T>(&self, url: &str, understand: impl Fn(&Answer) -> Result<T, String>) -> Result<T, Error> {
         let mut pause = READ_PAUSE;
         for attempt in 1.. {
-            let error = match self.exchange(Self::request(Method::Get, url)?, READ_PATIENCE).await {
+            let error = match self.exchange(Self::request(Method::Get, url)?, READ_TIMEOUT).await {
                 Ok(answer) if answer.status == 200 => match answer.whole().and_then(|()| understand(&answer)) {
                     Ok(value) => return Ok(value),
                     Err(why) => Error::Unavailable(format!("the answer is unreadable: {why}")),
                 },
-                Ok(answer) => meaning(Asked::Read, &answer.failure()),
-                Err(Unanswered::NotSent(why) | Unanswered::Sent(why)) => Error::Unavailable(why),
+                Ok(answer) => classify(RequestKind::Read, &answer.failure()),
+                Err(NoAnswer::NotSent(why) | NoAnswer::Sent(why)) => Error::Unavailable(why),
             };
             let wait = match &error {
                 Error::Throttled { retry_after } => retry_after.unwrap_or_default().max(pause),
                 Error::Unavailable(_) => pause,
                 _ => return Err(error),
             };
-            if attempt == READ_ATTEMPTS || wait > LONGEST_PAUSE {
+            if attempt == READ_ATTEMPTS || wait > MAX_PAUSE {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;
@@ -193,7 +193,7 @@ impl AzureTables {
             request.insert_header(CONTENT_TYPE, "application/json");
             request.set_body(body);
         }
-        let answer = self.change(request, Asked::Write { single: true }).await?;
+        let answer = self.change(request, RequestKind::Write { single: true }).await?;
         Ok(vec![etag(op, answer.headers.get_optional_str(&ETAG))?])
     }
 
@@ -202,15 +202,15 @@ impl AzureTables {
         let mut request = Self::request(Method::Post, &format!("{}/$batch", self.base))?;
         request.insert_header(CONTENT_TYPE, batch::content_type());
         request.set_body(body);
-        let asked = Asked::Write { single: false };
-        let answer = self.change(request, asked).await?;
+        let kind = RequestKind::Write { single: false };
+        let answer = self.change(request, kind).await?;
         let content_type = answer.headers.get_optional_str(&CONTENT_TYPE).unwrap_or_default();
         let unreadable = |why: String| Error::Ambiguous(format!("the answer to a transaction is unreadable: {why}"));
         answer.whole().map_err(unreadable)?;
         let parts = batch::read(content_type, &answer.body).map_err(unreadable)?;
         if let Some(part) = parts.iter().find(|part| !(200..300).contains(&part.status)) {
             let failure = answer::failure(part.status, part.header(ERROR_CODE.as_str()), None, part.body);
-            return Err(match meaning(asked, &failure) {
+            return Err(match classify(kind, &failure) {
                 // None of ours: what it says of the transaction is not to be relied on.
                 Error::AlreadyExists { op } | Error::Conflict { op } | Error::Missing { op } if op >= ops.len() => {
                     unreadable(format!("it names operation {op} of {}", ops.len()))
@@ -242,14 +242,14 @@ impl TableStore for AzureTables {
         request.insert_header(PREFER, "return-no-content");
         request.insert_header(CONTENT_TYPE, "application/json");
         request.set_body(serde_json::json!({ "TableName": table.as_str() }).to_string());
-        match self.exchange(request, WRITE_PATIENCE).await {
+        match self.exchange(request, WRITE_TIMEOUT).await {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
             Ok(answer) => match answer.failure() {
                 Failure { status: 409, code, .. } if code == "TableAlreadyExists" => Ok(()),
-                failure => Err(meaning(Asked::Write { single: true }, &failure)),
+                failure => Err(classify(RequestKind::Write { single: true }, &failure)),
             },
-            Err(Unanswered::NotSent(why)) => Err(Error::Unavailable(why)),
-            Err(Unanswered::Sent(why)) => Err(Error::Ambiguous(why)),
+            Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
+            Err(NoAnswer::Sent(why)) => Err(Error::Ambiguous(why)),
         }
     }
 
@@ -305,7 +305,7 @@ fn filter(range: &Range) -> String {
 }
 
 /// Why there is no answer.
-enum Unanswered {
+enum NoAnswer {
     /// Surely not done: no token, no connection.
     NotSent(String),
     /// It left; nobody knows.

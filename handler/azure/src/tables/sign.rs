@@ -54,7 +54,7 @@ impl Auth {
                 Arc::new(SharedKeyLite { account, key })
             }
         };
-        Ok(vec![Arc::new(Dated), authorise, Arc::new(Leaving)])
+        Ok(vec![Arc::new(Dated), authorise, Arc::new(MarkSent)])
     }
 }
 
@@ -112,21 +112,21 @@ impl Policy for SharedKeyLite {
 
 /// Whether a request was handed to the transport. What failed before surely did not happen.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Left(Arc<AtomicBool>);
+pub(super) struct SentFlag(Arc<AtomicBool>);
 
-impl Left {
+impl SentFlag {
     pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
 #[derive(Debug)]
-struct Leaving;
+struct MarkSent;
 
 #[async_trait]
-impl Policy for Leaving {
+impl Policy for MarkSent {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        if let Some(Left(flag)) = ctx.value::<Left>() {
+        if let Some(SentFlag(flag)) = ctx.value::<SentFlag>() {
             flag.store(true, Ordering::SeqCst);
         }
         next[0].send(ctx, request, &next[1..]).await

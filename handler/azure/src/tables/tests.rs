@@ -171,11 +171,11 @@ async fn an_unclear_write_is_sent_once_and_may_have_happened() {
         Act::Answer(204, vec![], String::new()),
     ];
     for act in acts {
-        let told = format!("{act:?}");
+        let message = format!("{act:?}");
         let (tables, service) = good(vec![act]);
         let answer = tables.write(&table(), &[insert("1")]).await;
-        assert!(matches!(answer, Err(Error::Ambiguous(_))), "{told}: {answer:?}");
-        assert_eq!(service.asked.lock().unwrap().len(), 1, "{told}");
+        assert!(matches!(answer, Err(Error::Ambiguous(_))), "{message}: {answer:?}");
+        assert_eq!(service.asked.lock().unwrap().len(), 1, "{message}");
     }
 }
 

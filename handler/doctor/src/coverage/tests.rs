@@ -18,7 +18,7 @@ const LAKE: Account = Account { hierarchical: Some(true), sftp: Some(true) };
 fn word_of(coverage: &Coverage) -> &'static str {
     match coverage {
         Coverage::Whole => "whole",
-        Coverage::Unclear(_) => "unclear",
+        Coverage::Inconclusive(_) => "inconclusive",
         Coverage::Part(_) => "part",
         Coverage::None(_) => "none",
     }
@@ -107,7 +107,7 @@ fn advanced_filters_on_the_subject_are_proved_or_refuted() {
             (on("StringNotIn", &[&format!("{ROOT}other/blobs/x.csv")]), "whole"),
             (on("IsNotNull", &[]), "whole"),
             (on("IsNullOrUndefined", &[]), "none"),
-            (on("StringMatches", &["x"]), "unclear"),
+            (on("StringMatches", &["x"]), "inconclusive"),
         ],
     );
 }
@@ -119,7 +119,7 @@ fn every_operation_that_completes_a_blob_must_pass_if_the_account_knows_it() {
     let none = advanced("StringNotIn", "data.api", &json!(["CreateFile", "SftpCreate"]));
     check(&claims(), FLAT, &[(three.clone(), "whole"), (all.clone(), "whole")]);
     check(&claims(), LAKE, &[(three.clone(), "part"), (all, "whole"), (none, "whole")]);
-    check(&claims(), Account::default(), &[(three, "unclear")]);
+    check(&claims(), Account::default(), &[(three, "inconclusive")]);
     check(&claims(), FLAT, &[(advanced("StringIn", "data.api", &json!(["PutBlob"])), "part")]);
 }
 
@@ -141,7 +141,7 @@ fn lengths_must_pass_from_the_least_to_the_largest() {
             (on("NumberNotIn", json!([7])), "part"),
             (on("NumberNotInRange", json!([[0, 0]])), "whole"),
             (on("NumberIn", json!([7])), "part"),
-            (on("NumberGreaterThan", json!("0")), "unclear"),
+            (on("NumberGreaterThan", json!("0")), "inconclusive"),
         ],
     );
     let empty = rule(&json!({"container": "claims"}), "score");
@@ -159,7 +159,7 @@ fn what_is_not_understood_is_unclear_unless_something_else_surely_stops() {
     check(
         &claims(),
         FLAT,
-        &[(json!({"advancedFilters": [odd]}), "unclear"), (json!({"advancedFilters": [odd, stops]}), "none")],
+        &[(json!({"advancedFilters": [odd]}), "inconclusive"), (json!({"advancedFilters": [odd, stops]}), "none")],
     );
 }
 

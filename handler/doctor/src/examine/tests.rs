@@ -16,7 +16,7 @@ fn of(report: &Report, verdict: Verdict) -> Vec<&'static str> {
     report.findings.iter().filter(|finding| finding.verdict == verdict).map(|finding| finding.check.id()).collect()
 }
 
-fn told(report: &Report) -> String {
+fn text_of(report: &Report) -> String {
     let lines = report.findings.iter().map(|f| {
         format!("{} {} {}: {} | {:?}\n", f.verdict.name(), f.check, f.about.as_deref().unwrap_or(""), f.seen, f.remedy)
     });
@@ -26,7 +26,7 @@ fn told(report: &Report) -> String {
 #[tokio::test]
 async fn a_healthy_installation_has_no_fault_and_nothing_is_unknown() {
     let report = Case::new().report().await;
-    assert_eq!((of(&report, Verdict::Fault), of(&report, Verdict::Unknown)), (vec![], vec![]), "{}", told(&report));
+    assert_eq!((of(&report, Verdict::Fault), of(&report, Verdict::Unknown)), (vec![], vec![]), "{}", text_of(&report));
     assert_eq!(of(&report, Verdict::Warning), ["lastEvent"], "nothing was uploaded yet");
     assert_eq!(report.exit_code(), 0);
     let seen: BTreeSet<_> = report.findings.iter().map(|finding| finding.check).collect();
@@ -37,11 +37,11 @@ async fn a_healthy_installation_has_no_fault_and_nothing_is_unknown() {
 async fn each_thing_is_asked_for_once_however_many_checks_need_it() {
     let case = Case::new();
     let cloud: Arc<Fake> = Arc::new(case.cloud);
-    let eyes = Eyes::new(cloud.clone(), case.time);
+    let queries = CloudQueries::new(cloud.clone(), case.time);
     let id = workspace();
-    let (one, other) = futures::join!(eyes.resource(&id, "v"), eyes.resource(&id, "v"));
+    let (one, other) = futures::join!(queries.resource(&id, "v"), queries.resource(&id, "v"));
     assert_eq!(one, other);
-    eyes.resource(&id.to_uppercase(), "v").await.unwrap();
+    queries.resource(&id.to_uppercase(), "v").await.unwrap();
     assert_eq!(cloud.asked.lock().unwrap().len(), 1);
 }
 
@@ -54,13 +54,13 @@ async fn each_fault_is_named_with_its_remedy_and_no_other() {
         let report = case.report().await;
         let faults: Vec<_> = report.findings.iter().filter(|finding| finding.verdict == Verdict::Fault).collect();
         let good = matches!(faults.as_slice(), [fault] if fault.check.id() == *check
-            && fault.remedy.as_deref().is_some_and(|mend| mend.contains(remedy))
+            && fault.remedy.as_deref().is_some_and(|fix| fix.contains(remedy))
             && fault.cause.as_deref().is_some_and(|cause| cause.len() > 20));
         // Whatever was not looked at says for want of what.
         let reasons = report.findings.iter().filter(|finding| finding.verdict == Verdict::Unknown);
-        let explained = reasons.into_iter().all(|finding| finding.seen.contains("because") || finding.remedy.is_some());
+        let explained = reasons.into_iter().all(|finding| finding.seen.contains("reason") || finding.remedy.is_some());
         if !good || !explained || report.exit_code() != 1 {
-            wrong.extend(["--- ", check, " with ", remedy, "\n", &told(&report)]);
+            wrong.extend(["--- ", check, " with ", remedy, "\n", &text_of(&report)]);
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -73,24 +73,24 @@ async fn a_ledger_that_does_not_work_says_why() {
     case.store.create_table(&TableName::read("ScorekeeperState").unwrap()).await.unwrap();
     case.store.push_read(app::ports::table_store::Error::Denied("no role".into()));
     let report = case.report().await;
-    assert_eq!(of(&report, Verdict::Fault), ["ledger"], "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Fault), ["ledger"], "{}", text_of(&report));
     let fault = &report.findings.iter().find(|finding| finding.verdict == Verdict::Fault).unwrap();
-    let mend = fault.remedy.as_deref().unwrap_or_default();
+    let fix = fault.remedy.as_deref().unwrap_or_default();
     let expected = format!(
         "az role assignment create --assignee {CLIENT} --role 'Storage Table Data Contributor' --scope {}",
         account("state")
     );
-    assert_eq!(mend, expected);
+    assert_eq!(fix, expected);
 }
 
 #[tokio::test]
 async fn what_nobody_may_look_at_is_unknown_and_never_ok() {
     let mut case = Case::new();
-    case.cloud.trouble("/subscriptions/s1/providers/Microsoft.EventGrid/systemTopics", forbidden());
+    case.cloud.error("/subscriptions/s1/providers/Microsoft.EventGrid/systemTopics", forbidden());
     let path = format!("{}/providers/Microsoft.EventGrid/eventSubscriptions", account("uploads"));
-    case.cloud.trouble(&path, forbidden());
+    case.cloud.error(&path, forbidden());
     let report = case.report().await;
-    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", text_of(&report));
     assert_eq!(of(&report, Verdict::Unknown), ["delivery.subscription", "delivery.filter", "delivery.deadLetter"]);
     assert_eq!(report.exit_code(), 2);
     let first = report.findings.iter().find(|finding| finding.check == Check::Subscription).unwrap();
@@ -102,7 +102,7 @@ async fn a_person_examines_the_rights_of_the_app_and_not_their_own() {
     let w = workspace();
     let person = || {
         let mut case = Case::new();
-        case.whom = Whom::Person;
+        case.caller = Caller::Operator;
         let scientist = json!({"properties": {"principalId": APP, "scope": workspace(),
             "roleDefinitionId": format!("/subscriptions/s1/providers/Microsoft.Authorization/roleDefinitions/{SCIENTIST}")}});
         case.cloud
@@ -114,13 +114,13 @@ async fn a_person_examines_the_rights_of_the_app_and_not_their_own() {
         case
     };
     let report = person().report().await;
-    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", text_of(&report));
     assert!(report.identity.contains(APP), "{}", report.identity);
 
     let mut without_role = person();
     without_role.cloud.listed(&format!("{w}/providers/Microsoft.Authorization/roleAssignments")).clear();
     let report = without_role.report().await;
-    assert_eq!(of(&report, Verdict::Fault), ["permission.invoke"], "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Fault), ["permission.invoke"], "{}", text_of(&report));
 
     let mut unreadable = person();
     let path = format!(
@@ -129,12 +129,12 @@ async fn a_person_examines_the_rights_of_the_app_and_not_their_own() {
     );
     unreadable.cloud.listed(&path).retain(|one| one["properties"]["principalId"] != APP);
     let report = unreadable.report().await;
-    assert_eq!(of(&report, Verdict::Fault), ["input"], "although the person may read it: {}", told(&report));
+    assert_eq!(of(&report, Verdict::Fault), ["input"], "although the person may read it: {}", text_of(&report));
 
     let mut unknown_app = person();
     unknown_app.site = None;
     let report = unknown_app.report().await;
-    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", told(&report));
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", text_of(&report));
     let unknown = of(&report, Verdict::Unknown);
     for check in ["app", "ledger", "permission.invoke", "input", "output.read", "delivery.subscription"] {
         assert!(unknown.contains(&check), "{check} in {unknown:?}");
@@ -149,7 +149,7 @@ async fn a_person_examines_the_rights_of_the_app_and_not_their_own() {
 async fn a_person_without_rights_to_the_rows_sees_the_table_and_the_role_of_the_app() {
     let person = async |table: bool| {
         let mut case = Case::new();
-        (case.whom, case.ticked) = (Whom::Person, None);
+        (case.caller, case.ticked) = (Caller::Operator, None);
         if table {
             let id = format!("{}/tableServices/default/tables/ScorekeeperState", account("state"));
             case.cloud.put(json!({ "id": id }));
@@ -165,11 +165,11 @@ async fn a_person_without_rights_to_the_rows_sees_the_table_and_the_role_of_the_
 #[tokio::test]
 async fn that_nobody_is_signed_in_is_no_fault_of_the_app() {
     let mut case = Case::new();
-    case.whom = Whom::Person;
+    case.caller = Caller::Operator;
     case.cloud.no_token = vec![Audience::Storage, Audience::MachineLearning, Audience::ResourceManager];
     let report = case.report().await;
-    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", told(&report));
-    assert!(told(&report).contains("az login"));
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", text_of(&report));
+    assert!(text_of(&report).contains("az login"));
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn an_endpoint_behind_a_gateway_is_unknown_and_no_fault() {
     let mut case = Case::new();
     case.rule["endpoint"]["uri"] = json!("https://gateway.example.com/heart/jobs");
     let report = case.report().await;
-    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", text_of(&report));
     let unknown = of(&report, Verdict::Unknown);
     assert!(unknown.contains(&"endpoint") && !unknown.contains(&"endpoint.answer"), "{unknown:?}");
 }
@@ -220,10 +220,10 @@ async fn a_queue_takes_events_if_the_topic_may_write_to_it() {
         case
     };
     let report = queued(true).report().await;
-    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", text_of(&report));
     let report = queued(false).report().await;
-    assert_eq!(of(&report, Verdict::Fault), ["delivery.subscription"], "{}", told(&report));
-    assert!(told(&report).contains("'Storage Queue Data Message Sender'"));
+    assert_eq!(of(&report, Verdict::Fault), ["delivery.subscription"], "{}", text_of(&report));
+    assert!(text_of(&report).contains("'Storage Queue Data Message Sender'"));
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn a_subscription_of_the_account_itself_is_as_good_as_one_of_its_topic() {
     one["properties"]["deadLetterWithResourceIdentity"] = Value::Null;
     case.cloud.listed(&format!("{}/providers/Microsoft.EventGrid/eventSubscriptions", account("uploads"))).push(one);
     let report = case.report().await;
-    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", text_of(&report));
 }
 
 #[tokio::test]
@@ -244,30 +244,33 @@ async fn events_of_uploads_that_are_only_begun_are_worth_a_warning_where_there_a
     let accounts = case.cloud.listed("/subscriptions/s1/providers/Microsoft.Storage/storageAccounts");
     accounts[0]["properties"]["isHnsEnabled"] = json!(true);
     let report = case.report().await;
-    assert_eq!(of(&report, Verdict::Warning), ["delivery.filter", "lastEvent"], "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Warning), ["delivery.filter", "lastEvent"], "{}", text_of(&report));
 }
 
 #[tokio::test(start_paused = true)]
 async fn looks_are_few_at_a_time_and_each_has_its_limit() {
-    let eyes = Eyes::new(Arc::new(Case::new().cloud), Duration::from_secs(100));
-    let (under_way, most) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let queries = CloudQueries::new(Arc::new(Case::new().cloud), Duration::from_secs(100));
+    let (under_way, max) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let looks = (0..20).map(|_| {
-        eyes.in_time(async {
+        queries.in_time(async {
             under_way.set(under_way.get() + 1);
-            most.set(most.get().max(under_way.get()));
+            max.set(max.get().max(under_way.get()));
             tokio::time::sleep(Duration::from_secs(1)).await;
             under_way.set(under_way.get() - 1);
             Ok(())
         })
     });
     assert!(futures::future::join_all(looks).await.iter().all(Result::is_ok));
-    assert_eq!(most.get(), 8);
-    let hangs = || eyes.in_time(std::future::pending::<Result<(), Trouble>>());
+    assert_eq!(max.get(), 8);
+    let hangs = || queries.in_time(std::future::pending::<Result<(), QueryError>>());
     let begun = tokio::time::Instant::now();
-    assert!(matches!(hangs().await, Err(Trouble::NoAnswer(_))));
+    assert!(matches!(hangs().await, Err(QueryError::NoAnswer(_))));
     assert_eq!(begun.elapsed().as_secs(), 15);
     tokio::time::sleep(Duration::from_secs(80)).await;
-    assert!(matches!(hangs().await, Err(Trouble::Unclear(_))), "the end of the whole says nothing about who was asked");
+    assert!(
+        matches!(hangs().await, Err(QueryError::Inconclusive(_))),
+        "the end of the whole says nothing about who was asked"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,7 +284,7 @@ async fn everything_ends_in_time_even_if_nobody_ever_answers() {
     assert_eq!(report.exit_code(), 1);
     let fine: BTreeSet<_> = of(&report, Verdict::Ok).into_iter().collect();
     let without_answer =
-        ["app", "clock", "ledger", "lastTick", "settings", "token.management", "token.ml", "token.storage"];
+        ["app", "clock", "ledger", "lastRun", "settings", "token.management", "token.ml", "token.storage"];
     assert!(fine.iter().all(|check| without_answer.contains(check)), "{fine:?}");
 }
 
@@ -290,7 +293,7 @@ async fn a_rule_for_any_account_is_watched_where_events_come_from() {
     let mut case = Case::new();
     case.rule["match"].as_object_mut().unwrap().remove("account");
     let report = case.report().await;
-    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", told(&report));
+    assert_eq!(of(&report, Verdict::Fault), [""; 0], "{}", text_of(&report));
     assert_eq!(of(&report, Verdict::Unknown), ["input", "compute.input"], "nobody can say which container");
     let mut case = Case::new();
     case.rule["match"].as_object_mut().unwrap().remove("account");
@@ -310,7 +313,7 @@ async fn stored_credentials_spare_the_identities() {
         json!({"input_data": {"type": "UriFile", "uri": "azureml://datastores/raw/paths/{blob.path}"}});
     case.cloud.document(&format!("{}/computes/cpu", workspace()))["identity"] = Value::Null;
     let report = case.report().await;
-    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", told(&report));
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", text_of(&report));
 }
 
 #[test]

@@ -10,7 +10,7 @@ const SITE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/si
 fn app() -> Installation {
     Installation {
         rules: Rules::default(),
-        hub: "Scorekeeper".into(),
+        task_hub: "Scorekeeper".into(),
         ledger_place: String::new(),
         ledger_account: None,
         queue_account: Some("state".into()),
@@ -43,22 +43,23 @@ fn queue(account: &str, queue: &str) -> Subscription {
 #[test]
 fn events_come_here_by_the_function_or_by_the_queue() {
     let ours = function(&json!({}));
-    assert_eq!(ours.aim(&app()), Aim::Ours("BlobCreated"));
+    assert_eq!(ours.destination(&app()), Destination::Ours("BlobCreated"));
     let elsewhere = Installation { site: Some(SITE.replace("func", "other")), ..app() };
-    assert!(matches!(ours.aim(&elsewhere), Aim::Elsewhere(_)));
+    assert!(matches!(ours.destination(&elsewhere), Destination::Elsewhere(_)));
     let nameless = Installation { site: None, queue_account: None, ..app() };
-    assert!(matches!(ours.aim(&nameless), Aim::Unclear(_)));
-    assert_eq!(queue("State", "blob-events").aim(&app()), Aim::Ours("BlobCreatedFromQueue"));
-    assert!(matches!(queue("state", "others").aim(&app()), Aim::Elsewhere(_)));
-    assert!(matches!(queue("other", "blob-events").aim(&app()), Aim::Elsewhere(_)));
-    assert!(matches!(queue("state", "blob-events").aim(&nameless), Aim::Unclear(_)));
-    for (kind, unclear) in [("WebHook", true), ("EventHub", false)] {
-        let aim = function(&json!({"destination": {"endpointType": kind, "properties": {}}})).aim(&app());
-        assert_eq!(matches!(aim, Aim::Unclear(_)), unclear, "{aim:?}");
+    assert!(matches!(ours.destination(&nameless), Destination::Inconclusive(_)));
+    assert_eq!(queue("State", "blob-events").destination(&app()), Destination::Ours("BlobCreatedFromQueue"));
+    assert!(matches!(queue("state", "others").destination(&app()), Destination::Elsewhere(_)));
+    assert!(matches!(queue("other", "blob-events").destination(&app()), Destination::Elsewhere(_)));
+    assert!(matches!(queue("state", "blob-events").destination(&nameless), Destination::Inconclusive(_)));
+    for (kind, inconclusive) in [("WebHook", true), ("EventHub", false)] {
+        let destination =
+            function(&json!({"destination": {"endpointType": kind, "properties": {}}})).destination(&app());
+        assert_eq!(matches!(destination, Destination::Inconclusive(_)), inconclusive, "{destination:?}");
     }
     let timer = format!("{SITE}/functions/Reconcile");
     let timer = json!({"destination": {"endpointType": "AzureFunction", "properties": {"resourceId": timer}}});
-    assert!(matches!(function(&timer).aim(&app()), Aim::Elsewhere(_)));
+    assert!(matches!(function(&timer).destination(&app()), Destination::Elsewhere(_)));
 }
 
 fn verdicts(all: &[Subscription]) -> Vec<(Check, Verdict)> {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::period::Period;
+use crate::duration::IsoDuration;
 use crate::rules::{OnUnknown, Rules};
 use crate::scoring::BlobVersion;
 use crate::status::TRANSITIONS;
@@ -38,30 +38,30 @@ impl Life {
         Self { rule, scoring, now: NOW, taken: Vec::new() }
     }
 
-    fn decide(&self, seen: &Seen) -> Step {
-        decide(&self.scoring, Some(&self.rule), seen, self.now)
+    fn decide(&self, observation: &Observation) -> Step {
+        decide(&self.scoring, Some(&self.rule), observation, self.now)
     }
 
     /// Takes the move that `seen` leads to; panics if there is none.
-    fn moves(&mut self, seen: &Seen) -> Effect {
-        match self.decide(seen) {
+    fn moves(&mut self, observation: &Observation) -> Effect {
+        match self.decide(observation) {
             Step::Move { next, entry, effect } => {
                 assert_eq!(next.version, self.scoring.version + 1);
                 assert_eq!((entry.from, entry.to, entry.seq), (Some(self.scoring.status), next.status, next.version));
-                assert!(!entry.because.is_empty());
+                assert!(!entry.reason.is_empty());
                 assert_eq!(next.completed.is_some(), next.status.is_terminal());
                 self.taken.push((self.scoring.status, entry.event.unwrap(), next.status));
                 self.scoring = *next;
                 effect
             }
-            Step::Wait { because } => panic!("{} waits on {seen:?}: {because}", self.scoring.status),
+            Step::Wait { reason } => panic!("{} waits on {observation:?}: {reason}", self.scoring.status),
         }
     }
 
-    fn waits(&self, seen: &Seen) -> String {
-        match self.decide(seen) {
-            Step::Wait { because } => because,
-            Step::Move { entry, .. } => panic!("{} moves on {seen:?}: {}", self.scoring.status, entry.because),
+    fn waits(&self, observation: &Observation) -> String {
+        match self.decide(observation) {
+            Step::Wait { reason } => reason,
+            Step::Move { entry, .. } => panic!("{} moves on {observation:?}: {}", self.scoring.status, entry.reason),
         }
     }
 
@@ -72,7 +72,7 @@ impl Life {
 
     fn submitting() -> Self {
         let mut life = Self::new();
-        assert_eq!(life.moves(&Seen::SlotFree), Effect::Submit);
+        assert_eq!(life.moves(&Observation::SlotFree), Effect::Submit);
         life
     }
 
@@ -84,7 +84,7 @@ impl Life {
 
     fn unknown() -> Self {
         let mut life = Self::submitting();
-        life.moves(&Seen::Answer(Answer::Unknown { text: "connection reset".into() }));
+        life.moves(&Observation::Answer(Answer::Unknown { text: "connection reset".into() }));
         life.now = life.scoring.due;
         life
     }
@@ -103,36 +103,36 @@ fn named(name: &str) -> Job {
     Job { name: name.into(), id: Some(id), studio: None }
 }
 
-fn accepted() -> Seen {
-    Seen::Answer(Answer::Accepted { job: named("job-1"), status: JobStatus::Preparing })
+fn accepted() -> Observation {
+    Observation::Answer(Answer::Accepted { job: named("job-1"), status: JobStatus::Preparing })
 }
 
-fn job(status: JobStatus) -> Seen {
-    Seen::Job(JobSeen { status, error: None, studio: None })
+fn job(status: JobStatus) -> Observation {
+    Observation::Job(JobSnapshot { status, error: None, studio: None })
 }
 
-fn refused(for_good: bool, retry_after: Option<Duration>) -> Seen {
-    Seen::Answer(Answer::Refused { code: "429".into(), text: "slow down".into(), for_good, retry_after })
+fn refused(permanent: bool, retry_after: Option<Duration>) -> Observation {
+    Observation::Answer(Answer::Refused { code: "429".into(), text: "slow down".into(), permanent, retry_after })
 }
 
 fn candidate(name: &str, minute: i64) -> Candidate {
     Candidate { job: named(name), status: JobStatus::Running, created: NOW + Duration::minutes(minute) }
 }
 
-fn made(attempt: u32, name: &str, status: &str) -> Seen {
+fn made(attempt: u32, name: &str, status: &str) -> Observation {
     let job = Job { name: name.into(), id: None, studio: None };
-    Seen::Made { attempt, job, status: JobStatus::read(status) }
+    Observation::UnexpectedJob { attempt, job, status: JobStatus::read(status) }
 }
 
-fn output(bytes: u64, modified: OffsetDateTime) -> Seen {
-    Seen::Output(OutputSeen::Present { bytes, modified })
+fn output(bytes: u64, modified: OffsetDateTime) -> Observation {
+    Observation::Output(OutputSnapshot::Present { bytes, modified })
 }
 
-fn absent() -> Seen {
-    Seen::Output(OutputSeen::Absent { uri: "azureml://x".into() })
+fn absent() -> Observation {
+    Observation::Output(OutputSnapshot::Absent { uri: "azureml://x".into() })
 }
 
-fn every_seen() -> Vec<Seen> {
+fn every_seen() -> Vec<Observation> {
     let statuses = [
         "NotStarted",
         "Running",
@@ -146,28 +146,28 @@ fn every_seen() -> Vec<Seen> {
         "Melted",
     ];
     let mut all = vec![
-        Seen::Nothing,
-        Seen::SlotFree,
-        Seen::Waiting { because: "all slots are taken".into() },
+        Observation::Nothing,
+        Observation::SlotFree,
+        Observation::Waiting { reason: "all slots are taken".into() },
         accepted(),
         refused(true, None),
         refused(false, None),
-        Seen::Answer(Answer::Unknown { text: "reset".into() }),
-        Seen::JobMissing,
-        Seen::Candidates(vec![]),
-        Seen::Candidates(vec![candidate("a", 0)]),
-        Seen::Candidates(vec![candidate("a", 0), candidate("b", 1)]),
+        Observation::Answer(Answer::Unknown { text: "reset".into() }),
+        Observation::JobMissing,
+        Observation::Candidates(vec![]),
+        Observation::Candidates(vec![candidate("a", 0)]),
+        Observation::Candidates(vec![candidate("a", 0), candidate("b", 1)]),
         output(5, NOW),
         output(0, NOW),
         output(5, NOW - Duration::days(1)),
         absent(),
-        Seen::Unclear("403".into()),
-        Seen::Unclear("503".into()),
-        made(1, "stray", "Running"),
-        made(2, "stray", "Running"),
-        Seen::Resolved(Resolution::SendAgain),
-        Seen::Resolved(Resolution::JobIs("named".into())),
-        Seen::Resolved(Resolution::GiveUp),
+        Observation::CannotLook("403".into()),
+        Observation::CannotLook("503".into()),
+        made(1, "orphaned job", "Running"),
+        made(2, "orphaned job", "Running"),
+        Observation::Resolved(Resolution::SendAgain),
+        Observation::Resolved(Resolution::JobIs("named".into())),
+        Observation::Resolved(Resolution::GiveUp),
     ];
     all.extend(statuses.map(|word| job(JobStatus::read(word))));
     all
@@ -179,7 +179,7 @@ fn the_straight_way_is_queued_submitting_running_verifying_scored() {
     life.moves(&output(120, life.now));
     assert_eq!(life.scoring.status, Status::Scored);
     assert_eq!(life.scoring.output_bytes, Some(120));
-    assert_eq!((life.scoring.attempt, life.scoring.posts, life.scoring.version), (1, 1, 5));
+    assert_eq!((life.scoring.attempt, life.scoring.submits, life.scoring.version), (1, 1, 5));
     assert!(life.scoring.workspace.as_deref().unwrap().ends_with("/workspaces/w"));
 }
 
@@ -190,12 +190,12 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
     let mut lives = vec![(Life::new(), 0)];
     let mut known = BTreeSet::new();
     while let Some((life, depth)) = lives.pop() {
-        for seen in every_seen() {
+        for observation in every_seen() {
             for pause in
                 [Duration::ZERO, Duration::minutes(1), Duration::minutes(20), Duration::days(1), Duration::days(8)]
             {
                 let now = life.now + pause;
-                if let Step::Move { next, entry, .. } = decide(&life.scoring, Some(&life.rule), &seen, now) {
+                if let Step::Move { next, entry, .. } = decide(&life.scoring, Some(&life.rule), &observation, now) {
                     let row = (life.scoring.status, entry.event.unwrap(), next.status);
                     assert!(TRANSITIONS.contains(&row), "{row:?}");
                     assert!(!life.scoring.status.is_terminal() || next.status == life.scoring.status);
@@ -207,7 +207,7 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
                         next.attempt,
                         next.submission.is_some(),
                         next.missing_since.is_some(),
-                        next.trouble.is_some()
+                        next.last_error.is_some()
                     );
                     if depth < 9 && known.insert(key) {
                         lives.push((Life { rule: rule(), scoring: *next, now, taken: Vec::new() }, depth + 1));
@@ -225,11 +225,11 @@ fn a_queued_scoring_waits_for_its_back_off_its_slot_and_its_rule() {
     let mut life = Life::submitting();
     life.moves(&refused(false, Some(Duration::minutes(7))));
     assert_eq!(life.scoring.due, life.now + Duration::minutes(7));
-    assert!(life.waits(&Seen::SlotFree).contains("back-off"));
+    assert!(life.waits(&Observation::SlotFree).contains("back-off"));
     life.later(Duration::minutes(7));
-    assert_eq!(life.waits(&Seen::Waiting { because: "all slots are taken".into() }), "all slots are taken");
-    let step = decide(&life.scoring, None, &Seen::SlotFree, life.now);
-    assert!(matches!(step, Step::Wait { because } if because.contains("rule `claims`")));
+    assert_eq!(life.waits(&Observation::Waiting { reason: "all slots are taken".into() }), "all slots are taken");
+    let step = decide(&life.scoring, None, &Observation::SlotFree, life.now);
+    assert!(matches!(step, Step::Wait { reason } if reason.contains("rule `claims`")));
 }
 
 #[test]
@@ -237,8 +237,8 @@ fn a_refused_attempt_keeps_its_number_request_and_output_path() {
     let mut life = Life::submitting();
     let sent = life.scoring.submission.clone();
     life.moves(&refused(false, None));
-    life.later(Duration::hours(2)).moves(&Seen::SlotFree);
-    assert_eq!((life.scoring.attempt, life.scoring.posts), (1, 2));
+    life.later(Duration::hours(2)).moves(&Observation::SlotFree);
+    assert_eq!((life.scoring.attempt, life.scoring.submits), (1, 2));
     assert_eq!(life.scoring.submission, sent);
 }
 
@@ -252,7 +252,7 @@ fn refusals_back_off_and_are_given_up_after_their_time() {
         assert!(pause > last, "{pause} after {last}");
         last = pause;
         life.now = life.scoring.due;
-        life.moves(&Seen::SlotFree);
+        life.moves(&Observation::SlotFree);
     }
     life.later(Duration::days(1)).moves(&refused(false, None));
     assert_eq!(life.scoring.status, Status::Failed);
@@ -265,32 +265,32 @@ fn refusals_back_off_and_are_given_up_after_their_time() {
 #[test]
 fn the_time_in_the_queue_does_not_count_for_give_up_after() {
     let mut life = Life::new();
-    life.later(Duration::days(2)).moves(&Seen::SlotFree);
+    life.later(Duration::days(2)).moves(&Observation::SlotFree);
     life.moves(&refused(false, None));
     assert_eq!(life.scoring.status, Status::Queued);
 
     let mut life = Life::new();
-    life.later(Duration::days(2)).moves(&Seen::SlotFree);
-    life.moves(&Seen::Answer(Answer::Unknown { text: "reset".into() }));
-    assert_eq!(life.later(Duration::minutes(20)).moves(&Seen::Candidates(vec![])), Effect::Submit);
+    life.later(Duration::days(2)).moves(&Observation::SlotFree);
+    life.moves(&Observation::Answer(Answer::Unknown { text: "reset".into() }));
+    assert_eq!(life.later(Duration::minutes(20)).moves(&Observation::Candidates(vec![])), Effect::Submit);
 }
 
 #[test]
 fn reasons_say_when_and_what_is_final() {
-    let waits = Life::submitting().waits(&Seen::Nothing);
+    let waits = Life::submitting().waits(&Observation::Nothing);
     assert!(waits.ends_with("until 2026-07-21 10:02:00 UTC"), "{waits}");
     let mut life = Life::verifying();
     life.moves(&output(120, life.now));
-    assert_eq!(life.waits(&Seen::Nothing), "scored is final");
-    assert!(Life::running().waits(&Seen::Nothing).contains("nothing to conclude"));
+    assert_eq!(life.waits(&Observation::Nothing), "scored is final");
+    assert!(Life::running().waits(&Observation::Nothing).contains("nothing to conclude"));
 }
 
 #[test]
 fn a_lease_protects_its_owner_and_then_the_job_is_looked_for() {
     let mut life = Life::submitting();
-    assert!(life.waits(&Seen::Nothing).contains("lease"));
+    assert!(life.waits(&Observation::Nothing).contains("lease"));
     life.now = life.scoring.due;
-    assert_eq!(life.moves(&Seen::Nothing), Effect::None);
+    assert_eq!(life.moves(&Observation::Nothing), Effect::None);
     assert_eq!(life.scoring.status, Status::Unknown);
 }
 
@@ -298,29 +298,32 @@ fn a_lease_protects_its_owner_and_then_the_job_is_looked_for() {
 fn a_lost_answer_is_looked_for_and_sent_again_to_the_same_path_only_after_the_grace_time() {
     let mut life = Life::unknown();
     let sent = life.scoring.submission.clone();
-    let none = Seen::Candidates(vec![]);
-    assert!(life.waits(&none).contains("grace"));
-    life.now = life.scoring.since + Policy::default().grace.0 - Duration::SECOND;
+    let none = Observation::Candidates(vec![]);
+    assert!(life.waits(&none).contains("resubmitAfter"));
+    life.now = life.scoring.since + Policy::default().resubmit_after.0 - Duration::SECOND;
     life.waits(&none);
     life.later(Duration::SECOND);
     assert_eq!(life.moves(&none), Effect::Submit);
-    assert_eq!((life.scoring.attempt, life.scoring.posts), (1, 2));
+    assert_eq!((life.scoring.attempt, life.scoring.submits), (1, 2));
     assert_eq!(life.scoring.submission, sent);
     assert_eq!(life.scoring.due, life.now + life.rule.policy.lease());
 }
 
 #[test]
-fn strays_beyond_those_that_are_kept_by_name_are_counted() {
+fn orphaned_jobs_beyond_those_that_are_kept_by_name_are_counted() {
     let mut life = Life::unknown();
-    let crowd = (0..MOST_NAMES + 11).map(|n| candidate(&format!("job-{n}"), i64::try_from(n).unwrap())).collect();
-    life.moves(&Seen::Candidates(crowd));
-    assert_eq!((life.scoring.strays.len(), life.scoring.duplicates as usize), (MOST_NAMES, MOST_NAMES + 10));
+    let crowd = (0..MAX_JOB_NAMES + 11).map(|n| candidate(&format!("job-{n}"), i64::try_from(n).unwrap())).collect();
+    life.moves(&Observation::Candidates(crowd));
+    assert_eq!(
+        (life.scoring.orphaned_jobs.len(), life.scoring.orphaned_job_count as usize),
+        (MAX_JOB_NAMES, MAX_JOB_NAMES + 10)
+    );
 }
 
 #[test]
 fn one_found_job_is_adopted_and_of_several_the_oldest() {
     let mut life = Life::unknown();
-    life.moves(&Seen::Candidates(vec![candidate("only", 0)]));
+    life.moves(&Observation::Candidates(vec![candidate("only", 0)]));
     assert_eq!(life.scoring.job.as_ref().unwrap().name, "only");
 
     let several = [candidate("young", 2), candidate("old", 0), candidate("middle", 1)];
@@ -328,9 +331,9 @@ fn one_found_job_is_adopted_and_of_several_the_oldest() {
         let mut life = Life::unknown();
         let mut found = several.to_vec();
         found.rotate_left(turn);
-        let effect = life.moves(&Seen::Candidates(found));
+        let effect = life.moves(&Observation::Candidates(found));
         assert_eq!(life.scoring.job.as_ref().unwrap().name, "old");
-        assert_eq!(life.scoring.duplicates, 2);
+        assert_eq!(life.scoring.orphaned_job_count, 2);
         let Effect::Cancel(jobs) = effect else { panic!("{effect:?}") };
         assert!(jobs.iter().all(|job| job.name != "old"), "{jobs:?}");
         assert_eq!(jobs.len(), 2);
@@ -340,34 +343,34 @@ fn one_found_job_is_adopted_and_of_several_the_oldest() {
 #[test]
 fn nothing_is_sent_when_it_could_not_be_looked_and_the_trouble_is_written_once() {
     let mut life = Life::unknown();
-    let forbidden = Seen::Unclear("403".into());
+    let forbidden = Observation::CannotLook("403".into());
     assert_eq!(life.moves(&forbidden), Effect::None);
-    assert_eq!((life.scoring.status, life.scoring.trouble.as_deref()), (Status::Unknown, Some("403")));
+    assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Unknown, Some("403")));
     life.waits(&forbidden);
-    // After the grace time it is for a person to see. Whatever is found later, or however late, nothing is sent blindly.
+    // After resubmitAfter it is for a person to see. Whatever is found later, or however late, nothing is sent blindly.
     life.later(Duration::minutes(15));
     assert_eq!(life.moves(&forbidden), Effect::None);
-    assert_eq!((life.scoring.status, life.scoring.trouble.as_deref()), (Status::Held, Some("403")));
+    assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Held, Some("403")));
     life.later(Duration::days(3)).waits(&forbidden);
-    assert_eq!(life.moves(&Seen::Unclear("503".into())), Effect::None);
-    assert_eq!((life.scoring.status, life.scoring.trouble.as_deref()), (Status::Held, Some("503")));
+    assert_eq!(life.moves(&Observation::CannotLook("503".into())), Effect::None);
+    assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Held, Some("503")));
 }
 
 #[test]
 fn what_is_held_because_nobody_could_look_goes_on_when_somebody_can() {
     let held = || {
         let mut life = Life::unknown();
-        life.later(Duration::days(3)).moves(&Seen::Unclear("403".into()));
+        life.later(Duration::days(3)).moves(&Observation::CannotLook("403".into()));
         life
     };
     let mut life = held();
-    life.moves(&Seen::Candidates(vec![candidate("found", 0)]));
-    assert_eq!((life.scoring.status, life.scoring.trouble.as_deref()), (Status::Running, None));
+    life.moves(&Observation::Candidates(vec![candidate("found", 0)]));
+    assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Running, None));
     let mut life = held();
     let sent = life.scoring.submission.clone();
-    assert_eq!(life.moves(&Seen::Candidates(vec![])), Effect::Submit);
-    assert_eq!((life.scoring.attempt, life.scoring.posts, &life.scoring.submission), (1, 2, &sent));
-    // giveUpAfter does not count the days in which nobody could look.
+    assert_eq!(life.moves(&Observation::Candidates(vec![])), Effect::Submit);
+    assert_eq!((life.scoring.attempt, life.scoring.submits, &life.scoring.submission), (1, 2, &sent));
+    // submitDeadline does not count the days in which nobody could look.
     life.moves(&refused(false, None));
     assert_eq!(life.scoring.status, Status::Queued);
 }
@@ -377,7 +380,7 @@ fn held() -> Life {
     let hold = Policy { on_unknown: OnUnknown::Hold, ..Policy::default() };
     life.rule = rule_with(|rule| rule.policy = hold);
     life.later(Duration::minutes(15));
-    assert_eq!(life.moves(&Seen::Candidates(vec![])), Effect::None);
+    assert_eq!(life.moves(&Observation::Candidates(vec![])), Effect::None);
     assert_eq!(life.scoring.status, Status::Held);
     life
 }
@@ -385,11 +388,11 @@ fn held() -> Life {
 #[test]
 fn a_rule_that_says_hold_never_sends_twice_by_itself_but_adopts_what_it_finds() {
     let mut life = held();
-    assert!(life.scoring.trouble.as_deref().unwrap().contains("onUnknown: hold"));
-    life.later(Duration::days(10)).waits(&Seen::Candidates(vec![]));
-    life.moves(&Seen::Candidates(vec![candidate("late", 99), candidate("later", 100)]));
+    assert!(life.scoring.last_error.as_deref().unwrap().contains("onUnknown: hold"));
+    life.later(Duration::days(10)).waits(&Observation::Candidates(vec![]));
+    life.moves(&Observation::Candidates(vec![candidate("late", 99), candidate("later", 100)]));
     assert_eq!(
-        (life.scoring.status, life.scoring.strays.as_slice()),
+        (life.scoring.status, life.scoring.orphaned_jobs.as_slice()),
         (Status::Running, ["later".to_owned()].as_slice())
     );
 }
@@ -398,23 +401,23 @@ fn a_rule_that_says_hold_never_sends_twice_by_itself_but_adopts_what_it_finds() 
 fn a_person_decides_what_is_held_and_nothing_else() {
     let mut life = held();
     let sent = life.scoring.submission.clone();
-    life.later(Duration::days(2)).moves(&Seen::Resolved(Resolution::SendAgain));
+    life.later(Duration::days(2)).moves(&Observation::Resolved(Resolution::SendAgain));
     assert_eq!(life.scoring.status, Status::Queued);
-    assert_eq!(life.moves(&Seen::SlotFree), Effect::Submit);
-    assert_eq!((life.scoring.attempt, life.scoring.posts, &life.scoring.submission), (1, 2, &sent));
+    assert_eq!(life.moves(&Observation::SlotFree), Effect::Submit);
+    assert_eq!((life.scoring.attempt, life.scoring.submits, &life.scoring.submission), (1, 2, &sent));
     life.moves(&refused(false, None));
-    assert_eq!(life.scoring.status, Status::Queued, "giveUpAfter counts from the person's word");
+    assert_eq!(life.scoring.status, Status::Queued, "submitDeadline counts from the person's word");
 
     let mut life = held();
-    life.moves(&Seen::Resolved(Resolution::JobIs("job-9".into())));
+    life.moves(&Observation::Resolved(Resolution::JobIs("job-9".into())));
     assert_eq!((life.scoring.status, life.scoring.job.as_ref().unwrap().name.as_str()), (Status::Running, "job-9"));
 
     let mut life = held();
-    life.moves(&Seen::Resolved(Resolution::GiveUp));
+    life.moves(&Observation::Resolved(Resolution::GiveUp));
     assert_eq!(life.scoring.status, Status::Failed);
 
     for life in [Life::new(), Life::submitting(), Life::unknown(), Life::running(), Life::verifying(), life] {
-        assert!(life.waits(&Seen::Resolved(Resolution::SendAgain)).contains("only a held scoring"));
+        assert!(life.waits(&Observation::Resolved(Resolution::SendAgain)).contains("only a held scoring"));
     }
 }
 
@@ -427,7 +430,7 @@ fn a_late_answer_is_adopted_by_the_attempt_it_belongs_to() {
     };
     for mut life in [Life::submitting(), Life::unknown(), refused_then(), held()] {
         assert_eq!(life.moves(&made(1, "late", "Running")), Effect::None);
-        assert_eq!((life.scoring.status, life.scoring.duplicates), (Status::Running, 0));
+        assert_eq!((life.scoring.status, life.scoring.orphaned_job_count), (Status::Running, 0));
         assert_eq!(life.scoring.job.as_ref().unwrap().name, "late");
         assert!(life.waits(&made(1, "late", "Running")).contains("known"));
     }
@@ -438,7 +441,7 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
     let second_attempt = || {
         let mut life = Life::running();
         life.moves(&job(JobStatus::Failed));
-        life.later(Duration::hours(2)).moves(&Seen::SlotFree);
+        life.later(Duration::hours(2)).moves(&Observation::SlotFree);
         life
     };
     let waits_for_the_second = || {
@@ -448,12 +451,12 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
     };
     let unknown_second = || {
         let mut life = second_attempt();
-        life.moves(&Seen::Answer(Answer::Unknown { text: "reset".into() }));
+        life.moves(&Observation::Answer(Answer::Unknown { text: "reset".into() }));
         life
     };
     let held_second = || {
         let mut life = unknown_second();
-        life.later(Duration::hours(1)).moves(&Seen::Unclear("403".into()));
+        life.later(Duration::hours(1)).moves(&Observation::CannotLook("403".into()));
         life
     };
     let scored = || {
@@ -490,19 +493,24 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
     ] {
         let before = life.scoring.clone();
         life.later(Duration::minutes(1));
-        let stray = Job { name: "stray".into(), id: None, studio: None };
-        assert_eq!(life.moves(&made(1, "stray", "Running")), Effect::Cancel(vec![stray]), "{}", before.status);
+        let orphaned_job = Job { name: "orphaned job".into(), id: None, studio: None };
+        assert_eq!(
+            life.moves(&made(1, "orphaned job", "Running")),
+            Effect::Cancel(vec![orphaned_job]),
+            "{}",
+            before.status
+        );
         let expected = Scoring {
-            strays: vec!["stray".into()],
-            duplicates: 1,
+            orphaned_jobs: vec!["orphaned job".into()],
+            orphaned_job_count: 1,
             version: before.version + 1,
             updated: life.now,
             ..before
         };
         assert_eq!(life.scoring, expected);
-        assert!(life.waits(&made(1, "stray", "Canceled")).contains("known"), "counted once");
+        assert!(life.waits(&made(1, "orphaned job", "Canceled")).contains("known"), "counted once");
         assert_eq!(life.moves(&made(1, "ended", "Completed")), Effect::None, "what has ended can't be stopped");
-        assert_eq!(life.scoring.duplicates, 2);
+        assert_eq!(life.scoring.orphaned_job_count, 2);
         if life.scoring.attempt == 2 {
             assert!(life.waits(&made(1, "job-1", "Failed")).contains("known"), "the first attempt had adopted it");
         }
@@ -510,17 +518,17 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
 }
 
 #[test]
-fn strays_without_end_do_not_fill_the_row() {
+fn orphaned_jobs_without_end_do_not_fill_the_row() {
     let mut life = Life::running();
-    for n in 0..MOST_NAMES {
-        life.moves(&made(1, &format!("stray-{n}"), "Running"));
+    for n in 0..MAX_JOB_NAMES {
+        life.moves(&made(1, &format!("orphaned job-{n}"), "Running"));
     }
     life.waits(&made(1, "one-more", "Running"));
     let mut life = Life::running();
-    for n in 0..2 * MOST_NAMES {
-        super::keep(&mut life.scoring.former, n.to_string());
+    for n in 0..2 * MAX_JOB_NAMES {
+        super::push_bounded(&mut life.scoring.previous_jobs, n.to_string());
     }
-    assert_eq!((life.scoring.former.len(), life.scoring.former[0].as_str()), (MOST_NAMES, "40"));
+    assert_eq!((life.scoring.previous_jobs.len(), life.scoring.previous_jobs[0].as_str()), (MAX_JOB_NAMES, "40"));
 }
 
 #[test]
@@ -533,20 +541,21 @@ fn progress_is_written_when_the_word_changes_and_not_before() {
         life.moves(&job(JobStatus::read(word)));
         assert_eq!(life.scoring.status, Status::Running, "{word} is not final");
     }
-    life.waits(&Seen::Unclear("the endpoint did not answer".into()));
+    life.waits(&Observation::CannotLook("the endpoint did not answer".into()));
 }
 
 #[test]
 fn a_failed_attempt_is_followed_by_one_with_another_path_until_none_is_left() {
     let mut life = Life::running();
     let first = life.scoring.output_uri().unwrap().to_owned();
-    let failed = Seen::Job(JobSeen { status: JobStatus::Failed, error: Some("exit code 42".into()), studio: None });
+    let failed =
+        Observation::Job(JobSnapshot { status: JobStatus::Failed, error: Some("exit code 42".into()), studio: None });
     life.moves(&failed);
     assert_eq!((life.scoring.status, life.scoring.error.as_deref()), (Status::Queued, Some("exit code 42")));
     assert!(life.scoring.due > life.now);
     life.now = life.scoring.due;
-    life.moves(&Seen::SlotFree);
-    assert_eq!((life.scoring.attempt, life.scoring.posts), (2, 1));
+    life.moves(&Observation::SlotFree);
+    assert_eq!((life.scoring.attempt, life.scoring.submits), (2, 1));
     assert_ne!(life.scoring.output_uri().unwrap(), first);
     life.moves(&accepted());
     life.moves(&failed);
@@ -556,12 +565,12 @@ fn a_failed_attempt_is_followed_by_one_with_another_path_until_none_is_left() {
 #[test]
 fn a_job_that_vanishes_is_given_time_to_come_back() {
     let mut life = Life::running();
-    life.moves(&Seen::JobMissing);
-    life.later(Duration::minutes(9)).waits(&Seen::JobMissing);
+    life.moves(&Observation::JobMissing);
+    life.later(Duration::minutes(9)).waits(&Observation::JobMissing);
     life.moves(&job(JobStatus::Preparing));
-    assert_eq!((life.scoring.missing_since, life.scoring.trouble.as_deref()), (None, None));
-    life.moves(&Seen::JobMissing);
-    life.later(Duration::minutes(10)).moves(&Seen::JobMissing);
+    assert_eq!((life.scoring.missing_since, life.scoring.last_error.as_deref()), (None, None));
+    life.moves(&Observation::JobMissing);
+    life.later(Duration::minutes(10)).moves(&Observation::JobMissing);
     assert_eq!(life.scoring.status, Status::Queued);
 }
 
@@ -569,13 +578,13 @@ fn a_job_that_vanishes_is_given_time_to_come_back() {
 fn a_job_that_is_stopped_and_cannot_be_found_is_given_time_too() {
     let mut life = Life::running();
     life.later(Duration::days(7)).moves(&job(JobStatus::Queued));
-    assert_eq!(life.moves(&Seen::JobMissing), Effect::None);
+    assert_eq!(life.moves(&Observation::JobMissing), Effect::None);
     assert_eq!(life.scoring.status, Status::Cancelling);
     life.later(Duration::minutes(4)).moves(&job(JobStatus::CancelRequested));
     assert_eq!((life.scoring.status, life.scoring.missing_since), (Status::Cancelling, None));
-    life.moves(&Seen::JobMissing);
-    life.later(Duration::minutes(9)).waits(&Seen::JobMissing);
-    life.later(Duration::minutes(1)).moves(&Seen::JobMissing);
+    life.moves(&Observation::JobMissing);
+    life.later(Duration::minutes(9)).waits(&Observation::JobMissing);
+    life.later(Duration::minutes(1)).moves(&Observation::JobMissing);
     assert_eq!(life.scoring.status, Status::Queued);
 }
 
@@ -597,13 +606,13 @@ fn a_stuck_job_is_stopped_and_counts_as_a_failed_attempt() {
 fn a_running_job_has_the_time_that_its_rule_gives_now_and_without_a_rule_what_was_recorded() {
     let mut life = Life::running();
     life.later(Duration::hours(1)).waits(&job(JobStatus::Preparing));
-    life.rule.policy.job_timeout = Period(Duration::hours(2));
+    life.rule.policy.job_timeout = IsoDuration(Duration::hours(2));
     life.waits(&job(JobStatus::Preparing));
     let without = |life: &Life| decide(&life.scoring, None, &job(JobStatus::Preparing), life.now);
     life.later(Duration::hours(1));
     assert!(matches!(without(&life), Step::Wait { .. }));
     assert!(matches!(life.decide(&job(JobStatus::Preparing)), Step::Move { effect: Effect::Cancel(_), .. }));
-    life.rule.policy.job_timeout = Period(Duration::days(9));
+    life.rule.policy.job_timeout = IsoDuration(Duration::days(9));
     life.later(Duration::days(7)).waits(&job(JobStatus::Preparing));
     assert!(matches!(without(&life), Step::Move { effect: Effect::Cancel(_), .. }));
 }
@@ -632,8 +641,8 @@ fn scored_is_never_shown_for_an_output_that_is_absent_empty_or_old() {
         assert_eq!(life.scoring.status, Status::Queued, "{bad:?}");
     }
     let mut life = Life::verifying();
-    life.moves(&Seen::Unclear("403".into()));
-    life.waits(&Seen::Unclear("403".into()));
+    life.moves(&Observation::CannotLook("403".into()));
+    life.waits(&Observation::CannotLook("403".into()));
     assert_eq!(life.scoring.status, Status::Verifying);
 }
 

@@ -1,38 +1,39 @@
 //! Submissions whose answer was lost: what is concluded from a search, from a job that turns up, and from a person.
 //!
-//! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after the grace time.
-//! Jobs that no attempt needs are *strays*: they are cancelled, counted and remembered by name.
+//! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after resubmitAfter.
+//! Jobs that no attempt needs are *orphaned jobs*: they are cancelled, counted and remembered by name.
 
-use super::{Effect, On, Resolution, Step, clock, wait};
+use super::{DecideContext, Effect, Resolution, Step, utc_text, wait};
 use crate::job::{Candidate, Job, JobStatus};
 use crate::rules::OnUnknown;
-use crate::scoring::{MOST_NAMES, Scoring};
+use crate::scoring::{MAX_JOB_NAMES, Scoring};
 use crate::status::{Event, Status};
 
-impl On<'_> {
+impl DecideContext<'_> {
     /// What a search through the workspace's jobs found.
     pub(super) fn looked_for(&self, found: &[Candidate]) -> Step {
-        let mut by_age: Vec<_> = found.iter().filter(|found| !self.scoring.strays.contains(&found.job.name)).collect();
+        let mut by_age: Vec<_> =
+            found.iter().filter(|found| !self.scoring.orphaned_jobs.contains(&found.job.name)).collect();
         // Same instant: the name decides, so that two processes adopt the same one.
         by_age.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.job.name.cmp(&b.job.name)));
         match by_age.as_slice() {
             [] => self.found_none(),
             [one] => {
-                let because = format!("job {} carries this submission", one.job.name);
-                self.moved(Event::FoundOne, because, Effect::None, |next| self.adopt(next, &one.job, &one.status))
+                let reason = format!("job {} carries this submission", one.job.name);
+                self.transition(Event::FoundOne, reason, Effect::None, |next| self.adopt(next, &one.job, &one.status))
             }
             [oldest, others @ ..] => {
                 let names = others.iter().map(|other| other.job.name.as_str()).collect::<Vec<_>>().join(", ");
-                let because = format!(
+                let reason = format!(
                     "{} jobs carry this submission; adopted the oldest, {}, and cancelled {names}",
                     by_age.len(),
                     oldest.job.name
                 );
                 let rest = others.iter().map(|other| other.job.clone()).collect();
-                self.moved(Event::FoundSeveral, because, Effect::Cancel(rest), |next| {
+                self.transition(Event::FoundSeveral, reason, Effect::Cancel(rest), |next| {
                     self.adopt(next, &oldest.job, &oldest.status);
                     for other in others {
-                        count(next, &other.job);
+                        record_orphan(next, &other.job);
                     }
                 })
             }
@@ -42,29 +43,29 @@ impl On<'_> {
     fn found_none(&self) -> Step {
         let now = self.now;
         let held = self.scoring.status == Status::Held;
-        // What is held waited for the grace time already.
-        if !held && now - self.scoring.since < self.policy.grace.0 {
+        // What is held waited for resubmitAfter already.
+        if !held && now - self.scoring.since < self.policy.resubmit_after.0 {
             return wait(format!(
-                "no job carries this submission yet; grace time until {}",
-                clock(self.scoring.since + self.policy.grace.0)
+                "no job carries this submission yet; sent again after resubmitAfter, at {}",
+                utc_text(self.scoring.since + self.policy.resubmit_after.0)
             ));
         }
         if self.policy.on_unknown == OnUnknown::Hold {
-            let why = "no job carries this submission after the grace time, and the rule says onUnknown: hold";
+            let why = "no job carries this submission after resubmitAfter, and the rule says onUnknown: hold";
             return self.undecided(why);
         }
-        if !held && self.too_late() {
+        if !held && self.past_submit_deadline() {
             let error = "the endpoint kept losing its answers and no job was ever found".to_owned();
-            return self.moved(
+            return self.transition(
                 Event::LastAttemptFailed,
-                format!("{error}; it was tried for the whole of giveUpAfter"),
+                format!("{error}; it was tried for the whole of submitDeadline"),
                 Effect::None,
                 |next| next.error = Some(error.clone()),
             );
         }
-        let because = "no job carries this submission after the grace time; sent again to the same output path";
-        self.moved(Event::FoundNone, because.to_owned(), Effect::Submit, |next| {
-            next.posts += 1;
+        let reason = "no job carries this submission after resubmitAfter; sent again to the same output path";
+        self.transition(Event::FoundNone, reason.to_owned(), Effect::Submit, |next| {
+            next.submits += 1;
             next.due = now + self.policy.lease();
             if held {
                 next.resumed = Some(now);
@@ -72,31 +73,31 @@ impl On<'_> {
         })
     }
 
-    /// It could not be looked: nothing is concluded, and after the grace time a person is told.
+    /// It could not be looked: nothing is concluded, and after resubmitAfter a person is told.
     pub(super) fn cannot_look(&self, why: &str) -> Step {
-        if self.scoring.status == Status::Unknown && self.now - self.scoring.since >= self.policy.grace.0 {
+        if self.scoring.status == Status::Unknown && self.now - self.scoring.since >= self.policy.resubmit_after.0 {
             return self.undecided(why);
         }
-        self.in_trouble(Event::CannotLook, format!("{why}; nothing is concluded from that"), why)
+        self.record_last_error(Event::CannotLook, format!("{why}; nothing is concluded from that"), why)
     }
 
     fn undecided(&self, why: &str) -> Step {
         if self.scoring.status == Status::Held {
-            return self.in_trouble(Event::CannotLook, why.to_owned(), why);
+            return self.record_last_error(Event::CannotLook, why.to_owned(), why);
         }
-        let because = format!("{why}; held, and nothing is sent until its job is found or a person decides");
-        self.moved(Event::Undecided, because, Effect::None, |next| {
-            next.trouble = Some(why.to_owned());
+        let reason = format!("{why}; held, and nothing is sent until its job is found or a person decides");
+        self.transition(Event::Undecided, reason, Effect::None, |next| {
+            next.last_error = Some(why.to_owned());
             next.due = self.now;
         })
     }
 
     /// Written once per reason: a tick that finds the same trouble again writes nothing.
-    fn in_trouble(&self, event: Event, because: String, why: &str) -> Step {
-        if self.scoring.trouble.as_deref() == Some(why) {
+    fn record_last_error(&self, event: Event, reason: String, why: &str) -> Step {
+        if self.scoring.last_error.as_deref() == Some(why) {
             return wait(why.to_owned());
         }
-        self.moved(event, because, Effect::None, |next| next.trouble = Some(why.to_owned()))
+        self.transition(event, reason, Effect::None, |next| next.last_error = Some(why.to_owned()))
     }
 
     /// A job of this scoring came to light by itself.
@@ -104,8 +105,8 @@ impl On<'_> {
         let scoring = self.scoring;
         let known = |names: &[String]| names.contains(&job.name);
         if scoring.job.as_ref().is_some_and(|own| own.name == job.name)
-            || known(&scoring.former)
-            || known(&scoring.strays)
+            || known(&scoring.previous_jobs)
+            || known(&scoring.orphaned_jobs)
         {
             return wait(format!("job {} is known", job.name));
         }
@@ -113,11 +114,11 @@ impl On<'_> {
             matches!(scoring.status, Status::Queued | Status::Submitting | Status::Unknown | Status::Held);
         // A queued scoring that was refused keeps its submission; one whose attempt failed has none any more.
         if waits_for_one && attempt == scoring.attempt && scoring.submission.is_some() {
-            let because = format!("job {} was made for this attempt ({status}); its answer came late", job.name);
-            return self.moved(Event::Accepted, because, Effect::None, |next| self.adopt(next, job, status));
+            let reason = format!("job {} was made for this attempt ({status}); its answer came late", job.name);
+            return self.transition(Event::Accepted, reason, Effect::None, |next| self.adopt(next, job, status));
         }
-        if scoring.strays.len() >= MOST_NAMES {
-            return wait(format!("job {} is one stray more than are kept by name", job.name));
+        if scoring.orphaned_jobs.len() >= MAX_JOB_NAMES {
+            return wait(format!("job {} is one orphaned job more than are kept by name", job.name));
         }
         let ended = matches!(status, JobStatus::Completed | JobStatus::Failed | JobStatus::Canceled);
         let (what, effect) = if ended {
@@ -125,10 +126,10 @@ impl On<'_> {
         } else {
             ("it is cancelled".to_owned(), Effect::Cancel(vec![job.clone()]))
         };
-        let because = format!("job {} was made for attempt {attempt} and is not needed; {what}", job.name);
-        self.moved(Event::StrayFound, because, effect, |next| {
-            count(next, job);
-            next.trouble.clone_from(&scoring.trouble);
+        let reason = format!("job {} was made for attempt {attempt} and is not needed; {what}", job.name);
+        self.transition(Event::OrphanFound, reason, effect, |next| {
+            record_orphan(next, job);
+            next.last_error.clone_from(&scoring.last_error);
         })
     }
 
@@ -137,32 +138,32 @@ impl On<'_> {
         let now = self.now;
         match resolution {
             Resolution::SendAgain => {
-                let because = "a person says that no job exists; to be sent again to the same output path";
-                self.moved(Event::SendAgain, because.to_owned(), Effect::None, |next| {
+                let reason = "a person says that no job exists; to be sent again to the same output path";
+                self.transition(Event::SendAgain, reason.to_owned(), Effect::None, |next| {
                     next.due = now;
                     next.refusals = 0;
                     next.resumed = Some(now);
                 })
             }
             Resolution::JobIs(name) => {
-                let because = format!("a person says that job {name} is its job");
+                let reason = format!("a person says that job {name} is its job");
                 let job = Job { name: name.clone(), id: None, studio: None };
-                self.moved(Event::JobNamed, because, Effect::None, |next| {
+                self.transition(Event::JobNamed, reason, Effect::None, |next| {
                     self.adopt(next, &job, &JobStatus::Unknown);
                 })
             }
             Resolution::GiveUp => {
                 let error = "given up by a person: nobody knows whether the endpoint made a job".to_owned();
-                self.moved(Event::GivenUp, error.clone(), Effect::None, |next| next.error = Some(error))
+                self.transition(Event::GivenUp, error.clone(), Effect::None, |next| next.error = Some(error))
             }
         }
     }
 }
 
-/// Counts a stray.
-fn count(next: &mut Scoring, job: &Job) {
-    next.duplicates = next.duplicates.saturating_add(1);
-    if next.strays.len() < MOST_NAMES {
-        next.strays.push(job.name.clone());
+/// Counts an orphaned job.
+fn record_orphan(next: &mut Scoring, job: &Job) {
+    next.orphaned_job_count = next.orphaned_job_count.saturating_add(1);
+    if next.orphaned_jobs.len() < MAX_JOB_NAMES {
+        next.orphaned_jobs.push(job.name.clone());
     }
 }

@@ -41,7 +41,7 @@ fn three_members_are_enough() {
 fn every_problem_is_reported_with_place_value_and_remedy() {
     let text = problems(
         r#"{"id":"a b","match":{"container":""},"endpoint":{"uri":"http://e.example/jobs","workspace":"ws"},
-           "outputs":{"o":{"type":"UriFile","uri":"https://x/y"}},"maxInFlight":0,"maxAttempts":0,"grace":"PT1S"}"#,
+           "outputs":{"o":{"type":"UriFile","uri":"https://x/y"}},"maxInFlight":0,"maxAttempts":0,"resubmitAfter":"PT1S"}"#,
     );
     for part in [
         "`a b`",
@@ -53,7 +53,7 @@ fn every_problem_is_reported_with_place_value_and_remedy() {
         "{attempt}",
         "maxInFlight",
         "maxAttempts",
-        "grace",
+        "resubmitAfter",
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
@@ -94,7 +94,7 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
     for good in [
         serde_json::json!({"id": format!("a-b_{}", "9".repeat(60))}),
         serde_json::json!({"maxAttempts": 20}),
-        serde_json::json!({"grace": "PT30S", "settle": "PT30S"}),
+        serde_json::json!({"resubmitAfter": "PT30S", "lookupInterval": "PT30S"}),
         output(&format!("azureml://datastores/d/paths/{holes}")),
     ] {
         assert_eq!(problems_with(&good), "", "{good}");
@@ -105,7 +105,7 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
         (serde_json::json!({"id": "a.b"}), "`id`"),
         (serde_json::json!({"maxAttempts": 21}), "`maxAttempts` is 21"),
         (serde_json::json!({"maxAttempts": 0}), "`maxAttempts` is 0"),
-        (serde_json::json!({"grace": "PT29S", "settle": "PT30S"}), "`grace`"),
+        (serde_json::json!({"resubmitAfter": "PT29S", "lookupInterval": "PT30S"}), "`resubmitAfter`"),
         (output(&format!("azureml://datastores/d/{holes}")), "registered Blob datastore"),
         (output(&format!("https://x/paths/{holes}")), "registered Blob datastore"),
         (serde_json::json!({"inputs": {"i": {"type": "Literal", "value": "{nothing}"}}}), "{nothing}"),

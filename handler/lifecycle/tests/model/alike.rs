@@ -11,23 +11,23 @@ use lifecycle::{Answer, Effect, Scoring, Status};
 use time::OffsetDateTime;
 
 use crate::state::{State, Worker, Write, number_of};
-use crate::world::SLOT_GRACE;
+use crate::world::SLOT_EXPIRY;
 
 impl State {
     /// A scoring as far as later decisions can tell.
     fn hash_scoring(&self, scoring: &Scoring, into: &mut impl Hasher) {
         let policy = self.policy;
-        (scoring.version, scoring.status, scoring.attempt, scoring.posts, scoring.refusals).hash(into);
-        (scoring.submission.is_some(), &scoring.trouble, scoring.duplicates).hash(into);
+        (scoring.version, scoring.status, scoring.attempt, scoring.submits, scoring.refusals).hash(into);
+        (scoring.submission.is_some(), &scoring.last_error, scoring.orphaned_job_count).hash(into);
         (scoring.job.as_ref().map(number_of), &scoring.job_status).hash(into);
         if !scoring.status.is_terminal() {
             self.left_until(scoring.due).hash(into);
             if matches!(scoring.status, Status::Unknown | Status::Verifying) {
-                self.left_until(scoring.since + policy.grace.0).hash(into);
-                self.left_until(scoring.since + policy.output_grace.0).hash(into);
+                self.left_until(scoring.since + policy.resubmit_after.0).hash(into);
+                self.left_until(scoring.since + policy.output_timeout.0).hash(into);
             }
-            scoring.missing_since.map(|since| self.left_until(since + policy.output_grace.0 * 5)).hash(into);
-            scoring.submitted.map(|since| self.left_until(since + policy.give_up_after.0)).hash(into);
+            scoring.missing_since.map(|since| self.left_until(since + policy.output_timeout.0 * 5)).hash(into);
+            scoring.submitted.map(|since| self.left_until(since + policy.submit_deadline.0)).hash(into);
         }
     }
 
@@ -46,7 +46,7 @@ impl State {
         write.answer.as_ref().map(|(_, answer)| told(answer)).hash(into);
         write
             .slot
-            .map(|hold| (self.holds(hold.etag), hold.fresh, self.age(hold.claimed).min(SLOT_GRACE.whole_minutes())))
+            .map(|hold| (self.holds(hold.etag), hold.fresh, self.age(hold.claimed).min(SLOT_EXPIRY.whole_minutes())))
             .hash(into);
     }
 
@@ -59,8 +59,8 @@ impl State {
         let to = &mut into;
         match worker {
             Worker::Idle => 0.hash(to),
-            Worker::Looking { of, from, scoring, at, seen } => {
-                seen.as_ref().map(|seen| format!("{seen:?}")).hash(to);
+            Worker::Looking { of, from, scoring, at, observation } => {
+                observation.as_ref().map(|observation| format!("{observation:?}")).hash(to);
                 let stale = *from != self.op_of(*of);
                 (1, of, stale, from.is_none()).hash(to);
                 // What is stale can't be written; but a slot may be claimed for it.
@@ -81,12 +81,12 @@ impl State {
             }
             Worker::Intending { of, scoring, op } => {
                 (5, of, Some(*op) == self.op_of(*of), self.intents.contains(op)).hash(to);
-                (scoring.attempt, scoring.posts, self.left_until(scoring.due)).hash(to);
+                (scoring.attempt, scoring.submits, self.left_until(scoring.due)).hash(to);
             }
             Worker::Waiting { of, scoring, op } => {
-                (6, of, Some(*op) == self.op_of(*of), scoring.attempt, scoring.posts).hash(to);
+                (6, of, Some(*op) == self.op_of(*of), scoring.attempt, scoring.submits).hash(to);
             }
-            Worker::Late { of, sent, answer } => (14, of, sent.attempt, sent.posts, told(answer)).hash(to),
+            Worker::Late { of, sent, answer } => (14, of, sent.attempt, sent.submits, told(answer)).hash(to),
             Worker::Stopping { jobs } => (7, jobs.iter().map(number_of).collect::<Vec<_>>()).hash(to),
             Worker::Leaving { of, version } => (8, of, version).hash(to),
             Worker::Freeing { etag } => (9, self.holds(*etag)).hash(to),
@@ -114,7 +114,7 @@ impl Hash for State {
             (rows.in_flight, rows.terminal, rows.history, rows.outbox.is_some(), rows.projected).hash(into);
         }
         if let Some(slot) = self.slot {
-            (slot.owner, slot.version, self.age(slot.claimed).min(SLOT_GRACE.whole_minutes())).hash(into);
+            (slot.owner, slot.version, self.age(slot.claimed).min(SLOT_EXPIRY.whole_minutes())).hash(into);
         }
         let mut workers = [0, 1].map(|worker| (self.hash_worker(&self.workers[worker]), self.paused[worker]));
         workers.sort_unstable();
@@ -150,7 +150,7 @@ impl PartialEq for State {
 fn told(answer: &Answer) -> (u8, usize) {
     match answer {
         Answer::Accepted { job, .. } => (0, number_of(job)),
-        Answer::Refused { for_good, .. } => (1, usize::from(*for_good)),
+        Answer::Refused { permanent, .. } => (1, usize::from(*permanent)),
         Answer::Unknown { .. } => (2, 0),
     }
 }

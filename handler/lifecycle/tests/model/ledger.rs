@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use lifecycle::{Effect, Scoring, Status};
 
-use crate::state::{Broken, Fate, Hold, Rows, SlotRow, State, Write, number_of};
-use crate::world::{Sabotage, World};
+use crate::state::{Broken, Hold, RequestState, Rows, SlotRow, State, Write, number_of};
+use crate::world::{RemovedGuard, World};
 
 impl State {
     /// One transaction: it is done if the row is still the one that was read.
     pub(crate) fn apply(&mut self, world: &World, write: &Write) -> bool {
-        if self.op_of(write.of) != write.from && (write.from.is_none() || world.sabotage != Sabotage::NoCompareAndSwap)
+        if self.op_of(write.of) != write.from
+            && (write.from.is_none() || world.removed_guard != RemovedGuard::NoCompareAndSwap)
         {
             return false;
         }
@@ -73,7 +74,7 @@ impl State {
             self.paths.push((of, attempt, path.into()));
         }
         let under_way = |made: &crate::state::Made| {
-            made.of == of && made.attempt < attempt && !made.late && made.now == Fate::Active
+            made.of == of && made.attempt < attempt && !made.late && made.now == RequestState::Active
         };
         if attempt > attempt_before && self.jobs.iter().any(under_way) {
             self.broke(Broken::AttemptsOverlap);
@@ -106,7 +107,7 @@ impl State {
 
     /// Deletes the slot's row, if it is still of this version.
     pub(crate) fn free_slot(&mut self, world: &World, etag: u32) {
-        if self.holds(etag) || world.sabotage == Sabotage::SlotFreedByNumber {
+        if self.holds(etag) || world.removed_guard == RemovedGuard::SlotFreedByNumber {
             self.slot = None;
         }
     }

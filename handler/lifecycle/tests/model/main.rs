@@ -1,17 +1,17 @@
 //! Model check of a scoring's life: every interleaving of two workers, a table, a network and a batch endpoint.
 //!
 //! Decisions are made by the real [`lifecycle::decide`] on real [`lifecycle::Scoring`]s that the real intake made; only
-//! the world around them is modelled: the table ([`ledger`]), the application's steps ([`worker`], [`strays`]), the
+//! the world around them is modelled: the table ([`ledger`]), the application's steps ([`worker`], [`orphaned jobs`]), the
 //! service ([`service`]). What may happen next and what must hold is in [`steps`], what differs from check to check in
 //! [`world`], which moments are one in [`alike`].
 //!
 //! Each check walks its whole space. The space is finite because every kind of trouble has a budget; within it trouble may
 //! come at any step, and when it is used up every life must end well (I8). The other invariants:
 //! I1, I2 the in-flight and the terminal row are there exactly while the row says so; I3 one job for an attempt, but for a
-//! POST that took effect after the grace time, and no attempt beside a job of the one before; I4 a final status stays;
+//! POST that took effect after resubmitAfter, and no attempt beside a job of the one before; I4 a final status stays;
 //! I5 versions and history have no gaps; I6 one row for an upload, however its events spell it; I7 the projection never
 //! goes back and ends at the row. Beside them: the limit of slots, no POST without its intent, an output path for each
-//! attempt, every job adopted or known as a stray in the end.
+//! attempt, every job adopted or known as an orphaned job in the end.
 //!
 //! Not here, but in the tests of the application and the ledger: clocks that differ, several slots and a limit that is
 //! changed, lost writes of slots, retention, and rows that no longer fit.
@@ -20,17 +20,17 @@
 
 mod alike;
 mod ledger;
+mod orphaned_jobs;
 mod service;
 mod state;
 mod steps;
-mod strays;
 mod worker;
 mod world;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use steps::{BROKEN, DOUBLE, ENDS, LIMIT, WELL};
-use world::{Budget, Sabotage, World};
+use world::{Budget, RemovedGuard, World};
 
 const CALM: Budget = Budget {
     crashes: 0,
@@ -50,7 +50,7 @@ const ONE: World = World {
     names_are_kept: false,
     projection: false,
     budget: CALM,
-    sabotage: Sabotage::None,
+    removed_guard: RemovedGuard::None,
 };
 
 /// Walks every life there is.
@@ -68,12 +68,12 @@ fn holds(world: World, what: &str) {
 }
 
 /// The shortest way to the harm that a missing guard does.
-fn harm(sabotage: Sabotage, world: World, property: &'static str) {
-    let world = World { sabotage, ..world };
+fn harm(removed_guard: RemovedGuard, world: World, property: &'static str) {
+    let world = World { removed_guard, ..world };
     let wanted = HasDiscoveries::AnyOf([property].into());
     let checker = world.checker().finish_when(wanted).spawn_bfs().join();
-    let path = checker.discovery(property).unwrap_or_else(|| panic!("{sabotage:?} does no harm to `{property}`"));
-    println!("{sabotage:?}, after {} states: not `{property}`:", checker.unique_state_count());
+    let path = checker.discovery(property).unwrap_or_else(|| panic!("{removed_guard:?} does no harm to `{property}`"));
+    println!("{removed_guard:?}, after {} states: not `{property}`:", checker.unique_state_count());
     let property = world.property(property);
     for (state, action) in path.into_vec() {
         let broken = property.expectation == Expectation::Always && !(property.condition)(&world, &state);
@@ -113,7 +113,7 @@ fn a_job_that_is_stopped_and_a_submission_that_is_given_up_do_no_harm() {
     let budget = Budget { crashes: 1, blind_looks: 1, ..CALM };
     holds(World { budget, rules: &world::STUCK, ..ONE }, "a job's time limit");
     let budget = Budget { crashes: 1, lost_answers: 1, refusals: 1, ..CALM };
-    holds(World { budget, rules: &world::HASTY, ..ONE }, "giveUpAfter");
+    holds(World { budget, rules: &world::HASTY, ..ONE }, "submitDeadline");
 }
 
 #[test]
@@ -132,11 +132,11 @@ fn two_uploads_share_one_slot() {
 
 #[test]
 fn each_guard_that_is_taken_out_does_harm() {
-    use Sabotage as S;
+    use RemovedGuard as S;
     let lost = World { budget: Budget { lost_writes: 1, crashes: 1, ..CALM }, ..ONE };
     harm(S::NoReadBack, lost, BROKEN);
     harm(S::PostFirst, World { budget: Budget { crashes: 1, ..CALM }, ..ONE }, DOUBLE);
-    harm(S::NoGrace, World { budget: Budget { lost_answers: 1, ..CALM }, ..ONE }, DOUBLE);
+    harm(S::NoResubmitAfter, World { budget: Budget { lost_answers: 1, ..CALM }, ..ONE }, DOUBLE);
     harm(S::NoLeaseCheck, World { budget: Budget { pauses: 1, ..CALM }, ..ONE }, DOUBLE);
     harm(S::NoLease, World { budget: CALM, ..ONE }, DOUBLE);
     harm(S::ClockAfterLook, World { budget: Budget { lost_answers: 1, pauses: 1, ..CALM }, ..ONE }, DOUBLE);
@@ -146,7 +146,7 @@ fn each_guard_that_is_taken_out_does_harm() {
     harm(S::OrphansFreedAtOnce, TWO, LIMIT);
     harm(S::OrphansKept, World { budget: Budget { crashes: 1, ..CALM }, ..TWO }, WELL);
     harm(S::StaleClaims, World { budget: Budget { pauses: 1, ..CALM }, ..TWO }, LIMIT);
-    harm(S::NoAudit, World { budget: Budget { crashes: 1, zombies: 1, ..CALM }, ..ONE }, WELL);
+    harm(S::NoOrphanScan, World { budget: Budget { crashes: 1, zombies: 1, ..CALM }, ..ONE }, WELL);
     harm(S::ProjectionUnguarded, World { projection: true, ..ONE }, BROKEN);
 }
 

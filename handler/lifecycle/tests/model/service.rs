@@ -1,17 +1,17 @@
 //! The batch endpoint and the network in front of it.
 
-use lifecycle::{Answer, Candidate, JobSeen, JobStatus, Scoring, Seen};
+use lifecycle::{Answer, Candidate, JobSnapshot, JobStatus, Observation, Scoring};
 use time::Duration;
 
-use crate::state::{Fate, Made, State, job, number_of};
+use crate::state::{Made, RequestState, State, job, number_of};
 use crate::world::{START, World};
 
-pub(crate) fn word(fate: Fate) -> JobStatus {
-    match fate {
-        Fate::Active => JobStatus::Running,
-        Fate::Completed | Fate::Hollow => JobStatus::Completed,
-        Fate::Failed => JobStatus::Failed,
-        Fate::Cancelled | Fate::Stopped => JobStatus::Canceled,
+pub(crate) fn word(request_state: RequestState) -> JobStatus {
+    match request_state {
+        RequestState::Active => JobStatus::Running,
+        RequestState::Completed | RequestState::Hollow => JobStatus::Completed,
+        RequestState::Failed => JobStatus::Failed,
+        RequestState::Cancelled | RequestState::Stopped => JobStatus::Canceled,
     }
 }
 
@@ -27,9 +27,9 @@ impl State {
         .collect()
     }
 
-    pub(crate) fn job_seen(&self, scoring: &Scoring) -> Seen {
+    pub(crate) fn job_seen(&self, scoring: &Scoring) -> Observation {
         let number = number_of(scoring.job.as_ref().expect("a running scoring has its job"));
-        Seen::Job(JobSeen { status: word(self.jobs[number].now), error: None, studio: None })
+        Observation::Job(JobSnapshot { status: word(self.jobs[number].now), error: None, studio: None })
     }
 
     /// The service takes a POST; `told`: its sender hears of it.
@@ -38,7 +38,7 @@ impl State {
         let (of, attempt) = (sent.post.of, sent.post.attempt);
         let known = self.jobs.iter().position(|made| (made.of, made.attempt) == (of, attempt));
         let number = known.filter(|_| world.names_are_kept).unwrap_or_else(|| {
-            self.jobs.push(Made { of, attempt, late: sent.until.is_none(), now: Fate::Active });
+            self.jobs.push(Made { of, attempt, late: sent.until.is_none(), now: RequestState::Active });
             self.jobs.len() - 1
         });
         let answer =
@@ -53,6 +53,6 @@ pub(crate) fn reset() -> Answer {
 }
 
 /// A refusal that surely made no job.
-pub(crate) fn refused(for_good: bool) -> Answer {
-    Answer::Refused { code: "429".to_owned(), text: "slow down".to_owned(), for_good, retry_after: None }
+pub(crate) fn refused(permanent: bool) -> Answer {
+    Answer::Refused { code: "429".to_owned(), text: "slow down".to_owned(), permanent, retry_after: None }
 }

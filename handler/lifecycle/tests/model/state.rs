@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use lifecycle::{Answer, Effect, Job, Policy, Scoring, Seen, Status};
+use lifecycle::{Answer, Effect, Job, Observation, Policy, Scoring, Status};
 use time::OffsetDateTime;
 
 use crate::steps::Action;
-use crate::world::{Budget, Sabotage, UNIT, World};
+use crate::world::{Budget, RemovedGuard, UNIT, World};
 
 /// Further away than anything in a check with bounded trouble.
 const FAR: i64 = 1_000;
@@ -67,13 +67,13 @@ pub(crate) struct Write {
 pub(crate) enum Worker {
     Idle,
     /// Has read the row and the clock; the look is under way. `from` as in [`Write`].
-    /// `seen` is what it found already, where the sabotage lets it decide on that with a later clock.
+    /// `seen` is what it found already, where the guard removal lets it decide on that with a later clock.
     Looking {
         of: usize,
         from: Option<u32>,
         scoring: Arc<Scoring>,
         at: OffsetDateTime,
-        seen: Option<Seen>,
+        observation: Option<Observation>,
     },
     /// The slot is its scoring's already; it is to be written anew.
     Renewing {
@@ -166,11 +166,11 @@ pub(crate) struct Made {
     pub of: usize,
     pub attempt: u32,
     pub late: bool,
-    pub now: Fate,
+    pub now: RequestState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Fate {
+pub(crate) enum RequestState {
     Active,
     Completed,
     /// Completed, and wrote nothing.
@@ -227,7 +227,7 @@ pub(crate) struct State {
     pub broken: Option<Broken>,
     /// Counts operations and slot versions.
     pub ops: u32,
-    /// A sabotage lets writes win that should lose: nothing may be left out of the hash.
+    /// A guard removal lets writes win that should lose: nothing may be left out of the hash.
     pub tell_all: bool,
     pub policy: &'static Policy,
 }
@@ -259,7 +259,7 @@ impl State {
             adopted: Vec::new(),
             broken: None,
             ops: 0,
-            tell_all: world.sabotage == Sabotage::NoCompareAndSwap,
+            tell_all: world.removed_guard == RemovedGuard::NoCompareAndSwap,
             policy: &world.rule().policy,
         }
     }
@@ -280,7 +280,7 @@ impl State {
 
     /// There is output at the path of an attempt.
     pub(crate) fn output_of(&self, of: usize, attempt: u32) -> bool {
-        self.jobs.iter().any(|job| job.of == of && job.attempt == attempt && job.now == Fate::Completed)
+        self.jobs.iter().any(|job| job.of == of && job.attempt == attempt && job.now == RequestState::Completed)
     }
 
     pub(crate) fn broke(&mut self, what: Broken) {
@@ -300,11 +300,11 @@ impl State {
         if let Some(scoring) = self.rows[of].as_ref().map(|rows| &*rows.scoring).filter(|s| !s.status.is_terminal()) {
             timers[0] = self.left_until(scoring.due);
             timers[1] = match scoring.status {
-                Status::Unknown => self.left_until(scoring.since + policy.grace.0),
-                Status::Verifying => self.left_until(scoring.since + policy.output_grace.0),
+                Status::Unknown => self.left_until(scoring.since + policy.resubmit_after.0),
+                Status::Verifying => self.left_until(scoring.since + policy.output_timeout.0),
                 _ => 0,
             };
-            timers[2] = scoring.missing_since.map_or(0, |since| self.left_until(since + policy.output_grace.0 * 5));
+            timers[2] = scoring.missing_since.map_or(0, |since| self.left_until(since + policy.output_timeout.0 * 5));
         }
         timers.into_iter().filter(|left| (1..FAR).contains(left))
     }

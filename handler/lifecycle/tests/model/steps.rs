@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use lifecycle::{Resolution, Scoring, Seen, Status};
+use lifecycle::{Observation, Resolution, Scoring, Status};
 use stateright::{Model, Property};
 
 use crate::service::{refused, reset};
-use crate::state::{Fate, Sent, State, Worker, Write, job};
-use crate::world::{SLOT_GRACE, Sabotage, UNIT, World};
+use crate::state::{RequestState, Sent, State, Worker, Write, job};
+use crate::world::{RemovedGuard, SLOT_EXPIRY, UNIT, World};
 
 /// What happens next. Numbers are of workers, uploads, POSTs on their way, or jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +47,9 @@ pub(crate) enum Action {
     /// The POST will arrive at any later time.
     Zombie { post: usize },
     /// The service refuses the POST.
-    Refuse { post: usize, for_good: bool },
+    Refuse { post: usize, permanent: bool },
     /// A job ends.
-    JobEnds { job: usize, fate: Fate },
+    JobEnds { job: usize, request_state: RequestState },
     /// A minute passes.
     TimePasses,
 }
@@ -58,12 +58,12 @@ impl State {
     /// Time may pass if something waits for it, and if nothing must happen before.
     fn time_may_pass(&self, world: &World) -> bool {
         let waits = (0..world.uploads).any(|of| self.timers(of).next().is_some())
-            || self.slot.is_some_and(|slot| !self.holds_slot(slot.owner) && self.now - slot.claimed < SLOT_GRACE);
+            || self.slot.is_some_and(|slot| !self.holds_slot(slot.owner) && self.now - slot.claimed < SLOT_EXPIRY);
         let in_time = |sent: &Sent| sent.until.is_none_or(|until| self.now + UNIT < until);
         let patient =
             |(worker, paused): (&Worker, &bool)| *paused || matches!(worker, Worker::Idle | Worker::Waiting { .. });
         // A write is not on its way for longer than a claim is left alone, less the time that its sender may have it.
-        let floats = |write: &Write| write.slot.is_none_or(|hold| self.now + UNIT < hold.claimed + SLOT_GRACE);
+        let floats = |write: &Write| write.slot.is_none_or(|hold| self.now + UNIT < hold.claimed + SLOT_EXPIRY);
         waits
             && self.network.iter().all(in_time)
             && self.workers.iter().zip(&self.paused).all(patient)
@@ -96,14 +96,16 @@ impl State {
             }
         }
         for job in 0..self.jobs.len() {
-            if world.sabotage != Sabotage::NoAudit && (self.is_loose(job) || self.audit(world, job).is_some()) {
+            if world.removed_guard != RemovedGuard::NoOrphanScan
+                && (self.is_loose(job) || self.scan_for_orphans(world, job).is_some())
+            {
                 actions.push(Action::Audit { worker, job });
             }
         }
         if let Some(slot) = self.slot
             && !self.holds_slot(slot.owner)
-            && world.sabotage != Sabotage::OrphansKept
-            && (self.now - slot.claimed >= SLOT_GRACE || world.sabotage == Sabotage::OrphansFreedAtOnce)
+            && world.removed_guard != RemovedGuard::OrphansKept
+            && (self.now - slot.claimed >= SLOT_EXPIRY || world.removed_guard == RemovedGuard::OrphansFreedAtOnce)
         {
             actions.push(Action::Sweep { worker });
         }
@@ -124,13 +126,15 @@ impl State {
         }
     }
 
-    /// Every job is adopted, or was once, or is a stray.
+    /// Every job is adopted, or was once, or is an orphaned job.
     fn all_are_known(&self) -> bool {
         self.jobs.iter().enumerate().all(|(number, made)| {
             let name = job(number).name;
             self.rows[made.of].as_ref().is_some_and(|rows| {
-                let Scoring { job, former, strays, .. } = &*rows.scoring;
-                job.as_ref().is_some_and(|job| job.name == name) || former.contains(&name) || strays.contains(&name)
+                let Scoring { job, previous_jobs, orphaned_jobs, .. } = &*rows.scoring;
+                job.as_ref().is_some_and(|job| job.name == name)
+                    || previous_jobs.contains(&name)
+                    || orphaned_jobs.contains(&name)
             })
         })
     }
@@ -139,7 +143,7 @@ impl State {
     fn is_well(&self, world: &World) -> bool {
         (0..world.uploads).all(|of| self.ended(of))
             && self.slot.is_none()
-            && self.jobs.iter().all(|made| made.now != Fate::Active)
+            && self.jobs.iter().all(|made| made.now != RequestState::Active)
             && self.all_are_known()
             && self.rows.iter().flatten().all(|rows| {
                 let version = rows.scoring.version;
@@ -163,7 +167,7 @@ pub(crate) enum Word {
     GiveUp,
 }
 
-pub(crate) const DOUBLE: &str = "an attempt has one job, unless a POST of it came after the grace time";
+pub(crate) const DOUBLE: &str = "an attempt has one job, unless a POST of it came after resubmitAfter";
 pub(crate) const BROKEN: &str = "no step breaks a rule";
 pub(crate) const LIMIT: &str = "a rule of one slot has one scoring at the endpoint";
 pub(crate) const WELL: &str = "where nothing can happen any more all is well";
@@ -223,13 +227,16 @@ impl Model for World {
                 actions.push(Action::Zombie { post });
             }
             if left.refusals > 0 {
-                actions.extend([true, false].map(|for_good| Action::Refuse { post, for_good }));
+                actions.extend([true, false].map(|permanent| Action::Refuse { post, permanent }));
             }
         }
-        for (job, made) in state.jobs.iter().enumerate().filter(|(_, made)| made.now == Fate::Active) {
-            actions.push(Action::JobEnds { job, fate: Fate::Completed });
+        for (job, made) in state.jobs.iter().enumerate().filter(|(_, made)| made.now == RequestState::Active) {
+            actions.push(Action::JobEnds { job, request_state: RequestState::Completed });
             if left.bad_jobs > 0 && !made.late {
-                actions.extend([Fate::Hollow, Fate::Failed, Fate::Cancelled].map(|fate| Action::JobEnds { job, fate }));
+                actions.extend(
+                    [RequestState::Hollow, RequestState::Failed, RequestState::Cancelled]
+                        .map(|request_state| Action::JobEnds { job, request_state }),
+                );
             }
         }
         if state.time_may_pass(self) {
@@ -270,7 +277,7 @@ impl Model for World {
                     Word::JobIs(number) => Resolution::JobIs(job(number).name),
                     Word::GiveUp => Resolution::GiveUp,
                 };
-                next.told(self, worker, of, &Seen::Resolved(word));
+                next.told(self, worker, of, &Observation::Resolved(word));
             }
             Action::Step { worker } => next.step(self, worker),
             Action::LoseWrite { worker } => {
@@ -311,14 +318,14 @@ impl Model for World {
                 next.left.zombies -= 1;
                 next.network[post].until = None;
             }
-            Action::Refuse { post, for_good } => {
+            Action::Refuse { post, permanent } => {
                 next.left.refusals -= 1;
                 let sent = next.network.remove(post);
-                next.answered(self, sent.op, refused(for_good));
+                next.answered(self, sent.op, refused(permanent));
             }
-            Action::JobEnds { job, fate } => {
-                next.left.bad_jobs -= u8::from(fate != Fate::Completed);
-                next.jobs[job].now = fate;
+            Action::JobEnds { job, request_state } => {
+                next.left.bad_jobs -= u8::from(request_state != RequestState::Completed);
+                next.jobs[job].now = request_state;
             }
             Action::TimePasses => next.now += UNIT,
         }

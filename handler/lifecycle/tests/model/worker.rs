@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use lifecycle::intake::{self, Verdict};
-use lifecycle::{Answer, Effect, OutputSeen, Scoring, Seen, Status, Step};
+use lifecycle::intake::{self, Classification};
+use lifecycle::{Answer, Effect, Observation, OutputSnapshot, Scoring, Status, Step};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::state::{Broken, Fate, Hold, Post, Sent, State, Worker, Write};
-use crate::strays::late;
-use crate::world::{SLOT_GRACE, SLOT_WAY, Sabotage, World};
+use crate::orphaned_jobs::late;
+use crate::state::{Broken, Hold, Post, RequestState, Sent, State, Worker, Write};
+use crate::world::{MAX_CLAIM_AGE, RemovedGuard, SLOT_EXPIRY, World};
 
 /// One upload as Event Grid tells of it: each delivery spells it differently.
 fn event(of: usize, delivery: u8) -> serde_json::Value {
@@ -29,15 +29,15 @@ impl State {
     /// An event is delivered: taken in, with its first intent in the same transaction if a slot is free.
     pub(crate) fn deliver(&mut self, world: &World, worker: usize, of: usize) {
         self.deliveries[of] -= 1;
-        let mut verdicts = intake::read(&event(of, self.deliveries[of]), world.rules, self.now);
-        let Some(Verdict::Wanted(mut scorings)) = verdicts.pop() else {
-            panic!("the rule wants the event: {verdicts:?}")
+        let mut classifications = intake::read(&event(of, self.deliveries[of]), world.rules, self.now);
+        let Some(Classification::Wanted(mut scorings)) = classifications.pop() else {
+            panic!("the rule wants the event: {classifications:?}")
         };
         let queued = Arc::new(scorings.remove(0));
         if self.rows[of].as_ref().is_some_and(|rows| rows.scoring.id != queued.id) {
             self.broke(Broken::TwoRows);
         }
-        self.workers[worker] = Worker::Looking { of, from: None, scoring: queued, at: self.now, seen: None };
+        self.workers[worker] = Worker::Looking { of, from: None, scoring: queued, at: self.now, observation: None };
         if !world.capped() {
             // Nothing is looked at: the decision is made at once.
             self.step(world, worker);
@@ -45,26 +45,26 @@ impl State {
     }
 
     /// What a look at the world finds; never a lie. The slot is for `claim`.
-    pub(crate) fn look(&self, scoring: &Scoring, of: usize, at: OffsetDateTime) -> Seen {
+    pub(crate) fn look(&self, scoring: &Scoring, of: usize, at: OffsetDateTime) -> Observation {
         match scoring.status {
-            Status::Queued if scoring.due <= at => Seen::SlotFree,
+            Status::Queued if scoring.due <= at => Observation::SlotFree,
             Status::Unknown | Status::Held if scoring.due <= at => {
-                Seen::Candidates(self.candidates(of, scoring.attempt))
+                Observation::Candidates(self.candidates(of, scoring.attempt))
             }
             Status::Running | Status::Cancelling => self.job_seen(scoring),
             Status::Verifying if self.output_of(of, scoring.attempt) => {
-                Seen::Output(OutputSeen::Present { bytes: 1, modified: self.now })
+                Observation::Output(OutputSnapshot::Present { bytes: 1, modified: self.now })
             }
-            Status::Verifying => Seen::Output(OutputSeen::Absent { uri: "azureml://x".to_owned() }),
-            _ => Seen::Nothing,
+            Status::Verifying => Observation::Output(OutputSnapshot::Absent { uri: "azureml://x".to_owned() }),
+            _ => Observation::Nothing,
         }
     }
 
     /// A look that finds nothing out.
-    pub(crate) fn blind(scoring: &Scoring) -> Option<Seen> {
+    pub(crate) fn blind(scoring: &Scoring) -> Option<Observation> {
         match scoring.status {
-            Status::Unknown | Status::Held | Status::Verifying => Some(Seen::Unclear("403".to_owned())),
-            Status::Running | Status::Cancelling => Some(Seen::JobMissing),
+            Status::Unknown | Status::Held | Status::Verifying => Some(Observation::CannotLook("403".to_owned())),
+            Status::Running | Status::Cancelling => Some(Observation::JobMissing),
             _ => None,
         }
     }
@@ -75,19 +75,19 @@ impl State {
         if rows.scoring.status.is_terminal() {
             return false;
         }
-        let seen = self.look(&rows.scoring, of, self.now);
-        if seen == Seen::SlotFree && world.capped() && self.slot.is_some_and(|slot| slot.owner != of) {
+        let observation = self.look(&rows.scoring, of, self.now);
+        if observation == Observation::SlotFree && world.capped() && self.slot.is_some_and(|slot| slot.owner != of) {
             return false;
         }
-        matches!(world.decide(&rows.scoring, &seen, self.now), Step::Move { .. })
+        matches!(world.decide(&rows.scoring, &observation, self.now), Step::Move { .. })
     }
 
     pub(crate) fn begin_look(&mut self, world: &World, worker: usize, of: usize) {
         if let Some(rows) = &self.rows[of] {
             let (from, scoring) = (Some(rows.op), Arc::clone(&rows.scoring));
-            let early = world.sabotage == Sabotage::ClockAfterLook;
-            let seen = early.then(|| self.look(&scoring, of, self.now));
-            self.workers[worker] = Worker::Looking { of, from, scoring, at: self.now, seen };
+            let early = world.removed_guard == RemovedGuard::ClockAfterLook;
+            let observation = early.then(|| self.look(&scoring, of, self.now));
+            self.workers[worker] = Worker::Looking { of, from, scoring, at: self.now, observation };
         }
     }
 
@@ -95,9 +95,9 @@ impl State {
     pub(crate) fn see_nothing(&mut self, world: &World, worker: usize) {
         if let Worker::Looking { of, from, scoring, at, .. } =
             std::mem::replace(&mut self.workers[worker], Worker::Idle)
-            && let Some(seen) = Self::blind(&scoring)
+            && let Some(observation) = Self::blind(&scoring)
         {
-            self.decided(world, worker, of, from, &scoring, &seen, at, None);
+            self.decided(world, worker, of, from, &scoring, &observation, at, None);
         }
     }
 
@@ -106,13 +106,13 @@ impl State {
         self.paused[worker] = false;
         match std::mem::replace(&mut self.workers[worker], Worker::Idle) {
             Worker::Idle | Worker::Waiting { .. } => unreachable!("has no step of its own"),
-            Worker::Looking { of, from, scoring, at, seen } => {
-                let at = if seen.is_some() { self.now } else { at };
-                let seen = seen.unwrap_or_else(|| self.look(&scoring, of, at));
-                if seen != Seen::SlotFree || !world.capped() {
-                    self.decided(world, worker, of, from, &scoring, &seen, at, None);
+            Worker::Looking { of, from, scoring, at, observation } => {
+                let at = if observation.is_some() { self.now } else { at };
+                let observation = observation.unwrap_or_else(|| self.look(&scoring, of, at));
+                if observation != Observation::SlotFree || !world.capped() {
+                    self.decided(world, worker, of, from, &scoring, &observation, at, None);
                 } else if let Some(slot) = self.insert_slot(of, scoring.version, at) {
-                    self.decided(world, worker, of, from, &scoring, &seen, at, Some(slot));
+                    self.decided(world, worker, of, from, &scoring, &observation, at, Some(slot));
                 } else {
                     match self.slot {
                         Some(slot) if slot.owner == of => {
@@ -124,10 +124,10 @@ impl State {
             }
             Worker::Renewing { of, from, scoring, at, etag } => {
                 let slot = self.renew_slot(of, scoring.version, at, etag);
-                let seen = if slot.is_some() { Seen::SlotFree } else { full() };
-                self.decided(world, worker, of, from, &scoring, &seen, at, slot);
+                let observation = if slot.is_some() { Observation::SlotFree } else { full() };
+                self.decided(world, worker, of, from, &scoring, &observation, at, slot);
             }
-            Worker::Writing(write) if world.sabotage != Sabotage::StaleClaims && self.is_stale(&write) => {
+            Worker::Writing(write) if world.removed_guard != RemovedGuard::StaleClaims && self.is_stale(&write) => {
                 self.workers[worker] = give_back(write.slot);
                 if write.from.is_none() {
                     // An upload is taken in all the same, and waits for its turn.
@@ -142,7 +142,7 @@ impl State {
             }
             Worker::ReadingBack(write) => {
                 let current = self.op_of(write.of);
-                if current == Some(write.op) || world.sabotage == Sabotage::NoReadBack {
+                if current == Some(write.op) || world.removed_guard == RemovedGuard::NoReadBack {
                     self.recorded(world, worker, write, true);
                 } else if current == write.from {
                     // It may still take effect: the slot stays, an event is delivered again.
@@ -155,11 +155,11 @@ impl State {
             Worker::Late { of, sent, answer } => {
                 let Some(rows) = &self.rows[of] else { return };
                 let (from, present) = (Some(rows.op), Arc::clone(&rows.scoring));
-                if let Some(seen) = late(&sent, &present, &answer) {
-                    self.decided(world, worker, of, from, &present, &seen, self.now, None);
+                if let Some(observation) = late(&sent, &present, &answer) {
+                    self.decided(world, worker, of, from, &present, &observation, self.now, None);
                     if let Worker::Writing(write) = &mut self.workers[worker] {
-                        // What is told by an audit's word is told once.
-                        write.answer = matches!(seen, Seen::Answer(_)).then_some((sent, answer));
+                        // What is told by an orphan scan's word is told once.
+                        write.answer = matches!(observation, Observation::Answer(_)).then_some((sent, answer));
                     }
                 }
             }
@@ -171,7 +171,8 @@ impl State {
             }
             Worker::Freeing { etag } => self.free_slot(world, etag),
             Worker::Sweeping { holds, at } => {
-                let old = |claimed| at - claimed >= SLOT_GRACE || world.sabotage == Sabotage::OrphansFreedAtOnce;
+                let old =
+                    |claimed| at - claimed >= SLOT_EXPIRY || world.removed_guard == RemovedGuard::OrphansFreedAtOnce;
                 if let Some(slot) = self.slot.filter(|slot| !holds[slot.owner] && old(slot.claimed)) {
                     self.workers[worker] = Worker::Freeing { etag: slot.etag };
                 }
@@ -186,7 +187,7 @@ impl State {
             Worker::ProjectingInstance { of, version, outbox } => {
                 if let Some(rows) = &mut self.rows[of] {
                     let older = version < rows.projected.1;
-                    if !older || world.sabotage == Sabotage::ProjectionUnguarded {
+                    if !older || world.removed_guard == RemovedGuard::ProjectionUnguarded {
                         rows.projected.1 = version;
                         if older {
                             self.broke(Broken::WentBack);
@@ -216,14 +217,14 @@ impl State {
         of: usize,
         from: Option<u32>,
         scoring: &Arc<Scoring>,
-        seen: &Seen,
+        observation: &Observation,
         at: OffsetDateTime,
         slot: Option<Hold>,
     ) {
         // The first line of history is written with the insertion.
         let history = if from.is_none() { 0 } else { scoring.version };
         let op = self.op();
-        self.workers[worker] = match world.decide(scoring, seen, at) {
+        self.workers[worker] = match world.decide(scoring, observation, at) {
             Step::Wait { .. } if from.is_none() => {
                 let next = Arc::clone(scoring);
                 Worker::Writing(Write {
@@ -245,7 +246,7 @@ impl State {
                 }
                 let leaves_slot = world.capped() && scoring.status.holds_slot() && !next.status.holds_slot();
                 let next: Arc<Scoring> = next.into();
-                if world.sabotage == Sabotage::PostFirst && effect == Effect::Submit {
+                if world.removed_guard == RemovedGuard::PostFirst && effect == Effect::Submit {
                     self.post(world, of, &next, op);
                 }
                 Worker::Writing(Write { of, from, next, history, effect, op, slot, leaves_slot, answer: None })
@@ -263,7 +264,9 @@ impl State {
         } else {
             match effect {
                 Effect::None => Worker::Idle,
-                Effect::Submit if world.sabotage == Sabotage::PostFirst => Worker::Waiting { of, scoring: next, op },
+                Effect::Submit if world.removed_guard == RemovedGuard::PostFirst => {
+                    Worker::Waiting { of, scoring: next, op }
+                }
                 Effect::Submit => Worker::Intending { of, scoring: next, op },
                 Effect::Cancel(jobs) => Worker::Stopping { jobs },
             }
@@ -273,11 +276,11 @@ impl State {
     /// The lease check, and the POST.
     fn send(&mut self, world: &World, worker: usize, of: usize, scoring: Arc<Scoring>, op: u32) {
         let policy = &world.rule().policy;
-        if self.now + policy.submit_timeout.0 > scoring.due && world.sabotage != Sabotage::NoLeaseCheck {
+        if self.now + policy.submit_timeout.0 > scoring.due && world.removed_guard != RemovedGuard::NoLeaseCheck {
             let answer = Answer::Refused {
                 code: "not sent".to_owned(),
                 text: "too late".to_owned(),
-                for_good: false,
+                permanent: false,
                 retry_after: None,
             };
             self.answer(world, worker, of, op, scoring, answer);
@@ -291,9 +294,9 @@ impl State {
     }
 
     fn post(&mut self, world: &World, of: usize, scoring: &Scoring, op: u32) {
-        let post = Post { of, attempt: scoring.attempt, number: scoring.posts };
-        // Who sends keeps to the lease, and what is sent arrives within the grace time: otherwise it is a zombie.
-        let until = Some(scoring.due.max(self.now) + world.rule().policy.grace.0);
+        let post = Post { of, attempt: scoring.attempt, number: scoring.submits };
+        // Who sends keeps to the lease, and what is sent arrives within resubmitAfter: otherwise it is a zombie.
+        let until = Some(scoring.due.max(self.now) + world.rule().policy.resubmit_after.0);
         self.network.push(Sent { post, op, until });
     }
 
@@ -305,7 +308,7 @@ impl State {
         };
         if matches!(answer, Answer::Unknown { .. }) {
             // From now on the job is looked for.
-            let until = self.now + self.policy.grace.0;
+            let until = self.now + self.policy.resubmit_after.0;
             for sent in self.network.iter_mut().filter(|sent| sent.op == intent) {
                 sent.until = sent.until.map(|before| before.min(until));
             }
@@ -314,7 +317,7 @@ impl State {
     }
 
     fn answer(&mut self, world: &World, worker: usize, of: usize, op: u32, sent: Arc<Scoring>, answer: Answer) {
-        self.decided(world, worker, of, Some(op), &sent, &Seen::Answer(answer.clone()), self.now, None);
+        self.decided(world, worker, of, Some(op), &sent, &Observation::Answer(answer.clone()), self.now, None);
         if let Worker::Writing(write) = &mut self.workers[worker] {
             write.answer = Some((sent, answer));
         }
@@ -322,7 +325,7 @@ impl State {
 
     /// The claim is so old that others may take it for left behind.
     fn is_stale(&self, write: &Write) -> bool {
-        write.slot.is_some_and(|slot| self.now - slot.claimed > SLOT_WAY)
+        write.slot.is_some_and(|slot| self.now - slot.claimed > MAX_CLAIM_AGE)
     }
 
     /// The worker dies. Its event, if it has one that was not taken in, is delivered again.
@@ -363,15 +366,15 @@ impl State {
 
     fn stop(&mut self, jobs: &[lifecycle::Job]) {
         for number in jobs.iter().map(crate::state::number_of) {
-            if self.jobs[number].now == Fate::Active {
-                self.jobs[number].now = Fate::Stopped;
+            if self.jobs[number].now == RequestState::Active {
+                self.jobs[number].now = RequestState::Stopped;
             }
         }
     }
 }
 
-fn full() -> Seen {
-    Seen::Waiting { because: "the slot is taken".to_owned() }
+fn full() -> Observation {
+    Observation::Waiting { reason: "the slot is taken".to_owned() }
 }
 
 fn give_back(slot: Option<Hold>) -> Worker {

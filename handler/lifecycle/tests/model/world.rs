@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use lifecycle::{Rule, Rules, Scoring, Seen, Status, Step, decide};
+use lifecycle::{Observation, Rule, Rules, Scoring, Status, Step, decide};
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 /// When the first event comes.
@@ -11,9 +11,9 @@ pub(crate) const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 pub(crate) const UNIT: Duration = Duration::MINUTE;
 
 /// A slot younger than this is not freed, as in the application's `ledger::slots`.
-pub(crate) const SLOT_GRACE: Duration = Duration::minutes(8);
+pub(crate) const SLOT_EXPIRY: Duration = Duration::minutes(8);
 /// Who has a slot for longer than this records nothing on it, as there.
-pub(crate) const SLOT_WAY: Duration = Duration::minutes(2);
+pub(crate) const MAX_CLAIM_AGE: Duration = Duration::minutes(2);
 
 /// How often each trouble may come. A life in which all of them are used up goes on without trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -38,7 +38,7 @@ pub(crate) struct Budget {
 
 /// A guard that is taken out. Each has a test that wants the checker to find the harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
+pub(crate) enum RemovedGuard {
     /// All guards are there.
     None,
     /// A write whose answer was lost is believed to be done.
@@ -46,7 +46,7 @@ pub(crate) enum Sabotage {
     /// The POST is sent before its intent is on record.
     PostFirst,
     /// A submission whose job was not found is sent again at once.
-    NoGrace,
+    NoResubmitAfter,
     /// An intent is sent however old it is.
     NoLeaseCheck,
     /// Others conclude from an intent that is under way that its owner is gone.
@@ -66,7 +66,7 @@ pub(crate) enum Sabotage {
     /// A worker records its intent however old its claim of a slot is.
     StaleClaims,
     /// Nobody lists the service's jobs.
-    NoAudit,
+    NoOrphanScan,
     /// The projection is written without a look at its version.
     ProjectionUnguarded,
 }
@@ -87,43 +87,44 @@ pub(crate) struct World {
     /// What may go wrong.
     pub budget: Budget,
     /// What is broken on purpose.
-    pub sabotage: Sabotage,
+    pub removed_guard: RemovedGuard,
 }
 
 fn rules(more: &str) -> Rules {
     Rules::read(&format!(
         r#"{{"rules":[{{"id":"claims","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}},"maxAttempts":2,
-            "submitTimeout":"PT1M","settle":"PT1M","grace":"PT2M","outputGrace":"PT1M","retryBackOff":"PT1M",{more}}}]}}"#
+            "submitTimeout":"PT1M","lookupInterval":"PT1M","resubmitAfter":"PT2M","outputTimeout":"PT1M","retryBackOff":"PT1M",{more}}}]}}"#
     ))
     .expect("the rules are good")
 }
 
 /// Never gives up, and lets jobs run for ever.
-pub(crate) static PLAIN: LazyLock<Rules> = LazyLock::new(|| rules(r#""giveUpAfter":"P3650D","jobTimeout":"P3650D""#));
+pub(crate) static PLAIN: LazyLock<Rules> =
+    LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"P3650D""#));
 /// Stops jobs that run for two minutes.
-pub(crate) static STUCK: LazyLock<Rules> = LazyLock::new(|| rules(r#""giveUpAfter":"P3650D","jobTimeout":"PT2M""#));
+pub(crate) static STUCK: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"PT2M""#));
 /// Gives up after three minutes.
-pub(crate) static HASTY: LazyLock<Rules> = LazyLock::new(|| rules(r#""giveUpAfter":"PT3M","jobTimeout":"P3650D""#));
+pub(crate) static HASTY: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"PT3M","jobTimeout":"P3650D""#));
 /// Holds for a person what looking did not settle.
 pub(crate) static HOLD: LazyLock<Rules> =
-    LazyLock::new(|| rules(r#""giveUpAfter":"P3650D","jobTimeout":"P3650D","onUnknown":"hold""#));
+    LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"P3650D","onUnknown":"hold""#));
 /// Allows one job at a time.
 pub(crate) static ONE_SLOT: LazyLock<Rules> =
-    LazyLock::new(|| rules(r#""giveUpAfter":"P3650D","jobTimeout":"P3650D","maxInFlight":1"#));
+    LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"P3650D","maxInFlight":1"#));
 
 impl World {
-    /// The real decision, or what the sabotage makes of it.
-    pub(crate) fn decide(&self, scoring: &Scoring, seen: &Seen, now: OffsetDateTime) -> Step {
+    /// The real decision, or what the guard removal makes of it.
+    pub(crate) fn decide(&self, scoring: &Scoring, observation: &Observation, now: OffsetDateTime) -> Step {
         let rule = Some(self.rule());
-        match (self.sabotage, scoring.status, seen) {
-            (Sabotage::NoGrace, Status::Unknown, Seen::Candidates(found)) if found.is_empty() => {
-                decide(scoring, rule, seen, now + Duration::HOUR)
+        match (self.removed_guard, scoring.status, observation) {
+            (RemovedGuard::NoResubmitAfter, Status::Unknown, Observation::Candidates(found)) if found.is_empty() => {
+                decide(scoring, rule, observation, now + Duration::HOUR)
             }
-            (Sabotage::NoLease, Status::Submitting, Seen::Nothing) => {
-                decide(&Scoring { due: now, ..scoring.clone() }, rule, seen, now)
+            (RemovedGuard::NoLease, Status::Submitting, Observation::Nothing) => {
+                decide(&Scoring { due: now, ..scoring.clone() }, rule, observation, now)
             }
-            (Sabotage::NeverLookedFor, Status::Unknown, _) => Step::Wait { because: "no".to_owned() },
-            _ => decide(scoring, rule, seen, now),
+            (RemovedGuard::NeverLookedFor, Status::Unknown, _) => Step::Wait { reason: "no".to_owned() },
+            _ => decide(scoring, rule, observation, now),
         }
     }
 

@@ -8,9 +8,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Event Grid's deliveries end at 1 MiB, the envelope doubles some of it. Larger bodies take turns.
 const SMALL: usize = 2 * 1024 * 1024;
 /// Larger is nobody's event.
-const MOST: usize = 64 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// Large bodies at once. With small ones, this bounds the memory that invocations can take.
-pub(super) const LARGE_AT_ONCE: usize = 2;
+pub(super) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// A body, and the turn that a large one holds for as long as it is used.
 pub(super) struct Read<'a> {
@@ -28,7 +28,7 @@ pub(super) enum Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::TooLarge => write!(f, "the body has more than {MOST} bytes"),
+            Self::TooLarge => write!(f, "the body has more than {MAX_BODY_BYTES} bytes"),
             Self::Broken(why) => write!(f, "the body did not arrive whole: {why}"),
         }
     }
@@ -41,7 +41,7 @@ pub(super) async fn read(body: Body, large: &Semaphore) -> Result<Read<'_>, Erro
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(Error::Broken)?;
-        if kept.len() + chunk.len() > MOST {
+        if kept.len() + chunk.len() > MAX_BODY_BYTES {
             return Err(Error::TooLarge);
         }
         if kept.len() + chunk.len() > SMALL && turn.is_none() {
@@ -78,8 +78,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_beyond_the_limit_is_refused_and_gives_its_turn_back() {
         let large = Semaphore::new(1);
-        assert!(read(chunked(MOST), &large).await.is_ok());
-        assert!(matches!(read(chunked(MOST + 1024 * 1024), &large).await, Err(Error::TooLarge)));
+        assert!(read(chunked(MAX_BODY_BYTES), &large).await.is_ok());
+        assert!(matches!(read(chunked(MAX_BODY_BYTES + 1024 * 1024), &large).await, Err(Error::TooLarge)));
         assert_eq!(large.available_permits(), 1);
     }
 }

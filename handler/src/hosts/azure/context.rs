@@ -11,7 +11,7 @@ use crate::config::HostFacts;
 /// Event Grid waits about 30 s for an answer, host and network included, and then delivers again.
 const EVENT_LIMIT: Duration = Duration::from_secs(25);
 /// No invocation of ours needs longer, whatever the host allows.
-const MOST: Duration = Duration::from_secs(600);
+const MAX_INVOCATION: Duration = Duration::from_secs(600);
 /// Most that is kept free before the host's timeout.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -28,8 +28,8 @@ impl Trigger {
     /// How long an invocation may take from its receipt. A tenth of the host's timeout is kept free: one invocation
     /// that runs into that costs the process, and all others with it.
     pub(super) fn limit(self, function_timeout: Option<Duration>) -> Duration {
-        let ours =
-            function_timeout.map_or(MOST, |timeout| timeout.saturating_sub((timeout / 10).min(MARGIN)).min(MOST));
+        let ours = function_timeout
+            .map_or(MAX_INVOCATION, |timeout| timeout.saturating_sub((timeout / 10).min(MARGIN)).min(MAX_INVOCATION));
         match self {
             Self::Event => ours.min(EVENT_LIMIT),
             Self::Timer => ours,

@@ -7,27 +7,27 @@
 use serde_json::Value;
 
 /// A string that holds a string that holds JSON is the most that the host makes.
-const NESTING: usize = 3;
+const MAX_NESTING: usize = 3;
 
 /// Why a body is no envelope; with what there is instead, for those who can do something with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unreadable {
     /// Why, for the log.
-    pub why: String,
+    pub reason: String,
     /// What was there.
     pub instead: Value,
 }
 
 /// Most of a body that is no JSON which is kept.
-const MOST_KEPT: usize = 64 * 1024;
+const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 /// The value of the binding: the member of `Data` with one of `names`, else its only or first member.
 pub fn open(body: &[u8], names: &[&str]) -> Result<Value, Unreadable> {
-    let mut envelope: Value = serde_json::from_slice(body).map_err(|why| Unreadable {
-        why: format!("the body is no JSON: {why}"),
-        instead: Value::String(String::from_utf8_lossy(&body[..body.len().min(MOST_KEPT)]).into_owned()),
+    let mut envelope: Value = serde_json::from_slice(body).map_err(|reason| Unreadable {
+        reason: format!("the body is no JSON: {reason}"),
+        instead: Value::String(String::from_utf8_lossy(&body[..body.len().min(MAX_KEPT_BYTES)]).into_owned()),
     })?;
-    let unreadable = |why: &str, instead| Err(Unreadable { why: why.to_owned(), instead });
+    let unreadable = |reason: &str, instead| Err(Unreadable { reason: reason.to_owned(), instead });
     let Some(data) = envelope.get_mut("Data").map(Value::take) else {
         return unreadable("the body has no member `Data`", envelope);
     };
@@ -43,7 +43,7 @@ pub fn open(body: &[u8], names: &[&str]) -> Result<Value, Unreadable> {
 
 /// JSON within strings is opened; what is no JSON stays the string that it is.
 fn opened(mut value: Value) -> Value {
-    for _ in 0..NESTING {
+    for _ in 0..MAX_NESTING {
         let Value::String(text) = &value else { break };
         let Ok(inner) = serde_json::from_str(text) else { break };
         value = inner;
@@ -76,8 +76,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_opened_or_told(body in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..80)) {
-            if let Err(why) = open(&body, &["event"]) {
-                proptest::prop_assert!(!why.why.is_empty());
+            if let Err(reason) = open(&body, &["event"]) {
+                proptest::prop_assert!(!reason.reason.is_empty());
             }
         }
 
@@ -106,15 +106,15 @@ mod tests {
 
     #[test]
     fn what_is_no_envelope_is_told_with_what_it_is() {
-        let why = |body: &[u8]| open(body, &["event"]).unwrap_err();
-        assert_eq!(why(b"\xff{").instead, json!("\u{fffd}{"));
-        assert_eq!(why(b"").instead, json!(""));
-        assert_eq!(why(br#"{"event":1}"#).instead, json!({"event": 1}));
-        assert_eq!(why(br#"{"Data":[1]}"#).instead, json!([1]));
-        assert_eq!(why(br#"{"Data":{}}"#).instead, json!({}));
-        assert_eq!(why(b"null").instead, Value::Null);
+        let reason = |body: &[u8]| open(body, &["event"]).unwrap_err();
+        assert_eq!(reason(b"\xff{").instead, json!("\u{fffd}{"));
+        assert_eq!(reason(b"").instead, json!(""));
+        assert_eq!(reason(br#"{"event":1}"#).instead, json!({"event": 1}));
+        assert_eq!(reason(br#"{"Data":[1]}"#).instead, json!([1]));
+        assert_eq!(reason(br#"{"Data":{}}"#).instead, json!({}));
+        assert_eq!(reason(b"null").instead, Value::Null);
         let deep = "[".repeat(100_000);
-        assert!(why(deep.as_bytes()).why.contains("no JSON"), "nesting is bounded");
-        assert_eq!(why(deep.as_bytes()).instead.as_str().map(str::len), Some(MOST_KEPT));
+        assert!(reason(deep.as_bytes()).reason.contains("no JSON"), "nesting is bounded");
+        assert_eq!(reason(deep.as_bytes()).instead.as_str().map(str::len), Some(MAX_KEPT_BYTES));
     }
 }

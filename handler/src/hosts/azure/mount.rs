@@ -87,7 +87,7 @@ impl Functions {
                 })?;
                 let answer = function.oneshot(LambdaEvent::new(payload, context)).await;
                 let value = answer.map_err(|error| Failed::here(error.into()))?;
-                serde_json::to_value(value).map_err(|why| Failed::because("Unserializable", why.to_string()))
+                serde_json::to_value(value).map_err(|why| Failed::internal("Unserializable", why.to_string()))
             }
             .boxed()
         };
@@ -108,7 +108,7 @@ impl Failed {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, diagnostic }
     }
 
-    fn because(kind: &str, message: String) -> Self {
+    fn internal(kind: &str, message: String) -> Self {
         Self::here(Diagnostic { error_type: kind.to_owned(), error_message: message })
     }
 
@@ -128,7 +128,7 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 /// What all invocations share.
 pub(super) struct Mount {
     functions: SetOnce<Functions>,
-    places: Semaphore,
+    permits: Semaphore,
     concurrency: usize,
     large: Semaphore,
     facts: HostFacts,
@@ -138,9 +138,9 @@ impl Mount {
     pub(super) fn new(concurrency: usize, facts: &HostFacts) -> Self {
         Self {
             functions: SetOnce::new(),
-            places: Semaphore::new(concurrency),
+            permits: Semaphore::new(concurrency),
             concurrency,
-            large: Semaphore::new(body::LARGE_AT_ONCE),
+            large: Semaphore::new(body::MAX_CONCURRENT_LARGE_BODIES),
             facts: facts.clone(),
         }
     }
@@ -164,7 +164,7 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
         return answer(StatusCode::OK, &json!({ "status": "listening" }));
     }
     let Ok(functions) = timeout_at(received.0 + STARTING, mount.functions.wait()).await else {
-        return Failed::because("Starting", format!("the handler is still starting after {STARTING:?}")).answer();
+        return Failed::internal("Starting", format!("the handler is still starting after {STARTING:?}")).answer();
     };
     let known = path.strip_prefix('/').and_then(|name| functions.0.get_key_value(name));
     let Some((name, mounted)) = known else {
@@ -247,10 +247,10 @@ impl<'a> Invocation<'a> {
         let by = self.received.0 + self.limit;
         let busy = || {
             let Mount { concurrency, .. } = self.mount;
-            Failed::because("Busy", format!("{concurrency} invocations are running; this one did not begin in time"))
+            Failed::internal("Busy", format!("{concurrency} invocations are running; this one did not begin in time"))
         };
-        let place = timeout_at(by, self.mount.places.acquire()).await.map_err(|_| busy())?;
-        let _place = place.expect("the semaphore is never closed");
+        let permit = timeout_at(by, self.mount.permits.acquire()).await.map_err(|_| busy())?;
+        let _permit = permit.expect("the semaphore is never closed");
         if Instant::now() >= by {
             // The place came free because others were given up at this very moment: too late to begin.
             return Err(busy());
@@ -265,23 +265,23 @@ impl<'a> Invocation<'a> {
         let payload = match envelope::open(&body.bytes, self.mounted.bindings) {
             Ok(payload) => payload,
             Err(unreadable) if self.mounted.trigger == Trigger::Event => {
-                tracing::warn!("no envelope of the host: {}; handed in as it came", unreadable.why);
+                tracing::warn!("no envelope of the host: {}; handed in as it came", unreadable.reason);
                 unreadable.instead
             }
-            Err(unreadable) => return Err(Failed::refused(StatusCode::BAD_REQUEST, unreadable.why)),
+            Err(unreadable) => return Err(Failed::refused(StatusCode::BAD_REQUEST, unreadable.reason)),
         };
         let context =
             context::context(&self.mount.facts, self.name, &self.id, self.trace.as_ref(), self.received.1, self.limit);
         // A panic must end this invocation and no other. Nothing of the function is used after one.
         let call = AssertUnwindSafe(async { (self.mounted.call)(payload, context).await }).catch_unwind();
-        let panicked = |panic: Box<dyn Any + Send>| Failed::because("Panicked", panic_text(&*panic).to_owned());
+        let panicked = |panic: Box<dyn Any + Send>| Failed::internal("Panicked", panic_text(&*panic).to_owned());
         self.in_time(by, "running", call).await?.map_err(panicked)?
     }
 
     async fn in_time<T>(&self, by: Instant, what: &str, work: impl Future<Output = T>) -> Result<T, Failed> {
         timeout_at(by, work).await.map_err(|_| {
             let limit = self.limit;
-            Failed::because("TooSlow", format!("not done within {limit:?}, still {what}; it may have happened"))
+            Failed::internal("TooSlow", format!("not done within {limit:?}, still {what}; it may have happened"))
         })
     }
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use lifecycle::{Resolution, ScoringId};
 use time::OffsetDateTime;
 
-use super::{ATTENTION, Error, FINE};
+use super::{ATTENTION, Error, OK};
 use app::ledger::Ledger;
-use app::{self, Resolved};
+use app::{self, ResolveOutcome};
 
 /// What is said; exactly one.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,11 +50,11 @@ pub async fn resolve(
         return Ok(ATTENTION);
     };
     match app::resolve(ledger, &id, resolution, now).await? {
-        Resolved::Taken(scoring) => {
+        ResolveOutcome::Recorded(scoring) => {
             writeln!(out, "{id} is {} now; the next tick goes on with it.", scoring.status)?;
-            Ok(FINE)
+            Ok(OK)
         }
-        Resolved::Refused(why) => {
+        ResolveOutcome::Refused(why) => {
             writeln!(out, "Nothing was changed: {why}.")?;
             Ok(ATTENTION)
         }

@@ -20,7 +20,7 @@ const HOST: &str = "https://local.blob.localhost";
 /// A file must look the same for this long before it is taken for complete.
 const STILL: Duration = Duration::from_secs(1);
 /// Files that one scan reads; more are told of once, in a warning.
-const MOST: usize = 100_000;
+const MAX_FILES: usize = 100_000;
 /// What stays as it is in the path of a URL.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -28,12 +28,12 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_')
 #[derive(Debug)]
 pub(super) struct Inbox {
     folder: PathBuf,
-    files: HashMap<PathBuf, Seen>,
+    files: HashMap<PathBuf, SeenFile>,
     warned: bool,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct SeenFile {
     etag: String,
     since: Instant,
     delivered: bool,
@@ -59,8 +59,8 @@ impl Inbox {
     pub(super) fn scan(&mut self, now: Instant) -> io::Result<Vec<Ready>> {
         let mut found = Vec::new();
         walk(&self.folder, Path::new(""), &mut found)?;
-        if found.len() >= MOST && !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!("the inbox holds more than {MOST} files; only the first are looked at");
+        if found.len() >= MAX_FILES && !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!("the inbox holds more than {MAX_FILES} files; only the first are looked at");
         }
         let mut ready = Vec::new();
         let mut files = HashMap::with_capacity(found.len());
@@ -68,7 +68,7 @@ impl Inbox {
             let etag = version(&metadata);
             let seen = match self.files.remove(&path) {
                 Some(seen) if seen.etag == etag => seen,
-                _ => Seen { etag, since: now, delivered: false },
+                _ => SeenFile { etag, since: now, delivered: false },
             };
             if !seen.delivered && now.duration_since(seen.since) >= STILL {
                 ready.push(Ready {
@@ -103,7 +103,7 @@ fn walk(root: &Path, below: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> io::
         let entry = entry?;
         let name = entry.file_name();
         // Editors and copy programs write to hidden names first.
-        if name.to_str().is_none_or(|name| name.starts_with('.') || name.ends_with('~')) || found.len() >= MOST {
+        if name.to_str().is_none_or(|name| name.starts_with('.') || name.ends_with('~')) || found.len() >= MAX_FILES {
             continue;
         }
         // Not followed: a link could lead out of the inbox or in a circle.

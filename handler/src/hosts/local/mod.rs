@@ -23,11 +23,11 @@ use self::inbox::Inbox;
 use self::terminal::View;
 use crate::functions;
 use crate::hosts::ops;
-use crate::hosts::simulator::Misbehaviour;
-use app::chain;
+use crate::hosts::simulator::FaultArgs;
+use app::error_chain;
 use app::ledger::{self, Ledger};
 use app::ports::Clock;
-use simulator::{self, Container, Datastore, Options};
+use simulator::{self, Container, Datastore, SimulatorOptions};
 use stores::embedded::EmbeddedStore;
 
 mod functions_host;
@@ -39,7 +39,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between two scans of the inbox, and two looks at the ledger for the terminal.
 const SCAN: Duration = Duration::from_millis(500);
 /// Events under way at one time.
-const DELIVERIES: usize = 16;
+const MAX_CONCURRENT_DELIVERIES: usize = 16;
 /// The page's address unless another is given.
 const PAGE: &str = "127.0.0.1:7072";
 const OUTBOX: &str = "outbox";
@@ -58,7 +58,7 @@ pub struct LocalArgs {
     pub score_command: Option<String>,
     /// How the simulated endpoint misbehaves.
     #[command(flatten)]
-    pub misbehaviour: Misbehaviour,
+    pub fault_args: FaultArgs,
 }
 
 /// Why it could not start.
@@ -109,11 +109,11 @@ pub async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), 
     let listener = simulator_listener(&data).await?;
     let options = simulator_options(args, &data, inbox.clone(), outbox.clone());
     let settings = settings(&listener, &options, &data)?;
-    let (handle, simulator) = simulator::start(listener, options).map_err(|error| Error::Start(chain(&error)))?;
+    let (handle, simulator) = simulator::start(listener, options).map_err(|error| Error::Start(error_chain(&error)))?;
     let simulator = tokio::spawn(simulator);
 
-    let store = EmbeddedStore::open(&ledger_folder(&data)).map_err(|error| Error::Start(chain(&error)))?;
-    let reading = ledger::Options { hub: HUB.to_owned(), writer: "view".to_owned(), projection: false };
+    let store = EmbeddedStore::open(&ledger_folder(&data)).map_err(|error| Error::Start(error_chain(&error)))?;
+    let reading = ledger::LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "view".to_owned(), projection: false };
     let ledger = Ledger::new(Arc::new(store), &reading).map_err(Error::Start)?;
 
     let page = page_listener(args.listen).await?;
@@ -124,10 +124,10 @@ pub async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), 
     let page = tokio::spawn(async move { axum::serve(page, router).await });
 
     let host = Arc::new(Mutex::new(FunctionsHost::new(binary, &data, settings)));
-    host.lock().await.running().await.map_err(|error| Error::Start(chain(&error)))?;
+    host.lock().await.running().await.map_err(|error| Error::Start(error_chain(&error)))?;
     greet(&inbox, &outbox, address, args);
-    if args.misbehaviour.faults.is_some() {
-        tell_of_faults(&handle);
+    if args.fault_args.faults.is_some() {
+        print_fault_notice(&handle);
     }
 
     let events = tokio::spawn(deliver(Inbox::new(inbox), Arc::clone(&host)));
@@ -142,8 +142,8 @@ pub async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), 
     Ok(())
 }
 
-/// The hub of the local ledger: the same as the default, so that every command finds it without being told.
-const HUB: &str = "Scorekeeper";
+/// The task hub of the local ledger: the same as the default, so that every command finds it without being told.
+const TASK_HUB: &str = "Scorekeeper";
 
 fn folder_error(what: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Folder { what, path: path.display().to_string(), source }
@@ -191,8 +191,8 @@ async fn simulator_listener(data: &Path) -> Result<TcpListener, Error> {
     Ok(listener)
 }
 
-fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: PathBuf) -> Options {
-    let mut options = Options {
+fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: PathBuf) -> SimulatorOptions {
+    let mut options = SimulatorOptions {
         containers: vec![Container {
             account: inbox::ACCOUNT.to_owned(),
             container: inbox::CONTAINER.to_owned(),
@@ -206,14 +206,14 @@ fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: Path
         }],
         score_command: args.score_command.clone(),
         journal: Some(data.join("simulator.journal")),
-        ..Options::default()
+        ..SimulatorOptions::default()
     };
-    args.misbehaviour.apply(&mut options);
+    args.fault_args.apply(&mut options);
     options
 }
 
 /// The handler's application settings. Times are short: a person is watching.
-fn settings(listener: &TcpListener, options: &Options, data: &Path) -> Result<Vec<(String, String)>, Error> {
+fn settings(listener: &TcpListener, options: &SimulatorOptions, data: &Path) -> Result<Vec<(String, String)>, Error> {
     let address = listener
         .local_addr()
         .map_err(|source| folder_error("cannot read the address of", Path::new("the simulator"), source))?;
@@ -233,14 +233,14 @@ fn settings(listener: &TcpListener, options: &Options, data: &Path) -> Result<Ve
         "pollInterval": "PT1S",
         "retryBackOff": "PT2S",
         "submitTimeout": "PT10S",
-        "settle": "PT2S",
-        "grace": "PT15S",
-        "outputGrace": "PT10S",
+        "lookupInterval": "PT2S",
+        "resubmitAfter": "PT15S",
+        "outputTimeout": "PT10S",
     } ] });
     let setting = |name: &str, value: String| (name.to_owned(), value);
     Ok(vec![
         setting("SCOREKEEPER_LEDGER", format!("embedded:{}", ledger_folder(data).display())),
-        setting("SCOREKEEPER_HUB", HUB.to_owned()),
+        setting("SCOREKEEPER_TASK_HUB", TASK_HUB.to_owned()),
         setting("SCOREKEEPER_RULES", rules.to_string()),
         setting("SCOREKEEPER_RESOURCE_MANAGER", service.clone()),
         setting("SCOREKEEPER_LOG_FORMAT", "text".to_owned()),
@@ -283,7 +283,7 @@ fn greet(inbox: &Path, outbox: &Path, page: SocketAddr, args: &LocalArgs) {
 
 /// Nobody should wonder why things go wrong that were ordered to.
 #[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
-fn tell_of_faults(simulator: &simulator::Handle) {
+fn print_fault_notice(simulator: &simulator::Handle) {
     println!("  faults  ordered; {}/admin/faults tells how far they came", simulator.origin());
     let _ = io::stdout().flush();
 }
@@ -317,13 +317,13 @@ async fn deliver(mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>) {
                     match invoker.invoke(functions::BLOB_CREATED, "event", ready.event.clone()).await {
                         Ok(_) => Some(ready),
                         Err(error) => {
-                            tracing::warn!(error = %chain(&error), "an event was not taken and is delivered again");
+                            tracing::warn!(error = %error_chain(&error), "an event was not taken and is delivered again");
                             None
                         }
                     }
                 }
             })
-            .buffer_unordered(DELIVERIES);
+            .buffer_unordered(MAX_CONCURRENT_DELIVERIES);
         while let Some(delivered) = taken.next().await {
             if let Some(delivered) = delivered {
                 inbox.delivered(&delivered);
@@ -341,7 +341,7 @@ async fn tick(host: Arc<Mutex<FunctionsHost>>) {
         if let Some(invoker) = running(&host).await
             && let Err(error) = invoker.invoke(functions::RECONCILE, "timer", timer()).await
         {
-            tracing::warn!(error = %chain(&error), "a tick failed");
+            tracing::warn!(error = %error_chain(&error), "a tick failed");
         }
     }
 }
@@ -350,7 +350,7 @@ async fn running(host: &Mutex<FunctionsHost>) -> Option<Invoker> {
     match host.lock().await.running().await {
         Ok(invoker) => Some(invoker),
         Err(error) => {
-            tracing::error!(error = %chain(&error), "{}", chain(&error));
+            tracing::error!(error = %error_chain(&error), "{}", error_chain(&error));
             None
         }
     }
@@ -367,7 +367,7 @@ async fn show(ledger: Ledger, clock: Clock) {
         match view.refresh(&ledger, clock()).await {
             Ok(()) => {}
             Err(terminal::Error::Output(_)) => return,
-            Err(error) => tracing::warn!(error = %chain(&error), "the ledger cannot be read: {error}"),
+            Err(error) => tracing::warn!(error = %error_chain(&error), "the ledger cannot be read: {error}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
-use crate::hosts::view::{clock, path};
+use crate::hosts::view::{path, utc_text};
 use app::ledger::{self, Ledger};
 
 /// Follows a ledger and prints what changes.
@@ -59,13 +59,13 @@ impl<W: Write> View<W> {
     }
 
     fn line(&mut self, s: &Scoring) -> io::Result<()> {
-        let at = clock(s.updated);
+        let at = utc_text(s.updated);
         let detail = match s.status {
             Status::Scored => {
                 format!("{} bytes at {}", s.output_bytes.unwrap_or_default(), s.output_uri().unwrap_or_default())
             }
             Status::Failed => s.error.clone().unwrap_or_default(),
-            _ => s.trouble.clone().or_else(|| s.job.as_ref().map(|job| job.name.clone())).unwrap_or_default(),
+            _ => s.last_error.clone().or_else(|| s.job.as_ref().map(|job| job.name.clone())).unwrap_or_default(),
         };
         let (clear, again) = if self.terminal { ("\r\x1b[2K", self.counts.as_str()) } else { ("", "") };
         writeln!(self.out, "{clear}{}  {:10}  {}  {detail}", &at[11..], s.status, path(&s.blob))?;

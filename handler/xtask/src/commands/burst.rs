@@ -25,7 +25,7 @@ pub(super) const COMMAND: Command = Command {
 
 const UPLOADS: u32 = 2000;
 /// The second test wants one upload in a hundred to make two jobs.
-const FEWEST: u32 = 100;
+const MIN_UPLOADS: u32 = 100;
 
 fn run(mut arguments: Arguments) -> Result<()> {
     let uploads = match arguments.value("--events")? {
@@ -43,8 +43,8 @@ fn run(mut arguments: Arguments) -> Result<()> {
 fn uploads(text: &str) -> Result<u32> {
     text.parse()
         .ok()
-        .filter(|uploads| *uploads >= FEWEST)
-        .ok_or_else(|| Failure::new(format!("`--events {text}`: expected a number of at least {FEWEST}")))
+        .filter(|uploads| *uploads >= MIN_UPLOADS)
+        .ok_or_else(|| Failure::new(format!("`--events {text}`: expected a number of at least {MIN_UPLOADS}")))
 }
 
 fn tests(uploads: u32, only: &str) -> process::Command {

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::{Entity, Key, Value, kept};
+use super::{Entity, Key, Value, truncate_to_100ns};
 
 const ANNOTATION: &str = "@odata.type";
 
@@ -74,7 +74,7 @@ impl Serialize for Annotation<'_> {
 /// A time with the service's seven decimals.
 fn time_text(at: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
-    kept(at).format(&format).expect("a date and a time in UTC have all parts of this format")
+    truncate_to_100ns(at).format(&format).expect("a date and a time in UTC have all parts of this format")
 }
 
 /// Properties from JSON. System properties and metadata are left out; so are values of types that the port lacks (Double,

@@ -112,5 +112,8 @@ fn a_prefix_becomes_a_range_that_the_service_takes() {
 
 #[test]
 fn a_time_is_cut_to_100_ns_in_utc() {
-    assert_eq!(kept(datetime!(2026-01-02 03:04:05.123_456_789 +1)), datetime!(2026-01-02 02:04:05.123_456_7 UTC));
+    assert_eq!(
+        truncate_to_100ns(datetime!(2026-01-02 03:04:05.123_456_789 +1)),
+        datetime!(2026-01-02 02:04:05.123_456_7 UTC)
+    );
 }

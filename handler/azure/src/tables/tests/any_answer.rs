@@ -204,8 +204,8 @@ proptest! {
             let failure = answer::failure(status, None, None, &body);
             prop_assert!(!failure.message.contains('\n') && failure.message.chars().count() <= 200);
             if matches!(status, 401 | 403) {
-                let told = meaning(Asked::Read, &failure).to_string();
-                prop_assert!(!told.contains("SIGNED"), "{}", told);
+                let message = classify(RequestKind::Read, &failure).to_string();
+                prop_assert!(!message.contains("SIGNED"), "{}", message);
             }
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::installation::{CLUSTER, Case, URI, account, dead_letters, forbidden, site, workspace};
-use crate::{Audience, Trouble};
+use crate::{Audience, QueryError};
 use stores::faulty::Fault;
 
 /// Breaks one thing; says which check must name it, and a text of its remedy.
@@ -22,7 +22,7 @@ pub(super) const FAULTS: &[Broken] = &[
         case.store.push(Fault::NotSent);
     }),
     ("management", "AzureResourceManager", |case| {
-        case.cloud.trouble("/subscriptions", Trouble::NoAnswer("no connection".into()));
+        case.cloud.error("/subscriptions", QueryError::NoAnswer("no connection".into()));
     }),
     ("clock", "timedatectl", |case| case.cloud.ahead = time::Duration::minutes(-6)),
     ("workspace", "az ml workspace list", |case| {
@@ -39,7 +39,7 @@ pub(super) const FAULTS: &[Broken] = &[
             format!("{w}/datastores/workspaceblobstore"),
             URI.into(),
         ] {
-            case.cloud.trouble(&path, forbidden());
+            case.cloud.error(&path, forbidden());
         }
     }),
     ("permission.cancel", "--role 'AzureML Data Scientist'", |case| {
@@ -58,16 +58,16 @@ pub(super) const FAULTS: &[Broken] = &[
             json!("Failed");
     }),
     ("endpoint.answer", "privatelink.api.azureml.ms", |case| {
-        case.cloud.trouble(URI, Trouble::NoAnswer("no such host".into()));
+        case.cloud.error(URI, QueryError::NoAnswer("no such host".into()));
     }),
-    ("endpoint.answer", "AzureML Data Scientist", |case| case.cloud.trouble(URI, forbidden())),
+    ("endpoint.answer", "AzureML Data Scientist", |case| case.cloud.error(URI, forbidden())),
     ("input", "az storage container create", |case| case.cloud.containers.retain(|url| !url.contains("claims"))),
     ("input", "--role 'Storage Blob Data Reader'", |case| {
-        case.cloud.trouble("https://uploads.blob.core.windows.net/claims", forbidden());
+        case.cloud.error("https://uploads.blob.core.windows.net/claims", forbidden());
     }),
     ("input", "network-rule add", |case| {
-        let refused = Trouble::Forbidden { code: Some("AuthorizationFailure".into()), text: "no".into() };
-        case.cloud.trouble("https://uploads.blob.core.windows.net/claims", refused);
+        let refused = QueryError::Forbidden { code: Some("AuthorizationFailure".into()), text: "no".into() };
+        case.cloud.error("https://uploads.blob.core.windows.net/claims", refused);
     }),
     ("output", "az ml datastore list", |case| {
         case.cloud.resources.remove(&format!("{}/datastores/workspaceblobstore", workspace()).to_ascii_lowercase());
@@ -123,9 +123,9 @@ pub(super) const FAULTS: &[Broken] = &[
         );
         case.cloud.listed(&path).clear();
     }),
-    ("lastTick", "az functionapp restart", |case| case.ticked = Some(time::Duration::minutes(16))),
-    ("lastTick", "a first deployment", |case| case.ticked = None),
-    ("lastTick", "AzureWebJobs_Reconcile_Disabled", |case| {
+    ("lastRun", "az functionapp restart", |case| case.ticked = Some(time::Duration::minutes(16))),
+    ("lastRun", "a first deployment", |case| case.ticked = None),
+    ("lastRun", "AzureWebJobs_Reconcile_Disabled", |case| {
         case.ticked = None;
         case.switched_off = vec!["Reconcile".into()];
     }),

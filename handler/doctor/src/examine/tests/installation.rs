@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::{Audience, Cloud, Doctor, Installation, Listed, Report, Trouble, Whom};
-use app::ledger::{Heartbeat, Ledger, Options};
+use crate::{Audience, Caller, Cloud, Doctor, Installation, QueryError, Report, ResourceList};
+use app::ledger::{Heartbeat, Ledger, LedgerOptions};
 use app::ports::table_store::TableStore;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
@@ -51,7 +51,7 @@ pub(super) struct Fake {
     lists: BTreeMap<String, Vec<Value>>,
     pub(super) containers: BTreeSet<String>,
     /// In place of any other answer, by path, URL or audience.
-    troubles: BTreeMap<String, Trouble>,
+    troubles: BTreeMap<String, QueryError>,
     pub(super) no_token: Vec<Audience>,
     /// Nothing is ever answered.
     pub(super) hangs: bool,
@@ -60,7 +60,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    async fn asked(&self, what: &str) -> Result<(), Trouble> {
+    async fn asked(&self, what: &str) -> Result<(), QueryError> {
         self.asked.lock().unwrap().push(what.to_owned());
         if self.hangs {
             std::future::pending::<()>().await;
@@ -68,8 +68,8 @@ impl Fake {
         self.troubles.get(&what.to_ascii_lowercase()).cloned().map_or(Ok(()), Err)
     }
 
-    pub(super) fn trouble(&mut self, what: &str, trouble: Trouble) {
-        self.troubles.insert(what.to_ascii_lowercase(), trouble);
+    pub(super) fn error(&mut self, what: &str, error: QueryError) {
+        self.troubles.insert(what.to_ascii_lowercase(), error);
     }
 
     pub(super) fn document(&mut self, id: &str) -> &mut Value {
@@ -86,12 +86,12 @@ impl Fake {
     }
 }
 
-pub(super) fn missing(what: &str) -> Trouble {
-    Trouble::Missing(format!("{what} is not there"))
+pub(super) fn missing(what: &str) -> QueryError {
+    QueryError::Missing(format!("{what} is not there"))
 }
 
-pub(super) fn forbidden() -> Trouble {
-    Trouble::Forbidden { code: Some("AuthorizationFailed".into()), text: "you may not".into() }
+pub(super) fn forbidden() -> QueryError {
+    QueryError::Forbidden { code: Some("AuthorizationFailed".into()), text: "you may not".into() }
 }
 
 #[async_trait]
@@ -104,27 +104,27 @@ impl Cloud for Fake {
         }
     }
 
-    async fn resource(&self, id: &str, _: &str) -> Result<Value, Trouble> {
+    async fn resource(&self, id: &str, _: &str) -> Result<Value, QueryError> {
         self.asked(id).await?;
         self.resources.get(&id.to_ascii_lowercase()).cloned().ok_or_else(|| missing(id))
     }
 
-    async fn list(&self, path: &str, _: &str, filter: Option<&str>, _: usize) -> Result<Listed, Trouble> {
+    async fn list(&self, path: &str, _: &str, filter: Option<&str>, _: usize) -> Result<ResourceList, QueryError> {
         self.asked(path).await?;
         let path = path.to_ascii_lowercase();
         let mut items = self.lists.get(&path).cloned().ok_or_else(|| missing(&path))?;
         if let Some(principal) = filter.and_then(|filter| filter.split('\'').nth(1)) {
             items.retain(|item| item["properties"]["principalId"] == principal);
         }
-        Ok(Listed { items, whole: true })
+        Ok(ResourceList { items, complete: true })
     }
 
-    async fn job(&self, endpoint: &str, name: &str) -> Result<(), Trouble> {
+    async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
         self.asked(endpoint).await?;
         Err(missing(name))
     }
 
-    async fn container(&self, url: &str) -> Result<(), Trouble> {
+    async fn container(&self, url: &str) -> Result<(), QueryError> {
         self.asked(url).await?;
         if self.containers.contains(url) { Ok(()) } else { Err(missing(url)) }
     }
@@ -212,7 +212,7 @@ pub(super) fn healthy() -> Fake {
 pub(super) struct Case {
     pub(super) cloud: Fake,
     pub(super) rule: Value,
-    pub(super) whom: Whom,
+    pub(super) caller: Caller,
     pub(super) site: Option<String>,
     pub(super) switched_off: Vec<String>,
     pub(super) store: Arc<Faulty>,
@@ -226,7 +226,7 @@ impl Case {
             cloud: healthy(),
             rule: json!({"id": "claims", "match": {"account": "uploads", "container": "claims", "prefix": "eu/"},
                 "endpoint": {"uri": URI, "workspace": workspace()}}),
-            whom: Whom::App,
+            caller: Caller::App,
             site: Some(site()),
             switched_off: Vec::new(),
             store: Arc::new(Faulty::new(Arc::new(MemoryStore::new()))),
@@ -242,16 +242,16 @@ impl Case {
 
     pub(super) async fn report(self) -> Report {
         let store: Arc<dyn TableStore> = self.store.clone();
-        let options = Options { hub: "Scorekeeper".into(), writer: "w".into(), projection: false };
+        let options = LedgerOptions { task_hub: "Scorekeeper".into(), writer: "w".into(), projection: false };
         let ledger = Ledger::new(store.clone(), &options).unwrap();
         if let Some(ago) = self.ticked {
-            let beat = Heartbeat { at: NOW - ago, version: "0.1.0".into(), in_flight: 0, errors: 0 };
-            ledger.beat(&beat).await.unwrap();
+            let heartbeat = Heartbeat { at: NOW - ago, version: "0.1.0".into(), in_flight: 0, errors: 0 };
+            ledger.record_heartbeat(&heartbeat).await.unwrap();
         }
         let rules = Rules::read(&json!({"rules": [self.rule]}).to_string()).unwrap();
         let installation = Installation {
             rules,
-            hub: "Scorekeeper".into(),
+            task_hub: "Scorekeeper".into(),
             ledger_place: "https://state.table.core.windows.net".into(),
             ledger_account: Some("state".into()),
             queue_account: Some("state".into()),
@@ -266,7 +266,7 @@ impl Case {
             installation,
             cloud: Arc::new(self.cloud),
             ledger: Ok((ledger, store)),
-            whom: self.whom,
+            caller: self.caller,
             clock: Arc::new(|| NOW),
             nonce: "n".into(),
             time: self.time,

@@ -167,8 +167,8 @@ async fn a_body_that_never_ends_does_not_hold_its_place_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_than_the_allowed_number_run_at_once_and_waiting_ends() {
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (now, peak, gate) = (running.clone(), most.clone(), Arc::new(Semaphore::new(3)));
+    let (running, max) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak, gate) = (running.clone(), max.clone(), Arc::new(Semaphore::new(3)));
     let slow = service_fn(move |_: LambdaEvent<Value>| {
         let (now, peak, gate) = (now.clone(), peak.clone(), gate.clone());
         async move {
@@ -181,7 +181,7 @@ async fn no_more_than_the_allowed_number_run_at_once_and_waiting_ends() {
     let router = mounted(2, Functions::new().event("S", slow));
     // Three pass the gate and make way for others; then two hang in it and two wait for a place.
     let answers = futures::future::join_all((0..7).map(|_| post(&router, "/S", envelope()))).await;
-    assert_eq!(most.load(Ordering::SeqCst), 2);
+    assert_eq!(max.load(Ordering::SeqCst), 2);
     let count = |kind: &Value| answers.iter().filter(|(_, body)| body["errorType"] == *kind).count();
     assert_eq!(count(&Value::Null), 3, "{answers:?}");
     // The two that wait get the places of those that are given up, but at that moment it is too late for them, too.

@@ -30,7 +30,7 @@ pub enum Post {
     /// Refuses; surely nothing happened.
     Refuse {
         /// It would refuse it again.
-        for_good: bool,
+        permanent: bool,
         /// When to come back.
         retry_after: Option<Duration>,
     },
@@ -62,7 +62,7 @@ pub enum Written {
 
 /// What becomes of a job.
 #[derive(Debug, Clone)]
-pub(super) struct Fate {
+pub(super) struct JobBehaviour {
     /// Lists show it after this time.
     pub(super) lag: Duration,
     /// `None`: it hangs until it is stopped.
@@ -78,7 +78,7 @@ pub(super) struct Fate {
     pub(super) word: JobStatus,
 }
 
-impl Fate {
+impl JobBehaviour {
     fn good() -> Self {
         Self {
             lag: Duration::ZERO,
@@ -103,18 +103,18 @@ pub struct Script {
 
 /// Where fates come from.
 #[derive(Debug)]
-pub(super) enum Fates {
+pub(super) enum Behaviours {
     /// From the dice.
     Drawn,
     /// From a script.
-    Written { posts: VecDeque<Post>, ends: VecDeque<End> },
+    Scripted { posts: VecDeque<Post>, ends: VecDeque<End> },
 }
 
-impl Fates {
+impl Behaviours {
     pub(super) fn of(script: Option<&Script>) -> Self {
         match script {
             None => Self::Drawn,
-            Some(script) => Self::Written {
+            Some(script) => Self::Scripted {
                 posts: script.posts.iter().cloned().collect(),
                 ends: script.ends.iter().cloned().collect(),
             },
@@ -124,19 +124,19 @@ impl Fates {
     /// The fate of the next request, which may be late by up to `latest`; `again` if its scoring had one before.
     pub(super) fn post(&mut self, dice: &mut Dice, again: bool, latest: Duration) -> Post {
         match self {
-            Self::Written { posts, .. } => posts.pop_front().unwrap_or(Post::Accept { jobs: 1 }),
+            Self::Scripted { posts, .. } => posts.pop_front().unwrap_or(Post::Accept { jobs: 1 }),
             Self::Drawn => drawn_post(dice, again, latest),
         }
     }
 
-    /// The fate of the next job; `twin` if its request made one before it.
-    pub(super) fn job(&mut self, dice: &mut Dice, twin: bool) -> Fate {
+    /// The fate of the next job; `second` if its request made one before it.
+    pub(super) fn job(&mut self, dice: &mut Dice, second: bool) -> JobBehaviour {
         match self {
-            Self::Written { ends, .. } => match ends.pop_front() {
-                Some(end) => Fate { end, ..Fate::good() },
-                None => Fate::good(),
+            Self::Scripted { ends, .. } => match ends.pop_front() {
+                Some(end) => JobBehaviour { end, ..JobBehaviour::good() },
+                None => JobBehaviour::good(),
             },
-            Self::Drawn => drawn_job(dice, twin),
+            Self::Drawn => drawn_job(dice, second),
         }
     }
 }
@@ -160,41 +160,41 @@ fn drawn_post(dice: &mut Dice, again: bool, latest: Duration) -> Post {
     }
     if dice.strikes(Kind::Refusals, if again { 250 } else { 100 }) {
         let stream = dice.stream(Kind::Refusals);
-        let for_good = stream.chance(150);
+        let permanent = stream.chance(150);
         let retry_after = stream.chance(300).then(|| stream.seconds(1, 90));
-        return Post::Refuse { for_good, retry_after };
+        return Post::Refuse { permanent, retry_after };
     }
     Post::Accept { jobs: 1 }
 }
 
-fn drawn_job(dice: &mut Dice, twin: bool) -> Fate {
-    let mut fate = Fate { lasts: Some(dice.stream(Kind::Jobs).seconds(10, 240)), ..Fate::good() };
+fn drawn_job(dice: &mut Dice, second: bool) -> JobBehaviour {
+    let mut behaviour = JobBehaviour { lasts: Some(dice.stream(Kind::Jobs).seconds(10, 240)), ..JobBehaviour::good() };
     if dice.strikes(Kind::Lag, 200) {
         let stream = dice.stream(Kind::Lag);
-        fate.lag = match stream.below(10) {
+        behaviour.lag = match stream.below(10) {
             0 => stream.seconds(60, 300),
-            // Longer than any grace time.
+            // Longer than resubmitAfter.
             1 => stream.seconds(300, 1_800),
             _ => stream.seconds(1, 50),
         };
     }
-    if twin && dice.strikes(Kind::Lag, 400) {
+    if second && dice.strikes(Kind::Lag, 400) {
         // It comes to light when its request is long forgotten.
-        fate.lag = dice.stream(Kind::Lag).seconds(300, 1_800);
+        behaviour.lag = dice.stream(Kind::Lag).seconds(300, 1_800);
     }
     if dice.strikes(Kind::Lag, 60) {
         let stream = dice.stream(Kind::Lag);
         let from = if stream.chance(400) { stream.seconds(300, 1_000) } else { stream.seconds(0, 100) };
         let until = if stream.chance(200) { Duration::days(99) } else { from + stream.seconds(30, 400) };
-        fate.hidden = Some((from, until));
+        behaviour.hidden = Some((from, until));
     }
     if dice.strikes(Kind::Jobs, 120) {
-        fate.end = End::Failed;
+        behaviour.end = End::Failed;
     } else if dice.strikes(Kind::People, 60) {
-        fate.end = End::Canceled;
+        behaviour.end = End::Canceled;
     } else if dice.strikes(Kind::Outputs, 150) {
         let late = dice.stream(Kind::Outputs).seconds(1, 150);
-        fate.end = End::Completed(dice.stream(Kind::Outputs).pick(&[
+        behaviour.end = End::Completed(dice.stream(Kind::Outputs).pick(&[
             Written::Absent,
             Written::Empty,
             Written::Old,
@@ -204,19 +204,19 @@ fn drawn_job(dice: &mut Dice, twin: bool) -> Fate {
     }
     if dice.strikes(Kind::Jobs, 80) {
         let stream = dice.stream(Kind::Jobs);
-        fate.lasts = None;
-        fate.deaf = stream.pick(&[0, 0, 1, 2]);
-        fate.stopped =
+        behaviour.lasts = None;
+        behaviour.deaf = stream.pick(&[0, 0, 1, 2]);
+        behaviour.stopped =
             stream.pick(&[End::Canceled, End::Canceled, End::Failed, End::Completed(Written::Good(Duration::ZERO))]);
-        if fate.deaf > 0 && dice.strikes(Kind::Lag, 250) {
+        if behaviour.deaf > 0 && dice.strikes(Kind::Lag, 250) {
             // While it is being stopped.
             let from = dice.stream(Kind::Lag).seconds(310, 450);
-            fate.hidden = Some((from, from + dice.stream(Kind::Lag).seconds(60, 150)));
+            behaviour.hidden = Some((from, from + dice.stream(Kind::Lag).seconds(60, 150)));
         }
     }
     if dice.strikes(Kind::Jobs, 150) {
         let words = ["NotResponding", "Paused", "Queued", "Finalizing", "Unknown", "Melted"];
-        fate.word = JobStatus::read(dice.stream(Kind::Jobs).pick(&words));
+        behaviour.word = JobStatus::read(dice.stream(Kind::Jobs).pick(&words));
     }
-    fate
+    behaviour
 }

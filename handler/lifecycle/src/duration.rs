@@ -5,9 +5,9 @@ use time::Duration;
 
 /// A duration that is read from and written as ISO 8601. Years and months have no fixed length and are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Period(pub Duration);
+pub struct IsoDuration(pub Duration);
 
-impl Period {
+impl IsoDuration {
     /// Reads `PnDTnHnMnS`, each part optional, seconds with a fraction.
     pub fn read(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no ISO 8601 duration; write for example PT30S, PT2M, PT1H or P1D");
@@ -43,7 +43,7 @@ fn part(mut text: &str, units: &[(char, f64)]) -> Option<f64> {
     text.is_empty().then_some(sum)
 }
 
-impl std::fmt::Display for Period {
+impl std::fmt::Display for IsoDuration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let whole = self.0.whole_seconds();
         let (days, hours, minutes) = (whole / 86_400, whole % 86_400 / 3_600, whole % 3_600 / 60);
@@ -74,13 +74,13 @@ impl std::fmt::Display for Period {
     }
 }
 
-impl<'de> Deserialize<'de> for Period {
+impl<'de> Deserialize<'de> for IsoDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::read(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
-impl Serialize for Period {
+impl Serialize for IsoDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -100,21 +100,21 @@ mod tests {
             ("PT0S", 0.0),
             ("P30000D", 2.592e9),
         ] {
-            let period = Period::read(text).expect(text);
+            let period = IsoDuration::read(text).expect(text);
             assert!((period.0.as_seconds_f64() - seconds).abs() < 1e-9, "{text}");
             assert_eq!(period.to_string(), text);
         }
-        assert_eq!(Period::read("PT90S").expect("90 s").to_string(), "PT1M30S");
-        assert_eq!(Period::read("P1DT0.5S").expect("a day and a bit").to_string(), "P1DT0.5S");
-        assert!(Period::read("PT3200000000S").is_ok() && Period::read("PT3200000001S").is_err());
+        assert_eq!(IsoDuration::read("PT90S").expect("90 s").to_string(), "PT1M30S");
+        assert_eq!(IsoDuration::read("P1DT0.5S").expect("a day and a bit").to_string(), "P1DT0.5S");
+        assert!(IsoDuration::read("PT3200000000S").is_ok() && IsoDuration::read("PT3200000001S").is_err());
     }
 
     #[test]
     fn what_is_no_period_is_refused_with_an_example() {
         for text in ["", "P", "PT", "2m", "P1M", "P1Y", "PT1S1M", "PT-1S", "PT1", "PTS", "P1DT", "PT1e9S", "P99999999D"]
         {
-            assert!(Period::read(text).is_err(), "{text}");
+            assert!(IsoDuration::read(text).is_err(), "{text}");
         }
-        assert!(Period::read("120").unwrap_err().contains("PT2M"));
+        assert!(IsoDuration::read("120").unwrap_err().contains("PT2M"));
     }
 }

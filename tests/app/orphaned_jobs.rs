@@ -4,19 +4,19 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use app::{App, Resolved, TickReport, resolve};
+use app::{App, ResolveOutcome, TickReport, resolve};
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
 use time::Duration;
 
 use super::state_rows;
-use crate::support::world::{Audit, Post, RULE, START, World, event};
+use crate::support::world::{OrphanScanCall, Post, RULE, START, World, event};
 use crate::support::yielding::Yielding;
 
-/// A world whose apps audit every ten minutes.
-fn audited() -> World {
+/// A world whose apps orphan scan every ten minutes.
+fn orphan_scan() -> World {
     let world = World::new();
-    world.audit_every(Duration::minutes(10));
+    world.scan_every(Duration::minutes(10));
     world
 }
 
@@ -48,7 +48,7 @@ async fn an_answer_that_comes_after_its_lease_is_adopted_while_nothing_else_was_
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_the_second_request_is_a_stray_told_by_its_own_sender() {
+async fn an_answer_that_comes_after_the_second_request_is_a_orphaned_job_told_by_its_own_sender() {
     let world = World::new();
     let (slow, other) = (world.app(), world.app());
     let held = world.hold_next_post();
@@ -67,7 +67,7 @@ async fn an_answer_that_comes_after_the_second_request_is_a_stray_told_by_its_ow
         tick(&world, &other, Duration::minutes(10)).await;
     }
     let scoring = world.get(&other, &id).await;
-    assert_eq!((scoring.status, scoring.posts), (Status::Running, 2));
+    assert_eq!((scoring.status, scoring.submits), (Status::Running, 2));
     held.go.notify_one();
     sending.await.unwrap();
     let scoring = world.get(&other, &id).await;
@@ -84,7 +84,7 @@ async fn a_late_acceptance_beside_another_job_is_cancelled_and_counted() {
     let held = world.hold_next_post();
     let sending = tokio::spawn(async move { slow.carry_out(intents).await });
     held.waits.notified().await;
-    // The list does not show the job, so another process sends the same again after the grace time.
+    // The list does not show the job, so another process sends the same again after resubmitAfter.
     world.hide_new_jobs(true);
     for _ in 0..3 {
         tick(&world, &other, Duration::minutes(10)).await;
@@ -94,7 +94,7 @@ async fn a_late_acceptance_beside_another_job_is_cancelled_and_counted() {
     sending.await.unwrap();
     let scoring = world.get(&other, &id).await;
     assert_eq!(
-        (scoring.status, scoring.duplicates, scoring.strays.as_slice()),
+        (scoring.status, scoring.orphaned_job_count, scoring.orphaned_jobs.as_slice()),
         (Status::Running, 1, ["job-1".to_owned()].as_slice())
     );
     assert_eq!(running(&world), ["job-2"]);
@@ -103,74 +103,77 @@ async fn a_late_acceptance_beside_another_job_is_cancelled_and_counted() {
 #[tokio::test]
 async fn a_job_that_turns_up_after_the_grace_time_is_found_cancelled_and_counted() {
     for keeps_tags in [false, true] {
-        let world = audited();
+        let world = orphan_scan();
         world.keep_tags(keeps_tags);
         let app = world.app();
         world.next_posts([Post::Late(Duration::minutes(40))]);
         let ids = world.deliver(&app, &event("a.csv", "1")).await;
-        let mut strays = 0;
+        let mut orphaned_jobs = 0;
         for _ in 0..6 {
-            strays += tick(&world, &app, Duration::minutes(10)).await.strays;
+            orphaned_jobs += tick(&world, &app, Duration::minutes(10)).await.orphaned_jobs;
         }
-        assert_eq!((strays, running(&world)), (1, vec!["job-2".to_owned()]), "tags kept: {keeps_tags}");
-        world.settle(&app, 4).await;
+        assert_eq!((orphaned_jobs, running(&world)), (1, vec!["job-2".to_owned()]), "tags kept: {keeps_tags}");
+        world.tick_until_final(&app, 4).await;
         let scoring = world.get(&app, &ids[0]).await;
-        assert_eq!((scoring.status, scoring.attempt, scoring.posts, scoring.duplicates), (Status::Scored, 1, 2, 1));
+        assert_eq!(
+            (scoring.status, scoring.attempt, scoring.submits, scoring.orphaned_job_count),
+            (Status::Scored, 1, 2, 1)
+        );
         assert!(
-            app.ledger().entries(&scoring.id).await.unwrap().iter().any(|entry| entry.because.contains("job job-1"))
+            app.ledger().entries(&scoring.id).await.unwrap().iter().any(|entry| entry.reason.contains("job job-1"))
         );
     }
 }
 
 #[tokio::test]
 async fn the_second_of_two_jobs_that_one_request_made_is_cancelled_even_after_the_first_was_scored() {
-    let world = audited();
+    let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::Double]);
+    world.next_posts([Post::TwoJobs]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(running(&world), ["job-2"], "the answer named the second");
-    assert_eq!(world.get(&app, &ids[0]).await.duplicates, 1);
+    assert_eq!(world.get(&app, &ids[0]).await.orphaned_job_count, 1);
 
-    // The same with an audit that comes late.
+    // The same with an orphan scan that comes late.
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::Double]);
+    world.next_posts([Post::TwoJobs]);
     let ids = world.deliver(&app, &event("b.csv", "1")).await;
     world.end_job("job-2", &JobStatus::Completed);
     tick(&world, &app, Duration::minutes(3)).await;
     let scored = world.get(&app, &ids[0]).await;
     assert_eq!(scored.status, Status::Scored);
     let index = state_rows(&world, "T~").await;
-    world.audit_every(Duration::minutes(10));
+    world.scan_every(Duration::minutes(10));
     let app = world.app();
-    assert_eq!(tick(&world, &app, Duration::hours(2)).await.strays, 1);
+    assert_eq!(tick(&world, &app, Duration::hours(2)).await.orphaned_jobs, 1);
     assert!(running(&world).is_empty());
     let after = world.get(&app, &ids[0]).await;
-    assert_eq!((after.status, after.completed, after.duplicates), (Status::Scored, scored.completed, 1));
+    assert_eq!((after.status, after.completed, after.orphaned_job_count), (Status::Scored, scored.completed, 1));
     assert_eq!(state_rows(&world, "T~").await, index, "the index of what is final is as it was");
     assert!(state_rows(&world, "F~").await.is_empty());
 }
 
 #[tokio::test]
-async fn a_stray_that_could_not_be_asked_to_stop_is_asked_again_and_counted_once() {
-    let world = audited();
+async fn a_orphaned_job_that_could_not_be_asked_to_stop_is_asked_again_and_counted_once() {
+    let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::Double]);
+    world.next_posts([Post::TwoJobs]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.fail_cancels(1);
-    assert_eq!(tick(&world, &app, Duration::minutes(1)).await.strays, 1);
+    assert_eq!(tick(&world, &app, Duration::minutes(1)).await.orphaned_jobs, 1);
     assert_eq!(running(&world).len(), 2);
-    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.strays, 0);
+    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.orphaned_jobs, 0);
     assert_eq!(running(&world), ["job-2"]);
-    assert_eq!(world.get(&app, &ids[0]).await.duplicates, 1);
+    assert_eq!(world.get(&app, &ids[0]).await.orphaned_job_count, 1);
 }
 
 #[tokio::test]
-async fn strays_of_one_scoring_that_turn_up_together_are_all_counted() {
+async fn orphaned_jobs_of_one_scoring_that_turn_up_together_are_all_counted() {
     // Each is recorded in the scoring's row, and between reading it and writing it others come to their turn.
     let world = World::on(Yielding::store(), RULE);
-    world.audit_every(Duration::minutes(10));
+    world.scan_every(Duration::minutes(10));
     let app = world.app();
     world.hide_new_jobs(true);
     world.next_posts([Post::LoseAnswer { times: 30 }]);
@@ -178,23 +181,23 @@ async fn strays_of_one_scoring_that_turn_up_together_are_all_counted() {
     for _ in 0..3 {
         tick(&world, &app, Duration::minutes(16)).await;
     }
-    assert_eq!(world.get(&app, &ids[0]).await.posts, 2);
+    assert_eq!(world.get(&app, &ids[0]).await.submits, 2);
     world.hide_new_jobs(false);
-    // Older than what any later audit looks back to.
+    // Older than what any later orphan scan looks back to.
     world.later(Duration::hours(3));
-    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.strays, 30);
-    assert_eq!((world.get(&app, &ids[0]).await.duplicates, running(&world).len()), (30, 1));
+    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.orphaned_jobs, 30);
+    assert_eq!((world.get(&app, &ids[0]).await.orphaned_job_count, running(&world).len()), (30, 1));
 }
 
 #[tokio::test]
-async fn a_stray_that_does_not_listen_is_told_to_stop_however_old_it_is() {
-    let world = audited();
+async fn a_orphaned_job_that_does_not_listen_is_told_to_stop_however_old_it_is() {
+    let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::Double]);
+    world.next_posts([Post::TwoJobs]);
     world.deliver(&app, &event("a.csv", "1")).await;
-    // The timer did not fire for long: the job is older than what the next audit would look back to.
+    // The timer did not fire for long: the job is older than what the next orphan scan would look back to.
     world.fail_cancels(1);
-    assert_eq!(tick(&world, &app, Duration::hours(3)).await.strays, 1);
+    assert_eq!(tick(&world, &app, Duration::hours(3)).await.orphaned_jobs, 1);
     assert_eq!(running(&world).len(), 2);
     tick(&world, &world.app(), Duration::minutes(10)).await;
     assert_eq!(running(&world), ["job-2"]);
@@ -223,46 +226,49 @@ impl Records {
         tracing::subscriber::set_default(log.finish())
     }
 
-    /// What `infra/queries/alert-strays.kql` counts.
-    fn of_strays(&self) -> Vec<Value> {
+    /// What `infra/queries/alert-orphaned-jobs.kql` counts.
+    fn of_orphaned_jobs(&self) -> Vec<Value> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let said = |record: &Value| record["message"].as_str().is_some_and(|said| said.starts_with("stray job"));
+        let said = |record: &Value| record["message"].as_str().is_some_and(|said| said.starts_with("orphaned job"));
         records.filter(|record| record["level"] == "WARN" && said(record)).collect()
     }
 }
 
 /// An alert is raised by this record, and its reader has nothing else to go by.
 #[tokio::test]
-async fn a_stray_is_told_to_operators_once_and_again_while_it_runs_on() {
-    let world = audited();
+async fn a_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
+    let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::Double]);
+    world.next_posts([Post::TwoJobs]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.fail_cancels(1);
     let records = Records::default();
     let _kept = records.keep();
     tick(&world, &app, Duration::minutes(10)).await;
-    let told = records.of_strays();
-    assert_eq!(told.len(), 1, "{told:?}");
-    let stray = told[0]["job"].as_str().unwrap();
-    assert_eq!(world.get(&app, &ids[0]).await.strays, [stray]);
+    let records_of_jobs = records.of_orphaned_jobs();
+    assert_eq!(records_of_jobs.len(), 1, "{records_of_jobs:?}");
+    let orphaned_job = records_of_jobs[0]["job"].as_str().unwrap();
+    assert_eq!(world.get(&app, &ids[0]).await.orphaned_jobs, [orphaned_job]);
     let scoring = world.get(&app, &ids[0]).await;
     for (member, value) in [("scoring", ids[0].as_str()), ("rule", "claims"), ("endpoint", &*scoring.endpoint)] {
-        assert_eq!(told[0][member], value, "{member}");
+        assert_eq!(records_of_jobs[0][member], value, "{member}");
     }
-    assert!(told[0]["because"].as_str().unwrap().contains("is not needed"), "{}", told[0]);
+    assert!(records_of_jobs[0]["reason"].as_str().unwrap().contains("is not needed"), "{}", records_of_jobs[0]);
     tick(&world, &app, Duration::minutes(10)).await;
-    let told = records.of_strays();
-    assert_eq!(told.len(), 2, "it was not asked to stop yet: {told:?}");
-    assert_eq!((&told[1]["job"], &told[1]["because"]), (&told[0]["job"], &"it was told to stop and still runs".into()));
+    let records_of_jobs = records.of_orphaned_jobs();
+    assert_eq!(records_of_jobs.len(), 2, "it was not asked to stop yet: {records_of_jobs:?}");
+    assert_eq!(
+        (&records_of_jobs[1]["job"], &records_of_jobs[1]["reason"]),
+        (&records_of_jobs[0]["job"], &"it was told to stop and still runs".into())
+    );
     tick(&world, &app, Duration::minutes(10)).await;
-    assert_eq!(records.of_strays().len(), 2, "it was stopped");
+    assert_eq!(records.of_orphaned_jobs().len(), 2, "it was stopped");
 }
 
 /// The search for a lost job may find two.
 #[tokio::test]
-async fn a_stray_that_the_search_found_is_told_to_operators_too() {
+async fn a_orphaned_job_that_the_search_found_is_told_to_operators_too() {
     let world = World::new();
     let app = world.app();
     world.next_posts([Post::LoseAnswer { times: 2 }]);
@@ -270,24 +276,24 @@ async fn a_stray_that_the_search_found_is_told_to_operators_too() {
     let records = Records::default();
     let _kept = records.keep();
     tick(&world, &app, Duration::minutes(2)).await;
-    let strays = world.get(&app, &ids[0]).await.strays;
-    assert_eq!(strays.len(), 1);
-    let told = records.of_strays();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0]["job"], strays[0].as_str());
+    let orphaned_jobs = world.get(&app, &ids[0]).await.orphaned_jobs;
+    assert_eq!(orphaned_jobs.len(), 1);
+    let records_of_jobs = records.of_orphaned_jobs();
+    assert_eq!(records_of_jobs.len(), 1, "{records_of_jobs:?}");
+    assert_eq!(records_of_jobs[0]["job"], orphaned_jobs[0].as_str());
 }
 
 #[tokio::test]
 async fn what_may_still_be_adopted_or_is_somebody_elses_is_not_touched() {
-    let world = audited();
+    let world = orphan_scan();
     let app = world.app();
     world.foreign_job("azureml://datastores/workspaceblobstore/paths/scorekeeper/claims/{id}/1/predictions.csv");
     world.foreign_job("azureml://datastores/workspaceblobstore/paths/notes.csv");
     world.next_posts([Post::LoseAnswer { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
-    // The search for it is not due yet; the audit comes first.
+    // The search for it is not due yet; the orphan scan comes first.
     let report = tick(&world, &app, Duration::seconds(5)).await;
-    assert_eq!((report.strays, running(&world).len()), (0, 4));
+    assert_eq!((report.orphaned_jobs, running(&world).len()), (0, 4));
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(world.get(&app, &ids[0]).await.job.unwrap().name, "job-3", "the oldest of the two");
@@ -295,8 +301,8 @@ async fn what_may_still_be_adopted_or_is_somebody_elses_is_not_touched() {
 }
 
 #[tokio::test]
-async fn a_job_of_an_earlier_attempt_is_no_stray() {
-    let world = audited();
+async fn a_job_of_an_earlier_attempt_is_no_orphaned_job() {
+    let world = orphan_scan();
     let app = world.app();
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.end_jobs(&JobStatus::Failed);
@@ -304,60 +310,64 @@ async fn a_job_of_an_earlier_attempt_is_no_stray() {
         tick(&world, &app, Duration::minutes(10)).await;
     }
     let scoring = world.get(&app, &ids[0]).await;
-    assert_eq!((scoring.attempt, scoring.duplicates), (2, 0));
-    assert_eq!(scoring.former, ["job-1"]);
+    assert_eq!((scoring.attempt, scoring.orphaned_job_count), (2, 0));
+    assert_eq!(scoring.previous_jobs, ["job-1"]);
 }
 
 #[tokio::test]
-async fn an_audit_begins_where_the_last_whole_one_ended_in_whatever_process() {
-    let world = audited();
+async fn an_orphan_scan_begins_where_the_last_whole_one_ended_in_whatever_process() {
+    let world = orphan_scan();
     let app = world.app();
     world.deliver(&app, &event("a.csv", "1")).await;
     tick(&world, &app, Duration::minutes(1)).await;
     let first = world.now();
     tick(&world, &app, Duration::minutes(1)).await;
-    assert_eq!(world.audits().len(), 1, "not due");
+    assert_eq!(world.orphan_scans().len(), 1, "not due");
     tick(&world, &world.app(), Duration::minutes(1)).await;
-    assert_eq!(world.audits().len(), 1, "nor for another process");
-    world.audits_show(0);
+    assert_eq!(world.orphan_scans().len(), 1, "nor for another process");
+    world.scans_show(0);
     assert_eq!(tick(&world, &app, Duration::minutes(10)).await.errors, 0, "what runs is known, so nothing is left out");
-    world.next_posts([Post::Double]);
+    world.next_posts([Post::TwoJobs]);
     world.deliver(&app, &event("b.csv", "1")).await;
     let partial = world.now();
     assert_eq!(tick(&world, &app, Duration::minutes(10)).await.errors, 1, "not all was seen");
-    world.audits_show(9);
-    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.strays, 1);
-    let since: Vec<_> = world.audits().iter().map(|audit| audit.since).collect();
+    world.scans_show(9);
+    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.orphaned_jobs, 1);
+    let since: Vec<_> = world.orphan_scans().iter().map(|orphan_scan_interval| orphan_scan_interval.since).collect();
     let lag = Duration::hours(1);
     assert_eq!(since, [START + Duration::minutes(1) - Duration::days(1), first - lag, partial - lag, partial - lag]);
-    let Audit { place, known, .. } = &world.audits()[3];
-    assert_eq!((place.endpoint.as_str(), *known), ("https://heart.example/jobs", 2), "running jobs are not looked at");
+    let OrphanScanCall { scan_target, known, .. } = &world.orphan_scans()[3];
+    assert_eq!(
+        (scan_target.endpoint.as_str(), *known),
+        ("https://heart.example/jobs", 2),
+        "running jobs are not looked at"
+    );
 }
 
 #[tokio::test]
-async fn an_audit_that_cannot_look_says_so_and_is_made_up_for() {
-    let world = audited();
+async fn an_orphan_scan_that_cannot_look_says_so_and_is_made_up_for() {
+    let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::Double]);
+    world.next_posts([Post::TwoJobs]);
     world.deliver(&app, &event("a.csv", "1")).await;
     world.blind(Some("403; the app's identity needs workspaces/jobs/read"));
-    assert_eq!(tick(&world, &app, Duration::seconds(30)).await.errors, 2, "the look at the job, and the audit");
+    assert_eq!(tick(&world, &app, Duration::seconds(30)).await.errors, 2, "the look at the job, and the orphan scan");
     world.blind(None);
-    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.strays, 1);
+    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.orphaned_jobs, 1);
 }
 
 #[tokio::test]
-async fn a_refusal_counts_although_a_stray_was_found_meanwhile() {
+async fn a_refusal_counts_although_a_orphaned_job_was_found_meanwhile() {
     let world = World::new();
-    world.audit_every(Duration::minutes(1));
+    world.scan_every(Duration::minutes(1));
     let app = world.app();
-    // The first attempt makes two jobs, both fail; the second is refused while the audit finds the first one's second.
+    // The first attempt makes two jobs, both fail; the second is refused while the orphan scan finds the first one's second.
     world.hide_new_jobs(true);
-    world.next_posts([Post::Double]);
+    world.next_posts([Post::TwoJobs]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.end_job("job-2", &JobStatus::Failed);
     tick(&world, &app, Duration::minutes(3)).await;
-    world.next_posts([Post::Refuse { for_good: true }]);
+    world.next_posts([Post::Refuse { permanent: true }]);
     let held = world.hold_next_post();
     let (slow, deadline) = (app.clone(), world.now() + Duration::hours(1));
     world.later(Duration::minutes(3));
@@ -365,7 +375,7 @@ async fn a_refusal_counts_although_a_stray_was_found_meanwhile() {
     held.waits.notified().await;
     world.hide_new_jobs(false);
     let other = world.app();
-    assert_eq!(tick(&world, &other, Duration::minutes(1)).await.strays, 1);
+    assert_eq!(tick(&world, &other, Duration::minutes(1)).await.orphaned_jobs, 1);
     held.go.notify_one();
     sending.await.unwrap();
     let scoring = world.get(&app, &ids[0]).await;
@@ -385,11 +395,11 @@ async fn nothing_is_sent_while_nobody_can_look_and_all_goes_on_when_somebody_can
     }
     for id in [&made[0], &lost[0]] {
         let scoring = world.get(&app, id).await;
-        assert_eq!((scoring.status, scoring.posts), (Status::Held, 1));
-        assert!(scoring.trouble.unwrap().contains("workspaces/jobs/read"));
+        assert_eq!((scoring.status, scoring.submits), (Status::Held, 1));
+        assert!(scoring.last_error.unwrap().contains("workspaces/jobs/read"));
     }
     world.blind(None);
-    world.settle(&app, 8).await;
+    world.tick_until_final(&app, 8).await;
     assert_eq!(world.jobs().len(), 2);
     assert_eq!(world.statuses(&app).await[&Status::Scored], 2);
 }
@@ -410,9 +420,9 @@ async fn a_rule_may_leave_lost_submissions_to_a_person() {
     let scoring = world.get(&app, &ids[0]).await;
     assert_eq!((scoring.status, world.jobs().len()), (Status::Held, 0));
     let again = resolve(app.ledger(), &scoring.id, Resolution::SendAgain, world.now()).await.unwrap();
-    assert!(matches!(again, Resolved::Taken(_)));
+    assert!(matches!(again, ResolveOutcome::Recorded(_)));
     let twice = resolve(app.ledger(), &scoring.id, Resolution::SendAgain, world.now()).await.unwrap();
-    assert!(matches!(&twice, Resolved::Refused(why) if why.contains("queued")), "{twice:?}");
-    world.settle(&app, 6).await;
+    assert!(matches!(&twice, ResolveOutcome::Refused(why) if why.contains("queued")), "{twice:?}");
+    world.tick_until_final(&app, 6).await;
     assert_eq!(world.jobs().len(), 1);
 }

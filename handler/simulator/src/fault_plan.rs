@@ -1,7 +1,7 @@
 //! Misbehaviour that can be ordered: a list of faults, each bound to a route, a number of requests, a probability and a
-//! blob. `faults.rs` says which of them a request meets, `misdeeds.rs` commits them.
+//! blob. `faults.rs` says which of them a request meets, `inject.rs` commits them.
 //!
-//! A new kind of fault is a variant of [`Misdeed`], a line in [`Misdeed::stage`] and one in `misdeeds.rs` (what is said)
+//! A new kind of fault is a variant of [`Misdeed`], a line in [`Misdeed::stage`] and one in `inject.rs` (what is said)
 //! or `scoring.rs` (what is made). No fault reaches the simulator's own pages (`/admin`, `/runs`).
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::resources::Resources;
 /// Orders as a file, a flag or a request gives them: what is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Orders {
+pub struct FaultPlan {
     /// Replaces all faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faults: Option<Vec<Fault>>,
@@ -24,7 +24,7 @@ pub struct Orders {
     pub resources: Option<Resources>,
 }
 
-impl Orders {
+impl FaultPlan {
     /// Why they make no sense, if they do not.
     pub fn check(&self) -> Result<(), String> {
         self.faults.iter().flatten().try_for_each(Fault::check)?;
@@ -39,7 +39,8 @@ pub struct Fault {
     /// Which requests.
     pub route: Route,
     /// What happens to them.
-    pub misdeed: Misdeed,
+    #[serde(rename = "fault")]
+    pub kind: FaultKind,
     /// Only requests that concern an input whose URI contains this text: the invoke's own inputs, those of the job that
     /// is looked at, the path in storage. Of Resource Manager also requests whose own path contains it; of the managed
     /// identity those for such an audience. Requests that concern nothing of the kind never match.
@@ -62,8 +63,8 @@ fn always() -> f64 {
 
 impl Fault {
     /// `misdeed` happens to every request on `route`.
-    pub fn new(route: Route, misdeed: Misdeed) -> Self {
-        Self { route, misdeed, matching: None, after: 0, times: None, probability: 1.0 }
+    pub fn new(route: Route, kind: FaultKind) -> Self {
+        Self { route, kind, matching: None, after: 0, times: None, probability: 1.0 }
     }
 
     /// It happens so often and then no more.
@@ -89,7 +90,7 @@ impl Fault {
 
     /// It happens with this probability, 0 to 1.
     #[must_use]
-    pub fn likely(mut self, probability: f64) -> Self {
+    pub fn with_probability(mut self, probability: f64) -> Self {
         self.probability = probability;
         self
     }
@@ -97,40 +98,37 @@ impl Fault {
     /// Why it makes no sense, if it does not.
     pub(super) fn check(&self) -> Result<(), String> {
         use Route::{Arm, Identity, Invoke, Poll, RunHistory, Storage};
-        let routes: &[Route] = match &self.misdeed {
-            Misdeed::CutAfterCreate
-            | Misdeed::Answer500AfterCreate
-            | Misdeed::Made { .. }
-            | Misdeed::Stuck
-            | Misdeed::NoStatus => &[Invoke, Poll, Arm],
-            Misdeed::ShowStatus { .. } | Misdeed::NotFoundFirst { .. } => &[Poll, Arm, RunHistory],
-            Misdeed::ListLag { .. } => &[Poll, Arm],
-            Misdeed::OldToken { .. } => &[Invoke, Poll, Arm, RunHistory, Storage],
+        let routes: &[Route] = match &self.kind {
+            FaultKind::CutAfterCreate
+            | FaultKind::Answer500AfterCreate
+            | FaultKind::Made { .. }
+            | FaultKind::Stuck
+            | FaultKind::NoStatus => &[Invoke, Poll, Arm],
+            FaultKind::ShowStatus { .. } | FaultKind::NotFoundFirst { .. } => &[Poll, Arm, RunHistory],
+            FaultKind::ListLag { .. } => &[Poll, Arm],
+            FaultKind::OldToken { .. } => &[Invoke, Poll, Arm, RunHistory, Storage],
             _ => &[Invoke, Poll, Arm, RunHistory, Storage, Identity],
         };
-        if self.misdeed.stage() == Stage::Created && self.route != Invoke {
+        if self.kind.stage() == Stage::Created && self.route != Invoke {
             return Err("only requests on the route `invoke` make jobs".to_owned());
         }
         if !routes.contains(&self.route) {
-            return Err(format!(
-                "{:?} has no meaning on the route {:?}; it has on {routes:?}",
-                self.misdeed, self.route
-            ));
+            return Err(format!("{:?} has no meaning on the route {:?}; it has on {routes:?}", self.kind, self.route));
         }
-        if self.matching.is_some() && self.route == Poll && matches!(self.misdeed, Misdeed::ListLag { .. }) {
+        if self.matching.is_some() && self.route == Poll && matches!(self.kind, FaultKind::ListLag { .. }) {
             return Err("`matching` never holds there: such a request concerns no one input".to_owned());
         }
         if !(0.0..=1.0).contains(&self.probability) {
             return Err(format!("probability {} is not between 0 and 1", self.probability));
         }
-        match &self.misdeed {
-            Misdeed::Answer { status, .. } | Misdeed::Relabel { status } if !(200..=599).contains(status) => {
+        match &self.kind {
+            FaultKind::Answer { status, .. } | FaultKind::Relabel { status } if !(200..=599).contains(status) => {
                 Err(format!("status {status} is not between 200 and 599"))
             }
-            Misdeed::Made { jobs, .. } if !(1..=MOST_JOBS).contains(jobs) => {
-                Err(format!("{jobs} jobs by one request is not between 1 and {MOST_JOBS}"))
+            FaultKind::Made { jobs, .. } if !(1..=MAX_JOBS_PER_REQUEST).contains(jobs) => {
+                Err(format!("{jobs} jobs by one request is not between 1 and {MAX_JOBS_PER_REQUEST}"))
             }
-            Misdeed::Made { answer: Ending::Status(status), .. } if !(400..=599).contains(status) => {
+            FaultKind::Made { answer: AnswerKind::Status(status), .. } if !(400..=599).contains(status) => {
                 Err(format!("status {status} is not between 400 and 599"))
             }
             _ => Ok(()),
@@ -139,7 +137,7 @@ impl Fault {
 }
 
 /// Jobs that one request may make. The worst that was ever reported is about 50.
-const MOST_JOBS: u32 = 100;
+const MAX_JOBS_PER_REQUEST: u32 = 100;
 
 /// The groups of routes that faults are ordered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,7 +160,7 @@ pub enum Route {
 /// What goes wrong. Seconds are those of the service's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum Misdeed {
+pub enum FaultKind {
     /// Invoke only: the job is made, the connection ends before the answer. Short for [`Misdeed::Made`].
     CutAfterCreate,
     /// Invoke only: the job is made, the answer is 500. Short for [`Misdeed::Made`].
@@ -174,7 +172,7 @@ pub enum Misdeed {
         jobs: u32,
         /// What is answered.
         #[serde(default)]
-        answer: Ending,
+        answer: AnswerKind,
     },
     /// Invoke only: the job is made and never leaves `Running`, until it is cancelled or the simulator is restarted.
     Stuck,
@@ -196,7 +194,7 @@ pub enum Misdeed {
         status: u16,
         /// What its body looks like.
         #[serde(default)]
-        body: Form,
+        body: BodyKind,
     },
     /// The connection ends; nothing is done.
     Cut,
@@ -250,7 +248,7 @@ fn one() -> u32 {
 /// What is answered to a request that has made its jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Ending {
+pub enum AnswerKind {
     /// What should be answered, about the first job.
     #[default]
     Proper,
@@ -265,7 +263,7 @@ pub enum Ending {
 /// What a body looks like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Form {
+pub enum BodyKind {
     /// The service's error document.
     #[default]
     Json,
@@ -290,7 +288,7 @@ pub(super) enum Stage {
     Answered,
 }
 
-impl Misdeed {
+impl FaultKind {
     pub(super) fn stage(&self) -> Stage {
         match self {
             Self::CutAfterCreate | Self::Answer500AfterCreate | Self::Made { .. } | Self::Stuck => Stage::Created,
@@ -305,12 +303,12 @@ impl Misdeed {
     }
 
     /// How many jobs a request makes, and how it is answered.
-    pub(super) fn makes(&self) -> (u32, Ending) {
+    pub(super) fn makes(&self) -> (u32, AnswerKind) {
         match self {
-            Self::CutAfterCreate => (1, Ending::Cut),
-            Self::Answer500AfterCreate => (1, Ending::Status(500)),
+            Self::CutAfterCreate => (1, AnswerKind::Cut),
+            Self::Answer500AfterCreate => (1, AnswerKind::Status(500)),
             Self::Made { jobs, answer } => (*jobs, *answer),
-            _ => (1, Ending::Proper),
+            _ => (1, AnswerKind::Proper),
         }
     }
 }
@@ -321,19 +319,19 @@ mod tests {
 
     #[test]
     fn senseless_orders_are_refused() {
-        let with = |route, misdeed| Fault::new(route, misdeed);
-        let improbable = with(Route::Invoke, Misdeed::CutAfterCreate).likely(f64::NAN);
+        let with = |route, kind| Fault::new(route, kind);
+        let improbable = with(Route::Invoke, FaultKind::CutAfterCreate).with_probability(f64::NAN);
         let wrong = [
             improbable,
-            with(Route::Arm, Misdeed::CutAfterCreate),
-            with(Route::Poll, Misdeed::Stuck),
-            with(Route::Invoke, Misdeed::NotFoundFirst { polls: 1 }),
-            with(Route::RunHistory, Misdeed::ListLag { seconds: 1 }),
-            with(Route::Poll, Misdeed::ListLag { seconds: 1 }).matching("x"),
-            with(Route::Identity, Misdeed::OldToken { seconds: 1 }),
-            with(Route::Poll, Misdeed::Answer { status: 1000, body: Form::Json }),
-            with(Route::Invoke, Misdeed::Made { jobs: 0, answer: Ending::Proper }),
-            with(Route::Invoke, Misdeed::Made { jobs: 1, answer: Ending::Status(201) }),
+            with(Route::Arm, FaultKind::CutAfterCreate),
+            with(Route::Poll, FaultKind::Stuck),
+            with(Route::Invoke, FaultKind::NotFoundFirst { polls: 1 }),
+            with(Route::RunHistory, FaultKind::ListLag { seconds: 1 }),
+            with(Route::Poll, FaultKind::ListLag { seconds: 1 }).matching("x"),
+            with(Route::Identity, FaultKind::OldToken { seconds: 1 }),
+            with(Route::Poll, FaultKind::Answer { status: 1000, body: BodyKind::Json }),
+            with(Route::Invoke, FaultKind::Made { jobs: 0, answer: AnswerKind::Proper }),
+            with(Route::Invoke, FaultKind::Made { jobs: 1, answer: AnswerKind::Status(201) }),
         ];
         for fault in wrong {
             assert!(fault.check().is_err(), "{fault:?}");

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::Shared;
 use crate::answer::{azure_ml_error, empty, plain, too_many};
 use crate::clock::Clock;
+use crate::fault_plan::{AnswerKind, BodyKind, FaultKind};
 use crate::link::Link;
-use crate::menu::{Ending, Form, Misdeed};
 
 /// Bytes of a proper answer that is spoilt. Blobs may be larger; such an answer is cut off here.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -20,7 +20,7 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 const PAGE: &str = "<html>\r\n<head><title>Service Unavailable</title></head>\r\n<body>\r\n<h1>The service is \
                     unavailable.</h1>\r\n</body>\r\n</html>\r\n";
 
-impl Misdeed {
+impl FaultKind {
     /// Of those that happen on arrival: what is answered in place of the proper answer.
     pub(super) async fn instead(&self, shared: &Shared, link: &Link) -> Option<Response> {
         Some(match self {
@@ -39,22 +39,22 @@ impl Misdeed {
                 response
             }
             Self::Answer { status, body } => refused(shared, code(*status), *body),
-            Self::Cut => Ending::Cut.instead(shared, link).await?,
-            Self::Hang => Ending::Hang.instead(shared, link).await?,
+            Self::Cut => AnswerKind::Cut.instead(shared, link).await?,
+            Self::Hang => AnswerKind::Hang.instead(shared, link).await?,
             Self::OldToken { .. } => {
                 let mut response = plain(StatusCode::UNAUTHORIZED, "The token is invalid or has expired.");
                 let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
                 response
             }
-            Self::Forbid { .. } => refused(shared, StatusCode::FORBIDDEN, Form::Json),
-            Self::NotFoundFirst { .. } => refused(shared, StatusCode::NOT_FOUND, Form::Json),
+            Self::Forbid { .. } => refused(shared, StatusCode::FORBIDDEN, BodyKind::Json),
+            Self::NotFoundFirst { .. } => refused(shared, StatusCode::NOT_FOUND, BodyKind::Json),
             _ => return None,
         })
     }
 
     /// Of those that happen to the proper answer: what becomes of it.
-    pub(super) async fn spoil(&self, shared: &Shared, response: Response) -> Response {
+    pub(super) async fn alter(&self, shared: &Shared, response: Response) -> Response {
         match self {
             Self::Relabel { status } => {
                 let mut response = response;
@@ -73,7 +73,7 @@ impl Misdeed {
     }
 }
 
-impl Ending {
+impl AnswerKind {
     /// What is answered in place of the proper answer, if it is not that.
     pub(super) async fn instead(self, shared: &Shared, link: &Link) -> Option<Response> {
         match self {
@@ -84,7 +84,7 @@ impl Ending {
                 Some(empty(StatusCode::NO_CONTENT))
             }
             Self::Hang => std::future::pending().await,
-            Self::Status(status) => Some(refused(shared, code(status), Form::Json)),
+            Self::Status(status) => Some(refused(shared, code(status), BodyKind::Json)),
         }
     }
 }
@@ -94,21 +94,21 @@ fn code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn refused(shared: &Shared, status: StatusCode, form: Form) -> Response {
+fn refused(shared: &Shared, status: StatusCode, form: BodyKind) -> Response {
     let page = |kind: &'static str| (status, [(header::CONTENT_TYPE, kind)], PAGE).into_response();
     match form {
-        Form::Json if status.is_client_error() => {
+        BodyKind::Json if status.is_client_error() => {
             let text = status.canonical_reason().unwrap_or("The request is refused");
             azure_ml_error(shared, status, "UserError", text)
         }
-        Form::Json => {
+        BodyKind::Json => {
             let text = format!("Received {} from a service request", status.as_u16());
             azure_ml_error(shared, status, "ServiceError", &text)
         }
-        Form::Text => plain(status, status.canonical_reason().unwrap_or_default()),
-        Form::Html => page("text/html"),
-        Form::HtmlAsJson => page("application/json; charset=utf-8"),
-        Form::Empty => empty(status),
+        BodyKind::Text => plain(status, status.canonical_reason().unwrap_or_default()),
+        BodyKind::Html => page("text/html"),
+        BodyKind::HtmlAsJson => page("application/json; charset=utf-8"),
+        BodyKind::Empty => empty(status),
     }
 }
 

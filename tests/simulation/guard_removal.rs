@@ -1,4 +1,4 @@
-//! With one guard taken away, the simulation finds it: nothing here changes the product, each sabotage stands between
+//! With one guard taken away, the simulation finds it: nothing here changes the product, each replacement stands between
 //! the app and its world and says why that equals a product without the guard.
 
 use std::collections::HashSet;
@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use app::ports::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
-use app::ports::{Blobs, Endpoint, JobAddress, Listing, Place, Sought, Unclear};
+use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
-use lifecycle::period::Period;
+use lifecycle::duration::IsoDuration;
 use lifecycle::template::Template;
-use lifecycle::{Answer, Event, JobSeen, OutputSeen, Rule, Rules, Scoring, TRANSITIONS};
-use simulation::{Faults, Options, Wiring, run};
+use lifecycle::{Answer, Event, JobSnapshot, OutputSnapshot, Rule, Rules, Scoring, TRANSITIONS};
+use simulation::{Faults, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
 use time::{Duration, OffsetDateTime};
 
@@ -21,19 +21,19 @@ use time::{Duration, OffsetDateTime};
 const SEEDS: u64 = 100;
 
 /// Asserts that some seed breaks one of these promises, and that the first broken one is one of them.
-fn is_found(wiring: &Wiring, promises: &[&str]) {
-    is_found_among(Options::new(1).events, wiring, promises);
+fn is_found(wiring: &Wiring, invariants: &[&str]) {
+    is_found_among(RunOptions::new(1).events, wiring, invariants);
 }
 
 /// The same, with so many uploads in each run.
-fn is_found_among(events: usize, wiring: &Wiring, promises: &[&str]) {
+fn is_found_among(events: usize, wiring: &Wiring, invariants: &[&str]) {
     for seed in 1..=SEEDS {
-        if let Some(violation) = run(&Options { events, ..Options::new(seed) }, wiring, false).violation {
-            assert!(promises.contains(&violation.promise), "seed {seed}: {violation:?}");
+        if let Some(violation) = run(&RunOptions { events, ..RunOptions::new(seed) }, wiring, false).violation {
+            assert!(invariants.contains(&violation.invariant), "seed {seed}: {violation:?}");
             return;
         }
     }
-    panic!("{SEEDS} seeds did not find it; it should have broken {promises:?}");
+    panic!("{SEEDS} seeds did not find it; it should have broken {invariants:?}");
 }
 
 /// A table whose rows or writes are bent on their way.
@@ -74,7 +74,7 @@ fn is_submitting(row: &Entity) -> bool {
 
 /// No row read back ever carries our operation id, so that our own success is taken for somebody else's. Whoever
 /// succeeded stops there, as if it had died: that breaks no promise, but nobody sends its request before the lease and
-/// the grace time have ended.
+/// resubmitAfter have ended.
 #[test]
 fn a_read_back_that_never_knows_its_own_write_is_found() {
     /// Each third transaction of a scoring is done and its answer lost.
@@ -93,7 +93,7 @@ fn a_read_back_that_never_knows_its_own_write_is_found() {
     let left_behind = |wiring: &Wiring| -> u64 {
         let gone = TRANSITIONS.iter().position(|(_, event, _)| *event == Event::OwnerGone).unwrap();
         let count = |seed| {
-            let outcome = run(&Options { faults: Faults::NONE, ..Options::new(seed) }, wiring, false);
+            let outcome = run(&RunOptions { faults: Faults::NONE, ..RunOptions::new(seed) }, wiring, false);
             assert_eq!(outcome.violation, None, "seed {seed}");
             outcome.taken[gone]
         };
@@ -218,17 +218,17 @@ fn output_paths_that_are_used_twice_are_found() {
     }
 }
 
-/// The app waits for nothing after a lost answer: it has a grace time of nothing where the rules as they are meant have
+/// The app waits for nothing after a lost answer: it has resubmitAfter of nothing where the rules as they are meant have
 /// minutes.
 #[test]
 fn a_second_request_within_the_grace_time_is_found() {
     fn rules(rules: &Rules) -> Rules {
         rules.clone().changed(|rule| {
-            rule.policy.settle = Period(Duration::ZERO);
-            rule.policy.grace = Period(Duration::ZERO);
+            rule.policy.lookup_interval = IsoDuration(Duration::ZERO);
+            rule.policy.resubmit_after = IsoDuration(Duration::ZERO);
         })
     }
-    is_found(&Wiring { rules, ..Wiring::default() }, &["grace time", "look first"]);
+    is_found(&Wiring { rules, ..Wiring::default() }, &["resubmitAfter", "look first"]);
 }
 
 /// The app claims no slot: it has no limit where the rules as they are meant have one.
@@ -260,19 +260,24 @@ impl Endpoint for Blindfolded {
         self.0.submit(scoring, timeout).await
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSeen>, Unclear> {
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
         self.0.job(at).await
     }
 
-    async fn find(&self, _scoring: &Scoring) -> Result<Sought, Unclear> {
-        Ok(Sought { jobs: Vec::new(), as_of: None })
+    async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
+        Ok(JobSearch { jobs: Vec::new(), as_of: None })
     }
 
-    async fn made_since(&self, at: &Place, since: OffsetDateTime, known: &HashSet<String>) -> Result<Listing, Unclear> {
-        self.0.made_since(at, since, known).await
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<String>,
+    ) -> Result<JobListing, Inconclusive> {
+        self.0.jobs_created_since(at, since, known).await
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Unclear> {
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
         self.0.cancel(at).await
     }
 }
@@ -287,8 +292,8 @@ struct Optimist;
 
 #[async_trait]
 impl Blobs for Optimist {
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSeen, Unclear> {
-        Ok(OutputSeen::Present { bytes: 1, modified: scoring.updated })
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        Ok(OutputSnapshot::Present { bytes: 1, modified: scoring.updated })
     }
 }
 

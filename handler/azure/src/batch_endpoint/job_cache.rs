@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::list::List;
-use app::ports::Unclear;
+use app::ports::Inconclusive;
 
 /// A list serves other searches so long after it was read, or as long as reading it took if that is more: at most half
 /// of the time goes into lists. The reason why there is none is kept so long, too.
@@ -26,7 +26,7 @@ const EACH: usize = 200;
 
 /// Everything that is remembered.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct JobCache {
     turns: Lock<HashMap<Arc<str>, Arc<Mutex<()>>>>,
     memory: Lock<Memory>,
 }
@@ -42,7 +42,7 @@ struct Memory {
 
 #[derive(Debug)]
 struct Shared {
-    what: Result<Arc<List>, Unclear>,
+    what: Result<Arc<List>, Inconclusive>,
     until: OffsetDateTime,
     since: OffsetDateTime,
 }
@@ -62,7 +62,7 @@ impl Job {
 
 /// What is remembered of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remembered {
+pub(super) enum CachedJob {
     /// It writes to other places only, and always will.
     Elsewhere,
     /// It showed no outputs when it was looked at. It may do so later.
@@ -77,7 +77,7 @@ pub(super) struct Turn<'a> {
     _alone: OwnedMutexGuard<()>,
 }
 
-impl Known {
+impl JobCache {
     /// Waits until nobody else searches among the jobs of this endpoint.
     pub(super) async fn turn(&self, workspace: &str, endpoint: &str) -> Turn<'_> {
         let key: Arc<str> = format!("{workspace}\n{endpoint}").into();
@@ -103,7 +103,7 @@ impl Turn<'_> {
         from: OffsetDateTime,
         due: OffsetDateTime,
         now: OffsetDateTime,
-    ) -> Option<Result<Arc<List>, Unclear>> {
+    ) -> Option<Result<Arc<List>, Inconclusive>> {
         let memory = self.memory();
         let shared = memory.lists.get(&self.key).filter(|shared| shared.is_recent(now))?;
         match &shared.what {
@@ -120,11 +120,11 @@ impl Turn<'_> {
     }
 
     /// Keeps the reason why nothing can be seen.
-    pub(super) fn fail(&self, why: &Unclear, now: OffsetDateTime) {
+    pub(super) fn fail(&self, why: &Inconclusive, now: OffsetDateTime) {
         self.share(Err(why.clone()), now, SHARED);
     }
 
-    fn share(&self, what: Result<Arc<List>, Unclear>, now: OffsetDateTime, time: Duration) {
+    fn share(&self, what: Result<Arc<List>, Inconclusive>, now: OffsetDateTime, time: Duration) {
         let mut memory = self.memory();
         memory.lists.retain(|_, shared| shared.is_recent(now));
         memory.lists.insert(Arc::clone(&self.key), Shared { what, since: now, until: now + time });
@@ -136,13 +136,13 @@ impl Turn<'_> {
         name: &str,
         now: OffsetDateTime,
         is_ours: impl Fn(&str) -> bool,
-    ) -> Option<Remembered> {
+    ) -> Option<CachedJob> {
         let memory = self.memory();
         let job = memory.jobs.get(&self.key)?.get(name)?;
         if job.outputs.is_empty() {
-            return ((now - job.looked).abs() <= SILENT).then_some(Remembered::Silent(job.looked));
+            return ((now - job.looked).abs() <= SILENT).then_some(CachedJob::Silent(job.looked));
         }
-        (!job.outputs.iter().any(|uri| is_ours(uri))).then_some(Remembered::Elsewhere)
+        (!job.outputs.iter().any(|uri| is_ours(uri))).then_some(CachedJob::Elsewhere)
     }
 
     /// Remembers what a look at a job showed of its outputs.
@@ -198,16 +198,16 @@ mod tests {
     }
 
     fn list() -> List {
-        List { begun: at(100), from: at(50), jobs: Vec::new(), whole: true }
+        List { begun: at(100), from: at(50), jobs: Vec::new(), complete: true }
     }
 
     fn elsewhere(turn: &Turn<'_>, name: &str) -> bool {
-        turn.remembers(name, at(0), |uri| uri == "azureml://b") == Some(Remembered::Elsewhere)
+        turn.remembers(name, at(0), |uri| uri == "azureml://b") == Some(CachedJob::Elsewhere)
     }
 
     #[tokio::test]
     async fn a_list_serves_only_who_was_due_before_it_began_and_looks_no_further_back() {
-        let known = Known::default();
+        let known = JobCache::default();
         let turn = known.turn("w", "e").await;
         turn.keep(list(), at(101));
         let serves = |from, due, now| turn.list(at(from), at(due), at(now)).is_some();
@@ -222,9 +222,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_shared_for_a_moment_and_with_nobody_of_another_place() {
-        let known = Known::default();
+        let known = JobCache::default();
         let turn = known.turn("w", "e").await;
-        let why = Unclear::not_reachable("why");
+        let why = Inconclusive::not_reachable("why");
         turn.fail(&why, at(10));
         let told = |turn: &Turn<'_>, now| turn.list(at(50), at(0), at(now)).map(|what| what.map(|_| ()));
         assert_eq!(told(&turn, 15), Some(Err(why)));
@@ -238,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_recent_takes_no_memory() {
-        let known = Known::default();
+        let known = JobCache::default();
         known.turn("w", "a").await.keep(list(), at(100));
         known.turn("w", "b").await.keep(list(), at(200));
         assert_eq!(known.memory.lock().unwrap().lists.len(), 1);
@@ -247,16 +247,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_without_outputs_is_silent_until_it_shows_some_or_time_has_passed() {
-        let known = Known::default();
+        let known = JobCache::default();
         let turn = known.turn("w", "e").await;
         let remembers = |now| turn.remembers("job", at(now), |uri| uri == "azureml://b");
         turn.learn("job", &[], at(5));
-        assert_eq!(remembers(605), Some(Remembered::Silent(at(5))));
+        assert_eq!(remembers(605), Some(CachedJob::Silent(at(5))));
         assert_eq!(remembers(606), None);
         turn.learn("job", &[], at(7));
-        assert_eq!(remembers(606), Some(Remembered::Silent(at(7))));
+        assert_eq!(remembers(606), Some(CachedJob::Silent(at(7))));
         turn.learn("job", &["azureml://a"], at(8));
-        assert_eq!(remembers(9_999), Some(Remembered::Elsewhere));
+        assert_eq!(remembers(9_999), Some(CachedJob::Elsewhere));
         turn.learn("job", &["azureml://a", "azureml://b"], at(9));
         assert_eq!(remembers(9), None, "one of its outputs is ours: it is looked at anew");
         let memory = turn.memory();
@@ -265,7 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn endpoints_are_remembered_apart_and_all_of_them_within_one_limit() {
-        let known = Known::default();
+        let known = JobCache::default();
         let (one, other) = (known.turn("w", "a").await, known.turn("w", "b").await);
         let long = format!("azureml://{}", "a".repeat(1 << 20));
         one.learn("first", &[&long], at(0));
@@ -288,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn searches_of_one_endpoint_take_turns() {
-        let known = Known::default();
+        let known = JobCache::default();
         let first = known.turn("w", "a").await;
         let mut second = std::pin::pin!(known.turn("w", "a"));
         assert!(futures::poll!(second.as_mut()).is_pending());

@@ -19,7 +19,7 @@ const VERSIONS: [(&str, &[&str]); 4] = [
 
 /// `/subscriptions/{s}[/resourceGroups/{g}][/providers/…]/providers/{provider}/{kind}/{name}/{kind}…`, split at its last
 /// `providers`. All but names is in any case.
-pub(super) struct Asked<'a> {
+pub(super) struct ResourcePath<'a> {
     pub(super) subscription: &'a str,
     pub(super) group: Option<&'a str>,
     scope: &'a [&'a str],
@@ -28,7 +28,7 @@ pub(super) struct Asked<'a> {
     pub(super) path: &'a [&'a str],
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ResourcePath<'a> {
     /// Reads what follows `/subscriptions/`.
     pub(super) fn read(segments: &'a [&'a str]) -> Option<Self> {
         let is = |at: usize, word: &str| segments.get(at).is_some_and(|it| it.eq_ignore_ascii_case(word));
@@ -52,7 +52,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The resource that the last provider's resources extend; `None` where that is a subscription or a group.
-    pub(super) fn extended(&self) -> Option<Asked<'a>> {
+    pub(super) fn extended(&self) -> Option<ResourcePath<'a>> {
         Self::read(self.scope)
     }
 

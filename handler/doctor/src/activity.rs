@@ -3,34 +3,34 @@
 use lifecycle::ScoringId;
 use time::{Duration, OffsetDateTime};
 
-use crate::examine::Exam;
+use crate::examine::Examination;
 use crate::finding::{Check, Finding};
 use crate::remedy::{ResourceId, shell};
-use app::chain;
-use app::ledger::{self, Heartbeat, Ledger, Note};
-use app::ports::management::Trouble;
+use app::error_chain;
+use app::ledger::{self, Heartbeat, Ledger, RecordedEvent};
+use app::ports::management::QueryError;
 
 /// Events are looked for so far back.
 const EVENTS: Duration = Duration::days(1);
 /// Ticks come every minute. The alert `heartbeat` of the templates waits as long.
 const TICKS: Duration = Duration::minutes(15);
 /// Notes that are read of each kind.
-const MOST_NOTES: usize = 1_000;
+const MAX_EVENTS: usize = 1_000;
 
-impl Exam {
+impl Examination {
     /// What the ledger tells of events and ticks.
-    pub(super) async fn life(&self, ledger: &Ledger, now: OffsetDateTime) -> Vec<Finding> {
-        let unclear = |error: ledger::Error| Trouble::Unclear(chain(&error));
-        let event = async { newest_event(ledger, now).await.map_err(unclear) };
-        let tick = async { ledger.heartbeat().await.map_err(unclear) };
-        let (event, tick) = futures::join!(self.eyes.in_time(event), self.eyes.in_time(tick));
+    pub(super) async fn activity(&self, ledger: &Ledger, now: OffsetDateTime) -> Vec<Finding> {
+        let inconclusive = |error: ledger::Error| QueryError::Inconclusive(error_chain(&error));
+        let event = async { newest_event(ledger, now).await.map_err(inconclusive) };
+        let tick = async { ledger.heartbeat().await.map_err(inconclusive) };
+        let (event, tick) = futures::join!(self.queries.in_time(event), self.queries.in_time(tick));
         let again = |check| {
-            move |trouble: Trouble| {
-                Finding::unknown(check, trouble.to_string(), "the right to read the ledger, and a quiet moment")
+            move |error: QueryError| {
+                Finding::unknown(check, error.to_string(), "the right to read the ledger, and a quiet moment")
             }
         };
         let event = event.map_or_else(again(Check::LastEvent), |newest| self.judge_event(newest, now));
-        let tick = tick.map_or_else(again(Check::LastTick), |beat| self.judge_tick(beat.as_ref(), now));
+        let tick = tick.map_or_else(again(Check::LastTick), |heartbeat| self.judge_tick(heartbeat.as_ref(), now));
         vec![event, tick]
     }
 
@@ -56,14 +56,14 @@ impl Exam {
         )
     }
 
-    fn judge_tick(&self, beat: Option<&Heartbeat>, now: OffsetDateTime) -> Finding {
+    fn judge_tick(&self, heartbeat: Option<&Heartbeat>, now: OffsetDateTime) -> Finding {
         let check = Check::LastTick;
         let off = self.at.switched_off.iter().any(|name| name == app::function_names::RECONCILE);
         let site = self.at.site.as_deref().and_then(ResourceId::read);
         let site = site.map_or("--resource-group GROUP --name APP".to_owned(), |site| {
             format!("{} --name {}", site.place(), shell(site.name))
         });
-        let mend = if off {
+        let fix = if off {
             format!(
                 "az functionapp config appsettings delete {site} --setting-names AzureWebJobs_{}_Disabled, and disabledFunctions in the parameters",
                 app::function_names::RECONCILE
@@ -76,27 +76,28 @@ impl Exam {
         } else {
             "the app does not run, the timer does not fire, or ticks fail or find no end"
         };
-        match beat {
-            Some(beat) if now - beat.at <= TICKS => {
-                let errors = if beat.errors == 0 { String::new() } else { format!(", with {} errors", beat.errors) };
+        match heartbeat {
+            Some(heartbeat) if now - heartbeat.at <= TICKS => {
+                let errors =
+                    if heartbeat.errors == 0 { String::new() } else { format!(", with {} errors", heartbeat.errors) };
                 Finding::ok(
                     check,
                     format!(
                         "{} ago by release {}: {} in flight{errors}",
-                        ago(beat.at, now),
-                        beat.version,
-                        beat.in_flight
+                        ago(heartbeat.at, now),
+                        heartbeat.version,
+                        heartbeat.in_flight
                     ),
                 )
             }
-            Some(beat) => {
-                Finding::fault(check, format!("the last complete one was {} ago", ago(beat.at, now)), cause, mend)
+            Some(heartbeat) => {
+                Finding::fault(check, format!("the last complete one was {} ago", ago(heartbeat.at, now)), cause, fix)
             }
             None => Finding::fault(
                 check,
                 "no tick was ever completed",
                 if off { cause } else { "the app has not been started yet, or its timer does not fire" },
-                format!("wait a minute after a first deployment; else {mend}"),
+                format!("wait a minute after a first deployment; else {fix}"),
             ),
         }
     }
@@ -115,8 +116,8 @@ fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
 async fn newest_event(ledger: &Ledger, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ledger::Error> {
     let since = now - EVENTS;
     let mut newest = ledger.in_flight().await?.iter().map(|row| row.created).max();
-    for kind in [Note::Skipped, Note::Quarantined] {
-        let seen = ledger.notes(kind, since, MOST_NOTES).await?;
+    for kind in [RecordedEvent::Skipped, RecordedEvent::Quarantined] {
+        let seen = ledger.recorded_events(kind, since, MAX_EVENTS).await?;
         newest = newest.max(seen.iter().filter_map(|row| row.time("SeenTime")).max());
     }
     // The row names the hour in which it ended; the scoring itself when it began.

@@ -48,12 +48,12 @@ pub(super) fn read_uri(uri: &str) -> Result<Uri, String> {
 
 /// The folders, canonical.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct StorageMap {
     containers: Vec<Container>,
     datastores: Vec<Datastore>,
 }
 
-impl Places {
+impl StorageMap {
     /// Makes the folders that are missing.
     pub(super) fn open(containers: &[Container], datastores: &[Datastore]) -> Result<Self, (PathBuf, std::io::Error)> {
         let open = |folder: &Path| {
@@ -61,14 +61,14 @@ impl Places {
                 .and_then(|()| folder.canonicalize())
                 .map_err(|error| (folder.to_owned(), error))
         };
-        let mut places = Self { containers: containers.to_vec(), datastores: datastores.to_vec() };
-        for container in &mut places.containers {
+        let mut storage_map = Self { containers: containers.to_vec(), datastores: datastores.to_vec() };
+        for container in &mut storage_map.containers {
             container.folder = open(&container.folder)?;
         }
-        for datastore in &mut places.datastores {
+        for datastore in &mut storage_map.datastores {
             datastore.folder = open(&datastore.folder)?;
         }
-        Ok(places)
+        Ok(storage_map)
     }
 
     /// The datastores.
@@ -172,7 +172,7 @@ mod tests {
         assert!(!read_uri("s3://b/x?sig=SECRET").unwrap_err().contains("SECRET"));
     }
 
-    fn places(root: &Path) -> Places {
+    fn storage_map(root: &Path) -> StorageMap {
         let datastore = Datastore {
             name: "d".into(),
             account: "local".into(),
@@ -180,29 +180,29 @@ mod tests {
             folder: root.join("outbox"),
         };
         let container = Container { account: "local".into(), container: "inbox".into(), folder: root.join("inbox") };
-        Places::open(&[container], &[datastore]).unwrap()
+        StorageMap::open(&[container], &[datastore]).unwrap()
     }
 
     #[test]
     fn nothing_outside_of_the_folders_is_reached() {
         let root = tempfile::tempdir().unwrap();
-        let places = places(root.path());
+        let storage_map = storage_map(root.path());
         std::fs::write(root.path().join("secret"), "s").unwrap();
         std::fs::write(root.path().join("inbox/x"), "x").unwrap();
         std::os::unix::fs::symlink(root.path(), root.path().join("inbox/link")).unwrap();
         std::os::unix::fs::symlink(root.path(), root.path().join("outbox/link")).unwrap();
-        let inbox = places.container("local", "inbox").unwrap();
+        let inbox = storage_map.container("local", "inbox").unwrap();
         assert!(existing(inbox, "x").is_some());
         for name in ["../secret", "link/secret", "a/../../secret", "./x", "", "/x", "..\\secret", "x\0"] {
             assert_eq!(existing(inbox, name), None, "{name}");
         }
         for path in ["../secret", "link/new", "a/../../new", "..", "a//b", ".scorekeeper-simulator/x"] {
-            assert!(places.output(&format!("azureml://datastores/d/paths/{path}")).is_err(), "{path}");
+            assert!(storage_map.output(&format!("azureml://datastores/d/paths/{path}")).is_err(), "{path}");
         }
-        assert!(places.output("azureml://datastores/d/paths/a/b.csv").is_ok());
-        assert!(places.output("azureml://datastores/other/paths/a/b.csv").is_err());
-        assert!(places.input("azureml://datastores/d/paths/../secret").is_err());
-        assert!(places.input("https://local.blob.localhost/inbox/%2E%2E/secret").is_err());
-        assert!(places.input("https://local.blob.localhost/inbox/x?sig=1").is_ok());
+        assert!(storage_map.output("azureml://datastores/d/paths/a/b.csv").is_ok());
+        assert!(storage_map.output("azureml://datastores/other/paths/a/b.csv").is_err());
+        assert!(storage_map.input("azureml://datastores/d/paths/../secret").is_err());
+        assert!(storage_map.input("https://local.blob.localhost/inbox/%2E%2E/secret").is_err());
+        assert!(storage_map.input("https://local.blob.localhost/inbox/x?sig=1").is_ok());
     }
 }

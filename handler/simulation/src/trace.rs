@@ -17,15 +17,15 @@ struct Line {
 
 /// What happened in a run. Telling it does not change it.
 #[derive(Debug, Default)]
-pub(super) struct Story {
+pub(super) struct Trace {
     lines: Option<Vec<Line>>,
     /// Over all effects, in order.
     pub(super) fingerprint: u64,
 }
 
-impl Story {
-    pub(super) fn new(told: bool) -> Self {
-        Self { lines: told.then(Vec::new), fingerprint: 0xcbf2_9ce4_8422_2325 }
+impl Trace {
+    pub(super) fn new(traced: bool) -> Self {
+        Self { lines: traced.then(Vec::new), fingerprint: 0xcbf2_9ce4_8422_2325 }
     }
 
     pub(super) fn line(
@@ -49,7 +49,7 @@ impl Story {
     }
 
     /// The story, of one scoring and of what concerns all if `about` is given. Ids are replaced by `names`.
-    pub(super) fn tell(&self, about: Option<&ScoringId>, names: &BTreeMap<ScoringId, String>) -> Vec<String> {
+    pub(super) fn lines(&self, about: Option<&ScoringId>, names: &BTreeMap<ScoringId, String>) -> Vec<String> {
         let all = self.lines.as_deref().unwrap_or_default();
         let of = |line: &&Line| about.is_none() || line.scoring.is_none() || line.scoring.as_ref() == about;
         let told: Vec<&Line> = all.iter().filter(of).collect();
