@@ -89,9 +89,9 @@ fn settings(project: &Project) -> Vec<String> {
     }
     // A parameter that a setting is made of has the handler's own default.
     let params = [
-        ("hub", "SCOREKEEPER_TASK_HUB"),
+        ("taskHub", "SCOREKEEPER_TASK_HUB"),
         ("retention", "SCOREKEEPER_RETENTION"),
-        ("orphan-scan", "SCOREKEEPER_ORPHAN_SCAN_INTERVAL"),
+        ("orphanScanInterval", "SCOREKEEPER_ORPHAN_SCAN_INTERVAL"),
         ("projection", "SCOREKEEPER_PROJECTION"),
         ("concurrency", "SCOREKEEPER_CONCURRENCY"),
         ("log", "SCOREKEEPER_LOG"),

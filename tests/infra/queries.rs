@@ -117,7 +117,7 @@ pub fn check(project: &Project) -> Vec<String> {
                     Some("level") if !["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&&**text) => {
                         say(format!("`{text}` is no level"));
                     }
-                    Some("said") if !said(&project.files, text) => say(format!("the handler never says `{text}`")),
+                    Some("text") if !said(&project.files, text) => say(format!("the handler never says `{text}`")),
                     Some("message") if text.contains("poison") && !queues.contains(text) => {
                         say(format!("there is no queue `{text}`"));
                     }

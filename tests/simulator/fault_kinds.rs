@@ -1,4 +1,4 @@
-//! Each misdeed of the menu, as a client meets it.
+//! Each fault, as a client meets it.
 
 use std::time::{Duration, Instant};
 

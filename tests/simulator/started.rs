@@ -123,9 +123,9 @@ async fn an_order_that_cannot_be_carried_out_ends_the_command_before_it_listens(
         ("{", "EOF"),
         ("{\"fault\": []}", "expected one of `faults`, `behaviour`, `resources`"),
         ("{\"resources\": {\"unassigned\": [\"app\"]}}", "`app` is not who/role"),
-        (&fault("{\"route\": \"invoke\", \"misdeed\": \"explode\"}"), "unknown variant `explode`, expected one of"),
-        (&fault("{\"route\": \"poll\", \"misdeed\": \"stuck\"}"), "only requests on the route `invoke` make jobs"),
-        (&fault("{\"route\": \"arm\", \"misdeed\": \"cut\", \"probability\": -1}"), "between 0 and 1"),
+        (&fault("{\"route\": \"invoke\", \"fault\": \"explode\"}"), "unknown variant `explode`, expected one of"),
+        (&fault("{\"route\": \"poll\", \"fault\": \"stuck\"}"), "only requests on the route `invoke` make jobs"),
+        (&fault("{\"route\": \"arm\", \"fault\": \"cut\", \"probability\": -1}"), "between 0 and 1"),
     ] {
         for command in ["simulator", "local"] {
             let mut process = run(folder.path(), &[command, "--listen", "127.0.0.1:0", "--faults", orders]);

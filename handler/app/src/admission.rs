@@ -143,7 +143,7 @@ impl App {
                     refusal = Some((full_reason(scoring, wait_scope, limit), wait_scope));
                 }
                 Err(error) => {
-                    refusal = Some((format!("no slot could be claimed: {}", error_chain(&error)), wait_scope))
+                    refusal = Some((format!("no slot could be claimed: {}", error_chain(&error)), wait_scope));
                 }
             }
         }

@@ -62,7 +62,7 @@ fn always() -> f64 {
 }
 
 impl Fault {
-    /// `misdeed` happens to every request on `route`.
+    /// `fault` happens to every request on `route`.
     pub fn new(route: Route, kind: FaultKind) -> Self {
         Self { route, kind, matching: None, after: 0, times: None, probability: 1.0 }
     }
@@ -277,7 +277,7 @@ pub enum BodyKind {
     Empty,
 }
 
-/// When in the life of a request a misdeed happens.
+/// When in the life of a request a fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// On arrival: nothing is done.

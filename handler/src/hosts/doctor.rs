@@ -280,7 +280,7 @@ Seen by the app's own identity.
 ok       ledger: it works
 fault    deployment (endpoint heart): there is none
            cause  it was deleted
-           fix   az ml …
+           fix    az ml …
 unknown  delivery.filter: nobody may look
            needs  the role Reader
 1 ok, 0 warning, 1 unknown, 1 fault. Fix the faults from the first to the last, then run it again.

@@ -80,7 +80,7 @@ const FAULT_PLAN_HELP: &str = r#"Orders to misbehave: a JSON file, or the JSON i
      "behaviour": {"keepTags": true, "skewSeconds": -120},
      "resources": {"changed": {"deployments/blue": null, "computes/*": {"identity": null}}}}
 
-Only route and misdeed are required. matching: a part of an input's URI, on the route arm also of the request's own path,
+Only route and fault are required. matching: a part of an input's URI, on the route arm also of the request's own path,
 on identity of the audience; after: so many requests pass first; times: so often it happens. The first order that holds
 for a request is the one that is carried out.
 

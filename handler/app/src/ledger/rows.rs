@@ -23,8 +23,8 @@ use time::macros::format_description;
 use crate::ports::table_store::{Entity, Key};
 
 /// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
-/// drop. 2 added `OrphanedJobs`, `PreviousJobs` and `ResumedTime`, and the status `held`.
-pub const SCHEMA: i32 = 2;
+/// drop.
+pub const SCHEMA: i32 = 1;
 /// Number of shards; fixed, because it is part of every key.
 pub const SHARDS: u8 = 16;
 /// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.

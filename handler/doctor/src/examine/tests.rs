@@ -58,7 +58,7 @@ async fn each_fault_is_named_with_its_remedy_and_no_other() {
             && fault.cause.as_deref().is_some_and(|cause| cause.len() > 20));
         // Whatever was not looked at says for want of what.
         let reasons = report.findings.iter().filter(|finding| finding.verdict == Verdict::Unknown);
-        let explained = reasons.into_iter().all(|finding| finding.seen.contains("reason") || finding.remedy.is_some());
+        let explained = reasons.into_iter().all(|finding| finding.seen.contains("because") || finding.remedy.is_some());
         if !good || !explained || report.exit_code() != 1 {
             wrong.extend(["--- ", check, " with ", remedy, "\n", &text_of(&report)]);
         }
