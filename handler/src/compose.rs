@@ -28,7 +28,8 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
     let source = CredentialKind::ManagedIdentity { client_id: config.client_id.clone() }.source();
     let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
     let manager = Tokens::new(Arc::clone(&source), Arc::clone(&clock));
-    let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
+    let manager = resource_manager::Client::new(config.resource_manager.as_str(), manager);
+    let manager = Arc::new(manager.map_err(|error| error_chain(&error))?);
     let endpoint = AzureMl::new(Tokens::new(Arc::clone(&source), Arc::clone(&clock)), Arc::clone(&manager));
     let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)));
     Ok(App::new(Parts {
@@ -60,7 +61,8 @@ pub fn doctor(
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
-    )?;
+    )
+    .map_err(|error| error_chain(&error))?;
     let ledger = store(&config.ledger, source, &clock, Access::Write)
         .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)));
     let ledger_account = match &config.ledger {
@@ -156,7 +158,7 @@ fn store(
         }
         LedgerLocation::Tables { url, auth } => {
             let auth = match auth {
-                TablesAuth::Entra => Auth::Entra(Arc::new(Tokens::<Storage>::new(source, Arc::clone(clock)))),
+                TablesAuth::Entra => Auth::Entra(Tokens::<Storage>::new(source, Arc::clone(clock))),
                 TablesAuth::SharedKeyLite { account, key } => {
                     Auth::SharedKeyLite { account: account.clone(), key: key.expose().to_owned().into() }
                 }

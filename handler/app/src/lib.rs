@@ -36,7 +36,7 @@ mod tick;
 
 use admission::{Admission, Claims, Requester};
 use controls_cache::ControlsCache;
-pub use lifecycle::text::chain;
+pub use lifecycle::text::error_chain;
 pub use resolve::{ResolveOutcome, resolve};
 use tick::LastTick;
 pub use tick::TickReport;

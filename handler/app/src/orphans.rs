@@ -143,7 +143,7 @@ impl App {
             .endpoint
             .jobs_created_since(scan_target, since, known)
             .await
-            .map_err(|inconclusive| inconclusive.0)?;
+            .map_err(|inconclusive| error_chain(&inconclusive))?;
         let complete = listing.complete;
         let mut looks = stream::iter(listing.jobs)
             .map(|listed| async move { (self.check_job(scan_target, &listed).await, listed) })

@@ -188,9 +188,9 @@ fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<
     let Some(status) = status else {
         let may_pass = matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection);
         return if may_pass {
-            Ok(Inconclusive::not_reachable(place).reason(error))
+            Ok(Inconclusive::not_reachable(place).caused_by(error))
         } else {
-            Err(Inconclusive::not_understood(place).reason(error))
+            Err(Inconclusive::not_understood(place).caused_by(error))
         };
     };
     let text = format!("storage answered {status} about {place}");
@@ -225,7 +225,8 @@ fn container_url(datastore: &Datastore) -> Result<Url, Inconclusive> {
     let (mut url, front) = match emulator {
         Some(url) => (url, Some(account)),
         None => (
-            Url::parse(&format!("{protocol}://{account}.blob.{endpoint}")).map_err(|why| unreadable().reason(why))?,
+            Url::parse(&format!("{protocol}://{account}.blob.{endpoint}"))
+                .map_err(|why| unreadable().caused_by(why))?,
             None,
         ),
     };

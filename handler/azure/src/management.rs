@@ -81,7 +81,7 @@ fn document(got: &HttpAnswer, what: &str) -> Result<Value, QueryError> {
     let read: Result<Value, _> = serde_json::from_slice(&got.body);
     read.map_err(|why| {
         Inconclusive::not_understood(format!("Resource Manager's answer about {what} could not be read"))
-            .reason(why)
+            .caused_by(why)
             .into()
     })
 }
@@ -151,7 +151,7 @@ impl Cloud for AzureCloud {
 
     async fn container(&self, url: &str) -> Result<(), QueryError> {
         let url =
-            Url::parse(url).map_err(|why| Inconclusive::not_asked(format!("`{url}` can't be read")).reason(why))?;
+            Url::parse(url).map_err(|why| Inconclusive::not_asked(format!("`{url}` can't be read")).caused_by(why))?;
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let options = BlobContainerClientOptions {
             client_options: http::options(self.transport.clone()),
@@ -175,9 +175,9 @@ impl Cloud for AzureCloud {
             Some(status @ (401 | 403)) => QueryError::Forbidden { code, text: text(status) },
             Some(status) => Inconclusive::not_understood(text(status)).into(),
             None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                Inconclusive::not_reachable(place).reason(error).into()
+                Inconclusive::not_reachable(place).caused_by(error).into()
             }
-            None => Inconclusive::not_understood(place).reason(error).into(),
+            None => Inconclusive::not_understood(place).caused_by(error).into(),
         })
     }
 

@@ -169,7 +169,8 @@ impl Client {
 fn json(got: &HttpAnswer, action: &str) -> Result<Value, Inconclusive> {
     match got.status {
         200..=299 => serde_json::from_slice(&got.body).map_err(|why| {
-            Inconclusive::not_understood(format!("Resource Manager's answer to {action} could not be read")).reason(why)
+            Inconclusive::not_understood(format!("Resource Manager's answer to {action} could not be read"))
+                .caused_by(why)
         }),
         _ => Err(refused(got, action)),
     }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_tells_each_cause_once_and_no_secret() {
+    fn an_error_chain_tells_each_cause_once_and_no_secret() {
         let bottom = Told { text: "GET https://a/?sig=c2VjcmV0: reset", source: None };
         let middle = Told { text: "reset", source: Some(Box::new(bottom)) };
         let top = Told { text: "not sent: reset", source: Some(Box::new(middle)) };

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Inconclusive, UnclearKind};
+use super::{Inconclusive, InconclusiveKind};
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,19 +31,19 @@ pub enum QueryError {
         text: String,
     },
     /// Nobody answers: no token, no such host, no connection, no answer in time.
-    #[error(transparent)]
-    NoAnswer(Inconclusive),
+    #[error("{}", crate::error_chain(.0))]
+    NoAnswer(#[source] Inconclusive),
     /// Nothing can be concluded.
-    #[error(transparent)]
-    Inconclusive(Inconclusive),
+    #[error("{}", crate::error_chain(.0))]
+    Inconclusive(#[source] Inconclusive),
 }
 
 impl From<Inconclusive> for QueryError {
     fn from(inconclusive: Inconclusive) -> Self {
         match inconclusive.kind {
-            UnclearKind::NotReachable => Self::NoAnswer(inconclusive),
-            UnclearKind::NotAllowed => Self::Forbidden { code: None, text: crate::error_chain(&inconclusive) },
-            UnclearKind::NotUnderstood | UnclearKind::NotAsked | UnclearKind::Unfinished => {
+            InconclusiveKind::NotReachable => Self::NoAnswer(inconclusive),
+            InconclusiveKind::NotAllowed => Self::Forbidden { code: None, text: crate::error_chain(&inconclusive) },
+            InconclusiveKind::NotUnderstood | InconclusiveKind::NotAsked | InconclusiveKind::Unfinished => {
                 Self::Inconclusive(inconclusive)
             }
         }

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 #[error("{what}")]
 pub struct Inconclusive {
     /// The situation.
-    pub kind: UnclearKind,
+    pub kind: InconclusiveKind,
     /// What was tried, and what would help.
     pub what: String,
     /// What caused it, if it is not all in the text.
@@ -26,7 +26,7 @@ pub struct Inconclusive {
 
 /// Situations in which nothing can be concluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnclearKind {
+pub enum InconclusiveKind {
     /// Nobody answered: no token, no connection, no answer in time. It may be otherwise in a moment.
     NotReachable,
     /// The service says that this identity may not. It takes a person to change that.
@@ -42,32 +42,32 @@ pub enum UnclearKind {
 impl Inconclusive {
     /// Nobody answered.
     pub fn not_reachable(what: impl Into<String>) -> Self {
-        Self { kind: UnclearKind::NotReachable, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::NotReachable, what: what.into(), source: None }
     }
 
     /// This identity may not.
     pub fn not_allowed(what: impl Into<String>) -> Self {
-        Self { kind: UnclearKind::NotAllowed, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::NotAllowed, what: what.into(), source: None }
     }
 
     /// The answer says nothing.
     pub fn not_understood(what: impl Into<String>) -> Self {
-        Self { kind: UnclearKind::NotUnderstood, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::NotUnderstood, what: what.into(), source: None }
     }
 
     /// It was not asked.
     pub fn not_asked(what: impl Into<String>) -> Self {
-        Self { kind: UnclearKind::NotAsked, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::NotAsked, what: what.into(), source: None }
     }
 
     /// There is more to be seen.
     pub fn unfinished(what: impl Into<String>) -> Self {
-        Self { kind: UnclearKind::Unfinished, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::Unfinished, what: what.into(), source: None }
     }
 
     /// With what caused it.
     #[must_use]
-    pub fn reason(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub fn caused_by(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Cause(std::sync::Arc::new(error)));
         self
     }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lifecycle::decide::workspace_of;
-use lifecycle::text::chain;
+use lifecycle::text::error_chain;
 use lifecycle::{Answer, JobSnapshot, JobStatus, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
@@ -198,7 +198,7 @@ impl AzureMl {
 /// Where the endpoint is asked about a job: `{invoke URI}/{name}`, with the URI's own query.
 pub(crate) fn job_url(endpoint: &str, name: &str) -> Result<Url, Inconclusive> {
     let unreadable = || Inconclusive::not_asked("the endpoint's URI can't be read");
-    let mut url = Url::parse(endpoint).map_err(|why| unreadable().reason(why))?;
+    let mut url = Url::parse(endpoint).map_err(|why| unreadable().caused_by(why))?;
     match url.path_segments_mut() {
         Ok(mut path) => drop(path.pop_if_empty().push(name)),
         Err(()) => return Err(unreadable()),

@@ -57,8 +57,8 @@ pub(crate) async fn ask<A: Audience>(
     let id = new_request_id();
     let mut tries = Tries::new();
     loop {
-        let token = tokens.get().await.map_err(|error| Inconclusive::not_reachable(&*place).reason(error))?;
-        let bearer = token.bearer_for(url).map_err(|error| Inconclusive::not_asked(&*place).reason(error))?;
+        let token = tokens.get().await.map_err(|error| Inconclusive::not_reachable(&*place).caused_by(error))?;
+        let bearer = token.bearer_for(url).map_err(|error| Inconclusive::not_asked(&*place).caused_by(error))?;
         let mut request = client().request(method.clone(), url.clone()).header(AUTHORIZATION, bearer).timeout(TRY);
         request = request.header(CLIENT_REQUEST_ID, &id);
         if method == Method::POST {
@@ -85,7 +85,7 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => {
-            return Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).reason(error.without_url())), None));
+            return Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).caused_by(error.without_url())), None));
         }
     };
     let status = response.status().as_u16();
@@ -102,8 +102,8 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
             })
         }
         // The same would come again.
-        Err(error @ BodyError::TooLong(_)) => Err(Inconclusive::not_understood(place).reason(error)),
-        Err(error) => Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).reason(error)), asked)),
+        Err(error @ BodyError::TooLong(_)) => Err(Inconclusive::not_understood(place).caused_by(error)),
+        Err(error) => Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).caused_by(error)), asked)),
     }
 }
 
