@@ -22,5 +22,6 @@ mod journey;
 mod package;
 mod python;
 mod readme;
+mod secrets;
 mod simulation;
 mod support;

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use lifecycle::redact::redacted;
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -16,22 +17,30 @@ use crate::config::{Log, LogFormat};
 
 /// Installs the log for the whole process, panics included. Only the first call of a process has an effect.
 pub fn start(log: &Log) {
-    // What was parsed once parses again; anything else may log too much rather than nothing.
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // Internal errors would be printed to stderr, which panics once the host and its pipes are gone.
-    let fmt = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_ansi(false);
-    // Both fail only if a log is there already.
-    let _ = match log.format {
-        LogFormat::Json => {
-            let json = fmt.json().flatten_event(true).with_current_span(false).with_span_list(true);
-            tracing::subscriber::set_global_default(json.with_writer(Lines(io::stdout)).finish())
-        }
-        LogFormat::Text => tracing::subscriber::set_global_default(fmt.with_writer(Lines(io::stdout)).finish()),
-    };
+    // Fails only if a log is there already.
+    let _ = tracing::subscriber::set_global_default(subscriber(log, io::stdout));
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: {}", panic_text(panic.payload()));
     }));
+}
+
+/// The log, written by `writer`: each record on one line and without secrets.
+pub fn subscriber<W>(log: &Log, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // What was parsed once parses again; anything else may log too much rather than nothing.
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Internal errors would be printed to stderr, which panics once the host and its pipes are gone.
+    let fmt = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_ansi(false);
+    match log.format {
+        LogFormat::Json => {
+            let json = fmt.json().flatten_event(true).with_current_span(false).with_span_list(true);
+            Box::new(json.with_writer(Lines(writer)).finish())
+        }
+        LogFormat::Text => Box::new(fmt.with_writer(Lines(writer)).finish()),
+    }
 }
 
 /// The log of a command that a person runs: warnings and errors on stderr, because stdout is the command's own page.
