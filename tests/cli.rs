@@ -6,10 +6,13 @@ use std::sync::Arc;
 use app::App;
 use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
-use handler::hosts::breakers::{self, Action, BreakerArgs};
-use handler::hosts::cli::{self, ListArgs};
-use handler::hosts::limits::{self, LimitArgs, NewLimit};
-use handler::hosts::ops;
+use handler::cli::breaker::{self, Action, BreakerArgs};
+use handler::cli::limit::{self, LimitArgs, NewLimit};
+use handler::cli::list::{self, ListArgs};
+use handler::cli::on_ledger::{self, ATTENTION, OK};
+use handler::cli::{resolve, show, status};
+use handler::config::WhichLedger;
+use handler::page;
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
 use stores::embedded::EmbeddedStore;
@@ -34,7 +37,7 @@ async fn populate(world: &World) -> App {
     app
 }
 
-async fn text(command: impl AsyncFnOnce(&mut dyn std::io::Write) -> Result<u8, cli::Error>) -> (u8, String) {
+async fn text(command: impl AsyncFnOnce(&mut dyn std::io::Write) -> Result<u8, on_ledger::Error>) -> (u8, String) {
     let mut out: Vec<u8> = Vec::new();
     let code = command(&mut out).await.unwrap();
     (code, String::from_utf8(out).unwrap())
@@ -44,8 +47,8 @@ async fn text(command: impl AsyncFnOnce(&mut dyn std::io::Write) -> Result<u8, c
 async fn list_shows_the_newest_first_and_filters() {
     let world = World::new();
     let app = populate(&world).await;
-    let (code, list) = text(async |out| cli::list(app.ledger(), &args(&[]), out).await).await;
-    assert_eq!(code, cli::OK);
+    let (code, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
+    assert_eq!(code, OK);
     let golden = "\
 ID                                STATUS      BLOB                                      ATTEMPT  CREATED (UTC)        JOB
 ID3                               running     claims/eu/ü <c>.csv                             1  2026-07-21 10:02:30  job-2
@@ -53,17 +56,17 @@ ID2                               unknown     claims/eu/b.csv                   
 ID1                               scored      claims/eu/a.csv                                 1  2026-07-21 10:00:00  job-1
 ";
     assert_eq!(without_ids(&list), golden);
-    let (_, scored) = text(async |out| cli::list(app.ledger(), &args(&[Status::Scored]), out).await).await;
+    let (_, scored) = text(async |out| list::list(app.ledger(), &args(&[Status::Scored]), out).await).await;
     assert_eq!(scored.lines().count(), 2);
-    let (_, none) = text(async |out| cli::list(app.ledger(), &args(&[Status::Failed]), out).await).await;
+    let (_, none) = text(async |out| list::list(app.ledger(), &args(&[Status::Failed]), out).await).await;
     assert_eq!(none, "No scoring matches the filter.\n");
     let limited = ListArgs { limit: 1, ..args(&[]) };
-    let (_, one) = text(async |out| cli::list(app.ledger(), &limited, out).await).await;
+    let (_, one) = text(async |out| list::list(app.ledger(), &limited, out).await).await;
     assert!(one.contains("ü <c>.csv") && one.contains("--limit"), "{one}");
 }
 
 fn args(status: &[Status]) -> ListArgs {
-    ListArgs { status: status.to_vec(), rule: None, limit: 100, json: false }
+    ListArgs { which: WhichLedger::default(), status: status.to_vec(), rule: None, limit: 100, json: false }
 }
 
 /// Ids are hashes; in golden texts they are numbered from the last line up, and padded as they were.
@@ -90,7 +93,7 @@ async fn list_json_is_an_array_of_objects_with_stable_members() {
     let world = World::new();
     let app = populate(&world).await;
     let json = ListArgs { json: true, ..args(&[Status::Scored]) };
-    let (_, list) = text(async |out| cli::list(app.ledger(), &json, out).await).await;
+    let (_, list) = text(async |out| list::list(app.ledger(), &json, out).await).await;
     let rows: Value = serde_json::from_str(&list).unwrap();
     let row = &rows.as_array().unwrap()[0];
     assert_eq!(
@@ -106,7 +109,7 @@ async fn list_json_is_an_array_of_objects_with_stable_members() {
     let empty = World::new();
     let app = empty.app();
     let json = ListArgs { json: true, ..args(&[]) };
-    let (_, list) = text(async |out| cli::list(app.ledger(), &json, out).await).await;
+    let (_, list) = text(async |out| list::list(app.ledger(), &json, out).await).await;
     assert_eq!(list.trim(), "[]", "also before there is a table");
 }
 
@@ -130,22 +133,22 @@ ID1  scored: the output is there, not empty, and newer than the submission
     2026-07-21 10:02:00     running → verifying   the job completed; its output is to be looked at
     2026-07-21 10:02:00   verifying → scored      the output is there (7 bytes) and newer than the submission
 ";
-    let (code, by_path) = text(async |out| cli::show(app.ledger(), "eu/a.csv", false, out).await).await;
+    let (code, by_path) = text(async |out| show::show(app.ledger(), "eu/a.csv", false, out).await).await;
     let id = by_path[..32].to_owned();
     assert_eq!(by_path.replace(&format!("/{id}/"), "/ID/").replace(&id, "ID1"), golden);
-    assert_eq!(code, cli::OK);
+    assert_eq!(code, OK);
     let url = "https://uploads.blob.core.windows.net/claims/eu/a.csv?sig=SECRET";
     // The last is how `list` prints it.
     for wanted in [id.as_str(), &id[..6], url, "claims/eu/a.csv"] {
-        let (_, again) = text(async |out| cli::show(app.ledger(), wanted, false, out).await).await;
+        let (_, again) = text(async |out| show::show(app.ledger(), wanted, false, out).await).await;
         assert_eq!(again, by_path, "{wanted}");
     }
-    let (code, none) = text(async |out| cli::show(app.ledger(), "nothing?sig=SECRET", false, out).await).await;
-    assert_eq!(code, cli::ATTENTION);
+    let (code, none) = text(async |out| show::show(app.ledger(), "nothing?sig=SECRET", false, out).await).await;
+    assert_eq!(code, ATTENTION);
     assert!(none.contains("`nothing`") && none.contains("scorekeeper list") && !none.contains("SECRET"), "{none}");
-    let (code, several) = text(async |out| cli::show(app.ledger(), "", false, out).await).await;
-    assert!(code == cli::ATTENTION && several.contains("3 scorings match"), "{several}");
-    let (_, trace) = text(async |out| cli::show(app.ledger(), &id, true, out).await).await;
+    let (code, several) = text(async |out| show::show(app.ledger(), "", false, out).await).await;
+    assert!(code == ATTENTION && several.contains("3 scorings match"), "{several}");
+    let (_, trace) = text(async |out| show::show(app.ledger(), &id, true, out).await).await;
     let trace: Value = serde_json::from_str(&trace).unwrap();
     assert_eq!(trace["history"].as_array().unwrap().len(), 5);
 }
@@ -163,14 +166,14 @@ Last tick   30 s ago
 Needs attention
   1 events quarantined in the last 24 h, the first because `eventType` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)
 ";
-    let (code, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
-    assert_eq!((code, status.as_str()), (cli::ATTENTION, golden));
-    let (_, status) = text(async |out| cli::status(app.ledger(), true, world.now(), out).await).await;
+    let (code, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
+    assert_eq!((code, status.as_str()), (ATTENTION, golden));
+    let (_, status) = text(async |out| status::status(app.ledger(), true, world.now(), out).await).await;
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!((&status["counts"]["running"], &status["quarantined24h"]), (&json!(1), &json!(1)));
     assert!(status["lastRun"].as_str().is_some_and(|at| at.starts_with("2026-07-21T10:")), "{status}");
-    let (code, calm) = text(async |out| cli::status(World::new().app().ledger(), false, START, out).await).await;
-    assert!(code == cli::OK && calm.ends_with("Nothing needs attention.\n"), "{calm}");
+    let (code, calm) = text(async |out| status::status(World::new().app().ledger(), false, START, out).await).await;
+    assert!(code == OK && calm.ends_with("Nothing needs attention.\n"), "{calm}");
 }
 
 #[tokio::test]
@@ -181,10 +184,10 @@ async fn failures_need_attention() {
     world.later(Duration::minutes(2));
     world.end_jobs(&JobStatus::Failed);
     app.tick(world.now() + Duration::minutes(1)).await.unwrap();
-    let (code, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
-    assert_eq!(code, cli::ATTENTION);
+    let (code, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
+    assert_eq!(code, ATTENTION);
     assert!(status.contains("1 failed in the last 24 h: scorekeeper list --status failed"), "{status}");
-    let (_, list) = text(async |out| cli::list(app.ledger(), &args(&[]), out).await).await;
+    let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
     assert!(list.contains("exit code 42"), "{list}");
 }
 
@@ -199,26 +202,26 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
         world.later(Duration::minutes(10));
         app.tick(world.now() + Duration::minutes(1)).await.unwrap();
     }
-    let (code, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
-    assert_eq!(code, cli::ATTENTION);
+    let (code, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
+    assert_eq!(code, ATTENTION);
     assert!(
         status.contains("1 held, the answer lost and the job not found: scorekeeper list --status held"),
         "{status}"
     );
     let said = async |id: &str, resolution| {
-        text(async |out| cli::resolve(app.ledger(), id, resolution, world.now(), out).await).await
+        text(async |out| resolve::resolve(app.ledger(), id, resolution, world.now(), out).await).await
     };
     let (code, answer) = said("not-an-id", Resolution::GiveUp).await;
-    assert!(code == cli::ATTENTION && answer.contains("list --status held"), "{answer}");
+    assert!(code == ATTENTION && answer.contains("list --status held"), "{answer}");
     let (code, answer) = said(&"0".repeat(32), Resolution::GiveUp).await;
-    assert!(code == cli::ATTENTION && answer.contains("there is no scoring 0000"), "{answer}");
+    assert!(code == ATTENTION && answer.contains("there is no scoring 0000"), "{answer}");
     let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
-    assert_eq!((code, answer), (cli::OK, format!("{} is queued now; the next tick goes on with it.\n", ids[0])));
+    assert_eq!((code, answer), (OK, format!("{} is queued now; the next tick goes on with it.\n", ids[0])));
     let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
-    assert!(code == cli::ATTENTION && answer.starts_with("Nothing was changed: only a held scoring"), "{answer}");
+    assert!(code == ATTENTION && answer.starts_with("Nothing was changed: only a held scoring"), "{answer}");
     world.blind(None);
     world.tick_until_final(&app, 5).await;
-    let (_, trace) = text(async |out| cli::show(app.ledger(), &ids[0], false, out).await).await;
+    let (_, trace) = text(async |out| show::show(app.ledger(), &ids[0], false, out).await).await;
     assert!(trace.contains("held → queued      a person says that no job exists"), "{trace}");
 }
 
@@ -243,7 +246,7 @@ const LIMITED: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"}
     "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":2}]}"#;
 
 async fn limited(world: &World, app: &App, arguments: LimitArgs) -> (u8, String) {
-    text(async |out| limits::limit(app.ledger(), &arguments, world.now(), out).await).await
+    text(async |out| limit::limit(app.ledger(), &arguments, world.now(), out).await).await
 }
 
 #[tokio::test]
@@ -251,7 +254,7 @@ async fn limit_shows_what_is_in_flight_and_what_waits_and_sets_it_for_all() {
     let world = World::with_rules(LIMITED);
     let app = world.app();
     let show = || limited(&world, &app, LimitArgs::default());
-    assert_eq!(show().await, (cli::OK, "No tick has told of any rule yet.\n".to_owned()));
+    assert_eq!(show().await, (OK, "No tick has told of any rule yet.\n".to_owned()));
     for n in 0..5 {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
@@ -261,18 +264,18 @@ rule      claims                                              2 of 2 slots taken
           all 2 slots of rule `claims` are taken (maxInFlight)
 endpoint  https://heart.example/jobs                          no limit
 ";
-    assert_eq!(show().await, (cli::OK, golden.to_owned()));
+    assert_eq!(show().await, (OK, golden.to_owned()));
     let rule = |id: &str, new_limit| LimitArgs {
         rule: Some(id.to_owned()),
         new_limit: Some(new_limit),
         ..LimitArgs::default()
     };
     let (code, typo) = limited(&world, &app, rule("clams", NewLimit::Of(0))).await;
-    assert!(code == cli::ATTENTION && typo.contains("Known are claims, https://heart.example/jobs"), "{typo}");
+    assert!(code == ATTENTION && typo.contains("Known are claims, https://heart.example/jobs"), "{typo}");
     assert!(app.ledger().controls().await.unwrap().limits.is_empty());
     let (code, nobody) =
         limited(&world, &app, LimitArgs { new_limit: Some(NewLimit::Of(0)), ..LimitArgs::default() }).await;
-    assert!(code == cli::ATTENTION && nobody.contains("--rule"), "{nobody}");
+    assert!(code == ATTENTION && nobody.contains("--rule"), "{nobody}");
     for (new_limit, says, summary) in [
         (
             NewLimit::Of(7),
@@ -283,10 +286,10 @@ endpoint  https://heart.example/jobs                          no limit
         (NewLimit::Default, "at most 2 in flight, as the rules say", "2 of 2 slots taken, 3 wait"),
     ] {
         let (code, set) = limited(&world, &app, rule("claims", new_limit)).await;
-        assert!(code == cli::OK && set.contains(says) && set.contains("15 seconds"), "{set}");
+        assert!(code == OK && set.contains(says) && set.contains("15 seconds"), "{set}");
         let (_, shown) = show().await;
         assert!(shown.contains(summary), "{shown}");
-        let (_, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
+        let (_, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
         assert!(status.contains(&format!("Limit       rule claims: {summary}")), "{status}");
         let (_, _, html) = page(&app, &world, "/").await;
         assert!(html.contains(&summary.replace('\'', "&#39;")) || html.contains(summary), "{html}");
@@ -305,11 +308,10 @@ async fn an_open_circuit_breaker_is_shown_with_its_reason_and_closed_by_a_comman
         RULE.replace("\"maxAttempts\":2", "\"maxAttempts\":1").replace("jobs\"}", "jobs\",\"deployment\":\"v7\"}");
     let world = World::with_rules(&rules);
     let app = world.app();
-    let ask = async |args: BreakerArgs| {
-        text(async |out| breakers::breaker(app.ledger(), &args, world.now(), out).await).await
-    };
+    let ask =
+        async |args: BreakerArgs| text(async |out| breaker::breaker(app.ledger(), &args, world.now(), out).await).await;
     let (code, calm) = ask(BreakerArgs::default()).await;
-    assert_eq!((code, calm.as_str()), (cli::OK, "No attempt has failed.\n"));
+    assert_eq!((code, calm.as_str()), (OK, "No attempt has failed.\n"));
     for n in 0..10 {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
@@ -321,11 +323,11 @@ async fn an_open_circuit_breaker_is_shown_with_its_reason_and_closed_by_a_comman
 deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026-07-21 10:07:00 UTC; 10 failed in a row, the last: exit code 42
   scorekeeper breaker close --endpoint https://heart.example/jobs --deployment v7
 ";
-    assert_eq!(ask(BreakerArgs::default()).await, (cli::ATTENTION, golden.to_owned()));
-    let (_, status) = text(async |out| cli::status(app.ledger(), false, world.now(), out).await).await;
+    assert_eq!(ask(BreakerArgs::default()).await, (ATTENTION, golden.to_owned()));
+    let (_, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
     assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
     assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
-    let (_, trace) = text(async |out| cli::show(app.ledger(), &late[0], false, out).await).await;
+    let (_, trace) = text(async |out| show::show(app.ledger(), &late[0], false, out).await).await;
     assert!(trace.contains("waits    the circuit breaker is open after 10 failed attempts in a row"), "{trace}");
     let (_, _, html) = page(&app, &world, "/").await;
     assert!(html.contains("one scoring probes it at 2026-07-21 10:07:00 UTC"), "{html}");
@@ -343,11 +345,11 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
         ..BreakerArgs::default()
     };
     let (code, typo) = ask(close.clone()).await;
-    assert!(code == cli::ATTENTION && typo.contains("deployment v7 of https://heart.example/jobs"), "{typo}");
+    assert!(code == ATTENTION && typo.contains("deployment v7 of https://heart.example/jobs"), "{typo}");
     let (code, closed) = ask(BreakerArgs { deployment: Some("v7".into()), ..close }).await;
-    assert!(code == cli::OK && closed.contains("15 seconds"), "{closed}");
+    assert!(code == OK && closed.contains("15 seconds"), "{closed}");
     let (code, after) = ask(BreakerArgs::default()).await;
-    assert_eq!((code, after.as_str()), (cli::OK, "deployment v7 of https://heart.example/jobs: closed\n"));
+    assert_eq!((code, after.as_str()), (OK, "deployment v7 of https://heart.example/jobs: closed\n"));
 }
 
 #[tokio::test]
@@ -358,7 +360,7 @@ async fn show_tells_what_a_queued_scoring_waits_for() {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
     let waits = async || {
-        let (_, trace) = text(async |out| cli::show(app.ledger(), "2.csv", false, out).await).await;
+        let (_, trace) = text(async |out| show::show(app.ledger(), "2.csv", false, out).await).await;
         trace.lines().find_map(|line| line.strip_prefix("  waits    ").map(str::to_owned)).unwrap_or_default()
     };
     assert_eq!(waits().await, "the next tick submits it");
@@ -431,7 +433,7 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
 
 async fn page(app: &App, world: &World, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {
     let now = world.now();
-    let router = ops::router(app.ledger().clone(), Arc::new(move || now), "Test");
+    let router = page::router(app.ledger().clone(), Arc::new(move || now), "Test");
     let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use app::ledger::Ledger;
-use handler::compose;
+use handler::compose::{self, Access};
 use handler::config::{LedgerSettings, WhichLedger};
 use lifecycle::{Event, Scoring, Status};
 use rustix::process::Signal;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 fn ledger(vars: &BTreeMap<String, String>, root: &Path) -> Ledger {
     let settings = LedgerSettings::read(vars, root, &WhichLedger::default()).unwrap();
-    compose::ledger_to_read(&settings, &clock()).unwrap()
+    compose::ledger_alone(&settings, &clock(), Access::Read).unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "these tests run real processes in real time")]

@@ -21,11 +21,12 @@ use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use doctor::Cloud as _;
+use handler::cli::breaker::{self, BreakerArgs};
+use handler::cli::limit::{self, LimitArgs};
+use handler::cli::list::{self, ListArgs};
+use handler::cli::{doctor as examination, show, status};
 use handler::config::{Config, LedgerSettings, Log, LogFormat, WhichLedger};
-use handler::hosts::breakers::{self, BreakerArgs};
-use handler::hosts::cli::{self, ListArgs};
-use handler::hosts::limits::{self, LimitArgs};
-use handler::hosts::{doctor as examination, ops};
+use handler::page;
 use handler::redacting::Redacting;
 use handler::telemetry;
 use lifecycle::duration::IsoDuration;
@@ -264,20 +265,20 @@ async fn shown(ledger: &Ledger) -> String {
         .await
         .unwrap();
     for json in [false, true] {
-        cli::status(ledger, json, NOW, &mut out).await.unwrap();
-        let args = ListArgs { status: Vec::new(), rule: None, limit: 100, json };
-        cli::list(ledger, &args, &mut out).await.unwrap();
-        limits::limit(ledger, &LimitArgs { json, ..LimitArgs::default() }, NOW, &mut out).await.unwrap();
-        breakers::breaker(ledger, &BreakerArgs { json, ..BreakerArgs::default() }, NOW, &mut out).await.unwrap();
+        status::status(ledger, json, NOW, &mut out).await.unwrap();
+        let args = ListArgs { limit: 100, json, ..ListArgs::default() };
+        list::list(ledger, &args, &mut out).await.unwrap();
+        limit::limit(ledger, &LimitArgs { json, ..LimitArgs::default() }, NOW, &mut out).await.unwrap();
+        breaker::breaker(ledger, &BreakerArgs { json, ..BreakerArgs::default() }, NOW, &mut out).await.unwrap();
         for id in &ids {
-            cli::show(ledger, id, json, &mut out).await.unwrap();
+            show::show(ledger, id, json, &mut out).await.unwrap();
         }
     }
     let pages = ["/", "/api/scorings", "/api/limits", "/api/breakers"].map(str::to_owned).into_iter();
     let pages = pages.chain(ids.iter().flat_map(|id| [format!("/scorings/{id}"), format!("/api/scorings/{id}")]));
     for path in pages {
         let request = Request::get(&*path).body(Body::empty()).unwrap();
-        let answer = ops::router(ledger.clone(), Arc::new(|| NOW), "Test").oneshot(request).await.unwrap();
+        let answer = page::router(ledger.clone(), Arc::new(|| NOW), "Test").oneshot(request).await.unwrap();
         out.write_all(&to_bytes(answer.into_body(), 1 << 20).await.unwrap()).unwrap();
     }
     drop(out);

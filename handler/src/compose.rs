@@ -1,4 +1,4 @@
-//! Puts the parts together: the only place that chooses adapters, called by both mains and by the CLI.
+//! Puts the parts together: the only place that chooses adapters, called by both hosts and by the command line.
 //!
 //! Nothing here talks to anybody: clients connect, and tokens are asked for, when first needed. That keeps the cold
 //! start short and lets a handler start while Azure is away.
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use azure_core::Uuid;
 use azure_core::credentials::TokenCredential;
+use time::OffsetDateTime;
 
 use crate::config::{Config, LedgerLocation, LedgerSettings, TablesAuth};
 use app::ledger::{Ledger, LedgerOptions};
@@ -23,13 +24,35 @@ use azure::{http, resource_manager};
 use doctor::{AppFacts, Caller, Doctor, Installation};
 use stores::embedded::EmbeddedStore;
 
+/// Why the parts can't be put together. Nothing was sent to anybody yet.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder of an embedded ledger can't be opened: it is not there, not ours, or not a ledger.
+    #[error(transparent)]
+    Embedded(#[from] stores::embedded::OpenError),
+    /// The table endpoint or its key can't be used.
+    #[error(transparent)]
+    Tables(#[from] azure::tables::SetupError),
+    /// The ledger refuses its options.
+    #[error("the ledger can't be opened: {0}")]
+    Ledger(String),
+    /// The address of Azure Resource Manager can't be used.
+    #[error("Azure Resource Manager can't be called")]
+    ResourceManager(#[from] resource_manager::InvalidAddress),
+}
+
+/// The machine's time: the one place that reads it. Everything below takes a clock, so that tests have their own.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's time for the app")]
+pub fn system_clock() -> Clock {
+    Arc::new(OffsetDateTime::now_utc)
+}
+
 /// The application as the settings want it.
-pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
+pub fn app(config: &Config, clock: Clock) -> Result<App, Error> {
     let source = CredentialKind::ManagedIdentity { client_id: config.client_id.clone() }.source();
     let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
     let manager = Tokens::new(Arc::clone(&source), Arc::clone(&clock));
-    let manager = resource_manager::Client::new(config.resource_manager.as_str(), manager);
-    let manager = Arc::new(manager.map_err(|error| error_chain(&error))?);
+    let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
     let endpoint = AzureMl::new(Tokens::new(Arc::clone(&source), Arc::clone(&clock)), Arc::clone(&manager));
     let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)));
     Ok(App::new(Parts {
@@ -44,13 +67,7 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, String> {
 }
 
 /// An examination of what the settings describe, by the app's identity or by whoever is signed in.
-pub fn doctor(
-    config: &Config,
-    caller: Caller,
-    facts: AppFacts,
-    time: Duration,
-    clock: Clock,
-) -> Result<Doctor, String> {
+pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, clock: Clock) -> Result<Doctor, Error> {
     let source = match caller {
         Caller::App => CredentialKind::ManagedIdentity { client_id: config.client_id.clone() },
         Caller::Operator => CredentialKind::SignedIn,
@@ -61,10 +78,10 @@ pub fn doctor(
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
-    )
-    .map_err(|error| error_chain(&error))?;
+    )?;
     let ledger = store(&config.ledger, source, &clock, Access::Write)
-        .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)));
+        .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)))
+        .map_err(|error| error_chain(&error));
     let ledger_account = match &config.ledger {
         LedgerLocation::Embedded(_) => None,
         LedgerLocation::Tables { auth: TablesAuth::SharedKeyLite { account, .. }, .. } => Some(account.clone()),
@@ -101,17 +118,8 @@ fn storage_domain(config: &Config) -> Option<String> {
         .then(|| "core.windows.net".to_owned())
 }
 
-/// The ledger alone, for those who only read it.
-pub fn ledger_to_read(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
-    ledger_alone(settings, clock, Access::Read)
-}
-
-/// The ledger alone, for commands that change something: a person's word, a limit.
-pub fn ledger_to_change(settings: &LedgerSettings, clock: &Clock) -> Result<Ledger, String> {
-    ledger_alone(settings, clock, Access::Write)
-}
-
-fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Result<Ledger, String> {
+/// The ledger alone, for commands that need nothing else of the app.
+pub fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Result<Ledger, Error> {
     let kind = if settings.managed_identity {
         CredentialKind::ManagedIdentity { client_id: settings.client_id.clone() }
     } else {
@@ -125,21 +133,24 @@ fn ledger_alone(settings: &LedgerSettings, clock: &Clock, access: Access) -> Res
     open(store, &settings.task_hub, settings.projection)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
+/// What is to be done with a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is changed: an embedded ledger is opened read-only, beside the process that writes it.
     Read,
+    /// Rows are changed, and an embedded ledger is made if it is not there.
     Write,
 }
 
-fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, access: Access) -> Result<Ledger, String> {
+fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, access: Access) -> Result<Ledger, Error> {
     let store = store(&config.ledger, source, clock, access)?;
     open(store, &config.task_hub, config.projection)
 }
 
-fn open(store: Arc<dyn TableStore>, task_hub: &str, projection: bool) -> Result<Ledger, String> {
+fn open(store: Arc<dyn TableStore>, task_hub: &str, projection: bool) -> Result<Ledger, Error> {
     // Unlike that of any other process ever: operation ids begin with it.
     let writer = Uuid::new_v4().simple().to_string();
-    Ledger::new(store, &LedgerOptions { task_hub: task_hub.to_owned(), writer, projection })
+    Ledger::new(store, &LedgerOptions { task_hub: task_hub.to_owned(), writer, projection }).map_err(Error::Ledger)
 }
 
 fn store(
@@ -147,14 +158,14 @@ fn store(
     source: Arc<dyn TokenCredential>,
     clock: &Clock,
     access: Access,
-) -> Result<Arc<dyn TableStore>, String> {
+) -> Result<Arc<dyn TableStore>, Error> {
     match location {
         LedgerLocation::Embedded(folder) => {
             let opened = match access {
                 Access::Read => EmbeddedStore::open_read_only(folder),
                 Access::Write => EmbeddedStore::open(folder),
             };
-            Ok(Arc::new(opened.map_err(|error| error_chain(&error))?))
+            Ok(Arc::new(opened?))
         }
         LedgerLocation::Tables { url, auth } => {
             let auth = match auth {
@@ -163,7 +174,7 @@ fn store(
                     Auth::SharedKeyLite { account: account.clone(), key: key.expose().to_owned().into() }
                 }
             };
-            Ok(Arc::new(AzureTables::new(url, auth, http::transport()).map_err(|error| error_chain(&error))?))
+            Ok(Arc::new(AzureTables::new(url, auth, http::transport())?))
         }
     }
 }

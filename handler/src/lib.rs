@@ -1,8 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod functions;
 pub mod hosts;
+#[cfg(feature = "dev")]
+mod local;
+#[cfg(feature = "dev")] // only `local` serves it
+pub mod page;
 pub mod redacting;
 pub mod telemetry;

@@ -29,7 +29,7 @@ fn run() -> Result<(), (u8, String)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|why| (1, format!("no runtime: {why}")))?;
     runtime.block_on(async {
-        let app = compose::app(&config, clock()).map_err(|why| (1, why))?;
+        let app = compose::app(&config, clock()).map_err(|why| (1, app::error_chain(&why)))?;
         match function.as_str() {
             BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => lambda_runtime::run(blob_created(app)).await,
             RECONCILE => lambda_runtime::run(reconcile(app)).await,

@@ -75,7 +75,7 @@ impl Reader<'_> {
                 Ok(Some(text)) => (text, Source::File(file), SHOWN),
                 Ok(None) => (DEFAULT_TIMEOUT.to_owned(), Source::Default(None), SHOWN),
                 // The host reads comments and more; what it can read is no reason for us not to start.
-                Err(why) => (DEFAULT_TIMEOUT.to_owned(), Source::Default(Some(why)), SHOWN),
+                Err(why) => (DEFAULT_TIMEOUT.to_owned(), Source::Default(Some(why.to_string())), SHOWN),
             }
         };
         let timeout = time_span(&text);
@@ -91,16 +91,24 @@ impl Reader<'_> {
     }
 }
 
+/// Why a host.json says nothing to us.
+#[derive(Debug, thiserror::Error)]
+enum HostJsonError {
+    #[error("host.json can't be read: {0}")]
+    Unreadable(#[source] std::io::Error),
+    #[error("host.json is no plain JSON: {0}")]
+    NotPlainJson(#[from] serde_json::Error),
+}
+
 /// `functionTimeout` of a host.json; `None` if there is no such file or no such member.
-fn in_host_json(file: &std::path::Path) -> Result<Option<String>, String> {
+fn in_host_json(file: &std::path::Path) -> Result<Option<String>, HostJsonError> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(why) => return Err(format!("host.json can't be read: {why}")),
+        Err(why) => return Err(HostJsonError::Unreadable(why)),
     };
     // Some editors begin the file with a byte order mark.
-    let json: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-        .map_err(|why| format!("host.json is no plain JSON: {why}"))?;
+    let json: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))?;
     Ok(match json.get("functionTimeout") {
         None | Some(serde_json::Value::Null) => None,
         Some(serde_json::Value::String(text)) => Some(text.clone()),

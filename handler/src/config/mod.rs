@@ -336,13 +336,21 @@ impl Reader<'_> {
     }
 }
 
-fn read_rules(file: &Path) -> Result<String, String> {
-    let open = std::fs::File::open(file).map_err(|why| why.to_string())?;
+/// Why a rules file can't be taken.
+#[derive(Debug, thiserror::Error)]
+enum RulesFileError {
+    #[error("{0}")]
+    Unreadable(#[from] std::io::Error),
+    #[error("it has more than {MAX_RULES_BYTES} bytes")]
+    TooLarge,
+}
+
+fn read_rules(file: &Path) -> Result<String, RulesFileError> {
     let mut text = String::new();
     // One more than allowed, to tell "too large" from "just so".
-    open.take(MAX_RULES_BYTES + 1).read_to_string(&mut text).map_err(|why| why.to_string())?;
+    std::fs::File::open(file)?.take(MAX_RULES_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_RULES_BYTES {
-        return Err(format!("it has more than {MAX_RULES_BYTES} bytes"));
+        return Err(RulesFileError::TooLarge);
     }
     Ok(text)
 }

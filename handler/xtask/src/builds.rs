@@ -19,6 +19,9 @@ use crate::{
 /// The executable's name, in the workspace and in `host.json`.
 pub(crate) const EXECUTABLE: &str = "scorekeeper";
 
+/// What is shipped has neither a simulated Azure nor what only people at a terminal use.
+pub(crate) const LEAN: &str = "--no-default-features";
+
 /// Which build.
 pub(crate) struct Build<'a> {
     /// Where the sources are.
@@ -50,7 +53,7 @@ impl Build<'_> {
         command.args(["--profile", self.profile]);
         command.args(self.target.iter().flat_map(|target| ["--target", target]));
         if let Some(prefixes) = self.shipped {
-            command.arg("--locked");
+            command.args(["--locked", LEAN]);
             prefixes.apply(&mut command, self.target.unwrap_or_default());
         }
         // The path depends on target, profile and the user's cargo settings: cargo tells it.

@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    builds::Built,
+    builds::{Built, LEAN},
     failure::{Failure, Result, cannot},
     native,
     workspace::{Checkout, output},
@@ -60,7 +60,7 @@ impl Graph {
     pub(crate) fn read(checkout: &Checkout, target: &str) -> Result<Self> {
         let metadata = output(&mut checkout.cargo(["metadata", "--format-version=1", "--locked"]))?;
         let metadata = serde_json::from_str(&metadata).map_err(|cause| not_understood("metadata", &cause))?;
-        let mut tree = checkout.cargo(["tree", "--locked", "--package", PRODUCT, "--target", target]);
+        let mut tree = checkout.cargo(["tree", "--locked", LEAN, "--package", PRODUCT, "--target", target]);
         tree.args(["--edges=normal,no-proc-macro", "--prefix=depth", "--format=;{p};{f}"]);
         let lock = checkout.root.join("Cargo.lock");
         let lock = fs::read_to_string(&lock).map_err(cannot("read", &lock))?;
@@ -295,15 +295,26 @@ checksum = "22"
         let checkout = Checkout::here();
         let graph = Graph::read(&checkout, musl::SHIPPED).unwrap();
         let names: BTreeSet<&str> = graph.packages.values().map(|package| package.name.as_str()).collect();
-        let mut tree = checkout.cargo(["tree", "--locked", "--package", PRODUCT, "--target", musl::SHIPPED]);
+        let mut tree = checkout.cargo(["tree", "--locked", LEAN, "--package", PRODUCT, "--target", musl::SHIPPED]);
         let listed = output(tree.args(["--edges=normal,no-proc-macro", "--prefix=none", "--format={p}"])).unwrap();
         let listed: BTreeSet<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(names, listed);
         for shipped in ["lifecycle", "tokio", "rustls", "aws-lc-sys", "libsqlite3-sys", "libmimalloc-sys"] {
             assert!(names.contains(shipped), "{shipped}");
         }
-        for other in ["serde_derive", "syn", "cc", "proptest", "stateright", "tree-sitter", "tempfile", "xtask", "zip"]
-        {
+        for other in [
+            "simulator",
+            "simulation",
+            "serde_derive",
+            "syn",
+            "cc",
+            "proptest",
+            "stateright",
+            "tree-sitter",
+            "tempfile",
+            "xtask",
+            "zip",
+        ] {
             assert!(!names.contains(other), "{other}");
         }
     }

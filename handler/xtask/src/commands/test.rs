@@ -1,5 +1,5 @@
-//! `cargo xtask test`: all that must hold before a change is merged, on a machine with Rust and Node. What needs more (the
-//! Python client, the musl target) is left out where that is missing, said at the end, and required in CI.
+//! `cargo xtask test`: all that must hold before a change is merged, on a machine with Rust and Node. What needs more (what
+//! comes from PyPI, the musl target) is left out where that is missing, said at the end, and required in CI.
 
 use std::{env, process, time::Instant};
 
@@ -7,9 +7,10 @@ use super::Command;
 use crate::{
     arguments::Arguments,
     azurite,
-    builds::EXECUTABLE,
+    builds::LEAN,
     failure::{Failure, Result},
-    musl, python, workspace,
+    musl,
+    python::{AZURE_AI_ML, CARGO_LAMBDA},
     workspace::{asked, cargo, run as run_command, shown},
 };
 
@@ -18,12 +19,12 @@ pub(super) const COMMAND: Command = Command {
     usage: "[--quick]",
     about: &[
         "Installs what the tests need, then: formatting, lints, tests, documentation, the release package, its check,",
-        "and 10,000 simulated runs of it. Stops at the first failure. --quick: formatting, lints and tests, with what is installed already.",
+        "and 10,000 simulated runs. Stops at the first failure. --quick: formatting, lints and tests, with what is installed already.",
     ],
     run,
 };
 
-/// Seeds that the package simulates.
+/// Seeds that are simulated.
 const SEEDS: &str = "10000";
 
 fn run(mut arguments: Arguments) -> Result<()> {
@@ -35,12 +36,23 @@ fn run(mut arguments: Arguments) -> Result<()> {
         step("install: rustfmt, clippy", "rustup component add rustfmt clippy", install_components)?;
         step("install: azurite", "cargo xtask test", azurite::install)?;
         step("install: azure-ai-ml", "cargo xtask test", || {
-            unless_in_ci(python::install(), "the test with Microsoft's Python client", &mut left_out)
+            unless_in_ci(AZURE_AI_ML.install(), "the test with Microsoft's Python client", &mut left_out)
+        })?;
+        step("install: cargo-lambda", "cargo xtask test", || {
+            unless_in_ci(CARGO_LAMBDA.install(), "the tests under Lambda's emulator", &mut left_out)
         })?;
     }
     step_command("formatting", cargo(["fmt", "--all", "--", "--check"]))?;
     step_command("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    step_command("tests", tests(azurite::is_installed()?, python::is_installed()?))?;
+    step_command("lints of the package's build", lean_lints())?;
+    step_command(
+        "tests",
+        tests(&[
+            (azurite::is_installed()?, "azurite", "SCOREKEEPER_REQUIRE_AZURITE"),
+            (AZURE_AI_ML.is_installed()?, "azure-ai-ml", "SCOREKEEPER_REQUIRE_PYTHON"),
+            (CARGO_LAMBDA.is_installed()?, "cargo-lambda", "SCOREKEEPER_REQUIRE_CARGO_LAMBDA"),
+        ]),
+    )?;
     if !quick {
         let mut documentation = cargo(["doc", "--workspace", "--no-deps"]);
         documentation.env("RUSTDOCFLAGS", "-D warnings");
@@ -48,9 +60,9 @@ fn run(mut arguments: Arguments) -> Result<()> {
         let has_musl = musl::install(musl::SHIPPED);
         if has_musl.is_ok() {
             step_command("package", cargo(["xtask", "package"]))?;
-            step_command("simulation", simulation())?;
         }
-        unless_in_ci(has_musl, "the release package, and the simulation with it", &mut left_out)?;
+        unless_in_ci(has_musl, "the release package", &mut left_out)?;
+        step_command("simulation", simulation())?;
     }
     println!("\nall passed in {:.0} s", began.elapsed().as_secs_f64());
     for what in left_out {
@@ -75,27 +87,29 @@ fn sort_out(had: Result<()>, in_ci: bool, what: &str, left_out: &mut Vec<String>
     }
 }
 
-/// With Azurite or the Python client there, a test that cannot use it is a failure instead of one that is left out.
-fn tests(with_azurite: bool, with_python: bool) -> process::Command {
+/// With each of these there (is it, its name, the variable that requires it), a test that cannot use it is a failure
+/// instead of one that is left out.
+fn tests(needed: &[(bool, &str, &str)]) -> process::Command {
     let mut command = cargo(["test", "--workspace"]);
-    if with_azurite {
-        command.env("SCOREKEEPER_REQUIRE_AZURITE", "1");
-    } else {
-        println!("\nazurite is not installed: the tests that need it are left out");
-    }
-    if with_python {
-        command.env("SCOREKEEPER_REQUIRE_PYTHON", "1");
-    } else {
-        println!("\nazure-ai-ml is not installed: the test that needs it is left out");
+    for (is_installed, what, required) in needed {
+        if *is_installed {
+            command.env(required, "1");
+        } else {
+            println!("\n{what} is not installed: the tests that need it are left out");
+        }
     }
     command
 }
 
-/// What is shipped simulates itself: in this build a seed takes milliseconds.
+/// The package's features, which no other step compiles before the package itself.
+fn lean_lints() -> process::Command {
+    cargo(["clippy", "--package", "handler", LEAN, "--lib", "--bins", "--", "-D", "warnings"])
+}
+
+/// In a release build, where a seed takes milliseconds: this machine's own, as the package cannot simulate. `scorekeeper
+/// local` needs that build anyway.
 fn simulation() -> process::Command {
-    let mut command = process::Command::new(workspace::target().join("app").join(EXECUTABLE));
-    command.args(["simulate", "--seeds", SEEDS, "--every-move"]);
-    command
+    cargo(["run", "--release", "--package", "handler", "--", "simulate", "--seeds", SEEDS, "--every-move"])
 }
 
 /// A minimal Rust installation has neither.
@@ -157,8 +171,9 @@ mod tests {
 
     #[test]
     fn with_what_it_needs_there_no_test_may_leave_itself_out() {
-        assert_eq!(shown(&tests(true, false)), "SCOREKEEPER_REQUIRE_AZURITE=1 cargo test --workspace");
-        assert_eq!(shown(&tests(false, true)), "SCOREKEEPER_REQUIRE_PYTHON=1 cargo test --workspace");
-        assert_eq!(shown(&tests(false, false)), "cargo test --workspace");
+        let needed = |first, second| tests(&[(first, "one", "REQUIRE_ONE"), (second, "other", "REQUIRE_OTHER")]);
+        assert_eq!(shown(&needed(true, false)), "REQUIRE_ONE=1 cargo test --workspace");
+        assert_eq!(shown(&needed(true, true)), "REQUIRE_ONE=1 REQUIRE_OTHER=1 cargo test --workspace");
+        assert_eq!(shown(&needed(false, false)), "cargo test --workspace");
     }
 }

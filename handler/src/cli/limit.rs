@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::process::ExitCode;
 
 use lifecycle::redact::redacted;
 use lifecycle::{Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::cli::{ATTENTION, Error, OK};
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::view::{shortened, utc_text};
+use crate::config::WhichLedger;
 use app::ledger::{Controls, Ledger, LimitScope, LiveLimit, ScopeStatus};
+use app::ports::Clock;
 
 /// A rule or an endpoint with its limit. Names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -102,6 +105,9 @@ pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
 /// `limit`: shows limits, or sets one for all processes.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct LimitArgs {
+    /// Which ledger it is about.
+    #[command(flatten)]
+    pub which: WhichLedger,
     /// Of this rule
     #[arg(long, value_name = "ID", conflicts_with = "endpoint")]
     pub rule: Option<String>,
@@ -125,20 +131,23 @@ pub enum NewLimit {
     Default,
 }
 
-fn new_limit(text: &str) -> Result<NewLimit, String> {
-    match text {
-        "default" => Ok(NewLimit::Default),
-        // Rows hold signed numbers.
-        _ => match text.parse::<u32>().ok().filter(|new_limit| i32::try_from(*new_limit).is_ok()) {
-            Some(new_limit) => Ok(NewLimit::Of(new_limit)),
-            None => Err(format!("`{text}` is neither a number from 0 nor `default`")),
-        },
+/// A limit that is neither a number nor `default`.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is neither a number from 0 nor `default`")]
+struct NoLimit(String);
+
+fn new_limit(text: &str) -> Result<NewLimit, NoLimit> {
+    if text == "default" {
+        return Ok(NewLimit::Default);
     }
+    // Rows hold signed numbers.
+    let number = text.parse::<u32>().ok().filter(|new_limit| i32::try_from(*new_limit).is_ok());
+    number.map(NewLimit::Of).ok_or_else(|| NoLimit(text.to_owned()))
 }
 
 impl LimitArgs {
     /// Whether the command changes anything.
-    pub fn changes(&self) -> bool {
+    fn changes(&self) -> bool {
         self.new_limit.is_some()
     }
 
@@ -146,6 +155,12 @@ impl LimitArgs {
         let rule = self.rule.as_deref().map(|id| (LimitScope::rule(id), id));
         rule.or_else(|| self.endpoint.as_deref().map(|uri| (LimitScope::endpoint(uri), uri)))
     }
+}
+
+pub(super) fn run(args: &LimitArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    let access = if args.changes() { Access::Write } else { Access::Read };
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| limit(ledger, args, now, out).await;
+    run_on_ledger(&args.which, access, clock, command)
 }
 
 /// Runs `limit`.

@@ -39,7 +39,7 @@ pub(super) struct Invoker {
 
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// The handler could not be started.
     #[error("the handler could not be started, see {log}")]
     Start {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
-use crate::hosts::view::{path, utc_text};
+use crate::cli::view::{path, utc_text};
 use app::ledger::{self, Ledger};
 
 /// Follows a ledger and prints what changes.

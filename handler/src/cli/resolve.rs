@@ -1,18 +1,34 @@
 //! `resolve`: what a person says about a scoring that is held. The one command that changes a scoring.
 
 use std::io::Write;
+use std::process::ExitCode;
 
+use app::ledger::Ledger;
+use app::ports::Clock;
+use app::{self, ResolveOutcome};
 use lifecycle::{Resolution, ScoringId};
 use time::OffsetDateTime;
 
-use super::{ATTENTION, Error, OK};
-use app::ledger::Ledger;
-use app::{self, ResolveOutcome};
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use crate::config::WhichLedger;
+
+/// Which scoring, and what is said of it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ResolveArgs {
+    /// Which ledger it is about.
+    #[command(flatten)]
+    pub which: WhichLedger,
+    /// The scoring's id
+    pub id: String,
+    /// What is said; exactly one.
+    #[command(flatten)]
+    pub said: Said,
+}
 
 /// What is said; exactly one.
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
-pub struct ResolveArgs {
+pub struct Said {
     /// No job exists in Azure ML: send the same submission again, to the same output path
     #[arg(long)]
     pub send_again: bool,
@@ -24,14 +40,20 @@ pub struct ResolveArgs {
     pub give_up: bool,
 }
 
-impl From<ResolveArgs> for Resolution {
-    fn from(args: ResolveArgs) -> Self {
-        match args.job {
+impl From<Said> for Resolution {
+    fn from(said: Said) -> Self {
+        match said.job {
             Some(name) => Self::JobIs(name),
-            None if args.send_again => Self::SendAgain,
+            None if said.send_again => Self::SendAgain,
             None => Self::GiveUp,
         }
     }
+}
+
+pub(super) fn run(args: ResolveArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    let (id, resolution) = (args.id, args.said.into());
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| resolve(ledger, &id, resolution, now, out).await;
+    run_on_ledger(&args.which, Access::Write, clock, command)
 }
 
 /// `resolve ID`: records it; the next tick acts on it.

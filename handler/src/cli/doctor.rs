@@ -4,14 +4,20 @@
 //! command is not understood. Wrong settings are a fault like any other: they are what the command is asked about.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use app::ports::Clock;
 
 use lifecycle::duration::IsoDuration;
 use serde_json::{Value, json};
 
-use crate::config::{Config, Problems, Vars};
-use doctor::{AppFacts, Report, Verdict};
+use super::{one_thread, working_directory};
+use crate::compose;
+use crate::config::{Config, Problems, ProcessVars, Vars};
+use crate::redacting::Redacting;
+use doctor::{AppFacts, Caller, Report, Verdict};
 
 /// What is examined, and how it is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,10 +41,68 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-fn limit(text: &str) -> Result<IsoDuration, String> {
-    let period = IsoDuration::read(text)?;
+/// A value of `--within` that is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("expected an ISO 8601 duration from PT1S to PT1H")]
+struct NoLimit;
+
+fn limit(text: &str) -> Result<IsoDuration, NoLimit> {
     let possible = time::Duration::SECOND..=time::Duration::HOUR;
-    if possible.contains(&period.0) { Ok(period) } else { Err("it takes PT1S to PT1H".to_owned()) }
+    IsoDuration::read(text).ok().filter(|period| possible.contains(&period.0)).ok_or(NoLimit)
+}
+
+/// Why nothing could be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file of settings can't be read.
+    #[error("the settings `{}` can't be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not JSON. Its text is not quoted, as it holds secrets.
+    #[error("the settings `{}` are not JSON (line {line}, column {column})", path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// Where reading ended.
+        line: usize,
+        /// Likewise.
+        column: usize,
+    },
+    /// The file is JSON of another shape.
+    #[error("the settings `{}` are neither a list of name and value nor an object of them", .0.display())]
+    Shape(PathBuf),
+    /// The parts of the examination can't be put together from the settings.
+    #[error(transparent)]
+    Compose(#[from] compose::Error),
+}
+
+pub(super) fn run(args: &DoctorArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    let cwd = working_directory()?;
+    let app_settings = AppSettings::read(args, &ProcessVars)?;
+    let report = match settings(&app_settings, &cwd) {
+        Err(report) => report,
+        Ok(config) => {
+            let caller = if app_settings.is_app() { Caller::App } else { Caller::Operator };
+            let limit = args.within.0.try_into().unwrap_or_default(); // never negative, see its parser
+            let runtime = one_thread()?;
+            let doctor = compose::doctor(&config, caller, app_settings.facts(args), limit, Clock::clone(clock));
+            let report = runtime.block_on(doctor.map_err(Error::from)?.examine());
+            // Looks that were given up are not waited for.
+            runtime.shutdown_background();
+            report
+        }
+    };
+    match print(&report, args, &mut Redacting::new(io::stdout().lock())) {
+        // A reader that went away (`| head`) has seen enough; the exit code still says what was found.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed?,
+    }
+    Ok(ExitCode::from(report.exit_code()))
 }
 
 /// The settings of an app: of a file, else of this process. Not to be printed, as values may be secrets.
@@ -49,7 +113,7 @@ pub struct AppSettings<'a> {
 
 impl<'a> AppSettings<'a> {
     /// The environment alone, or the file alone: settings of two apps must not be mixed.
-    pub fn read(args: &DoctorArgs, process: &'a dyn Vars) -> Result<Self, String> {
+    pub fn read(args: &DoctorArgs, process: &'a dyn Vars) -> Result<Self, Error> {
         let given = args.settings.as_deref().map(read_file).transpose()?;
         Ok(Self { given, process })
     }
@@ -103,12 +167,14 @@ impl Vars for AppSettings<'_> {
     }
 }
 
-fn read_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|why| format!("the settings {shown} can't be read: {why}"))?;
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
     // Values may be secrets, so what can't be understood is not quoted.
-    let value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-        .map_err(|why| format!("the settings {shown} are no JSON (line {}, column {})", why.line(), why.column()))?;
+    let value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|why| Error::NotJson {
+        path: path.to_owned(),
+        line: why.line(),
+        column: why.column(),
+    })?;
     let pairs: Option<BTreeMap<String, String>> = match &value {
         Value::Array(list) => {
             let pair = |item: &Value| {
@@ -125,7 +191,7 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
         }
         _ => None,
     };
-    pairs.ok_or_else(|| format!("the settings {shown} are neither a list of name and value nor an object of them"))
+    pairs.ok_or_else(|| Error::Shape(path.to_owned()))
 }
 
 /// The settings, or the report on what is wrong with them.
@@ -211,6 +277,7 @@ mod tests {
         for bad in ["", "1", r#"[{"value": "SECRET"}]"#, r#"{"a": "SECRET""#] {
             std::fs::write(&file, bad).unwrap();
             let why = AppSettings::read(&args(Some(file.clone())), &process).err().unwrap();
+            let why = app::error_chain(&why);
             assert!(why.contains("settings.json") && !why.contains("SECRET"), "{why}");
         }
         let gone = args(Some(folder.path().join("none.json")));

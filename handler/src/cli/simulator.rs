@@ -4,13 +4,17 @@
 //! The identity header is a secret only as far as the machine has other users; it is printed when asked for.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::all_processors;
+use crate::telemetry;
 use simulator::{self, Container, Datastore, Handle, SimulatorOptions};
 
 const ACCOUNT: &str = "local";
@@ -120,21 +124,48 @@ resources, what is wrong around the endpoint; a healthy installation unless give
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultPlan(pub simulator::FaultPlan);
 
-impl FromStr for FaultPlan {
-    type Err = String;
+/// Why `--faults` can't be taken. clap prints this line alone, so it holds its cause.
+#[derive(Debug, thiserror::Error)]
+pub enum OrdersError {
+    /// The file can't be read.
+    #[error("the file cannot be read ({0}); JSON itself begins with `{{`")]
+    Unreadable(#[source] io::Error),
+    /// It is not JSON of this form.
+    #[error("the orders{file} cannot be understood: {source}")]
+    NotUnderstood {
+        /// ` in `FILE``, or nothing for JSON on the command line.
+        file: String,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// No simulator could carry them out.
+    #[error("the orders{file} make no sense: {reason}")]
+    Senseless {
+        /// ` in `FILE``, or nothing for JSON on the command line.
+        file: String,
+        /// Why not.
+        reason: String,
+    },
+}
 
-    fn from_str(given: &str) -> Result<Self, String> {
-        let (text, of) = if given.trim_start().starts_with('{') {
+impl FromStr for FaultPlan {
+    type Err = OrdersError;
+
+    fn from_str(given: &str) -> Result<Self, OrdersError> {
+        let (text, file) = if given.trim_start().starts_with('{') {
             (given.to_owned(), String::new())
         } else {
-            let text = std::fs::read_to_string(given)
-                .map_err(|why| format!("the file cannot be read ({why}); JSON itself begins with `{{`"))?;
-            (text, format!(" in `{given}`"))
+            (std::fs::read_to_string(given).map_err(OrdersError::Unreadable)?, format!(" in `{given}`"))
         };
-        let orders: simulator::FaultPlan =
-            serde_json::from_str(&text).map_err(|why| format!("the orders{of} cannot be understood: {why}"))?;
-        orders.check().map_err(|why| format!("the orders{of} make no sense: {why}"))?;
-        Ok(Self(orders))
+        let orders: simulator::FaultPlan = match serde_json::from_str(&text) {
+            Ok(orders) => orders,
+            Err(source) => return Err(OrdersError::NotUnderstood { file, source }),
+        };
+        match orders.check() {
+            Ok(()) => Ok(Self(orders)),
+            Err(reason) => Err(OrdersError::Senseless { file, reason }),
+        }
     }
 }
 
@@ -167,8 +198,17 @@ pub enum Error {
     Simulator(#[from] simulator::Error),
 }
 
-/// Serves until the process is stopped, after `print` was told where.
-pub async fn run(args: SimulatorArgs, print: impl FnOnce(String)) -> Result<(), Error> {
+pub(super) fn run(args: SimulatorArgs) -> Result<ExitCode, super::Error> {
+    telemetry::start_for_people();
+    let runtime = all_processors()?;
+    let served = runtime.block_on(serve(args));
+    runtime.shutdown_background();
+    served?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until the process is stopped; says first where.
+async fn serve(args: SimulatorArgs) -> Result<(), Error> {
     let _lock = lock(&args.data)?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.map_err(|source| Error::Listen { address: args.listen, source })?;
@@ -176,7 +216,10 @@ pub async fn run(args: SimulatorArgs, print: impl FnOnce(String)) -> Result<(), 
     let options = options(args);
     let header = options.identity_header.clone();
     let (handle, serving) = simulator::start(listener, options)?;
-    print(if as_json { format!("{}\n", settings(&handle, &header)) } else { text(&handle) });
+    let greeting = if as_json { format!("{}\n", settings(&handle, &header)) } else { text(&handle) };
+    // A reader that went away is no failure of ours; a pipe is not flushed by a newline.
+    let mut out = io::stdout();
+    let _ = out.write_all(greeting.as_bytes()).and_then(|()| out.flush());
     serving.await?;
     Ok(())
 }

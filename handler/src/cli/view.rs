@@ -125,13 +125,13 @@ pub fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
 }
 
 /// A text cut in its middle, where paths differ least.
-pub fn shortened(text: &str, max: usize) -> String {
+pub fn shortened(text: &str, new_limit: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
-    if chars.len() <= max {
+    if chars.len() <= new_limit {
         return text.to_owned();
     }
-    let tail = max * 2 / 3;
-    let head = max - tail - 1;
+    let tail = new_limit * 2 / 3;
+    let head = new_limit - tail - 1;
     chars[..head].iter().chain(&['…']).chain(&chars[chars.len() - tail..]).collect()
 }
 

@@ -21,14 +21,14 @@ use tokio::sync::Mutex;
 use self::functions_host::{FunctionsHost, Invoker, timer};
 use self::inbox::Inbox;
 use self::terminal::View;
+use crate::cli::local::LocalArgs;
 use crate::functions;
-use crate::hosts::ops;
-use crate::hosts::simulator::FaultArgs;
+use crate::page;
 use app::error_chain;
 use app::ledger::{self, Ledger};
 use app::ports::Clock;
 use simulator::{self, Container, Datastore, SimulatorOptions};
-use stores::embedded::EmbeddedStore;
+use stores::embedded::{EmbeddedStore, OpenError};
 
 mod functions_host;
 mod inbox;
@@ -44,26 +44,9 @@ const MAX_CONCURRENT_DELIVERIES: usize = 16;
 const PAGE: &str = "127.0.0.1:7072";
 const OUTBOX: &str = "outbox";
 
-/// Options of `scorekeeper local`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct LocalArgs {
-    /// Folder for everything: inbox, outbox, ledger, log
-    #[arg(long, value_name = "DIR", default_value = ".scorekeeper")]
-    pub data: PathBuf,
-    /// Address of the status page [default: 127.0.0.1:7072, or a free port if that is taken]
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<SocketAddr>,
-    /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
-    #[arg(long, value_name = "COMMAND")]
-    pub score_command: Option<String>,
-    /// How the simulated endpoint misbehaves.
-    #[command(flatten)]
-    pub fault_args: FaultArgs,
-}
-
 /// Why it could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A file or folder.
     #[error("{what} `{path}`")]
     Folder {
@@ -89,18 +72,27 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// Something of ours.
-    #[error("{0}")]
-    Start(String),
+    /// The simulated endpoint.
+    #[error(transparent)]
+    Simulator(#[from] simulator::Error),
+    /// The ledger's folder.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The ledger's options.
+    #[error("the ledger can't be read: {0}")]
+    LedgerOptions(String),
+    /// The handler's process.
+    #[error(transparent)]
+    Handler(#[from] functions_host::Error),
 }
 
 /// Folder of the ledger below the data folder; the CLI reads the same.
-pub fn ledger_folder(data: &Path) -> PathBuf {
+pub(crate) fn ledger_folder(data: &Path) -> PathBuf {
     data.join("ledger")
 }
 
 /// Runs until Ctrl-C or SIGTERM. `binary` is this program, started again as the handler.
-pub async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), Error> {
+pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), Error> {
     let data = folder("cannot make the data folder", &args.data)?;
     let _lock = lock(&data)?;
     let inbox = folder("cannot make the inbox", &data.join("inbox"))?;
@@ -109,22 +101,22 @@ pub async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), 
     let listener = simulator_listener(&data).await?;
     let options = simulator_options(args, &data, inbox.clone(), outbox.clone());
     let settings = settings(&listener, &options, &data)?;
-    let (handle, simulator) = simulator::start(listener, options).map_err(|error| Error::Start(error_chain(&error)))?;
+    let (handle, simulator) = simulator::start(listener, options)?;
     let simulator = tokio::spawn(simulator);
 
-    let store = EmbeddedStore::open(&ledger_folder(&data)).map_err(|error| Error::Start(error_chain(&error)))?;
+    let store = EmbeddedStore::open(&ledger_folder(&data))?;
     let reading = ledger::LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "view".to_owned(), projection: false };
-    let ledger = Ledger::new(Arc::new(store), &reading).map_err(Error::Start)?;
+    let ledger = Ledger::new(Arc::new(store), &reading).map_err(Error::LedgerOptions)?;
 
     let page = page_listener(args.listen).await?;
     let address = page
         .local_addr()
         .map_err(|source| folder_error("cannot read the address of", Path::new("the page"), source))?;
-    let router = ops::router(ledger.clone(), Arc::clone(&clock), "Scorekeeper, local");
+    let router = page::router(ledger.clone(), Arc::clone(&clock), "Scorekeeper, local");
     let page = tokio::spawn(async move { axum::serve(page, router).await });
 
     let host = Arc::new(Mutex::new(FunctionsHost::new(binary, &data, settings)));
-    host.lock().await.running().await.map_err(|error| Error::Start(error_chain(&error)))?;
+    host.lock().await.running().await?;
     greet(&inbox, &outbox, address, args);
     if args.fault_args.faults.is_some() {
         print_fault_notice(&handle);

@@ -1,6 +1,7 @@
 //! Circuit breakers as people see them: `scorekeeper breaker`, the lines of `status`, the page, one JSON for scripts.
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use lifecycle::breaker::BreakerEvent;
 use lifecycle::redact::redacted;
@@ -8,9 +9,11 @@ use lifecycle::{BreakerSettings, EndpointKey};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::cli::{ATTENTION, Error, OK};
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::view::{shortened, utc_text};
+use crate::config::WhichLedger;
 use app::ledger::{Controls, DeploymentBreaker, Ledger};
+use app::ports::Clock;
 
 /// A deployment of which attempts have failed. Names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -98,6 +101,9 @@ impl BreakerView {
 /// `breaker`: shows circuit breakers, or closes one for all processes.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct BreakerArgs {
+    /// Which ledger it is about.
+    #[command(flatten)]
+    pub which: WhichLedger,
     /// `close`: let all scorings of the deployment go at once
     #[arg(value_name = "close", requires = "endpoint")]
     pub action: Option<Action>,
@@ -121,9 +127,15 @@ pub enum Action {
 
 impl BreakerArgs {
     /// Whether the command changes anything.
-    pub fn changes(&self) -> bool {
+    fn changes(&self) -> bool {
         self.action.is_some()
     }
+}
+
+pub(super) fn run(args: &BreakerArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    let access = if args.changes() { Access::Write } else { Access::Read };
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| breaker(ledger, args, now, out).await;
+    run_on_ledger(&args.which, access, clock, command)
 }
 
 /// Runs `breaker`.

@@ -1,0 +1,99 @@
+//! `scorekeeper list`: scorings, the newest first.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use app::ledger::{self, Ledger};
+use app::ports::Clock;
+use lifecycle::Status;
+
+use super::on_ledger::{Access, Error, OK, run_on_ledger};
+use super::progress::Progress;
+use super::view::{ScoringView, shortened, utc_text};
+use crate::config::WhichLedger;
+
+/// What `list` shows.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ListArgs {
+    /// Which ledger it is about.
+    #[command(flatten)]
+    pub which: WhichLedger,
+    /// Only scorings in this status; may be given several times
+    #[arg(long, value_name = "STATUS")]
+    pub status: Vec<Status>,
+    /// Only scorings of this rule
+    #[arg(long, value_name = "ID")]
+    pub rule: Option<String>,
+    /// Show at most this many, the newest first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// A JSON array for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub(super) fn run(args: &ListArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    run_on_ledger(&args.which, Access::Read, clock, async |ledger, _, out| list(ledger, args, out).await)
+}
+
+/// `list`: scorings, the newest first.
+pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Result<u8, Error> {
+    let found = newest(ledger, args).await?;
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(OK);
+    }
+    if found.is_empty() {
+        let filtered = !args.status.is_empty() || args.rule.is_some();
+        let text = if filtered { "No scoring matches the filter." } else { "The ledger holds no scoring yet." };
+        writeln!(out, "{text}")?;
+        return Ok(OK);
+    }
+    writeln!(out, "{:32}  {:10}  {:40}  {:>7}  {:19}  JOB", "ID", "STATUS", "BLOB", "ATTEMPT", "CREATED (UTC)")?;
+    for scoring in &found {
+        let note =
+            scoring.last_error.as_deref().or(scoring.error.as_deref()).map(|text| format!("  {}", shortened(text, 80)));
+        writeln!(
+            out,
+            "{:32}  {:10}  {:40}  {:>7}  {:19}  {}{}",
+            scoring.id,
+            scoring.status,
+            shortened(&scoring.path, 40),
+            scoring.attempt,
+            utc_text(scoring.created_time),
+            scoring.job.as_deref().unwrap_or("-"),
+            note.unwrap_or_default(),
+        )?;
+    }
+    if found.len() == args.limit {
+        writeln!(out, "({} shown; --limit N shows more)", args.limit)?;
+    }
+    Ok(OK)
+}
+
+/// The newest scorings that pass the filter. Holds `limit` of them at a time, whatever the ledger's size.
+pub(crate) async fn newest(ledger: &Ledger, args: &ListArgs) -> Result<Vec<ScoringView>, ledger::Error> {
+    let mut found: Vec<ScoringView> = Vec::new();
+    let order = |found: &mut Vec<ScoringView>| {
+        found.sort_by(|a, b| b.created_time.cmp(&a.created_time).then_with(|| a.id.cmp(&b.id)));
+        found.truncate(args.limit);
+    };
+    let mut progress = Progress::new();
+    ledger
+        .scorings(|scoring| {
+            progress.count();
+            let wanted = (args.status.is_empty() || args.status.contains(&scoring.status))
+                && args.rule.as_ref().is_none_or(|rule| *rule == scoring.rule);
+            if wanted {
+                found.push(scoring.into());
+                if found.len() >= args.limit.saturating_mul(2).max(1_000) {
+                    order(&mut found);
+                }
+            }
+            true
+        })
+        .await?;
+    order(&mut found);
+    Ok(found)
+}

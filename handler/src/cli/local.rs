@@ -1,0 +1,50 @@
+//! `scorekeeper local`: the arguments of the product without a cloud, which [`crate::local`] runs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use app::ports::Clock;
+
+use super::all_processors;
+use super::simulator::FaultArgs;
+use crate::local;
+use crate::telemetry;
+
+/// Options of `scorekeeper local`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct LocalArgs {
+    /// Folder for everything: inbox, outbox, ledger, log
+    #[arg(long, value_name = "DIR", default_value = ".scorekeeper")]
+    pub data: PathBuf,
+    /// Address of the status page [default: 127.0.0.1:7072, or a free port if that is taken]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
+    #[arg(long, value_name = "COMMAND")]
+    pub score_command: Option<String>,
+    /// How the simulated endpoint misbehaves.
+    #[command(flatten)]
+    pub fault_args: FaultArgs,
+}
+
+/// Why it did not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The handler is this program again, and its path can't be read.
+    #[error("this program's own path can't be read")]
+    OwnPath(#[source] io::Error),
+    #[error(transparent)]
+    Local(#[from] local::Error),
+}
+
+pub(super) fn run(args: &LocalArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    telemetry::start_for_people();
+    let binary = std::env::current_exe().map_err(Error::OwnPath)?;
+    let runtime = all_processors()?;
+    let ended = runtime.block_on(local::run(args, binary, Clock::clone(clock)));
+    runtime.shutdown_background();
+    ended.map_err(Error::from)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,199 @@
+//! The command line: one file per command, each with its arguments, its run and its errors.
+//!
+//! Exit codes: 0 fine; 1 something needs attention, or the command failed; 2 the ledger can't be read (`doctor`: not
+//! everything could be seen); 64 the command line or the settings are wrong, nothing was begun. Output for people goes
+//! to a terminal or a file alike; `--json` is for scripts.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use app::error_chain;
+use app::ports::Clock;
+use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::Problems;
+use crate::redacting::Redacting;
+use crate::telemetry::fatal;
+
+pub mod breaker;
+mod config;
+pub mod doctor;
+pub mod limit;
+pub mod list;
+#[cfg(feature = "dev")]
+pub(crate) mod local;
+pub mod on_ledger;
+mod progress;
+pub mod resolve;
+mod serve;
+pub mod show;
+#[cfg(feature = "dev")]
+mod simulate;
+#[cfg(feature = "dev")]
+pub mod simulator;
+pub mod status;
+pub mod view;
+
+/// Scores every uploaded blob exactly once on an Azure Machine Learning batch endpoint.
+#[derive(Debug, Parser)]
+#[command(name = "scorekeeper", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the Azure Functions host; it starts this command itself (host.json, customHandler).
+    Serve,
+    /// Run the whole product on this machine: inbox folder, simulated endpoint, status page. No cloud needed.
+    #[cfg(feature = "dev")]
+    Local(local::LocalArgs),
+    /// Serve the simulated batch endpoint alone, which also misbehaves on order.
+    #[cfg(feature = "dev")]
+    Simulator(simulator::SimulatorArgs),
+    /// Tell in a few lines how things stand; exit code 1 if something needs attention.
+    Status(status::StatusArgs),
+    /// List scorings, the newest first.
+    List(list::ListArgs),
+    /// Show one scoring with its history: what happened, and why.
+    Show(show::ShowArgs),
+    /// Say how a held scoring goes on: its submission's answer was lost, and looking did not settle it.
+    Resolve(resolve::ResolveArgs),
+    /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
+    Limit(limit::LimitArgs),
+    /// Show the circuit breakers of deployments whose attempts fail, or close one for all processes at once.
+    Breaker(breaker::BreakerArgs),
+    /// Prove each hop from an upload to its predictions, and say how to fix what is broken; makes no job.
+    ///
+    /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
+    /// the app's identity is at hand, else as whoever is signed in with the Azure CLI.
+    Doctor(doctor::DoctorArgs),
+    /// Run the app itself, many times, in a world where everything fails; tell how it could be made to break a promise.
+    ///
+    /// Exit code 1 if it could. The same seed and arguments are the same run on any machine; nothing outside of this
+    /// process is touched.
+    #[cfg(feature = "dev")]
+    Simulate(simulation::SimulateArgs),
+    /// Print every setting as it is understood, with where it came from; secrets are masked.
+    Config(config::ConfigArgs),
+}
+
+/// The command line or the settings are wrong (`EX_USAGE` of sysexits.h); nothing was begun.
+pub(crate) const USAGE: u8 = 64;
+
+/// Why a command could not do its work. The variant decides the exit code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] Problems),
+    /// Relative paths and the default ledger begin there.
+    #[error("the working directory can't be read")]
+    WorkingDirectory(#[source] io::Error),
+    /// No threads, no file descriptors.
+    #[error("the async runtime can't be started")]
+    Runtime(#[source] io::Error),
+    /// Nobody reads stdout, or it is full.
+    #[error("the output can't be written")]
+    Output(#[from] io::Error),
+    /// A command on the ledger.
+    #[error(transparent)]
+    OnLedger(#[from] on_ledger::Error),
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
+    #[error(transparent)]
+    Doctor(#[from] doctor::Error),
+    #[cfg(feature = "dev")]
+    #[error(transparent)]
+    Local(#[from] local::Error),
+    #[cfg(feature = "dev")]
+    #[error(transparent)]
+    Simulator(#[from] simulator::Error),
+}
+
+impl Error {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::Doctor(_) | Self::Serve(serve::Error::NoPort) => USAGE,
+            // A reader that went away (`| head`) has seen enough: no failure of ours.
+            Self::Output(error) | Self::OnLedger(on_ledger::Error::Output(error))
+                if error.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                0
+            }
+            Self::OnLedger(_) => on_ledger::LEDGER_UNAVAILABLE,
+            _ => 1,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::OnLedger(error) => error.remedy(),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the command line and runs the command it names. `clock` is what every command takes for now.
+pub fn main(clock: &Clock) -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors. Nothing is to be done if they can't be printed.
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // An error quotes what was typed, a SAS perhaps.
+            let _ = Redacting::new(io::stderr()).write_all(error.render().to_string().as_bytes());
+            return ExitCode::from(USAGE);
+        }
+    };
+    match run(arguments.command, clock) {
+        Ok(code) => code,
+        Err(error) => match error.exit_code() {
+            0 => ExitCode::SUCCESS,
+            code => {
+                let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+                fatal(code, &format!("{}{remedy}", error_chain(&error)))
+            }
+        },
+    }
+}
+
+fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
+    match command {
+        Command::Serve => serve::run(clock),
+        #[cfg(feature = "dev")]
+        Command::Local(args) => local::run(&args, clock),
+        #[cfg(feature = "dev")]
+        Command::Simulator(args) => simulator::run(args),
+        Command::Status(args) => status::run(&args, clock),
+        Command::List(args) => list::run(&args, clock),
+        Command::Show(args) => show::run(&args, clock),
+        Command::Resolve(args) => resolve::run(args, clock),
+        Command::Limit(args) => limit::run(&args, clock),
+        Command::Breaker(args) => breaker::run(&args, clock),
+        Command::Doctor(args) => doctor::run(&args, clock),
+        #[cfg(feature = "dev")]
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Config(args) => config::run(&args),
+    }
+}
+
+fn working_directory() -> Result<PathBuf, Error> {
+    std::env::current_dir().map_err(Error::WorkingDirectory)
+}
+
+/// One thread: for a command that asks a question and ends.
+fn one_thread() -> Result<Runtime, Error> {
+    Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)
+}
+
+/// All processors: for what serves.
+fn all_processors() -> Result<Runtime, Error> {
+    Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)
+}

@@ -1,0 +1,107 @@
+//! `scorekeeper show`: one scoring with its history: what happened to it, and why.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use app::ledger::Ledger;
+use app::ports::Clock;
+use lifecycle::{ScoringId, intake};
+
+use super::limit;
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::progress::Progress;
+use super::view::{ScoringDetail, path, utc_text};
+use crate::config::WhichLedger;
+
+/// What `show` shows.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ShowArgs {
+    /// Which ledger it is about.
+    #[command(flatten)]
+    pub which: WhichLedger,
+    /// The scoring's id or the beginning of it, or the blob's URL or path
+    pub id: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub(super) fn run(args: &ShowArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    let command = async |ledger: &Ledger, _, out: &mut dyn Write| show(ledger, &args.id, args.json, out).await;
+    run_on_ledger(&args.which, Access::Read, clock, command)
+}
+
+/// `show ID`: one scoring with its whole history. An unambiguous beginning of the id, or a blob's URL or path, is enough.
+pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
+    let mut found = Vec::new();
+    let url = intake::shown(wanted);
+    if let Some(id) = ScoringId::read(wanted) {
+        found.extend(ledger.get(&id).await?.map(|(scoring, _)| scoring));
+    } else {
+        let mut progress = Progress::new();
+        ledger
+            .scorings(|scoring| {
+                progress.count();
+                let by_id = scoring.id.as_str().starts_with(wanted);
+                // With its container, as `list` prints it, or without.
+                let by_path = scoring.blob.path == wanted || path(&scoring.blob) == wanted;
+                if by_id || by_path || scoring.blob.url == url {
+                    found.push(scoring);
+                }
+                found.len() < 100
+            })
+            .await?;
+    }
+    let scoring = match found.as_slice() {
+        [] => {
+            writeln!(
+                out,
+                "No scoring has the id `{url}`, nor is there one of such a blob. `scorekeeper list` shows what there is."
+            )?;
+            return Ok(ATTENTION);
+        }
+        [_] => found.remove(0),
+        several => {
+            writeln!(out, "{} scorings match `{url}`; name one of them:", several.len())?;
+            for scoring in several {
+                writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, path(&scoring.blob))?;
+            }
+            return Ok(ATTENTION);
+        }
+    };
+    let history = ledger.entries(&scoring.id).await?;
+    let sentence = scoring.status.sentence();
+    let waits = limit::waits_for(&ledger.controls().await?, &scoring);
+    let detail = ScoringDetail::new(scoring, waits, history);
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &detail).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(OK);
+    }
+    let s = &detail.scoring;
+    writeln!(out, "{}  {}: {sentence}", s.id, s.status)?;
+    let rows = [
+        ("blob", Some(s.blob_url.clone())),
+        ("etag", Some(s.etag.clone())),
+        ("rule", Some(s.rule.clone())),
+        ("attempt", Some(s.attempt.to_string())),
+        ("job", s.job.as_ref().map(|job| format!("{job} ({})", s.job_status.as_deref().unwrap_or("?")))),
+        ("studio", s.studio.clone()),
+        ("output", s.output_uri.clone()),
+        ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
+        ("waits", detail.waits.clone()),
+        ("lastError", s.last_error.clone()),
+        ("error", s.error.clone()),
+    ];
+    for (name, value) in rows {
+        if let Some(value) = value {
+            writeln!(out, "  {name:8} {value}")?;
+        }
+    }
+    writeln!(out, "  history  (UTC)")?;
+    for entry in &detail.history {
+        let from = entry.from.map_or("", lifecycle::Status::name);
+        writeln!(out, "    {}  {from:>10} → {:10}  {}", utc_text(entry.at), entry.to, entry.reason)?;
+    }
+    Ok(OK)
+}

@@ -1,0 +1,170 @@
+//! The status page and its JSON: read-only, no script, no cookie, strict about what a browser may load.
+
+use std::str::FromStr;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use lifecycle::redact::redacted;
+use lifecycle::{ScoringId, Status};
+use serde::{Deserialize, Serialize};
+use time::Duration;
+
+use crate::cli::list::{ListArgs, newest};
+use crate::cli::view::ScoringDetail;
+use crate::cli::{breaker, limit};
+use app::error_chain;
+use app::ledger::{self, Ledger, count_by_status};
+use app::ports::Clock;
+
+mod views;
+
+/// Scorings on one page.
+const ROWS: usize = 200;
+
+#[derive(Clone)]
+struct Ops {
+    ledger: Ledger,
+    clock: Clock,
+    title: String,
+}
+
+/// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`, `/api/limits`,
+/// `/api/breakers`. `title` says whose ledger it is.
+pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/scorings/{id}", get(detail))
+        .route("/api/scorings", get(list_json))
+        .route("/api/scorings/{id}", get(detail_json))
+        .route("/api/limits", get(limits_json))
+        .route("/api/breakers", get(breakers_json))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "there is no such page"))
+        .with_state(Ops { ledger, clock, title: title.into() })
+}
+
+/// The filter, in the URL so that a view can be bookmarked.
+#[derive(Debug, Default, Deserialize)]
+struct Filter {
+    status: Option<String>,
+    rule: Option<String>,
+}
+
+impl Filter {
+    fn args(&self) -> Result<ListArgs, <Status as FromStr>::Err> {
+        let status = match self.status.as_deref().filter(|word| !word.is_empty()) {
+            Some(word) => vec![word.parse::<Status>()?],
+            None => Vec::new(),
+        };
+        Ok(ListArgs { status, rule: self.rule.clone().filter(|id| !id.is_empty()), limit: ROWS, ..ListArgs::default() })
+    }
+}
+
+async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response {
+    let args = match filter.args() {
+        Ok(args) => args,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
+    };
+    let now = (ops.clock)();
+    let read = async {
+        let in_flight = ops.ledger.in_flight().await?;
+        let ended = ops.ledger.ended_since(now - Duration::days(1)).await?;
+        let rows = newest(&ops.ledger, &args).await?;
+        let controls = ops.ledger.controls().await?;
+        Ok::<_, ledger::Error>((in_flight, ended, rows, controls))
+    };
+    let (in_flight, ended, rows, controls) = match read.await {
+        Ok(read) => read,
+        Err(error) => return unreadable(&error),
+    };
+    views::index(
+        &ops.title,
+        &views::Index {
+            filter: &args.status,
+            counts: count_by_status(in_flight.iter().map(|r| r.status).chain(ended.iter().map(|r| r.status))),
+            breakers: breaker::views(&controls),
+            limits: limit::views(&controls),
+            rows,
+            now,
+        },
+    )
+}
+
+async fn scoring_detail(ops: &Ops, id: &str) -> Result<ScoringDetail, Response> {
+    let Some(id) = ScoringId::read(id) else {
+        return Err(problem(StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
+    };
+    let read = async {
+        let Some((scoring, _)) = ops.ledger.get(&id).await? else { return Ok(None) };
+        let history = ops.ledger.entries(&id).await?;
+        let waits = limit::waits_for(&ops.ledger.controls().await?, &scoring);
+        Ok::<_, ledger::Error>(Some(ScoringDetail::new(scoring, waits, history)))
+    };
+    match read.await {
+        Ok(Some(detail)) => Ok(detail),
+        Ok(None) => Err(problem(StatusCode::NOT_FOUND, "there is no such scoring; it may be older than the retention")),
+        Err(error) => Err(unreadable(&error)),
+    }
+}
+
+async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
+    match scoring_detail(&ops, &id).await {
+        Ok(detail) => views::detail(&ops.title, &detail),
+        Err(response) => response,
+    }
+}
+
+async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response {
+    let args = match filter.args() {
+        Ok(args) => args,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
+    };
+    match newest(&ops.ledger, &args).await {
+        Ok(rows) => json(&rows),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
+    match scoring_detail(&ops, &id).await {
+        Ok(detail) => json(&detail),
+        Err(response) => response,
+    }
+}
+
+async fn limits_json(State(ops): State<Ops>) -> Response {
+    match ops.ledger.controls().await {
+        Ok(controls) => json(&limit::views(&controls)),
+        Err(error) => unreadable(&error),
+    }
+}
+
+async fn breakers_json(State(ops): State<Ops>) -> Response {
+    match ops.ledger.controls().await {
+        Ok(controls) => json(&breaker::views(&controls)),
+        Err(error) => unreadable(&error),
+    }
+}
+
+/// JSON without secrets, whatever the views have let through.
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => {
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], redacted(&text).into_owned()).into_response()
+        }
+        Err(why) => problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("this can't be shown as JSON: {why}")),
+    }
+}
+
+fn unreadable(error: &ledger::Error) -> Response {
+    problem(StatusCode::SERVICE_UNAVAILABLE, &error_chain(error))
+}
+
+fn problem(status: StatusCode, why: &str) -> Response {
+    let mut response = views::problem(why);
+    *response.status_mut() = status;
+    response
+}
