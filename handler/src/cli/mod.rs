@@ -158,7 +158,12 @@ pub fn main(clock: &Clock) -> ExitCode {
             0 => ExitCode::SUCCESS,
             code => {
                 let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-                fatal(code, &format!("{}{remedy}", error_chain(&error)))
+                let text = match &error {
+                    // One line for each problem, however long.
+                    Error::Settings(problems) => problems.to_string(),
+                    error => error_chain(error),
+                };
+                fatal(code, &format!("{text}{remedy}"))
             }
         },
     }
