@@ -288,8 +288,8 @@ async fn shown(ledger: &Ledger) -> String {
 /// Delivers an event and drives what it becomes, then shows all there is to see.
 async fn lived(server: &Canned, rules: &Value, event: &Value, token: &str) -> (String, usize) {
     let Some(app) = app(server, rules, token) else { return (String::new(), 0) };
-    let (accepted, intents) = app.accept(event).await.unwrap();
-    app.carry_out(intents).await;
+    let (accepted, submissions) = app.accept(event).await.unwrap().into_parts();
+    submissions.send().await;
     for _ in 0..3 {
         app.tick(NOW + Duration::minutes(1)).await.unwrap();
     }
@@ -370,8 +370,8 @@ async fn no_answer_of_a_service_and_no_token_shows_or_logs_a_secret() {
         server.next(canned::json(200, &json!({ "error": { "error": { "code": "UserError", "message": text } } })));
         let manager = Arc::new(resource_manager::Client::new(&server.url(""), tokens("t")).unwrap());
         let ml = AzureMl::new(tokens("t"), Arc::clone(&manager));
-        let job = Job { name: "j".to_owned(), id: None, studio: None };
-        let at = JobAddress { endpoint: server.url("/jobs2"), workspace: None, job };
+        let job = Job { name: "j".parse().unwrap(), id: None, studio: None };
+        let at = JobAddress { endpoint: server.url("/jobs2").parse().unwrap(), workspace: None, job };
         let failed = ml.job(&at).await.unwrap().expect("the job is known");
         let told = failed.error.expect("why it failed");
         assert!(told.starts_with("UserError: "), "{told}");

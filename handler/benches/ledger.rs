@@ -105,7 +105,7 @@ impl Endpoint for AtOnce {
         &self,
         _at: &ScanTarget,
         _since: OffsetDateTime,
-        _known: &HashSet<String>,
+        _known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
         Ok(JobListing::default())
     }
@@ -123,7 +123,7 @@ impl Blobs for AtOnce {
 }
 
 fn job_of(scoring: &Scoring) -> Job {
-    Job { name: format!("job-{}", scoring.id), id: None, studio: None }
+    Job { name: format!("job-{}", scoring.id).parse().expect("a name"), id: None, studio: None }
 }
 
 fn runtime() -> Runtime {
@@ -227,9 +227,9 @@ fn event_to_running<K: Kind>(bencher: Bencher) {
     let app = store.app();
     bencher.with_inputs(|| payload(fresh())).bench_local_values(|event| {
         runtime.block_on(async {
-            let (taken, intents) = app.accept(&event).await.expect("the ledger takes it");
+            let (taken, intents) = app.accept(&event).await.expect("the ledger takes it").into_parts();
             assert_eq!((taken.accepted.len(), intents.len()), (1, 1));
-            app.carry_out(intents).await;
+            intents.send().await;
         });
     });
 }

@@ -7,19 +7,25 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::rules::Rules;
-use crate::scoring::{BlobVersion, Scoring, without_query};
+use crate::blob::{BlobVersion, InvalidBlob};
+use crate::digest::digest;
+use crate::id::RuleId;
+use crate::rule::Rules;
+use crate::scoring::Scoring;
 use crate::text::{clipped, one_line};
+use crate::uri::without_query;
 
 /// Strings that hold JSON are opened this often; more is nobody's encoding.
 const MAX_NESTING: usize = 3;
 /// Characters of a malformed event that are kept.
 const MAX_RECEIVED: usize = 8_000;
 /// Characters of a reason that are kept; it quotes the event or names each rule.
-const MAX_WHY: usize = 2_000;
+const MAX_REASON: usize = 2_000;
+
+/// The one event type that tells of a new blob version.
+const BLOB_CREATED: &str = "Microsoft.Storage.BlobCreated";
 
 /// Writing APIs after which a blob is complete. `CreateFile` and `SftpCreate` come before the content;
 /// `FlushWithClose` and `SftpCommit` after it.
@@ -43,8 +49,8 @@ pub struct SkippedEvent {
     pub key: String,
     /// The blob, without query; empty if the event is not about a blob.
     pub subject: String,
-    /// The rule whose place the blob lies in, if there is one.
-    pub rule: Option<String>,
+    /// The rule whose container the blob lies in, if there is one.
+    pub rule: Option<RuleId>,
     /// Why.
     pub reason: String,
 }
@@ -79,102 +85,139 @@ fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
 }
 
 fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification {
-    let malformed = |reason: String| {
-        // Without its secrets also in the ledger: a table is a display too, for Storage browser and every tool that reads it.
-        let received = one_line(&event.to_string(), MAX_RECEIVED);
-        Classification::Quarantined(QuarantinedEvent {
-            key: key_of(&[&received]),
-            reason: one_line(&reason, MAX_WHY),
-            received,
-        })
-    };
-    let Some(object) = event.as_object() else {
-        return malformed(format!("the event is {}, not a JSON object", kind(event)));
-    };
-    let cloud_event = object.contains_key("specversion");
-    let kind_member = if cloud_event { "type" } else { "eventType" };
-    let Some(event_type) = object.get(kind_member).and_then(Value::as_str) else {
-        return malformed(format!(
-            "`{kind_member}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
-        ));
-    };
-    let skip = |subject: &str, key: &[&str], rule: Option<&str>, reason: String| {
-        let reason = one_line(&reason, MAX_WHY);
-        Classification::Skipped(SkippedEvent {
-            key: key_of(key),
-            subject: subject.to_owned(),
-            rule: rule.map(str::to_owned),
-            reason,
-        })
-    };
-    if event_type != "Microsoft.Storage.BlobCreated" {
-        let id = object.get("id").and_then(Value::as_str).unwrap_or_default();
-        let reason = format!("event type `{}` is not Microsoft.Storage.BlobCreated", one_line(event_type, 200));
-        return skip("", &[event_type, id], None, reason);
-    }
-    let data = match object.get("data") {
-        Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
-        Some(data) => Cow::Borrowed(data),
-        None => Cow::Owned(Value::Null),
-    };
-    if !data.is_object() {
-        return malformed("`data` is missing or no JSON object".to_owned());
-    }
-    let text = |name: &str| data.get(name).and_then(Value::as_str);
-    let Some(url) = text("url") else {
-        return malformed("`data.url` is missing or no string".to_owned());
-    };
-    // Documentation and practice disagree on the spelling.
-    let Some(etag) = text("eTag").or_else(|| text("etag")) else {
-        return malformed("`data.eTag` is missing or no string".to_owned());
-    };
-    let mut blob = match BlobVersion::read(url, etag) {
-        Ok(blob) => blob,
-        Err(reason) => return malformed(reason),
-    };
-    blob.sequencer = text("sequencer").map(|s| clipped(s, 64).to_owned());
-    blob.content_type = text("contentType").map(|s| clipped(s, 128).to_owned());
-    blob.size = data.get("contentLength").and_then(Value::as_u64);
-    // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
-    if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
-        return malformed("`data.url` or `data.eTag` is longer than Azure Storage allows".to_owned());
-    }
-
-    let key = |rule: &str| vec![blob.url.clone(), blob.etag.clone(), rule.to_owned()];
-    let refs = |parts: &[String]| key_of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-    let skipped = |rule: Option<&str>, reason: String| {
-        let key = refs(&key(rule.unwrap_or_default()));
-        let reason = one_line(&reason, MAX_WHY);
-        Classification::Skipped(SkippedEvent { key, subject: blob.url.clone(), rule: rule.map(str::to_owned), reason })
-    };
-    if let Some(rule) = rules.output_of(&blob) {
-        return skipped(Some(&rule.id), format!("the blob is an output of rule `{}`; outputs never trigger", rule.id));
-    }
-    if let Some(api) = text("api")
-        && !COMPLETE.contains(&api)
-    {
-        let reason =
-            format!("`{}` does not complete a blob; its content comes with {}", one_line(api, 64), COMPLETE.join(", "));
-        return skipped(None, reason);
-    }
-    let mut reasons = Vec::new();
-    let mut nearest = None;
-    let mut wanted = Vec::new();
-    for rule in rules {
-        match rule.refuses(&blob) {
-            None => wanted.push(Scoring::accept(rule, blob.clone(), now)),
-            Some(reason) => {
-                if rule.matches.container == blob.container && nearest.is_none() {
-                    nearest = Some(rule.id.clone());
-                }
-                reasons.push(format!("rule `{}`: {reason}", rule.id));
-            }
+    match Upload::read(event) {
+        Ok(Some(upload)) => upload.classify(rules, now),
+        Ok(None) => of_another_type(event),
+        Err(malformed) => {
+            // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
+            let received = one_line(&event.to_string(), MAX_RECEIVED);
+            // By what is kept: of two deliveries that differ in a signature alone, one is kept.
+            let key = digest(&[&received]);
+            Classification::Quarantined(QuarantinedEvent {
+                key,
+                reason: one_line(&malformed.to_string(), MAX_REASON),
+                received,
+            })
         }
     }
-    if wanted.is_empty() {
-        return skipped(nearest.as_deref(), reasons.join("; "));
+}
+
+/// Why an event can't be read as one about a blob.
+#[derive(Debug, thiserror::Error)]
+enum Malformed {
+    #[error("the event is {0}, not a JSON object")]
+    NoObject(&'static str),
+    #[error(
+        "`{0}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
+    )]
+    NoType(&'static str),
+    #[error("`data` is missing or no JSON object")]
+    NoData,
+    #[error("`data.url` is missing or no string")]
+    NoUrl,
+    #[error("`data.eTag` is missing or no string")]
+    NoETag,
+    #[error(transparent)]
+    Blob(#[from] InvalidBlob),
+    #[error("`data.url` or `data.eTag` is longer than Azure Storage allows")]
+    TooLong,
+}
+
+/// The member that says what an event is about, and what it says.
+fn type_of(event: &Value) -> Result<&str, Malformed> {
+    let object = event.as_object().ok_or_else(|| Malformed::NoObject(kind(event)))?;
+    let member = if object.contains_key("specversion") { "type" } else { "eventType" };
+    object.get(member).and_then(Value::as_str).ok_or(Malformed::NoType(member))
+}
+
+/// Not about a new blob version, so no rule was asked. A subscription that is not filtered sends these.
+fn of_another_type(event: &Value) -> Classification {
+    let event_type = type_of(event).unwrap_or_default();
+    let id = event.get("id").and_then(Value::as_str).unwrap_or_default();
+    Classification::Skipped(SkippedEvent {
+        key: digest(&[event_type, id]),
+        subject: String::new(),
+        rule: None,
+        reason: format!("event type `{}` is not {BLOB_CREATED}", one_line(event_type, 200)),
+    })
+}
+
+/// A new blob version, as its event tells of it.
+struct Upload {
+    blob: BlobVersion,
+    /// The storage operation that raised the event; emulators and some hosts leave it out.
+    api: Option<String>,
+}
+
+impl Upload {
+    /// `None`: the event is about something else.
+    fn read(event: &Value) -> Result<Option<Self>, Malformed> {
+        if type_of(event)? != BLOB_CREATED {
+            return Ok(None);
+        }
+        let data = match event.get("data") {
+            Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
+            Some(data) => Cow::Borrowed(data),
+            None => Cow::Owned(Value::Null),
+        };
+        if !data.is_object() {
+            return Err(Malformed::NoData);
+        }
+        let text = |name: &str| data.get(name).and_then(Value::as_str);
+        let url = text("url").ok_or(Malformed::NoUrl)?;
+        // Documentation and practice disagree on the spelling.
+        let etag = text("eTag").or_else(|| text("etag")).ok_or(Malformed::NoETag)?;
+        let mut blob = BlobVersion::read(url, etag)?;
+        blob.sequencer = text("sequencer").map(|s| clipped(s, 64).to_owned());
+        blob.content_type = text("contentType").map(|s| clipped(s, 128).to_owned());
+        blob.size = data.get("contentLength").and_then(Value::as_u64);
+        // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
+        if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
+            return Err(Malformed::TooLong);
+        }
+        Ok(Some(Self { blob, api: text("api").map(str::to_owned) }))
     }
-    Classification::Wanted(wanted)
+
+    fn classify(self, rules: &Rules, now: OffsetDateTime) -> Classification {
+        // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
+        if let Some(rule) = rules.output_of(&self.blob) {
+            let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
+            return self.skipped(Some(rule.id.clone()), reason);
+        }
+        if let Some(api) = self.api.as_deref().filter(|api| !COMPLETE.contains(api)) {
+            let reason = format!(
+                "`{}` does not complete a blob; its content comes with {}",
+                one_line(api, 64),
+                COMPLETE.join(", ")
+            );
+            return self.skipped(None, reason);
+        }
+        let mut reasons = Vec::new();
+        let mut nearest = None;
+        let mut wanted = Vec::new();
+        for rule in rules {
+            match rule.refuses(&self.blob) {
+                None => wanted.push(Scoring::accept(rule, self.blob.clone(), now)),
+                Some(reason) => {
+                    if rule.matches.container == self.blob.container && nearest.is_none() {
+                        nearest = Some(rule.id.clone());
+                    }
+                    reasons.push(format!("rule `{}`: {reason}", rule.id));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return self.skipped(nearest, reasons.join("; "));
+        }
+        Classification::Wanted(wanted)
+    }
+
+    /// The key has the rule in it: what another rule skips after a change of the rules is another record.
+    fn skipped(self, rule: Option<RuleId>, reason: String) -> Classification {
+        let key = digest(&[&self.blob.url, &self.blob.etag, rule.as_deref().unwrap_or_default()]);
+        let reason = one_line(&reason, MAX_REASON);
+        Classification::Skipped(SkippedEvent { key, subject: self.blob.url, rule, reason })
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -186,16 +229,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list within a list",
         Value::Object(_) => "an object",
     }
-}
-
-fn key_of(parts: &[&str]) -> String {
-    use std::fmt::Write as _;
-    let digest = Sha256::digest(parts.join("\u{1f}").as_bytes());
-    digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A URL fit for logs.

@@ -31,10 +31,10 @@ pub enum QueryError {
         text: String,
     },
     /// Nobody answers: no token, no such host, no connection, no answer in time.
-    #[error("{}", crate::error_chain(.0))]
+    #[error("{}", lifecycle::text::error_chain(.0))]
     NoAnswer(#[source] Inconclusive),
     /// Nothing can be concluded.
-    #[error("{}", crate::error_chain(.0))]
+    #[error("{}", lifecycle::text::error_chain(.0))]
     Inconclusive(#[source] Inconclusive),
 }
 
@@ -42,7 +42,9 @@ impl From<Inconclusive> for QueryError {
     fn from(inconclusive: Inconclusive) -> Self {
         match inconclusive.kind {
             InconclusiveKind::NotReachable => Self::NoAnswer(inconclusive),
-            InconclusiveKind::NotAllowed => Self::Forbidden { code: None, text: crate::error_chain(&inconclusive) },
+            InconclusiveKind::NotAllowed => {
+                Self::Forbidden { code: None, text: lifecycle::text::error_chain(&inconclusive) }
+            }
             InconclusiveKind::NotUnderstood | InconclusiveKind::NotAsked | InconclusiveKind::Unfinished => {
                 Self::Inconclusive(inconclusive)
             }

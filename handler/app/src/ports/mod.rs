@@ -6,12 +6,13 @@ pub mod table_store;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId};
 use time::OffsetDateTime;
 
 /// Something could not be seen or done: in which situation, with the remedy, and what caused it. Nothing is concluded from it.
 ///
-/// Its text is for people and names no cause; [`chain`](crate::chain) tells both.
+/// Its text is for people and names no cause; [`error_chain`](lifecycle::text::error_chain) tells both.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Inconclusive {
@@ -101,9 +102,9 @@ impl Eq for Cause {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobAddress {
     /// The endpoint's invoke URI.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// The job.
     pub job: Job,
 }
@@ -112,9 +113,9 @@ pub struct JobAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanTarget {
     /// The endpoint's invoke URI.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name.
     pub experiments: Vec<String>,
 }
@@ -170,7 +171,7 @@ pub trait Endpoint: Send + Sync + 'static {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<JobName>,
     ) -> Result<JobListing, Inconclusive>;
 
     /// Asks for the job to be stopped. Asking again does no harm.
