@@ -182,7 +182,7 @@ impl Upload {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
         if let Some(rule) = rules.output_of(&self.blob) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
-            return self.skipped(Some(rule.id.clone()), reason);
+            return self.skipped(Some(rule.id.clone()), &reason);
         }
         if let Some(api) = self.api.as_deref().filter(|api| !COMPLETE.contains(api)) {
             let reason = format!(
@@ -190,7 +190,7 @@ impl Upload {
                 one_line(api, 64),
                 COMPLETE.join(", ")
             );
-            return self.skipped(None, reason);
+            return self.skipped(None, &reason);
         }
         let mut reasons = Vec::new();
         let mut nearest = None;
@@ -207,15 +207,15 @@ impl Upload {
             }
         }
         if wanted.is_empty() {
-            return self.skipped(nearest, reasons.join("; "));
+            return self.skipped(nearest, &reasons.join("; "));
         }
         Classification::Wanted(wanted)
     }
 
     /// The key has the rule in it: what another rule skips after a change of the rules is another record.
-    fn skipped(self, rule: Option<RuleId>, reason: String) -> Classification {
+    fn skipped(self, rule: Option<RuleId>, reason: &str) -> Classification {
         let key = digest(&[&self.blob.url, &self.blob.etag, rule.as_deref().unwrap_or_default()]);
-        let reason = one_line(&reason, MAX_REASON);
+        let reason = one_line(reason, MAX_REASON);
         Classification::Skipped(SkippedEvent { key, subject: self.blob.url, rule, reason })
     }
 }
