@@ -23,5 +23,6 @@ mod journey;
 mod package;
 mod python;
 mod readme;
+mod secrets;
 mod simulation;
 mod support;

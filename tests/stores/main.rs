@@ -68,7 +68,7 @@ fn emulated_with(source: Entra) -> Fresh<AzureTables> {
     let azurite = azurite::over_tls()?;
     let tokens = Tokens::<Storage>::new(Arc::new(source), Arc::new(storage::now));
     let transport = azurite::transport(azurite.client());
-    let store = AzureTables::new(&azurite.tables.parse().unwrap(), Auth::Entra(Arc::new(tokens)), transport);
+    let store = AzureTables::new(&azurite.tables.parse().unwrap(), Auth::Entra(tokens), transport);
     Some((store.unwrap(), None))
 }
 

@@ -419,7 +419,7 @@ impl Endpoint for World {
             state.polls += 1;
             state.now = Some(now + state.poll_takes);
             if let Some(why) = &state.inconclusive {
-                return Err(Inconclusive(why.clone()));
+                return Err(Inconclusive::not_reachable(why.clone()));
             }
             let job = state.jobs.iter().find(|job| *job.name == *at.job.name && !state.hidden);
             let seen =
@@ -436,7 +436,7 @@ impl Endpoint for World {
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
         let mut state = self.state.lock().unwrap();
         if let Some(why) = &state.inconclusive {
-            return Err(Inconclusive(why.clone()));
+            return Err(Inconclusive::not_reachable(why.clone()));
         }
         let ours = scoring.submission.as_ref().expect("looked for with a submission");
         let now = state.now.unwrap_or(START);
@@ -463,7 +463,7 @@ impl Endpoint for World {
         let mut state = self.state.lock().unwrap();
         state.orphan_scans.push(OrphanScanCall { scan_target: at.clone(), since, known: known.len() });
         if let Some(why) = &state.inconclusive {
-            return Err(Inconclusive(why.clone()));
+            return Err(Inconclusive::not_reachable(why.clone()));
         }
         let max = state.scan_limit.unwrap_or(usize::MAX);
         let still = state.list_stands_still;
@@ -489,7 +489,7 @@ impl Endpoint for World {
         let mut state = self.state.lock().unwrap();
         if state.cancels_fail > 0 {
             state.cancels_fail -= 1;
-            return Err(Inconclusive("Resource Manager answers 503".into()));
+            return Err(Inconclusive::not_reachable("Resource Manager answers 503"));
         }
         for job in state.jobs.iter_mut().filter(|job| *job.name == *at.job.name) {
             job.status = JobStatus::Canceled;

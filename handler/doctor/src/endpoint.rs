@@ -8,6 +8,7 @@ use crate::examine::{Caller, Examination};
 use crate::finding::{Check, Finding};
 use crate::remedy::{in_workspace, shell};
 use crate::workspace::{ML, NO_WORKSPACE, PAGES, of_workspace};
+use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
 
 /// An endpoint as it was found.
@@ -75,7 +76,9 @@ impl Examination {
         match listed.items.into_iter().find(has_it) {
             Some(document) => Ok(found(document)),
             None if listed.complete => Ok(None),
-            None => Err(Ok(QueryError::Inconclusive("the workspace has more endpoints than were listed".to_owned()))),
+            None => Err(Ok(QueryError::Inconclusive(Inconclusive::unfinished(
+                "the workspace has more endpoints than were listed",
+            )))),
         }
     }
 
@@ -149,18 +152,18 @@ impl Examination {
                     self.ml_role(workspace),
                 )
             }
-            Err(QueryError::NoAnswer(why)) => {
+            Err(error @ QueryError::NoAnswer(_)) => {
                 if matches!(self.find_endpoint(rule).await, Ok(None)) {
                     return Finding::skipped(check, "no endpoint of the workspace has this URI");
                 }
                 Finding::fault(
                     check,
-                    why,
+                    error.to_string(),
                     "the app cannot reach the endpoint: a private workspace takes a way into its network, and names that lead there",
                     "set integrationSubnetResourceId, and link the zones privatelink.api.azureml.ms and privatelink.notebooks.azure.net (infra/README.md, Private networks)",
                 )
             }
-            Err(QueryError::Inconclusive(why)) => Finding::unknown(check, why, "run it again"),
+            Err(error @ QueryError::Inconclusive(_)) => Finding::unknown(check, error.to_string(), "run it again"),
         }
     }
 

@@ -14,10 +14,15 @@ use crate::digest::digest;
 use crate::id::RuleId;
 use crate::rule::Rules;
 use crate::scoring::Scoring;
+use crate::text::{clipped, one_line};
 use crate::uri::without_query;
 
 /// Strings that hold JSON are opened this often; more is nobody's encoding.
 const MAX_NESTING: usize = 3;
+/// Characters of a malformed event that are kept.
+const MAX_RECEIVED: usize = 8_000;
+/// Characters of a reason that are kept; it quotes the event or names each rule.
+const MAX_REASON: usize = 2_000;
 
 /// The one event type that tells of a new blob version.
 const BLOB_CREATED: &str = "Microsoft.Storage.BlobCreated";
@@ -57,7 +62,7 @@ pub struct QuarantinedEvent {
     pub key: String,
     /// What could not be read, and what was expected.
     pub reason: String,
-    /// What was received, cut to 8,000 characters, signatures and keys masked.
+    /// What was received, cut to 8,000 characters, on one line, secrets masked.
     pub received: String,
 }
 
@@ -84,10 +89,15 @@ fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification
         Ok(Some(upload)) => upload.classify(rules, now),
         Ok(None) => of_another_type(event),
         Err(malformed) => {
-            let received = masked(&event.to_string());
+            // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
+            let received = one_line(&event.to_string(), MAX_RECEIVED);
             // By what is kept: of two deliveries that differ in a signature alone, one is kept.
             let key = digest(&[&received]);
-            Classification::Quarantined(QuarantinedEvent { key, reason: malformed.to_string(), received })
+            Classification::Quarantined(QuarantinedEvent {
+                key,
+                reason: one_line(&malformed.to_string(), MAX_REASON),
+                received,
+            })
         }
     }
 }
@@ -128,7 +138,7 @@ fn of_another_type(event: &Value) -> Classification {
         key: digest(&[event_type, id]),
         subject: String::new(),
         rule: None,
-        reason: format!("event type `{}` is not {BLOB_CREATED}", clip(event_type, 200)),
+        reason: format!("event type `{}` is not {BLOB_CREATED}", one_line(event_type, 200)),
     })
 }
 
@@ -158,8 +168,8 @@ impl Upload {
         // Documentation and practice disagree on the spelling.
         let etag = text("eTag").or_else(|| text("etag")).ok_or(Malformed::NoETag)?;
         let mut blob = BlobVersion::read(url, etag)?;
-        blob.sequencer = text("sequencer").map(|s| clip(s, 64).to_owned());
-        blob.content_type = text("contentType").map(|s| clip(s, 128).to_owned());
+        blob.sequencer = text("sequencer").map(|s| clipped(s, 64).to_owned());
+        blob.content_type = text("contentType").map(|s| clipped(s, 128).to_owned());
         blob.size = data.get("contentLength").and_then(Value::as_u64);
         // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
         if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
@@ -172,12 +182,15 @@ impl Upload {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
         if let Some(rule) = rules.output_of(&self.blob) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
-            return self.skipped(Some(rule.id.clone()), reason);
+            return self.skipped(Some(rule.id.clone()), &reason);
         }
         if let Some(api) = self.api.as_deref().filter(|api| !COMPLETE.contains(api)) {
-            let reason =
-                format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
-            return self.skipped(None, reason);
+            let reason = format!(
+                "`{}` does not complete a blob; its content comes with {}",
+                one_line(api, 64),
+                COMPLETE.join(", ")
+            );
+            return self.skipped(None, &reason);
         }
         let mut reasons = Vec::new();
         let mut nearest = None;
@@ -194,14 +207,15 @@ impl Upload {
             }
         }
         if wanted.is_empty() {
-            return self.skipped(nearest, clip(&reasons.join("; "), 2_000).to_owned());
+            return self.skipped(nearest, &reasons.join("; "));
         }
         Classification::Wanted(wanted)
     }
 
     /// The key has the rule in it: what another rule skips after a change of the rules is another record.
-    fn skipped(self, rule: Option<RuleId>, reason: String) -> Classification {
+    fn skipped(self, rule: Option<RuleId>, reason: &str) -> Classification {
         let key = digest(&[&self.blob.url, &self.blob.etag, rule.as_deref().unwrap_or_default()]);
+        let reason = one_line(reason, MAX_REASON);
         Classification::Skipped(SkippedEvent { key, subject: self.blob.url, rule, reason })
     }
 }
@@ -215,34 +229,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list within a list",
         Value::Object(_) => "an object",
     }
-}
-
-fn clip(text: &str, max: usize) -> &str {
-    text.char_indices().nth(max).map_or(text, |(at, _)| &text[..at])
-}
-
-/// What was received, fit to be kept and shown: cut, control characters gone, and the values of `sig=`, `code=`,
-/// `key=` and the like replaced.
-fn masked(text: &str) -> String {
-    const SECRETS: [&str; 5] = ["sig=", "code=", "key=", "token=", "password="];
-    let mut kept = String::with_capacity(text.len().min(8_000));
-    let mut rest = clip(text, 8_000);
-    while let Some((at, name)) =
-        SECRETS.iter().filter_map(|name| find_ignoring_case(rest, name).map(|at| (at, *name))).min()
-    {
-        let value = at + name.len();
-        kept.push_str(&rest[..value]);
-        kept.push_str("***");
-        let end = rest[value..].find(['&', '"', '\\', ' ', ';', ',']).map_or(rest.len(), |end| value + end);
-        rest = &rest[end..];
-    }
-    kept.push_str(rest);
-    kept.retain(|c| !c.is_control());
-    kept
-}
-
-fn find_ignoring_case(text: &str, ascii: &str) -> Option<usize> {
-    text.as_bytes().windows(ascii.len()).position(|window| window.eq_ignore_ascii_case(ascii.as_bytes()))
 }
 
 /// A URL fit for logs.
@@ -446,9 +432,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_has_a_key_of_its_own_and_shows_all_but_its_secrets() {
-        let bad = malformed(&json!({"x": "a?Sig=s3cret&b=1 code=s3cret;c\u{85}"}));
-        assert_eq!(bad.received, r#"{"x":"a?Sig=***&b=1 code=***;c"}"#);
-        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&b=1 code=s3cret;c"})).key, "{}", bad.received);
+        let bad = malformed(&json!({"x": "a?Sig=s3cret&b=1 ?code=s3cret;c\u{85}"}));
+        assert_eq!(bad.received, r#"{"x":"a?Sig=***&b=1 ?code=***;c "}"#);
+        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&b=1 ?code=s3cret;c\u{85}"})).key, "{}", bad.received);
         assert_ne!(bad.key, malformed(&json!({"x": "b"})).key);
         assert!(bad.key.len() == 32 && bad.key.bytes().all(|b| b.is_ascii_hexdigit()), "{}", bad.key);
         assert_eq!(shown("https://x/a?sig=secret#b"), "https://x/a");

@@ -25,10 +25,12 @@ pub mod duration;
 pub mod id;
 pub mod intake;
 pub mod job;
+pub mod redact;
 pub mod rule;
 pub mod schedule;
 pub mod scoring;
 pub mod status;
+pub mod text;
 pub mod uri;
 
 #[doc(hidden)] // until the Azure adapter has moved

@@ -468,7 +468,7 @@ impl ProcessPorts {
             None => Ok(()),
             Some(why) => {
                 self.sleep(pause).await;
-                Err(Inconclusive(why.to_owned()))
+                Err(Inconclusive::not_reachable(why))
             }
         }
     }
@@ -646,7 +646,7 @@ impl Endpoint for ProcessPorts {
             // Lost before it arrives, or its answer is.
             (lost.then(|| state.dice.stream(Kind::LookupFailed).chance(500)), state.pause(), state.pause())
         };
-        let inconclusive = || Err(Inconclusive("the connection was reset".to_owned()));
+        let inconclusive = || Err(Inconclusive::not_reachable("the connection was reset"));
         if lost == Some(true) {
             self.sleep(there + back).await;
             return inconclusive();
@@ -672,7 +672,7 @@ impl Endpoint for ProcessPorts {
 impl Blobs for ProcessPorts {
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         self.looks().await?;
-        let Some(uri) = scoring.output_uri() else { return Err(Inconclusive("the attempt has no output".to_owned())) };
+        let Some(uri) = scoring.output_uri() else { return Err(Inconclusive::not_asked("the attempt has no output")) };
         let (seen, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
