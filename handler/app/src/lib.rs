@@ -12,10 +12,10 @@
 use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt as _, stream};
+use lifecycle::delivery::{Delivery, TooManyEvents};
 use lifecycle::intake::{self, Classification};
 use lifecycle::{Answer, Effect, Job, Observation, Policy, Rule, Rules, Scoring, ScoringId, Status, Step, decide};
 use serde::Serialize;
-use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::ledger::{Acceptance, Ledger, Recorded};
@@ -57,6 +57,9 @@ pub enum Error {
         #[source]
         source: ledger::Error,
     },
+    /// A delivery is larger than Event Grid makes them. Nothing of it was taken.
+    #[error(transparent)]
+    TooManyEvents(#[from] TooManyEvents),
 }
 
 fn during(what: &'static str) -> impl FnOnce(ledger::Error) -> Error {
@@ -149,11 +152,15 @@ impl App {
     /// Takes a delivery in. **Durable once `Ok`.** Scorings that found a free slot come back as intents.
     ///
     /// Fails only if the ledger could not take something; the host then answers an error and Event Grid delivers again.
-    pub async fn accept(&self, payload: &Value) -> Result<(Accepted, Vec<Intent>), Error> {
+    ///
+    /// Events are looked into one by one, when it is their turn: a delivery may hold thousands, each wanted by many rules.
+    pub async fn accept(&self, delivery: impl Into<Delivery>) -> Result<(Accepted, Vec<Intent>), Error> {
         let now = self.now();
-        let classifications = intake::read(payload, &self.0.parts.rules, now);
-        let mut outcomes = stream::iter(classifications)
-            .map(|classification| self.accept_one(classification, now))
+        let delivery = delivery.into();
+        let events = delivery.events()?;
+        // By index: a closure over borrowed events would not be general enough for a future that is sent between threads.
+        let mut outcomes = stream::iter(0..events.len())
+            .map(|at| self.accept_one(intake::classify(&events[at], &self.0.parts.rules, now), now))
             .buffered(MAX_CONCURRENT_SCORINGS);
         let (mut accepted, mut intents) = (Accepted::default(), Vec::new());
         let mut failure = None;

@@ -4,17 +4,16 @@
 //! as a string that holds JSON. All of that is read here; nothing is ever answered with an error, because one bad
 //! event would make Event Grid redeliver its whole batch.
 
-use std::borrow::Cow;
-
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::delivery::{Delivery, TooManyEvents, json_within, members, string};
 use crate::rules::Rules;
 use crate::scoring::{BlobVersion, Scoring, without_query};
 
-/// Strings that hold JSON are opened this often; more is nobody's encoding.
-const MAX_NESTING: usize = 3;
+/// Members of `data` that are read.
+const DATA: [&str; 7] = ["url", "eTag", "etag", "sequencer", "contentType", "contentLength", "api"];
 
 /// Writing APIs after which a blob is complete. `CreateFile` and `SftpCreate` come before the content;
 /// `FlushWithClose` and `SftpCommit` after it.
@@ -56,34 +55,28 @@ pub struct QuarantinedEvent {
 }
 
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
-pub fn read(payload: &Value, rules: &Rules, now: OffsetDateTime) -> Vec<Classification> {
-    let mut classifications = Vec::new();
-    open(payload, MAX_NESTING, &mut |event| classifications.push(classify(event, rules, now)));
-    classifications
+pub fn read(
+    delivery: impl Into<Delivery>,
+    rules: &Rules,
+    now: OffsetDateTime,
+) -> Result<Vec<Classification>, TooManyEvents> {
+    Ok(delivery.into().events()?.iter().map(|event| classify(event, rules, now)).collect())
 }
 
-fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
-    match value {
-        Value::Array(items) if nesting > 0 => items.iter().for_each(|item| open(item, nesting - 1, each)),
-        Value::String(text) if nesting > 0 => match serde_json::from_str::<Value>(text) {
-            Ok(inner @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => open(&inner, nesting - 1, each),
-            _ => each(value),
-        },
-        other => each(other),
-    }
-}
-
-fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification {
+/// What becomes of one event. Total: any JSON gets a verdict.
+pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classification {
     let malformed = |reason: String| {
-        let received = masked(&event.to_string());
+        let received = masked(event.get());
         Classification::Quarantined(QuarantinedEvent { key: key_of(&[&received]), reason, received })
     };
-    let Some(object) = event.as_object() else {
+    let Some([id, spec_version, cloud_type, event_type, data]) =
+        members(event, ["id", "specversion", "type", "eventType", "data"])
+    else {
         return malformed(format!("the event is {}, not a JSON object", kind(event)));
     };
-    let cloud_event = object.contains_key("specversion");
-    let kind_member = if cloud_event { "type" } else { "eventType" };
-    let Some(event_type) = object.get(kind_member).and_then(Value::as_str) else {
+    let (kind_member, event_type) =
+        if spec_version.is_some() { ("type", cloud_type) } else { ("eventType", event_type) };
+    let Some(event_type) = event_type.and_then(string) else {
         return malformed(format!(
             "`{kind_member}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
         ));
@@ -97,33 +90,30 @@ fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification
         })
     };
     if event_type != "Microsoft.Storage.BlobCreated" {
-        let id = object.get("id").and_then(Value::as_str).unwrap_or_default();
-        let reason = format!("event type `{}` is not Microsoft.Storage.BlobCreated", clip(event_type, 200));
-        return skip("", &[event_type, id], None, reason);
+        let id = id.and_then(string).unwrap_or_default();
+        let reason = format!("event type `{}` is not Microsoft.Storage.BlobCreated", clip(&event_type, 200));
+        return skip("", &[&event_type, &id], None, reason);
     }
-    let data = match object.get("data") {
-        Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
-        Some(data) => Cow::Borrowed(data),
-        None => Cow::Owned(Value::Null),
-    };
-    if !data.is_object() {
+    let opened = data.and_then(json_within);
+    let Some([url, etag, other_etag, sequencer, content_type, content_length, api]) =
+        opened.as_deref().or(data).and_then(|data| members(data, DATA))
+    else {
         return malformed("`data` is missing or no JSON object".to_owned());
-    }
-    let text = |name: &str| data.get(name).and_then(Value::as_str);
-    let Some(url) = text("url") else {
+    };
+    let Some(url) = url.and_then(string) else {
         return malformed("`data.url` is missing or no string".to_owned());
     };
     // Documentation and practice disagree on the spelling.
-    let Some(etag) = text("eTag").or_else(|| text("etag")) else {
+    let Some(etag) = etag.and_then(string).or_else(|| other_etag.and_then(string)) else {
         return malformed("`data.eTag` is missing or no string".to_owned());
     };
-    let mut blob = match BlobVersion::read(url, etag) {
+    let mut blob = match BlobVersion::read(&url, &etag) {
         Ok(blob) => blob,
         Err(reason) => return malformed(reason),
     };
-    blob.sequencer = text("sequencer").map(|s| clip(s, 64).to_owned());
-    blob.content_type = text("contentType").map(|s| clip(s, 128).to_owned());
-    blob.size = data.get("contentLength").and_then(Value::as_u64);
+    blob.sequencer = sequencer.and_then(string).map(|s| clip(&s, 64).to_owned());
+    blob.content_type = content_type.and_then(string).map(|s| clip(&s, 128).to_owned());
+    blob.size = content_length.and_then(|length| serde_json::from_str(length.get()).ok());
     // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
     if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
         return malformed("`data.url` or `data.eTag` is longer than Azure Storage allows".to_owned());
@@ -138,11 +128,11 @@ fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification
     if let Some(rule) = rules.output_of(&blob) {
         return skipped(Some(&rule.id), format!("the blob is an output of rule `{}`; outputs never trigger", rule.id));
     }
-    if let Some(api) = text("api")
-        && !COMPLETE.contains(&api)
+    if let Some(api) = api.and_then(string)
+        && !COMPLETE.contains(&&*api)
     {
         let reason =
-            format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
+            format!("`{}` does not complete a blob; its content comes with {}", clip(&api, 64), COMPLETE.join(", "));
         return skipped(None, reason);
     }
     let mut reasons = Vec::new();
@@ -165,14 +155,14 @@ fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification
     Classification::Wanted(wanted)
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list within a list",
-        Value::Object(_) => "an object",
+fn kind(event: &RawValue) -> &'static str {
+    match event.get().as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a string",
+        Some(b'[') => "a list within a list",
+        Some(b'{') => "an object",
+        _ => "a number",
     }
 }
 
@@ -223,7 +213,7 @@ pub fn shown(url: &str) -> &str {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn rules() -> Rules {
         Rules::read(
@@ -251,7 +241,7 @@ mod tests {
     }
 
     fn judged(payload: &Value) -> Vec<Classification> {
-        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH)
+        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH).expect("not too many events")
     }
 
     const URL: &str = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
@@ -368,7 +358,7 @@ mod tests {
         let wrap: [fn(Value) -> Value; 2] = [|value| json!([value]), |value| json!(value.to_string())];
         for wrap in wrap {
             let mut payload = event(URL);
-            for _ in 0..MAX_NESTING {
+            for _ in 0..crate::delivery::MAX_NESTING {
                 payload = wrap(payload);
             }
             assert!(matches!(judged(&payload)[0], Classification::Wanted(_)), "{payload}");

@@ -17,6 +17,7 @@
 pub mod breaker;
 pub mod datastore;
 pub mod decide;
+pub mod delivery;
 pub mod duration;
 pub mod endpoints;
 pub mod intake;
@@ -30,6 +31,7 @@ pub mod template;
 
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
+pub use delivery::Delivery;
 pub use endpoints::{EndpointKey, EndpointSettings};
 pub use job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Submission};
 pub use order::QueuePosition;
