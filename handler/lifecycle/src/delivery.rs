@@ -373,7 +373,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn a_string_is_unescaped_as_serde_does(text in "\\PC{0,20}[\"\\\\/\u{8}\n\t\u{c}\r\u{1F600}é]{0,6}\\PC{0,5}", all: bool) {
-            let units = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+            let units = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
             let json = if all { format!("\"{units}\"") } else { json!(text).to_string() };
             proptest::prop_assert_eq!(serde_json::from_str::<String>(&json).expect("a string"), &*text);
             proptest::prop_assert_eq!(unescape(json), Ok(text));
@@ -382,10 +382,7 @@ mod tests {
         #[test]
         fn what_is_no_string_is_given_back(text in "\"?[a\\\\u\"dD8Cc0]{0,14}\"?") {
             let ours = unescape(text.clone());
-            match serde_json::from_str::<String>(&text) {
-                Ok(string) => proptest::prop_assert_eq!(ours, Ok(string)),
-                Err(_) => proptest::prop_assert_eq!(ours, Err(text)),
-            }
+            proptest::prop_assert_eq!(ours, serde_json::from_str::<String>(&text).map_err(|_| text));
         }
     }
 
