@@ -78,7 +78,7 @@ pub fn scoring_of(endpoint: &str, rule: &Value) -> Scoring {
     let blob = BlobVersion::read("https://acct.blob.core.windows.net/uploads/eu/a%20b.csv", "0x8DC1").unwrap();
     let mut scoring = Scoring::accept(rule, blob, NOW - Duration::minutes(3));
     scoring.attempt = 2;
-    scoring.submission = Some(rule.submission(&scoring, 2));
+    scoring.submission = Some(rule.submission(&scoring.blob, &scoring.id, 2));
     scoring.submitted = Some(NOW - Duration::minutes(2));
     scoring
 }
@@ -93,7 +93,7 @@ fn address(scoring: &Scoring, name: &str) -> JobAddress {
     JobAddress {
         endpoint: scoring.endpoint.clone(),
         workspace: scoring.workspace.clone(),
-        job: Job { name: name.to_owned(), id: None, studio: None },
+        job: Job { name: name.parse().unwrap(), id: None, studio: None },
     }
 }
 

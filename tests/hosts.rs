@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::cloud::{Cloud, cloud_event, event};
 use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER, free_port, given};
-use crate::support::lambda::{BOOTSTRAP, Lambda};
+use crate::support::lambda::{BOOTSTRAP, Deadline, Host, Lambda};
 
 const TIMER: &str = include_str!("fixtures/timer.json");
 const EVENT_BRIDGE: &str = include_str!("fixtures/eventbridge.json");
@@ -53,9 +53,14 @@ async fn only_loopback_is_listened_on() {
 
 #[tokio::test]
 async fn both_hosts_give_equal_answers_for_every_function() {
+    equal_answers::<Lambda>().await;
+}
+
+/// Invokes each function under the Functions host and under another, and compares.
+pub async fn equal_answers<H: Host>() {
     let cloud = Cloud::start().await;
     let azure = FunctionsHost::start(cloud.root(), &cloud.vars("azure")).await;
-    let blob_created = Lambda::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
+    let blob_created = H::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
     let mut skipped = event("a.csv");
     skipped["data"]["url"] = json!("https://acct.blob.core.windows.net/elsewhere/a.csv");
     let payloads = [
@@ -73,7 +78,7 @@ async fn both_hosts_give_equal_answers_for_every_function() {
         assert_eq!(one, other, "{payload}");
     }
     // The ledgers hold the same now. One after the other, as both would otherwise drive jobs of the one simulator.
-    let reconcile = Lambda::start("Reconcile", cloud.root(), &cloud.vars("fresh-lambda")).await;
+    let reconcile = H::start("Reconcile", cloud.root(), &cloud.vars("fresh-lambda")).await;
     let fresh = FunctionsHost::start(cloud.root(), &cloud.vars("fresh-azure")).await;
     let one = fresh.invoke("Reconcile", "2", "timer", &timer()).await.value();
     let other = reconcile.invoke(&serde_json::from_str(EVENT_BRIDGE).unwrap()).await.expect("a response");
@@ -82,7 +87,26 @@ async fn both_hosts_give_equal_answers_for_every_function() {
 }
 
 #[tokio::test]
+async fn a_deadline_that_is_past_on_arrival_fails_no_invocation() {
+    let cloud = Cloud::start().await;
+    for (ledger, deadline) in [("emulated", Deadline::EMULATED), ("zero", Deadline::Always(0))] {
+        let vars = cloud.vars(ledger);
+        let blob_created = Lambda::with_deadline(deadline, "BlobCreated", cloud.root(), &vars).await;
+        let value = blob_created.invoke(&event("a.csv")).await.expect("a response");
+        assert_eq!(value["accepted"].as_array().map(Vec::len), Some(1), "{deadline:?}: {value}");
+        let reconcile = Lambda::with_deadline(deadline, "Reconcile", cloud.root(), &vars).await;
+        let value = reconcile.invoke(&json!({})).await.expect("a response");
+        assert_eq!((&value["complete"], &value["inFlight"]), (&json!(true), &json!(1)), "{deadline:?}: {value}");
+    }
+}
+
+#[tokio::test]
 async fn both_hosts_fail_with_the_same_diagnostic() {
+    equal_diagnostics::<Lambda>().await;
+}
+
+/// The same without a ledger.
+pub async fn equal_diagnostics<H: Host>() {
     let cloud = Cloud::start().await;
     let vars = without_ledger(&cloud);
     let azure = FunctionsHost::start(cloud.root(), &vars).await;
@@ -91,7 +115,7 @@ async fn both_hosts_fail_with_the_same_diagnostic() {
         ("BlobCreatedFromQueue", "event", event("a.csv")),
         ("Reconcile", "timer", timer()),
     ] {
-        let lambda = Lambda::start(function, cloud.root(), &vars).await;
+        let lambda = H::start(function, cloud.root(), &vars).await;
         let one = azure.invoke(function, "1", binding, &payload).await;
         assert_eq!(one.status, 500, "{function}");
         assert_eq!(one.json(), lambda.invoke(&payload).await.expect_err("an error"), "{function}");

@@ -15,6 +15,7 @@ mod blobs;
 mod burst;
 mod cli;
 mod doctor;
+mod emulator;
 mod endpoint;
 mod hosts;
 mod intake;

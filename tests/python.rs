@@ -4,7 +4,7 @@
 //! `python/requirements.txt` pins it; `cargo xtask test` installs it into `target/python`. Where it is not there the test
 //! says so and passes, unless `SCOREKEEPER_REQUIRE_PYTHON` is set.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,28 +12,16 @@ use serde_json::{Value, json};
 use simulator::{self, Behaviour, Container, Datastore, Fault, FaultKind, Route, SimulatorOptions};
 use tokio::process::Command;
 
+use crate::support::pypi;
+
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
 }
 
-/// The interpreter with the client; `None` where it is not installed.
-fn python() -> Option<PathBuf> {
-    let folder = workspace().join("target/python");
-    let wanted = std::fs::read(workspace().join("tests/python/requirements.txt")).unwrap();
-    let is_there = std::fs::read(folder.join("installed.txt")).is_ok_and(|installed| installed == wanted);
-    if !is_there {
-        #[expect(clippy::disallowed_methods, reason = "CI says by this that a missing client is a failure")]
-        let required = std::env::var("SCOREKEEPER_REQUIRE_PYTHON").is_ok();
-        assert!(!required, "azure-ai-ml is required and not in target/python; `cargo xtask test` installs it");
-        #[expect(clippy::print_stdout, reason = "whoever runs the tests must learn what did not run")]
-        let () = println!("skipped: azure-ai-ml is not in target/python");
-    }
-    is_there.then(|| folder.join("bin/python"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_python_client_invokes_streams_gets_lists_and_cancels() {
-    let Some(python) = python() else { return };
+    let Some(python) = pypi::environment("python", "SCOREKEEPER_REQUIRE_PYTHON") else { return };
+    let python = python.join("bin/python");
     let root = tempfile::tempdir().unwrap();
     let folder = |name: &str| root.path().join(name);
     std::fs::create_dir_all(folder("inbox/many")).unwrap();

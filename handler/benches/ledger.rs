@@ -105,7 +105,7 @@ impl Endpoint for AtOnce {
         &self,
         _at: &ScanTarget,
         _since: OffsetDateTime,
-        _known: &HashSet<String>,
+        _known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
         Ok(JobListing::default())
     }
@@ -123,7 +123,7 @@ impl Blobs for AtOnce {
 }
 
 fn job_of(scoring: &Scoring) -> Job {
-    Job { name: format!("job-{}", scoring.id), id: None, studio: None }
+    Job { name: format!("job-{}", scoring.id).parse().expect("a name"), id: None, studio: None }
 }
 
 fn runtime() -> Runtime {

@@ -68,7 +68,10 @@ async fn known(app: &App) -> DeploymentBreaker {
 
 async fn report(app: &App, event: BreakerEvent, now: time::OffsetDateTime) {
     let settings = BreakerSettings { failures: 3, ..BreakerSettings::default() };
-    app.ledger().change_breaker(URI, Some("v7"), &event, &settings, now).await.unwrap();
+    app.ledger()
+        .change_breaker(&URI.parse().unwrap(), "v7".parse().ok().as_ref(), &event, &settings, now)
+        .await
+        .unwrap();
 }
 
 fn paths(world: &World) -> Vec<String> {

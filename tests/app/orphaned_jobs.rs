@@ -95,7 +95,7 @@ async fn a_late_acceptance_beside_another_job_is_cancelled_and_counted() {
     let scoring = world.get(&other, &id).await;
     assert_eq!(
         (scoring.status, scoring.orphaned_job_count, scoring.orphaned_jobs.as_slice()),
-        (Status::Running, 1, ["job-1".to_owned()].as_slice())
+        (Status::Running, 1, ["job-1".parse().unwrap()].as_slice())
     );
     assert_eq!(running(&world), ["job-2"]);
 }

@@ -115,7 +115,7 @@ impl Outcome {
             for orphaned_job in &scoring.orphaned_jobs {
                 let job = own
                     .iter()
-                    .find(|job| job.name == *orphaned_job)
+                    .find(|job| *job.name == **orphaned_job)
                     .unwrap_or_else(|| panic!("{orphaned_job}: {own:?}"));
                 let elsewhere = scoring.output_uri() != Some(job.output.as_str());
                 assert!(elsewhere || ["Canceled", "Failed"].contains(&job.status.as_str()), "{scoring:?}: {job:?}");

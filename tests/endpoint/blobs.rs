@@ -86,7 +86,7 @@ async fn long_uris_name_their_own_workspace() {
     let mut short = with_outputs(&server, &json!({ "o": { "type": "UriFile", "uri": uri("a") } }));
     short.workspace = None;
     assert!(blobs(&server).outputs(&short).await.unwrap_err().0.contains("endpoint.workspace"));
-    short.job = Some(Job { name: "j".into(), id: Some(format!("{WORKSPACE}/jobs/j")), studio: None });
+    short.job = Some(Job { name: "j".parse().unwrap(), id: Some(format!("{WORKSPACE}/jobs/j")), studio: None });
     assert!(blobs(&server).outputs(&short).await.is_ok());
 }
 

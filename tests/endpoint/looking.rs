@@ -26,7 +26,7 @@ async fn a_job_is_looked_at_on_the_endpoint_with_its_query_kept() {
     let server = Canned::start().await;
     server.at("GET /base/jobs/j%201", canned::json(200, &job(&server, "j 1", "running")));
     let mut scoring = scoring(&server);
-    scoring.endpoint = server.url("/base/jobs?api-version=1");
+    scoring.endpoint = server.url("/base/jobs?api-version=1").parse().unwrap();
     let found = seen(azure_ml(&server).job(&address(&scoring, "j 1")).await);
     let studio = Some("https://ml.azure.com/runs/j 1".to_owned());
     assert_eq!(found, JobSnapshot { status: JobStatus::Running, error: None, studio });
@@ -78,7 +78,7 @@ async fn a_job_is_missing_only_if_resource_manager_does_not_know_it_either() {
     assert!(fresh.job(&unknown).await.is_err(), "no deployment to route to says nothing of the job");
     let plain = Canned::start().await;
     plain.at("GET /jobs/j", canned::json(404, &json!({ "error": { "code": "NotFound", "message": "no such job" } })));
-    unknown.endpoint = plain.url("/jobs");
+    unknown.endpoint = plain.url("/jobs").parse().unwrap();
     assert_eq!(fresh.job(&unknown).await, Ok(None));
 }
 
@@ -98,7 +98,7 @@ async fn a_look_is_repeated_a_few_times_and_concludes_nothing_from_failure() {
 
     let server = Canned::start().await;
     let mut at = at;
-    at.endpoint = server.url("/jobs");
+    at.endpoint = server.url("/jobs").parse().unwrap();
     server.next(canned::text(429, "").header("Retry-After", "10"));
     assert!(azure_ml(&server).job(&at).await.unwrap_err().0.contains("429"));
     assert_eq!(server.requests().len(), 1, "so long is not waited within a look");
@@ -296,7 +296,7 @@ async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_noth
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let place =
-        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: Some(WORKSPACE.to_owned()), experiments: vec![] };
+        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: vec![] };
     let mut marked = listed("marked", IN_TIME);
     marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     server.at("GET /jobs/plain", with_output(&server, "plain", IN_TIME, "azureml://datastores/d/paths/p.csv"));
@@ -308,7 +308,7 @@ async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_noth
         listed("known", IN_TIME), listed("too-old", "2026-07-21T09:52:59Z"),
     ] });
     server.at(&arm("GET", ""), canned::json(200, &list));
-    let (since, known) = (datetime!(2026-07-21 09:58 UTC), HashSet::from(["known".to_owned()]));
+    let (since, known) = (datetime!(2026-07-21 09:58 UTC), HashSet::from(["known".parse().unwrap()]));
     let ml = azure_ml(&server);
     let listing = ml.jobs_created_since(&place, since, &known).await.unwrap();
     let shown: Vec<_> = listing
@@ -322,8 +322,10 @@ async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_noth
     for skipped in ["known", "too-old"] {
         assert!(!server.lines().contains(&format!("GET /jobs/{skipped}")), "{skipped} was looked at");
     }
-    let (known, unplaced) =
-        (HashSet::from(["known", "hidden"].map(str::to_owned)), ScanTarget { workspace: None, ..place.clone() });
+    let (known, unplaced) = (
+        HashSet::from(["known", "hidden"].map(|name| name.parse().unwrap())),
+        ScanTarget { workspace: None, ..place.clone() },
+    );
     assert!(ml.jobs_created_since(&place, since, &known).await.unwrap().complete);
     assert!(
         azure_ml(&server)

@@ -90,7 +90,7 @@ async fn rules_that_name_different_workspaces_share_nothing() {
     let server = Canned::start().await;
     let one = scoring(&server);
     let mut other = one.clone();
-    other.workspace = Some(WORKSPACE.replace("w1", "w2"));
+    other.workspace = WORKSPACE.replace("w1", "w2").parse().ok();
     list(&server, &[]);
     server.at("GET /jobs/j", with_output(&server, "j", IN_TIME, other.output_uri().unwrap()));
     let there = arm("GET", "").replace("w1", "w2");
@@ -282,8 +282,11 @@ async fn an_orphan_scan_that_is_slow_shows_the_newest_jobs_and_does_not_call_the
     jobs.push(timeless);
     server.at("GET /jobs/timeless", slow(with_output(&server, "timeless", IN_TIME, ELSEWHERE)));
     list(&server, &jobs);
-    let place =
-        ScanTarget { endpoint: server.url("/jobs"), workspace: Some(WORKSPACE.to_owned()), experiments: Vec::new() };
+    let place = ScanTarget {
+        endpoint: server.url("/jobs").parse().unwrap(),
+        workspace: WORKSPACE.parse().ok(),
+        experiments: Vec::new(),
+    };
     let before = Instant::now();
     let listing =
         azure_ml(&server).jobs_created_since(&place, NOW - Duration::hours(1), &HashSet::new()).await.unwrap();

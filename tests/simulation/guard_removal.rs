@@ -272,7 +272,7 @@ impl Endpoint for Blindfolded {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
         self.0.jobs_created_since(at, since, known).await
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 
 /// The handler's own binary.
@@ -85,28 +85,8 @@ impl FunctionsHost {
     }
 
     async fn ready(&mut self) -> Result<(), ExitStatus> {
-        let probe = format!("http://127.0.0.1:{}/", self.port);
-        let mut every = tokio::time::interval(PROBE_EVERY);
-        let mut stdout = self.process.stdout.clone();
-        let ready = async {
-            loop {
-                every.tick().await;
-                // Any answer is good; only a connection that fails means "not yet".
-                if self.client.get(&probe).send().await.is_ok() {
-                    break;
-                }
-            }
-            // It may have been another test's handler that answered, if that one got the port.
-            let own = stdout.wait_for(|lines| lines.iter().any(|line| line.contains("listening"))).await.is_ok();
-            if !own {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = ready => Ok(()),
-            status = self.process.child.wait() => Err(status.unwrap()),
-            () = tokio::time::sleep(READY_WITHIN) => panic!("the handler is not ready within {READY_WITHIN:?}"),
-        }
+        let probe = self.client.get(format!("http://127.0.0.1:{}/", self.port));
+        self.process.ready(probe, "listening").await
     }
 
     pub fn port(&self) -> u16 {
@@ -157,7 +137,8 @@ async fn answer(response: reqwest::Response) -> Answer {
     }
 }
 
-fn client() -> reqwest::Client {
+/// Speaks to loopback only.
+pub fn client() -> reqwest::Client {
     // Longer than any deadline of the handler: a hang must fail the test, not block it.
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
 }
@@ -182,7 +163,23 @@ pub struct Process {
     pub child: Child,
     stdout: watch::Receiver<Vec<String>>,
     stderr: watch::Receiver<Vec<String>>,
+    /// Held open as long as the process may live.
+    leash: Option<ChildStdin>,
 }
+
+/// Runs its arguments as a program until that ends, or until its own stdin is closed; nothing is ever written there.
+const LEASH: &str = r#"
+exec 3<&0
+"$@" 3<&- &
+program=$!
+{ read -r _ <&3; kill -9 "$program"; } >/dev/null 2>&1 &
+watch=$!
+exec 3<&-
+wait "$program" 2>/dev/null
+code=$?
+kill "$watch" 2>/dev/null
+exit "$code"
+"#;
 
 impl Process {
     /// Starts a program with nothing in its environment but `vars`.
@@ -192,12 +189,24 @@ impl Process {
         folder: &Path,
         vars: &BTreeMap<String, String>,
     ) -> Self {
-        let mut child = Command::new(program.into())
-            .args(arguments)
+        let mut command = Command::new(program.into());
+        command.args(arguments).stdin(Stdio::null());
+        Self::run(command, folder, vars)
+    }
+
+    /// The same, for a program that would go on if this process were killed: a shell in between waits on a pipe that
+    /// only this process holds, and kills the program when the pipe closes.
+    pub fn on_leash(program: &Path, arguments: &[&str], folder: &Path, vars: &BTreeMap<String, String>) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", LEASH, "leash"]).arg(program).args(arguments).stdin(Stdio::piped());
+        Self::run(command, folder, vars)
+    }
+
+    fn run(mut command: Command, folder: &Path, vars: &BTreeMap<String, String>) -> Self {
+        let mut child = command
             .current_dir(folder)
             .env_clear()
             .envs(vars)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -205,7 +214,33 @@ impl Process {
             .unwrap();
         let stdout = lines(child.stdout.take().unwrap());
         let stderr = lines(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
+        let leash = child.stdin.take();
+        Self { child, stdout, stderr, leash }
+    }
+
+    /// Waits until this process answers the probe; `Err` if it ends before. That it is this one which answers is told by
+    /// a line of its log with `sign`: another process may listen there, if it got the port meanwhile.
+    pub async fn ready(&mut self, probe: reqwest::RequestBuilder, sign: &str) -> Result<(), ExitStatus> {
+        let mut every = tokio::time::interval(PROBE_EVERY);
+        let mut stdout = self.stdout.clone();
+        let ready = async {
+            loop {
+                every.tick().await;
+                // Any answer is good; only a connection that fails means "not yet".
+                if probe.try_clone().expect("the body is no stream").send().await.is_ok() {
+                    break;
+                }
+            }
+            let own = stdout.wait_for(|lines| lines.iter().any(|line| line.contains(sign))).await.is_ok();
+            if !own {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = ready => Ok(()),
+            status = self.child.wait() => Err(status.unwrap()),
+            () = tokio::time::sleep(READY_WITHIN) => panic!("the process is not ready within {READY_WITHIN:?}"),
+        }
     }
 
     /// Waits for its end, a minute at most, and for the last of its output.

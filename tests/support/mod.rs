@@ -3,9 +3,11 @@
 pub mod azurite;
 pub mod canned;
 pub mod cloud;
+pub mod emulator;
 pub mod functions_host;
 pub mod lambda;
 pub mod meanwhile;
+pub mod pypi;
 pub mod storage;
 pub mod world;
 pub mod yielding;

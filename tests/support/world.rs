@@ -251,7 +251,8 @@ impl World {
         let (now, id) = (self.now(), "f".repeat(32));
         let rule = self.rules.iter().next().unwrap();
         let blob = lifecycle::BlobVersion::read("https://else.blob.core.windows.net/c/x", "1").unwrap();
-        let mut submission = rule.submission(&Scoring::accept(rule, blob, now), 1);
+        let scoring = Scoring::accept(rule, blob, now);
+        let mut submission = rule.submission(&scoring.blob, &scoring.id, 1);
         submission.outputs.values_mut().for_each(|out| out.uri = output.replace("{id}", &id));
         let mut state = self.state.lock().unwrap();
         let name = format!("foreign-{}", state.jobs.len() + 1);
@@ -259,7 +260,7 @@ impl World {
             name,
             path: "x".to_owned(),
             rule: "of-somebody-else".to_owned(),
-            endpoint: rule.endpoint.uri.clone(),
+            endpoint: rule.endpoint.uri.to_string(),
             submission,
             status: JobStatus::Running,
             error: None,
@@ -385,8 +386,8 @@ impl World {
             let job = WorldJob {
                 name: format!("job-{}", state.jobs.len() + 1),
                 path: scoring.blob.path.clone(),
-                rule: scoring.rule.clone(),
-                endpoint: scoring.endpoint.clone(),
+                rule: scoring.rule.to_string(),
+                endpoint: scoring.endpoint.to_string(),
                 submission: scoring.submission.clone().expect("an intent has a submission"),
                 status: JobStatus::Running,
                 error: None,
@@ -402,7 +403,10 @@ impl World {
         let answer = match post {
             Post::Accept | Post::TwoJobs => {
                 let name = state.jobs.last().expect("just made").name.clone();
-                Answer::Accepted { job: Job { name, id: None, studio: None }, status: JobStatus::Preparing }
+                Answer::Accepted {
+                    job: Job { name: name.parse().unwrap(), id: None, studio: None },
+                    status: JobStatus::Preparing,
+                }
             }
             Post::Refuse { permanent } => {
                 Answer::Refused { code: "403".into(), text: "no".into(), permanent, retry_after: None }
@@ -433,7 +437,7 @@ impl Endpoint for World {
             if let Some(why) = &state.inconclusive {
                 return Err(Inconclusive(why.clone()));
             }
-            let job = state.jobs.iter().find(|job| job.name == at.job.name && !state.hidden);
+            let job = state.jobs.iter().find(|job| *job.name == *at.job.name && !state.hidden);
             let seen =
                 job.map(|job| JobSnapshot { status: job.status.clone(), error: job.error.clone(), studio: None });
             (seen, state.held_poll.take())
@@ -455,7 +459,7 @@ impl Endpoint for World {
         let still = state.list_stands_still;
         let shown = state.jobs.iter().filter(|job| job.shown <= now && still.is_none_or(|at| job.created < at));
         let found = shown.filter(|job| job.submission.outputs == ours.outputs).map(|job| Candidate {
-            job: Job { name: job.name.clone(), id: None, studio: None },
+            job: Job { name: job.name.parse().unwrap(), id: None, studio: None },
             status: job.status.clone(),
             created: job.created,
         });
@@ -469,7 +473,7 @@ impl Endpoint for World {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
         let now = self.now();
         let mut state = self.state.lock().unwrap();
@@ -483,11 +487,11 @@ impl Endpoint for World {
             still.is_none_or(|at| job.created < at)
                 && job.shown <= now
                 && job.created >= since
-                && !known.contains(&job.name)
+                && !known.contains(job.name.as_str())
         });
         let jobs: Vec<ListedJob> = jobs
             .map(|job| ListedJob {
-                job: Job { name: job.name.clone(), id: None, studio: None },
+                job: Job { name: job.name.parse().unwrap(), id: None, studio: None },
                 status: job.status.clone(),
                 outputs: job.submission.outputs.values().map(|output| output.uri.clone()).collect(),
                 tags: job.tags.clone(),
@@ -503,7 +507,7 @@ impl Endpoint for World {
             state.cancels_fail -= 1;
             return Err(Inconclusive("Resource Manager answers 503".into()));
         }
-        for job in state.jobs.iter_mut().filter(|job| job.name == at.job.name) {
+        for job in state.jobs.iter_mut().filter(|job| *job.name == *at.job.name) {
             job.status = JobStatus::Canceled;
         }
         Ok(())

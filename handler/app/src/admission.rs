@@ -12,7 +12,7 @@
 
 use futures::future::join;
 use lifecycle::breaker::BreakerDecision;
-use lifecycle::{EndpointKey, Observation, Rule, Scoring};
+use lifecycle::{Observation, Rule, Scoring};
 use time::OffsetDateTime;
 
 use crate::ledger::{self, Cap, Controls, LimitScope, MAX_CLAIM_AGE, PermitOutcome, Slot};
@@ -203,10 +203,10 @@ impl App {
     ) -> Result<Option<ledger::SubmitPermit>, String> {
         let settings = self.0.parts.rules.endpoint(&scoring.endpoint);
         let Some(max) = settings.and_then(|settings| settings.submits_per_minute) else { return Ok(None) };
-        match self.ledger().use_permit(&EndpointKey::of(&scoring.endpoint), max, &scoring.id, now).await {
+        match self.ledger().use_permit(scoring.endpoint.key(), max, &scoring.id, now).await {
             Ok(PermitOutcome::Yes(claims)) => Ok(Some(claims)),
             Ok(PermitOutcome::No { until }) => {
-                self.0.controls_cache.mark_full(LimitScope::endpoint(&scoring.endpoint), now);
+                self.0.controls_cache.mark_full(LimitScope::Endpoint(scoring.endpoint.key().clone()), now);
                 Err(format!(
                     "endpoint {} takes {max} submits a minute (submitsPerMinute); the next one can go at {}",
                     scoring.endpoint,

@@ -5,7 +5,8 @@
 //! may still wait. A probe is claimed on the row itself.
 
 use lifecycle::breaker::{Breaker, BreakerDecision, BreakerEvent, breaker_event};
-use lifecycle::{EndpointKey, Event, Scoring};
+use lifecycle::id::DeploymentName;
+use lifecycle::{Event, Scoring};
 use time::OffsetDateTime;
 
 use crate::ledger::{self, Controls, DeploymentBreaker};
@@ -14,7 +15,7 @@ use crate::{App, error_chain};
 impl App {
     /// Whether a scoring may go to its deployment, as far as this process knows.
     pub(super) fn check_breaker(&self, controls: &Controls, scoring: &Scoring, now: OffsetDateTime) -> BreakerDecision {
-        let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_deref());
+        let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_ref());
         match breaker.check(&scoring.id, &self.0.parts.rules.breaker(&scoring.endpoint), now) {
             BreakerDecision::Wait(reason) => BreakerDecision::Wait(format!("{reason}; {}", override_of(scoring))),
             asked => asked,
@@ -47,7 +48,7 @@ impl App {
         if !matches!(event, BreakerEvent::Failed { .. }) {
             // A success, by far the most frequent, is written only where it can change something.
             let known = self.0.controls_cache.last().unwrap_or_default();
-            if known.breaker(&next.endpoint, next.deployment.as_deref()) == Breaker::default() {
+            if known.breaker(&next.endpoint, next.deployment.as_ref()) == Breaker::default() {
                 return;
             }
         }
@@ -62,30 +63,39 @@ impl App {
         event: &BreakerEvent,
         now: OffsetDateTime,
     ) -> Result<Breaker, ledger::Error> {
-        let (endpoint, deployment) = (&scoring.endpoint, scoring.deployment.as_deref());
+        let (endpoint, deployment) = (&scoring.endpoint, scoring.deployment.as_ref());
         let settings = self.0.parts.rules.breaker(endpoint);
         let before =
             self.0.controls_cache.last().is_some_and(|known| known.breaker(endpoint, deployment).open_until.is_some());
         let _one = self.0.controls_cache.changing.lock().await;
         let known = self.ledger().change_breaker(endpoint, deployment, event, &settings, now).await?;
-        let (breaker, name) = (known.breaker.clone(), deployment.unwrap_or("(default)"));
+        let (breaker, name) = (known.breaker.clone(), deployment.map_or("(default)", DeploymentName::as_str));
         if breaker.open_until.is_some() && !before {
-            tracing::warn!(endpoint, deployment, "deployment {name} of {endpoint}: {}", breaker.reason());
+            tracing::warn!(
+                endpoint = endpoint.as_str(),
+                deployment = deployment.map(DeploymentName::as_str),
+                "deployment {name} of {endpoint}: {}",
+                breaker.reason()
+            );
         } else if before && breaker.open_until.is_none() {
-            tracing::info!(endpoint, deployment, "deployment {name} of {endpoint}: the circuit breaker is closed");
+            tracing::info!(
+                endpoint = endpoint.as_str(),
+                deployment = deployment.map(DeploymentName::as_str),
+                "deployment {name} of {endpoint}: the circuit breaker is closed"
+            );
         }
-        self.0.controls_cache.store_breaker(EndpointKey::of_deployment(endpoint, deployment), known);
+        self.0.controls_cache.store_breaker(endpoint.deployment_key(deployment), known);
         Ok(breaker)
     }
 
     /// Closes a breaker that the rules have switched off.
     pub(super) async fn close_breaker(&self, known: &DeploymentBreaker) {
-        let (endpoint, deployment) = (&known.endpoint, known.deployment.as_deref());
+        let (endpoint, deployment) = (&known.endpoint, known.deployment.as_ref());
         let settings = self.0.parts.rules.breaker(endpoint);
         let closed =
             self.ledger().change_breaker(endpoint, deployment, &BreakerEvent::Closed, &settings, self.now()).await;
         if let Err(error) = closed {
-            tracing::warn!(endpoint, deployment, error = %error_chain(&error), "the circuit breaker was not closed");
+            tracing::warn!(endpoint = endpoint.as_str(), deployment = deployment.map(DeploymentName::as_str), error = %error_chain(&error), "the circuit breaker was not closed");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lifecycle::EndpointKey;
+use lifecycle::id::{EndpointUri, RuleId};
 use time::{Duration, OffsetDateTime};
 
 use crate::App;
@@ -90,20 +91,27 @@ impl App {
     }
 
     /// The limits that a scoring of this rule to this endpoint is under.
-    pub(super) fn limits(&self, controls: &Controls, rule: &str, endpoint: &str) -> [(LimitScope, Option<Cap>); 2] {
+    pub(super) fn limits(
+        &self,
+        controls: &Controls,
+        rule: &RuleId,
+        endpoint: &EndpointUri,
+    ) -> [(LimitScope, Option<Cap>); 2] {
         let rules = &self.0.parts.rules;
         let of_rule = rules.get(rule).and_then(|rule| rule.max_in_flight);
         let of_endpoint = rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
-        [(LimitScope::rule(rule), of_rule), (LimitScope::endpoint(endpoint), of_endpoint)].map(|(scope, limit)| {
-            let cap = match controls.limits.get(&scope) {
-                // Nobody knows for how long each process still goes by the limit before: look before each claim.
-                Some(live) => Some(Cap { limit: live.limit, surplus: true }),
-                None => limit.map(|limit| {
-                    let surplus = controls.scopes.get(&scope).is_some_and(|scope_status| scope_status.surplus);
-                    Cap { limit, surplus }
-                }),
-            };
-            (scope, cap)
-        })
+        [(LimitScope::rule(rule), of_rule), (LimitScope::Endpoint(endpoint.key().clone()), of_endpoint)].map(
+            |(scope, limit)| {
+                let cap = match controls.limits.get(&scope) {
+                    // Nobody knows for how long each process still goes by the limit before: look before each claim.
+                    Some(live) => Some(Cap { limit: live.limit, surplus: true }),
+                    None => limit.map(|limit| {
+                        let surplus = controls.scopes.get(&scope).is_some_and(|scope_status| scope_status.surplus);
+                        Cap { limit, surplus }
+                    }),
+                };
+                (scope, cap)
+            },
+        )
     }
 }

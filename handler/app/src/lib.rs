@@ -203,7 +203,7 @@ impl App {
             Classification::Skipped(skip) => {
                 tracing::info!(
                     blob = skip.subject,
-                    rule = skip.rule,
+                    rule = skip.rule.as_deref(),
                     reason = skip.reason,
                     "event skipped: {}",
                     skip.reason
@@ -251,9 +251,9 @@ impl App {
         };
         match outcome {
             Acceptance::New(etag) => {
-                tracing::info!(scoring = %scoring.id, rule = scoring.rule, blob = scoring.blob.url, status = %scoring.status,
+                tracing::info!(scoring = %scoring.id, rule = scoring.rule.as_str(), blob = scoring.blob.url, status = %scoring.status,
                     "scoring {} accepted as {}", scoring.id, scoring.status);
-                one.accepted.push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule.clone() });
+                one.accepted.push(AcceptedScoring { id: scoring.id.to_string(), rule: scoring.rule.to_string() });
                 if scoring.status == Status::Submitting {
                     one.intents.push(Intent { scoring, etag });
                 }
@@ -372,8 +372,8 @@ impl App {
                     return Err(during("recording a move")(error));
                 }
             }
-            tracing::info!(scoring = %next.id, rule = next.rule, from = %scoring.status, to = %next.status,
-                attempt = next.attempt, job = entry.job, reason = entry.reason,
+            tracing::info!(scoring = %next.id, rule = next.rule.as_str(), from = %scoring.status, to = %next.status,
+                attempt = next.attempt, job = entry.job.as_deref(), reason = entry.reason,
                 "{} {} -> {}: {}", next.id, scoring.status, next.status, entry.reason);
             orphans::log_orphaned_jobs(&scoring, &next, &entry.reason);
             if scoring.status.holds_slot() && !next.status.holds_slot() {
@@ -418,9 +418,9 @@ impl App {
             let name = job.name.clone();
             let at = JobAddress { endpoint: scoring.endpoint.clone(), workspace: scoring.workspace.clone(), job };
             match self.0.parts.endpoint.cancel(&at).await {
-                Ok(()) => tracing::info!(scoring = %scoring.id, job = name, "asked job {name} to stop"),
+                Ok(()) => tracing::info!(scoring = %scoring.id, job = name.as_str(), "asked job {name} to stop"),
                 Err(error) => {
-                    tracing::warn!(scoring = %scoring.id, job = name, error = %error, "job {name} could not be asked to stop");
+                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = %error, "job {name} could not be asked to stop");
                 }
             }
         }

@@ -8,12 +8,13 @@
 //!
 //! Never: a job cancelled whose scoring may still adopt it, or which is not provably ours (its output path or our tags).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
+use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::job::experiment_asked_for;
-use lifecycle::{EndpointKey, JobStatus, Observation, Scoring, ScoringId, Status, Step, decide};
+use lifecycle::{JobStatus, Observation, Scoring, ScoringId, Status, Step, decide};
 use time::{Duration, OffsetDateTime};
 
 use crate::admission::Claims;
@@ -39,8 +40,8 @@ const MAX_REMEMBERED_JOBS: usize = 50_000;
 /// What a process remembers between orphan scans: a hint that spares looks, never a fact that correctness needs.
 #[derive(Debug, Default)]
 pub(super) struct ScanMemory {
-    last: BTreeMap<String, OffsetDateTime>,
-    settled: HashSet<String>,
+    last: HashMap<EndpointUri, OffsetDateTime>,
+    settled: HashSet<JobName>,
 }
 
 /// What an orphan scan found.
@@ -54,9 +55,9 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct InFlightJobs {
     /// Names of adopted jobs: none of them is an orphaned job.
-    pub(super) names: HashSet<String>,
+    pub(super) names: HashSet<JobName>,
     /// Workspace by endpoint.
-    pub(super) workspaces: BTreeMap<String, String>,
+    pub(super) workspaces: HashMap<EndpointUri, WorkspaceId>,
 }
 
 impl App {
@@ -85,7 +86,7 @@ impl App {
                 Err(why) => {
                     found.errors += 1;
                     tracing::warn!(
-                        endpoint = scan_target.endpoint,
+                        endpoint = scan_target.endpoint.as_str(),
                         reason = why,
                         "the jobs of {} were not scanned for orphaned jobs: {why}",
                         scan_target.endpoint
@@ -108,7 +109,7 @@ impl App {
             let target = &rule.endpoint;
             let asked = experiment_asked_for(&rule.settings);
             let workspace = target.workspace.clone();
-            match scan_targets.iter_mut().find(|scan_target| same_endpoint(&scan_target.endpoint, &target.uri)) {
+            match scan_targets.iter_mut().find(|scan_target| scan_target.endpoint == target.uri) {
                 Some(scan_target) => {
                     scan_target.workspace = scan_target.workspace.take().or(workspace);
                     scan_target.experiments.extend(asked);
@@ -126,7 +127,7 @@ impl App {
     async fn scan_endpoint(
         &self,
         scan_target: &ScanTarget,
-        known: &HashSet<String>,
+        known: &HashSet<JobName>,
         interval: Duration,
         now: OffsetDateTime,
     ) -> Result<usize, String> {
@@ -203,7 +204,7 @@ impl App {
             // Each try is lost to another who moved the scoring on.
             let mut tries = 0..MAX_TRIES;
             while let Some((scoring, etag)) = self.ledger().get(&id).await.map_err(during("reading a scoring"))?
-                && same_endpoint(&scoring.endpoint, &scan_target.endpoint)
+                && scoring.endpoint == scan_target.endpoint
                 && let Some(attempt) = self.attempt_of(&scoring, listed)
             {
                 if tries.next().is_none() {
@@ -233,9 +234,9 @@ impl App {
                 // Whoever recorded it may have died before it asked, or the service did not listen.
                 tracing::warn!(
                     scoring = %scoring.id,
-                    rule = scoring.rule,
-                    endpoint = scoring.endpoint,
-                    job = name,
+                    rule = scoring.rule.as_str(),
+                    endpoint = scoring.endpoint.as_str(),
+                    job = name.as_str(),
                     reason = "it was told to stop and still runs",
                     "orphaned job {name} of {} still runs",
                     scoring.id
@@ -276,7 +277,7 @@ impl App {
             return Some(scoring.attempt);
         }
         let rule = self.rule(scoring)?;
-        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
+        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(&scoring.blob, &scoring.id, *attempt)))
     }
 }
 
@@ -286,18 +287,14 @@ pub(super) fn log_orphaned_jobs(before: &Scoring, after: &Scoring, reason: &str)
     for job in after.orphaned_jobs.iter().filter(|job| !before.orphaned_jobs.contains(job)) {
         tracing::warn!(
             scoring = %after.id,
-            rule = after.rule,
-            endpoint = after.endpoint,
-            job,
+            rule = after.rule.as_str(),
+            endpoint = after.endpoint.as_str(),
+            job = job.as_str(),
             reason,
             "orphaned job {job} of {}: {reason}",
             after.id
         );
     }
-}
-
-fn same_endpoint(one: &str, other: &str) -> bool {
-    EndpointKey::of(one) == EndpointKey::of(other)
 }
 
 /// What an orphan scan made of a job.

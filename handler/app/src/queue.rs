@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, stream};
+use lifecycle::id::{DeploymentName, RuleId};
 use lifecycle::{EndpointKey, QueuePosition, Rules, Scoring, Status};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -34,7 +35,7 @@ const MAX_CONCURRENT_ENDPOINTS: usize = 8;
 pub(super) struct Queue {
     max: usize,
     /// By deployment too, as an open circuit breaker keeps one of them waiting.
-    by_rule: HashMap<(String, Option<String>), Vec<InFlight>>,
+    by_rule: HashMap<(RuleId, Option<DeploymentName>), Vec<InFlight>>,
 }
 
 impl Queue {
@@ -58,7 +59,7 @@ impl Queue {
             by_age(&mut rows);
             rows.truncate(self.max);
             for row in rows {
-                all.entry(EndpointKey::of(&row.endpoint)).or_default().push(row);
+                all.entry(row.endpoint.key().clone()).or_default().push(row);
             }
         }
         let priority = |rule: &str| rules.get(rule).map_or(0, |rule| rule.priority);
@@ -134,7 +135,7 @@ impl App {
                 }
                 if self.now() >= deadline {
                     counts.late.store(true, Ordering::Relaxed);
-                    unreached.extend([LimitScope::endpoint(&row.endpoint), LimitScope::rule(&row.rule)]);
+                    unreached.extend([LimitScope::Endpoint(row.endpoint.key().clone()), LimitScope::rule(&row.rule)]);
                     continue;
                 }
                 counts.due.fetch_add(1, Ordering::Relaxed);
@@ -215,14 +216,17 @@ impl App {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum BlockedScope {
     All,
-    Rule(String),
-    Deployment(Option<String>),
+    Rule(RuleId),
+    Deployment(Option<DeploymentName>),
 }
 
 /// Notes that a scoring has to wait: for a slot or submit of the endpoint there, else with its rule.
 fn wait(left: &mut HashMap<LimitScope, Backlog>, by: &BlockedScope, reason: &str, row: &InFlight) {
-    let scope =
-        if *by == BlockedScope::All { LimitScope::endpoint(&row.endpoint) } else { LimitScope::rule(&row.rule) };
+    let scope = if *by == BlockedScope::All {
+        LimitScope::Endpoint(row.endpoint.key().clone())
+    } else {
+        LimitScope::rule(&row.rule)
+    };
     let backlog = left.entry(scope).or_insert_with(|| Backlog { waiting: 0, reason: reason.to_owned() });
     backlog.waiting += 1;
 }
@@ -250,8 +254,8 @@ mod tests {
             status: Status::Queued,
             since: NOW,
             due: NOW,
-            rule: rule.to_owned(),
-            endpoint: "https://e.example/jobs".to_owned(),
+            rule: rule.parse().expect("an id"),
+            endpoint: "https://e.example/jobs".parse().expect("a URI"),
             deployment: None,
             workspace: None,
             job: None,
@@ -269,11 +273,11 @@ mod tests {
             queue.add(queued("busy", n));
         }
         queue.add(queued("other", 99));
-        queue.add(InFlight { deployment: Some("v8".to_owned()), ..queued("busy", 50) });
+        queue.add(InFlight { deployment: Some("v8".parse().expect("a name")), ..queued("busy", 50) });
         let queues = queue.by_endpoint(&Rules::default());
         let kept = queues.into_values().flatten().map(|row| (row.rule, (row.created - NOW).whole_seconds()));
-        let expected =
-            [("busy", 0), ("busy", 1), ("busy", 2), ("busy", 50), ("other", 99)].map(|(rule, n)| (rule.to_owned(), n));
+        let expected = [("busy", 0), ("busy", 1), ("busy", 2), ("busy", 50), ("other", 99)]
+            .map(|(rule, n)| (rule.parse().expect("an id"), n));
         assert_eq!(kept.collect::<Vec<_>>(), expected);
     }
 
@@ -297,8 +301,8 @@ mod tests {
         let mut queue = Queue::new(3);
         queue.add(queued("b", 2));
         queue.add(queued("a", 1));
-        queue.add(InFlight { endpoint: "https://E.example/jobs/".to_owned(), ..queued("a", 3) });
-        queue.add(InFlight { endpoint: "https://f.example/jobs".to_owned(), ..queued("a", 4) });
+        queue.add(InFlight { endpoint: "https://E.example/jobs/".parse().expect("a URI"), ..queued("a", 3) });
+        queue.add(InFlight { endpoint: "https://f.example/jobs".parse().expect("a URI"), ..queued("a", 4) });
         let mut queues: Vec<Vec<_>> = queue
             .by_endpoint(&Rules::default())
             .into_values()

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lifecycle::ScoringId;
+use lifecycle::id::{EndpointUri, RuleId};
 use time::OffsetDateTime;
 
 use crate::ledger::{Cap, Controls, LimitScope, ScopeStatus};
@@ -19,8 +20,8 @@ impl App {
     pub(super) fn limited(
         &self,
         controls: &Controls,
-        rule: &str,
-        endpoint: &str,
+        rule: &RuleId,
+        endpoint: &EndpointUri,
     ) -> impl Iterator<Item = (LimitScope, Cap)> + use<> {
         let limits = self.limits(controls, rule, endpoint).into_iter();
         limits.filter_map(|(scope, cap)| cap.map(|cap| (scope, cap)))
@@ -40,12 +41,12 @@ impl App {
             let endpoint = &rule.endpoint.uri;
             let of_endpoint = self.0.parts.rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
             for (scope, name, configured) in [
-                (LimitScope::rule(&rule.id), &rule.id, rule.max_in_flight),
-                (LimitScope::endpoint(endpoint), endpoint, of_endpoint),
+                (LimitScope::rule(&rule.id), rule.id.as_str(), rule.max_in_flight),
+                (LimitScope::Endpoint(endpoint.key().clone()), endpoint.as_str(), of_endpoint),
             ] {
                 scope_statuses.insert(
                     scope,
-                    ScopeStatus { name: name.clone(), configured, seen_at: Some(now), ..ScopeStatus::default() },
+                    ScopeStatus { name: name.to_owned(), configured, seen_at: Some(now), ..ScopeStatus::default() },
                 );
             }
             caps.extend(self.limited(controls, &rule.id, endpoint));

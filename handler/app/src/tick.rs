@@ -290,7 +290,7 @@ impl App {
                 if let Observation::CannotLook(why) = &observation {
                     // It could not be looked; a running job is not written to for that.
                     counts.errors.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(scoring = %row.id, job = at.job.name, reason = why, "job {} could not be looked at: {why}", at.job.name);
+                    tracing::warn!(scoring = %row.id, job = at.job.name.as_str(), reason = why, "job {} could not be looked at: {why}", at.job.name);
                     return;
                 }
                 let stop_at = stop_at(rule, row.status, row.since, row.due);

@@ -70,7 +70,7 @@ impl AzureBlobs {
             let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
             scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::decide::workspace_of)).map(str::to_owned)
         };
-        let workspace = place.workspace.clone().or_else(known).ok_or_else(|| {
+        let workspace = place.workspace.as_deref().map(str::to_owned).or_else(known).ok_or_else(|| {
             Inconclusive(format!("the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"))
         })?;
         let datastore = self.datastore(&workspace, &place.datastore).await?;

@@ -16,8 +16,11 @@ pub(super) struct Store {
 
 impl Store {
     fn named(rule: &Rule, uri: &str) -> Option<Self> {
-        let path = DatastorePath::read(uri)?;
-        Some(Self { workspace: path.workspace.or_else(|| rule.endpoint.workspace.clone()), name: path.datastore })
+        let path: DatastorePath = uri.parse().ok()?;
+        Some(Self {
+            workspace: path.workspace.as_ref().or(rule.endpoint.workspace.as_ref()).map(ToString::to_string),
+            name: path.datastore,
+        })
     }
 }
 

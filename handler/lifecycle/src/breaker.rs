@@ -17,9 +17,8 @@
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
-use crate::decide::utc_text;
-use crate::duration::IsoDuration;
-use crate::scoring::ScoringId;
+use crate::duration::{IsoDuration, utc_text};
+use crate::id::ScoringId;
 use crate::status::Event;
 
 /// For how long a probe's word is awaited, if the pause is not longer.

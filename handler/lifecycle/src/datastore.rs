@@ -4,21 +4,41 @@
 //! and the ARM id `/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W/datastores/D/paths/P`.
 //! All three name the same place, so they are compared by their parts and never as text.
 
+use std::str::FromStr;
+
 use percent_encoding::percent_decode_str;
+
+use crate::id::WorkspaceId;
+use crate::uri::without_query;
 
 /// A place on a datastore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatastorePath {
     /// ARM id of the workspace, if the URI names it.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// Name of the datastore.
     pub datastore: String,
     /// Path in the datastore's container, as it was given.
     pub path: String,
 }
 
+/// A URI that names no path on a datastore.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no path on a datastore; expected azureml://datastores/NAME/paths/PATH")]
+pub struct InvalidDatastorePath(pub String);
+
+/// Reads any of the three spellings.
+impl FromStr for DatastorePath {
+    type Err = InvalidDatastorePath;
+
+    fn from_str(uri: &str) -> Result<Self, InvalidDatastorePath> {
+        Self::read(uri).ok_or_else(|| InvalidDatastorePath(without_query(uri).to_owned()))
+    }
+}
+
 impl DatastorePath {
-    /// Reads any of the three spellings.
+    /// As [`FromStr`], without a reason.
+    #[doc(hidden)]
     pub fn read(uri: &str) -> Option<Self> {
         let rest = match uri.get(.."azureml:".len()) {
             Some(scheme) if scheme.eq_ignore_ascii_case("azureml:") => &uri["azureml:".len()..],
@@ -46,9 +66,9 @@ impl DatastorePath {
             return None;
         }
         let workspace = match (subscription, group, workspace) {
-            (Some(subscription), Some(group), Some(workspace)) => Some(format!(
-                "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
-            )),
+            (Some(subscription), Some(group), Some(workspace)) => {
+                Some(WorkspaceId::new(subscription, group, workspace)?)
+            }
             _ => None,
         };
         Some(Self { workspace, datastore: datastore.to_owned(), path })
@@ -56,7 +76,7 @@ impl DatastorePath {
 
     fn is(&self, other: &Self) -> bool {
         let elsewhere = match (&self.workspace, &other.workspace) {
-            (Some(one), Some(other)) => !one.eq_ignore_ascii_case(other),
+            (Some(one), Some(other)) => one != other,
             _ => false,
         };
         !elsewhere && self.datastore.eq_ignore_ascii_case(&other.datastore) && plain(&self.path) == plain(&other.path)
@@ -128,7 +148,7 @@ mod tests {
             "https://a.blob.core.windows.net/c/datastores/d/paths/p",
             "ä",
         ] {
-            assert_eq!(DatastorePath::read(bad), None, "{bad}");
+            assert_eq!(bad.parse::<DatastorePath>(), Err(InvalidDatastorePath(bad.to_owned())));
         }
     }
 }

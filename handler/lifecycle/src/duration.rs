@@ -1,16 +1,31 @@
-//! Durations as rules write them: ISO 8601, days to seconds (`PT2M`, `P1D`, `PT0.5S`).
+//! Durations as rules write them, and instants as reasons show them. Durations are ISO 8601, days to seconds (`PT2M`, `P1D`, `PT0.5S`).
+
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 /// A duration that is read from and written as ISO 8601. Years and months have no fixed length and are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IsoDuration(pub Duration);
 
-impl IsoDuration {
-    /// Reads `PnDTnHnMnS`, each part optional, seconds with a fraction.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no ISO 8601 duration; write for example PT30S, PT2M, PT1H or P1D");
+/// Why a text is no [`IsoDuration`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDuration {
+    /// Not `PnDTnHnMnS`.
+    #[error("`{0}` is no ISO 8601 duration; write for example PT30S, PT2M, PT1H or P1D")]
+    Form(String),
+    /// Beyond any use, and near what arithmetic over times can take.
+    #[error("`{0}` is longer than 100 years")]
+    TooLong(String),
+}
+
+/// Reads `PnDTnHnMnS`, each part optional, seconds with a fraction.
+impl FromStr for IsoDuration {
+    type Err = InvalidDuration;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDuration> {
+        let wrong = || InvalidDuration::Form(text.to_owned());
         let body = text.strip_prefix('P').ok_or_else(wrong)?;
         let (date, clock) = body.split_once('T').map_or((body, None), |(d, t)| (d, Some(t)));
         if (date.is_empty() && clock.is_none()) || clock == Some("") {
@@ -22,7 +37,7 @@ impl IsoDuration {
         let total = days + rest;
         // A hundred years: beyond any use, and far from overflow.
         if total > 3.2e9 {
-            return Err(format!("`{text}` is longer than 100 years"));
+            return Err(InvalidDuration::TooLong(text.to_owned()));
         }
         Ok(Self(Duration::seconds_f64(total)))
     }
@@ -76,7 +91,7 @@ impl std::fmt::Display for IsoDuration {
 
 impl<'de> Deserialize<'de> for IsoDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::read(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -84,6 +99,12 @@ impl Serialize for IsoDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// Times in reasons: to the second, UTC.
+pub fn utc_text(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    format!("{} {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second())
 }
 
 #[cfg(test)]
@@ -100,21 +121,21 @@ mod tests {
             ("PT0S", 0.0),
             ("P30000D", 2.592e9),
         ] {
-            let period = IsoDuration::read(text).expect(text);
+            let period = text.parse::<IsoDuration>().expect(text);
             assert!((period.0.as_seconds_f64() - seconds).abs() < 1e-9, "{text}");
             assert_eq!(period.to_string(), text);
         }
-        assert_eq!(IsoDuration::read("PT90S").expect("90 s").to_string(), "PT1M30S");
-        assert_eq!(IsoDuration::read("P1DT0.5S").expect("a day and a bit").to_string(), "P1DT0.5S");
-        assert!(IsoDuration::read("PT3200000000S").is_ok() && IsoDuration::read("PT3200000001S").is_err());
+        assert_eq!("PT90S".parse::<IsoDuration>().expect("90 s").to_string(), "PT1M30S");
+        assert_eq!("P1DT0.5S".parse::<IsoDuration>().expect("a day and a bit").to_string(), "P1DT0.5S");
+        assert!("PT3200000000S".parse::<IsoDuration>().is_ok() && "PT3200000001S".parse::<IsoDuration>().is_err());
     }
 
     #[test]
     fn what_is_no_period_is_refused_with_an_example() {
         for text in ["", "P", "PT", "2m", "P1M", "P1Y", "PT1S1M", "PT-1S", "PT1", "PTS", "P1DT", "PT1e9S", "P99999999D"]
         {
-            assert!(IsoDuration::read(text).is_err(), "{text}");
+            assert!(text.parse::<IsoDuration>().is_err(), "{text}");
         }
-        assert!(IsoDuration::read("120").unwrap_err().contains("PT2M"));
+        assert!("120".parse::<IsoDuration>().unwrap_err().to_string().contains("PT2M"));
     }
 }

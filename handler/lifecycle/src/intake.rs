@@ -5,15 +5,23 @@
 //! event would make Event Grid redeliver its whole batch.
 
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::blob::{BlobVersion, InvalidBlob};
 use crate::delivery::{Delivery, TooManyEvents, json_within, members, string};
-use crate::rules::Rules;
-use crate::scoring::{BlobVersion, Scoring, without_query};
+use crate::digest::digest;
+use crate::id::RuleId;
+use crate::rule::Rules;
+use crate::scoring::Scoring;
+use crate::uri::without_query;
 
-/// Members of `data` that are read.
+/// Members of an event that are read.
+const EVENT: [&str; 5] = ["id", "specversion", "type", "eventType", "data"];
+/// Members of its `data` that are read.
 const DATA: [&str; 7] = ["url", "eTag", "etag", "sequencer", "contentType", "contentLength", "api"];
+
+/// The one event type that tells of a new blob version.
+const BLOB_CREATED: &str = "Microsoft.Storage.BlobCreated";
 
 /// Writing APIs after which a blob is complete. `CreateFile` and `SftpCreate` come before the content;
 /// `FlushWithClose` and `SftpCommit` after it.
@@ -37,8 +45,8 @@ pub struct SkippedEvent {
     pub key: String,
     /// The blob, without query; empty if the event is not about a blob.
     pub subject: String,
-    /// The rule whose place the blob lies in, if there is one.
-    pub rule: Option<String>,
+    /// The rule whose container the blob lies in, if there is one.
+    pub rule: Option<RuleId>,
     /// Why.
     pub reason: String,
 }
@@ -65,94 +73,127 @@ pub fn read(
 
 /// What becomes of one event. Total: any JSON gets a verdict.
 pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classification {
-    let malformed = |reason: String| {
-        let received = masked(event.get());
-        Classification::Quarantined(QuarantinedEvent { key: key_of(&[&received]), reason, received })
-    };
-    let Some([id, spec_version, cloud_type, event_type, data]) =
-        members(event, ["id", "specversion", "type", "eventType", "data"])
-    else {
-        return malformed(format!("the event is {}, not a JSON object", kind(event)));
-    };
-    let (kind_member, event_type) =
-        if spec_version.is_some() { ("type", cloud_type) } else { ("eventType", event_type) };
-    let Some(event_type) = event_type.and_then(string) else {
-        return malformed(format!(
-            "`{kind_member}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
-        ));
-    };
-    let skip = |subject: &str, key: &[&str], rule: Option<&str>, reason: String| {
-        Classification::Skipped(SkippedEvent {
-            key: key_of(key),
-            subject: subject.to_owned(),
-            rule: rule.map(str::to_owned),
-            reason,
-        })
-    };
-    if event_type != "Microsoft.Storage.BlobCreated" {
-        let id = id.and_then(string).unwrap_or_default();
-        let reason = format!("event type `{}` is not Microsoft.Storage.BlobCreated", clip(&event_type, 200));
-        return skip("", &[&event_type, &id], None, reason);
-    }
-    let opened = data.and_then(json_within);
-    let Some([url, etag, other_etag, sequencer, content_type, content_length, api]) =
-        opened.as_deref().or(data).and_then(|data| members(data, DATA))
-    else {
-        return malformed("`data` is missing or no JSON object".to_owned());
-    };
-    let Some(url) = url.and_then(string) else {
-        return malformed("`data.url` is missing or no string".to_owned());
-    };
-    // Documentation and practice disagree on the spelling.
-    let Some(etag) = etag.and_then(string).or_else(|| other_etag.and_then(string)) else {
-        return malformed("`data.eTag` is missing or no string".to_owned());
-    };
-    let mut blob = match BlobVersion::read(&url, &etag) {
-        Ok(blob) => blob,
-        Err(reason) => return malformed(reason),
-    };
-    blob.sequencer = sequencer.and_then(string).map(|s| clip(&s, 64).to_owned());
-    blob.content_type = content_type.and_then(string).map(|s| clip(&s, 128).to_owned());
-    blob.size = content_length.and_then(|length| serde_json::from_str(length.get()).ok());
-    // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
-    if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
-        return malformed("`data.url` or `data.eTag` is longer than Azure Storage allows".to_owned());
-    }
-
-    let key = |rule: &str| vec![blob.url.clone(), blob.etag.clone(), rule.to_owned()];
-    let refs = |parts: &[String]| key_of(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-    let skipped = |rule: Option<&str>, reason: String| {
-        let key = refs(&key(rule.unwrap_or_default()));
-        Classification::Skipped(SkippedEvent { key, subject: blob.url.clone(), rule: rule.map(str::to_owned), reason })
-    };
-    if let Some(rule) = rules.output_of(&blob) {
-        return skipped(Some(&rule.id), format!("the blob is an output of rule `{}`; outputs never trigger", rule.id));
-    }
-    if let Some(api) = api.and_then(string)
-        && !COMPLETE.contains(&&*api)
-    {
-        let reason =
-            format!("`{}` does not complete a blob; its content comes with {}", clip(&api, 64), COMPLETE.join(", "));
-        return skipped(None, reason);
-    }
-    let mut reasons = Vec::new();
-    let mut nearest = None;
-    let mut wanted = Vec::new();
-    for rule in rules {
-        match rule.refuses(&blob) {
-            None => wanted.push(Scoring::accept(rule, blob.clone(), now)),
-            Some(reason) => {
-                if rule.matches.container == blob.container && nearest.is_none() {
-                    nearest = Some(rule.id.clone());
-                }
-                reasons.push(format!("rule `{}`: {reason}", rule.id));
-            }
+    match About::read(event) {
+        Ok(About::Upload(upload)) => upload.classify(rules, now),
+        Ok(About::SomethingElse(skipped)) => Classification::Skipped(skipped),
+        Err(malformed) => {
+            let received = masked(event.get());
+            // By what is kept: of two deliveries that differ in a signature alone, one is kept.
+            let key = digest(&[&received]);
+            Classification::Quarantined(QuarantinedEvent { key, reason: malformed.to_string(), received })
         }
     }
-    if wanted.is_empty() {
-        return skipped(nearest.as_deref(), clip(&reasons.join("; "), 2_000).to_owned());
+}
+
+/// Why an event can't be read as one about a blob.
+#[derive(Debug, thiserror::Error)]
+enum Malformed {
+    #[error("the event is {0}, not a JSON object")]
+    NoObject(&'static str),
+    #[error(
+        "`{0}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
+    )]
+    NoType(&'static str),
+    #[error("`data` is missing or no JSON object")]
+    NoData,
+    #[error("`data.url` is missing or no string")]
+    NoUrl,
+    #[error("`data.eTag` is missing or no string")]
+    NoETag,
+    #[error(transparent)]
+    Blob(#[from] InvalidBlob),
+    #[error("`data.url` or `data.eTag` is longer than Azure Storage allows")]
+    TooLong,
+}
+
+/// What an event tells of.
+enum About {
+    Upload(Upload),
+    /// Not a new blob version, so no rule is asked. A subscription that is not filtered sends these.
+    SomethingElse(SkippedEvent),
+}
+
+impl About {
+    fn read(event: &RawValue) -> Result<Self, Malformed> {
+        let [id, spec_version, cloud_type, grid_type, data] =
+            members(event, EVENT).ok_or_else(|| Malformed::NoObject(kind(event)))?;
+        let (member, event_type) = if spec_version.is_some() { ("type", cloud_type) } else { ("eventType", grid_type) };
+        let event_type = event_type.and_then(string).ok_or(Malformed::NoType(member))?;
+        if event_type == BLOB_CREATED {
+            return Upload::read(data.ok_or(Malformed::NoData)?).map(Self::Upload);
+        }
+        let id = id.and_then(string).unwrap_or_default();
+        Ok(Self::SomethingElse(SkippedEvent {
+            key: digest(&[&event_type, &id]),
+            subject: String::new(),
+            rule: None,
+            reason: format!("event type `{}` is not {BLOB_CREATED}", clip(&event_type, 200)),
+        }))
     }
-    Classification::Wanted(wanted)
+}
+
+/// A new blob version, as its event tells of it.
+struct Upload {
+    blob: BlobVersion,
+    /// The storage operation that raised the event; emulators and some hosts leave it out.
+    api: Option<String>,
+}
+
+impl Upload {
+    fn read(data: &RawValue) -> Result<Self, Malformed> {
+        let opened = json_within(data);
+        let data = members(opened.as_deref().unwrap_or(data), DATA).ok_or(Malformed::NoData)?;
+        let [url, etag, etag_as_documented, sequencer, content_type, content_length, api] = data;
+        let url = url.and_then(string).ok_or(Malformed::NoUrl)?;
+        // Documentation and practice disagree on the spelling.
+        let etag = etag.and_then(string).or_else(|| etag_as_documented.and_then(string)).ok_or(Malformed::NoETag)?;
+        let mut blob = BlobVersion::read(&url, &etag)?;
+        blob.sequencer = sequencer.and_then(string).map(|s| clip(&s, 64).to_owned());
+        blob.content_type = content_type.and_then(string).map(|s| clip(&s, 128).to_owned());
+        blob.size = content_length.and_then(|length| serde_json::from_str(length.get()).ok());
+        // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
+        if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
+            return Err(Malformed::TooLong);
+        }
+        Ok(Self { blob, api: api.and_then(string).map(|api| api.into_owned()) })
+    }
+
+    fn classify(self, rules: &Rules, now: OffsetDateTime) -> Classification {
+        // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
+        if let Some(rule) = rules.output_of(&self.blob) {
+            let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
+            return self.skipped(Some(rule.id.clone()), reason);
+        }
+        if let Some(api) = self.api.as_deref().filter(|api| !COMPLETE.contains(api)) {
+            let reason =
+                format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
+            return self.skipped(None, reason);
+        }
+        let mut reasons = Vec::new();
+        let mut nearest = None;
+        let mut wanted = Vec::new();
+        for rule in rules {
+            match rule.refuses(&self.blob) {
+                None => wanted.push(Scoring::accept(rule, self.blob.clone(), now)),
+                Some(reason) => {
+                    if rule.matches.container == self.blob.container && nearest.is_none() {
+                        nearest = Some(rule.id.clone());
+                    }
+                    reasons.push(format!("rule `{}`: {reason}", rule.id));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return self.skipped(nearest, clip(&reasons.join("; "), 2_000).to_owned());
+        }
+        Classification::Wanted(wanted)
+    }
+
+    /// The key has the rule in it: what another rule skips after a change of the rules is another record.
+    fn skipped(self, rule: Option<RuleId>, reason: String) -> Classification {
+        let key = digest(&[&self.blob.url, &self.blob.etag, rule.as_deref().unwrap_or_default()]);
+        Classification::Skipped(SkippedEvent { key, subject: self.blob.url, rule, reason })
+    }
 }
 
 fn kind(event: &RawValue) -> &'static str {
@@ -164,16 +205,6 @@ fn kind(event: &RawValue) -> &'static str {
         Some(b'{') => "an object",
         _ => "a number",
     }
-}
-
-fn key_of(parts: &[&str]) -> String {
-    use std::fmt::Write as _;
-    let digest = Sha256::digest(parts.join("\u{1f}").as_bytes());
-    digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn clip(text: &str, max: usize) -> &str {

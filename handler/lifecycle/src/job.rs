@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
 use time::{Duration, OffsetDateTime};
+
+use crate::id::JobName;
 
 /// What one POST asks for, with every template filled in. It is recorded before it is sent, so that a lost answer can
 /// be searched by exactly these URIs.
@@ -70,7 +73,7 @@ pub enum OutputKind {
 #[serde(rename_all = "camelCase")]
 pub struct Job {
     /// Opaque name, the key of every later call.
-    pub name: String,
+    pub name: JobName,
     /// ARM id of the data-plane resource; it names subscription, resource group and workspace.
     pub id: Option<String>,
     /// Page of the job in Azure ML studio.

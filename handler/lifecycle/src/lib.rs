@@ -14,27 +14,35 @@
 //! * an attempt that may have made a job is never given up for another before it was looked for;
 //! * two attempts never share an output path; two POSTs of one attempt always do.
 
+#![warn(clippy::too_many_lines)]
+
+pub mod blob;
 pub mod breaker;
 pub mod datastore;
 pub mod decide;
 pub mod delivery;
+mod digest;
 pub mod duration;
-pub mod endpoints;
+pub mod id;
 pub mod intake;
 pub mod job;
-pub mod order;
-pub mod retry;
-pub mod rules;
+pub mod rule;
+pub mod schedule;
 pub mod scoring;
 pub mod status;
-pub mod template;
+pub mod uri;
 
+// The names of before the move, until each caller has moved.
+#[doc(hidden)]
+pub use {duration as period, rule as rules, rule::endpoints, rule::template, schedule as retry};
+
+pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
 pub use delivery::Delivery;
-pub use endpoints::{EndpointKey, EndpointSettings};
+pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, RuleId, ScoringId, WorkspaceId};
 pub use job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Submission};
-pub use order::QueuePosition;
-pub use rules::{Policy, Rule, Rules};
-pub use scoring::{BlobVersion, Entry, Scoring, ScoringId};
+pub use rule::{EndpointSettings, Policy, Rule, Rules};
+pub use schedule::QueuePosition;
+pub use scoring::{Entry, Scoring};
 pub use status::{Event, Status, TRANSITIONS};

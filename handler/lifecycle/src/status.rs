@@ -113,7 +113,7 @@ impl Event {
     }
 }
 
-/// Every move there is: from, because of, to. [`decide`](crate::decide::decide) reads its targets from here, the
+/// Every move there is: from, because of, to. `decide` reads its targets from here, the
 /// README's diagram is printed from here, and the tests walk it.
 pub const TRANSITIONS: &[(Status, Event, Status)] = {
     use Event as E;
@@ -242,14 +242,16 @@ impl std::fmt::Display for Status {
     }
 }
 
-impl std::str::FromStr for Status {
-    type Err = String;
+/// A word that is not the name of a [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is an invalid status; the statuses are {words}", words = Status::ALL.map(Status::name).join(", "))]
+pub struct InvalidStatus(pub String);
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|s| s.name() == word).ok_or_else(|| {
-            let words = Self::ALL.map(Self::name).join(", ");
-            format!("`{word}` is no status; the statuses are {words}")
-        })
+impl std::str::FromStr for Status {
+    type Err = InvalidStatus;
+
+    fn from_str(word: &str) -> Result<Self, InvalidStatus> {
+        Self::ALL.into_iter().find(|s| s.name() == word).ok_or_else(|| InvalidStatus(word.to_owned()))
     }
 }
 
@@ -334,6 +336,6 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(status.name().parse(), Ok(status));
         }
-        assert!("done".parse::<Status>().unwrap_err().contains("queued, submitting"));
+        assert!("done".parse::<Status>().unwrap_err().to_string().contains("queued, submitting"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use lifecycle::id::JobName;
 use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
@@ -17,7 +18,7 @@ const BYTES: u64 = 7;
 
 #[derive(Debug)]
 struct CloudJob {
-    name: String,
+    name: JobName,
     owner: ScoringId,
     attempt: u32,
     endpoint: String,
@@ -59,13 +60,13 @@ pub(super) struct Cloud {
 
 impl Cloud {
     pub(super) fn make(&mut self, scoring: &Scoring, behaviour: JobBehaviour, now: OffsetDateTime) -> Job {
-        let name = format!("job-{}", self.jobs.len() + 1);
+        let name: JobName = format!("job-{}", self.jobs.len() + 1).parse().expect("it is not empty");
         let outputs = scoring.submission.iter().flat_map(|sent| sent.outputs.values());
         self.jobs.push(CloudJob {
             name: name.clone(),
             owner: scoring.id.clone(),
             attempt: scoring.attempt,
-            endpoint: scoring.endpoint.clone(),
+            endpoint: scoring.endpoint.to_string(),
             outputs: outputs.map(|output| output.uri.clone()).collect(),
             created: now,
             ends: behaviour.lasts.map(|lasts| now + lasts),
@@ -108,7 +109,7 @@ impl Cloud {
         &self,
         endpoint: &str,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<JobName>,
         keeps_tags: bool,
         now: OffsetDateTime,
     ) -> Vec<ListedJob> {
@@ -198,7 +199,8 @@ impl Cloud {
 
     /// Jobs that run on, beside the adopted ones, and that nobody has asked to stop.
     pub(super) fn orphaned_jobs(&self, adopted: &BTreeSet<String>, now: OffsetDateTime) -> Vec<&str> {
-        let of = self.jobs.iter().filter(|job| !adopted.contains(&job.name) && !job.stopping && !job.ended(now));
+        let of =
+            self.jobs.iter().filter(|job| !adopted.contains(job.name.as_str()) && !job.stopping && !job.ended(now));
         of.map(|job| job.name.as_str()).collect()
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lifecycle::id::{EndpointUri, RuleId};
 use lifecycle::{Entry, Event, Rules, Scoring, ScoringId, Status, Submission, TRANSITIONS};
 use time::{Duration, OffsetDateTime};
 
@@ -56,8 +57,8 @@ impl Limit {
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum LimitedBy {
-    Rule(String),
-    Endpoint(String),
+    Rule(RuleId),
+    Endpoint(EndpointUri),
 }
 
 #[derive(Debug)]
@@ -76,14 +77,14 @@ struct TrackedScoring {
 /// The checks and what they remember.
 #[derive(Debug)]
 pub(super) struct Invariants {
-    resubmit_after: BTreeMap<String, Duration>,
+    resubmit_after: BTreeMap<RuleId, Duration>,
     limits: BTreeMap<LimitedBy, Limit>,
     /// `submitsPerMinute` of each endpoint that has it, and its latest requests.
-    rates: BTreeMap<String, (usize, Vec<OffsetDateTime>)>,
+    rates: BTreeMap<EndpointUri, (usize, Vec<OffsetDateTime>)>,
     /// The clocks of two processes differ by at most this.
     spread: Duration,
     tracked: BTreeMap<ScoringId, TrackedScoring>,
-    versions: BTreeMap<(String, String, String), ScoringId>,
+    versions: BTreeMap<(RuleId, String, String), ScoringId>,
     paths: BTreeMap<String, (ScoringId, u32)>,
     projected: BTreeMap<String, i64>,
     /// How often each row of the transition table was taken.
@@ -103,7 +104,7 @@ impl Invariants {
         for rule in rules {
             let uri = &rule.endpoint.uri;
             let of_rule = limit(format!("rule `{}`", rule.id), rule.max_in_flight);
-            let of_endpoint = limit(uri.clone(), rules.endpoint(uri).and_then(|settings| settings.max_in_flight));
+            let of_endpoint = limit(uri.to_string(), rules.endpoint(uri).and_then(|settings| settings.max_in_flight));
             let rate = rules.endpoint(uri).and_then(|settings| usize::try_from(settings.submits_per_minute?).ok());
             rates.extend(rate.map(|max| (uri.clone(), (max, Vec::new()))));
             limits.extend(of_rule.map(|limit| (LimitedBy::Rule(rule.id.clone()), limit)));
@@ -443,7 +444,9 @@ impl Invariants {
 
     /// An operator said what a limit is, or left it to the rules again.
     pub(super) fn limited(&mut self, rule: &str, max: Option<i32>, now: OffsetDateTime) {
-        if let Some(limit) = self.limits.get_mut(&LimitedBy::Rule(rule.to_owned())) {
+        if let Ok(rule) = rule.parse()
+            && let Some(limit) = self.limits.get_mut(&LimitedBy::Rule(rule))
+        {
             let by_rules = limit.words[0].1;
             let max = max.map_or(by_rules, |max| usize::try_from(max).unwrap_or(0));
             limit.words.push((now, max));
@@ -454,7 +457,7 @@ impl Invariants {
     fn orphaned_jobs(&mut self, next: &Scoring) {
         let Some(known) = self.tracked.get(&next.id) else { return };
         let wanted =
-            next.orphaned_jobs.iter().find(|name| known.adopted.values().any(|adopted| adopted == *name)).cloned();
+            next.orphaned_jobs.iter().find(|name| known.adopted.values().any(|adopted| **name == **adopted)).cloned();
         self.hold(wanted.is_none(), "orphanedJobs", &next.id, || {
             format!("{wanted:?} is adopted and counted as an orphaned job")
         });

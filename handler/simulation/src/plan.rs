@@ -201,13 +201,13 @@ fn drawn_limit_changes(draw: &mut Rng, rules: &Rules, fault_period: Duration) ->
     let mut limit_changes: Vec<LimitChange> = (0..3)
         .map(|_| LimitChange {
             at: draw.seconds(0, fault_period),
-            rule: rule.id.clone(),
+            rule: rule.id.to_string(),
             limit: Some(draw.pick(&[0, 1, 2, 4])),
         })
         .collect();
     limit_changes.push(LimitChange {
         at: Duration::seconds(1) + draw.seconds(fault_period, fault_period + 600),
-        rule: rule.id.clone(),
+        rule: rule.id.to_string(),
         limit: None,
     });
     limit_changes

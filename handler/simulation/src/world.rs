@@ -611,7 +611,7 @@ impl Endpoint for ProcessPorts {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
         self.looks().await?;
         let (listing, pause) = {

@@ -42,8 +42,8 @@ impl From<&DeploymentBreaker> for BreakerView {
     fn from(known: &DeploymentBreaker) -> Self {
         let breaker = &known.breaker;
         Self {
-            endpoint: known.endpoint.clone(),
-            deployment: known.deployment.clone(),
+            endpoint: known.endpoint.to_string(),
+            deployment: known.deployment.as_ref().map(ToString::to_string),
             state: match (breaker.open_until, &breaker.probe) {
                 (None, _) => "closed",
                 (Some(_), None) => "open",
@@ -155,7 +155,9 @@ pub async fn breaker(
         };
         // Closing needs no settings.
         let settings = BreakerSettings::default();
-        ledger.change_breaker(&named.endpoint, deployment, &BreakerEvent::Closed, &settings, now).await?;
+        ledger
+            .change_breaker(&named.endpoint, named.deployment.as_ref(), &BreakerEvent::Closed, &settings, now)
+            .await?;
         writeln!(out, "Closed. All processes go by it within 15 seconds; failures are counted from 0.")?;
         return Ok(OK);
     }

@@ -47,7 +47,7 @@ struct NoLimit;
 
 fn limit(text: &str) -> Result<IsoDuration, NoLimit> {
     let possible = time::Duration::SECOND..=time::Duration::HOUR;
-    IsoDuration::read(text).ok().filter(|period| possible.contains(&period.0)).ok_or(NoLimit)
+    text.parse().ok().filter(|period: &IsoDuration| possible.contains(&period.0)).ok_or(NoLimit)
 }
 
 /// Why nothing could be examined.

@@ -86,7 +86,7 @@ pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
         return None;
     }
     let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", utc_text(scoring.due)));
-    let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_deref());
+    let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_ref());
     let reason = if breaker.open_until.is_some() {
         Some(format!("{} (scorekeeper breaker)", breaker.reason()))
     } else {

@@ -84,7 +84,7 @@ pub(crate) async fn newest(ledger: &Ledger, args: &ListArgs) -> Result<Vec<Scori
         .scorings(|scoring| {
             progress.count();
             let wanted = (args.status.is_empty() || args.status.contains(&scoring.status))
-                && args.rule.as_ref().is_none_or(|rule| *rule == scoring.rule);
+                && args.rule.as_ref().is_none_or(|rule| scoring.rule == **rule);
             if wanted {
                 found.push(scoring.into());
                 if found.len() >= args.limit.saturating_mul(2).max(1_000) {

@@ -34,7 +34,7 @@ pub struct Said {
     pub send_again: bool,
     /// This job is the scoring's: adopt it
     #[arg(long, value_name = "NAME")]
-    pub job: Option<String>,
+    pub job: Option<lifecycle::JobName>,
     /// Not to be scored any more: the scoring becomes failed
     #[arg(long)]
     pub give_up: bool,

@@ -59,7 +59,9 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     }
     for view in breakers.iter().filter(|view| view.is_open()) {
         let endpoint = EndpointKey::of(&view.endpoint);
-        let waiting = in_flight.iter().filter(|row| row.status == Status::Queued && row.deployment == view.deployment);
+        let waiting = in_flight
+            .iter()
+            .filter(|row| row.status == Status::Queued && row.deployment.as_deref() == view.deployment.as_deref());
         let waiting = waiting.filter(|row| EndpointKey::of(&row.endpoint) == endpoint);
         // A deployment that nobody waits for any more is no trouble.
         let waiting = waiting.count();

@@ -391,7 +391,7 @@ fn orphan_scan_interval(text: &str) -> Result<Option<Duration>, Refused> {
     }
     let remedy = "leave it out for PT10M";
     let IsoDuration(period) =
-        IsoDuration::read(text).map_err(|why| Refused::new(format!("`off` or a duration ({why})"), remedy))?;
+        text.parse::<IsoDuration>().map_err(|why| Refused::new(format!("`off` or a duration ({why})"), remedy))?;
     if (Duration::SECOND..=Duration::hours(6)).contains(&period) {
         Ok(Some(period))
     } else {
@@ -402,7 +402,7 @@ fn orphan_scan_interval(text: &str) -> Result<Option<Duration>, Refused> {
 fn retention(text: &str) -> Result<Duration, Refused> {
     let remedy = "leave it out for P30D";
     let IsoDuration(period) =
-        IsoDuration::read(text).map_err(|why| Refused::new(format!("a duration ({why})"), remedy))?;
+        text.parse::<IsoDuration>().map_err(|why| Refused::new(format!("a duration ({why})"), remedy))?;
     if period < Duration::days(8) {
         return Err(Refused::new("at least P8D, or a late redelivery could score a blob again", remedy));
     }

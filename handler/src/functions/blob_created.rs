@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
-use super::{Failure, Function, time_left};
+use super::deadline::Deadline;
+use super::{Failure, Function};
 use app::{Accepted, App, error_chain};
 
 /// Answered within this, submissions done or not. Event Grid gives up after about 30 s; the host may have let us wait.
@@ -31,7 +32,7 @@ pub fn blob_created(app: App) -> impl Function<Delivery, Output = Accepted> {
     service_fn(move |LambdaEvent { payload, context, .. }: LambdaEvent<Delivery>| {
         let (app, deliveries) = (app.clone(), deliveries.clone());
         async move {
-            let within = answer_within(time_left(&context, app.now()));
+            let within = answer_within(Deadline::at_arrival(&context, app.now()));
             let taking = async move {
                 let (accepted, intents) = app.accept(payload).await.map_err(not_taken)?;
                 Ok((accepted, async move { app.carry_out(intents).await }))
@@ -53,9 +54,9 @@ fn not_taken(error: app::Error) -> Failure {
     }
 }
 
-/// How long the answer may take, of the time that the host leaves.
-fn answer_within(left: Duration) -> Duration {
-    left.saturating_sub(MARGIN).min(ANSWER_WITHIN)
+/// How long the answer may take. Without a deadline of the host, Event Grid's patience is still what counts.
+fn answer_within(deadline: Deadline) -> Duration {
+    deadline.within(ANSWER_WITHIN + MARGIN).saturating_sub(MARGIN)
 }
 
 /// Runs `taking`, then the rest that it returns, in a task of their own. Answers with what was taken when the rest is
@@ -122,6 +123,7 @@ mod tests {
 
     use tokio::sync::Notify;
 
+    use super::super::deadline::tests::{in_time, none};
     use super::*;
 
     const SHORT: Duration = Duration::from_secs(20);
@@ -129,9 +131,14 @@ mod tests {
     #[test]
     fn the_answer_comes_before_event_grid_and_before_the_host_give_up() {
         let seconds = Duration::from_secs;
-        assert_eq!(answer_within(seconds(900)), seconds(20));
-        assert_eq!(answer_within(seconds(12)), seconds(10));
-        assert_eq!(answer_within(seconds(1)), Duration::ZERO);
+        assert_eq!(answer_within(in_time(seconds(900))), seconds(20));
+        assert_eq!(answer_within(in_time(seconds(12))), seconds(10));
+        assert_eq!(answer_within(in_time(seconds(1))), Duration::ZERO);
+    }
+
+    #[test]
+    fn without_a_deadline_the_answer_comes_before_event_grid_gives_up() {
+        assert_eq!(answer_within(none()), ANSWER_WITHIN);
     }
 
     fn deliveries(permits: usize) -> Arc<Semaphore> {

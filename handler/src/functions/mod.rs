@@ -7,14 +7,13 @@
 //! `Err` means one thing on every host: **not taken, deliver again**. Poison is recorded and answered with `Ok`.
 
 mod blob_created;
+mod deadline;
 mod reconcile;
 
 use std::fmt::Debug;
-use std::time::Duration;
 
-use lambda_runtime::{Context, Diagnostic, LambdaEvent, Service};
+use lambda_runtime::{Diagnostic, LambdaEvent, Service};
 use serde::Serialize;
-use time::OffsetDateTime;
 
 pub use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE};
 
@@ -59,29 +58,5 @@ pub struct Failure {
 impl From<Failure> for Diagnostic {
     fn from(Failure { kind, message }: Failure) -> Self {
         Self { error_type: kind.to_owned(), error_message: message }
-    }
-}
-
-/// Time until the host's deadline; none if it is over. At most an hour, whatever the host says.
-fn time_left(context: &Context, now: OffsetDateTime) -> Duration {
-    let now = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
-    Duration::from_millis(context.deadline.saturating_sub(now)).min(Duration::from_secs(3_600))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_left_is_never_negative_and_never_absurd() {
-        let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        let left = |deadline| {
-            let mut context = Context::default();
-            context.deadline = deadline;
-            time_left(&context, now)
-        };
-        assert_eq!(left(1_025_000), Duration::from_secs(25));
-        assert_eq!(left(0), Duration::ZERO);
-        assert_eq!(left(u64::MAX), Duration::from_secs(3_600));
     }
 }

@@ -8,9 +8,12 @@ use std::time::Duration;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
 
-use super::{Failure, Function, time_left};
+use super::deadline::Deadline;
+use super::{Failure, Function};
 use app::{App, TickReport, error_chain};
 
+/// How long a run may take whose host sets no deadline, and at most if it sets one. What is left is for the next run.
+const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// Most time that is kept for work already begun when no new work is started any more: a POST's 60 s and its record.
 const MARGIN: Duration = Duration::from_secs(75);
 
@@ -24,7 +27,7 @@ pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
         let app = app.clone();
         async move {
             let now = app.now();
-            let deadline = now + working_time(time_left(&context, now));
+            let deadline = now + working_time(Deadline::at_arrival(&context, now));
             app.tick(deadline).await.map_err(|why| Failure {
                 kind: "TickFailed",
                 message: format!("the tick failed: {}", error_chain(&why)),
@@ -34,7 +37,8 @@ pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
 }
 
 /// For how long new work is begun: a quarter of the time is kept, or [`MARGIN`] if that is less.
-fn working_time(left: Duration) -> Duration {
+fn working_time(deadline: Deadline) -> Duration {
+    let left = deadline.within(TIME_LIMIT);
     left.saturating_sub((left / 4).min(MARGIN))
 }
 
@@ -42,6 +46,7 @@ fn working_time(left: Duration) -> Duration {
 mod tests {
     use serde_json::json;
 
+    use super::super::deadline::tests::{in_time, none};
     use super::*;
 
     #[test]
@@ -57,8 +62,13 @@ mod tests {
 
     #[test]
     fn new_work_ends_well_before_the_deadline() {
-        assert_eq!(working_time(Duration::from_secs(600)), Duration::from_secs(525));
-        assert_eq!(working_time(Duration::from_secs(4)), Duration::from_secs(3));
-        assert_eq!(working_time(Duration::ZERO), Duration::ZERO);
+        assert_eq!(working_time(in_time(Duration::from_secs(600))), Duration::from_secs(525));
+        assert_eq!(working_time(in_time(Duration::from_secs(4))), Duration::from_secs(3));
+    }
+
+    #[test]
+    fn without_a_deadline_a_run_keeps_its_own_limit() {
+        assert_eq!(working_time(none()), Duration::from_secs(525));
+        assert_eq!(working_time(in_time(Duration::from_secs(3_600))), Duration::from_secs(525));
     }
 }

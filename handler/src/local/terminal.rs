@@ -65,7 +65,7 @@ impl<W: Write> View<W> {
                 format!("{} bytes at {}", s.output_bytes.unwrap_or_default(), s.output_uri().unwrap_or_default())
             }
             Status::Failed => s.error.clone().unwrap_or_default(),
-            _ => s.last_error.clone().or_else(|| s.job.as_ref().map(|job| job.name.clone())).unwrap_or_default(),
+            _ => s.last_error.clone().or_else(|| s.job.as_ref().map(|job| job.name.to_string())).unwrap_or_default(),
         };
         let (clear, again) = if self.terminal { ("\r\x1b[2K", self.counts.as_str()) } else { ("", "") };
         writeln!(self.out, "{clear}{}  {:10}  {}  {detail}", &at[11..], s.status, path(&s.blob))?;

@@ -64,7 +64,7 @@ impl Filter {
 async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response {
     let args = match filter.args() {
         Ok(args) => args,
-        Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why.to_string()),
     };
     let now = (ops.clock)();
     let read = async {
@@ -118,7 +118,7 @@ async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
 async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response {
     let args = match filter.args() {
         Ok(args) => args,
-        Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why.to_string()),
     };
     match newest(&ops.ledger, &args).await {
         Ok(rows) => axum::Json(rows).into_response(),

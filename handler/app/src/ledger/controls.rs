@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use lifecycle::breaker::{Breaker, BreakerEvent, BreakerSettings, Probe};
+use lifecycle::id::{DeploymentName, EndpointUri};
 use lifecycle::{EndpointKey, ScoringId};
 use time::OffsetDateTime;
 
@@ -40,9 +41,9 @@ pub struct Controls {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeploymentBreaker {
     /// The endpoint's invoke URI.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// The deployment; `None`: the endpoint's default.
-    pub deployment: Option<String>,
+    pub deployment: Option<DeploymentName>,
     /// How it stands.
     pub breaker: Breaker,
 }
@@ -156,18 +157,15 @@ impl Ledger {
     /// account.
     pub async fn change_breaker(
         &self,
-        endpoint: &str,
-        deployment: Option<&str>,
+        endpoint: &EndpointUri,
+        deployment: Option<&DeploymentName>,
         event: &BreakerEvent,
         settings: &BreakerSettings,
         now: OffsetDateTime,
     ) -> Result<DeploymentBreaker, Error> {
-        let key = Key::new(PARTITION, format!("breaker~{}", EndpointKey::of_deployment(endpoint, deployment)));
-        let named = |breaker| DeploymentBreaker {
-            endpoint: endpoint.to_owned(),
-            deployment: deployment.map(str::to_owned),
-            breaker,
-        };
+        let key = Key::new(PARTITION, format!("breaker~{}", endpoint.deployment_key(deployment)));
+        let named =
+            |breaker| DeploymentBreaker { endpoint: endpoint.clone(), deployment: deployment.cloned(), breaker };
         let mut conflict = None;
         for _ in 0..MAX_TRIES {
             let row = self.row(&key).await?;
@@ -194,11 +192,11 @@ impl Ledger {
 
 impl Controls {
     /// The breaker of a deployment; closed if nothing is known of it.
-    pub fn breaker(&self, endpoint: &str, deployment: Option<&str>) -> Breaker {
+    pub fn breaker(&self, endpoint: &EndpointUri, deployment: Option<&DeploymentName>) -> Breaker {
         if self.breakers.is_empty() {
             return Breaker::default();
         }
-        let key = EndpointKey::of_deployment(endpoint, deployment);
+        let key = endpoint.deployment_key(deployment);
         self.breakers.get(&key).map(|known| known.breaker.clone()).unwrap_or_default()
     }
 
@@ -263,9 +261,11 @@ fn from_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unreadable> {
     check_schema(row)?;
     let failures = row.int32("Failures").and_then(|failures| u32::try_from(failures).ok());
     let probe = row.string("Probe").and_then(ScoringId::read).zip(row.time("ProbeUntil"));
+    let endpoint = row.string("Endpoint").unwrap_or_default().parse();
+    let deployment = row.string("Deployment").map(str::parse).transpose();
     Ok(DeploymentBreaker {
-        endpoint: row.string("Endpoint").unwrap_or_default().to_owned(),
-        deployment: row.string("Deployment").map(str::to_owned),
+        endpoint: endpoint.map_err(|error| unreadable(row, &format!("`Endpoint`: {error}")))?,
+        deployment: deployment.map_err(|error| unreadable(row, &format!("`Deployment`: {error}")))?,
         breaker: Breaker {
             failures: failures.ok_or_else(|| unreadable(row, "`Failures` is missing or no count"))?,
             error: row.string("Error").map(str::to_owned),

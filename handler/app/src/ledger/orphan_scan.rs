@@ -2,7 +2,7 @@
 //!
 //! It only spares work. Two ticks that orphan scan at once, or a row that is lost, make jobs be looked at once more.
 
-use lifecycle::EndpointKey;
+use lifecycle::id::EndpointUri;
 use time::OffsetDateTime;
 
 use crate::ports::table_store::{Entity, Key};
@@ -18,23 +18,23 @@ pub struct OrphanScan {
     pub through: OffsetDateTime,
 }
 
-fn key(endpoint: &str) -> Key {
-    Key::new("orphan-scan", EndpointKey::of(endpoint).as_str())
+fn key(endpoint: &EndpointUri) -> Key {
+    Key::new("orphan-scan", endpoint.key().as_str())
 }
 
 impl Ledger {
     /// How far the jobs of this endpoint were scanned, if they ever were.
-    pub async fn orphan_scan(&self, endpoint: &str) -> Result<Option<OrphanScan>, Error> {
+    pub async fn orphan_scan(&self, endpoint: &EndpointUri) -> Result<Option<OrphanScan>, Error> {
         let row = self.row(&key(endpoint)).await?;
         let time = |name| row.as_ref().and_then(|row| row.entity.time(name));
         Ok(time("ScanTime").zip(time("ThroughTime")).map(|(at, through)| OrphanScan { at, through }))
     }
 
     /// Keeps how far it came.
-    pub async fn record_orphan_scan(&self, endpoint: &str, orphan_scan: OrphanScan) -> Result<(), Error> {
+    pub async fn record_orphan_scan(&self, endpoint: &EndpointUri, orphan_scan: OrphanScan) -> Result<(), Error> {
         let row = Entity::new(key(endpoint))
             .with("SchemaVersion", rows::SCHEMA)
-            .with("Endpoint", endpoint)
+            .with("Endpoint", endpoint.as_str())
             .with("ScanTime", orphan_scan.at)
             .with("ThroughTime", orphan_scan.through);
         self.upsert_row(row).await

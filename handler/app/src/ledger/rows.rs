@@ -16,6 +16,10 @@
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
+use std::fmt;
+use std::str::FromStr;
+
+use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
 use lifecycle::{BlobVersion, Entry, Event, Job, Scoring, ScoringId, Status, Submission};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -52,13 +56,13 @@ pub struct InFlight {
     /// See [`Scoring::due`].
     pub due: OffsetDateTime,
     /// Its rule.
-    pub rule: String,
+    pub rule: RuleId,
     /// Its endpoint.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// Its deployment, but for rows from before this was kept here.
-    pub deployment: Option<String>,
+    pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// Its job.
     pub job: Option<Job>,
     /// The job's status when last recorded.
@@ -79,7 +83,7 @@ pub struct Terminal {
     /// Its final status.
     pub status: Status,
     /// Its rule.
-    pub rule: String,
+    pub rule: RuleId,
     /// RowKey of the index row.
     pub row: String,
 }
@@ -153,7 +157,7 @@ pub(super) fn count(number: u32) -> i32 {
 }
 
 /// Names as a JSON list, readable in a storage browser; no column when there are none.
-fn names(names: &[String]) -> Option<String> {
+fn names(names: &[JobName]) -> Option<String> {
     (!names.is_empty()).then(|| serde_json::to_string(names).unwrap_or_default()) // texts always serialise
 }
 
@@ -217,7 +221,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
     };
     Ok(Scoring {
         id,
-        rule: read.string("RuleId")?,
+        rule: read.parsed("RuleId")?,
         generation: read.number("Generation")?,
         blob: BlobVersion {
             url: read.string("BlobUrl")?,
@@ -229,9 +233,9 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
             content_type: row.string("ContentType").map(str::to_owned),
         },
-        endpoint: read.string("Endpoint")?,
-        deployment: row.string("Deployment").map(str::to_owned),
-        workspace: row.string("Workspace").map(str::to_owned),
+        endpoint: read.parsed("Endpoint")?,
+        deployment: read.parsed_if_there("Deployment")?,
+        workspace: read.parsed_if_there("Workspace")?,
         status: read.status()?,
         since: read.time("StateSince")?,
         due: read.time("Due")?,
@@ -285,10 +289,10 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         status: read.status()?,
         since: read.time("StateSince")?,
         due: read.time("Due")?,
-        rule: read.string("RuleId")?,
-        endpoint: read.string("Endpoint")?,
-        deployment: row.string("Deployment").map(str::to_owned),
-        workspace: row.string("Workspace").map(str::to_owned),
+        rule: read.parsed("RuleId")?,
+        endpoint: read.parsed("Endpoint")?,
+        deployment: read.parsed_if_there("Deployment")?,
+        workspace: read.parsed_if_there("Workspace")?,
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing: row.boolean("Missing").unwrap_or(false),
@@ -317,7 +321,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
     let seq = row.key.row.rsplit('~').next().and_then(|hex| i64::from_str_radix(hex, 16).ok());
     let status = |name: &str| match row.string(name) {
         None => Ok(None),
-        Some(word) => word.parse::<Status>().map(Some).map_err(|e| read.wrong(e)),
+        Some(word) => word.parse::<Status>().map(Some).map_err(|e| read.wrong(e.to_string())),
     };
     let event = row.string("Event").map(|word| serde_json::from_value::<Event>(word.into()));
     Ok(Entry {
@@ -328,7 +332,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         event: event.transpose().map_err(|e| read.wrong(format!("`Event`: {e}")))?,
         reason: read.string("Reason")?,
         attempt: read.number("Attempt")?,
-        job: row.string("JobName").map(str::to_owned),
+        job: read.parsed_if_there("JobName")?,
     })
 }
 
@@ -350,7 +354,7 @@ pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
     Ok(Terminal {
         id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
         status: read.status()?,
-        rule: read.string("RuleId")?,
+        rule: read.parsed("RuleId")?,
         row: row.key.row.clone(),
     })
 }
@@ -381,6 +385,15 @@ impl Reader<'_> {
         self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
     }
 
+    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Unreadable> {
+        self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+    }
+
+    fn parsed_if_there<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
+        let read = self.0.string(name).map(str::parse).transpose();
+        read.map_err(|error| self.wrong(format!("`{name}`: {error}")))
+    }
+
     fn number(&self, name: &str) -> Result<u32, Unreadable> {
         let number = self.0.int32(name).and_then(|number| u32::try_from(number).ok());
         number.ok_or_else(|| self.wrong(format!("`{name}` is missing or no count")))
@@ -390,18 +403,18 @@ impl Reader<'_> {
         self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or no time")))
     }
 
-    fn names(&self, name: &str) -> Result<Vec<String>, Unreadable> {
+    fn names(&self, name: &str) -> Result<Vec<JobName>, Unreadable> {
         let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is no list of names: {e}")))
     }
 
     fn status(&self) -> Result<Status, Unreadable> {
-        self.string("State")?.parse().map_err(|e| self.wrong(e))
+        self.parsed("State")
     }
 
     fn job(&self) -> Option<Job> {
         Some(Job {
-            name: self.0.string("JobName")?.to_owned(),
+            name: self.0.string("JobName")?.parse().ok()?,
             id: self.0.string("JobId").map(str::to_owned),
             studio: self.0.string("JobStudio").map(str::to_owned),
         })
@@ -427,7 +440,7 @@ mod tests {
         let accepted = Scoring::accept(rule, blob, now);
         let entry = accepted.accepted_entry("an event".into());
         let mut all = vec![(accepted, entry)];
-        let job = Job { name: "job-1".into(), id: Some("/subscriptions/s/x".into()), studio: None };
+        let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };
         let answer = Answer::Accepted { job, status: JobStatus::Preparing };
         for seen in [Observation::SlotFree, Observation::Answer(answer), Observation::JobMissing] {
             let (last, _) = all.last().unwrap();

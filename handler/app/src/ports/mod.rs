@@ -6,6 +6,7 @@ pub mod table_store;
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId};
 use time::OffsetDateTime;
 
@@ -18,9 +19,9 @@ pub struct Inconclusive(pub String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobAddress {
     /// The endpoint's invoke URI.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// The job.
     pub job: Job,
 }
@@ -29,9 +30,9 @@ pub struct JobAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanTarget {
     /// The endpoint's invoke URI.
-    pub endpoint: String,
+    pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
-    pub workspace: Option<String>,
+    pub workspace: Option<WorkspaceId>,
     /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name.
     pub experiments: Vec<String>,
 }
@@ -87,7 +88,7 @@ pub trait Endpoint: Send + Sync + 'static {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<JobName>,
     ) -> Result<JobListing, Inconclusive>;
 
     /// Asks for the job to be stopped. Asking again does no harm.

@@ -98,7 +98,7 @@ impl AzureMl {
             .timeout(end.saturating_duration_since(Instant::now()))
             .json(&body);
         if let Some(deployment) = &scoring.deployment {
-            request = request.header("azureml-model-deployment", deployment);
+            request = request.header("azureml-model-deployment", deployment.as_str());
         }
         let response = match request.send().await {
             Ok(response) => response,
@@ -235,7 +235,7 @@ impl Endpoint for AzureMl {
         &self,
         at: &ScanTarget,
         since: OffsetDateTime,
-        known: &HashSet<String>,
+        known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
         let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, None)?;
         search::jobs_created_since(self, at, &workspace, since, known).await

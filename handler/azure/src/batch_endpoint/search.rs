@@ -189,7 +189,7 @@ pub(super) async fn jobs_created_since(
     at: &ScanTarget,
     workspace: &str,
     since: OffsetDateTime,
-    known: &HashSet<String>,
+    known: &HashSet<lifecycle::JobName>,
 ) -> Result<JobListing, Inconclusive> {
     let end = Instant::now() + LIMIT;
     let window = Window { from: since - SKEW, to: ml.tokens.now() + SKEW };

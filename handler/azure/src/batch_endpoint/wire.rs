@@ -117,7 +117,7 @@ impl Resource {
     }
 
     pub(super) fn job(&self) -> Option<Job> {
-        let name = self.name()?.to_owned();
+        let name = self.name()?.parse().ok()?;
         Some(Job { name, id: self.text(&["id"]).map(str::to_owned), studio: self.studio() })
     }
 

@@ -1,11 +1,15 @@
 use std::collections::BTreeSet;
 
+use time::{Duration, OffsetDateTime, macros::datetime};
+
 use super::*;
+use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
-use crate::rules::{OnUnknown, Rules};
-use crate::scoring::BlobVersion;
+use crate::id::JobName;
+use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
+use crate::rule::{OnUnknown, Rules};
+use crate::scoring::MAX_JOB_NAMES;
 use crate::status::TRANSITIONS;
-use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 
@@ -96,11 +100,15 @@ impl Life {
     }
 }
 
+fn job_name(text: &str) -> JobName {
+    text.parse().expect("a name")
+}
+
 fn named(name: &str) -> Job {
     let id = format!(
         "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/batchEndpoints/e/jobs/{name}"
     );
-    Job { name: name.into(), id: Some(id), studio: None }
+    Job { name: job_name(name), id: Some(id), studio: None }
 }
 
 fn accepted() -> Observation {
@@ -120,7 +128,7 @@ fn candidate(name: &str, minute: i64) -> Candidate {
 }
 
 fn made(attempt: u32, name: &str, status: &str) -> Observation {
-    let job = Job { name: name.into(), id: None, studio: None };
+    let job = Job { name: job_name(name), id: None, studio: None };
     Observation::UnexpectedJob { attempt, job, status: JobStatus::read(status) }
 }
 
@@ -166,7 +174,7 @@ fn every_seen() -> Vec<Observation> {
         made(1, "orphaned job", "Running"),
         made(2, "orphaned job", "Running"),
         Observation::Resolved(Resolution::SendAgain),
-        Observation::Resolved(Resolution::JobIs("named".into())),
+        Observation::Resolved(Resolution::JobIs(job_name("named"))),
         Observation::Resolved(Resolution::GiveUp),
     ];
     all.extend(statuses.map(|word| job(JobStatus::read(word))));
@@ -393,7 +401,7 @@ fn a_rule_that_says_hold_never_sends_twice_by_itself_but_adopts_what_it_finds() 
     life.moves(&Observation::Candidates(vec![candidate("late", 99), candidate("later", 100)]));
     assert_eq!(
         (life.scoring.status, life.scoring.orphaned_jobs.as_slice()),
-        (Status::Running, ["later".to_owned()].as_slice())
+        (Status::Running, [job_name("later")].as_slice())
     );
 }
 
@@ -409,7 +417,7 @@ fn a_person_decides_what_is_held_and_nothing_else() {
     assert_eq!(life.scoring.status, Status::Queued, "submitDeadline counts from the person's word");
 
     let mut life = held();
-    life.moves(&Observation::Resolved(Resolution::JobIs("job-9".into())));
+    life.moves(&Observation::Resolved(Resolution::JobIs(job_name("job-9"))));
     assert_eq!((life.scoring.status, life.scoring.job.as_ref().unwrap().name.as_str()), (Status::Running, "job-9"));
 
     let mut life = held();
@@ -493,7 +501,7 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
     ] {
         let before = life.scoring.clone();
         life.later(Duration::minutes(1));
-        let orphaned_job = Job { name: "orphaned job".into(), id: None, studio: None };
+        let orphaned_job = Job { name: job_name("orphaned job"), id: None, studio: None };
         assert_eq!(
             life.moves(&made(1, "orphaned job", "Running")),
             Effect::Cancel(vec![orphaned_job]),
@@ -501,7 +509,7 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
             before.status
         );
         let expected = Scoring {
-            orphaned_jobs: vec!["orphaned job".into()],
+            orphaned_jobs: vec![job_name("orphaned job")],
             orphaned_job_count: 1,
             version: before.version + 1,
             updated: life.now,
@@ -526,7 +534,7 @@ fn orphaned_jobs_without_end_do_not_fill_the_row() {
     life.waits(&made(1, "one-more", "Running"));
     let mut life = Life::running();
     for n in 0..2 * MAX_JOB_NAMES {
-        super::push_bounded(&mut life.scoring.previous_jobs, n.to_string());
+        super::attempt::push_bounded(&mut life.scoring.previous_jobs, job_name(&n.to_string()));
     }
     assert_eq!((life.scoring.previous_jobs.len(), life.scoring.previous_jobs[0].as_str()), (MAX_JOB_NAMES, "40"));
 }
@@ -595,7 +603,7 @@ fn a_stuck_job_is_stopped_and_counts_as_a_failed_attempt() {
     assert_eq!(life.moves(&job(JobStatus::Queued)), Effect::Cancel(vec![named("job-1")]));
     assert_eq!(life.scoring.status, Status::Cancelling);
     life.waits(&job(JobStatus::CancelRequested));
-    life.later(CANCEL_INTERVAL);
+    life.later(super::job::CANCEL_INTERVAL);
     assert!(matches!(life.moves(&job(JobStatus::CancelRequested)), Effect::Cancel(_)));
     life.moves(&job(JobStatus::Canceled));
     assert_eq!(life.scoring.status, Status::Queued);
@@ -651,14 +659,4 @@ fn a_clock_that_is_minutes_off_does_not_condemn_an_output() {
     let mut life = Life::verifying();
     life.moves(&output(9, NOW - Duration::minutes(4)));
     assert_eq!(life.scoring.status, Status::Scored);
-}
-
-#[test]
-fn the_workspace_is_read_from_a_job_id() {
-    assert_eq!(
-        workspace_of("/subscriptions/s/resourceGroups/g/providers/P/workspaces/w/jobs/j"),
-        Some("/subscriptions/s/resourceGroups/g/providers/P/workspaces/w")
-    );
-    assert_eq!(workspace_of("/subscriptions/s"), None);
-    assert_eq!(workspace_of("/x/workspaces/"), None);
 }

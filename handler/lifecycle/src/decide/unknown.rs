@@ -3,9 +3,12 @@
 //! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after resubmitAfter.
 //! Jobs that no attempt needs are *orphaned jobs*: they are cancelled, counted and remembered by name.
 
-use super::{DecideContext, Effect, Resolution, Step, utc_text, wait};
+use super::observation::Resolution;
+use super::step::{DecideContext, Effect, Step, wait};
+use crate::duration::utc_text;
+use crate::id::JobName;
 use crate::job::{Candidate, Job, JobStatus};
-use crate::rules::OnUnknown;
+use crate::rule::OnUnknown;
 use crate::scoring::{MAX_JOB_NAMES, Scoring};
 use crate::status::{Event, Status};
 
@@ -103,7 +106,7 @@ impl DecideContext<'_> {
     /// A job of this scoring came to light by itself.
     pub(super) fn made(&self, attempt: u32, job: &Job, status: &JobStatus) -> Step {
         let scoring = self.scoring;
-        let known = |names: &[String]| names.contains(&job.name);
+        let known = |names: &[JobName]| names.contains(&job.name);
         if scoring.job.as_ref().is_some_and(|own| own.name == job.name)
             || known(&scoring.previous_jobs)
             || known(&scoring.orphaned_jobs)

@@ -233,7 +233,7 @@ pub(crate) struct State {
 }
 
 pub(crate) fn job(number: usize) -> Job {
-    Job { name: format!("job-{number}"), id: None, studio: None }
+    Job { name: format!("job-{number}").parse().expect("a name"), id: None, studio: None }
 }
 
 pub(crate) fn number_of(job: &Job) -> usize {

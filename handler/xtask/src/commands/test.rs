@@ -1,5 +1,5 @@
-//! `cargo xtask test`: all that must hold before a change is merged, on a machine with Rust and Node. What needs more (the
-//! Python client, the musl target) is left out where that is missing, said at the end, and required in CI.
+//! `cargo xtask test`: all that must hold before a change is merged, on a machine with Rust and Node. What needs more (what
+//! comes from PyPI, the musl target) is left out where that is missing, said at the end, and required in CI.
 
 use std::{env, process, time::Instant};
 
@@ -9,7 +9,8 @@ use crate::{
     azurite,
     builds::LEAN,
     failure::{Failure, Result},
-    musl, python,
+    musl,
+    python::{AZURE_AI_ML, CARGO_LAMBDA},
     workspace::{asked, cargo, run as run_command, shown},
 };
 
@@ -35,13 +36,23 @@ fn run(mut arguments: Arguments) -> Result<()> {
         step("install: rustfmt, clippy", "rustup component add rustfmt clippy", install_components)?;
         step("install: azurite", "cargo xtask test", azurite::install)?;
         step("install: azure-ai-ml", "cargo xtask test", || {
-            unless_in_ci(python::install(), "the test with Microsoft's Python client", &mut left_out)
+            unless_in_ci(AZURE_AI_ML.install(), "the test with Microsoft's Python client", &mut left_out)
+        })?;
+        step("install: cargo-lambda", "cargo xtask test", || {
+            unless_in_ci(CARGO_LAMBDA.install(), "the tests under Lambda's emulator", &mut left_out)
         })?;
     }
     step_command("formatting", cargo(["fmt", "--all", "--", "--check"]))?;
     step_command("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step_command("lints of the package's build", lean_lints())?;
-    step_command("tests", tests(azurite::is_installed()?, python::is_installed()?))?;
+    step_command(
+        "tests",
+        tests(&[
+            (azurite::is_installed()?, "azurite", "SCOREKEEPER_REQUIRE_AZURITE"),
+            (AZURE_AI_ML.is_installed()?, "azure-ai-ml", "SCOREKEEPER_REQUIRE_PYTHON"),
+            (CARGO_LAMBDA.is_installed()?, "cargo-lambda", "SCOREKEEPER_REQUIRE_CARGO_LAMBDA"),
+        ]),
+    )?;
     if !quick {
         let mut documentation = cargo(["doc", "--workspace", "--no-deps"]);
         documentation.env("RUSTDOCFLAGS", "-D warnings");
@@ -76,18 +87,16 @@ fn sort_out(had: Result<()>, in_ci: bool, what: &str, left_out: &mut Vec<String>
     }
 }
 
-/// With Azurite or the Python client there, a test that cannot use it is a failure instead of one that is left out.
-fn tests(with_azurite: bool, with_python: bool) -> process::Command {
+/// With each of these there (is it, its name, the variable that requires it), a test that cannot use it is a failure
+/// instead of one that is left out.
+fn tests(needed: &[(bool, &str, &str)]) -> process::Command {
     let mut command = cargo(["test", "--workspace"]);
-    if with_azurite {
-        command.env("SCOREKEEPER_REQUIRE_AZURITE", "1");
-    } else {
-        println!("\nazurite is not installed: the tests that need it are left out");
-    }
-    if with_python {
-        command.env("SCOREKEEPER_REQUIRE_PYTHON", "1");
-    } else {
-        println!("\nazure-ai-ml is not installed: the test that needs it is left out");
+    for (is_installed, what, required) in needed {
+        if *is_installed {
+            command.env(required, "1");
+        } else {
+            println!("\n{what} is not installed: the tests that need it are left out");
+        }
     }
     command
 }
@@ -162,8 +171,9 @@ mod tests {
 
     #[test]
     fn with_what_it_needs_there_no_test_may_leave_itself_out() {
-        assert_eq!(shown(&tests(true, false)), "SCOREKEEPER_REQUIRE_AZURITE=1 cargo test --workspace");
-        assert_eq!(shown(&tests(false, true)), "SCOREKEEPER_REQUIRE_PYTHON=1 cargo test --workspace");
-        assert_eq!(shown(&tests(false, false)), "cargo test --workspace");
+        let needed = |first, second| tests(&[(first, "one", "REQUIRE_ONE"), (second, "other", "REQUIRE_OTHER")]);
+        assert_eq!(shown(&needed(true, false)), "REQUIRE_ONE=1 cargo test --workspace");
+        assert_eq!(shown(&needed(true, true)), "REQUIRE_ONE=1 REQUIRE_OTHER=1 cargo test --workspace");
+        assert_eq!(shown(&needed(false, false)), "cargo test --workspace");
     }
 }

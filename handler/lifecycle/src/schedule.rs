@@ -1,8 +1,15 @@
-//! Arithmetic over time: back-off, jitter, and when a running job is due for a look. Nothing here reads a clock.
+//! When it is whose turn: back-off, jitter, when a running job is due for a look, and the place in an endpoint's queue.
+//! Nothing here reads a clock.
+//!
+//! The queue goes by priority of the rule, then by arrival. Priority is strict. While scorings of a higher one keep an
+//! endpoint full, those of a lower one wait, by design: give such a rule a `maxInFlight` of its own to leave room for the
+//! others. Within a priority nobody is overtaken, so nobody starves.
+
+use std::cmp::Reverse;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::scoring::ScoringId;
+use crate::id::ScoringId;
 
 /// `base` doubled `times` times, at most `cap`, then spread by up to a quarter so that a burst that failed together
 /// does not come back together. The spread comes from the id and the count: the same inputs give the same answer.
@@ -41,6 +48,18 @@ fn spread(id: &ScoringId, salt: u32) -> f64 {
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let high = u32::try_from(hash >> 32).unwrap_or(0); // the upper half always fits
     f64::from(high) / 2_f64.powi(32)
+}
+
+/// A place in the queue of an endpoint; the least goes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueuePosition(Reverse<i32>, OffsetDateTime, ScoringId);
+
+impl QueuePosition {
+    /// The place of a scoring that was accepted at `created` under a rule of this priority. Of two that came at the same
+    /// instant the id decides, so that all processes agree.
+    pub fn new(priority: i32, created: OffsetDateTime, id: ScoringId) -> Self {
+        Self(Reverse(priority), created, id)
+    }
 }
 
 #[cfg(test)]
@@ -96,5 +115,15 @@ mod tests {
     fn a_first_tick_finds_everything_due() {
         let now = datetime!(2026-07-21 10:00 UTC);
         assert!(poll_is_due(&id(1), now, Duration::hours(1), None, now));
+    }
+
+    #[test]
+    fn priority_goes_before_arrival_and_arrival_before_the_id() {
+        let place = |priority, second, n: u32| {
+            let id = ScoringId::read(&format!("{n:032x}")).expect("32 hex digits");
+            QueuePosition::new(priority, OffsetDateTime::UNIX_EPOCH + Duration::seconds(second), id)
+        };
+        let order = [place(9, 5, 5), place(0, 1, 4), place(0, 2, 2), place(0, 2, 3), place(-1, 0, 1)];
+        assert!(order.is_sorted(), "{order:?}");
     }
 }

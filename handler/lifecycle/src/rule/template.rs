@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::scoring::{BlobVersion, ScoringId};
+use crate::blob::BlobVersion;
+use crate::id::{RuleId, ScoringId};
 
 /// Every placeholder, with what it stands for.
 pub const PLACEHOLDERS: &[(&str, &str)] = &[
@@ -53,7 +54,7 @@ pub struct Values<'a> {
     /// The blob version.
     pub blob: &'a BlobVersion,
     /// The rule's id.
-    pub rule: &'a str,
+    pub rule: &'a RuleId,
     /// The scoring's id.
     pub scoring: &'a ScoringId,
     /// The attempt's number.
@@ -94,7 +95,7 @@ impl Template {
                 Part::Hole("blob.path") => text.push_str(&values.blob.path),
                 Part::Hole("blob.name") => text.push_str(values.blob.name()),
                 Part::Hole("blob.etag") => text.push_str(&values.blob.etag),
-                Part::Hole("rule.id") => text.push_str(values.rule),
+                Part::Hole("rule.id") => text.push_str(values.rule.as_str()),
                 Part::Hole("scoring.id") => text.push_str(values.scoring.as_str()),
                 Part::Hole("attempt") => text.push_str(&values.attempt.to_string()),
                 Part::Hole(other) => unreachable!("{other} is in PLACEHOLDERS and not filled in"),
@@ -195,8 +196,9 @@ mod tests {
     fn filled(source: &str) -> String {
         let blob =
             BlobVersion::read("https://uploads.blob.core.windows.net/claims/eu/a%20b.csv", "0x1").expect("a blob");
-        let id = ScoringId::new("claims", &blob, 0);
-        let values = Values { blob: &blob, rule: "claims", scoring: &id, attempt: 2 };
+        let rule: RuleId = "claims".parse().expect("an id");
+        let id = ScoringId::new(&rule, &blob, 0);
+        let values = Values { blob: &blob, rule: &rule, scoring: &id, attempt: 2 };
         Template::parse(source).expect("a template").fill(&values)
     }
 

@@ -1,0 +1,94 @@
+//! Looks at an adopted job: it goes on, ends, is stuck, or can't be found.
+
+use time::Duration;
+
+use super::step::{DecideContext, Effect, Step, wait};
+use crate::duration::utc_text;
+use crate::job::{JobSnapshot, JobStatus};
+use crate::scoring::Scoring;
+use crate::status::{Event, Status};
+
+/// Between two requests to stop a job.
+pub(super) const CANCEL_INTERVAL: Duration = Duration::minutes(5);
+
+impl DecideContext<'_> {
+    pub(super) fn polled(&self, observation: &JobSnapshot) -> Step {
+        let cancelling = self.scoring.status == Status::Cancelling;
+        let now = self.now;
+        let note = |next: &mut Scoring| {
+            next.job_status = Some(observation.status.name().to_owned());
+            next.missing_since = None;
+            if let (Some(job), Some(studio)) = (&mut next.job, &observation.studio) {
+                job.studio = Some(studio.clone());
+            }
+        };
+        match &observation.status {
+            JobStatus::Completed => self.transition(
+                Event::JobCompleted,
+                "the job completed; its output is to be looked at".to_owned(),
+                Effect::None,
+                |next| {
+                    note(next);
+                    next.due = now;
+                },
+            ),
+            JobStatus::Failed => {
+                let text = observation.error.as_deref().unwrap_or("the job failed and told no reason");
+                self.attempt_failed(text)
+            }
+            JobStatus::Canceled if cancelling => {
+                self.attempt_failed(&format!("stopped after jobTimeout ({})", self.policy.job_timeout))
+            }
+            JobStatus::Canceled => self.transition(
+                Event::JobCancelled,
+                "the job was cancelled in Azure ML, not by Scorekeeper".to_owned(),
+                Effect::None,
+                |next| {
+                    note(next);
+                    next.error = Some("cancelled in Azure ML".to_owned());
+                },
+            ),
+            status if self.stop_at <= now => {
+                let reason = if cancelling {
+                    format!("still {status}; asked again to stop")
+                } else {
+                    format!("still {status} after jobTimeout ({}); told to stop", self.policy.job_timeout)
+                };
+                let jobs = self.scoring.job.iter().cloned().collect();
+                self.transition(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {
+                    note(next);
+                    next.due = now + CANCEL_INTERVAL;
+                })
+            }
+            status if cancelling && self.scoring.missing_since.is_none() => {
+                wait(format!("{status}; waits for the job to stop"))
+            }
+            status
+                if self.scoring.job_status.as_deref() == Some(status.name())
+                    && self.scoring.missing_since.is_none() =>
+            {
+                wait(format!("the job is {status}"))
+            }
+            status => self.transition(Event::Progressed, format!("the job is {status}"), Effect::None, note),
+        }
+    }
+
+    pub(super) fn missing(&self) -> Step {
+        let limit = self.policy.output_timeout.0 * 5;
+        match self.scoring.missing_since {
+            None => self.transition(
+                Event::Missing,
+                "the endpoint does not know the job at the moment".to_owned(),
+                Effect::None,
+                |next| {
+                    next.missing_since = Some(self.now);
+                    next.last_error = Some("the job cannot be found".to_owned());
+                },
+            ),
+            Some(since) if self.now - since >= limit => {
+                self.attempt_failed("the job vanished: the endpoint does not know it any more")
+            }
+            Some(since) => wait(format!("the job cannot be found since {}", utc_text(since))),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Looks at the output of a completed job.
+
+use time::Duration;
+
+use super::step::{DecideContext, Effect, Step, wait};
+use crate::duration::utc_text;
+use crate::job::OutputSnapshot;
+use crate::status::Event;
+
+/// Clocks of Azure ML, storage and this machine may differ by this much without anything being concluded.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
+
+impl DecideContext<'_> {
+    pub(super) fn verify(&self, output: &OutputSnapshot) -> Step {
+        let since = self.scoring.submitted.unwrap_or(self.scoring.created);
+        let problem = match output {
+            OutputSnapshot::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
+                let bytes = *bytes;
+                let reason = format!("the output is there ({bytes} bytes) and newer than the submission");
+                return self.transition(Event::OutputGood, reason, Effect::None, |next| {
+                    next.output_bytes = Some(bytes);
+                    next.error = None;
+                });
+            }
+            OutputSnapshot::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
+            OutputSnapshot::Present { modified, .. } => {
+                format!(
+                    "the job completed and its output is older than the submission (modified {})",
+                    utc_text(*modified)
+                )
+            }
+            OutputSnapshot::Absent { uri } => format!("the job completed and there is no output at {uri}"),
+        };
+        if self.now - self.scoring.since < self.policy.output_timeout.0 {
+            return wait(format!(
+                "{problem}; looked at again until {}",
+                utc_text(self.scoring.since + self.policy.output_timeout.0)
+            ));
+        }
+        self.attempt_failed(&problem)
+    }
+}

@@ -1,0 +1,92 @@
+//! What a decision comes to, and the one place where a scoring is moved.
+
+use time::OffsetDateTime;
+
+use crate::job::Job;
+use crate::rule::Policy;
+use crate::scoring::{Entry, Scoring};
+use crate::status::{Event, next};
+
+/// What is to happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing is written; look again later.
+    Wait {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Record `next` and `entry` in one transaction, then carry out `effect`.
+    Move {
+        /// The scoring after the move.
+        next: Box<Scoring>,
+        /// The line of history.
+        entry: Entry,
+        /// What to do once it is recorded.
+        effect: Effect,
+    },
+}
+
+/// What follows a recorded move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Send the scoring's submission, once.
+    Submit,
+    /// Ask Azure ML to stop these jobs. Safe to repeat.
+    Cancel(Vec<Job>),
+}
+
+pub(super) fn wait(reason: String) -> Step {
+    Step::Wait { reason }
+}
+
+/// What a decision is made on.
+pub(super) struct DecideContext<'a> {
+    pub(super) scoring: &'a Scoring,
+    pub(super) policy: &'a Policy,
+    /// When its job is told to stop.
+    pub(super) stop_at: OffsetDateTime,
+    pub(super) now: OffsetDateTime,
+}
+
+impl DecideContext<'_> {
+    /// A move by the table. `change` sets what the event changes beside the status.
+    pub(super) fn transition(
+        &self,
+        event: Event,
+        reason: String,
+        effect: Effect,
+        change: impl FnOnce(&mut Scoring),
+    ) -> Step {
+        let from = self.scoring.status;
+        let Some(to) = next(from, event) else {
+            // Unreachable by the tests over all pairs; waiting is the answer that harms nothing.
+            debug_assert!(false, "{from} has no row for {event:?}");
+            return wait(format!("{from} has no move for {event:?}"));
+        };
+        let mut next = self.scoring.clone();
+        next.status = to;
+        next.version += 1;
+        next.updated = self.now;
+        next.last_error = None;
+        if from != to {
+            next.since = self.now;
+        }
+        change(&mut next);
+        if to.is_terminal() && from != to {
+            next.completed = Some(self.now);
+        }
+        let entry = Entry {
+            seq: next.version,
+            at: self.now,
+            from: Some(from),
+            to,
+            event: Some(event),
+            reason,
+            attempt: next.attempt,
+            job: next.job.as_ref().or(self.scoring.job.as_ref()).map(|job| job.name.clone()),
+        };
+        Step::Move { next: Box::new(next), entry, effect }
+    }
+}

@@ -1,0 +1,139 @@
+//! Names that are plain text with a rule for what it may hold.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A text of its own type: shared when it is cloned, read as a `str`, and made by parsing only.
+macro_rules! name {
+    (
+        $(#[$doc:meta])* $name:ident
+        $(#[$error_doc:meta])* $error:ident
+        if $good:expr
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+        $(#[$error_doc])*
+        pub struct $error(
+            /// What was given.
+            pub String,
+        );
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, $error> {
+                let good: fn(&str) -> bool = $good;
+                if good(text) { Ok(Self(text.into())) } else { Err($error(text.to_owned())) }
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                *self.0 == *other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                *self.0 == **other
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// The id of a rule: 1 to 64 ASCII letters, digits, `-` or `_`. It is part of every scoring's id, of keys of rows and of
+    /// output paths, so it holds nothing that any of them would have to escape.
+    RuleId
+
+    /// A text that is no [`RuleId`].
+    #[error("`{0}` is no rule id; it takes 1 to 64 letters, digits, `-` or `_`")]
+    InvalidRuleId
+
+    if |text| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    }
+}
+
+name! {
+    /// The name of a job: the last part of its ARM id and the key of every later call about it. Azure ML makes it; nothing
+    /// documents its form, so it is any text but the empty one, which would name the list of all jobs.
+    JobName
+
+    /// The empty text.
+    #[error("`{0}` is no job's name")]
+    InvalidJobName
+
+    if |text| !text.is_empty()
+}
+
+name! {
+    /// The name of a deployment behind a batch endpoint. It is sent in the header `azureml-model-deployment`, so it holds
+    /// visible ASCII only; what else Azure ML refuses, it says itself.
+    DeploymentName
+
+    /// A text that is no [`DeploymentName`].
+    #[error("`{0}` is no deployment's name; it takes letters, digits and `-`")]
+    InvalidDeploymentName
+
+    if |text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}

@@ -1,0 +1,135 @@
+//! The id of a scoring.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::RuleId;
+use crate::blob::BlobVersion;
+use crate::digest::{digest, is_digest};
+
+/// Names a scoring: the first 32 hex digits of SHA-256 over rule id, normalised blob URL, unquoted ETag and
+/// generation. The same upload gives the same id however often and by whichever event it is told of; event ids, times,
+/// app and deployment names are left out on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ScoringId(String);
+
+/// A text that is not 32 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no scoring's id; it takes 32 lower-case hex digits")]
+pub struct InvalidScoringId(pub String);
+
+impl ScoringId {
+    /// The id of `blob` under `rule` in `generation`.
+    pub fn new(rule: &RuleId, blob: &BlobVersion, generation: u32) -> Self {
+        Self(digest(&[rule, &blob.url, &blob.etag, &generation.to_string()]))
+    }
+
+    /// Reads an id: exactly 32 lower-case hex digits.
+    #[doc(hidden)]
+    pub fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    /// The 32 digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The request id of an attempt, shaped as a UUID: the same before and after a crash, so that an endpoint which
+    /// honours it sees a repetition as one.
+    pub fn request_id(&self, attempt: u32) -> String {
+        let digest = digest(&[&self.0, &attempt.to_string()]);
+        format!("{}-{}-8{}-8{}-{}", &digest[..8], &digest[8..12], &digest[13..16], &digest[17..20], &digest[20..])
+    }
+}
+
+impl FromStr for ScoringId {
+    type Err = InvalidScoringId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScoringId> {
+        if is_digest(text) { Ok(Self(text.to_owned())) } else { Err(InvalidScoringId(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for ScoringId {
+    type Error = InvalidScoringId;
+
+    fn try_from(text: String) -> Result<Self, InvalidScoringId> {
+        text.parse()
+    }
+}
+
+impl From<ScoringId> for String {
+    fn from(id: ScoringId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ScoringId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(id: &str) -> RuleId {
+        id.parse().expect("an id")
+    }
+
+    fn blob(url: &str, etag: &str) -> BlobVersion {
+        BlobVersion::read(url, etag).expect("a blob URL")
+    }
+
+    #[test]
+    fn one_upload_has_one_id_however_it_is_written() {
+        let same = [
+            ("https://uploads.blob.core.windows.net/claims/eu/a%20b.csv", "0x8DC1"),
+            ("https://UPLOADS.BLOB.core.windows.net/claims/eu/a b.csv", "\"0x8DC1\""),
+            ("https://uploads.dfs.core.windows.net/claims/eu/a%20b.csv?sig=secret", "0x8DC1"),
+            ("https://uploads.blob.core.windows.net:443/%63laims/eu%2fa%20%62.csv", "W/\"0x8DC1\""),
+        ];
+        let ids: Vec<_> = same.iter().map(|(url, etag)| ScoringId::new(&rule("claims"), &blob(url, etag), 0)).collect();
+        assert!(ids.windows(2).all(|w| w[0] == w[1]), "{ids:?}");
+        // Pinned: a change of this value re-scores everything that anybody has.
+        assert_eq!(ids[0].as_str(), "8eab74ca1334548c648de2f3ccc5c3aa");
+    }
+
+    #[test]
+    fn an_id_has_32_lower_case_hex_digits() {
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(id.parse::<ScoringId>().expect("an id").as_str(), id);
+        for other in [&id[1..], &format!("{id}0"), &id.replace('f', "g"), &id.to_uppercase(), ""] {
+            assert_eq!(other.parse::<ScoringId>(), Err(InvalidScoringId(other.to_owned())));
+        }
+    }
+
+    #[test]
+    fn rule_path_etag_and_generation_each_change_the_id() {
+        let url = "https://uploads.blob.core.windows.net/claims/a.csv";
+        let base = ScoringId::new(&rule("claims"), &blob(url, "1"), 0);
+        for other in [
+            ScoringId::new(&rule("other"), &blob(url, "1"), 0),
+            ScoringId::new(&rule("claims"), &blob("https://uploads.blob.core.windows.net/claims/A.csv", "1"), 0),
+            ScoringId::new(&rule("claims"), &blob(url, "2"), 0),
+            ScoringId::new(&rule("claims"), &blob(url, "1"), 1),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_a_uuid_and_depends_on_the_attempt() {
+        let id = ScoringId::new(&rule("claims"), &blob("https://a.blob.core.windows.net/c/x", "1"), 0);
+        let one = id.request_id(1);
+        assert_eq!(one.len(), 36);
+        assert_eq!(one.matches('-').count(), 4);
+        assert_eq!(one, id.request_id(1));
+        assert_ne!(one, id.request_id(2));
+    }
+}

@@ -1,0 +1,27 @@
+//! Rules: which blob versions go to which endpoint, with which inputs, outputs and settings.
+//!
+//! The file is JSON, `{"rules": [ … ], "endpoints": [ … ]}`, the second optional. Unknown members are refused, all problems are reported together, each with
+//! its place. Only `id`, `match.container` and `endpoint.uri` are required.
+
+mod definition;
+pub mod endpoints;
+mod matching;
+mod policy;
+mod problem;
+mod reading;
+pub mod template;
+mod written;
+
+#[doc(hidden)]
+pub use crate::uri::is_loopback;
+
+pub use definition::{
+    DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, MEMBERS, Match, OutputTemplate, Rule, Target,
+};
+pub use endpoints::EndpointSettings;
+pub use policy::{OnUnknown, Policy};
+pub use problem::{Location, Problem, Problems, Wrong};
+pub use reading::Rules;
+
+#[cfg(test)]
+mod tests;

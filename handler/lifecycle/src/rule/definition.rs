@@ -1,0 +1,153 @@
+//! One rule, as the file has it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::policy::Policy;
+use super::template::Template;
+use crate::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
+use crate::job::OutputKind;
+
+/// Where results go when a rule names no output: the workspace's default datastore, one path per attempt.
+pub const DEFAULT_OUTPUT: &str =
+    "azureml://datastores/workspaceblobstore/paths/scorekeeper/{rule.id}/{scoring.id}/{attempt}/predictions.csv";
+
+/// One rule. See `README.md`, *Rules*, for the members and their defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Stable name; part of every scoring's id. Renaming a rule scores everything again.
+    pub id: RuleId,
+    /// What it wants.
+    pub matches: Match,
+    /// Where it goes.
+    pub endpoint: Target,
+    /// Inputs by name; default: one `UriFile` named `input_data` with the blob's URL.
+    pub inputs: BTreeMap<String, InputTemplate>,
+    /// Outputs by name; default: one `UriFile` named `score` at [`DEFAULT_OUTPUT`].
+    pub outputs: BTreeMap<String, OutputTemplate>,
+    /// Further members of the request's `properties` (`miniBatchSize`, `compute`, …), passed on untouched.
+    pub settings: serde_json::Map<String, Value>,
+    /// Raise it to score everything again under the same rule.
+    pub generation: u32,
+    /// Most jobs of this rule at one time; absent: no limit.
+    pub max_in_flight: Option<u32>,
+    /// Goes before rules of lower priority at the same endpoint; see [`crate::order`].
+    pub priority: i32,
+    /// What to do with blobs of no bytes.
+    pub empty_blobs: EmptyBlobs,
+    /// Time and retries.
+    pub policy: Policy,
+}
+
+/// What a rule wants. All given members must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// Storage account; absent: any.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Container.
+    pub container: String,
+    /// The path begins so.
+    #[serde(default)]
+    pub prefix: String,
+    /// The path ends so.
+    #[serde(default)]
+    pub suffix: String,
+}
+
+/// Where a rule's scorings are submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The batch endpoint's invoke URI.
+    pub uri: EndpointUri,
+    /// Deployment; absent: the endpoint's default.
+    pub deployment: Option<DeploymentName>,
+    /// ARM id of the workspace (`/subscriptions/…/workspaces/NAME`). Without it a submission whose answer was lost
+    /// before any job of the endpoint was seen can't be looked for, and waits.
+    pub workspace: Option<WorkspaceId>,
+}
+
+/// An input whose texts are templates.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InputTemplate {
+    /// One file.
+    UriFile {
+        /// Its URI.
+        uri: Template,
+    },
+    /// A folder.
+    UriFolder {
+        /// Its URI.
+        uri: Template,
+    },
+    /// A value, for pipeline component deployments only.
+    Literal {
+        /// The value.
+        value: Literal,
+    },
+}
+
+/// A literal value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Literal {
+    /// A text, which is a template.
+    Text(Template),
+    /// A number, sent as it was written.
+    Number(serde_json::Number),
+    /// A boolean.
+    Bool(bool),
+}
+
+/// An output whose URI is a template.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputTemplate {
+    /// `UriFile` or `UriFolder`.
+    #[serde(rename = "type")]
+    pub kind: OutputKind,
+    /// Its URI; must hold `{scoring.id}` and `{attempt}`.
+    pub uri: Template,
+}
+
+/// What to do with blobs of no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyBlobs {
+    /// Skip and record (default): there is nothing to score.
+    #[default]
+    Skip,
+    /// Score them like any other.
+    Score,
+}
+
+pub(super) fn default_outputs() -> BTreeMap<String, OutputTemplate> {
+    let uri = Template::parse(DEFAULT_OUTPUT).expect("the built-in template parses");
+    BTreeMap::from([("score".to_owned(), OutputTemplate { kind: OutputKind::UriFile, uri })])
+}
+
+/// Every member of a rule. serde's `flatten` switches `deny_unknown_fields` off for the struct that flattens; this list keeps typos reported.
+pub const MEMBERS: &[&str] = &[
+    "id",
+    "match",
+    "endpoint",
+    "inputs",
+    "outputs",
+    "settings",
+    "generation",
+    "maxInFlight",
+    "priority",
+    "emptyBlobs",
+    "pollInterval",
+    "maxAttempts",
+    "retryBackOff",
+    "submitDeadline",
+    "jobTimeout",
+    "submitTimeout",
+    "lookupInterval",
+    "resubmitAfter",
+    "onUnknown",
+    "outputTimeout",
+];

@@ -1,0 +1,71 @@
+//! Time and retries of a rule.
+
+use serde::Deserialize;
+use time::Duration;
+
+use crate::duration::IsoDuration;
+
+/// What to do when no job of a lost submission appeared within resubmitAfter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnknown {
+    /// Send it again, to the same output path (default). Never while it cannot be looked.
+    #[default]
+    Resolve,
+    /// Hold it for a person.
+    Hold,
+}
+
+/// Time and retries of a rule. All durations are ISO 8601 (`PT2M`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Policy {
+    /// Between two looks at a running job. Default 120 s, as Azure Data Factory's template has it.
+    pub poll_interval: IsoDuration,
+    /// Attempts in all, each with a new output path. Default 3. 1 switches retries off.
+    pub max_attempts: u32,
+    /// Back-off before the second attempt, doubled for each further one, at most an hour. Default 60 s.
+    pub retry_back_off: IsoDuration,
+    /// Refusals that may pass (roles that spread, throttling, a deployment in the making) are tried again for this
+    /// long, from the first POST of the attempt. Default one day.
+    pub submit_deadline: IsoDuration,
+    /// A job is stopped and counted as failed after this long. Default 7 days; Azure ML's own limit is 21.
+    pub job_timeout: IsoDuration,
+    /// How long the endpoint may take to answer the POST; the lease is twice that. Default 60 s.
+    pub submit_timeout: IsoDuration,
+    /// After a lost answer: time before the first look, and between looks. Default 30 s.
+    pub lookup_interval: IsoDuration,
+    /// After a lost answer: when no job appeared for this long, submit again to the same output path. Default 15 min.
+    pub resubmit_after: IsoDuration,
+    /// After a lost answer that looking did not settle: go on (default) or wait for a person.
+    pub on_unknown: OnUnknown,
+    /// A completed job's output must be there within this time; a job that can't be found is given up after five
+    /// times this. Default 2 min.
+    pub output_timeout: IsoDuration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let seconds = |n| IsoDuration(Duration::seconds(n));
+        Self {
+            poll_interval: seconds(120),
+            max_attempts: 3,
+            retry_back_off: seconds(60),
+            submit_deadline: seconds(86_400),
+            job_timeout: seconds(7 * 86_400),
+            submit_timeout: seconds(60),
+            lookup_interval: seconds(30),
+            resubmit_after: seconds(900),
+            on_unknown: OnUnknown::Resolve,
+            output_timeout: seconds(120),
+        }
+    }
+}
+
+impl Policy {
+    /// How long an intent stands before others may conclude that its owner is gone. Twice the POST's own limit: the
+    /// owner has given up long before.
+    pub fn lease(&self) -> Duration {
+        self.submit_timeout.0 * 2
+    }
+}
