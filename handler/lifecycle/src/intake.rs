@@ -4,6 +4,8 @@
 //! as a string that holds JSON. All of that is read here; nothing is ever answered with an error, because one bad
 //! event would make Event Grid redeliver its whole batch.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
@@ -155,7 +157,7 @@ impl Upload {
         if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
             return Err(Malformed::TooLong);
         }
-        Ok(Self { blob, api: api.and_then(string).map(|api| api.into_owned()) })
+        Ok(Self { blob, api: api.and_then(string).map(Cow::into_owned) })
     }
 
     fn classify(self, rules: &Rules, now: OffsetDateTime) -> Classification {

@@ -34,7 +34,7 @@ pub fn blob_created(app: App) -> impl Function<Delivery, Output = Accepted> {
         async move {
             let within = answer_within(Deadline::at_arrival(&context, app.now()));
             let taking = async move {
-                let (accepted, intents) = app.accept(payload).await.map_err(not_taken)?;
+                let (accepted, intents) = app.accept(payload).await.map_err(|error| not_taken(&error))?;
                 Ok((accepted, async move { app.carry_out(intents).await }))
             };
             answered(deliveries, within, taking).await
@@ -43,13 +43,13 @@ pub fn blob_created(app: App) -> impl Function<Delivery, Output = Accepted> {
 }
 
 /// Nothing of the delivery may be lost by that: Event Grid delivers again, and in the end puts it where dead letters go.
-fn not_taken(error: app::Error) -> Failure {
+fn not_taken(error: &app::Error) -> Failure {
     match error {
         // Not by Event Grid, so that no retry helps; refused all the same, so that it ends where an operator finds it.
         app::Error::TooManyEvents(_) => Failure { kind: "TooManyEvents", message: error.to_string() },
         app::Error::Ledger { .. } => Failure {
             kind: "NotTaken",
-            message: format!("the ledger did not take the delivery: {}", error_chain(&error)),
+            message: format!("the ledger did not take the delivery: {}", error_chain(error)),
         },
     }
 }
