@@ -10,7 +10,7 @@ use divan::{Bencher, black_box};
 use handler::hosts::azure::envelope;
 use lifecycle::template::{Template, Values};
 use lifecycle::{
-    Answer, Delivery, Job, JobSnapshot, JobStatus, Observation, Rule, Rules, Scoring, Step, decide, intake, rules,
+    Answer, Job, JobSnapshot, JobStatus, Observation, Payload, Rule, Rules, Scoring, Step, decide, intake, rules,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -36,11 +36,11 @@ fn rule(rules: &Rules) -> &Rule {
     rules.get("claims").expect("the rules have it")
 }
 
-fn payload(n: u64) -> Delivery {
-    Delivery::new(upload::event(n))
+fn payload(n: u64) -> Payload {
+    Payload::new(upload::event(n))
 }
 
-fn classified(delivery: &Delivery, rules: &Rules) -> Vec<intake::Classification> {
+fn classified(delivery: &Payload, rules: &Rules) -> Vec<intake::Classification> {
     let events = delivery.events().expect("one event");
     events.iter().map(|event| intake::classify(event, rules, NOW)).collect()
 }

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::blob::{BlobVersion, InvalidBlob};
-use crate::delivery::{Delivery, TooManyEvents, json_within, members, string};
 use crate::digest::digest;
 use crate::id::RuleId;
+use crate::payload::{Payload, TooManyEvents, json_within, members, string};
 use crate::rule::Rules;
 use crate::scoring::Scoring;
 use crate::uri::without_query;
@@ -66,7 +66,7 @@ pub struct QuarantinedEvent {
 
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
 pub fn read(
-    delivery: impl Into<Delivery>,
+    delivery: impl Into<Payload>,
     rules: &Rules,
     now: OffsetDateTime,
 ) -> Result<Vec<Classification>, TooManyEvents> {
@@ -391,7 +391,7 @@ mod tests {
         let wrap: [fn(Value) -> Value; 2] = [|value| json!([value]), |value| json!(value.to_string())];
         for wrap in wrap {
             let mut payload = event(URL);
-            for _ in 0..crate::delivery::MAX_NESTING {
+            for _ in 0..crate::payload::MAX_NESTING {
                 payload = wrap(payload);
             }
             assert!(matches!(judged(&payload)[0], Classification::Wanted(_)), "{payload}");

@@ -4,8 +4,8 @@
 //! JSON text**: an array of events (cardinality many) arrives as a string, a string as a string of a string.
 //! `Metadata` is not read: retries and correlation are the ledger's business.
 
-use lifecycle::Delivery;
-use lifecycle::delivery::each_member;
+use lifecycle::Payload;
+use lifecycle::payload::each_member;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -16,7 +16,7 @@ pub struct Unreadable {
     /// Why, for the log.
     pub reason: &'static str,
     /// What was there.
-    pub instead: Delivery,
+    pub instead: Payload,
 }
 
 /// Most of a body that is no text which is kept.
@@ -24,14 +24,14 @@ const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 /// The value of the binding: the member of `Data` with one of `names`, else its only or first member. Strings that hold
 /// JSON are opened. The body is cut, not copied.
-pub fn open(body: Vec<u8>, names: &[&str]) -> Result<Delivery, Unreadable> {
+pub fn open(body: Vec<u8>, names: &[&str]) -> Result<Payload, Unreadable> {
     let text = String::from_utf8(body).map_err(|error| {
         let body = error.as_bytes();
         let kept = String::from_utf8_lossy(&body[..body.len().min(MAX_KEPT_BYTES)]).into_owned();
-        Unreadable { reason: "the body is no UTF-8", instead: Delivery::new(kept) }
+        Unreadable { reason: "the body is no UTF-8", instead: Payload::new(kept) }
     })?;
     let mut unreadable = None;
-    let found = Delivery::within(text, |text| match binding(text, names) {
+    let found = Payload::within(text, |text| match binding(text, names) {
         Ok(value) => Some(value),
         Err((reason, instead)) => {
             unreadable = Some(reason);
@@ -77,7 +77,7 @@ mod tests {
         open(envelope.to_string().into_bytes(), &["event"]).map(|delivery| value(&delivery))
     }
 
-    fn value(delivery: &Delivery) -> Value {
+    fn value(delivery: &Payload) -> Value {
         serde_json::from_str(delivery.text()).expect("JSON")
     }
 

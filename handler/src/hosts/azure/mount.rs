@@ -19,7 +19,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 
-use lifecycle::Delivery;
+use lifecycle::Payload;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SetOnce};
@@ -48,7 +48,7 @@ struct Mounted {
 }
 
 /// A function whose types are forgotten: payload and context in, answer out.
-type Call = Box<dyn Fn(Delivery, Context) -> BoxFuture<'static, Result<Value, Failed>> + Send + Sync>;
+type Call = Box<dyn Fn(Payload, Context) -> BoxFuture<'static, Result<Value, Failed>> + Send + Sync>;
 
 impl Functions {
     /// None yet.
@@ -59,7 +59,7 @@ impl Functions {
     /// With a function that Event Grid calls. It gets every payload there is: what is no envelope is handed in as it
     /// came, because refusing it would make Event Grid deliver it again for a day.
     #[must_use]
-    pub fn event<F: Function<Delivery>>(self, name: &'static str, function: F) -> Self {
+    pub fn event<F: Function<Payload>>(self, name: &'static str, function: F) -> Self {
         self.mounted(name, Trigger::Event, &["event"], Ok, function)
     }
 
@@ -74,14 +74,14 @@ impl Functions {
         name: &'static str,
         trigger: Trigger,
         bindings: &'static [&'static str],
-        read: fn(Delivery) -> Result<A, serde_json::Error>,
+        read: fn(Payload) -> Result<A, serde_json::Error>,
         function: F,
     ) -> Self
     where
         A: Send + 'static,
         F: Function<A>,
     {
-        let call = move |payload: Delivery, context: Context| {
+        let call = move |payload: Payload, context: Context| {
             let function = function.clone();
             async move {
                 let payload = read(payload).map_err(|why| {

@@ -22,7 +22,7 @@ const MAX_KEPT: usize = 64 * 1024;
 
 /// The text of a delivery: one JSON value, or what was there instead of one.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Delivery {
+pub struct Payload {
     text: String,
     /// Where in the text the delivery stands, so that it need not be copied out of an envelope.
     at: Range<usize>,
@@ -35,7 +35,7 @@ pub struct Delivery {
 )]
 pub struct TooManyEvents;
 
-impl Delivery {
+impl Payload {
     /// A whole text.
     pub fn new(text: String) -> Self {
         Self { at: 0..text.len(), text }
@@ -98,20 +98,20 @@ impl Delivery {
 }
 
 /// Shows no text: it may hold signatures.
-impl fmt::Debug for Delivery {
+impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Delivery({} bytes)", self.at.len())
+        write!(f, "Payload({} bytes)", self.at.len())
     }
 }
 
-impl From<&serde_json::Value> for Delivery {
+impl From<&serde_json::Value> for Payload {
     fn from(value: &serde_json::Value) -> Self {
         Self::new(value.to_string())
     }
 }
 
 /// For hosts that hand a payload over as JSON and not as text.
-impl<'de> de::Deserialize<'de> for Delivery {
+impl<'de> de::Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Box::<RawValue>::deserialize(deserializer).map(|raw| Self::new(Box::<str>::from(raw).into_string()))
     }
@@ -328,8 +328,8 @@ mod tests {
 
     use super::*;
 
-    fn texts(delivery: &Delivery) -> Vec<String> {
-        delivery.events().expect("not too many").iter().map(|event| event.get().to_owned()).collect()
+    fn texts(payload: &Payload) -> Vec<String> {
+        payload.events().expect("not too many").iter().map(|event| event.get().to_owned()).collect()
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
             let half = n / 2;
             let nested = format!("[{},{}]", list(half), json!(list(n - half)));
             for text in [list(n), json!(list(n)).to_string(), nested] {
-                let events = Delivery::new(text).events().map(|events| events.len());
+                let events = Payload::new(text).events().map(|events| events.len());
                 assert_eq!(events, if n == MAX_EVENTS { Ok(n) } else { Err(TooManyEvents) });
             }
         }
@@ -348,22 +348,22 @@ mod tests {
     #[test]
     fn a_part_of_a_text_is_the_delivery_without_being_copied() {
         let text = r#"{"Data": {"event": [1, {"a":2}]}, "Metadata": {}}"#.to_owned();
-        let delivery = Delivery::within(text.clone(), |text| {
+        let payload = Payload::within(text.clone(), |text| {
             let [data] = members(serde_json::from_str(text).ok()?, ["Data"])?;
             let [event] = members(data?, ["event"])?;
             event
         });
         assert_eq!(
-            (delivery.text(), texts(&delivery)),
+            (payload.text(), texts(&payload)),
             (r#"[1, {"a":2}]"#, vec!["1".to_owned(), r#"{"a":2}"#.to_owned()])
         );
-        assert_eq!(Delivery::within(text.clone(), |_| None).text(), text);
-        assert_eq!(Delivery::within(text.clone(), |_| serde_json::from_str("7").ok()).text(), text, "of another text");
+        assert_eq!(Payload::within(text.clone(), |_| None).text(), text);
+        assert_eq!(Payload::within(text.clone(), |_| serde_json::from_str("7").ok()).text(), text, "of another text");
     }
 
     #[test]
     fn strings_are_opened_as_long_as_json_is_in_them() {
-        let opened = |value: serde_json::Value| Delivery::from(&value).opened().text().to_owned();
+        let opened = |value: serde_json::Value| Payload::from(&value).opened().text().to_owned();
         assert_eq!(opened(json!("[1]")), "[1]");
         assert_eq!(opened(json!(json!("[1]").to_string())), "[1]");
         assert_eq!(opened(json!("half {")), r#""half {""#);
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_json_is_one_event() {
-        assert_eq!(texts(&Delivery::new("half {".to_owned())), [r#""half {""#]);
-        assert_eq!(format!("{:?}", Delivery::new("sig=SECRET".to_owned())), "Delivery(10 bytes)");
+        assert_eq!(texts(&Payload::new("half {".to_owned())), [r#""half {""#]);
+        assert_eq!(format!("{:?}", Payload::new("sig=SECRET".to_owned())), "Payload(10 bytes)");
     }
 }
