@@ -1,8 +1,8 @@
 //! The README says what the code says. Where they differ the test prints what belongs there.
 
 use lifecycle::Status;
-use lifecycle::status::diagram;
 use lifecycle::rule::template::PLACEHOLDERS;
+use lifecycle::status::diagram;
 
 const README: &str = include_str!("../README.md");
 const CONFIG: &str = include_str!("../handler/src/config/mod.rs");
