@@ -227,9 +227,9 @@ fn event_to_running<K: Kind>(bencher: Bencher) {
     let app = store.app();
     bencher.with_inputs(|| payload(fresh())).bench_local_values(|event| {
         runtime.block_on(async {
-            let (taken, intents) = app.accept(&event).await.expect("the ledger takes it");
+            let (taken, intents) = app.accept(&event).await.expect("the ledger takes it").into_parts();
             assert_eq!((taken.accepted.len(), intents.len()), (1, 1));
-            app.carry_out(intents).await;
+            intents.send().await;
         });
     });
 }

@@ -13,9 +13,8 @@ async fn clocks_that_differ_by_minutes_make_no_second_job_and_adopt_the_first() 
         let (here, there) = (world.app(), world.app_with_clock(move |now| now + Duration::minutes(ahead)));
         // The other one believes that the lease has ended (or will not for long) while the request is under way.
         let held = world.hold_next_post();
-        let (accepted, intents) = here.accept(&event("a.csv", "1")).await.unwrap();
-        let sender = here.clone();
-        let sending = tokio::spawn(async move { sender.carry_out(intents).await });
+        let (accepted, intents) = here.accept(&event("a.csv", "1")).await.unwrap().into_parts();
+        let sending = tokio::spawn(async move { intents.send().await });
         held.waits.notified().await;
         for _ in 0..4 {
             world.later(Duration::seconds(20));
@@ -44,8 +43,8 @@ async fn an_intent_of_a_clock_that_is_behind_is_not_sent_again_before_the_grace_
         world.app_with_clock(|now| now + Duration::minutes(3)),
     );
     world.next_faults([Fault::Delayed(Duration::minutes(8))]);
-    let (accepted, intents) = behind.accept(&event("a.csv", "1")).await.unwrap();
-    behind.carry_out(intents).await;
+    let (accepted, intents) = behind.accept(&event("a.csv", "1")).await.unwrap().into_parts();
+    intents.send().await;
     for turn in 0..12 {
         world.later(Duration::minutes(1));
         let app = if turn % 2 == 0 { &ahead } else { &behind };

@@ -170,7 +170,7 @@ async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
     let rules = ONE_SLOT.replace("\"maxInFlight\"", &format!("\"settings\":{{\"x\":\"{filler}\"}},\"maxInFlight\""));
     let world = World::with_rules(&rules);
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     assert_eq!((accepted.quarantined, intents.len()), (1, 0));
     assert!(a_slot_is_free(&world, &app).await);
 }
@@ -255,10 +255,10 @@ async fn a_back_off_costs_no_claim_and_no_work_in_a_tick() {
 async fn a_lease_and_a_settle_time_cost_no_work_in_a_tick() {
     let world = World::new();
     let app = world.app();
-    let (_, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    let (_, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     assert_eq!(app.tick(soon(&world)).await.unwrap().due, 0, "its owner holds the lease");
     world.next_faults([Fault::LostRequest]);
-    app.carry_out(intents).await;
+    intents.send().await;
     world.later(Duration::seconds(10));
     assert_eq!(world.app().tick(soon(&world)).await.unwrap().due, 0, "lookupInterval is not over");
     world.later(Duration::seconds(30));

@@ -309,7 +309,7 @@ async fn skipped_and_unreadable_events_are_kept_with_their_reasons() {
     let app = world.app();
     let mut other = event("a.csv", "1");
     other["data"]["url"] = json!("https://uploads.blob.core.windows.net/photos/a.jpg");
-    let (accepted, _) = app.accept(&json!([other, {"x": 1}, other])).await.unwrap();
+    let (accepted, _) = app.accept(&json!([other, {"x": 1}, other])).await.unwrap().into_parts();
     assert_eq!((accepted.accepted.len(), accepted.skipped, accepted.quarantined), (0, 2, 1));
     let skipped = state_rows(&world, "S~").await;
     assert_eq!(skipped.len(), 1, "the same event twice is one row");
@@ -348,8 +348,8 @@ async fn a_fault_at_any_write_leaves_one_job_and_one_scoring() {
                 world.store.push(fault.clone());
                 let app = world.app();
                 for _ in 0..3 {
-                    if let Ok((_, intents)) = app.accept(&event("a.csv", "1")).await {
-                        app.carry_out(intents).await;
+                    if let Ok(delivery) = app.accept(&event("a.csv", "1")).await {
+                        delivery.submit().await;
                     }
                 }
                 let app = world.app();
@@ -366,7 +366,7 @@ async fn a_fault_at_any_write_leaves_one_job_and_one_scoring() {
 async fn an_intent_that_nobody_carried_out_is_looked_for_and_then_sent() {
     let world = World::new();
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     drop(intents); // the process dies here
     let app = world.app();
     world.tick_until_final(&app, 20).await;
@@ -443,7 +443,7 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
     let world = World::new();
     let app = world.app();
     let old = world.deliver(&app, &event("old.csv", "1")).await;
-    app.accept(&json!("rubbish")).await.unwrap();
+    app.accept(&json!("rubbish")).await.unwrap().submit().await;
     world.tick_until_final(&app, 5).await;
     world.later(Duration::days(20));
     let young = world.deliver(&app, &event("young.csv", "1")).await;

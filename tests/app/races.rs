@@ -40,10 +40,10 @@ async fn what_was_seen_of_an_earlier_job_is_not_taken_for_the_present_one() {
 async fn an_intent_whose_lease_has_no_room_for_the_request_is_not_sent() {
     let world = World::new();
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     // Sixteen are sent at a time: the last of a large delivery wait for long.
     world.later(Duration::seconds(61));
-    app.carry_out(intents).await;
+    intents.send().await;
     assert!(world.jobs().is_empty(), "the lease might end, and another send it, while this request is under way");
     let scoring = world.get(&app, &accepted.accepted[0].id).await;
     assert_eq!(scoring.status, Status::Queued, "nothing was sent, so nothing has to be looked for");

@@ -56,10 +56,10 @@ async fn lived_in() -> World {
     world.next_faults([Fault::Refused { permanent: false }]);
     world.deliver(&app, &event("refused.csv", "1")).await;
     // An intent whose owner died before it sent anything.
-    let (_, intents) = app.accept(&event("submitting.csv", "1")).await.unwrap();
+    let (_, intents) = app.accept(&event("submitting.csv", "1")).await.unwrap().into_parts();
     drop(intents);
-    app.accept(&json!({"no": "event"})).await.unwrap();
-    app.accept(&event("../elsewhere/x", "")).await.unwrap();
+    app.accept(&json!({"no": "event"})).await.unwrap().submit().await;
+    app.accept(&event("../elsewhere/x", "")).await.unwrap().submit().await;
     world
 }
 

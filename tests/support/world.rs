@@ -330,8 +330,8 @@ impl World {
 
     /// Accepts an event and carries its intents out, as the function does. Returns the ids of new scorings.
     pub async fn deliver(&self, app: &App, payload: &Value) -> Vec<String> {
-        let (accepted, intents) = app.accept(payload).await.unwrap();
-        app.carry_out(intents).await;
+        let (accepted, intents) = app.accept(payload).await.unwrap().into_parts();
+        intents.send().await;
         accepted.accepted.into_iter().map(|scoring| scoring.id).collect()
     }
 

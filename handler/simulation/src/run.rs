@@ -511,8 +511,8 @@ impl Run {
 
 /// One delivery as the function carries it out: taken first, answered, then submitted.
 async fn delivery(app: App, payload: Value, taken: Arc<Mutex<Vec<bool>>>, n: usize) {
-    if let Ok((_, intents)) = app.accept(&payload).await {
+    if let Ok(delivery) = app.accept(&payload).await {
         taken.lock().unwrap_or_else(PoisonError::into_inner)[n] = true;
-        app.carry_out(intents).await;
+        delivery.submit().await;
     }
 }

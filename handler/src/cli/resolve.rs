@@ -72,7 +72,7 @@ pub async fn resolve(
         return Ok(ATTENTION);
     };
     match app::resolve(ledger, &id, resolution, now).await? {
-        ResolveOutcome::Recorded(scoring) => {
+        ResolveOutcome::Recorded { scoring, .. } => {
             writeln!(out, "{id} is {} now; the next tick goes on with it.", scoring.status)?;
             Ok(OK)
         }

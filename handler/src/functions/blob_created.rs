@@ -34,11 +34,11 @@ pub fn blob_created(app: App) -> impl Function<Value, Output = Accepted> {
         async move {
             let within = answer_within(Deadline::at_arrival(&context, app.now()));
             let taking = async move {
-                let (accepted, intents) = app.accept(&payload).await.map_err(|why| Failure {
+                let delivery = app.accept(&payload).await.map_err(|why| Failure {
                     kind: "NotTaken",
                     message: format!("the ledger did not take the delivery: {}", error_chain(&why)),
                 })?;
-                Ok((accepted, async move { app.carry_out(intents).await }))
+                Ok((delivery.accepted.clone(), delivery.submit()))
             };
             answered(deliveries, within, taking).await
         }

@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn an_unexpected_file_among_the_definitions_is_refused() {
-        for orphaned_job in ["function-definitions/README.md", "function-definitions/Tick/host.json"] {
+        for path in ["function-definitions/README.md", "function-definitions/Tick/host.json"] {
             let root = repository();
-            fs::write(root.path().join(orphaned_job), "").unwrap();
+            fs::write(root.path().join(path), "").unwrap();
             let refused = AppFolder::gather(root.path(), &root.path().join("scorekeeper"), None).unwrap_err();
-            assert!(refused.to_string().contains(orphaned_job), "{refused}");
+            assert!(refused.to_string().contains(path), "{refused}");
         }
     }
 

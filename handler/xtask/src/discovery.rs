@@ -5,10 +5,10 @@
 //! are those of the host's `HostFunctionMetadataProvider`, `FunctionMetadataManager` and `HttpWorkerDescription`
 //! (github.com/Azure/azure-functions-host). Where we are stricter, the finding says why.
 
-use std::io::{Cursor, Read as _};
+use std::io::{self, Cursor, Read as _};
 
 use serde_json::Value;
-use zip::ZipArchive;
+use zip::{ZipArchive, result::ZipError};
 
 /// No JSON file of an app is larger (bytes); bounds what an odd zip makes us read.
 const JSON_LIMIT: u64 = 1 << 20;
@@ -148,7 +148,7 @@ fn host_json(archive: &mut Archive<'_>, entries: &[Entry]) -> Result<Value, Find
     if !entries.iter().any(|entry| entry.name == "host.json") {
         return Err(Finding::NoHostJson);
     }
-    let host = json(archive, "host.json").map_err(Finding::HostJson)?;
+    let host = json(archive, "host.json").map_err(|problem| Finding::HostJson(problem.to_string()))?;
     if host["version"] != "2.0" {
         return Err(Finding::HostJson(format!("version is {}, it must be \"2.0\"", host["version"])));
     }
@@ -169,7 +169,7 @@ fn executable_of(archive: &mut Archive<'_>, entries: &[Entry], name: &str) -> Re
     content(archive, name, EXECUTABLE_LIMIT).map_err(|cause| Finding::NotAZip(format!("{name}: {cause}")))
 }
 
-fn function_findings(function: &str, definition: Result<Value, String>, host: &Value) -> Vec<Finding> {
+fn function_findings(function: &str, definition: Result<Value, Unreadable>, host: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     let owner = || function.to_owned();
     if !is_name(function, "_-") || function.eq_ignore_ascii_case("host") {
@@ -183,7 +183,7 @@ fn function_findings(function: &str, definition: Result<Value, String>, host: &V
     let definition = match definition {
         Ok(definition) => definition,
         Err(problem) => {
-            findings.push(Finding::Definition { function: owner(), problem });
+            findings.push(Finding::Definition { function: owner(), problem: problem.to_string() });
             return findings;
         }
     };
@@ -227,16 +227,27 @@ fn is_name(text: &str, also: &str) -> bool {
         && text.chars().all(|character| character.is_ascii_alphanumeric() || also.contains(character))
 }
 
-fn json(archive: &mut Archive<'_>, name: &str) -> Result<Value, String> {
-    let bytes = content(archive, name, JSON_LIMIT)?;
-    serde_json::from_slice(&bytes).map_err(|cause| format!("it is not JSON: {cause}"))
+/// Why a file in the zip says nothing.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Zip(#[from] ZipError),
+    #[error(transparent)]
+    Content(#[from] io::Error),
+    #[error("it is larger than {0} bytes")]
+    TooLarge(u64),
+    #[error("it is not JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
 }
 
-fn content(archive: &mut Archive<'_>, name: &str, limit: u64) -> Result<Vec<u8>, String> {
-    let file = archive.by_name(name).map_err(|cause| cause.to_string())?;
+fn json(archive: &mut Archive<'_>, name: &str) -> Result<Value, Unreadable> {
+    Ok(serde_json::from_slice(&content(archive, name, JSON_LIMIT)?)?)
+}
+
+fn content(archive: &mut Archive<'_>, name: &str, limit: u64) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|cause| cause.to_string())?;
-    if bytes.len() as u64 > limit { Err(format!("it is larger than {limit} bytes")) } else { Ok(bytes) }
+    archive.by_name(name)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(Unreadable::TooLarge(limit)) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to the person who runs it")]
 
 mod app_folder;
+mod architecture;
 mod arguments;
 mod azurite;
 mod builds;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     match (command.run)(Arguments::new(words)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("xtask {name}: {failure}");
+            eprintln!("xtask {name}: {failure:#}");
             ExitCode::FAILURE
         }
     }

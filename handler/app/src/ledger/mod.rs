@@ -210,20 +210,14 @@ impl Ledger {
         Ok(rows.iter().map(|row| rows::from_history_row(&row.entity)).collect::<Result<_, _>>()?)
     }
 
-    /// One page of a part of a shard's in-flight index; rows that can't be read are told apart, so that one of them does not
+    /// One page of a shard's in-flight index, by the order of ids; rows that can't be read are told apart, so that one of them does not
     /// stop the others.
     pub async fn in_flight_page(
         &self,
         shard: u8,
-        part: &IndexRange,
         from: Option<&Continuation>,
     ) -> Result<(Vec<Result<InFlight, Unreadable>>, Option<Continuation>), Error> {
-        let mut range = Range::of_prefix(rows::shard(shard), "F~");
-        match part {
-            IndexRange::All => {}
-            IndexRange::From(digits) => range.from = format!("F~{digits}"),
-            IndexRange::Before(digits) => range.below = format!("F~{digits}"),
-        }
+        let range = Range::of_prefix(rows::shard(shard), "F~");
         let page = self.page(&self.0.state, &range, from).await?;
         Ok((page.rows.iter().map(|row| rows::from_in_flight_row(&row.entity)).collect(), page.next))
     }
@@ -383,17 +377,6 @@ impl Ledger {
             other => other,
         }
     }
-}
-
-/// A part of a shard's in-flight index, by the first digits of ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IndexRange {
-    /// All of it.
-    All,
-    /// From these digits on.
-    From(String),
-    /// What lies before them.
-    Before(String),
 }
 
 /// The two kinds of events that became no scoring.

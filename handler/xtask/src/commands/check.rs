@@ -26,7 +26,7 @@ fn run(mut arguments: Arguments) -> Result<()> {
     let zip = arguments.word().map_or_else(|| workspace::target().join("scorekeeper.zip"), PathBuf::from);
     arguments.finish()?;
     let bytes = fs::read(&zip).map_err(cannot("read", &zip))?;
-    check(&bytes, true).map_err(|failure| Failure::new(format!("{}:\n{failure}", zip.display())))
+    check(&bytes, true).map_err(|failure| Failure::because(zip.display().to_string(), failure))
 }
 
 /// All rules; `shipped` adds those for the executable of the platform. Prints what was found.

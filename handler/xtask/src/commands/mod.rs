@@ -3,6 +3,7 @@
 mod bench;
 mod burst;
 mod check;
+mod circles;
 mod docs;
 mod mutants;
 mod package;
@@ -32,6 +33,7 @@ pub(crate) const ALL: &[Command] = &[
     check::COMMAND,
     stage::COMMAND,
     docs::COMMAND,
+    circles::COMMAND,
     bench::COMMAND,
     burst::COMMAND,
     mutants::COMMAND,

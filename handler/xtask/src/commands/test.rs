@@ -79,8 +79,8 @@ fn unless_in_ci(had: Result<()>, what: &str, left_out: &mut Vec<String>) -> Resu
 fn sort_out(had: Result<()>, in_ci: bool, what: &str, left_out: &mut Vec<String>) -> Result<()> {
     match had {
         Err(why) if !in_ci => {
-            println!("    left out: {what}. {why}");
-            left_out.push(format!("{what}. {why}"));
+            println!("    left out: {what}. {why:#}");
+            left_out.push(format!("{what}. {why:#}"));
             Ok(())
         }
         other => other,
@@ -142,7 +142,7 @@ fn step(name: &str, repeat: &str, work: impl FnOnce() -> Result<()>) -> Result<(
             Ok(())
         }
         Err(failure) => {
-            Err(Failure::new(format!("{name} failed after {took:.1} s: {failure}\nrepeat it with: {repeat}")))
+            Err(Failure::because(format!("{name} failed after {took:.1} s; repeat it with `{repeat}`"), failure))
         }
     }
 }
@@ -153,9 +153,10 @@ mod tests {
 
     #[test]
     fn a_failed_step_says_how_to_repeat_it() {
-        let failure = step("lints", "cargo clippy", || Err(Failure::new("ended badly"))).unwrap_err().to_string();
-        assert!(failure.contains("lints failed") && failure.contains("ended badly"), "{failure}");
-        assert!(failure.ends_with("repeat it with: cargo clippy"), "{failure}");
+        let failure = step("lints", "cargo clippy", || Err(Failure::new("ended badly"))).unwrap_err();
+        let failure = format!("{failure:#}");
+        assert!(failure.starts_with("lints failed after"), "{failure}");
+        assert!(failure.ends_with("; repeat it with `cargo clippy`: ended badly"), "{failure}");
     }
 
     #[test]

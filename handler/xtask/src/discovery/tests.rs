@@ -97,8 +97,8 @@ fn a_host_json_that_runs_no_custom_handler_is_refused() {
 
 #[test]
 fn a_definition_two_levels_deep_is_refused() {
-    for orphaned_job in ["functions/Tock/function.json", "function.json", "Tock/Function.json", r"Tock\function.json"] {
-        assert_eq!(findings(&app(&[(orphaned_job, TICK)])), [Finding::Misplaced(orphaned_job.to_owned())]);
+    for path in ["functions/Tock/function.json", "function.json", "Tock/Function.json", r"Tock\function.json"] {
+        assert_eq!(findings(&app(&[(path, TICK)])), [Finding::Misplaced(path.to_owned())]);
     }
 }
 
