@@ -74,6 +74,9 @@ pub struct Cloud {
 
 impl Cloud {
     /// Makes a job for a submission; `tagged`: the service keeps its tags.
+    ///
+    /// # Panics
+    /// Never: a name with a number in it is a name.
     pub fn make(&mut self, scoring: &Scoring, behaviour: JobBehaviour, tagged: bool, now: OffsetDateTime) -> Job {
         let outputs = scoring.submission.iter().flat_map(|sent| sent.outputs.values());
         self.jobs.push(CloudJob {
