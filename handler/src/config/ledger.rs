@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use lifecycle::rules::is_loopback;
+use lifecycle::uri::is_loopback;
 use url::Url;
 
 use super::problems::{Refused, masked};
