@@ -37,6 +37,7 @@ mod load;
 mod orphaned_jobs;
 mod races;
 mod rate;
+mod reports;
 #[path = "../support/mod.rs"]
 mod support;
 mod upgrade;

@@ -24,6 +24,7 @@ pub mod ledger;
 mod operate;
 mod orphans;
 pub mod ports;
+pub mod reports;
 mod tick;
 
 pub use driver::{Driven, Driver, End, Evidence};

@@ -8,9 +8,9 @@ use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
 use super::ROWS;
-use crate::cli::breaker::BreakerView;
-use crate::cli::limit::LimitView;
-use crate::cli::view::{ScoringDetail, ScoringView, ago, shortened, utc_text};
+use app::reports::{BreakerView, LimitView, ScoringDetail, ScoringView, shortened, utc_text};
+
+use crate::cli::view::ago;
 
 /// What the first page shows.
 pub(super) struct Index<'a> {
