@@ -12,28 +12,12 @@ use lifecycle::{
     Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Rules, Scoring, ScoringId, Status, Submission,
 };
 use serde_json::{Value, json};
+pub use stores::fault::Fault;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
-
-/// What the endpoint does with one POST.
-#[derive(Debug, Clone)]
-pub enum Post {
-    /// Makes the job and answers.
-    Accept,
-    /// Makes the job, `times` over, and the answer is lost.
-    LoseAnswer { times: usize },
-    /// Makes the job and another one beside it, and answers.
-    TwoJobs,
-    /// Makes the job, which nobody is shown for so long, and the answer is lost.
-    Late(Duration),
-    /// Makes nothing, and the answer is lost.
-    LoseRequest,
-    /// Refuses.
-    Refuse { permanent: bool },
-}
 
 #[derive(Debug, Clone)]
 pub struct WorldJob {
@@ -64,7 +48,7 @@ pub struct OrphanScanCall {
 #[derive(Default)]
 struct State {
     now: Option<OffsetDateTime>,
-    posts: VecDeque<Post>,
+    submissions: VecDeque<Fault>,
     jobs: Vec<WorldJob>,
     outputs: BTreeMap<String, (u64, OffsetDateTime)>,
     max_running: usize,
@@ -166,8 +150,9 @@ impl World {
         self.state.lock().unwrap().now = Some(now);
     }
 
-    pub fn next_posts(&self, posts: impl IntoIterator<Item = Post>) {
-        self.state.lock().unwrap().posts.extend(posts);
+    /// What becomes of the coming submissions, in their order; later ones pass.
+    pub fn next_faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().submissions.extend(faults);
     }
 
     pub fn blind(&self, why: Option<&str>) {
@@ -375,12 +360,11 @@ impl World {
     fn post(&self, scoring: &Scoring) -> (Answer, Option<Arc<Gate>>) {
         let now = self.now();
         let mut state = self.state.lock().unwrap();
-        let post = state.posts.pop_front().unwrap_or(Post::Accept);
-        let times = match post {
-            Post::Accept | Post::Late(_) => 1,
-            Post::TwoJobs => 2,
-            Post::LoseAnswer { times } => times,
-            Post::LoseRequest | Post::Refuse { .. } => 0,
+        let fault = state.submissions.pop_front().unwrap_or(Fault::Pass);
+        let times = match fault {
+            Fault::Pass | Fault::Delayed(_) => 1,
+            Fault::Duplicated { times } | Fault::LostAnswer { times } => times,
+            _ => 0,
         };
         for _ in 0..times {
             let job = WorldJob {
@@ -392,7 +376,7 @@ impl World {
                 status: JobStatus::Running,
                 error: None,
                 created: now,
-                shown: if let Post::Late(after) = post { now + after } else { now },
+                shown: if let Fault::Delayed(after) = fault { now + after } else { now },
                 tags: state.keeps_tags.then(|| (scoring.id.clone(), scoring.attempt)),
             };
             state.jobs.push(job);
@@ -400,15 +384,15 @@ impl World {
         let running = state.jobs.iter().filter(|job| job.status == JobStatus::Running).count();
         state.max_running = state.max_running.max(running);
         let held = state.held_post.take();
-        let answer = match post {
-            Post::Accept | Post::TwoJobs => {
+        let answer = match fault {
+            Fault::Pass | Fault::Duplicated { .. } => {
                 let name = state.jobs.last().expect("just made").name.clone();
                 Answer::Accepted {
                     job: Job { name: name.parse().unwrap(), id: None, studio: None },
                     status: JobStatus::Preparing,
                 }
             }
-            Post::Refuse { permanent } => {
+            Fault::Refused { permanent } => {
                 Answer::Refused { code: "403".into(), text: "no".into(), permanent, retry_after: None }
             }
             _ => Answer::Unknown { text: "connection reset".into() },

@@ -1,5 +1,6 @@
 //! The batch endpoint and its deployment: as Resource Manager shows them, and as they answer.
 
+use lifecycle::rule::Target;
 use lifecycle::{EndpointKey, Rule};
 use serde_json::Value;
 
@@ -32,13 +33,10 @@ enum DeploymentError {
 impl Examination {
     /// Everything about the endpoints and deployments that the rules name.
     pub(super) async fn endpoints(&self) -> Vec<Finding> {
-        let endpoints = self.grouped(|rule| {
-            let workspace = rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase());
-            Some((EndpointKey::of(&rule.endpoint.uri), workspace))
-        });
+        let endpoints = self.grouped(|rule| Some((rule.endpoint.uri.clone(), rule.endpoint.workspace.clone())));
         let deployments = self.grouped(|rule| {
-            let workspace = rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase());
-            Some((EndpointKey::of_deployment(&rule.endpoint.uri, rule.endpoint.deployment.as_deref()), workspace))
+            let Target { uri, deployment, workspace } = rule.endpoint.clone();
+            Some((uri, deployment, workspace))
         });
         let endpoints = endpoints.iter().map(|(_, rules)| self.endpoint(rules[0]));
         let deployments = deployments.iter().map(|(_, rules)| self.deployment(rules[0]));
@@ -57,12 +55,11 @@ impl Examination {
     pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<Found>, Result<QueryError, String>> {
         let workspace = rule.endpoint.workspace.as_deref().ok_or_else(|| Err(NO_WORKSPACE.to_owned()))?;
         self.visible(workspace).await.map_err(Err)?;
-        let uri = EndpointKey::of(&rule.endpoint.uri);
         let has_it = |document: &Value| {
             document
                 .pointer("/properties/scoringUri")
                 .and_then(Value::as_str)
-                .is_some_and(|its| EndpointKey::of(its) == uri)
+                .is_some_and(|its| EndpointKey::of(its) == *rule.endpoint.uri.key())
         };
         let found = |document: Value| {
             let name = document.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -288,7 +285,7 @@ fn name_in(uri: &str) -> Option<String> {
 fn through_a_gateway(uri: &str) -> bool {
     let url = url::Url::parse(uri).ok();
     url.is_some_and(|url| {
-        !lifecycle::rules::is_loopback(&url) && url.domain().is_some_and(|host| !host.contains(".inference."))
+        !lifecycle::uri::is_loopback(&url) && url.domain().is_some_and(|host| !host.contains(".inference."))
     })
 }
 

@@ -51,7 +51,7 @@ pub struct SkippedEvent {
     pub subject: String,
     /// The rule whose container the blob lies in, if there is one.
     pub rule: Option<RuleId>,
-    /// Why.
+    /// Why no rule wants it, or which event it was; shown to whoever asks "why not?".
     pub reason: String,
 }
 
@@ -60,7 +60,7 @@ pub struct SkippedEvent {
 pub struct QuarantinedEvent {
     /// The same for every delivery of the event.
     pub key: String,
-    /// Why.
+    /// What could not be read, and what was expected.
     pub reason: String,
     /// What was received, cut to 8,000 characters, on one line, secrets masked.
     pub received: String,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use lifecycle::redact::redacted;
-use lifecycle::rules::is_loopback;
+use lifecycle::uri::is_loopback;
 use url::Url;
 
 use super::problems::Refused;

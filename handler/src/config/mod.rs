@@ -375,7 +375,7 @@ fn resource_manager(text: &str) -> Result<Url, Refused> {
         )
     };
     let url = Url::parse(text).map_err(|_| refused())?;
-    let safe = url.scheme() == "https" || (url.scheme() == "http" && lifecycle::rules::is_loopback(&url));
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && lifecycle::uri::is_loopback(&url));
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.path() == "/";
     if safe && plain && url.password().is_none() { Ok(url) } else { Err(refused()) }
 }

@@ -106,7 +106,7 @@ name! {
     RuleId
 
     /// A text that is no [`RuleId`].
-    #[error("`{0}` is no rule id; it takes 1 to 64 letters, digits, `-` or `_`")]
+    #[error("`{0}` is an invalid rule id; it takes 1 to 64 letters, digits, `-` or `_`")]
     InvalidRuleId
 
     if |text| {
@@ -120,7 +120,7 @@ name! {
     JobName
 
     /// The empty text.
-    #[error("`{0}` is no job's name")]
+    #[error("`{0}` is an invalid job name")]
     InvalidJobName
 
     if |text| !text.is_empty()
@@ -132,8 +132,39 @@ name! {
     DeploymentName
 
     /// A text that is no [`DeploymentName`].
-    #[error("`{0}` is no deployment's name; it takes letters, digits and `-`")]
+    #[error("`{0}` is an invalid deployment name; it takes letters, digits and `-`")]
     InvalidDeploymentName
 
     if |text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_by_parsing_only_and_say_what_was_wrong() {
+        assert_eq!(format!("a-b_{}", "9".repeat(60)).parse::<RuleId>().map(|id| id.len()), Ok(64));
+        for bad in ["", "a b", "a.b", "ä", &"9".repeat(65)] {
+            assert_eq!(bad.parse::<RuleId>(), Err(InvalidRuleId(bad.to_owned())));
+        }
+        assert_eq!("a job/with anything".parse::<JobName>().as_deref(), Ok("a job/with anything"));
+        assert!("".parse::<JobName>().is_err_and(|error| error.to_string().contains("job name")));
+        assert!("v7".parse::<DeploymentName>().is_ok_and(|name| name == "v7"));
+        for bad in ["", "v 7", "v\n7", "vü"] {
+            assert!(bad.parse::<DeploymentName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_from_json_by_the_same_parse() {
+        assert!(serde_json::from_str::<RuleId>("\"claims\"").is_ok_and(|id| id == "claims"));
+        let refused = serde_json::from_str::<RuleId>("\"a b\"").expect_err("not an id").to_string();
+        assert!(refused.contains("1 to 64 letters"), "{refused}");
+        let name: JobName = "job-1".parse().expect("a name");
+        assert_eq!(
+            (serde_json::to_string(&name).ok().as_deref(), format!("{name:?}")),
+            (Some("\"job-1\""), "\"job-1\"".to_owned())
+        );
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +15,17 @@ use crate::digest::{digest, is_digest};
 /// app and deployment names are left out on purpose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ScoringId(String);
+pub struct ScoringId(Arc<str>);
 
 /// A text that is not 32 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no scoring's id; it takes 32 lower-case hex digits")]
+#[error("`{0}` is an invalid scoring id; it takes 32 lower-case hex digits")]
 pub struct InvalidScoringId(pub String);
 
 impl ScoringId {
     /// The id of `blob` under `rule` in `generation`.
     pub fn new(rule: &RuleId, blob: &BlobVersion, generation: u32) -> Self {
-        Self(digest(&[rule, &blob.url, &blob.etag, &generation.to_string()]))
+        Self(digest(&[rule, &blob.url, &blob.etag, &generation.to_string()]).into())
     }
 
     /// Reads an id: exactly 32 lower-case hex digits.
@@ -33,7 +34,7 @@ impl ScoringId {
         text.parse().ok()
     }
 
-    /// The 32 digits.
+    /// The 32 digits, as rows and paths have them.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,7 +51,7 @@ impl FromStr for ScoringId {
     type Err = InvalidScoringId;
 
     fn from_str(text: &str) -> Result<Self, InvalidScoringId> {
-        if is_digest(text) { Ok(Self(text.to_owned())) } else { Err(InvalidScoringId(text.to_owned())) }
+        if is_digest(text) { Ok(Self(text.into())) } else { Err(InvalidScoringId(text.to_owned())) }
     }
 }
 
@@ -64,7 +65,7 @@ impl TryFrom<String> for ScoringId {
 
 impl From<ScoringId> for String {
     fn from(id: ScoringId) -> Self {
-        id.0
+        id.0.as_ref().to_owned()
     }
 }
 

@@ -24,7 +24,7 @@ pub struct WorkspaceId {
 /// A text that is not the ARM id of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no workspace; expected /subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.MachineLearningServices/workspaces/NAME"
+    "`{0}` is an invalid workspace id; expected /subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.MachineLearningServices/workspaces/NAME"
 )]
 pub struct InvalidWorkspaceId(pub String);
 
@@ -47,12 +47,12 @@ impl WorkspaceId {
         &self.text[self.subscription.clone()]
     }
 
-    /// The resource group's name.
+    /// The name of the resource group that it lies in.
     pub fn resource_group(&self) -> &str {
         &self.text[self.group.clone()]
     }
 
-    /// The workspace's name.
+    /// The workspace's own name, the last segment.
     pub fn name(&self) -> &str {
         &self.text[self.name.clone()]
     }
