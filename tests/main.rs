@@ -20,6 +20,7 @@ mod endpoint;
 mod hosts;
 mod intake;
 mod journey;
+mod large_bodies;
 mod package;
 mod python;
 mod readme;

@@ -146,7 +146,7 @@ fn payload(n: u64) -> serde_json::Value {
 }
 
 fn queued(rules: &Rules, n: u64) -> Scoring {
-    match intake::read(&payload(n), rules, NOW).pop() {
+    match intake::read(&payload(n), rules, NOW).expect("one event").pop() {
         Some(intake::Classification::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
         other => panic!("the event is wanted, and not {other:?}"),
     }

@@ -297,7 +297,7 @@ async fn what_may_still_be_adopted_or_is_somebody_elses_is_not_touched() {
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(world.get(&app, &ids[0]).await.job.unwrap().name, "job-3", "the oldest of the two");
-    assert_eq!(running(&world), ["foreign-1", "foreign-2", "job-3"]);
+    assert_eq!(running(&world), ["job-1", "job-2", "job-3"]);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Why a use case could not be carried out, by what its caller can do about it.
 
+use lifecycle::payload::TooManyEvents;
+
 use crate::ledger;
 
 pub(crate) use lifecycle::text::error_chain;
@@ -16,6 +18,9 @@ pub enum Error {
         #[source]
         source: ledger::Error,
     },
+    /// A delivery is larger than Event Grid makes them. Nothing of it was taken.
+    #[error(transparent)]
+    TooManyEvents(#[from] TooManyEvents),
 }
 
 /// Turns the ledger's error into one that says what was being done.

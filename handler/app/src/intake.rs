@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
-use lifecycle::{Rules, Scoring};
+use lifecycle::{Payload, Rules, Scoring};
 use serde::Serialize;
-use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::clock::LedgerClock;
@@ -105,11 +104,15 @@ impl Intake {
     /// Takes a delivery in. **Durable once `Ok`.**
     ///
     /// Fails only if the ledger could not take something; the host then answers an error and Event Grid delivers again.
-    pub async fn accept(&self, payload: &Value) -> Result<Delivery, Error> {
+    ///
+    /// Events are looked into one by one, when it is their turn: a delivery may hold thousands, each wanted by many rules.
+    pub async fn accept(&self, payload: impl Into<Payload>) -> Result<Delivery, Error> {
         let now = self.clock.now();
-        let classifications = intake::read(payload, &self.rules, now);
-        let mut outcomes = stream::iter(classifications)
-            .map(|classification| self.accept_event(classification, now))
+        let payload = payload.into();
+        let events = payload.events()?;
+        // By index: a closure over borrowed events would not be general enough for a future that is sent between threads.
+        let mut outcomes = stream::iter(0..events.len())
+            .map(|at| self.accept_event(intake::classify(&events[at], &self.rules, now), now))
             .buffered(MAX_CONCURRENT_SCORINGS);
         let (mut accepted, mut intents) = (Accepted::default(), Vec::new());
         let mut failure = None;

@@ -11,8 +11,7 @@
 
 use std::sync::Arc;
 
-use lifecycle::{Rules, ScoringId, Status};
-use serde_json::Value;
+use lifecycle::{Payload, Rules, ScoringId, Status};
 use time::OffsetDateTime;
 
 mod admission;
@@ -95,7 +94,7 @@ impl App {
     }
 
     /// See [`Intake::accept`].
-    pub async fn accept(&self, payload: &Value) -> Result<Delivery, Error> {
+    pub async fn accept(&self, payload: impl Into<Payload>) -> Result<Delivery, Error> {
         self.intake.accept(payload).await
     }
 

@@ -6,23 +6,26 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::blob::{BlobVersion, InvalidBlob};
 use crate::digest::digest;
 use crate::id::RuleId;
+use crate::payload::{Payload, TooManyEvents, json_within, members, string};
 use crate::rule::Rules;
 use crate::scoring::Scoring;
 use crate::text::{clipped, one_line};
 use crate::uri::without_query;
 
-/// Strings that hold JSON are opened this often; more is nobody's encoding.
-const MAX_NESTING: usize = 3;
 /// Characters of a malformed event that are kept.
 const MAX_RECEIVED: usize = 8_000;
 /// Characters of a reason that are kept; it quotes the event or names each rule.
 const MAX_REASON: usize = 2_000;
+/// Members of an event that are read.
+const EVENT: [&str; 5] = ["id", "specversion", "type", "eventType", "data"];
+/// Members of its `data` that are read.
+const DATA: [&str; 7] = ["url", "eTag", "etag", "sequencer", "contentType", "contentLength", "api"];
 
 /// The one event type that tells of a new blob version.
 const BLOB_CREATED: &str = "Microsoft.Storage.BlobCreated";
@@ -51,7 +54,7 @@ pub struct SkippedEvent {
     pub subject: String,
     /// The rule whose container the blob lies in, if there is one.
     pub rule: Option<RuleId>,
-    /// Why no rule wants it, or which event it was; shown to whoever asks "why not?".
+    /// Why.
     pub reason: String,
 }
 
@@ -60,37 +63,29 @@ pub struct SkippedEvent {
 pub struct QuarantinedEvent {
     /// The same for every delivery of the event.
     pub key: String,
-    /// What could not be read, and what was expected.
+    /// Why.
     pub reason: String,
-    /// What was received, cut to 8,000 characters, on one line, secrets masked.
+    /// What was received, cut to 8,000 characters, signatures and keys masked.
     pub received: String,
 }
 
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
-pub fn read(payload: &Value, rules: &Rules, now: OffsetDateTime) -> Vec<Classification> {
-    let mut classifications = Vec::new();
-    open(payload, MAX_NESTING, &mut |event| classifications.push(classify(event, rules, now)));
-    classifications
+pub fn read(
+    delivery: impl Into<Payload>,
+    rules: &Rules,
+    now: OffsetDateTime,
+) -> Result<Vec<Classification>, TooManyEvents> {
+    Ok(delivery.into().events()?.iter().map(|event| classify(event, rules, now)).collect())
 }
 
-fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
-    match value {
-        Value::Array(items) if nesting > 0 => items.iter().for_each(|item| open(item, nesting - 1, each)),
-        Value::String(text) if nesting > 0 => match serde_json::from_str::<Value>(text) {
-            Ok(inner @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => open(&inner, nesting - 1, each),
-            _ => each(value),
-        },
-        other => each(other),
-    }
-}
-
-fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification {
-    match Upload::read(event) {
-        Ok(Some(upload)) => upload.classify(rules, now),
-        Ok(None) => of_another_type(event),
+/// What becomes of one event. Total: any JSON gets a verdict.
+pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classification {
+    match About::read(event) {
+        Ok(About::Upload(upload)) => upload.classify(rules, now),
+        Ok(About::SomethingElse(skipped)) => Classification::Skipped(skipped),
         Err(malformed) => {
             // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
-            let received = one_line(&event.to_string(), MAX_RECEIVED);
+            let received = one_line(event.get(), MAX_RECEIVED);
             // By what is kept: of two deliveries that differ in a signature alone, one is kept.
             let key = digest(&[&received]);
             Classification::Quarantined(QuarantinedEvent {
@@ -123,23 +118,30 @@ enum Malformed {
     TooLong,
 }
 
-/// The member that says what an event is about, and what it says.
-fn type_of(event: &Value) -> Result<&str, Malformed> {
-    let object = event.as_object().ok_or_else(|| Malformed::NoObject(kind(event)))?;
-    let member = if object.contains_key("specversion") { "type" } else { "eventType" };
-    object.get(member).and_then(Value::as_str).ok_or(Malformed::NoType(member))
+/// What an event tells of.
+enum About {
+    Upload(Upload),
+    /// Not a new blob version, so no rule is asked. A subscription that is not filtered sends these.
+    SomethingElse(SkippedEvent),
 }
 
-/// Not about a new blob version, so no rule was asked. A subscription that is not filtered sends these.
-fn of_another_type(event: &Value) -> Classification {
-    let event_type = type_of(event).unwrap_or_default();
-    let id = event.get("id").and_then(Value::as_str).unwrap_or_default();
-    Classification::Skipped(SkippedEvent {
-        key: digest(&[event_type, id]),
-        subject: String::new(),
-        rule: None,
-        reason: format!("event type `{}` is not {BLOB_CREATED}", one_line(event_type, 200)),
-    })
+impl About {
+    fn read(event: &RawValue) -> Result<Self, Malformed> {
+        let [id, spec_version, cloud_type, grid_type, data] =
+            members(event, EVENT).ok_or_else(|| Malformed::NoObject(kind(event)))?;
+        let (member, event_type) = if spec_version.is_some() { ("type", cloud_type) } else { ("eventType", grid_type) };
+        let event_type = event_type.and_then(string).ok_or(Malformed::NoType(member))?;
+        if event_type == BLOB_CREATED {
+            return Upload::read(data.ok_or(Malformed::NoData)?).map(Self::Upload);
+        }
+        let id = id.and_then(string).unwrap_or_default();
+        Ok(Self::SomethingElse(SkippedEvent {
+            key: digest(&[&event_type, &id]),
+            subject: String::new(),
+            rule: None,
+            reason: format!("event type `{}` is not {BLOB_CREATED}", one_line(&event_type, 200)),
+        }))
+    }
 }
 
 /// A new blob version, as its event tells of it.
@@ -150,32 +152,22 @@ struct Upload {
 }
 
 impl Upload {
-    /// `None`: the event is about something else.
-    fn read(event: &Value) -> Result<Option<Self>, Malformed> {
-        if type_of(event)? != BLOB_CREATED {
-            return Ok(None);
-        }
-        let data = match event.get("data") {
-            Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
-            Some(data) => Cow::Borrowed(data),
-            None => Cow::Owned(Value::Null),
-        };
-        if !data.is_object() {
-            return Err(Malformed::NoData);
-        }
-        let text = |name: &str| data.get(name).and_then(Value::as_str);
-        let url = text("url").ok_or(Malformed::NoUrl)?;
+    fn read(data: &RawValue) -> Result<Self, Malformed> {
+        let opened = json_within(data);
+        let data = members(opened.as_deref().unwrap_or(data), DATA).ok_or(Malformed::NoData)?;
+        let [url, etag, etag_as_documented, sequencer, content_type, content_length, api] = data;
+        let url = url.and_then(string).ok_or(Malformed::NoUrl)?;
         // Documentation and practice disagree on the spelling.
-        let etag = text("eTag").or_else(|| text("etag")).ok_or(Malformed::NoETag)?;
-        let mut blob = BlobVersion::read(url, etag)?;
-        blob.sequencer = text("sequencer").map(|s| clipped(s, 64).to_owned());
-        blob.content_type = text("contentType").map(|s| clipped(s, 128).to_owned());
-        blob.size = data.get("contentLength").and_then(Value::as_u64);
+        let etag = etag.and_then(string).or_else(|| etag_as_documented.and_then(string)).ok_or(Malformed::NoETag)?;
+        let mut blob = BlobVersion::read(&url, &etag)?;
+        blob.sequencer = sequencer.and_then(string).map(|s| clipped(&s, 64).to_owned());
+        blob.content_type = content_type.and_then(string).map(|s| clipped(&s, 128).to_owned());
+        blob.size = content_length.and_then(|length| serde_json::from_str(length.get()).ok());
         // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
         if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
             return Err(Malformed::TooLong);
         }
-        Ok(Some(Self { blob, api: text("api").map(str::to_owned) }))
+        Ok(Self { blob, api: api.and_then(string).map(Cow::into_owned) })
     }
 
     fn classify(self, rules: &Rules, now: OffsetDateTime) -> Classification {
@@ -220,14 +212,14 @@ impl Upload {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list within a list",
-        Value::Object(_) => "an object",
+fn kind(event: &RawValue) -> &'static str {
+    match event.get().as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a string",
+        Some(b'[') => "a list within a list",
+        Some(b'{') => "an object",
+        _ => "a number",
     }
 }
 
@@ -240,7 +232,7 @@ pub fn shown(url: &str) -> &str {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn rules() -> Rules {
         Rules::read(
@@ -268,7 +260,7 @@ mod tests {
     }
 
     fn judged(payload: &Value) -> Vec<Classification> {
-        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH)
+        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH).expect("not too many events")
     }
 
     const URL: &str = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
@@ -385,7 +377,7 @@ mod tests {
         let wrap: [fn(Value) -> Value; 2] = [|value| json!([value]), |value| json!(value.to_string())];
         for wrap in wrap {
             let mut payload = event(URL);
-            for _ in 0..MAX_NESTING {
+            for _ in 0..crate::payload::MAX_NESTING {
                 payload = wrap(payload);
             }
             assert!(matches!(judged(&payload)[0], Classification::Wanted(_)), "{payload}");
@@ -432,9 +424,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_has_a_key_of_its_own_and_shows_all_but_its_secrets() {
-        let bad = malformed(&json!({"x": "a?Sig=s3cret&b=1 ?code=s3cret;c\u{85}"}));
-        assert_eq!(bad.received, r#"{"x":"a?Sig=***&b=1 ?code=***;c "}"#);
-        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&b=1 ?code=s3cret;c\u{85}"})).key, "{}", bad.received);
+        let bad = malformed(&json!({"x": "a?Sig=s3cret&b=1 code=s3cret;c\u{85}"}));
+        assert_eq!(bad.received, r#"{"x":"a?Sig=***&b=1 code=***;c"}"#);
+        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&b=1 code=s3cret;c"})).key, "{}", bad.received);
         assert_ne!(bad.key, malformed(&json!({"x": "b"})).key);
         assert!(bad.key.len() == 32 && bad.key.bytes().all(|b| b.is_ascii_hexdigit()), "{}", bad.key);
         assert_eq!(shown("https://x/a?sig=secret#b"), "https://x/a");

@@ -34,32 +34,55 @@ pub enum Written {
 
 /// What becomes of a job.
 #[derive(Debug, Clone)]
-pub(super) struct JobBehaviour {
+pub struct JobBehaviour {
     /// Lists show it after this time.
-    pub(super) lag: Duration,
+    pub lag: Duration,
+    /// Lists show its outputs after this time.
+    pub shows_outputs_after: Duration,
+    /// How long it says `Preparing`.
+    pub prepares: Duration,
     /// `None`: it hangs until it is stopped.
-    pub(super) lasts: Option<Duration>,
-    pub(super) end: End,
+    pub lasts: Option<Duration>,
+    /// How it ends.
+    pub end: End,
     /// Requests to stop that it ignores.
-    pub(super) deaf: u32,
+    pub deaf: u32,
+    /// From the request to stop that it heeds to its end.
+    pub stops_within: Duration,
     /// How it ends when it is stopped.
-    pub(super) stopped: End,
+    pub stopped: End,
     /// It can't be found between these times after its making.
-    pub(super) hidden: Option<(Duration, Duration)>,
+    pub hidden: Option<(Duration, Duration)>,
     /// A word it says while it runs.
-    pub(super) word: JobStatus,
+    pub word: JobStatus,
 }
 
 impl JobBehaviour {
-    fn good() -> Self {
+    /// A job that runs at once and until it is ended or stopped, and hides nothing.
+    pub fn running() -> Self {
         Self {
             lag: Duration::ZERO,
-            lasts: Some(Duration::minutes(2)),
-            end: End::Completed(Written::Good(Duration::ZERO)),
+            shows_outputs_after: Duration::ZERO,
+            prepares: Duration::ZERO,
+            lasts: None,
+            end: End::Canceled,
             deaf: 0,
+            stops_within: Duration::ZERO,
             stopped: End::Canceled,
             hidden: None,
             word: JobStatus::Running,
+        }
+    }
+
+    /// A job as Azure ML makes it if all goes well.
+    fn good() -> Self {
+        Self {
+            shows_outputs_after: Duration::seconds(10),
+            prepares: Duration::seconds(20),
+            lasts: Some(Duration::minutes(2)),
+            end: End::Completed(Written::Good(Duration::ZERO)),
+            stops_within: Duration::seconds(30),
+            ..Self::running()
         }
     }
 }

@@ -24,7 +24,8 @@ mod sweep;
 mod trace;
 mod world;
 
-pub use behaviour::{End, Script, Written};
+pub use behaviour::{End, JobBehaviour, Script, Written};
+pub use cloud::{Cloud, CloudJob};
 pub use command::{NO_VIOLATION, SimulateArgs, Total, VIOLATION, print_trace, simulate};
 pub use faults::{Faults, Kind};
 pub use invariants::Violation;

@@ -56,6 +56,11 @@ impl Sandbox {
         self.ports.world.state().deny_lookups();
     }
 
+    /// Puts a blob at a URI.
+    pub fn place(&self, uri: &str, bytes: u64) {
+        self.ports.world.state().cloud.place(uri, bytes, self.now());
+    }
+
     /// The world's time.
     pub fn now(&self) -> OffsetDateTime {
         self.time.now()

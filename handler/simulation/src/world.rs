@@ -331,9 +331,9 @@ impl World {
         state.trace.fold(at, process, 1_000 + u64::from(many));
         let mut made = Vec::new();
         for n in 0..many {
-            let WorldState { behaviours, dice, cloud, .. } = &mut *state;
+            let WorldState { behaviours, dice, cloud, keeps_tags, .. } = &mut *state;
             let behaviour = behaviours.job(dice, n > 0);
-            let job = cloud.make(scoring, behaviour, now);
+            let job = cloud.make(scoring, behaviour, *keeps_tags, now);
             state.trace.line(at, None, Some(&scoring.id), || {
                 format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.submits, scoring.attempt)
             });
@@ -627,7 +627,7 @@ impl Endpoint for ProcessPorts {
         let (listing, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
-            let mut jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, state.keeps_tags, now);
+            let mut jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, now);
             // A list that is too long for one look.
             let complete = jobs.len() < 2 || !state.dice.strikes(Kind::LookupStale, 100);
             if !complete {
@@ -677,14 +677,11 @@ impl Blobs for ProcessPorts {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
             state.cloud.looked_at(uri);
-            let seen = match state.cloud.output(uri, now) {
-                Some((bytes, modified)) => OutputSnapshot::Present { bytes, modified },
-                None => OutputSnapshot::Absent { uri: uri.to_owned() },
-            };
+            let seen = state.cloud.outputs(scoring, now);
             (seen, state.pause())
         };
         self.sleep(pause).await;
-        Ok(seen)
+        seen.ok_or_else(|| Inconclusive("the attempt has no output".to_owned()))
     }
 }
 

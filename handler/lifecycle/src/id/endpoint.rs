@@ -3,14 +3,12 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
-use super::name::DeploymentName;
+use super::name::{DeploymentName, text};
 use crate::digest::{digest, is_digest};
 use crate::uri::{is_loopback, without_query};
 
@@ -80,6 +78,8 @@ impl EndpointUri {
     }
 }
 
+text!(EndpointUri);
+
 impl FromStr for EndpointUri {
     type Err = InvalidEndpointUri;
 
@@ -121,38 +121,6 @@ impl PartialOrd for EndpointUri {
 impl Ord for EndpointUri {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.key.cmp(&other.0.key)
-    }
-}
-
-impl Deref for EndpointUri {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0.text
-    }
-}
-
-impl fmt::Display for EndpointUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0.text)
-    }
-}
-
-impl fmt::Debug for EndpointUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0.text, f)
-    }
-}
-
-impl Serialize for EndpointUri {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.text)
-    }
-}
-
-impl<'de> Deserialize<'de> for EndpointUri {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,20 +1,16 @@
 //! The id of a scoring.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::name::RuleId;
+use super::name::{RuleId, text};
 use crate::blob::BlobVersion;
 use crate::digest::{digest, is_digest};
 
 /// Names a scoring: the first 32 hex digits of SHA-256 over rule id, normalised blob URL, unquoted ETag and
 /// generation. The same upload gives the same id however often and by whichever event it is told of; event ids, times,
 /// app and deployment names are left out on purpose.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScoringId(Arc<str>);
 
 /// A text that is not 32 lower-case hex digits.
@@ -47,31 +43,13 @@ impl ScoringId {
     }
 }
 
+text!(ScoringId);
+
 impl FromStr for ScoringId {
     type Err = InvalidScoringId;
 
     fn from_str(text: &str) -> Result<Self, InvalidScoringId> {
         if is_digest(text) { Ok(Self(text.into())) } else { Err(InvalidScoringId(text.to_owned())) }
-    }
-}
-
-impl TryFrom<String> for ScoringId {
-    type Error = InvalidScoringId;
-
-    fn try_from(text: String) -> Result<Self, InvalidScoringId> {
-        text.parse()
-    }
-}
-
-impl From<ScoringId> for String {
-    fn from(id: ScoringId) -> Self {
-        id.0.as_ref().to_owned()
-    }
-}
-
-impl fmt::Display for ScoringId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
     }
 }
 

@@ -29,7 +29,8 @@ impl State {
     /// An event is delivered: taken in, with its first intent in the same transaction if a slot is free.
     pub(crate) fn deliver(&mut self, world: &World, worker: usize, of: usize) {
         self.deliveries[of] -= 1;
-        let mut classifications = intake::read(&event(of, self.deliveries[of]), world.rules, self.now);
+        let mut classifications =
+            intake::read(&event(of, self.deliveries[of]), world.rules, self.now).expect("one event");
         let Some(Classification::Wanted(mut scorings)) = classifications.pop() else {
             panic!("the rule wants the event: {classifications:?}")
         };

@@ -3,21 +3,8 @@
 //! `claims` is the port's meaning, written once. What only one implementation promises stands beside its run: pages in
 //! memory, several processes and sudden death for the embedded store.
 
-// Tests fail by panicking and say on stdout what a failure needs to be understood; the lints that keep both out
-// of the product do not apply here. What tests share is used in part by each.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::missing_panics_doc,
-    missing_docs,
-    unreachable_pub,
-    dead_code
-)]
-
 mod claims;
 mod processes;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::sync::Arc;
 
