@@ -480,8 +480,8 @@ impl Blobs for World {
         let now = self.now();
         let state = self.state.lock().unwrap();
         if let Some(why) = &state.storage_inconclusive {
-            return Err(Inconclusive(why.clone()));
+            return Err(Inconclusive::not_reachable(why.clone()));
         }
-        state.cloud.outputs(scoring, now).ok_or_else(|| Inconclusive("the attempt has no output".to_owned()))
+        state.cloud.outputs(scoring, now).ok_or_else(|| Inconclusive::not_asked("the attempt has no output"))
     }
 }

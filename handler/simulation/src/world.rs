@@ -681,7 +681,7 @@ impl Blobs for ProcessPorts {
             (seen, state.pause())
         };
         self.sleep(pause).await;
-        seen.ok_or_else(|| Inconclusive("the attempt has no output".to_owned()))
+        seen.ok_or_else(|| Inconclusive::not_asked("the attempt has no output"))
     }
 }
 
