@@ -221,7 +221,7 @@ fn container_url(datastore: &Datastore) -> Result<Url, Inconclusive> {
     let Datastore { protocol, endpoint, account, container } = datastore;
     let unreadable =
         || Inconclusive::not_understood(format!("the datastore's place ({protocol}, {endpoint}) can't be read"));
-    let emulator = Url::parse(&format!("{protocol}://{endpoint}")).ok().filter(lifecycle::rules::is_loopback);
+    let emulator = Url::parse(&format!("{protocol}://{endpoint}")).ok().filter(lifecycle::uri::is_loopback);
     let (mut url, front) = match emulator {
         Some(url) => (url, Some(account)),
         None => (

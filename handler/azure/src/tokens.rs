@@ -178,7 +178,7 @@ impl<A> Token<A> {
     /// The `Authorization` header for a request to `url`. Refused unless the token travels encrypted or stays on this
     /// machine.
     pub fn bearer_for(&self, url: &Url) -> Result<HeaderValue, BearerError> {
-        if url.scheme() != "https" && !(url.scheme() == "http" && lifecycle::rules::is_loopback(url)) {
+        if url.scheme() != "https" && !(url.scheme() == "http" && lifecycle::uri::is_loopback(url)) {
             let host = url.host_str().unwrap_or_default().to_owned();
             return Err(BearerError::InTheClear { scheme: url.scheme().to_owned(), host });
         }

@@ -50,7 +50,7 @@ fn base(endpoint: &str, workspace: Option<&str>, job: &Resource) -> Option<Url> 
         None => guess(endpoint)?,
     };
     let mut url = Url::parse(&format!("https://{authority}/history/v1.0")).ok()?;
-    if lifecycle::rules::is_loopback(&url) {
+    if lifecycle::uri::is_loopback(&url) {
         url = Url::parse(&format!("http://{authority}/history/v1.0")).ok()?;
     } else if !url.host_str().is_some_and(|host| DOMAINS.iter().any(|domain| host.ends_with(domain))) {
         return None;

@@ -8,7 +8,7 @@
 use azure_core::credentials::Secret;
 use azure_core::http::Request;
 use azure_core::http::headers::{AUTHORIZATION, HeaderValue, MS_DATE};
-use lifecycle::rules::is_loopback;
+use lifecycle::uri::is_loopback;
 use url::Url;
 
 use super::{NoAnswer, SetupError};
