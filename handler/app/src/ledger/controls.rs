@@ -3,7 +3,7 @@
 //! | RowKey | row | written by |
 //! |---|---|---|
 //! | `scope~{scope}` | a rule or an endpoint as the last tick saw it: its limit in the rules, slots taken, scorings that wait and why | the tick, when it differs |
-//!//! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
+//! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
 //! | `breaker~{hash}` | the circuit breaker of a deployment, once an attempt of it has failed | whoever records an attempt's end, or an operator |
 //!
 //! A scope is `rule~{id}` or `endpoint~{hash}`. The rows are few and read together, with one query, by every process that
@@ -110,6 +110,7 @@ impl Ledger {
             if now.contains_key(scope) {
                 continue;
             }
+            // A rule that was removed: its last word would keep events of a new rule of that id waiting.
             match self.write(&[Op::Delete(scope_key(scope), IfMatch::Any)]).await {
                 Ok(_) | Err(table_store::Error::Missing { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -171,6 +172,7 @@ impl Ledger {
             let row = self.row(&key).await?;
             let before = row.as_ref().map(|row| from_breaker_row(&row.entity)).transpose()?;
             let before = before.map(|before| before.breaker).unwrap_or_default();
+            // Nothing changes: most successes, which would otherwise write a row for each job that ends.
             let Some(breaker) = before.after(event, settings, now) else { return Ok(named(before)) };
             let next = named(breaker);
             let entity = to_breaker_row(key.clone(), &next);
@@ -180,6 +182,7 @@ impl Ledger {
             };
             match self.write(&[op]).await {
                 Ok(_) => return Ok(next),
+                // Another process counted something in between: counted on top of that, or its failure would be lost.
                 Err(error @ (table_store::Error::AlreadyExists { .. } | table_store::Error::Conflict { .. })) => {
                     conflict = Some(error);
                 }

@@ -143,6 +143,8 @@ impl Ledger {
                 | table_store::Error::Ambiguous(_)
                 | table_store::Error::Conflict { .. }),
             ) => match self.row(&rows::scoring_key(&scoring.id)).await? {
+                // Ours, and the answer got lost: without the operation id our own success would look like a repetition, and
+                // its intent would wait for its lease.
                 Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Acceptance::New(row.etag)),
                 Some(row) => Ok(Acceptance::Duplicate(Box::new(rows::from_scoring_row(&row.entity)?))),
                 // Not there after a lost answer: it may still arrive. The event is delivered again.
@@ -159,12 +161,14 @@ impl Ledger {
         if entry.from.is_some_and(Status::is_terminal) {
             // Its indexes are as they were: a final scoring only learns of orphaned jobs.
         } else if next.status.is_terminal() {
+            // Without a condition on the index: the scoring's row beside it in the transaction is the one that is compared.
             ops.push(Op::Delete(rows::in_flight_key(&next.id), IfMatch::Any));
             // Upsert: a scoring that became final has no other terminal row, and a repair may have left one.
             ops.push(Op::Upsert(rows::to_terminal_row(next, next.completed.unwrap_or(next.updated))));
         } else {
             ops.push(Op::Replace(rows::to_in_flight_row(next), IfMatch::Any));
         }
+        // A scoring that goes round for years must not grow beyond what one transaction can purge; how it ended is kept.
         if entry.seq <= rows::MAX_HISTORY_ENTRIES || (next.status.is_terminal() && entry.from != Some(next.status)) {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
@@ -371,6 +375,7 @@ impl Ledger {
 
     async fn write_to(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, table_store::Error> {
         match self.0.store.write(table, ops).await {
+            // Made when first missed, not at the start: a cold start then costs no request, and a removed table comes back.
             Err(table_store::Error::TableMissing) => {
                 self.0.store.create_table(table).await?;
                 self.0.store.write(table, ops).await

@@ -11,7 +11,7 @@
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //!
-//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`audited.rs`)
+//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`orphan_scan.rs`)
 //! and of the heartbeat (`heartbeat.rs`).
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
@@ -49,21 +49,21 @@ pub struct Unreadable {
 pub struct InFlight {
     /// The scoring.
     pub id: ScoringId,
-    /// Its status.
+    /// Its status, from column `State`: it decides which look is due, and whether a slot is held.
     pub status: Status,
-    /// Since when.
+    /// Since when it is in that status (`StateSince`): polls are counted from here, and `jobTimeout` begins here.
     pub since: OffsetDateTime,
     /// See [`Scoring::due`].
     pub due: OffsetDateTime,
-    /// Its rule.
+    /// The id of the rule that it is scored under (`RuleId`). The rules may not hold it any more.
     pub rule: RuleId,
-    /// Its endpoint.
+    /// The invoke URI of the endpoint that it goes to, as the rule said when it was accepted.
     pub endpoint: EndpointUri,
     /// Its deployment, but for rows from before this was kept here.
     pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
-    /// Its job.
+    /// The job that it adopted; `None` before one was made, and while nobody knows of one.
     pub job: Option<Job>,
     /// The job's status when last recorded.
     pub job_status: Option<String>,
@@ -71,7 +71,7 @@ pub struct InFlight {
     pub missing: bool,
     /// When it was accepted.
     pub created: OffsetDateTime,
-    /// The current attempt.
+    /// The number of the current attempt, from 1; 0 before the first.
     pub attempt: u32,
 }
 

@@ -166,7 +166,7 @@ pub trait Endpoint: Send + Sync + 'static {
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive>;
 
     /// Jobs made behind an endpoint since `since`, whoever asked for them, but for those whose names are `known`.
-    /// Bounded; see [`Listing::whole`].
+    /// Bounded; see [`JobListing::complete`].
     async fn jobs_created_since(
         &self,
         at: &ScanTarget,
