@@ -250,7 +250,7 @@ async fn a_token_that_storage_refuses_is_unclear_and_not_absent() {
     place.put("p.csv", "1").await;
     for kind in [OutputKind::UriFile, OutputKind::UriFolder] {
         let inconclusive = place.look(kind, "p.csv").await.unwrap_err();
-        assert!(inconclusive.0.contains("Storage Blob Data Reader"), "{inconclusive}");
+        assert!(inconclusive.what.contains("Storage Blob Data Reader"), "{inconclusive}");
     }
 }
 
@@ -263,5 +263,5 @@ async fn storage_whose_certificate_nobody_vouches_for_gets_no_token() {
     let tokens = Tokens::new(Arc::new(Entra::default()), Arc::new(storage::now));
     place.blobs = AzureBlobs::over(azurite::transport(azurite::client()), manager(&place.manager), tokens);
     let inconclusive = place.look(OutputKind::UriFile, "p.csv").await.unwrap_err();
-    assert!(inconclusive.0.contains("certificate"), "{inconclusive}");
+    assert!(app::error_chain(&inconclusive).contains("certificate"), "{inconclusive}");
 }

@@ -20,14 +20,14 @@ use time::Duration;
 use tower::ServiceExt as _;
 
 use crate::support::functions_host::{Process, SCOREKEEPER};
-use crate::support::world::{Post, RULE, START, World, event};
+use crate::support::world::{Fault, RULE, START, World, event};
 
 /// One scored, one whose answer was lost, one that runs, one skipped event and one that can't be read.
 async fn populate(world: &World) -> App {
     let app = world.app();
     world.deliver(&app, &event("eu/a.csv", "1")).await;
     world.tick_until_final(&app, 3).await;
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     world.deliver(&app, &event("eu/b.csv", "1")).await;
     world.later(Duration::seconds(30));
     world.deliver(&app, &event("eu/ü <c>.csv", "1")).await;
@@ -195,7 +195,7 @@ async fn failures_need_attention() {
 async fn what_is_held_needs_attention_and_a_person_resolves_it() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.blind(Some("403; the app's identity needs workspaces/jobs/read"));
     for _ in 0..4 {
@@ -368,7 +368,7 @@ async fn show_tells_what_a_queued_scoring_waits_for() {
     assert_eq!(waits().await, "all 2 slots of rule `claims` are taken (maxInFlight)");
     world.later(Duration::minutes(2));
     world.end_jobs(&JobStatus::Completed);
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert!(waits().await.starts_with("not before 2026-07-21 10:02:1"), "{}", waits().await);
 }

@@ -24,5 +24,6 @@ mod large_bodies;
 mod package;
 mod python;
 mod readme;
+mod secrets;
 mod simulation;
 mod support;

@@ -8,7 +8,7 @@ mod upload;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use handler::hosts::azure::envelope;
-use lifecycle::template::{Template, Values};
+use lifecycle::rule::template::{Template, Values};
 use lifecycle::{
     Answer, Job, JobSnapshot, JobStatus, Observation, Payload, Rule, Rules, Scoring, Step, decide, intake, rules,
 };

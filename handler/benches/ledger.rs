@@ -118,7 +118,7 @@ impl Endpoint for AtOnce {
 #[async_trait]
 impl Blobs for AtOnce {
     async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        Err(Inconclusive("no job of this bench ends".to_owned()))
+        Err(Inconclusive::not_reachable("no job of this bench ends"))
     }
 }
 

@@ -525,7 +525,7 @@ async fn a_limit_whose_answer_was_lost_is_set_all_the_same() {
     world.store.push(Fault::LostRequest);
     set(&world, &claims(), Some(3)).await;
     assert_eq!(world.app().ledger().controls().await.unwrap().limits[&claims()].limit, 3);
-    world.store.push(Fault::LostAnswer);
+    world.store.push(Fault::LostAnswer { times: 1 });
     set(&world, &claims(), None).await;
     assert!(world.app().ledger().controls().await.unwrap().limits.is_empty());
 }

@@ -4,7 +4,7 @@ use lifecycle::{JobStatus, Status};
 use time::macros::offset;
 use time::{Duration, OffsetDateTime};
 
-use crate::support::world::{Post, World, event};
+use crate::support::world::{Fault, World, event};
 
 #[tokio::test]
 async fn clocks_that_differ_by_minutes_make_no_second_job_and_adopt_the_first() {
@@ -42,7 +42,7 @@ async fn an_intent_of_a_clock_that_is_behind_is_not_sent_again_before_the_grace_
         world.app_with_clock(|now| now - Duration::minutes(3)),
         world.app_with_clock(|now| now + Duration::minutes(3)),
     );
-    world.next_posts([Post::Late(Duration::minutes(8))]);
+    world.next_faults([Fault::Delayed(Duration::minutes(8))]);
     let (accepted, intents) = behind.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     intents.send().await;
     for turn in 0..12 {
@@ -87,11 +87,11 @@ async fn local_time_and_its_change_in_autumn_are_not_noticed() {
 async fn a_timer_that_fires_twice_at_once_or_not_for_an_hour_changes_no_outcome() {
     let world = World::new();
     let (one, two) = (world.app(), world.app());
-    world.next_posts([
-        Post::Accept,
-        Post::LoseAnswer { times: 1 },
-        Post::LoseRequest,
-        Post::Refuse { permanent: false },
+    world.next_faults([
+        Fault::Pass,
+        Fault::LostAnswer { times: 1 },
+        Fault::LostRequest,
+        Fault::Refused { permanent: false },
     ]);
     for path in ["accepted", "lost", "never-arrived", "refused"] {
         world.deliver(&one, &event(path, "1")).await;

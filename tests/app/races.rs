@@ -9,7 +9,7 @@ use time::Duration;
 
 use super::{cap, claims};
 use crate::support::meanwhile::Meanwhile;
-use crate::support::world::{Post, World, event};
+use crate::support::world::{World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
     "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":1}]}"#;
@@ -132,7 +132,7 @@ async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
     world.tick_until_final(&app, 5).await;
     // The transaction is done, its answer is lost, and it can't be read back.
     world.store.push(Fault::Pass);
-    world.store.push(Fault::LostAnswer);
+    world.store.push(Fault::LostAnswer { times: 1 });
     world.store.push_read(Error::Unavailable("dark".into()));
     assert!(app.accept(&event("a.csv", "1")).await.is_err());
     let b = world.deliver(&app, &event("b.csv", "1")).await;
@@ -148,7 +148,7 @@ async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_
         let world = World::on(store.clone(), ONE_SLOT);
         let (app, other) = (world.app(), world.app());
         if queued_before {
-            world.next_posts([Post::Refuse { permanent: false }]);
+            world.next_faults([Fault::Refused { permanent: false }]);
             world.deliver(&app, &event("a.csv", "1")).await;
             world.later(Duration::minutes(1));
         }
@@ -173,7 +173,7 @@ async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_
 async fn a_write_that_may_still_arrive_is_not_a_lost_race() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(1));
     let (scoring, etag) = app.ledger().get(&ScoringId::read(&ids[0]).unwrap()).await.unwrap().unwrap();
@@ -209,7 +209,7 @@ async fn the_slot_of_a_row_that_cannot_be_read_is_not_freed() {
 async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_nothing() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(14));
     world.searches_take(Duration::minutes(2));
@@ -226,7 +226,7 @@ async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_noth
 async fn a_search_that_shows_what_was_before_the_end_of_the_grace_time_proves_nothing() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.searches_show_what_was(Duration::seconds(10));
     let resubmit_after = Duration::minutes(15);

@@ -74,7 +74,7 @@ fn denied(action: &str) -> Value {
 }
 
 fn refused(route: &str, status: u16, matching: &str) -> Value {
-    json!({ "faults": [{ "route": route, "fault": { "answer": { "status": status } }, "matching": matching }] })
+    json!({ "faults": [{ "route": route, "fault": { "refused": { "status": status } }, "matching": matching }] })
 }
 
 const DATA_SCIENTIST: &[&str] =
@@ -125,7 +125,7 @@ fn identity() -> Vec<Case> {
             "Resource Manager does not answer",
             "management",
             &["AzureResourceManager"],
-            json!({ "faults": [{ "route": "arm", "fault": "cut" }] }),
+            json!({ "faults": [{ "route": "arm", "fault": "lostRequest" }] }),
         ),
         Case::fault(
             "clocks ten minutes apart",
@@ -186,7 +186,7 @@ fn endpoint() -> Vec<Case> {
             "an endpoint that refuses the app, whose role has not spread",
             "endpoint.answer",
             DATA_SCIENTIST,
-            json!({ "faults": [{ "route": "poll", "fault": { "forbid": { "seconds": 600 } } }] }),
+            json!({ "faults": [{ "route": "poll", "fault": { "forbidden": { "seconds": 600 } } }] }),
         ),
     ]
 }

@@ -109,7 +109,7 @@ async fn a_list_that_cannot_be_had_is_not_asked_for_by_each_and_a_moment_later_i
     let (clock, hand) = moving_clock();
     let ml = azure_ml_at(&server, clock);
     let found = join_all(scorings.iter().map(|scoring| ml.find(scoring))).await;
-    let is_refused = |why: &Inconclusive| why.0.contains("workspaces/jobs/read");
+    let is_refused = |why: &Inconclusive| why.what.contains("workspaces/jobs/read");
     assert!(found.iter().all(|found| found.as_ref().is_err_and(is_refused)), "{found:?}");
     assert_eq!(lists_and_looks(&server), (1, 0));
     hand(Duration::seconds(6));
@@ -130,7 +130,10 @@ async fn a_crowd_in_the_window_is_looked_at_in_parts_and_is_unclear_until_all_ar
     list(&server, &crowd);
     let ml = azure_ml(&server);
     let inconclusive = ml.find(&scoring).await.unwrap_err();
-    assert!(inconclusive.0.contains("1001 jobs") && inconclusive.0.contains("the next look goes on"), "{inconclusive}");
+    assert!(
+        inconclusive.what.contains("1001 jobs") && inconclusive.what.contains("the next look goes on"),
+        "{inconclusive}"
+    );
     assert_eq!(lists_and_looks(&server), (1, 1_000));
     assert!(!server.lines().contains(&"GET /jobs/j0".to_owned()));
     assert_eq!(ml.find(&scoring).await, Ok(none()));
@@ -183,7 +186,7 @@ async fn a_job_that_cannot_be_looked_at_hides_neither_the_others_nor_the_one_tha
     server.at("GET /jobs/last", with_output(&server, "last", IN_TIME, ELSEWHERE));
     let ml = azure_ml(&server);
     assert_eq!(names(&ml.find(&scorings[0]).await.unwrap()), ["ours"]);
-    assert!(ml.find(&scorings[1]).await.unwrap_err().0.contains("about job locked"), "it might be its job");
+    assert!(ml.find(&scorings[1]).await.unwrap_err().what.contains("about job locked"), "it might be its job");
     assert_eq!(lists_and_looks(&server), (1, 3 + 1));
 }
 
@@ -220,7 +223,7 @@ async fn a_slow_search_ends_with_those_that_wait_for_it_and_the_next_one_goes_on
     let ml = azure_ml(&server);
     let before = Instant::now();
     let found = join_all(scorings.iter().map(|scoring| ml.find(scoring))).await;
-    assert!(found.iter().all(|found| found.as_ref().is_err_and(|why| why.0.contains("the next look goes on"))));
+    assert!(found.iter().all(|found| found.as_ref().is_err_and(|why| why.what.contains("the next look goes on"))));
     assert!(before.elapsed() < std::time::Duration::from_secs(125), "{:?}", before.elapsed());
     let (_, looks) = lists_and_looks(&server);
     assert!((4..50).contains(&looks), "{looks}");
@@ -242,7 +245,8 @@ async fn a_list_that_takes_too_long_shows_what_it_has_and_is_unclear_with_a_way_
     assert_eq!(names(&ml.find(&scorings[0]).await.unwrap()), ["ours"]);
     let inconclusive = ml.find(&scorings[1]).await.unwrap_err();
     assert!(
-        inconclusive.0.contains("more jobs than are looked through") && inconclusive.0.contains("scorekeeper resolve")
+        inconclusive.what.contains("more jobs than are looked through")
+            && inconclusive.what.contains("scorekeeper resolve")
     );
     assert!(before.elapsed() < std::time::Duration::from_secs(125), "{:?}", before.elapsed());
     assert!(lists_and_looks(&server).0 < 10);
@@ -264,7 +268,7 @@ async fn a_list_of_absurd_names_is_not_kept_without_end() {
         server.next(canned::json(200, &json!({ "value": jobs, "nextLink": next })));
     }
     let inconclusive = azure_ml(&server).find(&scoring).await.unwrap_err();
-    assert!(inconclusive.0.contains("20 jobs since the submission"), "{inconclusive}");
+    assert!(inconclusive.what.contains("20 jobs since the submission"), "{inconclusive}");
     assert_eq!(server.requests().len(), 4);
 }
 

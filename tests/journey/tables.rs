@@ -98,7 +98,10 @@ async fn an_upload_is_scored_once_however_often_it_is_told_of_and_operators_see_
 async fn a_lost_answer_ends_in_one_adopted_job() {
     let Some(app) = InTables::start(azurite::tables(), Duration::ZERO).await else { return };
     app.cloud.upload("a.csv", "x\n1\n");
-    app.cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(1)]).unwrap();
+    app.cloud
+        .simulator
+        .set_faults(vec![Fault::new(Route::Invoke, FaultKind::lost_answer(Instead::Cut)).times(1)])
+        .unwrap();
     let host = app.host().await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     let statuses: Vec<_> = scorings(&app.ledger).await.iter().map(|s| s.status).collect();
@@ -187,7 +190,10 @@ async fn the_durable_shaped_tables_are_on_the_wire_as_their_readers_map_them() {
     const KEYS: [(&str, &str); 2] = [("PartitionKey", "Edm.String"), ("RowKey", "Edm.String")];
     let Some(app) = InTables::start(azurite::tables(), Duration::ZERO).await else { return };
     app.cloud.upload("a.csv", "x\n1\n");
-    app.cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(1)]).unwrap();
+    app.cloud
+        .simulator
+        .set_faults(vec![Fault::new(Route::Invoke, FaultKind::lost_answer(Instead::Cut)).times(1)])
+        .unwrap();
     let host = app.host().await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     host.invoke("Reconcile", "2", "timer", &json!({})).await.value();

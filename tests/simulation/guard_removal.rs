@@ -11,7 +11,7 @@ use app::ports::table_store::{
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
-use lifecycle::template::Template;
+use lifecycle::rule::template::Template;
 use lifecycle::{Answer, Event, JobSnapshot, OutputSnapshot, Rule, Rules, Scoring, TRANSITIONS};
 use simulation::{Faults, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
@@ -82,7 +82,7 @@ fn a_read_back_that_never_knows_its_own_write_is_found() {
         let (store, done) = (Faulty::new(inner), AtomicUsize::new(0));
         store.rule(move |_, ops| {
             let of_scoring = ops.iter().any(|op| op.key().row.starts_with("J~"));
-            (of_scoring && done.fetch_add(1, Ordering::Relaxed) % 3 == 2).then_some(Fault::LostAnswer)
+            (of_scoring && done.fetch_add(1, Ordering::Relaxed) % 3 == 2).then_some(Fault::LostAnswer { times: 1 })
         });
         Arc::new(store)
     }

@@ -4,6 +4,8 @@ use lifecycle::payload::TooManyEvents;
 
 use crate::ledger;
 
+pub(crate) use lifecycle::text::error_chain;
+
 /// Why a use case could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -24,16 +26,4 @@ pub enum Error {
 /// Turns the ledger's error into one that says what was being done.
 pub(crate) fn during(what: &'static str) -> impl FnOnce(ledger::Error) -> Error {
     move |source| Error::Ledger { what, source }
-}
-
-/// An error with its causes, on one line.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -27,8 +27,9 @@ pub mod ports;
 mod tick;
 
 pub use driver::{Driven, Driver, End, Evidence};
-pub use error::{Error, error_chain};
+pub use error::Error;
 pub use intake::{Accepted, AcceptedScoring, Delivery, Intake, Submissions};
+pub use lifecycle::text::error_chain;
 pub use operate::{Refused, ResolveOutcome, resolve};
 pub use tick::{Tick, TickReport};
 

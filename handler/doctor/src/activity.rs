@@ -6,8 +6,8 @@ use time::{Duration, OffsetDateTime};
 use crate::examine::Examination;
 use crate::finding::{Check, Finding};
 use crate::remedy::{ResourceId, shell};
-use app::error_chain;
 use app::ledger::{self, Heartbeat, Ledger, RecordedEvent};
+use app::ports::Inconclusive;
 use app::ports::management::QueryError;
 
 /// Events are looked for so far back.
@@ -20,7 +20,9 @@ const MAX_EVENTS: usize = 1_000;
 impl Examination {
     /// What the ledger tells of events and ticks.
     pub(super) async fn activity(&self, ledger: &Ledger, now: OffsetDateTime) -> Vec<Finding> {
-        let inconclusive = |error: ledger::Error| QueryError::Inconclusive(error_chain(&error));
+        let inconclusive = |error: ledger::Error| {
+            QueryError::Inconclusive(Inconclusive::not_understood("the ledger can't be read").caused_by(error))
+        };
         let event = async { newest_event(ledger, now).await.map_err(inconclusive) };
         let tick = async { ledger.heartbeat().await.map_err(inconclusive) };
         let (event, tick) = futures::join!(self.queries.in_time(event), self.queries.in_time(tick));

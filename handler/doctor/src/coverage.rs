@@ -13,7 +13,7 @@
 
 use lifecycle::Rule;
 use lifecycle::intake::COMPLETE;
-use lifecycle::rules::EmptyBlobs;
+use lifecycle::rule::EmptyBlobs;
 use serde_json::Value;
 
 const CREATED: &str = "Microsoft.Storage.BlobCreated";

@@ -69,7 +69,9 @@ impl Examination {
         let place = &self.at.ledger_place;
         let probe = match probe {
             Ok(probe) => probe,
-            Err(QueryError::NoAnswer(why)) => Probe::Stopped { step: "to write a row", why: Error::Unavailable(why) },
+            Err(error @ QueryError::NoAnswer(_)) => {
+                Probe::Stopped { step: "to write a row", why: Error::Unavailable(error.to_string()) }
+            }
             Err(error) => return Finding::unknown(check, error.to_string(), "run it again"),
         };
         let account = self.at.ledger_account.as_deref();

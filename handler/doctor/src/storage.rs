@@ -9,6 +9,7 @@ use crate::finding::{Check, Finding};
 use crate::permissions::READ_BLOBS;
 use crate::remedy::{ResourceId, account_scope, assign, shell};
 use crate::workspace::PAGES;
+use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
 
 pub(super) const STORAGE: &str = "2025-06-01";
@@ -196,9 +197,9 @@ impl Examination {
             Err(QueryError::Forbidden { code, text }) => {
                 denied(code.map_or_else(|| text.clone(), |code| format!("{code}: {text}")))
             }
-            Err(QueryError::NoAnswer(why)) => Finding::fault(
+            Err(error @ QueryError::NoAnswer(_)) => Finding::fault(
                 check,
-                why,
+                error.to_string(),
                 format!("there is no account {account}, or the app's network does not lead there"),
                 format!(
                     "az storage account show --name {}; correct the rule's match.account, or the network",
@@ -206,12 +207,15 @@ impl Examination {
                 ),
             ),
             Err(QueryError::Missing(_)) => absent(),
-            Err(QueryError::Inconclusive(why)) => Finding::unknown(check, why, "run it again"),
+            Err(error @ QueryError::Inconclusive(_)) => Finding::unknown(check, error.to_string(), "run it again"),
         }
     }
 
     async fn container_exists(&self, account: &str, container: &str) -> Result<bool, QueryError> {
-        let account = self.account(account).await.map_err(|(why, _)| QueryError::Inconclusive(why))?;
+        let account = self
+            .account(account)
+            .await
+            .map_err(|(why, _)| QueryError::Inconclusive(Inconclusive::not_understood(why)))?;
         match self.queries.resource(&account.container(container), STORAGE).await {
             Ok(_) => Ok(true),
             Err(QueryError::Missing(_)) => Ok(false),

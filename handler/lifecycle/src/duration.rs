@@ -13,7 +13,7 @@ pub struct IsoDuration(pub Duration);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
     /// Not `PnDTnHnMnS`.
-    #[error("`{0}` is no ISO 8601 duration; write for example PT30S, PT2M, PT1H or P1D")]
+    #[error("`{0}` is an invalid ISO 8601 duration; write for example PT30S, PT2M, PT1H or P1D")]
     Form(String),
     /// Beyond any use, and near what arithmetic over times can take.
     #[error("`{0}` is longer than 100 years")]

@@ -15,8 +15,13 @@ use crate::id::RuleId;
 use crate::payload::{Payload, TooManyEvents, json_within, members, string};
 use crate::rule::Rules;
 use crate::scoring::Scoring;
+use crate::text::{clipped, one_line};
 use crate::uri::without_query;
 
+/// Characters of a malformed event that are kept.
+const MAX_RECEIVED: usize = 8_000;
+/// Characters of a reason that are kept; it quotes the event or names each rule.
+const MAX_REASON: usize = 2_000;
 /// Members of an event that are read.
 const EVENT: [&str; 5] = ["id", "specversion", "type", "eventType", "data"];
 /// Members of its `data` that are read.
@@ -79,10 +84,15 @@ pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classif
         Ok(About::Upload(upload)) => upload.classify(rules, now),
         Ok(About::SomethingElse(skipped)) => Classification::Skipped(skipped),
         Err(malformed) => {
-            let received = masked(event.get());
+            // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
+            let received = one_line(event.get(), MAX_RECEIVED);
             // By what is kept: of two deliveries that differ in a signature alone, one is kept.
             let key = digest(&[&received]);
-            Classification::Quarantined(QuarantinedEvent { key, reason: malformed.to_string(), received })
+            Classification::Quarantined(QuarantinedEvent {
+                key,
+                reason: one_line(&malformed.to_string(), MAX_REASON),
+                received,
+            })
         }
     }
 }
@@ -129,7 +139,7 @@ impl About {
             key: digest(&[&event_type, &id]),
             subject: String::new(),
             rule: None,
-            reason: format!("event type `{}` is not {BLOB_CREATED}", clip(&event_type, 200)),
+            reason: format!("event type `{}` is not {BLOB_CREATED}", one_line(&event_type, 200)),
         }))
     }
 }
@@ -150,8 +160,8 @@ impl Upload {
         // Documentation and practice disagree on the spelling.
         let etag = etag.and_then(string).or_else(|| etag_as_documented.and_then(string)).ok_or(Malformed::NoETag)?;
         let mut blob = BlobVersion::read(&url, &etag)?;
-        blob.sequencer = sequencer.and_then(string).map(|s| clip(&s, 64).to_owned());
-        blob.content_type = content_type.and_then(string).map(|s| clip(&s, 128).to_owned());
+        blob.sequencer = sequencer.and_then(string).map(|s| clipped(&s, 64).to_owned());
+        blob.content_type = content_type.and_then(string).map(|s| clipped(&s, 128).to_owned());
         blob.size = content_length.and_then(|length| serde_json::from_str(length.get()).ok());
         // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
         if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
@@ -164,12 +174,15 @@ impl Upload {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
         if let Some(rule) = rules.output_of(&self.blob) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
-            return self.skipped(Some(rule.id.clone()), reason);
+            return self.skipped(Some(rule.id.clone()), &reason);
         }
         if let Some(api) = self.api.as_deref().filter(|api| !COMPLETE.contains(api)) {
-            let reason =
-                format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
-            return self.skipped(None, reason);
+            let reason = format!(
+                "`{}` does not complete a blob; its content comes with {}",
+                one_line(api, 64),
+                COMPLETE.join(", ")
+            );
+            return self.skipped(None, &reason);
         }
         let mut reasons = Vec::new();
         let mut nearest = None;
@@ -186,14 +199,15 @@ impl Upload {
             }
         }
         if wanted.is_empty() {
-            return self.skipped(nearest, clip(&reasons.join("; "), 2_000).to_owned());
+            return self.skipped(nearest, &reasons.join("; "));
         }
         Classification::Wanted(wanted)
     }
 
     /// The key has the rule in it: what another rule skips after a change of the rules is another record.
-    fn skipped(self, rule: Option<RuleId>, reason: String) -> Classification {
+    fn skipped(self, rule: Option<RuleId>, reason: &str) -> Classification {
         let key = digest(&[&self.blob.url, &self.blob.etag, rule.as_deref().unwrap_or_default()]);
+        let reason = one_line(reason, MAX_REASON);
         Classification::Skipped(SkippedEvent { key, subject: self.blob.url, rule, reason })
     }
 }
@@ -207,34 +221,6 @@ fn kind(event: &RawValue) -> &'static str {
         Some(b'{') => "an object",
         _ => "a number",
     }
-}
-
-fn clip(text: &str, max: usize) -> &str {
-    text.char_indices().nth(max).map_or(text, |(at, _)| &text[..at])
-}
-
-/// What was received, fit to be kept and shown: cut, control characters gone, and the values of `sig=`, `code=`,
-/// `key=` and the like replaced.
-fn masked(text: &str) -> String {
-    const SECRETS: [&str; 5] = ["sig=", "code=", "key=", "token=", "password="];
-    let mut kept = String::with_capacity(text.len().min(8_000));
-    let mut rest = clip(text, 8_000);
-    while let Some((at, name)) =
-        SECRETS.iter().filter_map(|name| find_ignoring_case(rest, name).map(|at| (at, *name))).min()
-    {
-        let value = at + name.len();
-        kept.push_str(&rest[..value]);
-        kept.push_str("***");
-        let end = rest[value..].find(['&', '"', '\\', ' ', ';', ',']).map_or(rest.len(), |end| value + end);
-        rest = &rest[end..];
-    }
-    kept.push_str(rest);
-    kept.retain(|c| !c.is_control());
-    kept
-}
-
-fn find_ignoring_case(text: &str, ascii: &str) -> Option<usize> {
-    text.as_bytes().windows(ascii.len()).position(|window| window.eq_ignore_ascii_case(ascii.as_bytes()))
 }
 
 /// A URL fit for logs.

@@ -26,15 +26,16 @@ pub mod id;
 pub mod intake;
 pub mod job;
 pub mod payload;
+pub mod redact;
 pub mod rule;
 pub mod schedule;
 pub mod scoring;
 pub mod status;
+pub mod text;
 pub mod uri;
 
-// The names of before the move, until each caller has moved.
-#[doc(hidden)]
-pub use {duration as period, rule as rules, rule::endpoints, rule::template, schedule as retry};
+#[doc(hidden)] // until the Azure adapter has moved
+pub use rule as rules;
 
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};

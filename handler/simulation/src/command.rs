@@ -31,12 +31,12 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = RunOptions::new(0).events as u64, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub events: u64,
     /// What may go wrong: `all`, `none`, or kinds separated by commas; `--kinds` lists them
-    #[arg(long, value_name = "KINDS", default_value = "all", value_parser = kinds)]
+    #[arg(long, value_name = "KINDS", default_value = "all")]
     pub faults: Faults,
     /// Most processes at one time
     #[arg(long, value_name = "N", default_value_t = RunOptions::new(0).processes as u64, value_parser = clap::value_parser!(u64).range(1..=16))]
     pub processes: u64,
-    /// Most troubles in one run; without it as many as the seed has
+    /// Most faults in one run; without it as many as the seed has
     #[arg(long, value_name = "N")]
     pub max_faults: Option<u64>,
     /// Tell what happened, line by line (one seed)
@@ -51,10 +51,6 @@ pub struct SimulateArgs {
     /// List the kinds of faults
     #[arg(long)]
     pub kinds: bool,
-}
-
-fn kinds(text: &str) -> Result<Faults, String> {
-    text.parse()
 }
 
 fn count(number: u64) -> usize {
@@ -86,7 +82,7 @@ pub struct Total {
     pub posts: u64,
     /// Jobs that it made.
     pub jobs: u64,
-    /// Troubles.
+    /// Faults.
     pub injected_faults: u64,
     /// How often each row of [`TRANSITIONS`] was taken.
     pub taken: Vec<u64>,
@@ -118,7 +114,7 @@ impl Total {
 pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
     if args.kinds {
         for kind in Kind::ALL {
-            writeln!(out, "{:<10} {}", kind.name(), kind.sentence())?;
+            writeln!(out, "{:<16} {}", kind.name(), kind.sentence())?;
         }
         return Ok(NO_VIOLATION);
     }

@@ -69,7 +69,7 @@ pub(super) struct Plan {
     pub(super) orphan_scan_interval: Duration,
     /// Between two ticks.
     pub(super) period: Duration,
-    /// Trouble ends when this is over and every event is delivered.
+    /// Faults end when this is over and every event is delivered.
     pub(super) fault_period: Duration,
 }
 

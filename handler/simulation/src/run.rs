@@ -24,7 +24,7 @@ use app::{App, Parts, resolve};
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 /// A tick has this long; the Functions host's limit is ten minutes.
 const TICK: Duration = Duration::minutes(5);
-/// After the end of all trouble everything must be settled within this: three jobs of an hour, and back-offs.
+/// After the end of all faults everything must be settled within this: three jobs of an hour, and back-offs.
 const TO_SETTLE: Duration = Duration::hours(8);
 /// Ticks come no more often than this once nothing goes wrong any more: what is left is waiting.
 const CALM: Duration = Duration::minutes(2);
@@ -44,7 +44,7 @@ pub struct RunOptions {
     pub faults: Faults,
     /// Most processes at one time.
     pub processes: usize,
-    /// Most troubles in all; `None`: no limit.
+    /// Most faults in all; `None`: no limit.
     pub max_faults: Option<u64>,
 }
 

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use lifecycle::breaker::BreakerEvent;
+use lifecycle::redact::redacted;
 use lifecycle::{BreakerSettings, EndpointKey};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -50,7 +51,7 @@ impl From<&DeploymentBreaker> for BreakerView {
                 (Some(_), Some(_)) => "probing",
             },
             failures: breaker.failures,
-            error: breaker.error.clone(),
+            error: breaker.error.as_deref().map(|text| redacted(text).into_owned()),
             failed_time: breaker.failed,
             open_until: breaker.open_until,
             probe: breaker.probe.as_ref().map(|probe| probe.id.to_string()),

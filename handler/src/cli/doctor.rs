@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{one_thread, working_directory};
 use crate::compose;
 use crate::config::{Config, Problems, ProcessVars, Vars};
+use crate::redacting::Redacting;
 use doctor::{AppFacts, Caller, Report, Verdict};
 
 /// What is examined, and how it is told.
@@ -96,7 +97,7 @@ pub(super) fn run(args: &DoctorArgs, clock: &Clock) -> Result<ExitCode, super::E
             report
         }
     };
-    match print(&report, args, &mut io::stdout().lock()) {
+    match print(&report, args, &mut Redacting::new(io::stdout().lock())) {
         // A reader that went away (`| head`) has seen enough; the exit code still says what was found.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed?,

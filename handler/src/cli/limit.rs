@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
+use lifecycle::redact::redacted;
 use lifecycle::{Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -45,14 +46,18 @@ pub fn views(controls: &Controls) -> Vec<LimitView> {
         let (scope_status, live) = (controls.scopes.get(scope).unwrap_or(&none), controls.limits.get(scope));
         LimitView {
             kind: if matches!(scope, LimitScope::Rule(_)) { "rule" } else { "endpoint" },
-            name: if scope_status.name.is_empty() { live.map_or("", |live| &live.name) } else { &scope_status.name }
-                .to_owned(),
+            name: redacted(if scope_status.name.is_empty() {
+                live.map_or("", |live| &live.name)
+            } else {
+                &scope_status.name
+            })
+            .into_owned(),
             limit: live.map(|live| live.limit).or(scope_status.configured),
             configured: scope_status.configured,
             set_time: live.map(|live| live.set),
             taken: scope_status.taken,
             waiting: scope_status.waiting,
-            reason: scope_status.reason.clone(),
+            reason: scope_status.reason.as_deref().map(|text| redacted(text).into_owned()),
         }
     };
     scopes.into_iter().map(view).collect()

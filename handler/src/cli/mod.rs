@@ -4,7 +4,7 @@
 //! everything could be seen); 64 the command line or the settings are wrong, nothing was begun. Output for people goes
 //! to a terminal or a file alike; `--json` is for scripts.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Problems;
+use crate::redacting::Redacting;
 use crate::telemetry::fatal;
 
 pub mod breaker;
@@ -141,9 +142,14 @@ pub fn main(clock: &Clock) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are no errors; clap knows where each belongs. Nothing is to be done if it can't be printed.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            // Help and version are no errors. Nothing is to be done if they can't be printed.
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // An error quotes what was typed, a SAS perhaps.
+            let _ = Redacting::new(io::stderr()).write_all(error.render().to_string().as_bytes());
+            return ExitCode::from(USAGE);
         }
     };
     match run(arguments.command, clock) {
@@ -152,7 +158,12 @@ pub fn main(clock: &Clock) -> ExitCode {
             0 => ExitCode::SUCCESS,
             code => {
                 let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-                fatal(code, &format!("{}{remedy}", error_chain(&error)))
+                let text = match &error {
+                    // One line for each problem, however long.
+                    Error::Settings(problems) => problems.to_string(),
+                    error => error_chain(error),
+                };
+                fatal(code, &format!("{text}{remedy}"))
             }
         },
     }

@@ -11,6 +11,7 @@ use super::{one_thread, working_directory};
 use crate::compose;
 pub(super) use crate::compose::Access;
 use crate::config::{LedgerSettings, ProcessVars, WhichLedger};
+use crate::redacting::Redacting;
 
 /// Fine.
 pub const OK: u8 = 0;
@@ -64,7 +65,8 @@ pub(super) fn run_on_ledger(
     let settings = LedgerSettings::read(&ProcessVars, &working_directory()?, which)?;
     let ledger = compose::ledger_alone(&settings, clock, access).map_err(Error::from)?;
     let runtime = one_thread()?;
-    let mut out = io::stdout().lock();
+    let mut out = Redacting::new(io::stdout().lock());
     let code = runtime.block_on(command(&ledger, clock(), &mut out))?;
+    out.flush()?;
     Ok(ExitCode::from(code))
 }

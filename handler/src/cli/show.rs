@@ -72,7 +72,7 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
     let history = ledger.entries(&scoring.id).await?;
     let sentence = scoring.status.sentence();
     let waits = limit::waits_for(&ledger.controls().await?, &scoring);
-    let detail = ScoringDetail { scoring: scoring.into(), waits, history };
+    let detail = ScoringDetail::new(scoring, waits, history);
     if json {
         serde_json::to_writer_pretty(&mut *out, &detail).map_err(std::io::Error::from)?;
         writeln!(out)?;

@@ -1,5 +1,6 @@
 //! What people and scripts see of a scoring: the same members in the CLI's JSON and on the page.
 
+use lifecycle::redact::redacted;
 use lifecycle::{BlobVersion, Entry, Scoring};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -55,25 +56,27 @@ pub struct ScoringView {
 }
 
 impl From<Scoring> for ScoringView {
+    /// Whatever an event, a rule or a service has said goes through the redactor here, before the page escapes it.
     fn from(s: Scoring) -> Self {
+        let shown = |text: String| redacted(&text).into_owned();
         Self {
             status: s.status.name(),
             since: s.since,
-            output_uri: s.output_uri().map(str::to_owned),
+            output_uri: s.output_uri().map(|uri| shown(uri.to_owned())),
             id: s.id.to_string(),
-            rule: s.rule.to_string(),
-            path: path(&s.blob),
-            blob_url: s.blob.url,
-            etag: s.blob.etag,
+            rule: shown(s.rule.to_string()),
+            path: shown(path(&s.blob)),
+            blob_url: shown(s.blob.url),
+            etag: shown(s.blob.etag),
             attempt: s.attempt,
-            job: s.job.as_ref().map(|job| job.name.to_string()),
-            studio: s.job.and_then(|job| job.studio),
-            job_status: s.job_status,
+            job: s.job.as_ref().map(|job| shown(job.name.to_string())),
+            studio: s.job.and_then(|job| job.studio).map(shown),
+            job_status: s.job_status.map(shown),
             output_bytes: s.output_bytes,
-            error: s.error,
-            last_error: s.last_error,
+            error: s.error.map(shown),
+            last_error: s.last_error.map(shown),
             orphaned_job_count: s.orphaned_job_count,
-            orphaned_jobs: s.orphaned_jobs.iter().map(ToString::to_string).collect(),
+            orphaned_jobs: s.orphaned_jobs.into_iter().map(|job| shown(job.to_string())).collect(),
             created_time: s.created,
             last_updated_time: s.updated,
             completed_time: s.completed,
@@ -92,6 +95,16 @@ pub struct ScoringDetail {
     pub waits: Option<String>,
     /// Everything that happened, oldest first.
     pub history: Vec<Entry>,
+}
+
+impl ScoringDetail {
+    /// A scoring with what is known of its past and of what it waits for.
+    pub fn new(scoring: Scoring, waits: Option<String>, mut history: Vec<Entry>) -> Self {
+        for entry in &mut history {
+            entry.reason = redacted(&entry.reason).into_owned();
+        }
+        Self { scoring: scoring.into(), waits: waits.map(|text| redacted(&text).into_owned()), history }
+    }
 }
 
 /// A time to the second, UTC, as people read it.

@@ -4,11 +4,12 @@ use std::str::FromStr;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use lifecycle::redact::redacted;
 use lifecycle::{ScoringId, Status};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use crate::cli::list::{ListArgs, newest};
@@ -99,7 +100,7 @@ async fn scoring_detail(ops: &Ops, id: &str) -> Result<ScoringDetail, Response> 
         let Some((scoring, _)) = ops.ledger.get(&id).await? else { return Ok(None) };
         let history = ops.ledger.entries(&id).await?;
         let waits = limit::waits_for(&ops.ledger.controls().await?, &scoring);
-        Ok::<_, ledger::Error>(Some(ScoringDetail { scoring: scoring.into(), waits, history }))
+        Ok::<_, ledger::Error>(Some(ScoringDetail::new(scoring, waits, history)))
     };
     match read.await {
         Ok(Some(detail)) => Ok(detail),
@@ -121,29 +122,40 @@ async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Resp
         Err(why) => return problem(StatusCode::BAD_REQUEST, &why.to_string()),
     };
     match newest(&ops.ledger, &args).await {
-        Ok(rows) => axum::Json(rows).into_response(),
+        Ok(rows) => json(&rows),
         Err(error) => unreadable(&error),
     }
 }
 
 async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
     match scoring_detail(&ops, &id).await {
-        Ok(detail) => axum::Json(detail).into_response(),
+        Ok(detail) => json(&detail),
         Err(response) => response,
     }
 }
 
 async fn limits_json(State(ops): State<Ops>) -> Response {
     match ops.ledger.controls().await {
-        Ok(controls) => axum::Json(limit::views(&controls)).into_response(),
+        Ok(controls) => json(&limit::views(&controls)),
         Err(error) => unreadable(&error),
     }
 }
 
 async fn breakers_json(State(ops): State<Ops>) -> Response {
     match ops.ledger.controls().await {
-        Ok(controls) => axum::Json(breaker::views(&controls)).into_response(),
+        Ok(controls) => json(&breaker::views(&controls)),
         Err(error) => unreadable(&error),
+    }
+}
+
+/// JSON without secrets, whatever the views have let through.
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => {
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], redacted(&text).into_owned()).into_response()
+        }
+        Err(why) => problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("this can't be shown as JSON: {why}")),
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use lifecycle::Status;
+use lifecycle::redact::redacted;
 use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
@@ -150,7 +151,8 @@ fn page(title: &str, refresh: bool, body: &Markup) -> Response {
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    (headers, markup.into_string()).into_response()
+    // The views have redacted what they show; this is the last net.
+    (headers, redacted(&markup.into_string()).into_owned()).into_response()
 }
 
 const STYLE: &str = "

@@ -207,7 +207,7 @@ impl Admission {
                 format!(
                     "endpoint {} takes {max} submits a minute (submitsPerMinute); the next one can go at {}",
                     scoring.endpoint,
-                    lifecycle::decide::utc_text(until)
+                    lifecycle::duration::utc_text(until)
                 )
             }
             Err(error) => format!("no submit could be claimed: {}", error_chain(&error)),

@@ -6,6 +6,7 @@ use lifecycle::{Answer, Job, Observation, Policy, Rule, Scoring, Status};
 use time::OffsetDateTime;
 
 use crate::clock::LedgerClock;
+use crate::error::error_chain;
 use crate::ports::{Blobs, Endpoint, JobAddress};
 
 /// The batch endpoint and the storage of its outputs. Cheap to clone.
@@ -60,7 +61,7 @@ impl Services {
                     let at = search.as_of.map_or(now, |as_of| as_of.min(now));
                     return (Observation::Candidates(search.jobs), at);
                 }
-                Err(inconclusive) => Observation::CannotLook(inconclusive.0),
+                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
             },
             Status::Running | Status::Cancelling => match &scoring.job {
                 Some(job) => self.observe_job(&address(scoring, job.clone())).await,
@@ -68,7 +69,7 @@ impl Services {
             },
             Status::Verifying => match self.blobs.outputs(scoring).await {
                 Ok(output) => Observation::Output(output),
-                Err(inconclusive) => Observation::CannotLook(inconclusive.0),
+                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
             },
             _ => Observation::Nothing,
         };
@@ -82,7 +83,7 @@ impl Services {
         match self.endpoint.job(at).await {
             Ok(Some(job)) => Observation::Job(job),
             Ok(None) => Observation::JobMissing,
-            Err(inconclusive) => Observation::CannotLook(inconclusive.0),
+            Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
         }
     }
 }

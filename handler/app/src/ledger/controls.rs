@@ -223,7 +223,7 @@ impl Controls {
                 self.limits.insert(scope, limit);
             }
             "breaker" => {
-                let key = EndpointKey::read(rest).ok_or_else(|| unreadable("the key names no deployment"))?;
+                let key = rest.parse().map_err(|_| unreadable("the key names no deployment"))?;
                 self.breakers.insert(key, from_breaker_row(entity)?);
             }
             _ => return Err(unreadable("a control of a kind that this version does not know")),
@@ -317,7 +317,7 @@ impl LimitScope {
     fn read(key: &str) -> Option<Self> {
         match key.split_once('~')? {
             ("rule", id) => Some(Self::Rule(id.to_owned())),
-            ("endpoint", key) => EndpointKey::read(key).map(Self::Endpoint),
+            ("endpoint", key) => key.parse().ok().map(Self::Endpoint),
             _ => None,
         }
     }

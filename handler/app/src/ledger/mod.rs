@@ -114,11 +114,12 @@ impl Ledger {
         if !(3..=45).contains(&task_hub.len()) {
             return Err(format!("the task hub `{task_hub}` has {} characters; it takes 3 to 45", task_hub.len()));
         }
+        let named = |table: &str| TableName::read(&format!("{task_hub}{table}")).map_err(|error| error.to_string());
         Ok(Self(Arc::new(Inner {
             store,
-            state: TableName::read(&format!("{task_hub}State"))?,
-            instances: TableName::read(&format!("{task_hub}Instances"))?,
-            history: TableName::read(&format!("{task_hub}History"))?,
+            state: named("State")?,
+            instances: named("Instances")?,
+            history: named("History")?,
             writer: options.writer.clone(),
             projection: options.projection,
             ops: AtomicU64::new(0),

@@ -6,7 +6,7 @@
 //! more for each shard.
 //!
 //! What it keeps of N scorings in flight: the rows that are due in [`MAX_CONCURRENT_SHARDS`] of the 16 shards, at most
-//! [`MAX_DUE_PER_SHARD`] of each (a row takes about 1 kB: 16 MB in all), and one page of each of these. Beside these the rows
+//! [`MAX_DUE_PER_SHARD`] of each (a row takes about 1 kB: 40 MB in all, and 25 MB for 100,000 that are all due), and one page of each of these. Beside these the rows
 //! that are queued ([`Queue`]), the ids that hold a slot of a limited scope (about 100 bytes each), and, when the jobs are to
 //! be scanned, the names of jobs (about as much).
 
@@ -35,7 +35,7 @@ const MAX_CONCURRENT_LOOKUPS: usize = 16;
 /// Shards that are walked at one time: bounds what is kept of them.
 const MAX_CONCURRENT_SHARDS: usize = 4;
 /// Rows of one shard that are kept to be looked at. Of more, these are chosen evenly, and the rest is left to the next tick.
-const MAX_DUE_PER_SHARD: usize = 4_000;
+const MAX_DUE_PER_SHARD: usize = 10_000;
 
 /// Walks the in-flight index. One for each process.
 pub(super) struct Walk {

@@ -15,7 +15,7 @@ use app::ports::Inconclusive;
 /// Pages of the list. Resource Manager gives some ten to a hundred jobs a page.
 const MAX_PAGES: usize = 500;
 /// What is kept of a list, in bytes: more jobs than those pages have, unless their names are absurd.
-const MAX_LIST_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 /// Reading a list takes no longer: others wait for it.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
 /// The list is left early when it turned out to be sorted, newest first, and this much older than what is wanted.
@@ -96,7 +96,7 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
             list.complete = true;
             break;
         }
-        if bytes > MAX_LIST_BYTES {
+        if bytes > MAX_BYTES {
             break;
         }
     }
@@ -105,7 +105,7 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
 
 /// What a list that is not whole means for somebody who found nothing in it.
 pub(super) fn too_many(list: &List) -> Inconclusive {
-    Inconclusive(format!(
+    Inconclusive::unfinished(format!(
         "the workspace lists more jobs than are looked through ({MAX_PAGES} pages or {} s; {} jobs since the submission \
          were seen); archive old jobs, or look for the output path in the studio and decide with `scorekeeper resolve`",
         LIMIT.as_secs(),

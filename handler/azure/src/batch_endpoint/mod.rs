@@ -1,7 +1,7 @@
 //! Azure Machine Learning's batch endpoint as the app's [`Endpoint`].
 //!
 //! A submission is one POST on the shared client, outside of everything that repeats requests: this module must never
-//! send it through [`http::send_with_retries`] or an `azure_core` pipeline. Looking is repeated a few times and concludes nothing
+//! send it through [`authorized`](crate::http) or an `azure_core` pipeline. Looking is repeated a few times and concludes nothing
 //! from a failure.
 //!
 //! The data plane (`GET {invoke URI}/{name}`) is what running jobs are polled on: same token and permission as the
@@ -24,19 +24,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lifecycle::decide::workspace_of;
+use lifecycle::text::error_chain;
 use lifecycle::{Answer, JobSnapshot, JobStatus, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::http::authorized::{ask, read_body, wished_pause};
+use crate::http::retry::may_pass;
 use crate::tokens::{MachineLearning, Tokens};
 use crate::{http, resource_manager, text};
 use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use wire::Resource;
 
 /// An answer to a submission has some kilobytes.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
+const MAX_ANSWER: usize = 1 << 20;
 /// Why a job failed is told if run history says so within this time.
 const ERROR_TEXT_LIMIT: Duration = Duration::from_secs(30);
 /// Endpoints whose workspace is remembered; an installation has a handful.
@@ -77,7 +80,7 @@ impl AzureMl {
         };
         let body = match wire::request(scoring, submission) {
             Ok(body) => body,
-            Err(text) => return not_sent(text, true),
+            Err(error) => return not_sent(error.to_string(), true),
         };
         let token = match tokio::time::timeout_at(end, self.tokens.get()).await {
             Ok(Ok(token)) => token,
@@ -88,13 +91,16 @@ impl AzureMl {
         };
         let bearer = match token.bearer_for(&url) {
             Ok(bearer) => bearer,
-            Err(text) => return not_sent(text, true),
+            Err(error) => return not_sent(error_chain(&error), true),
         };
+        // One id for the request in the service's logs and in ours.
+        let id = scoring.id.request_id(scoring.attempt);
         let mut request = http::client()
             .request(Method::POST, url)
             .header(AUTHORIZATION, bearer)
             // Microsoft's own client sends it in this spelling. Whether the service honours it is not documented.
-            .header("repeatability_request-id", scoring.id.request_id(scoring.attempt))
+            .header("repeatability_request-id", &id)
+            .header(http::CLIENT_REQUEST_ID, &id)
             .timeout(end.saturating_duration_since(Instant::now()))
             .json(&body);
         if let Some(deployment) = &scoring.deployment {
@@ -104,46 +110,43 @@ impl AzureMl {
             Ok(response) => response,
             Err(error) => {
                 let (unsent, malformed) = (error.is_connect(), error.is_builder());
-                let text = text::fit(&http::error_chain(&error.without_url()));
+                let text = error_chain(&error.without_url());
                 // Only these two are sure: no byte of the request has left.
                 return if unsent || malformed { not_sent(text, malformed) } else { Answer::Unknown { text } };
             }
         };
         let status = response.status().as_u16();
-        let retry_after = http::retry_after(response.headers(), self.tokens.now());
+        let retry_after = wished_pause(response.headers(), self.tokens.now());
+        let retry_after = retry_after.and_then(|wait| wait.try_into().ok()); // at most a day
         if status == 401 {
             self.tokens.forget(&token);
         }
-        let body = http::read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| error.to_string());
+        let body = read_body(response, MAX_ANSWER).await.map_err(|error| error_chain(&error));
         answer::read(status, retry_after, body.as_deref().map_err(String::as_str))
     }
 
     /// `GET {uri}/{name}`.
     async fn look(&self, endpoint: &str, name: &str) -> Result<JobLookup, Inconclusive> {
-        let mut url =
-            Url::parse(endpoint).map_err(|error| Inconclusive(format!("the endpoint's URI can't be read: {error}")))?;
-        match url.path_segments_mut() {
-            Ok(mut path) => path.pop_if_empty().push(name),
-            Err(()) => return Err(Inconclusive("the endpoint's URI has no path".to_owned())),
-        };
-        let got = http::send_with_retries(&http::client(), &self.tokens, Method::GET, &url).await?;
+        let got = ask(&self.tokens, Method::GET, &job_url(endpoint, name)?).await?;
         match got.status {
             200..=299 => match Resource::read(&got.body) {
                 Some(resource) => Ok(JobLookup::Job(resource)),
-                None => Err(Inconclusive(format!("the endpoint's answer about job {name} is no JSON object"))),
+                None => Err(Inconclusive::not_understood(format!(
+                    "the endpoint's answer about job {name} is no JSON object"
+                ))),
             },
             404 => Ok(JobLookup::Missing(text::parse_service_error(&got.body).text)),
             status => {
                 let said = text::parse_service_error(&got.body);
                 let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
-                let remedy = match status {
-                    401 | 403 => "; the app's identity needs the role AzureML Data Scientist on the workspace",
-                    _ => "",
-                };
-                Err(Inconclusive(format!(
-                    "the endpoint answered {status}{code} about job {name}: {}{remedy}",
-                    said.text
-                )))
+                let text = format!("the endpoint answered {status}{code} about job {name}: {}", said.text);
+                Err(match status {
+                    401 | 403 => Inconclusive::not_allowed(format!(
+                        "{text}; the app's identity needs the role AzureML Data Scientist on the workspace"
+                    )),
+                    status if may_pass(status) => Inconclusive::not_reachable(text),
+                    _ => Inconclusive::not_understood(text),
+                })
             }
         }
     }
@@ -170,7 +173,7 @@ impl AzureMl {
     ) -> Result<String, Inconclusive> {
         let known = given.or_else(|| job_id.and_then(workspace_of));
         self.workspace(known, endpoint).ok_or_else(|| {
-            Inconclusive("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule".to_owned())
+            Inconclusive::not_asked("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule")
         })
     }
 
@@ -183,12 +186,24 @@ impl AzureMl {
         };
         match asked {
             Ok(found) => Ok(found.map(Resource::of)),
-            Err(Inconclusive(why)) if said.to_ascii_lowercase().contains("valid deployment") => {
-                Err(Inconclusive(format!("{said} (and Resource Manager could not be asked: {why})")))
-            }
+            Err(inconclusive) if said.to_ascii_lowercase().contains("valid deployment") => Err(Inconclusive {
+                what: format!("{said} (and Resource Manager could not be asked: {})", inconclusive.what),
+                ..inconclusive
+            }),
             Err(_) => Ok(None),
         }
     }
+}
+
+/// Where the endpoint is asked about a job: `{invoke URI}/{name}`, with the URI's own query.
+pub(crate) fn job_url(endpoint: &str, name: &str) -> Result<Url, Inconclusive> {
+    let unreadable = || Inconclusive::not_asked("the endpoint's URI can't be read");
+    let mut url = Url::parse(endpoint).map_err(|why| unreadable().caused_by(why))?;
+    match url.path_segments_mut() {
+        Ok(mut path) => drop(path.pop_if_empty().push(name)),
+        Err(()) => return Err(unreadable()),
+    }
+    Ok(url)
 }
 
 fn refused(code: &str, text: String, permanent: bool) -> Answer {

@@ -5,12 +5,13 @@
 //! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
 
 use lifecycle::decide::workspace_of;
+use lifecycle::text::{error_chain, fit};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::wire::Resource;
-use crate::http;
-use crate::text::{fit, member};
+use crate::http::authorized::ask;
+use crate::text::member;
 use crate::tokens::{MachineLearning, Tokens};
 
 /// Failed children whose texts are looked at.
@@ -77,14 +78,14 @@ fn guess(endpoint: &str) -> Option<String> {
 async fn read(tokens: &Tokens<MachineLearning>, base: &Url, path: &[&str]) -> Option<Value> {
     let mut url = base.clone();
     url.path_segments_mut().ok()?.extend(path);
-    match http::send_with_retries(&http::client(), tokens, Method::GET, &url).await {
+    match ask(tokens, Method::GET, &url).await {
         Ok(got) if got.status == 200 => serde_json::from_slice(&got.body).ok(),
         Ok(got) => {
             tracing::debug!(status = got.status, "run history did not tell why a job failed");
             None
         }
         Err(inconclusive) => {
-            tracing::debug!("run history could not be asked why a job failed: {inconclusive}");
+            tracing::debug!("run history could not be asked why a job failed: {}", error_chain(&inconclusive));
             None
         }
     }

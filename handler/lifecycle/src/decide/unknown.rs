@@ -53,10 +53,14 @@ impl DecideContext<'_> {
                 utc_text(self.scoring.since + self.policy.resubmit_after.0)
             ));
         }
+        // The rule forbids sending again, whatever a search says: for models whose second run costs more than a
+        // person's minute.
         if self.policy.on_unknown == OnUnknown::Hold {
             let why = "no job carries this submission after resubmitAfter, and the rule says onUnknown: hold";
             return self.undecided(why);
         }
+        // Not for what is held: a person asked for it, or the search has just become possible again. Else a scoring
+        // whose answers are always lost would be sent until the end of days.
         if !held && self.past_submit_deadline() {
             let error = "the endpoint kept losing its answers and no job was ever found".to_owned();
             return self.transition(
@@ -69,7 +73,10 @@ impl DecideContext<'_> {
         let reason = "no job carries this submission after resubmitAfter; sent again to the same output path";
         self.transition(Event::FoundNone, reason.to_owned(), Effect::Submit, |next| {
             next.submits += 1;
+            // A new lease, as this POST may be lost as well. The attempt, and with it output path and request id,
+            // stays.
             next.due = now + self.policy.lease();
+            // The deadline counts from here: the time for which it was held says nothing about the endpoint.
             if held {
                 next.resumed = Some(now);
             }
@@ -95,7 +102,8 @@ impl DecideContext<'_> {
         })
     }
 
-    /// Written once per reason: a tick that finds the same trouble again writes nothing.
+    /// Written once for each reason: a tick that finds the same one again writes nothing, as a thousand scorings that cannot be
+    /// looked at would be a thousand writes a minute.
     fn record_last_error(&self, event: Event, reason: String, why: &str) -> Step {
         if self.scoring.last_error.as_deref() == Some(why) {
             return wait(why.to_owned());
@@ -113,6 +121,7 @@ impl DecideContext<'_> {
         {
             return wait(format!("job {} is known", job.name));
         }
+        // It is adopted only if nothing else can be: one job for each attempt.
         let waits_for_one =
             matches!(scoring.status, Status::Queued | Status::Submitting | Status::Unknown | Status::Held);
         // A queued scoring that was refused keeps its submission; one whose attempt failed has none any more.
@@ -120,6 +129,7 @@ impl DecideContext<'_> {
             let reason = format!("job {} was made for this attempt ({status}); its answer came late", job.name);
             return self.transition(Event::Accepted, reason, Effect::None, |next| self.adopt(next, job, status));
         }
+        // What is not remembered by name would be found, counted and cancelled again by each scan.
         if scoring.orphaned_jobs.len() >= MAX_JOB_NAMES {
             return wait(format!("job {} is one orphaned job more than are kept by name", job.name));
         }
@@ -132,6 +142,7 @@ impl DecideContext<'_> {
         let reason = format!("job {} was made for attempt {attempt} and is not needed; {what}", job.name);
         self.transition(Event::OrphanFound, reason, effect, |next| {
             record_orphan(next, job);
+            // An orphaned job says nothing about what keeps the scoring itself waiting.
             next.last_error.clone_from(&scoring.last_error);
         })
     }
@@ -163,7 +174,7 @@ impl DecideContext<'_> {
     }
 }
 
-/// Counts an orphaned job.
+/// Counts an orphaned job and remembers it by name, so that it is found once.
 fn record_orphan(next: &mut Scoring, job: &Job) {
     next.orphaned_job_count = next.orphaned_job_count.saturating_add(1);
     if next.orphaned_jobs.len() < MAX_JOB_NAMES {

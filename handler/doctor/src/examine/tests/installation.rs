@@ -1,5 +1,6 @@
 //! A whole installation in memory, healthy, in which anything can be broken.
 
+use app::ports::Inconclusive;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -96,9 +97,9 @@ pub(super) fn forbidden() -> QueryError {
 
 #[async_trait]
 impl Cloud for Fake {
-    async fn token(&self, audience: Audience) -> Result<(), String> {
+    async fn token(&self, audience: Audience) -> Result<(), Inconclusive> {
         if self.no_token.contains(&audience) {
-            Err("no token: the identity endpoint answered 400".into())
+            Err(Inconclusive::not_reachable("no token: the identity endpoint answered 400"))
         } else {
             Ok(())
         }
