@@ -141,14 +141,14 @@ async fn every_line_on_stdout_is_a_record_and_those_of_an_invocation_carry_its_i
     let cloud = Cloud::start().await;
     let mut host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
     host.invoke("BlobCreated", "6a5b0c6e-traced", "event", &event("a.csv")).await.value();
-    let line = host.process().until_logged(|line| line.contains("accepted as")).await;
+    let line = host.process().until_logged(|line| line.contains("submitting -> running")).await;
     let span = &record(&line)["spans"][0];
     assert_eq!(span["invocation_id"], json!("6a5b0c6e-traced"));
     assert_eq!(span["trace_id"], json!("0af7651916cd43dd8448eb211c80319c"));
     assert_eq!(span["function"], json!("BlobCreated"));
-    for line in host.process().stdout() {
-        record(&line);
-    }
+    let all: Vec<Value> = host.process().stdout().iter().map(|line| record(line)).collect();
+    let of_event = all.iter().filter(|record| record["spans"][0]["invocation_id"] == "6a5b0c6e-traced");
+    assert_eq!(of_event.count(), 1, "one record for each event: {all:?}");
 }
 
 #[tokio::test]

@@ -273,7 +273,7 @@ impl Driver {
     /// Tells of a move that is on record: people by the log, others by the slots that it frees and the breaker.
     async fn announce(&self, before: &Scoring, after: &Scoring, entry: &Entry, at: OffsetDateTime) {
         tracing::info!(scoring = %after.id, rule = after.rule.as_str(), from = %before.status, to = %after.status,
-            attempt = after.attempt, job = entry.job.as_deref(), reason = entry.reason,
+            attempt = after.attempt, job = entry.job.as_deref(), blob = after.blob.url, reason = entry.reason,
             "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
         log_orphaned_jobs(before, after, &entry.reason);
         if let Reach::Services { admission, .. } = &self.reach {

@@ -165,8 +165,14 @@ impl Intake {
         let rule = queued.rule.clone();
         match self.driver.take_in(queued, reason, now).await? {
             TakenIn::New { scoring, intent } => {
-                tracing::info!(scoring = %scoring.id, rule = scoring.rule.as_str(), blob = scoring.blob.url, status = %scoring.status,
-                    "scoring {} accepted as {}", scoring.id, scoring.status);
+                if intent.is_some() {
+                    // The record of its answer follows with the same members and more: one for each event is enough.
+                    tracing::debug!(scoring = %scoring.id, rule = scoring.rule.as_str(), blob = scoring.blob.url, status = %scoring.status,
+                        "scoring {} accepted as {}", scoring.id, scoring.status);
+                } else {
+                    tracing::info!(scoring = %scoring.id, rule = scoring.rule.as_str(), blob = scoring.blob.url, status = %scoring.status,
+                        "scoring {} accepted as {}", scoring.id, scoring.status);
+                }
                 outcome
                     .accepted
                     .accepted
