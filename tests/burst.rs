@@ -30,7 +30,7 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 fn uploads() -> usize {
     #[expect(clippy::disallowed_methods, reason = "a person says by this how large the burst is")]
     let asked = std::env::var("SCOREKEEPER_BURST").ok();
-    asked.map_or(200, |text| text.parse().unwrap_or_else(|_| panic!("SCOREKEEPER_BURST={text} is no number")))
+    asked.map_or(200, |text| text.parse().unwrap_or_else(|_| panic!("SCOREKEEPER_BURST={text} is not a number")))
 }
 
 /// SplitMix64: a failing run is repeated with its seed, as far as the operating system plays along.

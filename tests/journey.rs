@@ -43,7 +43,7 @@ async fn scorings(ledger: &Ledger) -> Vec<Scoring> {
 }
 
 fn rules(cloud: &Cloud) -> String {
-    // Times for a test: a lease and resubmitAfter of one second.
+    // Times for a test: a lease and `resubmitAfter` of one second.
     json!({ "rules": [ {
         "id": "claims",
         "match": { "container": "in" },

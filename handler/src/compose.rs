@@ -24,20 +24,20 @@ use azure::{http, resource_manager};
 use doctor::{AppFacts, Caller, Doctor, Installation};
 use stores::embedded::EmbeddedStore;
 
-/// Why the parts can't be put together. Nothing was sent to anybody yet.
+/// Why the parts cannot be put together. Nothing was sent to anybody yet.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder of an embedded ledger can't be opened: it is not there, not ours, or not a ledger.
+    /// The folder of an embedded ledger cannot be opened: it is not there, not ours, or not a ledger.
     #[error(transparent)]
     Embedded(#[from] stores::embedded::OpenError),
-    /// The table endpoint or its key can't be used.
+    /// The table endpoint or its key cannot be used.
     #[error(transparent)]
     Tables(#[from] azure::tables::SetupError),
     /// The ledger refuses its options.
-    #[error("the ledger can't be opened: {0}")]
+    #[error("the ledger cannot be opened: {0}")]
     Ledger(String),
-    /// The address of Azure Resource Manager can't be used.
-    #[error("Azure Resource Manager can't be called")]
+    /// The address of Azure Resource Manager cannot be used.
+    #[error("Azure Resource Manager cannot be called")]
     ResourceManager(#[from] resource_manager::InvalidAddress),
 }
 

@@ -21,7 +21,7 @@ impl<W: Write> Redacting<W> {
     }
 
     fn write_line(&mut self) -> io::Result<()> {
-        // Taken first: a line that can't be written is not tried again in the end.
+        // Taken first: a line that cannot be written is not tried again in the end.
         let line = std::mem::take(&mut self.line);
         self.inner.write_all(redacted(&String::from_utf8_lossy(&line)).as_bytes())
     }

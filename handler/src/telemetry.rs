@@ -51,7 +51,7 @@ pub fn start_for_people() {
     let _ = tracing::subscriber::set_global_default(fmt.with_target(false).with_writer(Lines(io::stderr)).finish());
 }
 
-/// Says on stderr why the process can't start or go on, and gives its exit code. This is all that stderr is for: the
+/// Says on stderr why the process cannot start or go on, and gives its exit code. This is all that stderr is for: the
 /// Functions host shows its last lines together with the code.
 #[expect(clippy::print_stderr, reason = "fatal errors, before or without a log")]
 pub fn fatal(code: u8, why: &str) -> ExitCode {

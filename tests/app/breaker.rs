@@ -235,11 +235,11 @@ async fn a_broken_deployment_does_not_hold_up_another_of_its_endpoint() {
     assert_eq!(paths(&world), ["1", "2", "3", "other/5"]);
     tick(&world, &app, 1).await;
     // The rule has another deployment now; what was accepted before is for the old one, and waits.
-    let mut mended = world.clone();
-    mended.rules = Rules::read(&rules(&[rule("claims", "v8")], three_failures())).unwrap();
-    let app = mended.app();
-    deliver(&mended, &app, &["6"]).await;
-    tick(&mended, &app, 1).await;
+    let mut fixed = world.clone();
+    fixed.rules = Rules::read(&rules(&[rule("claims", "v8")], three_failures())).unwrap();
+    let app = fixed.app();
+    deliver(&fixed, &app, &["6"]).await;
+    tick(&fixed, &app, 1).await;
     assert_eq!(paths(&world), ["1", "2", "3", "other/5", "6"]);
 }
 
@@ -309,7 +309,7 @@ async fn a_lost_request_is_not_sent_again_to_a_broken_deployment_but_as_its_prob
     for n in 0..9 {
         tick(&world, &app, 1).await;
         if n == 5 {
-            // It opens so late that resubmitAfter ends before the pause.
+            // It opens so late that `resubmitAfter` ends before the pause.
             world.later(Duration::minutes(6));
             deliver(&world, &app, &["1", "2", "3"]).await;
             world.end_jobs(&JobStatus::Failed);

@@ -36,7 +36,7 @@ async fn clocks_that_differ_by_minutes_make_no_second_job_and_adopt_the_first() 
 }
 
 #[tokio::test]
-async fn an_intent_of_a_clock_that_is_behind_is_not_sent_again_before_the_grace_time_of_any_clock() {
+async fn an_intent_by_a_slow_clock_is_not_sent_again_before_any_clocks_resubmit_after() {
     let world = World::new();
     let (behind, ahead) = (
         world.app_with_clock(|now| now - Duration::minutes(3)),

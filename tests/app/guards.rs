@@ -252,7 +252,7 @@ async fn a_back_off_costs_no_claim_and_no_work_in_a_tick() {
 }
 
 #[tokio::test]
-async fn a_lease_and_a_settle_time_cost_no_work_in_a_tick() {
+async fn a_lease_and_a_lookup_interval_cost_no_work_in_a_tick() {
     let world = World::new();
     let app = world.app();
     let (_, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();

@@ -198,7 +198,7 @@ async fn of_two_jobs_from_one_post_the_older_is_adopted_and_the_other_cancelled(
 }
 
 #[tokio::test]
-async fn a_lost_request_is_sent_again_to_the_same_path_after_the_grace_time() {
+async fn a_lost_request_is_sent_again_to_the_same_path_after_resubmit_after() {
     let world = World::new();
     let app = world.app();
     world.next_faults([Fault::LostRequest]);
@@ -472,7 +472,7 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_hub_may_be_called_like_its_tables() {
+async fn a_task_hub_may_be_called_like_its_tables() {
     let world = World::in_task_hub("OurInstances", Arc::new(MemoryStore::new()), RULE);
     let app = world.app();
     let ids = world.deliver(&app, &event("a.csv", "1")).await;

@@ -48,7 +48,7 @@ async fn an_answer_that_comes_after_its_lease_is_adopted_while_nothing_else_was_
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_the_second_request_is_a_orphaned_job_told_by_its_own_sender() {
+async fn an_answer_after_the_second_request_is_an_orphaned_job_found_by_its_sender() {
     let world = World::new();
     let (slow, other) = (world.app(), world.app());
     let held = world.hold_next_post();
@@ -84,7 +84,7 @@ async fn a_late_acceptance_beside_another_job_is_cancelled_and_counted() {
     let held = world.hold_next_post();
     let sending = tokio::spawn(async move { intents.send().await });
     held.waits.notified().await;
-    // The list does not show the job, so another process sends the same again after resubmitAfter.
+    // The list does not show the job, so another process sends the same again after `resubmitAfter`.
     world.hide_new_jobs(true);
     for _ in 0..3 {
         tick(&world, &other, Duration::minutes(10)).await;
@@ -101,7 +101,7 @@ async fn a_late_acceptance_beside_another_job_is_cancelled_and_counted() {
 }
 
 #[tokio::test]
-async fn a_job_that_turns_up_after_the_grace_time_is_found_cancelled_and_counted() {
+async fn a_job_that_turns_up_after_resubmit_after_is_found_cancelled_and_counted() {
     for keeps_tags in [false, true] {
         let world = orphan_scan();
         world.keep_tags(keeps_tags);
@@ -126,7 +126,7 @@ async fn a_job_that_turns_up_after_the_grace_time_is_found_cancelled_and_counted
 }
 
 #[tokio::test]
-async fn the_second_of_two_jobs_that_one_request_made_is_cancelled_even_after_the_first_was_scored() {
+async fn the_second_job_of_one_request_is_cancelled_even_after_the_first_was_scored() {
     let world = orphan_scan();
     let app = world.app();
     world.next_faults([Fault::Duplicated { times: 2 }]);
@@ -156,7 +156,7 @@ async fn the_second_of_two_jobs_that_one_request_made_is_cancelled_even_after_th
 }
 
 #[tokio::test]
-async fn a_orphaned_job_that_could_not_be_asked_to_stop_is_asked_again_and_counted_once() {
+async fn an_orphaned_job_that_could_not_be_asked_to_stop_is_asked_again_and_counted_once() {
     let world = orphan_scan();
     let app = world.app();
     world.next_faults([Fault::Duplicated { times: 2 }]);
@@ -190,7 +190,7 @@ async fn orphaned_jobs_of_one_scoring_that_turn_up_together_are_all_counted() {
 }
 
 #[tokio::test]
-async fn a_orphaned_job_that_does_not_listen_is_told_to_stop_however_old_it_is() {
+async fn an_orphaned_job_that_does_not_listen_is_told_to_stop_however_old_it_is() {
     let world = orphan_scan();
     let app = world.app();
     world.next_faults([Fault::Duplicated { times: 2 }]);
@@ -237,7 +237,7 @@ impl Records {
 
 /// An alert is raised by this record, and its reader has nothing else to go by.
 #[tokio::test]
-async fn a_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
+async fn an_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
     let world = orphan_scan();
     let app = world.app();
     world.next_faults([Fault::Duplicated { times: 2 }]);
@@ -260,7 +260,7 @@ async fn a_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
     assert_eq!(records_of_jobs.len(), 2, "it was not asked to stop yet: {records_of_jobs:?}");
     assert_eq!(
         (&records_of_jobs[1]["job"], &records_of_jobs[1]["reason"]),
-        (&records_of_jobs[0]["job"], &"it was told to stop and still runs".into())
+        (&records_of_jobs[0]["job"], &"its cancellation was requested and it still runs".into())
     );
     tick(&world, &app, Duration::minutes(10)).await;
     assert_eq!(records.of_orphaned_jobs().len(), 2, "it was stopped");
@@ -268,7 +268,7 @@ async fn a_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
 
 /// The search for a lost job may find two.
 #[tokio::test]
-async fn a_orphaned_job_that_the_search_found_is_told_to_operators_too() {
+async fn an_orphaned_job_that_the_search_found_is_told_to_operators_too() {
     let world = World::new();
     let app = world.app();
     world.next_faults([Fault::LostAnswer { times: 2 }]);
@@ -357,7 +357,7 @@ async fn an_orphan_scan_that_cannot_look_says_so_and_is_made_up_for() {
 }
 
 #[tokio::test]
-async fn a_refusal_counts_although_a_orphaned_job_was_found_meanwhile() {
+async fn a_refusal_counts_although_an_orphaned_job_was_found_meanwhile() {
     let world = World::new();
     world.scan_every(Duration::minutes(1));
     let app = world.app();

@@ -52,7 +52,7 @@ async fn an_intent_whose_lease_has_no_room_for_the_request_is_not_sent() {
 }
 
 #[tokio::test]
-async fn an_intent_is_carried_out_even_if_the_next_rule_of_its_event_could_not_be_recorded() {
+async fn an_intent_is_carried_out_even_if_the_next_rule_was_not_recorded() {
     let rule = |id: &str| json!({"id": id, "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}});
     let world = World::with_rules(&json!({"rules": [rule("one"), rule("two")]}).to_string());
     let app = world.app();
@@ -130,7 +130,7 @@ async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
     let app = world.app();
     world.deliver(&app, &event("warm-up.csv", "1")).await;
     world.tick_until_final(&app, 5).await;
-    // The transaction is done, its answer is lost, and it can't be read back.
+    // The transaction is done, its answer is lost, and it cannot be read back.
     world.store.push(Fault::Pass);
     world.store.push(Fault::LostAnswer { times: 1 });
     world.store.push_read(Error::Unavailable("dark".into()));
@@ -206,14 +206,14 @@ async fn the_slot_of_a_row_that_cannot_be_read_is_not_freed() {
 }
 
 #[tokio::test]
-async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_nothing() {
+async fn a_search_that_ends_after_resubmit_after_began_before_it_and_proves_nothing() {
     let world = World::new();
     let app = world.app();
     world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(14));
     world.searches_take(Duration::minutes(2));
-    // A job made during the search would be within resubmitAfter, and the search would not have seen it.
+    // A job made during the search would be within `resubmitAfter`, and the search would not have seen it.
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     assert!(world.jobs().is_empty());
@@ -223,7 +223,7 @@ async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_noth
 }
 
 #[tokio::test]
-async fn a_search_that_shows_what_was_before_the_end_of_the_grace_time_proves_nothing() {
+async fn a_search_that_shows_what_was_before_the_end_of_resubmit_after_proves_nothing() {
     let world = World::new();
     let app = world.app();
     world.next_faults([Fault::LostRequest]);

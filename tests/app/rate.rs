@@ -191,7 +191,7 @@ async fn a_permit_that_was_returned_late_does_not_undo_a_later_use() {
     assert!(matches!(ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap(), PermitOutcome::No { .. }));
 }
 
-/// Five requests were lost, and resubmitAfter is over.
+/// Five requests were lost, and `resubmitAfter` is over.
 async fn lost(world: &World, app: &App) {
     world.next_faults((0..5).map(|_| Fault::LostRequest));
     for n in 0..5 {

@@ -20,7 +20,7 @@ pub(super) struct Case {
     /// What its remedy must contain.
     pub(super) remedy: &'static [&'static str],
     /// Orders to the simulator.
-    pub(super) orders: Value,
+    pub(super) plan: Value,
     pub(super) task_hub: &'static str,
     change: Change,
     is_fault: bool,
@@ -28,8 +28,8 @@ pub(super) struct Case {
 
 impl Case {
     /// A fault, made by orders to the simulator.
-    fn fault(what: &'static str, check: &'static str, remedy: &'static [&'static str], orders: Value) -> Self {
-        Self { what, check, remedy, orders, task_hub: ALIVE, change: Box::new(|_| {}), is_fault: true }
+    fn fault(what: &'static str, check: &'static str, remedy: &'static [&'static str], plan: Value) -> Self {
+        Self { what, check, remedy, plan, task_hub: ALIVE, change: Box::new(|_| {}), is_fault: true }
     }
 
     /// A fault, made by a change of the app's settings.

@@ -162,7 +162,7 @@ async fn a_folder_is_the_sum_of_its_blobs() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_unclear_with_its_remedy() {
+async fn what_cannot_be_read_is_inconclusive_with_its_remedy() {
     let server = emulator().await;
     let scoring = scoring(&server);
     server.next(canned::text(403, "").header("x-ms-error-code", "AuthorizationPermissionMismatch"));

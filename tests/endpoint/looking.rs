@@ -298,7 +298,7 @@ async fn only_jobs_with_our_output_or_our_mark_are_found() {
 }
 
 #[tokio::test]
-async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_nothing_known_old_or_of_another_endpoint() {
+async fn an_orphan_scan_sees_outputs_and_tags_but_nothing_known_old_or_of_others() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let place =
@@ -389,7 +389,7 @@ async fn a_list_that_is_sorted_is_left_when_it_is_past_the_window() {
 }
 
 #[tokio::test]
-async fn a_list_without_end_is_unclear_and_never_none() {
+async fn a_list_without_end_is_inconclusive_and_never_none() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let endless = json!({ "value": [], "nextLink": server.url(&format!("{WORKSPACE}/jobs")) });
@@ -399,7 +399,7 @@ async fn a_list_without_end_is_unclear_and_never_none() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_seen_is_unclear_and_never_none() {
+async fn what_cannot_be_seen_is_inconclusive_and_never_none() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let denied = json!({ "error": { "code": "AuthorizationFailed", "message": "no" } });
@@ -417,7 +417,7 @@ async fn what_cannot_be_seen_is_unclear_and_never_none() {
     server.next(canned::json(200, &json!({ "value": [], "nextLink": "https://elsewhere.example/jobs" })));
     assert!(azure_ml(&server).find(&scoring).await.unwrap_err().what.contains("another host"));
 
-    // One job in the window that can't be looked at: it might be ours.
+    // One job in the window that cannot be looked at: it might be ours.
     server.next(canned::json(200, &json!({ "value": [listed("hidden", IN_TIME)] })));
     server.at("GET /jobs/hidden", canned::text(403, ""));
     assert!(azure_ml(&server).find(&scoring).await.is_err());

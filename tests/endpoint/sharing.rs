@@ -1,4 +1,4 @@
-//! Searches that share what they see: many lost answers at once, crowds of jobs, jobs that can't be looked at, slow looks.
+//! Searches that share what they see: many lost answers at once, crowds of jobs, jobs that cannot be looked at, slow looks.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::looking::{IN_TIME, arm, listed, names, none, with_output};
 use super::*;
 use crate::support::canned::{self, Answer, Canned, Reply};
 
-const NOT_AT_ONCE: &str = "2026-07-21T09:59:30Z";
+const LATER: &str = "2026-07-21T09:59:30Z";
 const ELSEWHERE: &str = "azureml://datastores/d/paths/x";
 
 /// The list has these jobs.
@@ -60,7 +60,7 @@ async fn many_lost_answers_cost_one_list_and_one_look_at_each_job() {
 }
 
 #[tokio::test]
-async fn a_list_is_never_used_by_a_search_that_was_not_due_when_it_began_and_says_how_old_it_is() {
+async fn a_list_serves_no_search_that_was_not_due_when_it_began_and_tells_its_age() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     list(&server, &[]);
@@ -101,7 +101,7 @@ async fn rules_that_name_different_workspaces_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_had_is_not_asked_for_by_each_and_a_moment_later_it_is_asked_for_anew() {
+async fn a_list_that_failed_is_not_asked_for_by_each_search_but_again_a_moment_later() {
     let server = Canned::start().await;
     let scorings = some(&server, 8);
     server.at(&arm("GET", ""), canned::text(403, "no"));
@@ -117,14 +117,14 @@ async fn a_list_that_cannot_be_had_is_not_asked_for_by_each_and_a_moment_later_i
 }
 
 #[tokio::test]
-async fn a_crowd_in_the_window_is_looked_at_in_parts_and_is_unclear_until_all_are_seen() {
+async fn a_crowd_in_the_window_is_checked_in_parts_and_inconclusive_until_all_are_seen() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let mut crowd = Vec::new();
     for n in 0..1_001 {
         let name = format!("j{n}");
         // The first is the farthest from the submission.
-        crowd.push(listed(&name, if n == 0 { NOT_AT_ONCE } else { IN_TIME }));
+        crowd.push(listed(&name, if n == 0 { LATER } else { IN_TIME }));
         server.at(&format!("GET /jobs/{name}"), with_output(&server, &name, IN_TIME, ELSEWHERE));
     }
     list(&server, &crowd);
@@ -141,7 +141,7 @@ async fn a_crowd_in_the_window_is_looked_at_in_parts_and_is_unclear_until_all_ar
 }
 
 #[tokio::test]
-async fn a_crowd_that_shows_no_outputs_is_gone_through_and_none_is_said_as_of_the_oldest_look() {
+async fn among_jobs_without_outputs_none_is_reported_as_of_the_oldest_lookup() {
     let server = Canned::start().await;
     let scorings = some(&server, 2);
     // Not known to the endpoint: of another one, or not yet. Jobs of other endpoints stay so.
@@ -169,7 +169,7 @@ async fn in_a_crowd_the_job_with_our_mark_is_looked_at_first() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let mut crowd: Vec<_> = (0..1_000).map(|n| listed(&format!("j{n}"), IN_TIME)).collect();
-    let mut ours = listed("ours", NOT_AT_ONCE);
+    let mut ours = listed("ours", LATER);
     ours["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     crowd.push(ours);
     list(&server, &crowd);
@@ -233,7 +233,7 @@ async fn a_slow_search_ends_with_those_that_wait_for_it_and_the_next_one_goes_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_takes_too_long_shows_what_it_has_and_is_unclear_with_a_way_out_to_everybody_else() {
+async fn a_list_that_takes_too_long_shows_what_it_has_and_is_inconclusive_otherwise() {
     let server = Canned::start().await;
     let scorings = some(&server, 2);
     let endless = json!({ "value": [listed("ours", IN_TIME)], "nextLink": server.url(&format!("{WORKSPACE}/jobs")) });

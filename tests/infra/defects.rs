@@ -54,7 +54,7 @@ const DEFECTS: &[(&str, &str, &str, &str, &str)] = &[
     ("rule of an account that is not watched", "infra/params/prod.rules.json", "stimagesprod", "stpictures", "is not watched"),
     ("alert on a field that no record has", "infra/queries/records.kql", "record.scoring", "record.scoring_id", "no record of the log has `scoring_id`"),
     ("field renamed in the handler only", "handler/app/src/driver.rs", "rule = after.rule.as_str(), from = %before.status", "rule = after.rule.as_str(), was = %before.status", "no record of the log has `from`"),
-    ("alert on a status that is none", "infra/queries/alert-failed.kql", "'failed'", "'broken'", "`broken` is no status"),
+    ("alert on a status that is none", "infra/queries/alert-failed.kql", "'failed'", "'broken'", "`broken` is not a status"),
     ("alert on a function that is none", "infra/queries/alert-heartbeat.kql", "'Reconcile'", "'Reconciler'", "no function `Reconciler`"),
     ("alert on words that are never said", "infra/queries/alert-quarantined.kql", "event quarantined", "event in quarantine", "never says"),
     ("workbook with a column that is none", "infra/queries/workbook-by-rule.kql", "by rule\n", "by rules\n", "nothing is called `rules`"),

@@ -124,7 +124,7 @@ impl World {
         Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap(), task_hub: task_hub.to_owned() }
     }
 
-    /// The name of a table of this world's hub.
+    /// The name of a table of this world's task hub.
     pub fn table(&self, suffix: &str) -> TableName {
         TableName::read(&format!("{}{suffix}", self.task_hub)).unwrap()
     }
@@ -211,7 +211,7 @@ impl World {
         held
     }
 
-    /// Apps that are made from now on orphan scan.
+    /// Apps that are made from now on scan for orphaned jobs.
     pub fn scan_every(&self, interval: Duration) {
         self.state.lock().unwrap().orphan_scan_interval = Some(interval);
     }

@@ -161,7 +161,7 @@ impl Driver {
         let answer = services.submit(&loaded.scoring, self.rule(&loaded.scoring)).await;
         let answered = Observed::of(answer, self.clock.now());
         if let Err(error) = self.drive_from(loaded, answered).await {
-            tracing::warn!(scoring = %id, error = %error_chain(&error), "the answer of scoring {id} was not recorded; the tick will look for its job");
+            tracing::warn!(scoring = %id, error = %error_chain(&error), "the answer of scoring {id} was not recorded; the next reconcile run looks for its job");
         }
     }
 
@@ -252,7 +252,7 @@ impl Driver {
             Err(error) => return Err(during("recording a move")(error)),
         }
         let sent = &loaded.scoring;
-        tracing::debug!(scoring = %sent.id, "{} is driven by somebody else", sent.id);
+        tracing::debug!(scoring = %sent.id, "{} is being driven by another process", sent.id);
         if observed.claims.is_empty() && !matches!(observed.observation, Observation::Answer(_)) {
             // Whoever drives it sees the same, or more.
             return Ok(Written::Overtaken(None));

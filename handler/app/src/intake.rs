@@ -1,4 +1,4 @@
-//! Takes deliveries of events in: read, accept each scoring, keep what is skipped or can't be read, then submit.
+//! Takes deliveries of events in: read, accept each scoring, keep what is skipped or cannot be read, then submit.
 
 use std::sync::Arc;
 

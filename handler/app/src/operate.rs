@@ -9,7 +9,7 @@ use crate::driver::{Driven, Driver, End, Evidence};
 use crate::error::Error;
 use crate::ledger::Ledger;
 
-/// What became of a person's word.
+/// What became of an operator's resolution.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ResolveOutcome {
     /// It is on record.
@@ -23,7 +23,7 @@ pub enum ResolveOutcome {
     Refused(Refused),
 }
 
-/// Why a person's word changes nothing.
+/// Why an operator's resolution changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// There is nothing to say it of.
@@ -33,11 +33,11 @@ pub enum Refused {
     #[error("{0}")]
     NotNow(String),
     /// Somebody else moved the scoring on while it was said.
-    #[error("it was moved on at this moment; look at it again")]
+    #[error("it changed at this moment; check it and try again")]
     Overtaken,
 }
 
-/// Records what a person says about a held scoring, with the ledger alone at hand. Nobody knows the rules here: how long a
+/// Records what an operator says about a held scoring, with the ledger alone at hand. Nobody knows the rules here: how long a
 /// job that is named this way may run is judged by its rule in the ticks.
 pub async fn resolve(
     ledger: &Ledger,

@@ -25,7 +25,7 @@ use crate::ledger::{self, Ledger, OrphanScan};
 use crate::ports::{Inconclusive, ListedJob, ScanTarget};
 
 /// Jobs may appear in a list so long after they were made. Nobody says how long that takes; what appears within the
-/// resubmitAfter is found by the search for it.
+/// `resubmitAfter` is found by the search for it.
 const LIST_LAG: Duration = Duration::hours(1);
 /// How far the first orphan scan looks back, and for how long an orphaned job that runs on is told to stop.
 const FIRST: Duration = Duration::days(1);
@@ -288,7 +288,7 @@ impl Orphans {
                     rule = scoring.rule.as_str(),
                     endpoint = scoring.endpoint.as_str(),
                     job = name.as_str(),
-                    reason = "it was told to stop and still runs",
+                    reason = "its cancellation was requested and it still runs",
                     "orphaned job {name} of {} still runs",
                     scoring.id
                 );

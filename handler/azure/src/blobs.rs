@@ -62,7 +62,7 @@ impl AzureBlobs {
     async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
         let uri = &output.uri;
         let place = DatastorePath::read(uri).ok_or_else(|| {
-            Inconclusive::not_asked(format!("`{uri}` is no path on a datastore, so nothing can be looked at there"))
+            Inconclusive::not_asked(format!("`{uri}` is not a path on a datastore, so nothing can be looked at there"))
         })?;
         let known = || {
             let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
@@ -220,7 +220,7 @@ fn complete(bytes: Option<u64>, modified: Option<OffsetDateTime>) -> azure_core:
 fn container_url(datastore: &Datastore) -> Result<Url, Inconclusive> {
     let Datastore { protocol, endpoint, account, container } = datastore;
     let unreadable =
-        || Inconclusive::not_understood(format!("the datastore's place ({protocol}, {endpoint}) can't be read"));
+        || Inconclusive::not_understood(format!("the datastore's place ({protocol}, {endpoint}) cannot be read"));
     let emulator = Url::parse(&format!("{protocol}://{endpoint}")).ok().filter(lifecycle::uri::is_loopback);
     let (mut url, front) = match emulator {
         Some(url) => (url, Some(account)),

@@ -151,7 +151,7 @@ impl Cloud for AzureCloud {
 
     async fn container(&self, url: &str) -> Result<(), QueryError> {
         let url =
-            Url::parse(url).map_err(|why| Inconclusive::not_asked(format!("`{url}` can't be read")).caused_by(why))?;
+            Url::parse(url).map_err(|why| Inconclusive::not_asked(format!("`{url}` cannot be read")).caused_by(why))?;
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let options = BlobContainerClientOptions {
             client_options: http::options(self.transport.clone()),

@@ -19,9 +19,9 @@ pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
 
 const API_VERSION: &str = "2025-12-01";
 
-/// The address of a Resource Manager can't be used.
+/// The address of a Resource Manager cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{address}` is no URL of a Resource Manager")]
+#[error("`{address}` is not a URL of a Resource Manager")]
 pub struct InvalidAddress {
     address: String,
     source: Option<url::ParseError>,

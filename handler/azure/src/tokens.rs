@@ -5,7 +5,7 @@
 //! still good. Here a token is renewed in the background from half of its life on, by one request at a time, and is
 //! handed out for as long as it is valid.
 //!
-//! What a token is for is part of its type: a token for Azure Machine Learning can't be sent to Resource Manager.
+//! What a token is for is part of its type: a token for Azure Machine Learning cannot be sent to Resource Manager.
 //!
 //! ```compile_fail
 //! use azure::tokens::{MachineLearning, ResourceManager, Tokens};

@@ -6,7 +6,7 @@
 //!
 //! The answer is cautious on both sides: [`Coverage::Whole`] is said only of what is proved, and so is
 //! [`Coverage::Part`], for which there is a blob that the rule wants and the filter stops. Between them lies
-//! [`Coverage::Unclear`].
+//! [`Coverage::Inconclusive`].
 //!
 //! Source: Azure Event Grid, *Understand event filtering for Event Grid subscriptions*: strings are compared without
 //! regard to case, but for `subjectBeginsWith` and `subjectEndsWith` with `isSubjectCaseSensitive`.

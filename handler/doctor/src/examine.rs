@@ -289,7 +289,7 @@ impl Examination {
 
     async fn ledger(&self, opened: Result<(Ledger, Arc<dyn TableStore>), String>, clock: &Clock) -> Vec<Finding> {
         let skipped =
-            |reason: &str| vec![Finding::skipped(Check::LastEvent, reason), Finding::skipped(Check::LastTick, reason)];
+            |reason: &str| vec![Finding::skipped(Check::LastEvent, reason), Finding::skipped(Check::LastRun, reason)];
         let (ledger, store) = match opened {
             Ok(opened) => opened,
             Err(why) => {

@@ -27,7 +27,7 @@ const ROOT: &str = "$root";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBlob {
     /// Not a URL at all.
-    #[error("`{url}` is no URL: {source}")]
+    #[error("`{url}` is not a URL: {source}")]
     NoUrl {
         /// What was given, without its query.
         url: String,
@@ -48,7 +48,7 @@ pub enum InvalidBlob {
         /// What the parser says of the `blob` host.
         source: url::ParseError,
     },
-    /// Percent-encoded bytes that are no text.
+    /// Percent-encoded bytes that are not text.
     #[error("the path of `{0}` is not UTF-8")]
     NotUtf8(String),
     /// Account, container or path is missing.

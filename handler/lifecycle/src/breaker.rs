@@ -124,7 +124,7 @@ impl Breaker {
 
     /// Why it is open, for people.
     pub fn reason(&self) -> String {
-        let error = self.error.as_deref().unwrap_or("no reason was told");
+        let error = self.error.as_deref().unwrap_or("no reason was given");
         format!("the circuit breaker is open after {} failed attempts in a row, the last: {error}", self.failures)
     }
 
@@ -172,7 +172,7 @@ pub fn breaker_event(event: Event, id: &ScoringId, error: Option<&str>) -> Optio
         // Who is to blame is not known here: a missing right looks the same as a broken model, and in both cases a
         // thousand further attempts cost money and help nobody.
         Event::AttemptFailed | Event::LastAttemptFailed | Event::RefusedPermanently => {
-            Some(BreakerEvent::Failed { id: id.clone(), error: error.unwrap_or("no reason was told").to_owned() })
+            Some(BreakerEvent::Failed { id: id.clone(), error: error.unwrap_or("no reason was given").to_owned() })
         }
         // A person's decision says nothing about the deployment, but the probe's place must become free.
         Event::JobCancelled => Some(BreakerEvent::Ended(id.clone())),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_from_before_it_opened_do_not_prolong_the_pause_and_a_success_among_them_closes_it() {
+    fn earlier_attempts_do_not_prolong_the_pause_and_a_success_among_them_closes_it() {
         let mut life = Life::open();
         life.later(4).then(&failed(4)).later(1);
         assert_eq!((life.ask(8), life.breaker.failures), (BreakerDecision::Probe, 4));

@@ -2,7 +2,7 @@
 //!
 //! `decide` never acts. A [`Step::Move`] is recorded first and its effect carried out after: if the process dies in
 //! between, the next look finds the intent on record. The target of a move is read from
-//! [`TRANSITIONS`](crate::status::TRANSITIONS); a pair that the table lacks can't be taken.
+//! [`TRANSITIONS`](crate::status::TRANSITIONS); a pair that the table lacks cannot be taken.
 
 use time::OffsetDateTime;
 
@@ -35,10 +35,10 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
         (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),
-        // Elsewhere the scoring moves by itself, and what a person says of it may be out of date by the time it
+        // Elsewhere the scoring moves by itself, and what an operator says of it may be out of date by the time it
         // arrives.
         (status, Observation::Resolved(_)) => {
-            wait(format!("only a held scoring can be resolved by a person, and this one is {status}"))
+            wait(format!("only a held scoring can be resolved, and this one is {status}"))
         }
 
         // Not failed: a rule that is gone by mistake, or in one process that has not read the new file yet, must not

@@ -41,7 +41,7 @@ pub enum Classification {
     Wanted(Vec<Scoring>),
     /// No rule wants it. Recorded, so that "why not?" has an answer.
     Skipped(SkippedEvent),
-    /// It can't be read as an event about a blob. Recorded with what was received.
+    /// It cannot be read as an event about a blob. Recorded with what was received.
     Quarantined(QuarantinedEvent),
 }
 
@@ -97,20 +97,20 @@ pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classif
     }
 }
 
-/// Why an event can't be read as one about a blob.
+/// Why an event cannot be read as one about a blob.
 #[derive(Debug, thiserror::Error)]
 enum Malformed {
     #[error("the event is {0}, not a JSON object")]
     NoObject(&'static str),
     #[error(
-        "`{0}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
+        "`{0}` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
     )]
     NoType(&'static str),
-    #[error("`data` is missing or no JSON object")]
+    #[error("`data` is missing or not a JSON object")]
     NoData,
-    #[error("`data.url` is missing or no string")]
+    #[error("`data.url` is missing or not a string")]
     NoUrl,
-    #[error("`data.eTag` is missing or no string")]
+    #[error("`data.eTag` is missing or not a string")]
     NoETag,
     #[error(transparent)]
     Blob(#[from] InvalidBlob),

@@ -96,7 +96,7 @@ pub enum Answer {
         code: String,
         /// What the endpoint said, without secrets.
         text: String,
-        /// Sending the same again can't help.
+        /// Sending the same again cannot help.
         permanent: bool,
         /// When the endpoint wants to be asked again.
         retry_after: Option<Duration>,

@@ -1,7 +1,7 @@
 //! The life of a scoring, decided and never acted out.
 //!
 //! This crate knows no clock, no network, no environment and no randomness: time and ids are arguments, and what the
-//! world looks like arrives as [`Seen`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
+//! world looks like arrives as [`Observation`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
 //! [`scoring`] (what is remembered), [`rules`], [`endpoints`], [`breaker`], [`intake`] and [`template`] (how an upload becomes a scoring),

@@ -17,7 +17,7 @@ pub const MAX_EVENTS: usize = 5_000;
 /// Strings that hold JSON, and lists of lists, are opened this often; more is nobody's encoding.
 pub(crate) const MAX_NESTING: usize = 3;
 
-/// Characters of a text that is no JSON which are handed on: more than anybody keeps of it.
+/// Characters of a text that is not JSON which are handed on: more than anybody keeps of it.
 const MAX_KEPT: usize = 64 * 1024;
 
 /// The text of a delivery: one JSON value, or what was there instead of one.
@@ -73,7 +73,7 @@ impl Payload {
                 Err(text) => return Self::new(text),
             };
             if serde_json::from_str::<&RawValue>(&inner).is_err() {
-                // What is no JSON stays the string that it is.
+                // What is not JSON stays the string that it is.
                 return Self::new(serde_json::Value::String(inner).to_string());
             }
             self = Self::new(inner);
@@ -81,7 +81,7 @@ impl Payload {
         self
     }
 
-    /// The events: one or many, as object, list, or string that holds either. A text that is no JSON is one event: its
+    /// The events: one or many, as object, list, or string that holds either. A text that is not JSON is one event: its
     /// beginning as a JSON string, so that it gets a verdict like any other.
     pub fn events(&self) -> Result<Vec<Cow<'_, RawValue>>, TooManyEvents> {
         let mut found = Found { events: Vec::new(), room: MAX_EVENTS };
@@ -183,7 +183,7 @@ impl<'a> Visitor<'a> for Items<'_, 'a> {
 }
 
 /// The members of an object that are asked for, not looked into; of several with one name the last, as everybody reads
-/// JSON. `None`: it is no object.
+/// JSON. `None`: it is not an object.
 pub fn members<'a, const N: usize>(object: &'a RawValue, names: [&str; N]) -> Option<[Option<&'a RawValue>; N]> {
     let mut found = [None; N];
     each_member(object.get(), |name, value| {
@@ -194,7 +194,7 @@ pub fn members<'a, const N: usize>(object: &'a RawValue, names: [&str; N]) -> Op
     Some(found)
 }
 
-/// Calls `each` with every member of an object, in the order of the text. `None`: the text is no JSON object; `each` may
+/// Calls `each` with every member of an object, in the order of the text. `None`: the text is not a JSON object; `each` may
 /// have been called with what comes before the place where that shows.
 pub fn each_member<'a>(object: &'a str, each: impl FnMut(&str, &'a RawValue)) -> Option<()> {
     let mut reader = serde_json::Deserializer::from_str(object);
@@ -247,7 +247,7 @@ impl<'a> Visitor<'a> for Name {
     }
 }
 
-/// Bytes of a JSON string that is looked at as a text; longer is no URL, no ETag and no name.
+/// Bytes of a JSON string that is looked at as a text; longer is not a URL, no ETag and no name.
 const MAX_STRING: usize = 96 * 1024;
 
 /// The text of a JSON string, borrowed where nothing in it is escaped. `None`: it is no string, or far too long for

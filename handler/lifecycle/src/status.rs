@@ -10,7 +10,7 @@ pub enum Status {
     /// waits for a slot of its rule and endpoint, for the rate limit, for a circuit breaker, or for its back-off
     /// (`due`).
     ///
-    /// The next event or tick submits it, in order of priority and arrival. It holds no slot, so any number may wait.
+    /// The next event or reconcile run submits it, in order of priority and arrival. It holds no slot, so any number may wait.
     Queued,
     /// The intent is recorded (attempt, output path, request id, lease) and the POST may be under way. It is recorded
     /// *before* the POST, so that a process that dies in between leaves a trace: what is not on record cannot have been
@@ -84,14 +84,14 @@ pub enum Event {
     /// It could not be looked (no right, no workspace, an error): nothing is concluded from that. Recorded once for
     /// each reason.
     CannotLook,
-    /// `resubmitAfter` is over and looking did not settle it, or the rule wants a person to decide. It is held.
+    /// `resubmitAfter` is over and the search was inconclusive, or the rule wants a person to decide. It is held.
     Undecided,
-    /// A person says that no job exists: the same attempt is queued again. They answer for a second job, should they be
+    /// An operator says that no job exists: the same attempt is queued again. They answer for a second job, should they be
     /// wrong.
     SendAgain,
-    /// A person names the job of a held scoring; it is adopted as if it had been found.
+    /// An operator names the job of a held scoring; it is adopted as if it had been found.
     JobNamed,
-    /// A person gives a held scoring up. It fails; a job of it that appears later is an orphaned one.
+    /// An operator gives a held scoring up. It fails; a job of it that appears later is an orphaned one.
     GivenUp,
     /// A job of this scoring turned up that no attempt needs. It is cancelled, unless it has ended, and counted. The
     /// status stays, also if it is final: what is wrong is the job and not the scoring.
@@ -244,13 +244,15 @@ impl Status {
     /// One sentence for people: what it means now and what happens next.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Queued => "waits for a free slot or for its back-off to end; the next event or tick submits it",
+            Self::Queued => {
+                "waits for a free slot or for its back-off to end; the next event or reconcile run submits it"
+            }
             Self::Submitting => "the intent is recorded and the request to the endpoint is under way",
             Self::Unknown => "the endpoint's answer was lost; the job is looked for before anything is sent again",
             Self::Held => {
-                "the answer was lost and looking did not settle it; nothing is sent until it is found or a person decides (`scorekeeper resolve`)"
+                "the answer was lost and the search was inconclusive; nothing is sent until its job is found or an operator decides (`scorekeeper resolve`)"
             }
-            Self::Running => "Azure ML has the job; each tick looks at it when it is due",
+            Self::Running => "Azure ML has the job; each reconcile run polls it when it is due",
             Self::Cancelling => "the job outlived its time limit and is being stopped",
             Self::Verifying => "the job completed; its output is being looked at",
             Self::Scored => "the output is there, not empty, and newer than the submission",

@@ -228,7 +228,7 @@ proptest! {
     }
 
     #[test]
-    fn a_period_that_is_read_is_written_as_itself(text in "P([0-9]{1,6}D)?(T([0-9]{1,4}H)?([0-9]{1,4}M)?([0-9]{1,4}(\\.[0-9]{1,3})?S)?)?|\\PC{0,12}") {
+    fn a_duration_that_is_read_is_written_as_itself(text in "P([0-9]{1,6}D)?(T([0-9]{1,4}H)?([0-9]{1,4}M)?([0-9]{1,4}(\\.[0-9]{1,3})?S)?)?|\\PC{0,12}") {
         if let Ok(period) = text.parse::<IsoDuration>() {
             prop_assert!(period.0 >= Duration::ZERO);
             let again = period.to_string().parse::<IsoDuration>();

@@ -51,7 +51,7 @@ pub struct JobBehaviour {
     pub stops_within: Duration,
     /// How it ends when it is stopped.
     pub stopped: End,
-    /// It can't be found between these times after its making.
+    /// It cannot be found between these times after its making.
     pub hidden: Option<(Duration, Duration)>,
     /// A word it says while it runs.
     pub word: JobStatus,
@@ -182,7 +182,7 @@ fn drawn_job(dice: &mut Dice, second: bool) -> JobBehaviour {
         let stream = dice.stream(Kind::LookupStale);
         behaviour.lag = match stream.below(10) {
             0 => stream.seconds(60, 300),
-            // Longer than resubmitAfter.
+            // Longer than `resubmitAfter`.
             1 => stream.seconds(300, 1_800),
             _ => stream.seconds(1, 50),
         };

@@ -55,7 +55,7 @@ kinds! {
     SubmitRefused = "submit-refused",
     /// Looks at jobs and outputs are forbidden or time out, once or for minutes; requests to stop a job fail.
     LookupFailed = "lookup-failed",
-    /// Lists lag, jobs can't be found for a while, an older status is shown again.
+    /// Lists lag, jobs cannot be found for a while, an older status is shown again.
     LookupStale = "lookup-stale",
     /// Jobs fail, hang, are deaf to a request to stop, or say words that nobody knows.
     Jobs = "jobs",
@@ -63,7 +63,7 @@ kinds! {
     Cancellations = "cancellations",
     /// Outputs are late, empty, absent or old.
     Outputs = "outputs",
-    /// Events come twice, again after they were acknowledged, together, or in another order; some can't be read.
+    /// Events come twice, again after they were acknowledged, together, or in another order; some cannot be read.
     Events = "events",
     /// Clocks differ by minutes from process to process.
     Skew = "skew",
@@ -127,7 +127,7 @@ impl fmt::Display for Faults {
 
 /// A word that names no kind of fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no kind of fault; there are all, none and {all}", all = names(Kind::ALL.iter().copied()))]
+#[error("`{0}` is not a kind of fault; there are all, none and {all}", all = names(Kind::ALL.iter().copied()))]
 pub struct UnknownKind(String);
 
 impl FromStr for Faults {

@@ -42,7 +42,7 @@ pub struct RunOptions {
     pub events: usize,
     /// What may go wrong.
     pub faults: Faults,
-    /// Most processes at one time.
+    /// Maximum number of processes at one time.
     pub processes: usize,
     /// Most faults in all; `None`: no limit.
     pub max_faults: Option<u64>,
@@ -98,7 +98,7 @@ pub struct Outcome {
     pub jobs: usize,
     /// Scorings in the ledger.
     pub scorings: usize,
-    /// Troubles that were dealt.
+    /// Faults that were injected.
     pub injected_faults: u64,
     /// How often each row of [`lifecycle::TRANSITIONS`] was taken.
     pub taken: Vec<u64>,
@@ -417,7 +417,7 @@ impl Run {
         self.executor.spawn(process, async move {
             let scope = LimitScope::rule(&rule);
             let limit = limit.map(|limit| LiveLimit { name: rule, limit, set: app.now() });
-            // The command would tell the operator that it did not work; the last word is given without trouble.
+            // The command would tell the operator that it did not work; the last change is made without faults.
             let _ = app.ledger().set_limit(&scope, limit.as_ref()).await;
         });
     }

@@ -217,7 +217,7 @@ impl World {
         rows
     }
 
-    /// What a person says of a lost submission after a look into the workspace: which job it is, or that there is none;
+    /// What an operator says of a lost submission after a look into the workspace: which job it is, or that there is none;
     /// nothing while one may still come.
     pub(super) fn operator_resolution(&self, scoring: &Scoring) -> Option<Resolution> {
         let state = self.state();

@@ -216,7 +216,7 @@ fn one_of(all: Vec<Value>, name: &[&str]) -> Option<Found> {
 fn page(shared: &Shared, call: &Call, all: Vec<Value>) -> Response {
     let number = |name: &str, default: usize| call.query(name).map_or(Some(default), |text| text.parse().ok());
     let (Some(from), Some(max)) = (number("$skipToken", 0), number("$top", PAGE)) else {
-        return arm_error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "$skipToken or $top is no number.");
+        return arm_error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "$skipToken or $top is not a number.");
     };
     let (count, max) = (all.len(), max.clamp(1, 100));
     let value: Vec<_> = all.into_iter().skip(from).take(max).collect();

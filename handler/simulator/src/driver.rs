@@ -104,7 +104,7 @@ impl Output {
         }
         std::fs::File::open(&self.staged)?.set_modified(SystemTime::from(at))?;
         match std::fs::hard_link(&self.staged, &self.target) {
-            // Some file systems have no links. There two jobs with one output may race; everywhere else they can't.
+            // Some file systems have no links. There two jobs with one output may race; everywhere else they cannot.
             Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
                 if self.target.exists() {
                     return Err(io::ErrorKind::AlreadyExists.into());
@@ -181,7 +181,7 @@ async fn score(shared: &Shared, job: &Job, inputs: &[(String, PathBuf)], outputs
     let read = inputs.first().map(|(_, path)| path.clone());
     let write: Vec<_> = outputs.iter().map(Output::file).collect();
     let stop = Arc::new(AtomicBool::new(false));
-    // A blocking task can't be aborted; this tells it.
+    // A blocking task cannot be aborted; this tells it.
     let _stop_when_dropped = StopWhenDropped(stop.clone());
     let scored = tokio::task::spawn_blocking(move || {
         let inputs = read.map_or(Ok(Vec::new()), |path| files(&path))?;

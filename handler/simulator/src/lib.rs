@@ -22,7 +22,7 @@
 //! service does, [`Behaviour`] is a switch and its default is what helps a client least.
 //!
 //! Around the endpoint Resource Manager shows a whole installation: the identities and their roles (`roles`), the watched
-//! accounts, their event subscriptions, quota. It is derived from the [`Options`] and healthy; [`Resources`] makes it
+//! accounts, their event subscriptions, quota. It is derived from the [`SimulatorOptions`] and healthy; [`Resources`] makes it
 //! wrong, for whoever checks installations.
 //!
 //! It must never listen beyond loopback (storage is open to all who reach it; [`start`] refuses), never reach files
@@ -100,7 +100,7 @@ use shared::Shared;
 use state::{Budget, ServiceState};
 use storage_map::StorageMap;
 
-/// Why a simulator can't start.
+/// Why a simulator cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It would be open to others.
@@ -112,10 +112,10 @@ pub enum Error {
     /// A name clashes with a path of the simulator's.
     #[error("no storage account may be called `{0}` here: the name begins other paths of the simulator")]
     Reserved(String),
-    /// A folder can't be made or read.
+    /// A folder cannot be made or read.
     #[error("the folder {0} cannot be opened: {1}")]
     Folder(PathBuf, std::io::Error),
-    /// The journal can't be read or written.
+    /// The journal cannot be read or written.
     #[error("the simulator's journal {0} cannot be opened: {1}")]
     Journal(PathBuf, std::io::Error),
     /// The fault plan makes no sense.

@@ -58,7 +58,7 @@ pub enum InvalidResources {
     #[error("`{0}` is not who/role; roles are {roles}", roles = ROLES.map(|role| role.name).join(", "))]
     Assignment(String),
     /// Not the name of an action.
-    #[error("`{0}` is no action; one is written Microsoft.PROVIDER/KINDS/read")]
+    #[error("`{0}` is not an action; one is written Microsoft.PROVIDER/KINDS/read")]
     Action(String),
 }
 

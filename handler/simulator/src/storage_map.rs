@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::installation::{Container, Datastore};
 use crate::urls::{Blob, NoBlob, without_query};
 
-/// Folder of a datastore in which outputs grow before they are published. Names with this beginning can't be reached.
+/// Folder of a datastore in which outputs grow before they are published. Names with this beginning cannot be reached.
 pub(super) const HIDDEN: &str = ".scorekeeper-";
 
 /// What a URI names.
@@ -39,7 +39,7 @@ pub(super) enum NoFile {
     #[error("the workspace has no datastore '{0}'")]
     NoDatastore(String),
     /// A path that climbs, is absolute, or is one of the simulator's own.
-    #[error("'{0}' is no path of a blob")]
+    #[error("'{0}' is not a path of a blob")]
     BadPath(String),
     /// A link leads outside of the datastore's folder.
     #[error("'{path}' leads out of '{datastore}'")]

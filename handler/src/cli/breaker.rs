@@ -74,7 +74,7 @@ pub async fn breaker(
         ledger
             .change_breaker(&named.endpoint, named.deployment.as_ref(), &BreakerEvent::Closed, &settings, now)
             .await?;
-        writeln!(out, "Closed. All processes go by it within 15 seconds; failures are counted from 0.")?;
+        writeln!(out, "Closed. All processes apply it within 15 seconds; the failure count restarts at 0.")?;
         return Ok(OK);
     }
     let wanted = |view: &BreakerView| {

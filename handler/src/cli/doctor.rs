@@ -54,8 +54,8 @@ fn limit(text: &str) -> Result<IsoDuration, NoLimit> {
 /// Why nothing could be examined.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file of settings can't be read.
-    #[error("the settings `{}` can't be read", path.display())]
+    /// The file of settings cannot be read.
+    #[error("the settings `{}` cannot be read", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum Error {
     /// The file is JSON of another shape.
     #[error("the settings `{}` are neither a list of name and value nor an object of them", .0.display())]
     Shape(PathBuf),
-    /// The parts of the examination can't be put together from the settings.
+    /// The parts of the examination cannot be put together from the settings.
     #[error(transparent)]
     Compose(#[from] compose::Error),
 }
@@ -169,7 +169,7 @@ impl Vars for AppSettings<'_> {
 
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-    // Values may be secrets, so what can't be understood is not quoted.
+    // Values may be secrets, so what cannot be understood is not quoted.
     let value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|why| Error::NotJson {
         path: path.to_owned(),
         line: why.line(),
@@ -223,7 +223,7 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
         });
         return writeln!(out, "{document:#}");
     }
-    writeln!(out, "Seen by {}.", report.identity)?;
+    writeln!(out, "Checked as {}.", report.identity)?;
     for finding in shown {
         let about = finding.about.as_ref().map(|about| format!(" ({about})")).unwrap_or_default();
         writeln!(out, "{:8} {}{about}: {}", finding.verdict.name(), finding.check, finding.seen)?;
@@ -343,7 +343,7 @@ mod tests {
         let mut out = Vec::new();
         print(&report(), &args(None), &mut out).unwrap();
         let golden = "\
-Seen by the app's own identity.
+Checked as the app's own identity.
 ok       ledger: it works
 fault    deployment (endpoint heart): there is none
            cause  it was deleted

@@ -94,7 +94,8 @@ pub async fn limit(ledger: &Ledger, args: &LimitArgs, now: OffsetDateTime, out: 
         return Ok(OK);
     }
     if views.is_empty() {
-        let text = if wanted.is_some() { unknown(&controls) } else { "No tick has told of any rule yet.".to_owned() };
+        let text =
+            if wanted.is_some() { unknown(&controls) } else { "No reconcile run has reported a rule yet.".to_owned() };
         writeln!(out, "{text}")?;
         return Ok(if wanted.is_some() { ATTENTION } else { OK });
     }
@@ -120,7 +121,7 @@ async fn set(
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    // A typing error would leave what was to be paused running. Before the first tick nothing is known to check by.
+    // A typing error would leave what was to be paused running. Before the first reconcile run nothing is known to check by.
     let known = controls.scopes.contains_key(scope) || controls.limits.contains_key(scope);
     if !known && !controls.scopes.is_empty() {
         writeln!(out, "There is no such rule or endpoint: `{name}`. {}", unknown(controls))?;
@@ -144,7 +145,7 @@ async fn set(
             writeln!(out, "{kind} {name}: {limit}.")?;
         }
     }
-    writeln!(out, "All processes go by it within 15 seconds. What runs runs on.")?;
+    writeln!(out, "All processes apply it within 15 seconds. Running jobs are not affected.")?;
     Ok(OK)
 }
 

@@ -1,6 +1,6 @@
 //! The command line: one file per command, each with its arguments, its run and its errors.
 //!
-//! Exit codes: 0 fine; 1 something needs attention, or the command failed; 2 the ledger can't be read (`doctor`: not
+//! Exit codes: 0 fine; 1 something needs attention, or the command failed; 2 the ledger cannot be read (`doctor`: not
 //! everything could be seen); 64 the command line or the settings are wrong, nothing was begun. Output for people goes
 //! to a terminal or a file alike; `--json` is for scripts.
 
@@ -51,16 +51,16 @@ enum Command {
     /// Run the whole product on this machine: inbox folder, simulated endpoint, status page. No cloud needed.
     #[cfg(feature = "dev")]
     Local(local::LocalArgs),
-    /// Serve the simulated batch endpoint alone, which also misbehaves on order.
+    /// Serve only the simulated batch endpoint; it injects faults on request.
     #[cfg(feature = "dev")]
     Simulator(simulator::SimulatorArgs),
-    /// Tell in a few lines how things stand; exit code 1 if something needs attention.
+    /// Show a summary; exit code 1 if something needs attention.
     Status(status::StatusArgs),
     /// List scorings, the newest first.
     List(list::ListArgs),
     /// Show one scoring with its history: what happened, and why.
     Show(show::ShowArgs),
-    /// Say how a held scoring goes on: its submission's answer was lost, and looking did not settle it.
+    /// Resolve a held scoring: its submission's answer was lost, and the search was inconclusive.
     Resolve(resolve::ResolveArgs),
     /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
     Limit(limit::LimitArgs),
@@ -71,9 +71,9 @@ enum Command {
     /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
     /// the app's identity is at hand, else as whoever is signed in with the Azure CLI.
     Doctor(doctor::DoctorArgs),
-    /// Run the app itself, many times, in a world where everything fails; tell how it could be made to break a promise.
+    /// Run the app itself many times in a simulated world where everything fails, and report invariant violations.
     ///
-    /// Exit code 1 if it could. The same seed and arguments are the same run on any machine; nothing outside of this
+    /// Exit code 1 if there is one. The same seed and arguments are the same run on any machine; nothing outside of this
     /// process is touched.
     #[cfg(feature = "dev")]
     Simulate(simulation::SimulateArgs),
@@ -91,13 +91,13 @@ pub(crate) enum Error {
     #[error(transparent)]
     Settings(#[from] Problems),
     /// Relative paths and the default ledger begin there.
-    #[error("the working directory can't be read")]
+    #[error("the working directory cannot be read")]
     WorkingDirectory(#[source] io::Error),
     /// No threads, no file descriptors.
-    #[error("the async runtime can't be started")]
+    #[error("the async runtime cannot be started")]
     Runtime(#[source] io::Error),
     /// Nobody reads stdout, or it is full.
-    #[error("the output can't be written")]
+    #[error("the output cannot be written")]
     Output(#[from] io::Error),
     /// A command on the ledger.
     #[error(transparent)]
@@ -142,7 +142,7 @@ pub fn main(clock: &Clock) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are no errors. Nothing is to be done if they can't be printed.
+            // Help and version are no errors. Nothing is to be done if they cannot be printed.
             if !error.use_stderr() {
                 let _ = error.print();
                 return ExitCode::SUCCESS;

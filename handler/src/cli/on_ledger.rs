@@ -17,23 +17,23 @@ use crate::redacting::Redacting;
 pub const OK: u8 = 0;
 /// Something needs attention, or was not found.
 pub const ATTENTION: u8 = 1;
-/// The ledger can't be read or changed.
+/// The ledger cannot be read or changed.
 pub const LEDGER_UNAVAILABLE: u8 = 2;
 
 /// Why a command on a ledger did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The ledger can't be opened.
+    /// The ledger cannot be opened.
     #[error(transparent)]
     Open(#[from] compose::Error),
-    /// The ledger can't be read.
+    /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ledger::Error),
-    /// The ledger can't be changed.
+    /// The ledger cannot be changed.
     #[error(transparent)]
     Change(#[from] app::Error),
-    /// The output can't be written.
-    #[error("the output can't be written")]
+    /// The output cannot be written.
+    #[error("the output cannot be written")]
     Output(#[from] io::Error),
 }
 

@@ -125,10 +125,10 @@ resources, what is wrong around the endpoint; a healthy installation unless give
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultPlan(pub simulator::FaultPlan);
 
-/// Why `--faults` can't be taken. clap prints this line alone, so it holds its cause.
+/// Why `--faults` cannot be taken. clap prints this line alone, so it holds its cause.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultPlanError {
-    /// The file can't be read.
+    /// The file cannot be read.
     #[error("the file cannot be read ({0}); JSON itself begins with `{{`")]
     File(#[source] io::Error),
     /// It is not JSON of this form.

@@ -63,8 +63,8 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     if let Some(oldest) = report.oldest {
         writeln!(out, "Oldest      accepted {} ago", ago(oldest, now))?;
     }
-    if let Some(tick) = report.last_run {
-        writeln!(out, "Last tick   {} ago", ago(tick, now))?;
+    if let Some(last_run) = report.last_run {
+        writeln!(out, "Last run    {} ago", ago(last_run, now))?;
     }
     for view in report.limits.iter().filter(|view| view.matters()) {
         writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;

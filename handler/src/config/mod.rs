@@ -190,7 +190,9 @@ impl Config {
             .names()
             .into_iter()
             .filter(|name| name.starts_with("SCOREKEEPER_") && !OURS.contains(&name.as_str()))
-            .map(|name| format!("`{}` is no setting and was ignored; there are {}", redacted(&name), OURS.join(", ")))
+            .map(|name| {
+                format!("`{}` is not a setting and was ignored; there are {}", redacted(&name), OURS.join(", "))
+            })
             .collect();
         let Reader { problems, settings, .. } = reader;
         // `ledger` and `rules` are `None` only together with a problem.
@@ -336,7 +338,7 @@ impl Reader<'_> {
     }
 }
 
-/// Why a rules file can't be taken.
+/// Why a rules file cannot be taken.
 #[derive(Debug, thiserror::Error)]
 enum RulesFileError {
     #[error("{0}")]

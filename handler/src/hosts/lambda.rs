@@ -19,9 +19,9 @@ enum Error {
     Settings(#[from] Problems),
     #[error("`_HANDLER` is `{0}`; expected one of {names}", names = NAMES.join(", "))]
     NoSuchFunction(String),
-    #[error("the working directory can't be read")]
+    #[error("the working directory cannot be read")]
     WorkingDirectory(#[source] io::Error),
-    #[error("the async runtime can't be started")]
+    #[error("the async runtime cannot be started")]
     Runtime(#[source] io::Error),
     #[error(transparent)]
     Compose(#[from] compose::Error),

@@ -101,7 +101,7 @@ pub(super) fn detail(title: &str, detail: &ScoringDetail) -> Response {
             dt { "job" } dd { (job(s)) }
             @if let Some(uri) = &s.output_uri { dt { "output" } dd { code { (uri) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
             @if let Some(text) = &detail.waits { dt { "waits" } dd { (text) } }
-            @if let Some(text) = &s.last_error { dt { "lastError" } dd { (text) } }
+            @if let Some(text) = &s.last_error { dt { "last error" } dd { (text) } }
             @if let Some(text) = &s.error { dt { "error" } dd { (text) } }
         }
         h3 { "history" }

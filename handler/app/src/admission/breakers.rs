@@ -74,7 +74,7 @@ impl Breakers {
             }
         }
         if let Err(error) = self.change(next, &event, now).await {
-            tracing::warn!(scoring = %next.id, error = %error_chain(&error), "the circuit breaker was not told of an attempt of {}", next.id);
+            tracing::warn!(scoring = %next.id, error = %error_chain(&error), "an attempt of {} could not be counted by the circuit breaker", next.id);
         }
     }
 

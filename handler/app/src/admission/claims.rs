@@ -7,7 +7,7 @@ use crate::ledger::{MAX_CLAIM_AGE, Slot, SubmitPermit};
 
 /// What was claimed for a submission.
 #[derive(Default)]
-#[must_use = "what was claimed is given back, or the tick has to"]
+#[must_use = "release the claims, or a reconcile run has to free them"]
 pub(crate) struct Claims {
     pub(super) slots: Vec<Slot>,
     pub(super) submit: Option<SubmitPermit>,

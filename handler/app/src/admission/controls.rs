@@ -1,7 +1,7 @@
 //! What a process knows of the controls (`ledger/controls.rs`), and of what it found itself.
 //!
 //! The controls are read at most every [`CONTROLS_TTL`], so that the fast path does not ask for them each time; and so what
-//! operators and ticks tell is known with that delay. A process that can't read them knows nothing.
+//! operators and ticks tell is known with that delay. A process that cannot read them knows nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

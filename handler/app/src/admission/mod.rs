@@ -241,13 +241,13 @@ impl Admission {
         // A slot that was ours already belongs to whoever claimed it.
         for slot in claims.slots.iter().filter(|slot| slot.fresh) {
             if let Err(error) = self.ledger.free_slot(slot).await {
-                tracing::warn!(error = %error_chain(&error), "a slot was not given back; the tick frees it");
+                tracing::warn!(error = %error_chain(&error), "a slot could not be released; the next reconcile run frees it");
             }
         }
         if let Some(submit) = &claims.submit
             && let Err(error) = self.ledger.release_permit(submit).await
         {
-            tracing::warn!(error = %error_chain(&error), "a submit was not given back; it counts for a minute");
+            tracing::warn!(error = %error_chain(&error), "a submit permit could not be released; it counts for a minute");
         }
     }
 
@@ -259,7 +259,7 @@ impl Admission {
                 continue;
             }
             if let Err(error) = self.ledger.free_slot_of(&scope, &scoring.id, scoring.version).await {
-                tracing::warn!(scoring = %scoring.id, error = %error_chain(&error), "a slot was not given back; the tick frees it");
+                tracing::warn!(scoring = %scoring.id, error = %error_chain(&error), "a slot could not be released; the next reconcile run frees it");
             }
         }
     }

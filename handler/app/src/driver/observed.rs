@@ -23,7 +23,7 @@ impl From<(Scoring, ETag)> for Loaded {
 pub(crate) struct Observed {
     pub(crate) observation: Observation,
     /// For looks the time *before* they began: a job that was made while we looked must not be found missing "after
-    /// resubmitAfter". For the answer to a POST the time after it.
+    /// `resubmitAfter`". For the answer to a POST the time after it.
     pub(crate) at: OffsetDateTime,
     pub(crate) claims: Claims,
 }
@@ -58,7 +58,7 @@ pub enum Evidence {
         /// Before the look.
         at: OffsetDateTime,
     },
-    /// What holds whatever has become of the scoring since: a person's word, or a job that nobody expected.
+    /// What holds whatever has become of the scoring since: an operator's resolution, or a job that nobody expected.
     Given(Observation),
 }
 

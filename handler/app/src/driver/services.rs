@@ -41,9 +41,11 @@ impl Services {
         for job in jobs {
             let name = job.name.clone();
             match self.endpoint.cancel(&address(scoring, job)).await {
-                Ok(()) => tracing::info!(scoring = %scoring.id, job = name.as_str(), "asked job {name} to stop"),
+                Ok(()) => {
+                    tracing::info!(scoring = %scoring.id, job = name.as_str(), "cancellation of job {name} requested");
+                }
                 Err(error) => {
-                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = %error, "job {name} could not be asked to stop");
+                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = %error, "job {name} could not be cancelled");
                 }
             }
         }
@@ -74,7 +76,7 @@ impl Services {
             _ => Observation::Nothing,
         };
         // The time before the look, whatever it took: a job that was made meanwhile must not be found missing "after
-        // resubmitAfter".
+        // `resubmitAfter`".
         (observation, now)
     }
 

@@ -9,7 +9,7 @@
 //! A scope is `rule~{id}` or `endpoint~{hash}`. The rows are few and read together, with one query, by every process that
 //! submits; each keeps them for a moment, so what is written here is known everywhere a moment later and not at once.
 //!
-//! Never: a row that is ignored because it can't be read. It may say that nothing is to be submitted.
+//! Never: a row that is ignored because it cannot be read. It may say that nothing is to be submitted.
 
 use std::collections::BTreeMap;
 
@@ -207,7 +207,9 @@ impl Controls {
         let entity = &row.entity;
         let unreadable = |what: &str| unreadable(entity, what);
         check_schema(entity)?;
-        let Some((kind, rest)) = entity.key.row.split_once('~') else { return Err(unreadable("it is no control")) };
+        let Some((kind, rest)) = entity.key.row.split_once('~') else {
+            return Err(unreadable("it is not a control row"));
+        };
         match kind {
             "scope" => {
                 let scope =
@@ -220,8 +222,8 @@ impl Controls {
                 let limit = entity.int32("Limit").and_then(|limit| u32::try_from(limit).ok());
                 let limit = LiveLimit {
                     name: entity.string("Name").unwrap_or_default().to_owned(),
-                    limit: limit.ok_or_else(|| unreadable("`Limit` is missing or no count"))?,
-                    set: entity.time("SetTime").ok_or_else(|| unreadable("`SetTime` is missing or no time"))?,
+                    limit: limit.ok_or_else(|| unreadable("`Limit` is missing or not a count"))?,
+                    set: entity.time("SetTime").ok_or_else(|| unreadable("`SetTime` is missing or not a time"))?,
                 };
                 self.limits.insert(scope, limit);
             }
@@ -270,7 +272,7 @@ fn from_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unreadable> {
         endpoint: endpoint.map_err(|error| unreadable(row, &format!("`Endpoint`: {error}")))?,
         deployment: deployment.map_err(|error| unreadable(row, &format!("`Deployment`: {error}")))?,
         breaker: Breaker {
-            failures: failures.ok_or_else(|| unreadable(row, "`Failures` is missing or no count"))?,
+            failures: failures.ok_or_else(|| unreadable(row, "`Failures` is missing or not a count"))?,
             error: row.string("Error").map(str::to_owned),
             failed: row.time("FailedTime"),
             open_until: row.time("OpenUntil"),

@@ -42,14 +42,14 @@ pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Sl
 /// Why the ledger could not do it, by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The table can't be reached, is throttling, or its answer was lost and can't be read back. Come back later;
+    /// The table cannot be reached, is throttling, or its answer was lost and cannot be read back. Come back later;
     /// nothing is lost by that.
     #[error("the ledger cannot be reached now")]
     Unavailable(#[source] table_store::Error),
     /// The table refuses us, or a defect of ours.
     #[error("the ledger refuses the request")]
     Refused(#[source] table_store::Error),
-    /// A row can't be read.
+    /// A row cannot be read.
     #[error("the ledger holds a row that cannot be read")]
     Unreadable(#[from] Unreadable),
 }
@@ -84,7 +84,7 @@ pub enum Recorded {
 /// What a ledger is made of.
 #[derive(Debug, Clone)]
 pub struct LedgerOptions {
-    /// Prefix of the tables' names: `{hub}State`, `{hub}Instances`, `{hub}History`.
+    /// Prefix of the tables' names: `{Hub}State`, `{Hub}Instances`, `{Hub}History`.
     pub task_hub: String,
     /// Name of this writer, unlike that of any other process ever: the beginning of operation ids.
     pub writer: String,
@@ -215,7 +215,7 @@ impl Ledger {
         Ok(rows.iter().map(|row| rows::from_history_row(&row.entity)).collect::<Result<_, _>>()?)
     }
 
-    /// One page of a shard's in-flight index, by the order of ids; rows that can't be read are told apart, so that one of them does not
+    /// One page of a shard's in-flight index, by the order of ids; rows that cannot be read are told apart, so that one of them does not
     /// stop the others.
     pub async fn in_flight_page(
         &self,
@@ -293,7 +293,7 @@ impl Ledger {
         self.upsert_row(row).await
     }
 
-    /// Keeps an event that can't be read, with its reason and what was received.
+    /// Keeps an event that cannot be read, with its reason and what was received.
     pub async fn quarantine(&self, bad: &QuarantinedEvent, now: OffsetDateTime) -> Result<(), Error> {
         let key = Key::new(rows::partition_of_key(&bad.key), format!("Q~{}~{}", rows::day(now), bad.key));
         let row = Entity::new(key)

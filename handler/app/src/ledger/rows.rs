@@ -34,7 +34,7 @@ pub const SHARDS: u8 = 16;
 /// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.
 pub const MAX_HISTORY_ENTRIES: i64 = 60;
 
-/// A row that can't be read: which, and what is wrong with it.
+/// A row that cannot be read: which, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("row {key}: {what}")]
 pub struct Unreadable {
@@ -382,11 +382,11 @@ impl Reader<'_> {
     }
 
     fn string(&self, name: &str) -> Result<String, Unreadable> {
-        self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+        self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or not a string")))
     }
 
     fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Unreadable> {
-        self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+        self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or not a string")))
     }
 
     fn parsed_if_there<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
@@ -396,16 +396,16 @@ impl Reader<'_> {
 
     fn number(&self, name: &str) -> Result<u32, Unreadable> {
         let number = self.0.int32(name).and_then(|number| u32::try_from(number).ok());
-        number.ok_or_else(|| self.wrong(format!("`{name}` is missing or no count")))
+        number.ok_or_else(|| self.wrong(format!("`{name}` is missing or not a count")))
     }
 
     fn time(&self, name: &str) -> Result<OffsetDateTime, Unreadable> {
-        self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or no time")))
+        self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or not a time")))
     }
 
     fn names(&self, name: &str) -> Result<Vec<JobName>, Unreadable> {
         let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
-        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is no list of names: {e}")))
+        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a list of names: {e}")))
     }
 
     fn status(&self) -> Result<Status, Unreadable> {

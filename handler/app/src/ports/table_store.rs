@@ -43,7 +43,7 @@ pub struct TableName(String);
 
 /// A name that no table can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no table name; it takes a letter, then letters and digits, 3 to 63 in all")]
+#[error("`{0}` is not a table name; it takes a letter, then letters and digits, 3 to 63 in all")]
 pub struct InvalidTableName(String);
 
 impl TableName {
@@ -433,7 +433,7 @@ pub fn check_entity(entity: &Entity) -> Result<usize, Error> {
             && name.len() <= 255
             && !matches!(name.as_str(), "PartitionKey" | "RowKey" | "Timestamp");
         if !good {
-            return refuse(format!("`{name}` is no property name"));
+            return refuse(format!("`{name}` is not a property name"));
         }
         size += 8 + 2 * name.len();
         size += match value {

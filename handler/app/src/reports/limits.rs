@@ -94,5 +94,5 @@ pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
         scopes.iter().find_map(|scope| controls.scopes.get(scope)?.reason.clone())
     };
     let reasons: Vec<_> = back_off.into_iter().chain(reason).collect();
-    Some(if reasons.is_empty() { "the next tick submits it".to_owned() } else { reasons.join("; ") })
+    Some(if reasons.is_empty() { "the next reconcile run submits it".to_owned() } else { reasons.join("; ") })
 }

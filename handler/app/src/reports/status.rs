@@ -43,7 +43,7 @@ pub struct StatusReport {
 pub enum Finding {
     /// So many scorings failed since a day ago.
     Failed(usize),
-    /// So many scorings wait for a person's word.
+    /// So many scorings wait for an operator's resolution.
     Held(usize),
     /// So many jobs could not be found when they were last looked at.
     JobMissing(usize),

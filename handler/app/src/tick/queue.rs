@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_backlog_of_one_rule_or_deployment_does_not_push_out_another_and_the_oldest_are_kept() {
+    fn a_backlog_pushes_out_no_other_rules_or_deployments_and_the_oldest_are_kept() {
         let mut queue = Queue::new(3);
         for n in (0..20).rev() {
             queue.add(queued("busy", n));

@@ -59,7 +59,7 @@ impl Counts {
     /// A scoring could not be brought further.
     pub(super) fn failed(&self, id: &ScoringId, error: &Error) {
         self.errors(1);
-        tracing::warn!(scoring = %id, error = %error_chain(error), "scoring {id} was not brought further");
+        tracing::warn!(scoring = %id, error = %error_chain(error), "scoring {id} made no progress");
     }
 
     /// Something that is due is left for the next tick.

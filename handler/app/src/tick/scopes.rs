@@ -101,7 +101,9 @@ impl Scopes {
         }
         match self.ledger.publish(before, &scope_statuses).await {
             Ok(()) => self.admission.controls().store_scopes(scope_statuses),
-            Err(error) => tracing::warn!(error = %error_chain(&error), "other processes were not told what waits"),
+            Err(error) => {
+                tracing::warn!(error = %error_chain(&error), "what waits could not be published to other processes");
+            }
         }
     }
 }

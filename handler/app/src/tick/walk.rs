@@ -108,7 +108,7 @@ impl Walk {
         shards.await;
         let mut walked = walked.into_inner().unwrap_or_else(PoisonError::into_inner);
         if walked.unread.len() == usize::from(SHARDS) {
-            // Always of the same shard, whichever came first: one trouble is told in one way.
+            // Always of the same shard, whichever came first: one error is reported in one way.
             walked.unread.sort_by_key(|(shard, _)| *shard);
             return Err(during("reading the in-flight index")(walked.unread.swap_remove(0).1));
         }
@@ -178,7 +178,7 @@ impl Walk {
         due: &mut Due,
     ) {
         if row.status == Status::Queued {
-            // Only what can be submitted: what can't must not take the place of what can.
+            // Only what can be submitted: what cannot must not take the place of what can.
             if row.due <= options.now && self.rules.get(&row.rule).is_some() {
                 walked.queue.add(row);
             }

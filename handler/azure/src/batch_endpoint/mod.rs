@@ -76,7 +76,7 @@ impl AzureMl {
         };
         let url = match Url::parse(&scoring.endpoint) {
             Ok(url) => url,
-            Err(error) => return not_sent(format!("the endpoint's URI can't be read: {error}"), true),
+            Err(error) => return not_sent(format!("the endpoint's URI cannot be read: {error}"), true),
         };
         let body = match wire::request(scoring, submission) {
             Ok(body) => body,
@@ -132,7 +132,7 @@ impl AzureMl {
             200..=299 => match Resource::read(&got.body) {
                 Some(resource) => Ok(JobLookup::Job(resource)),
                 None => Err(Inconclusive::not_understood(format!(
-                    "the endpoint's answer about job {name} is no JSON object"
+                    "the endpoint's answer about job {name} is not a JSON object"
                 ))),
             },
             404 => Ok(JobLookup::Missing(text::parse_service_error(&got.body).text)),
@@ -197,7 +197,7 @@ impl AzureMl {
 
 /// Where the endpoint is asked about a job: `{invoke URI}/{name}`, with the URI's own query.
 pub(crate) fn job_url(endpoint: &str, name: &str) -> Result<Url, Inconclusive> {
-    let unreadable = || Inconclusive::not_asked("the endpoint's URI can't be read");
+    let unreadable = || Inconclusive::not_asked("the endpoint's URI cannot be read");
     let mut url = Url::parse(endpoint).map_err(|why| unreadable().caused_by(why))?;
     match url.path_segments_mut() {
         Ok(mut path) => drop(path.pop_if_empty().push(name)),

@@ -81,11 +81,11 @@ async fn read(tokens: &Tokens<MachineLearning>, base: &Url, path: &[&str]) -> Op
     match ask(tokens, Method::GET, &url).await {
         Ok(got) if got.status == 200 => serde_json::from_slice(&got.body).ok(),
         Ok(got) => {
-            tracing::debug!(status = got.status, "run history did not tell why a job failed");
+            tracing::debug!(status = got.status, "run history has no error text of a failed job");
             None
         }
         Err(inconclusive) => {
-            tracing::debug!("run history could not be asked why a job failed: {}", error_chain(&inconclusive));
+            tracing::debug!("run history could not be queried about a failed job: {}", error_chain(&inconclusive));
             None
         }
     }

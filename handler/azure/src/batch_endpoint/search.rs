@@ -213,7 +213,7 @@ pub(super) async fn jobs_created_since(
             tags: seen.and_then(|seen| seen.tags()?.read()).or(tags),
         }))
     });
-    // A job that can't be looked at does not keep the others from being seen; it only makes the listing not whole.
+    // A job that cannot be looked at does not keep the others from being seen; it only makes the listing not whole.
     let (mut jobs, mut failure) = (Vec::new(), None);
     let mut looks = stream::iter(looks).buffered(MAX_CONCURRENT_LOOKUPS);
     loop {

@@ -20,7 +20,7 @@ pub(super) const TAG_ATTEMPT: &str = "scorekeeper.attempt";
 /// A setting of the rule would break what was recorded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SettingError {
-    /// The recorded URIs are what a lost job is searched by; they can't be replaced behind our back.
+    /// The recorded URIs are what a lost job is searched by; they cannot be replaced behind our back.
     #[error("`settings.{0}` would replace the rule's own; use `inputs` and `outputs`")]
     Replaces(String),
     /// Tags are put together from the rule's and ours.

@@ -20,7 +20,7 @@ const IDLE: Duration = Duration::from_secs(20);
 ///
 /// Certificates are checked against the platform's roots and, beside them, Mozilla's compiled-in ones: the static
 /// binary may run on an image whose certificate bundle is elsewhere or missing.
-#[expect(clippy::missing_panics_doc, reason = "it can't panic, see the `expect`")]
+#[expect(clippy::missing_panics_doc, reason = "it cannot panic, see the `expect`")]
 pub fn client() -> reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     let built = CLIENT.get_or_init(|| {

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unclear_write_may_have_happened_and_an_unclear_read_has_not() {
+    fn an_unanswered_write_may_have_happened_and_an_unanswered_read_has_not() {
         for (status, code) in
             [(500, "OperationTimedOut"), (500, "InternalError"), (502, ""), (503, ""), (504, ""), (408, ""), (302, "")]
         {

@@ -139,7 +139,7 @@ fn head(section: &[u8]) -> Result<Head<'_>, Unreadable> {
     let mut at = 0;
     for line in section.split_inclusive(|b| *b == b'\n') {
         at += line.len();
-        let text = std::str::from_utf8(line.trim_ascii()).map_err(|_| Unreadable::Part("a header that is no text"))?;
+        let text = std::str::from_utf8(line.trim_ascii()).map_err(|_| Unreadable::Part("a header that is not text"))?;
         if text.is_empty() {
             break;
         }

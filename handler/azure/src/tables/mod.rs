@@ -61,7 +61,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 pub enum SetupError {
     /// The address is none of a table endpoint.
     #[error(
-        "`{0}` is no table endpoint; give it as https://ACCOUNT.table.core.windows.net, without user, query or fragment"
+        "`{0}` is not a table endpoint; give it as https://ACCOUNT.table.core.windows.net, without user, query or fragment"
     )]
     Endpoint(String),
     /// A token must not travel in clear text.

@@ -1,4 +1,4 @@
-//! The client against recorded shapes, a service that misbehaves, and a real socket.
+//! The client against recorded shapes, a failing service, and a real socket.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -208,7 +208,7 @@ async fn a_refused_token_is_forgotten_and_only_a_read_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_unclear_write_is_sent_once_and_may_have_happened() {
+async fn an_inconclusive_write_is_sent_once_and_may_have_happened() {
     let acts = [
         Act::Reset,
         error(500, "OperationTimedOut", "Operation could not be completed within the permitted time."),

@@ -1,4 +1,4 @@
-//! An answer that says nothing: why it can't be read. Never taken for success, and never for failure.
+//! An answer that says nothing: why it cannot be read. Never taken for success, and never for failure.
 
 use app::ports::table_store::Key;
 use app::ports::table_store::json::InvalidValue;
@@ -9,7 +9,7 @@ pub(super) enum Unreadable {
     Cut(#[source] azure_core::Error),
     #[error("it is too long")]
     TooLong,
-    #[error("it is no JSON of the expected form")]
+    #[error("it is not JSON of the expected form")]
     Json(#[from] serde_json::Error),
     #[error("an entity without `{0}`")]
     Lacks(&'static str),

@@ -59,7 +59,7 @@ fn condition(demand: &IfMatch) -> Result<String, Error> {
     match demand {
         IfMatch::Any => Ok("*".to_owned()),
         IfMatch::Tag(ETag(tag)) if is_etag(tag) => Ok(tag.clone()),
-        IfMatch::Tag(ETag(tag)) => Err(Error::Refused(format!("{tag:?} is no ETag"))),
+        IfMatch::Tag(ETag(tag)) => Err(Error::Refused(format!("{tag:?} is not an ETag"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looks at an adopted job: it goes on, ends, is stuck, or can't be found.
+//! Looks at an adopted job: it goes on, ends, is stuck, or cannot be found.
 
 use time::Duration;
 
@@ -35,7 +35,7 @@ impl DecideContext<'_> {
             ),
             // Also while it is stopped: it may have failed before the request to stop reached it.
             JobStatus::Failed => {
-                let text = observation.error.as_deref().unwrap_or("the job failed and told no reason");
+                let text = observation.error.as_deref().unwrap_or("the job failed without giving a reason");
                 self.attempt_failed(text)
             }
             // It was stopped by us: a failed attempt, as it took too long.
@@ -55,9 +55,9 @@ impl DecideContext<'_> {
             // must not hold its slot for ever.
             status if self.stop_at <= now => {
                 let reason = if cancelling {
-                    format!("still {status}; asked again to stop")
+                    format!("still {status}; cancel requested again")
                 } else {
-                    format!("still {status} after jobTimeout ({}); told to stop", self.policy.job_timeout)
+                    format!("still {status} after jobTimeout ({}); cancel requested", self.policy.job_timeout)
                 };
                 let jobs = self.scoring.job.iter().cloned().collect();
                 self.transition(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {

@@ -38,11 +38,11 @@ pub enum Observation {
         /// Its status when it was seen; one that has ended is not cancelled.
         status: JobStatus,
     },
-    /// What a person says about a held scoring.
+    /// What an operator says about a held scoring.
     Resolved(Resolution),
 }
 
-/// What a person says about a scoring whose submission can't be found out about.
+/// What an operator says about a scoring whose submission cannot be found out about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
     /// No job exists: send the attempt again, to the same output path.

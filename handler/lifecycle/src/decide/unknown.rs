@@ -1,7 +1,7 @@
 //! Submissions whose answer was lost: what is concluded from a search, from a job that turns up, and from a person.
 //!
-//! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after resubmitAfter.
-//! Jobs that no attempt needs are *orphaned jobs*: they are cancelled, counted and remembered by name.
+//! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after `resubmitAfter`.
+//! Jobs that no attempt needs are *orphaned*: they are cancelled, counted and remembered by name.
 
 use super::observation::Resolution;
 use super::step::{DecideContext, Effect, Step, wait};
@@ -46,7 +46,7 @@ impl DecideContext<'_> {
     fn found_none(&self) -> Step {
         let now = self.now;
         let held = self.scoring.status == Status::Held;
-        // What is held waited for resubmitAfter already.
+        // What is held waited for `resubmitAfter` already.
         if !held && now - self.scoring.since < self.policy.resubmit_after.0 {
             return wait(format!(
                 "no job carries this submission yet; sent again after resubmitAfter, at {}",
@@ -83,7 +83,7 @@ impl DecideContext<'_> {
         })
     }
 
-    /// It could not be looked: nothing is concluded, and after resubmitAfter a person is told.
+    /// It could not be looked: nothing is concluded, and after `resubmitAfter` an operator is told.
     pub(super) fn cannot_look(&self, why: &str) -> Step {
         if self.scoring.status == Status::Unknown && self.now - self.scoring.since >= self.policy.resubmit_after.0 {
             return self.undecided(why);
@@ -95,7 +95,7 @@ impl DecideContext<'_> {
         if self.scoring.status == Status::Held {
             return self.record_last_error(Event::CannotLook, why.to_owned(), why);
         }
-        let reason = format!("{why}; held, and nothing is sent until its job is found or a person decides");
+        let reason = format!("{why}; held, and nothing is sent until its job is found or an operator decides");
         self.transition(Event::Undecided, reason, Effect::None, |next| {
             next.last_error = Some(why.to_owned());
             next.due = self.now;
@@ -147,12 +147,12 @@ impl DecideContext<'_> {
         })
     }
 
-    /// What a person says about a held scoring.
+    /// What an operator says about a held scoring.
     pub(super) fn resolved(&self, resolution: &Resolution) -> Step {
         let now = self.now;
         match resolution {
             Resolution::SendAgain => {
-                let reason = "a person says that no job exists; to be sent again to the same output path";
+                let reason = "an operator says that no job exists; to be sent again to the same output path";
                 self.transition(Event::SendAgain, reason.to_owned(), Effect::None, |next| {
                     next.due = now;
                     next.refusals = 0;
@@ -160,14 +160,14 @@ impl DecideContext<'_> {
                 })
             }
             Resolution::JobIs(name) => {
-                let reason = format!("a person says that job {name} is its job");
+                let reason = format!("an operator says that job {name} is its job");
                 let job = Job { name: name.clone(), id: None, studio: None };
                 self.transition(Event::JobNamed, reason, Effect::None, |next| {
                     self.adopt(next, &job, &JobStatus::Unknown);
                 })
             }
             Resolution::GiveUp => {
-                let error = "given up by a person: nobody knows whether the endpoint made a job".to_owned();
+                let error = "given up by an operator: nobody knows whether the endpoint made a job".to_owned();
                 self.transition(Event::GivenUp, error.clone(), Effect::None, |next| next.error = Some(error))
             }
         }

@@ -32,7 +32,7 @@ struct Parsed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpointUri {
     /// Not a URL at all.
-    #[error("`{text}` is no URL ({source}); expected https://ENDPOINT.REGION.inference.ml.azure.com/jobs")]
+    #[error("`{text}` is not a URL ({source}); expected https://ENDPOINT.REGION.inference.ml.azure.com/jobs")]
     NoUrl {
         /// What was given, without its query.
         text: String,
@@ -136,7 +136,7 @@ pub struct EndpointKey(Arc<str>);
 pub struct InvalidKey(pub String);
 
 impl EndpointKey {
-    /// The key of a text that need not be a good invoke URI. What is no URL has a key too: that of itself.
+    /// The key of a text that need not be a good invoke URI. What is not a URL has a key too: that of itself.
     pub fn of(uri: &str) -> Self {
         Self(digest(&[&Url::parse(uri).map_or_else(|_| uri.to_owned(), canonical)]).into())
     }

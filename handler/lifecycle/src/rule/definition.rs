@@ -66,7 +66,7 @@ pub struct Target {
     /// Deployment; absent: the endpoint's default.
     pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace (`/subscriptions/…/workspaces/NAME`). Without it a submission whose answer was lost
-    /// before any job of the endpoint was seen can't be looked for, and waits.
+    /// before any job of the endpoint was seen cannot be looked for, and waits.
     pub workspace: Option<WorkspaceId>,
 }
 

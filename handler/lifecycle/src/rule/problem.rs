@@ -46,7 +46,7 @@ pub enum Location {
 /// What is wrong with an entry. Each sentence names the member and its value, and says what would be good.
 #[derive(Debug, thiserror::Error)]
 pub enum Wrong {
-    /// The text is no JSON object of the right form.
+    /// The text is not a JSON object of the right form.
     #[error("the rules are not of the form {{\"rules\": [ … ]}}: {0}")]
     File(#[source] serde_json::Error),
     /// The list of rules is empty.
@@ -56,7 +56,7 @@ pub enum Wrong {
     #[error(transparent)]
     Member(serde_json::Error),
     /// A member of a rule that nothing reads: most often a typing error of one that matters.
-    #[error("`{0}` is no member of a rule; there are {members}", members = MEMBERS.join(", "))]
+    #[error("`{0}` is not a member of a rule; there are {members}", members = MEMBERS.join(", "))]
     UnknownMember(String),
     /// The rule's `id` has the wrong form.
     #[error("`id` is `{}`; it takes 1 to 64 letters, digits, `-` or `_`", .0.0)]

@@ -37,7 +37,7 @@ pub struct Template {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A name in braces that nothing fills in.
-    #[error("`{{{0}}}` is no placeholder; there are {names}", names = names())]
+    #[error("`{{{0}}}` is not a placeholder; there are {names}", names = names())]
     Unknown(String),
     /// A brace without its partner.
     #[error("`{0}` has an opening brace without a closing one")]

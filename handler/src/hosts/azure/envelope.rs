@@ -19,7 +19,7 @@ pub struct Unreadable {
     pub instead: Payload,
 }
 
-/// Most of a body that is no text which is kept.
+/// Most of a body that is not text which is kept.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 /// The value of the binding: the member of `Data` with one of `names`, else its only or first member. Strings that hold
@@ -53,7 +53,7 @@ fn binding<'a>(text: &'a str, names: &[&str]) -> Result<&'a RawValue, (&'static 
         }
     });
     if envelope.is_none() && serde_json::from_str::<IgnoredAny>(text).is_err() {
-        return Err(("the body is no JSON", None));
+        return Err(("the body is not JSON", None));
     }
     let data: &RawValue = data.ok_or(("the body has no member `Data`", None))?;
     let (mut ours, mut first) = (None, None);
@@ -63,7 +63,7 @@ fn binding<'a>(text: &'a str, names: &[&str]) -> Result<&'a RawValue, (&'static 
             ours = Some(value);
         }
     });
-    object.ok_or(("`Data` is no object", Some(data)))?;
+    object.ok_or(("`Data` is not an object", Some(data)))?;
     ours.or(first).ok_or(("`Data` has no member", Some(data)))
 }
 
@@ -133,6 +133,6 @@ mod tests {
         assert_eq!(told(br#"{"Data":[1]}"#).instead.text(), "[1]");
         assert_eq!(told(br#"{"Data":{}}"#).instead.text(), "{}");
         assert_eq!(told(b"null").instead.text(), "null");
-        assert_eq!(told("[".repeat(100_000).as_bytes()).reason, "the body is no JSON", "however deep it is");
+        assert_eq!(told("[".repeat(100_000).as_bytes()).reason, "the body is not JSON", "however deep it is");
     }
 }

@@ -85,7 +85,7 @@ impl Functions {
             let function = function.clone();
             async move {
                 let payload = read(payload).map_err(|why| {
-                    Failed::refused(StatusCode::BAD_REQUEST, format!("the payload can't be read: {why}"))
+                    Failed::refused(StatusCode::BAD_REQUEST, format!("the payload cannot be read: {why}"))
                 })?;
                 let answer = function.oneshot(LambdaEvent::new(payload, context)).await;
                 let value = answer.map_err(|error| Failed::here(error.into()))?;
@@ -153,7 +153,7 @@ impl Mount {
     }
 }
 
-/// One handler for every path and method: extractors would answer in plain text, which the host can't read.
+/// One handler for every path and method: extractors would answer in plain text, which the host cannot read.
 pub(super) fn router(mount: Arc<Mount>) -> Router {
     Router::new().fallback(handle).with_state(mount)
 }

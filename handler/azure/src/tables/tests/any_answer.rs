@@ -47,7 +47,7 @@ fn concluded(count: usize, body: String) -> Result<Vec<Option<ETag>>, Error> {
     outcome
 }
 
-/// Damage to a text, by bytes; what is no text afterwards is made one.
+/// Damage to a text, by bytes; what is not text afterwards is made one.
 #[derive(Debug, Clone)]
 enum Damage {
     Cut(usize),

@@ -22,7 +22,7 @@ fn facts() -> HostFacts {
     }
 }
 
-/// A text that is no JSON as a string.
+/// A text that is not JSON as a string.
 fn value(payload: &Payload) -> Value {
     serde_json::from_str(payload.text()).unwrap_or_else(|_| json!(payload.text()))
 }
