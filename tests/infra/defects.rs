@@ -26,7 +26,7 @@ const DEFECTS: &[(&str, &str, &str, &str, &str)] = &[
     ("rules that the handler refuses", "infra/params/dev.rules.json", "\"maxInFlight\": 5", "\"maxInFlights\": 5", "the handler would not start"),
     ("schedule that the function does not ask for", "function-definitions/Reconcile/function.json", "%RECONCILE_SCHEDULE%", "%TICK_SCHEDULE%", "`TICK_SCHEDULE`, which is not set"),
     ("trigger of another kind", "function-definitions/BlobCreated/function.json", "eventGridTrigger", "httpTrigger", "must have a eventGridTrigger"),
-    ("table renamed in the handler only", "handler/app/src/ledger/mod.rs", "format!(\"{task_hub}History\")", "format!(\"{task_hub}Past\")", "the handler's tables"),
+    ("table renamed in the handler only", "handler/app/src/ledger/mod.rs", "named(\"History\")", "named(\"Past\")", "the handler's tables"),
     ("queue renamed without its poison queue", "infra/modules/contract.bicep", "events: 'blob-events'", "events: 'uploads'", "poison"),
     ("operation forgotten", "infra/modules/contract.bicep", ", 'SftpCommit'", "", "complete uploads"),
     ("messages tried five times only", "host.json", "\"maxDequeueCount\": 1440", "\"maxDequeueCount\": 5", "tried for a day"),

@@ -8,8 +8,8 @@ use lifecycle::{Job, JobStatus};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
-use super::AzureMl;
 use super::wire::{JobTags, Resource};
+use crate::resource_manager::Client;
 use app::ports::Inconclusive;
 
 /// Pages of the list. Resource Manager gives some ten to a hundred jobs a page.
@@ -64,14 +64,19 @@ impl Entry {
     }
 }
 
-/// Lists all jobs of the workspace that were made since `from`, and those that do not say when.
-pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) -> Result<List, Inconclusive> {
+/// Lists all jobs of the workspace that were made since `from`, and those that do not say when. `begun` is now.
+pub(super) async fn read(
+    manager: &Client,
+    begun: OffsetDateTime,
+    workspace: &str,
+    from: OffsetDateTime,
+) -> Result<List, Inconclusive> {
     let end = Instant::now() + LIMIT;
     let mut seen = HashSet::new();
-    let mut list = List { begun: ml.tokens.now(), from, jobs: Vec::new(), complete: false };
+    let mut list = List { begun, from, jobs: Vec::new(), complete: false };
     let (mut next, mut before, mut sorted, mut descents, mut bytes) = (None, None, true, 0, 0);
     for _ in 0..MAX_PAGES {
-        let Ok(page) = tokio::time::timeout_at(end, ml.manager.jobs(workspace, next.as_ref())).await else { break };
+        let Ok(page) = tokio::time::timeout_at(end, manager.jobs(workspace, next.as_ref())).await else { break };
         let page = page?;
         let mut newest = None;
         for job in page.jobs.into_iter().map(Resource::of) {

@@ -21,10 +21,10 @@ use lifecycle::{Candidate, JobStatus, Scoring};
 use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::client::{AzureMl, JobLookup};
 use super::job_cache::{CachedJob, Turn};
 use super::list::{self, Entry};
 use super::wire::{JobTags, Resource};
-use super::{AzureMl, JobLookup};
 use app::ports::{Inconclusive, JobListing, JobSearch, ListedJob, ScanTarget};
 
 /// Clocks of Azure ML and of this machine may differ by this much.
@@ -62,7 +62,7 @@ async fn find_in_turn(
     let window = Window { from: submitted - SKEW, to: now + SKEW };
     let list = match turn.list(window.from, scoring.due, now) {
         Some(shared) => shared?,
-        None => match list::read(ml, workspace, window.from - FURTHER).await {
+        None => match list::read(&ml.manager, ml.tokens.now(), workspace, window.from - FURTHER).await {
             Ok(list) => turn.keep(list, ml.tokens.now()),
             Err(inconclusive) => {
                 turn.fail(&inconclusive, ml.tokens.now());
@@ -192,7 +192,7 @@ pub(super) async fn jobs_created_since(
     let end = Instant::now() + LIMIT;
     let window = Window { from: since - SKEW, to: ml.tokens.now() + SKEW };
     let names = experiments(&at.endpoint, &at.experiments);
-    let list = list::read(ml, workspace, window.from).await?;
+    let list = list::read(&ml.manager, ml.tokens.now(), workspace, window.from).await?;
     let (mut listed, mut complete) = (list.jobs, list.complete);
     listed.retain(|job| window.has(job) && is_of(names.as_deref(), job) && !known.contains(&job.job.name));
     // The newest first: what runs on for nobody is among them, and the older ones were there for the orphan scan before, be it

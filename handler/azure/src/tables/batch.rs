@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use app::ports::table_store::{Error, Op, TableName};
 
-use super::unreadable::Unreadable;
+use super::error::Unreadable;
 use super::wire;
 
 /// What the writer's parts are separated by. No part has a line that begins so: bodies are one line of JSON, and header

@@ -11,10 +11,9 @@
 
 mod answer;
 mod batch;
+mod error;
 mod sign;
 pub(super) mod wire;
-
-mod unreadable;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,8 +36,9 @@ use app::ports::table_store::{
 };
 
 use answer::{Failure, RequestKind, classify};
+pub use error::SetupError;
+use error::{NoAnswer, Unreadable};
 pub use sign::Auth;
-use unreadable::Unreadable;
 
 /// The oldest version known to take Entra tokens for tables; newer ones change nothing that is used here.
 const SERVICE_VERSION: &str = "2020-12-06";
@@ -55,22 +55,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// No answer is longer: a page is at most 1,000 entities and, by the service's rules, far below this.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-
-/// Why a client cannot be made: the settings contradict each other.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetupError {
-    /// The address is none of a table endpoint.
-    #[error(
-        "`{0}` is not a table endpoint; give it as https://ACCOUNT.table.core.windows.net, without user, query or fragment"
-    )]
-    Endpoint(String),
-    /// A token must not travel in clear text.
-    #[error("{0} is not https; Entra tokens are sent over TLS only")]
-    TokenWithoutTls(Url),
-    /// Account keys are for emulators.
-    #[error("{0} is not on this machine; account keys are for emulators only, use a managed identity")]
-    KeyBeyondLoopback(Url),
-}
 
 /// A storage account's tables.
 #[derive(Debug, Clone)]
@@ -317,20 +301,6 @@ fn filter(range: &Range) -> String {
         literal(&range.from),
         literal(&range.below)
     )
-}
-
-/// Why there is no answer.
-enum NoAnswer {
-    /// Surely not done: no token, no connection.
-    NotSent(String),
-    /// It left; nobody knows.
-    Sent(String),
-}
-
-impl NoAnswer {
-    fn not_sent(error: impl std::error::Error) -> Self {
-        Self::NotSent(error_chain(&error))
-    }
 }
 
 struct Answer {

@@ -11,7 +11,7 @@ use azure_core::http::headers::{AUTHORIZATION, HeaderValue, MS_DATE};
 use lifecycle::uri::is_loopback;
 use url::Url;
 
-use super::{NoAnswer, SetupError};
+use super::error::{NoAnswer, SetupError};
 use crate::tokens::{Storage, Token, Tokens};
 
 /// How requests are authorised.

@@ -9,7 +9,7 @@ use azure_core::http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value as Json};
 
-use super::unreadable::Unreadable;
+use super::error::Unreadable;
 use app::ports::table_store::json::{entity_to_json, from_json};
 use app::ports::table_store::{ETag, Entity, Error, IfMatch, Key, Op, Row, TableName};
 
