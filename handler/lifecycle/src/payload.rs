@@ -70,7 +70,7 @@ impl Payload {
             text.drain(..at.start);
             let inner = match unescape(text) {
                 Ok(inner) => inner,
-                Err(text) => return Self::new(text),
+                Err(NotAString(text)) => return Self::new(text),
             };
             if serde_json::from_str::<&RawValue>(&inner).is_err() {
                 // What is not JSON stays the string that it is.
@@ -263,12 +263,16 @@ pub fn json_within(raw: &RawValue) -> Option<Box<RawValue>> {
     RawValue::from_string(unescape(string).ok()?).ok()
 }
 
+/// What was given, which is not a JSON string; back to whoever gave it, as it may have megabytes.
+#[derive(Debug, PartialEq)]
+struct NotAString(String);
+
 /// The text of a JSON string, made in the memory of the string itself: the text is never longer. `serde_json` would hold
-/// it three times meanwhile, and such a string may be all of a large body. `Err`: what was given, which is no such string.
-fn unescape(json: String) -> Result<String, String> {
+/// it three times meanwhile, and such a string may be all of a large body.
+fn unescape(json: String) -> Result<String, NotAString> {
     let is_string = json.len() >= 2 && json.starts_with('"') && serde_json::from_str::<&RawValue>(&json).is_ok();
     if !is_string || !escapes_are_characters(&json) {
-        return Err(json);
+        return Err(NotAString(json));
     }
     let mut bytes = json.into_bytes();
     let end = bytes.trim_ascii_end().len() - 1;
@@ -286,7 +290,7 @@ fn unescape(json: String) -> Result<String, String> {
     }
     bytes.truncate(write);
     // Whole characters were moved, so it is UTF-8 still.
-    String::from_utf8(bytes).map_err(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8(bytes).map_err(|error| NotAString(String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// Half of a surrogate pair is good syntax and no character.
@@ -382,7 +386,7 @@ mod tests {
         #[test]
         fn what_is_no_string_is_given_back(text in "\"?[a\\\\u\"dD8Cc0]{0,14}\"?") {
             let ours = unescape(text.clone());
-            proptest::prop_assert_eq!(ours, serde_json::from_str::<String>(&text).map_err(|_| text));
+            proptest::prop_assert_eq!(ours, serde_json::from_str::<String>(&text).map_err(|_| NotAString(text)));
         }
     }
 
