@@ -42,6 +42,7 @@ fn run(mut arguments: Arguments) -> Result<()> {
     step_command("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step_command("tests", tests(azurite::is_installed()?, python::is_installed()?))?;
     if !quick {
+        step("benchmarks, for their counts", "cargo xtask bench --counts", super::bench::run_counts)?;
         let mut documentation = cargo(["doc", "--workspace", "--no-deps"]);
         documentation.env("RUSTDOCFLAGS", "-D warnings");
         step_command("documentation", documentation)?;
