@@ -15,10 +15,11 @@ use crate::{
 
 pub(super) const COMMAND: Command = Command {
     name: "bench",
-    usage: "[--quick] [--json] [--target TRIPLE]",
+    usage: "[--counts] [--quick] [--json] [--target TRIPLE]",
     about: &[
         "Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its",
-        "cloud faked, beside a bare axum handler with the same I/O. --json: the load alone, as JSON. --quick: shorter.",
+        "cloud faked, beside a bare axum handler with the same I/O. --json: the load alone, as JSON. --quick: shorter. --counts: no times;",
+        "each bench once, in the build of the tests: it fails if a round trip is one too many.",
     ],
     run,
 };
@@ -28,8 +29,12 @@ const EACH: &str = "1";
 
 fn run(mut arguments: Arguments) -> Result<()> {
     let (quick, json) = (arguments.flag("--quick"), arguments.flag("--json"));
+    let counts = arguments.flag("--counts");
     let target = arguments.value("--target")?;
     arguments.finish()?;
+    if counts {
+        return run_counts();
+    }
     if let Some(target) = &target {
         musl::require(target)?;
     }
@@ -44,6 +49,18 @@ fn run(mut arguments: Arguments) -> Result<()> {
     let mut command = bench("load", target.as_deref());
     command.args(quick.then_some("--quick")).args(json.then_some("--json"));
     if json { run_command(&mut command) } else { told(&mut command) }
+}
+
+/// Each bench in its short form. What it counts is the same in any build, so that of the tests does, which is there already.
+pub(super) fn run_counts() -> Result<()> {
+    for (name, argument) in [("decisions", "--test"), ("ledger", "--test"), ("load", "--counts")] {
+        told(&mut counts_of(name, argument))?;
+    }
+    Ok(())
+}
+
+fn counts_of(name: &str, argument: &str) -> process::Command {
+    cargo(["bench", "--quiet", "--profile", "dev", "--package", "handler", "--bench", name, "--", argument])
 }
 
 /// The command up to the bench's own arguments.

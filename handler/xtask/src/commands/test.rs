@@ -54,6 +54,7 @@ fn run(mut arguments: Arguments) -> Result<()> {
         ]),
     )?;
     if !quick {
+        step("benchmarks, for their counts", "cargo xtask bench --counts", super::bench::run_counts)?;
         let mut documentation = cargo(["doc", "--workspace", "--no-deps"]);
         documentation.env("RUSTDOCFLAGS", "-D warnings");
         step_command("documentation", documentation)?;
