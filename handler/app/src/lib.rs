@@ -7,8 +7,6 @@
 //! does), `orphans` (jobs that nobody waits for), `operate` (what people do), [`reports`] (what they see), [`ledger`] (what is
 //! remembered, and how), [`ports`] (what all of it needs of the world).
 
-#![warn(clippy::too_many_lines)]
-
 use std::sync::Arc;
 
 use lifecycle::{Payload, Rules, ScoringId, Status};

@@ -86,7 +86,13 @@ fn main() -> Outcome<()> {
         println!("no test: run it with `cargo xtask bench`");
         return Ok(());
     }
-    let effort = if counts { COUNTS } else if quick { QUICK } else { FULL };
+    let effort = if counts {
+        COUNTS
+    } else if quick {
+        QUICK
+    } else {
+        FULL
+    };
     let report = runtime()?.block_on(measure(&effort))?;
     if counts {
         println!("{}", report.counts());
@@ -214,7 +220,8 @@ async fn tick(handler: &Handler, fakes: &Fakes, in_flight: usize, first: bool) -
         && counts.of(Request::InFlightPage) == pages
         && writes <= OF_EACH_TICK;
     if !good {
-        let expected = format!("{pages} pages of the index, a look at each due job, no error, and at most {OF_EACH_TICK} writes");
+        let expected =
+            format!("{pages} pages of the index, a look at each due job, no error, and at most {OF_EACH_TICK} writes");
         return Err(
             format!("a tick over {in_flight} jobs should be {expected}; it was {}: {report}", counts.shown()).into()
         );

@@ -83,7 +83,8 @@ impl Report {
         );
         for tick in &self.ticks {
             let Tick { in_flight, pages, looks, writes, .. } = tick;
-            let _ = write!(out, "\ntick over {in_flight} in flight: {pages} index pages, {looks} looks, {writes} writes");
+            let _ =
+                write!(out, "\ntick over {in_flight} in flight: {pages} index pages, {looks} looks, {writes} writes");
         }
         out
     }
@@ -106,7 +107,12 @@ impl Report {
             self.unlimited.ours.events,
             megabytes(max)
         )?;
-        writeln!(out, "\nevents: {CONNECTIONS} under way, medians of {} x {} s by turns", self.rounds, self.turn.as_secs())?;
+        writeln!(
+            out,
+            "\nevents: {CONNECTIONS} under way, medians of {} x {} s by turns",
+            self.rounds,
+            self.turn.as_secs()
+        )?;
         writeln!(
             out,
             "{:28} {:>9} {:>9} {:>9} {:>13} {:>12}",

@@ -14,8 +14,6 @@
 //! * an attempt that may have made a job is never given up for another before it was looked for;
 //! * two attempts never share an output path; two POSTs of one attempt always do.
 
-#![warn(clippy::too_many_lines)]
-
 pub mod blob;
 pub mod breaker;
 pub mod datastore;

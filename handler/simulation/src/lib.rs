@@ -8,8 +8,6 @@
 //!
 //! It must never read the machine's clock or randomness, and must never be told by the app what is true.
 
-#![warn(clippy::too_many_lines)]
-
 mod behaviour;
 mod cloud;
 mod command;

@@ -28,8 +28,6 @@
 //! It must never listen beyond loopback (storage is open to all who reach it; [`start`] refuses), never reach files
 //! outside of the configured folders (`places`), never show half an output, never log a token.
 
-#![warn(clippy::too_many_lines)]
-
 mod access;
 mod accounts;
 mod admin;
