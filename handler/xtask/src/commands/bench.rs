@@ -5,31 +5,33 @@
 
 use std::{fs, process, thread};
 
-use super::Command;
 use crate::{
-    arguments::Arguments,
     failure::Result,
     musl,
     workspace::{asked, cargo, run as run_command, shown},
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "bench",
-    usage: "[--quick] [--json] [--target TRIPLE]",
-    about: &[
-        "Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its",
-        "cloud faked, beside a bare axum handler with the same I/O. --json: the load alone, as JSON. --quick: shorter.",
-    ],
-    run,
-};
+/// What the handler costs on this machine, beside a bare axum handler with the same I/O.
+///
+/// Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its cloud
+/// faked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// Shorter runs.
+    #[arg(long)]
+    quick: bool,
+    /// The load alone, as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The target to build for; default this machine's.
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
+}
 
 /// Seconds for each of the small benches.
 const EACH: &str = "1";
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let (quick, json) = (arguments.flag("--quick"), arguments.flag("--json"));
-    let target = arguments.value("--target")?;
-    arguments.finish()?;
+pub(super) fn run(Bench { quick, json, target }: Bench) -> Result<()> {
     if let Some(target) = &target {
         musl::require(target)?;
     }
