@@ -1,14 +1,14 @@
 //! Builds the product's executable and says where cargo put it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ffi::OsStr,
-    io::Read as _,
-    path::{Path, PathBuf},
+    io::{self, BufRead, BufReader},
+    path::PathBuf,
     process::Stdio,
 };
 
-use serde_json::Value;
+use cargo_metadata::{Message, PackageId};
 
 use crate::{
     failure::{Failure, Result, cannot_start},
@@ -39,11 +39,11 @@ pub(crate) struct Build<'a> {
 pub(crate) struct Built {
     /// The executable.
     pub(crate) executable: PathBuf,
-    /// Ids of the packages that were compiled for the target: what is linked. Empty for this machine's own target, where
-    /// they can't be told from those that only ran during the build.
-    pub(crate) compiled: BTreeSet<String>,
-    /// Libraries that a package's build script has linked statically, such as `static=sqlite3`, by its id.
-    pub(crate) libraries: BTreeMap<String, Vec<String>>,
+    /// The packages that were compiled for the target, which is what is linked, with their features. Empty for this
+    /// machine's own target, where they can't be told from those that only ran during the build.
+    pub(crate) compiled: BTreeMap<PackageId, Vec<String>>,
+    /// Libraries that a package's build script has linked statically, such as `static=sqlite3`.
+    pub(crate) libraries: BTreeMap<PackageId, Vec<String>>,
 }
 
 impl Build<'_> {
@@ -64,74 +64,94 @@ impl Build<'_> {
             None => shown(&command),
         };
         let mut child = command.spawn().map_err(cannot_start(&shown))?;
-        let mut messages = String::new();
-        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_string(&mut messages));
+        let read = child.stdout.take().map(|stdout| built(BufReader::new(stdout), self.target)).transpose();
         let status = child.wait().map_err(cannot_start(&shown))?;
-        read.map_err(|cause| Failure::new(format!("cannot read the output of `{shown}`: {cause}")))?;
         if !status.success() {
             return Err(Failure::new(format!("`{shown}` ended with {status}")));
         }
-        let built = built(&messages, self.target);
-        built.ok_or_else(|| Failure::new(format!("`{shown}` did not say where `{EXECUTABLE}` is")))
+        let built = read.map_err(|cause| Failure::because(format!("cannot read the output of `{shown}`"), cause))?;
+        built.flatten().ok_or_else(|| Failure::new(format!("`{shown}` did not say where `{EXECUTABLE}` is")))
     }
 }
 
-/// What cargo's messages tell (one JSON object a line).
-fn built(messages: &str, target: Option<&str>) -> Option<Built> {
-    let messages: Vec<Value> = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let mut built = Built { executable: PathBuf::new(), compiled: BTreeSet::new(), libraries: BTreeMap::new() };
-    for message in &messages {
-        let Some(id) = message["package_id"].as_str() else { continue };
-        let strings = |member: &str| {
-            let list = message[member].as_array().map(Vec::as_slice).unwrap_or_default();
-            list.iter().filter_map(Value::as_str).collect::<Vec<_>>()
-        };
-        match message["reason"].as_str() {
-            Some("compiler-artifact") => {
+/// What cargo's messages tell.
+fn built(messages: impl BufRead, target: Option<&str>) -> io::Result<Option<Built>> {
+    let (mut executable, mut compiled, mut libraries) = (None, BTreeMap::new(), BTreeMap::new());
+    for message in Message::parse_stream(messages) {
+        match message? {
+            Message::CompilerArtifact(artifact) => {
                 // Build scripts, macros and what they need are compiled for this machine, in other folders.
-                let for_target = |file: &&str| Path::new(file).iter().any(|part| Some(part) == target.map(OsStr::new));
-                if strings("filenames").iter().any(for_target) {
-                    built.compiled.insert(id.to_owned());
+                let mut folders = artifact.filenames.iter().flat_map(|file| file.as_std_path());
+                if folders.any(|folder| Some(folder) == target.map(OsStr::new)) {
+                    compiled.insert(artifact.package_id, artifact.features);
                 }
-                if let (Some(path), true) = (message["executable"].as_str(), message["target"]["name"] == EXECUTABLE) {
-                    built.executable = PathBuf::from(path);
+                if artifact.target.name == EXECUTABLE {
+                    executable = artifact.executable.map(PathBuf::from).or(executable);
                 }
             }
-            Some("build-script-executed") => {
-                let linked = strings("linked_libs").into_iter().filter(|library| library.starts_with("static"));
-                let linked: Vec<String> = linked.map(str::to_owned).collect();
+            Message::BuildScriptExecuted(script) => {
+                let linked = script.linked_libs.into_iter().map(String::from);
+                let linked: Vec<_> = linked.filter(|library| library.starts_with("static")).collect();
                 if !linked.is_empty() {
-                    built.libraries.insert(id.to_owned(), linked);
+                    libraries.insert(script.package_id, linked);
                 }
             }
             _ => {}
         }
     }
-    (!built.executable.as_os_str().is_empty()).then_some(built)
+    Ok(executable.map(|executable| Built { executable, compiled, libraries }))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    const MESSAGES: &str = r#"{"reason":"compiler-artifact","package_id":"serde","target":{"name":"serde"},"executable":null,"filenames":["/t/riscv/release/libserde.rlib"]}
-{"reason":"compiler-artifact","package_id":"serde_derive","target":{"name":"serde_derive"},"executable":null,"filenames":["/t/release/libserde_derive.so"]}
-{"reason":"build-script-executed","package_id":"sqlite","linked_libs":["static=sqlite3","pthread"]}
-{"reason":"build-script-executed","package_id":"serde","linked_libs":[]}
-{"reason":"compiler-artifact","package_id":"handler","target":{"name":"bootstrap"},"executable":"/t/riscv/release/bootstrap","filenames":["/t/riscv/release/bootstrap"]}
-{"reason":"compiler-artifact","package_id":"handler","target":{"name":"scorekeeper"},"executable":"/t/riscv/release/scorekeeper","filenames":["/t/riscv/release/scorekeeper"]}
-{"reason":"build-finished","success":true}"#;
+    fn messages() -> String {
+        let artifact = |name: &str, binary: &str, file: &str| {
+            let executable = (!binary.is_empty()).then_some(file);
+            json!({"reason": "compiler-artifact", "package_id": name, "manifest_path": "/w/Cargo.toml",
+                "target": {"name": if binary.is_empty() { name } else { binary }, "kind": ["lib"], "crate_types": ["lib"],
+                    "src_path": "/w/lib.rs", "edition": "2024"},
+                "profile": {"opt_level": "3", "debuginfo": 0, "debug_assertions": false, "overflow_checks": false,
+                    "test": false},
+                "features": ["std"], "filenames": [file], "executable": executable, "fresh": false})
+        };
+        let script = |name: &str, libraries: &[&str]| {
+            json!({"reason": "build-script-executed", "package_id": name, "linked_libs": libraries, "linked_paths": [],
+                "cfgs": [], "env": [], "out_dir": "/t"})
+        };
+        let messages = [
+            artifact("serde", "", "/t/riscv/release/libserde.rlib"),
+            artifact("serde_derive", "", "/t/release/libserde_derive.so"),
+            script("sqlite", &["static=sqlite3", "pthread"]),
+            script("serde", &[]),
+            artifact("handler", "bootstrap", "/t/riscv/release/bootstrap"),
+            artifact("handler", "scorekeeper", "/t/riscv/release/scorekeeper"),
+            json!({"reason": "build-finished", "success": true}),
+        ];
+        messages.map(|message| format!("{message}\n")).concat()
+    }
+
+    fn id(name: &str) -> PackageId {
+        PackageId { repr: name.to_owned() }
+    }
 
     #[test]
     fn the_executable_is_found_among_cargos_messages() {
-        assert_eq!(built(MESSAGES, None).unwrap().executable, Path::new("/t/riscv/release/scorekeeper"));
-        assert!(built("", None).is_none());
+        let built = |messages: &str| built(messages.as_bytes(), None).unwrap();
+        let found = built(&messages()).unwrap();
+        assert_eq!(found.executable, PathBuf::from("/t/riscv/release/scorekeeper"));
+        assert!(found.compiled.is_empty(), "this machine's own build tells nothing");
+        assert!(built("").is_none());
     }
 
     #[test]
     fn what_was_compiled_for_the_target_is_told_from_what_ran_during_the_build() {
-        let built = built(MESSAGES, Some("riscv")).unwrap();
-        assert_eq!(built.compiled, BTreeSet::from(["handler".to_owned(), "serde".to_owned()]));
-        assert_eq!(built.libraries, BTreeMap::from([("sqlite".to_owned(), vec!["static=sqlite3".to_owned()])]));
+        let built = built(messages().as_bytes(), Some("riscv")).unwrap().unwrap();
+        let features = vec!["std".to_owned()];
+        assert_eq!(built.compiled, [(id("handler"), features.clone()), (id("serde"), features)].into());
+        assert_eq!(built.libraries, [(id("sqlite"), vec!["static=sqlite3".to_owned()])].into());
     }
 }

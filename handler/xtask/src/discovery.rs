@@ -133,7 +133,7 @@ impl Entry {
             // Central directory header, "version made by": the upper byte is the system, 3 is Unix (APPNOTE 4.4.2).
             let system = usize::try_from(file.central_header_start()).ok().and_then(|start| zip.get(start + 5));
             entries.push(Self {
-                name: file.name().to_owned(),
+                name: file.name().map_err(|cause| Finding::NotAZip(cause.to_string()))?.into_owned(),
                 mode: file.unix_mode().unwrap_or_default(),
                 from_unix: system == Some(&3),
             });

@@ -1,6 +1,6 @@
 //! `cargo xtask`: packages the function app, stages it for a local run, and checks the whole workspace.
 //!
-//! A plain program, so that a fresh machine with the Rust toolchain needs nothing else to build and test.
+//! A program of this workspace, so that a fresh machine with the Rust toolchain needs nothing else to build and test.
 //! It must never hold knowledge that the product needs at run time: it only builds, copies and checks.
 //! One file per subcommand in `commands/`; what they share lies beside this file.
 
@@ -8,45 +8,63 @@
 
 mod app_folder;
 mod architecture;
-mod arguments;
+mod audit;
 mod azurite;
 mod builds;
+mod c_libraries;
 mod commands;
 mod discovery;
 mod elf;
 mod failure;
-mod graph;
+mod materials;
 mod musl;
-mod native;
 mod packaging;
 mod prefixes;
 mod python;
 mod sbom;
 mod startup;
-mod traces;
 mod workspace;
 mod zip_file;
 
 use std::process::ExitCode;
 
-use arguments::Arguments;
+use clap::Parser;
+
+/// Packages the function app, stages it for a local run, and checks the whole workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: commands::Command,
+}
 
 fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1);
-    let name = words.next().unwrap_or_else(|| "help".to_owned());
-    if matches!(name.as_str(), "help" | "--help" | "-h") {
-        print!("{}", commands::help());
-        return ExitCode::SUCCESS;
-    }
-    let Some(command) = commands::ALL.iter().find(|command| command.name == name) else {
-        eprintln!("xtask: there is no command `{name}`\n\n{}", commands::help());
-        return ExitCode::from(2);
-    };
-    match (command.run)(Arguments::new(words)) {
+    match Arguments::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("xtask {name}: {failure:#}");
+            eprintln!("xtask: {failure:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_burst_of_too_few_proves_nothing_and_is_refused() {
+        let parsed = |events| Arguments::try_parse_from(["xtask", "burst", "--events", events]);
+        assert!(parsed("100").is_ok());
+        for bad in ["99", "0", "-1", "many", ""] {
+            assert!(parsed(bad).is_err(), "{bad}");
         }
     }
 }

@@ -2,17 +2,23 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use cargo_lock::Lockfile;
+
 use crate::{
     app_folder::AppFolder,
+    audit,
     builds::Build,
-    failure::Result,
-    graph::Graph,
+    failure::{Failure, Result, cannot},
+    materials::{self, Materials},
     musl,
     prefixes::Prefixes,
     sbom,
     workspace::{Checkout, asked},
     zip_file,
 };
+
+/// The zip's name.
+pub(crate) const ZIP: &str = "scorekeeper.zip";
 
 /// What is built.
 pub(crate) struct Order<'a> {
@@ -25,29 +31,33 @@ pub(crate) struct Order<'a> {
 }
 
 /// The app with its bill of materials, and the zip of it.
-pub(crate) struct Package {
+pub(crate) struct Packaged {
     pub(crate) app: AppFolder,
     pub(crate) zip: Vec<u8>,
 }
 
 impl Order<'_> {
     /// Builds the executable and puts the package together. Writes nothing but cargo's outputs.
-    pub(crate) fn make(&self, checkout: &Checkout) -> Result<Package> {
-        let graph = Graph::read(checkout, self.target)?;
-        let prefixes = Prefixes::of(&checkout.root, &graph);
+    pub(crate) fn make(&self, checkout: &Checkout) -> Result<Packaged> {
+        let metadata = materials::metadata(checkout, self.target)?;
+        let prefixes = Prefixes::of(&checkout.root, &metadata);
         let built =
             Build { checkout, target: Some(self.target), profile: self.profile, shipped: Some(&prefixes) }.run()?;
-        graph.require(&built)?;
-        let mut app = AppFolder::gather(&checkout.root, &built.executable, self.rules)?;
+        let lock = checkout.root.join("Cargo.lock");
+        let lock = Lockfile::load(&lock).map_err(cannot("read", &lock))?;
+        let materials = Materials::of(&metadata, &lock, &built)?;
+        let folder = tempfile::tempdir().map_err(|cause| Failure::because("cannot create a folder", cause))?;
+        let executable = audit::embed(&built.executable, &materials, folder.path())?;
+        let mut app = AppFolder::gather(&checkout.root, &executable, self.rules)?;
         let how = sbom::Build {
             target: self.target.to_owned(),
             profile: self.profile.to_owned(),
             compilers: self.compilers(),
         };
-        let document = sbom::document(&app, &graph, &how, &checkout.root)?;
+        let document = sbom::document(&app, &materials, &how, &checkout.root)?;
         app.add_made(sbom::NAME, document)?;
         let zip = zip_file::packed(&app)?;
-        Ok(Package { app, zip })
+        Ok(Packaged { app, zip })
     }
 
     fn compilers(&self) -> BTreeMap<String, String> {

@@ -5,14 +5,17 @@
 //! A build that is shipped listens to none of the machine's own `RUSTFLAGS`: they would be part of the bytes.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::{graph::Graph, workspace::asked};
+use cargo_metadata::{Metadata, camino::Utf8Path};
+
+use crate::workspace::asked;
 
 /// Sources of packages of others are below it: `/crates/NAME-VERSION/`.
-pub(crate) const CRATES: &str = "/crates";
+const CRATES: &str = "/crates";
 
 /// `__DATE__` of the C libraries, in seconds since 1970: the day of the zip's entries, 1980-01-01.
 /// See <https://reproducible-builds.org/specs/source-date-epoch/>.
@@ -23,7 +26,7 @@ pub(crate) struct Prefixes(Vec<(PathBuf, String)>);
 
 impl Prefixes {
     /// For a build in the checkout at `root`.
-    pub(crate) fn of(root: &Path, graph: &Graph) -> Self {
+    pub(crate) fn of(root: &Path, metadata: &Metadata) -> Self {
         let mut prefixes = Vec::new();
         let sysroot = asked("rustc", &["--print", "sysroot"]);
         let version = asked("rustc", &["-vV"]).unwrap_or_default();
@@ -32,10 +35,15 @@ impl Prefixes {
             // With the component rust-src, code of the standard library would be named by where that is.
             prefixes.push((Path::new(&sysroot).join("lib/rustlib/src/rust"), format!("/rustc/{commit}")));
         }
-        prefixes.extend(graph.stores.iter().map(|store| (store.clone(), CRATES.to_owned())));
+        let others = metadata.packages.iter().filter(|package| package.source.is_some());
+        let stores = others.filter_map(|package| package.manifest_path.ancestors().nth(2));
+        let stores: BTreeSet<&Utf8Path> = stores.collect();
+        prefixes.extend(stores.into_iter().map(|store| (store.into(), CRATES.to_owned())));
         prefixes.push((root.to_owned(), "/scorekeeper".to_owned()));
         // Behind the workspace: usually it is inside of it.
-        prefixes.extend(graph.targets.iter().map(|target| (target.clone(), "/target".to_owned())));
+        // Newer cargos may keep what is between elsewhere.
+        let targets = metadata.build_directory.iter().chain([&metadata.target_directory]);
+        prefixes.extend(targets.map(|target| (target.into(), "/target".to_owned())));
         Self(prefixes)
     }
 
@@ -51,7 +59,7 @@ impl Prefixes {
         }
         command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
 
-        // The C compiler's flags are split at blanks; a folder with one stays, and the package's check finds it.
+        // The C compiler's flags are split at blanks; a folder with one stays, and `reproduce` finds it.
         let plain = self.0.iter().filter(|(folder, _)| !folder.to_string_lossy().contains(char::is_whitespace));
         let c_flags: Vec<String> =
             plain.map(|(folder, name)| format!("-ffile-prefix-map={}={name}", folder.display())).collect();
@@ -68,11 +76,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::graph;
+    use crate::materials::tests::metadata;
 
     #[test]
     fn every_folder_of_a_build_has_a_fixed_name_and_the_machines_own_flags_are_left_out() {
-        let prefixes = Prefixes::of(Path::new("/w"), &graph::tests::made_up());
+        let prefixes = Prefixes::of(Path::new("/w"), &metadata());
         let mut command = Command::new("cargo");
         prefixes.apply(&mut command, "x86_64-unknown-linux-musl");
         let set: BTreeMap<_, _> = command

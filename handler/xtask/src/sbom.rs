@@ -1,4 +1,4 @@
-//! The bill of materials in the zip: CycloneDX 1.6 (<https://cyclonedx.org/docs/1.6/json/>), as JSON.
+//! The bill of materials in the zip: CycloneDX 1.5 (<https://cyclonedx.org/docs/1.5/json/>), as JSON.
 //!
 //! It lists what is linked into the executable and nothing else: no macros, no build scripts, no test dependencies. Equal
 //! inputs give equal bytes, so there is no time in it, and its serial number is made of its content. The zip's other
@@ -8,15 +8,28 @@ mod check;
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use serde_json::{Value, json};
+use cargo_metadata::camino::Utf8Path;
+use cyclonedx_bom::{
+    external_models::uri::Uri,
+    models::{
+        bom::{Bom, SpecVersion},
+        component::{Classification, Component, Components, Cpe},
+        dependency::{Dependencies, Dependency},
+        external_reference::{ExternalReference, ExternalReferenceType, ExternalReferences},
+        hash::{Hash, HashAlgorithm, HashValue, Hashes},
+        license::{LicenseChoice, Licenses},
+        metadata::Metadata,
+        property::{Properties, Property},
+    },
+};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::check::check;
 use crate::{
     app_folder::AppFolder,
+    c_libraries::{self, Library},
     failure::{Failure, Result},
-    graph::{Graph, Package},
-    native::{self, Library},
+    materials::{Material, Materials},
 };
 
 /// Its name in the zip.
@@ -36,124 +49,134 @@ pub(crate) struct Build {
 }
 
 /// The document for `app`, which holds all other files of the zip.
-pub(crate) fn document(app: &AppFolder, graph: &Graph, build: &Build, root: &Path) -> Result<Vec<u8>> {
-    let product = &graph.packages[&graph.product];
+pub(crate) fn document(app: &AppFolder, materials: &Materials, build: &Build, root: &Path) -> Result<Vec<u8>> {
     let mut components = Vec::new();
     let mut edges: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for package in graph.packages.values() {
-        let mut needs: Vec<String> =
-            package.needs.iter().map(|id| reference(&graph.packages[id], graph, root)).collect();
-        if let Some(library) = native::library(package)? {
-            needs.push(library.purl.clone());
-            edges.insert(library.purl.clone(), Vec::new());
-            components.push(of_library(&library));
-        }
-        if package.id == graph.product {
-            for library in native::toolchain(&build.target)? {
-                needs.push(library.purl.clone());
-                edges.insert(library.purl.clone(), Vec::new());
-                components.push(of_library(&library));
-            }
+    for material in materials.packages.values() {
+        let mut libraries: Vec<Library> = c_libraries::library(material)?.into_iter().collect();
+        if material.package.id == materials.product {
+            libraries.extend(c_libraries::toolchain(&build.target)?);
         } else {
-            components.push(of_package(package, graph, root));
+            components.push(of_package(material, materials, root)?);
+        }
+        let needs = material.needs.iter().map(|id| reference(&materials.packages[id], materials, root));
+        let mut needs: Vec<String> = needs.collect();
+        for library in &libraries {
+            components.push(of_library(library)?);
+            let purl = format!("{}{}", library.purl, library.version);
+            edges.insert(purl.clone(), Vec::new());
+            needs.push(purl);
         }
         needs.sort();
-        edges.insert(reference(package, graph, root), needs);
+        edges.insert(reference(material, materials, root), needs);
     }
-    components.sort_by_cached_key(|component| component["bom-ref"].to_string());
-    let dependencies: Vec<Value> = edges.into_iter().map(|(of, on)| json!({ "ref": of, "dependsOn": on })).collect();
-    let mut properties = vec![
-        json!({ "name": "build:target", "value": build.target }),
-        json!({ "name": "build:profile", "value": build.profile }),
-    ];
-    let compilers = build.compilers.iter();
-    properties.extend(compilers.map(|(name, version)| json!({ "name": format!("build:{name}"), "value": version })));
-    let mut document = json!({
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
-        "metadata": {
-            "component": {
-                "type": "application",
-                "bom-ref": reference(product, graph, root),
-                "name": PRODUCT,
-                "version": product.version,
-                "licenses": [{ "expression": product.licence }],
-                "purl": reference(product, graph, root),
-                "components": app.0.iter().map(|(name, file)| json!({
-                    "type": "file",
-                    "name": name,
-                    "hashes": [sha256(&digest(&file.bytes))],
-                })).collect::<Vec<_>>(),
-            },
-            "properties": properties,
-        },
-        "components": components,
-        "dependencies": dependencies,
-    });
-    let failed = |cause: serde_json::Error| Failure::new(format!("cannot write the bill of materials: {cause}"));
-    let serial = serial(&serde_json::to_vec(&document).map_err(failed)?);
-    document["serialNumber"] = format!("urn:uuid:{serial}").into();
-    let mut bytes = serde_json::to_vec_pretty(&document).map_err(failed)?;
+    components.sort_by(|one, other| one.bom_ref.cmp(&other.bom_ref));
+    let mut bom = Bom {
+        serial_number: None,
+        metadata: Some(Metadata {
+            component: Some(of_app(app, &materials.packages[&materials.product], materials, root)?),
+            properties: Some(Properties(properties(build))),
+            ..Metadata::default()
+        }),
+        components: Some(Components(components)),
+        dependencies: Some(Dependencies(
+            edges
+                .into_iter()
+                .map(|(dependency_ref, dependencies)| Dependency { dependency_ref, dependencies })
+                .collect(),
+        )),
+        spec_version: SpecVersion::V1_5,
+        ..Bom::default()
+    };
+    let digest = Sha256::digest(written(&bom)?);
+    let digest = digest.first_chunk().copied().unwrap_or_default();
+    bom.serial_number = Some(uuid::Builder::from_custom_bytes(digest).into_uuid().into());
+    written(&bom)
+}
+
+fn written(bom: &Bom) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bom.clone()
+        .output_as_json_v1_5(&mut bytes)
+        .map_err(|cause| Failure::because("cannot write the bill of materials", cause))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
+fn properties(build: &Build) -> Vec<Property> {
+    let build_of = |(name, value): (&str, &str)| Property::new(format!("build:{name}"), value);
+    let compilers = build.compilers.iter().map(|(name, version)| (name.as_str(), version.as_str()));
+    [("target", build.target.as_str()), ("profile", &build.profile)]
+        .into_iter()
+        .chain(compilers)
+        .map(build_of)
+        .collect()
+}
+
 /// How a package is named in the document, which is its package URL.
-fn reference(package: &Package, graph: &Graph, root: &Path) -> String {
-    let (name, version) = (&package.name, &package.version);
-    if package.checksum.is_some() {
+fn reference(material: &Material, materials: &Materials, root: &Path) -> String {
+    let (name, version) = (&material.package.name, &material.package.version);
+    if material.checksum.is_some() {
         return format!("pkg:cargo/{name}@{version}");
     }
     // Never published: as `pkg:cargo/lifecycle` it would be somebody else's.
-    let repository = package.repository.as_deref().unwrap_or_default().trim_end_matches('/');
+    let repository = material.package.repository.as_deref().unwrap_or_default().trim_end_matches('/');
     let place = match repository.strip_prefix("https://github.com/") {
         Some(path) => format!("pkg:github/{path}@v{version}"),
         None => format!("pkg:generic/{PRODUCT}@{version}"),
     };
-    if package.id == graph.product {
+    if material.package.id == materials.product {
         return place;
     }
-    format!("{place}#{}", package.folder.strip_prefix(root).unwrap_or(&package.folder).display())
+    let folder = material.package.manifest_path.parent().map_or(root, Utf8Path::as_std_path);
+    format!("{place}#{}", folder.strip_prefix(root).unwrap_or(folder).display())
 }
 
-fn of_package(package: &Package, graph: &Graph, root: &Path) -> Value {
-    let reference = reference(package, graph, root);
-    let mut component = json!({
-        "type": "library",
-        "bom-ref": reference,
-        "name": package.name,
-        "version": package.version,
-        "licenses": [{ "expression": package.licence }],
-        "purl": reference,
+fn of_app(app: &AppFolder, product: &Material, materials: &Materials, root: &Path) -> Result<Component> {
+    let reference = reference(product, materials, root);
+    let version = product.package.version.to_string();
+    let files = app.0.iter().map(|(name, file)| Component {
+        hashes: Some(sha256(digest(&file.bytes))),
+        version: None,
+        ..Component::new(Classification::File, name, "", None)
     });
-    if let Some(checksum) = &package.checksum {
-        component["hashes"] = json!([sha256(checksum)]);
-    }
-    if let Some(repository) = &package.repository {
-        component["externalReferences"] = json!([{ "type": "vcs", "url": repository }]);
-    }
-    component
+    Ok(Component {
+        components: Some(Components(files.collect())),
+        ..described(Classification::Application, PRODUCT, &version, reference, &product.licence)?
+    })
 }
 
-fn of_library(library: &Library) -> Value {
-    let mut component = json!({
-        "type": "library",
-        "bom-ref": library.purl,
-        "name": library.name,
-        "version": library.version,
-        "licenses": [{ "expression": library.licence }],
-        "purl": library.purl,
+fn of_package(material: &Material, materials: &Materials, root: &Path) -> Result<Component> {
+    let package = &material.package;
+    let reference = reference(material, materials, root);
+    let sources = package.repository.as_deref().map(|repository| {
+        ExternalReferences(vec![ExternalReference::new(ExternalReferenceType::Vcs, Uri::new(repository))])
     });
-    if let Some(cpe) = &library.cpe {
-        component["cpe"] = cpe.as_str().into();
-    }
-    component
+    Ok(Component {
+        hashes: material.checksum.clone().map(sha256),
+        external_references: sources,
+        ..described(Classification::Library, &package.name, &package.version.to_string(), reference, &material.licence)?
+    })
 }
 
-fn sha256(digest: &str) -> Value {
-    json!({ "alg": "SHA-256", "content": digest })
+fn of_library(library: &Library) -> Result<Component> {
+    let Library { name, version, licence, purl, cpe } = library;
+    let cpe = cpe.map(|product| Cpe::new(&format!("cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*")));
+    Ok(Component { cpe, ..described(Classification::Library, name, version, format!("{purl}{version}"), licence)? })
+}
+
+/// With what every component has; its package URL is its name in the document.
+fn described(kind: Classification, name: &str, version: &str, purl: String, licence: &str) -> Result<Component> {
+    let read = purl.parse().map_err(|()| Failure::new(format!("`{purl}` is no package URL")))?;
+    Ok(Component {
+        purl: Some(read),
+        licenses: Some(Licenses(vec![LicenseChoice::expression(licence)])),
+        ..Component::new(kind, name, version, Some(purl))
+    })
+}
+
+fn sha256(digest: String) -> Hashes {
+    Hashes(vec![Hash { alg: HashAlgorithm::SHA_256, content: HashValue(digest) }])
 }
 
 /// Lower-case hexadecimal SHA-256.
@@ -166,25 +189,18 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     text
 }
 
-/// A UUID of the content (RFC 9562, version 8: bits of one's own).
-fn serial(content: &[u8]) -> String {
-    let digest = digest(content);
-    let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
-    format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(12, 15), part(15, 18), part(18, 30))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{app_folder::File, graph};
+    use serde_json::{Value, json};
 
-    fn build() -> Build {
-        let compilers = BTreeMap::from([("rustc".to_owned(), "rustc 1".to_owned())]);
-        Build { target: "x86_64-unknown-linux-gnu".to_owned(), profile: "release".to_owned(), compilers }
-    }
+    use super::*;
+    use crate::{app_folder::File, materials};
 
     pub(super) fn made_up(app: &AppFolder) -> Vec<u8> {
-        document(app, &graph::tests::made_up(), &build(), Path::new("/w")).unwrap()
+        let compilers = BTreeMap::from([("rustc".to_owned(), "rustc 1".to_owned())]);
+        let (target, profile) = ("x86_64-unknown-linux-gnu".to_owned(), "release".to_owned());
+        let build = Build { target, profile, compilers };
+        document(app, &materials::tests::made_up(), &build, Path::new("/w")).unwrap()
     }
 
     pub(super) fn app(files: &[(&str, &str)]) -> AppFolder {
@@ -201,7 +217,7 @@ mod tests {
             json!({
                 "type": "library", "bom-ref": "pkg:cargo/one@1.0.0", "name": "one", "version": "1.0.0",
                 "licenses": [{ "expression": "MIT OR Apache-2.0" }], "purl": "pkg:cargo/one@1.0.0",
-                "hashes": [{ "alg": "SHA-256", "content": "11" }],
+                "hashes": [{ "alg": "SHA-256", "content": "1".repeat(64) }],
             })
         );
         let product = &document["metadata"]["component"];
@@ -219,10 +235,8 @@ mod tests {
     fn equal_content_gives_equal_bytes_and_other_content_another_serial_number() {
         let (one, other) = (app(&[("host.json", "{}")]), app(&[("host.json", "{ }")]));
         assert_eq!(made_up(&one), made_up(&one));
-        let serial = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["serialNumber"].clone();
-        assert_ne!(serial(&made_up(&one)), serial(&made_up(&other)));
-        let serial = serial(&made_up(&one)).as_str().unwrap().to_owned();
-        assert_eq!(serial.len(), "urn:uuid:".len() + 36, "{serial}");
-        assert_eq!((serial.chars().nth(23), serial.chars().nth(28)), (Some('8'), Some('8')), "{serial}");
+        let serial = |app| serde_json::from_slice::<Value>(&made_up(app)).unwrap()["serialNumber"].clone();
+        assert!(serial(&one).as_str().unwrap().starts_with("urn:uuid:"));
+        assert_ne!(serial(&one), serial(&other));
     }
 }

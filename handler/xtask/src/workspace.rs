@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use crate::failure::{Failure, Result, cannot_start};
@@ -48,16 +48,6 @@ impl Checkout {
         command.envs(self.folders.iter().map(|(name, folder)| (name, folder)));
         command
     }
-}
-
-/// Runs to the end; what it wrote to stdout. Anything but exit code 0 is a failure.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let shown = shown(command);
-    let output = command.stderr(Stdio::inherit()).output().map_err(cannot_start(&shown))?;
-    if !output.status.success() {
-        return Err(Failure::new(format!("`{shown}` ended with {}", output.status)));
-    }
-    String::from_utf8(output.stdout).map_err(|_| Failure::new(format!("`{shown}` wrote something that is not text")))
 }
 
 /// Runs to the end with our own stdout and stderr; anything but exit code 0 is a failure.

@@ -12,12 +12,14 @@ use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter, write::Sim
 
 use crate::{
     app_folder::AppFolder,
-    failure::{Failure, Result},
+    failure::{Failure, Result, cannot},
 };
+
+/// What is told to be read or written: nothing here knows the file.
+const ZIP: &str = "the zip";
 
 /// The bytes of the zip with `app` at its root.
 pub(crate) fn packed(app: &AppFolder) -> Result<Vec<u8>> {
-    let failed = |cause: &dyn std::fmt::Display| Failure::new(format!("cannot write the zip: {cause}"));
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, file) in &app.0 {
         let options = SimpleFileOptions::default()
@@ -26,10 +28,10 @@ pub(crate) fn packed(app: &AppFolder) -> Result<Vec<u8>> {
             .last_modified_time(DateTime::DEFAULT)
             .system(System::Unix)
             .unix_permissions(file.mode());
-        zip.start_file(name.as_str(), options).map_err(|cause| failed(&cause))?;
-        zip.write_all(&file.bytes).map_err(|cause| failed(&cause))?;
+        zip.start_file(name.as_str(), options).map_err(cannot("write", ZIP.as_ref()))?;
+        zip.write_all(&file.bytes).map_err(cannot("write", ZIP.as_ref()))?;
     }
-    Ok(zip.finish().map_err(|cause| failed(&cause))?.into_inner())
+    Ok(zip.finish().map_err(cannot("write", ZIP.as_ref()))?.into_inner())
 }
 
 /// No file of ours is larger (bytes); bounds what an odd zip makes us read.
@@ -37,13 +39,13 @@ const LIMIT: u64 = 1 << 28;
 
 /// The files of a zip by name.
 pub(crate) fn unpacked(zip: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
-    let failed = |cause: &dyn std::fmt::Display| Failure::new(format!("cannot read the zip: {cause}"));
-    let mut archive = ZipArchive::new(Cursor::new(zip)).map_err(|cause| failed(&cause))?;
+    let mut archive = ZipArchive::new(Cursor::new(zip)).map_err(cannot("read", ZIP.as_ref()))?;
     let mut files = BTreeMap::new();
     for index in 0..archive.len() {
-        let file = archive.by_index(index).map_err(|cause| failed(&cause))?;
-        let (name, mut bytes) = (file.name().to_owned(), Vec::new());
-        file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|cause| failed(&cause))?;
+        let file = archive.by_index(index).map_err(cannot("read", ZIP.as_ref()))?;
+        let name = file.name().map_err(cannot("read", ZIP.as_ref()))?.into_owned();
+        let mut bytes = Vec::new();
+        file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(cannot("read", ZIP.as_ref()))?;
         if bytes.len() as u64 > LIMIT {
             return Err(Failure::new(format!("`{name}` in the zip is larger than {LIMIT} bytes")));
         }
@@ -67,9 +69,10 @@ mod tests {
         let entries: Vec<_> = (0..zip.len())
             .map(|index| {
                 let entry = zip.by_index(index).unwrap();
-                assert_eq!(entry.last_modified(), Some(DateTime::DEFAULT), "{}", entry.name());
-                assert_eq!(entry.extra_data().unwrap_or_default(), b"", "{} has no further times or ids", entry.name());
-                (entry.name().to_owned(), entry.unix_mode().unwrap())
+                let name = entry.name().unwrap().into_owned();
+                assert_eq!(entry.last_modified(), Some(DateTime::DEFAULT), "{name}");
+                assert_eq!(entry.extra_data().unwrap_or_default(), b"", "{name} has no further times or ids");
+                (name, entry.unix_mode().unwrap())
             })
             .collect();
         let expected = [("Tick/function.json", 0o100_644), ("host.json", 0o100_644), ("scorekeeper", 0o100_755)];

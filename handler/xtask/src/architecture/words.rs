@@ -1,12 +1,12 @@
 //! Words that were given up for those of the field must not come back into sources, help, documents or names of files.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use fancy_regex::Regex;
 
 use crate::{
-    failure::{Failure, Result, cannot},
-    workspace::{output, root},
+    failure::{Failure, Result, cannot, cannot_start},
+    workspace::root,
 };
 
 /// The list: one word a line, of three columns between tabs.
@@ -58,9 +58,12 @@ fn list_of(text: &str) -> Result<Vec<Retired>> {
 
 /// What git knows or would add: no outputs, no downloads.
 fn files() -> Result<Vec<String>> {
-    let mut command = std::process::Command::new("git");
-    command.current_dir(root()).args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]);
-    let listed = output(&mut command)?;
+    let git = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"];
+    let listed = Command::new("git").current_dir(root()).args(git).output().map_err(cannot_start("git ls-files"))?;
+    if !listed.status.success() {
+        return Err(Failure::new(format!("`git ls-files` ended with {}", listed.status)));
+    }
+    let listed = String::from_utf8_lossy(&listed.stdout);
     let is_there = |path: &&str| !path.is_empty() && root().join(path).is_file();
     Ok(listed.split('\0').filter(is_there).map(str::to_owned).collect())
 }

@@ -5,33 +5,36 @@
 
 use std::{fs, process, thread};
 
-use super::Command;
 use crate::{
-    arguments::Arguments,
     failure::Result,
     musl,
     workspace::{asked, cargo, run as run_command, shown},
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "bench",
-    usage: "[--counts] [--quick] [--json] [--target TRIPLE]",
-    about: &[
-        "Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its",
-        "cloud faked, beside a bare axum handler with the same I/O. --json: the load alone, as JSON. --quick: shorter. --counts: no times;",
-        "each bench once, in the build of the tests: it fails if a round trip is one too many.",
-    ],
-    run,
-};
+/// What the handler costs on this machine, beside a bare axum handler with the same I/O.
+///
+/// Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its cloud
+/// faked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// No times: each bench once, in the build of the tests. It fails if a round trip is one too many.
+    #[arg(long, conflicts_with_all = ["quick", "json", "target"])]
+    counts: bool,
+    /// Shorter runs.
+    #[arg(long)]
+    quick: bool,
+    /// The load alone, as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The target to build for; default this machine's.
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
+}
 
 /// Seconds for each of the small benches.
 const EACH: &str = "1";
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let (quick, json) = (arguments.flag("--quick"), arguments.flag("--json"));
-    let counts = arguments.flag("--counts");
-    let target = arguments.value("--target")?;
-    arguments.finish()?;
+pub(super) fn run(Bench { counts, quick, json, target }: Bench) -> Result<()> {
     if counts {
         return run_counts();
     }

@@ -4,47 +4,36 @@
 
 use std::process;
 
-use super::Command;
 use crate::{
-    arguments::Arguments,
     azurite,
-    failure::{Failure, Result},
+    failure::Result,
     workspace::{cargo, run as run_command, shown},
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "burst",
-    usage: "[--events N] [--only NAME]",
-    about: &[
-        "Four handlers and two timers on one Azurite and one simulated endpoint, all killed now and then, through N uploads",
-        "(2000) that are each told of twice: once with an endpoint that is well, once with one that loses answers and makes",
-        "two jobs of one request. Prints figures. --only: the tests whose names begin so.",
-    ],
-    run,
-};
+/// The many-process tests at their full size, with their figures.
+///
+/// Four handlers and two timers on one Azurite and one simulated endpoint, all killed now and then, through the uploads,
+/// each of which is told of twice: once with an endpoint that is well, once with one that loses answers and makes two jobs
+/// of one request.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Burst {
+    /// How many uploads.
+    #[arg(long, value_name = "N", default_value_t = UPLOADS, value_parser = clap::value_parser!(u32).range(i64::from(MIN_UPLOADS)..))]
+    events: u32,
+    /// The tests whose names begin so.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    only: String,
+}
 
 const UPLOADS: u32 = 2000;
 /// The second test wants one upload in a hundred to make two jobs.
 const MIN_UPLOADS: u32 = 100;
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let uploads = match arguments.value("--events")? {
-        None => UPLOADS,
-        Some(text) => uploads(&text)?,
-    };
-    let only = arguments.value("--only")?.unwrap_or_default();
-    arguments.finish()?;
+pub(super) fn run(Burst { events, only }: Burst) -> Result<()> {
     azurite::install()?;
-    let mut command = tests(uploads, &only);
+    let mut command = tests(events, &only);
     println!("{}", shown(&command));
     run_command(&mut command)
-}
-
-fn uploads(text: &str) -> Result<u32> {
-    text.parse()
-        .ok()
-        .filter(|uploads| *uploads >= MIN_UPLOADS)
-        .ok_or_else(|| Failure::new(format!("`--events {text}`: expected a number of at least {MIN_UPLOADS}")))
 }
 
 fn tests(uploads: u32, only: &str) -> process::Command {
@@ -65,13 +54,5 @@ mod tests {
             "SCOREKEEPER_BURST=2000 SCOREKEEPER_REQUIRE_AZURITE=1 cargo test --package handler --test tests burst::lost \
              -- --nocapture --test-threads=1"
         );
-    }
-
-    #[test]
-    fn a_burst_of_too_few_proves_nothing_and_is_refused() {
-        assert_eq!(uploads("100").unwrap(), 100);
-        for bad in ["99", "0", "-1", "many", ""] {
-            assert!(uploads(bad).unwrap_err().to_string().contains("at least 100"), "{bad}");
-        }
     }
 }

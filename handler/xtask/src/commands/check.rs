@@ -2,29 +2,25 @@
 
 use std::{fs, path::PathBuf};
 
-use super::Command;
 use crate::{
-    arguments::Arguments,
     discovery::{self, Discovered},
     elf,
     failure::{Failure, Result, cannot},
-    sbom, startup, traces, workspace,
+    packaging, sbom, startup, workspace,
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "check",
-    usage: "[ZIP]",
-    about: &[
-        "Applies the Functions host's discovery rules to a zip (default target/scorekeeper.zip): host.json, function",
-        "names, bindings, modes. The executable must be static for x86-64, start, and tell nothing of the machine that",
-        "built it; the bill of materials must list what is in it.",
-    ],
-    run,
-};
+/// Would the Functions host run this zip?
+///
+/// Applies the host's discovery rules: host.json, function names, bindings, modes. The executable must be static for x86-64
+/// and start; the bill of materials must list the packages that the executable lists itself, and the zip's files.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// Default target/scorekeeper.zip.
+    zip: Option<PathBuf>,
+}
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let zip = arguments.word().map_or_else(|| workspace::target().join("scorekeeper.zip"), PathBuf::from);
-    arguments.finish()?;
+pub(super) fn run(Check { zip }: Check) -> Result<()> {
+    let zip = zip.unwrap_or_else(|| workspace::target().join(packaging::ZIP));
     let bytes = fs::read(&zip).map_err(cannot("read", &zip))?;
     check(&bytes, true).map_err(|failure| Failure::because(zip.display().to_string(), failure))
 }
@@ -39,13 +35,6 @@ pub(super) fn check(zip: &[u8], shipped: bool) -> Result<()> {
     if shipped {
         elf::require_static_x86_64(&program).map_err(|unfit| Failure::new(format!("`{executable}`: {unfit}")))?;
         println!("executable  {executable}, static x86-64");
-        let traces = traces::of_a_machine(&program);
-        if !traces.is_empty() {
-            let traces = traces.join("\n  ");
-            return Err(Failure::new(format!(
-                "`{executable}` names folders of the machine that built it:\n  {traces}"
-            )));
-        }
     }
     println!("materials   {} in {}", sbom::check(zip, &executable)?, sbom::NAME);
     if shipped && !cfg!(all(target_os = "linux", target_arch = "x86_64")) {

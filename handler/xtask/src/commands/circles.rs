@@ -1,28 +1,22 @@
 //! `cargo xtask circles`: files that import each other, by crate.
 
-use super::Command;
 use crate::{
     architecture::{circles, members::Members},
-    arguments::Arguments,
     failure::{Failure, Result},
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "circles",
-    usage: "[CRATE]...",
-    about: &["Files that import each other in a circle, by crate (default: all), with the imports that close it."],
-    run,
-};
+/// Files that import each other in a circle, by crate, with the imports that close it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Circles {
+    /// Default: all.
+    #[arg(value_name = "CRATE")]
+    crates: Vec<String>,
+}
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let mut wanted = Vec::new();
-    while let Some(name) = arguments.word() {
-        wanted.push(name);
-    }
-    arguments.finish()?;
+pub(super) fn run(Circles { crates }: Circles) -> Result<()> {
     let members = Members::read()?;
     let mut found = 0;
-    for name in if wanted.is_empty() { members.names() } else { wanted } {
+    for name in if crates.is_empty() { members.names() } else { crates } {
         let circles = circles::of_crate(members.root_of(&name)?)?;
         println!("{name}: {}", if circles.is_empty() { "no circle" } else { "circles" });
         print!("{}", circles::report(&circles));

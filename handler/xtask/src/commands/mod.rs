@@ -11,41 +11,37 @@ mod reproduce;
 mod stage;
 mod test;
 
-use crate::{arguments::Arguments, failure::Result};
+use crate::failure::Result;
 
-/// One subcommand.
-pub(crate) struct Command {
-    /// What is typed.
-    pub(crate) name: &'static str,
-    /// Its arguments.
-    usage: &'static str,
-    /// What it does, one line each.
-    about: &'static [&'static str],
-    /// Does it.
-    pub(crate) run: fn(Arguments) -> Result<()>,
+/// One subcommand, in the order of `help`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Test(test::Test),
+    Package(package::Package),
+    Reproduce(reproduce::Reproduce),
+    Check(check::Check),
+    Stage(stage::Stage),
+    Docs(docs::Docs),
+    Circles(circles::Circles),
+    Bench(bench::Bench),
+    Burst(burst::Burst),
+    Mutants(mutants::Mutants),
 }
 
-/// All of them, in the order of `help`.
-pub(crate) const ALL: &[Command] = &[
-    test::COMMAND,
-    package::COMMAND,
-    reproduce::COMMAND,
-    check::COMMAND,
-    stage::COMMAND,
-    docs::COMMAND,
-    circles::COMMAND,
-    bench::COMMAND,
-    burst::COMMAND,
-    mutants::COMMAND,
-];
-
-/// The text of `cargo xtask help`.
-pub(crate) fn help() -> String {
-    let mut lines = vec!["cargo xtask <command>".to_owned()];
-    for command in ALL {
-        lines.push(String::new());
-        lines.push(format!("  {} {}", command.name, command.usage));
-        lines.extend(command.about.iter().map(|line| format!("      {line}")));
+impl Command {
+    /// Does it.
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Self::Test(options) => test::run(options),
+            Self::Package(options) => package::run(options),
+            Self::Reproduce(options) => reproduce::run(options),
+            Self::Check(options) => check::run(options),
+            Self::Stage(options) => stage::run(options),
+            Self::Docs(options) => docs::run(options),
+            Self::Circles(options) => circles::run(options),
+            Self::Bench(options) => bench::run(options),
+            Self::Burst(options) => burst::run(options),
+            Self::Mutants(options) => mutants::run(options),
+        }
     }
-    lines.join("\n") + "\n"
 }

@@ -6,22 +6,23 @@
 
 use std::{fs, path::PathBuf, process};
 
-use super::Command;
 use crate::{
-    arguments::Arguments,
-    failure::{Failure, Result},
+    failure::{Failure, Result, cannot},
     workspace::{asked, cargo, run as run_command, shown, target},
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "mutants",
-    usage: "lifecycle|ledger [--file GLOB]",
-    about: &[
-        "Mutation tests of the decisions (some 610 mutants, an hour) or of the ledger (some 280 mutants, several hours)",
-        "with cargo-mutants. Results are in target/mutants/. --file: of these files alone, such as **/slots.rs.",
-    ],
-    run,
-};
+/// Changes the code in hundreds of small ways and tells which changes no test notices, with cargo-mutants.
+///
+/// Some 610 mutants of the decisions take an hour, some 280 of the ledger several hours. Results are in target/mutants/.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mutants {
+    /// What is mutated.
+    #[arg(value_parser = ["lifecycle", "ledger"], default_value = "lifecycle")]
+    subject: String,
+    /// Of these files alone, such as **/slots.rs.
+    #[arg(long, value_name = "GLOB")]
+    file: Option<String>,
+}
 
 /// Another version makes other mutants, and the reasons for leaving some out name them as this one does.
 const VERSION: &str = "27.1.0";
@@ -63,19 +64,13 @@ const SUBJECTS: &[Subject] = &[
     },
 ];
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let file = arguments.value("--file")?;
-    let name = arguments.word();
-    arguments.finish()?;
-    let name = name.unwrap_or_else(|| SUBJECTS[0].name.to_owned());
-    let Some(subject) = SUBJECTS.iter().find(|subject| subject.name == name) else {
-        let names: Vec<_> = SUBJECTS.iter().map(|subject| subject.name).collect();
-        return Err(Failure::new(format!("`{name}` cannot be mutated; there are {}", names.join(" and "))));
-    };
+pub(super) fn run(Mutants { subject: name, file }: Mutants) -> Result<()> {
+    let subject = SUBJECTS.iter().find(|subject| subject.name == name);
+    let subject = subject.ok_or_else(|| Failure::new(format!("`{name}` cannot be mutated")))?;
     right_version(asked("cargo", &["mutants", "--version"]).as_deref())?;
     // cargo-mutants makes the last folder of its output only.
     let parent = results();
-    fs::create_dir_all(&parent).map_err(|why| Failure::new(format!("{} cannot be made: {why}", parent.display())))?;
+    fs::create_dir_all(&parent).map_err(cannot("create", &parent))?;
     let mut command = mutants(subject, file.as_deref());
     println!("==> {}", shown(&command));
     run_command(&mut command)

@@ -1,42 +1,45 @@
 //! `cargo xtask package`: the zip that is deployed.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use super::{Command, check};
+use super::check;
 use crate::{
     app_folder,
-    arguments::Arguments,
     failure::{Result, cannot},
     musl,
-    packaging::{Order, Package},
+    packaging::{Order, Packaged, ZIP},
     sbom,
     workspace::{self, Checkout},
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "package",
-    usage: "[--out DIR] [--rules FILE] [--target TRIPLE] [--profile NAME]",
-    about: &[
-        "Builds the static release executable, writes the app to DIR/app and DIR/scorekeeper.zip (default target/) with",
-        "a bill of materials (sbom.cdx.json), and checks the zip. FILE is shipped as rules.json. Equal inputs give equal",
-        "bytes, in whatever folder.",
-    ],
-    run,
-};
+/// The zip that is deployed.
+///
+/// Builds the static release executable, writes the app to DIR/app and DIR/scorekeeper.zip with a bill of materials
+/// (sbom.cdx.json), and checks the zip. Equal inputs give equal bytes, in whatever folder.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Package {
+    /// Default target.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Shipped as rules.json.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// The target to build for.
+    #[arg(long, value_name = "TRIPLE", default_value = musl::SHIPPED)]
+    target: String,
+    /// The cargo profile to build with.
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    profile: String,
+}
 
-/// The zip's name.
-pub(super) const ZIP: &str = "scorekeeper.zip";
-
-fn run(mut arguments: Arguments) -> Result<()> {
-    let out = arguments.path("--out")?.unwrap_or_else(workspace::target);
-    let rules = arguments.path("--rules")?;
-    let target = arguments.value("--target")?.unwrap_or_else(|| musl::SHIPPED.to_owned());
-    let profile = arguments.value("--profile")?.unwrap_or_else(|| "release".to_owned());
-    arguments.finish()?;
-
+pub(super) fn run(Package { out, rules, target, profile }: Package) -> Result<()> {
+    let out = out.unwrap_or_else(workspace::target);
     musl::require(&target)?;
     let order = Order { target: &target, profile: &profile, rules: rules.as_deref() };
-    let Package { app, zip } = order.make(&Checkout::here())?;
+    let Packaged { app, zip } = order.make(&Checkout::here())?;
     app.write(&out.join("app"))?;
     let path = out.join(ZIP);
     // Neither this zip nor an earlier one lies there to be deployed if the check refuses what was built now.

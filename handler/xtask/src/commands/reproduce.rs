@@ -6,36 +6,37 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Command, package::ZIP};
 use crate::{
-    arguments::Arguments,
     failure::{Failure, Result, cannot},
     musl,
-    packaging::Order,
+    packaging::{Order, ZIP},
     sbom,
     workspace::{self, Checkout},
     zip_file,
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "reproduce",
-    usage: "[ZIP] [--rules FILE] [--in DIR]",
-    about: &[
-        "Builds the package once more from a copy of the sources in another folder (below DIR, default the system's for",
-        "temporary files), with another cargo home and nothing built before, and compares it with ZIP (default",
-        "target/scorekeeper.zip, which `package` writes) byte by byte. Both need the same compilers.",
-    ],
-    run,
-};
+/// Is the package what these sources make, wherever they are built?
+///
+/// Builds it once more from a copy of the sources in another folder, with another cargo home and nothing built before, and
+/// compares it byte by byte. Both need the same compilers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reproduce {
+    /// What `package` wrote; default target/scorekeeper.zip.
+    zip: Option<PathBuf>,
+    /// The rules that were shipped.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// The folder to build below; default the system's for temporary files.
+    #[arg(long = "in", value_name = "DIR")]
+    place: Option<PathBuf>,
+}
 
 /// In the workspace's root, but no sources: outputs, history, a local run's data.
 const LEFT_OUT: [&str; 4] = ["target", ".git", ".scorekeeper", "node_modules"];
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let rules = arguments.path("--rules")?;
-    let place = arguments.path("--in")?.unwrap_or_else(std::env::temp_dir);
-    let zip = arguments.word().map_or_else(|| workspace::target().join(ZIP), PathBuf::from);
-    arguments.finish()?;
+pub(super) fn run(Reproduce { zip, rules, place }: Reproduce) -> Result<()> {
+    let place = place.unwrap_or_else(std::env::temp_dir);
+    let zip = zip.unwrap_or_else(|| workspace::target().join(ZIP));
     musl::require(musl::SHIPPED)?;
     let first = fs::read(&zip).map_err(cannot("read", &zip))?;
 

@@ -1,26 +1,31 @@
 //! `cargo xtask stage`: the app's folder with this machine's build, for Core Tools.
 
-use super::Command;
+use std::path::PathBuf;
+
 use crate::{
     app_folder::AppFolder,
-    arguments::Arguments,
     builds::Build,
     failure::Result,
     workspace::{self, Checkout},
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "stage",
-    usage: "[--out DIR] [--rules FILE] [--release]",
-    about: &["Builds for this machine and writes the app to DIR/app (default target/app), for `func start` there."],
-    run,
-};
+/// Builds for this machine and writes the app to a folder, for `func start` there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stage {
+    /// The app is written to DIR/app; default target.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Shipped as rules.json.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// A release build.
+    #[arg(long)]
+    release: bool,
+}
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let out = arguments.path("--out")?.unwrap_or_else(workspace::target);
-    let rules = arguments.path("--rules")?;
-    let profile = if arguments.flag("--release") { "release" } else { "dev" };
-    arguments.finish()?;
+pub(super) fn run(Stage { out, rules, release }: Stage) -> Result<()> {
+    let out = out.unwrap_or_else(workspace::target);
+    let profile = if release { "release" } else { "dev" };
     let built = Build { checkout: &Checkout::here(), target: None, profile, shipped: None }.run()?;
     let folder = out.join("app");
     AppFolder::gather(&workspace::root(), &built.executable, rules.as_deref())?.write(&folder)?;

@@ -3,9 +3,7 @@
 
 use std::{env, process, time::Instant};
 
-use super::Command;
 use crate::{
-    arguments::Arguments,
     azurite,
     builds::LEAN,
     failure::{Failure, Result},
@@ -14,22 +12,21 @@ use crate::{
     workspace::{asked, cargo, run as run_command, shown},
 };
 
-pub(super) const COMMAND: Command = Command {
-    name: "test",
-    usage: "[--quick]",
-    about: &[
-        "Installs what the tests need, then: formatting, lints, tests, documentation, the release package, its check,",
-        "and 10,000 simulated runs. Stops at the first failure. --quick: formatting, lints and tests, with what is installed already.",
-    ],
-    run,
-};
+/// All that must hold before a change is merged.
+///
+/// Installs what the tests need, then: formatting, lints, tests, documentation, the release package, its check, and 10,000
+/// simulated runs. Stops at the first failure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Test {
+    /// Formatting, lints and tests, with what is installed already.
+    #[arg(long)]
+    quick: bool,
+}
 
 /// Seeds that are simulated.
 const SEEDS: &str = "10000";
 
-fn run(mut arguments: Arguments) -> Result<()> {
-    let quick = arguments.flag("--quick");
-    arguments.finish()?;
+pub(super) fn run(Test { quick }: Test) -> Result<()> {
     let began = Instant::now();
     let mut left_out = Vec::new();
     if !quick {

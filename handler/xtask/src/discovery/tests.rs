@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use object::elf::{EM_X86_64, ET_DYN, PT_LOAD};
+
 use super::*;
 use crate::{
     app_folder::{AppFolder, File},
@@ -43,7 +45,7 @@ fn function() -> String {
 fn own_app() -> AppFolder {
     let place = tempfile::tempdir().unwrap();
     let executable = place.path().join("scorekeeper");
-    fs::write(&executable, elf::made_up(3, 62, &[1])).unwrap();
+    fs::write(&executable, elf::made_up(ET_DYN, EM_X86_64, &[PT_LOAD])).unwrap();
     AppFolder::gather(&workspace::root(), &executable, None).unwrap()
 }
 

@@ -1,14 +1,21 @@
-//! Does the bill of materials tell the truth about the zip it lies in? Asked of the zip alone, not of the build: the
-//! executable's own traces of packages and C libraries must be listed, and every file with its digest.
+//! Does the bill of materials tell the truth about the zip it lies in? Asked of the zip alone, not of the build: the packages
+//! that the executable lists itself must be in it and no others, and every file with its digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use cyclonedx_bom::{
+    models::{
+        bom::{Bom, SpecVersion},
+        component::{Component, Components},
+    },
+    prelude::Validate as _,
+};
 
 use super::{NAME, digest};
 use crate::{
-    failure::{Failure, Result, cannot},
-    native, prefixes, zip_file,
+    audit,
+    failure::{Failure, Result},
+    zip_file,
 };
 
 /// Checks the zip's bill of materials; how many components it lists.
@@ -17,180 +24,93 @@ pub(crate) fn check(zip: &[u8], executable: &str) -> Result<usize> {
     let Some(document) = files.remove(NAME) else {
         return Err(Failure::new(format!("there is no {NAME} in the zip; `cargo xtask package` writes it")));
     };
-    let document: Value = serde_json::from_slice(&document).map_err(cannot("read as JSON", NAME.as_ref()))?;
-    let findings = findings(&document, &files, executable);
+    let bom = Bom::parse_from_json_v1_5(&*document)
+        .map_err(|cause| Failure::because(format!("{NAME} is not CycloneDX 1.5"), cause))?;
+    let valid = bom.validate_version(SpecVersion::V1_5);
+    if !valid.passed() {
+        return Err(Failure::new(format!("{NAME} is not CycloneDX 1.5: {valid:?}")));
+    }
+    let program = files.get(executable).map(Vec::as_slice).unwrap_or_default();
+    let linked = audit::read(program)?.packages.into_iter().filter(|package| !package.root);
+    let linked = linked.map(|package| (package.name, package.version.to_string())).collect();
+    let findings = findings(&bom, &linked, &files);
     if findings.is_empty() {
-        Ok(list(&document["components"]).len())
+        Ok(components(bom.components.as_ref()).count())
     } else {
         Err(Failure::new(format!("{NAME} does not fit the zip:\n  {}", findings.join("\n  "))))
     }
 }
 
-fn findings(document: &Value, files: &BTreeMap<String, Vec<u8>>, executable: &str) -> Vec<String> {
+/// What differs: `linked` are the names and versions of the packages in the executable.
+fn findings(bom: &Bom, linked: &BTreeSet<(String, String)>, files: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let mut findings = Vec::new();
-    let components = list(&document["components"]);
-    for component in components {
-        let name = &component["name"];
-        for member in ["version", "purl", "licenses"] {
-            if component[member].is_null() {
-                findings.push(format!("{name} has no {member}"));
-            }
-        }
-        let is_from_registry = component["purl"].as_str().is_some_and(|purl| purl.starts_with("pkg:cargo/"));
-        if is_from_registry && component["hashes"][0]["content"].as_str().is_none_or(|sum| sum.len() != 64) {
-            findings.push(format!("{name} has no SHA-256"));
-        }
-    }
-
-    let references: BTreeSet<&str> = components.iter().filter_map(|it| it["bom-ref"].as_str()).collect();
-    let product = document["metadata"]["component"]["bom-ref"].as_str().unwrap_or_default();
-    let mut reached = BTreeSet::from([product]);
-    let mut next = vec![product];
-    while let Some(from) = next.pop() {
-        let edges = list(&document["dependencies"]).iter().filter(|edge| edge["ref"] == from);
-        for on in edges.flat_map(|edge| list(&edge["dependsOn"])).filter_map(Value::as_str) {
-            if reached.insert(on) {
-                next.push(on);
-            }
-        }
-    }
-    findings.extend(
-        reached
-            .iter()
-            .filter(|it| **it != product && !references.contains(**it))
-            .map(|reference| format!("`{reference}` is needed and not listed")),
-    );
-    findings.extend(references.difference(&reached).map(|reference| format!("`{reference}` is needed by nothing")));
-
-    let program = files.get(executable).map(Vec::as_slice).unwrap_or_default();
-    let packages: BTreeSet<String> = components
-        .iter()
-        .map(|it| format!("{}-{}", it["name"].as_str().unwrap_or_default(), it["version"].as_str().unwrap_or_default()))
+    let listed: BTreeMap<(String, String), bool> = components(bom.components.as_ref())
+        .map(|it| {
+            let version = it.version.as_ref().map(ToString::to_string).unwrap_or_default();
+            let is_crate = it.purl.as_ref().is_some_and(|purl| purl.as_ref().starts_with("pkg:cargo/"));
+            ((it.name.to_string(), version), is_crate)
+        })
         .collect();
-    for seen in packages_in(program).difference(&packages) {
-        findings.push(format!("the executable holds code of `{seen}`, which is not listed"));
-    }
-    for seen in native::seen_in(program) {
-        if !components.iter().any(|component| component["name"] == seen) {
-            findings.push(format!("the executable holds code of {seen}, which is not listed"));
-        }
-    }
+    let unlisted = linked.iter().filter(|package| !listed.contains_key(*package));
+    findings.extend(unlisted.map(|(name, version)| format!("`{name}` {version} is in the executable and not listed")));
+    let unlinked = listed.iter().filter(|(package, is_crate)| **is_crate && !linked.contains(*package));
+    findings
+        .extend(unlinked.map(|((name, version), _)| format!("`{name}` {version} is listed and not in the executable")));
 
-    let listed: BTreeMap<&str, &str> = list(&document["metadata"]["component"]["components"])
-        .iter()
-        .filter_map(|file| Some((file["name"].as_str()?, file["hashes"][0]["content"].as_str()?)))
+    let app = bom.metadata.as_ref().and_then(|metadata| metadata.component.as_ref());
+    let listed: BTreeMap<String, String> = components(app.and_then(|app| app.components.as_ref()))
+        .filter_map(|file| Some((file.name.to_string(), file.hashes.as_ref()?.0.first()?.content.0.clone())))
         .collect();
     for (name, bytes) in files {
-        match listed.get(name.as_str()) {
+        match listed.get(name) {
             None => findings.push(format!("the file `{name}` is not listed")),
-            Some(sum) if **sum != digest(bytes) => findings.push(format!("the file `{name}` has another digest")),
+            Some(sum) if *sum != digest(bytes) => findings.push(format!("the file `{name}` has another digest")),
             Some(_) => {}
         }
     }
-    let gone = listed.keys().filter(|name| !files.contains_key(**name));
+    let gone = listed.keys().filter(|name| !files.contains_key(*name));
     findings.extend(gone.map(|name| format!("the file `{name}` is listed and not in the zip")));
     findings
 }
 
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Packages of others, as `NAME-VERSION`, whose sources the executable names: a panic's place is told by its file.
-fn packages_in(program: &[u8]) -> BTreeSet<String> {
-    let begin = format!("{}/", prefixes::CRATES);
-    let places = program.windows(begin.len()).enumerate().filter(|(_, window)| *window == begin.as_bytes());
-    let names = places.filter_map(|(at, _)| {
-        let rest = program.get(at + begin.len()..)?;
-        let end = rest.iter().take(128).position(|byte| !is_of_a_name(*byte))?;
-        // A folder, not just a text that ends there.
-        (rest.get(end) == Some(&b'/'))
-            .then(|| String::from_utf8_lossy(rest.get(..end).unwrap_or_default()).into_owned())
-    });
-    names.filter(|name| name.contains('-')).collect()
-}
-
-fn is_of_a_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+')
+fn components(components: Option<&Components>) -> impl Iterator<Item = &Component> {
+    components.into_iter().flat_map(|components| &components.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::{app_folder::AppFolder, sbom::tests as sbom};
 
-    const PROGRAM: &str = "\u{7f}ELF../crates/one-1.0.0/src/lib.rs..called/crates/two-2.0.0/src/a.rsSQLite";
-
     fn app() -> AppFolder {
-        sbom::app(&[("host.json", "{}"), ("scorekeeper", PROGRAM)])
+        sbom::app(&[("host.json", "{}"), ("scorekeeper", "program")])
     }
 
-    /// The made-up graph's checksums are too short to be any.
-    fn document() -> Value {
-        let mut document: Value = serde_json::from_slice(&sbom::made_up(&app())).unwrap();
-        for component in document["components"].as_array_mut().unwrap() {
-            if component["hashes"].is_array() {
-                component["hashes"][0]["content"] = "0".repeat(64).into();
-            }
-        }
-        document
-    }
-
-    fn found(document: &Value, app: &AppFolder) -> Vec<String> {
+    fn found(linked: &[(&str, &str)], app: &AppFolder) -> Vec<String> {
+        let document = Bom::parse_from_json_v1_5(&*sbom::made_up(&self::app())).unwrap();
+        assert!(document.validate_version(SpecVersion::V1_5).passed());
+        let linked = linked.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect();
         let files = app.0.iter().map(|(name, file)| (name.clone(), file.bytes.clone())).collect();
-        findings(document, &files, "scorekeeper")
+        findings(&document, &linked, &files)
     }
 
     #[test]
-    fn a_bill_that_fits_its_zip_passes() {
-        assert_eq!(found(&document(), &app()), [""; 0]);
-    }
-
-    #[test]
-    fn a_package_that_is_not_listed_is_found_by_its_users_and_in_the_executable() {
-        let mut document = document();
-        document["components"].as_array_mut().unwrap().retain(|component| component["name"] != "two");
-        let expected = [
-            "`pkg:cargo/two@2.0.0` is needed and not listed",
-            "the executable holds code of `two-2.0.0`, which is not listed",
-        ];
-        assert_eq!(found(&document, &app()), expected);
-    }
-
-    #[test]
-    fn a_library_that_is_not_listed_is_found_in_the_executable() {
-        let app = sbom::app(&[("host.json", "{}"), ("scorekeeper", &PROGRAM.replace("SQLite", "SQLite format 3"))]);
-        let mut document = document();
-        document["metadata"]["component"]["components"][1]["hashes"][0]["content"] =
-            digest(&app.0["scorekeeper"].bytes).into();
-        assert_eq!(found(&document, &app), ["the executable holds code of SQLite, which is not listed"]);
-    }
-
-    #[test]
-    fn what_nothing_needs_or_nobody_described_is_told() {
-        let mut document = document();
-        let components = document["components"].as_array_mut().unwrap();
-        components.push(json!({"name": "three", "bom-ref": "pkg:cargo/three@3.0.0", "purl": "pkg:cargo/three@3.0.0"}));
-        let expected = [
-            "\"three\" has no version",
-            "\"three\" has no licenses",
-            "\"three\" has no SHA-256",
-            "`pkg:cargo/three@3.0.0` is needed by nothing",
-        ];
-        assert_eq!(found(&document, &app()), expected);
+    fn the_packages_are_those_that_the_executable_lists() {
+        assert_eq!(found(&[("one", "1.0.0"), ("two", "2.0.0")], &app()), [""; 0]);
+        let expected =
+            ["`two` 2.1.0 is in the executable and not listed", "`two` 2.0.0 is listed and not in the executable"];
+        assert_eq!(found(&[("one", "1.0.0"), ("two", "2.1.0")], &app()), expected);
     }
 
     #[test]
     fn the_files_are_those_that_are_listed() {
-        let other = sbom::app(&[("rules.json", "{}"), ("scorekeeper", &format!("{PROGRAM}!"))]);
+        let other = sbom::app(&[("rules.json", "{}"), ("scorekeeper", "another")]);
         let expected = [
             "the file `rules.json` is not listed",
             "the file `scorekeeper` has another digest",
             "the file `host.json` is listed and not in the zip",
         ];
-        assert_eq!(found(&document(), &other), expected);
+        assert_eq!(found(&[("one", "1.0.0"), ("two", "2.0.0")], &other), expected);
     }
 
     #[test]
