@@ -26,7 +26,8 @@ mod tests {
     const WITHOUT_CIRCLES: &[&str] = &["app", "azure", "lifecycle", "simulation", "simulator", "stores"];
 
     /// Crates in which no text stands for an error. Whoever removes a crate's last one enters it here.
-    const WITHOUT_TEXT_FOR_ERRORS: &[&str] = &["app", "azure", "handler", "lifecycle", "simulation", "simulator", "stores", "xtask"];
+    const WITHOUT_TEXT_FOR_ERRORS: &[&str] =
+        &["app", "azure", "handler", "lifecycle", "simulation", "simulator", "stores", "xtask"];
 
     #[test]
     fn crates_need_only_those_below_them() {
