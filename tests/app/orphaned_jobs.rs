@@ -1,13 +1,15 @@
 //! Jobs beyond the one that a scoring needs: late answers, late jobs, two jobs for one request. Each is found, cancelled
 //! and counted; none is adopted twice, and nothing that may be needed, or is somebody else's, is touched.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use app::{App, ResolveOutcome, TickReport, resolve};
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
 use time::Duration;
+use tracing::Level;
 
 use super::state_rows;
 use crate::support::world::{Fault, OrphanScanCall, RULE, START, World, event};
@@ -203,13 +205,17 @@ async fn an_orphaned_job_that_does_not_listen_is_told_to_stop_however_old_it_is(
     assert_eq!(running(&world), ["job-2"]);
 }
 
-/// The records of a log, kept by the thread that made this.
-#[derive(Clone, Default)]
-struct Records(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// The log of this thread, hence of one test.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl Write for Records {
+/// Writes to the log of the thread that logs.
+struct ThreadLog;
+
+impl Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -218,17 +224,25 @@ impl Write for Records {
     }
 }
 
+/// The log records that this test wrote since [`Records::keep`].
+struct Records;
+
 impl Records {
-    /// Shaped as the handler's own; ends with the guard.
-    fn keep(&self) -> tracing::subscriber::DefaultGuard {
-        let kept = self.clone();
-        let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || kept.clone());
-        tracing::subscriber::set_default(log.finish())
+    /// Shaped as the handler's own. One subscriber for the process, never one per test: what `tracing` remembers of a call
+    /// site counts for all threads, and a test without a subscriber would switch the warning off for the others.
+    fn keep() -> Self {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            let log = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(Level::WARN);
+            tracing::subscriber::set_global_default(log.with_writer(|| ThreadLog).finish()).unwrap();
+        });
+        LOG.take();
+        Self
     }
 
     /// What `infra/queries/alert-orphaned-jobs.kql` counts.
     fn of_orphaned_jobs(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(LOG.with_borrow(Clone::clone)).unwrap();
         let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let said = |record: &Value| record["message"].as_str().is_some_and(|said| said.starts_with("orphaned job"));
         records.filter(|record| record["level"] == "WARN" && said(record)).collect()
@@ -243,8 +257,7 @@ async fn an_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() 
     world.next_faults([Fault::Duplicated { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.fail_cancels(1);
-    let records = Records::default();
-    let _kept = records.keep();
+    let records = Records::keep();
     tick(&world, &app, Duration::minutes(10)).await;
     let records_of_jobs = records.of_orphaned_jobs();
     assert_eq!(records_of_jobs.len(), 1, "{records_of_jobs:?}");
@@ -273,8 +286,7 @@ async fn an_orphaned_job_that_the_search_found_is_told_to_operators_too() {
     let app = world.app();
     world.next_faults([Fault::LostAnswer { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
-    let records = Records::default();
-    let _kept = records.keep();
+    let records = Records::keep();
     tick(&world, &app, Duration::minutes(2)).await;
     let orphaned_jobs = world.get(&app, &ids[0]).await.orphaned_jobs;
     assert_eq!(orphaned_jobs.len(), 1);

@@ -4,8 +4,8 @@
 //! world looks like arrives as [`Observation`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
-//! [`scoring`] (what is remembered), [`rules`], [`endpoints`], [`breaker`], [`intake`] and [`template`] (how an upload becomes a scoring),
-//! [`order`] (whose turn it is), [`retry`] (arithmetic over time), [`job`] and [`datastore`] (Azure ML's words).
+//! [`scoring`] (what is remembered), [`rule`], [`intake`] and [`payload`] (how an upload becomes a scoring), [`schedule`]
+//! (whose turn it is, and when), [`breaker`], [`job`] and [`datastore`] (Azure ML's words).
 //!
 //! Invariants, always true of every [`Step`]:
 //! * a move is a row of [`TRANSITIONS`]; its target status is read from that table;

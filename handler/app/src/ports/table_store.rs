@@ -1,7 +1,6 @@
 //! The port under the ledger: a table with the semantics of Azure Table Storage, and nothing that it lacks.
 //!
-//! Implementations: Azure Tables (crate `azure`), `embedded`,
-//! [`memory`](stores::memory). One conformance suite (`tests/ports/table_store/claims.rs`) runs on all of them. All call
+//! Implementations: Azure Tables (crate `azure`), `embedded` and `memory` (crate `stores`). One conformance suite (`tests/ports/table_store/claims.rs`) runs on all of them. All call
 //! [`check`] first, so that what the real service refuses is refused everywhere: emulators accept transactions over
 //! several partitions, oversized entities and bad property names.
 //!

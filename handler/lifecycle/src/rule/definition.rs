@@ -33,7 +33,7 @@ pub struct Rule {
     pub generation: u32,
     /// Most jobs of this rule at one time; absent: no limit.
     pub max_in_flight: Option<u32>,
-    /// Goes before rules of lower priority at the same endpoint; see [`crate::order`].
+    /// Goes before rules of lower priority at the same endpoint; see [`crate::schedule`].
     pub priority: i32,
     /// What to do with blobs of no bytes.
     pub empty_blobs: EmptyBlobs,

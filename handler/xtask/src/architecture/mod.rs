@@ -1,10 +1,10 @@
 //! The rules of this workspace that neither the compiler nor clippy knows, and the crates for which they hold. The tests
 //! below hold them:
 //!
-//! * [`arrows`]: which crate may need which;
-//! * [`circles`]: no files of a crate import each other in a circle;
-//! * [`results`]: no text stands for an error;
-//! * [`words`]: what was given up for the field's words does not come back.
+//! * `arrows`: which crate may need which;
+//! * `circles`: no files of a crate import each other in a circle;
+//! * `results`: no text stands for an error;
+//! * `words`: what was given up for the field's words does not come back.
 
 #[cfg(test)]
 mod arrows;
