@@ -1,7 +1,7 @@
 //! Looking at outputs in real storage, as far as Azurite is that: anonymously over http, where an emulator gets no token,
 //! and as in production, over TLS with a token from our own cache.
 //!
-//! What storage's failures are taken for is in `endpoint/blobs.rs`; no emulator fails on order.
+//! What storage's failures are taken for is in `endpoint/blobs.rs`; no emulator injects faults.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -243,14 +243,14 @@ async fn a_container_that_is_not_there_holds_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_that_storage_refuses_is_unclear_and_not_absent() {
+async fn a_token_that_storage_refuses_is_inconclusive_and_not_absent() {
     let Some(azurite) = azurite::over_tls() else { return };
     let source = Entra { audience: Some("https://management.azure.com") };
     let place = emulated(&azurite.blobs, azurite.client(), source, false).await.unwrap();
     place.put("p.csv", "1").await;
     for kind in [OutputKind::UriFile, OutputKind::UriFolder] {
         let inconclusive = place.look(kind, "p.csv").await.unwrap_err();
-        assert!(inconclusive.0.contains("Storage Blob Data Reader"), "{inconclusive}");
+        assert!(inconclusive.what.contains("Storage Blob Data Reader"), "{inconclusive}");
     }
 }
 
@@ -263,5 +263,5 @@ async fn storage_whose_certificate_nobody_vouches_for_gets_no_token() {
     let tokens = Tokens::new(Arc::new(Entra::default()), Arc::new(storage::now));
     place.blobs = AzureBlobs::over(azurite::transport(azurite::client()), manager(&place.manager), tokens);
     let inconclusive = place.look(OutputKind::UriFile, "p.csv").await.unwrap_err();
-    assert!(inconclusive.0.contains("certificate"), "{inconclusive}");
+    assert!(app::error_chain(&inconclusive).contains("certificate"), "{inconclusive}");
 }

@@ -30,7 +30,7 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 fn uploads() -> usize {
     #[expect(clippy::disallowed_methods, reason = "a person says by this how large the burst is")]
     let asked = std::env::var("SCOREKEEPER_BURST").ok();
-    asked.map_or(200, |text| text.parse().unwrap_or_else(|_| panic!("SCOREKEEPER_BURST={text} is no number")))
+    asked.map_or(200, |text| text.parse().unwrap_or_else(|_| panic!("SCOREKEEPER_BURST={text} is not a number")))
 }
 
 /// SplitMix64: a failing run is repeated with its seed, as far as the operating system plays along.
@@ -112,8 +112,8 @@ async fn lost_answers_and_doubled_jobs_end_in_one_published_output_each() {
     let path = |n| if doubled(n) { format!("{n:05}-{SLOW}.csv") } else { format!("{n:05}.csv") };
     let paths: Vec<String> = (0..uploads()).map(path).collect();
     let faults = json!([
-        { "route": "invoke", "fault": { "made": { "jobs": 2, "answer": "proper" } }, "matching": SLOW, "times": paths.len() / 100 },
-        { "route": "invoke", "fault": "cutAfterCreate", "probability": 0.05 },
+        { "route": "invoke", "fault": { "duplicated": { "jobs": 2 } }, "matching": SLOW, "times": paths.len() / 100 },
+        { "route": "invoke", "fault": { "lostAnswer": {} }, "probability": 0.05 },
     ]);
     let Some(outcome) = burst(&paths, &faults).await else { return };
     outcome.assert_each_is_scored_by_its_adopted_job(&paths);

@@ -20,20 +20,20 @@ use time::Duration;
 use tower::ServiceExt as _;
 
 use crate::support::functions_host::{Process, SCOREKEEPER};
-use crate::support::world::{Post, RULE, START, World, event};
+use crate::support::world::{Fault, RULE, START, World, event};
 
-/// One scored, one whose answer was lost, one that runs, one skipped event and one that can't be read.
+/// One scored, one whose answer was lost, one that runs, one skipped event and one that cannot be read.
 async fn populate(world: &World) -> App {
     let app = world.app();
     world.deliver(&app, &event("eu/a.csv", "1")).await;
     world.tick_until_final(&app, 3).await;
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     world.deliver(&app, &event("eu/b.csv", "1")).await;
     world.later(Duration::seconds(30));
     world.deliver(&app, &event("eu/ü <c>.csv", "1")).await;
     let mut other = event("a.csv", "1");
     other["data"]["url"] = json!("https://uploads.blob.core.windows.net/photos/a.jpg");
-    app.accept(&json!([other, {"x": 1}])).await.unwrap();
+    app.accept(&json!([other, {"x": 1}])).await.unwrap().submit().await;
     app
 }
 
@@ -162,9 +162,9 @@ In flight   2   (queued 0   submitting 0   unknown 1   held 0   running 1   canc
 Last 24 h   scored 1   failed 0   cancelled 0
 Events      skipped 1   quarantined 1
 Oldest      accepted 30 s ago
-Last tick   30 s ago
+Last run    30 s ago
 Needs attention
-  1 events quarantined in the last 24 h, the first because `eventType` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)
+  1 events quarantined in the last 24 h, the first because `eventType` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)
 ";
     let (code, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
     assert_eq!((code, status.as_str()), (ATTENTION, golden));
@@ -195,7 +195,7 @@ async fn failures_need_attention() {
 async fn what_is_held_needs_attention_and_a_person_resolves_it() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.blind(Some("403; the app's identity needs workspaces/jobs/read"));
     for _ in 0..4 {
@@ -216,13 +216,13 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
     let (code, answer) = said(&"0".repeat(32), Resolution::GiveUp).await;
     assert!(code == ATTENTION && answer.contains("there is no scoring 0000"), "{answer}");
     let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
-    assert_eq!((code, answer), (OK, format!("{} is queued now; the next tick goes on with it.\n", ids[0])));
+    assert_eq!((code, answer), (OK, format!("{} is queued now; the next reconcile run continues with it.\n", ids[0])));
     let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
     assert!(code == ATTENTION && answer.starts_with("Nothing was changed: only a held scoring"), "{answer}");
     world.blind(None);
     world.tick_until_final(&app, 5).await;
     let (_, trace) = text(async |out| show::show(app.ledger(), &ids[0], false, out).await).await;
-    assert!(trace.contains("held → queued      a person says that no job exists"), "{trace}");
+    assert!(trace.contains("held → queued      an operator says that no job exists"), "{trace}");
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn limit_shows_what_is_in_flight_and_what_waits_and_sets_it_for_all() {
     let world = World::with_rules(LIMITED);
     let app = world.app();
     let show = || limited(&world, &app, LimitArgs::default());
-    assert_eq!(show().await, (OK, "No tick has told of any rule yet.\n".to_owned()));
+    assert_eq!(show().await, (OK, "No reconcile run has reported a rule yet.\n".to_owned()));
     for n in 0..5 {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
@@ -363,12 +363,12 @@ async fn show_tells_what_a_queued_scoring_waits_for() {
         let (_, trace) = text(async |out| show::show(app.ledger(), "2.csv", false, out).await).await;
         trace.lines().find_map(|line| line.strip_prefix("  waits    ").map(str::to_owned)).unwrap_or_default()
     };
-    assert_eq!(waits().await, "the next tick submits it");
+    assert_eq!(waits().await, "the next reconcile run submits it");
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(waits().await, "all 2 slots of rule `claims` are taken (maxInFlight)");
     world.later(Duration::minutes(2));
     world.end_jobs(&JobStatus::Completed);
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert!(waits().await.starts_with("not before 2026-07-21 10:02:1"), "{}", waits().await);
 }
@@ -387,7 +387,7 @@ async fn the_binary_reads_a_ledger_by_every_way_of_naming_it() {
     let app = world.app();
     world.deliver(&app, &event("a.csv", "1")).await;
     let embedded = format!("embedded:{}", place.display());
-    // The world's tables have their own hub.
+    // The world's tables have their own task hub.
     for which in [&["--ledger", &embedded][..], &["--data", ".scorekeeper"], &[]] {
         let mut list = run(&[&["list", "--json", "--task-hub", "Test"], which].concat(), folder.path());
         let status = list.ended().await;

@@ -26,12 +26,12 @@ async fn a_healthy_installation_is_healthy_in_every_respect() {
     let older = json!({ "resources": { "subscriptionOnAccount": true } });
     let stored = json!({ "properties": { "credentials": { "credentialsType": "AccountKey" } } });
     let keys = json!({ "resources": { "changed": { "datastores/*": stored } } });
-    for orders in [json!({}), older, keys] {
-        let stage = Stage::start(&orders, ALIVE).await;
+    for plan in [json!({}), older, keys] {
+        let stage = Stage::start(&plan, ALIVE).await;
         let (code, report) = stage.examine(&[]).await;
         let findings = report["findings"].as_array().unwrap();
         let not_ok: Vec<_> = findings.iter().filter(|finding| finding["verdict"] != "ok").collect();
-        assert!(not_ok.is_empty(), "{orders}: {not_ok:#?}");
+        assert!(not_ok.is_empty(), "{plan}: {not_ok:#?}");
         assert_eq!((code, &report["exitCode"]), (0, &json!(0)));
         let looked_at: Vec<&str> = findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
         for check in doctor::CHECKS {
@@ -69,7 +69,7 @@ fn wrong(case: &Case, code: i32, report: &Value) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_fault_alone_is_named_alone_with_what_mends_it() {
+async fn each_fault_alone_is_named_alone_with_what_fixes_it() {
     if !stage::ready().await {
         return;
     }
@@ -77,7 +77,7 @@ async fn each_fault_alone_is_named_alone_with_what_mends_it() {
     assert!(cases.iter().filter(|case| case.is_fault()).count() >= 15);
     let examined = futures::stream::iter(cases)
         .map(|case| async move {
-            let mut stage = Stage::start(&case.orders, case.task_hub).await;
+            let mut stage = Stage::start(&case.plan, case.task_hub).await;
             case.change(&mut stage.vars);
             let (code, report) = stage.examine(&[]).await;
             wrong(&case, code, &report).map(|why| format!("{}: {why}", case.what))
@@ -93,8 +93,8 @@ async fn whoever_is_signed_in_examines_the_rights_of_the_app_and_not_their_own()
         return;
     }
     let unassigned = json!({ "resources": { "unassigned": ["app/Storage Blob Data Reader"] } });
-    for (orders, faults) in [(json!({}), vec![]), (unassigned, vec!["input", "output.read"])] {
-        let mut stage = Stage::start(&orders, ALIVE).await;
+    for (plan, faults) in [(json!({}), vec![]), (unassigned, vec!["input", "output.read"])] {
+        let mut stage = Stage::start(&plan, ALIVE).await;
         stage.sign_in().await;
         stage.vars.remove("WEBSITE_ARM_RESOURCE_ID");
         let (code, report) = stage.examine(&["--app", &stage.app]).await;
@@ -114,7 +114,7 @@ async fn whoever_is_signed_in_examines_the_rights_of_the_app_and_not_their_own()
 
 /// Nobody gives the app more roles than it needs to score. It then sees less than an operator.
 #[tokio::test]
-async fn with_the_roles_of_the_templates_alone_the_app_finds_no_fault_and_says_what_it_cannot_see() {
+async fn with_the_templates_roles_alone_no_fault_is_found_and_what_is_hidden_is_named() {
     if !stage::ready().await {
         return;
     }

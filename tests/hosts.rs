@@ -21,7 +21,7 @@ fn timer() -> Value {
     serde_json::from_str(TIMER).unwrap()
 }
 
-/// A ledger that can't be reached: nothing listens there.
+/// A ledger that cannot be reached: nothing listens there.
 fn without_ledger(cloud: &Cloud) -> BTreeMap<String, String> {
     let mut vars = cloud.vars("unused");
     vars.insert("SCOREKEEPER_LEDGER".to_owned(), format!("http://127.0.0.1:{}/devstoreaccount1", free_port()));
@@ -141,14 +141,14 @@ async fn every_line_on_stdout_is_a_record_and_those_of_an_invocation_carry_its_i
     let cloud = Cloud::start().await;
     let mut host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
     host.invoke("BlobCreated", "6a5b0c6e-traced", "event", &event("a.csv")).await.value();
-    let line = host.process().until_logged(|line| line.contains("accepted as")).await;
+    let line = host.process().until_logged(|line| line.contains("submitting -> running")).await;
     let span = &record(&line)["spans"][0];
     assert_eq!(span["invocation_id"], json!("6a5b0c6e-traced"));
     assert_eq!(span["trace_id"], json!("0af7651916cd43dd8448eb211c80319c"));
     assert_eq!(span["function"], json!("BlobCreated"));
-    for line in host.process().stdout() {
-        record(&line);
-    }
+    let all: Vec<Value> = host.process().stdout().iter().map(|line| record(line)).collect();
+    let of_event = all.iter().filter(|record| record["spans"][0]["invocation_id"] == "6a5b0c6e-traced");
+    assert_eq!(of_event.count(), 1, "one record for each event: {all:?}");
 }
 
 #[tokio::test]
@@ -161,12 +161,12 @@ async fn an_event_is_submitted_within_its_invocation() {
 }
 
 #[tokio::test]
-async fn what_comes_through_the_queue_is_the_same_event_however_the_host_wraps_the_message() {
+async fn a_queued_event_is_the_same_however_the_host_wraps_its_message() {
     let cloud = Cloud::start().await;
     let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
     assert_eq!(host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value()["duplicates"], json!(0));
     let text = event("a.csv").to_string();
-    // An object, the message's text, and that text as JSON once more, as the host encodes what is no object.
+    // An object, the message's text, and that text as JSON once more, as the host encodes what is not an object.
     for (n, data) in [event("a.csv"), json!(text), json!(json!(text).to_string())].iter().enumerate() {
         // The host adds the members of a message that is an object to the metadata, beside its own.
         let mut metadata = event("a.csv");
@@ -292,7 +292,7 @@ async fn a_taken_port_ends_the_process_so_that_the_host_starts_another() {
     let vars = given(cloud.root(), taken.local_addr().unwrap().port(), &cloud.vars("ledger"));
     let (code, process) = ended(SCOREKEEPER, &["serve"], cloud.root(), &vars).await;
     assert_eq!(code, 1);
-    assert!(process.stderr().contains("can't be listened on"), "{}", process.stderr());
+    assert!(process.stderr().contains("cannot be listened on"), "{}", process.stderr());
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use handler::config::{LedgerSettings, WhichLedger};
 use lifecycle::{Event, Scoring, Status};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use simulator::{Fault, FaultKind, Route};
+use simulator::{Fault, FaultKind, Instead, Route};
 
 use crate::support::cloud::{Cloud, event};
 use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
@@ -43,7 +43,7 @@ async fn scorings(ledger: &Ledger) -> Vec<Scoring> {
 }
 
 fn rules(cloud: &Cloud) -> String {
-    // Times for a test: a lease and resubmitAfter of one second.
+    // Times for a test: a lease and `resubmitAfter` of one second.
     json!({ "rules": [ {
         "id": "claims",
         "match": { "container": "in" },
@@ -87,7 +87,7 @@ async fn a_lost_answer_ends_in_one_adopted_job_through_the_real_binary() {
     let mut vars = cloud.vars("ledger");
     vars.insert("SCOREKEEPER_RULES".to_owned(), rules(&cloud));
     cloud.upload("a.csv", "x\n1\n");
-    cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(1)]).unwrap();
+    cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::lost_answer(Instead::Cut)).times(1)]).unwrap();
     let host = FunctionsHost::start(cloud.root(), &vars).await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     let ledger = ledger(&vars, cloud.root());

@@ -46,7 +46,7 @@ fn the_host_wraps_invocations_instead_of_forwarding_them() {
 
 /// A minute between tries and a day of them: as long as Event Grid would have tried.
 #[test]
-fn what_the_ledger_does_not_take_from_the_queue_comes_again_for_a_day_before_it_is_poison() {
+fn a_queued_event_that_the_ledger_refuses_is_retried_for_a_day_before_it_is_poison() {
     let queue = &definitions()["BlobCreatedFromQueue"]["bindings"][0];
     assert_eq!((&queue["type"], &queue["connection"]), (&"queueTrigger".into(), &"AzureWebJobsStorage".into()));
     let settings = &json("host.json")["extensions"]["queues"];

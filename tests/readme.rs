@@ -1,8 +1,8 @@
 //! The README says what the code says. Where they differ the test prints what belongs there.
 
 use lifecycle::Status;
+use lifecycle::rule::template::PLACEHOLDERS;
 use lifecycle::status::diagram;
-use lifecycle::template::PLACEHOLDERS;
 
 const README: &str = include_str!("../README.md");
 const CONFIG: &str = include_str!("../handler/src/config/mod.rs");
@@ -41,7 +41,7 @@ fn the_example_rules_are_good_and_every_member_is_explained() {
     let example = README.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     let rules = lifecycle::Rules::read(example).unwrap_or_else(|problems| panic!("{problems:?}"));
     assert_eq!(rules.iter().count(), 1);
-    for member in lifecycle::rules::MEMBERS {
+    for member in lifecycle::rule::MEMBERS {
         let named = README.contains(&format!("`{member}`")) || README.contains(&format!("`{member}."));
         assert!(named, "the member {member} is not explained in README.md");
     }
@@ -51,7 +51,7 @@ fn the_example_rules_are_good_and_every_member_is_explained() {
 fn every_member_of_an_endpoint_is_explained() {
     let section =
         README.split("\n### Endpoints\n").nth(1).and_then(|rest| rest.split("\n#").next()).expect("a section");
-    for member in lifecycle::endpoints::MEMBERS {
+    for member in lifecycle::rule::endpoints::MEMBERS {
         assert!(section.contains(&format!("| `{member}` |")), "the member {member} is not explained in README.md");
     }
 }

@@ -41,7 +41,7 @@ fn whatever_fails_no_promise_is_broken() {
     let (code, text) = simulated(&format!("--seeds {SEEDS}"));
     assert_eq!(code, NO_VIOLATION, "{text}");
     let (code, text) = simulated("--seeds 2 --every-move");
-    assert_eq!(code, VIOLATION, "two seeds can't have made every move: {text}");
+    assert_eq!(code, VIOLATION, "two seeds cannot have made every move: {text}");
     assert!(text.contains("not taken: ") && text.ends_with("0 violations\n"), "{text}");
 }
 

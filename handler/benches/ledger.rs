@@ -118,7 +118,7 @@ impl Endpoint for AtOnce {
 #[async_trait]
 impl Blobs for AtOnce {
     async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        Err(Inconclusive("no job of this bench ends".to_owned()))
+        Err(Inconclusive::not_reachable("no job of this bench ends"))
     }
 }
 
@@ -146,7 +146,7 @@ fn payload(n: u64) -> serde_json::Value {
 }
 
 fn queued(rules: &Rules, n: u64) -> Scoring {
-    match intake::read(&payload(n), rules, NOW).pop() {
+    match intake::read(&payload(n), rules, NOW).expect("one event").pop() {
         Some(intake::Classification::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
         other => panic!("the event is wanted, and not {other:?}"),
     }
@@ -227,9 +227,9 @@ fn event_to_running<K: Kind>(bencher: Bencher) {
     let app = store.app();
     bencher.with_inputs(|| payload(fresh())).bench_local_values(|event| {
         runtime.block_on(async {
-            let (taken, intents) = app.accept(&event).await.expect("the ledger takes it");
+            let (taken, intents) = app.accept(&event).await.expect("the ledger takes it").into_parts();
             assert_eq!((taken.accepted.len(), intents.len()), (1, 1));
-            app.carry_out(intents).await;
+            intents.send().await;
         });
     });
 }

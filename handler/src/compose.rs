@@ -24,21 +24,21 @@ use azure::{http, resource_manager};
 use doctor::{AppFacts, Caller, Doctor, Installation};
 use stores::embedded::EmbeddedStore;
 
-/// Why the parts can't be put together. Nothing was sent to anybody yet.
+/// Why the parts cannot be put together. Nothing was sent to anybody yet.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder of an embedded ledger can't be opened: it is not there, not ours, or not a ledger.
+    /// The folder of an embedded ledger cannot be opened: it is not there, not ours, or not a ledger.
     #[error(transparent)]
     Embedded(#[from] stores::embedded::OpenError),
-    /// The table endpoint or its key can't be used.
+    /// The table endpoint or its key cannot be used.
     #[error(transparent)]
     Tables(#[from] azure::tables::SetupError),
     /// The ledger refuses its options.
-    #[error("the ledger can't be opened: {0}")]
+    #[error("the ledger cannot be opened: {0}")]
     Ledger(String),
-    /// The address of Azure Resource Manager can't be used.
-    #[error("Azure Resource Manager can't be called: {0}")]
-    ResourceManager(String),
+    /// The address of Azure Resource Manager cannot be used.
+    #[error("Azure Resource Manager cannot be called")]
+    ResourceManager(#[from] resource_manager::InvalidAddress),
 }
 
 /// The machine's time: the one place that reads it. Everything below takes a clock, so that tests have their own.
@@ -52,9 +52,7 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, Error> {
     let source = CredentialKind::ManagedIdentity { client_id: config.client_id.clone() }.source();
     let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
     let manager = Tokens::new(Arc::clone(&source), Arc::clone(&clock));
-    let manager = Arc::new(
-        resource_manager::Client::new(config.resource_manager.as_str(), manager).map_err(Error::ResourceManager)?,
-    );
+    let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
     let endpoint = AzureMl::new(Tokens::new(Arc::clone(&source), Arc::clone(&clock)), Arc::clone(&manager));
     let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)));
     Ok(App::new(Parts {
@@ -80,8 +78,7 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
         Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
-    )
-    .map_err(Error::ResourceManager)?;
+    )?;
     let ledger = store(&config.ledger, source, &clock, Access::Write)
         .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)))
         .map_err(|error| error_chain(&error));
@@ -172,7 +169,7 @@ fn store(
         }
         LedgerLocation::Tables { url, auth } => {
             let auth = match auth {
-                TablesAuth::Entra => Auth::Entra(Arc::new(Tokens::<Storage>::new(source, Arc::clone(clock)))),
+                TablesAuth::Entra => Auth::Entra(Tokens::<Storage>::new(source, Arc::clone(clock))),
                 TablesAuth::SharedKeyLite { account, key } => {
                     Auth::SharedKeyLite { account: account.clone(), key: key.expose().to_owned().into() }
                 }

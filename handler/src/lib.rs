@@ -9,4 +9,5 @@ pub mod hosts;
 mod local;
 #[cfg(feature = "dev")] // only `local` serves it
 pub mod page;
+pub mod redacting;
 pub mod telemetry;

@@ -4,9 +4,12 @@
 //! so nothing but [`fatal`] errors goes there, and the level is a field of the record. Fields of the surrounding spans
 //! (`invocation_id`, `function`, `trace_id`; `scoring`, `job`) are part of each record.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use lifecycle::redact::redacted;
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -14,22 +17,30 @@ use crate::config::{Log, LogFormat};
 
 /// Installs the log for the whole process, panics included. Only the first call of a process has an effect.
 pub fn start(log: &Log) {
-    // What was parsed once parses again; anything else may log too much rather than nothing.
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // Internal errors would be printed to stderr, which panics once the host and its pipes are gone.
-    let fmt = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_ansi(false);
-    // Both fail only if a log is there already.
-    let _ = match log.format {
-        LogFormat::Json => {
-            let json = fmt.json().flatten_event(true).with_current_span(false).with_span_list(true);
-            tracing::subscriber::set_global_default(json.with_writer(Lines(io::stdout)).finish())
-        }
-        LogFormat::Text => tracing::subscriber::set_global_default(fmt.with_writer(Lines(io::stdout)).finish()),
-    };
+    // Fails only if a log is there already.
+    let _ = tracing::subscriber::set_global_default(subscriber(log, io::stdout));
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: {}", panic_text(panic.payload()));
     }));
+}
+
+/// The log, written by `writer`: each record on one line and without secrets.
+pub fn subscriber<W>(log: &Log, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // What was parsed once parses again; anything else may log too much rather than nothing.
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Internal errors would be printed to stderr, which panics once the host and its pipes are gone.
+    let fmt = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_ansi(false);
+    match log.format {
+        LogFormat::Json => {
+            let json = fmt.json().flatten_event(true).with_current_span(false).with_span_list(true);
+            Box::new(json.with_writer(Lines(writer)).finish())
+        }
+        LogFormat::Text => Box::new(fmt.with_writer(Lines(writer)).finish()),
+    }
 }
 
 /// The log of a command that a person runs: warnings and errors on stderr, because stdout is the command's own page.
@@ -40,12 +51,12 @@ pub fn start_for_people() {
     let _ = tracing::subscriber::set_global_default(fmt.with_target(false).with_writer(Lines(io::stderr)).finish());
 }
 
-/// Says on stderr why the process can't start or go on, and gives its exit code. This is all that stderr is for: the
+/// Says on stderr why the process cannot start or go on, and gives its exit code. This is all that stderr is for: the
 /// Functions host shows its last lines together with the code.
 #[expect(clippy::print_stderr, reason = "fatal errors, before or without a log")]
 pub fn fatal(code: u8, why: &str) -> ExitCode {
     for line in why.lines() {
-        eprintln!("scorekeeper: {line}");
+        eprintln!("scorekeeper: {}", redacted(line));
     }
     ExitCode::from(code)
 }
@@ -56,7 +67,8 @@ pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("(no text)")
 }
 
-/// Keeps every record on one line: the host makes a record of each line, and error texts of services hold line ends.
+/// Keeps every record on one line and without secrets: the host makes a record of each line, error texts of services hold
+/// line ends, and at level `trace` libraries tell what they send.
 struct Lines<M>(M);
 
 /// Writer of one record.
@@ -74,13 +86,14 @@ impl<W: Write> Write for OneLine<W> {
     /// The formatter hands over a record by one call, its last byte a line end.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let body = record.strip_suffix(b"\n").unwrap_or(record);
-        if body.contains(&b'\n') || body.contains(&b'\r') {
-            let end = &record[body.len()..];
-            let line: Vec<u8> =
-                body.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
-            self.0.write_all(&[&line, end].concat())?;
-        } else {
+        // All is text that a formatter wrote; the copy is made only if it is not.
+        let text = String::from_utf8_lossy(body);
+        let text = redacted(&text);
+        // By one call either way: two lines of two threads must not mix.
+        if matches!(&text, Cow::Borrowed(same) if same.as_bytes() == body) && !text.contains(['\n', '\r']) {
             self.0.write_all(record)?;
+        } else {
+            self.0.write_all(format!("{}\n", text.replace(['\n', '\r'], " ")).as_bytes())?;
         }
         Ok(record.len())
     }

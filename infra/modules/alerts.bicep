@@ -28,7 +28,7 @@ var records = loadTextContent('../queries/records.kql')
 var always = [
   {
     name: 'heartbeat'
-    title: 'no tick ended well for 15 minutes'
+    title: 'no reconcile run succeeded for 15 minutes'
     severity: 1
     query: loadTextContent('../queries/alert-heartbeat.kql')
     operator: 'LessThan'

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use super::{claims, rows, since};
-use crate::support::world::{Post, World, event};
+use crate::support::world::{Fault, World, event};
 use crate::support::yielding::Yielding;
 
 const URI: &str = "https://heart.example/jobs";
@@ -128,7 +128,7 @@ async fn refusals_for_good_count_and_refusals_for_now_do_not() {
     for permanent in [true, false] {
         let world = world();
         let app = world.app();
-        world.next_posts((0..3).map(|_| Post::Refuse { permanent }));
+        world.next_faults((0..3).map(|_| Fault::Refused { permanent }));
         deliver(&world, &app, &["1", "2", "3"]).await;
         let controls = app.ledger().controls().await.unwrap();
         assert_eq!(controls.breakers.len(), usize::from(permanent));
@@ -235,11 +235,11 @@ async fn a_broken_deployment_does_not_hold_up_another_of_its_endpoint() {
     assert_eq!(paths(&world), ["1", "2", "3", "other/5"]);
     tick(&world, &app, 1).await;
     // The rule has another deployment now; what was accepted before is for the old one, and waits.
-    let mut mended = world.clone();
-    mended.rules = Rules::read(&rules(&[rule("claims", "v8")], three_failures())).unwrap();
-    let app = mended.app();
-    deliver(&mended, &app, &["6"]).await;
-    tick(&mended, &app, 1).await;
+    let mut fixed = world.clone();
+    fixed.rules = Rules::read(&rules(&[rule("claims", "v8")], three_failures())).unwrap();
+    let app = fixed.app();
+    deliver(&fixed, &app, &["6"]).await;
+    tick(&fixed, &app, 1).await;
     assert_eq!(paths(&world), ["1", "2", "3", "other/5", "6"]);
 }
 
@@ -304,12 +304,12 @@ async fn it_is_on_without_being_asked_for() {
 async fn a_lost_request_is_not_sent_again_to_a_broken_deployment_but_as_its_probe() {
     let world = world();
     let app = world.app();
-    world.next_posts([Post::LoseRequest, Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest, Fault::LostRequest]);
     let ids = deliver(&world, &app, &["lost", "lost-too"]).await;
     for n in 0..9 {
         tick(&world, &app, 1).await;
         if n == 5 {
-            // It opens so late that resubmitAfter ends before the pause.
+            // It opens so late that `resubmitAfter` ends before the pause.
             world.later(Duration::minutes(6));
             deliver(&world, &app, &["1", "2", "3"]).await;
             world.end_jobs(&JobStatus::Failed);

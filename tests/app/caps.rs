@@ -240,7 +240,7 @@ async fn a_full_rule_does_not_hold_up_the_others_at_its_endpoint() {
 }
 
 #[tokio::test]
-async fn an_event_does_not_overtake_what_a_tick_left_waiting_in_whichever_process_it_comes() {
+async fn an_event_overtakes_nothing_that_a_tick_left_waiting_in_any_process() {
     for rules in [limits(1, 5), limits(5, 1)] {
         let world = World::with_rules(&rules);
         let app = world.app();
@@ -525,7 +525,7 @@ async fn a_limit_whose_answer_was_lost_is_set_all_the_same() {
     world.store.push(Fault::LostRequest);
     set(&world, &claims(), Some(3)).await;
     assert_eq!(world.app().ledger().controls().await.unwrap().limits[&claims()].limit, 3);
-    world.store.push(Fault::LostAnswer);
+    world.store.push(Fault::LostAnswer { times: 1 });
     set(&world, &claims(), None).await;
     assert!(world.app().ledger().controls().await.unwrap().limits.is_empty());
 }

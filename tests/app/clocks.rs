@@ -4,7 +4,7 @@ use lifecycle::{JobStatus, Status};
 use time::macros::offset;
 use time::{Duration, OffsetDateTime};
 
-use crate::support::world::{Post, World, event};
+use crate::support::world::{Fault, World, event};
 
 #[tokio::test]
 async fn clocks_that_differ_by_minutes_make_no_second_job_and_adopt_the_first() {
@@ -13,9 +13,8 @@ async fn clocks_that_differ_by_minutes_make_no_second_job_and_adopt_the_first() 
         let (here, there) = (world.app(), world.app_with_clock(move |now| now + Duration::minutes(ahead)));
         // The other one believes that the lease has ended (or will not for long) while the request is under way.
         let held = world.hold_next_post();
-        let (accepted, intents) = here.accept(&event("a.csv", "1")).await.unwrap();
-        let sender = here.clone();
-        let sending = tokio::spawn(async move { sender.carry_out(intents).await });
+        let (accepted, intents) = here.accept(&event("a.csv", "1")).await.unwrap().into_parts();
+        let sending = tokio::spawn(async move { intents.send().await });
         held.waits.notified().await;
         for _ in 0..4 {
             world.later(Duration::seconds(20));
@@ -37,15 +36,15 @@ async fn clocks_that_differ_by_minutes_make_no_second_job_and_adopt_the_first() 
 }
 
 #[tokio::test]
-async fn an_intent_of_a_clock_that_is_behind_is_not_sent_again_before_the_grace_time_of_any_clock() {
+async fn an_intent_by_a_slow_clock_is_not_sent_again_before_any_clocks_resubmit_after() {
     let world = World::new();
     let (behind, ahead) = (
         world.app_with_clock(|now| now - Duration::minutes(3)),
         world.app_with_clock(|now| now + Duration::minutes(3)),
     );
-    world.next_posts([Post::Late(Duration::minutes(8))]);
-    let (accepted, intents) = behind.accept(&event("a.csv", "1")).await.unwrap();
-    behind.carry_out(intents).await;
+    world.next_faults([Fault::Delayed(Duration::minutes(8))]);
+    let (accepted, intents) = behind.accept(&event("a.csv", "1")).await.unwrap().into_parts();
+    intents.send().await;
     for turn in 0..12 {
         world.later(Duration::minutes(1));
         let app = if turn % 2 == 0 { &ahead } else { &behind };
@@ -88,11 +87,11 @@ async fn local_time_and_its_change_in_autumn_are_not_noticed() {
 async fn a_timer_that_fires_twice_at_once_or_not_for_an_hour_changes_no_outcome() {
     let world = World::new();
     let (one, two) = (world.app(), world.app());
-    world.next_posts([
-        Post::Accept,
-        Post::LoseAnswer { times: 1 },
-        Post::LoseRequest,
-        Post::Refuse { permanent: false },
+    world.next_faults([
+        Fault::Pass,
+        Fault::LostAnswer { times: 1 },
+        Fault::LostRequest,
+        Fault::Refused { permanent: false },
     ]);
     for path in ["accepted", "lost", "never-arrived", "refused"] {
         world.deliver(&one, &event(path, "1")).await;

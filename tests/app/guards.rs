@@ -15,7 +15,7 @@ use stores::memory::MemoryStore;
 use time::{Duration, OffsetDateTime};
 
 use super::{cap, claims, since, state_rows};
-use crate::support::world::{Post, RULE, World, event};
+use crate::support::world::{RULE, World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
     "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":1}]}"#;
@@ -34,7 +34,7 @@ fn soon(world: &World) -> OffsetDateTime {
 
 /// A scoring that was refused once and waits, its back-off over.
 async fn waiting(world: &World, app: &App) -> ScoringId {
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     let ids = world.deliver(app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(1));
     id(&ids[0])
@@ -50,7 +50,7 @@ async fn an_acceptance_whose_answer_was_lost_is_known_as_ours_and_submitted_at_o
     let world = World::new();
     let app = world.app();
     world.deliver(&app, &event("warm-up.csv", "1")).await;
-    world.store.push(Fault::LostAnswer);
+    world.store.push(Fault::LostAnswer { times: 1 });
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     assert_eq!((ids.len(), world.jobs().len()), (1, 2));
 }
@@ -62,7 +62,7 @@ async fn a_move_whose_answer_was_lost_is_known_as_ours_and_driven_on() {
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(2));
     world.end_jobs(&lifecycle::JobStatus::Completed);
-    world.store.push(Fault::LostAnswer);
+    world.store.push(Fault::LostAnswer { times: 1 });
     app.tick(soon(&world)).await.unwrap();
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored, "in the tick that saw the job complete");
 }
@@ -170,7 +170,7 @@ async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
     let rules = ONE_SLOT.replace("\"maxInFlight\"", &format!("\"settings\":{{\"x\":\"{filler}\"}},\"maxInFlight\""));
     let world = World::with_rules(&rules);
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     assert_eq!((accepted.quarantined, intents.len()), (1, 0));
     assert!(a_slot_is_free(&world, &app).await);
 }
@@ -242,7 +242,7 @@ async fn a_late_repetition_does_not_make_a_slot_older() {
 async fn a_back_off_costs_no_claim_and_no_work_in_a_tick() {
     let world = World::with_rules(ONE_SLOT);
     let app = world.app();
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     app.tick(soon(&world)).await.unwrap();
     let before = world.store.calls();
@@ -252,13 +252,13 @@ async fn a_back_off_costs_no_claim_and_no_work_in_a_tick() {
 }
 
 #[tokio::test]
-async fn a_lease_and_a_settle_time_cost_no_work_in_a_tick() {
+async fn a_lease_and_a_lookup_interval_cost_no_work_in_a_tick() {
     let world = World::new();
     let app = world.app();
-    let (_, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    let (_, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     assert_eq!(app.tick(soon(&world)).await.unwrap().due, 0, "its owner holds the lease");
-    world.next_posts([Post::LoseRequest]);
-    app.carry_out(intents).await;
+    world.next_faults([Fault::LostRequest]);
+    intents.send().await;
     world.later(Duration::seconds(10));
     assert_eq!(world.app().tick(soon(&world)).await.unwrap().due, 0, "lookupInterval is not over");
     world.later(Duration::seconds(30));

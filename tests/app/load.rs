@@ -8,7 +8,7 @@ use lifecycle::{BlobVersion, JobStatus, ScoringId, Status};
 use stores::memory::MemoryStore;
 use time::Duration;
 
-use crate::support::world::{Post, RULE, World, event};
+use crate::support::world::{Fault, RULE, World, event};
 
 /// Jobs that go on for ever, and time for a few looks in each tick.
 async fn busy(world: &World, app: &app::App) -> Vec<String> {
@@ -24,7 +24,7 @@ async fn busy(world: &World, app: &app::App) -> Vec<String> {
 async fn what_is_queued_is_submitted_even_if_the_jobs_take_all_the_time_of_a_tick() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     let queued = world.deliver(&app, &event("queued.csv", "1")).await;
     busy(&world, &app).await;
     world.later(Duration::minutes(1));

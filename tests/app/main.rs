@@ -25,17 +25,19 @@ use time::Duration;
 
 use crate::support::azurite;
 use crate::support::storage::fresh_name;
-use crate::support::world::{Post, RULE, World, event};
+use crate::support::world::{RULE, World, event};
 
 mod breaker;
 mod caps;
 mod clocks;
 mod guards;
 mod heartbeat;
+mod in_flight;
 mod load;
 mod orphaned_jobs;
 mod races;
 mod rate;
+mod reports;
 #[path = "../support/mod.rs"]
 mod support;
 mod upgrade;
@@ -173,7 +175,7 @@ async fn a_tick_whose_time_is_over_starts_nothing_and_says_so() {
 
 async fn a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice(world: World) {
     let app = world.app();
-    world.next_posts([Post::LoseAnswer { times: 1 }]);
+    world.next_faults([Fault::LostAnswer { times: 1 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     world.tick_until_final(&app, 6).await;
@@ -185,7 +187,7 @@ async fn a_lost_answer_is_found_and_adopted_and_nothing_is_sent_twice(world: Wor
 async fn of_two_jobs_from_one_post_the_older_is_adopted_and_the_other_cancelled() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseAnswer { times: 2 }]);
+    world.next_faults([Fault::LostAnswer { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(1));
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
@@ -196,10 +198,10 @@ async fn of_two_jobs_from_one_post_the_older_is_adopted_and_the_other_cancelled(
 }
 
 #[tokio::test]
-async fn a_lost_request_is_sent_again_to_the_same_path_after_the_grace_time() {
+async fn a_lost_request_is_sent_again_to_the_same_path_after_resubmit_after() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     let path = world.get(&app, &ids[0]).await.output_uri().unwrap().to_owned();
     for _ in 0..7 {
@@ -218,7 +220,7 @@ async fn a_lost_request_is_sent_again_to_the_same_path_after_the_grace_time() {
 async fn while_nobody_can_look_nothing_is_sent_and_the_reason_shows() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.blind(Some("Resource Manager answers 403"));
     for _ in 0..20 {
@@ -254,7 +256,7 @@ async fn a_failed_job_is_followed_by_another_attempt_with_its_own_path_and_then_
 async fn a_refusal_that_may_pass_waits_and_one_for_good_ends_it() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::Refuse { permanent: false }, Post::Refuse { permanent: true }]);
+    world.next_faults([Fault::Refused { permanent: false }, Fault::Refused { permanent: true }]);
     let first = world.deliver(&app, &event("a.csv", "1")).await;
     let second = world.deliver(&app, &event("b.csv", "1")).await;
     assert_eq!(world.get(&app, &first[0]).await.status, Status::Queued);
@@ -309,7 +311,7 @@ async fn skipped_and_unreadable_events_are_kept_with_their_reasons() {
     let app = world.app();
     let mut other = event("a.csv", "1");
     other["data"]["url"] = json!("https://uploads.blob.core.windows.net/photos/a.jpg");
-    let (accepted, _) = app.accept(&json!([other, {"x": 1}, other])).await.unwrap();
+    let (accepted, _) = app.accept(&json!([other, {"x": 1}, other])).await.unwrap().into_parts();
     assert_eq!((accepted.accepted.len(), accepted.skipped, accepted.quarantined), (0, 2, 1));
     let skipped = state_rows(&world, "S~").await;
     assert_eq!(skipped.len(), 1, "the same event twice is one row");
@@ -339,7 +341,7 @@ async fn a_fault_at_any_write_leaves_one_job_and_one_scoring() {
         crate::support::world::RULE.replace("\"maxAttempts\":2", "\"maxInFlight\":2"),
         caps::TWO_LIMITS.to_owned(),
     ] {
-        for fault in [Fault::NotSent, Fault::LostRequest, Fault::LostAnswer, Fault::Throttled(None)] {
+        for fault in [Fault::NotSent, Fault::LostRequest, Fault::LostAnswer { times: 1 }, Fault::Throttled(None)] {
             for k in 0..12 {
                 let world = World::with_rules(&rules);
                 for _ in 0..k {
@@ -348,8 +350,8 @@ async fn a_fault_at_any_write_leaves_one_job_and_one_scoring() {
                 world.store.push(fault.clone());
                 let app = world.app();
                 for _ in 0..3 {
-                    if let Ok((_, intents)) = app.accept(&event("a.csv", "1")).await {
-                        app.carry_out(intents).await;
+                    if let Ok(delivery) = app.accept(&event("a.csv", "1")).await {
+                        delivery.submit().await;
                     }
                 }
                 let app = world.app();
@@ -366,7 +368,7 @@ async fn a_fault_at_any_write_leaves_one_job_and_one_scoring() {
 async fn an_intent_that_nobody_carried_out_is_looked_for_and_then_sent() {
     let world = World::new();
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     drop(intents); // the process dies here
     let app = world.app();
     world.tick_until_final(&app, 20).await;
@@ -376,7 +378,7 @@ async fn an_intent_that_nobody_carried_out_is_looked_for_and_then_sent() {
 
 async fn the_projection_is_what_durable_readers_accept(world: World) {
     let app = world.app();
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     world.tick_until_final(&app, 8).await;
@@ -443,7 +445,7 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
     let world = World::new();
     let app = world.app();
     let old = world.deliver(&app, &event("old.csv", "1")).await;
-    app.accept(&json!("rubbish")).await.unwrap();
+    app.accept(&json!("rubbish")).await.unwrap().submit().await;
     world.tick_until_final(&app, 5).await;
     world.later(Duration::days(20));
     let young = world.deliver(&app, &event("young.csv", "1")).await;
@@ -470,7 +472,7 @@ async fn what_is_older_than_the_retention_goes_whole_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_hub_may_be_called_like_its_tables() {
+async fn a_task_hub_may_be_called_like_its_tables() {
     let world = World::in_task_hub("OurInstances", Arc::new(MemoryStore::new()), RULE);
     let app = world.app();
     let ids = world.deliver(&app, &event("a.csv", "1")).await;

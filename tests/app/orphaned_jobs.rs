@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use super::state_rows;
-use crate::support::world::{OrphanScanCall, Post, RULE, START, World, event};
+use crate::support::world::{Fault, OrphanScanCall, RULE, START, World, event};
 use crate::support::yielding::Yielding;
 
 /// A world whose apps orphan scan every ten minutes.
@@ -34,9 +34,9 @@ async fn an_answer_that_comes_after_its_lease_is_adopted_while_nothing_else_was_
     let world = World::new();
     let (slow, other) = (world.app(), world.app());
     let held = world.hold_next_post();
-    let (accepted, intents) = slow.accept(&event("a.csv", "1")).await.unwrap();
+    let (accepted, intents) = slow.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     let id = accepted.accepted[0].id.clone();
-    let sending = tokio::spawn(async move { slow.carry_out(intents).await });
+    let sending = tokio::spawn(async move { intents.send().await });
     held.waits.notified().await;
     world.blind(Some("403 to the list"));
     tick(&world, &other, Duration::minutes(3)).await;
@@ -48,19 +48,19 @@ async fn an_answer_that_comes_after_its_lease_is_adopted_while_nothing_else_was_
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_the_second_request_is_a_orphaned_job_told_by_its_own_sender() {
+async fn an_answer_after_the_second_request_is_an_orphaned_job_found_by_its_sender() {
     let world = World::new();
     let (slow, other) = (world.app(), world.app());
     let held = world.hold_next_post();
-    world.next_posts([Post::Late(Duration::days(9))]);
-    let (accepted, intents) = slow.accept(&event("a.csv", "1")).await.unwrap();
+    world.next_faults([Fault::Delayed(Duration::days(9))]);
+    let (accepted, intents) = slow.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     let id = accepted.accepted[0].id.clone();
     // A process that sleeps for half an hour and then hears that the endpoint did accept.
     let intents_of_it = intents;
     let world_of_it = world.clone();
     let sending = tokio::spawn(async move {
         let _ = &world_of_it;
-        slow.carry_out(intents_of_it).await;
+        intents_of_it.send().await;
     });
     held.waits.notified().await;
     for _ in 0..3 {
@@ -79,12 +79,12 @@ async fn an_answer_that_comes_after_the_second_request_is_a_orphaned_job_told_by
 async fn a_late_acceptance_beside_another_job_is_cancelled_and_counted() {
     let world = World::new();
     let (slow, other) = (world.app(), world.app());
-    let (accepted, intents) = slow.accept(&event("a.csv", "1")).await.unwrap();
+    let (accepted, intents) = slow.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     let id = accepted.accepted[0].id.clone();
     let held = world.hold_next_post();
-    let sending = tokio::spawn(async move { slow.carry_out(intents).await });
+    let sending = tokio::spawn(async move { intents.send().await });
     held.waits.notified().await;
-    // The list does not show the job, so another process sends the same again after resubmitAfter.
+    // The list does not show the job, so another process sends the same again after `resubmitAfter`.
     world.hide_new_jobs(true);
     for _ in 0..3 {
         tick(&world, &other, Duration::minutes(10)).await;
@@ -101,12 +101,12 @@ async fn a_late_acceptance_beside_another_job_is_cancelled_and_counted() {
 }
 
 #[tokio::test]
-async fn a_job_that_turns_up_after_the_grace_time_is_found_cancelled_and_counted() {
+async fn a_job_that_turns_up_after_resubmit_after_is_found_cancelled_and_counted() {
     for keeps_tags in [false, true] {
         let world = orphan_scan();
         world.keep_tags(keeps_tags);
         let app = world.app();
-        world.next_posts([Post::Late(Duration::minutes(40))]);
+        world.next_faults([Fault::Delayed(Duration::minutes(40))]);
         let ids = world.deliver(&app, &event("a.csv", "1")).await;
         let mut orphaned_jobs = 0;
         for _ in 0..6 {
@@ -126,10 +126,10 @@ async fn a_job_that_turns_up_after_the_grace_time_is_found_cancelled_and_counted
 }
 
 #[tokio::test]
-async fn the_second_of_two_jobs_that_one_request_made_is_cancelled_even_after_the_first_was_scored() {
+async fn the_second_job_of_one_request_is_cancelled_even_after_the_first_was_scored() {
     let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::TwoJobs]);
+    world.next_faults([Fault::Duplicated { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(running(&world), ["job-2"], "the answer named the second");
@@ -138,7 +138,7 @@ async fn the_second_of_two_jobs_that_one_request_made_is_cancelled_even_after_th
     // The same with an orphan scan that comes late.
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::TwoJobs]);
+    world.next_faults([Fault::Duplicated { times: 2 }]);
     let ids = world.deliver(&app, &event("b.csv", "1")).await;
     world.end_job("job-2", &JobStatus::Completed);
     tick(&world, &app, Duration::minutes(3)).await;
@@ -156,10 +156,10 @@ async fn the_second_of_two_jobs_that_one_request_made_is_cancelled_even_after_th
 }
 
 #[tokio::test]
-async fn a_orphaned_job_that_could_not_be_asked_to_stop_is_asked_again_and_counted_once() {
+async fn an_orphaned_job_that_could_not_be_asked_to_stop_is_asked_again_and_counted_once() {
     let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::TwoJobs]);
+    world.next_faults([Fault::Duplicated { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.fail_cancels(1);
     assert_eq!(tick(&world, &app, Duration::minutes(1)).await.orphaned_jobs, 1);
@@ -176,7 +176,7 @@ async fn orphaned_jobs_of_one_scoring_that_turn_up_together_are_all_counted() {
     world.scan_every(Duration::minutes(10));
     let app = world.app();
     world.hide_new_jobs(true);
-    world.next_posts([Post::LoseAnswer { times: 30 }]);
+    world.next_faults([Fault::LostAnswer { times: 30 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     for _ in 0..3 {
         tick(&world, &app, Duration::minutes(16)).await;
@@ -190,10 +190,10 @@ async fn orphaned_jobs_of_one_scoring_that_turn_up_together_are_all_counted() {
 }
 
 #[tokio::test]
-async fn a_orphaned_job_that_does_not_listen_is_told_to_stop_however_old_it_is() {
+async fn an_orphaned_job_that_does_not_listen_is_told_to_stop_however_old_it_is() {
     let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::TwoJobs]);
+    world.next_faults([Fault::Duplicated { times: 2 }]);
     world.deliver(&app, &event("a.csv", "1")).await;
     // The timer did not fire for long: the job is older than what the next orphan scan would look back to.
     world.fail_cancels(1);
@@ -237,10 +237,10 @@ impl Records {
 
 /// An alert is raised by this record, and its reader has nothing else to go by.
 #[tokio::test]
-async fn a_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
+async fn an_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
     let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::TwoJobs]);
+    world.next_faults([Fault::Duplicated { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.fail_cancels(1);
     let records = Records::default();
@@ -260,7 +260,7 @@ async fn a_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
     assert_eq!(records_of_jobs.len(), 2, "it was not asked to stop yet: {records_of_jobs:?}");
     assert_eq!(
         (&records_of_jobs[1]["job"], &records_of_jobs[1]["reason"]),
-        (&records_of_jobs[0]["job"], &"it was told to stop and still runs".into())
+        (&records_of_jobs[0]["job"], &"its cancellation was requested and it still runs".into())
     );
     tick(&world, &app, Duration::minutes(10)).await;
     assert_eq!(records.of_orphaned_jobs().len(), 2, "it was stopped");
@@ -268,10 +268,10 @@ async fn a_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() {
 
 /// The search for a lost job may find two.
 #[tokio::test]
-async fn a_orphaned_job_that_the_search_found_is_told_to_operators_too() {
+async fn an_orphaned_job_that_the_search_found_is_told_to_operators_too() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseAnswer { times: 2 }]);
+    world.next_faults([Fault::LostAnswer { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     let records = Records::default();
     let _kept = records.keep();
@@ -289,7 +289,7 @@ async fn what_may_still_be_adopted_or_is_somebody_elses_is_not_touched() {
     let app = world.app();
     world.foreign_job("azureml://datastores/workspaceblobstore/paths/scorekeeper/claims/{id}/1/predictions.csv");
     world.foreign_job("azureml://datastores/workspaceblobstore/paths/notes.csv");
-    world.next_posts([Post::LoseAnswer { times: 2 }]);
+    world.next_faults([Fault::LostAnswer { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     // The search for it is not due yet; the orphan scan comes first.
     let report = tick(&world, &app, Duration::seconds(5)).await;
@@ -297,7 +297,7 @@ async fn what_may_still_be_adopted_or_is_somebody_elses_is_not_touched() {
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     tick(&world, &app, Duration::minutes(1)).await;
     assert_eq!(world.get(&app, &ids[0]).await.job.unwrap().name, "job-3", "the oldest of the two");
-    assert_eq!(running(&world), ["foreign-1", "foreign-2", "job-3"]);
+    assert_eq!(running(&world), ["job-1", "job-2", "job-3"]);
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn an_orphan_scan_begins_where_the_last_whole_one_ended_in_whatever_proces
     assert_eq!(world.orphan_scans().len(), 1, "nor for another process");
     world.scans_show(0);
     assert_eq!(tick(&world, &app, Duration::minutes(10)).await.errors, 0, "what runs is known, so nothing is left out");
-    world.next_posts([Post::TwoJobs]);
+    world.next_faults([Fault::Duplicated { times: 2 }]);
     world.deliver(&app, &event("b.csv", "1")).await;
     let partial = world.now();
     assert_eq!(tick(&world, &app, Duration::minutes(10)).await.errors, 1, "not all was seen");
@@ -348,7 +348,7 @@ async fn an_orphan_scan_begins_where_the_last_whole_one_ended_in_whatever_proces
 async fn an_orphan_scan_that_cannot_look_says_so_and_is_made_up_for() {
     let world = orphan_scan();
     let app = world.app();
-    world.next_posts([Post::TwoJobs]);
+    world.next_faults([Fault::Duplicated { times: 2 }]);
     world.deliver(&app, &event("a.csv", "1")).await;
     world.blind(Some("403; the app's identity needs workspaces/jobs/read"));
     assert_eq!(tick(&world, &app, Duration::seconds(30)).await.errors, 2, "the look at the job, and the orphan scan");
@@ -357,17 +357,17 @@ async fn an_orphan_scan_that_cannot_look_says_so_and_is_made_up_for() {
 }
 
 #[tokio::test]
-async fn a_refusal_counts_although_a_orphaned_job_was_found_meanwhile() {
+async fn a_refusal_counts_although_an_orphaned_job_was_found_meanwhile() {
     let world = World::new();
     world.scan_every(Duration::minutes(1));
     let app = world.app();
     // The first attempt makes two jobs, both fail; the second is refused while the orphan scan finds the first one's second.
     world.hide_new_jobs(true);
-    world.next_posts([Post::TwoJobs]);
+    world.next_faults([Fault::Duplicated { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.end_job("job-2", &JobStatus::Failed);
     tick(&world, &app, Duration::minutes(3)).await;
-    world.next_posts([Post::Refuse { permanent: true }]);
+    world.next_faults([Fault::Refused { permanent: true }]);
     let held = world.hold_next_post();
     let (slow, deadline) = (app.clone(), world.now() + Duration::hours(1));
     world.later(Duration::minutes(3));
@@ -386,7 +386,7 @@ async fn a_refusal_counts_although_a_orphaned_job_was_found_meanwhile() {
 async fn nothing_is_sent_while_nobody_can_look_and_all_goes_on_when_somebody_can() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseAnswer { times: 1 }, Post::LoseRequest]);
+    world.next_faults([Fault::LostAnswer { times: 1 }, Fault::LostRequest]);
     let made = world.deliver(&app, &event("made.csv", "1")).await;
     let lost = world.deliver(&app, &event("lost.csv", "1")).await;
     world.blind(Some("403; the app's identity needs workspaces/jobs/read"));
@@ -412,7 +412,7 @@ async fn a_rule_may_leave_lost_submissions_to_a_person() {
         .to_string(),
     );
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     for _ in 0..20 {
         tick(&world, &app, Duration::minutes(5)).await;
@@ -420,9 +420,9 @@ async fn a_rule_may_leave_lost_submissions_to_a_person() {
     let scoring = world.get(&app, &ids[0]).await;
     assert_eq!((scoring.status, world.jobs().len()), (Status::Held, 0));
     let again = resolve(app.ledger(), &scoring.id, Resolution::SendAgain, world.now()).await.unwrap();
-    assert!(matches!(again, ResolveOutcome::Recorded(_)));
+    assert!(matches!(again, ResolveOutcome::Recorded { .. }));
     let twice = resolve(app.ledger(), &scoring.id, Resolution::SendAgain, world.now()).await.unwrap();
-    assert!(matches!(&twice, ResolveOutcome::Refused(why) if why.contains("queued")), "{twice:?}");
+    assert!(matches!(&twice, ResolveOutcome::Refused(why) if why.to_string().contains("queued")), "{twice:?}");
     world.tick_until_final(&app, 6).await;
     assert_eq!(world.jobs().len(), 1);
 }

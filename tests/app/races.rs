@@ -9,7 +9,7 @@ use time::Duration;
 
 use super::{cap, claims};
 use crate::support::meanwhile::Meanwhile;
-use crate::support::world::{Post, World, event};
+use crate::support::world::{World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
     "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":1}]}"#;
@@ -40,10 +40,10 @@ async fn what_was_seen_of_an_earlier_job_is_not_taken_for_the_present_one() {
 async fn an_intent_whose_lease_has_no_room_for_the_request_is_not_sent() {
     let world = World::new();
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap();
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     // Sixteen are sent at a time: the last of a large delivery wait for long.
     world.later(Duration::seconds(61));
-    app.carry_out(intents).await;
+    intents.send().await;
     assert!(world.jobs().is_empty(), "the lease might end, and another send it, while this request is under way");
     let scoring = world.get(&app, &accepted.accepted[0].id).await;
     assert_eq!(scoring.status, Status::Queued, "nothing was sent, so nothing has to be looked for");
@@ -52,7 +52,7 @@ async fn an_intent_whose_lease_has_no_room_for_the_request_is_not_sent() {
 }
 
 #[tokio::test]
-async fn an_intent_is_carried_out_even_if_the_next_rule_of_its_event_could_not_be_recorded() {
+async fn an_intent_is_carried_out_even_if_the_next_rule_was_not_recorded() {
     let rule = |id: &str| json!({"id": id, "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"}});
     let world = World::with_rules(&json!({"rules": [rule("one"), rule("two")]}).to_string());
     let app = world.app();
@@ -130,9 +130,9 @@ async fn a_slot_stays_while_it_is_not_known_whether_its_scoring_was_taken() {
     let app = world.app();
     world.deliver(&app, &event("warm-up.csv", "1")).await;
     world.tick_until_final(&app, 5).await;
-    // The transaction is done, its answer is lost, and it can't be read back.
+    // The transaction is done, its answer is lost, and it cannot be read back.
     world.store.push(Fault::Pass);
-    world.store.push(Fault::LostAnswer);
+    world.store.push(Fault::LostAnswer { times: 1 });
     world.store.push_read(Error::Unavailable("dark".into()));
     assert!(app.accept(&event("a.csv", "1")).await.is_err());
     let b = world.deliver(&app, &event("b.csv", "1")).await;
@@ -148,7 +148,7 @@ async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_
         let world = World::on(store.clone(), ONE_SLOT);
         let (app, other) = (world.app(), world.app());
         if queued_before {
-            world.next_posts([Post::Refuse { permanent: false }]);
+            world.next_faults([Fault::Refused { permanent: false }]);
             world.deliver(&app, &event("a.csv", "1")).await;
             world.later(Duration::minutes(1));
         }
@@ -173,7 +173,7 @@ async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_
 async fn a_write_that_may_still_arrive_is_not_a_lost_race() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(1));
     let (scoring, etag) = app.ledger().get(&ScoringId::read(&ids[0]).unwrap()).await.unwrap().unwrap();
@@ -206,14 +206,14 @@ async fn the_slot_of_a_row_that_cannot_be_read_is_not_freed() {
 }
 
 #[tokio::test]
-async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_nothing() {
+async fn a_search_that_ends_after_resubmit_after_began_before_it_and_proves_nothing() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(14));
     world.searches_take(Duration::minutes(2));
-    // A job made during the search would be within resubmitAfter, and the search would not have seen it.
+    // A job made during the search would be within `resubmitAfter`, and the search would not have seen it.
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Unknown);
     assert!(world.jobs().is_empty());
@@ -223,10 +223,10 @@ async fn a_search_that_ends_after_the_grace_time_began_before_it_and_proves_noth
 }
 
 #[tokio::test]
-async fn a_search_that_shows_what_was_before_the_end_of_the_grace_time_proves_nothing() {
+async fn a_search_that_shows_what_was_before_the_end_of_resubmit_after_proves_nothing() {
     let world = World::new();
     let app = world.app();
-    world.next_posts([Post::LoseRequest]);
+    world.next_faults([Fault::LostRequest]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.searches_show_what_was(Duration::seconds(10));
     let resubmit_after = Duration::minutes(15);

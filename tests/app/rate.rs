@@ -10,7 +10,7 @@ use stores::faulty::Fault;
 use time::Duration;
 
 use super::{claims, rows, since};
-use crate::support::world::{Post, World, event};
+use crate::support::world::{World, event};
 use crate::support::yielding::Yielding;
 
 const URI: &str = "https://heart.example/jobs";
@@ -150,7 +150,7 @@ async fn a_permit_whose_answer_was_lost_is_ours_only_if_it_says_so() {
     world.later(Duration::MINUTE);
     world.store.push(Fault::LostRequest);
     assert!(matches!(ask().await.unwrap(), PermitOutcome::No { .. }), "the same scoring had it before: not now");
-    world.store.push(Fault::LostAnswer);
+    world.store.push(Fault::LostAnswer { times: 1 });
     assert!(matches!(ask().await.unwrap(), PermitOutcome::Yes(_)));
     assert!(matches!(ask().await.unwrap(), PermitOutcome::No { .. }));
 }
@@ -191,9 +191,9 @@ async fn a_permit_that_was_returned_late_does_not_undo_a_later_use() {
     assert!(matches!(ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap(), PermitOutcome::No { .. }));
 }
 
-/// Five requests were lost, and resubmitAfter is over.
+/// Five requests were lost, and `resubmitAfter` is over.
 async fn lost(world: &World, app: &App) {
-    world.next_posts((0..5).map(|_| Post::LoseRequest));
+    world.next_faults((0..5).map(|_| Fault::LostRequest));
     for n in 0..5 {
         deliver(world, app, n..n + 1).await;
         world.later(Duration::MINUTE);

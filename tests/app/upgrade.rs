@@ -15,7 +15,7 @@ use stores::memory::MemoryStore;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::support::world::{Post, World, event};
+use crate::support::world::{Fault, World, event};
 
 fn file(schema: i32) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/fixtures/rows/schema-{schema}.json"))
@@ -36,7 +36,7 @@ async fn lived_in() -> World {
         world.later(Duration::minutes(3));
         app.tick(late(&world)).await.unwrap();
     };
-    world.next_posts([Post::LoseRequest, Post::TwoJobs]);
+    world.next_faults([Fault::LostRequest, Fault::Duplicated { times: 2 }]);
     world.deliver(&app, &event("held.txt", "1")).await;
     for _ in 0..2 {
         world.later(Duration::hours(1));
@@ -46,20 +46,20 @@ async fn lived_in() -> World {
     end_all(JobStatus::Completed).await;
     world.deliver(&app, &event("cancelled.csv", "1")).await;
     end_all(JobStatus::Canceled).await;
-    world.next_posts([Post::Refuse { permanent: true }]);
+    world.next_faults([Fault::Refused { permanent: true }]);
     world.deliver(&app, &event("failed.csv", "1")).await;
     world.deliver(&app, &event("second-attempt.csv", "1")).await;
     end_all(JobStatus::Failed).await;
     world.deliver(&app, &event("running.csv", "1")).await;
-    world.next_posts([Post::LoseAnswer { times: 2 }]);
+    world.next_faults([Fault::LostAnswer { times: 2 }]);
     world.deliver(&app, &event("unknown.csv", "1")).await;
-    world.next_posts([Post::Refuse { permanent: false }]);
+    world.next_faults([Fault::Refused { permanent: false }]);
     world.deliver(&app, &event("refused.csv", "1")).await;
     // An intent whose owner died before it sent anything.
-    let (_, intents) = app.accept(&event("submitting.csv", "1")).await.unwrap();
+    let (_, intents) = app.accept(&event("submitting.csv", "1")).await.unwrap().into_parts();
     drop(intents);
-    app.accept(&json!({"no": "event"})).await.unwrap();
-    app.accept(&event("../elsewhere/x", "")).await.unwrap();
+    app.accept(&json!({"no": "event"})).await.unwrap().submit().await;
+    app.accept(&event("../elsewhere/x", "")).await.unwrap().submit().await;
     world
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Case {
     /// What its remedy must contain.
     pub(super) remedy: &'static [&'static str],
     /// Orders to the simulator.
-    pub(super) orders: Value,
+    pub(super) plan: Value,
     pub(super) task_hub: &'static str,
     change: Change,
     is_fault: bool,
@@ -28,8 +28,8 @@ pub(super) struct Case {
 
 impl Case {
     /// A fault, made by orders to the simulator.
-    fn fault(what: &'static str, check: &'static str, remedy: &'static [&'static str], orders: Value) -> Self {
-        Self { what, check, remedy, orders, task_hub: ALIVE, change: Box::new(|_| {}), is_fault: true }
+    fn fault(what: &'static str, check: &'static str, remedy: &'static [&'static str], plan: Value) -> Self {
+        Self { what, check, remedy, plan, task_hub: ALIVE, change: Box::new(|_| {}), is_fault: true }
     }
 
     /// A fault, made by a change of the app's settings.
@@ -74,7 +74,7 @@ fn denied(action: &str) -> Value {
 }
 
 fn refused(route: &str, status: u16, matching: &str) -> Value {
-    json!({ "faults": [{ "route": route, "fault": { "answer": { "status": status } }, "matching": matching }] })
+    json!({ "faults": [{ "route": route, "fault": { "refused": { "status": status } }, "matching": matching }] })
 }
 
 const DATA_SCIENTIST: &[&str] =
@@ -125,7 +125,7 @@ fn identity() -> Vec<Case> {
             "Resource Manager does not answer",
             "management",
             &["AzureResourceManager"],
-            json!({ "faults": [{ "route": "arm", "fault": "cut" }] }),
+            json!({ "faults": [{ "route": "arm", "fault": "lostRequest" }] }),
         ),
         Case::fault(
             "clocks ten minutes apart",
@@ -186,7 +186,7 @@ fn endpoint() -> Vec<Case> {
             "an endpoint that refuses the app, whose role has not spread",
             "endpoint.answer",
             DATA_SCIENTIST,
-            json!({ "faults": [{ "route": "poll", "fault": { "forbid": { "seconds": 600 } } }] }),
+            json!({ "faults": [{ "route": "poll", "fault": { "forbidden": { "seconds": 600 } } }] }),
         ),
     ]
 }

@@ -34,11 +34,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// A simulator with these orders and an app whose ledger is this task hub. Azurite must be installed.
-    pub(super) async fn start(orders: &Value, task_hub: &str) -> Self {
+    /// A simulator with this fault plan and an app whose ledger is this task hub. Azurite must be installed.
+    pub(super) async fn start(plan: &Value, task_hub: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let orders = orders.to_string();
-        let arguments = ["simulator", "--json", "--listen", "127.0.0.1:0", "--data", "cloud", "--faults", &orders];
+        let plan = plan.to_string();
+        let arguments = ["simulator", "--json", "--listen", "127.0.0.1:0", "--data", "cloud", "--faults", &plan];
         let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &BTreeMap::new());
         let told: Value = serde_json::from_str(&process.until_logged(|line| line.starts_with('{')).await).unwrap();
         let told = |name: &str| told[name].as_str().unwrap().to_owned();

@@ -13,7 +13,7 @@ use super::*;
 use crate::support::canned::{self, Answer, Canned, Reply};
 
 /// Resource Manager and storage on one server.
-fn blobs(server: &Canned) -> AzureBlobs {
+pub(super) fn blobs(server: &Canned) -> AzureBlobs {
     AzureBlobs::new(manager(server), Tokens::new(Arc::new(Source::default()), clock()))
 }
 
@@ -85,7 +85,7 @@ async fn long_uris_name_their_own_workspace() {
 
     let mut short = with_outputs(&server, &json!({ "o": { "type": "UriFile", "uri": uri("a") } }));
     short.workspace = None;
-    assert!(blobs(&server).outputs(&short).await.unwrap_err().0.contains("endpoint.workspace"));
+    assert!(blobs(&server).outputs(&short).await.unwrap_err().what.contains("endpoint.workspace"));
     short.job = Some(Job { name: "j".parse().unwrap(), id: Some(format!("{WORKSPACE}/jobs/j")), studio: None });
     assert!(blobs(&server).outputs(&short).await.is_ok());
 }
@@ -162,15 +162,18 @@ async fn a_folder_is_the_sum_of_its_blobs() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_unclear_with_its_remedy() {
+async fn what_cannot_be_read_is_inconclusive_with_its_remedy() {
     let server = emulator().await;
     let scoring = scoring(&server);
     server.next(canned::text(403, "").header("x-ms-error-code", "AuthorizationPermissionMismatch"));
     let inconclusive = blobs(&server).outputs(&scoring).await.unwrap_err();
-    assert!(inconclusive.0.contains("403") && inconclusive.0.contains("Storage Blob Data Reader"), "{inconclusive}");
+    assert!(
+        inconclusive.what.contains("403") && inconclusive.what.contains("Storage Blob Data Reader"),
+        "{inconclusive}"
+    );
 
     server.next(canned::text(409, "").header("x-ms-error-code", "BlobArchived"));
-    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().0.contains("BlobArchived"));
+    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().what.contains("BlobArchived"));
 
     server.next(canned::text(200, "")); // no Last-Modified
     assert!(blobs(&server).outputs(&scoring).await.is_err());
@@ -189,7 +192,7 @@ async fn a_look_is_repeated_three_times_and_no_more() {
 
     let before = server.requests().len();
     server.next(canned::text(500, "")).next(canned::text(500, "")).next(canned::text(500, ""));
-    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().0.contains("500"));
+    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().what.contains("500"));
     assert_eq!(server.requests().len() - before, 4, "one for the datastore, three looks");
 }
 
@@ -198,13 +201,13 @@ async fn datastores_that_hold_no_blobs_are_named() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     server.next(canned::text(404, ""));
-    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().0.contains("no datastore `workspaceblobstore`"));
+    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().what.contains("no datastore `workspaceblobstore`"));
     server.next(canned::json(200, &json!({ "properties": { "datastoreType": "OneLake" } })));
-    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().0.contains("OneLake"));
+    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().what.contains("OneLake"));
     server.next(canned::json(403, &json!({ "error": { "code": "AuthorizationFailed", "message": "no" } })));
-    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().0.contains("workspaces/datastores/read"));
+    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().what.contains("workspaces/datastores/read"));
     server.next(datastore("http", "core.windows.net"));
-    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().0.contains("register it with https"));
+    assert!(blobs(&server).outputs(&scoring).await.unwrap_err().what.contains("register it with https"));
 }
 
 /// Answers in place of storage over https, and keeps what it was asked.
@@ -243,6 +246,6 @@ async fn over_https_storage_gets_a_token_for_storage_and_a_401_renews_it_once() 
     assert_eq!(*https.asked.lock().unwrap(), [(url.clone(), bearer(1)), (url, bearer(2))]);
 
     https.statuses.lock().unwrap().extend([401, 401, 401]);
-    assert!(blobs.outputs(&scoring).await.unwrap_err().0.contains("401"));
+    assert!(blobs.outputs(&scoring).await.unwrap_err().what.contains("401"));
     assert_eq!(https.asked.lock().unwrap().len(), 4, "once, not for ever");
 }

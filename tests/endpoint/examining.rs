@@ -49,8 +49,8 @@ async fn answers_are_told_apart_by_what_may_be_concluded() {
     let asked = async || cloud.resource("/subscriptions/s", "v").await.unwrap_err();
     assert!(matches!(asked().await, QueryError::Missing(text) if text.contains("it says why")));
     assert!(matches!(asked().await, QueryError::Forbidden { code: Some(code), .. } if code == "AuthorizationFailed"));
-    assert!(matches!(asked().await, QueryError::Inconclusive(text) if text.contains("409")));
-    assert!(matches!(asked().await, QueryError::Inconclusive(text) if text.contains("could not be read")));
+    assert!(matches!(asked().await, QueryError::Inconclusive(told) if told.what.contains("409")));
+    assert!(matches!(asked().await, QueryError::Inconclusive(told) if told.what.contains("could not be read")));
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn lists_are_followed_page_by_page_and_say_whether_they_are_whole() {
     server.next(page(json!([1]), Some("https://elsewhere.example/more".into())));
     let foreign = cloud.list("/s/jobs", "v", None, 5).await;
     assert!(
-        matches!(foreign, Err(QueryError::Inconclusive(text)) if text.contains("another host")),
+        matches!(foreign, Err(QueryError::Inconclusive(told)) if told.what.contains("another host")),
         "a token goes nowhere else"
     );
 }

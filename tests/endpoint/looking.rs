@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use app::ports::{Endpoint as _, Inconclusive, JobSearch, ScanTarget};
+use app::ports::{Blobs as _, Endpoint as _, Inconclusive, JobSearch, ScanTarget};
 use lifecycle::{JobSnapshot, JobStatus};
 use serde_json::{Value, json};
 
@@ -69,7 +69,10 @@ async fn a_job_is_missing_only_if_resource_manager_does_not_know_it_either() {
     server.at(&arm("GET", "/j"), canned::text(403, "")).at(&arm("GET", "/j"), canned::text(404, ""));
     ml.job(&at).await.expect("the 200 is served once more, as the script's first");
     let inconclusive = ml.job(&at).await.unwrap_err();
-    assert!(inconclusive.0.contains("No valid deployments") && inconclusive.0.contains("jobs/read"), "{inconclusive}");
+    assert!(
+        inconclusive.what.contains("No valid deployments") && inconclusive.what.contains("jobs/read"),
+        "{inconclusive}"
+    );
     assert_eq!(ml.job(&at).await, Ok(None));
 
     let mut unknown = at.clone();
@@ -93,14 +96,14 @@ async fn a_look_is_repeated_a_few_times_and_concludes_nothing_from_failure() {
 
     server.at("GET /jobs/j", canned::text(502, "<html><title>Bad Gateway</title>"));
     let inconclusive = azure_ml(&server).job(&at).await.unwrap_err();
-    assert!(inconclusive.0.contains("502") && inconclusive.0.contains("Bad Gateway"), "{inconclusive}");
+    assert!(inconclusive.what.contains("502") && inconclusive.what.contains("Bad Gateway"), "{inconclusive}");
     assert_eq!(server.requests().len(), 6);
 
     let server = Canned::start().await;
     let mut at = at;
     at.endpoint = server.url("/jobs").parse().unwrap();
     server.next(canned::text(429, "").header("Retry-After", "10"));
-    assert!(azure_ml(&server).job(&at).await.unwrap_err().0.contains("429"));
+    assert!(azure_ml(&server).job(&at).await.unwrap_err().what.contains("429"));
     assert_eq!(server.requests().len(), 1, "so long is not waited within a look");
 
     server.next(canned::text(200, "<html>"));
@@ -119,7 +122,10 @@ async fn a_401_renews_the_token_once() {
 
     server.at("GET /jobs/j", canned::text(401, "denied"));
     let inconclusive = azure_ml(&server).job(&at).await.unwrap_err();
-    assert!(inconclusive.0.contains("401") && inconclusive.0.contains("AzureML Data Scientist"), "{inconclusive}");
+    assert!(
+        inconclusive.what.contains("401") && inconclusive.what.contains("AzureML Data Scientist"),
+        "{inconclusive}"
+    );
     assert_eq!(server.requests().len(), 4, "once, not for ever");
 }
 
@@ -135,7 +141,7 @@ async fn a_failed_job_tells_why() {
     server.at(&details, canned::json(200, &run("UserError", "The path already exists: https://a/c?sig=SECRET")));
     let found = seen(azure_ml(&server).job(&address(&scoring(&server), "j")).await);
     assert_eq!(found.status, JobStatus::Failed);
-    assert_eq!(found.error.as_deref(), Some("UserError: The path already exists: https://a/c?sig=…"));
+    assert_eq!(found.error.as_deref(), Some("UserError: The path already exists: https://a/c?sig=***"));
     assert_eq!(server.requests()[1].header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
 }
 
@@ -194,7 +200,7 @@ async fn a_cancel_is_safe_to_repeat() {
     assert_eq!((request.header("content-length"), request.body.len()), (Some("0"), 0));
 
     server.next(canned::text(403, ""));
-    assert!(azure_ml(&server).cancel(&at).await.unwrap_err().0.contains("jobs/cancel/action"));
+    assert!(azure_ml(&server).cancel(&at).await.unwrap_err().what.contains("jobs/cancel/action"));
 }
 
 #[tokio::test]
@@ -205,7 +211,7 @@ async fn the_workspace_is_given_or_learned_or_asked_for() {
     scoring.workspace = None;
     let mut at = address(&scoring, "j");
     for inconclusive in [ml.find(&scoring).await.unwrap_err(), ml.cancel(&at).await.unwrap_err()] {
-        assert!(inconclusive.0.contains("endpoint.workspace"), "{inconclusive}");
+        assert!(inconclusive.what.contains("endpoint.workspace"), "{inconclusive}");
     }
     assert_eq!(server.requests().len(), 0);
 
@@ -292,7 +298,7 @@ async fn only_jobs_with_our_output_or_our_mark_are_found() {
 }
 
 #[tokio::test]
-async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_nothing_known_old_or_of_another_endpoint() {
+async fn an_orphan_scan_sees_outputs_and_tags_but_nothing_known_old_or_of_others() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let place =
@@ -332,7 +338,7 @@ async fn an_orphan_scan_is_shown_what_writes_where_and_bears_which_mark_but_noth
             .jobs_created_since(&unplaced, since, &known)
             .await
             .unwrap_err()
-            .0
+            .what
             .contains("endpoint.workspace")
     );
 }
@@ -383,24 +389,24 @@ async fn a_list_that_is_sorted_is_left_when_it_is_past_the_window() {
 }
 
 #[tokio::test]
-async fn a_list_without_end_is_unclear_and_never_none() {
+async fn a_list_without_end_is_inconclusive_and_never_none() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let endless = json!({ "value": [], "nextLink": server.url(&format!("{WORKSPACE}/jobs")) });
     server.at(&arm("GET", ""), canned::json(200, &endless));
     let inconclusive = azure_ml(&server).find(&scoring).await.unwrap_err();
-    assert!(inconclusive.0.contains("more jobs than are looked through"), "{inconclusive}");
+    assert!(inconclusive.what.contains("more jobs than are looked through"), "{inconclusive}");
 }
 
 #[tokio::test]
-async fn what_cannot_be_seen_is_unclear_and_never_none() {
+async fn what_cannot_be_seen_is_inconclusive_and_never_none() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let denied = json!({ "error": { "code": "AuthorizationFailed", "message": "no" } });
     server.next(canned::json(403, &denied));
     let inconclusive = azure_ml(&server).find(&scoring).await.unwrap_err();
     assert!(
-        inconclusive.0.contains("AuthorizationFailed") && inconclusive.0.contains("workspaces/jobs/read"),
+        inconclusive.what.contains("AuthorizationFailed") && inconclusive.what.contains("workspaces/jobs/read"),
         "{inconclusive}"
     );
 
@@ -409,9 +415,9 @@ async fn what_cannot_be_seen_is_unclear_and_never_none() {
         assert!(azure_ml(&server).find(&scoring).await.is_err(), "{list}");
     }
     server.next(canned::json(200, &json!({ "value": [], "nextLink": "https://elsewhere.example/jobs" })));
-    assert!(azure_ml(&server).find(&scoring).await.unwrap_err().0.contains("another host"));
+    assert!(azure_ml(&server).find(&scoring).await.unwrap_err().what.contains("another host"));
 
-    // One job in the window that can't be looked at: it might be ours.
+    // One job in the window that cannot be looked at: it might be ours.
     server.next(canned::json(200, &json!({ "value": [listed("hidden", IN_TIME)] })));
     server.at("GET /jobs/hidden", canned::text(403, ""));
     assert!(azure_ml(&server).find(&scoring).await.is_err());
@@ -442,7 +448,32 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
     endless["padding"] = json!("x".repeat(8 << 20));
     server.at("GET /jobs/j", canned::json(200, &endless));
     let inconclusive = azure_ml(&server).job(&address(&scoring(&server), "j")).await.unwrap_err();
-    assert!(inconclusive.0.contains("longer than"), "{inconclusive}");
+    let told = app::error_chain(&inconclusive);
+    assert!(told.contains("longer than"), "{told}");
+}
+
+/// Support asks for it, and without it `azure_core` makes an error object, with a stack trace, for each request.
+#[tokio::test]
+async fn each_request_has_an_id_and_a_submission_that_of_its_attempt() {
+    let server = Canned::start().await;
+    let (ml, scoring) = (azure_ml(&server), scoring(&server));
+    let at = address(&scoring, "j");
+    server.at("GET /jobs/j", canned::text(500, "")).at("GET /jobs/j", canned::text(404, ""));
+    let _ = ml.submit(&scoring, std::time::Duration::from_secs(5)).await;
+    let _ = ml.job(&at).await;
+    let _ = ml.cancel(&at).await;
+    let _ = blobs::blobs(&server).outputs(&scoring).await;
+    let requests = server.requests();
+    let id = |line: &str| {
+        let of_line = requests.iter().filter(|request| request.line() == line);
+        of_line.map(|request| request.header("x-ms-client-request-id").expect("an id")).collect::<Vec<_>>()
+    };
+    assert_eq!(id("POST /jobs"), [scoring.id.request_id(2)]);
+    assert_eq!(id("GET /jobs/j")[0], id("GET /jobs/j")[1], "its repetition is the same question");
+    let others = [id(&arm("GET", "/j")), id(&arm("POST", "/j/cancel"))].concat();
+    assert!(others.len() == 2 && others[0] != others[1], "{others:?}");
+    assert!(requests.iter().all(|request| request.header("x-ms-client-request-id").is_some()));
+    assert_eq!(requests.len(), 6, "{:?}", server.lines());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Searches that share what they see: many lost answers at once, crowds of jobs, jobs that can't be looked at, slow looks.
+//! Searches that share what they see: many lost answers at once, crowds of jobs, jobs that cannot be looked at, slow looks.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::looking::{IN_TIME, arm, listed, names, none, with_output};
 use super::*;
 use crate::support::canned::{self, Answer, Canned, Reply};
 
-const NOT_AT_ONCE: &str = "2026-07-21T09:59:30Z";
+const LATER: &str = "2026-07-21T09:59:30Z";
 const ELSEWHERE: &str = "azureml://datastores/d/paths/x";
 
 /// The list has these jobs.
@@ -60,7 +60,7 @@ async fn many_lost_answers_cost_one_list_and_one_look_at_each_job() {
 }
 
 #[tokio::test]
-async fn a_list_is_never_used_by_a_search_that_was_not_due_when_it_began_and_says_how_old_it_is() {
+async fn a_list_serves_no_search_that_was_not_due_when_it_began_and_tells_its_age() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     list(&server, &[]);
@@ -101,7 +101,7 @@ async fn rules_that_name_different_workspaces_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_had_is_not_asked_for_by_each_and_a_moment_later_it_is_asked_for_anew() {
+async fn a_list_that_failed_is_not_asked_for_by_each_search_but_again_a_moment_later() {
     let server = Canned::start().await;
     let scorings = some(&server, 8);
     server.at(&arm("GET", ""), canned::text(403, "no"));
@@ -109,7 +109,7 @@ async fn a_list_that_cannot_be_had_is_not_asked_for_by_each_and_a_moment_later_i
     let (clock, hand) = moving_clock();
     let ml = azure_ml_at(&server, clock);
     let found = join_all(scorings.iter().map(|scoring| ml.find(scoring))).await;
-    let is_refused = |why: &Inconclusive| why.0.contains("workspaces/jobs/read");
+    let is_refused = |why: &Inconclusive| why.what.contains("workspaces/jobs/read");
     assert!(found.iter().all(|found| found.as_ref().is_err_and(is_refused)), "{found:?}");
     assert_eq!(lists_and_looks(&server), (1, 0));
     hand(Duration::seconds(6));
@@ -117,20 +117,23 @@ async fn a_list_that_cannot_be_had_is_not_asked_for_by_each_and_a_moment_later_i
 }
 
 #[tokio::test]
-async fn a_crowd_in_the_window_is_looked_at_in_parts_and_is_unclear_until_all_are_seen() {
+async fn a_crowd_in_the_window_is_checked_in_parts_and_inconclusive_until_all_are_seen() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let mut crowd = Vec::new();
     for n in 0..1_001 {
         let name = format!("j{n}");
         // The first is the farthest from the submission.
-        crowd.push(listed(&name, if n == 0 { NOT_AT_ONCE } else { IN_TIME }));
+        crowd.push(listed(&name, if n == 0 { LATER } else { IN_TIME }));
         server.at(&format!("GET /jobs/{name}"), with_output(&server, &name, IN_TIME, ELSEWHERE));
     }
     list(&server, &crowd);
     let ml = azure_ml(&server);
     let inconclusive = ml.find(&scoring).await.unwrap_err();
-    assert!(inconclusive.0.contains("1001 jobs") && inconclusive.0.contains("the next look goes on"), "{inconclusive}");
+    assert!(
+        inconclusive.what.contains("1001 jobs") && inconclusive.what.contains("the next look goes on"),
+        "{inconclusive}"
+    );
     assert_eq!(lists_and_looks(&server), (1, 1_000));
     assert!(!server.lines().contains(&"GET /jobs/j0".to_owned()));
     assert_eq!(ml.find(&scoring).await, Ok(none()));
@@ -138,7 +141,7 @@ async fn a_crowd_in_the_window_is_looked_at_in_parts_and_is_unclear_until_all_ar
 }
 
 #[tokio::test]
-async fn a_crowd_that_shows_no_outputs_is_gone_through_and_none_is_said_as_of_the_oldest_look() {
+async fn among_jobs_without_outputs_none_is_reported_as_of_the_oldest_lookup() {
     let server = Canned::start().await;
     let scorings = some(&server, 2);
     // Not known to the endpoint: of another one, or not yet. Jobs of other endpoints stay so.
@@ -166,7 +169,7 @@ async fn in_a_crowd_the_job_with_our_mark_is_looked_at_first() {
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let mut crowd: Vec<_> = (0..1_000).map(|n| listed(&format!("j{n}"), IN_TIME)).collect();
-    let mut ours = listed("ours", NOT_AT_ONCE);
+    let mut ours = listed("ours", LATER);
     ours["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     crowd.push(ours);
     list(&server, &crowd);
@@ -183,7 +186,7 @@ async fn a_job_that_cannot_be_looked_at_hides_neither_the_others_nor_the_one_tha
     server.at("GET /jobs/last", with_output(&server, "last", IN_TIME, ELSEWHERE));
     let ml = azure_ml(&server);
     assert_eq!(names(&ml.find(&scorings[0]).await.unwrap()), ["ours"]);
-    assert!(ml.find(&scorings[1]).await.unwrap_err().0.contains("about job locked"), "it might be its job");
+    assert!(ml.find(&scorings[1]).await.unwrap_err().what.contains("about job locked"), "it might be its job");
     assert_eq!(lists_and_looks(&server), (1, 3 + 1));
 }
 
@@ -220,7 +223,7 @@ async fn a_slow_search_ends_with_those_that_wait_for_it_and_the_next_one_goes_on
     let ml = azure_ml(&server);
     let before = Instant::now();
     let found = join_all(scorings.iter().map(|scoring| ml.find(scoring))).await;
-    assert!(found.iter().all(|found| found.as_ref().is_err_and(|why| why.0.contains("the next look goes on"))));
+    assert!(found.iter().all(|found| found.as_ref().is_err_and(|why| why.what.contains("the next look goes on"))));
     assert!(before.elapsed() < std::time::Duration::from_secs(125), "{:?}", before.elapsed());
     let (_, looks) = lists_and_looks(&server);
     assert!((4..50).contains(&looks), "{looks}");
@@ -230,7 +233,7 @@ async fn a_slow_search_ends_with_those_that_wait_for_it_and_the_next_one_goes_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_takes_too_long_shows_what_it_has_and_is_unclear_with_a_way_out_to_everybody_else() {
+async fn a_list_that_takes_too_long_shows_what_it_has_and_is_inconclusive_otherwise() {
     let server = Canned::start().await;
     let scorings = some(&server, 2);
     let endless = json!({ "value": [listed("ours", IN_TIME)], "nextLink": server.url(&format!("{WORKSPACE}/jobs")) });
@@ -242,7 +245,8 @@ async fn a_list_that_takes_too_long_shows_what_it_has_and_is_unclear_with_a_way_
     assert_eq!(names(&ml.find(&scorings[0]).await.unwrap()), ["ours"]);
     let inconclusive = ml.find(&scorings[1]).await.unwrap_err();
     assert!(
-        inconclusive.0.contains("more jobs than are looked through") && inconclusive.0.contains("scorekeeper resolve")
+        inconclusive.what.contains("more jobs than are looked through")
+            && inconclusive.what.contains("scorekeeper resolve")
     );
     assert!(before.elapsed() < std::time::Duration::from_secs(125), "{:?}", before.elapsed());
     assert!(lists_and_looks(&server).0 < 10);
@@ -264,7 +268,7 @@ async fn a_list_of_absurd_names_is_not_kept_without_end() {
         server.next(canned::json(200, &json!({ "value": jobs, "nextLink": next })));
     }
     let inconclusive = azure_ml(&server).find(&scoring).await.unwrap_err();
-    assert!(inconclusive.0.contains("20 jobs since the submission"), "{inconclusive}");
+    assert!(inconclusive.what.contains("20 jobs since the submission"), "{inconclusive}");
     assert_eq!(server.requests().len(), 4);
 }
 

@@ -125,7 +125,7 @@ async fn every_answer_means_what_is_certain_of_it() {
         (canned::json(200, &complete).into(), "accepted"),
         (canned::json(201, &complete).into(), "accepted"),
         (canned::json(202, &complete).into(), "accepted"),
-        // A 2xx that can't be read: a job was made, who knows which.
+        // A 2xx that cannot be read: a job was made, who knows which.
         (canned::text(201, "").into(), "unknown"),
         (canned::text(201, "{\"name\": \"batchjob-").into(), "unknown"),
         (canned::json(201, &json!({ "properties": { "status": "Preparing" } })).into(), "unknown"),

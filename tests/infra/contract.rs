@@ -156,12 +156,8 @@ fn functions(project: &Project) -> Vec<String> {
 fn storage(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let ledger = project.files.get("handler/app/src/ledger/mod.rs");
-    let tables: BTreeSet<String> = ledger
-        .split("format!(\"{task_hub}")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .map(str::to_owned)
-        .collect();
+    let tables: BTreeSet<String> =
+        ledger.split("named(\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
     let ours: BTreeSet<String> = known(project, "tableSuffixes")
         .as_array()
         .into_iter()

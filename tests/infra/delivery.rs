@@ -87,6 +87,7 @@ fn filter(project: &Project, rules: &[Value]) -> Result<Option<Value>, String> {
 fn wanted_passes(filter: &Result<Option<Value>, String>, rules: &[Value], event: &Value) -> Result<(), String> {
     let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())?;
     let wanted = intake::read(event, &read, datetime!(2026-07-21 10:00 UTC))
+        .map_err(|error| error.to_string())?
         .iter()
         .any(|verdict| matches!(verdict, Classification::Wanted(_)));
     let filter = filter.as_ref().map_err(String::clone)?.as_ref();

@@ -111,7 +111,7 @@ pub fn check(project: &Project) -> Vec<String> {
                 }
                 Word::Text(text) => match compared(&words[..at]) {
                     Some("became" | "was") if !lifecycle::Status::ALL.iter().any(|status| status.name() == text) => {
-                        say(format!("`{text}` is no status"));
+                        say(format!("`{text}` is not a status"));
                     }
                     Some("name") if !functions.contains(text) => say(format!("there is no function `{text}`")),
                     Some("level") if !["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&&**text) => {

@@ -13,7 +13,7 @@ use crate::support::storage::{fresh_name, raw_rows};
 
 type Tables = (String, &'static str, &'static str);
 
-/// A cloud whose app keeps its ledger in a hub of its own, the settings of that app, and a reader of the ledger.
+/// A cloud whose app keeps its ledger in a task hub of its own, the settings of that app, and a reader of the ledger.
 struct InTables {
     cloud: Cloud,
     vars: BTreeMap<String, String>,
@@ -63,7 +63,7 @@ impl InTables {
 async fn an_upload_is_scored_once_however_often_it_is_told_of_and_operators_see_it() {
     let Some(app) = InTables::start(azurite::tables(), Duration::ZERO).await else { return };
     let (code, said) = app.command(&["list", "--json"]).await;
-    assert_eq!((code, said.as_str()), (Some(0), "[]"), "there is no table yet, which is no trouble");
+    assert_eq!((code, said.as_str()), (Some(0), "[]"), "there is no table yet, which is fine");
     app.cloud.upload("a.csv", "x,y\n1,2\n3,4\n");
     let host = app.host().await;
     for delivery in ["1", "2"] {
@@ -98,7 +98,10 @@ async fn an_upload_is_scored_once_however_often_it_is_told_of_and_operators_see_
 async fn a_lost_answer_ends_in_one_adopted_job() {
     let Some(app) = InTables::start(azurite::tables(), Duration::ZERO).await else { return };
     app.cloud.upload("a.csv", "x\n1\n");
-    app.cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(1)]).unwrap();
+    app.cloud
+        .simulator
+        .set_faults(vec![Fault::new(Route::Invoke, FaultKind::lost_answer(Instead::Cut)).times(1)])
+        .unwrap();
     let host = app.host().await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     let statuses: Vec<_> = scorings(&app.ledger).await.iter().map(|s| s.status).collect();
@@ -187,7 +190,10 @@ async fn the_durable_shaped_tables_are_on_the_wire_as_their_readers_map_them() {
     const KEYS: [(&str, &str); 2] = [("PartitionKey", "Edm.String"), ("RowKey", "Edm.String")];
     let Some(app) = InTables::start(azurite::tables(), Duration::ZERO).await else { return };
     app.cloud.upload("a.csv", "x\n1\n");
-    app.cloud.simulator.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(1)]).unwrap();
+    app.cloud
+        .simulator
+        .set_faults(vec![Fault::new(Route::Invoke, FaultKind::lost_answer(Instead::Cut)).times(1)])
+        .unwrap();
     let host = app.host().await;
     host.invoke("BlobCreated", "1", "event", &event("a.csv")).await.value();
     host.invoke("Reconcile", "2", "timer", &json!({})).await.value();

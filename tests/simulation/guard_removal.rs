@@ -11,7 +11,7 @@ use app::ports::table_store::{
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
-use lifecycle::template::Template;
+use lifecycle::rule::template::Template;
 use lifecycle::{Answer, Event, JobSnapshot, OutputSnapshot, Rule, Rules, Scoring, TRANSITIONS};
 use simulation::{Faults, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
@@ -74,7 +74,7 @@ fn is_submitting(row: &Entity) -> bool {
 
 /// No row read back ever carries our operation id, so that our own success is taken for somebody else's. Whoever
 /// succeeded stops there, as if it had died: that breaks no promise, but nobody sends its request before the lease and
-/// resubmitAfter have ended.
+/// `resubmitAfter` have ended.
 #[test]
 fn a_read_back_that_never_knows_its_own_write_is_found() {
     /// Each third transaction of a scoring is done and its answer lost.
@@ -82,7 +82,7 @@ fn a_read_back_that_never_knows_its_own_write_is_found() {
         let (store, done) = (Faulty::new(inner), AtomicUsize::new(0));
         store.rule(move |_, ops| {
             let of_scoring = ops.iter().any(|op| op.key().row.starts_with("J~"));
-            (of_scoring && done.fetch_add(1, Ordering::Relaxed) % 3 == 2).then_some(Fault::LostAnswer)
+            (of_scoring && done.fetch_add(1, Ordering::Relaxed) % 3 == 2).then_some(Fault::LostAnswer { times: 1 })
         });
         Arc::new(store)
     }
@@ -218,10 +218,10 @@ fn output_paths_that_are_used_twice_are_found() {
     }
 }
 
-/// The app waits for nothing after a lost answer: it has resubmitAfter of nothing where the rules as they are meant have
+/// The app waits for nothing after a lost answer: it has `resubmitAfter` of nothing where the rules as they are meant have
 /// minutes.
 #[test]
-fn a_second_request_within_the_grace_time_is_found() {
+fn a_second_request_within_resubmit_after_is_found() {
     fn rules(rules: &Rules) -> Rules {
         rules.clone().changed(|rule| {
             rule.policy.lookup_interval = IsoDuration(Duration::ZERO);

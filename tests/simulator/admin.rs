@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use simulator::{Fault, FaultKind, Route};
+use simulator::{Fault, FaultKind, Instead, Route};
 
 use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
 
@@ -47,7 +47,7 @@ async fn each_post_is_counted_by_its_request_id_whatever_became_of_it() {
         let _ = sim.try_post("claims", &body("x.csv", "x"), &[("repeatability_request-id", id)]).await;
     };
     post("made").await;
-    for fault in [FaultKind::Cut, FaultKind::ThrottleSilently, FaultKind::CutAfterCreate] {
+    for fault in [FaultKind::LostRequest, FaultKind::throttled(), FaultKind::lost_answer(Instead::Cut)] {
         sim.handle.set_faults(vec![Fault::new(Route::Invoke, fault)]).unwrap();
         post("unlucky").await;
     }

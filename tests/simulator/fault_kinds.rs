@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use simulator::{AnswerKind, BodyKind, Clock, Fault, FaultKind, Route};
+use simulator::{BodyKind, Clock, Fault, FaultKind, Instead, Route};
 
 use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
 
@@ -28,7 +28,7 @@ impl Sim {
 #[tokio::test]
 async fn an_answer_is_lost_while_the_job_is_made() {
     let (sim, _root) = sim(|_| {}).await;
-    sim.handle.set_faults(vec![Fault::new(Route::Invoke, FaultKind::CutAfterCreate).times(2)]).unwrap();
+    sim.handle.set_faults(vec![Fault::new(Route::Invoke, FaultKind::lost_answer(Instead::Cut)).times(2)]).unwrap();
     // A request that makes no job uses up nothing.
     assert_eq!(sim.post(&json!({})).await.status(), StatusCode::BAD_REQUEST);
     for _ in 0..2 {
@@ -41,12 +41,8 @@ async fn an_answer_is_lost_while_the_job_is_made() {
 
 #[tokio::test]
 async fn an_invoke_answers_500_502_or_504_while_the_job_is_made() {
-    let made = |answer| FaultKind::Made { jobs: 1, answer };
-    for (fault, status) in [
-        (FaultKind::Answer500AfterCreate, StatusCode::INTERNAL_SERVER_ERROR),
-        (made(AnswerKind::Status(502)), StatusCode::BAD_GATEWAY),
-        (made(AnswerKind::Status(504)), StatusCode::GATEWAY_TIMEOUT),
-    ] {
+    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT] {
+        let fault = FaultKind::lost_answer(Instead::Status(status.as_u16()));
         let (sim, _root) = sim(|o| o.faults = vec![Fault::new(Route::Invoke, fault).times(1)]).await;
         let answer = sim.post(&body("x.csv", "x")).await;
         assert_eq!(answer.status(), status);
@@ -58,7 +54,7 @@ async fn an_invoke_answers_500_502_or_504_while_the_job_is_made() {
 
 #[tokio::test]
 async fn one_invoke_makes_several_jobs_and_answers_as_if_it_had_made_one() {
-    let (sim, _root) = with(Route::Invoke, FaultKind::Made { jobs: 3, answer: AnswerKind::Proper }).await;
+    let (sim, _root) = with(Route::Invoke, FaultKind::Duplicated { jobs: 3 }).await;
     let headers = [("repeatability_request-id", "e7c0")];
     let answer = sim.try_post("claims", &body("x.csv", "x"), &headers).await.unwrap();
     assert_eq!(answer.status(), StatusCode::CREATED);
@@ -73,14 +69,14 @@ async fn one_invoke_makes_several_jobs_and_answers_as_if_it_had_made_one() {
 
 #[tokio::test]
 async fn one_invoke_makes_fifty_jobs_and_answers_500() {
-    let (sim, _root) = with(Route::Invoke, FaultKind::Made { jobs: 50, answer: AnswerKind::Status(500) }).await;
+    let (sim, _root) = with(Route::Invoke, FaultKind::LostAnswer { jobs: 50, instead: Instead::Status(500) }).await;
     assert_eq!(sim.post(&body("x.csv", "x")).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(sim.handle.summary().jobs, 50);
 }
 
 #[tokio::test]
 async fn an_invoke_makes_its_job_and_never_answers() {
-    let (sim, _root) = with(Route::Invoke, FaultKind::Made { jobs: 1, answer: AnswerKind::Hang }).await;
+    let (sim, _root) = with(Route::Invoke, FaultKind::lost_answer(Instead::Hang)).await;
     let request = sim.http.post(sim.handle.scoring_uri("claims")).bearer_auth(sim.token(ML).await);
     let sent = request.json(&body("x.csv", "x")).timeout(Duration::from_millis(300)).send();
     let made = sim.until_all(|jobs| jobs.len() == 1);
@@ -109,11 +105,11 @@ async fn a_stuck_job_runs_until_it_is_cancelled() {
 
 #[tokio::test]
 async fn a_throttled_request_may_come_again_at_a_date_or_nobody_knows_when() {
-    let (sim, _root) = with(Route::Invoke, FaultKind::ThrottleUntil { seconds: 90 }).await;
+    let (sim, _root) = with(Route::Invoke, FaultKind::Throttled { retry_after: Some(90), as_date: true }).await;
     let dated = sim.post(&body("x.csv", "x")).await;
     assert_eq!(dated.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(dated.headers()["retry-after"], "Thu, 01 Jan 2026 12:01:30 GMT");
-    sim.handle.set_faults(vec![Fault::new(Route::Invoke, FaultKind::ThrottleSilently)]).unwrap();
+    sim.handle.set_faults(vec![Fault::new(Route::Invoke, FaultKind::throttled())]).unwrap();
     let silent = sim.post(&body("x.csv", "x")).await;
     assert_eq!((silent.status(), silent.headers().get("retry-after")), (StatusCode::TOO_MANY_REQUESTS, None));
     assert_eq!(sim.handle.summary().jobs, 0);
@@ -130,7 +126,7 @@ async fn a_refusal_has_any_status_and_any_kind_of_body() {
             (BodyKind::HtmlAsJson, Some("application/json"), "<html>"),
             (BodyKind::Empty, None, ""),
         ] {
-            let answer = FaultKind::Answer { status, body: form };
+            let answer = FaultKind::Refused { status, body: form };
             sim.handle.set_faults(vec![Fault::new(Route::Invoke, answer)]).unwrap();
             let answer = sim.post(&body("x.csv", "x")).await;
             assert_eq!(answer.status().as_u16(), status);
@@ -146,11 +142,11 @@ async fn a_refusal_has_any_status_and_any_kind_of_body() {
 
 #[tokio::test]
 async fn a_connection_ends_or_hangs_and_nothing_is_done() {
-    for fault in [FaultKind::Cut, FaultKind::Hang] {
+    for fault in [FaultKind::LostRequest, FaultKind::Unanswered] {
         let (sim, _root) = with(Route::Invoke, fault.clone()).await;
         let request = sim.http.post(sim.handle.scoring_uri("claims")).bearer_auth(sim.token(ML).await);
         let error = request.json(&body("x.csv", "x")).timeout(Duration::from_millis(300)).send().await.unwrap_err();
-        assert_eq!(error.is_timeout(), fault == FaultKind::Hang, "{error:?}");
+        assert_eq!(error.is_timeout(), fault == FaultKind::Unanswered, "{error:?}");
         assert!(!error.is_connect(), "{error:?}");
         assert_eq!(sim.handle.summary().jobs, 0);
     }
@@ -177,7 +173,7 @@ async fn an_old_token_is_refused_before_its_end_and_a_new_one_is_not() {
 async fn everybody_is_forbidden_for_a_time_after_the_order() {
     let (sim, _root) = sim(|_| {}).await;
     sim.hand.advance(seconds(1000));
-    sim.handle.set_faults(vec![Fault::new(Route::Invoke, FaultKind::Forbid { seconds: 300 })]).unwrap();
+    sim.handle.set_faults(vec![Fault::new(Route::Invoke, FaultKind::Forbidden { seconds: 300 })]).unwrap();
     sim.hand.advance(seconds(299));
     assert_eq!(sim.post(&body("x.csv", "x")).await.status(), StatusCode::FORBIDDEN);
     sim.hand.advance(seconds(1));
@@ -186,8 +182,8 @@ async fn everybody_is_forbidden_for_a_time_after_the_order() {
 
 #[tokio::test]
 async fn each_job_is_not_found_at_first() {
-    for (route, polls) in [(Route::Poll, 2), (Route::Arm, 1)] {
-        let (sim, _root) = with(route, FaultKind::NotFoundFirst { polls }).await;
+    for (route, looks) in [(Route::Poll, 2), (Route::Arm, 1)] {
+        let (sim, _root) = with(route, FaultKind::Hidden { looks }).await;
         for n in 0..2 {
             let name = sim.submit("x.csv", &n.to_string()).await;
             let arm = sim.url(&format!("{}/jobs/{name}?{VERSION}", sim.handle.workspace_id()));
@@ -195,7 +191,7 @@ async fn each_job_is_not_found_at_first() {
                 let by_arm = route == Route::Arm;
                 if by_arm { sim.get(&arm, ARM).await.status() } else { sim.poll(&name).await.status() }
             };
-            for _ in 0..polls {
+            for _ in 0..looks {
                 assert_eq!(look().await, StatusCode::NOT_FOUND);
             }
             assert_eq!(look().await, StatusCode::OK);
@@ -214,7 +210,7 @@ async fn a_status_goes_back_or_is_a_word_that_nobody_knows() {
         let name = sim.submit("x.csv", "x").await;
         sim.hand.advance(seconds(4));
         assert_eq!(sim.status_of(&name).await, "Running");
-        let show = |route| Fault::new(route, FaultKind::ShowStatus { status: word.into() }).times(1);
+        let show = |route| Fault::new(route, FaultKind::WrongStatus { status: word.into() }).times(1);
         sim.handle.set_faults([Route::Poll, Route::Arm, Route::RunHistory].map(show).to_vec()).unwrap();
         let run = sim.url(&format!("/history/v1.0{}/runs/{name}/details", sim.handle.workspace_id()));
         assert_eq!(sim.status_of(&name).await, word);
@@ -269,7 +265,7 @@ async fn lists_lag_behind_and_looks_do_not() {
 
 #[tokio::test]
 async fn a_good_answer_has_another_status_code() {
-    let (sim, _root) = with(Route::Invoke, FaultKind::Relabel { status: 200 }).await;
+    let (sim, _root) = with(Route::Invoke, FaultKind::Relabeled { status: 200 }).await;
     let answer = sim.post(&body("x.csv", "x")).await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.json::<Value>().await.unwrap()["name"], sim.handle.jobs()[0].name);
@@ -277,7 +273,7 @@ async fn a_good_answer_has_another_status_code() {
 
 #[tokio::test]
 async fn half_an_answer_claims_to_be_whole() {
-    let (sim, _root) = with(Route::Invoke, FaultKind::Truncate).await;
+    let (sim, _root) = with(Route::Invoke, FaultKind::Truncated).await;
     let answer = sim.post(&body("x.csv", "x")).await;
     assert_eq!(answer.status(), StatusCode::CREATED);
     let length: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
@@ -292,7 +288,7 @@ async fn half_an_answer_claims_to_be_whole() {
 async fn an_answer_trickles_and_is_whole_in_the_end() {
     let (sim, _root) = sim(|o| {
         o.clock = Clock::wall();
-        o.faults = vec![Fault::new(Route::Storage, FaultKind::Trickle { millis: 10 })];
+        o.faults = vec![Fault::new(Route::Storage, FaultKind::Trickled { millis: 10 })];
     })
     .await;
     sim.put("x.csv", "0123456789");

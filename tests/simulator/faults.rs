@@ -1,19 +1,19 @@
-//! Orders to misbehave: how they are given, and which requests they hit.
+//! Fault plans: how they are set, and which requests their faults happen to.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use simulator::{Fault, FaultKind, FaultPlan, Route};
+use simulator::{Fault, FaultKind, FaultPlan, Instead, Route};
 
 use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
 
 const STORAGE: &str = "https://storage.azure.com";
 
-async fn order(sim: &Sim, orders: &Value) -> (StatusCode, String) {
-    let answer = sim.http.post(sim.url("/admin/faults")).json(orders).send().await.unwrap();
+async fn set_plan(sim: &Sim, plan: &Value) -> (StatusCode, String) {
+    let answer = sim.http.post(sim.url("/admin/faults")).json(plan).send().await.unwrap();
     (answer.status(), answer.text().await.unwrap())
 }
 
-async fn ordered(sim: &Sim) -> Value {
+async fn shown_plan(sim: &Sim) -> Value {
     sim.http.get(sim.url("/admin/faults")).send().await.unwrap().json().await.unwrap()
 }
 
@@ -21,8 +21,8 @@ async fn ordered(sim: &Sim) -> Value {
 async fn faults_are_ordered_over_http_and_throttle_after_a_number_of_requests() {
     let (sim, _root) = sim(|_| {}).await;
     let throttle = json!({ "faults": [
-        { "route": "invoke", "fault": { "throttle": { "retryAfter": 7 } }, "after": 1, "times": 1 }] });
-    assert_eq!(order(&sim, &throttle).await.0, StatusCode::NO_CONTENT);
+        { "route": "invoke", "fault": { "throttled": { "retryAfter": 7 } }, "after": 1, "times": 1 }] });
+    assert_eq!(set_plan(&sim, &throttle).await.0, StatusCode::NO_CONTENT);
     sim.submit("x.csv", "1").await;
     let answer = sim.post(&body("x.csv", "2")).await;
     assert_eq!(
@@ -31,52 +31,51 @@ async fn faults_are_ordered_over_http_and_throttle_after_a_number_of_requests() 
     );
     sim.submit("x.csv", "2").await;
     assert_eq!(sim.handle.summary().jobs, 2);
-    let told = &ordered(&sim).await["faults"][0];
+    let told = &shown_plan(&sim).await["faults"][0];
     assert_eq!((&told["route"], &told["seen"], &told["done"]), (&json!("invoke"), &json!(3), &json!(1)));
 }
 
 #[tokio::test]
-async fn an_order_that_makes_no_sense_changes_nothing_and_says_why() {
+async fn a_plan_that_makes_no_sense_changes_nothing_and_says_why() {
     let (sim, _root) = sim(|_| {}).await;
-    let good =
-        json!({ "faults": [{ "route": "invoke", "fault": "cut", "times": 1 }], "behaviour": { "bareNames": true } });
-    assert_eq!(order(&sim, &good).await.0, StatusCode::NO_CONTENT);
-    let before = ordered(&sim).await;
+    let good = json!({ "faults": [{ "route": "invoke", "fault": "lostRequest", "times": 1 }], "behaviour": { "bareNames": true } });
+    assert_eq!(set_plan(&sim, &good).await.0, StatusCode::NO_CONTENT);
+    let before = shown_plan(&sim).await;
     let fault = |fault: Value| json!({ "faults": [fault] });
     for (bad, says) in [
         (fault(json!({ "route": "invoke", "fault": "explode" })), "`explode`"),
-        (fault(json!({ "route": "poll", "fault": "cutAfterCreate" })), "`invoke`"),
-        (fault(json!({ "route": "invoke", "fault": "cut", "time": 1 })), "`time`"),
-        (fault(json!({ "route": "invoke", "fault": "cut", "probability": 2 })), "probability 2"),
+        (fault(json!({ "route": "poll", "fault": { "lostAnswer": {} } })), "`invoke`"),
+        (fault(json!({ "route": "invoke", "fault": "lostRequest", "time": 1 })), "`time`"),
+        (fault(json!({ "route": "invoke", "fault": "lostRequest", "probability": 2 })), "probability 2"),
         (json!({ "faults": [], "behaviour": { "keepTag": true } }), "`keepTag`"),
         (json!({ "fault": [] }), "`fault`"),
         (json!(1), "invalid type"),
     ] {
-        let (status, why) = order(&sim, &bad).await;
+        let (status, why) = set_plan(&sim, &bad).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
         assert!(why.contains(says), "{bad}: {why}");
     }
-    assert_eq!(ordered(&sim).await, before);
+    assert_eq!(shown_plan(&sim).await, before);
     let long = json!({ "faults": [], "behaviour": { "x": "x".repeat(65 * 1024) } });
-    assert_eq!(order(&sim, &long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(set_plan(&sim, &long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]
-async fn orders_replace_what_they_name_and_leave_the_rest() {
+async fn plans_replace_what_they_name_and_leave_the_rest() {
     let (sim, _root) = sim(|_| {}).await;
-    let throttle = json!([{ "route": "poll", "fault": "throttleSilently" }]);
-    order(&sim, &json!({ "faults": throttle, "behaviour": { "bareNames": true } })).await;
-    order(&sim, &json!({ "behaviour": { "listJobs": true } })).await;
-    let now = ordered(&sim).await;
+    let throttle = json!([{ "route": "poll", "fault": { "throttled": {} } }]);
+    set_plan(&sim, &json!({ "faults": throttle, "behaviour": { "bareNames": true } })).await;
+    set_plan(&sim, &json!({ "behaviour": { "listJobs": true } })).await;
+    let now = shown_plan(&sim).await;
     assert_eq!((&now["behaviour"]["bareNames"], &now["behaviour"]["listJobs"]), (&json!(false), &json!(true)));
-    assert_eq!(now["faults"][0]["fault"], "throttleSilently");
-    order(&sim, &json!({ "faults": [] })).await;
-    let now = ordered(&sim).await;
+    assert_eq!(now["faults"][0]["fault"], json!({ "throttled": { "retryAfter": null, "asDate": false } }));
+    set_plan(&sim, &json!({ "faults": [] })).await;
+    let now = shown_plan(&sim).await;
     assert_eq!((&now["faults"], &now["behaviour"]["listJobs"]), (&json!([]), &json!(true)));
 }
 
 #[tokio::test]
-async fn what_is_told_of_the_orders_can_be_ordered_again() {
+async fn a_plan_that_is_shown_can_be_set_again() {
     let (sim, _root) = sim(|_| {}).await;
     let fault = Fault::new(Route::Invoke, FaultKind::OldToken { seconds: 3 })
         .matching("x")
@@ -84,7 +83,7 @@ async fn what_is_told_of_the_orders_can_be_ordered_again() {
         .times(4)
         .with_probability(0.5);
     sim.handle.set_faults(vec![fault.clone()]).unwrap();
-    let mut told = ordered(&sim).await;
+    let mut told = shown_plan(&sim).await;
     for progress in ["seen", "done"] {
         assert_eq!(told["faults"][0].as_object_mut().unwrap().remove(progress), Some(json!(0)));
     }
@@ -100,7 +99,7 @@ async fn a_fault_may_be_about_one_input_on_every_route_that_knows_inputs() {
     }
     let jobs = [sim.submit("bad.csv", "1").await, sim.submit("good.csv", "2").await];
     let routes = [Route::Invoke, Route::Poll, Route::Arm, Route::RunHistory, Route::Storage];
-    let silent = |route| Fault::new(route, FaultKind::ThrottleSilently).matching("bad");
+    let silent = |route| Fault::new(route, FaultKind::throttled()).matching("bad");
     sim.handle.set_faults(routes.map(silent).to_vec()).unwrap();
     let id = sim.handle.workspace_id();
     for (file, job, status) in
@@ -124,7 +123,7 @@ async fn a_fault_may_be_about_one_input_on_every_route_that_knows_inputs() {
 #[tokio::test]
 async fn a_fault_may_be_about_one_kind_of_resource_or_one_audience() {
     let (sim, _root) = sim(|_| {}).await;
-    let refuse = || FaultKind::Answer { status: 400, body: simulator::BodyKind::Json };
+    let refuse = || FaultKind::Refused { status: 400, body: simulator::BodyKind::Json };
     let faults = [(Route::Arm, "/datastores"), (Route::Identity, "storage.azure")];
     sim.handle.set_faults(faults.map(|(route, part)| Fault::new(route, refuse()).matching(part)).to_vec()).unwrap();
     let id = sim.handle.workspace_id();
@@ -141,7 +140,7 @@ async fn a_fault_may_be_about_one_kind_of_resource_or_one_audience() {
 
 /// Which of 32 invokes are cut, at one in two.
 async fn cut(seed: u64, at_start: bool) -> Vec<bool> {
-    let fault = Fault::new(Route::Invoke, FaultKind::CutAfterCreate).with_probability(0.5);
+    let fault = Fault::new(Route::Invoke, FaultKind::lost_answer(Instead::Cut)).with_probability(0.5);
     let (sim, _root) = sim(|o| {
         o.seed = seed;
         o.faults = if at_start { vec![fault.clone()] } else { Vec::new() };
@@ -163,7 +162,7 @@ async fn probabilities_come_to_the_same_with_the_same_seed() {
     let first = cut(1, true).await;
     assert!(first.contains(&true) && first.contains(&false), "{first:?}");
     assert_eq!(cut(1, true).await, first);
-    assert_eq!(cut(1, false).await, first, "however the order is given");
+    assert_eq!(cut(1, false).await, first, "however the plan is set");
     assert_ne!(cut(2, true).await, first);
 }
 
@@ -173,7 +172,7 @@ async fn no_fault_reaches_the_simulators_own_pages() {
     sim.put("x.csv", "a\n1\n");
     let name = sim.submit("x.csv", "x").await;
     let routes = [Route::Invoke, Route::Poll, Route::Arm, Route::RunHistory, Route::Storage, Route::Identity];
-    sim.handle.set_faults(routes.map(|route| Fault::new(route, FaultKind::Cut)).to_vec()).unwrap();
+    sim.handle.set_faults(routes.map(|route| Fault::new(route, FaultKind::LostRequest)).to_vec()).unwrap();
     for path in ["/", "/admin/jobs", "/admin/summary", "/admin/requests", "/admin/faults", "/discovery"] {
         assert_eq!(sim.http.get(sim.url(path)).send().await.unwrap().status(), StatusCode::OK, "{path}");
     }

@@ -1,4 +1,4 @@
-//! The installation around the endpoint as Resource Manager shows it: whole and healthy unless ordered otherwise, and
+//! The installation around the endpoint as Resource Manager shows it: whole and healthy unless the fault plan says otherwise, and
 //! refused to those without the right.
 
 use reqwest::StatusCode;
@@ -14,14 +14,14 @@ const SUBSCRIPTION: &str = "/subscriptions/00000000-0000-0000-0000-000000000000"
 const BLOBS: &str = "https://storage.azure.com";
 const JOBS: &str = "Microsoft.MachineLearningServices/workspaces/jobs";
 
-fn resources(orders: Value) -> Resources {
-    serde_json::from_value(orders).unwrap()
+fn resources(plan: Value) -> Resources {
+    serde_json::from_value(plan).unwrap()
 }
 
 impl Sim {
-    async fn order(&self, resources: Value) -> StatusCode {
-        let orders = json!({ "resources": resources });
-        self.http.post(self.url("/admin/faults")).json(&orders).send().await.unwrap().status()
+    async fn set_resources(&self, resources: Value) -> StatusCode {
+        let plan = json!({ "resources": resources });
+        self.http.post(self.url("/admin/faults")).json(&plan).send().await.unwrap().status()
     }
 
     async fn status(&self, path: &str, audience: &str) -> StatusCode {
@@ -211,7 +211,7 @@ async fn a_right_that_is_lacking_is_lacking_everywhere() {
     let container = at("/local/inbox?restype=container");
     let account = account("local");
     let ml = "Microsoft.MachineLearningServices/workspaces";
-    for (order, url, audience) in [
+    for (wrong, url, audience) in [
         (json!({ "denied": [format!("{ml}/batchEndpoints/jobs/read")] }), &job, ML),
         (json!({ "denied": [format!("{ml}/experiments/runs/read")] }), &history, ML),
         (json!({ "denied": [format!("{JOBS}/read")] }), &at(&jobs), ARM),
@@ -222,13 +222,19 @@ async fn a_right_that_is_lacking_is_lacking_everywhere() {
         (json!({ "unassigned": ["app/*"] }), &at(&format!("{id}?{VERSION}")), ARM),
     ] {
         assert_eq!(sim.get(url, audience).await.status(), StatusCode::OK, "{url}");
-        assert_eq!(sim.order(order).await, StatusCode::NO_CONTENT);
+        assert_eq!(sim.set_resources(wrong).await, StatusCode::NO_CONTENT);
         assert_eq!(sim.get(url, audience).await.status(), StatusCode::FORBIDDEN, "{url}");
-        assert_eq!(sim.order(json!({})).await, StatusCode::NO_CONTENT);
+        assert_eq!(sim.set_resources(json!({})).await, StatusCode::NO_CONTENT);
     }
-    assert_eq!(sim.order(json!({ "unassigned": ["app/Storage Blob Data Reader"] })).await, StatusCode::NO_CONTENT);
+    assert_eq!(
+        sim.set_resources(json!({ "unassigned": ["app/Storage Blob Data Reader"] })).await,
+        StatusCode::NO_CONTENT
+    );
     assert_eq!(sim.http.get(&blob).send().await.unwrap().status(), StatusCode::FORBIDDEN, "no token is no way round");
-    assert_eq!(sim.order(json!({ "unassigned": ["app/AzureML Data Scientist"] })).await, StatusCode::NO_CONTENT);
+    assert_eq!(
+        sim.set_resources(json!({ "unassigned": ["app/AzureML Data Scientist"] })).await,
+        StatusCode::NO_CONTENT
+    );
     assert_eq!(sim.post(&body("x.csv", "y")).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(sim.cancel(&name).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(sim.cancel("nobody").await.status(), StatusCode::FORBIDDEN, "rights come before existence");
@@ -238,14 +244,17 @@ async fn a_right_that_is_lacking_is_lacking_everywhere() {
     // An inventory leaves out what may not be read.
     let accounts = format!("{SUBSCRIPTION}/providers/Microsoft.Storage/storageAccounts?{STORAGE_VERSION}");
     assert_eq!(names(&sim.all(&accounts).await.0), ["local", "localstate"]);
-    assert_eq!(sim.order(json!({ "denied": ["*/storageAccounts/read"] })).await, StatusCode::NO_CONTENT);
+    assert_eq!(sim.set_resources(json!({ "denied": ["*/storageAccounts/read"] })).await, StatusCode::NO_CONTENT);
     assert_eq!(sim.all(&accounts).await.0, Vec::<Value>::new());
-    assert_eq!(sim.order(json!({ "unassigned": ["app/AzureML Data Scientist"] })).await, StatusCode::NO_CONTENT);
+    assert_eq!(
+        sim.set_resources(json!({ "unassigned": ["app/AzureML Data Scientist"] })).await,
+        StatusCode::NO_CONTENT
+    );
     // Reading was given to it apart.
     assert_eq!(sim.status(&jobs, ARM).await, StatusCode::OK);
     // What names the deployment needs a right of its own.
     let denied = json!({ "denied": [format!("{ml}/batchEndpoints/deployments/jobs/write")] });
-    assert_eq!(sim.order(denied).await, StatusCode::NO_CONTENT);
+    assert_eq!(sim.set_resources(denied).await, StatusCode::NO_CONTENT);
     let named = [("azureml-model-deployment", "model-1")];
     let status =
         async |headers: &[(&str, &str)]| sim.try_post("claims", &body("x.csv", "y"), headers).await.unwrap().status();
@@ -263,11 +272,11 @@ async fn permissions_tell_what_is_enforced() {
     assert_eq!(of_workspace[0]["actions"], json!(["*/read"]));
     assert_eq!(of_workspace[1]["actions"][1], "Microsoft.MachineLearningServices/workspaces/*/action");
     let cancel = format!("{JOBS}/cancel/action");
-    sim.order(json!({ "unassigned": ["app/Reader"], "denied": [cancel] })).await;
+    sim.set_resources(json!({ "unassigned": ["app/Reader"], "denied": [cancel] })).await;
     // Resource Manager says that reading one's permissions takes a right as well.
     let path = format!("{}/providers/Microsoft.Authorization/permissions?{RIGHTS_VERSION}", sim.handle.workspace_id());
     assert_eq!(sim.status(&path, ARM).await, StatusCode::FORBIDDEN);
-    sim.order(json!({ "denied": [cancel] })).await;
+    sim.set_resources(json!({ "denied": [cancel] })).await;
     let narrowed = permissions(&sim.handle.workspace_id()).await;
     assert!(narrowed[1]["notActions"].as_array().unwrap().contains(&json!(cancel)), "{narrowed}");
     let of_account = permissions(&account("local")).await;
@@ -315,14 +324,17 @@ async fn what_is_ordered_missing_or_otherwise_is_so_on_every_plane() {
 
     let polled = format!("{}/{}", sim.handle.scoring_uri("claims"), sim.handle.jobs()[0].name);
     assert_eq!(sim.get(&polled, ML).await.status(), StatusCode::OK);
-    assert_eq!(sim.order(json!({ "changed": { "batchEndpoints/claims": null } })).await, StatusCode::NO_CONTENT);
+    assert_eq!(
+        sim.set_resources(json!({ "changed": { "batchEndpoints/claims": null } })).await,
+        StatusCode::NO_CONTENT
+    );
     assert_eq!(status("model-1").await, StatusCode::NOT_FOUND);
     assert_eq!(sim.get(&polled, ML).await.status(), StatusCode::NOT_FOUND);
     let told = sim.http.get(sim.url("/admin/faults")).send().await.unwrap().json::<Value>().await.unwrap();
     assert_eq!(told["resources"]["changed"], json!({ "batchEndpoints/claims": null }));
-    assert_eq!(sim.order(json!({ "changed": { "clusters/x": null } })).await, StatusCode::BAD_REQUEST);
+    assert_eq!(sim.set_resources(json!({ "changed": { "clusters/x": null } })).await, StatusCode::BAD_REQUEST);
     assert_eq!(status("model-1").await, StatusCode::NOT_FOUND, "what makes no sense changes nothing");
-    assert_eq!(sim.order(json!({})).await, StatusCode::NO_CONTENT);
+    assert_eq!(sim.set_resources(json!({})).await, StatusCode::NO_CONTENT);
     assert_eq!(status("").await, StatusCode::CREATED, "healthy again");
 }
 
@@ -340,7 +352,7 @@ async fn an_event_subscription_lies_on_the_topic_or_on_the_account() {
     let (sim, _root) = sim(|_| {}).await;
     let of_account = format!("{}/providers/Microsoft.EventGrid/eventSubscriptions?{EVENTS_VERSION}", account("local"));
     assert_eq!((sim.all(&of_account).await.0.len(), names(&sim.subscriptions().await)), (0, vec!["local-function"]));
-    sim.order(json!({ "subscriptionOnAccount": true })).await;
+    sim.set_resources(json!({ "subscriptionOnAccount": true })).await;
     let (all, _) = sim.all(&of_account).await;
     assert_eq!((names(&all), sim.subscriptions().await.len()), (vec!["local-function"], 0));
     assert_eq!(sim.status(&format!("{}?{EVENTS_VERSION}", all[0]["id"].as_str().unwrap()), ARM).await, StatusCode::OK);

@@ -59,7 +59,7 @@ async fn a_restarted_simulator_knows_its_jobs_and_finishes_them() {
 }
 
 #[tokio::test]
-async fn a_job_that_published_before_the_process_was_killed_is_not_failed_by_its_own_output() {
+async fn a_job_that_published_before_a_kill_is_not_failed_by_its_own_output() {
     for is_ours in [true, false] {
         let root = TempDir::new().unwrap();
         let journal = root.path().join("jobs.jsonl");

@@ -43,10 +43,10 @@ async fn jobs(settings: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn the_simulator_alone_misbehaves_as_ordered_by_flag_or_file_and_keeps_its_jobs() {
+async fn the_simulator_takes_its_fault_plan_from_a_flag_or_file_and_keeps_its_jobs() {
     let folder = TempDir::new().unwrap();
     let throttle =
-        json!({ "faults": [{ "route": "invoke", "fault": { "throttle": { "retryAfter": 3 } }, "times": 1 }] });
+        json!({ "faults": [{ "route": "invoke", "fault": { "throttled": { "retryAfter": 3 } }, "times": 1 }] });
     let header = ["--identity-header", "s3cret"];
     let (mut process, settings) =
         simulator(folder.path(), &[&["--faults", &throttle.to_string()], &header[..]].concat()).await;
@@ -57,9 +57,9 @@ async fn the_simulator_alone_misbehaves_as_ordered_by_flag_or_file_and_keeps_its
     process.handle().signal(Signal::KILL);
     process.ended().await;
 
-    let cut = json!({ "faults": [{ "route": "invoke", "fault": "cutAfterCreate" }] });
-    std::fs::write(folder.path().join("orders.json"), cut.to_string()).unwrap();
-    let (_process, settings) = simulator(folder.path(), &["--faults", "orders.json"]).await;
+    let cut = json!({ "faults": [{ "route": "invoke", "fault": { "lostAnswer": {} } }] });
+    std::fs::write(folder.path().join("plan.json"), cut.to_string()).unwrap();
+    let (_process, settings) = simulator(folder.path(), &["--faults", "plan.json"]).await;
     assert_ne!(settings["IDENTITY_HEADER"], "s3cret", "a new one at each start");
     assert_eq!(jobs(&settings).await, 1, "what was made before it was killed");
     assert!(post(&settings).await.unwrap_err().is_request());
@@ -70,7 +70,7 @@ async fn the_simulator_alone_misbehaves_as_ordered_by_flag_or_file_and_keeps_its
 async fn the_seed_says_which_requests_a_probability_hits() {
     let folder = TempDir::new().unwrap();
     let half =
-        json!({ "faults": [{ "route": "invoke", "fault": "throttleSilently", "probability": 0.5 }] }).to_string();
+        json!({ "faults": [{ "route": "invoke", "fault": { "throttled": {} }, "probability": 0.5 }] }).to_string();
     let mut all = Vec::new();
     for seed in ["7", "7", "8"] {
         let (_process, settings) = simulator(folder.path(), &["--faults", &half, "--seed", seed]).await;
@@ -113,11 +113,11 @@ async fn the_simulator_tells_people_where_it_is_and_keeps_the_identity_header_to
 }
 
 #[tokio::test]
-async fn an_order_that_cannot_be_carried_out_ends_the_command_before_it_listens() {
+async fn a_fault_plan_that_makes_no_sense_ends_the_command_before_it_listens() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("bad.json"), "{\"faults\": 1}").unwrap();
     let fault = |fault: &str| format!("{{\"faults\": [{fault}]}}");
-    for (orders, says) in [
+    for (plan, says) in [
         ("missing.json", "cannot be read"),
         ("bad.json", "in `bad.json`"),
         ("{", "EOF"),
@@ -125,14 +125,14 @@ async fn an_order_that_cannot_be_carried_out_ends_the_command_before_it_listens(
         ("{\"resources\": {\"unassigned\": [\"app\"]}}", "`app` is not who/role"),
         (&fault("{\"route\": \"invoke\", \"fault\": \"explode\"}"), "unknown variant `explode`, expected one of"),
         (&fault("{\"route\": \"poll\", \"fault\": \"stuck\"}"), "only requests on the route `invoke` make jobs"),
-        (&fault("{\"route\": \"arm\", \"fault\": \"cut\", \"probability\": -1}"), "between 0 and 1"),
+        (&fault("{\"route\": \"arm\", \"fault\": \"lostRequest\", \"probability\": -1}"), "between 0 and 1"),
     ] {
         for command in ["simulator", "local"] {
-            let mut process = run(folder.path(), &[command, "--listen", "127.0.0.1:0", "--faults", orders]);
+            let mut process = run(folder.path(), &[command, "--listen", "127.0.0.1:0", "--faults", plan]);
             let status = process.ended().await;
             let said = process.stderr();
-            assert_eq!(status.code(), Some(64), "{command} {orders}: {said}");
-            assert!(said.contains("--faults") && said.contains(says), "{command} {orders}: {said}");
+            assert_eq!(status.code(), Some(64), "{command} {plan}: {said}");
+            assert!(said.contains("--faults") && said.contains(says), "{command} {plan}: {said}");
             assert!(process.stdout().is_empty(), "{:?}", process.stdout());
         }
     }
@@ -163,22 +163,22 @@ async fn a_simulator_that_cannot_serve_says_why_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn help_lists_the_whole_menu() {
-    // What can be ordered, in the parser's own words.
-    let names = |order: &str, after: &str| {
-        let why = serde_json::from_str::<simulator::FaultPlan>(order).unwrap_err().to_string();
+async fn help_lists_every_fault() {
+    // What a plan can say, in the parser's own words.
+    let names = |plan: &str, after: &str| {
+        let why = serde_json::from_str::<simulator::FaultPlan>(plan).unwrap_err().to_string();
         let list = why.split_once(after).unwrap_or_else(|| panic!("{why}")).1.to_owned();
         let names: Vec<_> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         assert!(names.len() > 3, "{why}");
         names
     };
     let mut all = names(r#"{"faults": [{"route": "invoke", "fault": "?"}]}"#, "expected one of");
-    all.extend(names(r#"{"faults": [{"route": "?", "fault": "cut"}]}"#, "expected one of"));
+    all.extend(names(r#"{"faults": [{"route": "?", "fault": "lostRequest"}]}"#, "expected one of"));
     all.extend(names(r#"{"faults": [{"?": 1}]}"#, "expected one of"));
     all.extend(names(r#"{"behaviour": {"?": 1}}"#, "expected one of"));
     all.extend(names(r#"{"resources": {"?": 1}}"#, "expected one of"));
     all.extend(names(
-        r#"{"faults": [{"route": "invoke", "fault": {"answer": {"status": 500, "body": "?"}}}]}"#,
+        r#"{"faults": [{"route": "invoke", "fault": {"refused": {"status": 500, "body": "?"}}}]}"#,
         "expected one of",
     ));
     let folder = TempDir::new().unwrap();
@@ -195,7 +195,7 @@ async fn help_lists_the_whole_menu() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local_finds_the_one_job_of_a_lost_answer() {
     let folder = TempDir::new().unwrap();
-    let cut = json!({ "faults": [{ "route": "invoke", "fault": "cutAfterCreate", "matching": "lost.csv" }] });
+    let cut = json!({ "faults": [{ "route": "invoke", "fault": { "lostAnswer": {} }, "matching": "lost.csv" }] });
     let arguments = ["local", "--data", "d", "--listen", "127.0.0.1:0", "--faults", &cut.to_string()];
     let mut process = run(folder.path(), &arguments);
     let line = process.until_logged(|line| line.contains("faults ")).await;

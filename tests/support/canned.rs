@@ -1,4 +1,4 @@
-//! A real server on a port of its own that answers, or misbehaves, as it is told, and records what it was asked.
+//! A real server on a port of its own that answers, or fails, as the test says, and records its requests.
 //!
 //! It speaks just enough HTTP/1.1 by hand: a server library would not let us cut a connection in mid-answer.
 

@@ -68,7 +68,7 @@ impl FunctionsHost {
             let mut host = Self { port, vars, process, client: client() };
             match host.ready().await {
                 Ok(()) => return host,
-                Err(_) if host.process.stderr().contains("can't be listened on") => {}
+                Err(_) if host.process.stderr().contains("cannot be listened on") => {}
                 Err(status) => panic!("the handler ended with {status}: {}", host.process.stderr()),
             }
         }

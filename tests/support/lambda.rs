@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::functions_host::Process;
 
-/// The twin of `scorekeeper serve`.
+/// The other host's binary beside `scorekeeper serve`.
 pub const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
 
 /// One function under the stand-in. Its process dies with this value.

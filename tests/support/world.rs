@@ -1,40 +1,25 @@
-//! A small world for the app: a batch endpoint and storage in memory, a clock that tests move, and apps on one ledger.
+//! A small world for the app: the simulation's endpoint and storage behind faults by plan, a clock that tests move, and apps
+//! on one ledger.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use app::ledger::{Ledger, LedgerOptions};
 use app::ports::table_store::{TableName, TableStore};
-use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ListedJob, ScanTarget};
+use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
-use lifecycle::{
-    Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Rules, Scoring, ScoringId, Status, Submission,
-};
+use lifecycle::{Answer, Job, JobSnapshot, JobStatus, OutputSnapshot, Rules, Scoring, ScoringId, Status, Submission};
 use serde_json::{Value, json};
+use simulation::{Cloud, CloudJob, End, JobBehaviour, Written};
+pub use stores::fault::Fault;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
-/// What the endpoint does with one POST.
-#[derive(Debug, Clone)]
-pub enum Post {
-    /// Makes the job and answers.
-    Accept,
-    /// Makes the job, `times` over, and the answer is lost.
-    LoseAnswer { times: usize },
-    /// Makes the job and another one beside it, and answers.
-    TwoJobs,
-    /// Makes the job, which nobody is shown for so long, and the answer is lost.
-    Late(Duration),
-    /// Makes nothing, and the answer is lost.
-    LoseRequest,
-    /// Refuses.
-    Refuse { permanent: bool },
-}
-
+/// A job as it is now.
 #[derive(Debug, Clone)]
 pub struct WorldJob {
     pub name: String,
@@ -45,12 +30,7 @@ pub struct WorldJob {
     pub endpoint: String,
     pub submission: Submission,
     pub status: JobStatus,
-    pub error: Option<String>,
     pub created: OffsetDateTime,
-    /// From when on it can be found.
-    pub shown: OffsetDateTime,
-    /// Whether the service kept our tags.
-    pub tags: Option<(ScoringId, u32)>,
 }
 
 /// A look through all jobs, as it was asked for.
@@ -64,9 +44,8 @@ pub struct OrphanScanCall {
 #[derive(Default)]
 struct State {
     now: Option<OffsetDateTime>,
-    posts: VecDeque<Post>,
-    jobs: Vec<WorldJob>,
-    outputs: BTreeMap<String, (u64, OffsetDateTime)>,
+    submissions: VecDeque<Fault>,
+    cloud: Cloud,
     max_running: usize,
     polls: usize,
     poll_takes: Duration,
@@ -82,7 +61,25 @@ struct State {
     cancels_fail: usize,
     hidden: bool,
     inconclusive: Option<String>,
+    storage_inconclusive: Option<String>,
     writers: usize,
+}
+
+impl State {
+    /// Lists show what was made until then.
+    fn listed_until(&self, now: OffsetDateTime) -> OffsetDateTime {
+        // What is made in the very moment in which lists begin to stand still is not shown.
+        self.list_stands_still.map_or(now, |at| at - Duration::NANOSECOND)
+    }
+}
+
+/// How a job ends that is to show this status.
+fn end_of(status: &JobStatus) -> End {
+    match status {
+        JobStatus::Completed => End::Completed(Written::Good(Duration::ZERO)),
+        JobStatus::Canceled => End::Canceled,
+        _ => End::Failed,
+    }
 }
 
 /// A call that has its answer and does not return it yet.
@@ -127,7 +124,7 @@ impl World {
         Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap(), task_hub: task_hub.to_owned() }
     }
 
-    /// The name of a table of this world's hub.
+    /// The name of a table of this world's task hub.
     pub fn table(&self, suffix: &str) -> TableName {
         TableName::read(&format!("{}{suffix}", self.task_hub)).unwrap()
     }
@@ -166,12 +163,18 @@ impl World {
         self.state.lock().unwrap().now = Some(now);
     }
 
-    pub fn next_posts(&self, posts: impl IntoIterator<Item = Post>) {
-        self.state.lock().unwrap().posts.extend(posts);
+    /// What becomes of the coming submissions, in their order; later ones pass.
+    pub fn next_faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state.lock().unwrap().submissions.extend(faults);
     }
 
     pub fn blind(&self, why: Option<&str>) {
         self.state.lock().unwrap().inconclusive = why.map(str::to_owned);
+    }
+
+    /// Whether, and why, nobody may look at outputs.
+    pub fn blind_storage(&self, why: Option<&str>) {
+        self.state.lock().unwrap().storage_inconclusive = why.map(str::to_owned);
     }
 
     /// Each look at a job takes this long from now on.
@@ -208,7 +211,7 @@ impl World {
         held
     }
 
-    /// Apps that are made from now on orphan scan.
+    /// Apps that are made from now on scan for orphaned jobs.
     pub fn scan_every(&self, interval: Duration) {
         self.state.lock().unwrap().orphan_scan_interval = Some(interval);
     }
@@ -236,14 +239,19 @@ impl World {
 
     /// Ends one job; a completed one has written its outputs.
     pub fn end_job(&self, name: &str, status: &JobStatus) {
+        self.end_job_as(name, end_of(status));
+    }
+
+    /// Ends one job in a way that its status alone does not say.
+    pub fn end_job_as(&self, name: &str, end: End) {
         let now = self.now();
-        let mut state = self.state.lock().unwrap();
-        let job = state.jobs.iter_mut().find(|job| job.name == name).unwrap();
-        job.status = status.clone();
-        let outputs: Vec<_> = job.submission.outputs.values().map(|output| output.uri.clone()).collect();
-        if *status == JobStatus::Completed {
-            state.outputs.extend(outputs.into_iter().map(|uri| (uri, (7, now))));
-        }
+        self.state.lock().unwrap().cloud.end(name, end, now);
+    }
+
+    /// Puts a blob at a URI.
+    pub fn place(&self, uri: &str, bytes: u64) {
+        let now = self.now();
+        self.state.lock().unwrap().cloud.place(uri, bytes, now);
     }
 
     /// A job of somebody else.
@@ -251,24 +259,12 @@ impl World {
         let (now, id) = (self.now(), "f".repeat(32));
         let rule = self.rules.iter().next().unwrap();
         let blob = lifecycle::BlobVersion::read("https://else.blob.core.windows.net/c/x", "1").unwrap();
-        let scoring = Scoring::accept(rule, blob, now);
+        let mut scoring = Scoring::accept(rule, blob, now);
         let mut submission = rule.submission(&scoring.blob, &scoring.id, 1);
         submission.outputs.values_mut().for_each(|out| out.uri = output.replace("{id}", &id));
-        let mut state = self.state.lock().unwrap();
-        let name = format!("foreign-{}", state.jobs.len() + 1);
-        let job = WorldJob {
-            name,
-            path: "x".to_owned(),
-            rule: "of-somebody-else".to_owned(),
-            endpoint: rule.endpoint.uri.to_string(),
-            submission,
-            status: JobStatus::Running,
-            error: None,
-            created: now,
-            shown: now,
-            tags: None,
-        };
-        state.jobs.push(job);
+        scoring.submission = Some(submission);
+        scoring.rule = "of-somebody-else".parse().unwrap();
+        self.state.lock().unwrap().cloud.make(&scoring, JobBehaviour::running(), false, now);
     }
 
     /// Whether the endpoint denies to know any job.
@@ -277,7 +273,18 @@ impl World {
     }
 
     pub fn jobs(&self) -> Vec<WorldJob> {
-        self.state.lock().unwrap().jobs.clone()
+        let now = self.now();
+        let state = self.state.lock().unwrap();
+        let job = |job: &CloudJob| WorldJob {
+            name: job.name.to_string(),
+            path: job.scoring.blob.path.clone(),
+            rule: job.scoring.rule.to_string(),
+            endpoint: job.scoring.endpoint.to_string(),
+            submission: job.scoring.submission.clone().expect("what was sent has a submission"),
+            status: job.status(now),
+            created: job.created,
+        };
+        state.cloud.jobs().iter().map(job).collect()
     }
 
     pub fn polls(&self) -> usize {
@@ -299,19 +306,8 @@ impl World {
     }
 
     fn end_jobs_where(&self, which: impl Fn(&WorldJob) -> bool, status: &JobStatus) {
-        let now = self.now();
-        let mut state = self.state.lock().unwrap();
-        let mut written = Vec::new();
-        for job in state.jobs.iter_mut().filter(|job| job.status == JobStatus::Running && which(job)) {
-            job.status = status.clone();
-            if *status == JobStatus::Completed {
-                written.extend(job.submission.outputs.values().map(|output| output.uri.clone()));
-            } else {
-                job.error = Some("exit code 42".into());
-            }
-        }
-        for uri in written {
-            state.outputs.entry(uri).or_insert((7, now));
+        for job in self.jobs().iter().filter(|job| job.status == JobStatus::Running && which(job)) {
+            self.end_job(&job.name, status);
         }
     }
 
@@ -334,8 +330,8 @@ impl World {
 
     /// Accepts an event and carries its intents out, as the function does. Returns the ids of new scorings.
     pub async fn deliver(&self, app: &App, payload: &Value) -> Vec<String> {
-        let (accepted, intents) = app.accept(payload).await.unwrap();
-        app.carry_out(intents).await;
+        let (accepted, intents) = app.accept(payload).await.unwrap().into_parts();
+        intents.send().await;
         accepted.accepted.into_iter().map(|scoring| scoring.id).collect()
     }
 
@@ -375,41 +371,30 @@ impl World {
     fn post(&self, scoring: &Scoring) -> (Answer, Option<Arc<Gate>>) {
         let now = self.now();
         let mut state = self.state.lock().unwrap();
-        let post = state.posts.pop_front().unwrap_or(Post::Accept);
-        let times = match post {
-            Post::Accept | Post::Late(_) => 1,
-            Post::TwoJobs => 2,
-            Post::LoseAnswer { times } => times,
-            Post::LoseRequest | Post::Refuse { .. } => 0,
+        let fault = state.submissions.pop_front().unwrap_or(Fault::Pass);
+        let times = match fault {
+            Fault::Pass | Fault::Delayed(_) => 1,
+            Fault::Duplicated { times } | Fault::LostAnswer { times } => times,
+            _ => 0,
         };
-        for _ in 0..times {
-            let job = WorldJob {
-                name: format!("job-{}", state.jobs.len() + 1),
-                path: scoring.blob.path.clone(),
-                rule: scoring.rule.to_string(),
-                endpoint: scoring.endpoint.to_string(),
-                submission: scoring.submission.clone().expect("an intent has a submission"),
-                status: JobStatus::Running,
-                error: None,
-                created: now,
-                shown: if let Post::Late(after) = post { now + after } else { now },
-                tags: state.keeps_tags.then(|| (scoring.id.clone(), scoring.attempt)),
-            };
-            state.jobs.push(job);
-        }
-        let running = state.jobs.iter().filter(|job| job.status == JobStatus::Running).count();
+        let tagged = state.keeps_tags;
+        let lag = if let Fault::Delayed(after) = fault { after } else { Duration::ZERO };
+        let made: Vec<Job> = (0..times)
+            .map(|_| state.cloud.make(scoring, JobBehaviour { lag, ..JobBehaviour::running() }, tagged, now))
+            .collect();
+        let running = state.cloud.jobs().iter().filter(|job| job.status(now) == JobStatus::Running).count();
         state.max_running = state.max_running.max(running);
         let held = state.held_post.take();
-        let answer = match post {
-            Post::Accept | Post::TwoJobs => {
-                let name = state.jobs.last().expect("just made").name.clone();
-                Answer::Accepted {
-                    job: Job { name: name.parse().unwrap(), id: None, studio: None },
-                    status: JobStatus::Preparing,
-                }
+        let answer = match fault {
+            Fault::Pass | Fault::Duplicated { .. } => {
+                let job = made.last().expect("just made").clone();
+                Answer::Accepted { job, status: JobStatus::Preparing }
             }
-            Post::Refuse { permanent } => {
+            Fault::Refused { permanent } => {
                 Answer::Refused { code: "403".into(), text: "no".into(), permanent, retry_after: None }
+            }
+            Fault::Throttled(retry_after) => {
+                Answer::Refused { code: "429".into(), text: "slow down".into(), permanent: false, retry_after }
             }
             _ => Answer::Unknown { text: "connection reset".into() },
         };
@@ -435,11 +420,9 @@ impl Endpoint for World {
             state.polls += 1;
             state.now = Some(now + state.poll_takes);
             if let Some(why) = &state.inconclusive {
-                return Err(Inconclusive(why.clone()));
+                return Err(Inconclusive::not_reachable(why.clone()));
             }
-            let job = state.jobs.iter().find(|job| *job.name == *at.job.name && !state.hidden);
-            let seen =
-                job.map(|job| JobSnapshot { status: job.status.clone(), error: job.error.clone(), studio: None });
+            let seen = if state.hidden { None } else { state.cloud.look(&at.job.name, now, Duration::ZERO) };
             (seen, state.held_poll.take())
         };
         if let Some(held) = held {
@@ -452,18 +435,10 @@ impl Endpoint for World {
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
         let mut state = self.state.lock().unwrap();
         if let Some(why) = &state.inconclusive {
-            return Err(Inconclusive(why.clone()));
+            return Err(Inconclusive::not_reachable(why.clone()));
         }
-        let ours = scoring.submission.as_ref().expect("looked for with a submission");
         let now = state.now.unwrap_or(START);
-        let still = state.list_stands_still;
-        let shown = state.jobs.iter().filter(|job| job.shown <= now && still.is_none_or(|at| job.created < at));
-        let found = shown.filter(|job| job.submission.outputs == ours.outputs).map(|job| Candidate {
-            job: Job { name: job.name.parse().unwrap(), id: None, studio: None },
-            status: job.status.clone(),
-            created: job.created,
-        });
-        let jobs = found.collect();
+        let jobs = state.cloud.find(scoring, state.listed_until(now));
         let as_of = state.search_shows.map(|age| now - age);
         state.now = Some(now + state.search_takes);
         Ok(JobSearch { jobs, as_of })
@@ -479,24 +454,10 @@ impl Endpoint for World {
         let mut state = self.state.lock().unwrap();
         state.orphan_scans.push(OrphanScanCall { scan_target: at.clone(), since, known: known.len() });
         if let Some(why) = &state.inconclusive {
-            return Err(Inconclusive(why.clone()));
+            return Err(Inconclusive::not_reachable(why.clone()));
         }
         let max = state.scan_limit.unwrap_or(usize::MAX);
-        let still = state.list_stands_still;
-        let jobs = state.jobs.iter().filter(|job| {
-            still.is_none_or(|at| job.created < at)
-                && job.shown <= now
-                && job.created >= since
-                && !known.contains(job.name.as_str())
-        });
-        let jobs: Vec<ListedJob> = jobs
-            .map(|job| ListedJob {
-                job: Job { name: job.name.parse().unwrap(), id: None, studio: None },
-                status: job.status.clone(),
-                outputs: job.submission.outputs.values().map(|output| output.uri.clone()).collect(),
-                tags: job.tags.clone(),
-            })
-            .collect();
+        let jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, state.listed_until(now));
         let complete = jobs.len() <= max;
         Ok(JobListing { jobs: jobs.into_iter().take(max).collect(), complete })
     }
@@ -505,11 +466,10 @@ impl Endpoint for World {
         let mut state = self.state.lock().unwrap();
         if state.cancels_fail > 0 {
             state.cancels_fail -= 1;
-            return Err(Inconclusive("Resource Manager answers 503".into()));
+            return Err(Inconclusive::not_reachable("Resource Manager answers 503"));
         }
-        for job in state.jobs.iter_mut().filter(|job| *job.name == *at.job.name) {
-            job.status = JobStatus::Canceled;
-        }
+        let now = state.now.unwrap_or(START);
+        state.cloud.cancel(&at.job.name, now);
         Ok(())
     }
 }
@@ -517,11 +477,11 @@ impl Endpoint for World {
 #[async_trait]
 impl Blobs for World {
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        let now = self.now();
         let state = self.state.lock().unwrap();
-        let uri = scoring.output_uri().expect("an attempt has an output");
-        Ok(match state.outputs.get(uri) {
-            Some((bytes, modified)) => OutputSnapshot::Present { bytes: *bytes, modified: *modified },
-            None => OutputSnapshot::Absent { uri: uri.to_owned() },
-        })
+        if let Some(why) = &state.storage_inconclusive {
+            return Err(Inconclusive::not_reachable(why.clone()));
+        }
+        state.cloud.outputs(scoring, now).ok_or_else(|| Inconclusive::not_asked("the attempt has no output"))
     }
 }

@@ -2,29 +2,30 @@
 //!
 //! A lost answer is resolved where it happened. What is left are jobs that nobody will ever look for: one that appears
 //! after its submission was sent again, the second of two that one request made, one that a process sent late, after
-//! others had gave it up. So the jobs behind each endpoint are listed regularly, and each that writes to an output path
+//! others had given it up. So the jobs behind each endpoint are listed regularly, and each that writes to an output path
 //! of a scoring is held against that scoring. What no attempt needs is an *orphaned job*: it is cancelled, counted, and kept by
 //! name in the scoring's row and history.
 //!
 //! Never: a job cancelled whose scoring may still adopt it, or which is not provably ours (its output path or our tags).
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::job::experiment_asked_for;
-use lifecycle::{JobStatus, Observation, Scoring, ScoringId, Status, Step, decide};
+use lifecycle::{JobStatus, Observation, Rules, Scoring, ScoringId, Status, Step};
 use time::{Duration, OffsetDateTime};
 
-use crate::admission::Claims;
-use crate::ledger::OrphanScan;
-use crate::ports::table_store::ETag;
-use crate::ports::{ListedJob, ScanTarget};
-use crate::{App, Error, Observed, during, error_chain};
+use crate::clock::LedgerClock;
+use crate::driver::{Driver, Loaded, Observed, Services};
+use crate::error::{Error, error_chain};
+use crate::ledger::{self, Ledger, OrphanScan};
+use crate::ports::{Inconclusive, ListedJob, ScanTarget};
 
 /// Jobs may appear in a list so long after they were made. Nobody says how long that takes; what appears within the
-/// resubmitAfter is found by the search for it.
+/// `resubmitAfter` is found by the search for it.
 const LIST_LAG: Duration = Duration::hours(1);
 /// How far the first orphan scan looks back, and for how long an orphaned job that runs on is told to stop.
 const FIRST: Duration = Duration::days(1);
@@ -39,40 +40,98 @@ const MAX_REMEMBERED_JOBS: usize = 50_000;
 
 /// What a process remembers between orphan scans: a hint that spares looks, never a fact that correctness needs.
 #[derive(Debug, Default)]
-pub(super) struct ScanMemory {
+struct ScanMemory {
+    /// When each endpoint was last scanned, by its invoke URI.
     last: HashMap<EndpointUri, OffsetDateTime>,
+    /// Names of jobs that need no second look, at most [`MAX_REMEMBERED_JOBS`].
     settled: HashSet<JobName>,
 }
 
 /// What an orphan scan found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) orphaned_jobs: usize,
-    pub(super) errors: usize,
+pub(crate) struct Found {
+    pub(crate) orphaned_jobs: usize,
+    pub(crate) errors: usize,
+}
+
+/// Why the jobs of an endpoint were not scanned, or not all of them. The next scan begins where the last whole one ended.
+#[derive(Debug, thiserror::Error)]
+enum ScanError {
+    /// How far the last scan came could not be read, or not be kept.
+    #[error("how far the last scan came cannot be read or kept")]
+    Ledger(#[source] ledger::Error),
+    /// The jobs could not be listed.
+    #[error("its jobs cannot be listed")]
+    List(#[source] Inconclusive),
+    /// A job could not be held against its scoring.
+    #[error("a job could not be held against its scoring")]
+    Check(#[source] Error),
+    /// One scan looks at so many only.
+    #[error("there were more jobs than one orphan scan looks at; the next goes on")]
+    Bounded,
 }
 
 /// What the tick knows of the scorings in flight.
 #[derive(Debug, Default)]
-pub(super) struct InFlightJobs {
+pub(crate) struct InFlightJobs {
     /// Names of adopted jobs: none of them is an orphaned job.
-    pub(super) names: HashSet<JobName>,
+    pub(crate) names: HashSet<JobName>,
     /// Workspace by endpoint.
-    pub(super) workspaces: HashMap<EndpointUri, WorkspaceId>,
+    pub(crate) workspaces: HashMap<EndpointUri, WorkspaceId>,
 }
 
-impl App {
-    /// Scans for orphaned jobs every endpoint that is due. Starts nothing new after `deadline`.
-    pub(super) async fn scan_for_orphans(&self, in_flight: InFlightJobs, deadline: OffsetDateTime) -> Found {
+/// Scans for orphaned jobs. One for each process.
+pub(crate) struct Orphans {
+    ledger: Ledger,
+    rules: Arc<Rules>,
+    clock: LedgerClock,
+    services: Services,
+    driver: Driver,
+    /// Between two scans of one endpoint, by whichever process.
+    interval: Duration,
+    memory: Mutex<ScanMemory>,
+}
+
+impl Orphans {
+    pub(crate) fn new(
+        ledger: &Ledger,
+        rules: &Arc<Rules>,
+        services: &Services,
+        driver: &Driver,
+        interval: Duration,
+    ) -> Self {
+        Self {
+            ledger: ledger.clone(),
+            rules: Arc::clone(rules),
+            clock: services.clock.clone(),
+            services: services.clone(),
+            driver: driver.clone(),
+            interval,
+            memory: Mutex::default(),
+        }
+    }
+
+    /// Whether this process would scan an endpoint now. If not, what is in flight need not be remembered for it.
+    pub(crate) fn is_due(&self, now: OffsetDateTime) -> bool {
+        let memory = self.memory();
+        self.rules.into_iter().any(|rule| self.endpoint_is_due(&memory, &rule.endpoint.uri, now))
+    }
+
+    fn endpoint_is_due(&self, memory: &ScanMemory, endpoint: &EndpointUri, now: OffsetDateTime) -> bool {
+        memory.last.get(endpoint).is_none_or(|last| now - *last >= self.interval)
+    }
+
+    /// Scans every endpoint that is due. Starts nothing new after `deadline`.
+    pub(crate) async fn scan(&self, in_flight: InFlightJobs, deadline: OffsetDateTime) -> Found {
         let mut found = Found::default();
-        let Some(interval) = self.0.parts.orphan_scan_interval else { return found };
         let InFlightJobs { names, workspaces } = in_flight;
         let mut known = None;
         for mut scan_target in self.scan_targets() {
-            let now = self.now();
+            let now = self.clock.now();
             if now >= deadline {
                 break;
             }
-            if self.memory().last.get(&scan_target.endpoint).is_some_and(|last| now - *last < interval) {
+            if !self.endpoint_is_due(&self.memory(), &scan_target.endpoint, now) {
                 continue;
             }
             scan_target.workspace = scan_target.workspace.or_else(|| workspaces.get(&scan_target.endpoint).cloned());
@@ -81,10 +140,11 @@ impl App {
                 known.extend(names.iter().cloned());
                 known
             });
-            match self.scan_endpoint(&scan_target, known, interval, now).await {
+            match self.scan_endpoint(&scan_target, known, now).await {
                 Ok(orphaned_jobs) => found.orphaned_jobs += orphaned_jobs,
-                Err(why) => {
+                Err(error) => {
                     found.errors += 1;
+                    let why = error_chain(&error);
                     tracing::warn!(
                         endpoint = scan_target.endpoint.as_str(),
                         reason = why,
@@ -98,14 +158,15 @@ impl App {
         found
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, ScanMemory> {
-        self.0.orphan_scans.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn memory(&self) -> MutexGuard<'_, ScanMemory> {
+        // A panic leaves it whole: one entry more or less, of what is a hint anyway.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every endpoint of the rules, with what its rules say of it.
     fn scan_targets(&self) -> Vec<ScanTarget> {
         let mut scan_targets: Vec<ScanTarget> = Vec::new();
-        for rule in &self.0.parts.rules {
+        for rule in &*self.rules {
             let target = &rule.endpoint;
             let asked = experiment_asked_for(&rule.settings);
             let workspace = target.workspace.clone();
@@ -128,25 +189,32 @@ impl App {
         &self,
         scan_target: &ScanTarget,
         known: &HashSet<JobName>,
-        interval: Duration,
         now: OffsetDateTime,
-    ) -> Result<usize, String> {
-        let ledger_error = |error: crate::ledger::Error| error_chain(&error);
-        let last = self.ledger().orphan_scan(&scan_target.endpoint).await.map_err(ledger_error)?;
+    ) -> Result<usize, ScanError> {
+        let last = self.ledger.orphan_scan(&scan_target.endpoint).await.map_err(ScanError::Ledger)?;
         // Another process did it a moment ago.
-        if last.is_some_and(|last| now - last.at < interval) {
+        if last.is_some_and(|last| now - last.at < self.interval) {
             return Ok(0);
         }
         let since = last.map_or(now - FIRST, |last| last.through);
-        let listing = self
-            .0
-            .parts
-            .endpoint
-            .jobs_created_since(scan_target, since, known)
-            .await
-            .map_err(|inconclusive| inconclusive.0)?;
-        let complete = listing.complete;
-        let mut looks = stream::iter(listing.jobs)
+        let listing =
+            self.services.endpoint.jobs_created_since(scan_target, since, known).await.map_err(ScanError::List)?;
+        let checked = self.check_jobs(scan_target, listing.jobs).await?;
+        let through = match (listing.complete && !checked.busy, checked.running) {
+            (true, false) => now - LIST_LAG,
+            // A request to stop a job may be lost, or not be listened to: what still runs is to be listed again.
+            (true, true) => since.max(now - FIRST),
+            // What was not looked at must not be stepped over: nobody else ever looks for it.
+            (false, _) => since,
+        };
+        let scan = OrphanScan { at: now, through };
+        self.ledger.record_orphan_scan(&scan_target.endpoint, scan).await.map_err(ScanError::Ledger)?;
+        if listing.complete { Ok(checked.orphaned) } else { Err(ScanError::Bounded) }
+    }
+
+    /// Holds each listed job against its scoring. All are looked at, also after one of them failed.
+    async fn check_jobs(&self, scan_target: &ScanTarget, jobs: Vec<ListedJob>) -> Result<Checked, ScanError> {
+        let mut looks = stream::iter(jobs)
             .map(|listed| async move { (self.check_job(scan_target, &listed).await, listed) })
             .buffer_unordered(MAX_CONCURRENT_CHECKS);
         let (mut outcomes, mut busy) = (Vec::new(), Vec::new());
@@ -160,39 +228,22 @@ impl App {
         for listed in busy {
             outcomes.push((self.check_job(scan_target, &listed).await, listed.job.name));
         }
-        let (mut orphaned_jobs, mut running, mut busy, mut failure) = (0, false, false, None);
+        let (mut checked, mut failure) = (Checked::default(), None);
         for (outcome, name) in outcomes {
             match outcome {
                 Ok(outcome) => {
-                    orphaned_jobs += usize::from(matches!(outcome, Outcome::Orphaned { .. }));
-                    running |= matches!(outcome, Outcome::Orphaned { runs: true } | Outcome::StillRunning);
-                    busy |= outcome == Outcome::Busy;
+                    checked.orphaned += usize::from(matches!(outcome, Outcome::Orphaned { .. }));
+                    checked.running |= matches!(outcome, Outcome::Orphaned { runs: true } | Outcome::StillRunning);
+                    checked.busy |= outcome == Outcome::Busy;
                     let mut memory = self.memory();
                     if outcome == Outcome::Settled && memory.settled.len() < MAX_REMEMBERED_JOBS {
                         memory.settled.insert(name);
                     }
                 }
-                Err(error) => failure = failure.or(Some(error_chain(&error))),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
-        if let Some(why) = failure {
-            return Err(why);
-        }
-        let through = match (complete && !busy, running) {
-            (true, false) => now - LIST_LAG,
-            // A request to stop a job may be lost, or not be listened to: what still runs is to be listed again.
-            (true, true) => since.max(now - FIRST),
-            (false, _) => since,
-        };
-        self.ledger()
-            .record_orphan_scan(&scan_target.endpoint, OrphanScan { at: now, through })
-            .await
-            .map_err(ledger_error)?;
-        if complete {
-            Ok(orphaned_jobs)
-        } else {
-            Err("there were more jobs than one orphan scan looks at; the next goes on".to_owned())
-        }
+        failure.map_or(Ok(checked), |error| Err(ScanError::Check(error)))
     }
 
     async fn check_job(&self, scan_target: &ScanTarget, listed: &ListedJob) -> Result<Outcome, Error> {
@@ -203,14 +254,14 @@ impl App {
         for id in ids {
             // Each try is lost to another who moved the scoring on.
             let mut tries = 0..MAX_TRIES;
-            while let Some((scoring, etag)) = self.ledger().get(&id).await.map_err(during("reading a scoring"))?
-                && scoring.endpoint == scan_target.endpoint
-                && let Some(attempt) = self.attempt_of(&scoring, listed)
+            while let Some(loaded) = self.driver.load(&id).await?
+                && loaded.scoring.endpoint == scan_target.endpoint
+                && let Some(attempt) = self.attempt_of(&loaded.scoring, listed)
             {
                 if tries.next().is_none() {
                     return Ok(Outcome::Busy);
                 }
-                if let Some(outcome) = self.check_job_of_scoring(scoring, etag, attempt, listed).await? {
+                if let Some(outcome) = self.check_job_of_scoring(loaded, attempt, listed).await? {
                     return Ok(outcome);
                 }
             }
@@ -222,11 +273,11 @@ impl App {
     /// `None`: somebody else moved the scoring on, so that it is to be read again.
     async fn check_job_of_scoring(
         &self,
-        scoring: Scoring,
-        etag: ETag,
+        loaded: Loaded,
         attempt: u32,
         listed: &ListedJob,
     ) -> Result<Option<Outcome>, Error> {
+        let scoring = &loaded.scoring;
         let (id, name) = (scoring.id.clone(), &listed.job.name);
         let ended = matches!(listed.status, JobStatus::Completed | JobStatus::Failed | JobStatus::Canceled);
         if scoring.orphaned_jobs.contains(name) {
@@ -237,11 +288,11 @@ impl App {
                     rule = scoring.rule.as_str(),
                     endpoint = scoring.endpoint.as_str(),
                     job = name.as_str(),
-                    reason = "it was told to stop and still runs",
+                    reason = "its cancellation was requested and it still runs",
                     "orphaned job {name} of {} still runs",
                     scoring.id
                 );
-                self.cancel(&scoring, vec![listed.job.clone()]).await;
+                self.services.cancel(scoring, vec![listed.job.clone()]).await;
             }
             return Ok(Some(if ended { Outcome::Settled } else { Outcome::StillRunning }));
         }
@@ -252,15 +303,16 @@ impl App {
         }
         let observation =
             Observation::UnexpectedJob { attempt, job: listed.job.clone(), status: listed.status.clone() };
-        let now = self.now();
-        if matches!(decide(&scoring, self.rule(&scoring), &observation, now), Step::Wait { .. }) {
+        let now = self.clock.now();
+        if matches!(self.driver.preview(scoring, &observation, now), Step::Wait { .. }) {
+            // It is the scoring's own, or its end is known: nothing to record, now or later.
             return Ok(Some(Outcome::Settled));
         }
-        self.drive_observed(scoring, etag, Observed { observation, at: now, claims: Claims::default() }).await?;
-        let after = self.ledger().get(&id).await.map_err(during("reading a scoring"))?;
-        Ok(match after {
-            Some((after, _)) if after.orphaned_jobs.contains(name) => Some(Outcome::Orphaned { runs: !ended }),
-            Some((after, _)) if after.job.as_ref().is_none_or(|own| own.name != *name) => None,
+        self.driver.drive_from(loaded, Observed::of(observation, now)).await?;
+        // Not by what the drive returns: it may have gone on, or have been overtaken by one who recorded the same job.
+        Ok(match self.driver.load(&id).await?.map(|after| after.scoring) {
+            Some(after) if after.orphaned_jobs.contains(name) => Some(Outcome::Orphaned { runs: !ended }),
+            Some(after) if after.job.as_ref().is_none_or(|own| own.name != *name) => None,
             _ => Some(Outcome::Open),
         })
     }
@@ -276,24 +328,8 @@ impl App {
         if scoring.submission.as_ref().is_some_and(writes_to) {
             return Some(scoring.attempt);
         }
-        let rule = self.rule(scoring)?;
+        let rule = self.rules.get(&scoring.rule)?;
         (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(&scoring.blob, &scoring.id, *attempt)))
-    }
-}
-
-/// Tells operators of jobs that a move recorded as orphaned jobs: they cost money, and show that answers are lost. Whoever finds
-/// one records it by a move, so this is where all of them come by.
-pub(super) fn log_orphaned_jobs(before: &Scoring, after: &Scoring, reason: &str) {
-    for job in after.orphaned_jobs.iter().filter(|job| !before.orphaned_jobs.contains(job)) {
-        tracing::warn!(
-            scoring = %after.id,
-            rule = after.rule.as_str(),
-            endpoint = after.endpoint.as_str(),
-            job = job.as_str(),
-            reason,
-            "orphaned job {job} of {}: {reason}",
-            after.id
-        );
     }
 }
 
@@ -313,6 +349,16 @@ enum Outcome {
     },
     /// It was found so before, and told to stop again.
     StillRunning,
+}
+
+/// What the jobs of an endpoint came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Checked {
+    orphaned: usize,
+    /// An orphaned job runs on.
+    running: bool,
+    /// A job could not be held against its scoring, as that kept moving.
+    busy: bool,
 }
 
 /// Every scoring id that a URI may hold; each output path of ours holds one. A template may put hex digits beside it.

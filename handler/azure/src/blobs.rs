@@ -20,16 +20,14 @@ use reqwest::Url;
 use time::OffsetDateTime;
 
 use crate::http;
+use crate::http::retry::{Tries, may_pass};
 use crate::resource_manager::{self, Datastore};
-use crate::text::fit;
 use crate::tokens::{Storage, Tokens};
 use app::ports::{Blobs, Inconclusive};
 use lifecycle::datastore::DatastorePath;
 
 /// One look at one blob, or one page of a folder.
 const TRY: Duration = Duration::from_secs(15);
-/// Pauses before the second and the third try. Microsoft's client would try for 82 s.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// Blobs of one folder that are counted. What lies beyond changes neither "there" nor "not empty".
 const MAX_BLOBS: usize = 100_000;
 /// How long a datastore's place is believed.
@@ -64,17 +62,19 @@ impl AzureBlobs {
     async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
         let uri = &output.uri;
         let place = DatastorePath::read(uri).ok_or_else(|| {
-            Inconclusive(format!("`{uri}` is no path on a datastore, so nothing can be looked at there"))
+            Inconclusive::not_asked(format!("`{uri}` is not a path on a datastore, so nothing can be looked at there"))
         })?;
         let known = || {
             let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
             scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::decide::workspace_of)).map(str::to_owned)
         };
         let workspace = place.workspace.as_deref().map(str::to_owned).or_else(known).ok_or_else(|| {
-            Inconclusive(format!("the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"))
+            Inconclusive::not_asked(format!(
+                "the workspace of `{uri}` is not known; set `endpoint.workspace` in the rule"
+            ))
         })?;
         let datastore = self.datastore(&workspace, &place.datastore).await?;
-        let container = container_url(&datastore).map_err(Inconclusive)?;
+        let container = container_url(&datastore)?;
         match output.kind {
             OutputKind::UriFile => self.file(below(&container, &place.path)?).await,
             OutputKind::UriFolder => self.folder(container, &place.path).await,
@@ -92,7 +92,7 @@ impl AzureBlobs {
         }
         let found = self.manager.datastore(workspace, name).await?;
         let datastore = found.ok_or_else(|| {
-            Inconclusive(format!(
+            Inconclusive::not_asked(format!(
                 "the workspace has no datastore `{name}`; register it, or correct the rule's `outputs`"
             ))
         })?;
@@ -153,45 +153,53 @@ impl AzureBlobs {
         .await
     }
 
-    /// Repeats a look a few times. 404 is an answer: nothing is there.
+    /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. 404 is an answer: nothing is there.
     async fn with_retries<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Inconclusive>
     where
         F: Future<Output = azure_core::Result<Found>> + Send,
     {
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
-        let mut pauses = PAUSES.into_iter();
-        let mut renewed = false;
+        let mut tries = Tries::new();
         loop {
-            let why = match tokio::time::timeout(TRY, look()).await {
+            let inconclusive = match tokio::time::timeout(TRY, look()).await {
                 Ok(Ok(found)) => return Ok(found),
                 Ok(Err(error)) => match error.http_status().map(u16::from) {
                     Some(404) => return Ok(None),
-                    Some(401) if !renewed => {
-                        renewed = true;
+                    Some(401) if tries.renew() => {
                         self.tokens.forget_current();
                         continue;
                     }
-                    Some(status @ (401 | 403)) => {
-                        return Err(Inconclusive(format!(
-                            "storage answered {status} about {place}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
-                        )));
-                    }
-                    Some(status) if !http::may_pass(status) => {
-                        return Err(Inconclusive(format!("storage answered {status} about {place}{}", code(&error))));
-                    }
-                    Some(status) => format!("storage answered {status} about {place}"),
-                    None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                        fit(&format!("{place}: {}", http::error_chain(&error)))
-                    }
-                    None => return Err(Inconclusive(fit(&format!("{place}: {}", http::error_chain(&error))))),
+                    status => failed(error, status, &place)?,
                 },
-                Err(_) => format!("storage did not answer about {place} within {} s", TRY.as_secs()),
+                Err(_) => Inconclusive::not_reachable(format!(
+                    "storage did not answer about {place} within {} s",
+                    TRY.as_secs()
+                )),
             };
-            match pauses.next() {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(Inconclusive(why)),
+            if !tries.again(None).await {
+                return Err(inconclusive);
             }
         }
+    }
+}
+
+/// What a failed look means: `Ok` holds what may pass, `Err` what will not.
+fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<Inconclusive, Inconclusive> {
+    let Some(status) = status else {
+        let may_pass = matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection);
+        return if may_pass {
+            Ok(Inconclusive::not_reachable(place).caused_by(error))
+        } else {
+            Err(Inconclusive::not_understood(place).caused_by(error))
+        };
+    };
+    let text = format!("storage answered {status} about {place}");
+    match status {
+        401 | 403 => Err(Inconclusive::not_allowed(format!(
+            "{text}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
+        ))),
+        status if may_pass(status) => Ok(Inconclusive::not_reachable(text)),
+        _ => Err(Inconclusive::not_understood(format!("{text}{}", code(&error)))),
     }
 }
 
@@ -209,19 +217,24 @@ fn complete(bytes: Option<u64>, modified: Option<OffsetDateTime>) -> azure_core:
 }
 
 /// `{protocol}://{account}.blob.{endpoint}/{container}`, or path-style for an emulator at a loopback `HOST:PORT`.
-fn container_url(datastore: &Datastore) -> Result<Url, String> {
+fn container_url(datastore: &Datastore) -> Result<Url, Inconclusive> {
     let Datastore { protocol, endpoint, account, container } = datastore;
     let unreadable =
-        |e: &dyn std::fmt::Display| format!("the datastore's place ({protocol}, {endpoint}) can't be read: {e}");
-    let emulator = Url::parse(&format!("{protocol}://{endpoint}")).ok().filter(lifecycle::rules::is_loopback);
+        || Inconclusive::not_understood(format!("the datastore's place ({protocol}, {endpoint}) cannot be read"));
+    let emulator = Url::parse(&format!("{protocol}://{endpoint}")).ok().filter(lifecycle::uri::is_loopback);
     let (mut url, front) = match emulator {
         Some(url) => (url, Some(account)),
-        None => (Url::parse(&format!("{protocol}://{account}.blob.{endpoint}")).map_err(|e| unreadable(&e))?, None),
+        None => (
+            Url::parse(&format!("{protocol}://{account}.blob.{endpoint}"))
+                .map_err(|why| unreadable().caused_by(why))?,
+            None,
+        ),
     };
     if url.scheme() != "https" && front.is_none() {
-        return Err(format!("the datastore of account `{account}` is reached over {protocol}; register it with https"));
+        let text = format!("the datastore of account `{account}` is reached over {protocol}; register it with https");
+        return Err(Inconclusive::not_asked(text));
     }
-    let mut path = url.path_segments_mut().map_err(|()| unreadable(&"it has no path"))?;
+    let mut path = url.path_segments_mut().map_err(|()| unreadable())?;
     path.pop_if_empty().extend(front).push(container);
     drop(path);
     Ok(url)
@@ -230,7 +243,8 @@ fn container_url(datastore: &Datastore) -> Result<Url, String> {
 /// The URL of a blob. The path is taken as it is written, so every character of it is a character of the blob's name.
 fn below(container: &Url, path: &str) -> Result<Url, Inconclusive> {
     if path.split('/').any(|part| part == "." || part == "..") {
-        return Err(Inconclusive(format!("the output path `{path}` has the segment `.` or `..`, which names no blob")));
+        let text = format!("the output path `{path}` has the segment `.` or `..`, which names no blob");
+        return Err(Inconclusive::not_asked(text));
     }
     let mut url = container.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -256,7 +270,7 @@ impl Blobs for AzureBlobs {
                 Some(seen.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))));
         }
         let (bytes, modified) = seen.ok_or_else(|| {
-            Inconclusive("no output is recorded for this attempt, so none can be looked at".to_owned())
+            Inconclusive::not_asked("no output is recorded for this attempt, so none can be looked at")
         })?;
         Ok(OutputSnapshot::Present { bytes: if empty { 0 } else { bytes }, modified })
     }
@@ -266,7 +280,7 @@ impl Blobs for AzureBlobs {
 mod tests {
     use super::*;
 
-    fn url(protocol: &str, endpoint: &str, path: &str) -> Result<String, String> {
+    fn url(protocol: &str, endpoint: &str, path: &str) -> Result<String, Inconclusive> {
         let datastore = Datastore {
             protocol: protocol.into(),
             endpoint: endpoint.into(),
@@ -274,7 +288,7 @@ mod tests {
             container: "c".into(),
         };
         let url = container_url(&datastore)?;
-        below(&url, path).map(String::from).map_err(|inconclusive| inconclusive.0)
+        below(&url, path).map(String::from)
     }
 
     #[test]
@@ -292,7 +306,7 @@ mod tests {
 
     #[test]
     fn plain_http_and_climbing_paths_are_refused() {
-        assert!(url("http", "core.windows.net", "a").is_err_and(|text| text.contains("https")));
-        assert!(url("https", "core.windows.net", "a/../b").is_err_and(|text| text.contains("..")));
+        assert!(url("http", "core.windows.net", "a").is_err_and(|inconclusive| inconclusive.what.contains("https")));
+        assert!(url("https", "core.windows.net", "a/../b").is_err_and(|inconclusive| inconclusive.what.contains("..")));
     }
 }

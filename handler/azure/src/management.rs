@@ -17,10 +17,13 @@ use futures::TryStreamExt as _;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::http::{self, HttpAnswer};
+use crate::batch_endpoint::job_url;
+use crate::http;
+use crate::http::authorized::{HttpAnswer, ask};
 use crate::resource_manager;
-use crate::text::{fit, member, parse_service_error};
+use crate::text::{member, parse_service_error};
 use crate::tokens::{MachineLearning, ResourceManager, Storage, Tokens};
+use app::ports::Inconclusive;
 use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
 
 /// Azure, or what stands for it.
@@ -35,13 +38,13 @@ pub struct AzureCloud {
 }
 
 impl AzureCloud {
-    /// The Resource Manager at `base` and what its resources lead to. The error is a sentence for people.
+    /// The Resource Manager at `base` and what its resources lead to.
     pub fn new(
         base: &str,
         management: Tokens<ResourceManager>,
         ml: Tokens<MachineLearning>,
         storage: Tokens<Storage>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, resource_manager::InvalidAddress> {
         let manager = resource_manager::Client::new(base, management.clone())?;
         Ok(Self { manager, management, ml, storage, transport: http::transport(), clocks: Mutex::default() })
     }
@@ -70,20 +73,22 @@ fn check_status(got: HttpAnswer, who: &str, what: &str) -> Result<HttpAnswer, Qu
     Err(match got.status {
         404 => QueryError::Missing(text),
         401 | 403 => QueryError::Forbidden { code: said.code, text },
-        _ => QueryError::Inconclusive(text),
+        _ => Inconclusive::not_understood(text).into(),
     })
 }
 
 fn document(got: &HttpAnswer, what: &str) -> Result<Value, QueryError> {
     let read: Result<Value, _> = serde_json::from_slice(&got.body);
     read.map_err(|why| {
-        QueryError::Inconclusive(format!("Resource Manager's answer about {what} could not be read: {why}"))
+        Inconclusive::not_understood(format!("Resource Manager's answer about {what} could not be read"))
+            .caused_by(why)
+            .into()
     })
 }
 
 #[async_trait]
 impl Cloud for AzureCloud {
-    async fn token(&self, audience: Audience) -> Result<(), String> {
+    async fn token(&self, audience: Audience) -> Result<(), Inconclusive> {
         let get = async || match audience {
             Audience::Storage => self.storage.get().await.map(drop),
             Audience::MachineLearning => self.ml.get().await.map(drop),
@@ -94,11 +99,11 @@ impl Cloud for AzureCloud {
             Err(_) => get().await,
             good => good,
         };
-        got.map_err(|error| fit(&error.to_string()))
+        got.map_err(|error| Inconclusive::not_reachable(error.to_string()))
     }
 
     async fn resource(&self, id: &str, version: &str) -> Result<Value, QueryError> {
-        let got = self.manager.get(id, version, None).await.map_err(|why| QueryError::NoAnswer(why.0))?;
+        let got = self.manager.get(id, version, None).await?;
         self.note_manager(&got);
         document(&check_status(got, "Resource Manager", id)?, id)
     }
@@ -110,7 +115,7 @@ impl Cloud for AzureCloud {
         filter: Option<&str>,
         pages: usize,
     ) -> Result<ResourceList, QueryError> {
-        let mut got = self.manager.get(path, version, filter).await.map_err(|why| QueryError::NoAnswer(why.0))?;
+        let mut got = self.manager.get(path, version, filter).await?;
         let mut listed = ResourceList::default();
         for page in 1.. {
             self.note_manager(&got);
@@ -118,9 +123,10 @@ impl Cloud for AzureCloud {
             match document.get_mut("value").map(Value::take) {
                 Some(Value::Array(items)) => listed.items.extend(items),
                 _ => {
-                    return Err(QueryError::Inconclusive(format!(
+                    return Err(Inconclusive::not_understood(format!(
                         "Resource Manager's list of {path} could not be read"
-                    )));
+                    ))
+                    .into());
                 }
             }
             let next = member(&document, "nextLink").and_then(Value::as_str).filter(|link| !link.is_empty());
@@ -131,33 +137,27 @@ impl Cloud for AzureCloud {
             if page >= pages {
                 break;
             }
-            got = self.manager.follow(next).await.map_err(|why| QueryError::Inconclusive(why.0))?;
+            got = self.manager.follow(next).await?;
         }
         Ok(listed)
     }
 
     async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
-        let unreadable =
-            |why: &dyn std::fmt::Display| QueryError::Inconclusive(format!("the endpoint's URI can't be read: {why}"));
-        let mut url = Url::parse(endpoint).map_err(|why| unreadable(&why))?;
-        match url.path_segments_mut() {
-            Ok(mut path) => drop(path.pop_if_empty().push(name)),
-            Err(()) => return Err(unreadable(&"it has no path")),
-        }
-        let got = http::send_with_retries(&http::client(), &self.ml, Method::GET, &url).await;
-        let got = got.map_err(|why| QueryError::NoAnswer(fit(&why.0)))?;
+        let url = job_url(endpoint, name)?;
+        let got = ask(&self.ml, Method::GET, &url).await?;
         self.note_clock(url.host_str().unwrap_or_default(), &got, self.ml.now());
         check_status(got, "the endpoint", "a job that does not exist").map(drop)
     }
 
     async fn container(&self, url: &str) -> Result<(), QueryError> {
-        let url = Url::parse(url).map_err(|why| QueryError::Inconclusive(format!("`{url}` can't be read: {why}")))?;
+        let url =
+            Url::parse(url).map_err(|why| Inconclusive::not_asked(format!("`{url}` cannot be read")).caused_by(why))?;
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let options = BlobContainerClientOptions {
             client_options: http::options(self.transport.clone()),
             ..BlobContainerClientOptions::default()
         };
-        // An emulator on this machine takes no token, see `azure_blobs.rs`.
+        // An emulator on this machine takes no token, see `blobs`.
         let credential = (url.scheme() == "https").then(|| Arc::new(self.storage.clone()) as Arc<dyn TokenCredential>);
         let looked = async {
             let client = BlobContainerClient::new(url, credential, Some(options))?;
@@ -173,11 +173,11 @@ impl Cloud for AzureCloud {
         Err(match error.http_status().map(u16::from) {
             Some(404) => QueryError::Missing(text(404)),
             Some(status @ (401 | 403)) => QueryError::Forbidden { code, text: text(status) },
-            Some(status) => QueryError::Inconclusive(text(status)),
+            Some(status) => Inconclusive::not_understood(text(status)).into(),
             None if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => {
-                QueryError::NoAnswer(fit(&format!("{place}: {}", http::error_chain(&error))))
+                Inconclusive::not_reachable(place).caused_by(error).into()
             }
-            None => QueryError::Inconclusive(fit(&format!("{place}: {}", http::error_chain(&error)))),
+            None => Inconclusive::not_understood(place).caused_by(error).into(),
         })
     }
 

@@ -8,7 +8,8 @@
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use crate::http::{self, HttpAnswer};
+use crate::http::authorized::{HttpAnswer, ask};
+use crate::http::retry::may_pass;
 use crate::text::{member, parse_service_error};
 use crate::tokens::{ResourceManager, Tokens};
 use app::ports::Inconclusive;
@@ -17,6 +18,14 @@ use app::ports::Inconclusive;
 pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
 
 const API_VERSION: &str = "2025-12-01";
+
+/// The address of a Resource Manager cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{address}` is not a URL of a Resource Manager")]
+pub struct InvalidAddress {
+    address: String,
+    source: Option<url::ParseError>,
+}
 
 /// A client of Resource Manager.
 #[derive(Debug, Clone)]
@@ -43,13 +52,15 @@ pub(crate) struct Datastore {
 }
 
 impl Client {
-    /// A client of the Resource Manager at `base`, see [`PUBLIC_CLOUD`]. The error is a sentence for people.
-    pub fn new(base: &str, tokens: Tokens<ResourceManager>) -> Result<Self, String> {
-        let base = Url::parse(base).map_err(|e| format!("`{base}` is no URL of a Resource Manager: {e}"))?;
-        if base.cannot_be_a_base() {
-            return Err(format!("`{base}` is no URL of a Resource Manager"));
+    /// A client of the Resource Manager at `base`, see [`PUBLIC_CLOUD`].
+    pub fn new(base: &str, tokens: Tokens<ResourceManager>) -> Result<Self, InvalidAddress> {
+        let error = |source| InvalidAddress { address: base.to_owned(), source };
+        let url = Url::parse(base).map_err(|why| error(Some(why)))?;
+        // `mailto:x` is a URL, and has no path to put anything below.
+        if url.cannot_be_a_base() {
+            return Err(error(None));
         }
-        Ok(Self { base, tokens })
+        Ok(Self { base: url, tokens })
     }
 
     /// A job as Resource Manager shows it; `None` if it knows none of this name.
@@ -72,7 +83,7 @@ impl Client {
         };
         match page.get_mut("value").map(Value::take) {
             Some(Value::Array(jobs)) => Ok(Page { jobs, next }),
-            _ => Err(Inconclusive("Resource Manager's list of jobs could not be read".to_owned())),
+            _ => Err(Inconclusive::not_understood("Resource Manager's list of jobs could not be read")),
         }
     }
 
@@ -105,7 +116,7 @@ impl Client {
                 account,
                 container,
             })),
-            _ => Err(Inconclusive(format!(
+            _ => Err(Inconclusive::not_asked(format!(
                 "datastore `{name}` is of type {}, which holds no blobs; outputs go to a Blob datastore",
                 text("datastoreType").unwrap_or_else(|| "unknown".to_owned())
             ))),
@@ -127,7 +138,7 @@ impl Client {
     }
 
     async fn ask(&self, method: Method, url: &Url) -> Result<HttpAnswer, Inconclusive> {
-        http::send_with_retries(&http::client(), &self.tokens, method, url).await
+        ask(&self.tokens, method, url).await
     }
 
     fn url(&self, workspace: &str, rest: &[&str]) -> Url {
@@ -148,15 +159,19 @@ impl Client {
     fn own(&self, link: &str) -> Result<Url, Inconclusive> {
         match Url::parse(link) {
             Ok(url) if url.origin() == self.base.origin() => Ok(url),
-            _ => Err(Inconclusive("Resource Manager's list goes on at another host, which is not followed".to_owned())),
+            _ => Err(Inconclusive::not_understood(
+                "Resource Manager's list goes on at another host, which is not followed",
+            )),
         }
     }
 }
 
 fn json(got: &HttpAnswer, action: &str) -> Result<Value, Inconclusive> {
     match got.status {
-        200..=299 => serde_json::from_slice(&got.body)
-            .map_err(|e| Inconclusive(format!("Resource Manager's answer to {action} could not be read: {e}"))),
+        200..=299 => serde_json::from_slice(&got.body).map_err(|why| {
+            Inconclusive::not_understood(format!("Resource Manager's answer to {action} could not be read"))
+                .caused_by(why)
+        }),
         _ => Err(refused(got, action)),
     }
 }
@@ -164,11 +179,12 @@ fn json(got: &HttpAnswer, action: &str) -> Result<Value, Inconclusive> {
 fn refused(got: &HttpAnswer, action: &str) -> Inconclusive {
     let said = parse_service_error(&got.body);
     let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
-    let remedy = match got.status {
-        401 | 403 => format!(
-            "; the app's identity needs Microsoft.MachineLearningServices/{action} on the workspace (role AzureML Data Scientist)"
-        ),
-        _ => String::new(),
-    };
-    Inconclusive(format!("Resource Manager answered {}{code} to {action}: {}{remedy}", got.status, said.text))
+    let text = format!("Resource Manager answered {}{code} to {action}: {}", got.status, said.text);
+    match got.status {
+        401 | 403 => Inconclusive::not_allowed(format!(
+            "{text}; the app's identity needs Microsoft.MachineLearningServices/{action} on the workspace (role AzureML Data Scientist)"
+        )),
+        status if may_pass(status) => Inconclusive::not_reachable(text),
+        _ => Inconclusive::not_understood(text),
+    }
 }

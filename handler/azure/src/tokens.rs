@@ -5,7 +5,7 @@
 //! still good. Here a token is renewed in the background from half of its life on, by one request at a time, and is
 //! handed out for as long as it is valid.
 //!
-//! What a token is for is part of its type: a token for Azure Machine Learning can't be sent to Resource Manager.
+//! What a token is for is part of its type: a token for Azure Machine Learning cannot be sent to Resource Manager.
 //!
 //! ```compile_fail
 //! use azure::tokens::{MachineLearning, ResourceManager, Tokens};
@@ -35,18 +35,18 @@ use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequest
 use azure_core::error::ErrorKind;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use lifecycle::text::{error_chain, one_line};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use time::OffsetDateTime;
 use tokio::task::AbortHandle;
 
 use crate::http;
+use crate::http::retry::{self, Tries};
 use app::ports::Clock;
 
 /// All tries to get one token together. Callers without any valid token wait for this long at most.
 const FETCH_LIMIT: Duration = Duration::from_millis(4_500);
-/// Pauses between tries; there are as many further tries.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// A token with less life than this is not handed out without an attempt to get a better one.
 const MARGIN: time::Duration = time::Duration::seconds(30);
 /// After a renewal was started in the background, the next one is not started before this time has passed.
@@ -136,12 +136,30 @@ impl TokenCredential for ManagedIdentity {
 }
 
 /// There is no token. The text says for what, why, and what to do.
+///
+/// It keeps no source on purpose: `azure_identity`'s errors quote the identity endpoint's answer, and that is a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no token for {resource}: {why}; {remedy}")]
 pub struct TokenError {
     resource: String,
     why: String,
     remedy: &'static str,
+}
+
+/// A token is not sent to a URL.
+#[derive(Debug, thiserror::Error)]
+pub enum BearerError {
+    /// It would travel in the clear, and not stay on this machine.
+    #[error("a token is not sent to {scheme}://{host} in the clear; use https")]
+    InTheClear {
+        /// The URL's scheme.
+        scheme: String,
+        /// Its host.
+        host: String,
+    },
+    /// The identity endpoint gave something that is none.
+    #[error("the identity endpoint gave a token that fits in no header")]
+    Malformed(#[source] reqwest::header::InvalidHeaderValue),
 }
 
 /// A token for `A`.
@@ -157,15 +175,15 @@ impl<A> fmt::Debug for Token<A> {
 }
 
 impl<A> Token<A> {
-    /// The `Authorization` header for a request to `url`. Refused, in a sentence for people, unless the token travels
-    /// encrypted or stays on this machine.
-    pub fn bearer_for(&self, url: &Url) -> Result<HeaderValue, String> {
-        if url.scheme() != "https" && !(url.scheme() == "http" && lifecycle::rules::is_loopback(url)) {
-            let host = url.host_str().unwrap_or_default();
-            return Err(format!("a token is not sent to {}://{host} in the clear; use https", url.scheme()));
+    /// The `Authorization` header for a request to `url`. Refused unless the token travels encrypted or stays on this
+    /// machine.
+    pub fn bearer_for(&self, url: &Url) -> Result<HeaderValue, BearerError> {
+        if url.scheme() != "https" && !(url.scheme() == "http" && lifecycle::uri::is_loopback(url)) {
+            let host = url.host_str().unwrap_or_default().to_owned();
+            return Err(BearerError::InTheClear { scheme: url.scheme().to_owned(), host });
         }
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.secret.secret()))
-            .map_err(|_| "the identity endpoint gave a token that fits in no header".to_owned())?;
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", self.secret.secret())).map_err(BearerError::Malformed)?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -336,15 +354,12 @@ impl Cache {
 
     async fn fetch(&self) -> Result<AccessToken, TokenError> {
         let tries = async {
-            let mut pauses = PAUSES.into_iter();
+            let mut tries = Tries::new();
             loop {
-                let error = match self.source.get_token(&[&self.scope], None).await {
+                match self.source.get_token(&[&self.scope], None).await {
                     Ok(token) => return Ok(token),
-                    Err(error) => error,
-                };
-                match pauses.next() {
-                    Some(pause) if may_pass(&error) => tokio::time::sleep(pause).await,
-                    _ => return Err(self.explain(&error)),
+                    Err(error) if may_pass(&error) && tries.again(None).await => {}
+                    Err(error) => return Err(self.explain(&error)),
                 }
             }
         };
@@ -375,8 +390,7 @@ impl Cache {
             // Its text could quote the answer, and the answer is a token.
             (None, ErrorKind::DataConversion) => self.error("the identity endpoint's answer could not be read", IS_IT_ENABLED),
             (None, _) => {
-                let text: String = http::error_chain(error).split_whitespace().collect::<Vec<_>>().join(" ");
-                self.error(&text.chars().take(300).collect::<String>(), IS_IT_ENABLED)
+                self.error(&one_line(&error_chain(error), 300), IS_IT_ENABLED)
             }
         }
     }
@@ -400,7 +414,7 @@ fn innermost(error: &azure_core::Error) -> (Option<u16>, &ErrorKind) {
 
 fn may_pass(error: &azure_core::Error) -> bool {
     match innermost(error) {
-        (Some(status), _) => http::may_pass(status),
+        (Some(status), _) => retry::may_pass(status),
         (None, kind) => matches!(kind, ErrorKind::Io | ErrorKind::Connection),
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpStream;
 
 use crate::fakes::{Counts, Fakes};
@@ -101,16 +103,24 @@ pub(crate) async fn invoke(wire: &mut Wire, function: &str, body: &str) -> Outco
 
 /// Rows of the in-flight index as the service gives them, in pages of 1,000: running jobs, spread over all shards.
 pub(crate) fn index(count: usize, endpoint: &str) -> Vec<Vec<Arc<str>>> {
+    // Jobs that run for an hour by now: older than `jobTimeout` they would be told to stop, and newer ones are not due.
+    let since = row_time(SystemTime::now() - Duration::from_secs(3_600));
     let shards = usize::from(app::ledger::SHARDS);
     let shard = |shard: usize| {
-        let rows: Vec<_> = (shard..count).step_by(shards).map(|n| row(shard, n, endpoint)).collect();
+        let rows: Vec<_> = (shard..count).step_by(shards).map(|n| row(shard, n, endpoint, &since)).collect();
         rows.chunks(1_000).map(|page| format!(r#"{{"value":[{}]}}"#, page.join(",")).into()).collect()
     };
     (0..shards).map(shard).collect()
 }
 
-fn row(shard: usize, n: usize, endpoint: &str) -> String {
+/// A time as the Table service writes it, to the second.
+fn row_time(at: SystemTime) -> String {
+    let text = OffsetDateTime::from(at).replace_nanosecond(0).map(|at| at.format(&Rfc3339));
+    text.map(Result::unwrap_or_default).unwrap_or_default()
+}
+
+fn row(shard: usize, n: usize, endpoint: &str, since: &str) -> String {
     format!(
-        r#"{{"odata.etag":"W/\"1\"","PartitionKey":"s{shard:02x}","RowKey":"F~{shard:x}{n:031x}","SchemaVersion":1,"State":"running","StateSince@odata.type":"Edm.DateTime","StateSince":"2026-07-21T10:00:00.1234567Z","Due@odata.type":"Edm.DateTime","Due":"2099-07-21T10:00:00.1234567Z","RuleId":"claims","Endpoint":"{endpoint}","JobName":"batchjob-{n:012}","JobStatus":"Running","Missing":false,"CreatedTime@odata.type":"Edm.DateTime","CreatedTime":"2026-07-21T10:00:00.1234567Z","Attempt":1}}"#
+        r#"{{"odata.etag":"W/\"1\"","PartitionKey":"s{shard:02x}","RowKey":"F~{shard:x}{n:031x}","SchemaVersion":1,"State":"running","StateSince@odata.type":"Edm.DateTime","StateSince":"{since}","Due@odata.type":"Edm.DateTime","Due":"2099-07-21T10:00:00.1234567Z","RuleId":"claims","Endpoint":"{endpoint}","JobName":"batchjob-{n:012}","JobStatus":"Running","Missing":false,"CreatedTime@odata.type":"Edm.DateTime","CreatedTime":"{since}","Attempt":1}}"#
     )
 }

@@ -29,12 +29,38 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The result of everything here; errors are for people.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Processes started for the cold start.
-const STARTS: usize = 11;
-/// Load before anything is counted: connections, tokens, the allocator's first pages.
-const WARM_UP: Duration = Duration::from_secs(1);
-/// Jobs in flight for the ticks: the second takes more than a page per shard.
-const IN_FLIGHT: [usize; 2] = [5_000, 20_000];
+/// How long it is measured.
+struct Effort {
+    /// Processes started for the cold start.
+    starts: usize,
+    /// Load before anything is counted: connections, tokens, the allocator's first pages.
+    warm_up: Duration,
+    /// Ours and the bare handler take turns this often.
+    rounds: usize,
+    /// A turn.
+    turn: Duration,
+    /// Jobs in flight for the ticks; from 16,000 on a shard has more than one page.
+    in_flight: &'static [usize],
+}
+
+/// For figures.
+const FULL: Effort = Effort {
+    starts: 11,
+    warm_up: Duration::from_secs(1),
+    rounds: 3,
+    turn: Duration::from_secs(5),
+    in_flight: &[5_000, 20_000, 100_000],
+};
+/// For a first impression.
+const QUICK: Effort = Effort { turn: Duration::from_secs(1), in_flight: &[5_000, 20_000], ..FULL };
+/// For the counts alone, which are the same in any build and on any machine: what an event and a tick ask the cloud for.
+const COUNTS: Effort = Effort {
+    starts: 1,
+    warm_up: Duration::from_millis(100),
+    rounds: 1,
+    turn: Duration::from_millis(300),
+    in_flight: &[1_000, 17_000],
+};
 /// So many that no slot is ever refused.
 const MANY_SLOTS: u32 = 1_000_000_000;
 
@@ -52,15 +78,26 @@ fn main() -> Outcome<()> {
         words.len() < before
     };
     // Cargo says `--bench` when it benches; `cargo test --benches` must not begin a minute of load.
-    let (bench, json, quick) = (flag("--bench"), flag("--json"), flag("--quick"));
+    let (bench, json, quick, counts) = (flag("--bench"), flag("--json"), flag("--quick"), flag("--counts"));
     if let Some(word) = words.first() {
-        return Err(format!("unexpected argument `{word}`; there are --json and --quick").into());
+        return Err(format!("unexpected argument `{word}`; there are --counts, --json and --quick").into());
     }
     if !bench {
         println!("no test: run it with `cargo xtask bench`");
         return Ok(());
     }
-    let report = runtime()?.block_on(measure(if quick { 1 } else { 5 }))?;
+    let effort = if counts {
+        COUNTS
+    } else if quick {
+        QUICK
+    } else {
+        FULL
+    };
+    let report = runtime()?.block_on(measure(&effort))?;
+    if counts {
+        println!("{}", report.counts());
+        return Ok(());
+    }
     println!("{}", if json { format!("{:#}", report.json()) } else { report.table() });
     Ok(())
 }
@@ -69,27 +106,26 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-async fn measure(seconds: u64) -> Outcome<Report> {
+async fn measure(effort: &Effort) -> Outcome<Report> {
     let folder = tempfile::tempdir()?;
     let fakes = Fakes::start().await?;
     let start = Start { folder: folder.path(), fakes: &fakes, max_in_flight: None };
 
     let (mut starts, mut first_events) = (Vec::new(), Vec::new());
-    for _ in 0..STARTS {
+    for _ in 0..effort.starts {
         let handler = start.ours()?;
         starts.push(handler.started_in);
         first_events.push(handler.started_in + drive::one_event(&handler).await?);
     }
 
-    let for_long = Duration::from_secs(seconds);
-    let unlimited = compared(&start, &[Request::Acceptance, Request::Submission, Request::Move], for_long).await?;
+    let unlimited = compared(&start, &[Request::Acceptance, Request::Submission, Request::Move], effort).await?;
     let slots = [Request::Write, Request::Acceptance, Request::Submission, Request::Move];
     let start = Start { max_in_flight: Some(MANY_SLOTS), ..start };
-    let limited = compared(&start, &slots, for_long).await?;
+    let limited = compared(&start, &slots, effort).await?;
 
     let mut ticks = Vec::new();
     let start = Start { max_in_flight: None, ..start };
-    for count in IN_FLIGHT {
+    for &count in effort.in_flight {
         fakes.fill(drive::index(count, &fakes.endpoint()));
         let handler = start.ours()?;
         ticks.push(tick(&handler, &fakes, count, true).await?);
@@ -99,33 +135,30 @@ async fn measure(seconds: u64) -> Outcome<Report> {
         binary: std::fs::metadata(process::SCOREKEEPER)?.len(),
         cold_start: median(starts),
         first_event: median(first_events),
-        rounds: ROUNDS,
-        seconds,
+        rounds: effort.rounds,
+        turn: effort.turn,
         unlimited,
         limited,
         ticks,
     })
 }
 
-/// Ours and the bare handler take turns this often.
-const ROUNDS: usize = 3;
-
 /// Ours and the bare handler by turns; each event must cost exactly these requests.
-async fn compared(start: &Start<'_>, requests: &[Request], for_long: Duration) -> Outcome<Compared> {
+async fn compared(start: &Start<'_>, requests: &[Request], effort: &Effort) -> Outcome<Compared> {
     let fakes = start.fakes;
     let ours = start.ours()?;
     let (idle, _) = ours.memory()?;
     fakes.remember(true);
-    drive::load(&ours, fakes, WARM_UP).await?;
+    drive::load(&ours, fakes, effort.warm_up).await?;
     fakes.remember(false);
     let bare = start.bare(&bare::recorded(fakes, requests)?)?;
     let (bare_idle, _) = bare.memory()?;
-    drive::load(&bare, fakes, WARM_UP).await?;
+    drive::load(&bare, fakes, effort.warm_up).await?;
 
     let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..effort.rounds {
         for (handler, stretches) in [(&ours, &mut of_ours), (&bare, &mut of_bare)] {
-            let stretch = drive::load(handler, fakes, for_long).await?;
+            let stretch = drive::load(handler, fakes, effort.turn).await?;
             exactly(&stretch.counts, requests, stretch.events)?;
             stretches.push(stretch);
         }
@@ -161,6 +194,10 @@ fn summed(stretches: &[drive::Stretch], handler: &Handler, idle: u64) -> Outcome
     })
 }
 
+/// Writes of a tick in which nothing changed, however many jobs there are: its sign of life, and once in a while how the rules
+/// and endpoints stand.
+const OF_EACH_TICK: u64 = 2;
+
 /// One tick over so many running jobs that have not changed. The first of a process looks at each.
 async fn tick(handler: &Handler, fakes: &Fakes, in_flight: usize, first: bool) -> Outcome<Tick> {
     let mut wire = drive::connect(handler.port).await?;
@@ -181,9 +218,10 @@ async fn tick(handler: &Handler, fakes: &Fakes, in_flight: usize, first: bool) -
         && told("errors") == Some(0)
         && (!first || looks == count)
         && counts.of(Request::InFlightPage) == pages
-        && writes == 0;
+        && writes <= OF_EACH_TICK;
     if !good {
-        let expected = format!("{pages} pages of the index, a look at each due job, no write and no error");
+        let expected =
+            format!("{pages} pages of the index, a look at each due job, no error, and at most {OF_EACH_TICK} writes");
         return Err(
             format!("a tick over {in_flight} jobs should be {expected}; it was {}: {report}", counts.shown()).into()
         );

@@ -43,7 +43,8 @@ pub(crate) struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// `scorekeeper serve`, as the Functions host starts it, with its default settings.
+    /// `scorekeeper serve`, as the Functions host starts it, with its default settings but one: there is no Resource
+    /// Manager here that could be asked for orphaned jobs.
     pub(crate) fn ours(&self) -> Outcome<Handler> {
         let port = free_port()?;
         let mut command = Command::new(SCOREKEEPER);
@@ -52,6 +53,7 @@ impl Start<'_> {
             .env_clear()
             .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
             .env("SCOREKEEPER_LEDGER", self.fakes.ledger())
+            .env("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "off")
             .env("SCOREKEEPER_RULES", upload::rules(&self.fakes.endpoint(), self.max_in_flight))
             .env("IDENTITY_ENDPOINT", self.fakes.identity())
             .env("IDENTITY_HEADER", "bench");

@@ -16,7 +16,7 @@ pub(crate) struct Report {
     /// From exec to the answer to the first event: client, tokens and connections are made on the way.
     pub(crate) first_event: Duration,
     pub(crate) rounds: usize,
-    pub(crate) seconds: u64,
+    pub(crate) turn: Duration,
     pub(crate) unlimited: Compared,
     /// With `maxInFlight`.
     pub(crate) limited: Compared,
@@ -75,6 +75,20 @@ impl Report {
         self.lines().unwrap_or_default() // writing to a String cannot fail
     }
 
+    /// What does not depend on the machine: round trips, and what ticks ask for.
+    pub(crate) fn counts(&self) -> String {
+        let mut out = format!(
+            "round trips per event: {:.2}, with maxInFlight {:.2}",
+            self.unlimited.ours.round_trips, self.limited.ours.round_trips
+        );
+        for tick in &self.ticks {
+            let Tick { in_flight, pages, looks, writes, .. } = tick;
+            let _ =
+                write!(out, "\ntick over {in_flight} in flight: {pages} index pages, {looks} looks, {writes} writes");
+        }
+        out
+    }
+
     fn lines(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         writeln!(out, "binary       {}", megabytes(self.binary))?;
@@ -93,7 +107,12 @@ impl Report {
             self.unlimited.ours.events,
             megabytes(max)
         )?;
-        writeln!(out, "\nevents: {CONNECTIONS} under way, medians of {} x {} s by turns", self.rounds, self.seconds)?;
+        writeln!(
+            out,
+            "\nevents: {CONNECTIONS} under way, medians of {} x {} s by turns",
+            self.rounds,
+            self.turn.as_secs()
+        )?;
         writeln!(
             out,
             "{:28} {:>9} {:>9} {:>9} {:>13} {:>12}",
@@ -174,7 +193,7 @@ impl Report {
             "firstEvent": self.first_event.as_secs_f64(),
             "connections": CONNECTIONS,
             "rounds": self.rounds,
-            "secondsPerRound": self.seconds,
+            "secondsPerRound": self.turn.as_secs_f64(),
             "events": compared(&self.unlimited),
             "eventsWithMaxInFlight": compared(&self.limited),
             "ticks": ticks.collect::<Vec<_>>(),

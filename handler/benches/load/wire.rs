@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Neither the handler nor a fake has reason to send more.
-const LONGEST: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// A connection and what was read ahead.
 pub(crate) struct Wire {
@@ -67,18 +67,18 @@ impl Wire {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
             }
         };
-        let text = std::str::from_utf8(&self.buffer[..head]).map_err(|_| wrong("a head that is no text"))?.to_owned();
+        let text = std::str::from_utf8(&self.buffer[..head]).map_err(|_| wrong("a head that is not text"))?.to_owned();
         let mut message = Message { head: text, body: Vec::new() };
         let mut length = 0;
         for (name, value) in message.headers() {
             if name.eq_ignore_ascii_case("content-length") {
-                length = value.parse().map_err(|_| wrong("a length that is no number"))?;
+                length = value.parse().map_err(|_| wrong("a length that is not a number"))?;
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 return Err(wrong("a message of unknown length, which nobody here sends"));
             }
         }
         let end = head + 4 + length;
-        if end > LONGEST {
+        if end > MAX_BYTES {
             return Err(wrong("a message that is too long"));
         }
         while self.buffer.len() < end {
@@ -92,7 +92,7 @@ impl Wire {
     }
 
     async fn more(&mut self) -> Result<usize> {
-        if self.buffer.len() > LONGEST {
+        if self.buffer.len() > MAX_BYTES {
             return Err(Error::new(ErrorKind::InvalidData, "a message that is too long"));
         }
         self.stream.read_buf(&mut self.buffer).await

@@ -139,7 +139,7 @@ impl Rights {
         } else if self.doubtful.is_empty() {
             Permission::No
         } else {
-            Permission::Unknown(format!("{} could allow it, and nobody can tell", self.doubtful.join(", ")))
+            Permission::Unknown(format!("{} could allow it, which cannot be determined", self.doubtful.join(", ")))
         }
     }
 }

@@ -6,8 +6,8 @@ use time::{Duration, OffsetDateTime};
 use crate::examine::Examination;
 use crate::finding::{Check, Finding};
 use crate::remedy::{ResourceId, shell};
-use app::error_chain;
 use app::ledger::{self, Heartbeat, Ledger, RecordedEvent};
+use app::ports::Inconclusive;
 use app::ports::management::QueryError;
 
 /// Events are looked for so far back.
@@ -20,7 +20,9 @@ const MAX_EVENTS: usize = 1_000;
 impl Examination {
     /// What the ledger tells of events and ticks.
     pub(super) async fn activity(&self, ledger: &Ledger, now: OffsetDateTime) -> Vec<Finding> {
-        let inconclusive = |error: ledger::Error| QueryError::Inconclusive(error_chain(&error));
+        let inconclusive = |error: ledger::Error| {
+            QueryError::Inconclusive(Inconclusive::not_understood("the ledger cannot be read").caused_by(error))
+        };
         let event = async { newest_event(ledger, now).await.map_err(inconclusive) };
         let tick = async { ledger.heartbeat().await.map_err(inconclusive) };
         let (event, tick) = futures::join!(self.queries.in_time(event), self.queries.in_time(tick));
@@ -30,7 +32,7 @@ impl Examination {
             }
         };
         let event = event.map_or_else(again(Check::LastEvent), |newest| self.judge_event(newest, now));
-        let tick = tick.map_or_else(again(Check::LastTick), |heartbeat| self.judge_tick(heartbeat.as_ref(), now));
+        let tick = tick.map_or_else(again(Check::LastRun), |heartbeat| self.judge_run(heartbeat.as_ref(), now));
         vec![event, tick]
     }
 
@@ -56,8 +58,8 @@ impl Examination {
         )
     }
 
-    fn judge_tick(&self, heartbeat: Option<&Heartbeat>, now: OffsetDateTime) -> Finding {
-        let check = Check::LastTick;
+    fn judge_run(&self, heartbeat: Option<&Heartbeat>, now: OffsetDateTime) -> Finding {
+        let check = Check::LastRun;
         let off = self.at.switched_off.iter().any(|name| name == app::function_names::RECONCILE);
         let site = self.at.site.as_deref().and_then(ResourceId::read);
         let site = site.map_or("--resource-group GROUP --name APP".to_owned(), |site| {
@@ -74,7 +76,7 @@ impl Examination {
         let cause = if off {
             "the timer function is switched off by a setting"
         } else {
-            "the app does not run, the timer does not fire, or ticks fail or find no end"
+            "the app does not run, the timer does not fire, or reconcile runs fail or do not finish"
         };
         match heartbeat {
             Some(heartbeat) if now - heartbeat.at <= TICKS => {
@@ -95,7 +97,7 @@ impl Examination {
             }
             None => Finding::fault(
                 check,
-                "no tick was ever completed",
+                "no reconcile run has ever completed",
                 if off { cause } else { "the app has not been started yet, or its timer does not fire" },
                 format!("wait a minute after a first deployment; else {fix}"),
             ),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use app::ports::Inconclusive;
 use app::ports::management::{Audience, Cloud, QueryError, ResourceList};
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
@@ -40,12 +41,8 @@ impl CloudQueries {
         }
     }
 
-    pub(super) async fn token(&self, audience: Audience) -> Result<(), String> {
-        let asked = async { Ok(self.cloud.token(audience).await) };
-        match self.in_time(asked).await {
-            Ok(answer) => answer,
-            Err(error) => Err(error.to_string()),
-        }
+    pub(super) async fn token(&self, audience: Audience) -> Result<(), QueryError> {
+        self.in_time(async { self.cloud.token(audience).await.map_err(QueryError::from) }).await
     }
 
     pub(super) async fn resource(&self, id: &str, version: &str) -> Result<Value, QueryError> {
@@ -77,7 +74,7 @@ impl CloudQueries {
 
     /// Runs something else that looks, within the same bounds.
     pub(super) async fn in_time<T>(&self, look: impl Future<Output = Result<T, QueryError>>) -> Result<T, QueryError> {
-        let late = |_| QueryError::Inconclusive("the time of the whole examination is over".to_owned());
+        let late = |_| QueryError::Inconclusive(Inconclusive::unfinished("the time of the whole examination is over"));
         let permit = tokio::time::timeout_at(self.end, self.permits.acquire()).await.map_err(late)?;
         // It is never closed; if it were, a look more at one time would do no harm.
         let _permit = permit.ok();
@@ -85,7 +82,8 @@ impl CloudQueries {
         match tokio::time::timeout_at(limit.min(self.end), look).await {
             Ok(answer) => answer,
             Err(_) if limit < self.end => {
-                Err(QueryError::NoAnswer(format!("there was no answer within {} s", LOOK.as_secs())))
+                let text = format!("there was no answer within {} s", LOOK.as_secs());
+                Err(QueryError::NoAnswer(Inconclusive::not_reachable(text)))
             }
             Err(elapsed) => Err(late(elapsed)),
         }

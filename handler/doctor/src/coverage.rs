@@ -6,14 +6,14 @@
 //!
 //! The answer is cautious on both sides: [`Coverage::Whole`] is said only of what is proved, and so is
 //! [`Coverage::Part`], for which there is a blob that the rule wants and the filter stops. Between them lies
-//! [`Coverage::Unclear`].
+//! [`Coverage::Inconclusive`].
 //!
 //! Source: Azure Event Grid, *Understand event filtering for Event Grid subscriptions*: strings are compared without
 //! regard to case, but for `subjectBeginsWith` and `subjectEndsWith` with `isSubjectCaseSensitive`.
 
 use lifecycle::Rule;
 use lifecycle::intake::COMPLETE;
-use lifecycle::rules::EmptyBlobs;
+use lifecycle::rule::EmptyBlobs;
 use serde_json::Value;
 
 const CREATED: &str = "Microsoft.Storage.BlobCreated";

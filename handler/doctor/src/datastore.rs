@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lifecycle::Rule;
 use lifecycle::datastore::DatastorePath;
-use lifecycle::rules::InputTemplate;
+use lifecycle::rule::InputTemplate;
 use serde_json::Value;
 
 /// A datastore of a workspace, as a rule names it.
@@ -64,7 +64,7 @@ impl DatastoreInfo {
         let (protocol, endpoint) =
             (text("protocol").unwrap_or("https"), text("endpoint").unwrap_or("core.windows.net"));
         let emulator =
-            url::Url::parse(&format!("{protocol}://{endpoint}")).is_ok_and(|url| lifecycle::rules::is_loopback(&url));
+            url::Url::parse(&format!("{protocol}://{endpoint}")).is_ok_and(|url| lifecycle::uri::is_loopback(&url));
         let url = if emulator {
             format!("{protocol}://{endpoint}/{account}/{container}")
         } else {

@@ -13,6 +13,7 @@ use crate::remedy::{assign_to_principal, shell};
 use crate::storage::{Account, STORAGE};
 use crate::subscription::{Destination, Subscription, judge};
 use crate::workspace::PAGES;
+use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
 
 const EVENT_GRID: &str = "2025-02-15";
@@ -180,8 +181,9 @@ impl Examination {
             match self.queries.list(&path, EVENT_GRID, None, PAGES).await {
                 Ok(listed) => {
                     if !listed.complete {
-                        error =
-                            Some(QueryError::Inconclusive("there are more system topics than were listed".to_owned()));
+                        error = Some(QueryError::Inconclusive(Inconclusive::unfinished(
+                            "there are more system topics than were listed",
+                        )));
                     }
                     topics.extend(listed.items);
                 }
@@ -195,7 +197,9 @@ impl Examination {
         let Some(id) = topic.get("id").and_then(Value::as_str) else { return Ok(Vec::new()) };
         let listed = self.queries.list(&format!("{id}/eventSubscriptions"), EVENT_GRID, None, PAGES).await?;
         if !listed.complete {
-            return Err(QueryError::Inconclusive("there are more event subscriptions than were listed".to_owned()));
+            return Err(QueryError::Inconclusive(Inconclusive::unfinished(
+                "there are more event subscriptions than were listed",
+            )));
         }
         Ok(listed.items.iter().map(|document| Subscription::read(document, Some(topic))).collect())
     }

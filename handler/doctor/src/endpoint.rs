@@ -1,5 +1,6 @@
 //! The batch endpoint and its deployment: as Resource Manager shows them, and as they answer.
 
+use lifecycle::rule::Target;
 use lifecycle::{EndpointKey, Rule};
 use serde_json::Value;
 
@@ -7,6 +8,7 @@ use crate::examine::{Caller, Examination};
 use crate::finding::{Check, Finding};
 use crate::remedy::{in_workspace, shell};
 use crate::workspace::{ML, NO_WORKSPACE, PAGES, of_workspace};
+use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
 
 /// An endpoint as it was found.
@@ -31,13 +33,10 @@ enum DeploymentError {
 impl Examination {
     /// Everything about the endpoints and deployments that the rules name.
     pub(super) async fn endpoints(&self) -> Vec<Finding> {
-        let endpoints = self.grouped(|rule| {
-            let workspace = rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase());
-            Some((EndpointKey::of(&rule.endpoint.uri), workspace))
-        });
+        let endpoints = self.grouped(|rule| Some((rule.endpoint.uri.clone(), rule.endpoint.workspace.clone())));
         let deployments = self.grouped(|rule| {
-            let workspace = rule.endpoint.workspace.as_ref().map(|id| id.to_ascii_lowercase());
-            Some((EndpointKey::of_deployment(&rule.endpoint.uri, rule.endpoint.deployment.as_deref()), workspace))
+            let Target { uri, deployment, workspace } = rule.endpoint.clone();
+            Some((uri, deployment, workspace))
         });
         let endpoints = endpoints.iter().map(|(_, rules)| self.endpoint(rules[0]));
         let deployments = deployments.iter().map(|(_, rules)| self.deployment(rules[0]));
@@ -56,12 +55,11 @@ impl Examination {
     pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<Found>, Result<QueryError, String>> {
         let workspace = rule.endpoint.workspace.as_deref().ok_or_else(|| Err(NO_WORKSPACE.to_owned()))?;
         self.visible(workspace).await.map_err(Err)?;
-        let uri = EndpointKey::of(&rule.endpoint.uri);
         let has_it = |document: &Value| {
             document
                 .pointer("/properties/scoringUri")
                 .and_then(Value::as_str)
-                .is_some_and(|its| EndpointKey::of(its) == uri)
+                .is_some_and(|its| EndpointKey::of(its) == *rule.endpoint.uri.key())
         };
         let found = |document: Value| {
             let name = document.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -78,7 +76,9 @@ impl Examination {
         match listed.items.into_iter().find(has_it) {
             Some(document) => Ok(found(document)),
             None if listed.complete => Ok(None),
-            None => Err(Ok(QueryError::Inconclusive("the workspace has more endpoints than were listed".to_owned()))),
+            None => Err(Ok(QueryError::Inconclusive(Inconclusive::unfinished(
+                "the workspace has more endpoints than were listed",
+            )))),
         }
     }
 
@@ -152,18 +152,18 @@ impl Examination {
                     self.ml_role(workspace),
                 )
             }
-            Err(QueryError::NoAnswer(why)) => {
+            Err(error @ QueryError::NoAnswer(_)) => {
                 if matches!(self.find_endpoint(rule).await, Ok(None)) {
                     return Finding::skipped(check, "no endpoint of the workspace has this URI");
                 }
                 Finding::fault(
                     check,
-                    why,
+                    error.to_string(),
                     "the app cannot reach the endpoint: a private workspace takes a way into its network, and names that lead there",
                     "set integrationSubnetResourceId, and link the zones privatelink.api.azureml.ms and privatelink.notebooks.azure.net (infra/README.md, Private networks)",
                 )
             }
-            Err(QueryError::Inconclusive(why)) => Finding::unknown(check, why, "run it again"),
+            Err(error @ QueryError::Inconclusive(_)) => Finding::unknown(check, error.to_string(), "run it again"),
         }
     }
 
@@ -285,7 +285,7 @@ fn name_in(uri: &str) -> Option<String> {
 fn through_a_gateway(uri: &str) -> bool {
     let url = url::Url::parse(uri).ok();
     url.is_some_and(|url| {
-        !lifecycle::rules::is_loopback(&url) && url.domain().is_some_and(|host| !host.contains(".inference."))
+        !lifecycle::uri::is_loopback(&url) && url.domain().is_some_and(|host| !host.contains(".inference."))
     })
 }
 

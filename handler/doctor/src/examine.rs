@@ -171,7 +171,7 @@ async fn tokens(
     let none = asked.iter().all(Result::is_err);
     let (mut findings, mut missing) = (Vec::new(), BTreeMap::new());
     for (index, ((audience, check), answer)) in ALL.into_iter().zip(asked).enumerate() {
-        let Err(why) = answer else {
+        let Err(error) = answer else {
             let seen = if caller == Caller::App { "there is one" } else { "there is one for whoever is signed in" };
             findings.push(Finding::ok(check, seen));
             continue;
@@ -180,13 +180,13 @@ async fn tokens(
             Finding::skipped(check, "the identity gets no token at all")
         } else if caller == Caller::Operator {
             // That nobody is signed in here says nothing of the app.
-            Finding::unknown(check, &*why, "sign in: az login")
+            Finding::unknown(check, error.to_string(), "sign in: az login")
         } else {
             let cause =
                 if none { "the identity gets no token at all" } else { "the identity gets tokens, but not this one" };
-            Finding::fault(check, &*why, cause, installation.identity_remedy())
+            Finding::fault(check, error.to_string(), cause, installation.identity_remedy())
         });
-        missing.insert(audience, why);
+        missing.insert(audience, error.to_string());
     }
     (findings, missing)
 }
@@ -204,20 +204,22 @@ async fn management(
     }
     match queries.subscriptions().await {
         Ok(_) | Err(QueryError::Missing(_) | QueryError::Forbidden { .. }) => (Finding::ok(check, "it answers"), None),
-        Err(QueryError::NoAnswer(why)) => {
+        Err(error @ QueryError::NoAnswer(_)) => {
             let reason = "Resource Manager does not answer".to_owned();
             let finding = match caller {
                 Caller::App => Finding::fault(
                     check,
-                    why,
+                    error.to_string(),
                     "lost jobs cannot be looked for, stuck ones not stopped, and outputs not found",
                     "let the app's network reach it: service tag AzureResourceManager in firewall and routes, and SCOREKEEPER_RESOURCE_MANAGER if the cloud is another one",
                 ),
-                Caller::Operator => Finding::unknown(check, why, "run it where Resource Manager can be reached"),
+                Caller::Operator => {
+                    Finding::unknown(check, error.to_string(), "run it where Resource Manager can be reached")
+                }
             };
             (finding, Some(reason))
         }
-        Err(QueryError::Inconclusive(why)) => (Finding::unknown(check, why, "run it again"), None),
+        Err(error @ QueryError::Inconclusive(_)) => (Finding::unknown(check, error.to_string(), "run it again"), None),
     }
 }
 
@@ -287,7 +289,7 @@ impl Examination {
 
     async fn ledger(&self, opened: Result<(Ledger, Arc<dyn TableStore>), String>, clock: &Clock) -> Vec<Finding> {
         let skipped =
-            |reason: &str| vec![Finding::skipped(Check::LastEvent, reason), Finding::skipped(Check::LastTick, reason)];
+            |reason: &str| vec![Finding::skipped(Check::LastEvent, reason), Finding::skipped(Check::LastRun, reason)];
         let (ledger, store) = match opened {
             Ok(opened) => opened,
             Err(why) => {

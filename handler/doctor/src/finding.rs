@@ -83,7 +83,7 @@ checks! {
     Filter = "delivery.filter": "its filters let through what the rule wants";
     DeadLetter = "delivery.deadLetter": "what cannot be delivered is kept";
     LastEvent = "lastEvent": "events arrive";
-    LastTick = "lastRun": "the timer ticks, and ticks are completed";
+    LastRun = "lastRun": "the timer fires, and reconcile runs complete";
     Quota = "quota": "the region's quotas leave room for jobs";
 }
 

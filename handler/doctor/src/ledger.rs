@@ -69,7 +69,9 @@ impl Examination {
         let place = &self.at.ledger_place;
         let probe = match probe {
             Ok(probe) => probe,
-            Err(QueryError::NoAnswer(why)) => Probe::Stopped { step: "to write a row", why: Error::Unavailable(why) },
+            Err(error @ QueryError::NoAnswer(_)) => {
+                Probe::Stopped { step: "to write a row", why: Error::Unavailable(error.to_string()) }
+            }
             Err(error) => return Finding::unknown(check, error.to_string(), "run it again"),
         };
         let account = self.at.ledger_account.as_deref();
@@ -89,19 +91,7 @@ impl Examination {
             return Finding::fault(check, seen, "no event can be taken in", role().await);
         }
         match probe {
-            Probe::Passed { made } => {
-                let made = if made { " (the table was made)" } else { "" };
-                match of_app {
-                    Some(Permission::Unknown(why)) => Finding::unknown(
-                        check,
-                        format!(
-                            "{table} at {place} works for whoever is signed in; whether for the app is not known: {why}"
-                        ),
-                        "--app, and the role Reader on the function app and on the storage account for whoever looks",
-                    ),
-                    _ => Finding::ok(check, format!("{table} at {place} took a row, showed it and gave it up{made}")),
-                }
-            }
+            Probe::Passed { made } => works(table, place, made, of_app),
             Probe::Lost => Finding::fault(
                 check,
                 format!("{table} at {place} took a row and did not show it"),
@@ -145,6 +135,20 @@ impl Examination {
                 Finding::unknown(check, format!("{place} was asked {step}: {why}"), "run it again")
             }
         }
+    }
+}
+
+/// The probe passed. For whom it did, and whether the app can do the same, are two things.
+fn works(table: &TableName, place: &str, made: bool, of_app: Option<Permission>) -> Finding {
+    let check = Check::Ledger;
+    let made = if made { " (the table was made)" } else { "" };
+    match of_app {
+        Some(Permission::Unknown(why)) => Finding::unknown(
+            check,
+            format!("{table} at {place} works for whoever is signed in; whether for the app is not known: {why}"),
+            "--app, and the role Reader on the function app and on the storage account for whoever looks",
+        ),
+        _ => Finding::ok(check, format!("{table} at {place} took a row, showed it and gave it up{made}")),
     }
 }
 

@@ -87,13 +87,13 @@ impl Examination {
         if stores.len() < rule.outputs.len().min(1) || stores.is_empty() {
             let fault = Finding::fault(
                 Check::Output,
-                "an output is no path on a datastore",
+                "an output is not a path on a datastore",
                 "batch endpoints write to datastores only, and nothing else can be looked at",
                 format!("write outputs of the rule {} as azureml://datastores/NAME/paths/…", rule.id),
             );
             return vec![
                 fault.about(&about),
-                Finding::skipped(Check::OutputRead, "an output is no path on a datastore").about(about),
+                Finding::skipped(Check::OutputRead, "an output is not a path on a datastore").about(about),
             ];
         }
         let mut findings = Vec::new();

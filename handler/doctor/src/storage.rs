@@ -9,6 +9,7 @@ use crate::finding::{Check, Finding};
 use crate::permissions::READ_BLOBS;
 use crate::remedy::{ResourceId, account_scope, assign, shell};
 use crate::workspace::PAGES;
+use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
 
 pub(super) const STORAGE: &str = "2025-06-01";
@@ -183,39 +184,50 @@ impl Examination {
         }
         match looked {
             Ok(()) => Finding::ok(check, format!("{account}/{container} is there, and the app may read it")),
-            // Storage's word for "the firewall, or something before roles, says no".
-            Err(QueryError::Forbidden { code: Some(code), text }) if code == "AuthorizationFailure" => Finding::fault(
-                check,
-                format!("{code}: {text}"),
-                "the account's firewall does not let the app's network in",
-                format!(
-                    "az storage account network-rule add --account-name {} --subnet SUBNET_OF_THE_APP, or a private endpoint",
-                    shell(account)
-                ),
-            ),
-            Err(QueryError::Forbidden { code, text }) => {
+            Err(QueryError::Missing(_)) => absent(),
+            Err(QueryError::Forbidden { code, text }) if code.as_deref() != Some("AuthorizationFailure") => {
                 denied(code.map_or_else(|| text.clone(), |code| format!("{code}: {text}")))
             }
-            Err(QueryError::NoAnswer(why)) => Finding::fault(
-                check,
-                why,
-                format!("there is no account {account}, or the app's network does not lead there"),
-                format!(
-                    "az storage account show --name {}; correct the rule's match.account, or the network",
-                    shell(account)
-                ),
-            ),
-            Err(QueryError::Missing(_)) => absent(),
-            Err(QueryError::Inconclusive(why)) => Finding::unknown(check, why, "run it again"),
+            Err(error) => not_seen(check, account, error),
         }
     }
 
     async fn container_exists(&self, account: &str, container: &str) -> Result<bool, QueryError> {
-        let account = self.account(account).await.map_err(|(why, _)| QueryError::Inconclusive(why))?;
+        let account = self
+            .account(account)
+            .await
+            .map_err(|(why, _)| QueryError::Inconclusive(Inconclusive::not_understood(why)))?;
         match self.queries.resource(&account.container(container), STORAGE).await {
             Ok(_) => Ok(true),
             Err(QueryError::Missing(_)) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+}
+/// The app itself looked at a container and saw nothing, for another reason than its roles.
+fn not_seen(check: Check, account: &str, error: QueryError) -> Finding {
+    match error {
+        // Storage's word for "the firewall, or something before roles, says no".
+        QueryError::Forbidden { code, text } => Finding::fault(
+            check,
+            format!("{}: {text}", code.as_deref().unwrap_or("403")),
+            "the account's firewall does not let the app's network in",
+            format!(
+                "az storage account network-rule add --account-name {} --subnet SUBNET_OF_THE_APP, or a private endpoint",
+                shell(account)
+            ),
+        ),
+        error @ QueryError::NoAnswer(_) => Finding::fault(
+            check,
+            error.to_string(),
+            format!("there is no account {account}, or the app's network does not lead there"),
+            format!(
+                "az storage account show --name {}; correct the rule's match.account, or the network",
+                shell(account)
+            ),
+        ),
+        error @ (QueryError::Missing(_) | QueryError::Inconclusive(_)) => {
+            Finding::unknown(check, error.to_string(), "run it again")
         }
     }
 }

@@ -228,7 +228,7 @@ pub(super) fn judge(
         let fault = Finding::fault(
             Check::Subscription,
             "the account has no event subscription",
-            "nobody tells this app of uploads; stage 2 of the deployment makes the subscription",
+            "no event subscription delivers uploads to this app; stage 2 of the deployment makes the subscription",
             stage_two(app),
         );
         return [vec![fault], rest("there is no event subscription")].concat();

@@ -27,11 +27,11 @@ const ROOT: &str = "$root";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBlob {
     /// Not a URL at all.
-    #[error("`{url}` is no URL: {source}")]
+    #[error("`{url}` is not a URL: {source}")]
     NoUrl {
-        /// What was given.
+        /// What was given, without its query.
         url: String,
-        /// What the parser says.
+        /// What the parser says about it.
         source: url::ParseError,
     },
     /// A URL of another scheme.
@@ -43,12 +43,12 @@ pub enum InvalidBlob {
     /// A `dfs` host that gives no `blob` host.
     #[error("`{url}`: {source}")]
     Host {
-        /// What was given.
+        /// What was given, without its query.
         url: String,
         /// What the parser says of the `blob` host.
         source: url::ParseError,
     },
-    /// Percent-encoded bytes that are no text.
+    /// Percent-encoded bytes that are not text.
     #[error("the path of `{0}` is not UTF-8")]
     NotUtf8(String),
     /// Account, container or path is missing.
@@ -71,13 +71,13 @@ pub enum InvalidBlob {
 pub struct BlobVersion {
     /// The blob's URL: `blob` host, without query, percent-encoded in one way.
     pub url: String,
-    /// Storage account.
+    /// Storage account: the host's first label, or the first segment of an emulator's path.
     pub account: String,
-    /// Container.
+    /// Container, decoded; `$root` where the URL names none.
     pub container: String,
     /// Path in the container, decoded.
     pub path: String,
-    /// ETag without quotes.
+    /// ETag without quotes and without `W/`: which version it is.
     pub etag: String,
     /// Orders the versions of one blob; informative.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -56,18 +56,18 @@ pub struct Breaker {
     pub failures: u32,
     /// What the last of them told.
     pub error: Option<String>,
-    /// When it was counted.
+    /// When the last failure was counted.
     pub failed: Option<OffsetDateTime>,
     /// It is open, and probed from then on; `None`: closed.
     pub open_until: Option<OffsetDateTime>,
-    /// The scoring that probes.
+    /// The scoring whose word on the deployment is awaited, while the breaker is open.
     pub probe: Option<Probe>,
 }
 
 /// A scoring that probes a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// The scoring.
+    /// The scoring that was let through.
     pub id: ScoringId,
     /// After this another one may.
     pub until: OffsetDateTime,
@@ -76,31 +76,31 @@ pub struct Probe {
 /// Whether a scoring may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerDecision {
-    /// It may.
+    /// It may go: the breaker is closed or off, or this scoring is the probe already.
     Allow,
     /// It may as the probe, if it becomes that ([`BreakerEvent::ProbeRequested`]).
     Probe,
-    /// It may not: why.
+    /// It may not go; the text says why and until when, for people.
     Wait(String),
 }
 
-/// What changes a breaker.
+/// What changes a breaker: the ends of attempts, a wish to probe, an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerEvent {
     /// An attempt of this scoring failed.
     Failed {
-        /// The scoring.
+        /// The scoring whose attempt it was; if it is the probe, the breaker opens anew.
         id: ScoringId,
-        /// Why.
+        /// Why it failed, as people read it; cut to 300 characters.
         error: String,
     },
-    /// An attempt succeeded.
+    /// An attempt left a good output: the deployment works, whoever tried it.
     Succeeded,
     /// An attempt of this scoring ended and says nothing about the deployment.
     Ended(ScoringId),
     /// This scoring wants to probe.
     ProbeRequested(ScoringId),
-    /// An operator closed it.
+    /// An operator closed it. Failures are counted from 0.
     Closed,
 }
 
@@ -109,6 +109,8 @@ impl Breaker {
     pub fn check(&self, id: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) -> BreakerDecision {
         let Some(until) = self.open_until.filter(|_| settings.is_on()) else { return BreakerDecision::Allow };
         match &self.probe {
+            // It is let through as often as it asks: between its claim and its POST there are a slot and the rate
+            // limit, and a probe that cannot go would keep all others waiting.
             Some(probe) if probe.id == *id => BreakerDecision::Allow,
             Some(probe) if now < probe.until => {
                 BreakerDecision::Wait(format!("{}; scoring {} probes it now", self.reason(), probe.id))
@@ -122,7 +124,7 @@ impl Breaker {
 
     /// Why it is open, for people.
     pub fn reason(&self) -> String {
-        let error = self.error.as_deref().unwrap_or("no reason was told");
+        let error = self.error.as_deref().unwrap_or("no reason was given");
         format!("the circuit breaker is open after {} failed attempts in a row, the last: {error}", self.failures)
     }
 
@@ -137,11 +139,13 @@ impl Breaker {
                 let probed = self.probe.as_ref().is_some_and(|probe| probe.id == *id);
                 let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.until);
                 let opens = match self.open_until {
+                    // `>=`, as failures are counted while the breaker is off or has a higher limit, too.
                     None => settings.is_on() && next.failures >= settings.failures,
                     // What was under way when it opened fails, as was to be expected; or the probe's word is awaited.
                     Some(until) => probed || (until <= now && !awaited),
                 };
                 if opens {
+                    // Also where nobody probed: a failure after the pause tells as much as a probe's.
                     next.open_until = Some(now + settings.pause.0);
                     next.probe = None;
                 }
@@ -149,6 +153,8 @@ impl Breaker {
             BreakerEvent::Succeeded | BreakerEvent::Closed => next = Self::default(),
             BreakerEvent::Ended(id) => next.probe = next.probe.filter(|probe| probe.id != *id),
             BreakerEvent::ProbeRequested(id) => {
+                // Asked again on the row as it is now: of two processes that want to probe, the one whose write comes
+                // second sees the first one's claim here.
                 if self.check(id, settings, now) != BreakerDecision::Probe {
                     return None;
                 }
@@ -163,9 +169,12 @@ impl Breaker {
 pub fn breaker_event(event: Event, id: &ScoringId, error: Option<&str>) -> Option<BreakerEvent> {
     match event {
         Event::OutputGood => Some(BreakerEvent::Succeeded),
+        // Who is to blame is not known here: a missing right looks the same as a broken model, and in both cases a
+        // thousand further attempts cost money and help nobody.
         Event::AttemptFailed | Event::LastAttemptFailed | Event::RefusedPermanently => {
-            Some(BreakerEvent::Failed { id: id.clone(), error: error.unwrap_or("no reason was told").to_owned() })
+            Some(BreakerEvent::Failed { id: id.clone(), error: error.unwrap_or("no reason was given").to_owned() })
         }
+        // A person's decision says nothing about the deployment, but the probe's place must become free.
         Event::JobCancelled => Some(BreakerEvent::Ended(id.clone())),
         _ => None,
     }
@@ -306,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_from_before_it_opened_do_not_prolong_the_pause_and_a_success_among_them_closes_it() {
+    fn earlier_attempts_do_not_prolong_the_pause_and_a_success_among_them_closes_it() {
         let mut life = Life::open();
         life.later(4).then(&failed(4)).later(1);
         assert_eq!((life.ask(8), life.breaker.failures), (BreakerDecision::Probe, 4));

@@ -16,7 +16,7 @@ use crate::uri::without_query;
 pub struct DatastorePath {
     /// ARM id of the workspace, if the URI names it.
     pub workspace: Option<WorkspaceId>,
-    /// Name of the datastore.
+    /// Name of the datastore in its workspace; compared without case.
     pub datastore: String,
     /// Path in the datastore's container, as it was given.
     pub path: String,
@@ -24,7 +24,7 @@ pub struct DatastorePath {
 
 /// A URI that names no path on a datastore.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no path on a datastore; expected azureml://datastores/NAME/paths/PATH")]
+#[error("`{0}` is an invalid datastore path; expected azureml://datastores/NAME/paths/PATH")]
 pub struct InvalidDatastorePath(pub String);
 
 /// Reads any of the three spellings.

@@ -2,15 +2,16 @@
 //!
 //! `decide` never acts. A [`Step::Move`] is recorded first and its effect carried out after: if the process dies in
 //! between, the next look finds the intent on record. The target of a move is read from
-//! [`TRANSITIONS`](crate::status::TRANSITIONS); a pair that the table lacks can't be taken.
+//! [`TRANSITIONS`](crate::status::TRANSITIONS); a pair that the table lacks cannot be taken.
 
 use time::OffsetDateTime;
 
+use crate::duration::utc_text;
+#[doc(hidden)] // until the Azure adapter has moved
+pub use crate::id::workspace_of;
 use crate::rule::{Policy, Rule};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
-#[doc(hidden)]
-pub use crate::{duration::utc_text, id::workspace_of};
 use step::{DecideContext, wait};
 
 mod attempt;
@@ -31,12 +32,17 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
     let stop_at = stop_at(rule, scoring.status, scoring.since, scoring.due);
     let on = DecideContext { scoring, policy, stop_at, now };
     match (scoring.status, observation) {
+        // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
         (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),
+        // Elsewhere the scoring moves by itself, and what an operator says of it may be out of date by the time it
+        // arrives.
         (status, Observation::Resolved(_)) => {
-            wait(format!("only a held scoring can be resolved by a person, and this one is {status}"))
+            wait(format!("only a held scoring can be resolved, and this one is {status}"))
         }
 
+        // Not failed: a rule that is gone by mistake, or in one process that has not read the new file yet, must not
+        // cost its queue.
         (Status::Queued, _) if rule.is_none() => {
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
@@ -45,6 +51,8 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         (Status::Queued, Observation::SlotFree) => on.submit(rule),
 
         (Status::Submitting, Observation::Answer(answer)) => on.answered(answer),
+        // Whatever was seen, only the owner's answer counts within the lease: a search during the POST finds no job and
+        // would conclude that there is none.
         (Status::Submitting, _) if scoring.due > now => {
             wait(format!("its owner holds the lease until {}", utc_text(scoring.due)))
         }
@@ -65,7 +73,11 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         (Status::Verifying, Observation::Output(output)) => on.verify(output),
 
         (status, _) if status.is_terminal() => wait(format!("{status} is final")),
+        // A running job is not written to because it could not be looked at: that would be a write for each job and
+        // tick while Azure ML is down.
         (_, Observation::CannotLook(why)) => wait(why.clone()),
+        // An observation that was made for another status: somebody else moved the scoring on meanwhile. Waiting is
+        // right, as the next look is made for the status that it has now.
         (status, _) => wait(format!("{status}: nothing to conclude from what was seen")),
     }
 }

@@ -13,7 +13,7 @@ pub struct IsoDuration(pub Duration);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
     /// Not `PnDTnHnMnS`.
-    #[error("`{0}` is no ISO 8601 duration; write for example PT30S, PT2M, PT1H or P1D")]
+    #[error("`{0}` is an invalid ISO 8601 duration; write for example PT30S, PT2M, PT1H or P1D")]
     Form(String),
     /// Beyond any use, and near what arithmetic over times can take.
     #[error("`{0}` is longer than 100 years")]
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn periods_are_read_and_written() {
+    fn durations_are_read_and_written() {
         for (text, seconds) in [
             ("PT2M", 120.0),
             ("P1D", 86_400.0),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_period_is_refused_with_an_example() {
+    fn what_is_not_a_duration_is_refused_with_an_example() {
         for text in ["", "P", "PT", "2m", "P1M", "P1Y", "PT1S1M", "PT-1S", "PT1", "PTS", "P1DT", "PT1e9S", "P99999999D"]
         {
             assert!(text.parse::<IsoDuration>().is_err(), "{text}");

@@ -6,18 +6,26 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::blob::{BlobVersion, InvalidBlob};
 use crate::digest::digest;
 use crate::id::RuleId;
+use crate::payload::{Payload, TooManyEvents, json_within, members, string};
 use crate::rule::Rules;
 use crate::scoring::Scoring;
+use crate::text::{clipped, one_line};
 use crate::uri::without_query;
 
-/// Strings that hold JSON are opened this often; more is nobody's encoding.
-const MAX_NESTING: usize = 3;
+/// Characters of a malformed event that are kept.
+const MAX_RECEIVED: usize = 8_000;
+/// Characters of a reason that are kept; it quotes the event or names each rule.
+const MAX_REASON: usize = 2_000;
+/// Members of an event that are read.
+const EVENT: [&str; 5] = ["id", "specversion", "type", "eventType", "data"];
+/// Members of its `data` that are read.
+const DATA: [&str; 7] = ["url", "eTag", "etag", "sequencer", "contentType", "contentLength", "api"];
 
 /// The one event type that tells of a new blob version.
 const BLOB_CREATED: &str = "Microsoft.Storage.BlobCreated";
@@ -33,7 +41,7 @@ pub enum Classification {
     Wanted(Vec<Scoring>),
     /// No rule wants it. Recorded, so that "why not?" has an answer.
     Skipped(SkippedEvent),
-    /// It can't be read as an event about a blob. Recorded with what was received.
+    /// It cannot be read as an event about a blob. Recorded with what was received.
     Quarantined(QuarantinedEvent),
 }
 
@@ -62,50 +70,47 @@ pub struct QuarantinedEvent {
 }
 
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
-pub fn read(payload: &Value, rules: &Rules, now: OffsetDateTime) -> Vec<Classification> {
-    let mut classifications = Vec::new();
-    open(payload, MAX_NESTING, &mut |event| classifications.push(classify(event, rules, now)));
-    classifications
+pub fn read(
+    delivery: impl Into<Payload>,
+    rules: &Rules,
+    now: OffsetDateTime,
+) -> Result<Vec<Classification>, TooManyEvents> {
+    Ok(delivery.into().events()?.iter().map(|event| classify(event, rules, now)).collect())
 }
 
-fn open(value: &Value, nesting: usize, each: &mut impl FnMut(&Value)) {
-    match value {
-        Value::Array(items) if nesting > 0 => items.iter().for_each(|item| open(item, nesting - 1, each)),
-        Value::String(text) if nesting > 0 => match serde_json::from_str::<Value>(text) {
-            Ok(inner @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => open(&inner, nesting - 1, each),
-            _ => each(value),
-        },
-        other => each(other),
-    }
-}
-
-fn classify(event: &Value, rules: &Rules, now: OffsetDateTime) -> Classification {
-    match Upload::read(event) {
-        Ok(Some(upload)) => upload.classify(rules, now),
-        Ok(None) => of_another_type(event),
+/// What becomes of one event. Total: any JSON gets a verdict.
+pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classification {
+    match About::read(event) {
+        Ok(About::Upload(upload)) => upload.classify(rules, now),
+        Ok(About::SomethingElse(skipped)) => Classification::Skipped(skipped),
         Err(malformed) => {
-            let received = masked(&event.to_string());
+            // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
+            let received = one_line(event.get(), MAX_RECEIVED);
             // By what is kept: of two deliveries that differ in a signature alone, one is kept.
             let key = digest(&[&received]);
-            Classification::Quarantined(QuarantinedEvent { key, reason: malformed.to_string(), received })
+            Classification::Quarantined(QuarantinedEvent {
+                key,
+                reason: one_line(&malformed.to_string(), MAX_REASON),
+                received,
+            })
         }
     }
 }
 
-/// Why an event can't be read as one about a blob.
+/// Why an event cannot be read as one about a blob.
 #[derive(Debug, thiserror::Error)]
 enum Malformed {
     #[error("the event is {0}, not a JSON object")]
     NoObject(&'static str),
     #[error(
-        "`{0}` is missing or no string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
+        "`{0}` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
     )]
     NoType(&'static str),
-    #[error("`data` is missing or no JSON object")]
+    #[error("`data` is missing or not a JSON object")]
     NoData,
-    #[error("`data.url` is missing or no string")]
+    #[error("`data.url` is missing or not a string")]
     NoUrl,
-    #[error("`data.eTag` is missing or no string")]
+    #[error("`data.eTag` is missing or not a string")]
     NoETag,
     #[error(transparent)]
     Blob(#[from] InvalidBlob),
@@ -113,23 +118,30 @@ enum Malformed {
     TooLong,
 }
 
-/// The member that says what an event is about, and what it says.
-fn type_of(event: &Value) -> Result<&str, Malformed> {
-    let object = event.as_object().ok_or_else(|| Malformed::NoObject(kind(event)))?;
-    let member = if object.contains_key("specversion") { "type" } else { "eventType" };
-    object.get(member).and_then(Value::as_str).ok_or(Malformed::NoType(member))
+/// What an event tells of.
+enum About {
+    Upload(Upload),
+    /// Not a new blob version, so no rule is asked. A subscription that is not filtered sends these.
+    SomethingElse(SkippedEvent),
 }
 
-/// Not about a new blob version, so no rule was asked. A subscription that is not filtered sends these.
-fn of_another_type(event: &Value) -> Classification {
-    let event_type = type_of(event).unwrap_or_default();
-    let id = event.get("id").and_then(Value::as_str).unwrap_or_default();
-    Classification::Skipped(SkippedEvent {
-        key: digest(&[event_type, id]),
-        subject: String::new(),
-        rule: None,
-        reason: format!("event type `{}` is not {BLOB_CREATED}", clip(event_type, 200)),
-    })
+impl About {
+    fn read(event: &RawValue) -> Result<Self, Malformed> {
+        let [id, spec_version, cloud_type, grid_type, data] =
+            members(event, EVENT).ok_or_else(|| Malformed::NoObject(kind(event)))?;
+        let (member, event_type) = if spec_version.is_some() { ("type", cloud_type) } else { ("eventType", grid_type) };
+        let event_type = event_type.and_then(string).ok_or(Malformed::NoType(member))?;
+        if event_type == BLOB_CREATED {
+            return Upload::read(data.ok_or(Malformed::NoData)?).map(Self::Upload);
+        }
+        let id = id.and_then(string).unwrap_or_default();
+        Ok(Self::SomethingElse(SkippedEvent {
+            key: digest(&[&event_type, &id]),
+            subject: String::new(),
+            rule: None,
+            reason: format!("event type `{}` is not {BLOB_CREATED}", one_line(&event_type, 200)),
+        }))
+    }
 }
 
 /// A new blob version, as its event tells of it.
@@ -140,44 +152,37 @@ struct Upload {
 }
 
 impl Upload {
-    /// `None`: the event is about something else.
-    fn read(event: &Value) -> Result<Option<Self>, Malformed> {
-        if type_of(event)? != BLOB_CREATED {
-            return Ok(None);
-        }
-        let data = match event.get("data") {
-            Some(Value::String(text)) => Cow::Owned(serde_json::from_str(text).unwrap_or(Value::Null)),
-            Some(data) => Cow::Borrowed(data),
-            None => Cow::Owned(Value::Null),
-        };
-        if !data.is_object() {
-            return Err(Malformed::NoData);
-        }
-        let text = |name: &str| data.get(name).and_then(Value::as_str);
-        let url = text("url").ok_or(Malformed::NoUrl)?;
+    fn read(data: &RawValue) -> Result<Self, Malformed> {
+        let opened = json_within(data);
+        let data = members(opened.as_deref().unwrap_or(data), DATA).ok_or(Malformed::NoData)?;
+        let [url, etag, etag_as_documented, sequencer, content_type, content_length, api] = data;
+        let url = url.and_then(string).ok_or(Malformed::NoUrl)?;
         // Documentation and practice disagree on the spelling.
-        let etag = text("eTag").or_else(|| text("etag")).ok_or(Malformed::NoETag)?;
-        let mut blob = BlobVersion::read(url, etag)?;
-        blob.sequencer = text("sequencer").map(|s| clip(s, 64).to_owned());
-        blob.content_type = text("contentType").map(|s| clip(s, 128).to_owned());
-        blob.size = data.get("contentLength").and_then(Value::as_u64);
+        let etag = etag.and_then(string).or_else(|| etag_as_documented.and_then(string)).ok_or(Malformed::NoETag)?;
+        let mut blob = BlobVersion::read(&url, &etag)?;
+        blob.sequencer = sequencer.and_then(string).map(|s| clipped(&s, 64).to_owned());
+        blob.content_type = content_type.and_then(string).map(|s| clipped(&s, 128).to_owned());
+        blob.size = content_length.and_then(|length| serde_json::from_str(length.get()).ok());
         // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
         if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
             return Err(Malformed::TooLong);
         }
-        Ok(Some(Self { blob, api: text("api").map(str::to_owned) }))
+        Ok(Self { blob, api: api.and_then(string).map(Cow::into_owned) })
     }
 
     fn classify(self, rules: &Rules, now: OffsetDateTime) -> Classification {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
         if let Some(rule) = rules.output_of(&self.blob) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
-            return self.skipped(Some(rule.id.clone()), reason);
+            return self.skipped(Some(rule.id.clone()), &reason);
         }
         if let Some(api) = self.api.as_deref().filter(|api| !COMPLETE.contains(api)) {
-            let reason =
-                format!("`{}` does not complete a blob; its content comes with {}", clip(api, 64), COMPLETE.join(", "));
-            return self.skipped(None, reason);
+            let reason = format!(
+                "`{}` does not complete a blob; its content comes with {}",
+                one_line(api, 64),
+                COMPLETE.join(", ")
+            );
+            return self.skipped(None, &reason);
         }
         let mut reasons = Vec::new();
         let mut nearest = None;
@@ -194,55 +199,28 @@ impl Upload {
             }
         }
         if wanted.is_empty() {
-            return self.skipped(nearest, clip(&reasons.join("; "), 2_000).to_owned());
+            return self.skipped(nearest, &reasons.join("; "));
         }
         Classification::Wanted(wanted)
     }
 
     /// The key has the rule in it: what another rule skips after a change of the rules is another record.
-    fn skipped(self, rule: Option<RuleId>, reason: String) -> Classification {
+    fn skipped(self, rule: Option<RuleId>, reason: &str) -> Classification {
         let key = digest(&[&self.blob.url, &self.blob.etag, rule.as_deref().unwrap_or_default()]);
+        let reason = one_line(reason, MAX_REASON);
         Classification::Skipped(SkippedEvent { key, subject: self.blob.url, rule, reason })
     }
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list within a list",
-        Value::Object(_) => "an object",
+fn kind(event: &RawValue) -> &'static str {
+    match event.get().as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a string",
+        Some(b'[') => "a list within a list",
+        Some(b'{') => "an object",
+        _ => "a number",
     }
-}
-
-fn clip(text: &str, max: usize) -> &str {
-    text.char_indices().nth(max).map_or(text, |(at, _)| &text[..at])
-}
-
-/// What was received, fit to be kept and shown: cut, control characters gone, and the values of `sig=`, `code=`,
-/// `key=` and the like replaced.
-fn masked(text: &str) -> String {
-    const SECRETS: [&str; 5] = ["sig=", "code=", "key=", "token=", "password="];
-    let mut kept = String::with_capacity(text.len().min(8_000));
-    let mut rest = clip(text, 8_000);
-    while let Some((at, name)) =
-        SECRETS.iter().filter_map(|name| find_ignoring_case(rest, name).map(|at| (at, *name))).min()
-    {
-        let value = at + name.len();
-        kept.push_str(&rest[..value]);
-        kept.push_str("***");
-        let end = rest[value..].find(['&', '"', '\\', ' ', ';', ',']).map_or(rest.len(), |end| value + end);
-        rest = &rest[end..];
-    }
-    kept.push_str(rest);
-    kept.retain(|c| !c.is_control());
-    kept
-}
-
-fn find_ignoring_case(text: &str, ascii: &str) -> Option<usize> {
-    text.as_bytes().windows(ascii.len()).position(|window| window.eq_ignore_ascii_case(ascii.as_bytes()))
 }
 
 /// A URL fit for logs.
@@ -254,7 +232,7 @@ pub fn shown(url: &str) -> &str {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn rules() -> Rules {
         Rules::read(
@@ -282,7 +260,7 @@ mod tests {
     }
 
     fn judged(payload: &Value) -> Vec<Classification> {
-        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH)
+        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH).expect("not too many events")
     }
 
     const URL: &str = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
@@ -399,7 +377,7 @@ mod tests {
         let wrap: [fn(Value) -> Value; 2] = [|value| json!([value]), |value| json!(value.to_string())];
         for wrap in wrap {
             let mut payload = event(URL);
-            for _ in 0..MAX_NESTING {
+            for _ in 0..crate::payload::MAX_NESTING {
                 payload = wrap(payload);
             }
             assert!(matches!(judged(&payload)[0], Classification::Wanted(_)), "{payload}");
@@ -446,9 +424,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_has_a_key_of_its_own_and_shows_all_but_its_secrets() {
-        let bad = malformed(&json!({"x": "a?Sig=s3cret&b=1 code=s3cret;c\u{85}"}));
-        assert_eq!(bad.received, r#"{"x":"a?Sig=***&b=1 code=***;c"}"#);
-        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&b=1 code=s3cret;c"})).key, "{}", bad.received);
+        let bad = malformed(&json!({"x": "a?Sig=s3cret&code=s3cret&b=1\u{85}"}));
+        assert_eq!(bad.received, r#"{"x":"a?Sig=***&code=***&b=1 "}"#);
+        assert_eq!(bad.key, malformed(&json!({"x": "a?Sig=other&code=another&b=1\u{85}"})).key, "{}", bad.received);
         assert_ne!(bad.key, malformed(&json!({"x": "b"})).key);
         assert!(bad.key.len() == 32 && bad.key.bytes().all(|b| b.is_ascii_hexdigit()), "{}", bad.key);
         assert_eq!(shown("https://x/a?sig=secret#b"), "https://x/a");

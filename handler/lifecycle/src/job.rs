@@ -14,7 +14,7 @@ use crate::id::JobName;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Submission {
-    /// Inputs by name.
+    /// Inputs by name. Model deployments take one, and ignore its name.
     pub inputs: BTreeMap<String, Input>,
     /// Outputs by name, each at a path that no other attempt uses.
     pub outputs: BTreeMap<String, Output>,
@@ -32,19 +32,19 @@ pub fn experiment_asked_for(settings: &serde_json::Map<String, serde_json::Value
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub enum Input {
-    /// One file.
+    /// One file, read where it lies.
     UriFile {
         /// https, `azureml://datastores/…/paths/…` or an ARM datastore path.
         uri: String,
     },
-    /// A folder.
+    /// A folder; model deployments do not descend into its folders.
     UriFolder {
         /// As for a file; ends in `/`.
         uri: String,
     },
     /// A value, for pipeline component deployments only.
     Literal {
-        /// String, number or boolean.
+        /// A string, a number or a boolean, sent as it is.
         value: serde_json::Value,
     },
 }
@@ -52,7 +52,7 @@ pub enum Input {
 /// One output of a job. Model deployments accept `UriFile` only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// `UriFile` or `UriFolder`.
+    /// Whether one file or a folder is written.
     #[serde(rename = "type")]
     pub kind: OutputKind,
     /// A path on a registered Blob datastore; it must not exist yet.
@@ -62,7 +62,7 @@ pub struct Output {
 /// The two kinds of output that the service takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputKind {
-    /// One file.
+    /// One file; all that model deployments accept.
     UriFile,
     /// A folder (pipeline component deployments).
     UriFolder,
@@ -85,9 +85,9 @@ pub struct Job {
 pub enum Answer {
     /// A job was made and we know its name.
     Accepted {
-        /// The job.
+        /// The job that was made.
         job: Job,
-        /// Its first status.
+        /// Its first status; rarely more than `NotStarted` or `Preparing`.
         status: JobStatus,
     },
     /// Surely no job was made.
@@ -96,7 +96,7 @@ pub enum Answer {
         code: String,
         /// What the endpoint said, without secrets.
         text: String,
-        /// Sending the same again can't help.
+        /// Sending the same again cannot help.
         permanent: bool,
         /// When the endpoint wants to be asked again.
         retry_after: Option<Duration>,
@@ -111,7 +111,7 @@ pub enum Answer {
 /// What a look at a known job found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSnapshot {
-    /// Its status.
+    /// Azure ML's word for it at the time of the look.
     pub status: JobStatus,
     /// Its error text, fetched when the status is `Failed`.
     pub error: Option<String>,
@@ -122,9 +122,9 @@ pub struct JobSnapshot {
 /// A job that carries the same inputs and outputs as a lost submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// The job.
+    /// The job, as far as the list shows it.
     pub job: Job,
-    /// Its status.
+    /// Its status when it was listed; one that has ended is adopted all the same.
     pub status: JobStatus,
     /// When Azure ML made it; decides which of several is adopted.
     pub created: OffsetDateTime,
@@ -133,14 +133,14 @@ pub struct Candidate {
 /// What a look at an attempt's outputs found. With several outputs, the worst.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputSnapshot {
-    /// Everything is there.
+    /// Something is at the path of every output.
     Present {
         /// Sum of sizes in bytes.
         bytes: u64,
         /// The oldest modification among the outputs.
         modified: OffsetDateTime,
     },
-    /// Nothing at this URI.
+    /// At least one output has nothing at its URI.
     Absent {
         /// The URI that was looked at.
         uri: String,
@@ -180,33 +180,33 @@ macro_rules! job_statuses {
 }
 
 job_statuses! {
-    /// Not begun.
+    /// The job is known and nothing has begun.
     NotStarted,
     /// Being processed in the cloud.
     Starting,
-    /// On-demand compute is made.
+    /// Compute on demand is being made; minutes.
     Provisioning,
-    /// The environment is built.
+    /// The environment's image is being built; the first time many minutes.
     Preparing,
-    /// Waits for nodes.
+    /// It waits for nodes of its compute, as long as others hold them.
     Queued,
     /// Runs, or one of its steps waits: the parent says little.
     Running,
     /// User code is done, outputs are collected.
     Finalizing,
-    /// Being cancelled.
+    /// Somebody asked to stop it, and it has not stopped.
     CancelRequested,
     /// Final: success, as the service sees it.
     Completed,
-    /// Final: failure.
+    /// Final: the job ended without success; its error text is fetched from the run history.
     Failed,
-    /// Final: cancelled.
+    /// Final: it was stopped before its end, by us or by somebody else.
     Canceled,
     /// Heartbeat lost; the service says that it may come back, so it is not final.
     NotResponding,
     /// Labelling jobs only; suspect, not final.
     Paused,
-    /// Unmapped by the service.
+    /// The service could not map its own status; not final.
     Unknown,
 }
 

@@ -14,6 +14,7 @@ use crate::id::ScoringId;
 /// `base` doubled `times` times, at most `cap`, then spread by up to a quarter so that a burst that failed together
 /// does not come back together. The spread comes from the id and the count: the same inputs give the same answer.
 pub fn back_off(base: Duration, cap: Duration, times: u32, id: &ScoringId) -> Duration {
+    // At most 2^16, far beyond any cap, so that nothing overflows after a month of refusals.
     let doubled = base * f64::from(1u32 << times.min(16));
     let plain = doubled.min(cap);
     plain + plain * (spread(id, times) / 4.0)
@@ -29,11 +30,14 @@ pub fn poll_is_due(
     last_tick: Option<OffsetDateTime>,
     now: OffsetDateTime,
 ) -> bool {
+    // The first tick of a process, or one after a crash: to look once too often is cheap, to miss a look is not.
     let Some(last_tick) = last_tick else { return true };
     if interval <= Duration::ZERO {
         return true;
     }
     let start = since + interval * spread(id, 0);
+    // Between two ticks lies a look exactly if the number of looks that were due by then differs. No look is lost
+    // however late a tick comes, and none is made up for twice.
     let count = |at: OffsetDateTime| ((at - start) / interval).floor();
     count(now) > count(last_tick)
 }
@@ -50,7 +54,7 @@ fn spread(id: &ScoringId, salt: u32) -> f64 {
     f64::from(high) / 2_f64.powi(32)
 }
 
-/// A place in the queue of an endpoint; the least goes first.
+/// A place in the queue of an endpoint; the least goes first. Compared by priority (higher first), arrival, id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueuePosition(Reverse<i32>, OffsetDateTime, ScoringId);
 

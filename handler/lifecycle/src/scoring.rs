@@ -1,12 +1,10 @@
 //! What is remembered of a scoring: the blob version, the current attempt, the job, and how it came to be so.
 
-#[doc(hidden)]
-pub use crate::{blob::BlobVersion, id::ScoringId};
-
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
+use crate::blob::BlobVersion;
+use crate::id::{DeploymentName, EndpointUri, JobName, RuleId, ScoringId, WorkspaceId};
 use crate::job::{Job, Submission};
 use crate::rule::Rule;
 use crate::status::{Event, Status};
@@ -18,13 +16,13 @@ pub const MAX_JOB_NAMES: usize = 40;
 /// One blob version to be scored under one rule: the unit of work and the row that everything else hangs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scoring {
-    /// Its id.
+    /// Names it in rows, logs, output paths and commands.
     pub id: ScoringId,
     /// Id of the rule that wants it.
     pub rule: RuleId,
     /// Scoring generation; raised to score everything again under the same rule.
     pub generation: u32,
-    /// What is scored.
+    /// The blob version to be scored. A newer upload to the same path is another scoring.
     pub blob: BlobVersion,
     /// The batch endpoint's invoke URI (`…/jobs`), as it was when the scoring was accepted.
     pub endpoint: EndpointUri,
@@ -33,7 +31,7 @@ pub struct Scoring {
     /// ARM id of the workspace, when it is known: needed to list and cancel.
     pub workspace: Option<WorkspaceId>,
 
-    /// Where it stands.
+    /// Where it stands; moved by [`decide`](crate::decide()) only.
     pub status: Status,
     /// Since when it stands there.
     pub since: OffsetDateTime,
@@ -54,7 +52,7 @@ pub struct Scoring {
     /// Refusals in a row; drives the back-off.
     pub refusals: u32,
 
-    /// The adopted job.
+    /// The job that the current attempt has adopted; `None` between attempts and before the first.
     pub job: Option<Job>,
     /// Azure ML's word for it, when last recorded.
     pub job_status: Option<String>,
@@ -74,11 +72,11 @@ pub struct Scoring {
     /// What keeps it from moving on, for people.
     pub last_error: Option<String>,
 
-    /// When it was accepted.
+    /// When it was accepted into the ledger; decides its place in the queue.
     pub created: OffsetDateTime,
-    /// When it last moved.
+    /// When it last moved, also where its status stayed.
     pub updated: OffsetDateTime,
-    /// When it became final.
+    /// When it became final; its retention counts from here.
     pub completed: Option<OffsetDateTime>,
     /// Rises by one with each move, from 1.
     pub version: i64,
@@ -146,18 +144,18 @@ impl Scoring {
 pub struct Entry {
     /// The scoring's version after it.
     pub seq: i64,
-    /// When.
+    /// When the decision was taken, by the clock of the process that took it.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// Status before; `None` for the first entry.
     pub from: Option<Status>,
-    /// Status after.
+    /// Status after; the same as before where only something beside it changed.
     pub to: Status,
     /// The row of the transition table; `None` for the first entry.
     pub event: Option<Event>,
     /// The decision's reason, for people.
     pub reason: String,
-    /// Number of the attempt.
+    /// Number of the attempt after the move; 0 before the first.
     pub attempt: u32,
     /// The job's name, if there was one.
     pub job: Option<JobName>,

@@ -6,27 +6,48 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// In the ledger, waiting for a free slot or for its back-off to end. The next event or tick submits it.
+    /// In the ledger and not at Azure ML: no request of its attempt can have made a job that is not accounted for. It
+    /// waits for a slot of its rule and endpoint, for the rate limit, for a circuit breaker, or for its back-off
+    /// (`due`).
+    ///
+    /// The next event or reconcile run submits it, in order of priority and arrival. It holds no slot, so any number may wait.
     Queued,
-    /// The intent is recorded (attempt, output path, request id, lease) and the POST may be under way. Its owner
-    /// records the answer; when the lease runs out, anybody moves it to `unknown`.
+    /// The intent is recorded (attempt, output path, request id, lease) and the POST may be under way. It is recorded
+    /// *before* the POST, so that a process that dies in between leaves a trace: what is not on record cannot have been
+    /// sent.
+    ///
+    /// Who recorded the intent records the answer too. When the lease (`due`) is over, its owner is taken for dead and
+    /// anybody moves the scoring to `unknown`; never back to `queued`, since the request may have arrived.
     Submitting,
-    /// The POST may have made a job that we were not told of. The tick looks for it and never submits blindly.
+    /// The POST may have made a job that we were not told of: the answer was lost, was a server error, or its owner
+    /// died. The job is looked for every `lookupInterval`. Nothing is sent meanwhile; only a search that saw every job,
+    /// ended after `resubmitAfter` and found none allows the same submission to be sent again.
     Unknown,
-    /// Looking did not settle it: it could not be looked for all of resubmitAfter, or the rule says `onUnknown: hold`.
-    /// Nothing is sent; the tick goes on looking, and a person may say how it goes on.
+    /// Looking did not settle an `unknown` submission: it could not be looked for all of `resubmitAfter`, or the rule
+    /// says `onUnknown: hold`. Nothing is sent, and it keeps its slot, as a job of it may be running.
+    ///
+    /// The tick goes on looking, and what it finds settles it; else a person says how it goes on (`scorekeeper
+    /// resolve`).
     Held,
-    /// Azure ML has the job under a name that we know. The tick polls it.
+    /// Azure ML has the job under a name that we know. The tick polls it once in each `pollInterval` of its rule.
+    /// Queued, preparing and finalising in Azure ML are all `running` here; Azure ML's own word is kept beside it.
     Running,
-    /// The job outlived its time limit and was told to stop. The tick asks again until the job has ended.
+    /// The job outlived `jobTimeout` and was told to stop. Azure ML may take minutes for that, or lose the request: it
+    /// is asked again every five minutes until the job has ended. The slot is held until then, since the job still
+    /// computes.
     Cancelling,
-    /// The job says `Completed`; nobody has looked at the output yet. The tick looks.
+    /// Azure ML says `Completed`, which proves only that the job ended: a model that wrote nothing completes as well.
+    /// The tick looks at the output until it is good or `outputTimeout` is over. It holds no slot, as its job has
+    /// ended.
     Verifying,
-    /// The output is there, not empty, and newer than the submission. Final.
+    /// The output was seen: it is there, not empty, and not older than the submission. Final. Never shown for an output
+    /// that nobody looked at.
     Scored,
-    /// No attempt is left, or the request was refused for good. Final; `error` says why.
+    /// No attempt is left, the request was refused for good, or a person gave it up. Final; `error` says why. A higher
+    /// `generation` in the rule scores the blob version again, as another scoring.
     Failed,
-    /// Somebody cancelled the job in Azure ML. Final: what a person stopped is not started again.
+    /// Somebody cancelled the job in Azure ML while we had not asked for that. Final, and no attempt follows even if
+    /// some are left: what a person stopped is not started again behind their back.
     Cancelled,
 }
 
@@ -34,51 +55,64 @@ pub enum Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Event {
-    /// A slot is free and no back-off holds it.
+    /// The slots that it needs are claimed, no back-off holds it, and its breaker lets it go. The intent is recorded,
+    /// then the POST is sent.
     SlotFree,
-    /// The endpoint answered with a job.
+    /// Azure ML told us of the job: by the answer to the POST, or by one that came after it was given up. A late answer
+    /// is as good as one in time, whatever happened meanwhile, as long as the attempt is the same.
     Accepted,
-    /// Surely nothing happened, and a later try may succeed (429, 503, 401, 403, 404, not sent).
+    /// Surely no job was made, and a later try may succeed: throttled (429, 503), a role that has not spread yet (401,
+    /// 403), a deployment in the making (404), or never sent. The same attempt is queued again with a back-off; its
+    /// output path is unused, so it is kept.
     RefusedTransiently,
-    /// Surely nothing happened, and a later try would be refused as well.
+    /// Surely no job was made, and the same request would be refused again (Azure ML itself says user error), or it was
+    /// refused for all of `submitDeadline`. No further attempt: it would send the same.
     RefusedPermanently,
-    /// The answer was lost, unreadable, or a server error: a job may exist.
+    /// Timeout, reset, server error or an unreadable answer: a job may exist. The only safe next step is to look.
     AnswerLost,
-    /// The lease ran out without an answer on record: its owner is gone.
+    /// The lease ran out without an answer on record: the process that sent the POST, or was about to, is taken for
+    /// dead. Treated as a lost answer.
     OwnerGone,
-    /// Exactly one job carries this attempt's input and output.
+    /// Exactly one job carries this attempt's inputs and outputs: the lost request made it, and it is adopted.
     FoundOne,
-    /// Several jobs do: the oldest is adopted, the others are cancelled.
+    /// Several jobs do, as one request was taken more than once. The oldest is adopted and the others are cancelled and
+    /// counted as orphaned: they write to one output path.
     FoundSeveral,
-    /// No job appeared within resubmitAfter: submit again, with the same output path.
+    /// A search that saw everything, after `resubmitAfter`, found no job: the request is taken for lost and sent again,
+    /// with the same output path and request id, so that a job that appears later all the same does no harm.
     FoundNone,
-    /// It could not be looked; nothing is concluded from that.
+    /// It could not be looked (no right, no workspace, an error): nothing is concluded from that. Recorded once for
+    /// each reason.
     CannotLook,
-    /// resubmitAfter ended and looking did not settle it.
+    /// `resubmitAfter` is over and the search was inconclusive, or the rule wants a person to decide. It is held.
     Undecided,
-    /// A person says that no job exists: the same attempt is sent again.
+    /// An operator says that no job exists: the same attempt is queued again. They answer for a second job, should they be
+    /// wrong.
     SendAgain,
-    /// A person names the job.
+    /// An operator names the job of a held scoring; it is adopted as if it had been found.
     JobNamed,
-    /// A person gives it up.
+    /// An operator gives a held scoring up. It fails; a job of it that appears later is an orphaned one.
     GivenUp,
-    /// A job of this scoring that it does not need turned up: it is cancelled and counted.
+    /// A job of this scoring turned up that no attempt needs. It is cancelled, unless it has ended, and counted. The
+    /// status stays, also if it is final: what is wrong is the job and not the scoring.
     OrphanFound,
-    /// The job's status word changed, or it is visible again.
+    /// Azure ML's word for the job changed, or the job is visible again after it was missing.
     Progressed,
-    /// The job cannot be found at the moment.
+    /// The endpoint does not know the job at the moment. Right after it was made that is common, so nothing follows at
+    /// once.
     Missing,
-    /// The job completed.
+    /// Azure ML says that the job completed. Its output is looked at before anybody is told so.
     JobCompleted,
-    /// The job failed, vanished or was stopped by us, and an attempt is left.
+    /// The job failed, vanished, was stopped by us or left no good output, and an attempt is left. The next one has an
+    /// output path of its own.
     AttemptFailed,
-    /// The same with no attempt left.
+    /// The same with no attempt left, or a submission that was lost again and again for all of `submitDeadline`.
     LastAttemptFailed,
-    /// The job was cancelled by somebody else.
+    /// The job was cancelled by somebody else than us.
     JobCancelled,
-    /// The job outlived its time limit.
+    /// The job outlived `jobTimeout`, or still runs after it was told to stop. It is told to stop (again).
     JobStuck,
-    /// The output was found good.
+    /// The output is there, not empty, and not older than the submission less the clocks' difference.
     OutputGood,
 }
 
@@ -210,13 +244,15 @@ impl Status {
     /// One sentence for people: what it means now and what happens next.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::Queued => "waits for a free slot or for its back-off to end; the next event or tick submits it",
+            Self::Queued => {
+                "waits for a free slot or for its back-off to end; the next event or reconcile run submits it"
+            }
             Self::Submitting => "the intent is recorded and the request to the endpoint is under way",
             Self::Unknown => "the endpoint's answer was lost; the job is looked for before anything is sent again",
             Self::Held => {
-                "the answer was lost and looking did not settle it; nothing is sent until it is found or a person decides (`scorekeeper resolve`)"
+                "the answer was lost and the search was inconclusive; nothing is sent until its job is found or an operator decides (`scorekeeper resolve`)"
             }
-            Self::Running => "Azure ML has the job; each tick looks at it when it is due",
+            Self::Running => "Azure ML has the job; each reconcile run polls it when it is due",
             Self::Cancelling => "the job outlived its time limit and is being stopped",
             Self::Verifying => "the job completed; its output is being looked at",
             Self::Scored => "the output is there, not empty, and newer than the submission",

@@ -1,40 +1,12 @@
-//! What the endpoint makes of a request, and what becomes of a job: drawn from the dice, or written in a script.
+//! What becomes of a submission, and of a job: drawn from the dice, or written in a script.
 
 use std::collections::VecDeque;
 
 use lifecycle::JobStatus;
+use stores::fault::Fault;
 use time::Duration;
 
 use crate::faults::{Dice, Kind};
-
-/// What the endpoint does with one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Post {
-    /// Makes so many jobs and answers with one of them. One is what is promised.
-    Accept {
-        /// How many it makes.
-        jobs: u32,
-    },
-    /// Makes so many jobs, and the answer is lost.
-    LoseAnswer {
-        /// How many it makes.
-        jobs: u32,
-    },
-    /// Never gets it.
-    LoseRequest,
-    /// Gets it so late that nobody waits for the answer any more, and makes a job.
-    Late {
-        /// How late.
-        after: Duration,
-    },
-    /// Refuses; surely nothing happened.
-    Refuse {
-        /// It would refuse it again.
-        permanent: bool,
-        /// When to come back.
-        retry_after: Option<Duration>,
-    },
-}
 
 /// How a job ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,32 +34,55 @@ pub enum Written {
 
 /// What becomes of a job.
 #[derive(Debug, Clone)]
-pub(super) struct JobBehaviour {
+pub struct JobBehaviour {
     /// Lists show it after this time.
-    pub(super) lag: Duration,
+    pub lag: Duration,
+    /// Lists show its outputs after this time.
+    pub shows_outputs_after: Duration,
+    /// How long it says `Preparing`.
+    pub prepares: Duration,
     /// `None`: it hangs until it is stopped.
-    pub(super) lasts: Option<Duration>,
-    pub(super) end: End,
+    pub lasts: Option<Duration>,
+    /// How it ends.
+    pub end: End,
     /// Requests to stop that it ignores.
-    pub(super) deaf: u32,
+    pub deaf: u32,
+    /// From the request to stop that it heeds to its end.
+    pub stops_within: Duration,
     /// How it ends when it is stopped.
-    pub(super) stopped: End,
-    /// It can't be found between these times after its making.
-    pub(super) hidden: Option<(Duration, Duration)>,
+    pub stopped: End,
+    /// It cannot be found between these times after its making.
+    pub hidden: Option<(Duration, Duration)>,
     /// A word it says while it runs.
-    pub(super) word: JobStatus,
+    pub word: JobStatus,
 }
 
 impl JobBehaviour {
-    fn good() -> Self {
+    /// A job that runs at once and until it is ended or stopped, and hides nothing.
+    pub fn running() -> Self {
         Self {
             lag: Duration::ZERO,
-            lasts: Some(Duration::minutes(2)),
-            end: End::Completed(Written::Good(Duration::ZERO)),
+            shows_outputs_after: Duration::ZERO,
+            prepares: Duration::ZERO,
+            lasts: None,
+            end: End::Canceled,
             deaf: 0,
+            stops_within: Duration::ZERO,
             stopped: End::Canceled,
             hidden: None,
             word: JobStatus::Running,
+        }
+    }
+
+    /// A job as Azure ML makes it if all goes well.
+    fn good() -> Self {
+        Self {
+            shows_outputs_after: Duration::seconds(10),
+            prepares: Duration::seconds(20),
+            lasts: Some(Duration::minutes(2)),
+            end: End::Completed(Written::Good(Duration::ZERO)),
+            stops_within: Duration::seconds(30),
+            ..Self::running()
         }
     }
 }
@@ -96,7 +91,7 @@ impl JobBehaviour {
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     /// Requests, in the order of their sending.
-    pub posts: Vec<Post>,
+    pub submissions: Vec<Fault>,
     /// Jobs, in the order of their making.
     pub ends: Vec<End>,
 }
@@ -107,7 +102,7 @@ pub(super) enum Behaviours {
     /// From the dice.
     Drawn,
     /// From a script.
-    Scripted { posts: VecDeque<Post>, ends: VecDeque<End> },
+    Scripted { submissions: VecDeque<Fault>, ends: VecDeque<End> },
 }
 
 impl Behaviours {
@@ -115,17 +110,31 @@ impl Behaviours {
         match script {
             None => Self::Drawn,
             Some(script) => Self::Scripted {
-                posts: script.posts.iter().cloned().collect(),
+                submissions: script.submissions.iter().cloned().collect(),
                 ends: script.ends.iter().cloned().collect(),
             },
         }
     }
 
+    /// Writes what becomes of one more submission into the script.
+    pub(super) fn script(&mut self, fault: Fault) {
+        if let Self::Scripted { submissions, .. } = self {
+            submissions.push_back(fault);
+        }
+    }
+
+    /// Writes how one more job ends into the script.
+    pub(super) fn script_end(&mut self, end: End) {
+        if let Self::Scripted { ends, .. } = self {
+            ends.push_back(end);
+        }
+    }
+
     /// The fate of the next request, which may be late by up to `latest`; `again` if its scoring had one before.
-    pub(super) fn post(&mut self, dice: &mut Dice, again: bool, latest: Duration) -> Post {
+    pub(super) fn submission(&mut self, dice: &mut Dice, again: bool, latest: Duration) -> Fault {
         match self {
-            Self::Scripted { posts, .. } => posts.pop_front().unwrap_or(Post::Accept { jobs: 1 }),
-            Self::Drawn => drawn_post(dice, again, latest),
+            Self::Scripted { submissions, .. } => submissions.pop_front().unwrap_or(Fault::Pass),
+            Self::Drawn => drawn_submission(dice, again, latest),
         }
     }
 
@@ -141,56 +150,56 @@ impl Behaviours {
     }
 }
 
-fn drawn_post(dice: &mut Dice, again: bool, latest: Duration) -> Post {
-    if dice.strikes(Kind::Zombies, 40) {
+fn drawn_submission(dice: &mut Dice, again: bool, latest: Duration) -> Fault {
+    if dice.strikes(Kind::SubmitDelayed, 40) {
         let latest = u64::try_from(latest.whole_seconds()).unwrap_or(0);
-        return Post::Late { after: dice.stream(Kind::Zombies).seconds(60, latest.max(60)) };
+        return Fault::Delayed(dice.stream(Kind::SubmitDelayed).seconds(60, latest.max(60)));
     }
-    if dice.strikes(Kind::Posts, 120) {
-        return match dice.stream(Kind::Posts).below(9) {
-            0..=2 => Post::LoseAnswer { jobs: 1 },
-            3 => Post::LoseAnswer { jobs: 2 },
-            4..=5 => Post::Accept { jobs: 2 },
-            _ => Post::LoseRequest,
+    if dice.strikes(Kind::SubmitLost, 120) {
+        return match dice.stream(Kind::SubmitLost).below(9) {
+            0..=2 => Fault::LostAnswer { times: 1 },
+            3 => Fault::LostAnswer { times: 2 },
+            4..=5 => Fault::Duplicated { times: 2 },
+            _ => Fault::LostRequest,
         };
     }
-    // Troubles come together: what went wrong once is refused, or lost, more often the next time.
-    if again && dice.strikes(Kind::Posts, 150) {
-        return Post::LoseRequest;
+    // Faults come together: what went wrong once is refused, or lost, more often the next time.
+    if again && dice.strikes(Kind::SubmitLost, 150) {
+        return Fault::LostRequest;
     }
-    if dice.strikes(Kind::Refusals, if again { 250 } else { 100 }) {
-        let stream = dice.stream(Kind::Refusals);
+    if dice.strikes(Kind::SubmitRefused, if again { 250 } else { 100 }) {
+        let stream = dice.stream(Kind::SubmitRefused);
         let permanent = stream.chance(150);
         let retry_after = stream.chance(300).then(|| stream.seconds(1, 90));
-        return Post::Refuse { permanent, retry_after };
+        return if permanent { Fault::Refused { permanent } } else { Fault::Throttled(retry_after) };
     }
-    Post::Accept { jobs: 1 }
+    Fault::Pass
 }
 
 fn drawn_job(dice: &mut Dice, second: bool) -> JobBehaviour {
     let mut behaviour = JobBehaviour { lasts: Some(dice.stream(Kind::Jobs).seconds(10, 240)), ..JobBehaviour::good() };
-    if dice.strikes(Kind::Lag, 200) {
-        let stream = dice.stream(Kind::Lag);
+    if dice.strikes(Kind::LookupStale, 200) {
+        let stream = dice.stream(Kind::LookupStale);
         behaviour.lag = match stream.below(10) {
             0 => stream.seconds(60, 300),
-            // Longer than resubmitAfter.
+            // Longer than `resubmitAfter`.
             1 => stream.seconds(300, 1_800),
             _ => stream.seconds(1, 50),
         };
     }
-    if second && dice.strikes(Kind::Lag, 400) {
+    if second && dice.strikes(Kind::LookupStale, 400) {
         // It comes to light when its request is long forgotten.
-        behaviour.lag = dice.stream(Kind::Lag).seconds(300, 1_800);
+        behaviour.lag = dice.stream(Kind::LookupStale).seconds(300, 1_800);
     }
-    if dice.strikes(Kind::Lag, 60) {
-        let stream = dice.stream(Kind::Lag);
+    if dice.strikes(Kind::LookupStale, 60) {
+        let stream = dice.stream(Kind::LookupStale);
         let from = if stream.chance(400) { stream.seconds(300, 1_000) } else { stream.seconds(0, 100) };
         let until = if stream.chance(200) { Duration::days(99) } else { from + stream.seconds(30, 400) };
         behaviour.hidden = Some((from, until));
     }
     if dice.strikes(Kind::Jobs, 120) {
         behaviour.end = End::Failed;
-    } else if dice.strikes(Kind::People, 60) {
+    } else if dice.strikes(Kind::Cancellations, 60) {
         behaviour.end = End::Canceled;
     } else if dice.strikes(Kind::Outputs, 150) {
         let late = dice.stream(Kind::Outputs).seconds(1, 150);
@@ -208,10 +217,10 @@ fn drawn_job(dice: &mut Dice, second: bool) -> JobBehaviour {
         behaviour.deaf = stream.pick(&[0, 0, 1, 2]);
         behaviour.stopped =
             stream.pick(&[End::Canceled, End::Canceled, End::Failed, End::Completed(Written::Good(Duration::ZERO))]);
-        if behaviour.deaf > 0 && dice.strikes(Kind::Lag, 250) {
+        if behaviour.deaf > 0 && dice.strikes(Kind::LookupStale, 250) {
             // While it is being stopped.
-            let from = dice.stream(Kind::Lag).seconds(310, 450);
-            behaviour.hidden = Some((from, from + dice.stream(Kind::Lag).seconds(60, 150)));
+            let from = dice.stream(Kind::LookupStale).seconds(310, 450);
+            behaviour.hidden = Some((from, from + dice.stream(Kind::LookupStale).seconds(60, 150)));
         }
     }
     if dice.strikes(Kind::Jobs, 150) {

@@ -1,29 +1,32 @@
 //! What the simulated Azure ML and storage hold: jobs, their ends, and outputs. Time is an argument; nothing here fails.
+//!
+//! The one fake of both in this process. The simulation puts a network before it that loses things, the tests' world one
+//! that fails by plan; the ports' conformance suites hold both to the claims that the real adapters are held to.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lifecycle::id::JobName;
-use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, Scoring, ScoringId};
+use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{End, JobBehaviour, Written};
 use app::ports::ListedJob;
 
-/// From a request to stop to the end of the job.
-const STOPS_WITHIN: Duration = Duration::seconds(30);
-/// A list shows the outputs of a job after this.
-const SHOWN_AFTER: Duration = Duration::seconds(10);
 /// Size of good predictions.
 const BYTES: u64 = 7;
 
+/// A job and whom it was made for.
 #[derive(Debug)]
-struct CloudJob {
-    name: JobName,
-    owner: ScoringId,
-    attempt: u32,
-    endpoint: String,
+pub struct CloudJob {
+    /// Its name: `job-` and its number, from 1 on.
+    pub name: JobName,
+    /// The scoring as it was when it asked for the job.
+    pub scoring: Scoring,
+    /// When it was made.
+    pub created: OffsetDateTime,
+    /// The service kept the tags that name the scoring and attempt.
+    tagged: bool,
     outputs: Vec<String>,
-    created: OffsetDateTime,
     ends: Option<OffsetDateTime>,
     stopping: bool,
     behaviour: JobBehaviour,
@@ -34,7 +37,16 @@ impl CloudJob {
         self.ends.is_some_and(|at| at <= now)
     }
 
-    fn status(&self, now: OffsetDateTime) -> JobStatus {
+    fn is_of(&self, id: &ScoringId, attempt: u32) -> bool {
+        self.scoring.id == *id && self.scoring.attempt == attempt
+    }
+
+    fn job(&self) -> Job {
+        Job { name: self.name.clone(), id: None, studio: None }
+    }
+
+    /// Its status at a time.
+    pub fn status(&self, now: OffsetDateTime) -> JobStatus {
         if self.ended(now) {
             return match self.behaviour.end {
                 End::Completed(_) => JobStatus::Completed,
@@ -44,7 +56,7 @@ impl CloudJob {
         }
         match now - self.created {
             _ if self.stopping => JobStatus::CancelRequested,
-            age if age < Duration::seconds(20) => JobStatus::Preparing,
+            age if age < self.behaviour.prepares => JobStatus::Preparing,
             age if age < Duration::seconds(90) => self.behaviour.word.clone(),
             _ => JobStatus::Running,
         }
@@ -53,27 +65,49 @@ impl CloudJob {
 
 /// Everything that the workspace and the storage hold.
 #[derive(Debug, Default)]
-pub(super) struct Cloud {
+pub struct Cloud {
     jobs: Vec<CloudJob>,
+    /// Blobs that no job has written, by URI.
+    placed: BTreeMap<String, (u64, OffsetDateTime)>,
     looked: BTreeSet<String>,
 }
 
 impl Cloud {
-    pub(super) fn make(&mut self, scoring: &Scoring, behaviour: JobBehaviour, now: OffsetDateTime) -> Job {
-        let name: JobName = format!("job-{}", self.jobs.len() + 1).parse().expect("it is not empty");
+    /// Makes a job for a submission; `tagged`: the service keeps its tags.
+    ///
+    /// # Panics
+    /// Never: a name with a number in it is a name.
+    pub fn make(&mut self, scoring: &Scoring, behaviour: JobBehaviour, tagged: bool, now: OffsetDateTime) -> Job {
         let outputs = scoring.submission.iter().flat_map(|sent| sent.outputs.values());
         self.jobs.push(CloudJob {
-            name: name.clone(),
-            owner: scoring.id.clone(),
-            attempt: scoring.attempt,
-            endpoint: scoring.endpoint.to_string(),
+            name: format!("job-{}", self.jobs.len() + 1).parse().expect("it is not empty"),
             outputs: outputs.map(|output| output.uri.clone()).collect(),
+            scoring: scoring.clone(),
             created: now,
+            tagged,
             ends: behaviour.lasts.map(|lasts| now + lasts),
             stopping: false,
             behaviour,
         });
-        Job { name, id: None, studio: None }
+        self.jobs[self.jobs.len() - 1].job()
+    }
+
+    /// Every job, in the order of their making.
+    pub fn jobs(&self) -> &[CloudJob] {
+        &self.jobs
+    }
+
+    /// Ends a job now, whatever it was about to do. One that has ended stays as it is.
+    pub fn end(&mut self, name: &str, end: End, now: OffsetDateTime) {
+        if let Some(job) = self.jobs.iter_mut().find(|job| *job.name == *name && !job.ended(now)) {
+            job.behaviour.end = end;
+            job.ends = Some(now);
+        }
+    }
+
+    /// Puts a blob at a URI, in place of whatever jobs have written there.
+    pub fn place(&mut self, uri: &str, bytes: u64, now: OffsetDateTime) {
+        self.placed.insert(uri.to_owned(), (bytes, now));
     }
 
     fn job(&self, name: &str) -> Option<&CloudJob> {
@@ -89,44 +123,45 @@ impl Cloud {
 
     /// The scoring and attempt that a job belongs to.
     pub(super) fn owner(&self, name: &str) -> Option<(ScoringId, u32)> {
-        self.job(name).map(|job| (job.owner.clone(), job.attempt))
+        self.job(name).map(|job| (job.scoring.id.clone(), job.scoring.attempt))
     }
 
     /// Jobs of this attempt, the oldest first.
     pub(super) fn of_attempt(&self, id: &ScoringId, attempt: u32) -> Vec<Job> {
-        let of = self.jobs.iter().filter(|job| job.owner == *id && job.attempt == attempt);
-        of.map(|job| Job { name: job.name.clone(), id: None, studio: None }).collect()
+        self.jobs.iter().filter(|job| job.is_of(id, attempt)).map(CloudJob::job).collect()
     }
 
     /// Every job with the scoring that it was made for.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &ScoringId)> {
-        self.jobs.iter().map(|job| (job.name.as_str(), &job.owner))
+        self.jobs.iter().map(|job| (job.name.as_str(), &job.scoring.id))
     }
 
-    /// Jobs made behind an endpoint since some time that lists show. `marked`: the service keeps tags. Outputs of a young
-    /// job are not shown yet.
-    pub(super) fn jobs_created_since(
+    /// Jobs made behind an endpoint since some time that lists show. Outputs of a young job are not shown yet.
+    pub fn jobs_created_since(
         &self,
         endpoint: &str,
         since: OffsetDateTime,
         known: &HashSet<JobName>,
-        keeps_tags: bool,
         now: OffsetDateTime,
     ) -> Vec<ListedJob> {
-        let of = self.jobs.iter().filter(|job| job.endpoint == endpoint && job.created >= since);
+        let of = self.jobs.iter().filter(|job| *job.scoring.endpoint == *endpoint && job.created >= since);
         let shown = of.filter(|job| job.created + job.behaviour.lag <= now && !known.contains(&job.name));
         let listed = |job: &CloudJob| ListedJob {
-            job: Job { name: job.name.clone(), id: None, studio: None },
+            job: job.job(),
             status: job.status(now),
-            outputs: if now - job.created < SHOWN_AFTER { Vec::new() } else { job.outputs.clone() },
-            tags: keeps_tags.then(|| (job.owner.clone(), job.attempt)),
+            outputs: if now - job.created < job.behaviour.shows_outputs_after {
+                Vec::new()
+            } else {
+                job.outputs.clone()
+            },
+            tags: job.tagged.then(|| (job.scoring.id.clone(), job.scoring.attempt)),
         };
         shown.map(listed).collect()
     }
 
     /// A job of this attempt that lists have shown since before `at`.
     pub(super) fn listed(&self, id: &ScoringId, attempt: u32, at: OffsetDateTime) -> Option<&str> {
-        let mut of = self.jobs.iter().filter(|job| job.owner == *id && job.attempt == attempt);
+        let mut of = self.jobs.iter().filter(|job| job.is_of(id, attempt));
         of.find(|job| job.created + job.behaviour.lag <= at).map(|job| job.name.as_str())
     }
 
@@ -136,21 +171,17 @@ impl Cloud {
     }
 
     /// Jobs with these outputs that lists show.
-    pub(super) fn find(&self, scoring: &Scoring, now: OffsetDateTime) -> Vec<Candidate> {
+    pub fn find(&self, scoring: &Scoring, now: OffsetDateTime) -> Vec<Candidate> {
         let Some(ours) = &scoring.submission else { return Vec::new() };
         let uris = || ours.outputs.values().map(|output| output.uri.as_str());
         let found = self.jobs.iter().filter(|job| job.created + job.behaviour.lag <= now);
         let found = found.filter(|job| job.outputs.iter().map(String::as_str).eq(uris()));
-        let candidate = |job: &CloudJob| Candidate {
-            job: Job { name: job.name.clone(), id: None, studio: None },
-            status: job.status(now),
-            created: job.created,
-        };
+        let candidate = |job: &CloudJob| Candidate { job: job.job(), status: job.status(now), created: job.created };
         found.map(candidate).collect()
     }
 
-    /// A job as it was `stale` ago.
-    pub(super) fn look(&self, name: &str, now: OffsetDateTime, stale: Duration) -> Option<JobSnapshot> {
+    /// A job as it was `stale` ago; `None` if there is none of this name, or it is hidden now.
+    pub fn look(&self, name: &str, now: OffsetDateTime, stale: Duration) -> Option<JobSnapshot> {
         let job = self.job(name)?;
         let age = now - job.created;
         if job.behaviour.hidden.is_some_and(|(from, until)| age >= from && age < until) {
@@ -161,7 +192,8 @@ impl Cloud {
         Some(JobSnapshot { status, error, studio: None })
     }
 
-    pub(super) fn cancel(&mut self, name: &str, now: OffsetDateTime) {
+    /// Asks a job to stop. One that has ended, or was asked before, stays as it is.
+    pub fn cancel(&mut self, name: &str, now: OffsetDateTime) {
         let Some(job) = self.jobs.iter_mut().find(|job| job.name == name) else { return };
         if job.ended(now) || job.stopping {
             return;
@@ -171,7 +203,7 @@ impl Cloud {
             return;
         }
         job.stopping = true;
-        job.ends = Some(now + STOPS_WITHIN);
+        job.ends = Some(now + job.behaviour.stops_within);
         job.behaviour.end = job.behaviour.stopped.clone();
     }
 
@@ -185,8 +217,25 @@ impl Cloud {
         self.looked.contains(uri)
     }
 
+    /// What is at the outputs of the scoring's attempt, all together; `None` if it has none.
+    pub fn outputs(&self, scoring: &Scoring, now: OffsetDateTime) -> Option<OutputSnapshot> {
+        let mut all: Option<(u64, OffsetDateTime)> = None;
+        for output in scoring.submission.as_ref()?.outputs.values() {
+            let Some((bytes, modified)) = self.output(&output.uri, now) else {
+                return Some(OutputSnapshot::Absent { uri: output.uri.clone() });
+            };
+            // A sum would hide the empty one among several.
+            let sum = |before: u64| if before == 0 || bytes == 0 { 0 } else { before + bytes };
+            all = Some(all.map_or((bytes, modified), |(before, oldest)| (sum(before), oldest.min(modified))));
+        }
+        all.map(|(bytes, modified)| OutputSnapshot::Present { bytes, modified })
+    }
+
     /// Size and time of what is at a path. What is good stays, whatever another job of the same request does.
     pub(super) fn output(&self, uri: &str, now: OffsetDateTime) -> Option<(u64, OffsetDateTime)> {
+        if let Some(placed) = self.placed.get(uri) {
+            return Some(*placed);
+        }
         let of = self.jobs.iter().filter(|job| job.outputs.iter().any(|output| output == uri));
         let written = of.filter_map(|job| match (&job.behaviour.end, job.ends) {
             (End::Completed(Written::Good(late)), Some(at)) if at + *late <= now => Some((2, BYTES, at + *late)),

@@ -1,6 +1,6 @@
 //! `scorekeeper simulate`: runs seeds, counts what they met, and tells the shortest story of one that breaks a promise.
 //!
-//! Exit codes: 0 no promise was broken, 1 one was, 64 the command is not understood.
+//! Exit codes: 0 no invariant was violated, 1 one was, 64 the command is not understood.
 
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use lifecycle::TRANSITIONS;
 use crate::run::{Outcome, RunOptions, Wiring, run};
 use crate::{Faults, Kind, shrink};
 
-/// No promise was broken.
+/// No invariant was violated.
 pub const NO_VIOLATION: u8 = 0;
 /// One was.
 pub const VIOLATION: u8 = 1;
@@ -31,30 +31,26 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = RunOptions::new(0).events as u64, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub events: u64,
     /// What may go wrong: `all`, `none`, or kinds separated by commas; `--kinds` lists them
-    #[arg(long, value_name = "KINDS", default_value = "all", value_parser = kinds)]
+    #[arg(long, value_name = "KINDS", default_value = "all")]
     pub faults: Faults,
-    /// Most processes at one time
+    /// Maximum number of processes at one time
     #[arg(long, value_name = "N", default_value_t = RunOptions::new(0).processes as u64, value_parser = clap::value_parser!(u64).range(1..=16))]
     pub processes: u64,
-    /// Most troubles in one run; without it as many as the seed has
+    /// Most faults in one run; without it as many as the seed has
     #[arg(long, value_name = "N")]
     pub max_faults: Option<u64>,
-    /// Tell what happened, line by line (one seed)
+    /// Print what happened, line by line (one seed)
     #[arg(long)]
     pub trace: bool,
-    /// Show a broken promise as it was found, without looking for a shorter run that breaks it
+    /// Show a violation as it was found, without searching for a shorter run
     #[arg(long)]
     pub no_shrink: bool,
-    /// Fail also if the seeds together left out a row of the transition table
+    /// Also fail if the seeds together did not take every row of the transition table
     #[arg(long)]
     pub every_move: bool,
     /// List the kinds of faults
     #[arg(long)]
     pub kinds: bool,
-}
-
-fn kinds(text: &str) -> Result<Faults, String> {
-    text.parse()
 }
 
 fn count(number: u64) -> usize {
@@ -86,7 +82,7 @@ pub struct Total {
     pub posts: u64,
     /// Jobs that it made.
     pub jobs: u64,
-    /// Troubles.
+    /// Faults.
     pub injected_faults: u64,
     /// How often each row of [`TRANSITIONS`] was taken.
     pub taken: Vec<u64>,
@@ -118,7 +114,7 @@ impl Total {
 pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
     if args.kinds {
         for kind in Kind::ALL {
-            writeln!(out, "{:<10} {}", kind.name(), kind.sentence())?;
+            writeln!(out, "{:<16} {}", kind.name(), kind.sentence())?;
         }
         return Ok(NO_VIOLATION);
     }
@@ -134,7 +130,7 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
         return Ok(if args.every_move && !total.not_taken().is_empty() { VIOLATION } else { NO_VIOLATION });
     };
     let found = outcome.violation.as_ref().map_or("", |violation| violation.what.as_str());
-    writeln!(out, "\nseed {} breaks a promise: {found}\n  {}", options.seed, options.command())?;
+    writeln!(out, "\nseed {} violates an invariant: {found}\n  {}", options.seed, options.command())?;
     let shortest = if args.no_shrink { options } else { shrink::shrink(&options, &Wiring::default()) };
     print_trace(&shortest, out)?;
     Ok(VIOLATION)
@@ -168,7 +164,7 @@ const LINES: usize = 80;
 pub fn print_trace(options: &RunOptions, out: &mut dyn Write) -> io::Result<()> {
     let outcome = run(options, &Wiring::default(), true);
     let left_out = outcome.trace.len().saturating_sub(LINES);
-    writeln!(out, "\nthe shortest run found that does:\n  {} --trace\n", options.command())?;
+    writeln!(out, "\nthe shortest run found that violates it:\n  {} --trace\n", options.command())?;
     for (number, line) in outcome.trace.iter().enumerate() {
         if left_out > 0 && number == LINES / 3 {
             writeln!(out, "           … {left_out} lines are left out")?;

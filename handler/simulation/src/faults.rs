@@ -1,4 +1,4 @@
-//! The kinds of trouble that a run may have, how they are named on the command line, and the dice that deal them out.
+//! The kinds of faults that a run may have, how they are named on the command line, and the dice that deal them out.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use crate::executor::Rng;
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $name:ident = $word:literal),* $(,)?) => {
-        /// A kind of trouble.
+        /// A kind of fault: where it happens, and to what.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Kind {
             $($(#[doc = $doc])* $name,)*
@@ -36,34 +36,34 @@ macro_rules! kinds {
 
 kinds! {
     /// The table fails before it did it, or does it and the answer is lost; it is away for minutes.
-    Store = "store",
+    TableLost = "table-lost",
     /// The table asks to slow down (503).
-    Throttle = "throttle",
+    TableThrottled = "table-throttled",
     /// The network sends a write to the table twice, and the second one's answer comes back.
-    Twice = "twice",
+    TableDuplicated = "table-duplicated",
     /// A write arrives at the table long after its sender gave up on it.
-    Late = "late",
+    TableDelayed = "table-delayed",
     /// A call takes seconds, or longer than a lease.
     Slow = "slow",
     /// Short and empty pages with continuations.
     Pages = "pages",
     /// A request to the endpoint is lost, or its answer is, after it made one job or two.
-    Posts = "posts",
+    SubmitLost = "submit-lost",
     /// A request to the endpoint arrives, and makes a job, minutes after its sender gave up on it.
-    Zombies = "zombies",
+    SubmitDelayed = "submit-delayed",
     /// The endpoint refuses, for now or for good, with or without a time to come back.
-    Refusals = "refusals",
+    SubmitRefused = "submit-refused",
     /// Looks at jobs and outputs are forbidden or time out, once or for minutes; requests to stop a job fail.
-    Looks = "looks",
-    /// Lists lag, jobs can't be found for a while, an older status is shown again.
-    Lag = "lag",
+    LookupFailed = "lookup-failed",
+    /// Lists lag, jobs cannot be found for a while, an older status is shown again.
+    LookupStale = "lookup-stale",
     /// Jobs fail, hang, are deaf to a request to stop, or say words that nobody knows.
     Jobs = "jobs",
     /// A person cancels a job.
-    People = "people",
+    Cancellations = "cancellations",
     /// Outputs are late, empty, absent or old.
     Outputs = "outputs",
-    /// Events come twice, again after they were acknowledged, together, or in another order; some can't be read.
+    /// Events come twice, again after they were acknowledged, together, or in another order; some cannot be read.
     Events = "events",
     /// Clocks differ by minutes from process to process.
     Skew = "skew",
@@ -111,20 +111,29 @@ impl Faults {
     }
 }
 
+/// Names of kinds as the command line takes them.
+fn names(kinds: impl Iterator<Item = Kind>) -> String {
+    kinds.map(Kind::name).collect::<Vec<_>>().join(",")
+}
+
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::all() {
             return f.write_str("all");
         }
-        let words: Vec<_> = self.kinds().map(Kind::name).collect();
-        f.write_str(&if words.is_empty() { "none".to_owned() } else { words.join(",") })
+        f.write_str(&if *self == Self::NONE { "none".to_owned() } else { names(self.kinds()) })
     }
 }
 
-impl FromStr for Faults {
-    type Err = String;
+/// A word that names no kind of fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a kind of fault; there are all, none and {all}", all = names(Kind::ALL.iter().copied()))]
+pub struct UnknownKind(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Faults {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
         match text {
             "all" => return Ok(Self::all()),
             "none" => return Ok(Self::NONE),
@@ -132,28 +141,25 @@ impl FromStr for Faults {
         }
         text.split(',').try_fold(Self::NONE, |set, word| {
             let kind = Kind::ALL.iter().find(|kind| kind.name() == word);
-            kind.map(|kind| set.with(*kind)).ok_or_else(|| {
-                let words: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-                format!("`{word}` is no kind of fault; there are all, none and {}", words.join(", "))
-            })
+            kind.map(|kind| set.with(*kind)).ok_or_else(|| UnknownKind(word.to_owned()))
         })
     }
 }
 
-/// Deals out trouble. Each kind has a stream of its own, so that a run without one kind stays like the run with it.
+/// Deals out faults. Each kind has a stream of its own, so that a run without one kind stays like the run with it.
 #[derive(Debug)]
 pub(super) struct Dice {
     faults: Faults,
     levels: Vec<u64>,
     streams: Vec<Rng>,
-    /// How many more troubles there may be; for shrinking.
+    /// How many more faults there may be; for shrinking.
     left: u64,
     /// How many there were.
     pub(super) dealt: u64,
 }
 
 impl Dice {
-    /// Each seed has kinds of trouble that it leaves out and some that it likes: an even mixture of everything finds less
+    /// Each seed has kinds of faults that it leaves out and some that it likes: an even mixture of everything finds less
     /// than many different ones.
     pub(super) fn draw(faults: Faults, max: Option<u64>, rng: &Rng) -> Self {
         let mut streams: Vec<Rng> = (1_000..).zip(Kind::ALL).map(|(purpose, _)| rng.fork(purpose)).collect();
@@ -161,12 +167,12 @@ impl Dice {
         Self { faults, levels, streams, left: max.unwrap_or(u64::MAX), dealt: 0 }
     }
 
-    /// Whether trouble of this kind is possible in this run.
+    /// Whether faults of this kind are possible in this run.
     pub(super) fn likes(&self, kind: Kind) -> bool {
         self.faults.has(kind) && self.levels[kind as usize] > 0
     }
 
-    /// The stream of a kind: for what the trouble is like.
+    /// The stream of a kind: for what the fault is like.
     pub(super) fn stream(&mut self, kind: Kind) -> &mut Rng {
         &mut self.streams[kind as usize]
     }
@@ -195,27 +201,27 @@ mod tests {
 
     #[test]
     fn sets_read_back_as_they_are_printed() {
-        for set in [Faults::NONE, Faults::all(), Faults::NONE.with(Kind::Late).with(Kind::Kills)] {
+        for set in [Faults::NONE, Faults::all(), Faults::NONE.with(Kind::TableDelayed).with(Kind::Kills)] {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
-        assert!("store,x".parse::<Faults>().unwrap_err().contains("`x`"));
+        assert!("table-lost,x".parse::<Faults>().unwrap_err().to_string().contains("`x`"));
     }
 
     #[test]
     fn a_kind_that_is_left_out_does_not_shift_the_others() {
         let deal = |faults: Faults| {
             let mut dice = Dice::draw(faults, None, &Rng::new(3));
-            let both = (0..2_000).map(|_| (dice.strikes(Kind::Store, 100), dice.strikes(Kind::Looks, 100)));
+            let both = (0..2_000).map(|_| (dice.strikes(Kind::TableLost, 100), dice.strikes(Kind::LookupFailed, 100)));
             both.map(|(store, _)| store).collect::<Vec<_>>()
         };
         assert!(deal(Faults::all()).contains(&true));
-        assert_eq!(deal(Faults::all()), deal(Faults::all().without(Kind::Looks)));
+        assert_eq!(deal(Faults::all()), deal(Faults::all().without(Kind::LookupFailed)));
     }
 
     #[test]
-    fn no_more_trouble_than_asked_for_is_dealt() {
+    fn no_more_faults_than_asked_for_are_dealt() {
         let mut dice = Dice::draw(Faults::all(), Some(3), &Rng::new(3));
-        let struck = (0..10_000).filter(|_| dice.strikes(Kind::Store, 500)).count();
+        let struck = (0..10_000).filter(|_| dice.strikes(Kind::TableLost, 500)).count();
         assert_eq!((struck, dice.dealt), (3, 3));
     }
 }

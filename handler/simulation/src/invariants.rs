@@ -230,7 +230,7 @@ impl Invariants {
                 if let Some(row) = TRANSITIONS.iter().position(|row| *row == (from, event, entry.to)) {
                     self.taken[row] += 1;
                 } else {
-                    let what = format!("{from} -> {} by {} is no move", entry.to, event.name());
+                    let what = format!("{from} -> {} by {} is not a valid transition", entry.to, event.name());
                     self.broken("the table of moves", Some(id), what);
                 }
             }
@@ -405,10 +405,10 @@ impl Invariants {
         });
         self.hold(first, "intent", id, || format!("request {post} of attempt {attempt} was sent twice"));
         let Some((since, other)) = nearest else { return };
-        // Who counts resubmitAfter reads another clock than who wrote its beginning, twice.
+        // Who counts `resubmitAfter` reads another clock than who wrote its beginning, twice.
         self.hold(since >= resubmit_after - self.spread * 2, "resubmitAfter", id, || {
             format!(
-                "request {post} of attempt {attempt} was sent {since} after request {other}; grace is {resubmit_after}"
+                "request {post} of attempt {attempt} was sent {since} after request {other}; resubmitAfter is {resubmit_after}"
             )
         });
         let listed = looked.and_then(|at| cloud.listed(id, attempt, at));

@@ -3,8 +3,8 @@
 //! The app, its ledger and its decisions run as they are shipped, in several simulated processes on one thread, over a
 //! table, a batch endpoint and a storage that fail in every way that the real ones are known to fail. A seed decides
 //! everything: what is uploaded, who is polled when, what is lost, who dies. After every write and every effect the
-//! promises are checked against what really happened ([`invariants`]), and after the end of all trouble everything must
-//! come to a final status.
+//! promises are checked against what really happened ([`invariants`]), and after the end of all faults everything must come
+//! to a final status.
 //!
 //! It must never read the machine's clock or randomness, and must never be told by the app what is true.
 
@@ -16,15 +16,18 @@ mod faults;
 mod invariants;
 mod plan;
 mod run;
+mod sandbox;
 mod shrink;
 mod sweep;
 mod trace;
 mod world;
 
-pub use behaviour::{End, Post, Script, Written};
+pub use behaviour::{End, JobBehaviour, Script, Written};
+pub use cloud::{Cloud, CloudJob};
 pub use command::{NO_VIOLATION, SimulateArgs, Total, VIOLATION, print_trace, simulate};
 pub use faults::{Faults, Kind};
 pub use invariants::Violation;
 pub use run::{Outcome, RunOptions, Wiring, run};
+pub use sandbox::Sandbox;
 pub use shrink::shrink;
 pub use sweep::{Scenario, SweepResult, sweep};

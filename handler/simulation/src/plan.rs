@@ -69,7 +69,7 @@ pub(super) struct Plan {
     pub(super) orphan_scan_interval: Duration,
     /// Between two ticks.
     pub(super) period: Duration,
-    /// Trouble ends when this is over and every event is delivered.
+    /// Faults end when this is over and every event is delivered.
     pub(super) fault_period: Duration,
 }
 
@@ -233,7 +233,7 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
             "jobTimeout": seconds(draw.pick(&[300, 900, 3_600])),
             "submitTimeout": seconds(draw.pick(&[20, 60])),
             "lookupInterval": seconds(draw.pick(&[10, 30])),
-            // Clocks that differ by minutes take resubmitAfter that is much longer than that.
+            // Clocks that differ by minutes take a `resubmitAfter` that is much longer than that.
             "resubmitAfter": seconds(if skewed { draw.pick(&[900, 1_200]) } else { draw.pick(&[120, 300, 900]) }),
             "outputTimeout": seconds(draw.pick(&[20, 120])),
             "onUnknown": draw.pick(&["resolve", "resolve", "hold"]),

@@ -24,7 +24,7 @@ use app::{App, Parts, resolve};
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 /// A tick has this long; the Functions host's limit is ten minutes.
 const TICK: Duration = Duration::minutes(5);
-/// After the end of all trouble everything must be settled within this: three jobs of an hour, and back-offs.
+/// After the end of all faults everything must be settled within this: three jobs of an hour, and back-offs.
 const TO_SETTLE: Duration = Duration::hours(8);
 /// Ticks come no more often than this once nothing goes wrong any more: what is left is waiting.
 const CALM: Duration = Duration::minutes(2);
@@ -42,9 +42,9 @@ pub struct RunOptions {
     pub events: usize,
     /// What may go wrong.
     pub faults: Faults,
-    /// Most processes at one time.
+    /// Maximum number of processes at one time.
     pub processes: usize,
-    /// Most troubles in all; `None`: no limit.
+    /// Most faults in all; `None`: no limit.
     pub max_faults: Option<u64>,
 }
 
@@ -98,7 +98,7 @@ pub struct Outcome {
     pub jobs: usize,
     /// Scorings in the ledger.
     pub scorings: usize,
-    /// Troubles that were dealt.
+    /// Faults that were injected.
     pub injected_faults: u64,
     /// How often each row of [`lifecycle::TRANSITIONS`] was taken.
     pub taken: Vec<u64>,
@@ -417,7 +417,7 @@ impl Run {
         self.executor.spawn(process, async move {
             let scope = LimitScope::rule(&rule);
             let limit = limit.map(|limit| LiveLimit { name: rule, limit, set: app.now() });
-            // The command would tell the operator that it did not work; the last word is given without trouble.
+            // The command would tell the operator that it did not work; the last change is made without faults.
             let _ = app.ledger().set_limit(&scope, limit.as_ref()).await;
         });
     }
@@ -511,8 +511,8 @@ impl Run {
 
 /// One delivery as the function carries it out: taken first, answered, then submitted.
 async fn delivery(app: App, payload: Value, taken: Arc<Mutex<Vec<bool>>>, n: usize) {
-    if let Ok((_, intents)) = app.accept(&payload).await {
+    if let Ok(delivery) = app.accept(&payload).await {
         taken.lock().unwrap_or_else(PoisonError::into_inner)[n] = true;
-        app.carry_out(intents).await;
+        delivery.submit().await;
     }
 }

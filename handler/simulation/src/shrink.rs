@@ -1,4 +1,4 @@
-//! Looks for a shorter run that breaks the same promise: fewer events, processes, kinds of faults, and troubles.
+//! Looks for a shorter run that breaks the same promise: fewer events, processes, kinds of faults, and injected faults.
 //!
 //! Each kind of fault draws from a stream of its own, so that a run without one kind stays like the run with it; and
 //! what becomes unlike it may still break the promise with another seed, so a few of those are tried as well.
@@ -78,7 +78,7 @@ impl Search<'_> {
         None
     }
 
-    /// With as few troubles as do it: those behind the last that matters are not dealt.
+    /// With as few faults as do it: those behind the last that matters are not dealt.
     fn fewest_faults(&mut self, options: RunOptions) -> RunOptions {
         let Some(outcome) = self.fails(&options) else { return options };
         let (mut enough, mut too_few) = (outcome.injected_faults, None::<u64>);

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use stores::fault::Fault;
 use time::Duration;
 
-use crate::behaviour::{End, Post, Script, Written};
+use crate::behaviour::{End, Script, Written};
 use crate::plan::Plan;
 use crate::run::{Outcome, Wiring, run_script};
 
@@ -25,23 +26,22 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    fn new(name: &'static str, posts: &[Post], ends: &[End]) -> Self {
-        let script = Script { posts: posts.to_vec(), ends: ends.to_vec() };
+    fn new(name: &'static str, submissions: &[Fault], ends: &[End]) -> Self {
+        let script = Script { submissions: submissions.to_vec(), ends: ends.to_vec() };
         Self { name, script, uploads: 1, deliveries: 1, max_attempts: 2, max_in_flight: None }
     }
 
     /// All of them.
     pub fn all() -> Vec<Self> {
-        let accept = Post::Accept { jobs: 1 };
-        let refuse = |permanent| Post::Refuse { permanent, retry_after: None };
+        let refused = || Fault::Refused { permanent: true };
         let good = |late| End::Completed(Written::Good(late));
         vec![
             Self::new("all is well", &[], &[]),
-            Self::new("the answer is lost, there is one job", &[Post::LoseAnswer { jobs: 1 }], &[]),
-            Self::new("the answer is lost, there are two jobs", &[Post::LoseAnswer { jobs: 2 }], &[]),
-            Self::new("the request is lost", &[Post::LoseRequest], &[]),
-            Self::new("refused, then accepted", &[refuse(false), accept], &[]),
-            Self::new("refused for good", &[refuse(true), refuse(true)], &[]),
+            Self::new("the answer is lost, there is one job", &[Fault::LostAnswer { times: 1 }], &[]),
+            Self::new("the answer is lost, there are two jobs", &[Fault::LostAnswer { times: 2 }], &[]),
+            Self::new("the request is lost", &[Fault::LostRequest], &[]),
+            Self::new("throttled, then accepted", &[Fault::Throttled(None), Fault::Pass], &[]),
+            Self::new("refused for good", &[refused(), refused()], &[]),
             Self::new("the first job fails", &[], &[End::Failed]),
             Self::new("both jobs fail", &[], &[End::Failed, End::Failed]),
             Self::new("the output is late", &[], &[good(Duration::seconds(70))]),
@@ -55,7 +55,7 @@ impl Scenario {
                 max_in_flight: Some(1),
                 ..Self::new(
                     "two uploads twice, one slot, a lost answer and a failure",
-                    &[Post::LoseAnswer { jobs: 1 }],
+                    &[Fault::LostAnswer { times: 1 }],
                     &[End::Failed],
                 )
             },

@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
-use crate::behaviour::{Behaviours, Post};
+use crate::behaviour::Behaviours;
 use crate::cloud::Cloud;
 use crate::executor::{Rng, Time};
 use crate::faults::{Dice, Kind};
@@ -20,6 +20,7 @@ use crate::trace::Trace;
 use app::ledger::rows;
 use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use stores::fault::Fault;
 use stores::memory::MemoryStore;
 
 /// The task hub of every simulated ledger.
@@ -32,7 +33,7 @@ pub(super) struct WorldState {
     pub(super) dice: Dice,
     /// How long things take that take a normal time.
     pace: Rng,
-    behaviours: Behaviours,
+    pub(super) behaviours: Behaviours,
     pub(super) cloud: Cloud,
     pub(super) invariants: Invariants,
     pub(super) trace: Trace,
@@ -71,23 +72,49 @@ impl WorldState {
 
     /// Whether the table is away, from now on perhaps.
     fn dark(&mut self, at: Duration) -> bool {
-        if self.dice.strikes(Kind::Store, 1) && self.dice.stream(Kind::Store).chance(300) {
-            self.dark = at + self.dice.stream(Kind::Store).seconds(10, 600);
+        if self.dice.strikes(Kind::TableLost, 1) && self.dice.stream(Kind::TableLost).chance(300) {
+            self.dark = at + self.dice.stream(Kind::TableLost).seconds(10, 600);
         }
         at < self.dark
     }
 
     /// Whether nobody may look, from now on perhaps.
     fn blind(&mut self, at: Duration) -> bool {
-        if self.dice.strikes(Kind::Looks, 10) {
-            self.blind = at + self.dice.stream(Kind::Looks).seconds(60, 1_200);
+        if self.dice.strikes(Kind::LookupFailed, 10) {
+            self.blind = at + self.dice.stream(Kind::LookupFailed).seconds(60, 1_200);
         }
         at < self.blind
     }
 
+    /// From now on nobody may look.
+    pub(super) fn deny_lookups(&mut self) {
+        self.blind = Duration::MAX;
+    }
+
+    /// What becomes of a write while the table is there.
+    fn drawn_write(&mut self) -> Fault {
+        if self.dice.strikes(Kind::TableLost, 60) {
+            return match self.dice.stream(Kind::TableLost).below(4) {
+                0 => Fault::NotSent,
+                1 => Fault::LostRequest,
+                _ => Fault::LostAnswer { times: 1 },
+            };
+        }
+        if self.dice.strikes(Kind::TableThrottled, 30) {
+            return Fault::Throttled(self.dice.stream(Kind::TableThrottled).chance(500).then(|| Duration::seconds(5)));
+        }
+        if self.dice.strikes(Kind::TableDuplicated, 50) {
+            return Fault::Duplicated { times: 2 };
+        }
+        if self.dice.strikes(Kind::TableDelayed, 30) {
+            return Fault::Delayed(self.dice.stream(Kind::TableDelayed).seconds(31, 100));
+        }
+        Fault::Pass
+    }
+
     fn effect(&mut self, process: usize) {
         self.effects += 1;
-        // What was done and its doer never learns of is where most of the trouble is.
+        // What was done and its doer never learns of is where most of the defects are.
         if self.kill_after == Some(self.effects) || self.dice.strikes(Kind::Kills, 8) {
             self.doomed = Some(process);
         }
@@ -190,7 +217,7 @@ impl World {
         rows
     }
 
-    /// What a person says of a lost submission after a look into the workspace: which job it is, or that there is none;
+    /// What an operator says of a lost submission after a look into the workspace: which job it is, or that there is none;
     /// nothing while one may still come.
     pub(super) fn operator_resolution(&self, scoring: &Scoring) -> Option<Resolution> {
         let state = self.state();
@@ -289,24 +316,24 @@ impl World {
     }
 
     /// A submission arrives at the endpoint.
-    fn arrive(&self, process: usize, scoring: &Scoring, post: &Post) -> Answer {
+    fn arrive(&self, process: usize, scoring: &Scoring, fault: &Fault) -> Answer {
         let (at, now) = (self.0.time.elapsed(), self.0.time.now());
         let mut state = self.state();
         state.effect(process);
         if let Some(coming) = state.coming.get_mut(&(scoring.id.clone(), scoring.attempt)) {
             *coming -= 1;
         }
-        let many = match post {
-            Post::Accept { jobs } | Post::LoseAnswer { jobs } => *jobs,
-            Post::LoseRequest | Post::Refuse { .. } => 0,
-            Post::Late { .. } => 1,
+        let many = match fault {
+            Fault::Pass | Fault::Delayed(_) => 1,
+            Fault::LostAnswer { times } | Fault::Duplicated { times } => *times,
+            _ => 0,
         };
         state.trace.fold(at, process, 1_000 + u64::from(many));
         let mut made = Vec::new();
         for n in 0..many {
-            let WorldState { behaviours, dice, cloud, .. } = &mut *state;
+            let WorldState { behaviours, dice, cloud, keeps_tags, .. } = &mut *state;
             let behaviour = behaviours.job(dice, n > 0);
-            let job = cloud.make(scoring, behaviour, now);
+            let job = cloud.make(scoring, behaviour, *keeps_tags, now);
             state.trace.line(at, None, Some(&scoring.id), || {
                 format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.submits, scoring.attempt)
             });
@@ -316,18 +343,22 @@ impl World {
         if made.len() > 1 && state.pace.chance(500) {
             made.reverse();
         }
-        match (post, made.into_iter().next()) {
-            (Post::Refuse { permanent, retry_after }, _) => {
+        let refused = |code: &str, permanent, retry_after: &Option<Duration>| Answer::Refused {
+            code: code.to_owned(),
+            text: "refused".to_owned(),
+            permanent,
+            retry_after: *retry_after,
+        };
+        match (fault, made.into_iter().next()) {
+            (Fault::Refused { permanent }, _) => {
                 state.invariants.refused(scoring);
-                let code = if *permanent { "400" } else { "429" };
-                Answer::Refused {
-                    code: code.to_owned(),
-                    text: "refused".to_owned(),
-                    permanent: *permanent,
-                    retry_after: *retry_after,
-                }
+                refused("400", *permanent, &None)
             }
-            (Post::Accept { .. } | Post::Late { .. }, Some(job)) => {
+            (Fault::Throttled(retry_after), _) => {
+                state.invariants.refused(scoring);
+                refused("429", false, retry_after)
+            }
+            (Fault::Pass | Fault::Duplicated { .. } | Fault::Delayed(_), Some(job)) => {
                 Answer::Accepted { job, status: JobStatus::Preparing }
             }
             _ => Answer::Unknown { text: "the connection was reset".to_owned() },
@@ -363,15 +394,11 @@ enum Reading {
     Throttled(Duration),
 }
 
-/// What becomes of a write.
-enum Writing {
-    NotSent,
-    Throttled(Option<std::time::Duration>),
-    Lost(Duration),
-    Done { there: Duration, back: Duration },
-    AnswerLost { there: Duration, back: Duration },
-    Twice { there: Duration, back: Duration },
-    Late(Duration),
+/// What becomes of a write, and how long the ways there and back take.
+struct Writing {
+    fault: Fault,
+    there: Duration,
+    back: Duration,
 }
 
 impl ProcessPorts {
@@ -383,10 +410,10 @@ impl ProcessPorts {
         let at = self.world.0.time.elapsed();
         let mut state = self.world.state();
         let pause = state.pause();
-        if state.dark(at) || state.dice.strikes(Kind::Store, 4) {
+        if state.dark(at) || state.dice.strikes(Kind::TableLost, 4) {
             return Reading::Away(pause);
         }
-        if state.dice.strikes(Kind::Throttle, 3) {
+        if state.dice.strikes(Kind::TableThrottled, 3) {
             return Reading::Throttled(pause);
         }
         Reading::Answered(pause)
@@ -396,27 +423,8 @@ impl ProcessPorts {
         let at = self.world.0.time.elapsed();
         let mut state = self.world.state();
         let (there, back) = (state.pause(), state.pause());
-        if state.dark(at) {
-            return Writing::NotSent;
-        }
-        if state.dice.strikes(Kind::Store, 60) {
-            return match state.dice.stream(Kind::Store).below(4) {
-                0 => Writing::NotSent,
-                1 => Writing::Lost(there + back),
-                _ => Writing::AnswerLost { there, back },
-            };
-        }
-        if state.dice.strikes(Kind::Throttle, 30) {
-            let after = state.dice.stream(Kind::Throttle).chance(500).then(|| std::time::Duration::from_secs(5));
-            return Writing::Throttled(after);
-        }
-        if state.dice.strikes(Kind::Twice, 50) {
-            return Writing::Twice { there, back };
-        }
-        if state.dice.strikes(Kind::Late, 30) {
-            return Writing::Late(state.dice.stream(Kind::Late).seconds(31, 100));
-        }
-        Writing::Done { there, back }
+        let fault = if state.dark(at) { Fault::NotSent } else { state.drawn_write() };
+        Writing { fault, there, back }
     }
 
     async fn read<T>(&self, answer: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
@@ -449,8 +457,8 @@ impl ProcessPorts {
             let mut state = self.world.state();
             let why = if state.blind(at) {
                 Some("403: no role yet")
-            } else if state.dice.strikes(Kind::Looks, 60) {
-                Some(state.dice.stream(Kind::Looks).pick(&["the connection was reset", "503: busy"]))
+            } else if state.dice.strikes(Kind::LookupFailed, 60) {
+                Some(state.dice.stream(Kind::LookupFailed).pick(&["the connection was reset", "503: busy"]))
             } else {
                 None
             };
@@ -460,7 +468,7 @@ impl ProcessPorts {
             None => Ok(()),
             Some(why) => {
                 self.sleep(pause).await;
-                Err(Inconclusive(why.to_owned()))
+                Err(Inconclusive::not_reachable(why))
             }
         }
     }
@@ -486,26 +494,26 @@ impl TableStore for ProcessPorts {
             let (table, ops) = (table.clone(), ops.to_vec());
             Box::new(move |world: &World| world.apply(process, &table, &ops))
         };
-        match self.writing() {
-            Writing::NotSent => {
+        let Writing { fault, there, back } = self.writing();
+        match fault {
+            Fault::NotSent => {
                 self.sleep(Duration::ZERO).await;
                 self.world.trace(Some(process), id.as_ref(), || "a write to the table could not be sent".to_owned());
                 Err(Error::Unavailable("the connection was refused".to_owned()))
             }
-            Writing::Throttled(retry_after) => {
+            Fault::Throttled(retry_after) => {
                 self.sleep(Duration::ZERO).await;
-                Err(Error::Throttled { retry_after })
+                Err(Error::Throttled { retry_after: retry_after.map(Duration::unsigned_abs) })
             }
-            Writing::Lost(pause) => {
-                self.sleep(pause).await;
+            Fault::LostRequest => {
+                self.sleep(there + back).await;
                 Err(self.lost(id.as_ref(), "the request was lost"))
             }
-            Writing::Done { there, back } => self.world.send(there, back, apply).await,
-            Writing::AnswerLost { there, back } => match self.world.send(there, back, apply).await {
+            Fault::LostAnswer { .. } => match self.world.send(there, back, apply).await {
                 Ok(_) => Err(self.lost(id.as_ref(), "it was done, its answer was lost")),
                 Err(_) => Err(self.lost(id.as_ref(), "it was refused, its answer was lost")),
             },
-            Writing::Twice { there, back } => {
+            Fault::Duplicated { .. } => {
                 let again = {
                     let (table, ops) = (table.clone(), ops.to_vec());
                     Box::new(move |world: &World| world.apply(process, &table, &ops))
@@ -516,11 +524,13 @@ impl TableStore for ProcessPorts {
                     .trace(Some(process), id.as_ref(), || "the network sends a write to the table twice".to_owned());
                 self.world.send(there + Duration::MILLISECOND, back, again).await
             }
-            Writing::Late(after) => {
+            Fault::Delayed(after) => {
                 drop(self.world.send(after, Duration::ZERO, apply));
                 self.sleep(WRITE_TIMEOUT).await;
                 Err(self.lost(id.as_ref(), "no answer; it will arrive later"))
             }
+            // The dice deal out neither of the two others to a write; conflicts come by themselves.
+            Fault::Pass | Fault::Refused { .. } | Fault::Conflict => self.world.send(there, back, apply).await,
         }
     }
 }
@@ -530,33 +540,33 @@ impl Endpoint for ProcessPorts {
     async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
         let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
         let process = self.process;
-        let (post, there, back) = {
+        let (fault, there, back) = {
             let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
             let mut state = self.world.state();
             state.posts += 1;
             let WorldState { invariants, cloud, behaviours, dice, trace, latest, .. } = &mut *state;
             invariants.sent(scoring, cloud, now);
-            let post = behaviours.post(dice, scoring.submits > 1 || scoring.attempt > 1, *latest);
+            let fault = behaviours.submission(dice, scoring.submits > 1 || scoring.attempt > 1, *latest);
             let freezes = dice.strikes(Kind::Pauses, 40).then(|| dice.stream(Kind::Pauses).seconds(30, 1_800));
             trace.line(at, Some(process), Some(&scoring.id), || {
-                format!("sends request {} of attempt {}; its fate: {post:?}", scoring.submits, scoring.attempt)
+                format!("sends request {} of attempt {}; its fate: {fault:?}", scoring.submits, scoring.attempt)
             });
             state.frozen = freezes.map(|pause| (process, pause)).or(state.frozen);
-            (post, state.pause(), state.pause())
+            (fault, state.pause(), state.pause())
         };
         let reset = || Answer::Unknown { text: "the connection was reset".to_owned() };
-        let (there, lost) = match &post {
-            Post::LoseRequest => {
+        let (there, lost) = match &fault {
+            Fault::LostRequest => {
                 self.sleep((there + back).min(timeout)).await;
                 return reset();
             }
-            Post::Late { after } => (*after, false),
-            Post::LoseAnswer { .. } => (there, true),
-            Post::Accept { .. } | Post::Refuse { .. } => (there, false),
+            Fault::Delayed(after) => (*after, false),
+            Fault::LostAnswer { .. } => (there, true),
+            _ => (there, false),
         };
         let scoring = scoring.clone();
         *self.world.state().coming.entry((scoring.id.clone(), scoring.attempt)).or_default() += 1;
-        let answer = self.world.send(there, back, Box::new(move |world| world.arrive(process, &scoring, &post)));
+        let answer = self.world.send(there, back, Box::new(move |world| world.arrive(process, &scoring, &fault)));
         if there + back >= timeout {
             drop(answer);
             self.sleep(timeout).await;
@@ -571,8 +581,8 @@ impl Endpoint for ProcessPorts {
         let (seen, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
-            let behind = if state.dice.strikes(Kind::Lag, 80) {
-                state.dice.stream(Kind::Lag).seconds(5, 90)
+            let behind = if state.dice.strikes(Kind::LookupStale, 80) {
+                state.dice.stream(Kind::LookupStale).seconds(5, 90)
             } else {
                 Duration::ZERO
             };
@@ -617,9 +627,9 @@ impl Endpoint for ProcessPorts {
         let (listing, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
-            let mut jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, state.keeps_tags, now);
+            let mut jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, now);
             // A list that is too long for one look.
-            let complete = jobs.len() < 2 || !state.dice.strikes(Kind::Lag, 100);
+            let complete = jobs.len() < 2 || !state.dice.strikes(Kind::LookupStale, 100);
             if !complete {
                 jobs.truncate(1);
             }
@@ -632,11 +642,11 @@ impl Endpoint for ProcessPorts {
     async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
         let (lost, there, back) = {
             let mut state = self.world.state();
-            let lost = state.dice.strikes(Kind::Looks, 100);
+            let lost = state.dice.strikes(Kind::LookupFailed, 100);
             // Lost before it arrives, or its answer is.
-            (lost.then(|| state.dice.stream(Kind::Looks).chance(500)), state.pause(), state.pause())
+            (lost.then(|| state.dice.stream(Kind::LookupFailed).chance(500)), state.pause(), state.pause())
         };
-        let inconclusive = || Err(Inconclusive("the connection was reset".to_owned()));
+        let inconclusive = || Err(Inconclusive::not_reachable("the connection was reset"));
         if lost == Some(true) {
             self.sleep(there + back).await;
             return inconclusive();
@@ -662,19 +672,16 @@ impl Endpoint for ProcessPorts {
 impl Blobs for ProcessPorts {
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         self.looks().await?;
-        let Some(uri) = scoring.output_uri() else { return Err(Inconclusive("the attempt has no output".to_owned())) };
+        let Some(uri) = scoring.output_uri() else { return Err(Inconclusive::not_asked("the attempt has no output")) };
         let (seen, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
             state.cloud.looked_at(uri);
-            let seen = match state.cloud.output(uri, now) {
-                Some((bytes, modified)) => OutputSnapshot::Present { bytes, modified },
-                None => OutputSnapshot::Absent { uri: uri.to_owned() },
-            };
+            let seen = state.cloud.outputs(scoring, now);
             (seen, state.pause())
         };
         self.sleep(pause).await;
-        Ok(seen)
+        seen.ok_or_else(|| Inconclusive::not_asked("the attempt has no output"))
     }
 }
 

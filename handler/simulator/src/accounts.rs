@@ -6,32 +6,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{Shared, event_grid};
-
-/// ARM id of an account. All lie beside the workspace.
-pub(super) fn id(shared: &Shared, name: &str) -> String {
-    format!("{}/providers/Microsoft.Storage/storageAccounts/{name}", shared.options.workspace.group_id())
-}
-
-/// Accounts whose blobs are scored, each once.
-pub(super) fn watched(shared: &Shared) -> Vec<&str> {
-    once(shared.options.containers.iter().map(|container| container.account.as_str()))
-}
-
-/// Accounts that the workspace's datastores lie in, each once.
-pub(super) fn of_datastores(shared: &Shared) -> Vec<&str> {
-    once(shared.options.datastores.iter().map(|datastore| datastore.account.as_str()))
-}
-
-fn once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut all = Vec::new();
-    for name in names {
-        if !all.contains(&name) {
-            all.push(name);
-        }
-    }
-    all
-}
+use crate::ids::{self, DEAD_LETTERS, once};
+use crate::shared::Shared;
 
 /// Every account, the app's own one last.
 pub(super) fn list(shared: &Shared) -> Vec<Value> {
@@ -40,7 +16,7 @@ pub(super) fn list(shared: &Shared) -> Vec<Value> {
 
 fn names(shared: &Shared) -> Vec<&str> {
     let own = shared.options.app.state_account.as_str();
-    once(watched(shared).into_iter().chain(of_datastores(shared)).chain([own]))
+    once(ids::watched_accounts(shared).into_iter().chain(ids::datastore_accounts(shared)).chain([own]))
 }
 
 /// There is an account of this name.
@@ -52,7 +28,7 @@ pub(super) fn is_known(shared: &Shared, name: &str) -> bool {
 pub(super) fn get(shared: &Shared, name: &str) -> Option<Value> {
     let name = names(shared).into_iter().find(|it| it.eq_ignore_ascii_case(name))?;
     let document = json!({
-        "id": id(shared, name),
+        "id": ids::account(shared, name),
         "name": name,
         "type": "Microsoft.Storage/storageAccounts",
         "location": shared.options.workspace.location,
@@ -83,14 +59,14 @@ pub(super) fn containers(shared: &Shared, account: &str) -> Option<Vec<Value>> {
     let is_own = |of: &str| of.eq_ignore_ascii_case(account);
     let inputs = shared.options.containers.iter().filter(|it| is_own(&it.account)).map(|it| it.container.as_str());
     let outputs = shared.options.datastores.iter().filter(|it| is_own(&it.account)).map(|it| it.container.as_str());
-    let state = Some(event_grid::DEAD_LETTERS).filter(|_| is_own(&shared.options.app.state_account));
+    let state = Some(DEAD_LETTERS).filter(|_| is_own(&shared.options.app.state_account));
     let names = once(inputs.chain(outputs).chain(state));
     Some(names.into_iter().filter_map(|name| shown(shared, account, name)).collect())
 }
 
 fn shown(shared: &Shared, account: &str, name: &str) -> Option<Value> {
     let document = json!({
-        "id": format!("{}/blobServices/default/containers/{name}", id(shared, account)),
+        "id": format!("{}/blobServices/default/containers/{name}", ids::account(shared, account)),
         "name": name,
         "type": "Microsoft.Storage/storageAccounts/blobServices/containers",
         "etag": "\"0x8D0000000000001\"",

@@ -1,4 +1,4 @@
-//! What no real service offers: every job ever made, counts, and orders to misbehave. Open to all on this machine.
+//! What no real service offers: every job ever made, counts, and the fault plan. Open to all on this machine.
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -6,11 +6,12 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::answer::{empty, json, plain};
+use crate::call::Call;
 use crate::fault_plan::FaultPlan;
 use crate::job::{Job, JobView};
-use crate::{Call, Shared};
+use crate::shared::Shared;
 
-/// Bytes of an order that are read.
+/// Bytes of a fault plan that are read.
 const MAX_PLAN_BYTES: usize = 64 * 1024;
 
 /// `/`: what this is.
@@ -49,18 +50,18 @@ pub(super) async fn answer(shared: &Shared, call: &Call, body: Body) -> Response
             json(StatusCode::OK, &json!({ "posts": posts }))
         }
         ("GET", "faults") => {
-            let (faults, behaviour) = shared.act(|state, _| (state.faults.orders().to_vec(), state.behaviour));
+            let (faults, behaviour) = shared.act(|state, _| (state.faults.active().to_vec(), state.behaviour));
             let resources = shared.resources();
             json(StatusCode::OK, &json!({ "faults": faults, "behaviour": behaviour, "resources": *resources }))
         }
         ("GET", "summary") => json(StatusCode::OK, &json!(shared.act(|state, _| state.summary()))),
         ("POST", "faults") => {
             let Ok(body) = axum::body::to_bytes(body, MAX_PLAN_BYTES).await else {
-                return plain(StatusCode::PAYLOAD_TOO_LARGE, "too many orders");
+                return plain(StatusCode::PAYLOAD_TOO_LARGE, "the fault plan is too large");
             };
-            let set = serde_json::from_slice::<FaultPlan>(&body)
-                .map_err(|error| error.to_string())
-                .and_then(|orders| shared.act(|state, now| state.apply_fault_plan(orders, now)));
+            let set = serde_json::from_slice::<FaultPlan>(&body).map_err(|error| error.to_string()).and_then(|plan| {
+                shared.act(|state, now| state.apply_fault_plan(plan, now)).map_err(|error| error.to_string())
+            });
             match set {
                 Ok(()) => empty(StatusCode::NO_CONTENT),
                 Err(why) => plain(StatusCode::BAD_REQUEST, &why),

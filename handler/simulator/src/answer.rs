@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::{Call, Shared, identity};
+use crate::call::Call;
+use crate::shared::Shared;
+use crate::token;
 
 /// Text, as the front door answers what it does not pass on.
 pub(super) fn plain(status: StatusCode, text: &str) -> Response {
@@ -61,7 +63,7 @@ pub(super) fn arm_error(status: StatusCode, code: &str, message: &str) -> Respon
 /// 401 in plain text, as from the front door, unless the call has a good bearer token for one of these audiences.
 pub(super) fn unauthorized(shared: &Shared, call: &Call, audiences: &[&str]) -> Option<Response> {
     let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let refused = match token.map(|token| identity::audience(shared, token)) {
+    let refused = match token.map(|token| token::audience(shared, token)) {
         None => "The request has no bearer token.",
         Some(None) => "The token is invalid or has expired.",
         Some(Some(audience)) if audiences.contains(&audience.as_str()) => return None,

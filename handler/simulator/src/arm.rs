@@ -10,12 +10,14 @@ use azure_core::Uuid;
 use serde_json::{Value, json};
 
 use crate::answer::{add, add_common, arm_error, empty, json, shown, too_many, unauthorized};
+use crate::call::Call;
+use crate::installation::DeploymentKind;
 use crate::job::Job;
-use crate::options::DeploymentKind;
-use crate::resource_path::{AUTHORIZATION, EVENT_GRID, MACHINE_LEARNING, ResourcePath, STORAGE, WEB};
+use crate::resource_path::{AUTHORIZATION, EVENT_GRID, Found, MACHINE_LEARNING, ResourcePath, STORAGE, WEB};
 use crate::roles::Who;
 use crate::scoring::{self, PAGE};
-use crate::{Call, Shared, accounts, authorization, compute, event_grid, roles, workspace};
+use crate::shared::Shared;
+use crate::{access, accounts, authorization, compute, event_grid, roles, workspace};
 
 /// The audience of Resource Manager.
 pub(super) const AUDIENCE: &str = "https://management.azure.com";
@@ -88,7 +90,7 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
     // Rights come before existence: who may not look does not learn what there is.
     let action = path.action(&call.method);
     if !path.is_inventory()
-        && let Some(why) = roles::forbidden(shared, &action, &path.id())
+        && let Some(why) = access::forbidden(shared, &action, &path.id())
     {
         return arm_error(StatusCode::FORBIDDEN, "AuthorizationFailed", &why);
     }
@@ -114,7 +116,7 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
             Some(Found::Many(mut documents)) => {
                 if path.is_inventory() {
                     let id = |it: &Value| it["id"].as_str().unwrap_or_default().to_owned();
-                    documents.retain(|it| roles::forbidden(shared, &action, &id(it)).is_none());
+                    documents.retain(|it| access::forbidden(shared, &action, &id(it)).is_none());
                 }
                 page(shared, call, documents)
             }
@@ -122,14 +124,6 @@ fn find(shared: &Shared, segments: &[&str], call: &Call, version: &str) -> Respo
         },
         _ => not_found(&path.id()),
     }
-}
-
-/// What is found at a path.
-pub(super) enum Found {
-    /// A resource.
-    One(Value),
-    /// All of a kind.
-    Many(Vec<Value>),
 }
 
 /// The resource is there. Subscription and group were compared before.
@@ -222,7 +216,7 @@ fn one_of(all: Vec<Value>, name: &[&str]) -> Option<Found> {
 fn page(shared: &Shared, call: &Call, all: Vec<Value>) -> Response {
     let number = |name: &str, default: usize| call.query(name).map_or(Some(default), |text| text.parse().ok());
     let (Some(from), Some(max)) = (number("$skipToken", 0), number("$top", PAGE)) else {
-        return arm_error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "$skipToken or $top is no number.");
+        return arm_error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "$skipToken or $top is not a number.");
     };
     let (count, max) = (all.len(), max.clamp(1, 100));
     let value: Vec<_> = all.into_iter().skip(from).take(max).collect();

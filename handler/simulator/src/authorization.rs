@@ -5,12 +5,13 @@
 
 use serde_json::{Value, json};
 
-use crate::Shared;
-use crate::roles::{self, ROLES, is_within};
+use crate::access;
+use crate::roles::{ROLES, is_within};
+use crate::shared::Shared;
 
 /// The caller's permissions at a scope.
 pub(super) fn permissions(shared: &Shared, scope: &str) -> Vec<Value> {
-    roles::permissions(shared, scope)
+    access::permissions(shared, scope)
 }
 
 /// Assignments at, above and below a scope, as far as the filter lets them through. `None` if the filter is not one of
@@ -21,7 +22,7 @@ pub(super) fn assignments(shared: &Shared, scope: &str, filter: Option<&str>) ->
         None => Vec::new(),
         Some(conditions) => conditions?,
     };
-    let all = roles::assignments(shared).into_iter().filter(|it| {
+    let all = access::assignments(shared).into_iter().filter(|it| {
         let above = is_within(scope, &it.scope);
         let holds = |condition: &Condition| match condition {
             Condition::AtScope => above,
@@ -35,7 +36,10 @@ pub(super) fn assignments(shared: &Shared, scope: &str, filter: Option<&str>) ->
 
 /// A role by its GUID.
 pub(super) fn definition(shared: &Shared, id: &str) -> Option<Value> {
-    ROLES.iter().find(|role| role.id.eq_ignore_ascii_case(id)).map(|role| role.document(shared))
+    ROLES
+        .iter()
+        .find(|role| role.id.eq_ignore_ascii_case(id))
+        .map(|role| role.document(&shared.options.workspace.subscription))
 }
 
 /// Of a `$filter`.

@@ -6,8 +6,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
 
-use crate::RESERVED;
 use crate::fault_plan::Route;
+
+/// Beginnings of paths that no storage account may be named after.
+pub(super) const RESERVED: &[&str] =
+    &["identity", "endpoints", "subscriptions", "history", "runs", "admin", "mlflow", "mferp", "discovery"];
 
 /// One request: its path as segments, decoded.
 pub(super) struct Call {

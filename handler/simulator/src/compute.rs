@@ -5,20 +5,13 @@
 
 use serde_json::{Value, json};
 
-use crate::Shared;
+use crate::ids::{self, CLUSTER};
 use crate::roles::Who;
-
-/// Name of the one cluster.
-pub(super) const CLUSTER: &str = "simulated-cluster";
+use crate::shared::Shared;
 
 const SIZE: &str = "STANDARD_DS3_V2";
 const FAMILY: &str = "Standard DSv2 Family Cluster Dedicated vCPUs";
 const CORES_PER_NODE: usize = 4;
-
-/// ARM id of the cluster.
-pub(super) fn id(shared: &Shared) -> String {
-    format!("{}/computes/{CLUSTER}", shared.options.workspace.id())
-}
 
 /// The cluster, if `name` is its name.
 pub(super) fn get(shared: &Shared, name: &str) -> Option<Value> {
@@ -28,7 +21,7 @@ pub(super) fn get(shared: &Shared, name: &str) -> Option<Value> {
     let (nodes, working) = (shared.options.nodes, shared.act(|state, _| state.working()));
     let location = &shared.options.workspace.location;
     let document = json!({
-        "id": id(shared),
+        "id": ids::cluster(shared),
         "name": CLUSTER,
         "type": "Microsoft.MachineLearningServices/workspaces/computes",
         "location": location,
@@ -78,7 +71,7 @@ pub(super) fn usages(shared: &Shared) -> Vec<Value> {
     let whole = format!("{region}/usages");
     let low = "Standard DSv2 Family Cluster LowPriority vCPUs";
     let (of_region, of_workspace, of_cluster) =
-        (by_family(&region, FAMILY), by_family(&workspace.id(), FAMILY), by_family(&id(shared), FAMILY));
+        (by_family(&region, FAMILY), by_family(&workspace.id(), FAMILY), by_family(&ids::cluster(shared), FAMILY));
     let low_id = by_family(&region, low);
     let counted = [
         (&whole, "totalCores", "Clusters", 1, json!(200)),

@@ -17,9 +17,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-use crate::Shared;
 use crate::job::{Job, RunError};
 use crate::scorer;
+use crate::shared::Shared;
 use crate::storage_map::HIDDEN;
 
 /// Does all work for ever. Dropping this future stops it and kills scoring commands.
@@ -29,7 +29,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
     let mut running = HashMap::new();
     loop {
         let (starts, stops, due) = shared.act(|state, _| {
-            let (starts, stops) = state.orders();
+            let (starts, stops) = state.commands();
             (starts, stops, state.next_due())
         });
         for job in starts {
@@ -104,7 +104,7 @@ impl Output {
         }
         std::fs::File::open(&self.staged)?.set_modified(SystemTime::from(at))?;
         match std::fs::hard_link(&self.staged, &self.target) {
-            // Some file systems have no links. There two jobs with one output may race; everywhere else they can't.
+            // Some file systems have no links. There two jobs with one output may race; everywhere else they cannot.
             Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
                 if self.target.exists() {
                     return Err(io::ErrorKind::AlreadyExists.into());
@@ -127,10 +127,10 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
     }
     let mut outputs = Vec::new();
     for (name, uri) in &job.outputs {
-        let (folder, target) = shared.storage_map.output(uri).map_err(RunError::user)?;
+        let (folder, target) = shared.storage_map.output(uri).map_err(|why| RunError::user(why.to_string()))?;
         let stage = stage(&folder, &job.name);
         std::fs::create_dir_all(&stage).map_err(|error| RunError::user(format!("{}: {error}", stage.display())))?;
-        let is_folder = job.request.outputs.get(name).is_some_and(super::request::Data::is_folder);
+        let is_folder = job.request.outputs.get(name).is_some_and(crate::request::Data::is_folder);
         // A new name each time: a command that outlived a killed process may still write to the old one.
         let staged = stage.join(Uuid::new_v4().to_string());
         outputs.push(Output { name: name.clone(), is_folder, staged, target, uri: uri.clone() });
@@ -146,15 +146,15 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
     }
     let mut inputs = Vec::new();
     for (name, data) in job.request.inputs.iter().filter(|(_, data)| !data.is_literal()) {
-        let missing = |text: String| {
+        let missing = |text: &str| {
             RunError::user(format!(
                 "ScriptExecutionException was caused by StreamAccessException. \
                  StreamAccessException was caused by NotFoundException. {text}"
             ))
         };
-        let path = shared.storage_map.input(&data.uri).map_err(missing)?;
+        let path = shared.storage_map.input(&data.uri).map_err(|why| missing(&why.to_string()))?;
         if path.is_dir() != data.is_folder() {
-            return Err(missing(format!("input '{name}' is not a {}", data.kind)));
+            return Err(missing(&format!("input '{name}' is not a {}", data.kind)));
         }
         inputs.push((name.clone(), path));
     }
@@ -181,7 +181,7 @@ async fn score(shared: &Shared, job: &Job, inputs: &[(String, PathBuf)], outputs
     let read = inputs.first().map(|(_, path)| path.clone());
     let write: Vec<_> = outputs.iter().map(Output::file).collect();
     let stop = Arc::new(AtomicBool::new(false));
-    // A blocking task can't be aborted; this tells it.
+    // A blocking task cannot be aborted; this tells it.
     let _stop_when_dropped = StopWhenDropped(stop.clone());
     let scored = tokio::task::spawn_blocking(move || {
         let inputs = read.map_or(Ok(Vec::new()), |path| files(&path))?;

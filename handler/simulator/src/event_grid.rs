@@ -6,23 +6,16 @@
 
 use serde_json::{Value, json};
 
+use crate::accounts;
+use crate::ids::{self, DEAD_LETTERS};
 use crate::roles::Who;
-use crate::{Shared, accounts};
-
-/// Container for events that could not be delivered.
-pub(super) const DEAD_LETTERS: &str = "dead-letters";
+use crate::shared::Shared;
 
 /// Function that is called.
 const FUNCTION: &str = "BlobCreated";
 
 /// After these a blob is complete.
 const COMPLETE: [&str; 5] = ["PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose", "SftpCommit"];
-
-/// ARM id of the container for dead letters.
-pub(super) fn dead_letters(shared: &Shared) -> String {
-    let account = accounts::id(shared, &shared.options.app.state_account);
-    format!("{account}/blobServices/default/containers/{DEAD_LETTERS}")
-}
 
 fn topic_name(account: &str) -> String {
     format!("evgt-{account}")
@@ -35,7 +28,7 @@ fn topic_id(shared: &Shared, account: &str) -> String {
 
 /// Every topic.
 pub(super) fn topics(shared: &Shared) -> Vec<Value> {
-    accounts::watched(shared).into_iter().filter_map(|account| topic_of(shared, account)).collect()
+    ids::watched_accounts(shared).into_iter().filter_map(|account| topic_of(shared, account)).collect()
 }
 
 /// A topic by its name.
@@ -44,7 +37,7 @@ pub(super) fn topic(shared: &Shared, name: &str) -> Option<Value> {
 }
 
 fn account_of<'a>(shared: &'a Shared, topic: &str) -> Option<&'a str> {
-    accounts::watched(shared).into_iter().find(|account| topic_name(account).eq_ignore_ascii_case(topic))
+    ids::watched_accounts(shared).into_iter().find(|account| topic_name(account).eq_ignore_ascii_case(topic))
 }
 
 fn topic_of(shared: &Shared, account: &str) -> Option<Value> {
@@ -58,7 +51,7 @@ fn topic_of(shared: &Shared, account: &str) -> Option<Value> {
         "properties": {
             "provisioningState": "Succeeded",
             // Resource Manager promises no case of ids; Event Grid is known to change it.
-            "source": accounts::id(shared, account).replace("resourceGroups", "resourcegroups"),
+            "source": ids::account(shared, account).replace("resourceGroups", "resourcegroups"),
             "topicType": "microsoft.storage.storageaccounts",
             "metricResourceId": "00000000-0000-0000-0000-000000000003",
         },
@@ -77,10 +70,10 @@ pub(super) fn on_topic(shared: &Shared, topic_name: &str) -> Option<Vec<Value>> 
 /// The event subscriptions that were made on an account itself; `None` if there is no such account.
 pub(super) fn on_account(shared: &Shared, account: &str) -> Option<Vec<Value>> {
     accounts::get(shared, account)?;
-    let account = accounts::watched(shared).into_iter().find(|it| it.eq_ignore_ascii_case(account));
+    let account = ids::watched_accounts(shared).into_iter().find(|it| it.eq_ignore_ascii_case(account));
     let here = account.filter(|_| shared.resources().subscription_on_account);
     let made = here.and_then(|account| {
-        subscription(shared, account, &format!("{}/providers/Microsoft.EventGrid", accounts::id(shared, account)))
+        subscription(shared, account, &format!("{}/providers/Microsoft.EventGrid", ids::account(shared, account)))
     });
     Some(made.into_iter().collect())
 }
@@ -103,7 +96,7 @@ fn subscription(shared: &Shared, account: &str, parent: &str) -> Option<Value> {
             "Microsoft.EventGrid/eventSubscriptions"
         },
         "properties": {
-            "topic": if on_topic { topic_id(shared, account) } else { accounts::id(shared, account) },
+            "topic": if on_topic { topic_id(shared, account) } else { ids::account(shared, account) },
             "provisioningState": "Succeeded",
             "labels": [],
             "eventDeliverySchema": "EventGridSchema",
@@ -131,7 +124,7 @@ fn subscription(shared: &Shared, account: &str, parent: &str) -> Option<Value> {
     let dead = json!({
         "endpointType": "StorageBlob",
         "properties": {
-            "resourceId": accounts::id(shared, &app.state_account),
+            "resourceId": ids::account(shared, &app.state_account),
             "blobContainerName": DEAD_LETTERS,
         },
     });

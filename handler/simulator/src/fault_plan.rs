@@ -1,15 +1,17 @@
-//! Misbehaviour that can be ordered: a list of faults, each bound to a route, a number of requests, a probability and a
-//! blob. `faults.rs` says which of them a request meets, `inject.rs` commits them.
+//! The fault plan: a list of faults, each bound to a route, a number of requests, a probability and a blob. `faults.rs` says
+//! which of them a request meets, `inject.rs` injects them.
 //!
-//! A new kind of fault is a variant of [`Misdeed`], a line in [`Misdeed::stage`] and one in `inject.rs` (what is said)
-//! or `scoring.rs` (what is made). No fault reaches the simulator's own pages (`/admin`, `/runs`).
+//! The words are those of the stores' and the simulation's faults (`lostRequest`, `lostAnswer`, `duplicated`, `refused`,
+//! `throttled`), in camel case. A new kind of fault is a variant of [`FaultKind`], a line in [`FaultKind::stage`] and one in
+//! `inject.rs` (what is answered) or `scoring.rs` (what is made). No fault reaches the simulator's own pages (`/admin`,
+//! `/runs`).
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::Behaviour;
-use crate::resources::Resources;
+use crate::behaviour::Behaviour;
+use crate::resources::{InvalidResources, Resources};
 
-/// Orders as a file, a flag or a request gives them: what is left out stays as it is.
+/// A fault plan as a file, a flag or a request gives it: what is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultPlan {
@@ -25,14 +27,52 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// Why they make no sense, if they do not.
-    pub fn check(&self) -> Result<(), String> {
+    /// Checks the plan before it takes effect; the error names the first fault or resource that makes no sense.
+    pub fn check(&self) -> Result<(), InvalidFaultPlan> {
         self.faults.iter().flatten().try_for_each(Fault::check)?;
-        self.resources.iter().try_for_each(Resources::check)
+        Ok(self.resources.iter().try_for_each(Resources::check)?)
     }
 }
 
-/// One order to misbehave.
+/// Why a fault plan makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvalidFaultPlan {
+    /// The fault happens to a request that has made a job, and this route makes none.
+    #[error("only requests on the route `invoke` make jobs")]
+    MakesNoJob,
+    /// Nothing on this route is like it.
+    #[error("{kind:?} has no meaning on the route {route:?}; it has on {routes:?}")]
+    Route {
+        /// What was to go wrong.
+        kind: FaultKind,
+        /// Where.
+        route: Route,
+        /// Where it can.
+        routes: &'static [Route],
+    },
+    /// Requests for lists concern no one input.
+    #[error("`matching` never holds there: such a request concerns no one input")]
+    Matching,
+    /// A probability is a number from 0 to 1.
+    #[error("probability {0} is not between 0 and 1")]
+    Probability(f64),
+    /// An HTTP status code that is no answer of this kind.
+    #[error("status {status} is not between {from} and 599")]
+    Status {
+        /// The one that was given.
+        status: u16,
+        /// The lowest that can be.
+        from: u16,
+    },
+    /// One request makes at least one job and not without bound.
+    #[error("{0} jobs by one request is not between 1 and {MAX_JOBS_PER_REQUEST}")]
+    Jobs(u32),
+    /// What is wrong around the endpoint makes no sense.
+    #[error(transparent)]
+    Resources(#[from] InvalidResources),
+}
+
+/// One fault: which requests it happens to, how often, and what it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
@@ -62,7 +102,7 @@ fn always() -> f64 {
 }
 
 impl Fault {
-    /// `fault` happens to every request on `route`.
+    /// A fault of this kind that happens to every request on `route`.
     pub fn new(route: Route, kind: FaultKind) -> Self {
         Self { route, kind, matching: None, after: 0, times: None, probability: 1.0 }
     }
@@ -95,41 +135,32 @@ impl Fault {
         self
     }
 
-    /// Why it makes no sense, if it does not.
-    pub(super) fn check(&self) -> Result<(), String> {
-        use Route::{Arm, Identity, Invoke, Poll, RunHistory, Storage};
-        let routes: &[Route] = match &self.kind {
-            FaultKind::CutAfterCreate
-            | FaultKind::Answer500AfterCreate
-            | FaultKind::Made { .. }
-            | FaultKind::Stuck
-            | FaultKind::NoStatus => &[Invoke, Poll, Arm],
-            FaultKind::ShowStatus { .. } | FaultKind::NotFoundFirst { .. } => &[Poll, Arm, RunHistory],
-            FaultKind::ListLag { .. } => &[Poll, Arm],
-            FaultKind::OldToken { .. } => &[Invoke, Poll, Arm, RunHistory, Storage],
-            _ => &[Invoke, Poll, Arm, RunHistory, Storage, Identity],
-        };
-        if self.kind.stage() == Stage::Created && self.route != Invoke {
-            return Err("only requests on the route `invoke` make jobs".to_owned());
+    /// Checks that the fault can happen on its route at all, and that its numbers are in range.
+    pub(super) fn check(&self) -> Result<(), InvalidFaultPlan> {
+        if self.kind.stage() == Stage::Created && self.route != Route::Invoke {
+            return Err(InvalidFaultPlan::MakesNoJob);
         }
+        let routes = self.kind.routes();
         if !routes.contains(&self.route) {
-            return Err(format!("{:?} has no meaning on the route {:?}; it has on {routes:?}", self.kind, self.route));
+            return Err(InvalidFaultPlan::Route { kind: self.kind.clone(), route: self.route, routes });
         }
-        if self.matching.is_some() && self.route == Poll && matches!(self.kind, FaultKind::ListLag { .. }) {
-            return Err("`matching` never holds there: such a request concerns no one input".to_owned());
+        if self.matching.is_some() && self.route == Route::Poll && matches!(self.kind, FaultKind::ListLag { .. }) {
+            return Err(InvalidFaultPlan::Matching);
         }
         if !(0.0..=1.0).contains(&self.probability) {
-            return Err(format!("probability {} is not between 0 and 1", self.probability));
+            return Err(InvalidFaultPlan::Probability(self.probability));
         }
-        match &self.kind {
-            FaultKind::Answer { status, .. } | FaultKind::Relabel { status } if !(200..=599).contains(status) => {
-                Err(format!("status {status} is not between 200 and 599"))
+        match self.kind {
+            FaultKind::Refused { status, .. } | FaultKind::Relabeled { status } if !(200..=599).contains(&status) => {
+                Err(InvalidFaultPlan::Status { status, from: 200 })
             }
-            FaultKind::Made { jobs, .. } if !(1..=MAX_JOBS_PER_REQUEST).contains(jobs) => {
-                Err(format!("{jobs} jobs by one request is not between 1 and {MAX_JOBS_PER_REQUEST}"))
+            FaultKind::LostAnswer { jobs, .. } | FaultKind::Duplicated { jobs }
+                if !(1..=MAX_JOBS_PER_REQUEST).contains(&jobs) =>
+            {
+                Err(InvalidFaultPlan::Jobs(jobs))
             }
-            FaultKind::Made { answer: AnswerKind::Status(status), .. } if !(400..=599).contains(status) => {
-                Err(format!("status {status} is not between 400 and 599"))
+            FaultKind::LostAnswer { instead: Instead::Status(status), .. } if !(400..=599).contains(&status) => {
+                Err(InvalidFaultPlan::Status { status, from: 400 })
             }
             _ => Ok(()),
         }
@@ -139,7 +170,7 @@ impl Fault {
 /// Jobs that one request may make. The worst that was ever reported is about 50.
 const MAX_JOBS_PER_REQUEST: u32 = 100;
 
-/// The groups of routes that faults are ordered for.
+/// The groups of routes that faults happen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Route {
@@ -161,62 +192,62 @@ pub enum Route {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum FaultKind {
-    /// Invoke only: the job is made, the connection ends before the answer. Short for [`Misdeed::Made`].
-    CutAfterCreate,
-    /// Invoke only: the job is made, the answer is 500. Short for [`Misdeed::Made`].
-    Answer500AfterCreate,
-    /// Invoke only: jobs are made, as many as asked, then there is this answer.
-    Made {
-        /// So many from the one request, all alike but for their names.
+    /// Invoke only: the request makes its jobs, and the proper answer never comes.
+    LostAnswer {
+        /// So many jobs from the one request, all alike but for their names.
         #[serde(default = "one")]
         jobs: u32,
-        /// What is answered.
+        /// What comes in place of the answer.
         #[serde(default)]
-        answer: AnswerKind,
+        instead: Instead,
+    },
+    /// Invoke only: the request makes several jobs, all alike but for their names, and is answered as if it had made the
+    /// first one only.
+    Duplicated {
+        /// So many jobs from the one request.
+        #[serde(default = "two")]
+        jobs: u32,
     },
     /// Invoke only: the job is made and never leaves `Running`, until it is cancelled or the simulator is restarted.
     Stuck,
-    /// 429 with `Retry-After` in seconds; nothing is done.
-    Throttle {
-        /// Seconds until the client may come again.
-        retry_after: u32,
+    /// The connection ends; nothing is done.
+    LostRequest,
+    /// The connection stays and no answer ever comes; nothing is done.
+    Unanswered,
+    /// 429; nothing is done.
+    Throttled {
+        /// Seconds until the client may come again, in `Retry-After`; without it the answer has no such header.
+        #[serde(default)]
+        retry_after: Option<u32>,
+        /// `Retry-After` is an HTTP date and not a number.
+        #[serde(default)]
+        as_date: bool,
     },
-    /// 429 with `Retry-After` as an HTTP date; nothing is done.
-    ThrottleUntil {
-        /// Seconds until that date.
-        seconds: u32,
-    },
-    /// 429 without `Retry-After`; nothing is done.
-    ThrottleSilently,
     /// This answer; nothing is done. 404 after some polls is an endpoint that was deleted.
-    Answer {
+    Refused {
         /// Its status code.
         status: u16,
         /// What its body looks like.
         #[serde(default)]
         body: BodyKind,
     },
-    /// The connection ends; nothing is done.
-    Cut,
-    /// No answer ever; nothing is done.
-    Hang,
     /// 401 to tokens that were issued longer ago than this, however long they say that they are good.
     OldToken {
         /// The greatest age that is accepted, in seconds.
         seconds: u32,
     },
-    /// 403 until so long after the order: a role assignment that has not reached all servers.
-    Forbid {
+    /// 403 until so long after the plan was set: a role assignment that has not reached all servers.
+    Forbidden {
         /// For so many seconds.
         seconds: u32,
     },
     /// 404 to the first looks at each job, which then is found.
-    NotFoundFirst {
+    Hidden {
         /// So many looks, at all planes together.
-        polls: u64,
+        looks: u64,
     },
     /// The proper answer, but with this status word for the job: an earlier one, one that no list has, `NotResponding`.
-    ShowStatus {
+    WrongStatus {
         /// The word.
         status: String,
     },
@@ -228,14 +259,14 @@ pub enum FaultKind {
         seconds: u32,
     },
     /// The proper answer with another status code, as 200 for 201.
-    Relabel {
+    Relabeled {
         /// That code.
         status: u16,
     },
     /// The proper answer, its body cut in half with a length that agrees.
-    Truncate,
+    Truncated,
     /// The proper answer, a byte at a time.
-    Trickle {
+    Trickled {
         /// Milliseconds before each byte.
         millis: u32,
     },
@@ -245,14 +276,16 @@ fn one() -> u32 {
     1
 }
 
-/// What is answered to a request that has made its jobs.
+fn two() -> u32 {
+    2
+}
+
+/// What comes in place of an answer that is lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum AnswerKind {
-    /// What should be answered, about the first job.
-    #[default]
-    Proper,
+pub enum Instead {
     /// Nothing: the connection ends.
+    #[default]
     Cut,
     /// Nothing, and the connection stays.
     Hang,
@@ -289,26 +322,48 @@ pub(super) enum Stage {
 }
 
 impl FaultKind {
+    /// One job is made, and this comes in place of the answer.
+    pub fn lost_answer(instead: Instead) -> Self {
+        Self::LostAnswer { jobs: 1, instead }
+    }
+
+    /// 429 without `Retry-After`.
+    pub fn throttled() -> Self {
+        Self::Throttled { retry_after: None, as_date: false }
+    }
+
+    /// When in the life of a request it happens.
     pub(super) fn stage(&self) -> Stage {
         match self {
-            Self::CutAfterCreate | Self::Answer500AfterCreate | Self::Made { .. } | Self::Stuck => Stage::Created,
-            Self::ShowStatus { .. }
+            Self::LostAnswer { .. } | Self::Duplicated { .. } | Self::Stuck => Stage::Created,
+            Self::WrongStatus { .. }
             | Self::NoStatus
             | Self::ListLag { .. }
-            | Self::Relabel { .. }
-            | Self::Truncate
-            | Self::Trickle { .. } => Stage::Answered,
+            | Self::Relabeled { .. }
+            | Self::Truncated
+            | Self::Trickled { .. } => Stage::Answered,
             _ => Stage::Arrived,
         }
     }
 
-    /// How many jobs a request makes, and how it is answered.
-    pub(super) fn makes(&self) -> (u32, AnswerKind) {
+    /// The routes on which it has a meaning.
+    fn routes(&self) -> &'static [Route] {
+        use Route::{Arm, Identity, Invoke, Poll, RunHistory, Storage};
         match self {
-            Self::CutAfterCreate => (1, AnswerKind::Cut),
-            Self::Answer500AfterCreate => (1, AnswerKind::Status(500)),
-            Self::Made { jobs, answer } => (*jobs, *answer),
-            _ => (1, AnswerKind::Proper),
+            Self::LostAnswer { .. } | Self::Duplicated { .. } | Self::Stuck => &[Invoke],
+            Self::NoStatus => &[Invoke, Poll, Arm],
+            Self::WrongStatus { .. } | Self::Hidden { .. } => &[Poll, Arm, RunHistory],
+            Self::ListLag { .. } => &[Poll, Arm],
+            Self::OldToken { .. } => &[Invoke, Poll, Arm, RunHistory, Storage],
+            _ => &[Invoke, Poll, Arm, RunHistory, Storage, Identity],
+        }
+    }
+
+    /// How many jobs a request makes.
+    pub(super) fn jobs(&self) -> u32 {
+        match self {
+            Self::LostAnswer { jobs, .. } | Self::Duplicated { jobs } => *jobs,
+            _ => 1,
         }
     }
 }
@@ -318,20 +373,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn senseless_orders_are_refused() {
+    fn senseless_faults_are_refused() {
+        let lost = |jobs, instead| FaultKind::LostAnswer { jobs, instead };
         let with = |route, kind| Fault::new(route, kind);
-        let improbable = with(Route::Invoke, FaultKind::CutAfterCreate).with_probability(f64::NAN);
+        let improbable = with(Route::Invoke, lost(1, Instead::Cut)).with_probability(f64::NAN);
         let wrong = [
             improbable,
-            with(Route::Arm, FaultKind::CutAfterCreate),
+            with(Route::Arm, lost(1, Instead::Cut)),
             with(Route::Poll, FaultKind::Stuck),
-            with(Route::Invoke, FaultKind::NotFoundFirst { polls: 1 }),
+            with(Route::Invoke, FaultKind::Hidden { looks: 1 }),
             with(Route::RunHistory, FaultKind::ListLag { seconds: 1 }),
             with(Route::Poll, FaultKind::ListLag { seconds: 1 }).matching("x"),
             with(Route::Identity, FaultKind::OldToken { seconds: 1 }),
-            with(Route::Poll, FaultKind::Answer { status: 1000, body: BodyKind::Json }),
-            with(Route::Invoke, FaultKind::Made { jobs: 0, answer: AnswerKind::Proper }),
-            with(Route::Invoke, FaultKind::Made { jobs: 1, answer: AnswerKind::Status(201) }),
+            with(Route::Poll, FaultKind::Refused { status: 1000, body: BodyKind::Json }),
+            with(Route::Invoke, FaultKind::Duplicated { jobs: 0 }),
+            with(Route::Invoke, lost(1, Instead::Status(201))),
         ];
         for fault in wrong {
             assert!(fault.check().is_err(), "{fault:?}");

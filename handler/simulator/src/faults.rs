@@ -1,15 +1,15 @@
-//! The orders in force: which of them a request meets.
+//! The faults of the plan that is in force: which of them a request meets.
 //!
-//! What a probability comes to depends on the seed, the order's place in the list and how many requests the order could
-//! have happened to, and on nothing else: what other orders or other routes see does not shift it, so a run repeats as far
-//! as its requests come in the same order.
+//! What a probability comes to depends on the seed, the fault's place in the plan and how many requests the fault could have
+//! happened to, and on nothing else: what other faults or other routes see does not shift it, so a run repeats as far as its
+//! requests come in the same order.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::fault_plan::{Fault, FaultKind, Route, Stage};
+use crate::fault_plan::{Fault, FaultKind, InvalidFaultPlan, Route, Stage};
 
 /// What is known of a request.
 #[derive(Debug, Clone)]
@@ -27,16 +27,16 @@ pub(super) struct RequestFacts {
     pub(super) now: OffsetDateTime,
 }
 
-/// The orders, and how far each has come.
+/// The faults, and how far each has come.
 #[derive(Debug)]
 pub(super) struct ActiveFaults {
-    orders: Vec<ActiveFault>,
+    active: Vec<ActiveFault>,
     seed: u64,
-    /// When they were given.
+    /// When the plan was set.
     since: OffsetDateTime,
 }
 
-/// One order and how far it has come.
+/// One fault and how far it has come.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ActiveFault {
@@ -57,8 +57,8 @@ impl ActiveFault {
             && matches.is_none_or(|text| request.inputs.iter().any(|uri| uri.contains(text.as_str())))
             && match &fault.kind {
                 FaultKind::OldToken { seconds } => request.token_age.is_some_and(|age| age > lasting(*seconds)),
-                FaultKind::Forbid { seconds } => request.now < since + lasting(*seconds),
-                FaultKind::NotFoundFirst { polls } => request.polls.is_some_and(|before| before < *polls),
+                FaultKind::Forbidden { seconds } => request.now < since + lasting(*seconds),
+                FaultKind::Hidden { looks } => request.polls.is_some_and(|before| before < *looks),
                 FaultKind::ListLag { .. } => request.is_list,
                 _ => true,
             }
@@ -70,22 +70,22 @@ fn lasting(seconds: u32) -> Duration {
 }
 
 impl ActiveFaults {
-    /// No orders. The seed decides what probabilities come to.
+    /// No faults. The seed decides what probabilities come to.
     pub(super) fn none(seed: u64) -> Self {
-        Self { orders: Vec::new(), seed, since: OffsetDateTime::UNIX_EPOCH }
+        Self { active: Vec::new(), seed, since: OffsetDateTime::UNIX_EPOCH }
     }
 
-    /// Replaces all orders, or says which one makes no sense. Times that count from the order count from `now`.
-    pub(super) fn set(&mut self, faults: Vec<Fault>, now: OffsetDateTime) -> Result<(), String> {
+    /// Replaces all faults, or none if one makes no sense. Times that count from the setting of the plan count from `now`.
+    pub(super) fn set(&mut self, faults: Vec<Fault>, now: OffsetDateTime) -> Result<(), InvalidFaultPlan> {
         faults.iter().try_for_each(Fault::check)?;
-        self.orders = faults.into_iter().map(|fault| ActiveFault { fault, seen: 0, done: 0 }).collect();
+        self.active = faults.into_iter().map(|fault| ActiveFault { fault, seen: 0, done: 0 }).collect();
         self.since = now;
         Ok(())
     }
 
-    /// The orders, and how far each has come.
-    pub(super) fn orders(&self) -> &[ActiveFault] {
-        &self.orders
+    /// The faults, and how far each has come.
+    pub(super) fn active(&self) -> &[ActiveFault] {
+        &self.active
     }
 
     /// What happens to a request that has just arrived, in place of its answer.
@@ -105,13 +105,13 @@ impl ActiveFaults {
 
     fn meet(&mut self, stage: Stage, request: &RequestFacts) -> Option<FaultKind> {
         let (since, seed) = (self.since, self.seed);
-        let orders = self.orders.iter_mut().zip(0_u64..);
-        for (order, place) in orders.filter(|(order, _)| order.concerns(stage, request, since)) {
-            order.seen += 1;
-            let due = order.seen > order.fault.after && order.fault.times.is_none_or(|times| order.done < times);
-            if due && chance([seed, place, order.seen]) < order.fault.probability {
-                order.done += 1;
-                return Some(order.fault.kind.clone());
+        let active = self.active.iter_mut().zip(0_u64..);
+        for (fault, place) in active.filter(|(fault, _)| fault.concerns(stage, request, since)) {
+            fault.seen += 1;
+            let due = fault.seen > fault.fault.after && fault.fault.times.is_none_or(|times| fault.done < times);
+            if due && chance([seed, place, fault.seen]) < fault.fault.probability {
+                fault.done += 1;
+                return Some(fault.fault.kind.clone());
             }
         }
         None
@@ -132,6 +132,7 @@ fn chance(of: [u64; 3]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault_plan::Instead;
 
     const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn a_fault_begins_after_its_start_and_ends_after_its_count() {
         let mut faults = ActiveFaults::none(1);
-        let throttle = FaultKind::Throttle { retry_after: 2 };
+        let throttle = FaultKind::Throttled { retry_after: Some(2), as_date: false };
         faults.set(vec![Fault::new(Route::Invoke, throttle.clone()).after(2).times(1)], START).unwrap();
         assert_eq!(faults.on_arrival(&request(Route::Poll)), None);
         let met: Vec<_> = (0..4).map(|_| faults.on_arrival(&request(Route::Invoke))).collect();
@@ -153,8 +154,10 @@ mod tests {
     /// Which of 4,000 invokes lose their answer, at one in four.
     fn draws(seed: u64, others: bool) -> Vec<bool> {
         let mut faults = ActiveFaults::none(seed);
-        let throttle = Fault::new(Route::Poll, FaultKind::ThrottleSilently).with_probability(0.5);
-        let cut = Fault::new(Route::Invoke, FaultKind::CutAfterCreate).with_probability(0.25);
+        let throttle =
+            Fault::new(Route::Poll, FaultKind::Throttled { retry_after: None, as_date: false }).with_probability(0.5);
+        let cut =
+            Fault::new(Route::Invoke, FaultKind::LostAnswer { jobs: 1, instead: Instead::Cut }).with_probability(0.25);
         faults.set(vec![throttle, cut], START).unwrap();
         let invoke = request(Route::Invoke);
         let next = |_| {
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_probability_comes_to_depends_on_the_seed_and_on_no_other_order() {
+    fn what_a_probability_comes_to_depends_on_the_seed_and_on_no_other_fault() {
         let first = draws(7, false);
         let met = first.iter().filter(|met| **met).count();
         assert!((900..1100).contains(&met), "{met}");

@@ -1,4 +1,4 @@
-//! Misdeeds as they are committed: what is said in place of the proper answer, and what is done to it.
+//! Faults as they are injected: what is answered in place of the proper answer, and what is done to it.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use axum::response::{IntoResponse, Response};
 use azure_core::time::to_rfc7231;
 use serde_json::Value;
 
-use crate::Shared;
 use crate::answer::{azure_ml_error, empty, plain, too_many};
 use crate::clock::Clock;
-use crate::fault_plan::{AnswerKind, BodyKind, FaultKind};
+use crate::fault_plan::{BodyKind, FaultKind, Instead};
 use crate::link::Link;
+use crate::shared::Shared;
 
 /// Bytes of a proper answer that is spoilt. Blobs may be larger; such an answer is cut off here.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -24,31 +24,18 @@ impl FaultKind {
     /// Of those that happen on arrival: what is answered in place of the proper answer.
     pub(super) async fn instead(&self, shared: &Shared, link: &Link) -> Option<Response> {
         Some(match self {
-            Self::Throttle { retry_after } => too_many(i64::from(*retry_after)),
-            Self::ThrottleUntil { seconds } => {
-                let mut response = too_many(0);
-                let at = to_rfc7231(&(shared.options.clock.now() + Duration::from_secs((*seconds).into())));
-                if let Ok(at) = HeaderValue::from_str(&at) {
-                    response.headers_mut().insert(header::RETRY_AFTER, at);
-                }
-                response
-            }
-            Self::ThrottleSilently => {
-                let mut response = too_many(0);
-                response.headers_mut().remove(header::RETRY_AFTER);
-                response
-            }
-            Self::Answer { status, body } => refused(shared, code(*status), *body),
-            Self::Cut => AnswerKind::Cut.instead(shared, link).await?,
-            Self::Hang => AnswerKind::Hang.instead(shared, link).await?,
+            Self::Throttled { retry_after, as_date } => throttled(shared, *retry_after, *as_date),
+            Self::Refused { status, body } => refused(shared, code(*status), *body),
+            Self::LostRequest => Instead::Cut.answer(shared, link).await,
+            Self::Unanswered => Instead::Hang.answer(shared, link).await,
             Self::OldToken { .. } => {
                 let mut response = plain(StatusCode::UNAUTHORIZED, "The token is invalid or has expired.");
                 let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
                 response
             }
-            Self::Forbid { .. } => refused(shared, StatusCode::FORBIDDEN, BodyKind::Json),
-            Self::NotFoundFirst { .. } => refused(shared, StatusCode::NOT_FOUND, BodyKind::Json),
+            Self::Forbidden { .. } => refused(shared, StatusCode::FORBIDDEN, BodyKind::Json),
+            Self::Hidden { .. } => refused(shared, StatusCode::NOT_FOUND, BodyKind::Json),
             _ => return None,
         })
     }
@@ -56,15 +43,15 @@ impl FaultKind {
     /// Of those that happen to the proper answer: what becomes of it.
     pub(super) async fn alter(&self, shared: &Shared, response: Response) -> Response {
         match self {
-            Self::Relabel { status } => {
+            Self::Relabeled { status } => {
                 let mut response = response;
                 *response.status_mut() = code(*status);
                 response
             }
-            Self::ShowStatus { status } => edited(response, |job| show(job, Some(status))).await,
+            Self::WrongStatus { status } => edited(response, |job| show(job, Some(status))).await,
             Self::NoStatus => edited(response, |job| show(job, None)).await,
-            Self::Truncate => with_body(response, |bytes| bytes.slice(..bytes.len() / 2).into()).await,
-            Self::Trickle { millis } => {
+            Self::Truncated => with_body(response, |bytes| bytes.slice(..bytes.len() / 2).into()).await,
+            Self::Trickled { millis } => {
                 let (clock, pause) = (shared.options.clock.clone(), Duration::from_millis((*millis).into()));
                 with_body(response, |bytes| trickle(clock, pause, bytes)).await
             }
@@ -73,23 +60,38 @@ impl FaultKind {
     }
 }
 
-impl AnswerKind {
-    /// What is answered in place of the proper answer, if it is not that.
-    pub(super) async fn instead(self, shared: &Shared, link: &Link) -> Option<Response> {
+impl Instead {
+    /// What is answered in place of the lost answer; it never returns where the connection is to stay silent.
+    pub(super) async fn answer(self, shared: &Shared, link: &Link) -> Response {
         match self {
-            Self::Proper => None,
             Self::Cut => {
                 link.cut();
                 // Nobody reads it.
-                Some(empty(StatusCode::NO_CONTENT))
+                empty(StatusCode::NO_CONTENT)
             }
             Self::Hang => std::future::pending().await,
-            Self::Status(status) => Some(refused(shared, code(status), BodyKind::Json)),
+            Self::Status(status) => refused(shared, code(status), BodyKind::Json),
         }
     }
 }
 
-/// The code was checked when the fault was ordered.
+/// 429 with the time to come back as the fault has it.
+fn throttled(shared: &Shared, retry_after: Option<u32>, as_date: bool) -> Response {
+    let seconds = retry_after.unwrap_or_default();
+    let mut response = too_many(i64::from(seconds));
+    let headers = response.headers_mut();
+    if retry_after.is_none() {
+        headers.remove(header::RETRY_AFTER);
+    } else if as_date {
+        let at = to_rfc7231(&(shared.options.clock.now() + Duration::from_secs(seconds.into())));
+        if let Ok(at) = HeaderValue::from_str(&at) {
+            headers.insert(header::RETRY_AFTER, at);
+        }
+    }
+    response
+}
+
+/// The code was checked when the plan was set.
 fn code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -6,7 +6,7 @@ use crate::urls::without_query;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::options::DeploymentKind;
+use crate::installation::DeploymentKind;
 use crate::request::Request;
 
 /// How far a job is. The service has two words for it, the job's and its one step's.
@@ -96,7 +96,7 @@ pub(super) struct Job {
     pub(super) error: Option<RunError>,
     #[serde(skip)]
     pub(super) polls: Polls,
-    /// On order: its work never ends. Not kept over a restart.
+    /// By a fault: its work never ends. Not kept over a restart.
     #[serde(skip)]
     pub(super) is_stuck: bool,
 }

@@ -1,5 +1,5 @@
 //! A simulated Azure ML batch endpoint, with the services around it: for work without a cloud, and for tests that need
-//! an endpoint which misbehaves on order. It says what it is in every answer (`x-scorekeeper-simulator`) and scores
+//! an endpoint that fails by plan. It says what it is in every answer (`x-scorekeeper-simulator`) and scores
 //! nothing: see [`scorer`].
 //!
 //! One listener, told apart by the beginning of the path:
@@ -22,17 +22,19 @@
 //! service does, [`Behaviour`] is a switch and its default is what helps a client least.
 //!
 //! Around the endpoint Resource Manager shows a whole installation: the identities and their roles (`roles`), the watched
-//! accounts, their event subscriptions, quota. It is derived from the [`Options`] and healthy; [`Resources`] makes it
+//! accounts, their event subscriptions, quota. It is derived from the [`SimulatorOptions`] and healthy; [`Resources`] makes it
 //! wrong, for whoever checks installations.
 //!
 //! It must never listen beyond loopback (storage is open to all who reach it; [`start`] refuses), never reach files
 //! outside of the configured folders (`places`), never show half an output, never log a token.
 
+mod access;
 mod accounts;
 mod admin;
 mod answer;
 mod arm;
 mod authorization;
+mod behaviour;
 mod call;
 mod clock;
 mod compute;
@@ -41,7 +43,9 @@ mod event_grid;
 mod fault_plan;
 mod faults;
 mod identity;
+mod ids;
 mod inject;
+mod installation;
 mod job;
 mod journal;
 mod link;
@@ -53,15 +57,17 @@ mod roles;
 mod run_history;
 mod scorer;
 mod scoring;
+mod shared;
 mod state;
 mod storage;
 mod storage_map;
+mod token;
 mod urls;
 mod workspace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -70,34 +76,29 @@ use axum::extract::{ConnectInfo, Request, State as FromState};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use azure_core::time::to_rfc7231;
-use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
+pub use behaviour::Behaviour;
 pub use clock::{Clock, ManualClock};
-pub use fault_plan::{AnswerKind, BodyKind, Fault, FaultKind, FaultPlan, Route};
+pub use fault_plan::{BodyKind, Fault, FaultKind, FaultPlan, Instead, InvalidFaultPlan, Route};
+pub use installation::{App, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Workspace};
 pub use job::JobView;
-pub use options::{
-    App, Behaviour, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, SimulatorOptions,
-    Timing, Workspace,
-};
-pub use resources::Resources;
+pub use options::{SimulatorOptions, Timing};
+pub use resources::{InvalidResources, Resources};
 pub use scorer::SCORED_BY;
 pub use state::Summary;
 
 use answer::{now_shown, plain};
-use call::Call;
+use call::{Call, RESERVED};
 use faults::{ActiveFaults, RequestFacts};
 use journal::Journal;
 use link::Link;
+use shared::Shared;
 use state::{Budget, ServiceState};
 use storage_map::StorageMap;
 
-/// Beginnings of paths that no storage account may be named after.
-const RESERVED: &[&str] =
-    &["identity", "endpoints", "subscriptions", "history", "runs", "admin", "mlflow", "mferp", "discovery"];
-
-/// Why a simulator can't start.
+/// Why a simulator cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It would be open to others.
@@ -109,15 +110,15 @@ pub enum Error {
     /// A name clashes with a path of the simulator's.
     #[error("no storage account may be called `{0}` here: the name begins other paths of the simulator")]
     Reserved(String),
-    /// A folder can't be made or read.
+    /// A folder cannot be made or read.
     #[error("the folder {0} cannot be opened: {1}")]
     Folder(PathBuf, std::io::Error),
-    /// The journal can't be read or written.
+    /// The journal cannot be read or written.
     #[error("the simulator's journal {0} cannot be opened: {1}")]
     Journal(PathBuf, std::io::Error),
-    /// An order to misbehave makes no sense.
-    #[error("the simulator cannot misbehave so: {0}")]
-    FaultPlan(String),
+    /// The fault plan makes no sense.
+    #[error("invalid fault plan: {0}")]
+    FaultPlan(#[from] InvalidFaultPlan),
     /// Serving ended.
     #[error("the simulator stopped serving: {0}")]
     Serve(std::io::Error),
@@ -154,8 +155,8 @@ pub fn start(
         }
     };
     let mut faults = ActiveFaults::none(options.seed);
-    faults.set(options.faults.clone(), options.clock.now()).map_err(Error::FaultPlan)?;
-    options.resources.check().map_err(Error::FaultPlan)?;
+    faults.set(options.faults.clone(), options.clock.now())?;
+    options.resources.check().map_err(InvalidFaultPlan::from)?;
     let state = ServiceState::new(
         (options.nodes, options.keep_jobs, options.timing.clone()),
         (journal, jobs),
@@ -225,8 +226,8 @@ impl Handle {
         self.shared.act(|state, _| state.summary())
     }
 
-    /// Replaces all orders to misbehave; the error names one that makes no sense.
-    pub fn set_faults(&self, faults: Vec<Fault>) -> Result<(), String> {
+    /// Replaces all faults, or none if one makes no sense.
+    pub fn set_faults(&self, faults: Vec<Fault>) -> Result<(), InvalidFaultPlan> {
         self.shared.act(|state, now| state.faults.set(faults, now))
     }
 
@@ -242,51 +243,6 @@ impl Handle {
             // The sender lives in `self`.
             let _ = changed.changed().await;
         }
-    }
-}
-
-/// What all requests share.
-struct Shared {
-    options: SimulatorOptions,
-    address: SocketAddr,
-    storage_map: StorageMap,
-    state: Mutex<ServiceState>,
-    /// Something to do for the driver.
-    wake: Notify,
-    /// Raised with every move of a job.
-    changed: watch::Sender<u64>,
-}
-
-impl Shared {
-    fn origin(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// What is wrong around the endpoint.
-    fn resources(&self) -> Arc<Resources> {
-        Arc::clone(&self.lock().resources)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ServiceState> {
-        // No code under this lock panics half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Looks at the state, or changes it, at this hour: whatever is due by now has happened before.
-    fn act<T>(&self, f: impl FnOnce(&mut ServiceState, OffsetDateTime) -> T) -> T {
-        let now = self.options.clock.now();
-        let mut state = self.lock();
-        let (due, moves) = (state.next_due(), state.moves());
-        state.tick(now);
-        let result = f(&mut state, now);
-        state.tick(now);
-        if state.has_commands() || state.next_due() != due {
-            self.wake.notify_one();
-        }
-        if state.moves() != moves {
-            self.changed.send_modify(|count| *count += 1);
-        }
-        result
     }
 }
 
@@ -307,7 +263,7 @@ async fn dispatch(
     answer
 }
 
-/// The proper answer, unless something else was ordered.
+/// The proper answer, unless a fault of the plan comes between.
 async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Response {
     let Some(group) = call.group() else { return without_faults(shared, &call, body).await };
     let (body, inputs) = match group {
@@ -323,7 +279,7 @@ async fn route(shared: &Shared, link: &Link, mut call: Call, body: Body) -> Resp
     let (instead, spoilt) = shared.act(|state, _| match state.faults.on_arrival(&request) {
         Some(kind) => {
             // It looked, though it saw nothing.
-            if let (FaultKind::NotFoundFirst { .. }, Some(name)) = (&kind, call.job()) {
+            if let (FaultKind::Hidden { .. }, Some(name)) = (&kind, call.job()) {
                 state.look(name, request.now);
             }
             (Some(kind), None)
@@ -380,7 +336,7 @@ fn request_facts(shared: &Shared, route: Route, call: &Call, mut inputs: Vec<Str
             }
         });
     }
-    RequestFacts { route, inputs, token_age: identity::age(shared, call, now), polls, is_list, now }
+    RequestFacts { route, inputs, token_age: token::age(shared, call, now), polls, is_list, now }
 }
 
 /// What no fault reaches: the simulator's own pages.
@@ -395,7 +351,7 @@ async fn without_faults(shared: &Shared, call: &Call, body: Body) -> Response {
     }
 }
 
-/// What is answered when nobody misbehaves.
+/// What is answered where no fault happens.
 async fn proper(shared: &Shared, of: (&Link, &RequestFacts), call: &Call, body: Read) -> Response {
     let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
     match (segments.as_slice(), body) {

@@ -9,7 +9,7 @@ use crate::urls::without_query;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::options::DeploymentKind;
+use crate::installation::DeploymentKind;
 use crate::storage_map::{Uri, read_uri};
 
 /// Members of `BatchJob` that a client may send.

@@ -1,6 +1,7 @@
 //! What a request to Resource Manager is about: its path, taken apart.
 
 use axum::http::Method;
+use serde_json::Value;
 
 pub(super) const AUTHORIZATION: &str = "microsoft.authorization";
 pub(super) const EVENT_GRID: &str = "microsoft.eventgrid";
@@ -84,4 +85,12 @@ impl<'a> ResourcePath<'a> {
         let known = VERSIONS.iter().find(|(provider, _)| self.provider.eq_ignore_ascii_case(provider));
         known.is_none_or(|(_, versions)| versions.contains(&version))
     }
+}
+
+/// What is found at a path.
+pub(super) enum Found {
+    /// A resource.
+    One(Value),
+    /// All of a kind.
+    Many(Vec<Value>),
 }

@@ -1,9 +1,9 @@
 //! What Resource Manager says is wrong around the endpoint: things that are missing or set up otherwise, role
 //! assignments that were never made, actions that are refused.
 //!
-//! All is healthy unless ordered otherwise, and what is told is derived from [`Options`](super::Options). An order
+//! All is healthy unless the fault plan says otherwise, and what is shown is derived from the options. A plan
 //! changes a document by a merge patch (RFC 7396) instead of naming one of a list of known defects: whatever can be wrong
-//! with a resource can be ordered, in Azure's own words. Where the simulated service acts upon such a setting itself
+//! with a resource can be planned, in Azure's own words. Where the simulated service acts upon such a setting itself
 //! (endpoints, deployments, containers, rights), it acts upon the changed one.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::options::Endpoint;
+use crate::installation::Endpoint;
 use crate::roles::{ROLES, Who};
 
 /// What is wrong with the installation; by default nothing.
@@ -45,28 +45,44 @@ const KINDS: [&str; 11] = [
     "eventSubscriptions",
 ];
 
+/// What makes no sense in [`Resources`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidResources {
+    /// A change of something that is no resource here.
+    #[error("`{0}` is not kind/name; kinds are {kinds}", kinds = KINDS.join(", "))]
+    Kind(String),
+    /// A change that is no merge patch.
+    #[error("`{0}` is changed by an object, or is null")]
+    Patch(String),
+    /// A role that nobody here could have.
+    #[error("`{0}` is not who/role; roles are {roles}", roles = ROLES.map(|role| role.name).join(", "))]
+    Assignment(String),
+    /// Not the name of an action.
+    #[error("`{0}` is not an action; one is written Microsoft.PROVIDER/KINDS/read")]
+    Action(String),
+}
+
 impl Resources {
-    /// Why they make no sense, if they do not.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Checks that every name is one that there is; the error names the first that is not.
+    pub(super) fn check(&self) -> Result<(), InvalidResources> {
         for (resource, patch) in &self.changed {
             let kind = resource.split_once('/').filter(|(_, name)| !name.is_empty()).map(|(kind, _)| kind);
             if !kind.is_some_and(|kind| KINDS.iter().any(|known| known.eq_ignore_ascii_case(kind))) {
-                return Err(format!("`{resource}` is not kind/name; kinds are {}", KINDS.join(", ")));
+                return Err(InvalidResources::Kind(resource.clone()));
             }
             if patch.as_ref().is_some_and(|patch| !patch.is_object()) {
-                return Err(format!("`{resource}` is changed by an object, or is null"));
+                return Err(InvalidResources::Patch(resource.clone()));
             }
         }
         for assignment in &self.unassigned {
             let (who, role) = assignment.split_once('/').unwrap_or_default();
             let known = Who::ALL.iter().any(|it| is(who, it.name())) && ROLES.iter().any(|it| is(role, it.name));
             if !known {
-                let roles: Vec<_> = ROLES.iter().map(|role| role.name).collect();
-                return Err(format!("`{assignment}` is not who/role; roles are {}", roles.join(", ")));
+                return Err(InvalidResources::Assignment(assignment.clone()));
             }
         }
         match self.denied.iter().find(|action| !action.contains('/')) {
-            Some(action) => Err(format!("`{action}` is no action; one is written Microsoft.PROVIDER/KINDS/read")),
+            Some(action) => Err(InvalidResources::Action(action.clone())),
             None => Ok(()),
         }
     }
@@ -142,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    fn read(orders: Value) -> Resources {
-        serde_json::from_value(orders).unwrap()
+    fn read(plan: Value) -> Resources {
+        serde_json::from_value(plan).unwrap()
     }
 
     #[test]
@@ -162,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_orders_are_refused() {
+    fn senseless_resources_are_refused() {
         for wrong in [
             json!({ "changed": { "computes": null } }),
             json!({ "changed": { "computes/": null } }),

@@ -1,14 +1,8 @@
-//! Who may do what: the built-in roles that an installation uses, to whom they are assigned, and what follows from it.
-//!
-//! The caller is one and the same, whatever token it shows: the app's identity, to which `Reader` on the subscription was
-//! given as well, so that it may look at what is not its own (as the operators may). Ids and actions of the roles are
-//! those of Azure's built-in ones.
+//! The built-in roles that an installation uses, and the identities that have them. To whom they are assigned, and what
+//! follows from it, is in `access.rs`. Ids and actions are those of Azure's built-in roles.
 
 use azure_core::Uuid;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-
-use crate::{Shared, accounts, event_grid};
 
 /// A built-in role.
 #[derive(Debug)]
@@ -31,12 +25,12 @@ macro_rules! storage {
     };
 }
 
-const READER: &str = "Reader";
-const DATA_SCIENTIST: &str = "AzureML Data Scientist";
-const BLOB_READER: &str = "Storage Blob Data Reader";
-const BLOB_CONTRIBUTOR: &str = "Storage Blob Data Contributor";
-const BLOB_OWNER: &str = "Storage Blob Data Owner";
-const TABLE_CONTRIBUTOR: &str = "Storage Table Data Contributor";
+pub(super) const READER: &str = "Reader";
+pub(super) const DATA_SCIENTIST: &str = "AzureML Data Scientist";
+pub(super) const BLOB_READER: &str = "Storage Blob Data Reader";
+pub(super) const BLOB_CONTRIBUTOR: &str = "Storage Blob Data Contributor";
+pub(super) const BLOB_OWNER: &str = "Storage Blob Data Owner";
+pub(super) const TABLE_CONTRIBUTOR: &str = "Storage Table Data Contributor";
 
 /// The roles.
 pub(super) const ROLES: [Role; 6] = [
@@ -150,7 +144,7 @@ pub(super) enum Who {
 impl Who {
     pub(super) const ALL: [Self; 4] = [Self::App, Self::Compute, Self::Workspace, Self::Topic];
 
-    /// As orders name it.
+    /// As fault plans name it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::App => "app",
@@ -180,88 +174,14 @@ impl Who {
 /// The one tenant.
 pub(super) const TENANT: Uuid = Uuid::from_u128(2);
 
-/// A role that somebody has at a scope and below it.
-#[derive(Debug)]
-pub(super) struct Assignment {
-    who: Who,
-    role: &'static Role,
-    /// As an ARM id.
-    pub(super) scope: String,
-}
-
-/// All that were made.
-pub(super) fn assignments(shared: &Shared) -> Vec<Assignment> {
-    let options = &shared.options;
-    let resources = shared.resources();
-    let subscription = format!("/subscriptions/{}", options.workspace.subscription);
-    let account = |name: &str| accounts::id(shared, name);
-    let mut wanted = vec![
-        (Who::App, READER, subscription),
-        (Who::App, DATA_SCIENTIST, options.workspace.id()),
-        (Who::App, BLOB_OWNER, account(&options.app.state_account)),
-        (Who::App, TABLE_CONTRIBUTOR, account(&options.app.state_account)),
-        (Who::Topic, BLOB_CONTRIBUTOR, event_grid::dead_letters(shared)),
-    ];
-    for name in accounts::watched(shared) {
-        wanted.push((Who::App, BLOB_READER, account(name)));
-        wanted.push((Who::Compute, BLOB_READER, account(name)));
-    }
-    for name in accounts::of_datastores(shared) {
-        wanted.push((Who::App, BLOB_READER, account(name)));
-        wanted.push((Who::Compute, BLOB_CONTRIBUTOR, account(name)));
-        wanted.push((Who::Workspace, BLOB_CONTRIBUTOR, account(name)));
-    }
-    let mut made: Vec<Assignment> = Vec::new();
-    for (who, name, scope) in wanted {
-        let role = ROLES.iter().find(|role| role.name == name);
-        let is_new = |it: &Assignment| (it.who, it.role.name, &it.scope) != (who, name, &scope);
-        if let Some(role) = role.filter(|_| made.iter().all(is_new) && resources.is_assigned(who, name)) {
-            made.push(Assignment { who, role, scope });
-        }
-    }
-    made
-}
-
-impl Assignment {
-    /// Its document, as Resource Manager shows it.
-    pub(super) fn document(&self, shared: &Shared) -> Value {
-        let text = format!("{} {} {}", self.scope, self.who.name(), self.role.id);
-        let hash: [u8; 32] = Sha256::digest(text).into();
-        let name = Uuid::from_slice(&hash[..16]).unwrap_or_default();
-        let subscription = &shared.options.workspace.subscription;
-        json!({
-            "id": format!("{}/providers/Microsoft.Authorization/roleAssignments/{name}", self.scope),
-            "name": name.to_string(),
-            "type": "Microsoft.Authorization/roleAssignments",
-            "properties": {
-                "roleDefinitionId": self.role.definition_id(subscription),
-                "principalId": self.who.principal(),
-                "principalType": "ServicePrincipal",
-                "scope": self.scope,
-                "condition": null,
-                "conditionVersion": null,
-                "createdOn": "2026-01-01T00:00:00.0000000Z",
-                "updatedOn": "2026-01-01T00:00:00.0000000Z",
-                "createdBy": TENANT.to_string(),
-                "updatedBy": TENANT.to_string(),
-                "delegatedManagedIdentityResourceId": null,
-                "description": null,
-            },
-        })
-    }
-
-    /// It is of this principal.
-    pub(super) fn is_of(&self, principal: &str) -> bool {
-        self.who.principal().eq_ignore_ascii_case(principal)
-    }
-}
-
 impl Role {
-    fn definition_id(&self, subscription: &str) -> String {
+    /// ARM id of its definition in a subscription.
+    pub(super) fn definition_id(&self, subscription: &str) -> String {
         format!("/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{}", self.id)
     }
 
-    fn permission(&self, denied: &[String]) -> Value {
+    /// What it grants, less the actions that are `denied` to everybody here.
+    pub(super) fn permission(&self, denied: &[String]) -> Value {
         let withheld: Vec<&str> = self.not_actions.iter().copied().chain(denied.iter().map(String::as_str)).collect();
         json!({
             "actions": self.actions,
@@ -272,9 +192,9 @@ impl Role {
     }
 
     /// Its definition, as Resource Manager shows it.
-    pub(super) fn document(&self, shared: &Shared) -> Value {
+    pub(super) fn document(&self, subscription: &str) -> Value {
         json!({
-            "id": self.definition_id(&shared.options.workspace.subscription),
+            "id": self.definition_id(subscription),
             "name": self.id,
             "type": "Microsoft.Authorization/roleDefinitions",
             "properties": {
@@ -294,42 +214,9 @@ pub(super) fn is_within(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(&outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What the caller may do at a scope: one entry for each of its assignments at or above it.
-pub(super) fn permissions(shared: &Shared, scope: &str) -> Vec<Value> {
-    let resources = shared.resources();
-    let own = assignments(shared).into_iter().filter(|it| it.who == Who::App && is_within(scope, &it.scope));
-    own.map(|it| it.role.permission(&resources.denied)).collect()
-}
-
-/// Why the caller may not do it, if it may not.
-pub(super) fn forbidden(shared: &Shared, action: &str, scope: &str) -> Option<String> {
-    refused(shared, ("actions", "notActions"), action, scope)
-}
-
-/// The same of a data action. `Reader` reads everything but data.
-pub(super) fn forbidden_data(shared: &Shared, action: &str, scope: &str) -> Option<String> {
-    refused(shared, ("dataActions", "notDataActions"), action, scope)
-}
-
-fn refused(shared: &Shared, (granted, withheld): (&str, &str), action: &str, scope: &str) -> Option<String> {
-    let has = |permission: &Value, member: &str| {
-        let patterns = permission[member].as_array().map(Vec::as_slice).unwrap_or_default();
-        patterns.iter().filter_map(Value::as_str).any(|pattern| matches(pattern, action))
-    };
-    let allows = |permission: &Value| has(permission, granted) && !has(permission, withheld);
-    let caller = Who::App.principal();
-    (!permissions(shared, scope).iter().any(allows)).then(|| {
-        format!(
-            "The client '{caller}' with object id '{caller}' does not have authorization to perform action '{action}' \
-             over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your \
-             credentials."
-        )
-    })
-}
-
 /// `*` is any text, case does not matter, and `/*/` is also no kind at all: `workspaces/*/write` would otherwise not
 /// have to be narrowed by `workspaces/write`, as the built-in roles do.
-fn matches(pattern: &str, action: &str) -> bool {
+pub(super) fn matches(pattern: &str, action: &str) -> bool {
     let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
     globs(&pattern, &action) || (pattern.contains("/*/") && globs(&pattern.replacen("/*/", "/", 1), &action))
 }

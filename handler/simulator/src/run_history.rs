@@ -5,8 +5,10 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::answer::{add_common, azure_ml_error, json, shown, unauthorized};
+use crate::call::Call;
 use crate::job::Job;
-use crate::{Call, Shared, arm, roles, scoring};
+use crate::shared::Shared;
+use crate::{access, arm, roles, scoring};
 
 /// The step of every batch job; its run is named after the job's.
 const STEP: &str = "batchscoring";
@@ -16,7 +18,7 @@ pub(super) fn answer(shared: &Shared, segments: &[&str], call: &Call) -> Respons
     if let Some(refused) = unauthorized(shared, call, &[scoring::AUDIENCE, arm::AUDIENCE]) {
         return refused;
     }
-    if let Some(why) = roles::forbidden(shared, roles::READ_RUNS, &shared.options.workspace.id()) {
+    if let Some(why) = access::forbidden(shared, roles::READ_RUNS, &shared.options.workspace.id()) {
         return azure_ml_error(shared, StatusCode::FORBIDDEN, "UserError", &why);
     }
     let missing = |what: &str| {

@@ -10,14 +10,17 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::answer::{add, add_common, azure_ml_error, json, plain, shown, too_many, unauthorized};
-use crate::fault_plan::{AnswerKind, FaultKind};
+use crate::behaviour::Behaviour;
+use crate::call::Call;
+use crate::fault_plan::FaultKind;
 use crate::faults::RequestFacts;
+use crate::installation::{DeploymentKind, Endpoint, Endpoints};
 use crate::job::{Job, Phase, Polls};
 use crate::link::Link;
-use crate::options::{Behaviour, DeploymentKind, Endpoint, Endpoints};
 use crate::request::{self, Data, Request};
+use crate::shared::Shared;
 use crate::state::NotMade;
-use crate::{Call, Shared, compute, roles};
+use crate::{access, ids, roles};
 
 /// The audience of the data plane.
 pub(super) const AUDIENCE: &str = "https://ml.azure.com";
@@ -128,7 +131,7 @@ pub(super) async fn invoke(
         if kind == Some(FaultKind::Stuck) {
             state.stick(job.seq);
         }
-        let jobs = kind.as_ref().map_or(1, |kind| kind.makes().0);
+        let jobs = kind.as_ref().map_or(1, FaultKind::jobs);
         for _ in 1..jobs {
             state.make(new(state.next_seq()))?;
         }
@@ -146,9 +149,8 @@ pub(super) async fn invoke(
     // The job is there from now on, whether or not anybody waits for the answer.
     let clock = &shared.options.clock;
     clock.until(clock.now() + shared.options.timing.answer).await;
-    let ending = kind.map_or(AnswerKind::Proper, |kind| kind.makes().1);
-    if let Some(misbehaved) = ending.instead(shared, link).await {
-        return misbehaved;
+    if let Some(FaultKind::LostAnswer { instead, .. }) = kind {
+        return instead.answer(shared, link).await;
     }
     let location = format!(
         "{}/mferp/managementfrontend{}/batchEndpoints/{}/deployments/{}?api-version=2020-09-01-dataplanepreview",
@@ -167,7 +169,7 @@ pub(super) async fn invoke(
 /// 403 to a caller whose roles do not hold the action.
 fn forbidden(shared: &Shared, action: &str, endpoint: &str) -> Option<Response> {
     let scope = format!("{}/batchEndpoints/{endpoint}", shared.options.workspace.id());
-    let why = roles::forbidden(shared, action, &scope)?;
+    let why = access::forbidden(shared, action, &scope)?;
     Some(azure_ml_error(shared, StatusCode::FORBIDDEN, "UserError", &why))
 }
 
@@ -295,7 +297,7 @@ fn new_job(
 fn document(shared: &Shared, job: &Job) -> Value {
     let workspace = &shared.options.workspace;
     let compute = json!({
-        "target": compute::id(shared),
+        "target": ids::cluster(shared),
         "instanceCount": null,
         "isLocal": false,
         "location": null,

@@ -1,7 +1,7 @@
 //! The jobs and how they move on: `Preparing → Running → Finalizing → Completed` by a time profile, first come first
 //! served on a few nodes.
 //!
-//! Pure bookkeeping under one lock: nothing here waits, opens a port or scores. [`State::tick`] moves whatever is due;
+//! Pure bookkeeping under one lock: nothing here waits, opens a port or scores. [`ServiceState::tick`] moves whatever is due;
 //! every look ticks first, so what is seen never lags behind the clock. `driver.rs` does the work that a tick starts.
 //!
 //! What is kept: `keep_jobs` jobs, and as many request ids. Beyond it the oldest finished jobs are forgotten.
@@ -13,11 +13,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::fault_plan::FaultPlan;
+use crate::behaviour::Behaviour;
+use crate::fault_plan::{FaultPlan, InvalidFaultPlan};
 use crate::faults::ActiveFaults;
 use crate::job::{Job, JobView, Phase, RunError};
 use crate::journal::Journal;
-use crate::options::{Behaviour, Timing};
+use crate::options::Timing;
 use crate::resources::Resources;
 
 #[derive(Debug)]
@@ -210,7 +211,7 @@ impl ServiceState {
     }
 
     /// What the driver is to begin and to stop.
-    pub(super) fn orders(&mut self) -> (Vec<Job>, Vec<u64>) {
+    pub(super) fn commands(&mut self) -> (Vec<Job>, Vec<u64>) {
         let starts = std::mem::take(&mut self.starts);
         let starts = starts.iter().filter_map(|seq| self.jobs.get(seq)).cloned().collect();
         (starts, std::mem::take(&mut self.stops))
@@ -324,16 +325,16 @@ impl ServiceState {
         &self.posts_by_request
     }
 
-    /// Takes orders: all of them, or none if one makes no sense.
-    pub(super) fn apply_fault_plan(&mut self, orders: FaultPlan, now: OffsetDateTime) -> Result<(), String> {
-        orders.check()?;
-        if let Some(resources) = orders.resources {
+    /// Takes a fault plan: all of it, or none if a part makes no sense.
+    pub(super) fn apply_fault_plan(&mut self, plan: FaultPlan, now: OffsetDateTime) -> Result<(), InvalidFaultPlan> {
+        plan.check()?;
+        if let Some(resources) = plan.resources {
             self.resources = Arc::new(resources);
         }
-        if let Some(faults) = orders.faults {
+        if let Some(faults) = plan.faults {
             self.faults.set(faults, now)?;
         }
-        if let Some(behaviour) = orders.behaviour {
+        if let Some(behaviour) = plan.behaviour {
             self.behaviour = behaviour;
         }
         Ok(())

@@ -16,8 +16,10 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::answer::{add, empty, unauthorized};
+use crate::call::Call;
+use crate::shared::Shared;
 use crate::storage_map::{HIDDEN, existing};
-use crate::{Call, Shared, accounts, roles};
+use crate::{access, accounts, ids, roles};
 
 const AUDIENCE: &str = "https://storage.azure.com";
 const MAX_PAGE: usize = 5000;
@@ -113,11 +115,11 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
 
 /// The caller's roles count, whether or not it shows its token.
 fn may_read(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> bool {
-    let scope = format!("{}/blobServices/default/containers/{container}", accounts::id(shared, account));
+    let scope = format!("{}/blobServices/default/containers/{container}", ids::account(shared, account));
     if blob.is_empty() && call.query("comp").is_none() {
-        return roles::forbidden(shared, roles::READ_CONTAINER, &scope).is_none();
+        return access::forbidden(shared, roles::READ_CONTAINER, &scope).is_none();
     }
-    roles::forbidden_data(shared, roles::READ_BLOBS, &scope).is_none()
+    access::forbidden_data(shared, roles::READ_BLOBS, &scope).is_none()
 }
 
 fn error(status: StatusCode, code: &'static str, message: &str) -> Response {

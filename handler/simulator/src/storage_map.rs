@@ -5,11 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::urls::{Blob, without_query};
+use crate::installation::{Container, Datastore};
+use crate::urls::{Blob, NoBlob, without_query};
 
-use crate::options::{Container, Datastore};
-
-/// Folder of a datastore in which outputs grow before they are published. Names with this beginning can't be reached.
+/// Folder of a datastore in which outputs grow before they are published. Names with this beginning cannot be reached.
 pub(super) const HIDDEN: &str = ".scorekeeper-";
 
 /// What a URI names.
@@ -21,13 +20,43 @@ pub(super) enum Uri {
     Datastore { name: String, path: String },
 }
 
+/// Why a URI leads to no file here, in the words that a job's error shows. Holds no query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoFile {
+    /// None of the documented forms.
+    #[error("`{0}` is neither a blob's URL nor a path on a datastore")]
+    UnknownForm(String),
+    /// A URL that is not one of a blob.
+    #[error(transparent)]
+    Url(#[from] NoBlob),
+    /// An input that is not there.
+    #[error("found no resources for the input provided: '{0}'")]
+    NoInput(String),
+    /// An output that is a blob's URL.
+    #[error("the output '{0}' is not on a datastore")]
+    NotOnDatastore(String),
+    /// An output on a datastore that the workspace does not have.
+    #[error("the workspace has no datastore '{0}'")]
+    NoDatastore(String),
+    /// A path that climbs, is absolute, or is one of the simulator's own.
+    #[error("'{0}' is not a path of a blob")]
+    BadPath(String),
+    /// A link leads outside of the datastore's folder.
+    #[error("'{path}' leads out of '{datastore}'")]
+    Outside {
+        /// The path.
+        path: String,
+        /// The datastore's name.
+        datastore: String,
+    },
+}
+
 /// Reads the documented forms: blob and dfs URLs, `azureml://datastores/…/paths/…`, the same with the workspace in it,
-/// and the ARM id form. The error is for people and holds no query.
-pub(super) fn read_uri(uri: &str) -> Result<Uri, String> {
-    let shown = without_query(uri);
-    let unknown = || format!("`{shown}` is neither a blob's URL nor a path on a datastore");
+/// and the ARM id form.
+pub(super) fn read_uri(uri: &str) -> Result<Uri, NoFile> {
+    let unknown = || NoFile::UnknownForm(without_query(uri).to_owned());
     if uri.starts_with("https://") || uri.starts_with("http://") {
-        let blob = Blob::from_url(uri).map_err(|why| why.to_string())?;
+        let blob = Blob::from_url(uri)?;
         return Ok(Uri::Blob { account: blob.account, container: blob.container, path: blob.path });
     }
     let rest = uri.strip_prefix("azureml:/").unwrap_or(uri);
@@ -97,30 +126,30 @@ impl StorageMap {
     }
 
     /// The file or folder that an input URI names, if it is there.
-    pub(super) fn input(&self, uri: &str) -> Result<PathBuf, String> {
+    pub(super) fn input(&self, uri: &str) -> Result<PathBuf, NoFile> {
         let (folder, path) = match read_uri(uri)? {
             Uri::Blob { account, container, path } => (self.container(&account, &container), path),
             Uri::Datastore { name, path } => (self.datastore(&name).map(|d| d.folder.as_path()), path),
         };
         folder
             .and_then(|folder| existing(folder, path.trim_end_matches('/')))
-            .ok_or_else(|| format!("found no resources for the input provided: '{}'", without_query(uri)))
+            .ok_or_else(|| NoFile::NoInput(without_query(uri).to_owned()))
     }
 
     /// Where an output URI leads: the datastore's folder, and the path that nothing need exist at.
-    pub(super) fn output(&self, uri: &str) -> Result<(PathBuf, PathBuf), String> {
+    pub(super) fn output(&self, uri: &str) -> Result<(PathBuf, PathBuf), NoFile> {
         let Uri::Datastore { name, path } = read_uri(uri)? else {
-            return Err(format!("the output '{}' is not on a datastore", without_query(uri)));
+            return Err(NoFile::NotOnDatastore(without_query(uri).to_owned()));
         };
-        let datastore = self.datastore(&name).ok_or_else(|| format!("the workspace has no datastore '{name}'"))?;
-        let relative = relative(path.trim_end_matches('/')).ok_or_else(|| format!("'{path}' is no path of a blob"))?;
+        let datastore = self.datastore(&name).ok_or_else(|| NoFile::NoDatastore(name.clone()))?;
+        let relative = relative(path.trim_end_matches('/')).ok_or_else(|| NoFile::BadPath(path.clone()))?;
         let target = datastore.folder.join(relative);
         // The part of it that exists must not lead outside by a link.
         let inside = target
             .ancestors()
             .find_map(|ancestor| ancestor.canonicalize().ok())
             .is_some_and(|real| real.starts_with(&datastore.folder));
-        if inside { Ok((datastore.folder.clone(), target)) } else { Err(format!("'{path}' leads out of '{name}'")) }
+        if inside { Ok((datastore.folder.clone(), target)) } else { Err(NoFile::Outside { path, datastore: name }) }
     }
 }
 
@@ -169,7 +198,7 @@ mod tests {
         {
             assert!(read_uri(uri).is_err(), "{uri}");
         }
-        assert!(!read_uri("s3://b/x?sig=SECRET").unwrap_err().contains("SECRET"));
+        assert!(!read_uri("s3://b/x?sig=SECRET").unwrap_err().to_string().contains("SECRET"));
     }
 
     fn storage_map(root: &Path) -> StorageMap {

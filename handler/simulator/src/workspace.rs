@@ -6,10 +6,11 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::answer::json;
-use crate::arm::Found;
-use crate::options::{Datastore, Deployment, DeploymentKind, Endpoint, Endpoints};
+use crate::installation::{Datastore, Deployment, DeploymentKind, Endpoint, Endpoints};
+use crate::resource_path::Found;
 use crate::roles::Who;
-use crate::{Shared, accounts, compute, scoring};
+use crate::shared::Shared;
+use crate::{compute, ids, scoring};
 
 /// One resource or all of a kind; `None` if there is no such thing. `kind` is in lower case.
 pub(super) fn find(shared: &Shared, path: &[&str], kind: &[&str]) -> Option<Found> {
@@ -25,7 +26,7 @@ pub(super) fn find(shared: &Shared, path: &[&str], kind: &[&str]) -> Option<Foun
             let of = scoring::find_endpoint(shared, name)?;
             Found::One(deployment(shared, &of, deployments(shared, &of).iter().find(|it| it.name == *wanted)?)?)
         }
-        (["computes"], _) => Found::Many(compute::get(shared, compute::CLUSTER).into_iter().collect()),
+        (["computes"], _) => Found::Many(compute::get(shared, ids::CLUSTER).into_iter().collect()),
         (["computes", name], _) => Found::One(compute::get(shared, name)?),
         (["datastores"], _) => list(shared.storage_map.datastores(), |it| datastore(shared, it)),
         (["datastores", _], [_, name]) => Found::One(datastore(shared, shared.storage_map.datastore(name)?)?),
@@ -48,7 +49,7 @@ pub(super) fn discovery(shared: &Shared) -> Response {
 /// The workspace.
 pub(super) fn itself(shared: &Shared) -> Option<Value> {
     let workspace = &shared.options.workspace;
-    let storage = shared.storage_map.default_datastore().map(|datastore| accounts::id(shared, &datastore.account));
+    let storage = shared.storage_map.default_datastore().map(|datastore| ids::account(shared, &datastore.account));
     let document = json!({
         "id": workspace.id(),
         "name": workspace.name,
@@ -123,7 +124,7 @@ fn deployment(shared: &Shared, of: &Endpoint, deployment: &Deployment) -> Option
         "properties": {
             "description": "simulated",
             "properties": {},
-            "compute": compute::id(shared),
+            "compute": ids::cluster(shared),
             "resources": { "instanceCount": 1 },
             "miniBatchSize": 10,
             "errorThreshold": -1,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::working_directory;
 use crate::config::{Config, ProcessVars};
+use crate::redacting::Redacting;
 
 /// How the settings are printed.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,6 +18,6 @@ pub(super) struct ConfigArgs {
 pub(super) fn run(args: &ConfigArgs) -> Result<ExitCode, super::Error> {
     let config = Config::read(&ProcessVars, &working_directory()?)?;
     let text = if args.json { format!("{:#}\n", config.json()) } else { config.table() };
-    std::io::stdout().write_all(text.as_bytes())?;
+    Redacting::new(std::io::stdout()).write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{one_thread, working_directory};
 use crate::compose;
 use crate::config::{Config, Problems, ProcessVars, Vars};
+use crate::redacting::Redacting;
 use doctor::{AppFacts, Caller, Report, Verdict};
 
 /// What is examined, and how it is told.
@@ -53,8 +54,8 @@ fn limit(text: &str) -> Result<IsoDuration, NoLimit> {
 /// Why nothing could be examined.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file of settings can't be read.
-    #[error("the settings `{}` can't be read", path.display())]
+    /// The file of settings cannot be read.
+    #[error("the settings `{}` cannot be read", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -75,7 +76,7 @@ pub enum Error {
     /// The file is JSON of another shape.
     #[error("the settings `{}` are neither a list of name and value nor an object of them", .0.display())]
     Shape(PathBuf),
-    /// The parts of the examination can't be put together from the settings.
+    /// The parts of the examination cannot be put together from the settings.
     #[error(transparent)]
     Compose(#[from] compose::Error),
 }
@@ -96,7 +97,7 @@ pub(super) fn run(args: &DoctorArgs, clock: &Clock) -> Result<ExitCode, super::E
             report
         }
     };
-    match print(&report, args, &mut io::stdout().lock()) {
+    match print(&report, args, &mut Redacting::new(io::stdout().lock())) {
         // A reader that went away (`| head`) has seen enough; the exit code still says what was found.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed?,
@@ -168,7 +169,7 @@ impl Vars for AppSettings<'_> {
 
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-    // Values may be secrets, so what can't be understood is not quoted.
+    // Values may be secrets, so what cannot be understood is not quoted.
     let value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|why| Error::NotJson {
         path: path.to_owned(),
         line: why.line(),
@@ -222,7 +223,7 @@ pub fn print(report: &Report, args: &DoctorArgs, out: &mut dyn Write) -> std::io
         });
         return writeln!(out, "{document:#}");
     }
-    writeln!(out, "Seen by {}.", report.identity)?;
+    writeln!(out, "Checked as {}.", report.identity)?;
     for finding in shown {
         let about = finding.about.as_ref().map(|about| format!(" ({about})")).unwrap_or_default();
         writeln!(out, "{:8} {}{about}: {}", finding.verdict.name(), finding.check, finding.seen)?;
@@ -342,7 +343,7 @@ mod tests {
         let mut out = Vec::new();
         print(&report(), &args(None), &mut out).unwrap();
         let golden = "\
-Seen by the app's own identity.
+Checked as the app's own identity.
 ok       ledger: it works
 fault    deployment (endpoint heart): there is none
            cause  it was deleted

@@ -1,101 +1,16 @@
-//! Limits as people see them: `scorekeeper limit`, the lines of `status`, the table of the page, one JSON for scripts.
+//! `scorekeeper limit`: shows limits, or sets one.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
-use lifecycle::{Scoring, Status};
-use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
-use super::view::{shortened, utc_text};
+use super::view::shortened;
 use crate::config::WhichLedger;
-use app::ledger::{Controls, Ledger, LimitScope, LiveLimit, ScopeStatus};
+use app::ledger::{Controls, Ledger, LimitScope, LiveLimit};
 use app::ports::Clock;
-
-/// A rule or an endpoint with its limit. Names are stable: scripts rely on them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LimitView {
-    /// `rule` or `endpoint`.
-    pub kind: &'static str,
-    /// The rule's id or the endpoint's invoke URI.
-    pub name: String,
-    /// The limit that holds; none: no limit.
-    pub limit: Option<u32>,
-    /// The limit in the rules.
-    pub configured: Option<u32>,
-    /// Since when an operator's limit holds instead.
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub set_time: Option<OffsetDateTime>,
-    /// Slots that were taken when the last tick looked.
-    pub taken: Option<u32>,
-    /// Queued scorings that found no room then, and those behind them.
-    pub waiting: u32,
-    /// Why they wait.
-    pub reason: Option<String>,
-}
-
-/// Every rule and endpoint that a tick has told of or an operator has limited.
-pub fn views(controls: &Controls) -> Vec<LimitView> {
-    let none = ScopeStatus::default();
-    let scopes: BTreeSet<&LimitScope> = controls.scopes.keys().chain(controls.limits.keys()).collect();
-    let view = |scope: &LimitScope| {
-        let (scope_status, live) = (controls.scopes.get(scope).unwrap_or(&none), controls.limits.get(scope));
-        LimitView {
-            kind: if matches!(scope, LimitScope::Rule(_)) { "rule" } else { "endpoint" },
-            name: if scope_status.name.is_empty() { live.map_or("", |live| &live.name) } else { &scope_status.name }
-                .to_owned(),
-            limit: live.map(|live| live.limit).or(scope_status.configured),
-            configured: scope_status.configured,
-            set_time: live.map(|live| live.set),
-            taken: scope_status.taken,
-            waiting: scope_status.waiting,
-            reason: scope_status.reason.clone(),
-        }
-    };
-    scopes.into_iter().map(view).collect()
-}
-
-impl LimitView {
-    /// There is something to tell of it.
-    pub fn matters(&self) -> bool {
-        self.limit.is_some() || self.waiting > 0
-    }
-
-    /// `10 of 50 taken, 3 wait: …`
-    pub fn summary(&self) -> String {
-        let taken = match (self.limit, self.taken) {
-            (None, _) => "no limit".to_owned(),
-            (Some(0), _) => "paused".to_owned(),
-            (Some(limit), taken) => format!("{} of {limit} slots taken", taken.unwrap_or(0)),
-        };
-        let set = self.set_time.map(|at| {
-            let rules = self.configured.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
-            format!(" (an operator's limit since {}; in the rules: {rules})", utc_text(at))
-        });
-        let waiting = Some(self.waiting).filter(|waiting| *waiting > 0).map(|waiting| format!(", {waiting} wait"));
-        [taken, set.unwrap_or_default(), waiting.unwrap_or_default()].concat()
-    }
-}
-
-/// Why a queued scoring is not submitted yet, as far as the controls tell.
-pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
-    if scoring.status != Status::Queued {
-        return None;
-    }
-    let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", utc_text(scoring.due)));
-    let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_ref());
-    let reason = if breaker.open_until.is_some() {
-        Some(format!("{} (scorekeeper breaker)", breaker.reason()))
-    } else {
-        let scopes = [LimitScope::endpoint(&scoring.endpoint), LimitScope::rule(&scoring.rule)];
-        scopes.iter().find_map(|scope| controls.scopes.get(scope)?.reason.clone())
-    };
-    let reasons: Vec<_> = back_off.into_iter().chain(reason).collect();
-    Some(if reasons.is_empty() { "the next tick submits it".to_owned() } else { reasons.join("; ") })
-}
+use app::reports::{self, LimitView};
 
 /// `limit`: shows limits, or sets one for all processes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -169,7 +84,7 @@ pub async fn limit(ledger: &Ledger, args: &LimitArgs, now: OffsetDateTime, out: 
         writeln!(out, "Name what is limited: --rule ID or --endpoint URI.")?;
         return Ok(ATTENTION);
     }
-    let views: Vec<_> = views(&controls)
+    let views: Vec<_> = reports::limits(&controls)
         .into_iter()
         .filter(|view| wanted.as_ref().is_none_or(|(scope, _)| scope_of(view) == *scope))
         .collect();
@@ -179,7 +94,8 @@ pub async fn limit(ledger: &Ledger, args: &LimitArgs, now: OffsetDateTime, out: 
         return Ok(OK);
     }
     if views.is_empty() {
-        let text = if wanted.is_some() { unknown(&controls) } else { "No tick has told of any rule yet.".to_owned() };
+        let text =
+            if wanted.is_some() { unknown(&controls) } else { "No reconcile run has reported a rule yet.".to_owned() };
         writeln!(out, "{text}")?;
         return Ok(if wanted.is_some() { ATTENTION } else { OK });
     }
@@ -205,7 +121,7 @@ async fn set(
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    // A typing error would leave what was to be paused running. Before the first tick nothing is known to check by.
+    // A typing error would leave what was to be paused running. Before the first reconcile run nothing is known to check by.
     let known = controls.scopes.contains_key(scope) || controls.limits.contains_key(scope);
     if !known && !controls.scopes.is_empty() {
         writeln!(out, "There is no such rule or endpoint: `{name}`. {}", unknown(controls))?;
@@ -229,7 +145,7 @@ async fn set(
             writeln!(out, "{kind} {name}: {limit}.")?;
         }
     }
-    writeln!(out, "All processes go by it within 15 seconds. What runs runs on.")?;
+    writeln!(out, "All processes apply it within 15 seconds. Running jobs are not affected.")?;
     Ok(OK)
 }
 

@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use app::ledger::{self, Ledger};
+use app::ledger::Ledger;
 use app::ports::Clock;
+use app::reports::{self, Filter};
 use lifecycle::Status;
 
 use super::on_ledger::{Access, Error, OK, run_on_ledger};
 use super::progress::Progress;
-use super::view::{ScoringView, shortened, utc_text};
+use super::view::{shortened, utc_text};
 use crate::config::WhichLedger;
 
 /// What `list` shows.
@@ -38,7 +39,9 @@ pub(super) fn run(args: &ListArgs, clock: &Clock) -> Result<ExitCode, super::Err
 
 /// `list`: scorings, the newest first.
 pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Result<u8, Error> {
-    let found = newest(ledger, args).await?;
+    let mut progress = Progress::new();
+    let filter = Filter { status: args.status.clone(), rule: args.rule.clone(), limit: args.limit };
+    let found = reports::newest(ledger, &filter, || progress.count()).await?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
         writeln!(out)?;
@@ -70,30 +73,4 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
         writeln!(out, "({} shown; --limit N shows more)", args.limit)?;
     }
     Ok(OK)
-}
-
-/// The newest scorings that pass the filter. Holds `limit` of them at a time, whatever the ledger's size.
-pub(crate) async fn newest(ledger: &Ledger, args: &ListArgs) -> Result<Vec<ScoringView>, ledger::Error> {
-    let mut found: Vec<ScoringView> = Vec::new();
-    let order = |found: &mut Vec<ScoringView>| {
-        found.sort_by(|a, b| b.created_time.cmp(&a.created_time).then_with(|| a.id.cmp(&b.id)));
-        found.truncate(args.limit);
-    };
-    let mut progress = Progress::new();
-    ledger
-        .scorings(|scoring| {
-            progress.count();
-            let wanted = (args.status.is_empty() || args.status.contains(&scoring.status))
-                && args.rule.as_ref().is_none_or(|rule| scoring.rule == **rule);
-            if wanted {
-                found.push(scoring.into());
-                if found.len() >= args.limit.saturating_mul(2).max(1_000) {
-                    order(&mut found);
-                }
-            }
-            true
-        })
-        .await?;
-    order(&mut found);
-    Ok(found)
 }

@@ -24,7 +24,7 @@ pub(crate) struct LocalArgs {
     /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
     #[arg(long, value_name = "COMMAND")]
     pub score_command: Option<String>,
-    /// How the simulated endpoint misbehaves.
+    /// Faults of the simulated endpoint.
     #[command(flatten)]
     pub fault_args: FaultArgs,
 }
@@ -32,8 +32,8 @@ pub(crate) struct LocalArgs {
 /// Why it did not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The handler is this program again, and its path can't be read.
-    #[error("this program's own path can't be read")]
+    /// The handler is this program again, and its path cannot be read.
+    #[error("this program's own path cannot be read")]
     OwnPath(#[source] io::Error),
     #[error(transparent)]
     Local(#[from] local::Error),

@@ -1,10 +1,10 @@
 //! The command line: one file per command, each with its arguments, its run and its errors.
 //!
-//! Exit codes: 0 fine; 1 something needs attention, or the command failed; 2 the ledger can't be read (`doctor`: not
+//! Exit codes: 0 fine; 1 something needs attention, or the command failed; 2 the ledger cannot be read (`doctor`: not
 //! everything could be seen); 64 the command line or the settings are wrong, nothing was begun. Output for people goes
 //! to a terminal or a file alike; `--json` is for scripts.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Problems;
+use crate::redacting::Redacting;
 use crate::telemetry::fatal;
 
 pub mod breaker;
@@ -50,16 +51,16 @@ enum Command {
     /// Run the whole product on this machine: inbox folder, simulated endpoint, status page. No cloud needed.
     #[cfg(feature = "dev")]
     Local(local::LocalArgs),
-    /// Serve the simulated batch endpoint alone, which also misbehaves on order.
+    /// Serve only the simulated batch endpoint; it injects faults on request.
     #[cfg(feature = "dev")]
     Simulator(simulator::SimulatorArgs),
-    /// Tell in a few lines how things stand; exit code 1 if something needs attention.
+    /// Show a summary; exit code 1 if something needs attention.
     Status(status::StatusArgs),
     /// List scorings, the newest first.
     List(list::ListArgs),
     /// Show one scoring with its history: what happened, and why.
     Show(show::ShowArgs),
-    /// Say how a held scoring goes on: its submission's answer was lost, and looking did not settle it.
+    /// Resolve a held scoring: its submission's answer was lost, and the search was inconclusive.
     Resolve(resolve::ResolveArgs),
     /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
     Limit(limit::LimitArgs),
@@ -70,9 +71,9 @@ enum Command {
     /// Exit code 1 if there is a fault, 2 if none was found but not everything could be seen. It looks as the app where
     /// the app's identity is at hand, else as whoever is signed in with the Azure CLI.
     Doctor(doctor::DoctorArgs),
-    /// Run the app itself, many times, in a world where everything fails; tell how it could be made to break a promise.
+    /// Run the app itself many times in a simulated world where everything fails, and report invariant violations.
     ///
-    /// Exit code 1 if it could. The same seed and arguments are the same run on any machine; nothing outside of this
+    /// Exit code 1 if there is one. The same seed and arguments are the same run on any machine; nothing outside of this
     /// process is touched.
     #[cfg(feature = "dev")]
     Simulate(simulation::SimulateArgs),
@@ -90,13 +91,13 @@ pub(crate) enum Error {
     #[error(transparent)]
     Settings(#[from] Problems),
     /// Relative paths and the default ledger begin there.
-    #[error("the working directory can't be read")]
+    #[error("the working directory cannot be read")]
     WorkingDirectory(#[source] io::Error),
     /// No threads, no file descriptors.
-    #[error("the async runtime can't be started")]
+    #[error("the async runtime cannot be started")]
     Runtime(#[source] io::Error),
     /// Nobody reads stdout, or it is full.
-    #[error("the output can't be written")]
+    #[error("the output cannot be written")]
     Output(#[from] io::Error),
     /// A command on the ledger.
     #[error(transparent)]
@@ -141,9 +142,14 @@ pub fn main(clock: &Clock) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are no errors; clap knows where each belongs. Nothing is to be done if it can't be printed.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            // Help and version are no errors. Nothing is to be done if they cannot be printed.
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // An error quotes what was typed, a SAS perhaps.
+            let _ = Redacting::new(io::stderr()).write_all(error.render().to_string().as_bytes());
+            return ExitCode::from(USAGE);
         }
     };
     match run(arguments.command, clock) {
@@ -152,7 +158,12 @@ pub fn main(clock: &Clock) -> ExitCode {
             0 => ExitCode::SUCCESS,
             code => {
                 let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-                fatal(code, &format!("{}{remedy}", error_chain(&error)))
+                let text = match &error {
+                    // One line for each problem, however long.
+                    Error::Settings(problems) => problems.to_string(),
+                    error => error_chain(error),
+                };
+                fatal(code, &format!("{text}{remedy}"))
             }
         },
     }

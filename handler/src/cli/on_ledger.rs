@@ -11,28 +11,29 @@ use super::{one_thread, working_directory};
 use crate::compose;
 pub(super) use crate::compose::Access;
 use crate::config::{LedgerSettings, ProcessVars, WhichLedger};
+use crate::redacting::Redacting;
 
 /// Fine.
 pub const OK: u8 = 0;
 /// Something needs attention, or was not found.
 pub const ATTENTION: u8 = 1;
-/// The ledger can't be read or changed.
+/// The ledger cannot be read or changed.
 pub const LEDGER_UNAVAILABLE: u8 = 2;
 
 /// Why a command on a ledger did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The ledger can't be opened.
+    /// The ledger cannot be opened.
     #[error(transparent)]
     Open(#[from] compose::Error),
-    /// The ledger can't be read.
+    /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ledger::Error),
-    /// The ledger can't be changed.
+    /// The ledger cannot be changed.
     #[error(transparent)]
     Change(#[from] app::Error),
-    /// The output can't be written.
-    #[error("the output can't be written")]
+    /// The output cannot be written.
+    #[error("the output cannot be written")]
     Output(#[from] io::Error),
 }
 
@@ -42,7 +43,7 @@ impl Error {
         let (source, role) = match self {
             Self::Read(source) => (source, "Reader"),
             Self::Change(app::Error::Ledger { source, .. }) => (source, "Contributor"),
-            Self::Open(_) | Self::Output(_) => return None,
+            Self::Open(_) | Self::Change(app::Error::TooManyEvents(_)) | Self::Output(_) => return None,
         };
         match source {
             ledger::Error::Refused(_) => {
@@ -64,7 +65,8 @@ pub(super) fn run_on_ledger(
     let settings = LedgerSettings::read(&ProcessVars, &working_directory()?, which)?;
     let ledger = compose::ledger_alone(&settings, clock, access).map_err(Error::from)?;
     let runtime = one_thread()?;
-    let mut out = io::stdout().lock();
+    let mut out = Redacting::new(io::stdout().lock());
     let code = runtime.block_on(command(&ledger, clock(), &mut out))?;
+    out.flush()?;
     Ok(ExitCode::from(code))
 }

@@ -1,4 +1,4 @@
-//! A sign of life for a person who waits at a terminal; scripts and pipes see nothing of it.
+//! A sign of life for an operator who waits at a terminal; scripts and pipes see nothing of it.
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -1,4 +1,4 @@
-//! `resolve`: what a person says about a scoring that is held. The one command that changes a scoring.
+//! `resolve`: what an operator says about a scoring that is held. The one command that changes a scoring.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -56,7 +56,7 @@ pub(super) fn run(args: ResolveArgs, clock: &Clock) -> Result<ExitCode, super::E
     run_on_ledger(&args.which, Access::Write, clock, command)
 }
 
-/// `resolve ID`: records it; the next tick acts on it.
+/// `resolve ID`: records it; the next reconcile run acts on it.
 pub async fn resolve(
     ledger: &Ledger,
     id: &str,
@@ -67,13 +67,13 @@ pub async fn resolve(
     let Some(id) = ScoringId::read(id) else {
         writeln!(
             out,
-            "`{id}` is no scoring's id; it has 32 hexadecimal digits, as `scorekeeper list --status held` shows them."
+            "`{id}` is not the id of a scoring; it has 32 hexadecimal digits, as `scorekeeper list --status held` shows them."
         )?;
         return Ok(ATTENTION);
     };
     match app::resolve(ledger, &id, resolution, now).await? {
-        ResolveOutcome::Recorded(scoring) => {
-            writeln!(out, "{id} is {} now; the next tick goes on with it.", scoring.status)?;
+        ResolveOutcome::Recorded { scoring, .. } => {
+            writeln!(out, "{id} is {} now; the next reconcile run continues with it.", scoring.status)?;
             Ok(OK)
         }
         ResolveOutcome::Refused(why) => {

@@ -12,7 +12,7 @@ use crate::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_cr
 use crate::hosts::azure::{self, Functions};
 use crate::telemetry;
 
-/// Why the handler can't serve.
+/// Why the handler cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Nobody said where the host will call.
@@ -22,7 +22,7 @@ pub(crate) enum Error {
     )]
     NoPort,
     /// The port is taken. The host restarts the handler on any exit code but 0; by then the port may be free.
-    #[error("127.0.0.1:{port} can't be listened on")]
+    #[error("127.0.0.1:{port} cannot be listened on")]
     Listen {
         port: u16,
         /// Why not.

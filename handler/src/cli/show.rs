@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use app::ledger::Ledger;
 use app::ports::Clock;
+use app::reports;
 use lifecycle::{ScoringId, intake};
 
-use super::limit;
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::progress::Progress;
-use super::view::{ScoringDetail, path, utc_text};
+use super::view::{path, utc_text};
 use crate::config::WhichLedger;
 
 /// What `show` shows.
@@ -69,10 +69,8 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
             return Ok(ATTENTION);
         }
     };
-    let history = ledger.entries(&scoring.id).await?;
     let sentence = scoring.status.sentence();
-    let waits = limit::waits_for(&ledger.controls().await?, &scoring);
-    let detail = ScoringDetail { scoring: scoring.into(), waits, history };
+    let detail = reports::detail(ledger, scoring).await?;
     if json {
         serde_json::to_writer_pretty(&mut *out, &detail).map_err(std::io::Error::from)?;
         writeln!(out)?;

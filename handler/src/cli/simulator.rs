@@ -28,7 +28,7 @@ pub struct SimulatorArgs {
     /// Folder for everything: inbox, outbox, journal
     #[arg(long, value_name = "DIR", default_value = ".scorekeeper-simulator")]
     pub data: PathBuf,
-    /// How it misbehaves.
+    /// What goes wrong in it.
     #[command(flatten)]
     pub fault_args: FaultArgs,
     /// Nodes of the simulated cluster: jobs that work at the same time
@@ -48,10 +48,10 @@ pub struct SimulatorArgs {
     pub json: bool,
 }
 
-/// How a simulated endpoint misbehaves; `local` and `simulator` are told so alike.
+/// What goes wrong in a simulated endpoint; `local` and `simulator` take it alike.
 #[derive(Debug, Clone, clap::Args)]
 pub struct FaultArgs {
-    /// Orders to misbehave: a JSON file, or the JSON itself
+    /// What goes wrong: a fault plan, as a JSON file or the JSON itself
     #[arg(long, value_name = "FILE|JSON", long_help = FAULT_PLAN_HELP)]
     pub faults: Option<FaultPlan>,
     /// Decides which requests the probabilities of --faults hit: the same number hits the same ones
@@ -60,53 +60,54 @@ pub struct FaultArgs {
 }
 
 impl FaultArgs {
-    /// Makes a simulator misbehave from its start.
+    /// Sets the plan that a simulator starts with.
     pub(crate) fn apply(&self, options: &mut SimulatorOptions) {
         options.seed = self.seed;
-        let Some(FaultPlan(orders)) = self.faults.clone() else { return };
-        if let Some(faults) = orders.faults {
+        let Some(FaultPlan(plan)) = self.faults.clone() else { return };
+        if let Some(faults) = plan.faults {
             options.faults = faults;
         }
-        if let Some(behaviour) = orders.behaviour {
+        if let Some(behaviour) = plan.behaviour {
             options.behaviour = behaviour;
         }
-        if let Some(resources) = orders.resources {
+        if let Some(resources) = plan.resources {
             options.resources = resources;
         }
     }
 }
 
-/// The whole menu, as `--help` prints it.
-const FAULT_PLAN_HELP: &str = r#"Orders to misbehave: a JSON file, or the JSON itself; POST /admin/faults takes the same while it runs.
+/// All that a fault plan can say, as `--help` prints it.
+const FAULT_PLAN_HELP: &str = r#"A fault plan: a JSON file, or the JSON itself; POST /admin/faults takes the same while it runs.
 
-    {"faults": [{"route": "invoke", "fault": {"made": {"jobs": 2, "answer": "cut"}},
+    {"faults": [{"route": "invoke", "fault": {"lostAnswer": {"jobs": 2}},
                  "matching": "claims/", "after": 10, "times": 3, "probability": 0.05}],
      "behaviour": {"keepTags": true, "skewSeconds": -120},
      "resources": {"changed": {"deployments/blue": null, "computes/*": {"identity": null}}}}
 
 Only route and fault are required. matching: a part of an input's URI, on the route arm also of the request's own path,
-on identity of the audience; after: so many requests pass first; times: so often it happens. The first order that holds
-for a request is the one that is carried out.
+on identity of the audience; after: so many requests pass first; times: so often it happens. Of several faults that
+match a request the first one happens.
 
 route: invoke, poll, arm, runHistory, storage, identity
 
 fault, of an invoke that has made its job:
-    cutAfterCreate, answer500AfterCreate    the answer is lost
-    {"made": {"jobs": 2, "answer": "proper" | "cut" | "hang" | {"status": 504}}}
+    {"lostAnswer": {"jobs": 1, "instead": "cut" | "hang" | {"status": 504}}}
+                                            the answer never comes; both members may be left out
+    {"duplicated": {"jobs": 2}}             so many jobs, answered as if there were one
     stuck                                   the job runs until it is cancelled
 fault, in place of the proper answer; nothing is done:
-    {"throttle": {"retryAfter": 30}}        429; {"throttleUntil": {"seconds": 30}} with an HTTP date,
-                                            throttleSilently without Retry-After
-    {"answer": {"status": 503, "body": "json" | "text" | "html" | "htmlAsJson" | "empty"}}
-    cut, hang
+    lostRequest, unanswered                 the connection ends; the connection stays
+    {"throttled": {"retryAfter": 30, "asDate": false}}
+                                            429; both members may be left out
+    {"refused": {"status": 503, "body": "json" | "text" | "html" | "htmlAsJson" | "empty"}}
     {"oldToken": {"seconds": 600}}          401 to tokens issued longer ago
-    {"forbid": {"seconds": 300}}            403 for so long after the order
-    {"notFoundFirst": {"polls": 3}}         404 to the first looks at each job
+    {"forbidden": {"seconds": 300}}         403 for so long after the plan was set
+    {"hidden": {"looks": 3}}                404 to the first looks at each job
 fault, to the proper answer:
-    {"showStatus": {"status": "Queued"}}    this word for the job's status; noStatus leaves it out
+    {"wrongStatus": {"status": "Queued"}}   this word for the job's status; noStatus leaves it out
     {"listLag": {"seconds": 60}}            lists leave out younger jobs
-    {"relabel": {"status": 200}}            another status code
-    truncate, {"trickle": {"millis": 50}}   half of the body; a byte at a time
+    {"relabeled": {"status": 200}}          another status code
+    truncated, {"trickled": {"millis": 50}} half of the body; a byte at a time
 
 behaviour, what nobody knows of the real service; off unless given: keepTags, honourName, honourRequestIdSeconds,
     bareNames, allowUnknownMembers, listJobs, skewSeconds
@@ -120,51 +121,52 @@ resources, what is wrong around the endpoint; a healthy installation unless give
     denied          actions that the caller's roles lack: "Microsoft.MachineLearningServices/workspaces/jobs/cancel/action"
     subscriptionOnAccount   true: the event subscription lies on the storage account, not on its system topic"#;
 
-/// Orders to misbehave as they come from the command line: JSON, or the path of a file with it.
+/// A fault plan as it comes from the command line: JSON, or the path of a file with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultPlan(pub simulator::FaultPlan);
 
-/// Why `--faults` can't be taken. clap prints this line alone, so it holds its cause.
+/// Why `--faults` cannot be taken. clap prints this line alone, so it holds its cause.
 #[derive(Debug, thiserror::Error)]
-pub enum OrdersError {
-    /// The file can't be read.
+pub enum FaultPlanError {
+    /// The file cannot be read.
     #[error("the file cannot be read ({0}); JSON itself begins with `{{`")]
-    Unreadable(#[source] io::Error),
+    File(#[source] io::Error),
     /// It is not JSON of this form.
-    #[error("the orders{file} cannot be understood: {source}")]
-    NotUnderstood {
+    #[error("the fault plan{file} cannot be read: {source}")]
+    Unreadable {
         /// ` in `FILE``, or nothing for JSON on the command line.
         file: String,
         /// Why not.
         #[source]
         source: serde_json::Error,
     },
-    /// No simulator could carry them out.
-    #[error("the orders{file} make no sense: {reason}")]
-    Senseless {
+    /// Something in it cannot happen.
+    #[error("invalid fault plan{file}: {source}")]
+    Invalid {
         /// ` in `FILE``, or nothing for JSON on the command line.
         file: String,
-        /// Why not.
-        reason: String,
+        /// What.
+        #[source]
+        source: simulator::InvalidFaultPlan,
     },
 }
 
 impl FromStr for FaultPlan {
-    type Err = OrdersError;
+    type Err = FaultPlanError;
 
-    fn from_str(given: &str) -> Result<Self, OrdersError> {
+    fn from_str(given: &str) -> Result<Self, FaultPlanError> {
         let (text, file) = if given.trim_start().starts_with('{') {
             (given.to_owned(), String::new())
         } else {
-            (std::fs::read_to_string(given).map_err(OrdersError::Unreadable)?, format!(" in `{given}`"))
+            (std::fs::read_to_string(given).map_err(FaultPlanError::File)?, format!(" in `{given}`"))
         };
-        let orders: simulator::FaultPlan = match serde_json::from_str(&text) {
-            Ok(orders) => orders,
-            Err(source) => return Err(OrdersError::NotUnderstood { file, source }),
+        let plan: simulator::FaultPlan = match serde_json::from_str(&text) {
+            Ok(plan) => plan,
+            Err(source) => return Err(FaultPlanError::Unreadable { file, source }),
         };
-        match orders.check() {
-            Ok(()) => Ok(Self(orders)),
-            Err(reason) => Err(OrdersError::Senseless { file, reason }),
+        match plan.check() {
+            Ok(()) => Ok(Self(plan)),
+            Err(source) => Err(FaultPlanError::Invalid { file, source }),
         }
     }
 }

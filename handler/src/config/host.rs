@@ -25,7 +25,7 @@ pub struct HostFacts {
     pub resource_id: Option<String>,
 }
 
-/// The smallest default of any plan. Too short costs a tick's tail, too long costs the process.
+/// The smallest default of any plan. Too short costs the tail of a reconcile run, too long costs the process.
 const DEFAULT_TIMEOUT: &str = "00:05:00";
 /// What the host takes for no timeout at all.
 const NO_TIMEOUT: &str = "-1";
@@ -94,9 +94,9 @@ impl Reader<'_> {
 /// Why a host.json says nothing to us.
 #[derive(Debug, thiserror::Error)]
 enum HostJsonError {
-    #[error("host.json can't be read: {0}")]
+    #[error("host.json cannot be read: {0}")]
     Unreadable(#[source] std::io::Error),
-    #[error("host.json is no plain JSON: {0}")]
+    #[error("host.json is not plain JSON: {0}")]
     NotPlainJson(#[from] serde_json::Error),
 }
 

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use lifecycle::rules::is_loopback;
+use lifecycle::redact::redacted;
+use lifecycle::uri::is_loopback;
 use url::Url;
 
-use super::problems::{Refused, masked};
+use super::problems::Refused;
 use super::{Reader, Source};
 
 /// Where the ledger lives.
@@ -66,8 +67,8 @@ impl fmt::Debug for Secret {
 impl fmt::Display for LedgerLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Embedded(folder) => write!(f, "embedded:{}", folder.display()),
-            Self::Tables { url, .. } => f.write_str(url.as_str().trim_end_matches('/')),
+            Self::Embedded(folder) => write!(f, "embedded:{}", redacted(&folder.display().to_string())),
+            Self::Tables { url, .. } => f.write_str(&redacted(url.as_str().trim_end_matches('/'))),
         }
     }
 }
@@ -105,7 +106,7 @@ impl Reader<'_> {
         };
         match read {
             Ok(ledger) => {
-                self.understood(NAME, masked(&ledger.to_string()), Source::Variable(from));
+                self.understood(NAME, ledger.to_string(), Source::Variable(from));
                 Some(ledger)
             }
             Err(refused) => {

@@ -35,6 +35,8 @@ use std::path::{Path, PathBuf};
 
 use lifecycle::Rules;
 use lifecycle::duration::IsoDuration;
+use lifecycle::redact::redacted;
+use lifecycle::text::one_line;
 use time::Duration;
 use url::Url;
 
@@ -44,7 +46,7 @@ pub use self::problems::{Problem, Problems};
 pub use self::reading::{LedgerSettings, WhichLedger};
 pub use self::vars::{ProcessVars, Vars};
 
-use self::problems::Refused;
+use self::problems::{MAX_SHOWN, Refused};
 
 /// Everything that was set, checked.
 #[derive(Debug, Clone)]
@@ -100,7 +102,7 @@ pub enum LogFormat {
 pub struct Setting {
     /// Its name.
     pub name: &'static str,
-    /// Its value, secrets masked.
+    /// Its value, cut and without secrets.
     pub value: String,
     /// Where the value came from.
     pub source: Source,
@@ -121,9 +123,9 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Variable(name) => write!(f, "variable {name}"),
-            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::File(path) => write!(f, "file {}", redacted(&path.display().to_string())),
             Self::Default(None) => f.write_str("default"),
-            Self::Default(Some(why)) => write!(f, "default ({why})"),
+            Self::Default(Some(why)) => write!(f, "default ({})", redacted(why)),
         }
     }
 }
@@ -188,7 +190,9 @@ impl Config {
             .names()
             .into_iter()
             .filter(|name| name.starts_with("SCOREKEEPER_") && !OURS.contains(&name.as_str()))
-            .map(|name| format!("`{name}` is no setting and was ignored; there are {}", OURS.join(", ")))
+            .map(|name| {
+                format!("`{}` is not a setting and was ignored; there are {}", redacted(&name), OURS.join(", "))
+            })
             .collect();
         let Reader { problems, settings, .. } = reader;
         // `ledger` and `rules` are `None` only together with a problem.
@@ -246,8 +250,9 @@ impl Reader<'_> {
         self.vars.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    fn understood(&mut self, name: &'static str, value: impl Into<String>, source: Source) {
-        self.settings.push(Setting { name, value: value.into(), source });
+    fn understood(&mut self, name: &'static str, value: impl AsRef<str>, source: Source) {
+        // Also a value that was taken may hold a secret: a path, a URL, the name of a file.
+        self.settings.push(Setting { name, value: one_line(value.as_ref(), MAX_SHOWN), source });
     }
 
     fn problem(&mut self, name: &str, value: Option<&str>, refused: Refused) {
@@ -278,7 +283,7 @@ impl Reader<'_> {
         };
         let groups: Vec<_> = id.split('-').map(str::len).collect();
         if groups == [8, 4, 4, 4, 12] && id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
-            self.understood(NAME, &*id, Source::Variable(NAME.to_owned()));
+            self.understood(NAME, &id, Source::Variable(NAME.to_owned()));
             Some(id)
         } else {
             let expected = "a client id (8-4-4-4-12 hexadecimal digits)";
@@ -333,7 +338,7 @@ impl Reader<'_> {
     }
 }
 
-/// Why a rules file can't be taken.
+/// Why a rules file cannot be taken.
 #[derive(Debug, thiserror::Error)]
 enum RulesFileError {
     #[error("{0}")]
@@ -372,7 +377,7 @@ fn resource_manager(text: &str) -> Result<Url, Refused> {
         )
     };
     let url = Url::parse(text).map_err(|_| refused())?;
-    let safe = url.scheme() == "https" || (url.scheme() == "http" && lifecycle::rules::is_loopback(&url));
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && lifecycle::uri::is_loopback(&url));
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.path() == "/";
     if safe && plain && url.password().is_none() { Ok(url) } else { Err(refused()) }
 }

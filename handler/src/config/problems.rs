@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use lifecycle::redact::redacted;
+use lifecycle::text::one_line;
+
+/// Characters of a value that are shown.
+pub(super) const MAX_SHOWN: usize = 200;
+
 /// All problems that were found. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
@@ -11,7 +17,7 @@ pub struct Problems(pub Vec<Problem>);
 pub struct Problem {
     /// The setting.
     pub name: String,
-    /// What it is set to, masked; `None` if it is not set.
+    /// What it is set to, cut and without secrets; `None` if it is not set.
     pub value: Option<String>,
     /// What would be good.
     pub expected: String,
@@ -33,39 +39,10 @@ impl Refused {
 
 impl Problem {
     pub(super) fn new(name: &str, value: Option<&str>, Refused { expected, remedy }: Refused) -> Self {
-        Self { name: name.to_owned(), value: value.map(masked), expected, remedy }
-    }
-}
-
-/// A value fit to be shown: keys and signatures gone, cut to 200 characters. People paste connection strings and SAS
-/// URLs into the wrong settings, so every value passes through here.
-pub(super) fn masked(value: &str) -> String {
-    let secret = |part: &str| {
-        let name = part.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let name = name.rsplit(['?', '/']).next().unwrap_or_default().to_owned();
-        ["key", "sig", "signature", "secret", "password", "token", "code"].iter().any(|word| name.ends_with(word))
-    };
-    let mut kept = String::new();
-    for part in value.split_inclusive(['&', ';', ' ', ',']) {
-        match part.find('=') {
-            Some(at) if secret(part) => {
-                let end = part.len() - usize::from(part.ends_with(['&', ';', ' ', ',']));
-                kept.push_str(&part[..=at]);
-                kept.push_str("***");
-                kept.push_str(&part[end.max(at + 1)..]);
-            }
-            _ => kept.push_str(part),
-        }
-    }
-    // `https://user:password@host`
-    let authority =
-        kept.split_once("://").map(|(scheme, rest)| (scheme.len() + 3, rest.split('/').next().unwrap_or_default()));
-    if let Some((begin, at)) = authority.and_then(|(begin, authority)| Some((begin, authority.rfind('@')?))) {
-        kept.replace_range(begin..begin + at, "***");
-    }
-    match kept.char_indices().nth(200) {
-        Some((at, _)) => format!("{}…", &kept[..at]),
-        None => kept,
+        // People paste connection strings and SAS URLs into the wrong settings, and what was expected quotes parsers, which
+        // quote what they could not read.
+        let value = value.map(|value| one_line(value, MAX_SHOWN));
+        Self { name: name.to_owned(), value, expected: redacted(&expected).into_owned(), remedy }
     }
 }
 

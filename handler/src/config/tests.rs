@@ -198,7 +198,7 @@ fn a_host_json_with_comments_does_not_prevent_a_start() {
     let root = folder.path().display().to_string();
     let config = good(&[EMBEDDED, ("FUNCTIONS_APP_ROOT_PATH", &root)]);
     assert_eq!(config.host.function_timeout, Some(std::time::Duration::from_secs(300)));
-    assert!(config.table().contains("host.json is no plain JSON"), "{}", config.table());
+    assert!(config.table().contains("host.json is not plain JSON"), "{}", config.table());
 }
 
 #[test]

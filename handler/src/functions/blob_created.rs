@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_runtime::{LambdaEvent, service_fn};
-use serde_json::Value;
+use lifecycle::Payload;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
@@ -27,22 +27,31 @@ const MARGIN: Duration = Duration::from_secs(2);
 const MAX_CONCURRENT_DELIVERIES: usize = 256;
 
 /// Makes the function. `Err` only if the ledger did not take the delivery in time.
-pub fn blob_created(app: App) -> impl Function<Value, Output = Accepted> {
+pub fn blob_created(app: App) -> impl Function<Payload, Output = Accepted> {
     let deliveries = Arc::new(Semaphore::new(MAX_CONCURRENT_DELIVERIES));
-    service_fn(move |LambdaEvent { payload, context, .. }: LambdaEvent<Value>| {
+    service_fn(move |LambdaEvent { payload, context, .. }: LambdaEvent<Payload>| {
         let (app, deliveries) = (app.clone(), deliveries.clone());
         async move {
             let within = answer_within(Deadline::at_arrival(&context, app.now()));
             let taking = async move {
-                let (accepted, intents) = app.accept(&payload).await.map_err(|why| Failure {
-                    kind: "NotTaken",
-                    message: format!("the ledger did not take the delivery: {}", error_chain(&why)),
-                })?;
-                Ok((accepted, async move { app.carry_out(intents).await }))
+                let delivery = app.accept(payload).await.map_err(|error| not_taken(&error))?;
+                Ok((delivery.accepted.clone(), delivery.submit()))
             };
             answered(deliveries, within, taking).await
         }
     })
+}
+
+/// Nothing of the delivery may be lost by that: Event Grid delivers again, and in the end puts it where dead letters go.
+fn not_taken(error: &app::Error) -> Failure {
+    match error {
+        // Not by Event Grid, so that no retry helps; refused all the same, so that it ends where an operator finds it.
+        app::Error::TooManyEvents(_) => Failure { kind: "TooManyEvents", message: error.to_string() },
+        app::Error::Ledger { .. } => Failure {
+            kind: "NotTaken",
+            message: format!("the ledger did not take the delivery: {}", error_chain(error)),
+        },
+    }
 }
 
 /// How long the answer may take. Without a deadline of the host, Event Grid's patience is still what counts.

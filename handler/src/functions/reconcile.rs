@@ -29,8 +29,8 @@ pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
             let now = app.now();
             let deadline = now + working_time(Deadline::at_arrival(&context, now));
             app.tick(deadline).await.map_err(|why| Failure {
-                kind: "TickFailed",
-                message: format!("the tick failed: {}", error_chain(&why)),
+                kind: "ReconcileFailed",
+                message: format!("the reconcile run failed: {}", error_chain(&why)),
             })
         }
     })

@@ -1,3 +1,4 @@
-//! Who calls the functions: the Azure Functions host's protocol.
+//! Who calls the functions: the Azure Functions host's protocol, and AWS Lambda's.
 
 pub mod azure;
+pub mod lambda;

@@ -79,7 +79,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Ledger(#[from] OpenError),
     /// The ledger's options.
-    #[error("the ledger can't be read: {0}")]
+    #[error("the ledger cannot be read: {0}")]
     LedgerOptions(String),
     /// The handler's process.
     #[error(transparent)]
@@ -276,7 +276,7 @@ fn greet(inbox: &Path, outbox: &Path, page: SocketAddr, args: &LocalArgs) {
 /// Nobody should wonder why things go wrong that were ordered to.
 #[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
 fn print_fault_notice(simulator: &simulator::Handle) {
-    println!("  faults  ordered; {}/admin/faults tells how far they came", simulator.origin());
+    println!("  faults  active; progress at {}/admin/faults", simulator.origin());
     let _ = io::stdout().flush();
 }
 
@@ -333,7 +333,7 @@ async fn tick(host: Arc<Mutex<FunctionsHost>>) {
         if let Some(invoker) = running(&host).await
             && let Err(error) = invoker.invoke(functions::RECONCILE, "timer", timer()).await
         {
-            tracing::warn!(error = %error_chain(&error), "a tick failed");
+            tracing::warn!(error = %error_chain(&error), "a reconcile run failed");
         }
     }
 }

@@ -4,19 +4,18 @@ use std::str::FromStr;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use lifecycle::redact::redacted;
 use lifecycle::{ScoringId, Status};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use time::Duration;
 
-use crate::cli::list::{ListArgs, newest};
-use crate::cli::view::ScoringDetail;
-use crate::cli::{breaker, limit};
 use app::error_chain;
 use app::ledger::{self, Ledger, count_by_status};
 use app::ports::Clock;
+use app::reports::{self, ScoringDetail};
 
 mod views;
 
@@ -52,12 +51,12 @@ struct Filter {
 }
 
 impl Filter {
-    fn args(&self) -> Result<ListArgs, <Status as FromStr>::Err> {
+    fn args(&self) -> Result<reports::Filter, <Status as FromStr>::Err> {
         let status = match self.status.as_deref().filter(|word| !word.is_empty()) {
             Some(word) => vec![word.parse::<Status>()?],
             None => Vec::new(),
         };
-        Ok(ListArgs { status, rule: self.rule.clone().filter(|id| !id.is_empty()), limit: ROWS, ..ListArgs::default() })
+        Ok(reports::Filter { status, rule: self.rule.clone().filter(|id| !id.is_empty()), limit: ROWS })
     }
 }
 
@@ -70,7 +69,7 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
     let read = async {
         let in_flight = ops.ledger.in_flight().await?;
         let ended = ops.ledger.ended_since(now - Duration::days(1)).await?;
-        let rows = newest(&ops.ledger, &args).await?;
+        let rows = reports::newest(&ops.ledger, &args, || ()).await?;
         let controls = ops.ledger.controls().await?;
         Ok::<_, ledger::Error>((in_flight, ended, rows, controls))
     };
@@ -83,8 +82,8 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
         &views::Index {
             filter: &args.status,
             counts: count_by_status(in_flight.iter().map(|r| r.status).chain(ended.iter().map(|r| r.status))),
-            breakers: breaker::views(&controls),
-            limits: limit::views(&controls),
+            breakers: reports::breakers(&controls),
+            limits: reports::limits(&controls),
             rows,
             now,
         },
@@ -95,13 +94,7 @@ async fn scoring_detail(ops: &Ops, id: &str) -> Result<ScoringDetail, Response> 
     let Some(id) = ScoringId::read(id) else {
         return Err(problem(StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
     };
-    let read = async {
-        let Some((scoring, _)) = ops.ledger.get(&id).await? else { return Ok(None) };
-        let history = ops.ledger.entries(&id).await?;
-        let waits = limit::waits_for(&ops.ledger.controls().await?, &scoring);
-        Ok::<_, ledger::Error>(Some(ScoringDetail { scoring: scoring.into(), waits, history }))
-    };
-    match read.await {
+    match reports::detail_of(&ops.ledger, &id).await {
         Ok(Some(detail)) => Ok(detail),
         Ok(None) => Err(problem(StatusCode::NOT_FOUND, "there is no such scoring; it may be older than the retention")),
         Err(error) => Err(unreadable(&error)),
@@ -120,30 +113,41 @@ async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Resp
         Ok(args) => args,
         Err(why) => return problem(StatusCode::BAD_REQUEST, &why.to_string()),
     };
-    match newest(&ops.ledger, &args).await {
-        Ok(rows) => axum::Json(rows).into_response(),
+    match reports::newest(&ops.ledger, &args, || ()).await {
+        Ok(rows) => json(&rows),
         Err(error) => unreadable(&error),
     }
 }
 
 async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
     match scoring_detail(&ops, &id).await {
-        Ok(detail) => axum::Json(detail).into_response(),
+        Ok(detail) => json(&detail),
         Err(response) => response,
     }
 }
 
 async fn limits_json(State(ops): State<Ops>) -> Response {
     match ops.ledger.controls().await {
-        Ok(controls) => axum::Json(limit::views(&controls)).into_response(),
+        Ok(controls) => json(&reports::limits(&controls)),
         Err(error) => unreadable(&error),
     }
 }
 
 async fn breakers_json(State(ops): State<Ops>) -> Response {
     match ops.ledger.controls().await {
-        Ok(controls) => axum::Json(breaker::views(&controls)).into_response(),
+        Ok(controls) => json(&reports::breakers(&controls)),
         Err(error) => unreadable(&error),
+    }
+}
+
+/// JSON without secrets, whatever the reports have let through.
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => {
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], redacted(&text).into_owned()).into_response()
+        }
+        Err(why) => problem(StatusCode::INTERNAL_SERVER_ERROR, &format!("this cannot be shown as JSON: {why}")),
     }
 }
 

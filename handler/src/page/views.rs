@@ -3,13 +3,14 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use lifecycle::Status;
+use lifecycle::redact::redacted;
 use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
 use super::ROWS;
-use crate::cli::breaker::BreakerView;
-use crate::cli::limit::LimitView;
-use crate::cli::view::{ScoringDetail, ScoringView, ago, shortened, utc_text};
+use app::reports::{BreakerView, LimitView, ScoringDetail, ScoringView, shortened, utc_text};
+
+use crate::cli::view::ago;
 
 /// What the first page shows.
 pub(super) struct Index<'a> {
@@ -100,7 +101,7 @@ pub(super) fn detail(title: &str, detail: &ScoringDetail) -> Response {
             dt { "job" } dd { (job(s)) }
             @if let Some(uri) = &s.output_uri { dt { "output" } dd { code { (uri) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
             @if let Some(text) = &detail.waits { dt { "waits" } dd { (text) } }
-            @if let Some(text) = &s.last_error { dt { "lastError" } dd { (text) } }
+            @if let Some(text) = &s.last_error { dt { "last error" } dd { (text) } }
             @if let Some(text) = &s.error { dt { "error" } dd { (text) } }
         }
         h3 { "history" }
@@ -150,7 +151,8 @@ fn page(title: &str, refresh: bool, body: &Markup) -> Response {
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    (headers, markup.into_string()).into_response()
+    // The views have redacted what they show; this is the last net.
+    (headers, redacted(&markup.into_string()).into_owned()).into_response()
 }
 
 const STYLE: &str = "

@@ -272,12 +272,10 @@ fn find(connection: &Connection, table: &str, key: &Key) -> Result<Option<Row>, 
 }
 
 fn decoded(key: Key, etag: i64, json: &str) -> Result<Row, Error> {
-    let properties =
-        serde_json::from_str(json).map_err(|error| error.to_string()).and_then(|json| json::from_json(&json));
-    match properties {
-        Ok(properties) => Ok(Row { entity: Entity { key, properties }, etag: etag_text(etag) }),
-        Err(why) => Err(Error::Unavailable(format!("the ledger's row {key} is damaged: {why}"))),
-    }
+    let damaged = |why: &dyn std::error::Error| Error::Unavailable(format!("the ledger's row {key} is damaged: {why}"));
+    let json = serde_json::from_str(json).map_err(|why| damaged(&why))?;
+    let properties = json::from_json(&json).map_err(|why| damaged(&why))?;
+    Ok(Row { entity: Entity { key, properties }, etag: etag_text(etag) })
 }
 
 fn list(

@@ -1,34 +1,16 @@
-//! A table that misbehaves on order: for tests and simulation of what a network does to a careful writer.
+//! A table that fails by plan: for tests of what a network does to a careful writer.
 //!
 //! The fault that finds defects is [`Fault::LostAnswer`]: the write is done and reported as unknown. It wraps any store,
 //! adds nothing else and must never be part of a running product's store.
 
+use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
+use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use async_trait::async_trait;
-
-use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
-
-/// What happens to one write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing: the write goes through. Counts off good writes before a bad one.
-    Pass,
-    /// Not sent: [`Error::Unavailable`].
-    NotSent,
-    /// The request is lost on its way: **not done**, [`Error::Ambiguous`].
-    LostRequest,
-    /// The answer is lost on its way: **done**, [`Error::Ambiguous`]. A write that the store refuses gives its error.
-    LostAnswer,
-    /// Not done: [`Error::Throttled`].
-    Throttled(Option<Duration>),
-    /// Not done: [`Error::Conflict`] of the first operation, as if somebody else had been faster.
-    Conflict,
-}
+pub use crate::fault::Fault;
 
 /// How often a store was asked. A write of several operations is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +31,8 @@ pub struct Faulty {
     faults: Mutex<VecDeque<Fault>>,
     read_errors: Mutex<VecDeque<Error>>,
     rules: Mutex<Vec<Arc<Rule>>>,
+    /// Delayed writes, which arrive behind the next write that is done.
+    delayed: Mutex<Vec<(TableName, Vec<Op>)>>,
     reads: AtomicU64,
     pages: AtomicU64,
     writes: AtomicU64,
@@ -68,6 +52,7 @@ impl Faulty {
             faults: Mutex::default(),
             read_errors: Mutex::default(),
             rules: Mutex::default(),
+            delayed: Mutex::default(),
             reads: AtomicU64::new(0),
             pages: AtomicU64::new(0),
             writes: AtomicU64::new(0),
@@ -114,6 +99,17 @@ impl Faulty {
         rules.iter().find_map(|rule| rule(table, ops)).unwrap_or(Fault::Pass)
     }
 
+    /// One write that gets through, with the delayed ones behind it. What becomes of those nobody learns: their senders
+    /// have given up.
+    async fn done(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let answer = self.inner.write(table, ops).await;
+        let delayed = std::mem::take(&mut *self.delayed.lock().unwrap_or_else(PoisonError::into_inner));
+        for (table, ops) in delayed {
+            let _ = self.inner.write(&table, &ops).await;
+        }
+        answer
+    }
+
     fn readable(&self) -> Result<(), Error> {
         match self.read_errors.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
             Some(error) => Err(error),
@@ -143,14 +139,31 @@ impl TableStore for Faulty {
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         match self.fault(table, ops) {
-            Fault::Pass => self.inner.write(table, ops).await,
-            Fault::NotSent => Err(Error::Unavailable("the write was not sent, as ordered".to_owned())),
-            Fault::LostRequest => Err(Error::Ambiguous("the request was lost, as ordered".to_owned())),
-            Fault::LostAnswer => {
-                self.inner.write(table, ops).await?;
-                Err(Error::Ambiguous("the answer was lost, as ordered".to_owned()))
+            Fault::Pass => self.done(table, ops).await,
+            Fault::NotSent => Err(Error::Unavailable("the write was not sent, by plan".to_owned())),
+            Fault::LostRequest => Err(Error::Ambiguous("the request was lost, by plan".to_owned())),
+            Fault::LostAnswer { times } => {
+                // A refusal is an answer too, but then nothing was done, and there is nothing to be unsure of.
+                for _ in 0..times {
+                    self.done(table, ops).await?;
+                }
+                Err(Error::Ambiguous("the answer was lost, by plan".to_owned()))
             }
-            Fault::Throttled(retry_after) => Err(Error::Throttled { retry_after }),
+            Fault::Duplicated { times } => {
+                for _ in 1..times {
+                    // The first answers are dropped on the way.
+                    let _ = self.done(table, ops).await;
+                }
+                self.done(table, ops).await
+            }
+            Fault::Delayed(_) => {
+                self.delayed.lock().unwrap_or_else(PoisonError::into_inner).push((table.clone(), ops.to_vec()));
+                Err(Error::Ambiguous("the request is late, by plan".to_owned()))
+            }
+            Fault::Refused { .. } => Err(Error::Refused("refused, by plan".to_owned())),
+            Fault::Throttled(retry_after) => {
+                Err(Error::Throttled { retry_after: retry_after.map(time::Duration::unsigned_abs) })
+            }
             Fault::Conflict => Err(Error::Conflict { op: 0 }),
         }
     }
@@ -176,14 +189,17 @@ mod tests {
     #[tokio::test]
     async fn faults_come_in_order_and_say_truly_whether_the_write_was_done() {
         let (faulty, table) = fresh().await;
-        let wait = Some(Duration::from_secs(3));
+        let wait = Some(time::Duration::seconds(3));
         let order = [
             (Fault::Pass, true, None),
             (Fault::NotSent, false, Some("cannot be reached")),
             (Fault::LostRequest, false, Some("may have happened")),
-            (Fault::LostAnswer, true, Some("may have happened")),
+            (Fault::LostAnswer { times: 1 }, true, Some("may have happened")),
             (Fault::Throttled(wait), false, Some("slow down")),
             (Fault::Conflict, false, Some("has changed")),
+            (Fault::Refused { permanent: true }, false, Some("refused, by plan")),
+            (Fault::Delayed(time::Duration::MINUTE), false, Some("may have happened")),
+            (Fault::Duplicated { times: 2 }, true, Some("the key is taken")),
         ];
         for (fault, ..) in &order {
             faulty.push(fault.clone());
@@ -199,7 +215,7 @@ mod tests {
             assert_eq!(there, *done, "{fault:?}");
         }
         assert!(faulty.write(&table, &insert("after")).await.is_ok());
-        assert_eq!(faulty.calls(), Calls { reads: 6, pages: 0, writes: 7 });
+        assert_eq!(faulty.calls(), Calls { reads: 9, pages: 0, writes: 10 });
     }
 
     #[tokio::test]
@@ -216,12 +232,23 @@ mod tests {
     async fn a_lost_answer_to_a_refused_write_is_a_refusal() {
         let (faulty, table) = fresh().await;
         faulty.write(&table, &insert("1")).await.unwrap();
-        faulty.push(Fault::LostAnswer);
+        faulty.push(Fault::LostAnswer { times: 1 });
         assert_eq!(faulty.write(&table, &insert("1")).await, Err(Error::AlreadyExists { op: 0 }));
     }
 
     #[tokio::test]
-    async fn reads_fail_on_order_too() {
+    async fn a_delayed_write_arrives_behind_the_next_one() {
+        let (faulty, table) = fresh().await;
+        faulty.push(Fault::Delayed(time::Duration::MINUTE));
+        let named = |value: i32| [Op::Upsert(Entity::new(Key::new("p", "1")).with("A", value))];
+        assert!(faulty.write(&table, &named(1)).await.is_err());
+        faulty.write(&table, &named(2)).await.unwrap();
+        let row = faulty.get(&table, &Key::new("p", "1")).await.unwrap().unwrap();
+        assert_eq!(row.entity.int32("A"), Some(1), "the late one has the last word");
+    }
+
+    #[tokio::test]
+    async fn reads_fail_by_plan_too() {
         let (faulty, table) = fresh().await;
         faulty.push_read(Error::Unavailable("dark".to_owned()));
         assert!(faulty.get(&table, &Key::new("p", "1")).await.is_err());

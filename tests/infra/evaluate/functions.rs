@@ -85,7 +85,7 @@ impl Template<'_> {
             }
             ("loadTextContent", [Value::String(path)]) => json!(self.loaded(path)?),
             ("loadJsonContent", [Value::String(path)]) => {
-                serde_json::from_str(&self.loaded(path)?).map_err(|why| format!("{path} is no JSON: {why}"))?
+                serde_json::from_str(&self.loaded(path)?).map_err(|why| format!("{path} is not JSON: {why}"))?
             }
             ("readEnvironmentVariable", [Value::String(name), ..]) => json!(match &**name {
                 "AZURE_LOCATION" => REGION.to_owned(),
@@ -122,7 +122,7 @@ pub(super) fn array(value: Value) -> Result<Vec<Value>, String> {
 }
 
 pub(super) fn text(value: &Value) -> Result<String, String> {
-    value.as_str().map(str::to_owned).ok_or_else(|| format!("{value} is no text"))
+    value.as_str().map(str::to_owned).ok_or_else(|| format!("{value} is not text"))
 }
 
 pub(super) fn truth(value: &Value) -> Result<bool, String> {
@@ -130,5 +130,5 @@ pub(super) fn truth(value: &Value) -> Result<bool, String> {
 }
 
 pub(super) fn number(value: &Value) -> Result<i64, String> {
-    value.as_i64().ok_or_else(|| format!("{value} is no number"))
+    value.as_i64().ok_or_else(|| format!("{value} is not a number"))
 }

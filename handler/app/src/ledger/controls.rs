@@ -3,13 +3,13 @@
 //! | RowKey | row | written by |
 //! |---|---|---|
 //! | `scope~{scope}` | a rule or an endpoint as the last tick saw it: its limit in the rules, slots taken, scorings that wait and why | the tick, when it differs |
-//!//! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
+//! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
 //! | `breaker~{hash}` | the circuit breaker of a deployment, once an attempt of it has failed | whoever records an attempt's end, or an operator |
 //!
 //! A scope is `rule~{id}` or `endpoint~{hash}`. The rows are few and read together, with one query, by every process that
 //! submits; each keeps them for a moment, so what is written here is known everywhere a moment later and not at once.
 //!
-//! Never: a row that is ignored because it can't be read. It may say that nothing is to be submitted.
+//! Never: a row that is ignored because it cannot be read. It may say that nothing is to be submitted.
 
 use std::collections::BTreeMap;
 
@@ -110,6 +110,7 @@ impl Ledger {
             if now.contains_key(scope) {
                 continue;
             }
+            // A rule that was removed: its last word would keep events of a new rule of that id waiting.
             match self.write(&[Op::Delete(scope_key(scope), IfMatch::Any)]).await {
                 Ok(_) | Err(table_store::Error::Missing { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -171,6 +172,7 @@ impl Ledger {
             let row = self.row(&key).await?;
             let before = row.as_ref().map(|row| from_breaker_row(&row.entity)).transpose()?;
             let before = before.map(|before| before.breaker).unwrap_or_default();
+            // Nothing changes: most successes, which would otherwise write a row for each job that ends.
             let Some(breaker) = before.after(event, settings, now) else { return Ok(named(before)) };
             let next = named(breaker);
             let entity = to_breaker_row(key.clone(), &next);
@@ -180,6 +182,7 @@ impl Ledger {
             };
             match self.write(&[op]).await {
                 Ok(_) => return Ok(next),
+                // Another process counted something in between: counted on top of that, or its failure would be lost.
                 Err(error @ (table_store::Error::AlreadyExists { .. } | table_store::Error::Conflict { .. })) => {
                     conflict = Some(error);
                 }
@@ -204,7 +207,9 @@ impl Controls {
         let entity = &row.entity;
         let unreadable = |what: &str| unreadable(entity, what);
         check_schema(entity)?;
-        let Some((kind, rest)) = entity.key.row.split_once('~') else { return Err(unreadable("it is no control")) };
+        let Some((kind, rest)) = entity.key.row.split_once('~') else {
+            return Err(unreadable("it is not a control row"));
+        };
         match kind {
             "scope" => {
                 let scope =
@@ -217,13 +222,13 @@ impl Controls {
                 let limit = entity.int32("Limit").and_then(|limit| u32::try_from(limit).ok());
                 let limit = LiveLimit {
                     name: entity.string("Name").unwrap_or_default().to_owned(),
-                    limit: limit.ok_or_else(|| unreadable("`Limit` is missing or no count"))?,
-                    set: entity.time("SetTime").ok_or_else(|| unreadable("`SetTime` is missing or no time"))?,
+                    limit: limit.ok_or_else(|| unreadable("`Limit` is missing or not a count"))?,
+                    set: entity.time("SetTime").ok_or_else(|| unreadable("`SetTime` is missing or not a time"))?,
                 };
                 self.limits.insert(scope, limit);
             }
             "breaker" => {
-                let key = EndpointKey::read(rest).ok_or_else(|| unreadable("the key names no deployment"))?;
+                let key = rest.parse().map_err(|_| unreadable("the key names no deployment"))?;
                 self.breakers.insert(key, from_breaker_row(entity)?);
             }
             _ => return Err(unreadable("a control of a kind that this version does not know")),
@@ -267,7 +272,7 @@ fn from_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unreadable> {
         endpoint: endpoint.map_err(|error| unreadable(row, &format!("`Endpoint`: {error}")))?,
         deployment: deployment.map_err(|error| unreadable(row, &format!("`Deployment`: {error}")))?,
         breaker: Breaker {
-            failures: failures.ok_or_else(|| unreadable(row, "`Failures` is missing or no count"))?,
+            failures: failures.ok_or_else(|| unreadable(row, "`Failures` is missing or not a count"))?,
             error: row.string("Error").map(str::to_owned),
             failed: row.time("FailedTime"),
             open_until: row.time("OpenUntil"),
@@ -317,7 +322,7 @@ impl LimitScope {
     fn read(key: &str) -> Option<Self> {
         match key.split_once('~')? {
             ("rule", id) => Some(Self::Rule(id.to_owned())),
-            ("endpoint", key) => EndpointKey::read(key).map(Self::Endpoint),
+            ("endpoint", key) => key.parse().ok().map(Self::Endpoint),
             _ => None,
         }
     }

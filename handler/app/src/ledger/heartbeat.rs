@@ -23,7 +23,7 @@ pub struct Heartbeat {
 }
 
 fn key() -> Key {
-    Key::new("heartbeat", "tick")
+    Key::new("heartbeat", "reconcile")
 }
 
 impl Ledger {
@@ -31,7 +31,7 @@ impl Ledger {
     pub async fn record_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), Error> {
         let row = Entity::new(key())
             .with("SchemaVersion", rows::SCHEMA)
-            .with("TickTime", heartbeat.at)
+            .with("RunTime", heartbeat.at)
             .with("Release", heartbeat.version.as_str())
             .with("InFlight", heartbeat.in_flight)
             .with("Errors", heartbeat.errors);
@@ -42,7 +42,7 @@ impl Ledger {
     pub async fn heartbeat(&self) -> Result<Option<Heartbeat>, Error> {
         let Some(row) = self.row(&key()).await? else { return Ok(None) };
         let entity = row.entity;
-        Ok(entity.time("TickTime").map(|at| Heartbeat {
+        Ok(entity.time("RunTime").map(|at| Heartbeat {
             at,
             version: entity.string("Release").unwrap_or_default().to_owned(),
             in_flight: entity.int64("InFlight").unwrap_or_default(),

@@ -42,14 +42,14 @@ pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Sl
 /// Why the ledger could not do it, by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The table can't be reached, is throttling, or its answer was lost and can't be read back. Come back later;
+    /// The table cannot be reached, is throttling, or its answer was lost and cannot be read back. Come back later;
     /// nothing is lost by that.
     #[error("the ledger cannot be reached now")]
     Unavailable(#[source] table_store::Error),
     /// The table refuses us, or a defect of ours.
     #[error("the ledger refuses the request")]
     Refused(#[source] table_store::Error),
-    /// A row can't be read.
+    /// A row cannot be read.
     #[error("the ledger holds a row that cannot be read")]
     Unreadable(#[from] Unreadable),
 }
@@ -84,7 +84,7 @@ pub enum Recorded {
 /// What a ledger is made of.
 #[derive(Debug, Clone)]
 pub struct LedgerOptions {
-    /// Prefix of the tables' names: `{hub}State`, `{hub}Instances`, `{hub}History`.
+    /// Prefix of the tables' names: `{Hub}State`, `{Hub}Instances`, `{Hub}History`.
     pub task_hub: String,
     /// Name of this writer, unlike that of any other process ever: the beginning of operation ids.
     pub writer: String,
@@ -114,11 +114,12 @@ impl Ledger {
         if !(3..=45).contains(&task_hub.len()) {
             return Err(format!("the task hub `{task_hub}` has {} characters; it takes 3 to 45", task_hub.len()));
         }
+        let named = |table: &str| TableName::read(&format!("{task_hub}{table}")).map_err(|error| error.to_string());
         Ok(Self(Arc::new(Inner {
             store,
-            state: TableName::read(&format!("{task_hub}State"))?,
-            instances: TableName::read(&format!("{task_hub}Instances"))?,
-            history: TableName::read(&format!("{task_hub}History"))?,
+            state: named("State")?,
+            instances: named("Instances")?,
+            history: named("History")?,
             writer: options.writer.clone(),
             projection: options.projection,
             ops: AtomicU64::new(0),
@@ -142,6 +143,8 @@ impl Ledger {
                 | table_store::Error::Ambiguous(_)
                 | table_store::Error::Conflict { .. }),
             ) => match self.row(&rows::scoring_key(&scoring.id)).await? {
+                // Ours, and the answer got lost: without the operation id our own success would look like a repetition, and
+                // its intent would wait for its lease.
                 Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Acceptance::New(row.etag)),
                 Some(row) => Ok(Acceptance::Duplicate(Box::new(rows::from_scoring_row(&row.entity)?))),
                 // Not there after a lost answer: it may still arrive. The event is delivered again.
@@ -158,12 +161,14 @@ impl Ledger {
         if entry.from.is_some_and(Status::is_terminal) {
             // Its indexes are as they were: a final scoring only learns of orphaned jobs.
         } else if next.status.is_terminal() {
+            // Without a condition on the index: the scoring's row beside it in the transaction is the one that is compared.
             ops.push(Op::Delete(rows::in_flight_key(&next.id), IfMatch::Any));
             // Upsert: a scoring that became final has no other terminal row, and a repair may have left one.
             ops.push(Op::Upsert(rows::to_terminal_row(next, next.completed.unwrap_or(next.updated))));
         } else {
             ops.push(Op::Replace(rows::to_in_flight_row(next), IfMatch::Any));
         }
+        // A scoring that goes round for years must not grow beyond what one transaction can purge; how it ended is kept.
         if entry.seq <= rows::MAX_HISTORY_ENTRIES || (next.status.is_terminal() && entry.from != Some(next.status)) {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
@@ -210,20 +215,14 @@ impl Ledger {
         Ok(rows.iter().map(|row| rows::from_history_row(&row.entity)).collect::<Result<_, _>>()?)
     }
 
-    /// One page of a part of a shard's in-flight index; rows that can't be read are told apart, so that one of them does not
+    /// One page of a shard's in-flight index, by the order of ids; rows that cannot be read are told apart, so that one of them does not
     /// stop the others.
     pub async fn in_flight_page(
         &self,
         shard: u8,
-        part: &IndexRange,
         from: Option<&Continuation>,
     ) -> Result<(Vec<Result<InFlight, Unreadable>>, Option<Continuation>), Error> {
-        let mut range = Range::of_prefix(rows::shard(shard), "F~");
-        match part {
-            IndexRange::All => {}
-            IndexRange::From(digits) => range.from = format!("F~{digits}"),
-            IndexRange::Before(digits) => range.below = format!("F~{digits}"),
-        }
+        let range = Range::of_prefix(rows::shard(shard), "F~");
         let page = self.page(&self.0.state, &range, from).await?;
         Ok((page.rows.iter().map(|row| rows::from_in_flight_row(&row.entity)).collect(), page.next))
     }
@@ -294,7 +293,7 @@ impl Ledger {
         self.upsert_row(row).await
     }
 
-    /// Keeps an event that can't be read, with its reason and what was received.
+    /// Keeps an event that cannot be read, with its reason and what was received.
     pub async fn quarantine(&self, bad: &QuarantinedEvent, now: OffsetDateTime) -> Result<(), Error> {
         let key = Key::new(rows::partition_of_key(&bad.key), format!("Q~{}~{}", rows::day(now), bad.key));
         let row = Entity::new(key)
@@ -376,6 +375,7 @@ impl Ledger {
 
     async fn write_to(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, table_store::Error> {
         match self.0.store.write(table, ops).await {
+            // Made when first missed, not at the start: a cold start then costs no request, and a removed table comes back.
             Err(table_store::Error::TableMissing) => {
                 self.0.store.create_table(table).await?;
                 self.0.store.write(table, ops).await
@@ -383,17 +383,6 @@ impl Ledger {
             other => other,
         }
     }
-}
-
-/// A part of a shard's in-flight index, by the first digits of ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IndexRange {
-    /// All of it.
-    All,
-    /// From these digits on.
-    From(String),
-    /// What lies before them.
-    Before(String),
 }
 
 /// The two kinds of events that became no scoring.

@@ -1,6 +1,6 @@
 //! How far the jobs behind each endpoint were scanned: one row per endpoint in the partition `orphan-scan`.
 //!
-//! It only spares work. Two ticks that orphan scan at once, or a row that is lost, make jobs be looked at once more.
+//! It only spares work. Two ticks that scan at once, or a row that is lost, make jobs be looked at once more.
 
 use lifecycle::id::EndpointUri;
 use time::OffsetDateTime;

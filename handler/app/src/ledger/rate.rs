@@ -72,6 +72,7 @@ impl Ledger {
                 None => Op::Insert(row),
                 Some((_, _, etag)) => Op::Replace(row, IfMatch::Tag(etag.clone())),
             };
+            // Not read back on a conflict: whoever won has used it, and there may be another.
             let etag = match self.write(&[op]).await {
                 Ok(etags) => Some(super::first(etags)?),
                 Err(

@@ -51,6 +51,7 @@ impl Ledger {
         let key = |row: String| crate::ports::table_store::Key::new(partition.as_str(), row);
         let mut ops =
             vec![Op::Delete(rows::scoring_key(id), IfMatch::Any), Op::Delete(key(terminal.row), IfMatch::Any)];
+        // What one transaction takes beside the rows above: 100 operations, and a history has at most 61 lines.
         let lines = self.all(&self.0.state, &history, 97).await?;
         ops.extend(lines.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)));
         if self.0.projection {

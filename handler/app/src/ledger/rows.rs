@@ -11,7 +11,7 @@
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //!
-//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`audited.rs`)
+//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`orphan_scan.rs`)
 //! and of the heartbeat (`heartbeat.rs`).
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
@@ -34,7 +34,7 @@ pub const SHARDS: u8 = 16;
 /// Lines of history kept per scoring. Beyond it only final moves are written; the scoring itself is always whole.
 pub const MAX_HISTORY_ENTRIES: i64 = 60;
 
-/// A row that can't be read: which, and what is wrong with it.
+/// A row that cannot be read: which, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("row {key}: {what}")]
 pub struct Unreadable {
@@ -49,21 +49,21 @@ pub struct Unreadable {
 pub struct InFlight {
     /// The scoring.
     pub id: ScoringId,
-    /// Its status.
+    /// Its status, from column `State`: it decides which look is due, and whether a slot is held.
     pub status: Status,
-    /// Since when.
+    /// Since when it is in that status (`StateSince`): polls are counted from here, and `jobTimeout` begins here.
     pub since: OffsetDateTime,
     /// See [`Scoring::due`].
     pub due: OffsetDateTime,
-    /// Its rule.
+    /// The id of the rule that it is scored under (`RuleId`). The rules may not hold it any more.
     pub rule: RuleId,
-    /// Its endpoint.
+    /// The invoke URI of the endpoint that it goes to, as the rule said when it was accepted.
     pub endpoint: EndpointUri,
     /// Its deployment, but for rows from before this was kept here.
     pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
-    /// Its job.
+    /// The job that it adopted; `None` before one was made, and while nobody knows of one.
     pub job: Option<Job>,
     /// The job's status when last recorded.
     pub job_status: Option<String>,
@@ -71,7 +71,7 @@ pub struct InFlight {
     pub missing: bool,
     /// When it was accepted.
     pub created: OffsetDateTime,
-    /// The current attempt.
+    /// The number of the current attempt, from 1; 0 before the first.
     pub attempt: u32,
 }
 
@@ -382,11 +382,11 @@ impl Reader<'_> {
     }
 
     fn string(&self, name: &str) -> Result<String, Unreadable> {
-        self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+        self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or not a string")))
     }
 
     fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Unreadable> {
-        self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or no string")))
+        self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or not a string")))
     }
 
     fn parsed_if_there<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
@@ -396,16 +396,16 @@ impl Reader<'_> {
 
     fn number(&self, name: &str) -> Result<u32, Unreadable> {
         let number = self.0.int32(name).and_then(|number| u32::try_from(number).ok());
-        number.ok_or_else(|| self.wrong(format!("`{name}` is missing or no count")))
+        number.ok_or_else(|| self.wrong(format!("`{name}` is missing or not a count")))
     }
 
     fn time(&self, name: &str) -> Result<OffsetDateTime, Unreadable> {
-        self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or no time")))
+        self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or not a time")))
     }
 
     fn names(&self, name: &str) -> Result<Vec<JobName>, Unreadable> {
         let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
-        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is no list of names: {e}")))
+        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a list of names: {e}")))
     }
 
     fn status(&self) -> Result<Status, Unreadable> {

@@ -98,6 +98,7 @@ impl Ledger {
         version: i64,
         now: OffsetDateTime,
     ) -> Result<Option<Slot>, Error> {
+        // Paused: not even a look, so that a pause costs nothing however many wait.
         if limit == 0 {
             return Ok(None);
         }
@@ -161,6 +162,7 @@ impl Ledger {
     /// for this version or a later one belongs to the next attempt.
     pub async fn free_slot_of(&self, scope: &LimitScope, owner: &ScoringId, version: i64) -> Result<(), Error> {
         for taken in self.slots(scope).await? {
+            // By version: another driver may have queued the next attempt already, and claimed for that.
             if taken.owner == owner.as_str() && taken.version < version {
                 self.free_slot(&taken.slot).await?;
             }
@@ -186,6 +188,8 @@ impl Ledger {
             let id = ScoringId::read(&taken.owner);
             let held = id.as_ref().is_some_and(|id| holders.contains(id));
             let second = !seen.insert(id);
+            // A young slot may belong to a claim whose transaction is under way: freed, a second scoring would take it, and the
+            // limit would be passed.
             if (!held || second) && now - taken.claimed >= SLOT_EXPIRY {
                 self.free_slot(&taken.slot).await?;
                 reconciled.freed += 1;

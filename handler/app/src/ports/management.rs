@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::{Inconclusive, InconclusiveKind};
+
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Audience {
@@ -28,12 +30,26 @@ pub enum QueryError {
         /// A sentence for people.
         text: String,
     },
-    /// Nobody answers: no such host, no connection, no answer in time.
-    #[error("{0}")]
-    NoAnswer(String),
+    /// Nobody answers: no token, no such host, no connection, no answer in time.
+    #[error("{}", lifecycle::text::error_chain(.0))]
+    NoAnswer(#[source] Inconclusive),
     /// Nothing can be concluded.
-    #[error("{0}")]
-    Inconclusive(String),
+    #[error("{}", lifecycle::text::error_chain(.0))]
+    Inconclusive(#[source] Inconclusive),
+}
+
+impl From<Inconclusive> for QueryError {
+    fn from(inconclusive: Inconclusive) -> Self {
+        match inconclusive.kind {
+            InconclusiveKind::NotReachable => Self::NoAnswer(inconclusive),
+            InconclusiveKind::NotAllowed => {
+                Self::Forbidden { code: None, text: lifecycle::text::error_chain(&inconclusive) }
+            }
+            InconclusiveKind::NotUnderstood | InconclusiveKind::NotAsked | InconclusiveKind::Unfinished => {
+                Self::Inconclusive(inconclusive)
+            }
+        }
+    }
 }
 
 /// Members of a collection.
@@ -48,8 +64,8 @@ pub struct ResourceList {
 /// What the doctor can ask the world. Every request only looks. Nothing that comes back holds a secret.
 #[async_trait]
 pub trait Cloud: Send + Sync + 'static {
-    /// Gets a token, or says why there is none, with the remedy.
-    async fn token(&self, audience: Audience) -> Result<(), String>;
+    /// Gets a token. The error says why there is none, with the remedy.
+    async fn token(&self, audience: Audience) -> Result<(), Inconclusive>;
 
     /// A resource of Resource Manager by its id.
     async fn resource(&self, id: &str, version: &str) -> Result<Value, QueryError>;

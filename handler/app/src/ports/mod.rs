@@ -10,10 +10,93 @@ use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId};
 use time::OffsetDateTime;
 
-/// It could not be looked: why, and the remedy. Nothing is concluded from it.
+/// Something could not be seen or done: in which situation, with the remedy, and what caused it. Nothing is concluded from it.
+///
+/// Its text is for people and names no cause; [`error_chain`](lifecycle::text::error_chain) tells both.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Inconclusive(pub String);
+#[error("{what}")]
+pub struct Inconclusive {
+    /// The situation.
+    pub kind: InconclusiveKind,
+    /// What was tried, and what would help.
+    pub what: String,
+    /// What caused it, if it is not all in the text.
+    #[source]
+    pub source: Option<Cause>,
+}
+
+/// Situations in which nothing can be concluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InconclusiveKind {
+    /// Nobody answered: no token, no connection, no answer in time. It may be otherwise in a moment.
+    NotReachable,
+    /// The service says that this identity may not. It takes a person to change that.
+    NotAllowed,
+    /// There was an answer, and it says nothing about what was asked.
+    NotUnderstood,
+    /// It was not asked, as a setting or a row does not tell whom or what. It takes a person to change that.
+    NotAsked,
+    /// There is more than could be looked at this time; the next look goes on.
+    Unfinished,
+}
+
+impl Inconclusive {
+    /// Nobody answered.
+    pub fn not_reachable(what: impl Into<String>) -> Self {
+        Self { kind: InconclusiveKind::NotReachable, what: what.into(), source: None }
+    }
+
+    /// This identity may not.
+    pub fn not_allowed(what: impl Into<String>) -> Self {
+        Self { kind: InconclusiveKind::NotAllowed, what: what.into(), source: None }
+    }
+
+    /// The answer says nothing.
+    pub fn not_understood(what: impl Into<String>) -> Self {
+        Self { kind: InconclusiveKind::NotUnderstood, what: what.into(), source: None }
+    }
+
+    /// It was not asked.
+    pub fn not_asked(what: impl Into<String>) -> Self {
+        Self { kind: InconclusiveKind::NotAsked, what: what.into(), source: None }
+    }
+
+    /// There is more to be seen.
+    pub fn unfinished(what: impl Into<String>) -> Self {
+        Self { kind: InconclusiveKind::Unfinished, what: what.into(), source: None }
+    }
+
+    /// With what caused it.
+    #[must_use]
+    pub fn caused_by(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Cause(std::sync::Arc::new(error)));
+        self
+    }
+}
+
+/// What caused an error: shared, as one failure is told to all who waited for the same look. Equal by its text.
+#[derive(Debug, Clone)]
+pub struct Cause(std::sync::Arc<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl PartialEq for Cause {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for Cause {}
 
 /// Where a job is to be looked at. Kept apart from `Scoring` because the in-flight index has just this.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +166,7 @@ pub trait Endpoint: Send + Sync + 'static {
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive>;
 
     /// Jobs made behind an endpoint since `since`, whoever asked for them, but for those whose names are `known`.
-    /// Bounded; see [`Listing::whole`].
+    /// Bounded; see [`JobListing::complete`].
     async fn jobs_created_since(
         &self,
         at: &ScanTarget,

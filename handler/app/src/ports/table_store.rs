@@ -1,7 +1,7 @@
 //! The port under the ledger: a table with the semantics of Azure Table Storage, and nothing that it lacks.
 //!
 //! Implementations: Azure Tables (crate `azure`), `embedded`,
-//! [`memory`](stores::memory). One conformance suite (`tests/stores.rs`) runs on all of them. All call
+//! [`memory`](stores::memory). One conformance suite (`tests/ports/table_store/claims.rs`) runs on all of them. All call
 //! [`check`] first, so that what the real service refuses is refused everywhere: emulators accept transactions over
 //! several partitions, oversized entities and bad property names.
 //!
@@ -41,17 +41,18 @@ pub trait TableStore: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName(String);
 
+/// A name that no table can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a table name; it takes a letter, then letters and digits, 3 to 63 in all")]
+pub struct InvalidTableName(String);
+
 impl TableName {
     /// Checks a name; the error says what is expected.
-    pub fn read(name: &str) -> Result<Self, String> {
+    pub fn read(name: &str) -> Result<Self, InvalidTableName> {
         let good = (3..=63).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric())
             && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
-        if good {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(format!("`{name}` is no table name; it takes a letter, then letters and digits, 3 to 63 in all"))
-        }
+        if good { Ok(Self(name.to_owned())) } else { Err(InvalidTableName(name.to_owned())) }
     }
 
     /// The name.
@@ -432,7 +433,7 @@ pub fn check_entity(entity: &Entity) -> Result<usize, Error> {
             && name.len() <= 255
             && !matches!(name.as_str(), "PartitionKey" | "RowKey" | "Timestamp");
         if !good {
-            return refuse(format!("`{name}` is no property name"));
+            return refuse(format!("`{name}` is not a property name"));
         }
         size += 8 + 2 * name.len();
         size += match value {

@@ -20,7 +20,7 @@ const SHARED: Duration = Duration::seconds(5);
 /// A job that showed no outputs is not looked at again before others for this time.
 const SILENT: Duration = Duration::minutes(10);
 /// Texts about jobs that are remembered, in bytes, over all endpoints: some forty thousand jobs.
-const MAX_CACHE_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 /// What remembering a job costs beside its texts, roughly.
 const EACH: usize = 200;
 
@@ -150,7 +150,7 @@ impl Turn<'_> {
         let job = Job { outputs: outputs.iter().map(|uri| (*uri).to_owned()).collect(), looked };
         let (name, mut memory) = (Arc::<str>::from(name), self.memory());
         let size = job.bytes(&name);
-        if size > MAX_CACHE_BYTES {
+        if size > MAX_BYTES {
             return;
         }
         if let Some(old) = memory.jobs.entry(Arc::clone(&self.key)).or_default().insert(Arc::clone(&name), job) {
@@ -173,7 +173,7 @@ impl Shared {
 impl Memory {
     /// Forgets the oldest jobs until the rest fits.
     fn forget(&mut self) {
-        while self.bytes > MAX_CACHE_BYTES
+        while self.bytes > MAX_BYTES
             && let Some((key, name)) = self.order.pop_front()
             && let Some(jobs) = self.jobs.get_mut(&key)
         {
@@ -224,7 +224,7 @@ mod tests {
     async fn a_failure_is_shared_for_a_moment_and_with_nobody_of_another_place() {
         let known = JobCache::default();
         let turn = known.turn("w", "e").await;
-        let why = Inconclusive("why".to_owned());
+        let why = Inconclusive::not_reachable("why");
         turn.fail(&why, at(10));
         let told = |turn: &Turn<'_>, now| turn.list(at(50), at(0), at(now)).map(|what| what.map(|_| ()));
         assert_eq!(told(&turn, 15), Some(Err(why)));
@@ -278,12 +278,12 @@ mod tests {
         other.learn("x", &[&long], at(0));
         assert!(!elsewhere(&one, "second") && elsewhere(&other, "0") && elsewhere(&other, "x"));
         assert_eq!(other.memory().jobs.len(), 1);
-        other.learn("huge", &[&"a".repeat(MAX_CACHE_BYTES)], at(0));
+        other.learn("huge", &[&"a".repeat(MAX_BYTES)], at(0));
         assert!(!elsewhere(&other, "huge") && elsewhere(&other, "x"), "it would leave no room for others");
         let memory = other.memory();
         let told: usize = memory.jobs.values().flatten().map(|(name, job)| job.bytes(name)).sum();
         assert_eq!((told, memory.order.len()), (memory.bytes, 15));
-        assert!(memory.bytes <= MAX_CACHE_BYTES);
+        assert!(memory.bytes <= MAX_BYTES);
     }
 
     #[tokio::test]

@@ -8,14 +8,14 @@ use lifecycle::{Job, JobStatus};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
-use super::AzureMl;
 use super::wire::{JobTags, Resource};
+use crate::resource_manager::Client;
 use app::ports::Inconclusive;
 
 /// Pages of the list. Resource Manager gives some ten to a hundred jobs a page.
 const MAX_PAGES: usize = 500;
 /// What is kept of a list, in bytes: more jobs than those pages have, unless their names are absurd.
-const MAX_LIST_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 /// Reading a list takes no longer: others wait for it.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
 /// The list is left early when it turned out to be sorted, newest first, and this much older than what is wanted.
@@ -64,14 +64,19 @@ impl Entry {
     }
 }
 
-/// Lists all jobs of the workspace that were made since `from`, and those that do not say when.
-pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) -> Result<List, Inconclusive> {
+/// Lists all jobs of the workspace that were made since `from`, and those that do not say when. `begun` is now.
+pub(super) async fn read(
+    manager: &Client,
+    begun: OffsetDateTime,
+    workspace: &str,
+    from: OffsetDateTime,
+) -> Result<List, Inconclusive> {
     let end = Instant::now() + LIMIT;
     let mut seen = HashSet::new();
-    let mut list = List { begun: ml.tokens.now(), from, jobs: Vec::new(), complete: false };
+    let mut list = List { begun, from, jobs: Vec::new(), complete: false };
     let (mut next, mut before, mut sorted, mut descents, mut bytes) = (None, None, true, 0, 0);
     for _ in 0..MAX_PAGES {
-        let Ok(page) = tokio::time::timeout_at(end, ml.manager.jobs(workspace, next.as_ref())).await else { break };
+        let Ok(page) = tokio::time::timeout_at(end, manager.jobs(workspace, next.as_ref())).await else { break };
         let page = page?;
         let mut newest = None;
         for job in page.jobs.into_iter().map(Resource::of) {
@@ -96,7 +101,7 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
             list.complete = true;
             break;
         }
-        if bytes > MAX_LIST_BYTES {
+        if bytes > MAX_BYTES {
             break;
         }
     }
@@ -105,7 +110,7 @@ pub(super) async fn read(ml: &AzureMl, workspace: &str, from: OffsetDateTime) ->
 
 /// What a list that is not whole means for somebody who found nothing in it.
 pub(super) fn too_many(list: &List) -> Inconclusive {
-    Inconclusive(format!(
+    Inconclusive::unfinished(format!(
         "the workspace lists more jobs than are looked through ({MAX_PAGES} pages or {} s; {} jobs since the submission \
          were seen); archive old jobs, or look for the output path in the studio and decide with `scorekeeper resolve`",
         LIMIT.as_secs(),

@@ -1,7 +1,7 @@
 //! Azure Machine Learning's batch endpoint as the app's [`Endpoint`].
 //!
 //! A submission is one POST on the shared client, outside of everything that repeats requests: this module must never
-//! send it through [`http::send_with_retries`] or an `azure_core` pipeline. Looking is repeated a few times and concludes nothing
+//! send it through [`authorized`](crate::http) or an `azure_core` pipeline. Looking is repeated a few times and concludes nothing
 //! from a failure.
 //!
 //! The data plane (`GET {invoke URI}/{name}`) is what running jobs are polled on: same token and permission as the
@@ -12,188 +12,27 @@
 //! `azure-ai-ml` tests, and its data-plane model `2020_09_01_dataplanepreview`.
 
 mod answer;
+mod client;
 mod job_cache;
 mod list;
 mod run_history;
 mod search;
 mod wire;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lifecycle::decide::workspace_of;
 use lifecycle::{Answer, JobSnapshot, JobStatus, Scoring};
-use reqwest::header::AUTHORIZATION;
-use reqwest::{Method, Url};
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
-use crate::tokens::{MachineLearning, Tokens};
-use crate::{http, resource_manager, text};
 use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
-use wire::Resource;
+pub use client::AzureMl;
+use client::JobLookup;
+pub(crate) use client::job_url;
 
-/// An answer to a submission has some kilobytes.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Why a job failed is told if run history says so within this time.
 const ERROR_TEXT_LIMIT: Duration = Duration::from_secs(30);
-/// Endpoints whose workspace is remembered; an installation has a handful.
-const MAX_ENDPOINTS: usize = 1_000;
-
-/// Batch endpoints of any workspace that the identity may use.
-#[derive(Debug)]
-pub struct AzureMl {
-    tokens: Tokens<MachineLearning>,
-    manager: Arc<resource_manager::Client>,
-    /// Workspace by invoke URI, as answers have shown it.
-    learned: Mutex<BTreeMap<String, String>>,
-    job_cache: job_cache::JobCache,
-}
-
-/// What the data plane said of a job.
-enum JobLookup {
-    Job(Resource),
-    /// 404, with its text.
-    Missing(String),
-}
-
-impl AzureMl {
-    /// Endpoints reached with `tokens`; `manager` lists and cancels their jobs.
-    pub fn new(tokens: Tokens<MachineLearning>, manager: Arc<resource_manager::Client>) -> Self {
-        Self { tokens, manager, learned: Mutex::default(), job_cache: job_cache::JobCache::default() }
-    }
-
-    async fn post(&self, scoring: &Scoring, timeout: Duration) -> Answer {
-        let end = Instant::now() + timeout;
-        let not_sent = |text: String, permanent| refused("not sent", text, permanent);
-        let Some(submission) = &scoring.submission else {
-            return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
-        };
-        let url = match Url::parse(&scoring.endpoint) {
-            Ok(url) => url,
-            Err(error) => return not_sent(format!("the endpoint's URI can't be read: {error}"), true),
-        };
-        let body = match wire::request(scoring, submission) {
-            Ok(body) => body,
-            Err(text) => return not_sent(text, true),
-        };
-        let token = match tokio::time::timeout_at(end, self.tokens.get()).await {
-            Ok(Ok(token)) => token,
-            Ok(Err(error)) => return refused("no token", error.to_string(), false),
-            Err(_) => {
-                return refused("no token", "the time for the submission ended before there was one".to_owned(), false);
-            }
-        };
-        let bearer = match token.bearer_for(&url) {
-            Ok(bearer) => bearer,
-            Err(text) => return not_sent(text, true),
-        };
-        let mut request = http::client()
-            .request(Method::POST, url)
-            .header(AUTHORIZATION, bearer)
-            // Microsoft's own client sends it in this spelling. Whether the service honours it is not documented.
-            .header("repeatability_request-id", scoring.id.request_id(scoring.attempt))
-            .timeout(end.saturating_duration_since(Instant::now()))
-            .json(&body);
-        if let Some(deployment) = &scoring.deployment {
-            request = request.header("azureml-model-deployment", deployment.as_str());
-        }
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => {
-                let (unsent, malformed) = (error.is_connect(), error.is_builder());
-                let text = text::fit(&http::error_chain(&error.without_url()));
-                // Only these two are sure: no byte of the request has left.
-                return if unsent || malformed { not_sent(text, malformed) } else { Answer::Unknown { text } };
-            }
-        };
-        let status = response.status().as_u16();
-        let retry_after = http::retry_after(response.headers(), self.tokens.now());
-        if status == 401 {
-            self.tokens.forget(&token);
-        }
-        let body = http::read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| error.to_string());
-        answer::read(status, retry_after, body.as_deref().map_err(String::as_str))
-    }
-
-    /// `GET {uri}/{name}`.
-    async fn look(&self, endpoint: &str, name: &str) -> Result<JobLookup, Inconclusive> {
-        let mut url =
-            Url::parse(endpoint).map_err(|error| Inconclusive(format!("the endpoint's URI can't be read: {error}")))?;
-        match url.path_segments_mut() {
-            Ok(mut path) => path.pop_if_empty().push(name),
-            Err(()) => return Err(Inconclusive("the endpoint's URI has no path".to_owned())),
-        };
-        let got = http::send_with_retries(&http::client(), &self.tokens, Method::GET, &url).await?;
-        match got.status {
-            200..=299 => match Resource::read(&got.body) {
-                Some(resource) => Ok(JobLookup::Job(resource)),
-                None => Err(Inconclusive(format!("the endpoint's answer about job {name} is no JSON object"))),
-            },
-            404 => Ok(JobLookup::Missing(text::parse_service_error(&got.body).text)),
-            status => {
-                let said = text::parse_service_error(&got.body);
-                let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
-                let remedy = match status {
-                    401 | 403 => "; the app's identity needs the role AzureML Data Scientist on the workspace",
-                    _ => "",
-                };
-                Err(Inconclusive(format!(
-                    "the endpoint answered {status}{code} about job {name}: {}{remedy}",
-                    said.text
-                )))
-            }
-        }
-    }
-
-    /// The workspace of an endpoint, if anybody ever said.
-    fn workspace(&self, given: Option<&str>, endpoint: &str) -> Option<String> {
-        let learned = || self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).cloned();
-        given.map(str::to_owned).or_else(learned)
-    }
-
-    fn learn(&self, endpoint: &str, job_id: Option<&str>) {
-        let Some(workspace) = job_id.and_then(workspace_of) else { return };
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        if learned.len() < MAX_ENDPOINTS {
-            learned.insert(endpoint.to_owned(), workspace.to_owned());
-        }
-    }
-
-    fn needed_workspace(
-        &self,
-        given: Option<&str>,
-        endpoint: &str,
-        job_id: Option<&str>,
-    ) -> Result<String, Inconclusive> {
-        let known = given.or_else(|| job_id.and_then(workspace_of));
-        self.workspace(known, endpoint).ok_or_else(|| {
-            Inconclusive("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule".to_owned())
-        })
-    }
-
-    /// A 404 of the data plane can also mean that the *endpoint* has no deployment to route to. Before a job is called
-    /// missing, and another made in its place, Resource Manager has to agree if it can be asked.
-    async fn elsewhere(&self, at: &JobAddress, said: &str) -> Result<Option<Resource>, Inconclusive> {
-        let asked = match self.needed_workspace(at.workspace.as_deref(), &at.endpoint, at.job.id.as_deref()) {
-            Ok(workspace) => self.manager.job(&workspace, &at.job.name).await,
-            Err(inconclusive) => Err(inconclusive),
-        };
-        match asked {
-            Ok(found) => Ok(found.map(Resource::of)),
-            Err(Inconclusive(why)) if said.to_ascii_lowercase().contains("valid deployment") => {
-                Err(Inconclusive(format!("{said} (and Resource Manager could not be asked: {why})")))
-            }
-            Err(_) => Ok(None),
-        }
-    }
-}
-
-fn refused(code: &str, text: String, permanent: bool) -> Answer {
-    Answer::Refused { code: code.to_owned(), text, permanent, retry_after: None }
-}
 
 #[async_trait]
 impl Endpoint for AzureMl {

@@ -5,12 +5,13 @@
 //! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
 
 use lifecycle::decide::workspace_of;
+use lifecycle::text::{error_chain, fit};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::wire::Resource;
-use crate::http;
-use crate::text::{fit, member};
+use crate::http::authorized::ask;
+use crate::text::member;
 use crate::tokens::{MachineLearning, Tokens};
 
 /// Failed children whose texts are looked at.
@@ -49,7 +50,7 @@ fn base(endpoint: &str, workspace: Option<&str>, job: &Resource) -> Option<Url> 
         None => guess(endpoint)?,
     };
     let mut url = Url::parse(&format!("https://{authority}/history/v1.0")).ok()?;
-    if lifecycle::rules::is_loopback(&url) {
+    if lifecycle::uri::is_loopback(&url) {
         url = Url::parse(&format!("http://{authority}/history/v1.0")).ok()?;
     } else if !url.host_str().is_some_and(|host| DOMAINS.iter().any(|domain| host.ends_with(domain))) {
         return None;
@@ -77,14 +78,14 @@ fn guess(endpoint: &str) -> Option<String> {
 async fn read(tokens: &Tokens<MachineLearning>, base: &Url, path: &[&str]) -> Option<Value> {
     let mut url = base.clone();
     url.path_segments_mut().ok()?.extend(path);
-    match http::send_with_retries(&http::client(), tokens, Method::GET, &url).await {
+    match ask(tokens, Method::GET, &url).await {
         Ok(got) if got.status == 200 => serde_json::from_slice(&got.body).ok(),
         Ok(got) => {
-            tracing::debug!(status = got.status, "run history did not tell why a job failed");
+            tracing::debug!(status = got.status, "run history has no error text of a failed job");
             None
         }
         Err(inconclusive) => {
-            tracing::debug!("run history could not be asked why a job failed: {inconclusive}");
+            tracing::debug!("run history could not be queried about a failed job: {}", error_chain(&inconclusive));
             None
         }
     }

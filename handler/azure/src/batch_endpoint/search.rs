@@ -21,16 +21,16 @@ use lifecycle::{Candidate, JobStatus, Scoring};
 use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::client::{AzureMl, JobLookup};
 use super::job_cache::{CachedJob, Turn};
 use super::list::{self, Entry};
 use super::wire::{JobTags, Resource};
-use super::{AzureMl, JobLookup};
 use app::ports::{Inconclusive, JobListing, JobSearch, ListedJob, ScanTarget};
 
 /// Clocks of Azure ML and of this machine may differ by this much.
 const SKEW: Duration = Duration::minutes(5);
 /// Jobs in the window that one search looks at one by one; the next one goes on.
-const MAX_CANDIDATES: usize = 1_000;
+const MAX_JOBS: usize = 1_000;
 /// A list goes back so much further than the search that needs it, for the other ones that it serves.
 const FURTHER: Duration = Duration::minutes(10);
 /// Looks at one time.
@@ -38,7 +38,7 @@ const MAX_CONCURRENT_LOOKUPS: usize = 4;
 /// A search takes no longer, with the time that it waits for others of its endpoint. What it saw until then is remembered.
 const LIMIT: Limit = Limit::from_secs(120);
 /// Looks that may fail before a search is given up. One job that nobody can look at does not hide the others.
-const MAX_FAILED_LOOKUPS: usize = 3;
+const MAX_FAILURES: usize = 3;
 
 pub(super) async fn find(ml: &AzureMl, scoring: &Scoring, workspace: &str) -> Result<JobSearch, Inconclusive> {
     let search = async {
@@ -46,10 +46,8 @@ pub(super) async fn find(ml: &AzureMl, scoring: &Scoring, workspace: &str) -> Re
         find_in_turn(ml, scoring, workspace, &turn).await
     };
     timeout(LIMIT, search).await.unwrap_or_else(|_| {
-        Err(Inconclusive(format!(
-            "looking through the jobs took longer than {} s; the next look goes on",
-            LIMIT.as_secs()
-        )))
+        let text = format!("looking through the jobs took longer than {} s; the next look goes on", LIMIT.as_secs());
+        Err(Inconclusive::unfinished(text))
     })
 }
 
@@ -64,7 +62,7 @@ async fn find_in_turn(
     let window = Window { from: submitted - SKEW, to: now + SKEW };
     let list = match turn.list(window.from, scoring.due, now) {
         Some(shared) => shared?,
-        None => match list::read(ml, workspace, window.from - FURTHER).await {
+        None => match list::read(&ml.manager, ml.tokens.now(), workspace, window.from - FURTHER).await {
             Ok(list) => turn.keep(list, ml.tokens.now()),
             Err(inconclusive) => {
                 turn.fail(&inconclusive, ml.tokens.now());
@@ -93,12 +91,12 @@ async fn find_in_turn(
     let crowd = possible.len();
     let mut as_of = list.begun;
     let mut unseen = 0;
-    if crowd > MAX_CANDIDATES {
+    if crowd > MAX_JOBS {
         // First what bears our mark, then what nobody has looked at; ours was most likely made at once.
         possible.sort_by_key(|(job, silent)| {
             (job.tags.is_none(), *silent, job.created.map(|created| (created - submitted).abs()))
         });
-        for (_, silent) in possible.drain(MAX_CANDIDATES..) {
+        for (_, silent) in possible.drain(MAX_JOBS..) {
             match silent.filter(|looked| *looked >= scoring.due) {
                 Some(looked) => as_of = as_of.min(looked),
                 None => unseen += 1,
@@ -108,8 +106,8 @@ async fn find_in_turn(
     let possible = possible.into_iter().map(|(job, _)| job.clone()).collect();
     let found = check_candidates(ml, scoring, possible, turn).await?;
     if found.is_empty() && unseen > 0 {
-        return Err(Inconclusive(format!(
-            "{crowd} jobs were made about the time of the submission, of which {MAX_CANDIDATES} are looked at at a time; the next \
+        return Err(Inconclusive::unfinished(format!(
+            "{crowd} jobs were made about the time of the submission, of which {MAX_JOBS} are looked at at a time; the next \
              look goes on"
         )));
     }
@@ -130,7 +128,7 @@ async fn check_candidates(
     let mut looks =
         stream::iter(jobs.into_iter().map(|listed| look(ml, scoring, listed, turn))).buffered(MAX_CONCURRENT_LOOKUPS);
     let (mut found, mut failure, mut failures, mut successes) = (Vec::new(), None, 0, 0);
-    while failures < MAX_FAILED_LOOKUPS
+    while failures < MAX_FAILURES
         && let Some(looked) = looks.next().await
     {
         match looked {
@@ -146,7 +144,7 @@ async fn check_candidates(
     }
     match failure {
         Some(inconclusive) if found.is_empty() => {
-            if successes == 0 && failures == MAX_FAILED_LOOKUPS {
+            if successes == 0 && failures == MAX_FAILURES {
                 // Not this job or that one: nothing can be looked at.
                 turn.fail(&inconclusive, ml.tokens.now());
             }
@@ -194,7 +192,7 @@ pub(super) async fn jobs_created_since(
     let end = Instant::now() + LIMIT;
     let window = Window { from: since - SKEW, to: ml.tokens.now() + SKEW };
     let names = experiments(&at.endpoint, &at.experiments);
-    let list = list::read(ml, workspace, window.from).await?;
+    let list = list::read(&ml.manager, ml.tokens.now(), workspace, window.from).await?;
     let (mut listed, mut complete) = (list.jobs, list.complete);
     listed.retain(|job| window.has(job) && is_of(names.as_deref(), job) && !known.contains(&job.job.name));
     // The newest first: what runs on for nobody is among them, and the older ones were there for the orphan scan before, be it
@@ -215,7 +213,7 @@ pub(super) async fn jobs_created_since(
             tags: seen.and_then(|seen| seen.tags()?.read()).or(tags),
         }))
     });
-    // A job that can't be looked at does not keep the others from being seen; it only makes the listing not whole.
+    // A job that cannot be looked at does not keep the others from being seen; it only makes the listing not whole.
     let (mut jobs, mut failure) = (Vec::new(), None);
     let mut looks = stream::iter(looks).buffered(MAX_CONCURRENT_LOOKUPS);
     loop {

@@ -17,10 +17,21 @@ pub(super) const TAG_SCORING: &str = "scorekeeper.scoring";
 /// The attempt, as a decimal number.
 pub(super) const TAG_ATTEMPT: &str = "scorekeeper.attempt";
 
-/// The body of the POST. `Err` names a setting that would break what was recorded.
+/// A setting of the rule would break what was recorded.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SettingError {
+    /// The recorded URIs are what a lost job is searched by; they cannot be replaced behind our back.
+    #[error("`settings.{0}` would replace the rule's own; use `inputs` and `outputs`")]
+    Replaces(String),
+    /// Tags are put together from the rule's and ours.
+    #[error("`settings.{0}` is `{1}`; tags are an object of texts")]
+    Tags(String, Value),
+}
+
+/// The body of the POST.
 ///
 /// Members are in PascalCase inside `properties`, as Microsoft's documentation sends them.
-pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Value, String> {
+pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Value, SettingError> {
     let inputs = submission.inputs.iter().map(|(name, input)| {
         let input = match input {
             Input::UriFile { uri } => json!({ "JobInputType": "UriFile", "Uri": uri }),
@@ -43,14 +54,13 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
     properties.insert("OutputData".to_owned(), Value::Object(outputs.collect()));
     let mut tags = Map::new();
     for (name, value) in &submission.settings {
-        // The recorded URIs are what a lost job is searched by; they can't be replaced behind our back.
         if name.eq_ignore_ascii_case("inputData") || name.eq_ignore_ascii_case("outputData") {
-            return Err(format!("`settings.{name}` would replace the rule's own; use `inputs` and `outputs`"));
+            return Err(SettingError::Replaces(name.clone()));
         }
         match value {
             Value::Object(theirs) if name.eq_ignore_ascii_case("tags") => tags.extend(theirs.clone()),
             other if name.eq_ignore_ascii_case("tags") => {
-                return Err(format!("`settings.{name}` is `{other}`; tags are an object of texts"));
+                return Err(SettingError::Tags(name.clone(), other.clone()));
             }
             other => {
                 properties.insert(name.clone(), other.clone());

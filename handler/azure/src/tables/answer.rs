@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use azure_core::http::headers::{HeaderName, Headers};
+use lifecycle::text::one_line;
 use serde::Deserialize;
 
 use app::ports::table_store::Error;
@@ -55,7 +55,7 @@ pub(super) fn failure(status: u16, code_header: Option<&str>, retry_after: Optio
         Some((index, text)) if index.parse::<usize>().is_ok() => (index.parse().ok(), text),
         _ => (None, first),
     };
-    Failure { status, code, message: text.trim().chars().take(200).collect(), op, retry_after }
+    Failure { status, code, message: one_line(text, 200), op, retry_after }
 }
 
 fn xml_code(body: &[u8]) -> Option<&str> {
@@ -63,17 +63,6 @@ fn xml_code(body: &[u8]) -> Option<&str> {
     let (_, rest) = text.split_once("<Code>").or_else(|| text.split_once("<m:code>"))?;
     let (code, _) = rest.split_once('<')?;
     code.bytes().all(|b| b.is_ascii_alphanumeric()).then_some(code)
-}
-
-/// How long the service asks to wait: milliseconds in Microsoft's headers, seconds in the standard one.
-pub(super) fn retry_after(headers: &Headers) -> Option<Duration> {
-    let number = |name: &'static str| {
-        headers.get_optional_str(&HeaderName::from_static(name)).and_then(|text| text.trim().parse::<u64>().ok())
-    };
-    number("x-ms-retry-after-ms")
-        .or_else(|| number("retry-after-ms"))
-        .map(Duration::from_millis)
-        .or_else(|| number("retry-after").map(Duration::from_secs))
 }
 
 /// What was asked for.
@@ -174,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unclear_write_may_have_happened_and_an_unclear_read_has_not() {
+    fn an_unanswered_write_may_have_happened_and_an_unanswered_read_has_not() {
         for (status, code) in
             [(500, "OperationTimedOut"), (500, "InternalError"), (502, ""), (503, ""), (504, ""), (408, ""), (302, "")]
         {
@@ -206,18 +195,5 @@ mod tests {
         let quoted = meant(ONE, 403, "AuthenticationFailed", "the signature 'c2VjcmV0' is wrong");
         assert!(!quoted.to_string().contains("c2VjcmV0"), "{quoted}");
         assert!(matches!(classify(RequestKind::Read, &failure(401, None, None, b"")), Error::Denied(_)));
-    }
-
-    #[test]
-    fn waiting_times_are_read_in_their_units() {
-        let headers = |name: &'static str, value: &'static str| {
-            let mut headers = Headers::new();
-            headers.insert(name, value);
-            headers
-        };
-        assert_eq!(retry_after(&headers("retry-after", "7")), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after(&headers("x-ms-retry-after-ms", "700")), Some(Duration::from_millis(700)));
-        assert_eq!(retry_after(&headers("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")), None);
-        assert_eq!(retry_after(&Headers::new()), None);
     }
 }

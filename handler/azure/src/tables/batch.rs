@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use app::ports::table_store::{Error, Op, TableName};
 
+use super::error::Unreadable;
 use super::wire;
 
 /// What the writer's parts are separated by. No part has a line that begins so: bodies are one line of JSON, and header
@@ -71,20 +72,20 @@ fn header<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
 }
 
 /// The inner answers, in order. `content_type` is the outer answer's.
-pub(super) fn read<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, String> {
+pub(super) fn read<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, Unreadable> {
     let mut parts = Vec::new();
     collect(content_type, body, 2, &mut parts)?;
     Ok(parts)
 }
 
-fn collect<'a>(content_type: &str, body: &'a [u8], depth: u8, parts: &mut Vec<Part<'a>>) -> Result<(), String> {
-    let boundary = boundary(content_type).ok_or_else(|| format!("`{content_type}` has no boundary"))?;
+fn collect<'a>(content_type: &str, body: &'a [u8], depth: u8, parts: &mut Vec<Part<'a>>) -> Result<(), Unreadable> {
+    let boundary = boundary(content_type).ok_or_else(|| Unreadable::NoBoundary(content_type.to_owned()))?;
     for section in sections(body, boundary)? {
         let (headers, inner) = head(section)?;
         let kind = header(&headers, "content-type").unwrap_or_default();
         if kind.to_ascii_lowercase().starts_with("multipart/") {
             if depth == 0 {
-                return Err("parts within parts within parts".to_owned());
+                return Err(Unreadable::TooDeep);
             }
             collect(kind, inner, depth - 1, parts)?;
         } else {
@@ -108,7 +109,7 @@ fn boundary(content_type: &str) -> Option<&str> {
 }
 
 /// What stands between the delimiter lines. The closing one must be there, or the body was cut short.
-fn sections<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, String> {
+fn sections<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, Unreadable> {
     let open = format!("--{boundary}");
     let close = format!("--{boundary}--");
     let mut sections = Vec::new();
@@ -127,30 +128,30 @@ fn sections<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, String>
         }
         at += line.len();
     }
-    Err(format!("no closing line of `{boundary}`"))
+    Err(Unreadable::NotClosed(boundary.to_owned()))
 }
 
 type Head<'a> = (Vec<(&'a str, &'a str)>, &'a [u8]);
 
 /// Header lines up to the empty line, and what follows it.
-fn head(section: &[u8]) -> Result<Head<'_>, String> {
+fn head(section: &[u8]) -> Result<Head<'_>, Unreadable> {
     let mut headers = Vec::new();
     let mut at = 0;
     for line in section.split_inclusive(|b| *b == b'\n') {
         at += line.len();
-        let text = std::str::from_utf8(line.trim_ascii()).map_err(|_| "a header that is no text".to_owned())?;
+        let text = std::str::from_utf8(line.trim_ascii()).map_err(|_| Unreadable::Part("a header that is not text"))?;
         if text.is_empty() {
             break;
         }
-        let (name, value) = text.split_once(':').ok_or_else(|| "a header line without a colon".to_owned())?;
+        let (name, value) = text.split_once(':').ok_or(Unreadable::Part("a header line without a colon"))?;
         headers.push((name.trim(), value.trim()));
     }
     Ok((headers, &section[at..]))
 }
 
 /// An `application/http` part: status line, headers, body.
-fn part(inner: &[u8]) -> Result<Part<'_>, String> {
-    let end = inner.iter().position(|b| *b == b'\n').ok_or_else(|| "a part without a status line".to_owned())?;
+fn part(inner: &[u8]) -> Result<Part<'_>, Unreadable> {
+    let end = inner.iter().position(|b| *b == b'\n').ok_or(Unreadable::Part("a part without a status line"))?;
     let line = String::from_utf8_lossy(&inner[..end]);
     let mut words = line.split_ascii_whitespace();
     let status = words
@@ -158,7 +159,7 @@ fn part(inner: &[u8]) -> Result<Part<'_>, String> {
         .filter(|version| version.starts_with("HTTP/"))
         .and_then(|_| words.next())
         .and_then(|status| status.parse().ok())
-        .ok_or_else(|| "a part that begins with no status line".to_owned())?;
+        .ok_or(Unreadable::Part("a part that begins with no status line"))?;
     let (headers, body) = head(&inner[end + 1..])?;
     Ok(Part { status, headers, body: body.trim_ascii() })
 }

@@ -11,29 +11,34 @@
 
 mod answer;
 mod batch;
+mod error;
 mod sign;
 pub(super) mod wire;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::{
-    ACCEPT, CONTENT_TYPE, ERROR_CODE, ETAG, HeaderName, Headers, IF_MATCH, PREFER, VERSION,
+    ACCEPT, CLIENT_REQUEST_ID, CONTENT_TYPE, ERROR_CODE, ETAG, HeaderName, Headers, IF_MATCH, MS_DATE, PREFER, VERSION,
 };
-use azure_core::http::{
-    ClientOptions, Context, Method, Pipeline, PipelineStreamOptions, Request, RetryOptions, Transport,
-};
+use azure_core::http::{Context, Method, Request, Transport};
 use futures::TryStreamExt as _;
+use lifecycle::text::error_chain;
+use time::OffsetDateTime;
 use url::Url;
 
+use crate::http::new_request_id;
+use crate::http::retry::{Tries, retry_after};
 use app::ports::table_store::{
     Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore, check, check_key, check_range,
 };
 
 use answer::{Failure, RequestKind, classify};
+pub use error::SetupError;
+use error::{NoAnswer, Unreadable};
 pub use sign::Auth;
-use sign::SentFlag;
 
 /// The oldest version known to take Entra tokens for tables; newer ones change nothing that is used here.
 const SERVICE_VERSION: &str = "2020-12-06";
@@ -48,35 +53,16 @@ const NEXT_ROW: HeaderName = HeaderName::from_static("x-ms-continuation-nextrowk
 const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
 /// One attempt of a read; the service ends queries after 5 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-const READ_ATTEMPTS: u32 = 3;
-const READ_PAUSE: Duration = Duration::from_millis(100);
-/// A longer wait is the caller's to decide.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// No answer is longer: a page is at most 1,000 entities and, by the service's rules, far below this.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-
-/// Why a client cannot be made: the settings contradict each other.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetupError {
-    /// The address is none of a table endpoint.
-    #[error(
-        "`{0}` is no table endpoint; give it as https://ACCOUNT.table.core.windows.net, without user, query or fragment"
-    )]
-    Endpoint(String),
-    /// A token must not travel in clear text.
-    #[error("{0} is not https; Entra tokens are sent over TLS only")]
-    TokenWithoutTls(Url),
-    /// Account keys are for emulators.
-    #[error("{0} is not on this machine; account keys are for emulators only, use a managed identity")]
-    KeyBeyondLoopback(Url),
-}
 
 /// A storage account's tables.
 #[derive(Debug, Clone)]
 pub struct AzureTables {
     /// The account's address, without a slash at its end.
     base: String,
-    pipeline: Pipeline,
+    auth: Auth,
+    transport: Transport,
 }
 
 impl AzureTables {
@@ -95,12 +81,8 @@ impl AzureTables {
                 format!("{}://{}{}", endpoint.scheme(), endpoint.host_str().unwrap_or_default(), endpoint.path());
             return Err(SetupError::Endpoint(shown));
         }
-        let options =
-            ClientOptions { retry: RetryOptions::none(), transport: Some(transport), ..ClientOptions::default() };
-        let policies = auth.policies(endpoint)?;
-        let version = option_env!("CARGO_PKG_VERSION");
-        let pipeline = Pipeline::new(Some("scorekeeper-tables"), version, options, Vec::new(), policies, None);
-        Ok(Self { base: endpoint.as_str().trim_end_matches('/').to_owned(), pipeline })
+        auth.check(endpoint)?;
+        Ok(Self { base: endpoint.as_str().trim_end_matches('/').to_owned(), auth, transport })
     }
 
     fn request(method: Method, url: &str) -> Result<Request, Error> {
@@ -111,43 +93,54 @@ impl AzureTables {
         request.insert_header(ACCEPT, JSON);
         request.insert_header(DATA_SERVICE_VERSION, "3.0");
         request.insert_header(MAX_DATA_SERVICE_VERSION, "3.0;NetFx");
+        request.insert_header(CLIENT_REQUEST_ID, new_request_id());
         Ok(request)
     }
 
-    /// Sends once and reads the answer to its end, within `patience`.
-    async fn exchange(&self, mut request: Request, timeout: Duration) -> Result<Answer, NoAnswer> {
-        let left = SentFlag::default();
-        let context = Context::new().with_value(left.clone());
+    /// Sends once and reads the answer to its end, within `timeout`. A token that is refused is forgotten.
+    ///
+    /// Straight to the transport: the pipeline of `azure_core` would repeat, log and box what is done here in a few lines.
+    async fn exchange(&self, request: &mut Request, timeout: Duration) -> Result<Answer, NoAnswer> {
+        // What failed before this was set surely did not happen.
+        let sent = AtomicBool::new(false);
         let attempt = async {
-            let options = PipelineStreamOptions { skip_checks: true, ..PipelineStreamOptions::default() };
-            let response = self.pipeline.stream(&context, &mut request, Some(options)).await?;
+            // The service refuses a request that is more than 15 minutes old.
+            request.insert_header(MS_DATE, azure_core::time::to_rfc7231(&now()));
+            let token = self.auth.authorize(request).await?;
+            sent.store(true, Ordering::Relaxed);
+            let response = match self.transport.send(&Context::new(), request).await {
+                Ok(response) => response,
+                Err(error) if *error.kind() == ErrorKind::Connection => return Err(NoAnswer::not_sent(error)),
+                Err(error) => return Err(NoAnswer::Sent(error_chain(&error))),
+            };
             let (status, headers, mut stream) = response.deconstruct();
-            let mut body = Vec::new();
-            let mut cut = None;
-            loop {
-                match stream.try_next().await {
-                    Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_ANSWER_BYTES => body.extend_from_slice(&chunk),
-                    Ok(Some(_)) => break cut = Some("the answer is too long".to_owned()),
-                    Ok(None) => break,
-                    Err(error) => break cut = Some(error_text(&error)),
-                }
+            let status = u16::from(status);
+            if status == 401 {
+                self.auth.forget(token.as_ref());
             }
-            Ok::<_, azure_core::Error>(Answer { status: status.into(), headers, body, cut })
+            let mut body = Vec::new();
+            let body = loop {
+                match stream.try_next().await {
+                    Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => break Err(Unreadable::TooLong),
+                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                    Ok(None) => break Ok(body),
+                    Err(error) => break Err(Unreadable::Cut(error)),
+                }
+            };
+            Ok(Answer { status, headers, body })
         };
         match tokio::time::timeout(timeout, attempt).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if left.is_set() && *error.kind() != ErrorKind::Connection => {
-                Err(NoAnswer::Sent(error_text(&error)))
+            Ok(outcome) => outcome,
+            Err(_) if sent.load(Ordering::Relaxed) => {
+                Err(NoAnswer::Sent(format!("no answer within {} s", timeout.as_secs())))
             }
-            Ok(Err(error)) => Err(NoAnswer::NotSent(error_text(&error))),
-            Err(_) if left.is_set() => Err(NoAnswer::Sent(format!("no answer within {} s", timeout.as_secs()))),
             Err(_) => Err(NoAnswer::NotSent(format!("no token within {} s", timeout.as_secs()))),
         }
     }
 
     /// A write: sent once. Gives the answer if it is a success.
-    async fn change(&self, request: Request, kind: RequestKind) -> Result<Answer, Error> {
-        match self.exchange(request, WRITE_TIMEOUT).await {
+    async fn change(&self, mut request: Request, kind: RequestKind) -> Result<Answer, Error> {
+        match self.exchange(&mut request, WRITE_TIMEOUT).await {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
             Ok(answer) => Err(classify(kind, &answer.failure())),
             Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
@@ -155,30 +148,35 @@ impl AzureTables {
         }
     }
 
-    /// A read: up to [`READ_ATTEMPTS`] times. `understand` makes sense of a 200.
-    async fn read<T>(&self, url: &str, understand: impl Fn(&Answer) -> Result<T, String>) -> Result<T, Error> {
-        let mut pause = READ_PAUSE;
-        for attempt in 1.. {
-            let error = match self.exchange(Self::request(Method::Get, url)?, READ_TIMEOUT).await {
-                Ok(answer) if answer.status == 200 => match answer.whole().and_then(|()| understand(&answer)) {
+    /// A read: repeated as others that only look, all tries under one request id. `understand` makes sense of a 200.
+    async fn read<T>(
+        &self,
+        url: &str,
+        understand: impl Fn(&Headers, &[u8]) -> Result<T, Unreadable>,
+    ) -> Result<T, Error> {
+        let mut request = Self::request(Method::Get, url)?;
+        let mut tries = Tries::new();
+        loop {
+            let (error, wish) = match self.exchange(&mut request, READ_TIMEOUT).await {
+                Ok(answer) if answer.status == 200 => match answer
+                    .body
+                    .and_then(|body| understand(&answer.headers, &body))
+                {
                     Ok(value) => return Ok(value),
-                    Err(why) => Error::Unavailable(format!("the answer is unreadable: {why}")),
+                    Err(why) => (Error::Unavailable(format!("the answer is unreadable: {}", error_chain(&why))), None),
                 },
-                Ok(answer) => classify(RequestKind::Read, &answer.failure()),
-                Err(NoAnswer::NotSent(why) | NoAnswer::Sent(why)) => Error::Unavailable(why),
+                Ok(answer) if answer.status == 401 && tries.renew() => continue,
+                Ok(answer) => match classify(RequestKind::Read, &answer.failure()) {
+                    error @ Error::Throttled { retry_after } => (error, retry_after),
+                    error @ Error::Unavailable(_) => (error, None),
+                    error => return Err(error),
+                },
+                Err(NoAnswer::NotSent(why) | NoAnswer::Sent(why)) => (Error::Unavailable(why), None),
             };
-            let wait = match &error {
-                Error::Throttled { retry_after } => retry_after.unwrap_or_default().max(pause),
-                Error::Unavailable(_) => pause,
-                _ => return Err(error),
-            };
-            if attempt == READ_ATTEMPTS || wait > MAX_PAUSE {
+            if !tries.again(wish).await {
                 return Err(error);
             }
-            tokio::time::sleep(wait).await;
-            pause *= 4;
         }
-        unreachable!("the last attempt returns")
     }
 
     async fn write_one(&self, table: &TableName, op: &Op) -> Result<Vec<Option<ETag>>, Error> {
@@ -193,7 +191,7 @@ impl AzureTables {
             request.set_body(body);
         }
         let answer = self.change(request, RequestKind::Write { single: true }).await?;
-        Ok(vec![etag(op, answer.headers.get_optional_str(&ETAG))?])
+        Ok(vec![etag(op, header(&answer.headers, &ETAG))?])
     }
 
     async fn write_many(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
@@ -203,22 +201,25 @@ impl AzureTables {
         request.set_body(body);
         let kind = RequestKind::Write { single: false };
         let answer = self.change(request, kind).await?;
-        let content_type = answer.headers.get_optional_str(&CONTENT_TYPE).unwrap_or_default();
-        let unreadable = |why: String| Error::Ambiguous(format!("the answer to a transaction is unreadable: {why}"));
-        answer.whole().map_err(unreadable)?;
-        let parts = batch::read(content_type, &answer.body).map_err(unreadable)?;
+        let content_type = header(&answer.headers, &CONTENT_TYPE).unwrap_or_default();
+        // Whether it was done is written where nobody can read it.
+        let unreadable = |why: &dyn std::error::Error| {
+            Error::Ambiguous(format!("the answer to a transaction is unreadable: {}", error_chain(why)))
+        };
+        let body = answer.body.as_deref().map_err(|why| unreadable(why))?;
+        let parts = batch::read(content_type, body).map_err(|why| unreadable(&why))?;
         if let Some(part) = parts.iter().find(|part| !(200..300).contains(&part.status)) {
             let failure = answer::failure(part.status, part.header(ERROR_CODE.as_str()), None, part.body);
             return Err(match classify(kind, &failure) {
                 // None of ours: what it says of the transaction is not to be relied on.
                 Error::AlreadyExists { op } | Error::Conflict { op } | Error::Missing { op } if op >= ops.len() => {
-                    unreadable(format!("it names operation {op} of {}", ops.len()))
+                    unreadable(&Unreadable::Operation { named: op, of: ops.len() })
                 }
                 error => error,
             });
         }
         if parts.len() != ops.len() {
-            return Err(unreadable(format!("{} parts for {} operations", parts.len(), ops.len())));
+            return Err(unreadable(&Unreadable::Parts { parts: parts.len(), operations: ops.len() }));
         }
         ops.iter().zip(&parts).map(|(op, part)| etag(op, part.header("etag"))).collect()
     }
@@ -241,7 +242,7 @@ impl TableStore for AzureTables {
         request.insert_header(PREFER, "return-no-content");
         request.insert_header(CONTENT_TYPE, "application/json");
         request.set_body(serde_json::json!({ "TableName": table.as_str() }).to_string());
-        match self.exchange(request, WRITE_TIMEOUT).await {
+        match self.exchange(&mut request, WRITE_TIMEOUT).await {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
             Ok(answer) => match answer.failure() {
                 Failure { status: 409, code, .. } if code == "TableAlreadyExists" => Ok(()),
@@ -255,7 +256,7 @@ impl TableStore for AzureTables {
     async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
         check_key(key)?;
         let url = format!("{}/{table}{}", self.base, wire::address(key));
-        match self.read(&url, |answer| wire::one(&answer.body)).await {
+        match self.read(&url, |_, body| wire::one(body)).await {
             Ok(row) => Ok(Some(row)),
             Err(Error::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -274,11 +275,10 @@ impl TableStore for AzureTables {
                 url = format!("{url}&NextRowKey={}", wire::encoded(&row));
             }
         }
-        self.read(&url, |answer| {
-            let header = |name: HeaderName| answer.headers.get_optional_string(&name);
-            let next = header(NEXT_PARTITION).map(|partition| (partition, header(NEXT_ROW)));
+        self.read(&url, |headers, body| {
+            let next = header(headers, &NEXT_PARTITION).map(|partition| (partition, header(headers, &NEXT_ROW)));
             let next = next.map(|next| Continuation(serde_json::json!(next).to_string()));
-            Ok(Page { rows: wire::many(&answer.body)?, next })
+            Ok(Page { rows: wire::many(body)?, next })
         })
         .await
     }
@@ -303,45 +303,30 @@ fn filter(range: &Range) -> String {
     )
 }
 
-/// Why there is no answer.
-enum NoAnswer {
-    /// Surely not done: no token, no connection.
-    NotSent(String),
-    /// It left; nobody knows.
-    Sent(String),
-}
-
 struct Answer {
     status: u16,
     headers: Headers,
-    body: Vec<u8>,
-    /// Why the body ends early, if it does.
-    cut: Option<String>,
+    /// Its body, or why there is no whole one.
+    body: Result<Vec<u8>, Unreadable>,
 }
 
 impl Answer {
-    fn whole(&self) -> Result<(), String> {
-        self.cut.clone().map_or(Ok(()), Err)
-    }
-
     fn failure(&self) -> Failure {
-        let code = self.headers.get_optional_str(&ERROR_CODE);
-        answer::failure(self.status, code, answer::retry_after(&self.headers), &self.body)
+        let wish = retry_after(|name| header(&self.headers, &HeaderName::from_static(name)), now());
+        // The status stands, whatever became of the text.
+        let body = self.body.as_deref().unwrap_or_default();
+        answer::failure(self.status, header(&self.headers, &ERROR_CODE), wish, body)
     }
 }
 
-/// An error and its causes in one line, bounded.
-fn error_text(error: &azure_core::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text.chars().take(400).collect()
+/// A header's text. `Headers::get_optional_str` makes an error object, with a stack trace, of each that is not there.
+fn header<'a>(headers: &'a Headers, name: &HeaderName) -> Option<&'a str> {
+    headers.get_optional_with(name, |value| Ok::<_, std::convert::Infallible>(value.as_str())).ok().flatten()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the moment of sending is part of the protocol, not of a decision")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use azure_core::http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value as Json};
 
+use super::error::Unreadable;
 use app::ports::table_store::json::{entity_to_json, from_json};
 use app::ports::table_store::{ETag, Entity, Error, IfMatch, Key, Op, Row, TableName};
 
@@ -58,7 +59,7 @@ fn condition(demand: &IfMatch) -> Result<String, Error> {
     match demand {
         IfMatch::Any => Ok("*".to_owned()),
         IfMatch::Tag(ETag(tag)) if is_etag(tag) => Ok(tag.clone()),
-        IfMatch::Tag(ETag(tag)) => Err(Error::Refused(format!("{tag:?} is no ETag"))),
+        IfMatch::Tag(ETag(tag)) => Err(Error::Refused(format!("{tag:?} is not an ETag"))),
     }
 }
 
@@ -68,26 +69,28 @@ pub(super) fn is_etag(tag: &str) -> bool {
 }
 
 /// An entity of an answer.
-pub(super) fn row(json: &Map<String, Json>) -> Result<Row, String> {
-    let text = |name: &str| json.get(name).and_then(Json::as_str).ok_or_else(|| format!("an entity without `{name}`"));
+pub(super) fn row(json: &Map<String, Json>) -> Result<Row, Unreadable> {
+    let text = |name| json.get(name).and_then(Json::as_str).ok_or(Unreadable::Lacks(name));
     let key = Key::new(text("PartitionKey")?, text("RowKey")?);
-    let etag = ETag(text("odata.etag").map_err(|why| format!("{key}: {why}"))?.to_owned());
-    let properties = from_json(json).map_err(|why| format!("{key}: {why}"))?;
-    Ok(Row { entity: Entity { key, properties }, etag })
+    let etag = ETag(text("odata.etag")?.to_owned());
+    match from_json(json) {
+        Ok(properties) => Ok(Row { entity: Entity { key, properties }, etag }),
+        Err(source) => Err(Unreadable::Value { key, source }),
+    }
 }
 
 /// The entity of a point read.
-pub(super) fn one(body: &[u8]) -> Result<Row, String> {
-    row(&serde_json::from_slice(body).map_err(|e| format!("no JSON object: {e}"))?)
+pub(super) fn one(body: &[u8]) -> Result<Row, Unreadable> {
+    row(&serde_json::from_slice(body)?)
 }
 
 /// The entities of a query.
-pub(super) fn many(body: &[u8]) -> Result<Vec<Row>, String> {
+pub(super) fn many(body: &[u8]) -> Result<Vec<Row>, Unreadable> {
     #[derive(serde::Deserialize)]
     struct Answer {
         value: Vec<Map<String, Json>>,
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|e| format!("no list of entities: {e}"))?;
+    let answer: Answer = serde_json::from_slice(body)?;
     answer.value.iter().map(row).collect()
 }
 

@@ -153,7 +153,7 @@ fn lengths_must_pass_from_the_least_to_the_largest() {
 }
 
 #[test]
-fn what_is_not_understood_is_unclear_unless_something_else_surely_stops() {
+fn what_is_not_understood_is_inconclusive_unless_something_else_surely_stops() {
     let odd = json!({"operatorType": "StringIn", "key": "data.contentType", "values": ["text/csv"]});
     let stops = json!({"operatorType": "StringEndsWith", "key": "subject", "values": [".json"]});
     check(

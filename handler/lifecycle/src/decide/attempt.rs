@@ -13,10 +13,11 @@ use crate::status::Event;
 
 /// First back-off after a refusal that may pass.
 const REFUSAL_BACK_OFF: Duration = Duration::seconds(10);
-/// No back-off is longer.
+/// The longest back-off: an hour after Azure ML works again at most, what waited goes on.
 const MAX_BACK_OFF: Duration = Duration::hours(1);
 
 impl DecideContext<'_> {
+    /// A queued scoring may go: the intent is what is recorded before the POST.
     pub(super) fn submit(&self, rule: Option<&Rule>) -> Step {
         // A refused attempt made no job: its number and output path are used again.
         let again = self.scoring.submission.is_some();
@@ -25,17 +26,22 @@ impl DecideContext<'_> {
         let reason = if again { "a slot is free; the same request is sent again" } else { "a slot is free" };
         self.transition(Event::SlotFree, reason.to_owned(), Effect::Submit, |next| {
             if !again {
+                // A new attempt has a new output path, as what an earlier one wrote, or goes on writing, must not be
+                // taken for its result. The submission is kept as it is sent: the rule may change before a lost answer
+                // is searched for.
                 next.attempt = attempt;
                 next.submission = rule.map(|rule| rule.submission(&self.scoring.blob, &self.scoring.id, attempt));
                 next.submitted = Some(now);
                 next.resumed = None;
                 next.submits = 0;
             }
+            // Counted with the intent and not with the answer: a process that dies in between may have sent it.
             next.submits += 1;
             next.due = now + lease;
         })
     }
 
+    /// What became of the POST. The four outcomes differ in one thing only: whether a job can exist.
     pub(super) fn answered(&self, answer: &Answer) -> Step {
         let now = self.now;
         match answer {
@@ -70,6 +76,8 @@ impl DecideContext<'_> {
                     );
                 }
                 let pause = back_off(REFUSAL_BACK_OFF, MAX_BACK_OFF, self.scoring.refusals, &self.scoring.id);
+                // What the service asks for is obeyed, and never shortens our own back-off: a service that says 0 s for
+                // ever would be called for ever.
                 let pause = retry_after.map_or(pause, |asked| asked.max(pause));
                 let reason = format!("{error}; nothing happened, to be sent again after {}", utc_text(now + pause));
                 self.transition(Event::RefusedTransiently, reason, Effect::None, |next| {
@@ -88,7 +96,10 @@ impl DecideContext<'_> {
         self.now - first >= self.policy.submit_deadline.0
     }
 
+    /// The job is this attempt's. Safe in every case: a job that carries the attempt's output path writes there, wanted or not.
     pub(super) fn adopt(&self, next: &mut Scoring, job: &Job, status: &JobStatus) {
+        // A workspace that the rule names is not overwritten: it decides where is searched, and a job's id may be
+        // spelled otherwise.
         if next.workspace.is_none() {
             next.workspace = job.id.as_deref().and_then(WorkspaceId::of_resource);
         }
@@ -96,11 +107,14 @@ impl DecideContext<'_> {
         next.job_status = Some(status.name().to_owned());
         next.missing_since = None;
         next.refusals = 0;
+        // Of the time at which it was adopted, since a job that was found late would else be stopped at once.
         next.due = self.now + self.policy.job_timeout.0;
     }
 
+    /// The attempt ended without a result that can be used.
     pub(super) fn attempt_failed(&self, error: &str) -> Step {
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
+        // `>=`: the rule may have been given fewer attempts since.
         if attempt >= max {
             let reason = format!("{error}; attempt {attempt} of {max} was the last");
             return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
@@ -114,6 +128,7 @@ impl DecideContext<'_> {
             utc_text(self.now + pause)
         );
         self.transition(Event::AttemptFailed, reason, Effect::None, |next| {
+            // Without a submission no job of the attempt can be adopted any more; one that appears is an orphaned one.
             next.submission = None;
             if let Some(job) = next.job.take() {
                 push_bounded(&mut next.previous_jobs, job.name);
@@ -126,7 +141,7 @@ impl DecideContext<'_> {
     }
 }
 
-/// Keeps the last names of a list.
+/// Keeps the last names of a list, as a row has its limits. The oldest is the least likely to turn up again.
 pub(super) fn push_bounded(names: &mut Vec<JobName>, name: JobName) {
     if names.len() >= MAX_JOB_NAMES {
         names.remove(0);

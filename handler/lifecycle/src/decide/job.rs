@@ -1,4 +1,4 @@
-//! Looks at an adopted job: it goes on, ends, is stuck, or can't be found.
+//! Looks at an adopted job: it goes on, ends, is stuck, or cannot be found.
 
 use time::Duration;
 
@@ -8,10 +8,11 @@ use crate::job::{JobSnapshot, JobStatus};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 
-/// Between two requests to stop a job.
+/// Time between two requests to stop a job: Azure ML takes minutes to stop one, and may have lost the request.
 pub(super) const CANCEL_INTERVAL: Duration = Duration::minutes(5);
 
 impl DecideContext<'_> {
+    /// The adopted job was looked at. The order of the arms matters: a job that has ended is never told to stop.
     pub(super) fn polled(&self, observation: &JobSnapshot) -> Step {
         let cancelling = self.scoring.status == Status::Cancelling;
         let now = self.now;
@@ -32,10 +33,12 @@ impl DecideContext<'_> {
                     next.due = now;
                 },
             ),
+            // Also while it is stopped: it may have failed before the request to stop reached it.
             JobStatus::Failed => {
-                let text = observation.error.as_deref().unwrap_or("the job failed and told no reason");
+                let text = observation.error.as_deref().unwrap_or("the job failed without giving a reason");
                 self.attempt_failed(text)
             }
+            // It was stopped by us: a failed attempt, as it took too long.
             JobStatus::Canceled if cancelling => {
                 self.attempt_failed(&format!("stopped after jobTimeout ({})", self.policy.job_timeout))
             }
@@ -48,11 +51,13 @@ impl DecideContext<'_> {
                     next.error = Some("cancelled in Azure ML".to_owned());
                 },
             ),
+            // Whatever its word is: unlisted words and `NotResponding` are never final, and a job that is never final
+            // must not hold its slot for ever.
             status if self.stop_at <= now => {
                 let reason = if cancelling {
-                    format!("still {status}; asked again to stop")
+                    format!("still {status}; cancel requested again")
                 } else {
-                    format!("still {status} after jobTimeout ({}); told to stop", self.policy.job_timeout)
+                    format!("still {status} after jobTimeout ({}); cancel requested", self.policy.job_timeout)
                 };
                 let jobs = self.scoring.job.iter().cloned().collect();
                 self.transition(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {
@@ -60,6 +65,8 @@ impl DecideContext<'_> {
                     next.due = now + CANCEL_INTERVAL;
                 })
             }
+            // Not recorded: the words between "told to stop" and "stopped" tell nobody anything, and each would be a
+            // write. A job that was missing is recorded as visible, or the time for which it was missing would go on.
             status if cancelling && self.scoring.missing_since.is_none() => {
                 wait(format!("{status}; waits for the job to stop"))
             }
@@ -73,6 +80,8 @@ impl DecideContext<'_> {
         }
     }
 
+    /// The adopted job is not there. A new job is not visible everywhere at once, and an endpoint whose deployments change
+    /// answers 404 for jobs that exist: an attempt beside a running job would be the worst answer, so it takes time.
     pub(super) fn missing(&self) -> Step {
         let limit = self.policy.output_timeout.0 * 5;
         match self.scoring.missing_since {

@@ -6,24 +6,25 @@ use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot}
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
-    /// Nothing was looked at.
+    /// Nothing was looked at: an event, or a tick that found nothing due to be looked at.
     Nothing,
     /// It may go now; the slots that it needs are claimed.
     SlotFree,
     /// It may not go yet.
     Waiting {
-        /// Why, for people.
+        /// What it waits for: a slot, the rate limit, the circuit breaker, an operator's pause.
         reason: String,
     },
-    /// The POST's outcome.
+    /// What became of the POST that was sent for this intent, as far as the sender can know.
     Answer(Answer),
-    /// The job.
+    /// The adopted job, as Azure ML shows it now.
     Job(JobSnapshot),
-    /// The endpoint does not know the job.
+    /// The endpoint, and Resource Manager if it could be asked, do not know the adopted job.
     JobMissing,
-    /// Jobs that carry this attempt's inputs and outputs, none or more.
+    /// A finished search: every job that carries this attempt's inputs and outputs, none or more. A search that did not
+    /// see all jobs is [`CannotLook`](Self::CannotLook) instead, as "none" allows the request to be sent again.
     Candidates(Vec<Candidate>),
-    /// The attempt's outputs.
+    /// What is at the attempt's output paths; with several outputs, the worst of them.
     Output(OutputSnapshot),
     /// It could not be looked: why, and the remedy.
     CannotLook(String),
@@ -32,21 +33,22 @@ pub enum Observation {
     UnexpectedJob {
         /// The attempt that it was made for.
         attempt: u32,
-        /// The job.
+        /// The job that came to light.
         job: Job,
-        /// Its status.
+        /// Its status when it was seen; one that has ended is not cancelled.
         status: JobStatus,
     },
-    /// What a person says about a held scoring.
+    /// What an operator says about a held scoring.
     Resolved(Resolution),
 }
 
-/// What a person says about a scoring whose submission can't be found out about.
+/// What an operator says about a scoring whose submission cannot be found out about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
     /// No job exists: send the attempt again, to the same output path.
     SendAgain,
-    /// This is its job.
+    /// This job is its job. The decision does not doubt it: a person who reads Azure ML's studio knows more than a search that
+    /// found nothing.
     JobIs(JobName),
     /// Not to be scored any more.
     GiveUp,

@@ -11,6 +11,8 @@ use crate::status::Event;
 const CLOCK_SKEW: Duration = Duration::minutes(5);
 
 impl DecideContext<'_> {
+    /// The attempt's outputs were looked at. An output of another attempt cannot be there, as each has a path of its own; one
+    /// that is older than the submission was there before, by whatever hand.
     pub(super) fn verify(&self, output: &OutputSnapshot) -> Step {
         let since = self.scoring.submitted.unwrap_or(self.scoring.created);
         let problem = match output {
@@ -31,6 +33,7 @@ impl DecideContext<'_> {
             }
             OutputSnapshot::Absent { uri } => format!("the job completed and there is no output at {uri}"),
         };
+        // Storage may show a blob later than Azure ML reports the job's end.
         if self.now - self.scoring.since < self.policy.output_timeout.0 {
             return wait(format!(
                 "{problem}; looked at again until {}",

@@ -7,19 +7,19 @@ use crate::rule::Policy;
 use crate::scoring::{Entry, Scoring};
 use crate::status::{Event, next};
 
-/// What is to happen.
+/// What is to happen, and why. Whoever carries it out never asks whether it is right.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Nothing is written; look again later.
     Wait {
-        /// Why, for people.
+        /// Why nothing moves. Shown to people, recorded nowhere.
         reason: String,
     },
     /// Record `next` and `entry` in one transaction, then carry out `effect`.
     Move {
         /// The scoring after the move.
         next: Box<Scoring>,
-        /// The line of history.
+        /// The line of history that says why. Never recorded without `next`, nor the other way round.
         entry: Entry,
         /// What to do once it is recorded.
         effect: Effect,
@@ -29,9 +29,9 @@ pub enum Step {
 /// What follows a recorded move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
+    /// The move is all there is to do.
     None,
-    /// Send the scoring's submission, once.
+    /// Send the scoring's submission, exactly once and without retries of any client library: each POST may make a job.
     Submit,
     /// Ask Azure ML to stop these jobs. Safe to repeat.
     Cancel(Vec<Job>),
@@ -69,7 +69,10 @@ impl DecideContext<'_> {
         next.status = to;
         next.version += 1;
         next.updated = self.now;
+        // What kept it from moving no longer does. The moves that are made because of a trouble set it again.
         next.last_error = None;
+        // `since` measures how long it stands where it stands: a poll that only changes Azure ML's word must not start
+        // the time limits anew.
         if from != to {
             next.since = self.now;
         }
@@ -85,6 +88,7 @@ impl DecideContext<'_> {
             event: Some(event),
             reason,
             attempt: next.attempt,
+            // When an attempt ends, its job is no longer in `next`; the line is about that job.
             job: next.job.as_ref().or(self.scoring.job.as_ref()).map(|job| job.name.clone()),
         };
         Step::Move { next: Box::new(next), entry, effect }

@@ -303,7 +303,7 @@ fn a_lease_protects_its_owner_and_then_the_job_is_looked_for() {
 }
 
 #[test]
-fn a_lost_answer_is_looked_for_and_sent_again_to_the_same_path_only_after_the_grace_time() {
+fn a_lost_submission_is_sent_again_to_the_same_path_only_after_resubmit_after() {
     let mut life = Life::unknown();
     let sent = life.scoring.submission.clone();
     let none = Observation::Candidates(vec![]);
@@ -349,13 +349,13 @@ fn one_found_job_is_adopted_and_of_several_the_oldest() {
 }
 
 #[test]
-fn nothing_is_sent_when_it_could_not_be_looked_and_the_trouble_is_written_once() {
+fn nothing_is_sent_when_it_could_not_be_looked_and_the_error_is_written_once() {
     let mut life = Life::unknown();
     let forbidden = Observation::CannotLook("403".into());
     assert_eq!(life.moves(&forbidden), Effect::None);
     assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Unknown, Some("403")));
     life.waits(&forbidden);
-    // After resubmitAfter it is for a person to see. Whatever is found later, or however late, nothing is sent blindly.
+    // After `resubmitAfter` it is for an operator to see. Whatever is found later, or however late, nothing is sent blindly.
     life.later(Duration::minutes(15));
     assert_eq!(life.moves(&forbidden), Effect::None);
     assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Held, Some("403")));
@@ -517,7 +517,7 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
         };
         assert_eq!(life.scoring, expected);
         assert!(life.waits(&made(1, "orphaned job", "Canceled")).contains("known"), "counted once");
-        assert_eq!(life.moves(&made(1, "ended", "Completed")), Effect::None, "what has ended can't be stopped");
+        assert_eq!(life.moves(&made(1, "ended", "Completed")), Effect::None, "what has ended cannot be stopped");
         assert_eq!(life.scoring.orphaned_job_count, 2);
         if life.scoring.attempt == 2 {
             assert!(life.waits(&made(1, "job-1", "Failed")).contains("known"), "the first attempt had adopted it");
@@ -611,7 +611,7 @@ fn a_stuck_job_is_stopped_and_counts_as_a_failed_attempt() {
 }
 
 #[test]
-fn a_running_job_has_the_time_that_its_rule_gives_now_and_without_a_rule_what_was_recorded() {
+fn a_running_job_has_its_rules_present_job_timeout_or_without_a_rule_the_recorded() {
     let mut life = Life::running();
     life.later(Duration::hours(1)).waits(&job(JobStatus::Preparing));
     life.rule.policy.job_timeout = IsoDuration(Duration::hours(2));

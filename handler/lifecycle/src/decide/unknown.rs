@@ -1,7 +1,7 @@
 //! Submissions whose answer was lost: what is concluded from a search, from a job that turns up, and from a person.
 //!
-//! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after resubmitAfter.
-//! Jobs that no attempt needs are *orphaned jobs*: they are cancelled, counted and remembered by name.
+//! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after `resubmitAfter`.
+//! Jobs that no attempt needs are *orphaned*: they are cancelled, counted and remembered by name.
 
 use super::observation::Resolution;
 use super::step::{DecideContext, Effect, Step, wait};
@@ -46,17 +46,21 @@ impl DecideContext<'_> {
     fn found_none(&self) -> Step {
         let now = self.now;
         let held = self.scoring.status == Status::Held;
-        // What is held waited for resubmitAfter already.
+        // What is held waited for `resubmitAfter` already.
         if !held && now - self.scoring.since < self.policy.resubmit_after.0 {
             return wait(format!(
                 "no job carries this submission yet; sent again after resubmitAfter, at {}",
                 utc_text(self.scoring.since + self.policy.resubmit_after.0)
             ));
         }
+        // The rule forbids sending again, whatever a search says: for models whose second run costs more than a
+        // person's minute.
         if self.policy.on_unknown == OnUnknown::Hold {
             let why = "no job carries this submission after resubmitAfter, and the rule says onUnknown: hold";
             return self.undecided(why);
         }
+        // Not for what is held: a person asked for it, or the search has just become possible again. Else a scoring
+        // whose answers are always lost would be sent until the end of days.
         if !held && self.past_submit_deadline() {
             let error = "the endpoint kept losing its answers and no job was ever found".to_owned();
             return self.transition(
@@ -69,14 +73,17 @@ impl DecideContext<'_> {
         let reason = "no job carries this submission after resubmitAfter; sent again to the same output path";
         self.transition(Event::FoundNone, reason.to_owned(), Effect::Submit, |next| {
             next.submits += 1;
+            // A new lease, as this POST may be lost as well. The attempt, and with it output path and request id,
+            // stays.
             next.due = now + self.policy.lease();
+            // The deadline counts from here: the time for which it was held says nothing about the endpoint.
             if held {
                 next.resumed = Some(now);
             }
         })
     }
 
-    /// It could not be looked: nothing is concluded, and after resubmitAfter a person is told.
+    /// It could not be looked: nothing is concluded, and after `resubmitAfter` an operator is told.
     pub(super) fn cannot_look(&self, why: &str) -> Step {
         if self.scoring.status == Status::Unknown && self.now - self.scoring.since >= self.policy.resubmit_after.0 {
             return self.undecided(why);
@@ -88,14 +95,15 @@ impl DecideContext<'_> {
         if self.scoring.status == Status::Held {
             return self.record_last_error(Event::CannotLook, why.to_owned(), why);
         }
-        let reason = format!("{why}; held, and nothing is sent until its job is found or a person decides");
+        let reason = format!("{why}; held, and nothing is sent until its job is found or an operator decides");
         self.transition(Event::Undecided, reason, Effect::None, |next| {
             next.last_error = Some(why.to_owned());
             next.due = self.now;
         })
     }
 
-    /// Written once per reason: a tick that finds the same trouble again writes nothing.
+    /// Written once for each reason: a tick that finds the same one again writes nothing, as a thousand scorings that cannot be
+    /// looked at would be a thousand writes a minute.
     fn record_last_error(&self, event: Event, reason: String, why: &str) -> Step {
         if self.scoring.last_error.as_deref() == Some(why) {
             return wait(why.to_owned());
@@ -113,6 +121,7 @@ impl DecideContext<'_> {
         {
             return wait(format!("job {} is known", job.name));
         }
+        // It is adopted only if nothing else can be: one job for each attempt.
         let waits_for_one =
             matches!(scoring.status, Status::Queued | Status::Submitting | Status::Unknown | Status::Held);
         // A queued scoring that was refused keeps its submission; one whose attempt failed has none any more.
@@ -120,6 +129,7 @@ impl DecideContext<'_> {
             let reason = format!("job {} was made for this attempt ({status}); its answer came late", job.name);
             return self.transition(Event::Accepted, reason, Effect::None, |next| self.adopt(next, job, status));
         }
+        // What is not remembered by name would be found, counted and cancelled again by each scan.
         if scoring.orphaned_jobs.len() >= MAX_JOB_NAMES {
             return wait(format!("job {} is one orphaned job more than are kept by name", job.name));
         }
@@ -132,16 +142,17 @@ impl DecideContext<'_> {
         let reason = format!("job {} was made for attempt {attempt} and is not needed; {what}", job.name);
         self.transition(Event::OrphanFound, reason, effect, |next| {
             record_orphan(next, job);
+            // An orphaned job says nothing about what keeps the scoring itself waiting.
             next.last_error.clone_from(&scoring.last_error);
         })
     }
 
-    /// What a person says about a held scoring.
+    /// What an operator says about a held scoring.
     pub(super) fn resolved(&self, resolution: &Resolution) -> Step {
         let now = self.now;
         match resolution {
             Resolution::SendAgain => {
-                let reason = "a person says that no job exists; to be sent again to the same output path";
+                let reason = "an operator says that no job exists; to be sent again to the same output path";
                 self.transition(Event::SendAgain, reason.to_owned(), Effect::None, |next| {
                     next.due = now;
                     next.refusals = 0;
@@ -149,21 +160,21 @@ impl DecideContext<'_> {
                 })
             }
             Resolution::JobIs(name) => {
-                let reason = format!("a person says that job {name} is its job");
+                let reason = format!("an operator says that job {name} is its job");
                 let job = Job { name: name.clone(), id: None, studio: None };
                 self.transition(Event::JobNamed, reason, Effect::None, |next| {
                     self.adopt(next, &job, &JobStatus::Unknown);
                 })
             }
             Resolution::GiveUp => {
-                let error = "given up by a person: nobody knows whether the endpoint made a job".to_owned();
+                let error = "given up by an operator: nobody knows whether the endpoint made a job".to_owned();
                 self.transition(Event::GivenUp, error.clone(), Effect::None, |next| next.error = Some(error))
             }
         }
     }
 }
 
-/// Counts an orphaned job.
+/// Counts an orphaned job and remembers it by name, so that it is found once.
 fn record_orphan(next: &mut Scoring, job: &Job) {
     next.orphaned_job_count = next.orphaned_job_count.saturating_add(1);
     if next.orphaned_jobs.len() < MAX_JOB_NAMES {

@@ -3,14 +3,12 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
-use super::name::DeploymentName;
+use super::name::{DeploymentName, text};
 use crate::digest::{digest, is_digest};
 use crate::uri::{is_loopback, without_query};
 
@@ -34,11 +32,11 @@ struct Parsed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpointUri {
     /// Not a URL at all.
-    #[error("`{text}` is no URL ({source}); expected https://ENDPOINT.REGION.inference.ml.azure.com/jobs")]
+    #[error("`{text}` is not a URL ({source}); expected https://ENDPOINT.REGION.inference.ml.azure.com/jobs")]
     NoUrl {
         /// What was given, without its query.
         text: String,
-        /// What the parser says.
+        /// What the parser says about it.
         source: url::ParseError,
     },
     /// Plain http to another machine.
@@ -52,7 +50,7 @@ pub enum InvalidEndpointUri {
     Scheme {
         /// What was given, without its query.
         text: String,
-        /// Its scheme.
+        /// The scheme that it has.
         scheme: String,
     },
 }
@@ -63,7 +61,7 @@ impl EndpointUri {
         &self.0.text
     }
 
-    /// The URI, parsed.
+    /// The URI in parsed form, to send requests to.
     pub fn url(&self) -> &Url {
         &self.0.url
     }
@@ -79,6 +77,8 @@ impl EndpointUri {
         EndpointKey(digest(&[&self.0.canonical, deployment.map_or("", DeploymentName::as_str)]).into())
     }
 }
+
+text!(EndpointUri);
 
 impl FromStr for EndpointUri {
     type Err = InvalidEndpointUri;
@@ -124,38 +124,6 @@ impl Ord for EndpointUri {
     }
 }
 
-impl Deref for EndpointUri {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0.text
-    }
-}
-
-impl fmt::Display for EndpointUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0.text)
-    }
-}
-
-impl fmt::Debug for EndpointUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0.text, f)
-    }
-}
-
-impl Serialize for EndpointUri {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.text)
-    }
-}
-
-impl<'de> Deserialize<'de> for EndpointUri {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// Names an endpoint, or one deployment of it, in keys of rows: the first 32 hex digits of SHA-256 over the invoke URI, with
 /// the host in lower case and without a port that is the scheme's own, a query or slashes at the end; for a deployment
 /// followed by its name.
@@ -164,11 +132,11 @@ pub struct EndpointKey(Arc<str>);
 
 /// A text that is not 32 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no key of an endpoint; it takes 32 lower-case hex digits")]
+#[error("`{0}` is an invalid endpoint key; it takes 32 lower-case hex digits")]
 pub struct InvalidKey(pub String);
 
 impl EndpointKey {
-    /// The key of a text that need not be a good invoke URI. What is no URL has a key too: that of itself.
+    /// The key of a text that need not be a good invoke URI. What is not a URL has a key too: that of itself.
     pub fn of(uri: &str) -> Self {
         Self(digest(&[&Url::parse(uri).map_or_else(|_| uri.to_owned(), canonical)]).into())
     }
@@ -182,13 +150,7 @@ impl EndpointKey {
         )
     }
 
-    /// Reads a key: exactly 32 lower-case hex digits.
-    #[doc(hidden)]
-    pub fn read(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    /// The 32 digits.
+    /// The 32 digits, as rows have them.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -232,6 +194,24 @@ mod tests {
         assert_eq!(key.to_string(), key.as_str());
         assert_eq!(key.as_str().parse(), Ok(key));
         assert!("16edc0cc".parse::<EndpointKey>().is_err());
+    }
+
+    #[test]
+    fn a_uri_keeps_its_text_and_is_equal_to_every_spelling_of_its_endpoint() {
+        let uri: EndpointUri = "https://E.example:443/jobs/?x=1".parse().expect("a URI");
+        assert_eq!((uri.as_str(), uri.url().host_str()), ("https://E.example:443/jobs/?x=1", Some("e.example")));
+        let other: EndpointUri = "https://e.example/jobs".parse().expect("a URI");
+        assert_eq!(std::collections::HashSet::from([uri.clone(), other.clone()]).len(), 1);
+        assert_eq!((uri.cmp(&other), uri.key()), (Ordering::Equal, other.key()));
+        assert_ne!(uri, "https://f.example/jobs".parse().expect("a URI"));
+    }
+
+    #[test]
+    fn a_uri_that_is_refused_is_shown_without_its_query() {
+        for bad in ["http://10.0.0.1/jobs?code=SECRET", "ftp://e.example/?sig=SECRET", "jobs?key=SECRET"] {
+            let error = bad.parse::<EndpointUri>().expect_err("refused").to_string();
+            assert!(error.contains(without_query(bad)) && !error.contains("SECRET"), "{error}");
+        }
     }
 
     #[test]

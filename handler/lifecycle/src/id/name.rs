@@ -1,12 +1,53 @@
 //! Names that are plain text with a rule for what it may hold.
 
 use std::borrow::Borrow;
-use std::fmt;
-use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+/// What every type has that is made of a text by parsing it: it reads and shows as a `str`, and goes through the same parse
+/// in JSON.
+macro_rules! text {
+    ($name:ident) => {
+        impl std::ops::Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(super) use text;
 
 /// A text of its own type: shared when it is cloned, read as a `str`, and made by parsing only.
 macro_rules! name {
@@ -33,26 +74,14 @@ macro_rules! name {
             }
         }
 
+        text!($name);
+
         impl FromStr for $name {
             type Err = $error;
 
             fn from_str(text: &str) -> Result<Self, $error> {
                 let good: fn(&str) -> bool = $good;
                 if good(text) { Ok(Self(text.into())) } else { Err($error(text.to_owned())) }
-            }
-        }
-
-        impl Deref for $name {
-            type Target = str;
-
-            fn deref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
             }
         }
 
@@ -74,29 +103,6 @@ macro_rules! name {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
     };
 }
 
@@ -106,7 +112,7 @@ name! {
     RuleId
 
     /// A text that is no [`RuleId`].
-    #[error("`{0}` is no rule id; it takes 1 to 64 letters, digits, `-` or `_`")]
+    #[error("`{0}` is an invalid rule id; it takes 1 to 64 letters, digits, `-` or `_`")]
     InvalidRuleId
 
     if |text| {
@@ -120,7 +126,7 @@ name! {
     JobName
 
     /// The empty text.
-    #[error("`{0}` is no job's name")]
+    #[error("`{0}` is an invalid job name")]
     InvalidJobName
 
     if |text| !text.is_empty()
@@ -132,8 +138,39 @@ name! {
     DeploymentName
 
     /// A text that is no [`DeploymentName`].
-    #[error("`{0}` is no deployment's name; it takes letters, digits and `-`")]
+    #[error("`{0}` is an invalid deployment name; it takes letters, digits and `-`")]
     InvalidDeploymentName
 
     if |text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_by_parsing_only_and_say_what_was_wrong() {
+        assert_eq!(format!("a-b_{}", "9".repeat(60)).parse::<RuleId>().map(|id| id.len()), Ok(64));
+        for bad in ["", "a b", "a.b", "ä", &"9".repeat(65)] {
+            assert_eq!(bad.parse::<RuleId>(), Err(InvalidRuleId(bad.to_owned())));
+        }
+        assert_eq!("a job/with anything".parse::<JobName>().as_deref(), Ok("a job/with anything"));
+        assert!("".parse::<JobName>().is_err_and(|error| error.to_string().contains("job name")));
+        assert!("v7".parse::<DeploymentName>().is_ok_and(|name| name == "v7"));
+        for bad in ["", "v 7", "v\n7", "vü"] {
+            assert!(bad.parse::<DeploymentName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_from_json_by_the_same_parse() {
+        assert!(serde_json::from_str::<RuleId>("\"claims\"").is_ok_and(|id| id == "claims"));
+        let refused = serde_json::from_str::<RuleId>("\"a b\"").expect_err("not an id").to_string();
+        assert!(refused.contains("1 to 64 letters"), "{refused}");
+        let name: JobName = "job-1".parse().expect("a name");
+        assert_eq!(
+            (serde_json::to_string(&name).ok().as_deref(), format!("{name:?}")),
+            (Some("\"job-1\""), "\"job-1\"".to_owned())
+        );
+    }
 }

@@ -1,30 +1,27 @@
 //! The id of a scoring.
 
-use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::name::RuleId;
+use super::name::{RuleId, text};
 use crate::blob::BlobVersion;
 use crate::digest::{digest, is_digest};
 
 /// Names a scoring: the first 32 hex digits of SHA-256 over rule id, normalised blob URL, unquoted ETag and
 /// generation. The same upload gives the same id however often and by whichever event it is told of; event ids, times,
 /// app and deployment names are left out on purpose.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ScoringId(String);
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScoringId(Arc<str>);
 
 /// A text that is not 32 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no scoring's id; it takes 32 lower-case hex digits")]
+#[error("`{0}` is an invalid scoring id; it takes 32 lower-case hex digits")]
 pub struct InvalidScoringId(pub String);
 
 impl ScoringId {
     /// The id of `blob` under `rule` in `generation`.
     pub fn new(rule: &RuleId, blob: &BlobVersion, generation: u32) -> Self {
-        Self(digest(&[rule, &blob.url, &blob.etag, &generation.to_string()]))
+        Self(digest(&[rule, &blob.url, &blob.etag, &generation.to_string()]).into())
     }
 
     /// Reads an id: exactly 32 lower-case hex digits.
@@ -33,7 +30,7 @@ impl ScoringId {
         text.parse().ok()
     }
 
-    /// The 32 digits.
+    /// The 32 digits, as rows and paths have them.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -46,31 +43,13 @@ impl ScoringId {
     }
 }
 
+text!(ScoringId);
+
 impl FromStr for ScoringId {
     type Err = InvalidScoringId;
 
     fn from_str(text: &str) -> Result<Self, InvalidScoringId> {
-        if is_digest(text) { Ok(Self(text.to_owned())) } else { Err(InvalidScoringId(text.to_owned())) }
-    }
-}
-
-impl TryFrom<String> for ScoringId {
-    type Error = InvalidScoringId;
-
-    fn try_from(text: String) -> Result<Self, InvalidScoringId> {
-        text.parse()
-    }
-}
-
-impl From<ScoringId> for String {
-    fn from(id: ScoringId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for ScoringId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        if is_digest(text) { Ok(Self(text.into())) } else { Err(InvalidScoringId(text.to_owned())) }
     }
 }
 

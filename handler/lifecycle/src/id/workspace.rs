@@ -1,12 +1,11 @@
 //! The ARM id of a workspace, and ids of what lies within one.
 
-use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use super::name::text;
 
 /// The ARM id of an Azure Machine Learning workspace:
 /// `/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W`.
@@ -24,7 +23,7 @@ pub struct WorkspaceId {
 /// A text that is not the ARM id of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no workspace; expected /subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.MachineLearningServices/workspaces/NAME"
+    "`{0}` is an invalid workspace id; expected /subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.MachineLearningServices/workspaces/NAME"
 )]
 pub struct InvalidWorkspaceId(pub String);
 
@@ -47,12 +46,12 @@ impl WorkspaceId {
         &self.text[self.subscription.clone()]
     }
 
-    /// The resource group's name.
+    /// The name of the resource group that it lies in.
     pub fn resource_group(&self) -> &str {
         &self.text[self.group.clone()]
     }
 
-    /// The workspace's name.
+    /// The workspace's own name, the last segment.
     pub fn name(&self) -> &str {
         &self.text[self.name.clone()]
     }
@@ -96,6 +95,8 @@ impl WorkspaceId {
     }
 }
 
+text!(WorkspaceId);
+
 impl FromStr for WorkspaceId {
     type Err = InvalidWorkspaceId;
 
@@ -118,38 +119,6 @@ impl Eq for WorkspaceId {}
 impl Hash for WorkspaceId {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.bytes().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
-    }
-}
-
-impl Deref for WorkspaceId {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.text
-    }
-}
-
-impl fmt::Display for WorkspaceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text)
-    }
-}
-
-impl fmt::Debug for WorkspaceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.text, f)
-    }
-}
-
-impl Serialize for WorkspaceId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-impl<'de> Deserialize<'de> for WorkspaceId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

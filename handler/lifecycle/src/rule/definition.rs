@@ -19,9 +19,9 @@ pub const DEFAULT_OUTPUT: &str =
 pub struct Rule {
     /// Stable name; part of every scoring's id. Renaming a rule scores everything again.
     pub id: RuleId,
-    /// What it wants.
+    /// Which blob versions it wants.
     pub matches: Match,
-    /// Where it goes.
+    /// Where their scorings are submitted.
     pub endpoint: Target,
     /// Inputs by name; default: one `UriFile` named `input_data` with the blob's URL.
     pub inputs: BTreeMap<String, InputTemplate>,
@@ -37,7 +37,7 @@ pub struct Rule {
     pub priority: i32,
     /// What to do with blobs of no bytes.
     pub empty_blobs: EmptyBlobs,
-    /// Time and retries.
+    /// Times, retries, and what to do when an answer is lost.
     pub policy: Policy,
 }
 
@@ -45,15 +45,15 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
-    /// Storage account; absent: any.
+    /// Storage account; absent: any account whose events arrive.
     #[serde(default)]
     pub account: Option<String>,
-    /// Container.
+    /// The container's name, exactly.
     pub container: String,
-    /// The path begins so.
+    /// The decoded path begins with this text; case matters, as it does in Azure Storage.
     #[serde(default)]
     pub prefix: String,
-    /// The path ends so.
+    /// The decoded path ends with this text (`.csv`).
     #[serde(default)]
     pub suffix: String,
 }
@@ -66,38 +66,38 @@ pub struct Target {
     /// Deployment; absent: the endpoint's default.
     pub deployment: Option<DeploymentName>,
     /// ARM id of the workspace (`/subscriptions/…/workspaces/NAME`). Without it a submission whose answer was lost
-    /// before any job of the endpoint was seen can't be looked for, and waits.
+    /// before any job of the endpoint was seen cannot be looked for, and waits.
     pub workspace: Option<WorkspaceId>,
 }
 
 /// An input whose texts are templates.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InputTemplate {
-    /// One file.
+    /// One file, most often the blob itself.
     UriFile {
-        /// Its URI.
+        /// Its URI: https, `azureml://datastores/…/paths/…` or an ARM datastore path.
         uri: Template,
     },
-    /// A folder.
+    /// A folder, for deployments that read several files.
     UriFolder {
-        /// Its URI.
+        /// Its URI; it ends in `/`.
         uri: Template,
     },
     /// A value, for pipeline component deployments only.
     Literal {
-        /// The value.
+        /// The value that is sent.
         value: Literal,
     },
 }
 
-/// A literal value.
+/// A literal value of a rule's input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Literal {
     /// A text, which is a template.
     Text(Template),
     /// A number, sent as it was written.
     Number(serde_json::Number),
-    /// A boolean.
+    /// A boolean, sent as it was written.
     Bool(bool),
 }
 
@@ -105,7 +105,7 @@ pub enum Literal {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputTemplate {
-    /// `UriFile` or `UriFolder`.
+    /// Whether one file or a folder is written; model deployments take files only.
     #[serde(rename = "type")]
     pub kind: OutputKind,
     /// Its URI; must hold `{scoring.id}` and `{attempt}`.

@@ -5,14 +5,14 @@ use time::Duration;
 
 use crate::duration::IsoDuration;
 
-/// What to do when no job of a lost submission appeared within resubmitAfter.
+/// What to do when no job of a lost submission appeared within `resubmitAfter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnUnknown {
     /// Send it again, to the same output path (default). Never while it cannot be looked.
     #[default]
     Resolve,
-    /// Hold it for a person.
+    /// Hold it for an operator.
     Hold,
 }
 
@@ -37,9 +37,9 @@ pub struct Policy {
     pub lookup_interval: IsoDuration,
     /// After a lost answer: when no job appeared for this long, submit again to the same output path. Default 15 min.
     pub resubmit_after: IsoDuration,
-    /// After a lost answer that looking did not settle: go on (default) or wait for a person.
+    /// After a lost answer that looking did not settle: go on (default) or wait for an operator.
     pub on_unknown: OnUnknown,
-    /// A completed job's output must be there within this time; a job that can't be found is given up after five
+    /// A completed job's output must be there within this time; a job that cannot be found is given up after five
     /// times this. Default 2 min.
     pub output_timeout: IsoDuration,
 }

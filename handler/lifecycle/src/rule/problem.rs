@@ -29,14 +29,14 @@ pub enum Location {
     File,
     /// The rule at this position, counted from 0.
     Rule {
-        /// Its position.
+        /// Its position in the list, from 0.
         index: usize,
         /// Its `id`, if there is one, good or not.
         id: Option<String>,
     },
     /// The entry of `endpoints` at this position, counted from 0.
     Endpoint {
-        /// Its position.
+        /// Its position in the list, from 0.
         index: usize,
         /// Its `uri`, if there is one, good or not.
         uri: Option<String>,
@@ -46,7 +46,7 @@ pub enum Location {
 /// What is wrong with an entry. Each sentence names the member and its value, and says what would be good.
 #[derive(Debug, thiserror::Error)]
 pub enum Wrong {
-    /// The text is no JSON object of the right form.
+    /// The text is not a JSON object of the right form.
     #[error("the rules are not of the form {{\"rules\": [ … ]}}: {0}")]
     File(#[source] serde_json::Error),
     /// The list of rules is empty.
@@ -56,15 +56,15 @@ pub enum Wrong {
     #[error(transparent)]
     Member(serde_json::Error),
     /// A member of a rule that nothing reads: most often a typing error of one that matters.
-    #[error("`{0}` is no member of a rule; there are {members}", members = MEMBERS.join(", "))]
+    #[error("`{0}` is not a member of a rule; there are {members}", members = MEMBERS.join(", "))]
     UnknownMember(String),
-    /// `id`.
+    /// The rule's `id` has the wrong form.
     #[error("`id` is `{}`; it takes 1 to 64 letters, digits, `-` or `_`", .0.0)]
     Id(#[source] InvalidRuleId),
     /// Two rules with one `id`: one would take over the other's scorings.
     #[error("the id is used twice; ids name scorings and must differ")]
     IdTwice,
-    /// `match.container`.
+    /// A rule without a container would want nothing.
     #[error("`match.container` is empty; name the container that is watched")]
     NoContainer,
     /// `endpoint.uri`, or `uri` in `endpoints`.
@@ -116,10 +116,10 @@ pub enum Wrong {
         /// What makes the path unique and is missing.
         placeholder: &'static str,
     },
-    /// `maxInFlight`.
+    /// `maxInFlight: 0` reads like a pause; pausing is an operator's command, so that it is seen and undone.
     #[error("`maxInFlight` is 0, so nothing would ever be scored; leave it out for no limit")]
     NothingInFlight,
-    /// `maxAttempts`.
+    /// `maxAttempts` is out of its range.
     #[error("`maxAttempts` is {0}; it takes 1 to 20")]
     Attempts(u32),
     /// A duration that must not be zero.
@@ -146,7 +146,7 @@ pub enum Wrong {
     /// Two entries for one endpoint, whatever their spelling.
     #[error("the endpoint is listed twice; one entry holds all of its limits")]
     EndpointTwice,
-    /// `submitsPerMinute`.
+    /// `submitsPerMinute` is out of its range.
     #[error("`submitsPerMinute` is {0}; it takes 1 to {1}; leave it out for no limit")]
     Submits(
         /// Its value.
@@ -154,7 +154,7 @@ pub enum Wrong {
         /// The largest value that is taken.
         u32,
     ),
-    /// `breaker.pause`.
+    /// `breaker.pause` is so short that the breaker would not hold anything back.
     #[error("`breaker.pause` is {0}; it must be a second at least")]
     Pause(IsoDuration),
 }

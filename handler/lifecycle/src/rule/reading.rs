@@ -76,7 +76,7 @@ impl Rules {
         self.endpoint(uri).map_or_else(BreakerSettings::default, |settings| settings.breaker)
     }
 
-    /// The rules in order.
+    /// The rules in the order of the file, which is the order in which they are asked.
     pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
         self.rules.iter()
     }

@@ -37,7 +37,7 @@ pub struct Template {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A name in braces that nothing fills in.
-    #[error("`{{{0}}}` is no placeholder; there are {names}", names = names())]
+    #[error("`{{{0}}}` is not a placeholder; there are {names}", names = names())]
     Unknown(String),
     /// A brace without its partner.
     #[error("`{0}` has an opening brace without a closing one")]
@@ -48,16 +48,16 @@ fn names() -> String {
     PLACEHOLDERS.iter().map(|(name, _)| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What fills the holes.
+/// What fills the placeholders of one attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
-    /// The blob version.
+    /// The blob version that is scored.
     pub blob: &'a BlobVersion,
-    /// The rule's id.
+    /// Id of the rule that the template stands in.
     pub rule: &'a RuleId,
-    /// The scoring's id.
+    /// Id of the scoring, which makes paths unique.
     pub scoring: &'a ScoringId,
-    /// The attempt's number.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
 }
 
@@ -109,7 +109,7 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Hole(hole) if *hole == name))
     }
 
-    /// The text as written.
+    /// The text as the rule has it.
     pub fn source(&self) -> &str {
         &self.source
     }

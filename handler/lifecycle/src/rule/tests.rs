@@ -63,7 +63,7 @@ fn every_problem_is_reported_with_place_value_and_remedy() {
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
-    assert!(problems(r#"{"id":"a","mach":{}}"#).contains("`mach` is no member"));
+    assert!(problems(r#"{"id":"a","mach":{}}"#).contains("`mach` is not a member"));
     assert!(problems(r#"{"id":"a","match":{"container":"c"}}"#).contains("endpoint"));
     assert!(
         problems(r#"{"id":"a","match":{"container":"c","glob":"*"},"endpoint":{"uri":"https://e/jobs"}}"#)

@@ -63,7 +63,7 @@ impl State {
                 observation.as_ref().map(|observation| format!("{observation:?}")).hash(to);
                 let stale = *from != self.op_of(*of);
                 (1, of, stale, from.is_none()).hash(to);
-                // What is stale can't be written; but a slot may be claimed for it.
+                // What is stale cannot be written; but a slot may be claimed for it.
                 if !stale || scoring.status == Status::Queued {
                     (self.age(*at), scoring.version, scoring.status).hash(to);
                 }

@@ -1,14 +1,14 @@
 //! Model check of a scoring's life: every interleaving of two workers, a table, a network and a batch endpoint.
 //!
 //! Decisions are made by the real [`lifecycle::decide`] on real [`lifecycle::Scoring`]s that the real intake made; only
-//! the world around them is modelled: the table ([`ledger`]), the application's steps ([`worker`], [`orphaned jobs`]), the
+//! the world around them is modelled: the table ([`ledger`]), the application's steps ([`worker`], [`orphaned_jobs`]), the
 //! service ([`service`]). What may happen next and what must hold is in [`steps`], what differs from check to check in
 //! [`world`], which moments are one in [`alike`].
 //!
-//! Each check walks its whole space. The space is finite because every kind of trouble has a budget; within it trouble may
+//! Each check walks its whole space. The space is finite because every kind of fault has a budget; within it faults may
 //! come at any step, and when it is used up every life must end well (I8). The other invariants:
 //! I1, I2 the in-flight and the terminal row are there exactly while the row says so; I3 one job for an attempt, but for a
-//! POST that took effect after resubmitAfter, and no attempt beside a job of the one before; I4 a final status stays;
+//! POST that took effect after `resubmitAfter`, and no attempt beside a job of the one before; I4 a final status stays;
 //! I5 versions and history have no gaps; I6 one row for an upload, however its events spell it; I7 the projection never
 //! goes back and ends at the row. Beside them: the limit of slots, no POST without its intent, an output path for each
 //! attempt, every job adopted or known as an orphaned job in the end.

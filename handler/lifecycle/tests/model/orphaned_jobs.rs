@@ -1,4 +1,4 @@
-//! Jobs that come to light by themselves: by an answer that came late, by an orphan scan, or by a person's word.
+//! Jobs that come to light by themselves: by an answer that came late, by an orphan scan, or by an operator's resolution.
 //!
 //! Modelled after `handler/src/app`: `late`, `orphan_scan_job` and `resolve`.
 

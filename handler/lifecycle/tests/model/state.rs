@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::steps::Action;
 use crate::world::{Budget, RemovedGuard, UNIT, World};
 
-/// Further away than anything in a check with bounded trouble.
+/// Further away than anything in a check with a bounded number of faults.
 const FAR: i64 = 1_000;
 
 /// The rows of one scoring, written together: `J~` with its operation, and whether `F~`, `T~` are there, how far `H~`

@@ -25,8 +25,8 @@ pub(crate) enum Action {
     /// A tick's worker reads an outbox row and its scoring.
     Project { worker: usize, of: usize },
     /// A tick's worker comes across a job that nobody needs, or that its scoring waits for.
-    Audit { worker: usize, job: usize },
-    /// A person says how a held scoring goes on, and is right.
+    OrphanScan { worker: usize, job: usize },
+    /// An operator says how a held scoring goes on, and is right.
     Person { worker: usize, of: usize, word: Word },
     /// The worker's next step.
     Step { worker: usize },
@@ -99,7 +99,7 @@ impl State {
             if world.removed_guard != RemovedGuard::NoOrphanScan
                 && (self.is_loose(job) || self.scan_for_orphans(world, job).is_some())
             {
-                actions.push(Action::Audit { worker, job });
+                actions.push(Action::OrphanScan { worker, job });
             }
         }
         if let Some(slot) = self.slot
@@ -159,7 +159,7 @@ impl State {
     }
 }
 
-/// What a person says.
+/// What an operator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
     SendAgain,
@@ -270,7 +270,7 @@ impl Model for World {
                     next.workers[worker] = Worker::ProjectingHistory { of, version, outbox };
                 }
             }
-            Action::Audit { worker, job } => next.come_across(self, worker, job),
+            Action::OrphanScan { worker, job } => next.come_across(self, worker, job),
             Action::Person { worker, of, word } => {
                 let word = match word {
                     Word::SendAgain => Resolution::SendAgain,

@@ -29,7 +29,8 @@ impl State {
     /// An event is delivered: taken in, with its first intent in the same transaction if a slot is free.
     pub(crate) fn deliver(&mut self, world: &World, worker: usize, of: usize) {
         self.deliveries[of] -= 1;
-        let mut classifications = intake::read(&event(of, self.deliveries[of]), world.rules, self.now);
+        let mut classifications =
+            intake::read(&event(of, self.deliveries[of]), world.rules, self.now).expect("one event");
         let Some(Classification::Wanted(mut scorings)) = classifications.pop() else {
             panic!("the rule wants the event: {classifications:?}")
         };
@@ -101,7 +102,7 @@ impl State {
         }
     }
 
-    /// The one next step of a worker, without trouble.
+    /// The one next step of a worker, without faults.
     pub(crate) fn step(&mut self, world: &World, worker: usize) {
         self.paused[worker] = false;
         match std::mem::replace(&mut self.workers[worker], Worker::Idle) {
@@ -128,7 +129,7 @@ impl State {
                 self.decided(world, worker, of, from, &scoring, &observation, at, slot);
             }
             Worker::Writing(write) if world.removed_guard != RemovedGuard::StaleClaims && self.is_stale(&write) => {
-                self.workers[worker] = give_back(write.slot);
+                self.workers[worker] = release(write.slot);
                 if write.from.is_none() {
                     // An upload is taken in all the same, and waits for its turn.
                     let next = Arc::new(Scoring::accept(world.rule(), write.next.blob.clone(), write.next.created));
@@ -158,7 +159,7 @@ impl State {
                 if let Some(observation) = late(&sent, &present, &answer) {
                     self.decided(world, worker, of, from, &present, &observation, self.now, None);
                     if let Worker::Writing(write) = &mut self.workers[worker] {
-                        // What is told by an orphan scan's word is told once.
+                        // What is told by an orphan scan is told once.
                         write.answer = matches!(observation, Observation::Answer(_)).then_some((sent, answer));
                     }
                 }
@@ -239,7 +240,7 @@ impl State {
                     answer: None,
                 })
             }
-            Step::Wait { .. } => give_back(slot),
+            Step::Wait { .. } => release(slot),
             Step::Move { next, entry, effect } => {
                 if entry.seq != next.version || entry.from != Some(scoring.status) || entry.to != next.status {
                     self.broke(Broken::Gap);
@@ -258,7 +259,7 @@ impl State {
     fn recorded(&mut self, world: &World, worker: usize, write: Write, done: bool) {
         let Write { of, next, effect, op, slot, leaves_slot, answer, .. } = write;
         self.workers[worker] = if !done {
-            answer.map_or_else(|| give_back(slot), |(sent, answer)| Worker::Late { of, sent, answer })
+            answer.map_or_else(|| release(slot), |(sent, answer)| Worker::Late { of, sent, answer })
         } else if leaves_slot {
             Worker::Leaving { of, version: next.version }
         } else {
@@ -295,7 +296,7 @@ impl State {
 
     fn post(&mut self, world: &World, of: usize, scoring: &Scoring, op: u32) {
         let post = Post { of, attempt: scoring.attempt, number: scoring.submits };
-        // Who sends keeps to the lease, and what is sent arrives within resubmitAfter: otherwise it is a zombie.
+        // Who sends keeps to the lease, and what is sent arrives within `resubmitAfter`: otherwise it is a zombie.
         let until = Some(scoring.due.max(self.now) + world.rule().policy.resubmit_after.0);
         self.network.push(Sent { post, op, until });
     }
@@ -377,6 +378,6 @@ fn full() -> Observation {
     Observation::Waiting { reason: "the slot is taken".to_owned() }
 }
 
-fn give_back(slot: Option<Hold>) -> Worker {
+fn release(slot: Option<Hold>) -> Worker {
     slot.filter(|slot| slot.fresh).map_or(Worker::Idle, |slot| Worker::Freeing { etag: slot.etag })
 }

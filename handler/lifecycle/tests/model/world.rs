@@ -15,7 +15,7 @@ pub(crate) const SLOT_EXPIRY: Duration = Duration::minutes(8);
 /// Who has a slot for longer than this records nothing on it, as there.
 pub(crate) const MAX_CLAIM_AGE: Duration = Duration::minutes(2);
 
-/// How often each trouble may come. A life in which all of them are used up goes on without trouble.
+/// How often each fault may come. A life in which all of them are used up goes on without faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Budget {
     /// A worker dies between two of its steps.
@@ -105,7 +105,7 @@ pub(crate) static PLAIN: LazyLock<Rules> =
 pub(crate) static STUCK: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"PT2M""#));
 /// Gives up after three minutes.
 pub(crate) static HASTY: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"PT3M","jobTimeout":"P3650D""#));
-/// Holds for a person what looking did not settle.
+/// Holds for an operator what looking did not settle.
 pub(crate) static HOLD: LazyLock<Rules> =
     LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"P3650D","onUnknown":"hold""#));
 /// Allows one job at a time.

@@ -1,7 +1,6 @@
 //! Reads an invocation's body. It comes chunked, without a length, so its size is known only when it is there.
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -14,8 +13,8 @@ pub(super) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// A body, and the turn that a large one holds for as long as it is used.
 pub(super) struct Read<'a> {
-    pub(super) bytes: Bytes,
-    _turn: Option<SemaphorePermit<'a>>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) turn: Option<SemaphorePermit<'a>>,
 }
 
 /// Why a body could not be read.
@@ -37,7 +36,7 @@ impl std::fmt::Display for Error {
 /// Reads all of a body; waits for a turn if it is large.
 pub(super) async fn read(body: Body, large: &Semaphore) -> Result<Read<'_>, Error> {
     let mut turn = None;
-    let mut kept = BytesMut::new();
+    let mut kept = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(Error::Broken)?;
@@ -49,12 +48,14 @@ pub(super) async fn read(body: Body, large: &Semaphore) -> Result<Read<'_>, Erro
         }
         kept.extend_from_slice(&chunk);
     }
-    Ok(Read { bytes: kept.freeze(), _turn: turn })
+    Ok(Read { bytes: kept, turn })
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
+
+    use bytes::Bytes;
 
     use super::*;
 

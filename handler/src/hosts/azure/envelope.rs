@@ -4,61 +4,81 @@
 //! JSON text**: an array of events (cardinality many) arrives as a string, a string as a string of a string.
 //! `Metadata` is not read: retries and correlation are the ledger's business.
 
-use serde_json::Value;
-
-/// A string that holds a string that holds JSON is the most that the host makes.
-const MAX_NESTING: usize = 3;
+use lifecycle::Payload;
+use lifecycle::payload::each_member;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 /// Why a body is no envelope; with what there is instead, for those who can do something with it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
 pub struct Unreadable {
     /// Why, for the log.
-    pub reason: String,
+    pub reason: &'static str,
     /// What was there.
-    pub instead: Value,
+    pub instead: Payload,
 }
 
-/// Most of a body that is no JSON which is kept.
+/// Most of a body that is not text which is kept.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
 
-/// The value of the binding: the member of `Data` with one of `names`, else its only or first member.
-pub fn open(body: &[u8], names: &[&str]) -> Result<Value, Unreadable> {
-    let mut envelope: Value = serde_json::from_slice(body).map_err(|reason| Unreadable {
-        reason: format!("the body is no JSON: {reason}"),
-        instead: Value::String(String::from_utf8_lossy(&body[..body.len().min(MAX_KEPT_BYTES)]).into_owned()),
+/// The value of the binding: the member of `Data` with one of `names`, else its only or first member. Strings that hold
+/// JSON are opened. The body is cut, not copied.
+pub fn open(body: Vec<u8>, names: &[&str]) -> Result<Payload, Unreadable> {
+    let text = String::from_utf8(body).map_err(|error| {
+        let body = error.as_bytes();
+        let kept = String::from_utf8_lossy(&body[..body.len().min(MAX_KEPT_BYTES)]).into_owned();
+        Unreadable { reason: "the body is no UTF-8", instead: Payload::new(kept) }
     })?;
-    let unreadable = |reason: &str, instead| Err(Unreadable { reason: reason.to_owned(), instead });
-    let Some(data) = envelope.get_mut("Data").map(Value::take) else {
-        return unreadable("the body has no member `Data`", envelope);
-    };
-    let Value::Object(mut data) = data else {
-        return unreadable("`Data` is no object", data);
-    };
-    let name = names.iter().find(|name| data.contains_key(**name)).map(|name| (*name).to_owned());
-    let Some(name) = name.or_else(|| data.keys().next().cloned()) else {
-        return unreadable("`Data` has no member", Value::Object(data));
-    };
-    Ok(opened(data.remove(&name).unwrap_or_default()))
+    let mut unreadable = None;
+    let found = Payload::within(text, |text| match binding(text, names) {
+        Ok(value) => Some(value),
+        Err((reason, instead)) => {
+            unreadable = Some(reason);
+            instead
+        }
+    });
+    match unreadable {
+        None => Ok(found.opened()),
+        Some(reason) => Err(Unreadable { reason, instead: found }),
+    }
 }
 
-/// JSON within strings is opened; what is no JSON stays the string that it is.
-fn opened(mut value: Value) -> Value {
-    for _ in 0..MAX_NESTING {
-        let Value::String(text) = &value else { break };
-        let Ok(inner) = serde_json::from_str(text) else { break };
-        value = inner;
+/// The binding's value within the envelope; else why there is none, and what to take instead of it if not all.
+fn binding<'a>(text: &'a str, names: &[&str]) -> Result<&'a RawValue, (&'static str, Option<&'a RawValue>)> {
+    let mut data = None;
+    let envelope = each_member(text, |name, value| {
+        if name == "Data" {
+            data = Some(value);
+        }
+    });
+    if envelope.is_none() && serde_json::from_str::<IgnoredAny>(text).is_err() {
+        return Err(("the body is not JSON", None));
     }
-    value
+    let data: &RawValue = data.ok_or(("the body has no member `Data`", None))?;
+    let (mut ours, mut first) = (None, None);
+    let object = each_member(data.get(), |name, value| {
+        first = first.or(Some(value));
+        if names.contains(&name) {
+            ours = Some(value);
+        }
+    });
+    object.ok_or(("`Data` is not an object", Some(data)))?;
+    ours.or(first).ok_or(("`Data` has no member", Some(data)))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn of(envelope: &Value) -> Result<Value, Unreadable> {
-        open(envelope.to_string().as_bytes(), &["event"])
+        open(envelope.to_string().into_bytes(), &["event"]).map(|delivery| value(&delivery))
+    }
+
+    fn value(delivery: &Payload) -> Value {
+        serde_json::from_str(delivery.text()).expect("JSON")
     }
 
     #[test]
@@ -76,7 +96,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_opened_or_told(body in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..80)) {
-            if let Err(reason) = open(&body, &["event"]) {
+            if let Err(reason) = open(body, &["event"]) {
                 proptest::prop_assert!(!reason.reason.is_empty());
             }
         }
@@ -106,15 +126,13 @@ mod tests {
 
     #[test]
     fn what_is_no_envelope_is_told_with_what_it_is() {
-        let reason = |body: &[u8]| open(body, &["event"]).unwrap_err();
-        assert_eq!(reason(b"\xff{").instead, json!("\u{fffd}{"));
-        assert_eq!(reason(b"").instead, json!(""));
-        assert_eq!(reason(br#"{"event":1}"#).instead, json!({"event": 1}));
-        assert_eq!(reason(br#"{"Data":[1]}"#).instead, json!([1]));
-        assert_eq!(reason(br#"{"Data":{}}"#).instead, json!({}));
-        assert_eq!(reason(b"null").instead, Value::Null);
-        let deep = "[".repeat(100_000);
-        assert!(reason(deep.as_bytes()).reason.contains("no JSON"), "nesting is bounded");
-        assert_eq!(reason(deep.as_bytes()).instead.as_str().map(str::len), Some(MAX_KEPT_BYTES));
+        let told = |body: &[u8]| open(body.to_vec(), &["event"]).unwrap_err();
+        assert_eq!(told(b"\xff{").instead.text(), "\u{fffd}{");
+        assert_eq!(told(b"").instead.text(), "");
+        assert_eq!(told(br#"{"event":1}"#).instead.text(), r#"{"event":1}"#);
+        assert_eq!(told(br#"{"Data":[1]}"#).instead.text(), "[1]");
+        assert_eq!(told(br#"{"Data":{}}"#).instead.text(), "{}");
+        assert_eq!(told(b"null").instead.text(), "null");
+        assert_eq!(told("[".repeat(100_000).as_bytes()).reason, "the body is not JSON", "however deep it is");
     }
 }

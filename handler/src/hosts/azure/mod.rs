@@ -90,7 +90,7 @@ impl Listening {
         let mut signals = match process::Signals::listen() {
             Ok(signals) => signals,
             Err(why) => {
-                tracing::error!("signals can't be listened to: {why}");
+                tracing::error!("signals cannot be listened to: {why}");
                 return 1;
             }
         };

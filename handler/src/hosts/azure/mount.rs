@@ -19,6 +19,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 
+use lifecycle::Payload;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SetOnce};
@@ -47,7 +48,7 @@ struct Mounted {
 }
 
 /// A function whose types are forgotten: payload and context in, answer out.
-type Call = Box<dyn Fn(Value, Context) -> BoxFuture<'static, Result<Value, Failed>> + Send + Sync>;
+type Call = Box<dyn Fn(Payload, Context) -> BoxFuture<'static, Result<Value, Failed>> + Send + Sync>;
 
 impl Functions {
     /// None yet.
@@ -58,14 +59,14 @@ impl Functions {
     /// With a function that Event Grid calls. It gets every payload there is: what is no envelope is handed in as it
     /// came, because refusing it would make Event Grid deliver it again for a day.
     #[must_use]
-    pub fn event<F: Function<Value>>(self, name: &'static str, function: F) -> Self {
-        self.mounted::<Value, F>(name, Trigger::Event, &["event"], function)
+    pub fn event<F: Function<Payload>>(self, name: &'static str, function: F) -> Self {
+        self.mounted(name, Trigger::Event, &["event"], Ok, function)
     }
 
     /// With a function that a timer calls.
     #[must_use]
     pub fn timer<A: DeserializeOwned + Send + 'static, F: Function<A>>(self, name: &'static str, function: F) -> Self {
-        self.mounted::<A, F>(name, Trigger::Timer, &["timer"], function)
+        self.mounted(name, Trigger::Timer, &["timer"], |payload| serde_json::from_str(payload.text()), function)
     }
 
     fn mounted<A, F>(
@@ -73,17 +74,18 @@ impl Functions {
         name: &'static str,
         trigger: Trigger,
         bindings: &'static [&'static str],
+        read: fn(Payload) -> Result<A, serde_json::Error>,
         function: F,
     ) -> Self
     where
-        A: DeserializeOwned + Send + 'static,
+        A: Send + 'static,
         F: Function<A>,
     {
-        let call = move |payload: Value, context: Context| {
+        let call = move |payload: Payload, context: Context| {
             let function = function.clone();
             async move {
-                let payload = A::deserialize(payload).map_err(|why| {
-                    Failed::refused(StatusCode::BAD_REQUEST, format!("the payload can't be read: {why}"))
+                let payload = read(payload).map_err(|why| {
+                    Failed::refused(StatusCode::BAD_REQUEST, format!("the payload cannot be read: {why}"))
                 })?;
                 let answer = function.oneshot(LambdaEvent::new(payload, context)).await;
                 let value = answer.map_err(|error| Failed::here(error.into()))?;
@@ -151,7 +153,7 @@ impl Mount {
     }
 }
 
-/// One handler for every path and method: extractors would answer in plain text, which the host can't read.
+/// One handler for every path and method: extractors would answer in plain text, which the host cannot read.
 pub(super) fn router(mount: Arc<Mount>) -> Router {
     Router::new().fallback(handle).with_state(mount)
 }
@@ -262,13 +264,15 @@ impl<'a> Invocation<'a> {
             };
             Failed::refused(status, why.to_string())
         })?;
-        let payload = match envelope::open(&body.bytes, self.mounted.bindings) {
+        // The turn of a large body is held until the answer.
+        let body::Read { bytes, turn: _turn } = body;
+        let payload = match envelope::open(bytes, self.mounted.bindings) {
             Ok(payload) => payload,
             Err(unreadable) if self.mounted.trigger == Trigger::Event => {
                 tracing::warn!("no envelope of the host: {}; handed in as it came", unreadable.reason);
                 unreadable.instead
             }
-            Err(unreadable) => return Err(Failed::refused(StatusCode::BAD_REQUEST, unreadable.reason)),
+            Err(unreadable) => return Err(Failed::refused(StatusCode::BAD_REQUEST, unreadable.to_string())),
         };
         let context =
             context::context(&self.mount.facts, self.name, &self.id, self.trace.as_ref(), self.received.1, self.limit);

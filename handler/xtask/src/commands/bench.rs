@@ -17,6 +17,9 @@ use crate::{
 /// faked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Bench {
+    /// No times: each bench once, in the build of the tests. It fails if a round trip is one too many.
+    #[arg(long, conflicts_with_all = ["quick", "json", "target"])]
+    counts: bool,
     /// Shorter runs.
     #[arg(long)]
     quick: bool,
@@ -31,7 +34,10 @@ pub(crate) struct Bench {
 /// Seconds for each of the small benches.
 const EACH: &str = "1";
 
-pub(super) fn run(Bench { quick, json, target }: Bench) -> Result<()> {
+pub(super) fn run(Bench { counts, quick, json, target }: Bench) -> Result<()> {
+    if counts {
+        return run_counts();
+    }
     if let Some(target) = &target {
         musl::require(target)?;
     }
@@ -46,6 +52,18 @@ pub(super) fn run(Bench { quick, json, target }: Bench) -> Result<()> {
     let mut command = bench("load", target.as_deref());
     command.args(quick.then_some("--quick")).args(json.then_some("--json"));
     if json { run_command(&mut command) } else { told(&mut command) }
+}
+
+/// Each bench in its short form. What it counts is the same in any build, so that of the tests does, which is there already.
+pub(super) fn run_counts() -> Result<()> {
+    for (name, argument) in [("decisions", "--test"), ("ledger", "--test"), ("load", "--counts")] {
+        told(&mut counts_of(name, argument))?;
+    }
+    Ok(())
+}
+
+fn counts_of(name: &str, argument: &str) -> process::Command {
+    cargo(["bench", "--quiet", "--profile", "dev", "--package", "handler", "--bench", name, "--", argument])
 }
 
 /// The command up to the bench's own arguments.

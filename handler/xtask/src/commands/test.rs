@@ -51,6 +51,7 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
         ]),
     )?;
     if !quick {
+        step("benchmarks, for their counts", "cargo xtask bench --counts", super::bench::run_counts)?;
         let mut documentation = cargo(["doc", "--workspace", "--no-deps"]);
         documentation.env("RUSTDOCFLAGS", "-D warnings");
         step_command("documentation", documentation)?;

@@ -16,6 +16,14 @@ use super::{Entity, Key, Value, truncate_to_100ns};
 
 const ANNOTATION: &str = "@odata.type";
 
+/// A property whose value does not fit the type that is written beside it. It is never guessed at: the row would be another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a value of {edm}")]
+pub struct InvalidValue {
+    name: String,
+    edm: String,
+}
+
 /// An entity as JSON, with its key.
 pub fn entity_to_json(entity: &Entity) -> String {
     text(&Members { properties: &entity.properties, key: Some(&entity.key) })
@@ -79,7 +87,7 @@ fn time_text(at: OffsetDateTime) -> String {
 
 /// Properties from JSON. System properties and metadata are left out; so are values of types that the port lacks (Double,
 /// Guid, Binary): a column that another tool added must not make a page unreadable.
-pub fn from_json(json: &Map<String, Json>) -> Result<BTreeMap<String, Value>, String> {
+pub fn from_json(json: &Map<String, Json>) -> Result<BTreeMap<String, Value>, InvalidValue> {
     let mut properties = BTreeMap::new();
     for (name, value) in json {
         if name.contains('@')
@@ -89,7 +97,7 @@ pub fn from_json(json: &Map<String, Json>) -> Result<BTreeMap<String, Value>, St
             continue;
         }
         let edm = json.get(&format!("{name}{ANNOTATION}")).and_then(Json::as_str);
-        let unreadable = || format!("`{name}` is not a value of {}", edm.unwrap_or("its type"));
+        let unreadable = || InvalidValue { name: name.clone(), edm: edm.unwrap_or_default().to_owned() };
         let value = match (edm, value) {
             (Some("Edm.Int64"), Json::String(text)) => Value::Int64(text.parse().map_err(|_| unreadable())?),
             (Some("Edm.DateTime"), Json::String(text)) => {

@@ -1,5 +1,6 @@
 //! What can be wrong, one thing at a time.
 
+use app::ports::Inconclusive;
 use serde_json::{Value, json};
 
 use super::installation::{CLUSTER, Case, URI, account, dead_letters, forbidden, site, workspace};
@@ -22,7 +23,7 @@ pub(super) const FAULTS: &[Broken] = &[
         case.store.push(Fault::NotSent);
     }),
     ("management", "AzureResourceManager", |case| {
-        case.cloud.error("/subscriptions", QueryError::NoAnswer("no connection".into()));
+        case.cloud.error("/subscriptions", QueryError::NoAnswer(Inconclusive::not_reachable("no connection")));
     }),
     ("clock", "timedatectl", |case| case.cloud.ahead = time::Duration::minutes(-6)),
     ("workspace", "az ml workspace list", |case| {
@@ -58,7 +59,7 @@ pub(super) const FAULTS: &[Broken] = &[
             json!("Failed");
     }),
     ("endpoint.answer", "privatelink.api.azureml.ms", |case| {
-        case.cloud.error(URI, QueryError::NoAnswer("no such host".into()));
+        case.cloud.error(URI, QueryError::NoAnswer(Inconclusive::not_reachable("no such host")));
     }),
     ("endpoint.answer", "AzureML Data Scientist", |case| case.cloud.error(URI, forbidden())),
     ("input", "az storage container create", |case| case.cloud.containers.retain(|url| !url.contains("claims"))),

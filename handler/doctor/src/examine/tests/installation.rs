@@ -1,5 +1,6 @@
 //! A whole installation in memory, healthy, in which anything can be broken.
 
+use app::ports::Inconclusive;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub(super) struct Fake {
     lists: BTreeMap<String, Vec<Value>>,
     pub(super) containers: BTreeSet<String>,
     /// In place of any other answer, by path, URL or audience.
-    troubles: BTreeMap<String, QueryError>,
+    errors: BTreeMap<String, QueryError>,
     pub(super) no_token: Vec<Audience>,
     /// Nothing is ever answered.
     pub(super) hangs: bool,
@@ -65,11 +66,11 @@ impl Fake {
         if self.hangs {
             std::future::pending::<()>().await;
         }
-        self.troubles.get(&what.to_ascii_lowercase()).cloned().map_or(Ok(()), Err)
+        self.errors.get(&what.to_ascii_lowercase()).cloned().map_or(Ok(()), Err)
     }
 
     pub(super) fn error(&mut self, what: &str, error: QueryError) {
-        self.troubles.insert(what.to_ascii_lowercase(), error);
+        self.errors.insert(what.to_ascii_lowercase(), error);
     }
 
     pub(super) fn document(&mut self, id: &str) -> &mut Value {
@@ -96,9 +97,9 @@ pub(super) fn forbidden() -> QueryError {
 
 #[async_trait]
 impl Cloud for Fake {
-    async fn token(&self, audience: Audience) -> Result<(), String> {
+    async fn token(&self, audience: Audience) -> Result<(), Inconclusive> {
         if self.no_token.contains(&audience) {
-            Err("no token: the identity endpoint answered 400".into())
+            Err(Inconclusive::not_reachable("no token: the identity endpoint answered 400"))
         } else {
             Ok(())
         }

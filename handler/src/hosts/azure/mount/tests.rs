@@ -22,9 +22,14 @@ fn facts() -> HostFacts {
     }
 }
 
+/// A text that is not JSON as a string.
+fn value(payload: &Payload) -> Value {
+    serde_json::from_str(payload.text()).unwrap_or_else(|_| json!(payload.text()))
+}
+
 fn echo() -> Functions {
-    let echo = service_fn(|event: LambdaEvent<Value>| async move {
-        Ok::<_, String>(json!({ "payload": event.payload, "request": event.context.request_id }))
+    let echo = service_fn(|event: LambdaEvent<Payload>| async move {
+        Ok::<_, String>(json!({ "payload": value(&event.payload), "request": event.context.request_id }))
     });
     let tick = service_fn(|event: LambdaEvent<Tick>| async move {
         let Tick {} = event.payload;
@@ -120,7 +125,7 @@ async fn a_body_that_is_no_envelope_reaches_an_event_function_and_never_a_timer(
 
 #[tokio::test]
 async fn a_failure_is_answered_by_500_and_lambdas_diagnostic() {
-    let failing = service_fn(|_: LambdaEvent<Value>| async {
+    let failing = service_fn(|_: LambdaEvent<Payload>| async {
         Err::<(), _>(crate::functions::Failure { kind: "NotTaken", message: "the ledger is away".to_owned() })
     });
     let (status, body) = post(&mounted(1, Functions::new().event("F", failing)), "/F", envelope()).await;
@@ -130,12 +135,12 @@ async fn a_failure_is_answered_by_500_and_lambdas_diagnostic() {
 
 #[tokio::test]
 async fn a_panic_ends_its_invocation_and_no_other() {
-    let panicking = service_fn(|event: LambdaEvent<Value>| async move {
-        assert!(event.payload["id"] != "1", "on purpose");
+    let panicking = service_fn(|event: LambdaEvent<Payload>| async move {
+        assert!(value(&event.payload)["id"] != "1", "on purpose");
         Ok::<_, String>(())
     });
-    let at_once = service_fn(|event: LambdaEvent<Value>| {
-        assert!(event.payload["id"] != "1", "before any await");
+    let at_once = service_fn(|event: LambdaEvent<Payload>| {
+        assert!(value(&event.payload)["id"] != "1", "before any await");
         async { Ok::<_, String>(()) }
     });
     let router = mounted(1, Functions::new().event("P", panicking).event("Q", at_once));
@@ -149,7 +154,7 @@ async fn a_panic_ends_its_invocation_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hanging_function_is_answered_before_event_grid_gives_up() {
-    let hanging = service_fn(|_: LambdaEvent<Value>| std::future::pending::<Result<(), String>>());
+    let hanging = service_fn(|_: LambdaEvent<Payload>| std::future::pending::<Result<(), String>>());
     let begun = Instant::now();
     let (status, body) = post(&mounted(1, Functions::new().event("H", hanging)), "/H", envelope()).await;
     assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("TooSlow")));
@@ -169,7 +174,7 @@ async fn a_body_that_never_ends_does_not_hold_its_place_for_ever() {
 async fn no_more_than_the_allowed_number_run_at_once_and_waiting_ends() {
     let (running, max) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (now, peak, gate) = (running.clone(), max.clone(), Arc::new(Semaphore::new(3)));
-    let slow = service_fn(move |_: LambdaEvent<Value>| {
+    let slow = service_fn(move |_: LambdaEvent<Payload>| {
         let (now, peak, gate) = (now.clone(), peak.clone(), gate.clone());
         async move {
             peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);

@@ -2,33 +2,32 @@
 //! all processes how they stand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use lifecycle::ScoringId;
-use lifecycle::id::{EndpointUri, RuleId};
+use lifecycle::{Rules, ScoringId};
 use time::OffsetDateTime;
 
-use crate::ledger::{Cap, Controls, LimitScope, ScopeStatus};
-use crate::queue::Backlogs;
-use crate::tick::TickReport;
-use crate::{App, error_chain};
+use super::backlog::Backlogs;
+use super::report::TickReport;
+use crate::admission::{Admission, limited};
+use crate::error::error_chain;
+use crate::ledger::{Controls, Ledger, LimitScope, ScopeStatus};
 
 /// By scope, the scorings whose status holds one of its slots.
 pub(super) type Holders = HashMap<LimitScope, BTreeSet<ScoringId>>;
 
-impl App {
-    /// The limits that a scoring of this rule to this endpoint is under.
-    pub(super) fn limited(
-        &self,
-        controls: &Controls,
-        rule: &RuleId,
-        endpoint: &EndpointUri,
-    ) -> impl Iterator<Item = (LimitScope, Cap)> + use<> {
-        let limits = self.limits(controls, rule, endpoint).into_iter();
-        limits.filter_map(|(scope, cap)| cap.map(|cap| (scope, cap)))
-    }
+/// Tends the slots of rules and endpoints, and tells how these stand.
+pub(super) struct Scopes {
+    pub(super) ledger: Ledger,
+    pub(super) rules: Arc<Rules>,
+    pub(super) admission: Arc<Admission>,
+}
 
+impl Scopes {
     /// Brings the slots of all limited scopes in line with the scorings that hold one. Returns what was seen of every
     /// rule and endpoint.
+    ///
+    /// `holders` must have been read whole, after `now`: who is not among them is taken for gone, and loses its slot.
     pub(super) async fn reconcile_slots(
         &self,
         controls: &Controls,
@@ -37,9 +36,9 @@ impl App {
         report: &mut TickReport,
     ) -> BTreeMap<LimitScope, ScopeStatus> {
         let (mut scope_statuses, mut caps) = (BTreeMap::new(), BTreeMap::new());
-        for rule in &self.0.parts.rules {
+        for rule in &*self.rules {
             let endpoint = &rule.endpoint.uri;
-            let of_endpoint = self.0.parts.rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
+            let of_endpoint = self.rules.endpoint(endpoint).and_then(|settings| settings.max_in_flight);
             for (scope, name, configured) in [
                 (LimitScope::rule(&rule.id), rule.id.as_str(), rule.max_in_flight),
                 (LimitScope::Endpoint(endpoint.key().clone()), endpoint.as_str(), of_endpoint),
@@ -49,12 +48,12 @@ impl App {
                     ScopeStatus { name: name.to_owned(), configured, seen_at: Some(now), ..ScopeStatus::default() },
                 );
             }
-            caps.extend(self.limited(controls, &rule.id, endpoint));
+            caps.extend(limited(&self.rules, controls, &rule.id, endpoint));
         }
         let none = BTreeSet::new();
         for (scope, cap) in caps {
             let reconciled =
-                self.ledger().reconcile_slots(&scope, cap.limit, holders.get(&scope).unwrap_or(&none), now).await;
+                self.ledger.reconcile_slots(&scope, cap.limit, holders.get(&scope).unwrap_or(&none), now).await;
             match reconciled {
                 Ok(reconciled) => {
                     report.slots_freed += reconciled.freed;
@@ -64,6 +63,7 @@ impl App {
                     }
                 }
                 Err(error) => {
+                    // As they stood: "none taken" would let events in where there is no room.
                     if let (Some(scope_status), Some(old)) =
                         (scope_statuses.get_mut(&scope), controls.scopes.get(&scope))
                     {
@@ -87,6 +87,7 @@ impl App {
             if let Some(backlog) = backlogs.left.get(scope) {
                 scope_status.waiting = backlog.waiting;
                 scope_status.reason = Some(backlog.reason.clone());
+            // Not reached is not empty: what waited there waits still, as far as anybody knows.
             } else if let Some(old) = before.scopes.get(scope).filter(|_| backlogs.unreached.contains(scope)) {
                 scope_status.waiting = old.waiting;
                 scope_status.reason.clone_from(&old.reason);
@@ -94,13 +95,15 @@ impl App {
         }
         for known in before.breakers.values() {
             // It was switched off while it was open: nobody waits for it, and it should not look as if.
-            if known.breaker.open_until.is_some() && !self.0.parts.rules.breaker(&known.endpoint).is_on() {
-                self.close_breaker(known).await;
+            if known.breaker.open_until.is_some() && !self.rules.breaker(&known.endpoint).is_on() {
+                self.admission.breakers().close(known).await;
             }
         }
-        match self.ledger().publish(before, &scope_statuses).await {
-            Ok(()) => self.0.controls_cache.store_scopes(scope_statuses),
-            Err(error) => tracing::warn!(error = %error_chain(&error), "other processes were not told what waits"),
+        match self.ledger.publish(before, &scope_statuses).await {
+            Ok(()) => self.admission.controls().store_scopes(scope_statuses),
+            Err(error) => {
+                tracing::warn!(error = %error_chain(&error), "what waits could not be published to other processes");
+            }
         }
     }
 }

@@ -73,7 +73,7 @@ struct Writer {
 impl Writer {
     fn start(folder: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", "processes::child_writes_until_it_is_killed"])
+            .args(["--ignored", "--exact", "--nocapture", "table_store::processes::child_writes_until_it_is_killed"])
             .env(FOLDER, folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

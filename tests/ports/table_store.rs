@@ -3,21 +3,8 @@
 //! `claims` is the port's meaning, written once. What only one implementation promises stands beside its run: pages in
 //! memory, several processes and sudden death for the embedded store.
 
-// Tests fail by panicking and say on stdout what a failure needs to be understood; the lints that keep both out
-// of the product do not apply here. What tests share is used in part by each.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::missing_panics_doc,
-    missing_docs,
-    unreachable_pub,
-    dead_code
-)]
-
 mod claims;
 mod processes;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::sync::Arc;
 
@@ -68,7 +55,7 @@ fn emulated_with(source: Entra) -> Fresh<AzureTables> {
     let azurite = azurite::over_tls()?;
     let tokens = Tokens::<Storage>::new(Arc::new(source), Arc::new(storage::now));
     let transport = azurite::transport(azurite.client());
-    let store = AzureTables::new(&azurite.tables.parse().unwrap(), Auth::Entra(Arc::new(tokens)), transport);
+    let store = AzureTables::new(&azurite.tables.parse().unwrap(), Auth::Entra(tokens), transport);
     Some((store.unwrap(), None))
 }
 

@@ -1,0 +1,353 @@
+//! The one path: load, observe, decide, record, act, and observe again.
+//!
+//! Events, ticks, the scan for orphaned jobs and operators all end here, and nothing else in the product calls
+//! [`lifecycle::decide`]; a test sees to it. The caller only chooses *when*, and may bring what it has seen already.
+//!
+//! The path costs three round trips for an event whose rule has a free slot: one transaction that takes the scoring in
+//! *and* records the intent of its first attempt ([`Driver::take_in`]), the POST, one transaction that records the answer.
+//!
+//! Never: an effect before its intent is on record; a conclusion from the answer of an effect alone when it may be
+//! wrong; a second driver's write over ours (the ledger's compare-and-swap decides who drives).
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use lifecycle::{Effect, Entry, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
+use time::OffsetDateTime;
+
+use crate::admission::{Admission, Claims, Refusal, WaitScope};
+use crate::clock::LedgerClock;
+use crate::error::{Error, during, error_chain};
+use crate::ledger::{self, Acceptance, Ledger, Recorded};
+use crate::ports::Clock;
+use crate::ports::table_store::{self, ETag};
+
+mod driven;
+mod observed;
+mod services;
+
+pub use driven::{Driven, End};
+pub use observed::Evidence;
+use observed::late;
+pub(crate) use observed::{Loaded, Observed};
+pub(crate) use services::Services;
+
+/// Steps that one drive may take; the longest real one is four (completed, verified, retried, submitted).
+const MAX_STEPS: usize = 8;
+
+/// Drives scorings. Cheap to clone; any number of them, in one process or several, may drive the same scoring.
+#[derive(Clone)]
+pub struct Driver {
+    ledger: Ledger,
+    rules: Arc<Rules>,
+    clock: LedgerClock,
+    reach: Reach,
+}
+
+/// What a driver reaches.
+#[derive(Clone)]
+enum Reach {
+    /// The ledger, the batch endpoint and the storage: what `decide` asks for is done at once.
+    Services { services: Services, admission: Arc<Admission> },
+    /// The ledger alone, as the command line: what `decide` asks for is left on record, for the next tick.
+    LedgerOnly,
+}
+
+/// What became of a scoring that an event asks for.
+pub(crate) enum TakenIn {
+    /// It is in the ledger now; with an intent if it may be sent at once.
+    New { scoring: Box<Scoring>, intent: Option<Box<Intent>> },
+    /// It was there already.
+    Duplicate(Box<Scoring>),
+    /// The ledger will never take it, however often it is delivered.
+    DoesNotFit { scoring: Box<Scoring>, source: table_store::Error },
+}
+
+/// A submission that is on record and not sent yet. Dropping one is safe: its lease ends, and its job is looked for.
+#[derive(Debug)]
+#[must_use = "an intent that nobody carries out waits for its lease to end"]
+pub(crate) struct Intent(Loaded);
+
+/// What came of a write.
+enum Written {
+    /// It is on record; the version to go on from.
+    Done(ETag),
+    /// Somebody else drives the scoring; as it is now, if that was read.
+    Overtaken(Option<Box<Scoring>>),
+    /// Somebody else moved it, and what we have seen still counts.
+    StillCounts(Box<(Loaded, Observed)>),
+}
+
+impl Driver {
+    pub(crate) fn new(
+        ledger: Ledger,
+        rules: Arc<Rules>,
+        clock: LedgerClock,
+        services: Services,
+        admission: Arc<Admission>,
+    ) -> Self {
+        Self { ledger, rules, clock, reach: Reach::Services { services, admission } }
+    }
+
+    /// A driver for those who have the ledger only. It knows no rules either: how long a job may run, or whether an
+    /// attempt is tried again, is judged by the ticks.
+    pub fn over_ledger(ledger: Ledger, clock: Clock) -> Self {
+        Self { ledger, rules: Arc::default(), clock: LedgerClock::new(clock), reach: Reach::LedgerOnly }
+    }
+
+    /// Brings a scoring as far as it goes now. `None` if there is no such scoring.
+    pub async fn drive(&self, id: &ScoringId, evidence: Evidence) -> Result<Option<Driven>, Error> {
+        let Some(loaded) = self.load(id).await? else { return Ok(None) };
+        let observed = match evidence {
+            Evidence::OfJob { job, observation, at }
+                if loaded.scoring.job.as_ref().is_some_and(|own| own.name == job.name) =>
+            {
+                Observed::of(observation, at)
+            }
+            Evidence::Given(observation) => Observed::of(observation, self.clock.now()),
+            Evidence::None | Evidence::OfJob { .. } => self.observe(&loaded.scoring).await,
+        };
+        self.drive_from(loaded, observed).await.map(Some)
+    }
+
+    /// What would be decided of a scoring if this was seen of it at `now`. Nothing is recorded, nothing is done.
+    pub fn preview(&self, scoring: &Scoring, observation: &Observation, now: OffsetDateTime) -> Step {
+        self.decide(scoring, observation, now)
+    }
+
+    /// Takes a new scoring in and, if it may go at once, records the intent of its first attempt in the same transaction.
+    /// **Durable once `Ok`.** An error says that the ledger did not take it, or that nobody knows: deliver the event again.
+    pub(crate) async fn take_in(&self, queued: Scoring, reason: String, now: OffsetDateTime) -> Result<TakenIn, Error> {
+        let mut entries = vec![queued.accepted_entry(reason)];
+        let mut scoring = queued;
+        let Observed { observation, at, mut claims } = match &self.reach {
+            Reach::Services { admission, .. } => {
+                Observed::admitted(admission.admit_event(&scoring, self.rule(&scoring), now).await, now)
+            }
+            Reach::LedgerOnly => Observed::of(Observation::Nothing, now),
+        };
+        if claims.is_stale(self.clock.now()) {
+            // Others may take the slot for left behind by now. It is taken in all the same, and queued.
+            self.release(std::mem::take(&mut claims)).await;
+        } else if let Step::Move { next, entry, .. } = self.decide(&scoring, &observation, at) {
+            entries.push(entry);
+            scoring = *next;
+        }
+        match self.ledger.accept(&scoring, &entries).await {
+            Ok(Acceptance::New(etag)) => {
+                let intent = (scoring.status == Status::Submitting)
+                    .then(|| Box::new(Intent(Loaded { scoring: scoring.clone(), etag })));
+                Ok(TakenIn::New { scoring: Box::new(scoring), intent })
+            }
+            Ok(Acceptance::Duplicate(existing)) => {
+                claims.leave_to(Some(&existing));
+                self.release(claims).await;
+                Ok(TakenIn::Duplicate(existing))
+            }
+            Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
+                // For certain nothing was written: the slot is nobody's.
+                self.release(claims).await;
+                Ok(TakenIn::DoesNotFit { scoring: Box::new(scoring), source })
+            }
+            // Whether it was taken is not known: the slot stays, for the next delivery or for the tick to free.
+            Err(error) => Err(during("taking a scoring in")(error)),
+        }
+    }
+
+    /// Sends a recorded intent and records the answer. Has no error: what is not finished here, the tick finishes.
+    pub(crate) async fn carry_out(&self, Intent(loaded): Intent) {
+        let Reach::Services { services, .. } = &self.reach else { return };
+        let id = loaded.scoring.id.clone();
+        let answer = services.submit(&loaded.scoring, self.rule(&loaded.scoring)).await;
+        let answered = Observed::of(answer, self.clock.now());
+        if let Err(error) = self.drive_from(loaded, answered).await {
+            tracing::warn!(scoring = %id, error = %error_chain(&error), "the answer of scoring {id} was not recorded; the next reconcile run looks for its job");
+        }
+    }
+
+    pub(crate) async fn load(&self, id: &ScoringId) -> Result<Option<Loaded>, Error> {
+        Ok(self.ledger.get(id).await.map_err(during("reading a scoring"))?.map(Loaded::from))
+    }
+
+    /// Decide, record, act, observe again, until there is nothing to do now.
+    pub(crate) async fn drive_from(&self, mut loaded: Loaded, mut observed: Observed) -> Result<Driven, Error> {
+        let mut moves = 0;
+        for _ in 0..MAX_STEPS {
+            let scoring = &loaded.scoring;
+            let (next, entry, effect) = match self.decide(scoring, &observed.observation, observed.at) {
+                Step::Wait { reason } => {
+                    tracing::debug!(scoring = %scoring.id, status = %scoring.status, "{}: {reason}", scoring.id);
+                    self.release(observed.claims).await;
+                    return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
+                }
+                Step::Move { next, entry, effect } => (*next, entry, effect),
+            };
+            if let Err(Refusal { reason, .. }) = self.claim_for(scoring, &effect, &mut observed.claims).await {
+                tracing::debug!(scoring = %scoring.id, "{} is not sent again yet: {reason}", scoring.id);
+                return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
+            }
+            if observed.claims.is_stale(self.clock.now()) {
+                // Others may take the slots for left behind by now: its turn comes again.
+                self.release(observed.claims).await;
+                let reason = "its slot was claimed too long ago".to_owned();
+                return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
+            }
+            let at = observed.at;
+            match self.record(&loaded, &next, &entry, observed).await? {
+                Written::Done(etag) => {
+                    let before = std::mem::replace(&mut loaded, Loaded { scoring: next, etag }).scoring;
+                    moves += 1;
+                    self.announce(&before, &loaded.scoring, &entry, at).await;
+                }
+                Written::StillCounts(again) => {
+                    (loaded, observed) = *again;
+                    continue;
+                }
+                Written::Overtaken(present) => {
+                    let scoring = present.map_or(loaded.scoring, |present| *present);
+                    return Ok(Driven { scoring, moves, end: End::Overtaken });
+                }
+            }
+            observed = match self.act(&loaded.scoring, effect).await {
+                ControlFlow::Continue(observed) => observed,
+                ControlFlow::Break(end) => return Ok(Driven { scoring: loaded.scoring, moves, end }),
+            };
+        }
+        Ok(Driven { scoring: loaded.scoring, moves, end: End::Done })
+    }
+
+    /// Asks what is to become of a scoring. The only place that does.
+    fn decide(&self, scoring: &Scoring, observation: &Observation, at: OffsetDateTime) -> Step {
+        lifecycle::decide(scoring, self.rule(scoring), observation, at)
+    }
+
+    /// Claims what a request needs that is sent again; what comes from the queue was admitted before its turn. `Err`:
+    /// why it waits, with nothing claimed.
+    async fn claim_for(&self, scoring: &Scoring, effect: &Effect, claims: &mut Claims) -> Result<(), Refusal> {
+        if scoring.status == Status::Queued || *effect != Effect::Submit {
+            return Ok(());
+        }
+        match &self.reach {
+            Reach::Services { admission, .. } => {
+                *claims = admission.admit_again(scoring, self.clock.now()).await?;
+                Ok(())
+            }
+            // An intent without anybody to send it would only make its lease run out.
+            Reach::LedgerOnly => Err(Refusal::new(WaitScope::One, "the next tick sends it")),
+        }
+    }
+
+    /// Records a move, before anything is done by it.
+    async fn record(
+        &self,
+        loaded: &Loaded,
+        next: &Scoring,
+        entry: &Entry,
+        mut observed: Observed,
+    ) -> Result<Written, Error> {
+        match self.ledger.record(&loaded.etag, next, entry).await {
+            Ok(Recorded::Done(etag)) => return Ok(Written::Done(etag)),
+            Ok(Recorded::Lost) => {}
+            // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.
+            Err(error) => return Err(during("recording a move")(error)),
+        }
+        let sent = &loaded.scoring;
+        tracing::debug!(scoring = %sent.id, "{} is being driven by another process", sent.id);
+        if observed.claims.is_empty() && !matches!(observed.observation, Observation::Answer(_)) {
+            // Whoever drives it sees the same, or more.
+            return Ok(Written::Overtaken(None));
+        }
+        let again = self.load(&sent.id).await?;
+        observed.claims.leave_to(again.as_ref().map(|present| &present.scoring));
+        self.release(observed.claims).await;
+        let (Observation::Answer(answer), Some(present)) = (observed.observation, again) else {
+            return Ok(Written::Overtaken(None));
+        };
+        // What the endpoint answered is known to nobody else.
+        Ok(match late(sent, &present.scoring, answer) {
+            Some(observation) => Written::StillCounts(Box::new((present, Observed::of(observation, self.clock.now())))),
+            None => Written::Overtaken(Some(Box::new(present.scoring))),
+        })
+    }
+
+    /// Tells of a move that is on record: people by the log, others by the slots that it frees and the breaker.
+    async fn announce(&self, before: &Scoring, after: &Scoring, entry: &Entry, at: OffsetDateTime) {
+        tracing::info!(scoring = %after.id, rule = after.rule.as_str(), from = %before.status, to = %after.status,
+            attempt = after.attempt, job = entry.job.as_deref(), blob = after.blob.url, reason = entry.reason,
+            "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
+        log_orphaned_jobs(before, after, &entry.reason);
+        if let Reach::Services { admission, .. } = &self.reach {
+            if before.status.holds_slot() && !after.status.holds_slot() {
+                admission.free_slots_of(after).await;
+            }
+            admission.breakers().notify(after, entry.event, at).await;
+        }
+        // A driver without services leaves the slot to the tick, which frees what its owner does not hold any more.
+    }
+
+    /// Does what a recorded move asks for; goes on with what was seen by that, if there is something to go on with.
+    async fn act(&self, scoring: &Scoring, effect: Effect) -> ControlFlow<End, Observed> {
+        let Reach::Services { services, .. } = &self.reach else {
+            return ControlFlow::Break(if effect == Effect::None { End::Done } else { End::Left(effect) });
+        };
+        match effect {
+            Effect::Submit => {
+                let answer = services.submit(scoring, self.rule(scoring)).await;
+                ControlFlow::Continue(Observed::of(answer, self.clock.now()))
+            }
+            Effect::Cancel(jobs) => {
+                services.cancel(scoring, jobs).await;
+                // The job does not stop at once: whether it did is seen by the next look.
+                ControlFlow::Break(End::Done)
+            }
+            // A fresh job is not among these: it has nothing to tell yet.
+            Effect::None if matches!(scoring.status, Status::Verifying | Status::Unknown) => {
+                ControlFlow::Continue(self.observe(scoring).await)
+            }
+            Effect::None => ControlFlow::Break(End::Done),
+        }
+    }
+
+    /// The look that a status needs; for what is queued that is whether it may go, with what was claimed for it.
+    async fn observe(&self, scoring: &Scoring) -> Observed {
+        match &self.reach {
+            Reach::Services { admission, .. } if scoring.status == Status::Queued => {
+                let now = self.clock.now();
+                Observed::admitted(admission.admit(scoring, self.rule(scoring), now).await, now)
+            }
+            Reach::Services { services, .. } => {
+                let (observation, at) = services.observe(scoring).await;
+                Observed::of(observation, at)
+            }
+            // Nothing can be looked at, and nothing is concluded from that.
+            Reach::LedgerOnly => Observed::of(Observation::Nothing, self.clock.now()),
+        }
+    }
+
+    async fn release(&self, claims: Claims) {
+        // Without services nothing was claimed.
+        if let Reach::Services { admission, .. } = &self.reach {
+            admission.release(claims).await;
+        }
+    }
+
+    fn rule(&self, scoring: &Scoring) -> Option<&Rule> {
+        self.rules.get(&scoring.rule)
+    }
+}
+
+/// Tells operators of jobs that a move recorded as orphaned jobs: they cost money, and show that answers are lost. Whoever finds
+/// one records it by a move, so this is where all of them come by.
+fn log_orphaned_jobs(before: &Scoring, after: &Scoring, reason: &str) {
+    for job in after.orphaned_jobs.iter().filter(|job| !before.orphaned_jobs.contains(job)) {
+        tracing::warn!(
+            scoring = %after.id,
+            rule = after.rule.as_str(),
+            endpoint = after.endpoint.as_str(),
+            job = job.as_str(),
+            reason,
+            "orphaned job {job} of {}: {reason}",
+            after.id
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! What a driver is given: a scoring as it was read, and what was seen of the world beside it.
+
+use lifecycle::{Answer, Job, Observation, Scoring, Status};
+use time::OffsetDateTime;
+
+use crate::admission::{Claims, Refusal};
+use crate::ports::table_store::ETag;
+
+/// A scoring as it was read, with the version that a write must still find.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) scoring: Scoring,
+    pub(crate) etag: ETag,
+}
+
+impl From<(Scoring, ETag)> for Loaded {
+    fn from((scoring, etag): (Scoring, ETag)) -> Self {
+        Self { scoring, etag }
+    }
+}
+
+/// What was seen, when, and what was claimed on the way.
+pub(crate) struct Observed {
+    pub(crate) observation: Observation,
+    /// For looks the time *before* they began: a job that was made while we looked must not be found missing "after
+    /// `resubmitAfter`". For the answer to a POST the time after it.
+    pub(crate) at: OffsetDateTime,
+    pub(crate) claims: Claims,
+}
+
+impl Observed {
+    /// What was seen without claiming anything.
+    pub(crate) fn of(observation: Observation, at: OffsetDateTime) -> Self {
+        Self { observation, at, claims: Claims::default() }
+    }
+
+    /// What admission says of a scoring that waits for its turn.
+    pub(crate) fn admitted(verdict: Result<Claims, Refusal>, at: OffsetDateTime) -> Self {
+        match verdict {
+            Ok(claims) => Self { observation: Observation::SlotFree, at, claims },
+            Err(Refusal { reason, .. }) => Self::of(Observation::Waiting { reason }, at),
+        }
+    }
+}
+
+/// What a caller has seen of a scoring before it asks for it to be driven.
+#[derive(Debug)]
+pub enum Evidence {
+    /// Nothing: the driver looks itself, at what the scoring's status needs.
+    None,
+    /// Its job, as the in-flight index names it. Job names are never used twice: if the scoring has another job by now,
+    /// or none, what was seen says nothing about it, and the driver looks itself.
+    OfJob {
+        /// The job that was looked at.
+        job: Job,
+        /// What was seen.
+        observation: Observation,
+        /// Before the look.
+        at: OffsetDateTime,
+    },
+    /// What holds whatever has become of the scoring since: an operator's resolution, or a job that nobody expected.
+    Given(Observation),
+}
+
+/// What an answer says about a scoring that was moved on while it was under way.
+pub(crate) fn late(sent: &Scoring, present: &Scoring, answer: Answer) -> Option<Observation> {
+    let same_submit =
+        present.status == Status::Submitting && (present.attempt, present.submits) == (sent.attempt, sent.submits);
+    match answer {
+        // Only something beside it changed: the answer counts as if it had come now.
+        answer if same_submit => Some(Observation::Answer(answer)),
+        // The job is there, and nobody else was told of it: unheard it would run, and cost, beside the next one.
+        Answer::Accepted { job, status } => Some(Observation::UnexpectedJob { attempt: sent.attempt, job, status }),
+        // Whoever moved it on knows more by now, or will look.
+        Answer::Refused { .. } | Answer::Unknown { .. } => None,
+    }
+}

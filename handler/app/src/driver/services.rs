@@ -1,0 +1,95 @@
+//! The services that a driver looks at and acts on: the batch endpoint, and the storage of outputs.
+
+use std::sync::Arc;
+
+use lifecycle::{Answer, Job, Observation, Policy, Rule, Scoring, Status};
+use time::OffsetDateTime;
+
+use crate::clock::LedgerClock;
+use crate::error::error_chain;
+use crate::ports::{Blobs, Endpoint, JobAddress};
+
+/// The batch endpoint and the storage of its outputs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) endpoint: Arc<dyn Endpoint>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) clock: LedgerClock,
+}
+
+impl Services {
+    /// Sends the scoring's submission, which is on record, once. What is sent is not known to be answered.
+    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>) -> Observation {
+        let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
+        // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
+        // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
+        if self.clock.now() + policy.submit_timeout.0 > scoring.due {
+            return Observation::Answer(Answer::Refused {
+                code: "not sent".to_owned(),
+                text: "too little was left of the lease for the request and its answer".to_owned(),
+                permanent: false,
+                retry_after: None,
+            });
+        }
+        let timeout = std::time::Duration::try_from(policy.submit_timeout.0).unwrap_or_default(); // rules refuse negative ones
+        Observation::Answer(self.endpoint.submit(scoring, timeout).await)
+    }
+
+    /// Asks for jobs of a scoring to be stopped. A request that is lost, or not listened to, is made again by whoever
+    /// meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
+    pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) {
+        for job in jobs {
+            let name = job.name.clone();
+            match self.endpoint.cancel(&address(scoring, job)).await {
+                Ok(()) => {
+                    tracing::info!(scoring = %scoring.id, job = name.as_str(), "cancellation of job {name} requested");
+                }
+                Err(error) => {
+                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = %error, "job {name} could not be cancelled");
+                }
+            }
+        }
+    }
+
+    /// The look that a scoring's status needs, and the time that it tells of. What is queued needs none here: whether it
+    /// may go is for admission to say.
+    pub(crate) async fn observe(&self, scoring: &Scoring) -> (Observation, OffsetDateTime) {
+        let now = self.clock.now();
+        let observation = match scoring.status {
+            // Before it is due a job may not be listed yet: "none" would mean nothing, and the list is dear.
+            Status::Unknown | Status::Held if scoring.due <= now => match self.endpoint.find(scoring).await {
+                Ok(search) => {
+                    // Searches share lists, so that what was seen may be older than this look.
+                    let at = search.as_of.map_or(now, |as_of| as_of.min(now));
+                    return (Observation::Candidates(search.jobs), at);
+                }
+                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
+            },
+            Status::Running | Status::Cancelling => match &scoring.job {
+                Some(job) => self.observe_job(&address(scoring, job.clone())).await,
+                None => Observation::CannotLook("the ledger has no job for a running scoring".to_owned()),
+            },
+            Status::Verifying => match self.blobs.outputs(scoring).await {
+                Ok(output) => Observation::Output(output),
+                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
+            },
+            _ => Observation::Nothing,
+        };
+        // The time before the look, whatever it took: a job that was made meanwhile must not be found missing "after
+        // `resubmitAfter`".
+        (observation, now)
+    }
+
+    /// A job as it is now. That it could not be looked at is an observation too, and never "missing".
+    pub(crate) async fn observe_job(&self, at: &JobAddress) -> Observation {
+        match self.endpoint.job(at).await {
+            Ok(Some(job)) => Observation::Job(job),
+            Ok(None) => Observation::JobMissing,
+            Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
+        }
+    }
+}
+
+fn address(scoring: &Scoring, job: Job) -> JobAddress {
+    JobAddress { endpoint: scoring.endpoint.clone(), workspace: scoring.workspace.clone(), job }
+}

@@ -1,0 +1,98 @@
+//! Limits as people see them: the command line, the page, one JSON for scripts.
+
+use std::collections::BTreeSet;
+
+use lifecycle::redact::redacted;
+use lifecycle::{Scoring, Status};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::text::utc_text;
+use crate::ledger::{Controls, LimitScope, ScopeStatus};
+
+/// A rule or an endpoint with its limit. Names are stable: scripts rely on them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitView {
+    /// `rule` or `endpoint`.
+    pub kind: &'static str,
+    /// The rule's id or the endpoint's invoke URI.
+    pub name: String,
+    /// The limit that holds; none: no limit.
+    pub limit: Option<u32>,
+    /// The limit in the rules.
+    pub configured: Option<u32>,
+    /// Since when an operator's limit holds instead.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub set_time: Option<OffsetDateTime>,
+    /// Slots that were taken when the last tick looked.
+    pub taken: Option<u32>,
+    /// Queued scorings that found no room then, and those behind them.
+    pub waiting: u32,
+    /// Why they wait.
+    pub reason: Option<String>,
+}
+
+/// Every rule and endpoint that a tick has told of or an operator has limited.
+pub fn limits(controls: &Controls) -> Vec<LimitView> {
+    let none = ScopeStatus::default();
+    let scopes: BTreeSet<&LimitScope> = controls.scopes.keys().chain(controls.limits.keys()).collect();
+    let view = |scope: &LimitScope| {
+        let (scope_status, live) = (controls.scopes.get(scope).unwrap_or(&none), controls.limits.get(scope));
+        LimitView {
+            kind: if matches!(scope, LimitScope::Rule(_)) { "rule" } else { "endpoint" },
+            name: redacted(if scope_status.name.is_empty() {
+                live.map_or("", |live| &live.name)
+            } else {
+                &scope_status.name
+            })
+            .into_owned(),
+            limit: live.map(|live| live.limit).or(scope_status.configured),
+            configured: scope_status.configured,
+            set_time: live.map(|live| live.set),
+            taken: scope_status.taken,
+            waiting: scope_status.waiting,
+            reason: scope_status.reason.as_deref().map(|text| redacted(text).into_owned()),
+        }
+    };
+    scopes.into_iter().map(view).collect()
+}
+
+impl LimitView {
+    /// There is something to tell of it.
+    pub fn matters(&self) -> bool {
+        self.limit.is_some() || self.waiting > 0
+    }
+
+    /// `10 of 50 taken, 3 wait: …`
+    pub fn summary(&self) -> String {
+        let taken = match (self.limit, self.taken) {
+            (None, _) => "no limit".to_owned(),
+            (Some(0), _) => "paused".to_owned(),
+            (Some(limit), taken) => format!("{} of {limit} slots taken", taken.unwrap_or(0)),
+        };
+        let set = self.set_time.map(|at| {
+            let rules = self.configured.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+            format!(" (an operator's limit since {}; in the rules: {rules})", utc_text(at))
+        });
+        let waiting = Some(self.waiting).filter(|waiting| *waiting > 0).map(|waiting| format!(", {waiting} wait"));
+        [taken, set.unwrap_or_default(), waiting.unwrap_or_default()].concat()
+    }
+}
+
+/// Why a queued scoring is not submitted yet, as far as the controls tell.
+pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
+    if scoring.status != Status::Queued {
+        return None;
+    }
+    let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", utc_text(scoring.due)));
+    let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_ref());
+    let reason = if breaker.open_until.is_some() {
+        Some(format!("{} (scorekeeper breaker)", breaker.reason()))
+    } else {
+        let scopes = [LimitScope::endpoint(&scoring.endpoint), LimitScope::rule(&scoring.rule)];
+        scopes.iter().find_map(|scope| controls.scopes.get(scope)?.reason.clone())
+    };
+    let reasons: Vec<_> = back_off.into_iter().chain(reason).collect();
+    Some(if reasons.is_empty() { "the next reconcile run submits it".to_owned() } else { reasons.join("; ") })
+}

@@ -1,0 +1,15 @@
+//! The read model: what the command line and the page show of a ledger, computed once for both.
+//!
+//! Members are named as scripts see them in JSON; texts say what is to be done next. Nothing here writes.
+
+mod breakers;
+mod limits;
+mod scorings;
+mod status;
+mod text;
+
+pub use breakers::{BreakerView, breakers};
+pub use limits::{LimitView, limits, waits_for};
+pub use scorings::{Filter, ScoringDetail, ScoringView, detail, detail_of, newest};
+pub use status::{Finding, StatusReport, status};
+pub use text::{path, shortened, utc_text};

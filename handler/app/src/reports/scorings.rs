@@ -1,0 +1,162 @@
+//! Scorings as people and scripts see them: the same members in the command line's JSON and on the page.
+
+use lifecycle::redact::redacted;
+use lifecycle::{Entry, Scoring, ScoringId, Status};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::limits::waits_for;
+use super::text::path;
+use crate::ledger::{self, Ledger};
+
+/// A scoring for display. Names are stable: scripts rely on them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScoringView {
+    /// Its id.
+    pub id: String,
+    /// One word.
+    pub status: &'static str,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Its rule.
+    pub rule: String,
+    /// The blob.
+    pub blob_url: String,
+    /// Container and path, decoded: what people call it.
+    pub path: String,
+    /// Its version.
+    pub etag: String,
+    /// Number of the attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// The job's name.
+    pub job: Option<String>,
+    /// Azure ML's word for it.
+    pub job_status: Option<String>,
+    /// Its page in Azure ML studio.
+    pub studio: Option<String>,
+    /// Where the attempt's output goes.
+    pub output_uri: Option<String>,
+    /// Size of the verified output.
+    pub output_bytes: Option<u64>,
+    /// Why the last attempt ended badly.
+    pub error: Option<String>,
+    /// What keeps it from moving on.
+    pub last_error: Option<String>,
+    /// Jobs that were made for it and that it did not need; they were cancelled.
+    pub orphaned_job_count: u32,
+    /// Names of those.
+    pub orphaned_jobs: Vec<String>,
+    /// When it was accepted.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_time: OffsetDateTime,
+    /// When it last moved.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last_updated_time: OffsetDateTime,
+    /// When it became final.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub completed_time: Option<OffsetDateTime>,
+}
+
+impl From<Scoring> for ScoringView {
+    /// Whatever an event, a rule or a service has said goes through the redactor here, before anybody shows it.
+    fn from(s: Scoring) -> Self {
+        let shown = |text: String| redacted(&text).into_owned();
+        Self {
+            status: s.status.name(),
+            since: s.since,
+            output_uri: s.output_uri().map(|uri| shown(uri.to_owned())),
+            id: s.id.to_string(),
+            rule: shown(s.rule.to_string()),
+            path: shown(path(&s.blob)),
+            blob_url: shown(s.blob.url),
+            etag: shown(s.blob.etag),
+            attempt: s.attempt,
+            job: s.job.as_ref().map(|job| shown(job.name.to_string())),
+            studio: s.job.and_then(|job| job.studio).map(shown),
+            job_status: s.job_status.map(shown),
+            output_bytes: s.output_bytes,
+            error: s.error.map(shown),
+            last_error: s.last_error.map(shown),
+            orphaned_job_count: s.orphaned_job_count,
+            orphaned_jobs: s.orphaned_jobs.iter().map(|job| shown(job.to_string())).collect(),
+            created_time: s.created,
+            last_updated_time: s.updated,
+            completed_time: s.completed,
+        }
+    }
+}
+
+/// A scoring with its history.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScoringDetail {
+    /// The scoring.
+    #[serde(flatten)]
+    pub scoring: ScoringView,
+    /// Why it is not submitted yet, while it is queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+    /// Everything that happened, oldest first.
+    pub history: Vec<Entry>,
+}
+
+/// Which scorings are listed, and how many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those in one of these statuses; none: in any.
+    pub status: Vec<Status>,
+    /// Only those of the rule of this id.
+    pub rule: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// The newest scorings that pass the filter. Holds `limit` of them at a time, and a thousand, whatever the ledger's size;
+/// `progress` is called for each that is read.
+pub async fn newest(
+    ledger: &Ledger,
+    filter: &Filter,
+    mut progress: impl FnMut(),
+) -> Result<Vec<ScoringView>, ledger::Error> {
+    let mut found: Vec<ScoringView> = Vec::new();
+    let order = |found: &mut Vec<ScoringView>| {
+        found.sort_by(|a, b| b.created_time.cmp(&a.created_time).then_with(|| a.id.cmp(&b.id)));
+        found.truncate(filter.limit);
+    };
+    ledger
+        .scorings(|scoring| {
+            progress();
+            let wanted = (filter.status.is_empty() || filter.status.contains(&scoring.status))
+                && filter.rule.as_ref().is_none_or(|rule| scoring.rule.as_str() == rule);
+            if wanted {
+                found.push(scoring.into());
+                // Sorted once for as many again: the ledger is in the order of ids, not of time.
+                if found.len() >= filter.limit.saturating_mul(2).max(1_000) {
+                    order(&mut found);
+                }
+            }
+            true
+        })
+        .await?;
+    order(&mut found);
+    Ok(found)
+}
+
+/// A scoring with its history, and what it waits for.
+pub async fn detail(ledger: &Ledger, scoring: Scoring) -> Result<ScoringDetail, ledger::Error> {
+    let mut history = ledger.entries(&scoring.id).await?;
+    for entry in &mut history {
+        entry.reason = redacted(&entry.reason).into_owned();
+    }
+    let waits = waits_for(&ledger.controls().await?, &scoring).map(|text| redacted(&text).into_owned());
+    Ok(ScoringDetail { scoring: scoring.into(), waits, history })
+}
+
+/// The same by its id; `None`: there is no such scoring.
+pub async fn detail_of(ledger: &Ledger, id: &ScoringId) -> Result<Option<ScoringDetail>, ledger::Error> {
+    match ledger.get(id).await? {
+        Some((scoring, _)) => detail(ledger, scoring).await.map(Some),
+        None => Ok(None),
+    }
+}

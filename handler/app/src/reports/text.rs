@@ -1,0 +1,41 @@
+//! Texts of reports that are the same wherever people read them.
+
+use lifecycle::BlobVersion;
+use time::OffsetDateTime;
+
+/// A time to the second, UTC, as people read it.
+pub fn utc_text(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    format!("{} {:02}:{:02}:{:02}", at.date(), at.hour(), at.minute(), at.second())
+}
+
+/// A text cut in its middle, where paths differ least.
+pub fn shortened(text: &str, new_limit: usize) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() <= new_limit {
+        return text.to_owned();
+    }
+    let tail = new_limit * 2 / 3;
+    let head = new_limit - tail - 1;
+    chars[..head].iter().chain(&['…']).chain(&chars[chars.len() - tail..]).collect()
+}
+
+/// Container and path of a blob, fit for a terminal: control characters never get into the ledger.
+pub fn path(blob: &BlobVersion) -> String {
+    format!("{}/{}", blob.container, blob.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_keep_their_end() {
+        assert_eq!(shortened("short", 10), "short");
+        let cut = shortened("eu/2026/07/21/claims-of-the-day.csv", 20);
+        assert_eq!(cut.chars().count(), 20);
+        assert!(cut.ends_with("the-day.csv"), "{cut}");
+        let blob = BlobVersion::read("https://a.blob.core.windows.net/c/p%20q.csv", "1").expect("a blob's URL");
+        assert_eq!(path(&blob), "c/p q.csv");
+    }
+}

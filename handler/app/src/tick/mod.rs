@@ -1,0 +1,170 @@
+//! The tick: walks the in-flight index and does what is due, whatever events came or did not come.
+//!
+//! It takes no input about what changed. A tick over N scorings in flight reads N / 1000 pages of the index, looks
+//! at each job that is due once, and writes only where something changed. Two ticks at once are harmless.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lifecycle::Rules;
+use time::{Duration, OffsetDateTime};
+
+use crate::admission::Admission;
+use crate::clock::LedgerClock;
+use crate::driver::{Driver, Services};
+use crate::error::{Error, error_chain};
+use crate::ledger::{Controls, Heartbeat, Ledger};
+use crate::orphans::{InFlightJobs, Orphans};
+
+mod backlog;
+mod maintain;
+mod order;
+mod queue;
+mod report;
+mod scopes;
+mod submit;
+mod walk;
+
+use maintain::Maintain;
+use report::Counts;
+pub use report::TickReport;
+use scopes::Scopes;
+use submit::Submit;
+use walk::{Walk, WalkOptions, Walked};
+
+/// Part of a tick's time, one over this, that looks at jobs leave to what is queued, however many jobs there are.
+const QUEUED_TIME_SHARE: i32 = 4;
+
+/// What a timer does. One for each process: what it remembers of the last tick spares looks.
+pub struct Tick {
+    ledger: Ledger,
+    clock: LedgerClock,
+    admission: Arc<Admission>,
+    walk: Walk,
+    scopes: Scopes,
+    submit: Submit,
+    orphans: Option<Orphans>,
+    maintain: Maintain,
+    /// When the last complete tick of this process began.
+    last_complete: Mutex<Option<OffsetDateTime>>,
+}
+
+impl Tick {
+    pub(crate) fn new(
+        ledger: &Ledger,
+        rules: &Arc<Rules>,
+        services: &Services,
+        driver: &Driver,
+        admission: &Arc<Admission>,
+        orphans: Option<Orphans>,
+        retention: Duration,
+    ) -> Self {
+        let clock = &services.clock;
+        Self {
+            ledger: ledger.clone(),
+            clock: clock.clone(),
+            admission: Arc::clone(admission),
+            walk: Walk {
+                ledger: ledger.clone(),
+                rules: Arc::clone(rules),
+                clock: clock.clone(),
+                services: services.clone(),
+                driver: driver.clone(),
+                last: Mutex::default(),
+            },
+            scopes: Scopes { ledger: ledger.clone(), rules: Arc::clone(rules), admission: Arc::clone(admission) },
+            submit: Submit {
+                rules: Arc::clone(rules),
+                clock: clock.clone(),
+                admission: Arc::clone(admission),
+                driver: driver.clone(),
+            },
+            orphans,
+            maintain: Maintain { ledger: ledger.clone(), clock: clock.clone(), retention },
+            last_complete: Mutex::default(),
+        }
+    }
+
+    /// One tick. Starts nothing new after `deadline`; what is left is for the next one.
+    pub async fn run(&self, deadline: OffsetDateTime) -> Result<TickReport, Error> {
+        let now = self.clock.now();
+        let (counts, mut report) = (Counts::default(), TickReport::default());
+        // Before anything else: whatever is submitted in this tick goes by what operators have said until now, and who
+        // holds a slot is asked for the scopes that are limited now.
+        let controls = self.read_controls(now, &counts).await;
+        let options = WalkOptions {
+            controls: controls.as_deref(),
+            jobs: self.orphans.as_ref().is_some_and(|orphans| orphans.is_due(now)),
+            now,
+            until: deadline - (deadline - now).max(Duration::ZERO) / QUEUED_TIME_SHARE,
+        };
+        let walked = self.walk.run(&options, &counts).await?;
+        report.in_flight = walked.in_flight;
+        let jobs = options.jobs;
+        let in_flight = self.submit(walked, controls.as_deref(), now, deadline, &counts, &mut report).await;
+        if let Some(orphans) = self.orphans.as_ref().filter(|_| jobs) {
+            let found = orphans.scan(in_flight, deadline).await;
+            report.orphaned_jobs = found.orphaned_jobs;
+            counts.errors(found.errors);
+        }
+        let last_complete = *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner);
+        self.maintain.run(last_complete, now, deadline, &counts, &mut report).await;
+        counts.report(&mut report, self.clock.now() < deadline);
+        if report.complete {
+            *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            self.record_heartbeat(now, &report).await;
+        }
+        Ok(report)
+    }
+
+    async fn read_controls(&self, now: OffsetDateTime, counts: &Counts) -> Option<Arc<Controls>> {
+        match self.admission.controls().read(now).await {
+            Ok(controls) => Some(controls),
+            Err(error) => {
+                // Jobs are looked at all the same: that needs no limit.
+                counts.errors(1);
+                counts.late();
+                tracing::warn!(error = %error_chain(&error), "the limits cannot be read; nothing is submitted by them");
+                None
+            }
+        }
+    }
+
+    /// Frees the slots of those that are gone, submits what waits, tells all processes what still does. In this order: a
+    /// slot that is freed is for the first in line of this tick.
+    async fn submit(
+        &self,
+        walked: Walked,
+        controls: Option<&Controls>,
+        now: OffsetDateTime,
+        deadline: OffsetDateTime,
+        counts: &Counts,
+        report: &mut TickReport,
+    ) -> InFlightJobs {
+        let Walked { whole, queue, holders, jobs, .. } = walked;
+        // After all shards were read, or not at all: who holds a slot in a shard that was not read would lose it.
+        let scope_statuses = match controls.filter(|_| whole) {
+            Some(controls) => Some((controls, self.scopes.reconcile_slots(controls, &holders, now, report).await)),
+            None => None,
+        };
+        drop(holders);
+        let backlogs = self.submit.run(queue, deadline, counts).await;
+        if let Some((controls, scope_statuses)) = scope_statuses {
+            self.scopes.publish_scopes(controls, scope_statuses, &backlogs).await;
+        }
+        jobs
+    }
+
+    /// Leaves a sign of life. Nothing depends on it, so a tick does not fail by it.
+    async fn record_heartbeat(&self, now: OffsetDateTime, report: &TickReport) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let heartbeat = Heartbeat {
+            at: now,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            in_flight: count(report.in_flight),
+            errors: count(report.errors),
+        };
+        if let Err(error) = self.ledger.record_heartbeat(&heartbeat).await {
+            tracing::warn!(error = %error_chain(&error), "the heartbeat was not written");
+        }
+    }
+}

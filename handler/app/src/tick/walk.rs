@@ -1,0 +1,288 @@
+//! The part of a tick that walks the in-flight index: reads every row, and looks at what is due and not queued.
+//!
+//! Shards are walked [`MAX_CONCURRENT_SHARDS`] at a time. Each is read to its end first, page after page, so that N rows cost
+//! N / 1000 pages; what is due is kept meanwhile and looked at then, beginning anywhere. Looking page by page was rejected:
+//! a tick that has no time for all would never come to the last page, unless it began in the middle, which costs a page
+//! more for each shard.
+//!
+//! What it keeps of N scorings in flight: the rows that are due in [`MAX_CONCURRENT_SHARDS`] of the 16 shards, at most
+//! [`MAX_DUE_PER_SHARD`] of each (a row takes about 1 kB: 40 MB in all, and 25 MB for 100,000 that are all due), and one page of each of these. Beside these the rows
+//! that are queued ([`Queue`]), the ids that hold a slot of a limited scope (about 100 bytes each), and, when the jobs are to
+//! be scanned, the names of jobs (about as much).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{StreamExt as _, stream};
+use lifecycle::schedule::poll_is_due;
+use lifecycle::{JobStatus, Observation, Policy, Rules, Status, stop_at};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Semaphore;
+
+use super::order::{scattered_index, shards_from};
+use super::queue::{MAX_QUEUED_PER_RULE, Queue};
+use super::report::Counts;
+use super::scopes::Holders;
+use crate::admission::limited;
+use crate::clock::LedgerClock;
+use crate::driver::{Driver, Evidence, Services};
+use crate::error::{Error, during, error_chain};
+use crate::ledger::{self, Controls, InFlight, Ledger, SHARDS};
+use crate::orphans::InFlightJobs;
+use crate::ports::JobAddress;
+
+/// Looks under way at one time, over all shards: bounds sockets, and the load on the endpoint.
+const MAX_CONCURRENT_LOOKUPS: usize = 16;
+/// Shards that are walked at one time: bounds what is kept of them.
+const MAX_CONCURRENT_SHARDS: usize = 4;
+/// Rows of one shard that are kept to be looked at. Of more, these are chosen evenly, and the rest is left to the next tick.
+const MAX_DUE_PER_SHARD: usize = 10_000;
+
+/// Walks the in-flight index. One for each process.
+pub(super) struct Walk {
+    pub(super) ledger: Ledger,
+    pub(super) rules: Arc<Rules>,
+    pub(super) clock: LedgerClock,
+    pub(super) services: Services,
+    pub(super) driver: Driver,
+    /// When this process last walked each shard whole: a hint that spares polls, never a fact that correctness needs.
+    pub(super) last: Mutex<[Option<OffsetDateTime>; SHARDS as usize]>,
+}
+
+/// What a walk is to do, the same for all shards.
+pub(super) struct WalkOptions<'a> {
+    /// As they were read before the walk; `None`: unknown, and who holds a slot is not asked.
+    pub(super) controls: Option<&'a Controls>,
+    /// Whether the jobs in flight are wanted, for the scan for orphaned jobs.
+    pub(super) jobs: bool,
+    /// When the tick began: what is due is judged by it.
+    pub(super) now: OffsetDateTime,
+    /// No look is begun after this.
+    pub(super) until: OffsetDateTime,
+}
+
+/// What a walk saw.
+pub(super) struct Walked {
+    /// Rows that were read.
+    pub(super) in_flight: usize,
+    /// Whether that was all of them, and each could be read: only then who is not among the holders holds nothing.
+    pub(super) whole: bool,
+    /// What is queued and can be submitted.
+    pub(super) queue: Queue,
+    /// Who holds slots of limited scopes.
+    pub(super) holders: Holders,
+    /// The jobs in flight, if they are wanted.
+    pub(super) jobs: InFlightJobs,
+    /// Shards that could not be read.
+    unread: Vec<(u8, ledger::Error)>,
+}
+
+/// Rows that are due, of one shard.
+#[derive(Default)]
+struct Due {
+    rows: Vec<InFlight>,
+    seen: usize,
+}
+
+impl Walk {
+    /// Walks all shards. Fails only if none of them can be read: one partition of the table may be away while the others are
+    /// there.
+    pub(super) async fn run(&self, options: &WalkOptions<'_>, counts: &Counts) -> Result<Walked, Error> {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let looks = Semaphore::new(MAX_CONCURRENT_LOOKUPS);
+        let walked = Mutex::new(Walked {
+            in_flight: 0,
+            whole: true,
+            queue: Queue::new(MAX_QUEUED_PER_RULE),
+            holders: Holders::new(),
+            jobs: InFlightJobs::default(),
+            unread: Vec::new(),
+        });
+        let shards = stream::iter(shards_from(options.now)).for_each_concurrent(MAX_CONCURRENT_SHARDS, async |shard| {
+            let last = last[usize::from(shard)];
+            if self.walk_shard(shard, last, options, &looks, &walked, counts).await {
+                self.last.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(shard)] = Some(options.now);
+            } else {
+                counts.late();
+            }
+        });
+        shards.await;
+        let mut walked = walked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if walked.unread.len() == usize::from(SHARDS) {
+            // Always of the same shard, whichever came first: one error is reported in one way.
+            walked.unread.sort_by_key(|(shard, _)| *shard);
+            return Err(during("reading the in-flight index")(walked.unread.swap_remove(0).1));
+        }
+        Ok(walked)
+    }
+
+    /// Returns whether everything due in the shard was looked at.
+    async fn walk_shard(
+        &self,
+        shard: u8,
+        last: Option<OffsetDateTime>,
+        options: &WalkOptions<'_>,
+        looks: &Semaphore,
+        walked: &Mutex<Walked>,
+        counts: &Counts,
+    ) -> bool {
+        let (mut due, mut from, mut whole) = (Due::default(), None, true);
+        loop {
+            match self.ledger.in_flight_page(shard, from.as_ref()).await {
+                Ok((rows, next)) => {
+                    let mut walked = walked.lock().unwrap_or_else(PoisonError::into_inner);
+                    for row in rows {
+                        walked.in_flight += 1;
+                        match row {
+                            Ok(row) => self.sort_out(row, last, options, &mut walked, &mut due),
+                            Err(unreadable) => {
+                                // It may hold a slot: a newer version may have written it.
+                                walked.whole = false;
+                                counts.errors(1);
+                                tracing::error!(error = %unreadable, "{unreadable}");
+                            }
+                        }
+                    }
+                    from = next;
+                }
+                Err(error) => {
+                    counts.errors(1);
+                    whole = false;
+                    tracing::warn!(shard, error = %error_chain(&error), "shard {shard} of the in-flight index cannot be read");
+                    let mut walked = walked.lock().unwrap_or_else(PoisonError::into_inner);
+                    walked.whole = false;
+                    walked.unread.push((shard, error));
+                    // What was read of it is looked at all the same.
+                    break;
+                }
+            }
+            if from.is_none() {
+                break;
+            }
+        }
+        whole &= due.seen == due.rows.len();
+        // Not the same place in each shard: the time that a tick has ends in one of them.
+        let first = scattered_index(due.rows.len(), options.now + Duration::seconds(i64::from(shard)));
+        due.rows.rotate_left(first);
+        let visits = stream::iter(due.rows).map(|row| self.visit(row, options.until, looks, counts));
+        let visits = visits.buffer_unordered(MAX_CONCURRENT_LOOKUPS);
+        visits.fold(whole, async |whole, looked_at| whole & looked_at).await
+    }
+
+    /// Takes from a row what the tick needs of it, and keeps it if something is due.
+    fn sort_out(
+        &self,
+        row: InFlight,
+        last: Option<OffsetDateTime>,
+        options: &WalkOptions<'_>,
+        walked: &mut Walked,
+        due: &mut Due,
+    ) {
+        if row.status == Status::Queued {
+            // Only what can be submitted: what cannot must not take the place of what can.
+            if row.due <= options.now && self.rules.get(&row.rule).is_some() {
+                walked.queue.add(row);
+            }
+            return;
+        }
+        if let Some(controls) = options.controls.filter(|_| row.status.holds_slot()) {
+            for (scope, _) in limited(&self.rules, controls, &row.rule, &row.endpoint) {
+                walked.holders.entry(scope).or_default().insert(row.id.clone());
+            }
+        }
+        if options.jobs {
+            if let Some(job) = &row.job {
+                walked.jobs.names.insert(job.name.clone());
+            }
+            if let Some(workspace) = &row.workspace
+                && !walked.jobs.workspaces.contains_key(&row.endpoint)
+            {
+                walked.jobs.workspaces.insert(row.endpoint.clone(), workspace.clone());
+            }
+        }
+        if self.is_due(&row, last, options.now) {
+            due.add(row, options.now);
+        }
+    }
+
+    /// Whether a look at a scoring that is not queued is due.
+    fn is_due(&self, row: &InFlight, last: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+        let policy = self.rules.get(&row.rule).map_or_else(Policy::default, |rule| rule.policy);
+        let interval = match row.status {
+            Status::Running | Status::Cancelling | Status::Held => policy.poll_interval.0,
+            _ => policy.lookup_interval.0,
+        };
+        match row.status {
+            // The lease is exact: nobody polls for its end.
+            Status::Submitting => row.due <= now,
+            Status::Unknown | Status::Held | Status::Verifying => {
+                row.due <= now && poll_is_due(&row.id, row.since, interval, last, now)
+            }
+            _ => poll_is_due(&row.id, row.since, interval, last, now),
+        }
+    }
+
+    /// Looks at one scoring that something is due for. Returns `false` if there was no time for it.
+    async fn visit(&self, row: InFlight, until: OffsetDateTime, looks: &Semaphore, counts: &Counts) -> bool {
+        // Never closed; and if it were, the look would only be one more at a time.
+        let _one = looks.acquire().await;
+        if self.clock.now() >= until {
+            return false;
+        }
+        counts.due();
+        let evidence = match (&row.status, &row.job) {
+            // By the index row alone, as most jobs are as they were: the scoring is read when its job has changed.
+            (Status::Running | Status::Cancelling, Some(job)) => {
+                let at =
+                    JobAddress { endpoint: row.endpoint.clone(), workspace: row.workspace.clone(), job: job.clone() };
+                let before = self.clock.now();
+                let observation = self.services.observe_job(&at).await;
+                if let Observation::CannotLook(why) = &observation {
+                    // It could not be looked; a running job is not written to for that.
+                    counts.errors(1);
+                    tracing::warn!(scoring = %row.id, job = at.job.name.as_str(), reason = why, "job {} could not be looked at: {why}", at.job.name);
+                    return true;
+                }
+                let stop_at = stop_at(self.rules.get(&row.rule), row.status, row.since, row.due);
+                if is_unchanged(&row, &observation, stop_at, before) {
+                    return true;
+                }
+                Evidence::OfJob { job: at.job, observation, at: before }
+            }
+            _ => Evidence::None,
+        };
+        match self.driver.drive(&row.id, evidence).await {
+            Ok(driven) if driven.as_ref().map(|driven| driven.scoring.status) != Some(row.status) => counts.moved(),
+            Ok(_) => {}
+            Err(error) => counts.failed(&row.id, &error),
+        }
+        true
+    }
+}
+
+impl Due {
+    /// Keeps a row, at most [`MAX_DUE_PER_SHARD`] of them: each of more has the same chance, so that none is left out by
+    /// tick after tick.
+    fn add(&mut self, row: InFlight, now: OffsetDateTime) {
+        self.seen += 1;
+        if self.rows.len() < MAX_DUE_PER_SHARD {
+            self.rows.push(row);
+        } else {
+            // Reservoir sampling; the number of the row stands for time that goes by.
+            let salt = Duration::seconds(i64::try_from(self.seen).unwrap_or(0));
+            if let Some(place) = self.rows.get_mut(scattered_index(self.seen, now + salt)) {
+                *place = row;
+            }
+        }
+    }
+}
+
+/// The job is as the index has it, so the scoring need not be read, let alone written.
+fn is_unchanged(row: &InFlight, observation: &Observation, stop_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    match observation {
+        Observation::Job(job) => {
+            let ended = matches!(job.status, JobStatus::Completed | JobStatus::Failed | JobStatus::Canceled);
+            !ended && !row.missing && stop_at > now && row.job_status.as_deref() == Some(job.status.name())
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,193 @@
+//! Requests to the endpoint itself: the one POST of a submission, the look at a job, and what answers have taught of
+//! workspaces.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use app::ports::{Inconclusive, JobAddress};
+use lifecycle::decide::workspace_of;
+use lifecycle::text::error_chain;
+use lifecycle::{Answer, Scoring};
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Method, Url};
+use tokio::time::Instant;
+
+use super::answer;
+use super::job_cache::JobCache;
+use super::wire::{self, Resource};
+use crate::http::authorized::{ask, read_body, wished_pause};
+use crate::http::retry::may_pass;
+use crate::tokens::{MachineLearning, Tokens};
+use crate::{http, resource_manager, text};
+
+/// An answer to a submission has some kilobytes.
+const MAX_ANSWER: usize = 1 << 20;
+/// Endpoints whose workspace is remembered; an installation has a handful.
+const MAX_ENDPOINTS: usize = 1_000;
+
+/// Batch endpoints of any workspace that the identity may use.
+#[derive(Debug)]
+pub struct AzureMl {
+    pub(super) tokens: Tokens<MachineLearning>,
+    pub(super) manager: Arc<resource_manager::Client>,
+    /// Workspace by invoke URI, as answers have shown it.
+    learned: Mutex<BTreeMap<String, String>>,
+    pub(super) job_cache: JobCache,
+}
+
+/// What the data plane said of a job.
+pub(super) enum JobLookup {
+    Job(Resource),
+    /// 404, with its text.
+    Missing(String),
+}
+
+impl AzureMl {
+    /// Endpoints reached with `tokens`; `manager` lists and cancels their jobs.
+    pub fn new(tokens: Tokens<MachineLearning>, manager: Arc<resource_manager::Client>) -> Self {
+        Self { tokens, manager, learned: Mutex::default(), job_cache: JobCache::default() }
+    }
+
+    /// Sends the submission once and classifies what comes back.
+    pub(super) async fn post(&self, scoring: &Scoring, timeout: Duration) -> Answer {
+        let end = Instant::now() + timeout;
+        let not_sent = |text: String, permanent| refused("not sent", text, permanent);
+        let Some(submission) = &scoring.submission else {
+            return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
+        };
+        let url = match Url::parse(&scoring.endpoint) {
+            Ok(url) => url,
+            Err(error) => return not_sent(format!("the endpoint's URI cannot be read: {error}"), true),
+        };
+        let body = match wire::request(scoring, submission) {
+            Ok(body) => body,
+            Err(error) => return not_sent(error.to_string(), true),
+        };
+        let token = match tokio::time::timeout_at(end, self.tokens.get()).await {
+            Ok(Ok(token)) => token,
+            Ok(Err(error)) => return refused("no token", error.to_string(), false),
+            Err(_) => {
+                return refused("no token", "the time for the submission ended before there was one".to_owned(), false);
+            }
+        };
+        let bearer = match token.bearer_for(&url) {
+            Ok(bearer) => bearer,
+            Err(error) => return not_sent(error_chain(&error), true),
+        };
+        // One id for the request in the service's logs and in ours.
+        let id = scoring.id.request_id(scoring.attempt);
+        let mut request = http::client()
+            .request(Method::POST, url)
+            .header(AUTHORIZATION, bearer)
+            // Microsoft's own client sends it in this spelling. Whether the service honours it is not documented.
+            .header("repeatability_request-id", &id)
+            .header(http::CLIENT_REQUEST_ID, &id)
+            .timeout(end.saturating_duration_since(Instant::now()))
+            .json(&body);
+        if let Some(deployment) = &scoring.deployment {
+            request = request.header("azureml-model-deployment", deployment.as_str());
+        }
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                let (unsent, malformed) = (error.is_connect(), error.is_builder());
+                let text = error_chain(&error.without_url());
+                // Only these two are sure: no byte of the request has left.
+                return if unsent || malformed { not_sent(text, malformed) } else { Answer::Unknown { text } };
+            }
+        };
+        let status = response.status().as_u16();
+        let retry_after = wished_pause(response.headers(), self.tokens.now());
+        let retry_after = retry_after.and_then(|wait| wait.try_into().ok()); // at most a day
+        if status == 401 {
+            self.tokens.forget(&token);
+        }
+        let body = read_body(response, MAX_ANSWER).await.map_err(|error| error_chain(&error));
+        answer::read(status, retry_after, body.as_deref().map_err(String::as_str))
+    }
+
+    /// `GET {uri}/{name}`.
+    pub(super) async fn look(&self, endpoint: &str, name: &str) -> Result<JobLookup, Inconclusive> {
+        let got = ask(&self.tokens, Method::GET, &job_url(endpoint, name)?).await?;
+        match got.status {
+            200..=299 => match Resource::read(&got.body) {
+                Some(resource) => Ok(JobLookup::Job(resource)),
+                None => Err(Inconclusive::not_understood(format!(
+                    "the endpoint's answer about job {name} is not a JSON object"
+                ))),
+            },
+            404 => Ok(JobLookup::Missing(text::parse_service_error(&got.body).text)),
+            status => {
+                let said = text::parse_service_error(&got.body);
+                let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
+                let text = format!("the endpoint answered {status}{code} about job {name}: {}", said.text);
+                Err(match status {
+                    401 | 403 => Inconclusive::not_allowed(format!(
+                        "{text}; the app's identity needs the role AzureML Data Scientist on the workspace"
+                    )),
+                    status if may_pass(status) => Inconclusive::not_reachable(text),
+                    _ => Inconclusive::not_understood(text),
+                })
+            }
+        }
+    }
+
+    /// The workspace of an endpoint, if anybody ever said.
+    pub(super) fn workspace(&self, given: Option<&str>, endpoint: &str) -> Option<String> {
+        let learned = || self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).cloned();
+        given.map(str::to_owned).or_else(learned)
+    }
+
+    pub(super) fn learn(&self, endpoint: &str, job_id: Option<&str>) {
+        let Some(workspace) = job_id.and_then(workspace_of) else { return };
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        if learned.len() < MAX_ENDPOINTS {
+            learned.insert(endpoint.to_owned(), workspace.to_owned());
+        }
+    }
+
+    pub(super) fn needed_workspace(
+        &self,
+        given: Option<&str>,
+        endpoint: &str,
+        job_id: Option<&str>,
+    ) -> Result<String, Inconclusive> {
+        let known = given.or_else(|| job_id.and_then(workspace_of));
+        self.workspace(known, endpoint).ok_or_else(|| {
+            Inconclusive::not_asked("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule")
+        })
+    }
+
+    /// A 404 of the data plane can also mean that the *endpoint* has no deployment to route to. Before a job is called
+    /// missing, and another made in its place, Resource Manager has to agree if it can be asked.
+    pub(super) async fn elsewhere(&self, at: &JobAddress, said: &str) -> Result<Option<Resource>, Inconclusive> {
+        let asked = match self.needed_workspace(at.workspace.as_deref(), &at.endpoint, at.job.id.as_deref()) {
+            Ok(workspace) => self.manager.job(&workspace, &at.job.name).await,
+            Err(inconclusive) => Err(inconclusive),
+        };
+        match asked {
+            Ok(found) => Ok(found.map(Resource::of)),
+            Err(inconclusive) if said.to_ascii_lowercase().contains("valid deployment") => Err(Inconclusive {
+                what: format!("{said} (and Resource Manager could not be asked: {})", inconclusive.what),
+                ..inconclusive
+            }),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Where the endpoint is asked about a job: `{invoke URI}/{name}`, with the URI's own query.
+pub(crate) fn job_url(endpoint: &str, name: &str) -> Result<Url, Inconclusive> {
+    let unreadable = || Inconclusive::not_asked("the endpoint's URI cannot be read");
+    let mut url = Url::parse(endpoint).map_err(|why| unreadable().caused_by(why))?;
+    match url.path_segments_mut() {
+        Ok(mut path) => drop(path.pop_if_empty().push(name)),
+        Err(()) => return Err(unreadable()),
+    }
+    Ok(url)
+}
+
+fn refused(code: &str, text: String, permanent: bool) -> Answer {
+    Answer::Refused { code: code.to_owned(), text, permanent, retry_after: None }
+}

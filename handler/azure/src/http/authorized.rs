@@ -1,0 +1,126 @@
+//! Requests that carry a token and may be repeated: looks at jobs and resources, and the cancel.
+
+use std::time::Duration;
+
+use app::ports::Inconclusive;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderMap};
+use reqwest::{Method, Url};
+use time::OffsetDateTime;
+
+use super::retry::{Tries, may_pass, retry_after};
+use super::{CLIENT_REQUEST_ID, client, new_request_id};
+use crate::tokens::{Audience, Tokens};
+
+/// One try, from the connection to the last byte of the answer.
+const TRY: Duration = Duration::from_secs(20);
+/// Answers are not read beyond this: a page of a job list has some ten kilobytes.
+const MAX_BODY: usize = 8 << 20;
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    /// The service's clock when it answered, to the second.
+    pub(crate) date: Option<OffsetDateTime>,
+}
+
+/// Why an answer's body is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the answer broke off")]
+    Cut(#[source] reqwest::Error),
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+/// What one try came to.
+enum Tried {
+    /// An answer that stands.
+    Final(HttpAnswer),
+    /// The token was refused.
+    Refused(HttpAnswer),
+    /// It may be otherwise at the next try, which the service may have given a time for.
+    MayPass(Result<HttpAnswer, Inconclusive>, Option<Duration>),
+}
+
+/// Asks, with a token, and repeats a few times what may pass: no connection, no answer, 408, 429, 5xx. A 401 drops the
+/// token and is repeated once. Only for requests that may be repeated. The last answer is returned whatever its status.
+///
+/// All tries of a request have one `x-ms-client-request-id`: they are one question.
+pub(crate) async fn ask<A: Audience>(
+    tokens: &Tokens<A>,
+    method: Method,
+    url: &Url,
+) -> Result<HttpAnswer, Inconclusive> {
+    let place = format!("{method} {}{}", url.host_str().unwrap_or_default(), url.path());
+    let id = new_request_id();
+    let mut tries = Tries::new();
+    loop {
+        let token = tokens.get().await.map_err(|error| Inconclusive::not_reachable(&*place).caused_by(error))?;
+        let bearer = token.bearer_for(url).map_err(|error| Inconclusive::not_asked(&*place).caused_by(error))?;
+        let mut request = client().request(method.clone(), url.clone()).header(AUTHORIZATION, bearer).timeout(TRY);
+        request = request.header(CLIENT_REQUEST_ID, &id);
+        if method == Method::POST {
+            request = request.header(CONTENT_LENGTH, 0); // Resource Manager answers 411 without it
+        }
+        let (outcome, asked) = match answer(request, &place, tokens.now()).await? {
+            Tried::Final(got) => return Ok(got),
+            Tried::Refused(got) => {
+                if tries.renew() {
+                    tokens.forget(&token);
+                    continue;
+                }
+                return Ok(got);
+            }
+            Tried::MayPass(outcome, asked) => (outcome, asked),
+        };
+        if !tries.again(asked).await {
+            return outcome;
+        }
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTime) -> Result<Tried, Inconclusive> {
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => {
+            return Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).caused_by(error.without_url())), None));
+        }
+    };
+    let status = response.status().as_u16();
+    let asked = wished_pause(response.headers(), now);
+    let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let date = date.and_then(|date| azure_core::time::parse_rfc7231(date).ok());
+    match read_body(response, MAX_BODY).await {
+        Ok(body) => {
+            let got = HttpAnswer { status, body, date };
+            Ok(match status {
+                401 => Tried::Refused(got),
+                status if may_pass(status) => Tried::MayPass(Ok(got), asked),
+                _ => Tried::Final(got),
+            })
+        }
+        // The same would come again.
+        Err(error @ BodyError::TooLong(_)) => Err(Inconclusive::not_understood(place).caused_by(error)),
+        Err(error) => Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).caused_by(error)), asked)),
+    }
+}
+
+/// What an answer's headers say of the next try.
+pub(crate) fn wished_pause(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
+    retry_after(|name| headers.get(name)?.to_str().ok(), now)
+}
+
+/// Reads a body, but not more than `limit` bytes of it.
+pub(crate) async fn read_body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(BodyError::TooLong(limit)),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Err(error) => return Err(BodyError::Cut(error.without_url())),
+        }
+    }
+}

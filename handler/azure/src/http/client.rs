@@ -1,0 +1,64 @@
+//! The one HTTP client behind every Azure call.
+//!
+//! There is no proxy on purpose. A proxy named in the environment would be handed the bearer tokens that are meant for
+//! a loopback simulator, and the requests to the platform's identity endpoint, which must not leave the machine.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use azure_core::http::{ClientOptions, RetryOptions, Transport};
+
+/// TCP and TLS together. Far below any deadline of ours, so that "not sent" can still be told from "no answer".
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two reads of one answer. The limits of whole requests are the callers'.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection idle for this long is not used again. Short, because a front door that closed it in the meantime
+/// turns the next submission into one with a lost answer.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// The shared client, built when first needed: building costs milliseconds that a cold start should not pay.
+///
+/// Certificates are checked against the platform's roots and, beside them, Mozilla's compiled-in ones: the static
+/// binary may run on an image whose certificate bundle is elsewhere or missing.
+#[expect(clippy::missing_panics_doc, reason = "it cannot panic, see the `expect`")]
+pub fn client() -> reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    let built = CLIENT.get_or_init(|| {
+        let roots =
+            webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok());
+        reqwest::Client::builder()
+            .retry(reqwest::retry::never())
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .pool_idle_timeout(IDLE)
+            .tls_certs_merge(roots)
+            .user_agent(concat!("scorekeeper/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .expect("all settings are constants and the compiled-in roots are valid, so there is nothing to fail on")
+    });
+    built.clone()
+}
+
+/// The shared client as `azure_core` wants it. Decompression is off, as blob clients need it.
+pub fn transport() -> Transport {
+    Transport::new(std::sync::Arc::new(client()))
+}
+
+/// Options for an `azure_*` client: the shared client, and **no** retries by the library. Its default is eight, over
+/// more than a minute, for every method.
+pub fn options(transport: Transport) -> ClientOptions {
+    ClientOptions { transport: Some(transport), retry: RetryOptions::none(), ..ClientOptions::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_built_with_the_compiled_in_roots() {
+        assert!(webpki_root_certs::TLS_SERVER_ROOT_CERTS.len() > 50);
+        let _ = client();
+    }
+}

@@ -1,0 +1,91 @@
+//! Foreign texts made fit for people: one line, cut, without secrets.
+//!
+//! The order matters: a secret is masked before the text is cut, as half of one has no shape any more and is still most of
+//! a key.
+
+use std::error::Error;
+
+use crate::redact::redacted;
+
+/// Characters of an error text that are kept; what says more than this is in the log of whoever said it.
+pub const MAX_TEXT: usize = 1_000;
+
+/// One line of at most [`MAX_TEXT`] characters without secrets.
+pub fn fit(text: &str) -> String {
+    one_line(text, MAX_TEXT)
+}
+
+/// One line of at most `most` characters without secrets; `…` stands for what was cut off.
+pub fn one_line(text: &str, max: usize) -> String {
+    // Cut roughly before the work and exactly after it: the bodies of answers may have megabytes. The last word goes with
+    // the cut, be it a key of which the rest would not be known as one.
+    let rough = clipped(text, max.saturating_mul(8).max(MAX_TEXT));
+    let rough = match rough.rfind(char::is_whitespace) {
+        Some(at) if rough.len() < text.len() => &rough[..at],
+        _ => rough,
+    };
+    let words = rough.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    let line = redacted(&line);
+    match clipped(&line, max) {
+        whole if whole.len() == line.len() => line.into_owned(),
+        cut => format!("{cut}…"),
+    }
+}
+
+/// The first characters of a text. Not for texts that are foreign: see [`one_line`].
+pub fn clipped(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(at, _)| &text[..at])
+}
+
+/// An error and its causes on one line, without secrets: what the topmost one says is rarely why. A cause that is quoted
+/// by the one above is not told again.
+pub fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    fit(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_becomes_one_line_of_bounded_length() {
+        assert_eq!(one_line(" a\r\n\tb\u{0}c ", 10), "a b c");
+        assert_eq!(one_line(&"ä".repeat(5_000), 7), format!("{}…", "ä".repeat(7)));
+        assert_eq!(one_line("", 7), "");
+    }
+
+    #[test]
+    fn a_secret_is_masked_before_the_text_is_cut() {
+        let key = format!("{}==", "aB3/".repeat(21) + "aB");
+        for before in 0..1_100 {
+            let text = format!("{}{} {key}", "x".repeat(before % 97), " y".repeat(before));
+            assert!(!one_line(&text, 50).contains("aB3/aB3/"), "{before}");
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Told {
+        text: &'static str,
+        source: Option<Box<Told>>,
+    }
+
+    #[test]
+    fn an_error_chain_tells_each_cause_once_and_no_secret() {
+        let bottom = Told { text: "GET https://a/?sig=c2VjcmV0: reset", source: None };
+        let middle = Told { text: "reset", source: Some(Box::new(bottom)) };
+        let top = Told { text: "not sent: reset", source: Some(Box::new(middle)) };
+        assert_eq!(error_chain(&top), "not sent: reset: GET https://a/?sig=*** reset");
+    }
+}

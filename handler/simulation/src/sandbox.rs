@@ -1,0 +1,121 @@
+//! The simulated endpoint and storage by themselves, with nothing drawn: for the ports' conformance suites, which hold them
+//! to the same claims as the real adapters. A simulation over a world that keeps another contract would prove nothing.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use async_trait::async_trait;
+use lifecycle::{Answer, JobName, JobSnapshot, OutputSnapshot, Scoring};
+use stores::fault::Fault;
+use time::{Duration, OffsetDateTime};
+
+use crate::behaviour::{Behaviours, End, Script};
+use crate::executor::{Rng, Time};
+use crate::faults::{Dice, Faults};
+use crate::invariants::Invariants;
+use crate::trace::Trace;
+use crate::world::{ProcessPorts, World, WorldConfig};
+
+/// One process's view of a world in which just that happens which the test says.
+pub struct Sandbox {
+    time: Time,
+    ports: ProcessPorts,
+}
+
+impl Sandbox {
+    /// A world that begins at `start`.
+    pub fn new(start: OffsetDateTime, rules: &lifecycle::Rules) -> Self {
+        let (time, rng) = (Time::new(start), Rng::new(0));
+        let world = World::new(WorldConfig {
+            time: time.clone(),
+            dice: Dice::draw(Faults::NONE, None, &rng),
+            behaviours: Behaviours::of(Some(&Script::default())),
+            invariants: Invariants::new(rules, Duration::ZERO),
+            trace: Trace::new(false),
+            kill_after: None,
+            latest: Duration::ZERO,
+            rng,
+        });
+        Self { time, ports: ProcessPorts { world, process: 0 } }
+    }
+
+    /// What becomes of the next submission that has no fate yet.
+    pub fn next_submission(&self, fault: Fault) {
+        self.ports.world.state().behaviours.script(fault);
+    }
+
+    /// How the next job ends that has no end yet.
+    pub fn next_job(&self, end: End) {
+        self.ports.world.state().behaviours.script_end(end);
+    }
+
+    /// From now on nobody may look at jobs and outputs.
+    pub fn deny_lookups(&self) {
+        self.ports.world.state().deny_lookups();
+    }
+
+    /// Puts a blob at a URI.
+    pub fn place(&self, uri: &str, bytes: u64) {
+        self.ports.world.state().cloud.place(uri, bytes, self.now());
+    }
+
+    /// The world's time.
+    pub fn now(&self) -> OffsetDateTime {
+        self.time.now()
+    }
+
+    /// Moves the time on; what is due by then happens.
+    pub fn advance(&self, by: Duration) {
+        self.drive(self.time.sleep(by));
+    }
+
+    /// Runs a call to its end: whenever it waits, the time goes to what happens next. Between two calls it stands still.
+    fn drive<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(done) = call.as_mut().poll(&mut context) {
+                return done;
+            }
+            // Without a timer it only gave others their turn, and there are none.
+            self.time.advance();
+        }
+    }
+}
+
+#[async_trait]
+impl Endpoint for Sandbox {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+        self.drive(self.ports.submit(scoring, timeout))
+    }
+
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+        self.drive(self.ports.job(at))
+    }
+
+    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
+        self.drive(self.ports.find(scoring))
+    }
+
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<JobName>,
+    ) -> Result<JobListing, Inconclusive> {
+        self.drive(self.ports.jobs_created_since(at, since, known))
+    }
+
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
+        self.drive(self.ports.cancel(at))
+    }
+}
+
+#[async_trait]
+impl Blobs for Sandbox {
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        self.drive(self.ports.outputs(scoring))
+    }
+}

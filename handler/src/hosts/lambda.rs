@@ -1,0 +1,63 @@
+//! AWS Lambda's runtime: the same functions, one for each process; `_HANDLER` names it.
+
+use std::io;
+use std::process::ExitCode;
+
+use app::ports::Clock;
+use app::{App, error_chain};
+use tokio::runtime::Builder;
+
+use crate::compose;
+use crate::config::{Config, Problems, ProcessVars, Vars as _};
+use crate::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, blob_created, reconcile};
+use crate::telemetry::{self, fatal};
+
+/// Why no function runs, or why none runs any more.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Settings(#[from] Problems),
+    #[error("`_HANDLER` is `{0}`; expected one of {names}", names = NAMES.join(", "))]
+    NoSuchFunction(String),
+    #[error("the working directory cannot be read")]
+    WorkingDirectory(#[source] io::Error),
+    #[error("the async runtime cannot be started")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Compose(#[from] compose::Error),
+    /// Lambda's runtime API.
+    #[error("{0}")]
+    Lambda(lambda_runtime::Error),
+}
+
+/// Runs the function that Lambda names until Lambda ends the process.
+pub fn main(clock: &Clock) -> ExitCode {
+    match run(clock) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = match error {
+                Error::Settings(_) | Error::NoSuchFunction(_) => crate::cli::USAGE,
+                _ => 1,
+            };
+            fatal(code, &error_chain(&error))
+        }
+    }
+}
+
+fn run(clock: &Clock) -> Result<(), Error> {
+    let cwd = std::env::current_dir().map_err(Error::WorkingDirectory)?;
+    let config = Config::read(&ProcessVars, &cwd)?;
+    let function = ProcessVars.get("_HANDLER").unwrap_or_default();
+    telemetry::start(&config.log);
+    let runtime = Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    runtime.block_on(serve(&function, compose::app(&config, Clock::clone(clock))?))
+}
+
+async fn serve(function: &str, app: App) -> Result<(), Error> {
+    match function {
+        BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => lambda_runtime::run(blob_created(app)).await,
+        RECONCILE => lambda_runtime::run(reconcile(app)).await,
+        other => return Err(Error::NoSuchFunction(other.to_owned())),
+    }
+    .map_err(Error::Lambda)
+}

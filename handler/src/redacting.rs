@@ -1,0 +1,68 @@
+//! A writer that lets no secret through: the last net under everything that a command prints.
+//!
+//! Each text is redacted where it is made; this catches what somebody forgot. It works line by line, as a secret that came
+//! in two writes could not be known in either.
+
+use std::io::{self, Write};
+
+use lifecycle::redact::redacted;
+
+/// Writes whole lines without their secrets. What has no line end yet is written on [`flush`](Write::flush) or in the end.
+#[derive(Debug)]
+pub struct Redacting<W: Write> {
+    inner: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Redacting<W> {
+    /// Writes to `inner`.
+    pub fn new(inner: W) -> Self {
+        Self { inner, line: Vec::new() }
+    }
+
+    fn write_line(&mut self) -> io::Result<()> {
+        // Taken first: a line that cannot be written is not tried again in the end.
+        let line = std::mem::take(&mut self.line);
+        self.inner.write_all(redacted(&String::from_utf8_lossy(&line)).as_bytes())
+    }
+}
+
+impl<W: Write> Write for Redacting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                self.write_line()?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_line()?;
+        self.inner.flush()
+    }
+}
+
+impl<W: Write> Drop for Redacting<W> {
+    fn drop(&mut self) {
+        // A reader that went away is no failure of ours.
+        let _ = self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_several_writes_is_masked_and_the_last_line_is_not_lost() {
+        let mut kept = Vec::new();
+        let mut out = Redacting::new(&mut kept);
+        for part in ["see ?s", "ig=abc", "def&se=1\nBea", "rer X1y"] {
+            out.write_all(part.as_bytes()).unwrap();
+        }
+        drop(out);
+        assert_eq!(String::from_utf8(kept).unwrap(), "see ?sig=***&se=1\nBearer ***");
+    }
+}

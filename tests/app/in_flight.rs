@@ -1,0 +1,96 @@
+//! Very many jobs at one time: what a tick over them reads and writes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use app::ledger::rows;
+use app::ports::table_store::{Op, TableStore as _};
+use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::{App, Parts};
+use async_trait::async_trait;
+use lifecycle::{Answer, JobName, JobSnapshot, JobStatus, Scoring, ScoringId};
+use time::{Duration, OffsetDateTime};
+
+use crate::support::world::{World, event};
+
+/// A service where each job runs on, and is seen to.
+struct RunsOn;
+
+#[async_trait]
+impl Endpoint for RunsOn {
+    async fn submit(&self, _: &Scoring, _: std::time::Duration) -> Answer {
+        unreachable!("nothing is queued")
+    }
+
+    async fn job(&self, _: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+        Ok(Some(JobSnapshot { status: JobStatus::Running, error: None, studio: None }))
+    }
+
+    async fn find(&self, _: &Scoring) -> Result<JobSearch, Inconclusive> {
+        unreachable!("nothing was lost")
+    }
+
+    async fn jobs_created_since(
+        &self,
+        _: &ScanTarget,
+        _: OffsetDateTime,
+        _: &HashSet<JobName>,
+    ) -> Result<JobListing, Inconclusive> {
+        unreachable!("no scan is asked for")
+    }
+
+    async fn cancel(&self, _: &JobAddress) -> Result<(), Inconclusive> {
+        unreachable!("nothing is to stop")
+    }
+}
+
+/// Fills the in-flight index with running scorings, evenly over the shards; nothing else is read of those.
+async fn running(world: &World, count: usize) {
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(1));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap(); // its job is known to run
+    let one = world.get(&app, &ids[0]).await;
+    assert_eq!(one.job_status.as_deref(), Some(JobStatus::Running.name()));
+    let mut shards = vec![Vec::new(); 16];
+    for n in 0..count - 1 {
+        let shard = n % 16;
+        let id = format!("{shard:x}{n:031x}").parse::<ScoringId>().unwrap();
+        shards[shard].push(Op::Insert(rows::to_in_flight_row(&Scoring { id, ..one.clone() })));
+    }
+    for ops in shards.iter().flat_map(|ops| ops.chunks(100)) {
+        world.store.write(&world.table("State"), ops).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_tick_over_20_000_unchanged_jobs_reads_each_page_once_and_writes_its_heartbeat() {
+    let world = World::new();
+    running(&world, 20_000).await;
+    let app = where_jobs_run_on(&world);
+    for due in [20_000, 0] {
+        let before = world.store.calls();
+        let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+        assert_eq!((report.in_flight, report.due, report.moved, report.errors), (20_000, due, 0, 0), "{report:?}");
+        assert!(report.complete, "{report:?}");
+        let calls = world.store.calls();
+        // Of each shard ceil(1,250 / 1,000) pages of the index and one of the outbox; and one of the controls.
+        assert_eq!(calls.pages - before.pages, 16 * (2 + 1) + 1);
+        assert_eq!(calls.writes - before.writes, 1, "the heartbeat");
+        assert_eq!(calls.reads - before.reads, 0, "no scoring is read");
+    }
+}
+
+/// An app of this world, with that service.
+fn where_jobs_run_on(world: &World) -> App {
+    let now = world.now();
+    App::new(Parts {
+        ledger: world.app().ledger().clone(),
+        endpoint: Arc::new(RunsOn),
+        blobs: Arc::new(world.clone()),
+        rules: world.rules.clone(),
+        clock: Arc::new(move || now),
+        orphan_scan_interval: None,
+        retention: Duration::days(30),
+    })
+}

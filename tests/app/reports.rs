@@ -1,0 +1,72 @@
+//! The read model: what the command line and the page are told of a ledger.
+
+use app::reports::{self, Filter, Finding};
+use lifecycle::{JobStatus, Status};
+use serde_json::json;
+use stores::fault::Fault;
+use time::Duration;
+
+use crate::support::world::{World, event};
+
+#[tokio::test]
+async fn a_status_report_counts_each_scoring_once_and_finds_what_needs_attention() {
+    let world = World::new();
+    let app = world.app();
+    world.next_faults([Fault::Refused { permanent: true }, Fault::Pass]);
+    world.deliver(&app, &event("refused.csv", "1")).await;
+    world.later(Duration::SECOND);
+    world.deliver(&app, &event("running.csv", "1")).await;
+    app.accept(&json!({"no": "event"})).await.unwrap().submit().await;
+
+    let report = reports::status(app.ledger(), world.now()).await.unwrap();
+    assert_eq!((report.in_flight, report.count(Status::Running), report.count(Status::Failed)), (1, 1, 1));
+    assert_eq!(report.counts.iter().map(|(_, count)| count).sum::<usize>(), 2);
+    assert_eq!((report.oldest, report.last_run), (Some(world.now()), None));
+    assert!(
+        matches!(&report.findings[..], [Finding::Failed(1), Finding::Quarantined { count: 1, .. }]),
+        "{:?}",
+        report.findings
+    );
+
+    let tomorrow = reports::status(app.ledger(), world.now() + Duration::days(2)).await.unwrap();
+    assert_eq!((tomorrow.count(Status::Failed), tomorrow.quarantined), (0, 0), "a day is over");
+    assert!(tomorrow.findings.is_empty(), "{:?}", tomorrow.findings);
+}
+
+#[tokio::test]
+async fn the_newest_scorings_come_first_and_the_filter_keeps_to_its_number() {
+    let world = World::new();
+    let app = world.app();
+    for name in ["a.csv", "b.csv", "c.csv"] {
+        world.deliver(&app, &event(name, "1")).await;
+        world.later(Duration::SECOND);
+    }
+    let paths = async |filter: Filter| {
+        let mut read = 0;
+        let found = reports::newest(app.ledger(), &filter, || read += 1).await.unwrap();
+        (found.into_iter().map(|view| view.path).collect::<Vec<_>>(), read)
+    };
+    let two = Filter { limit: 2, ..Filter::default() };
+    assert_eq!(paths(two.clone()).await, (vec!["claims/c.csv".to_owned(), "claims/b.csv".to_owned()], 3));
+    assert!(paths(Filter { status: vec![Status::Scored], ..two.clone() }).await.0.is_empty());
+    assert!(paths(Filter { rule: Some("another".to_owned()), ..two }).await.0.is_empty());
+}
+
+#[tokio::test]
+async fn the_detail_of_a_scoring_has_its_history_and_only_a_queued_one_waits() {
+    let world = World::new();
+    let app = world.app();
+    world.next_faults([Fault::Refused { permanent: false }]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let id = ids[0].parse().unwrap();
+    let queued = reports::detail_of(app.ledger(), &id).await.unwrap().unwrap();
+    assert!(queued.waits.as_deref().is_some_and(|why| why.starts_with("not before")), "{:?}", queued.waits);
+    world.later(Duration::minutes(5));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let running = reports::detail_of(app.ledger(), &id).await.unwrap().unwrap();
+    assert_eq!((running.scoring.status, running.waits), (Status::Running.name(), None));
+    assert!(running.history.len() > queued.history.len());
+    assert_ne!(running.scoring.job_status.as_deref(), Some(JobStatus::Completed.name()));
+    let nobody = "0".repeat(32).parse().unwrap();
+    assert!(reports::detail_of(app.ledger(), &nobody).await.unwrap().is_none());
+}

@@ -1,0 +1,74 @@
+//! What the port `Blobs` promises. Each claim gets a stage of its own.
+
+use lifecycle::job::{Output, OutputKind};
+use lifecycle::{Answer, OutputSnapshot, Scoring};
+use time::{Duration, OffsetDateTime};
+
+use super::stage::{Ending, Stage, scoring};
+
+/// The scoring after its job came to its end.
+async fn ended(stage: &dyn Stage, ending: Ending) -> Scoring {
+    let scoring = scoring(stage, "a.csv", ending).await;
+    let answer = stage.endpoint().submit(&scoring, std::time::Duration::from_secs(20)).await;
+    assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
+    stage.finish().await;
+    scoring
+}
+
+async fn present(stage: &dyn Stage, scoring: &Scoring) -> (u64, OffsetDateTime) {
+    match stage.blobs().outputs(scoring).await.unwrap() {
+        OutputSnapshot::Present { bytes, modified } => (bytes, modified),
+        absent @ OutputSnapshot::Absent { .. } => panic!("{absent:?}"),
+    }
+}
+
+pub async fn what_a_job_has_written_is_there_with_its_size_and_date(stage: &dyn Stage) {
+    let scoring = ended(stage, Ending::Scored).await;
+    let (bytes, modified) = present(stage, &scoring).await;
+    assert!(bytes > 0);
+    // Storage tells whole seconds.
+    assert!(scoring.submitted.unwrap() - Duration::SECOND <= modified && modified <= stage.now(), "{modified}");
+}
+
+pub async fn an_output_of_no_bytes_is_there_and_empty(stage: &dyn Stage) {
+    let scoring = ended(stage, Ending::Empty).await;
+    assert_eq!(present(stage, &scoring).await.0, 0);
+}
+
+pub async fn an_output_that_nobody_wrote_is_absent_and_named(stage: &dyn Stage) {
+    for ending in [Ending::Absent, Ending::Failed] {
+        let scoring = ended(stage, ending).await;
+        let uri = scoring.output_uri().unwrap().to_owned();
+        assert_eq!(stage.blobs().outputs(&scoring).await, Ok(OutputSnapshot::Absent { uri }));
+    }
+}
+
+pub async fn several_outputs_are_there_only_if_each_is_and_as_full_as_the_emptiest(stage: &dyn Stage) {
+    let mut scoring = scoring(stage, "a.csv", Ending::Absent).await;
+    let first = scoring.output_uri().unwrap().to_owned();
+    let second = format!("{first}.more");
+    let output = Output { kind: OutputKind::UriFile, uri: second.clone() };
+    scoring.submission.as_mut().unwrap().outputs.insert("zz".to_owned(), output);
+    stage.place(&first, 7);
+    let older = stage.now();
+    assert_eq!(stage.blobs().outputs(&scoring).await, Ok(OutputSnapshot::Absent { uri: second.clone() }));
+    stage.pass(Duration::MINUTE).await;
+    stage.place(&second, 5);
+    let (bytes, modified) = present(stage, &scoring).await;
+    assert_eq!(bytes, 12);
+    assert!((modified - older).abs() <= Duration::SECOND, "the oldest counts: {modified} {older}");
+    stage.place(&second, 0);
+    assert_eq!(present(stage, &scoring).await.0, 0, "a sum would hide the empty one");
+}
+
+pub async fn an_attempt_without_outputs_cannot_be_looked_at(stage: &dyn Stage) {
+    let mut scoring = scoring(stage, "a.csv", Ending::Scored).await;
+    scoring.submission.as_mut().unwrap().outputs.clear();
+    assert!(stage.blobs().outputs(&scoring).await.is_err());
+}
+
+pub async fn what_cannot_be_looked_at_is_an_error_and_never_absent(stage: &dyn Stage) {
+    let scoring = ended(stage, Ending::Absent).await;
+    stage.deny_lookups();
+    assert!(stage.blobs().outputs(&scoring).await.is_err());
+}

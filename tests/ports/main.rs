@@ -1,0 +1,83 @@
+//! One conformance suite for each port, run over every implementation: what the use cases rely on holds for the Azure
+//! adapters, for the stores, and for the fakes that tests and the simulation stand on.
+//!
+//! `table_store`, `endpoint` and `blobs` are the ports' meaning, written once. What only one implementation promises stands
+//! beside its run.
+
+// Tests fail by panicking and say on stdout what a failure needs to be understood; the lints that keep both out
+// of the product do not apply here. What tests share is used in part by each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    dead_code
+)]
+
+mod blobs;
+mod endpoint;
+mod stage;
+mod stages;
+#[path = "../support/mod.rs"]
+mod support;
+mod table_store;
+
+macro_rules! hold {
+    ($suite:ident: $($claim:ident)*) => {
+        mod $suite {
+            mod azure_over_the_simulator {
+                $(
+                    #[tokio::test]
+                    async fn $claim() {
+                        crate::$suite::$claim(&crate::stages::Azure::start().await).await;
+                    }
+                )*
+            }
+            mod world_of_the_tests {
+                $(
+                    #[tokio::test]
+                    async fn $claim() {
+                        crate::$suite::$claim(&crate::stages::InTests::new()).await;
+                    }
+                )*
+            }
+            mod world_of_the_simulation {
+                $(
+                    #[tokio::test]
+                    async fn $claim() {
+                        crate::$suite::$claim(&crate::stages::InSimulation::new()).await;
+                    }
+                )*
+            }
+        }
+    };
+}
+
+mod conforming {
+    hold! { endpoint:
+        a_submission_makes_one_job_and_names_it
+        a_refused_submission_makes_no_job
+        a_throttled_submission_makes_no_job_and_says_when_to_come_again
+        a_lost_request_is_unknown_and_made_no_job
+        a_lost_answer_is_unknown_and_each_job_that_was_made_is_found
+        of_a_duplicated_submission_one_job_is_named_and_both_are_found
+        a_search_finds_the_jobs_of_its_own_attempt_and_no_others
+        a_search_is_not_held_against_a_later_time_than_it_saw
+        a_job_that_was_never_made_is_none
+        a_failed_job_has_its_error_text_and_a_completed_one_has_none
+        jobs_since_a_time_are_those_that_were_made_since_and_are_not_known
+        a_cancelled_job_ends_as_such_however_often_it_is_asked
+        a_request_to_stop_leaves_a_job_that_has_ended_as_it_is
+        what_cannot_be_looked_at_is_an_error_and_never_none
+    }
+
+    hold! { blobs:
+        what_a_job_has_written_is_there_with_its_size_and_date
+        an_output_of_no_bytes_is_there_and_empty
+        an_output_that_nobody_wrote_is_absent_and_named
+        several_outputs_are_there_only_if_each_is_and_as_full_as_the_emptiest
+        an_attempt_without_outputs_cannot_be_looked_at
+        what_cannot_be_looked_at_is_an_error_and_never_absent
+    }
+}

@@ -1,0 +1,318 @@
+//! The stages: the Azure adapters before the simulator, over loopback HTTP; the tests' world; the simulation's world.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use app::ports::{Blobs, Endpoint};
+use async_trait::async_trait;
+use azure::batch_endpoint::AzureMl;
+use azure::blobs::AzureBlobs;
+use azure::resource_manager;
+use azure::tokens::Tokens;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use lifecycle::{JobStatus, Rules, Scoring};
+use simulation::{End, Sandbox, Written};
+use simulator::{
+    Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
+};
+use stores::fault::Fault;
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+use super::stage::{Ending, Stage, rules_for};
+use crate::support::world::World;
+
+const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+
+fn end(ending: Ending) -> End {
+    match ending {
+        Ending::Scored => End::Completed(Written::Good(Duration::ZERO)),
+        Ending::Empty => End::Completed(Written::Empty),
+        Ending::Absent => End::Completed(Written::Absent),
+        Ending::Failed => End::Failed,
+    }
+}
+
+/// The adapters as in production, but for where their tokens come from.
+pub struct Azure {
+    handle: Handle,
+    hand: ManualClock,
+    clock: Clock,
+    endpoint: AzureMl,
+    blobs: AzureBlobs,
+    folder: tempfile::TempDir,
+    endings: Mutex<Vec<(String, Ending)>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+/// The simulator's identity endpoint, asked as App Service's is.
+#[derive(Debug)]
+struct Identity {
+    http: reqwest::Client,
+    endpoint: String,
+    clock: Clock,
+}
+
+const IDENTITY_HEADER: &str = "a secret of the platform";
+
+#[async_trait]
+impl TokenCredential for Identity {
+    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+        let resource = scopes[0].trim_end_matches("/.default");
+        let query = [("api-version", "2019-08-01"), ("resource", resource)];
+        let url = reqwest::Url::parse_with_params(&self.endpoint, query).unwrap();
+        let answer = self.http.get(url).header("X-IDENTITY-HEADER", IDENTITY_HEADER).send().await.unwrap();
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        Ok(AccessToken::new(token, self.clock.now() + Duration::HOUR))
+    }
+}
+
+impl Azure {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::manual(START);
+        let timing = Timing { answer: std::time::Duration::ZERO, ..Timing::recorded() };
+        let options = simulator::SimulatorOptions {
+            containers: vec![Container {
+                account: "uploads".to_owned(),
+                container: "claims".to_owned(),
+                folder: folder.path().join("claims"),
+            }],
+            datastores: vec![Datastore {
+                name: "workspaceblobstore".to_owned(),
+                account: "results".to_owned(),
+                container: "scores".to_owned(),
+                folder: folder.path().join("scores"),
+            }],
+            timing,
+            nodes: 100,
+            clock: clock.clone(),
+            identity_header: IDENTITY_HEADER.to_owned(),
+            ..simulator::SimulatorOptions::default()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (handle, serving) = simulator::start(listener, options).unwrap();
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
+        let source = Arc::new(Identity {
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            endpoint: handle.identity_endpoint(),
+            clock: clock.clone(),
+        });
+        let shown = clock.clone();
+        let read: app::ports::Clock = Arc::new(move || shown.now());
+        let tokens = Tokens::new(source.clone(), read.clone());
+        let manager = Arc::new(resource_manager::Client::new(&handle.origin(), tokens).unwrap());
+        let endpoint = AzureMl::new(Tokens::new(source.clone(), read.clone()), manager.clone());
+        let blobs = AzureBlobs::new(manager, Tokens::new(source, read));
+        Self { handle, hand, clock, endpoint, blobs, folder, endings: Mutex::default(), serving }
+    }
+
+    fn file(&self, uri: &str) -> PathBuf {
+        let path = uri.strip_prefix("azureml://datastores/workspaceblobstore/paths/").unwrap();
+        self.folder.path().join("scores").join(path)
+    }
+
+    fn advance(&self, by: Duration) {
+        self.hand.advance(by.unsigned_abs());
+    }
+}
+
+impl Drop for Azure {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+#[async_trait]
+impl Stage for Azure {
+    fn endpoint(&self) -> &dyn Endpoint {
+        &self.endpoint
+    }
+
+    fn blobs(&self) -> &dyn Blobs {
+        &self.blobs
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    fn rules(&self) -> Rules {
+        rules_for(&self.handle.scoring_uri("heart"), Some(&self.handle.workspace_id()))
+    }
+
+    fn prepare(&self, scoring: &Scoring, ending: Ending) {
+        // A job whose input is not there fails.
+        if ending != Ending::Failed {
+            let input = self.folder.path().join(&scoring.blob.container).join(&scoring.blob.path);
+            std::fs::write(input, "a\n1\n").unwrap();
+        }
+        self.endings.lock().unwrap().push((scoring.output_uri().unwrap().to_owned(), ending));
+    }
+
+    fn next(&self, fault: Fault) {
+        let kind = match fault {
+            Fault::LostRequest => FaultKind::LostRequest,
+            Fault::LostAnswer { times } => FaultKind::LostAnswer { jobs: times, instead: Instead::Cut },
+            Fault::Duplicated { times } => FaultKind::Duplicated { jobs: times },
+            Fault::Refused { permanent } => {
+                FaultKind::Refused { status: if permanent { 400 } else { 403 }, body: simulator::BodyKind::Json }
+            }
+            Fault::Throttled(wait) => FaultKind::Throttled {
+                retry_after: wait.map(|wait| u32::try_from(wait.whole_seconds()).unwrap()),
+                as_date: false,
+            },
+            other => panic!("{other:?} happens to no submission over HTTP"),
+        };
+        self.handle.set_faults(vec![Planned::new(Route::Invoke, kind).times(1)]).unwrap();
+    }
+
+    async fn pass(&self, by: Duration) {
+        self.advance(by);
+    }
+
+    async fn finish(&self) {
+        let timing = Timing::recorded();
+        for phase in [timing.preparing, timing.running, timing.canceling] {
+            self.hand.advance(phase);
+        }
+        let worked = |status: &str| !matches!(status, "NotStarted" | "Queued" | "Running");
+        self.handle.until(|jobs| jobs.iter().all(|job| worked(&job.step_status))).await;
+        self.hand.advance(timing.finalizing);
+        for (uri, ending) in self.endings.lock().unwrap().iter() {
+            // What a job of this simulator has written is never empty.
+            match ending {
+                Ending::Empty => self.place(uri, 0),
+                Ending::Absent => drop(std::fs::remove_file(self.file(uri))),
+                Ending::Scored | Ending::Failed => {}
+            }
+        }
+    }
+
+    fn place(&self, uri: &str, bytes: usize) {
+        let path = self.file(uri);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "x".repeat(bytes)).unwrap();
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(self.now().into()).unwrap();
+    }
+
+    fn deny_lookups(&self) {
+        let routes = [Route::Poll, Route::Arm, Route::RunHistory, Route::Storage];
+        let forbidden = |route| Planned::new(route, FaultKind::Forbidden { seconds: u32::MAX });
+        self.handle.set_faults(routes.map(forbidden).to_vec()).unwrap();
+    }
+}
+
+/// The world that the tests of the use cases run in.
+pub struct InTests {
+    world: World,
+    endings: Mutex<HashMap<String, Ending>>,
+}
+
+impl InTests {
+    pub fn new() -> Self {
+        Self { world: World::new(), endings: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl Stage for InTests {
+    fn endpoint(&self) -> &dyn Endpoint {
+        &self.world
+    }
+
+    fn blobs(&self) -> &dyn Blobs {
+        &self.world
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.world.now()
+    }
+
+    fn rules(&self) -> Rules {
+        self.world.rules.clone()
+    }
+
+    fn prepare(&self, scoring: &Scoring, ending: Ending) {
+        self.endings.lock().unwrap().insert(scoring.output_uri().unwrap().to_owned(), ending);
+    }
+
+    fn next(&self, fault: Fault) {
+        self.world.next_faults([fault]);
+    }
+
+    async fn pass(&self, by: Duration) {
+        self.world.later(by);
+    }
+
+    async fn finish(&self) {
+        self.world.later(Duration::MINUTE);
+        for job in self.world.jobs().iter().filter(|job| job.status == JobStatus::Running) {
+            let uri = &job.submission.outputs.values().next().unwrap().uri;
+            self.world.end_job_as(&job.name, end(self.endings.lock().unwrap()[uri]));
+        }
+    }
+
+    fn place(&self, uri: &str, bytes: usize) {
+        self.world.place(uri, bytes as u64);
+    }
+
+    fn deny_lookups(&self) {
+        self.world.blind(Some("403"));
+        self.world.blind_storage(Some("403"));
+    }
+}
+
+/// The world that seeds run in.
+pub struct InSimulation(Sandbox);
+
+impl InSimulation {
+    pub fn new() -> Self {
+        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None)))
+    }
+}
+
+#[async_trait]
+impl Stage for InSimulation {
+    fn endpoint(&self) -> &dyn Endpoint {
+        &self.0
+    }
+
+    fn blobs(&self) -> &dyn Blobs {
+        &self.0
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.0.now()
+    }
+
+    fn rules(&self) -> Rules {
+        rules_for("https://heart.example/jobs", None)
+    }
+
+    fn prepare(&self, _: &Scoring, ending: Ending) {
+        self.0.next_job(end(ending));
+    }
+
+    fn next(&self, fault: Fault) {
+        self.0.next_submission(fault);
+    }
+
+    async fn pass(&self, by: Duration) {
+        self.0.advance(by);
+    }
+
+    async fn finish(&self) {
+        self.0.advance(Duration::minutes(3));
+    }
+
+    fn place(&self, uri: &str, bytes: usize) {
+        self.0.place(uri, bytes as u64);
+    }
+
+    fn deny_lookups(&self) {
+        self.0.deny_lookups();
+    }
+}
