@@ -10,7 +10,8 @@
     clippy::missing_panics_doc,
     missing_docs,
     unreachable_pub,
-    dead_code
+    dead_code,
+    clippy::too_many_lines
 )]
 
 mod bicep;

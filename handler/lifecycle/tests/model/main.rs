@@ -17,6 +17,7 @@
 //! changed, lost writes of slots, retention, and rows that no longer fit.
 
 #![expect(clippy::print_stdout, reason = "counts of states and ways to harm are for people to read")]
+#![allow(clippy::too_many_lines, reason = "a step of the model is one match over what may happen")]
 
 mod alike;
 mod ledger;
