@@ -34,8 +34,8 @@ pub enum Error {
     #[error(transparent)]
     Tables(#[from] azure::tables::SetupError),
     /// The ledger refuses its options.
-    #[error("the ledger cannot be opened: {0}")]
-    Ledger(String),
+    #[error("the ledger cannot be opened")]
+    Ledger(#[from] app::ledger::InvalidTaskHub),
     /// The address of Azure Resource Manager cannot be used.
     #[error("Azure Resource Manager cannot be called")]
     ResourceManager(#[from] resource_manager::InvalidAddress),
@@ -150,7 +150,7 @@ fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, acce
 fn open(store: Arc<dyn TableStore>, task_hub: &str, projection: bool) -> Result<Ledger, Error> {
     // Unlike that of any other process ever: operation ids begin with it.
     let writer = Uuid::new_v4().simple().to_string();
-    Ledger::new(store, &LedgerOptions { task_hub: task_hub.to_owned(), writer, projection }).map_err(Error::Ledger)
+    Ledger::new(store, &LedgerOptions { task_hub: task_hub.to_owned(), writer, projection }).map_err(Error::from)
 }
 
 fn store(

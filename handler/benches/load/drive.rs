@@ -104,7 +104,7 @@ pub(crate) async fn invoke(wire: &mut Wire, function: &str, body: &str) -> Outco
 /// Rows of the in-flight index as the service gives them, in pages of 1,000: running jobs, spread over all shards.
 #[expect(clippy::disallowed_methods, reason = "a bench is its own host")]
 pub(crate) fn index(count: usize, endpoint: &str) -> Vec<Vec<Arc<str>>> {
-    // Jobs that run for an hour by now: older than `jobTimeout` they would be told to stop, and newer ones are not due.
+    // Jobs that run for an hour by now: older than `jobTimeout` they would be cancelled, and newer ones are not due.
     let since = row_time(SystemTime::now() - Duration::from_secs(3_600));
     let shards = usize::from(app::ledger::SHARDS);
     let shard = |shard: usize| {

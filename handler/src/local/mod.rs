@@ -79,8 +79,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Ledger(#[from] OpenError),
     /// The ledger's options.
-    #[error("the ledger cannot be read: {0}")]
-    LedgerOptions(String),
+    #[error("the ledger cannot be read")]
+    LedgerOptions(#[from] ledger::InvalidTaskHub),
     /// The handler's process.
     #[error(transparent)]
     Handler(#[from] functions_host::Error),
@@ -106,7 +106,7 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
 
     let store = EmbeddedStore::open(&ledger_folder(&data))?;
     let reading = ledger::LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "view".to_owned(), projection: false };
-    let ledger = Ledger::new(Arc::new(store), &reading).map_err(Error::LedgerOptions)?;
+    let ledger = Ledger::new(Arc::new(store), &reading)?;
 
     let page = page_listener(args.listen).await?;
     let address = page

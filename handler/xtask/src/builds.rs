@@ -40,7 +40,7 @@ pub(crate) struct Built {
     /// The executable.
     pub(crate) executable: PathBuf,
     /// The packages that were compiled for the target, which is what is linked, with their features. Empty for this
-    /// machine's own target, where they can't be told from those that only ran during the build.
+    /// machine's own target, where they cannot be told from those that only ran during the build.
     pub(crate) compiled: BTreeMap<PackageId, Vec<String>>,
     /// Libraries that a package's build script has linked statically, such as `static=sqlite3`.
     pub(crate) libraries: BTreeMap<PackageId, Vec<String>>,

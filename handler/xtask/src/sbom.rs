@@ -2,7 +2,7 @@
 //!
 //! It lists what is linked into the executable and nothing else: no macros, no build scripts, no test dependencies. Equal
 //! inputs give equal bytes, so there is no time in it, and its serial number is made of its content. The zip's other
-//! files are in it with their digests, so that it can't be taken for another package's.
+//! files are in it with their digests, so that it cannot be taken for another package's.
 
 mod check;
 
@@ -180,7 +180,7 @@ fn sha256(digest: String) -> Hashes {
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let mut text = String::new();
     for byte in Sha256::digest(bytes) {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text

@@ -20,7 +20,7 @@ use lifecycle::{Entry, Scoring, ScoringId, Status};
 use time::OffsetDateTime;
 
 use crate::ports::table_store::{
-    self, Continuation, ETag, Entity, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
+    self, Continuation, ETag, Entity, IfMatch, InvalidTableName, Key, Op, Page, Range, Row, TableName, TableStore,
 };
 
 mod controls;
@@ -92,6 +92,23 @@ pub struct LedgerOptions {
     pub projection: bool,
 }
 
+/// Why tables cannot be named after a task hub.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTaskHub {
+    /// It is too short, or leaves no room for the suffixes.
+    #[error("the task hub `{0}` has {len} characters; it takes 3 to 45", len = .0.len())]
+    Length(String),
+    /// A table's name is not made of its characters.
+    #[error("the task hub `{task_hub}` cannot begin a table's name")]
+    Name {
+        /// The task hub.
+        task_hub: String,
+        /// What the Table service does not take.
+        #[source]
+        source: InvalidTableName,
+    },
+}
+
 /// The ledger over a table store. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger(Arc<Inner>);
@@ -108,13 +125,16 @@ struct Inner {
 
 impl Ledger {
     /// A ledger; nothing is sent yet. Tables are made when a request first misses them.
-    pub fn new(store: Arc<dyn TableStore>, options: &LedgerOptions) -> Result<Self, String> {
+    pub fn new(store: Arc<dyn TableStore>, options: &LedgerOptions) -> Result<Self, InvalidTaskHub> {
         let task_hub = &options.task_hub;
         // Durable Functions' rule for task hubs; the longest suffix leaves room within a table's name.
         if !(3..=45).contains(&task_hub.len()) {
-            return Err(format!("the task hub `{task_hub}` has {} characters; it takes 3 to 45", task_hub.len()));
+            return Err(InvalidTaskHub::Length(task_hub.clone()));
         }
-        let named = |table: &str| TableName::read(&format!("{task_hub}{table}")).map_err(|error| error.to_string());
+        let named = |table: &str| {
+            TableName::read(&format!("{task_hub}{table}"))
+                .map_err(|source| InvalidTaskHub::Name { task_hub: task_hub.clone(), source })
+        };
         Ok(Self(Arc::new(Inner {
             store,
             state: named("State")?,

@@ -128,7 +128,7 @@ fn findings(report: &StatusReport, in_flight: &[InFlight], quarantined: Option<S
         };
         in_flight.iter().filter(of_it).count()
     };
-    // A deployment that nobody waits for any more is no trouble.
+    // A deployment that nobody waits for any more is not a finding.
     let open =
         report.breakers.iter().filter(|view| view.is_open()).filter_map(|view| {
             some(waiting(view)).map(|waiting| Finding::BreakerOpen { waiting, breaker: view.clone() })

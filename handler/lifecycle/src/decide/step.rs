@@ -69,7 +69,7 @@ impl DecideContext<'_> {
         next.status = to;
         next.version += 1;
         next.updated = self.now;
-        // What kept it from moving no longer does. The moves that are made because of a trouble set it again.
+        // What kept it from moving no longer does. The moves that are made because of an error set it again.
         next.last_error = None;
         // `since` measures how long it stands where it stands: a poll that only changes Azure ML's word must not start
         // the time limits anew.

@@ -59,7 +59,7 @@ fn of_files(files: &[SourceFile], folder: &Path) -> Vec<Circle> {
 pub(crate) fn report(circles: &[Circle]) -> String {
     let mut text = String::new();
     for circle in circles {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "  {} files import each other: {}", circle.files.len(), circle.files.join(", "));
         for import in &circle.imports {
             let _ = writeln!(text, "    {import}");

@@ -1,4 +1,4 @@
-//! No `Result<_, String>`: a text can't be matched on and forgets its source. Errors are enums by the caller's situation.
+//! No `Result<_, String>`: a text cannot be matched on and forgets its source. Errors are enums by the caller's situation.
 
 use std::path::Path;
 

@@ -34,7 +34,7 @@ pub(crate) fn of_repository() -> Result<Vec<String>> {
     let list = list_of(&fs::read_to_string(&list).map_err(cannot("read", &list))?)?;
     let mut found = Vec::new();
     for path in files()?.into_iter().filter(|path| !NOT_OURS.iter().any(|place| is_in(path, place))) {
-        // What is no text has no words: pictures, archives.
+        // What is not text has no words: pictures, archives.
         if let Ok(text) = fs::read_to_string(root().join(&path)) {
             found.extend(in_text(&path, &text, &list)?);
         }
