@@ -10,10 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    failure::{Failure, Result, cannot},
-    sbom,
-};
+use crate::failure::{Failure, Result, cannot};
+
+/// The name of the bill of materials.
+pub(crate) const BILL_OF_MATERIALS: &str = "sbom.cdx.json";
 
 /// One file to be shipped.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl AppFolder {
     /// `local.settings.json` of the developer stays.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         remove_functions(folder)?;
-        for gone in ["rules.json", sbom::NAME] {
+        for gone in ["rules.json", BILL_OF_MATERIALS] {
             remove_file(&folder.join(gone))?;
         }
         for (name, file) in &self.0 {

@@ -5,13 +5,13 @@
 
 use std::{fs, path::Path};
 
-use cargo_metadata::Package;
 use object::read::archive::ArchiveFile;
 use regex::Regex;
 
 use crate::{
+    builds::Built,
     failure::{Failure, Result, cannot},
-    materials::Material,
+    materials::{Material, Materials},
     workspace::asked,
 };
 
@@ -79,9 +79,18 @@ const BUNDLED: [Bundled; 3] = [
     },
 ];
 
-/// Whether the C sources in this package are named above.
-pub(crate) fn is_named(package: &Package) -> bool {
-    BUNDLED.iter().any(|bundled| bundled.package == package.name.as_str())
+/// Refuses a build that linked a C library which nobody named above: it would be missing from the bill of materials.
+pub(crate) fn require_named(materials: &Materials, built: &Built) -> Result<()> {
+    let is_named = |name: &str| BUNDLED.iter().any(|bundled| bundled.package == name);
+    let linked = built.libraries.iter().filter_map(|(id, libraries)| Some((materials.packages.get(id)?, libraries)));
+    let unnamed: Vec<String> = linked
+        .filter(|(material, _)| !is_named(&material.package.name))
+        .map(|(material, libraries)| format!("`{}` links C code ({})", material.package.name, libraries.join(", ")))
+        .collect();
+    match &unnamed[..] {
+        [] => Ok(()),
+        unnamed => Err(Failure::new(format!("{} that no one has named; add it to c_libraries.rs", unnamed.join(", ")))),
+    }
 }
 
 /// The C library that a package brings, if it brings one.
@@ -163,6 +172,16 @@ fn musl_version(archive: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::materials::tests::{built, id, made_up};
+
+    #[test]
+    fn c_code_that_nobody_named_is_refused() {
+        let mut native = built();
+        require_named(&made_up(), &native).unwrap();
+        native.libraries.insert(id("one"), vec!["static=one".to_owned()]);
+        let told = require_named(&made_up(), &native).unwrap_err().to_string();
+        assert!(told.contains("`one` links C code (static=one)"), "{told}");
+    }
 
     #[test]
     fn versions_are_read_from_headers() {

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, path::Path};
 use cargo_lock::Lockfile;
 
 use crate::{
-    app_folder::AppFolder,
+    app_folder::{AppFolder, BILL_OF_MATERIALS},
     audit,
     builds::Build,
+    c_libraries,
     failure::{Failure, Result, cannot},
     materials::{self, Materials},
     musl,
@@ -46,6 +47,7 @@ impl Order<'_> {
         let lock = checkout.root.join("Cargo.lock");
         let lock = Lockfile::load(&lock).map_err(cannot("read", &lock))?;
         let materials = Materials::of(&metadata, &lock, &built)?;
+        c_libraries::require_named(&materials, &built)?;
         let folder = tempfile::tempdir().map_err(|cause| Failure::because("cannot create a folder", cause))?;
         let executable = audit::embed(&built.executable, &materials, folder.path())?;
         let mut app = AppFolder::gather(&checkout.root, &executable, self.rules)?;
@@ -55,7 +57,7 @@ impl Order<'_> {
             compilers: self.compilers(),
         };
         let document = sbom::document(&app, &materials, &how, &checkout.root)?;
-        app.add_made(sbom::NAME, document)?;
+        app.add_made(BILL_OF_MATERIALS, document)?;
         let zip = zip_file::packed(&app)?;
         Ok(Packaged { app, zip })
     }

@@ -32,9 +32,6 @@ use crate::{
     materials::{Material, Materials},
 };
 
-/// Its name in the zip.
-pub(crate) const NAME: &str = "sbom.cdx.json";
-
 /// The product's name; the package that it is built from has another.
 const PRODUCT: &str = "scorekeeper";
 

@@ -23,7 +23,7 @@ mod tests {
 
     /// Crates whose files import each other in no circle; `cargo xtask circles` shows those of the others. Whoever breaks
     /// a crate's last circle enters it here.
-    const WITHOUT_CIRCLES: &[&str] = &["app", "azure", "lifecycle", "simulation", "simulator", "stores"];
+    const WITHOUT_CIRCLES: &[&str] = &["app", "azure", "lifecycle", "simulation", "simulator", "stores", "xtask"];
 
     /// Crates in which no text stands for an error. Whoever removes a crate's last one enters it here.
     const WITHOUT_TEXT_FOR_ERRORS: &[&str] =

@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use crate::{
+    app_folder::BILL_OF_MATERIALS,
     discovery::{self, Discovered},
     elf,
     failure::{Failure, Result, cannot},
@@ -36,7 +37,7 @@ pub(super) fn check(zip: &[u8], shipped: bool) -> Result<()> {
         elf::require_static_x86_64(&program).map_err(|unfit| Failure::new(format!("`{executable}`: {unfit}")))?;
         println!("executable  {executable}, static x86-64");
     }
-    println!("materials   {} in {}", sbom::check(zip, &executable)?, sbom::NAME);
+    println!("materials   {} in {}", sbom::check(zip, &executable)?, BILL_OF_MATERIALS);
     if shipped && !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         println!("start       not tried: this machine is not x86-64 Linux");
     } else {

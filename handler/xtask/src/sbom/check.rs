@@ -11,8 +11,9 @@ use cyclonedx_bom::{
     prelude::Validate as _,
 };
 
-use super::{NAME, digest};
+use super::digest;
 use crate::{
+    app_folder::BILL_OF_MATERIALS as NAME,
     audit,
     failure::{Failure, Result},
     zip_file,
