@@ -5,6 +5,7 @@ mod burst;
 mod check;
 mod circles;
 mod docs;
+mod infra;
 mod mutants;
 mod package;
 mod reproduce;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Stage(stage::Stage),
     Docs(docs::Docs),
+    Infra(infra::Infra),
     Circles(circles::Circles),
     Bench(bench::Bench),
     Burst(burst::Burst),
@@ -38,6 +40,7 @@ impl Command {
             Self::Check(options) => check::run(options),
             Self::Stage(options) => stage::run(options),
             Self::Docs(options) => docs::run(options),
+            Self::Infra(options) => infra::run(options),
             Self::Circles(options) => circles::run(options),
             Self::Bench(options) => bench::run(options),
             Self::Burst(options) => burst::run(options),
