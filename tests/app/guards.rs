@@ -121,7 +121,12 @@ async fn a_list_has_so_many_rows_and_reads_no_page_that_it_does_not_need() {
     let world = World::on(Arc::new(MemoryStore::with_pages(2, false)), RULE);
     let ledger = world.app().ledger().clone();
     for n in 0..9 {
-        let bad = QuarantinedEvent { key: format!("a{n:031}"), reason: "no JSON".into(), received: String::new() };
+        let bad = QuarantinedEvent {
+            key: format!("a{n:031}"),
+            reason: "no JSON".into(),
+            received: String::new(),
+            whole: true,
+        };
         ledger.quarantine(&bad, world.now()).await.unwrap();
     }
     // Each of the shards before it, and after it if there is room, costs a page.
@@ -149,7 +154,7 @@ async fn a_note_whose_write_was_lost_is_written_again() {
     let app = world.app();
     world.deliver(&app, &event("warm-up.csv", "1")).await;
     world.store.push(Fault::LostRequest);
-    let bad = QuarantinedEvent { key: "a".repeat(32), reason: "no JSON".into(), received: String::new() };
+    let bad = QuarantinedEvent { key: "a".repeat(32), reason: "no JSON".into(), received: String::new(), whole: true };
     app.ledger().quarantine(&bad, world.now()).await.unwrap();
     assert_eq!(state_rows(&world, "Q~").await.len(), 1);
 }
