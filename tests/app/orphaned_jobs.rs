@@ -224,29 +224,24 @@ impl Write for ThreadLog {
     }
 }
 
-/// The log records that this test wrote since [`Records::keep`].
-struct Records;
+/// Begins this test's log, shaped as the handler's own. One subscriber for the process, never one per test: what `tracing`
+/// remembers of a call site counts for all threads, and a test without a subscriber would switch the warning off for the
+/// others.
+fn keep_log() {
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let log = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(Level::WARN);
+        tracing::subscriber::set_global_default(log.with_writer(|| ThreadLog).finish()).unwrap();
+    });
+    LOG.take();
+}
 
-impl Records {
-    /// Shaped as the handler's own. One subscriber for the process, never one per test: what `tracing` remembers of a call
-    /// site counts for all threads, and a test without a subscriber would switch the warning off for the others.
-    fn keep() -> Self {
-        static SUBSCRIBER: Once = Once::new();
-        SUBSCRIBER.call_once(|| {
-            let log = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(Level::WARN);
-            tracing::subscriber::set_global_default(log.with_writer(|| ThreadLog).finish()).unwrap();
-        });
-        LOG.take();
-        Self
-    }
-
-    /// What `infra/queries/alert-orphaned-jobs.kql` counts.
-    fn of_orphaned_jobs(&self) -> Vec<Value> {
-        let text = String::from_utf8(LOG.with_borrow(Clone::clone)).unwrap();
-        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let said = |record: &Value| record["message"].as_str().is_some_and(|said| said.starts_with("orphaned job"));
-        records.filter(|record| record["level"] == "WARN" && said(record)).collect()
-    }
+/// What `infra/queries/alert-orphaned-jobs.kql` counts.
+fn records_of_orphaned_jobs() -> Vec<Value> {
+    let text = String::from_utf8(LOG.with_borrow(Clone::clone)).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let said = |record: &Value| record["message"].as_str().is_some_and(|said| said.starts_with("orphaned job"));
+    records.filter(|record| record["level"] == "WARN" && said(record)).collect()
 }
 
 /// An alert is raised by this record, and its reader has nothing else to go by.
@@ -257,9 +252,9 @@ async fn an_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() 
     world.next_faults([Fault::Duplicated { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.fail_cancels(1);
-    let records = Records::keep();
+    keep_log();
     tick(&world, &app, Duration::minutes(10)).await;
-    let records_of_jobs = records.of_orphaned_jobs();
+    let records_of_jobs = records_of_orphaned_jobs();
     assert_eq!(records_of_jobs.len(), 1, "{records_of_jobs:?}");
     let orphaned_job = records_of_jobs[0]["job"].as_str().unwrap();
     assert_eq!(world.get(&app, &ids[0]).await.orphaned_jobs, [orphaned_job]);
@@ -269,14 +264,14 @@ async fn an_orphaned_job_is_told_to_operators_once_and_again_while_it_runs_on() 
     }
     assert!(records_of_jobs[0]["reason"].as_str().unwrap().contains("is not needed"), "{}", records_of_jobs[0]);
     tick(&world, &app, Duration::minutes(10)).await;
-    let records_of_jobs = records.of_orphaned_jobs();
+    let records_of_jobs = records_of_orphaned_jobs();
     assert_eq!(records_of_jobs.len(), 2, "it was not asked to stop yet: {records_of_jobs:?}");
     assert_eq!(
         (&records_of_jobs[1]["job"], &records_of_jobs[1]["reason"]),
         (&records_of_jobs[0]["job"], &"its cancellation was requested and it still runs".into())
     );
     tick(&world, &app, Duration::minutes(10)).await;
-    assert_eq!(records.of_orphaned_jobs().len(), 2, "it was stopped");
+    assert_eq!(records_of_orphaned_jobs().len(), 2, "it was stopped");
 }
 
 /// The search for a lost job may find two.
@@ -286,11 +281,11 @@ async fn an_orphaned_job_that_the_search_found_is_told_to_operators_too() {
     let app = world.app();
     world.next_faults([Fault::LostAnswer { times: 2 }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
-    let records = Records::keep();
+    keep_log();
     tick(&world, &app, Duration::minutes(2)).await;
     let orphaned_jobs = world.get(&app, &ids[0]).await.orphaned_jobs;
     assert_eq!(orphaned_jobs.len(), 1);
-    let records_of_jobs = records.of_orphaned_jobs();
+    let records_of_jobs = records_of_orphaned_jobs();
     assert_eq!(records_of_jobs.len(), 1, "{records_of_jobs:?}");
     assert_eq!(records_of_jobs[0]["job"], orphaned_jobs[0].as_str());
 }

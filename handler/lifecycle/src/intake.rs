@@ -355,6 +355,8 @@ mod tests {
         let mut empty = event(URL);
         empty["data"]["contentLength"] = json!(0);
         assert!(reason(empty).1.contains("no bytes"));
+        let temporary = reason(event("https://uploads.blob.core.windows.net/claims/eu/_temporary/0/a.csv"));
+        assert!(temporary.1.contains("`_temporary/`") && temporary.0.as_deref() == Some("claims"), "{temporary:?}");
         let mut deleted = event(URL);
         deleted["eventType"] = json!("Microsoft.Storage.BlobDeleted");
         assert!(reason(deleted).1.contains("BlobDeleted"));

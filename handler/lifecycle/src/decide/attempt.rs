@@ -19,6 +19,9 @@ const MAX_BACK_OFF: Duration = Duration::hours(1);
 impl DecideContext<'_> {
     /// A queued scoring may go: the intent is what is recorded before the POST.
     pub(super) fn submit(&self, rule: Option<&Rule>) -> Step {
+        if let Some(step) = self.before_submission() {
+            return step;
+        }
         // A refused attempt made no job: its number and output path are used again.
         let again = self.scoring.submission.is_some();
         let attempt = if again { self.scoring.attempt } else { self.scoring.attempt + 1 };
@@ -113,6 +116,9 @@ impl DecideContext<'_> {
 
     /// The attempt ended without a result that can be used.
     pub(super) fn attempt_failed(&self, error: &str) -> Step {
+        if let Some(step) = self.after_failure(error) {
+            return step;
+        }
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
         // `>=`: the rule may have been given fewer attempts since.
         if attempt >= max {
@@ -128,17 +134,21 @@ impl DecideContext<'_> {
             utc_text(self.now + pause)
         );
         self.transition(Event::AttemptFailed, reason, Effect::None, |next| {
-            // Without a submission no job of the attempt can be adopted any more; one that appears is an orphaned one.
-            next.submission = None;
-            if let Some(job) = next.job.take() {
-                push_bounded(&mut next.previous_jobs, job.name);
-            }
-            next.job_status = None;
-            next.missing_since = None;
+            close_attempt(next);
             next.error = Some(error.to_owned());
             next.due = self.now + pause;
         })
     }
+}
+
+/// The attempt is over. Without a submission no job of it can be adopted any more; one that appears is an orphaned one.
+pub(super) fn close_attempt(next: &mut Scoring) {
+    next.submission = None;
+    if let Some(job) = next.job.take() {
+        push_bounded(&mut next.previous_jobs, job.name);
+    }
+    next.job_status = None;
+    next.missing_since = None;
 }
 
 /// Keeps the last names of a list, as a row has its limits. The oldest is the least likely to turn up again.

@@ -67,6 +67,24 @@ pub enum Wrong {
     /// A rule without a container would want nothing.
     #[error("`match.container` is empty; name the container that is watched")]
     NoContainer,
+    /// A text of `match.exclude` that every path begins or ends with.
+    #[error("`match.exclude.{0}` holds an empty text, which would leave out every blob; remove it")]
+    EmptyExclusion(
+        /// The member.
+        &'static str,
+    ),
+    /// `match.exclude` leaves out all that `match` asks for.
+    #[error(
+        "`match.exclude` leaves out all that the rule asks for (prefix `{prefix}`, suffix `{suffix}`): {excluded}; correct one of them"
+    )]
+    ExcludesAll {
+        /// What is left out, with its member.
+        excluded: String,
+        /// The rule's prefix.
+        prefix: String,
+        /// The rule's suffix.
+        suffix: String,
+    },
     /// `endpoint.uri`, or `uri` in `endpoints`.
     #[error("`endpoint.uri`: {0}")]
     Uri(#[source] InvalidEndpointUri),

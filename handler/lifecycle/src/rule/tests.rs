@@ -126,6 +126,20 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
 }
 
 #[test]
+fn an_exclusion_that_leaves_out_all_is_refused_and_names_it() {
+    let with = |matches: Value| problems_with(&serde_json::json!({ "match": matches }));
+    let all = serde_json::json!({"container": "c", "suffix": ".csv", "exclude": {"suffixes": ["csv"]}});
+    assert!(with(all).contains("path ends with `csv` (match.exclude.suffixes)"));
+    let all = serde_json::json!({"container": "c", "prefix": "eu/old/", "exclude": {"prefixes": ["eu/"]}});
+    assert!(with(all).contains("path begins with `eu/`"));
+    let empty = serde_json::json!({"container": "c", "exclude": {"prefixes": [""]}});
+    assert!(with(empty).contains("`match.exclude.prefixes` holds an empty text"));
+    let part = serde_json::json!({"container": "c", "prefix": "eu/", "exclude": {"prefixes": ["eu/old/"], "globs": ["**/*.bak"]}});
+    assert_eq!(with(part), "");
+    assert!(with(serde_json::json!({"container": "c", "exclude": {"glob": []}})).contains("glob"));
+}
+
+#[test]
 fn a_workspace_is_named_by_its_whole_id() {
     let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
     let with = |workspace: &str| {

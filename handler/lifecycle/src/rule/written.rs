@@ -70,6 +70,7 @@ impl WrittenRule {
         if self.matches.container.is_empty() {
             wrong.push(Wrong::NoContainer);
         }
+        check_exclude(&self.matches, &mut wrong);
         let uri = noted(self.endpoint.uri.parse().map_err(Wrong::Uri), &mut wrong);
         let workspace = self.endpoint.workspace.map(|text| text.parse().map_err(Wrong::Workspace));
         let workspace = noted(workspace.transpose(), &mut wrong).flatten();
@@ -101,6 +102,23 @@ impl WrittenRule {
 /// The value, or nothing and its problem noted.
 fn noted<T>(read: Result<T, Wrong>, wrong: &mut Vec<Wrong>) -> Option<T> {
     read.map_err(|problem| wrong.push(problem)).ok()
+}
+
+/// A member that leaves out everything would make a rule that nothing is ever scored by.
+fn check_exclude(Match { prefix, suffix, exclude, .. }: &Match, wrong: &mut Vec<Wrong>) {
+    for (member, texts) in [("prefixes", &exclude.prefixes), ("suffixes", &exclude.suffixes)] {
+        if texts.iter().any(String::is_empty) {
+            wrong.push(Wrong::EmptyExclusion(member));
+            return;
+        }
+    }
+    if let Some(excluded) = exclude.excludes_all_of(prefix, suffix) {
+        wrong.push(Wrong::ExcludesAll {
+            excluded: excluded.to_string(),
+            prefix: prefix.clone(),
+            suffix: suffix.clone(),
+        });
+    }
 }
 
 fn inputs(written: BTreeMap<String, WrittenInput>, wrong: &mut Vec<Wrong>) -> BTreeMap<String, InputTemplate> {
