@@ -173,11 +173,9 @@ async fn a_repetition_gives_its_slot_back() {
 
 #[tokio::test]
 async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
-    let filler = "x".repeat(33_000);
-    let rules = ONE_SLOT.replace("\"maxInFlight\"", &format!("\"settings\":{{\"x\":\"{filler}\"}},\"maxInFlight\""));
-    let world = World::with_rules(&rules);
+    let world = World::with_rules(ONE_SLOT);
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
+    let (accepted, intents) = app.accept(&event("a.csv", &"e".repeat(33_000))).await.unwrap().into_parts();
     assert_eq!((accepted.quarantined, intents.len()), (1, 0));
     assert!(a_slot_is_free(&world, &app).await);
 }
