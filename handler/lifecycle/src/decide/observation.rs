@@ -1,7 +1,7 @@
 //! What was seen of the world, as it is handed to the decision.
 
 use crate::id::JobName;
-use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
+use crate::job::{Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Observation {
         reason: String,
     },
     /// What became of the POST that was sent for this intent, as far as the sender can know.
-    Answer(Answer),
+    Answer(Reply),
     /// The adopted job, as Azure ML shows it now.
     Job(JobSnapshot),
     /// The endpoint, and Resource Manager if it could be asked, do not know the adopted job.
@@ -28,6 +28,8 @@ pub enum Observation {
     Output(OutputSnapshot),
     /// It could not be looked: why, and the remedy.
     CannotLook(String),
+    /// A job that was to be told to stop was not: which, why, and the remedy.
+    CancelRefused(String),
     /// A job that was made for this scoring, come to light by itself: an answer that came late, or a look through all
     /// jobs of the workspace.
     UnexpectedJob {
@@ -40,6 +42,13 @@ pub enum Observation {
     },
     /// What an operator says about a held scoring.
     Resolved(Resolution),
+}
+
+impl Observation {
+    /// What became of a POST.
+    pub fn answer(reply: impl Into<Reply>) -> Self {
+        Self::Answer(reply.into())
+    }
 }
 
 /// What an operator says about a scoring whose submission cannot be found out about.
