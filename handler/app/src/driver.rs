@@ -245,7 +245,7 @@ impl Driver {
         entry: &Entry,
         mut observed: Observed,
     ) -> Result<Written, Error> {
-        match self.ledger.record(&loaded.etag, next, entry).await {
+        match self.ledger.record(&loaded.scoring, &loaded.etag, next, entry).await {
             Ok(Recorded::Done(etag)) => return Ok(Written::Done(etag)),
             Ok(Recorded::Lost) => {}
             // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.

@@ -144,6 +144,8 @@ fn runtime_status(status: Status) -> &'static str {
         Status::Scored => "Completed",
         Status::Failed => "Failed",
         Status::Cancelled => "Canceled",
+        // Ended without a result, and nobody's failure.
+        Status::Gone | Status::Superseded => "Terminated",
     }
 }
 
@@ -183,6 +185,8 @@ fn instance(s: &Scoring, table: &str) -> Entity {
 fn history(s: &Scoring, entries: &[Entry]) -> Vec<Op> {
     let row = |key: String| Entity::new(Key::new(s.id.as_str(), key)).with("ExecutionId", s.id.as_str());
     let mut scheduled = None;
+    // An orphaned job that is found later is written below the end, and leaves it the end.
+    let last = entries.iter().rfind(|entry| entry.from != Some(entry.to) && entry.to == s.status).map_or(0, |e| e.seq);
     let mut ops: Vec<Op> = Vec::with_capacity(entries.len() + 1);
     for entry in entries {
         let number = i32::try_from(entry.seq).unwrap_or(i32::MAX);
@@ -207,7 +211,8 @@ fn history(s: &Scoring, entries: &[Entry]) -> Vec<Op> {
                     "OrchestrationInstance",
                     json!({ "InstanceId": s.id.as_str(), "ExecutionId": s.id.as_str() }).to_string(),
                 ),
-            Some(_) if entry.to.is_terminal() => base
+            // But for an end after which it was opened again: an instance has one end, its last.
+            Some(_) if entry.to.is_terminal() && entry.seq == last => base
                 .clone()
                 .with("EventType", "ExecutionCompleted")
                 .with("EventId", -1)

@@ -19,6 +19,9 @@ const MAX_BACK_OFF: Duration = Duration::hours(1);
 impl DecideContext<'_> {
     /// A queued scoring may go: the intent is what is recorded before the POST.
     pub(super) fn submit(&self, rule: Option<&Rule>) -> Step {
+        if let Some(step) = self.before_submission() {
+            return step;
+        }
         // A refused attempt made no job: its number and output path are used again.
         let again = self.scoring.submission.is_some();
         let attempt = if again { self.scoring.attempt } else { self.scoring.attempt + 1 };
@@ -131,16 +134,25 @@ impl DecideContext<'_> {
 
     /// The attempt ended without a result that can be used. `ended`: how its job did, where that was not recorded before.
     pub(super) fn attempt_failed(&self, error: &str, ended: Option<&JobStatus>) -> Step {
+        // A person who reads a final scoring must not be told how its job was when it was last polled.
+        let note_end = |next: &mut Scoring| {
+            if let Some(ended) = ended.filter(|_| next.job.is_some()) {
+                next.job_status = Some(ended.name().to_owned());
+            }
+        };
+        if let Some(mut step) = self.after_failure(error) {
+            if let Step::Move { next, .. } = &mut step {
+                note_end(next);
+            }
+            return step;
+        }
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
         // `>=`: the rule may have been given fewer attempts since.
         if attempt >= max {
             let reason = format!("{error}; attempt {attempt} of {max} was the last");
             return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
                 next.error = Some(error.to_owned());
-                // Final: a person who reads it must not be told how the job was when it was last polled.
-                if let Some(ended) = ended.filter(|_| next.job.is_some()) {
-                    next.job_status = Some(ended.name().to_owned());
-                }
+                note_end(next);
             });
         }
         let pause = back_off(self.policy.retry_back_off.0, MAX_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
@@ -150,17 +162,21 @@ impl DecideContext<'_> {
             utc_text(self.now + pause)
         );
         self.transition(Event::AttemptFailed, reason, Effect::None, |next| {
-            // Without a submission no job of the attempt can be adopted any more; one that appears is an orphaned one.
-            next.submission = None;
-            if let Some(job) = next.job.take() {
-                push_bounded(&mut next.previous_jobs, job.name);
-            }
-            next.job_status = None;
-            next.missing_since = None;
+            close_attempt(next);
             next.error = Some(error.to_owned());
             next.due = self.now + pause;
         })
     }
+}
+
+/// The attempt is over. Without a submission no job of it can be adopted any more; one that appears is an orphaned one.
+pub(super) fn close_attempt(next: &mut Scoring) {
+    next.submission = None;
+    if let Some(job) = next.job.take() {
+        push_bounded(&mut next.previous_jobs, job.name);
+    }
+    next.job_status = None;
+    next.missing_since = None;
 }
 
 /// Keeps the last names of a list, as a row has its limits. The oldest is the least likely to turn up again.

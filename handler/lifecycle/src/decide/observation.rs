@@ -1,6 +1,7 @@
 //! What was seen of the world, as it is handed to the decision.
 
-use crate::id::JobName;
+use crate::id::{JobName, ScoringId};
+use crate::input::InputFound;
 use crate::job::{Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
@@ -42,6 +43,17 @@ pub enum Observation {
     },
     /// What an operator says about a held scoring.
     Resolved(Resolution),
+    /// The input was looked at, because the decision on what was seen before asked for that.
+    Input {
+        /// What the look came to.
+        found: InputFound,
+        /// What was seen before it.
+        then: Box<Observation>,
+    },
+    /// An event or a look shows the scoring's blob version: it is there.
+    VersionSeen,
+    /// Another scoring scores this version's content, under another ETag of the same path.
+    ScoredAs(ScoringId),
 }
 
 impl Observation {
