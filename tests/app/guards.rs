@@ -175,7 +175,12 @@ async fn a_repetition_gives_its_slot_back() {
 async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
     let world = World::with_rules(ONE_SLOT);
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", &"e".repeat(33_000))).await.unwrap().into_parts();
+    // However it stands there: queued to be sent, and failed for that it cannot be.
+    world.store.rule(|_, ops| {
+        let taken_in = ops.iter().any(|op| matches!(op, Op::Insert(row) if row.key.row.starts_with("J~")));
+        taken_in.then_some(Fault::Refused { permanent: true })
+    });
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     assert_eq!((accepted.quarantined, intents.len()), (1, 0));
     assert!(a_slot_is_free(&world, &app).await);
 }
