@@ -9,7 +9,9 @@ use app::ports::table_store::{TableName, TableStore};
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
-use lifecycle::{Answer, Job, JobSnapshot, JobStatus, OutputSnapshot, Rules, Scoring, ScoringId, Status, Submission};
+use lifecycle::{
+    Answer, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Rules, Scoring, ScoringId, Status, Submission,
+};
 use serde_json::{Value, json};
 use simulation::{Cloud, CloudJob, End, JobBehaviour, Written};
 pub use stores::fault::Fault;
@@ -404,13 +406,13 @@ impl World {
 
 #[async_trait]
 impl Endpoint for World {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Reply {
         let (answer, held) = self.post(scoring);
         if let Some(held) = held {
             held.waits.notify_one();
             held.go.notified().await;
         }
-        answer
+        answer.into()
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
