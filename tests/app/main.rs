@@ -41,6 +41,7 @@ mod rate;
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_installations;
 mod upgrade;
 
 /// What the limit of the rule `claims` counts.

@@ -1,7 +1,7 @@
 //! Event Grid's filters, evaluated from the template: what a rule wants gets through them, within Event Grid's limits.
 
-use lifecycle::Rules;
 use lifecycle::intake::{self, Classification};
+use lifecycle::{LedgerId, Rules};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
@@ -86,7 +86,7 @@ fn filter(project: &Project, rules: &[Value]) -> Result<Option<Value>, String> {
 /// `filter` is what [`filter`] gave for these rules.
 fn wanted_passes(filter: &Result<Option<Value>, String>, rules: &[Value], event: &Value) -> Result<(), String> {
     let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())?;
-    let wanted = intake::read(event, &read, datetime!(2026-07-21 10:00 UTC))
+    let wanted = intake::read(event, &LedgerId::of_random([1; 16]), &read, datetime!(2026-07-21 10:00 UTC))
         .map_err(|error| error.to_string())?
         .iter()
         .any(|verdict| matches!(verdict, Classification::Wanted(_)));

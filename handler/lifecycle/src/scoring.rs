@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::blob::BlobVersion;
-use crate::id::{DeploymentName, EndpointUri, JobName, RuleId, ScoringId, WorkspaceId};
+use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
 use crate::job::{Job, Submission};
 use crate::rule::Rule;
 use crate::status::{Event, Status};
@@ -83,10 +83,10 @@ pub struct Scoring {
 }
 
 impl Scoring {
-    /// A scoring that has just been accepted: queued, due at once.
-    pub fn accept(rule: &Rule, blob: BlobVersion, now: OffsetDateTime) -> Self {
+    /// A scoring that has just been accepted into `ledger`: queued, due at once.
+    pub fn accept(ledger: &LedgerId, rule: &Rule, blob: BlobVersion, now: OffsetDateTime) -> Self {
         Self {
-            id: ScoringId::new(&rule.id, &blob, rule.generation),
+            id: ScoringId::new(ledger, &rule.id, &blob, rule.generation),
             rule: rule.id.clone(),
             generation: rule.generation,
             blob,
