@@ -159,7 +159,7 @@ async fn status_counts_and_says_what_to_do_next() {
     let app = populate(&world).await;
     let golden = "\
 In flight   2   (queued 0   submitting 0   unknown 1   held 0   running 1   cancelling 0   verifying 0)
-Last 24 h   scored 1   failed 0   cancelled 0
+Last 24 h   scored 1   failed 0   cancelled 0   gone 0   superseded 0
 Events      skipped 1   quarantined 1
 Oldest      accepted 30 s ago
 Last run    30 s ago

@@ -147,7 +147,8 @@ fn no_setting_shows_a_secret_to_any_command() {
 /// A rule with all its members.
 fn rule(endpoint: &str) -> Value {
     json!({
-        "id": "claims", "match": { "account": "uploads", "container": "claims", "prefix": "eu/", "suffix": ".csv" },
+        "id": "claims", "match": { "account": "uploads", "container": "claims", "prefix": "eu/", "suffix": ".csv",
+            "exclude": { "prefixes": ["eu/old/"], "suffixes": ["~.csv"], "globs": ["**/x-*.csv"] } },
         "endpoint": { "uri": endpoint, "deployment": "v7", "workspace": WORKSPACE },
         "inputs": { "input_data": { "type": "UriFile", "uri": "{blob.url}" }, "n": { "type": "Literal", "value": "3" } },
         "outputs": { "score": { "type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/p.csv" } },

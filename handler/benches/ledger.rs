@@ -205,10 +205,10 @@ fn record_a_move<K: Kind>(bencher: Bencher) {
             let etag = accepted(&runtime, &ledger, &scoring, &entries);
             let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
             let (next, entry) = moved(&scoring, &rules, &Observation::Answer(answer));
-            (etag, next, entry)
+            (scoring, etag, next, entry)
         })
-        .bench_local_values(|(etag, next, entry)| {
-            let recorded = runtime.block_on(ledger.record(&etag, &next, &entry));
+        .bench_local_values(|(scoring, etag, next, entry)| {
+            let recorded = runtime.block_on(ledger.record(&scoring, &etag, &next, &entry));
             assert!(matches!(recorded, Ok(Recorded::Done(_))), "{recorded:?}");
         });
 }

@@ -23,7 +23,7 @@ var charts = [
   }
   {
     name: 'outcomes'
-    title: 'Scored, failed, cancelled by hour'
+    title: 'Ends of scorings by hour'
     view: 'barchart'
     query: '${records}\n${loadTextContent('../queries/workbook-outcomes.kql')}'
   }

@@ -78,10 +78,10 @@ async fn of_two_moves_from_one_version_the_second_is_lost_and_changes_nothing() 
     else {
         panic!("a slot is free")
     };
-    assert!(matches!(app.ledger().record(&etag, &next, &entry).await.unwrap(), Recorded::Done(_)));
+    assert!(matches!(app.ledger().record(&scoring, &etag, &next, &entry).await.unwrap(), Recorded::Done(_)));
     let other = Scoring { version: next.version + 1, submits: 7, ..*next.clone() };
     let entry = lifecycle::Entry { seq: other.version, ..entry };
-    assert_eq!(app.ledger().record(&etag, &other, &entry).await.unwrap(), Recorded::Lost);
+    assert_eq!(app.ledger().record(&scoring, &etag, &other, &entry).await.unwrap(), Recorded::Lost);
     assert_eq!(app.ledger().get(&id).await.unwrap().unwrap().0, *next);
 }
 
@@ -98,7 +98,8 @@ async fn history_is_bounded_and_its_end_is_always_written() {
         let status = lifecycle::JobStatus::read(&format!("Word{n}"));
         let seen = Observation::Job(lifecycle::JobSnapshot { status, error: None, studio: None });
         let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, last) else { panic!("a new word") };
-        let Recorded::Done(new) = app.ledger().record(&etag, &next, &entry).await.unwrap() else { panic!("ours") };
+        let recorded = app.ledger().record(&scoring, &etag, &next, &entry).await.unwrap();
+        let Recorded::Done(new) = recorded else { panic!("ours") };
         (scoring, etag) = (*next, new);
     }
     let full = usize::try_from(rows::MAX_HISTORY_ENTRIES).unwrap();
@@ -109,7 +110,8 @@ async fn history_is_bounded_and_its_end_is_always_written() {
         (Observation::Output(output), Status::Scored, full + 1),
     ] {
         let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, last) else { panic!("it goes on") };
-        let Recorded::Done(new) = app.ledger().record(&etag, &next, &entry).await.unwrap() else { panic!("ours") };
+        let recorded = app.ledger().record(&scoring, &etag, &next, &entry).await.unwrap();
+        let Recorded::Done(new) = recorded else { panic!("ours") };
         (scoring, etag) = (*next, new);
         assert_eq!((scoring.status, app.ledger().entries(&scoring.id).await.unwrap().len()), (status, lines));
     }
@@ -121,7 +123,12 @@ async fn a_list_has_so_many_rows_and_reads_no_page_that_it_does_not_need() {
     let world = World::on(Arc::new(MemoryStore::with_pages(2, false)), RULE);
     let ledger = world.app().ledger().clone();
     for n in 0..9 {
-        let bad = QuarantinedEvent { key: format!("a{n:031}"), reason: "no JSON".into(), received: String::new() };
+        let bad = QuarantinedEvent {
+            key: format!("a{n:031}"),
+            reason: "no JSON".into(),
+            received: String::new(),
+            whole: true,
+        };
         ledger.quarantine(&bad, world.now()).await.unwrap();
     }
     // Each of the shards before it, and after it if there is room, costs a page.
@@ -149,7 +156,7 @@ async fn a_note_whose_write_was_lost_is_written_again() {
     let app = world.app();
     world.deliver(&app, &event("warm-up.csv", "1")).await;
     world.store.push(Fault::LostRequest);
-    let bad = QuarantinedEvent { key: "a".repeat(32), reason: "no JSON".into(), received: String::new() };
+    let bad = QuarantinedEvent { key: "a".repeat(32), reason: "no JSON".into(), received: String::new(), whole: true };
     app.ledger().quarantine(&bad, world.now()).await.unwrap();
     assert_eq!(state_rows(&world, "Q~").await.len(), 1);
 }
@@ -166,11 +173,9 @@ async fn a_repetition_gives_its_slot_back() {
 
 #[tokio::test]
 async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
-    let filler = "x".repeat(33_000);
-    let rules = ONE_SLOT.replace("\"maxInFlight\"", &format!("\"settings\":{{\"x\":\"{filler}\"}},\"maxInFlight\""));
-    let world = World::with_rules(&rules);
+    let world = World::with_rules(ONE_SLOT);
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
+    let (accepted, intents) = app.accept(&event("a.csv", &"e".repeat(33_000))).await.unwrap().into_parts();
     assert_eq!((accepted.quarantined, intents.len()), (1, 0));
     assert!(a_slot_is_free(&world, &app).await);
 }
@@ -431,4 +436,26 @@ fn a_scoring_lives_in_the_shard_of_its_first_digit() {
         let partition = rows::partition_of(&id(&format!("{first}{}", "9".repeat(31))));
         assert!(partition.ends_with(shard), "{first}: {partition}");
     }
+}
+
+#[tokio::test]
+async fn what_was_gone_and_is_opened_again_is_in_flight_and_not_removed() {
+    let world = World::new();
+    let app = world.app();
+    let id = waiting(&world, &app).await;
+    let rule = world.rules.get("claims");
+    let gone = Observation::Input { found: lifecycle::InputFound::Gone, then: Box::new(Observation::SlotFree) };
+    for (seen, status) in [(gone, Status::Gone), (Observation::VersionSeen, Status::Queued)] {
+        let (scoring, etag) = app.ledger().get(&id).await.unwrap().unwrap();
+        let Step::Move { next, entry, .. } = decide(&scoring, rule, &seen, world.now()) else { panic!("it moves") };
+        let recorded = app.ledger().record(&scoring, &etag, &next, &entry).await.unwrap();
+        assert!(matches!(recorded, Recorded::Done(_)), "{recorded:?}");
+        let (in_flight, ended) = (app.ledger().in_flight().await.unwrap(), app.ledger().ended_since(world.now()));
+        let ended = ended.await.unwrap();
+        let is_gone = status == Status::Gone;
+        assert_eq!((in_flight.is_empty(), ended.len()), (is_gone, usize::from(is_gone)), "one index has it");
+        world.later(Duration::minutes(5));
+    }
+    assert_eq!(app.ledger().purge(world.now() + Duration::days(90), 100).await.unwrap(), 0, "it has not ended");
+    assert_eq!(app.ledger().get(&id).await.unwrap().unwrap().0.status, Status::Queued);
 }

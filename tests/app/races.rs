@@ -183,11 +183,11 @@ async fn a_write_that_may_still_arrive_is_not_a_lost_race() {
         panic!("a slot is free")
     };
     world.store.push(Fault::LostRequest);
-    assert!(app.ledger().record(&etag, &next, &entry).await.is_err());
+    assert!(app.ledger().record(&scoring, &etag, &next, &entry).await.is_err());
     // The same after somebody else moved it is a lost race, whatever became of the write.
-    app.ledger().record(&etag, &next, &entry).await.unwrap();
+    app.ledger().record(&scoring, &etag, &next, &entry).await.unwrap();
     world.store.push(Fault::LostRequest);
-    assert_eq!(app.ledger().record(&etag, &next, &entry).await.unwrap(), Recorded::Lost);
+    assert_eq!(app.ledger().record(&scoring, &etag, &next, &entry).await.unwrap(), Recorded::Lost);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use crate::status::{Event, Status};
 use step::{DecideContext, wait};
 
 mod attempt;
+mod input;
 mod job;
 mod observation;
 mod output;
@@ -30,7 +31,11 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
     let defaults = Policy::default();
     let policy = rule.map_or(&defaults, |rule| &rule.policy);
     let stop_at = stop_at(rule, scoring.status, scoring.since, scoring.due);
-    let on = DecideContext { scoring, policy, stop_at, now };
+    let (input, observation) = match observation {
+        Observation::Input { found, then } => (Some(found), &**then),
+        other => (None, other),
+    };
+    let on = DecideContext { scoring, policy, input, stop_at, now };
     match (scoring.status, observation) {
         // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
@@ -40,6 +45,10 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         (status, Observation::Resolved(_)) => {
             wait(format!("only a held scoring can be resolved, and this one is {status}"))
         }
+
+        (status, Observation::RecordRefused { reason }) if !status.is_terminal() => on.record_refused(reason),
+        (Status::Gone, Observation::VersionSeen) => on.seen_again(),
+        (Status::Queued, Observation::ScoredAs(other)) => on.same_content(other),
 
         // Not failed: a rule that is gone by mistake, or in one process that has not read the new file yet, must not
         // cost its queue.

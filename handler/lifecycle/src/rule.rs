@@ -5,6 +5,7 @@
 
 mod definition;
 pub mod endpoints;
+mod exclude;
 mod matching;
 mod policy;
 mod problem;
@@ -19,6 +20,7 @@ pub use definition::{
     DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, MEMBERS, Match, OutputTemplate, Rule, Target,
 };
 pub use endpoints::EndpointSettings;
+pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
 pub use policy::{OnUnknown, Policy};
 pub use problem::{Location, Problem, Problems, Wrong};
 pub use reading::Rules;

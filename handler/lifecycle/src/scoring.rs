@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use crate::blob::BlobVersion;
 use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
+use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, Submission};
 use crate::rule::Rule;
 use crate::status::{Event, Status};
@@ -12,6 +13,10 @@ use crate::status::{Event, Status};
 /// Names of jobs that a scoring keeps in a list. A service that makes more than this for one scoring is broken, and a row
 /// has its limits.
 pub const MAX_JOB_NAMES: usize = 40;
+
+/// ETags of one content that a scoring keeps. A blob that is marked more often while it is scored is compared by its content
+/// again.
+pub const MAX_ALIASES: usize = 20;
 
 /// One blob version to be scored under one rule: the unit of work and the row that everything else hangs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +70,14 @@ pub struct Scoring {
     /// How many of those there were. Each was cancelled unless it had ended.
     pub orphaned_job_count: u32,
 
+    /// What the first look at the input found; `None` before it, and for rules that do not look.
+    pub input: Option<InputContent>,
+    /// Further ETags under which the same content was seen, the last [`MAX_ALIASES`]: a change of metadata, tags or tier
+    /// gives a blob another ETag.
+    pub aliases: Vec<String>,
+    /// The scoring that scores another version of the path in place of this one; only when superseded.
+    pub replaced_by: Option<ScoringId>,
+
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
     /// Why the last attempt ended badly.
@@ -108,6 +121,9 @@ impl Scoring {
             previous_jobs: Vec::new(),
             orphaned_jobs: Vec::new(),
             orphaned_job_count: 0,
+            input: None,
+            aliases: Vec::new(),
+            replaced_by: None,
             output_bytes: None,
             error: None,
             last_error: None,
@@ -136,6 +152,18 @@ impl Scoring {
     pub fn output_uri(&self) -> Option<&str> {
         self.submission.as_ref()?.outputs.values().next().map(|output| output.uri.as_str())
     }
+
+    /// How a version that was seen at its path stands to the one that it was made for. Content is compared by what the first
+    /// look found: an event tells a length and no MD5, and equal lengths alone say nothing.
+    pub fn likeness(&self, seen: &SeenVersion) -> Likeness {
+        if self.blob.etag == seen.etag || self.aliases.contains(&seen.etag) {
+            return Likeness::SameVersion;
+        }
+        match &self.input {
+            Some(known) if known.md5.is_some() && *known == seen.content => Likeness::SameContent,
+            _ => Likeness::Other,
+        }
+    }
 }
 
 /// One line of a scoring's history: what happened and why. Immutable.
@@ -159,4 +187,36 @@ pub struct Entry {
     pub attempt: u32,
     /// The job's name, if there was one.
     pub job: Option<JobName>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::Rules;
+    use time::macros::datetime;
+
+    fn seen(etag: &str, bytes: u64, md5: Option<&str>) -> SeenVersion {
+        SeenVersion { etag: etag.to_owned(), content: InputContent { bytes, md5: md5.map(str::to_owned) } }
+    }
+
+    #[test]
+    fn the_same_content_is_equal_length_and_equal_present_md5() {
+        let rules = r#"{"rules":[{"id":"r","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules = Rules::read(rules).expect("good rules");
+        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/c/x.csv", "1").expect("a blob");
+        blob.size = Some(7);
+        let rule = rules.get("r").expect("the rule");
+        let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, datetime!(2026-07-21 10:00 UTC));
+        assert_eq!(scoring.likeness(&seen("1", 9, None)), Likeness::SameVersion, "the ETag alone names a version");
+        assert_eq!(scoring.likeness(&seen("2", 7, Some("m"))), Likeness::Other, "an event tells no MD5");
+        scoring.input = Some(InputContent { bytes: 7, md5: Some("m".into()) });
+        assert_eq!(scoring.likeness(&seen("2", 7, Some("m"))), Likeness::SameContent);
+        assert_eq!(scoring.likeness(&seen("2", 8, Some("m"))), Likeness::Other);
+        assert_eq!(scoring.likeness(&seen("2", 7, Some("n"))), Likeness::Other);
+        assert_eq!(scoring.likeness(&seen("2", 7, None)), Likeness::Other);
+        scoring.aliases.push("2".into());
+        assert_eq!(scoring.likeness(&seen("2", 8, None)), Likeness::SameVersion);
+        scoring.input = Some(InputContent { bytes: 7, md5: None });
+        assert_eq!(scoring.likeness(&seen("3", 7, None)), Likeness::Other, "two absent MD5s are not equal ones");
+    }
 }

@@ -49,6 +49,14 @@ pub enum Status {
     /// Somebody cancelled the job in Azure ML while we had not asked for that. Final, and no attempt follows even if
     /// some are left: what a person stopped is not started again behind their back.
     Cancelled,
+    /// The blob version is not there any more (404 `BlobNotFound`; nothing else counts as that), and no job is made for
+    /// it, or its job failed for want of it. Final, but not for ever: an event or a look that shows this very version
+    /// queues it again, with an attempt and an output path of its own.
+    Gone,
+    /// Another version of the path is scored in its place (`replacedBy`): the path holds a newer upload, or the same
+    /// content under an ETag that another scoring has. Final. The other scoring is in the ledger before this is shown, so
+    /// that the path is never without one.
+    Superseded,
 }
 
 /// Why a scoring moved. `(status, event)` determines the next status: see [`TRANSITIONS`].
@@ -114,6 +122,22 @@ pub enum Event {
     JobStuck,
     /// The output is there, not empty, and not older than the submission less the clocks' difference.
     OutputGood,
+    /// Storage says that the input's blob is not there (404 `BlobNotFound`). Before a job is made that saves the job; after a
+    /// job failed it says why, and no further attempt is made.
+    InputGone,
+    /// The path holds another content than the one named, and its version is in the ledger as a scoring of its own. What the
+    /// job of this one read, if there was one, is not known.
+    InputNewer,
+    /// The version has another ETag and the same content as one that is being scored: it joins that scoring.
+    SameContent,
+    /// The input could not be looked at (no right, no network, a container that is missing): nothing is concluded, no
+    /// job is made, and it is looked at again after a back-off.
+    InputNotSeen,
+    /// An event or a look shows a version that was gone. It is queued again.
+    SeenAgain,
+    /// The ledger refuses to hold the scoring's next move, and would refuse it again: a request that outgrew a property of a
+    /// row, for example. It fails with that reason; what it held becomes free, and a job of it is stopped.
+    RecordRefused,
 }
 
 impl Event {
@@ -143,6 +167,12 @@ impl Event {
             Self::JobCancelled => "jobCancelled",
             Self::JobStuck => "jobStuck",
             Self::OutputGood => "outputGood",
+            Self::InputGone => "inputGone",
+            Self::InputNewer => "inputNewer",
+            Self::SameContent => "sameContent",
+            Self::InputNotSeen => "inputNotSeen",
+            Self::SeenAgain => "seenAgain",
+            Self::RecordRefused => "recordRefused",
         }
     }
 }
@@ -154,6 +184,10 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
     use Status as S;
     &[
         (S::Queued, E::SlotFree, S::Submitting),
+        (S::Queued, E::InputNotSeen, S::Queued),
+        (S::Queued, E::InputGone, S::Gone),
+        (S::Queued, E::InputNewer, S::Superseded),
+        (S::Queued, E::SameContent, S::Superseded),
         (S::Queued, E::Accepted, S::Running),
         (S::Submitting, E::Accepted, S::Running),
         (S::Submitting, E::RefusedTransiently, S::Queued),
@@ -180,6 +214,8 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Running, E::JobCompleted, S::Verifying),
         (S::Running, E::AttemptFailed, S::Queued),
         (S::Running, E::LastAttemptFailed, S::Failed),
+        (S::Running, E::InputGone, S::Gone),
+        (S::Running, E::InputNewer, S::Superseded),
         (S::Running, E::JobCancelled, S::Cancelled),
         (S::Running, E::JobStuck, S::Cancelling),
         (S::Cancelling, E::JobStuck, S::Cancelling),
@@ -188,10 +224,22 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Cancelling, E::JobCompleted, S::Verifying),
         (S::Cancelling, E::AttemptFailed, S::Queued),
         (S::Cancelling, E::LastAttemptFailed, S::Failed),
+        (S::Cancelling, E::InputGone, S::Gone),
+        (S::Cancelling, E::InputNewer, S::Superseded),
         (S::Verifying, E::OutputGood, S::Scored),
         (S::Verifying, E::CannotLook, S::Verifying),
         (S::Verifying, E::AttemptFailed, S::Queued),
         (S::Verifying, E::LastAttemptFailed, S::Failed),
+        (S::Verifying, E::InputGone, S::Gone),
+        (S::Verifying, E::InputNewer, S::Superseded),
+        (S::Gone, E::SeenAgain, S::Queued),
+        (S::Queued, E::RecordRefused, S::Failed),
+        (S::Submitting, E::RecordRefused, S::Failed),
+        (S::Unknown, E::RecordRefused, S::Failed),
+        (S::Held, E::RecordRefused, S::Failed),
+        (S::Running, E::RecordRefused, S::Failed),
+        (S::Cancelling, E::RecordRefused, S::Failed),
+        (S::Verifying, E::RecordRefused, S::Failed),
         (S::Queued, E::OrphanFound, S::Queued),
         (S::Submitting, E::OrphanFound, S::Submitting),
         (S::Unknown, E::OrphanFound, S::Unknown),
@@ -202,6 +250,8 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Scored, E::OrphanFound, S::Scored),
         (S::Failed, E::OrphanFound, S::Failed),
         (S::Cancelled, E::OrphanFound, S::Cancelled),
+        (S::Gone, E::OrphanFound, S::Gone),
+        (S::Superseded, E::OrphanFound, S::Superseded),
     ]
 };
 
@@ -212,7 +262,7 @@ pub fn next(from: Status, event: Event) -> Option<Status> {
 
 impl Status {
     /// Every status, in the order of a life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Queued,
         Self::Submitting,
         Self::Unknown,
@@ -223,6 +273,8 @@ impl Status {
         Self::Scored,
         Self::Failed,
         Self::Cancelled,
+        Self::Gone,
+        Self::Superseded,
     ];
 
     /// The status as operators see it: one lower-case word.
@@ -238,6 +290,8 @@ impl Status {
             Self::Scored => "scored",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Gone => "gone",
+            Self::Superseded => "superseded",
         }
     }
 
@@ -258,12 +312,15 @@ impl Status {
             Self::Scored => "the output is there, not empty, and newer than the submission",
             Self::Failed => "no attempt is left or the request was refused for good; see the error",
             Self::Cancelled => "somebody cancelled the job in Azure ML",
+            Self::Gone => "the blob version is no longer there; an event or a look that shows it again queues it again",
+            Self::Superseded => "another version of this path is scored in its place",
         }
     }
 
-    /// Final: its status never changes any more.
+    /// Final: nothing is due any more, and retention counts from its end. Its status never changes again, but for
+    /// [`Gone`](Self::Gone), which an event or a look may open again.
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Scored | Self::Failed | Self::Cancelled)
+        matches!(self, Self::Scored | Self::Failed | Self::Cancelled | Self::Gone | Self::Superseded)
     }
 
     /// It holds one of its rule's slots, because a job of it may exist and be unfinished.
@@ -347,11 +404,14 @@ mod tests {
     }
 
     #[test]
-    fn terminal_statuses_are_never_left_and_the_others_reach_one() {
+    fn terminal_statuses_but_gone_are_never_left_and_the_others_reach_one() {
         for status in Status::ALL {
             let leaves = TRANSITIONS.iter().any(|(from, _, to)| *from == status && *to != status);
-            assert_eq!(leaves, !status.is_terminal(), "{status}");
+            assert_eq!(leaves, !status.is_terminal() || status == Status::Gone, "{status}");
         }
+        let opened: Vec<_> =
+            TRANSITIONS.iter().filter(|(from, _, to)| from.is_terminal() && from != to).map(|row| row.1).collect();
+        assert_eq!(opened, [Event::SeenAgain]);
         let mut reached: Vec<_> = Status::ALL.into_iter().filter(|s| s.is_terminal()).collect();
         loop {
             let more: Vec<_> = TRANSITIONS

@@ -88,7 +88,8 @@ fn json_value() -> impl Strategy<Value = Value> {
 
 fn full_rules() -> Value {
     json!({"rules": [{
-        "id": "claims", "match": {"account": "uploads", "container": "claims", "prefix": "eu/", "suffix": ".csv"},
+        "id": "claims", "match": {"account": "uploads", "container": "claims", "prefix": "eu/", "suffix": ".csv",
+            "exclude": {"prefixes": ["eu/old/"], "suffixes": ["~.csv"], "globs": ["**/x-*.csv"], "defaults": false}},
         "endpoint": {"uri": "https://e.example/jobs", "deployment": "v7"},
         "inputs": {"input_data": {"type": "UriFile", "uri": "{blob.url}"}, "n": {"type": "Literal", "value": 3}},
         "outputs": {"score": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/p.csv"}},

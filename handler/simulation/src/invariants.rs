@@ -259,7 +259,8 @@ impl Invariants {
             }
             Some(before) => {
                 let same = before.status == next.status && before.completed == next.completed;
-                self.hold(!before.status.is_terminal() || same, "final is final", id, || {
+                let opened = event == Some(Event::SeenAgain) && next.completed.is_none();
+                self.hold(!before.status.is_terminal() || same || opened, "final is final", id, || {
                     format!("{} was left for {}", before.status, next.status)
                 });
                 let step = next.attempt.checked_sub(before.attempt);
@@ -517,6 +518,7 @@ impl Invariants {
             let expected = match scoring.status {
                 Status::Scored => "Completed",
                 Status::Failed => "Failed",
+                Status::Gone | Status::Superseded => "Terminated",
                 _ => "Canceled",
             };
             let row = instance(&Key::new(id.as_str(), ""));

@@ -226,6 +226,14 @@ impl Config {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{name:names$}  {value:values$}  {source}");
         }
+        for rule in &self.rules {
+            let _ = writeln!(
+                text,
+                "rule {} leaves out {}",
+                rule.id,
+                one_line(&rule.matches.exclude.to_string(), MAX_SHOWN)
+            );
+        }
         for warning in &self.warnings {
             let _ = writeln!(text, "warning: {warning}");
         }
@@ -234,7 +242,12 @@ impl Config {
 
     /// The same as JSON.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::json!({ "settings": self.settings, "warnings": self.warnings })
+        let rule = |rule: &lifecycle::Rule| {
+            let left_out = one_line(&rule.matches.exclude.to_string(), MAX_SHOWN);
+            serde_json::json!({ "id": rule.id, "leavesOut": left_out })
+        };
+        let rules: Vec<_> = self.rules.iter().map(rule).collect();
+        serde_json::json!({ "settings": self.settings, "rules": rules, "warnings": self.warnings })
     }
 }
 

@@ -88,6 +88,18 @@ fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
 }
 
 #[test]
+fn what_each_rule_leaves_out_is_shown() {
+    let rules = r#"{"rules":[
+        {"id":"a","match":{"container":"c","exclude":{"globs":["**/x-*"],"defaults":false}},"endpoint":{"uri":"https://e.example/jobs"}},
+        {"id":"b","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+    let config = good(&[EMBEDDED, ("SCOREKEEPER_RULES", rules)]);
+    let table = config.table();
+    assert!(table.contains("rule a leaves out globs **/x-*\n"), "{table}");
+    assert!(table.contains("rule b leaves out by default _temporary/ . "), "{table}");
+    assert_eq!(config.json()["rules"][0], serde_json::json!({"id": "a", "leavesOut": "globs **/x-*"}));
+}
+
+#[test]
 fn the_ledger_defaults_to_the_hosts_storage_account() {
     let entra = |vars: &[(&str, &str)]| match good(vars).ledger {
         LedgerLocation::Tables { url, auth: TablesAuth::Entra } => url.to_string(),

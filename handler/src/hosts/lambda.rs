@@ -7,6 +7,7 @@ use app::ports::Clock;
 use app::{App, error_chain};
 use tokio::runtime::Builder;
 
+use crate::cli::USAGE;
 use crate::compose;
 use crate::config::{Config, Problems, ProcessVars, Vars as _};
 use crate::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, NAMES, RECONCILE, blob_created, reconcile};
@@ -34,13 +35,12 @@ enum Error {
 pub fn main(clock: &Clock) -> ExitCode {
     match run(clock) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = match error {
-                Error::Settings(_) | Error::NoSuchFunction(_) => crate::cli::USAGE,
-                _ => 1,
-            };
-            fatal(code, &error_chain(&error))
-        }
+        Err(error) => match &error {
+            // One line for each problem, however long.
+            Error::Settings(problems) => fatal(USAGE, &problems.to_string()),
+            Error::NoSuchFunction(_) => fatal(USAGE, &error_chain(&error)),
+            _ => fatal(1, &error_chain(&error)),
+        },
     }
 }
 

@@ -164,7 +164,12 @@ impl Ledger {
     /// Takes a scoring in: one transaction. `entries` are its first lines of history, `scoring` as it is after them.
     pub async fn accept(&self, scoring: &Scoring, entries: &[Entry]) -> Result<Acceptance, Error> {
         let op = self.op_id();
-        let mut ops = vec![Op::Insert(rows::to_scoring_row(scoring, &op)), Op::Insert(rows::to_in_flight_row(scoring))];
+        let index = match scoring.completed {
+            // Its input was looked at on the way in, and it ended by that.
+            Some(completed) => Op::Upsert(rows::to_terminal_row(scoring, completed)),
+            None => Op::Insert(rows::to_in_flight_row(scoring)),
+        };
+        let mut ops = vec![Op::Insert(rows::to_scoring_row(scoring, &op)), index];
         ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
         ops.extend(self.outbox(scoring));
         match self.write(&ops).await {
@@ -185,12 +190,24 @@ impl Ledger {
         }
     }
 
-    /// Records a move from the version `etag`: one transaction.
-    pub async fn record(&self, etag: &ETag, next: &Scoring, entry: &Entry) -> Result<Recorded, Error> {
+    /// Records a move of `before`, read at the version `etag`: one transaction.
+    pub async fn record(
+        &self,
+        before: &Scoring,
+        etag: &ETag,
+        next: &Scoring,
+        entry: &Entry,
+    ) -> Result<Recorded, Error> {
         let op = self.op_id();
         let mut ops = vec![Op::Replace(rows::to_scoring_row(next, &op), IfMatch::Tag(etag.clone()))];
-        if entry.from.is_some_and(Status::is_terminal) {
-            // Its indexes are as they were: a final scoring only learns of orphaned jobs.
+        if let Some(completed) = before.completed {
+            // Its indexes are as they were if it only learned of an orphaned job.
+            if !next.status.is_terminal() {
+                // Opened again. Both rows change with the scoring's: retention, which deletes the terminal row and the
+                // scoring in one transaction, finds the one missing and leaves the other alone.
+                ops.push(Op::Delete(rows::terminal_key(&next.id, completed), IfMatch::Any));
+                ops.push(Op::Insert(rows::to_in_flight_row(next)));
+            }
         } else if next.status.is_terminal() {
             // Without a condition on the index: the scoring's row beside it in the transaction is the one that is compared.
             ops.push(Op::Delete(rows::in_flight_key(&next.id), IfMatch::Any));
@@ -200,7 +217,9 @@ impl Ledger {
             ops.push(Op::Replace(rows::to_in_flight_row(next), IfMatch::Any));
         }
         // A scoring that goes round for years must not grow beyond what one transaction can purge; how it ended is kept.
-        if entry.seq <= rows::MAX_HISTORY_ENTRIES || (next.status.is_terminal() && entry.from != Some(next.status)) {
+        // What is gone may come and go again: beyond the limit its ends would be lines without end.
+        let ends = next.status.is_terminal() && entry.from != Some(next.status) && next.status != Status::Gone;
+        if entry.seq <= rows::MAX_HISTORY_ENTRIES || ends {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
         ops.extend(self.outbox(next));
@@ -318,9 +337,9 @@ impl Ledger {
         let row = Entity::new(key)
             .with("SchemaVersion", rows::SCHEMA)
             .with("SeenTime", now)
-            .with("Subject", skip.subject.as_str())
+            .with("Subject", rows::clipped(&skip.subject, rows::MAX_FOREIGN))
             .with_some("RuleId", skip.rule.as_deref())
-            .with("Reason", skip.reason.as_str());
+            .with("Reason", rows::clipped(&skip.reason, rows::MAX_FOREIGN));
         self.upsert_row(row).await
     }
 
@@ -330,8 +349,8 @@ impl Ledger {
         let row = Entity::new(key)
             .with("SchemaVersion", rows::SCHEMA)
             .with("SeenTime", now)
-            .with("Reason", bad.reason.as_str())
-            .with("Received", bad.received.as_str());
+            .with("Reason", rows::clipped(&bad.reason, rows::MAX_FOREIGN))
+            .with("Received", rows::clipped(&bad.received, rows::MAX_PROPERTY));
         self.upsert_row(row).await
     }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
+use super::rows::{MAX_FOREIGN, clipped};
 use super::{Error, Ledger, SHARDS, rows};
 
 /// Own column on the instance row: a projection never goes back to an older version.
@@ -144,15 +145,24 @@ fn runtime_status(status: Status) -> &'static str {
         Status::Scored => "Completed",
         Status::Failed => "Failed",
         Status::Cancelled => "Canceled",
+        // Ended without a result, and nobody's failure.
+        Status::Gone | Status::Superseded => "Terminated",
     }
 }
 
+/// A text from outside, short enough for a JSON text among others, as in the ledger.
+fn foreign(text: &str) -> String {
+    clipped(text, MAX_FOREIGN)
+}
+
 fn input(scoring: &Scoring) -> String {
-    json!({ "blobUrl": scoring.blob.url, "etag": scoring.blob.etag, "rule": scoring.rule }).to_string()
+    let (url, etag) = (foreign(&scoring.blob.url), foreign(&scoring.blob.etag));
+    json!({ "blobUrl": url, "etag": etag, "rule": scoring.rule }).to_string()
 }
 
 fn output(scoring: &Scoring) -> String {
-    json!({ "outputUri": scoring.output_uri(), "bytes": scoring.output_bytes, "error": scoring.error }).to_string()
+    let (uri, error) = (scoring.output_uri().map(foreign), scoring.error.as_deref().map(foreign));
+    json!({ "outputUri": uri, "bytes": scoring.output_bytes, "error": error }).to_string()
 }
 
 fn instance(s: &Scoring, table: &str) -> Entity {
@@ -161,7 +171,7 @@ fn instance(s: &Scoring, table: &str) -> Entity {
         "attempt": s.attempt,
         "job": s.job.as_ref().map(|job| &job.name),
         "jobStatus": s.job_status,
-        "lastError": s.last_error,
+        "lastError": s.last_error.as_deref().map(foreign),
     });
     Entity::new(Key::new(s.id.as_str(), ""))
         .with("ExecutionId", s.id.as_str())
@@ -183,6 +193,8 @@ fn instance(s: &Scoring, table: &str) -> Entity {
 fn history(s: &Scoring, entries: &[Entry]) -> Vec<Op> {
     let row = |key: String| Entity::new(Key::new(s.id.as_str(), key)).with("ExecutionId", s.id.as_str());
     let mut scheduled = None;
+    // An orphaned job that is found later is written below the end, and leaves it the end.
+    let last = entries.iter().rfind(|entry| entry.from != Some(entry.to) && entry.to == s.status).map_or(0, |e| e.seq);
     let mut ops: Vec<Op> = Vec::with_capacity(entries.len() + 1);
     for entry in entries {
         let number = i32::try_from(entry.seq).unwrap_or(i32::MAX);
@@ -207,7 +219,8 @@ fn history(s: &Scoring, entries: &[Entry]) -> Vec<Op> {
                     "OrchestrationInstance",
                     json!({ "InstanceId": s.id.as_str(), "ExecutionId": s.id.as_str() }).to_string(),
                 ),
-            Some(_) if entry.to.is_terminal() => base
+            // But for an end after which it was opened again: an instance has one end, its last.
+            Some(_) if entry.to.is_terminal() && entry.seq == last => base
                 .clone()
                 .with("EventType", "ExecutionCompleted")
                 .with("EventId", -1)

@@ -7,7 +7,7 @@
 //! | `J~{id}` | the scoring: authority and compare-and-swap target | from acceptance to purge |
 //! | `F~{id}` | in-flight index: all that a tick needs to see that nothing is to do | while not final |
 //! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
-//! | `T~{yyyyMMddHH}~{id}` | terminal index by hour of completion | once final |
+//! | `T~{yyyyMMddHH}~{id}` | terminal index by hour of completion | while final |
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //!
@@ -19,8 +19,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
-use lifecycle::{BlobVersion, Entry, Event, Job, Scoring, ScoringId, Status, Submission};
+use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
+use lifecycle::{BlobVersion, Entry, Event, InputContent, Job, Scoring, ScoringId, Status, Submission};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -141,7 +141,17 @@ pub fn day(at: OffsetDateTime) -> String {
     hour(at)[..8].to_owned()
 }
 
-fn clipped(text: &str, units: usize) -> String {
+/// What a property of a row holds, in UTF-16 units.
+pub(super) const MAX_PROPERTY: usize = 32_768;
+/// What is kept of a text that comes from outside, in UTF-16 units: beside it stand others, and where it becomes part of a
+/// JSON text it may grow to six times this.
+pub(super) const MAX_FOREIGN: usize = 4_000;
+
+/// An MD5 has 24 characters in base64; what is longer is none, and is not kept.
+const MAX_MD5: usize = 64;
+
+/// The beginning of a text, so many UTF-16 units long at most.
+pub(super) fn clipped(text: &str, units: usize) -> String {
     let mut left = units;
     text.chars()
         .take_while(|c| {
@@ -156,9 +166,9 @@ pub(super) fn count(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Names as a JSON list, readable in a storage browser; no column when there are none.
-fn names(names: &[JobName]) -> Option<String> {
-    (!names.is_empty()).then(|| serde_json::to_string(names).unwrap_or_default()) // texts always serialise
+/// Texts as a JSON list, readable in a storage browser; no column when there are none.
+fn list<T: serde::Serialize>(texts: &[T]) -> Option<String> {
+    (!texts.is_empty()).then(|| serde_json::to_string(texts).unwrap_or_default()) // texts always serialise
 }
 
 /// The scoring's row; `op` names the write.
@@ -196,12 +206,19 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("JobStatus", s.job_status.as_deref())
         .with_some("MissingSince", s.missing_since)
         .with_some("ResumedTime", s.resumed)
-        .with_some("PreviousJobs", names(&s.previous_jobs))
-        .with_some("OrphanedJobs", names(&s.orphaned_jobs))
+        .with_some("PreviousJobs", list(&s.previous_jobs))
+        .with_some("OrphanedJobs", list(&s.orphaned_jobs))
         .with("OrphanedJobCount", count(s.orphaned_job_count))
+        .with_some("InputBytes", s.input.as_ref().and_then(|input| i64::try_from(input.bytes).ok()))
+        .with_some(
+            "InputMd5",
+            s.input.as_ref().and_then(|input| input.md5.as_deref().filter(|md5| md5.len() <= MAX_MD5)),
+        )
+        .with_some("Aliases", list(&s.aliases))
+        .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
-        .with_some("Error", s.error.as_deref().map(|text| clipped(text, 8_000)))
-        .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, 4_000)))
+        .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
+        .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
         .with_some("CompletedTime", s.completed)
@@ -248,9 +265,15 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         job_status: row.string("JobStatus").map(str::to_owned),
         missing_since: row.time("MissingSince"),
         resumed: row.time("ResumedTime"),
-        previous_jobs: read.names("PreviousJobs")?,
-        orphaned_jobs: read.names("OrphanedJobs")?,
+        previous_jobs: read.list("PreviousJobs")?,
+        orphaned_jobs: read.list("OrphanedJobs")?,
         orphaned_job_count: read.number("OrphanedJobCount")?,
+        input: row
+            .int64("InputBytes")
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .map(|bytes| InputContent { bytes, md5: row.string("InputMd5").map(str::to_owned) }),
+        aliases: read.list("Aliases")?,
+        replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
         last_error: row.string("LastError").map(str::to_owned),
@@ -309,7 +332,7 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with_some("From", entry.from.map(Status::name))
         .with("To", entry.to.name())
         .with_some("Event", entry.event.map(Event::name))
-        .with("Reason", clipped(&entry.reason, 4_000))
+        .with("Reason", clipped(&entry.reason, MAX_FOREIGN))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
 }
@@ -403,9 +426,13 @@ impl Reader<'_> {
         self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or not a time")))
     }
 
-    fn names(&self, name: &str) -> Result<Vec<JobName>, Unreadable> {
+    fn list<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, Unreadable> {
         let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a list of names: {e}")))
+    }
+
+    fn scoring_id(&self, name: &str, text: &str) -> Result<ScoringId, Unreadable> {
+        ScoringId::read(text).ok_or_else(|| self.wrong(format!("`{name}` is not the id of a scoring")))
     }
 
     fn status(&self) -> Result<Status, Unreadable> {

@@ -9,7 +9,7 @@ use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
 use crate::schedule::back_off;
 use crate::scoring::{MAX_JOB_NAMES, Scoring};
-use crate::status::Event;
+use crate::status::{Event, Status};
 
 /// First back-off after a refusal that may pass.
 const REFUSAL_BACK_OFF: Duration = Duration::seconds(10);
@@ -19,6 +19,9 @@ const MAX_BACK_OFF: Duration = Duration::hours(1);
 impl DecideContext<'_> {
     /// A queued scoring may go: the intent is what is recorded before the POST.
     pub(super) fn submit(&self, rule: Option<&Rule>) -> Step {
+        if let Some(step) = self.before_submission() {
+            return step;
+        }
         // A refused attempt made no job: its number and output path are used again.
         let again = self.scoring.submission.is_some();
         let attempt = if again { self.scoring.attempt } else { self.scoring.attempt + 1 };
@@ -111,8 +114,22 @@ impl DecideContext<'_> {
         next.due = self.now + self.policy.job_timeout.0;
     }
 
+    /// What was to follow cannot be kept, so it cannot be done: without a record nobody may send, follow or stop anything.
+    pub(super) fn record_refused(&self, reason: &str) -> Step {
+        let error = format!("the ledger cannot hold what follows: {reason}");
+        // Its job would compute for nobody. One that nobody has told us of yet is found as an orphaned one.
+        let effect = match (self.scoring.status, &self.scoring.job) {
+            (Status::Running | Status::Cancelling, Some(job)) => Effect::Cancel(vec![job.clone()]),
+            _ => Effect::None,
+        };
+        self.transition(Event::RecordRefused, error.clone(), effect, |next| next.error = Some(error))
+    }
+
     /// The attempt ended without a result that can be used.
     pub(super) fn attempt_failed(&self, error: &str) -> Step {
+        if let Some(step) = self.after_failure(error) {
+            return step;
+        }
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
         // `>=`: the rule may have been given fewer attempts since.
         if attempt >= max {
@@ -128,17 +145,21 @@ impl DecideContext<'_> {
             utc_text(self.now + pause)
         );
         self.transition(Event::AttemptFailed, reason, Effect::None, |next| {
-            // Without a submission no job of the attempt can be adopted any more; one that appears is an orphaned one.
-            next.submission = None;
-            if let Some(job) = next.job.take() {
-                push_bounded(&mut next.previous_jobs, job.name);
-            }
-            next.job_status = None;
-            next.missing_since = None;
+            close_attempt(next);
             next.error = Some(error.to_owned());
             next.due = self.now + pause;
         })
     }
+}
+
+/// The attempt is over. Without a submission no job of it can be adopted any more; one that appears is an orphaned one.
+pub(super) fn close_attempt(next: &mut Scoring) {
+    next.submission = None;
+    if let Some(job) = next.job.take() {
+        push_bounded(&mut next.previous_jobs, job.name);
+    }
+    next.job_status = None;
+    next.missing_since = None;
 }
 
 /// Keeps the last names of a list, as a row has its limits. The oldest is the least likely to turn up again.

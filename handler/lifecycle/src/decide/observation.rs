@@ -1,6 +1,7 @@
 //! What was seen of the world, as it is handed to the decision.
 
-use crate::id::JobName;
+use crate::id::{JobName, ScoringId};
+use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
@@ -40,6 +41,23 @@ pub enum Observation {
     },
     /// What an operator says about a held scoring.
     Resolved(Resolution),
+    /// The ledger refused the move that was decided for it, and would refuse it again. Not that it could not be reached, nor
+    /// that it denies access: those pass, or concern every scoring.
+    RecordRefused {
+        /// What the ledger says about it.
+        reason: String,
+    },
+    /// The input was looked at, because the decision on what was seen before asked for that.
+    Input {
+        /// What the look came to.
+        found: InputFound,
+        /// What was seen before it.
+        then: Box<Observation>,
+    },
+    /// An event or a look shows the scoring's blob version: it is there.
+    VersionSeen,
+    /// Another scoring scores this version's content, under another ETag of the same path.
+    ScoredAs(ScoringId),
 }
 
 /// What an operator says about a scoring whose submission cannot be found out about.

@@ -4,6 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
+use crate::input::InputFound;
 use crate::job::OutputSnapshot;
 use crate::status::Event;
 
@@ -17,8 +18,13 @@ impl DecideContext<'_> {
         let since = self.scoring.submitted.unwrap_or(self.scoring.created);
         let problem = match output {
             OutputSnapshot::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
+                if let Some(step) = self.before_scored() {
+                    return step;
+                }
                 let bytes = *bytes;
-                let reason = format!("the output is there ({bytes} bytes) and newer than the submission");
+                let without =
+                    if self.input == Some(&InputFound::Gone) { "; its input is not there any more" } else { "" };
+                let reason = format!("the output is there ({bytes} bytes) and newer than the submission{without}");
                 return self.transition(Event::OutputGood, reason, Effect::None, |next| {
                     next.output_bytes = Some(bytes);
                     next.error = None;

@@ -2,6 +2,7 @@
 
 use time::OffsetDateTime;
 
+use crate::input::InputFound;
 use crate::job::Job;
 use crate::rule::Policy;
 use crate::scoring::{Entry, Scoring};
@@ -45,6 +46,8 @@ pub(super) fn wait(reason: String) -> Step {
 pub(super) struct DecideContext<'a> {
     pub(super) scoring: &'a Scoring,
     pub(super) policy: &'a Policy,
+    /// What a look at the input came to, if it was looked at for this decision.
+    pub(super) input: Option<&'a InputFound>,
     /// When its job is told to stop.
     pub(super) stop_at: OffsetDateTime,
     pub(super) now: OffsetDateTime,
@@ -76,9 +79,11 @@ impl DecideContext<'_> {
         if from != to {
             next.since = self.now;
         }
+        self.note_input(&mut next);
         change(&mut next);
-        if to.is_terminal() && from != to {
-            next.completed = Some(self.now);
+        if from != to {
+            // What is opened again has not ended: its row of the terminal index goes, and retention does not count.
+            next.completed = to.is_terminal().then_some(self.now);
         }
         let entry = Entry {
             seq: next.version,

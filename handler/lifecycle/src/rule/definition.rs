@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::exclude::Exclude;
 use super::policy::Policy;
 use super::template::Template;
 use crate::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
@@ -56,6 +57,9 @@ pub struct Match {
     /// The decoded path ends with this text (`.csv`).
     #[serde(default)]
     pub suffix: String,
+    /// What of these is not wanted all the same; default: temporary names and markers.
+    #[serde(default)]
+    pub exclude: Exclude,
 }
 
 /// Where a rule's scorings are submitted.

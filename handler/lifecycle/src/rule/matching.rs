@@ -12,7 +12,7 @@ impl Rule {
     /// Why this rule does not want the blob; `None` if it does. Container and account decide whether the blob is in
     /// the rule's place at all.
     pub fn refuses(&self, blob: &BlobVersion) -> Option<String> {
-        let Match { account, container, prefix, suffix } = &self.matches;
+        let Match { account, container, prefix, suffix, exclude } = &self.matches;
         if account.as_ref().is_some_and(|account| *account != blob.account) {
             return Some(format!("account `{}` is not `{}`", blob.account, account.as_deref().unwrap_or_default()));
         }
@@ -24,6 +24,9 @@ impl Rule {
         }
         if !blob.path.ends_with(suffix.as_str()) {
             return Some(format!("path does not end with `{suffix}`"));
+        }
+        if let Some(why) = exclude.excludes(&blob.path, prefix, suffix) {
+            return Some(why.to_string());
         }
         if blob.size == Some(0) && self.empty_blobs == EmptyBlobs::Skip {
             return Some("the blob has no bytes (emptyBlobs is skip)".to_owned());

@@ -67,6 +67,24 @@ pub enum Wrong {
     /// A rule without a container would want nothing.
     #[error("`match.container` is empty; name the container that is watched")]
     NoContainer,
+    /// A text of `match.exclude` that every path begins or ends with.
+    #[error("`match.exclude.{0}` holds an empty text, which would leave out every blob; remove it")]
+    EmptyExclusion(
+        /// The member.
+        &'static str,
+    ),
+    /// `match.exclude` leaves out all that `match` asks for.
+    #[error(
+        "`match.exclude` leaves out all that the rule asks for (prefix `{prefix}`, suffix `{suffix}`): {excluded}; correct one of them"
+    )]
+    ExcludesAll {
+        /// What is left out, with its member.
+        excluded: String,
+        /// The rule's prefix.
+        prefix: String,
+        /// The rule's suffix.
+        suffix: String,
+    },
     /// `endpoint.uri`, or `uri` in `endpoints`.
     #[error("`endpoint.uri`: {0}")]
     Uri(#[source] InvalidEndpointUri),
@@ -115,6 +133,16 @@ pub enum Wrong {
         output: String,
         /// What makes the path unique and is missing.
         placeholder: &'static str,
+    },
+    /// What every request of the rule holds is more than the ledger can keep of a request.
+    #[error(
+        "its requests take {units} UTF-16 units with the shortest blob name, and the ledger holds {max} of a request; shorten `settings`, `inputs` or `outputs`"
+    )]
+    Request {
+        /// What the shortest request takes.
+        units: usize,
+        /// What can be kept.
+        max: usize,
     },
     /// `maxInFlight: 0` reads like a pause; pausing is an operator's command, so that it is seen and undone.
     #[error("`maxInFlight` is 0, so nothing would ever be scored; leave it out for no limit")]

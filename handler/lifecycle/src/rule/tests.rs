@@ -126,6 +126,20 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
 }
 
 #[test]
+fn an_exclusion_that_leaves_out_all_is_refused_and_names_it() {
+    let with = |matches: Value| problems_with(&serde_json::json!({ "match": matches }));
+    let all = serde_json::json!({"container": "c", "suffix": ".csv", "exclude": {"suffixes": ["csv"]}});
+    assert!(with(all).contains("path ends with `csv` (match.exclude.suffixes)"));
+    let all = serde_json::json!({"container": "c", "prefix": "eu/old/", "exclude": {"prefixes": ["eu/"]}});
+    assert!(with(all).contains("path begins with `eu/`"));
+    let empty = serde_json::json!({"container": "c", "exclude": {"prefixes": [""]}});
+    assert!(with(empty).contains("`match.exclude.prefixes` holds an empty text"));
+    let part = serde_json::json!({"container": "c", "prefix": "eu/", "exclude": {"prefixes": ["eu/old/"], "globs": ["**/*.bak"]}});
+    assert_eq!(with(part), "");
+    assert!(with(serde_json::json!({"container": "c", "exclude": {"glob": []}})).contains("glob"));
+}
+
+#[test]
 fn a_workspace_is_named_by_its_whole_id() {
     let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
     let with = |workspace: &str| {
@@ -161,4 +175,19 @@ fn texts_among_literals_are_filled_and_the_rest_is_sent_as_it_is() {
     let sent = rule.submission(&blob, &id, 3);
     let value = |name: &str| serde_json::to_value(&sent.inputs[name]).expect("JSON")["value"].clone();
     assert_eq!((value("t"), value("n")), (Value::from("3x"), Value::from(5)));
+}
+
+#[test]
+fn a_rule_whose_requests_can_never_be_held_is_refused_with_both_sizes() {
+    let rule = |length: usize| {
+        format!(
+            r#"{{"id":"a","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}},"settings":{{"note":"{}"}}}}"#,
+            "x".repeat(length)
+        )
+    };
+    let told = problems(&rule(33_000));
+    for part in ["rule `a`", "take 33", "32768", "shorten `settings`"] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    assert!(Rules::read(&format!("{{\"rules\":[{}]}}", rule(32_000))).is_ok());
 }

@@ -11,7 +11,9 @@ use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, OutputTemplat
 use super::policy::Policy;
 use super::problem::Wrong;
 use super::template::Template;
-use crate::id::DeploymentName;
+use crate::blob::BlobVersion;
+use crate::id::{DeploymentName, LedgerId, ScoringId};
+use crate::job::MAX_SUBMISSION_UNITS;
 
 /// The members of [`Rule`], with the texts that are yet to be read.
 #[derive(Deserialize)]
@@ -70,6 +72,7 @@ impl WrittenRule {
         if self.matches.container.is_empty() {
             wrong.push(Wrong::NoContainer);
         }
+        check_exclude(&self.matches, &mut wrong);
         let uri = noted(self.endpoint.uri.parse().map_err(Wrong::Uri), &mut wrong);
         let workspace = self.endpoint.workspace.map(|text| text.parse().map_err(Wrong::Workspace));
         let workspace = noted(workspace.transpose(), &mut wrong).flatten();
@@ -80,7 +83,7 @@ impl WrittenRule {
         }
         check_policy(&self.policy, &mut wrong);
         match (id, uri) {
-            (Some(id), Some(uri)) if wrong.is_empty() => Ok(Rule {
+            (Some(id), Some(uri)) if wrong.is_empty() => fitting(Rule {
                 id,
                 matches: self.matches,
                 endpoint: Target { uri, deployment: self.endpoint.deployment, workspace },
@@ -98,9 +101,41 @@ impl WrittenRule {
     }
 }
 
+/// The rule, if the ledger can hold its requests for some blob at least. Whether it can for a blob with a long name is seen
+/// when that blob comes.
+fn fitting(rule: Rule) -> Result<Rule, Vec<Wrong>> {
+    let shortest = BlobVersion::read("https://acc.blob.core.windows.net/con/b", "0");
+    let units = shortest.map_or(0, |blob| {
+        // Of any ledger: all ids are equally long.
+        let id = ScoringId::new(&LedgerId::of_random([0; 16]), &rule.id, &blob, rule.generation);
+        rule.submission(&blob, &id, 1).units()
+    });
+    if units > MAX_SUBMISSION_UNITS {
+        return Err(vec![Wrong::Request { units, max: MAX_SUBMISSION_UNITS }]);
+    }
+    Ok(rule)
+}
+
 /// The value, or nothing and its problem noted.
 fn noted<T>(read: Result<T, Wrong>, wrong: &mut Vec<Wrong>) -> Option<T> {
     read.map_err(|problem| wrong.push(problem)).ok()
+}
+
+/// A member that leaves out everything would make a rule that nothing is ever scored by.
+fn check_exclude(Match { prefix, suffix, exclude, .. }: &Match, wrong: &mut Vec<Wrong>) {
+    for (member, texts) in [("prefixes", &exclude.prefixes), ("suffixes", &exclude.suffixes)] {
+        if texts.iter().any(String::is_empty) {
+            wrong.push(Wrong::EmptyExclusion(member));
+            return;
+        }
+    }
+    if let Some(excluded) = exclude.excludes_all_of(prefix, suffix) {
+        wrong.push(Wrong::ExcludesAll {
+            excluded: excluded.to_string(),
+            prefix: prefix.clone(),
+            suffix: suffix.clone(),
+        });
+    }
 }
 
 fn inputs(written: BTreeMap<String, WrittenInput>, wrong: &mut Vec<Wrong>) -> BTreeMap<String, InputTemplate> {

@@ -39,7 +39,7 @@ impl State {
         let (of, next) = (write.of, Arc::clone(&write.next));
         let before = self.rows[of].as_ref().map(|rows| (Arc::clone(&rows.scoring), rows.history));
         if let Some((row, history)) = &before {
-            if row.status.is_terminal() && next.status != row.status {
+            if row.status.is_terminal() && next.status != row.status && row.status != Status::Gone {
                 self.broke(Broken::LeftFinal);
             }
             if next.version != row.version + 1 || write.history != *history {
