@@ -10,7 +10,7 @@ use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearc
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, Job, JobSnapshot, JobStatus, LedgerId, OutputSnapshot, Rules, Scoring, ScoringId, Status, Submission,
+    Answer, Job, JobSnapshot, JobStatus, LedgerId, OutputSnapshot, Reply, Rules, Scoring, ScoringId, Status, Submission,
 };
 use serde_json::{Value, json};
 use simulation::{Cloud, CloudJob, End, JobBehaviour, Written};
@@ -423,13 +423,13 @@ impl World {
 
 #[async_trait]
 impl Endpoint for World {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Reply {
         let (answer, held) = self.post(scoring);
         if let Some(held) = held {
             held.waits.notify_one();
             held.go.notified().await;
         }
-        answer
+        answer.into()
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Resolution, Scoring, ScoringId};
+use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Reply, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::Behaviours;
@@ -551,7 +551,7 @@ impl TableStore for ProcessPorts {
 
 #[async_trait]
 impl Endpoint for ProcessPorts {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
         let process = self.process;
         let (fault, there, back) = {
@@ -572,7 +572,7 @@ impl Endpoint for ProcessPorts {
         let (there, lost) = match &fault {
             Fault::LostRequest => {
                 self.sleep((there + back).min(timeout)).await;
-                return reset();
+                return reset().into();
             }
             Fault::Delayed(after) => (*after, false),
             Fault::LostAnswer { .. } => (there, true),
@@ -584,10 +584,10 @@ impl Endpoint for ProcessPorts {
         if there + back >= timeout {
             drop(answer);
             self.sleep(timeout).await;
-            return Answer::Unknown { text: format!("no answer within {timeout}") };
+            return Answer::Unknown { text: format!("no answer within {timeout}") }.into();
         }
         let answer = answer.await;
-        if lost { reset() } else { answer }
+        if lost { reset().into() } else { answer.into() }
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {

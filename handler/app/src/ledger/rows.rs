@@ -335,6 +335,7 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with("Reason", clipped(&entry.reason, MAX_FOREIGN))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
+        .with_some("RequestId", entry.request_id.as_deref())
 }
 
 /// Reads a line of history.
@@ -356,6 +357,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         reason: read.string("Reason")?,
         attempt: read.number("Attempt")?,
         job: read.parsed_if_there("JobName")?,
+        request_id: row.string("RequestId").map(str::to_owned),
     })
 }
 
@@ -469,6 +471,7 @@ mod tests {
         let mut all = vec![(accepted, entry)];
         let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };
         let answer = Answer::Accepted { job, status: JobStatus::Preparing };
+        let answer = lifecycle::Reply { answer, request_id: Some("8a1e".into()) };
         for seen in [Observation::SlotFree, Observation::Answer(answer), Observation::JobMissing] {
             let (last, _) = all.last().unwrap();
             match decide(last, Some(rule), &seen, now) {
