@@ -18,7 +18,8 @@ use async_trait::async_trait;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use lifecycle::{
-    Answer, Entry, Job, JobSnapshot, JobStatus, Observation, OutputSnapshot, Rules, Scoring, Step, decide, intake,
+    Answer, Entry, Job, JobSnapshot, JobStatus, LedgerId, Observation, OutputSnapshot, Reply, Rules, Scoring, Step,
+    decide, intake,
 };
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
@@ -67,7 +68,12 @@ impl Kind for Embedded {
 
 impl Store {
     fn ledger(&self, projection: bool) -> Ledger {
-        let options = LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "bench".to_owned(), projection };
+        let options = LedgerOptions {
+            task_hub: TASK_HUB.to_owned(),
+            writer: "bench".to_owned(),
+            new_id: ledger_id(),
+            projection,
+        };
         Ledger::new(self.store.clone(), &options).expect("the task hub's name is good")
     }
 
@@ -89,8 +95,8 @@ struct AtOnce;
 
 #[async_trait]
 impl Endpoint for AtOnce {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
-        Answer::Accepted { job: job_of(scoring), status: JobStatus::Running }
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Reply {
+        Answer::Accepted { job: job_of(scoring), status: JobStatus::Running }.into()
     }
 
     async fn job(&self, _at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
@@ -130,6 +136,10 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }
 
+fn ledger_id() -> LedgerId {
+    LedgerId::of_random([1; 16])
+}
+
 fn some_rules() -> Rules {
     let text = upload::rules("https://claims.westeurope.inference.ml.azure.com/jobs", None);
     Rules::read(&text).expect("the rules are a constant of this bench")
@@ -146,7 +156,7 @@ fn payload(n: u64) -> serde_json::Value {
 }
 
 fn queued(rules: &Rules, n: u64) -> Scoring {
-    match intake::read(&payload(n), rules, NOW).expect("one event").pop() {
+    match intake::read(&payload(n), &ledger_id(), rules, NOW).expect("one event").pop() {
         Some(intake::Classification::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
         other => panic!("the event is wanted, and not {other:?}"),
     }
@@ -194,7 +204,7 @@ fn record_a_move<K: Kind>(bencher: Bencher) {
             let (scoring, entries) = claimed(&rules);
             let etag = accepted(&runtime, &ledger, &scoring, &entries);
             let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
-            let (next, entry) = moved(&scoring, &rules, &Observation::Answer(answer));
+            let (next, entry) = moved(&scoring, &rules, &Observation::answer(answer));
             (scoring, etag, next, entry)
         })
         .bench_local_values(|(scoring, etag, next, entry)| {
@@ -243,7 +253,7 @@ fn in_flight(store: &Store, runtime: &Runtime, count: usize) {
     for _ in 0..count {
         let (scoring, _) = claimed(&rules);
         let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
-        let (running, _) = moved(&scoring, &rules, &Observation::Answer(answer));
+        let (running, _) = moved(&scoring, &rules, &Observation::answer(answer));
         let partition = rows::partition_of(&running.id);
         let shard = (0..rows::SHARDS).position(|shard| rows::shard(shard) == partition).expect("a shard of the table");
         shards[shard].push(Op::Insert(rows::to_in_flight_row(&running)));

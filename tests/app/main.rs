@@ -38,9 +38,11 @@ mod load;
 mod orphaned_jobs;
 mod races;
 mod rate;
+mod record_refused;
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_installations;
 mod upgrade;
 
 /// What the limit of the rule `claims` counts.

@@ -12,7 +12,7 @@ use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearc
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
 use lifecycle::rule::template::Template;
-use lifecycle::{Answer, Event, JobSnapshot, OutputSnapshot, Rule, Rules, Scoring, TRANSITIONS};
+use lifecycle::{Event, JobSnapshot, OutputSnapshot, Reply, Rule, Rules, Scoring, TRANSITIONS};
 use simulation::{Faults, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
 use time::{Duration, OffsetDateTime};
@@ -203,6 +203,18 @@ fn writes_without_compare_and_swap_are_found() {
     is_found(&wiring, &["versions", "history", "final is final", "intent"]);
 }
 
+/// The ledger's id is written over: of two processes that find none each goes on with its own.
+#[test]
+fn a_ledger_id_that_is_not_inserted_but_written_over_is_found() {
+    fn write(op: Op) -> Op {
+        match op {
+            Op::Insert(row) if row.key.partition == "ledger" => Op::Upsert(row),
+            other => other,
+        }
+    }
+    is_found(&Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() }, &["one scoring"]);
+}
+
 /// The rules that reading refuses: attempts, then scorings, share one output path.
 #[test]
 fn output_paths_that_are_used_twice_are_found() {
@@ -256,7 +268,7 @@ struct Blindfolded(Arc<dyn Endpoint>);
 
 #[async_trait]
 impl Endpoint for Blindfolded {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         self.0.submit(scoring, timeout).await
     }
 

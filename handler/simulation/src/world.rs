@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Resolution, Scoring, ScoringId};
+use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Reply, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::Behaviours;
@@ -375,6 +375,15 @@ impl World {
     }
 }
 
+/// A move that may be too large for a row. Not how a scoring ends by that, nor a new one that only waits: small rows fit.
+fn can_be_refused(ops: &[Op]) -> bool {
+    ops.iter().any(|op| match op {
+        Op::Insert(row) => row.key.row.starts_with("J~") && row.string("State") == Some("submitting"),
+        Op::Replace(row, _) => row.key.row.starts_with("J~") && row.string("State") != Some("failed"),
+        _ => false,
+    })
+}
+
 /// The scoring that a transaction is about.
 fn scoring_of(ops: &[Op]) -> Option<ScoringId> {
     ops.iter().find_map(|op| op.key().row.strip_prefix("J~").and_then(ScoringId::read))
@@ -490,6 +499,11 @@ impl TableStore for ProcessPorts {
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
         let (process, id) = (self.process, scoring_of(ops));
+        if can_be_refused(ops) && self.world.state().dice.strikes(Kind::TableRefused, 4) {
+            self.sleep(Duration::ZERO).await;
+            self.world.trace(Some(process), id.as_ref(), || "a write to the table is refused for good".to_owned());
+            return Err(Error::Refused("a property is too long".to_owned()));
+        }
         let apply = {
             let (table, ops) = (table.clone(), ops.to_vec());
             Box::new(move |world: &World| world.apply(process, &table, &ops))
@@ -537,7 +551,7 @@ impl TableStore for ProcessPorts {
 
 #[async_trait]
 impl Endpoint for ProcessPorts {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
         let process = self.process;
         let (fault, there, back) = {
@@ -558,7 +572,7 @@ impl Endpoint for ProcessPorts {
         let (there, lost) = match &fault {
             Fault::LostRequest => {
                 self.sleep((there + back).min(timeout)).await;
-                return reset();
+                return reset().into();
             }
             Fault::Delayed(after) => (*after, false),
             Fault::LostAnswer { .. } => (there, true),
@@ -570,10 +584,10 @@ impl Endpoint for ProcessPorts {
         if there + back >= timeout {
             drop(answer);
             self.sleep(timeout).await;
-            return Answer::Unknown { text: format!("no answer within {timeout}") };
+            return Answer::Unknown { text: format!("no answer within {timeout}") }.into();
         }
         let answer = answer.await;
-        if lost { reset() } else { answer }
+        if lost { reset().into() } else { answer.into() }
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {

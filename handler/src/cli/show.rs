@@ -124,7 +124,15 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
     }
     for entry in &detail.history {
         let from = entry.from.map_or("", lifecycle::Status::name);
-        writeln!(out, "    {}  {from:>10} → {:10}  {}", utc_text(entry.at), entry.to, visible(&entry.reason))?;
+        let request = entry.request_id.as_ref().map_or_else(String::new, |id| format!(" (request {id})"));
+        writeln!(
+            out,
+            "    {}  {from:>10} → {:10}  {}{}",
+            utc_text(entry.at),
+            entry.to,
+            visible(&entry.reason),
+            visible(&request)
+        )?;
     }
     Ok(())
 }
