@@ -50,7 +50,7 @@ impl State {
         match scoring.status {
             Status::Queued if scoring.due <= at => Observation::SlotFree,
             Status::Unknown | Status::Held if scoring.due <= at => {
-                Observation::Candidates(self.candidates(of, scoring.attempt))
+                Observation::candidates(self.candidates(of, scoring.attempt))
             }
             Status::Running | Status::Cancelling => self.job_seen(scoring),
             Status::Verifying if self.output_of(of, scoring.attempt) => {
