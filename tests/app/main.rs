@@ -38,6 +38,7 @@ mod load;
 mod orphaned_jobs;
 mod races;
 mod rate;
+mod record_refused;
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,7 +12,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use lifecycle::{Effect, Entry, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
+use lifecycle::{Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
 
 use crate::admission::{Admission, Claims, Refusal, WaitScope};
@@ -76,6 +76,8 @@ enum Written {
     Overtaken(Option<Box<Scoring>>),
     /// Somebody else moved it, and what we have seen still counts.
     StillCounts(Box<(Loaded, Observed)>),
+    /// The ledger will never take it: that is what was seen now, with nothing claimed.
+    Refused(Observed),
 }
 
 impl Driver {
@@ -119,25 +121,26 @@ impl Driver {
     /// **Durable once `Ok`.** An error says that the ledger did not take it, or that nobody knows: deliver the event again.
     pub(crate) async fn take_in(&self, queued: Scoring, reason: String, now: OffsetDateTime) -> Result<TakenIn, Error> {
         let mut entries = vec![queued.accepted_entry(reason)];
-        let mut scoring = queued;
         let Observed { observation, at, mut claims } = match &self.reach {
             Reach::Services { admission, .. } => {
-                Observed::admitted(admission.admit_event(&scoring, self.rule(&scoring), now).await, now)
+                Observed::admitted(admission.admit_event(&queued, self.rule(&queued), now).await, now)
             }
             Reach::LedgerOnly => Observed::of(Observation::Nothing, now),
         };
+        let mut intended = None;
         if claims.is_stale(self.clock.now()) {
             // Others may take the slot for left behind by now. It is taken in all the same, and queued.
             self.release(std::mem::take(&mut claims)).await;
-        } else if let Step::Move { next, entry, .. } = self.decide(&scoring, &observation, at) {
+        } else if let Step::Move { next, entry, .. } = self.decide(&queued, &observation, at) {
             entries.push(entry);
-            scoring = *next;
+            intended = Some(next);
         }
-        match self.ledger.accept(&scoring, &entries).await {
+        match self.ledger.accept(intended.as_deref().unwrap_or(&queued), &entries).await {
             Ok(Acceptance::New(etag)) => {
+                let scoring = intended.unwrap_or_else(|| Box::new(queued));
                 let intent = (scoring.status == Status::Submitting)
-                    .then(|| Box::new(Intent(Loaded { scoring: scoring.clone(), etag })));
-                Ok(TakenIn::New { scoring: Box::new(scoring), intent })
+                    .then(|| Box::new(Intent(Loaded { scoring: (*scoring).clone(), etag })));
+                Ok(TakenIn::New { scoring, intent })
             }
             Ok(Acceptance::Duplicate(existing)) => {
                 claims.leave_to(Some(&existing));
@@ -147,9 +150,35 @@ impl Driver {
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
                 // For certain nothing was written: the slot is nobody's.
                 self.release(claims).await;
-                Ok(TakenIn::DoesNotFit { scoring: Box::new(scoring), source })
+                match intended {
+                    // The upload fits; what is to be sent for it may not.
+                    Some(_) => self.take_in_as_failed(queued, entries.swap_remove(0), source, now).await,
+                    None => Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source }),
+                }
             }
             // Whether it was taken is not known: the slot stays, for the next delivery or for the tick to free.
+            Err(error) => Err(during("taking a scoring in")(error)),
+        }
+    }
+
+    /// Takes a scoring in whose intent the ledger refused: its upload is on record, and why nothing comes of it.
+    async fn take_in_as_failed(
+        &self,
+        queued: Scoring,
+        accepted: Entry,
+        source: table_store::Error,
+        now: OffsetDateTime,
+    ) -> Result<TakenIn, Error> {
+        let refused = Observation::RecordRefused { reason: error_chain(&source) };
+        let Step::Move { next, entry, .. } = self.decide(&queued, &refused, now) else {
+            return Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source });
+        };
+        match self.ledger.accept(&next, &[accepted, entry]).await {
+            Ok(Acceptance::New(_)) => Ok(TakenIn::New { scoring: next, intent: None }),
+            Ok(Acceptance::Duplicate(existing)) => Ok(TakenIn::Duplicate(existing)),
+            Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
+                Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source })
+            }
             Err(error) => Err(during("taking a scoring in")(error)),
         }
     }
@@ -203,6 +232,10 @@ impl Driver {
                     (loaded, observed) = *again;
                     continue;
                 }
+                Written::Refused(seen) => {
+                    observed = seen;
+                    continue;
+                }
                 Written::Overtaken(present) => {
                     let scoring = present.map_or(loaded.scoring, |present| *present);
                     return Ok(Driven { scoring, moves, end: End::Overtaken });
@@ -248,6 +281,17 @@ impl Driver {
         match self.ledger.record(&loaded.scoring, &loaded.etag, next, entry).await {
             Ok(Recorded::Done(etag)) => return Ok(Written::Done(etag)),
             Ok(Recorded::Lost) => {}
+            // Retried, it would hold its slot for ever. What is decided of it then is small, and shows that the ledger
+            // takes other moves of this scoring: if that is refused too, the fault is not the scoring's, and it stays as it is.
+            // An orphaned job costs its scoring nothing.
+            Err(ledger::Error::Refused(source @ table_store::Error::Refused(_)))
+                if !matches!(entry.event, Some(Event::RecordRefused | Event::OrphanFound)) =>
+            {
+                let reason = error_chain(&source);
+                tracing::error!(scoring = %next.id, reason, "a move of {} cannot be recorded, ever: {reason}", next.id);
+                self.release(observed.claims).await;
+                return Ok(Written::Refused(Observed::of(Observation::RecordRefused { reason }, observed.at)));
+            }
             // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.
             Err(error) => return Err(during("recording a move")(error)),
         }
@@ -277,7 +321,9 @@ impl Driver {
             "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
         log_orphaned_jobs(before, after, &entry.reason);
         if let Reach::Services { admission, .. } = &self.reach {
-            if before.status.holds_slot() && !after.status.holds_slot() {
+            // A queued one may have a slot of an earlier try that ended in between.
+            let held = before.holds_slot() || entry.event == Some(Event::RecordRefused);
+            if held && !after.holds_slot() {
                 admission.free_slots_of(after).await;
             }
             admission.breakers().notify(after, entry.event, at).await;

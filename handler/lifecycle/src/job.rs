@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::digest::digest;
 use crate::id::JobName;
+use crate::text::clipped;
 
 /// What one POST asks for, with every template filled in. It is recorded before it is sent, so that a lost answer can
 /// be searched by exactly these URIs.
@@ -25,6 +26,17 @@ pub struct Submission {
     /// It is sent without the member `tags`: the rule says so, or the service refused a request for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untagged: bool,
+}
+
+/// A submission is kept as JSON in one property of a table's row, which takes 64 KiB of UTF-16.
+pub const MAX_SUBMISSION_UNITS: usize = 32_768;
+
+impl Submission {
+    /// What it takes of the property that it is kept in, in UTF-16 units; at most [`MAX_SUBMISSION_UNITS`] can be kept.
+    pub fn units(&self) -> usize {
+        let json = serde_json::to_string(self).unwrap_or_default(); // maps with string keys always serialise
+        json.encode_utf16().count()
+    }
 }
 
 /// The experiment that a rule's settings ask for (pipeline component deployments only; else it is the endpoint's name).
@@ -86,6 +98,22 @@ pub struct Job {
     pub id: Option<String>,
     /// Page of the job in Azure ML studio.
     pub studio: Option<String>,
+}
+
+/// Longest ARM id and address that is kept of a job, in characters. Azure's own end below 1,000.
+const MAX_ADDRESS: usize = 2_048;
+
+impl Job {
+    /// A job as a service tells of it. An id or an address that is too long to be kept is left out: cut, it would name
+    /// something else.
+    pub fn told(name: JobName, id: Option<&str>, studio: Option<&str>) -> Self {
+        Self { name, id: id.and_then(address), studio: studio.and_then(address) }
+    }
+}
+
+/// The address, if it can be kept.
+pub(crate) fn address(text: &str) -> Option<String> {
+    (text.chars().count() <= MAX_ADDRESS).then(|| text.to_owned())
 }
 
 /// What became of the POST, as far as we can know.
@@ -261,7 +289,7 @@ macro_rules! job_statuses {
                     $(w if w.eq_ignore_ascii_case(stringify!($name)) => Self::$name,)*
                     // The status of ARM *operations*; Microsoft's own samples accept it for jobs.
                     w if w.eq_ignore_ascii_case("Succeeded") => Self::Completed,
-                    other => Self::Unlisted(other.to_owned()),
+                    other => Self::Unlisted(clipped(other, MAX_STATUS_WORD).to_owned()),
                 }
             }
 
@@ -307,6 +335,9 @@ job_statuses! {
     Unknown,
 }
 
+/// A status word that nobody lists is kept up to this length: no word of the service has a quarter of it.
+const MAX_STATUS_WORD: usize = 64;
+
 impl JobStatus {
     /// It has ended, in whatever way. `NotResponding`, `Paused` and words that are not listed are no end.
     pub fn is_final(&self) -> bool {
@@ -340,6 +371,16 @@ mod tests {
         for other in [vec![("a", "1")], vec![("a", "1"), ("b", "3")], vec![("a", "1"), ("c", "2")], vec![]] {
             assert_ne!(print, OutputPrint::of(other));
         }
+    }
+
+    #[test]
+    fn what_a_service_tells_of_a_job_is_kept_within_bounds() {
+        assert_eq!(JobStatus::read(&"w".repeat(100_000)).name().len(), MAX_STATUS_WORD);
+        let (good, long) = ("x".repeat(MAX_ADDRESS), "x".repeat(MAX_ADDRESS + 1));
+        let job = |id, studio| Job::told("job-1".parse().expect("a name"), Some(id), Some(studio));
+        assert_eq!(job(&good, &long), Job { name: job("", "").name, id: Some(good.clone()), studio: None });
+        assert_eq!(job(&long, &good).studio, Some(good));
+        assert!("n".repeat(261).parse::<JobName>().is_err(), "a name that is cut names another job, or none");
     }
 
     #[test]

@@ -147,6 +147,9 @@ pub enum Event {
     InputNotSeen,
     /// An event or a look shows a version that was gone. It is queued again.
     SeenAgain,
+    /// The ledger refuses to hold the scoring's next move, and would refuse it again: a request that outgrew a property of a
+    /// row, for example. It fails with that reason; what it held becomes free, and a job of it is stopped.
+    RecordRefused,
 }
 
 impl Event {
@@ -186,6 +189,7 @@ impl Event {
             Self::SameContent => "sameContent",
             Self::InputNotSeen => "inputNotSeen",
             Self::SeenAgain => "seenAgain",
+            Self::RecordRefused => "recordRefused",
         }
     }
 }
@@ -260,6 +264,13 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Verifying, E::InputGone, S::Gone),
         (S::Verifying, E::InputNewer, S::Superseded),
         (S::Gone, E::SeenAgain, S::Queued),
+        (S::Queued, E::RecordRefused, S::Failed),
+        (S::Submitting, E::RecordRefused, S::Failed),
+        (S::Unknown, E::RecordRefused, S::Failed),
+        (S::Held, E::RecordRefused, S::Failed),
+        (S::Running, E::RecordRefused, S::Failed),
+        (S::Cancelling, E::RecordRefused, S::Failed),
+        (S::Verifying, E::RecordRefused, S::Failed),
         (S::Queued, E::OrphanFound, S::Queued),
         (S::Submitting, E::OrphanFound, S::Submitting),
         (S::Unknown, E::OrphanFound, S::Unknown),

@@ -296,7 +296,7 @@ impl Invariants {
     fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, now: OffsetDateTime) {
         for scope in [LimitedBy::Rule(next.rule.clone()), LimitedBy::Endpoint(next.endpoint.clone())] {
             let Some(limit) = self.limits.get_mut(&scope) else { continue };
-            if next.status.holds_slot() {
+            if next.holds_slot() {
                 limit.holding.insert(next.id.clone());
                 if before == Some(Status::Queued) && event == Some(Event::Accepted) {
                     limit.late.insert(next.id.clone());

@@ -375,6 +375,15 @@ impl World {
     }
 }
 
+/// A move that may be too large for a row. Not how a scoring ends by that, nor a new one that only waits: small rows fit.
+fn can_be_refused(ops: &[Op]) -> bool {
+    ops.iter().any(|op| match op {
+        Op::Insert(row) => row.key.row.starts_with("J~") && row.string("State") == Some("submitting"),
+        Op::Replace(row, _) => row.key.row.starts_with("J~") && row.string("State") != Some("failed"),
+        _ => false,
+    })
+}
+
 /// The scoring that a transaction is about.
 fn scoring_of(ops: &[Op]) -> Option<ScoringId> {
     ops.iter().find_map(|op| op.key().row.strip_prefix("J~").and_then(ScoringId::read))
@@ -490,6 +499,11 @@ impl TableStore for ProcessPorts {
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
         let (process, id) = (self.process, scoring_of(ops));
+        if can_be_refused(ops) && self.world.state().dice.strikes(Kind::TableRefused, 4) {
+            self.sleep(Duration::ZERO).await;
+            self.world.trace(Some(process), id.as_ref(), || "a write to the table is refused for good".to_owned());
+            return Err(Error::Refused("a property is too long".to_owned()));
+        }
         let apply = {
             let (table, ops) = (table.clone(), ops.to_vec());
             Box::new(move |world: &World| world.apply(process, &table, &ops))

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use lifecycle::{Answer, Job, Observation, Policy, Rule, Scoring, Status};
+use lifecycle::{Answer, Job, JobsFound, LostLook, Observation, OutputFound, Policy, Rule, Scoring, Status};
 use time::OffsetDateTime;
 
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
-use crate::ports::{Blobs, Endpoint, JobAddress};
+use crate::ports::{Blobs, Endpoint, JobAddress, JobSearch};
 
 /// The batch endpoint and the storage of its outputs. Cheap to clone.
 #[derive(Clone)]
@@ -19,17 +19,24 @@ pub(crate) struct Services {
 
 impl Services {
     /// Sends the scoring's submission, which is on record, once. What is sent is not known to be answered.
+    ///
+    /// Never again without a look at the attempt's output path: what lies there was written by an earlier request of the same
+    /// attempt, whatever was concluded of it.
     pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>) -> Observation {
         let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
         // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
+        let earlier = if scoring.submits > 1 { self.output_found(scoring).await } else { OutputFound::Nothing };
+        match earlier {
+            OutputFound::Nothing => {}
+            OutputFound::Something(_) => {
+                let text = "it was not sent again, as something is at its output path: an earlier request ran";
+                return Observation::answer(Answer::Unknown { text: text.to_owned() });
+            }
+            OutputFound::NotSeen(why) => return not_sent(format!("its output path could not be looked at: {why}")),
+        }
         if self.clock.now() + policy.submit_timeout.0 > scoring.due {
-            return Observation::answer(Answer::Refused {
-                code: "not sent".to_owned(),
-                text: "too little was left of the lease for the request and its answer".to_owned(),
-                permanent: false,
-                retry_after: None,
-            });
+            return not_sent("too little was left of the lease for the request and its answer".to_owned());
         }
         let timeout = std::time::Duration::try_from(policy.submit_timeout.0).unwrap_or_default(); // rules refuse negative ones
         Observation::Answer(self.endpoint.submit(scoring, timeout).await)
@@ -61,14 +68,7 @@ impl Services {
         let now = self.clock.now();
         let observation = match scoring.status {
             // Before it is due a job may not be listed yet: "none" would mean nothing, and the list is dear.
-            Status::Unknown | Status::Held if scoring.due <= now => match self.endpoint.find(scoring).await {
-                Ok(search) => {
-                    // Searches share lists, so that what was seen may be older than this look.
-                    let at = search.as_of.map_or(now, |as_of| as_of.min(now));
-                    return (Observation::Candidates(search.jobs), at);
-                }
-                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
-            },
+            Status::Unknown | Status::Held if scoring.due <= now => return self.look_for_lost(scoring, now).await,
             Status::Running | Status::Cancelling => match &scoring.job {
                 Some(job) => self.observe_job(&address(scoring, job.clone())).await,
                 None => Observation::CannotLook("the ledger has no job for a running scoring".to_owned()),
@@ -84,6 +84,27 @@ impl Services {
         (observation, now)
     }
 
+    /// A look for the job of a lost submission, and the time that it tells of.
+    async fn look_for_lost(&self, scoring: &Scoring, now: OffsetDateTime) -> (Observation, OffsetDateTime) {
+        let (jobs, at) = match self.endpoint.find(scoring).await {
+            // Searches share lists, so that what was seen may be older than this look.
+            Ok(JobSearch { jobs: ours, possible, as_of }) => {
+                (JobsFound::Seen { ours, possible }, as_of.map_or(now, |as_of| as_of.min(now)))
+            }
+            Err(inconclusive) => (JobsFound::NotSeen(error_chain(&inconclusive)), now),
+        };
+        let output = self.output_found(scoring).await;
+        (Observation::Lost(LostLook { jobs, output }), at)
+    }
+
+    async fn output_found(&self, scoring: &Scoring) -> OutputFound {
+        match self.blobs.output_print(scoring).await {
+            Ok(None) => OutputFound::Nothing,
+            Ok(Some(print)) => OutputFound::Something(print),
+            Err(inconclusive) => OutputFound::NotSeen(error_chain(&inconclusive)),
+        }
+    }
+
     /// A job as it is now. That it could not be looked at is an observation too, and never "missing".
     pub(crate) async fn observe_job(&self, at: &JobAddress) -> Observation {
         match self.endpoint.job(at).await {
@@ -92,6 +113,10 @@ impl Services {
             Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
         }
     }
+}
+
+fn not_sent(text: String) -> Observation {
+    Observation::answer(Answer::Refused { code: "not sent".to_owned(), text, permanent: false, retry_after: None })
 }
 
 fn address(scoring: &Scoring, job: Job) -> JobAddress {

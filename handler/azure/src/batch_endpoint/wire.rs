@@ -131,7 +131,7 @@ impl Resource {
 
     pub(super) fn job(&self) -> Option<Job> {
         let name = self.name()?.parse().ok()?;
-        Some(Job { name, id: self.text(&["id"]).map(str::to_owned), studio: self.studio() })
+        Some(Job::told(name, self.id(), self.place("Studio")))
     }
 
     /// The status, if there is one. `provisioningState` speaks of the submission: `Failed` there is a failed job.

@@ -9,7 +9,7 @@ use crate::job::{Answer, Job, JobStatus, Reply};
 use crate::rule::Rule;
 use crate::schedule::back_off;
 use crate::scoring::{MAX_JOB_NAMES, Scoring};
-use crate::status::Event;
+use crate::status::{Event, Status};
 
 /// First back-off after a refusal that may pass.
 const REFUSAL_BACK_OFF: Duration = Duration::seconds(10);
@@ -132,6 +132,17 @@ impl DecideContext<'_> {
         next.refusals = 0;
         // Of the time at which it was adopted, since a job that was found late would else be stopped at once.
         next.due = self.now + self.policy.job_timeout.0;
+    }
+
+    /// What was to follow cannot be kept, so it cannot be done: without a record nobody may send, follow or stop anything.
+    pub(super) fn record_refused(&self, reason: &str) -> Step {
+        let error = format!("the ledger cannot hold what follows: {reason}");
+        // Its job would compute for nobody. One that nobody has told us of yet is found as an orphaned one.
+        let effect = match (self.scoring.status, &self.scoring.job) {
+            (Status::Running | Status::Cancelling, Some(job)) => Effect::Cancel(vec![job.clone()]),
+            _ => Effect::None,
+        };
+        self.transition(Event::RecordRefused, error.clone(), effect, |next| next.error = Some(error))
     }
 
     /// The attempt ended without a result that can be used. `ended`: how its job did, where that was not recorded before.

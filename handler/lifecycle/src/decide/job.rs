@@ -4,7 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
-use crate::job::{JobSnapshot, JobStatus};
+use crate::job::{JobSnapshot, JobStatus, address};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 
@@ -20,7 +20,7 @@ impl DecideContext<'_> {
             next.job_status = Some(observation.status.name().to_owned());
             next.missing_since = None;
             if let (Some(job), Some(studio)) = (&mut next.job, &observation.studio) {
-                job.studio = Some(studio.clone());
+                job.studio = address(studio).or(job.studio.take());
             }
         };
         match &observation.status {

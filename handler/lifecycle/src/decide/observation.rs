@@ -42,6 +42,12 @@ pub enum Observation {
     },
     /// What an operator says about a held scoring.
     Resolved(Resolution),
+    /// The ledger refused the move that was decided for it, and would refuse it again. Not that it could not be reached, nor
+    /// that it denies access: those pass, or concern every scoring.
+    RecordRefused {
+        /// What the ledger says about it.
+        reason: String,
+    },
     /// The input was looked at, because the decision on what was seen before asked for that.
     Input {
         /// What the look came to.

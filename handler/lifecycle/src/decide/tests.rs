@@ -195,6 +195,7 @@ fn every_seen() -> Vec<Observation> {
         Observation::Resolved(Resolution::SendAgain),
         Observation::Resolved(Resolution::JobIs(job_name("named"))),
         Observation::Resolved(Resolution::GiveUp),
+        Observation::RecordRefused { reason: "a property is too long".into() },
     ];
     all.extend(statuses.map(|word| job(JobStatus::read(word))));
     let seen = input::version("1", Some("m"));

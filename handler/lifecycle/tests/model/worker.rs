@@ -245,7 +245,7 @@ impl State {
                 if entry.seq != next.version || entry.from != Some(scoring.status) || entry.to != next.status {
                     self.broke(Broken::Gap);
                 }
-                let leaves_slot = world.capped() && scoring.status.holds_slot() && !next.status.holds_slot();
+                let leaves_slot = world.capped() && scoring.holds_slot() && !next.holds_slot();
                 let next: Arc<Scoring> = next.into();
                 if world.removed_guard == RemovedGuard::PostFirst && effect == Effect::Submit {
                     self.post(world, of, &next, op);
