@@ -10,7 +10,8 @@ use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearc
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Rules, Scoring, ScoringId, Status, Submission,
+    Answer, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Reply, Rules, Scoring, ScoringId, Status,
+    Submission,
 };
 use serde_json::{Value, json};
 use simulation::{Cloud, CloudJob, End, JobBehaviour, Written};
@@ -59,6 +60,8 @@ struct State {
     orphan_scans: Vec<OrphanScanCall>,
     scan_limit: Option<usize>,
     keeps_tags: bool,
+    omits_outputs: bool,
+    path_looks: usize,
     list_stands_still: Option<OffsetDateTime>,
     cancels_fail: usize,
     hidden: bool,
@@ -382,7 +385,14 @@ impl World {
         let tagged = state.keeps_tags;
         let lag = if let Fault::Delayed(after) = fault { after } else { Duration::ZERO };
         let made: Vec<Job> = (0..times)
-            .map(|_| state.cloud.make(scoring, JobBehaviour { lag, ..JobBehaviour::running() }, tagged, now))
+            .map(|_| {
+                state.cloud.make(
+                    scoring,
+                    JobBehaviour { lag, omits_outputs: state.omits_outputs, ..JobBehaviour::running() },
+                    tagged,
+                    now,
+                )
+            })
             .collect();
         let running = state.cloud.jobs().iter().filter(|job| job.status(now) == JobStatus::Running).count();
         state.max_running = state.max_running.max(running);
@@ -440,10 +450,10 @@ impl Endpoint for World {
             return Err(Inconclusive::not_reachable(why.clone()));
         }
         let now = state.now.unwrap_or(START);
-        let jobs = state.cloud.find(scoring, state.listed_until(now));
+        let (jobs, possible) = state.cloud.find(scoring, state.listed_until(now));
         let as_of = state.search_shows.map(|age| now - age);
         state.now = Some(now + state.search_takes);
-        Ok(JobSearch { jobs, as_of })
+        Ok(JobSearch { jobs, possible, as_of })
     }
 
     async fn jobs_created_since(
@@ -478,6 +488,16 @@ impl Endpoint for World {
 
 #[async_trait]
 impl Blobs for World {
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        state.path_looks += 1;
+        if let Some(why) = &state.storage_inconclusive {
+            return Err(Inconclusive::not_reachable(why.clone()));
+        }
+        Ok(state.cloud.output_print(scoring, now))
+    }
+
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         let now = self.now();
         let state = self.state.lock().unwrap();

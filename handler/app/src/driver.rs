@@ -348,8 +348,12 @@ impl Driver {
                     None => ControlFlow::Break(End::Done),
                 }
             }
-            // A fresh job is not among these: it has nothing to tell yet.
-            Effect::None if matches!(scoring.status, Status::Verifying | Status::Unknown) => {
+            // What has just come to stand there; what was noted beside it was seen a moment ago. A fresh job is not among
+            // these: it has nothing to tell yet.
+            Effect::None
+                if matches!(scoring.status, Status::Verifying | Status::Unknown)
+                    && scoring.since == scoring.updated =>
+            {
                 ControlFlow::Continue(self.observe(scoring).await)
             }
             Effect::None => ControlFlow::Break(End::Done),

@@ -212,7 +212,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("PreviousJobs", list(&s.previous_jobs))
         .with_some("OrphanedJobs", list(&s.orphaned_jobs))
         .with("OrphanedJobCount", count(s.orphaned_job_count))
-        .with_some("FollowedJobs", names(&s.followed))
+        .with_some("FollowedJobs", list(&s.followed))
         .with_some("FollowedEndedTime", s.followed_ended)
         .with_some("OutputPrint", s.output_seen.as_ref().map(|seen| seen.print.as_str()))
         .with_some("OutputSeenTime", s.output_seen.as_ref().map(|seen| seen.at))
@@ -276,7 +276,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         previous_jobs: read.list("PreviousJobs")?,
         orphaned_jobs: read.list("OrphanedJobs")?,
         orphaned_job_count: read.number("OrphanedJobCount")?,
-        followed: read.names("FollowedJobs")?,
+        followed: read.list("FollowedJobs")?,
         followed_ended: row.time("FollowedEndedTime"),
         output_seen: row
             .string("OutputPrint")
