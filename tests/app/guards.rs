@@ -172,10 +172,25 @@ async fn a_repetition_gives_its_slot_back() {
 }
 
 #[tokio::test]
-async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
+async fn an_event_that_is_kept_in_part_only_is_an_error_and_takes_no_slot() {
     let world = World::with_rules(ONE_SLOT);
     let app = world.app();
-    let (accepted, intents) = app.accept(&event("a.csv", &"e".repeat(33_000))).await.unwrap().into_parts();
+    let refused = app.accept(&event("a.csv", &"e".repeat(33_000))).await.err().unwrap();
+    assert!(matches!(refused, app::Error::NotKeptWhole { .. }), "{refused}");
+    assert_eq!(state_rows(&world, "Q~").await.len(), 1);
+    assert!(a_slot_is_free(&world, &app).await);
+}
+
+#[tokio::test]
+async fn a_scoring_that_the_ledger_refuses_is_quarantined_and_gives_its_slot_back() {
+    let world = World::with_rules(ONE_SLOT);
+    let app = world.app();
+    // However it stands there: queued to be sent, and failed for that it cannot be.
+    world.store.rule(|_, ops| {
+        let taken_in = ops.iter().any(|op| matches!(op, Op::Insert(row) if row.key.row.starts_with("J~")));
+        taken_in.then_some(Fault::Refused { permanent: true })
+    });
+    let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     assert_eq!((accepted.quarantined, intents.len()), (1, 0));
     assert!(a_slot_is_free(&world, &app).await);
 }

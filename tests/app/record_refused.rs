@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stores::faulty::Fault;
 use time::Duration;
 
-use super::{claims, rows as rows_of, state_rows};
+use super::{rows as rows_of, state_rows};
 use crate::support::world::{World, event};
 
 /// A rule whose requests fit for blobs with short names: what they all hold takes two thirds of a property.
@@ -153,7 +153,7 @@ async fn events_that_became_no_scoring_are_kept_at_any_length() {
     let world = World::new();
     let ledger = world.app().ledger().clone();
     let endless = || "\u{1F600}".repeat(100_000);
-    let bad = QuarantinedEvent { key: "a".repeat(32), reason: endless(), received: endless() };
+    let bad = QuarantinedEvent { key: "a".repeat(32), reason: endless(), received: endless(), whole: false };
     ledger.quarantine(&bad, world.now()).await.unwrap();
     let skip = SkippedEvent { key: "b".repeat(32), subject: endless(), rule: None, reason: endless() };
     ledger.skip(&skip, world.now()).await.unwrap();
