@@ -31,6 +31,7 @@ use crate::support::world::{RULE, World, event};
 mod breaker;
 mod caps;
 mod clocks;
+mod followed;
 mod guards;
 mod heartbeat;
 mod in_flight;

@@ -62,6 +62,8 @@ struct State {
     keeps_tags: bool,
     omits_outputs: bool,
     path_looks: usize,
+    workspace: Option<String>,
+    searched: Vec<Option<lifecycle::WorkspaceId>>,
     list_stands_still: Option<OffsetDateTime>,
     cancels_fail: usize,
     hidden: bool,
@@ -235,6 +237,33 @@ impl World {
         self.state.lock().unwrap().keeps_tags = keep;
     }
 
+    /// Whether jobs that are made from now on show their outputs never.
+    pub fn omit_outputs(&self, omit: bool) {
+        self.state.lock().unwrap().omits_outputs = omit;
+    }
+
+    /// Answers tell the ids of jobs, and with them this workspace.
+    pub fn tell_workspace(&self, id: &str) {
+        self.state.lock().unwrap().workspace = Some(id.to_owned());
+    }
+
+    /// The workspaces that were searched for lost jobs.
+    pub fn searched(&self) -> Vec<Option<lifecycle::WorkspaceId>> {
+        self.state.lock().unwrap().searched.clone()
+    }
+
+    /// How often somebody looked at the output path of an attempt whose job is not known.
+    pub fn path_looks(&self) -> usize {
+        self.state.lock().unwrap().path_looks
+    }
+
+    /// A stranger's job over the inputs of a scoring, which shows nothing of whose it is; its name.
+    pub fn strangers_job(&self, like: &Scoring) -> String {
+        let now = self.now();
+        let job = self.state.lock().unwrap().cloud.make_strangers(like, JobBehaviour::running(), now);
+        job.name.to_string()
+    }
+
     /// Whether lists go on showing only what was made before.
     pub fn hide_new_jobs(&self, hide: bool) {
         let before = self.now();
@@ -382,16 +411,11 @@ impl World {
             Fault::Duplicated { times } | Fault::LostAnswer { times } => times,
             _ => 0,
         };
-        let tagged = state.keeps_tags;
+        let (tagged, omits_outputs) = (state.keeps_tags, state.omits_outputs);
         let lag = if let Fault::Delayed(after) = fault { after } else { Duration::ZERO };
         let made: Vec<Job> = (0..times)
             .map(|_| {
-                state.cloud.make(
-                    scoring,
-                    JobBehaviour { lag, omits_outputs: state.omits_outputs, ..JobBehaviour::running() },
-                    tagged,
-                    now,
-                )
+                state.cloud.make(scoring, JobBehaviour { lag, omits_outputs, ..JobBehaviour::running() }, tagged, now)
             })
             .collect();
         let running = state.cloud.jobs().iter().filter(|job| job.status(now) == JobStatus::Running).count();
@@ -399,7 +423,11 @@ impl World {
         let held = state.held_post.take();
         let answer = match fault {
             Fault::Pass | Fault::Duplicated { .. } => {
-                let job = made.last().expect("just made").clone();
+                let mut job = made.last().expect("just made").clone();
+                job.id = state
+                    .workspace
+                    .as_ref()
+                    .map(|workspace| format!("{workspace}/batchEndpoints/heart/jobs/{}", job.name));
                 Answer::Accepted { job, status: JobStatus::Preparing }
             }
             Fault::Refused { permanent } => {
@@ -450,6 +478,7 @@ impl Endpoint for World {
             return Err(Inconclusive::not_reachable(why.clone()));
         }
         let now = state.now.unwrap_or(START);
+        state.searched.push(scoring.workspace.clone());
         let (jobs, possible) = state.cloud.find(scoring, state.listed_until(now));
         let as_of = state.search_shows.map(|age| now - age);
         state.now = Some(now + state.search_takes);

@@ -320,7 +320,10 @@ impl Driver {
             attempt = after.attempt, job = entry.job.as_deref(), blob = after.blob.url, reason = entry.reason,
             "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
         log_orphaned_jobs(before, after, &entry.reason);
-        if let Reach::Services { admission, .. } = &self.reach {
+        if let Reach::Services { admission, services } = &self.reach {
+            if let (None, Some(workspace)) = (&before.workspace, &after.workspace) {
+                services.workspaces.learn(&after.endpoint, workspace).await;
+            }
             // A queued one may have a slot of an earlier try that ended in between.
             let held = before.holds_slot() || entry.event == Some(Event::RecordRefused);
             if held && !after.holds_slot() {

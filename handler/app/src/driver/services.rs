@@ -1,5 +1,6 @@
 //! The services that a driver looks at and acts on: the batch endpoint, and the storage of outputs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use lifecycle::{Answer, Job, JobsFound, LostLook, Observation, OutputFound, Policy, Rule, Scoring, Status};
@@ -8,12 +9,14 @@ use time::OffsetDateTime;
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
 use crate::ports::{Blobs, Endpoint, JobAddress, JobSearch};
+use crate::workspaces::Workspaces;
 
 /// The batch endpoint and the storage of its outputs. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) workspaces: Workspaces,
     pub(crate) clock: LedgerClock,
 }
 
@@ -26,7 +29,11 @@ impl Services {
         let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
         // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
-        let earlier = if scoring.submits > 1 { self.output_found(scoring).await } else { OutputFound::Nothing };
+        let earlier = if scoring.submits > 1 {
+            self.output_found(&*self.with_workspace(scoring).await).await
+        } else {
+            OutputFound::Nothing
+        };
         match earlier {
             OutputFound::Nothing => {}
             OutputFound::Something(_) => {
@@ -66,6 +73,10 @@ impl Services {
     /// may go is for admission to say.
     pub(crate) async fn observe(&self, scoring: &Scoring) -> (Observation, OffsetDateTime) {
         let now = self.clock.now();
+        // Where there is a job, its id tells the workspace or nothing does.
+        let needs_workspace =
+            scoring.job.is_none() && matches!(scoring.status, Status::Unknown | Status::Held | Status::Verifying);
+        let scoring = if needs_workspace { &*self.with_workspace(scoring).await } else { scoring };
         let observation = match scoring.status {
             // Before it is due a job may not be listed yet: "none" would mean nothing, and the list is dear.
             Status::Unknown | Status::Held if scoring.due <= now => return self.look_for_lost(scoring, now).await,
@@ -82,6 +93,15 @@ impl Services {
         // The time before the look, whatever it took: a job that was made meanwhile must not be found missing "after
         // `resubmitAfter`".
         (observation, now)
+    }
+
+    /// The scoring with the workspace of its endpoint: neither the rule nor a job of its own may have said it.
+    async fn with_workspace<'a>(&self, scoring: &'a Scoring) -> Cow<'a, Scoring> {
+        if scoring.workspace.is_some() {
+            return Cow::Borrowed(scoring);
+        }
+        let workspace = self.workspaces.of(&scoring.endpoint).await;
+        Cow::Owned(Scoring { workspace, ..scoring.clone() })
     }
 
     /// A look for the job of a lost submission, and the time that it tells of.

@@ -209,8 +209,9 @@ impl Walk {
         let policy = self.rules.get(&row.rule).map_or_else(Policy::default, |rule| rule.policy);
         let interval = match row.status {
             Status::Running | Status::Cancelling => policy.poll_interval.0,
-            // The list is dear, and what is followed may run for days.
-            Status::Unknown | Status::Held => lookup_interval(policy.lookup_interval.0, now - row.since),
+            // Often at first; then the list is dear, and what is followed may run for days.
+            Status::Unknown => lookup_interval(policy.lookup_interval.0, now - row.since - policy.resubmit_after.0),
+            Status::Held => lookup_interval(policy.lookup_interval.0, now - row.since),
             _ => policy.lookup_interval.0,
         };
         match row.status {
