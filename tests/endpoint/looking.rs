@@ -309,7 +309,7 @@ async fn an_orphan_scan_sees_outputs_and_tags_but_nothing_known_old_or_of_others
         listed("plain", IN_TIME), marked, listed("elsewhere", IN_TIME), listed("hidden", IN_TIME),
         listed("known", IN_TIME), listed("too-old", "2026-07-21T09:52:59Z"),
     ] });
-    server.at(&arm("GET", ""), canned::json(200, &list));
+    server.at(&arm("GET", ""), canned::json(200, &list).header("Date", "Tue, 21 Jul 2026 10:00:00 GMT"));
     let (since, known) = (datetime!(2026-07-21 09:58 UTC), HashSet::from(["known".parse().unwrap()]));
     let ml = azure_ml(&server);
     let listing = ml.jobs_created_since(&place, since, &known).await.unwrap();
@@ -377,6 +377,7 @@ async fn a_list_that_is_sorted_is_left_when_it_is_past_the_window() {
     let page = |hour: u8| {
         let jobs: Vec<_> = (0..6).map(|n| listed("x", &format!("2026-07-21T{hour:02}:{:02}:00Z", 59 - n))).collect();
         canned::json(200, &json!({ "value": jobs, "nextLink": server.url(&format!("{WORKSPACE}/jobs?n")) }))
+            .header("Date", "Tue, 21 Jul 2026 10:00:00 GMT")
     };
     server.at("GET /jobs/x", canned::json(200, &job(&server, "x", "Running")));
     server.next(page(9)).next(page(8)).next(page(7)).next(page(6));
