@@ -31,6 +31,7 @@ use crate::support::world::{RULE, World, event};
 mod breaker;
 mod caps;
 mod clocks;
+mod followed;
 mod guards;
 mod heartbeat;
 mod in_flight;
@@ -234,7 +235,8 @@ async fn while_nobody_can_look_nothing_is_sent_and_the_reason_shows() {
     assert_eq!((scoring.status, scoring.last_error.as_deref()), (Status::Held, Some("Resource Manager answers 403")));
     assert!(world.jobs().is_empty());
     world.blind(None);
-    world.tick_until_final(&app, 6).await;
+    // What was held for three hours is looked at every half hour.
+    world.tick_until_final(&app, 40).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
 }
 

@@ -41,7 +41,10 @@ pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
 pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
 pub use input::{InputContent, InputFound, InputSnapshot, Likeness, SeenVersion};
-pub use job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Submission};
+pub use job::{
+    Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputPrint, OutputSnapshot,
+    Reply, Submission,
+};
 pub use payload::Payload;
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::QueuePosition;

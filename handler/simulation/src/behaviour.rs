@@ -39,6 +39,8 @@ pub struct JobBehaviour {
     pub lag: Duration,
     /// Lists show its outputs after this time.
     pub shows_outputs_after: Duration,
+    /// Nothing ever shows its outputs, as in the recorded answers of the service.
+    pub omits_outputs: bool,
     /// How long it says `Preparing`.
     pub prepares: Duration,
     /// `None`: it hangs until it is stopped.
@@ -63,6 +65,7 @@ impl JobBehaviour {
         Self {
             lag: Duration::ZERO,
             shows_outputs_after: Duration::ZERO,
+            omits_outputs: false,
             prepares: Duration::ZERO,
             lasts: None,
             end: End::Canceled,
@@ -94,6 +97,8 @@ pub struct Script {
     pub submissions: Vec<Fault>,
     /// Jobs, in the order of their making.
     pub ends: Vec<End>,
+    /// No job shows its outputs or our tags.
+    pub omit_outputs: bool,
 }
 
 /// Where fates come from.

@@ -75,6 +75,8 @@ struct TrackedScoring {
     adopted: BTreeMap<u32, String>,
     /// When the last search that found none arrived.
     found_none: Option<OffsetDateTime>,
+    /// When a look at the output path of this attempt last found nothing.
+    path_empty: Option<(u32, OffsetDateTime)>,
 }
 
 /// The checks and what they remember.
@@ -152,8 +154,13 @@ impl Invariants {
 
     /// What is not settled, for people: not final, not projected, or with a job that nobody knows of.
     pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime) -> Option<(ScoringId, String)> {
-        let unknown = cloud.all().find(|(name, id)| {
+        let unknown = cloud.all().find(|(name, id, attempt)| {
             self.tracked.get(*id).is_none_or(|known| {
+                // Its output was looked at before anybody knew of it.
+                let proved = (known.scoring.status, &known.scoring.job) == (Status::Scored, &None);
+                if proved && known.scoring.attempt == *attempt {
+                    return false;
+                }
                 let orphaned_jobs = &known.scoring.orphaned_jobs;
                 let adopted = known.adopted.values().any(|adopted| adopted == name);
                 !adopted
@@ -161,7 +168,7 @@ impl Invariants {
                     && orphaned_jobs.len() < lifecycle::scoring::MAX_JOB_NAMES
             })
         });
-        if let Some((name, id)) = unknown {
+        if let Some((name, id, _)) = unknown {
             return Some((
                 id.clone(),
                 format!("{name} was made and is neither adopted nor counted as an orphaned job"),
@@ -254,6 +261,7 @@ impl Invariants {
                     sent: BTreeMap::new(),
                     adopted: BTreeMap::new(),
                     found_none: None,
+                    path_empty: None,
                 };
                 self.tracked.insert(id.clone(), known);
             }
@@ -299,9 +307,10 @@ impl Invariants {
     fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, now: OffsetDateTime) {
         for scope in [LimitedBy::Rule(next.rule.clone()), LimitedBy::Endpoint(next.endpoint.clone())] {
             let Some(limit) = self.limits.get_mut(&scope) else { continue };
-            if next.status.holds_slot() {
-                limit.holding.insert(next.id.clone());
-                if before == Some(Status::Queued) && event == Some(Event::Accepted) {
+            if next.holds_slot() {
+                let anew = limit.holding.insert(next.id.clone());
+                // A job that turns up by itself: late, or when its slot was freed long ago.
+                if anew && before.is_some() && event != Some(Event::SlotFree) {
                     limit.late.insert(next.id.clone());
                 }
             } else {
@@ -404,10 +413,15 @@ impl Invariants {
         let nearest = may_have_made.map(|((_, p), (at, _))| (now - *at, *p)).min();
         let first = known.sent.insert((attempt, post), (now, false)).is_none();
         let looked = known.found_none;
+        let last = known.sent.iter().filter(|((a, p), _)| *a == attempt && *p != post).map(|(_, (at, _))| *at).max();
+        let empty = known.path_empty.filter(|(of, _)| *of == attempt).map(|(_, at)| at);
         self.hold(same, "intent", id, || {
             format!("request {post} of attempt {attempt} was sent and not on record before")
         });
         self.hold(first, "intent", id, || format!("request {post} of attempt {attempt} was sent twice"));
+        self.hold(last.is_none_or(|last| empty.is_some_and(|empty| empty >= last)), "output first", id, || {
+            format!("request {post} of attempt {attempt} was sent again without a look at its output path")
+        });
         let Some((since, other)) = nearest else { return };
         // Who counts `resubmitAfter` reads another clock than who wrote its beginning, twice.
         self.hold(since >= resubmit_after - self.spread * 2, "resubmitAfter", id, || {
@@ -482,8 +496,18 @@ impl Invariants {
         }
     }
 
+    /// Somebody looked at the output path of the scoring's attempt.
+    pub(super) fn looked_at_path(&mut self, scoring: &Scoring, there: bool, now: OffsetDateTime) {
+        if let Some(known) = self.tracked.get_mut(&scoring.id) {
+            known.path_empty = (!there).then_some((scoring.attempt, now));
+        }
+    }
+
     /// A job is told to stop. It must not be one that its scoring counts on.
     pub(super) fn stop_requested(&mut self, name: &str, cloud: &Cloud) {
+        if cloud.is_strangers(name) {
+            self.broken("strangers", None, format!("{name} is told to stop, and is somebody else's"));
+        }
         let Some((id, _)) = cloud.owner(name) else { return };
         let wanted = self.tracked.get(&id).is_some_and(|known| {
             let own = known.scoring.job.as_ref().is_some_and(|job| job.name == name);

@@ -194,6 +194,7 @@ impl Run {
             trace: Trace::new(traced),
             kill_after,
             latest: plan.latest(),
+            omit_outputs: script.map(|script| script.omit_outputs),
         });
         let processes =
             plan.skews.iter().map(|off| Process { app: None, clock_off: Arc::new(AtomicI64::new(*off)) }).collect();

@@ -20,7 +20,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
-use lifecycle::{BlobVersion, Entry, Event, InputContent, Job, Scoring, ScoringId, Status, Submission};
+use lifecycle::scoring::OutputSeen;
+use lifecycle::{BlobVersion, Entry, Event, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -76,6 +77,8 @@ pub struct InFlight {
     pub job_status: Option<String>,
     /// The job could not be found at the last look.
     pub missing: bool,
+    /// It is held for so long that its slot was freed.
+    pub slot_freed: bool,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The number of the current attempt, from 1; 0 before the first.
@@ -216,6 +219,11 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("PreviousJobs", list(&s.previous_jobs))
         .with_some("OrphanedJobs", list(&s.orphaned_jobs))
         .with("OrphanedJobCount", count(s.orphaned_job_count))
+        .with_some("FollowedJobs", list(&s.followed))
+        .with_some("FollowedEndedTime", s.followed_ended)
+        .with_some("OutputPrint", s.output_seen.as_ref().map(|seen| seen.print.as_str()))
+        .with_some("OutputSeenTime", s.output_seen.as_ref().map(|seen| seen.at))
+        .with_some("SlotFreed", s.slot_freed.then_some(true))
         .with_some("InputBytes", s.input.as_ref().and_then(|input| i64::try_from(input.bytes).ok()))
         .with_some(
             "InputMd5",
@@ -275,6 +283,13 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         previous_jobs: read.list("PreviousJobs")?,
         orphaned_jobs: read.list("OrphanedJobs")?,
         orphaned_job_count: read.number("OrphanedJobCount")?,
+        followed: read.list("FollowedJobs")?,
+        followed_ended: row.time("FollowedEndedTime"),
+        output_seen: row
+            .string("OutputPrint")
+            .zip(row.time("OutputSeenTime"))
+            .map(|(print, at)| OutputSeen { print: OutputPrint::kept(print), at }),
+        slot_freed: row.boolean("SlotFreed").unwrap_or(false),
         input: row
             .int64("InputBytes")
             .and_then(|bytes| u64::try_from(bytes).ok())
@@ -306,6 +321,7 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with_some("JobId", s.job.as_ref().and_then(|job| job.id.as_deref()))
         .with_some("JobStatus", s.job_status.as_deref())
         .with("Missing", s.missing_since.is_some())
+        .with_some("SlotFreed", s.slot_freed.then_some(true))
         .with("CreatedTime", s.created)
         .with("Attempt", count(s.attempt))
 }
@@ -326,6 +342,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing: row.boolean("Missing").unwrap_or(false),
+        slot_freed: row.boolean("SlotFreed").unwrap_or(false),
         created: read.time("CreatedTime")?,
         attempt: read.number("Attempt")?,
     })
@@ -486,6 +503,10 @@ mod tests {
                 Step::Wait { reason } => panic!("{reason}"),
             }
         }
+        let (last, entry) = all.last().unwrap().clone();
+        let output_seen = Some(OutputSeen { print: OutputPrint::of([("a", "1")]), at: now });
+        let followed = vec!["job-7".parse().unwrap()];
+        all.push((Scoring { followed, followed_ended: Some(now), output_seen, slot_freed: true, ..last }, entry));
         all
     }
 

@@ -40,6 +40,7 @@ impl DecideContext<'_> {
             }
             // Counted with the intent and not with the answer: a process that dies in between may have sent it.
             next.submits += 1;
+            next.forget_look();
             next.due = now + lease;
         })
     }
@@ -127,6 +128,7 @@ impl DecideContext<'_> {
         next.job = Some(job.clone());
         next.job_status = Some(status.name().to_owned());
         next.missing_since = None;
+        next.forget_look();
         next.refusals = 0;
         // Of the time at which it was adopted, since a job that was found late would else be stopped at once.
         next.due = self.now + self.policy.job_timeout.0;
@@ -188,6 +190,7 @@ pub(super) fn close_attempt(next: &mut Scoring) {
     }
     next.job_status = None;
     next.missing_since = None;
+    next.forget_look();
 }
 
 /// Keeps the last names of a list, as a row has its limits. The oldest is the least likely to turn up again.

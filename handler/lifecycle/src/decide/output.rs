@@ -16,6 +16,8 @@ impl DecideContext<'_> {
     /// that is older than the submission was there before, by whatever hand.
     pub(super) fn verify(&self, output: &OutputSnapshot) -> Step {
         let since = self.scoring.submitted.unwrap_or(self.scoring.created);
+        // Nobody knows the job of what was proved by its output alone.
+        let ended = if self.scoring.job.is_some() { "the job completed" } else { "the request ran" };
         let problem = match output {
             OutputSnapshot::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
                 if let Some(step) = self.before_scored() {
@@ -30,14 +32,11 @@ impl DecideContext<'_> {
                     next.error = None;
                 });
             }
-            OutputSnapshot::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
+            OutputSnapshot::Present { bytes: 0, .. } => format!("{ended} and its output is empty"),
             OutputSnapshot::Present { modified, .. } => {
-                format!(
-                    "the job completed and its output is older than the submission (modified {})",
-                    utc_text(*modified)
-                )
+                format!("{ended} and its output is older than the submission (modified {})", utc_text(*modified))
             }
-            OutputSnapshot::Absent { uri } => format!("the job completed and there is no output at {uri}"),
+            OutputSnapshot::Absent { uri } => format!("{ended} and there is no output at {uri}"),
         };
         // Storage may show a blob later than Azure ML reports the job's end.
         if self.now - self.scoring.since < self.policy.output_timeout.0 {

@@ -71,7 +71,7 @@ impl State {
     }
 
     pub(crate) fn holds_slot(&self, of: usize) -> bool {
-        self.rows[of].as_ref().is_some_and(|rows| rows.scoring.status.holds_slot())
+        self.rows[of].as_ref().is_some_and(|rows| rows.scoring.holds_slot())
     }
 
     fn idle_may(&self, world: &World, worker: usize, actions: &mut Vec<Action>) {
