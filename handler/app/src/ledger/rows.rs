@@ -20,7 +20,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
-use lifecycle::{BlobVersion, Entry, Event, InputContent, Job, Scoring, ScoringId, Status, Submission};
+use lifecycle::{BlobVersion, Entry, Event, FailureCause, InputContent, Job, Scoring, ScoringId, Status, Submission};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -218,6 +218,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
+        .with_some("FailureCause", s.failure.map(FailureCause::name))
         .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
@@ -276,6 +277,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
+        failure: read.parsed_if_there("FailureCause")?,
         last_error: row.string("LastError").map(str::to_owned),
         created: read.time("CreatedTime")?,
         updated: read.time("LastUpdatedTime")?,

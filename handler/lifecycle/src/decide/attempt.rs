@@ -4,6 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::id::{JobName, WorkspaceId};
 use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
@@ -75,6 +76,7 @@ impl DecideContext<'_> {
                         Effect::None,
                         |next| {
                             next.error = Some(error.clone());
+                            next.failure = Some(FailureCause::of_refusal(code, *permanent));
                         },
                     );
                 }
@@ -125,18 +127,25 @@ impl DecideContext<'_> {
         self.transition(Event::RecordRefused, error.clone(), effect, |next| next.error = Some(error))
     }
 
-    /// The attempt ended without a result that can be used.
-    pub(super) fn attempt_failed(&self, error: &str) -> Step {
+    /// The attempt ended without a result that can be used, and it is known whose fault that is.
+    pub(super) fn attempt_failed(&self, error: &str, cause: FailureCause) -> Step {
         if let Some(step) = self.after_failure(error) {
             return step;
         }
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
-        // `>=`: the rule may have been given fewer attempts since.
-        if attempt >= max {
-            let reason = format!("{error}; attempt {attempt} of {max} was the last");
-            return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
-                next.error = Some(error.to_owned());
-            });
+        let fail = |next: &mut Scoring| {
+            next.error = Some(error.to_owned());
+            next.failure = Some(cause);
+        };
+        // `>=`: the rule may have been given fewer attempts since. Code that failed by its input fails by it again.
+        let hopeless = cause == FailureCause::UserCode && !self.policy.retry_user_errors;
+        if attempt >= max || hopeless {
+            let reason = if hopeless && attempt < max {
+                format!("{error}; a recognised error of the user's code, which is not tried again (retryUserErrors)")
+            } else {
+                format!("{error}; attempt {attempt} of {max} was the last")
+            };
+            return self.transition(Event::LastAttemptFailed, reason, Effect::None, fail);
         }
         let pause = back_off(self.policy.retry_back_off.0, MAX_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
         let reason = format!(
@@ -146,7 +155,7 @@ impl DecideContext<'_> {
         );
         self.transition(Event::AttemptFailed, reason, Effect::None, |next| {
             close_attempt(next);
-            next.error = Some(error.to_owned());
+            fail(next);
             next.due = self.now + pause;
         })
     }

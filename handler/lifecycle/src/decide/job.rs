@@ -4,6 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::job::{JobSnapshot, JobStatus, address};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
@@ -36,11 +37,12 @@ impl DecideContext<'_> {
             // Also while it is stopped: it may have failed before the request to stop reached it.
             JobStatus::Failed => {
                 let text = observation.error.as_deref().unwrap_or("the job failed without giving a reason");
-                self.attempt_failed(text)
+                self.attempt_failed(text, FailureCause::of_job(text))
             }
             // It was stopped by us: a failed attempt, as it took too long.
             JobStatus::Canceled if cancelling => {
-                self.attempt_failed(&format!("stopped after jobTimeout ({})", self.policy.job_timeout))
+                let error = format!("stopped after jobTimeout ({})", self.policy.job_timeout);
+                self.attempt_failed(&error, FailureCause::Platform)
             }
             JobStatus::Canceled => self.transition(
                 Event::JobCancelled,
@@ -95,7 +97,7 @@ impl DecideContext<'_> {
                 },
             ),
             Some(since) if self.now - since >= limit => {
-                self.attempt_failed("the job vanished: the endpoint does not know it any more")
+                self.attempt_failed("the job vanished: the endpoint does not know it any more", FailureCause::Platform)
             }
             Some(since) => wait(format!("the job cannot be found since {}", utc_text(since))),
         }

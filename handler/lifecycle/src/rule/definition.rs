@@ -146,6 +146,7 @@ pub const MEMBERS: &[&str] = &[
     "emptyBlobs",
     "pollInterval",
     "maxAttempts",
+    "retryUserErrors",
     "retryBackOff",
     "submitDeadline",
     "jobTimeout",
