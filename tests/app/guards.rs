@@ -172,7 +172,17 @@ async fn a_repetition_gives_its_slot_back() {
 }
 
 #[tokio::test]
-async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
+async fn an_event_that_is_kept_in_part_only_is_an_error_and_takes_no_slot() {
+    let world = World::with_rules(ONE_SLOT);
+    let app = world.app();
+    let refused = app.accept(&event("a.csv", &"e".repeat(33_000))).await.err().unwrap();
+    assert!(matches!(refused, app::Error::NotKeptWhole { .. }), "{refused}");
+    assert_eq!(state_rows(&world, "Q~").await.len(), 1);
+    assert!(a_slot_is_free(&world, &app).await);
+}
+
+#[tokio::test]
+async fn a_scoring_that_the_ledger_refuses_is_quarantined_and_gives_its_slot_back() {
     let world = World::with_rules(ONE_SLOT);
     let app = world.app();
     // However it stands there: queued to be sent, and failed for that it cannot be.

@@ -12,7 +12,7 @@ use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearc
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
 use lifecycle::rule::template::Template;
-use lifecycle::{Answer, Event, JobSnapshot, OutputSnapshot, Rule, Rules, Scoring, TRANSITIONS};
+use lifecycle::{Event, JobSnapshot, OutputSnapshot, Reply, Rule, Rules, Scoring, TRANSITIONS};
 use simulation::{Faults, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
 use time::{Duration, OffsetDateTime};
@@ -256,7 +256,7 @@ struct Blindfolded(Arc<dyn Endpoint>);
 
 #[async_trait]
 impl Endpoint for Blindfolded {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         self.0.submit(scoring, timeout).await
     }
 

@@ -9,7 +9,9 @@ use app::ports::table_store::{TableName, TableStore};
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
-use lifecycle::{Answer, Job, JobSnapshot, JobStatus, OutputSnapshot, Rules, Scoring, ScoringId, Status, Submission};
+use lifecycle::{
+    Answer, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Rules, Scoring, ScoringId, Status, Submission,
+};
 use serde_json::{Value, json};
 use simulation::{Cloud, CloudJob, End, JobBehaviour, Written};
 pub use stores::fault::Fault;
@@ -248,6 +250,27 @@ impl World {
         self.state.lock().unwrap().cloud.end(name, end, now);
     }
 
+    /// Fails every job that runs, with this error.
+    pub fn fail_jobs(&self, error: &'static str) {
+        let now = self.now();
+        for job in self.jobs().iter().filter(|job| job.status == JobStatus::Running) {
+            self.state.lock().unwrap().cloud.fail(&job.name, error, now);
+        }
+    }
+
+    /// Fails the running job of this blob, with this error.
+    pub fn fail_job_of(&self, path: &str, error: &'static str) {
+        let now = self.now();
+        for job in self.jobs().iter().filter(|job| job.status == JobStatus::Running && job.path == path) {
+            self.state.lock().unwrap().cloud.fail(&job.name, error, now);
+        }
+    }
+
+    /// Jobs that are made from now on run on this deployment where their request names none, and their ids say so.
+    pub fn set_default_deployment(&self, name: &str) {
+        self.state.lock().unwrap().cloud.set_default_deployment(name);
+    }
+
     /// Puts a blob at a URI.
     pub fn place(&self, uri: &str, bytes: u64) {
         let now = self.now();
@@ -404,13 +427,13 @@ impl World {
 
 #[async_trait]
 impl Endpoint for World {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Reply {
         let (answer, held) = self.post(scoring);
         if let Some(held) = held {
             held.waits.notify_one();
             held.go.notified().await;
         }
-        answer
+        answer.into()
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {

@@ -304,11 +304,11 @@ impl Driver {
         let again = self.load(&sent.id).await?;
         observed.claims.leave_to(again.as_ref().map(|present| &present.scoring));
         self.release(observed.claims).await;
-        let (Observation::Answer(answer), Some(present)) = (observed.observation, again) else {
+        let (Observation::Answer(reply), Some(present)) = (observed.observation, again) else {
             return Ok(Written::Overtaken(None));
         };
         // What the endpoint answered is known to nobody else.
-        Ok(match late(sent, &present.scoring, answer) {
+        Ok(match late(sent, &present.scoring, reply) {
             Some(observation) => Written::StillCounts(Box::new((present, Observed::of(observation, self.clock.now())))),
             None => Written::Overtaken(Some(Box::new(present.scoring))),
         })
@@ -342,9 +342,11 @@ impl Driver {
                 ControlFlow::Continue(Observed::of(answer, self.clock.now()))
             }
             Effect::Cancel(jobs) => {
-                services.cancel(scoring, jobs).await;
                 // The job does not stop at once: whether it did is seen by the next look.
-                ControlFlow::Break(End::Done)
+                match services.cancel(scoring, jobs).await {
+                    Some(refused) => ControlFlow::Continue(Observed::of(refused, self.clock.now())),
+                    None => ControlFlow::Break(End::Done),
+                }
             }
             // A fresh job is not among these: it has nothing to tell yet.
             Effect::None if matches!(scoring.status, Status::Verifying | Status::Unknown) => {

@@ -22,6 +22,9 @@ pub struct Submission {
     /// Further members of the request's `properties`, passed on as the rule gives them.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// It is sent without the member `tags`: the rule says so, or the service refused a request for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untagged: bool,
 }
 
 /// A submission is kept as JSON in one property of a table's row, which takes 64 KiB of UTF-16.
@@ -138,11 +141,33 @@ pub enum Answer {
         /// When the endpoint wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// Surely no job was made: Azure ML does not take the request's member `tags`. The same request without it may be taken.
+    TagsRefused {
+        /// Short code of the refusal (`400 UserError`).
+        code: String,
+        /// What the endpoint said, without secrets.
+        text: String,
+    },
     /// A job may have been made.
     Unknown {
         /// What was seen instead of an answer.
         text: String,
     },
+}
+
+/// What came back for one POST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What it means.
+    pub answer: Answer,
+    /// The service's own id of the request (`x-ms-request-id`): what its support asks for. `None` if nothing came back.
+    pub request_id: Option<String>,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { answer, request_id: None }
+    }
 }
 
 /// What a look at a known job found.

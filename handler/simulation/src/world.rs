@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Resolution, Scoring, ScoringId};
+use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Reply, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::Behaviours;
@@ -297,6 +297,9 @@ impl World {
                 });
             }
             for op in ops.iter().filter(|op| op.key().partition == "control") {
+                if let Some(probe) = op.entity().and_then(|row| row.string("Probe")).and_then(ScoringId::read) {
+                    invariants.probes(probe);
+                }
                 if let Some(rule) = op.key().row.strip_prefix("limit~rule~") {
                     let max = op.entity().and_then(|row| row.int32("Limit"));
                     invariants.limited(rule, max, now);
@@ -332,7 +335,7 @@ impl World {
         let mut made = Vec::new();
         for n in 0..many {
             let WorldState { behaviours, dice, cloud, keeps_tags, .. } = &mut *state;
-            let behaviour = behaviours.job(dice, n > 0);
+            let behaviour = behaviours.job(dice, &scoring.blob.path, n > 0);
             let job = cloud.make(scoring, behaviour, *keeps_tags, now);
             state.trace.line(at, None, Some(&scoring.id), || {
                 format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.submits, scoring.attempt)
@@ -551,7 +554,7 @@ impl TableStore for ProcessPorts {
 
 #[async_trait]
 impl Endpoint for ProcessPorts {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
         let process = self.process;
         let (fault, there, back) = {
@@ -572,7 +575,7 @@ impl Endpoint for ProcessPorts {
         let (there, lost) = match &fault {
             Fault::LostRequest => {
                 self.sleep((there + back).min(timeout)).await;
-                return reset();
+                return reset().into();
             }
             Fault::Delayed(after) => (*after, false),
             Fault::LostAnswer { .. } => (there, true),
@@ -584,10 +587,10 @@ impl Endpoint for ProcessPorts {
         if there + back >= timeout {
             drop(answer);
             self.sleep(timeout).await;
-            return Answer::Unknown { text: format!("no answer within {timeout}") };
+            return Answer::Unknown { text: format!("no answer within {timeout}") }.into();
         }
         let answer = answer.await;
-        if lost { reset() } else { answer }
+        if lost { reset().into() } else { answer.into() }
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {

@@ -147,6 +147,8 @@ pub(super) const MAX_PROPERTY: usize = 32_768;
 /// JSON text it may grow to six times this.
 pub(super) const MAX_FOREIGN: usize = 4_000;
 
+/// What is kept of a request's id; Azure's are UUIDs.
+const MAX_REQUEST_ID: usize = 200;
 /// An MD5 has 24 characters in base64; what is longer is none, and is not kept.
 const MAX_MD5: usize = 64;
 
@@ -337,6 +339,7 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with("Reason", clipped(&entry.reason, MAX_FOREIGN))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
+        .with_some("RequestId", entry.request_id.as_deref().map(|id| clipped(id, MAX_REQUEST_ID)))
 }
 
 /// Reads a line of history.
@@ -358,6 +361,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         reason: read.string("Reason")?,
         attempt: read.number("Attempt")?,
         job: read.parsed_if_there("JobName")?,
+        request_id: row.string("RequestId").map(str::to_owned),
     })
 }
 
@@ -471,6 +475,7 @@ mod tests {
         let mut all = vec![(accepted, entry)];
         let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };
         let answer = Answer::Accepted { job, status: JobStatus::Preparing };
+        let answer = lifecycle::Reply { answer, request_id: Some("8a1e".into()) };
         for seen in [Observation::SlotFree, Observation::Answer(answer), Observation::JobMissing] {
             let (last, _) = all.last().unwrap();
             match decide(last, Some(rule), &seen, now) {

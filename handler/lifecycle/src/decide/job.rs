@@ -37,12 +37,12 @@ impl DecideContext<'_> {
             // Also while it is stopped: it may have failed before the request to stop reached it.
             JobStatus::Failed => {
                 let text = observation.error.as_deref().unwrap_or("the job failed without giving a reason");
-                self.attempt_failed(text, FailureCause::of_job(text))
+                self.attempt_failed(text, FailureCause::of_job(text), Some(&observation.status))
             }
             // It was stopped by us: a failed attempt, as it took too long.
             JobStatus::Canceled if cancelling => {
                 let error = format!("stopped after jobTimeout ({})", self.policy.job_timeout);
-                self.attempt_failed(&error, FailureCause::Platform)
+                self.attempt_failed(&error, FailureCause::Platform, Some(&observation.status))
             }
             JobStatus::Canceled => self.transition(
                 Event::JobCancelled,
@@ -65,6 +65,10 @@ impl DecideContext<'_> {
                 self.transition(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {
                     note(next);
                     next.due = now + CANCEL_INTERVAL;
+                    if cancelling {
+                        // Why the request to stop was refused: known until it is refused for another reason.
+                        next.last_error.clone_from(&self.scoring.last_error);
+                    }
                 })
             }
             // Not recorded: the words between "told to stop" and "stopped" tell nobody anything, and each would be a
@@ -82,6 +86,21 @@ impl DecideContext<'_> {
         }
     }
 
+    /// A job that was to be told to stop was not. It is asked again, by the next look at a scoring that is `cancelling` or by
+    /// the scan for orphaned jobs; people read here why it runs on.
+    pub(super) fn cancel_refused(&self, why: &str) -> Step {
+        let cancelling = self.scoring.status == Status::Cancelling;
+        // It is asked every few minutes, for days perhaps: each reason is written once.
+        if cancelling && self.scoring.last_error.as_deref() == Some(why) {
+            return wait(why.to_owned());
+        }
+        let reason = format!("{why}; it is asked again");
+        self.transition(Event::CancelRefused, reason, Effect::None, |next| {
+            // An orphaned job says nothing about what keeps the scoring itself waiting.
+            next.last_error = if cancelling { Some(why.to_owned()) } else { self.scoring.last_error.clone() };
+        })
+    }
+
     /// The adopted job is not there. A new job is not visible everywhere at once, and an endpoint whose deployments change
     /// answers 404 for jobs that exist: an attempt beside a running job would be the worst answer, so it takes time.
     pub(super) fn missing(&self) -> Step {
@@ -97,7 +116,9 @@ impl DecideContext<'_> {
                 },
             ),
             Some(since) if self.now - since >= limit => {
-                self.attempt_failed("the job vanished: the endpoint does not know it any more", FailureCause::Platform)
+                let gone = JobStatus::Unlisted("NotFound".to_owned());
+                let error = "the job vanished: the endpoint does not know it any more";
+                self.attempt_failed(error, FailureCause::Platform, Some(&gone))
             }
             Some(since) => wait(format!("the job cannot be found since {}", utc_text(since))),
         }

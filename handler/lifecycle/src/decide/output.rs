@@ -48,6 +48,6 @@ impl DecideContext<'_> {
             ));
         }
         // A job that ends well and leaves nothing may be the code's fault, the storage's or the service's.
-        self.attempt_failed(&problem, FailureCause::Unknown)
+        self.attempt_failed(&problem, FailureCause::Unknown, None)
     }
 }

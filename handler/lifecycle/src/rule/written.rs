@@ -29,6 +29,8 @@ pub(super) struct WrittenRule {
     outputs: BTreeMap<String, OutputTemplate>,
     #[serde(default)]
     settings: serde_json::Map<String, Value>,
+    #[serde(default = "yes")]
+    tags: bool,
     #[serde(default)]
     generation: u32,
     #[serde(default)]
@@ -57,6 +59,10 @@ enum WrittenInput {
     UriFile { uri: Template },
     UriFolder { uri: Template },
     Literal { value: Value },
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_inputs() -> BTreeMap<String, WrittenInput> {
@@ -90,6 +96,7 @@ impl WrittenRule {
                 inputs,
                 outputs: self.outputs,
                 settings: self.settings,
+                tags: self.tags,
                 generation: self.generation,
                 max_in_flight: self.max_in_flight,
                 priority: self.priority,
