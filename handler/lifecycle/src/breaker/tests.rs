@@ -332,7 +332,8 @@ fn scoring(path: &str) -> (Rules, Scoring) {
     let rules = r#"{"rules":[{"id":"r","match":{"container":"c","prefix":"in/"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
     let rules = Rules::read(rules).expect("good rules");
     let blob = BlobVersion::read(&format!("https://a.blob.core.windows.net/c/{path}"), "1").expect("a blob");
-    let scoring = Scoring::accept(rules.get("r").expect("the rule"), blob, NOW);
+    let ledger = crate::id::LedgerId::of_random([1; 16]);
+    let scoring = Scoring::accept(&ledger, rules.get("r").expect("the rule"), blob, NOW);
     (rules, scoring)
 }
 
