@@ -28,6 +28,7 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{RULE, World, event};
 
+mod bad_files;
 mod breaker;
 mod caps;
 mod clocks;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::digest::digest;
-use crate::id::JobName;
+use crate::id::{DeploymentName, JobName};
 use crate::text::one_line;
 
 /// What one POST asks for, with every template filled in. It is recorded before it is sent, so that a lost answer can
@@ -108,6 +108,15 @@ impl Job {
     /// something else.
     pub fn told(name: JobName, id: Option<&str>, studio: Option<&str>) -> Self {
         Self { name, id: id.and_then(address), studio: studio.and_then(address) }
+    }
+}
+
+impl Job {
+    /// The deployment that it runs on, which its id names (`…/deployments/NAME/jobs/…`) also where the request named none.
+    pub fn deployment(&self) -> Option<DeploymentName> {
+        let mut parts = self.id.as_deref()?.split('/');
+        parts.find(|part| part.eq_ignore_ascii_case("deployments"))?;
+        parts.next()?.parse().ok()
     }
 }
 
