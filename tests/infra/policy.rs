@@ -170,8 +170,11 @@ fn is_guid(text: &str) -> bool {
 
 /// What must be there before something else, and is not used by it.
 fn order(project: &Project) -> Vec<String> {
-    let needs =
-        [("main", "app", "workspaceAccess"), ("main", "app", "dataAccess"), ("events", "subscriptions", "topicAccess")];
+    let needs = [
+        ("main", "site", "workspaceAccess"),
+        ("main", "site", "blobAccess"),
+        ("events", "subscriptions", "topicAccess"),
+    ];
     let mut findings = Vec::new();
     for (template, later, first) in needs {
         let depends = project.templates[template]["dependsOn"][later].as_array();
