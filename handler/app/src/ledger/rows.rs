@@ -166,6 +166,9 @@ const MAX_MD5: usize = 64;
 
 /// The beginning of a text, so many UTF-16 units long at most.
 pub(super) fn clipped(text: &str, units: usize) -> String {
+    if text.len() <= units {
+        return text.to_owned(); // no text has more units than bytes
+    }
     let mut left = units;
     text.chars()
         .take_while(|c| {
