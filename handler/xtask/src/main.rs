@@ -9,7 +9,6 @@
 mod app_folder;
 mod architecture;
 mod audit;
-mod azurite;
 mod builds;
 mod c_libraries;
 mod commands;
@@ -18,6 +17,7 @@ mod elf;
 mod failure;
 mod materials;
 mod musl;
+mod npm;
 mod packaging;
 mod prefixes;
 mod python;
