@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use lifecycle::Rules;
 use lifecycle::intake::{self, Classification};
+use lifecycle::{LedgerId, Rules};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
@@ -153,7 +153,7 @@ fn event(container: &str, path: &str, size: u64, api: &str) -> Value {
 /// `filter` is what was predicted for these rules.
 fn wanted_passes(filter: &Value, rules: &[Value], event: &Value) -> Result<(), String> {
     let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())?;
-    let wanted = intake::read(event, &read, datetime!(2026-07-21 10:00 UTC))
+    let wanted = intake::read(event, &LedgerId::of_random([1; 16]), &read, datetime!(2026-07-21 10:00 UTC))
         .map_err(|error| error.to_string())?
         .iter()
         .any(|verdict| matches!(verdict, Classification::Wanted(_)));

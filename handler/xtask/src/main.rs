@@ -15,6 +15,7 @@ mod commands;
 mod discovery;
 mod elf;
 mod failure;
+mod handler_process;
 mod materials;
 mod musl;
 mod npm;

@@ -44,6 +44,13 @@ pub struct Unreadable {
     pub what: String,
 }
 
+impl Unreadable {
+    /// The scoring whose row it is, if the key tells.
+    pub fn scoring(&self) -> Option<ScoringId> {
+        self.key.split(|c: char| !c.is_ascii_hexdigit()).find_map(ScoringId::read)
+    }
+}
+
 /// What the in-flight index tells without reading the scoring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InFlight {
@@ -466,7 +473,7 @@ mod tests {
         blob.size = Some(7);
         blob.sequencer = Some("0001".into());
         let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
-        let accepted = Scoring::accept(rule, blob, now);
+        let accepted = Scoring::accept(&lifecycle::LedgerId::of_random([1; 16]), rule, blob, now);
         let entry = accepted.accepted_entry("an event".into());
         let mut all = vec![(accepted, entry)];
         let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::breakers::{BreakerView, breakers};
 use super::limits::{LimitView, limits};
-use crate::ledger::{self, InFlight, Ledger, RecordedEvent, count_by_status};
+use crate::ledger::{self, InFlight, Ledger, RecordedEvent, Unreadable, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
@@ -54,6 +54,13 @@ pub enum Finding {
         /// The breaker.
         breaker: BreakerView,
     },
+    /// Rows of the ledger cannot be read.
+    Unreadable {
+        /// How many.
+        count: usize,
+        /// The first of them, and what is wrong with it.
+        first: String,
+    },
     /// Events were quarantined.
     Quarantined {
         /// How many since a day ago, at most a thousand.
@@ -77,6 +84,12 @@ impl fmt::Display for Finding {
                 let (subject, summary, remedy) = (breaker.subject(), breaker.summary(), breaker.remedy());
                 write!(f, "{waiting} wait for {subject}: circuit breaker {summary}: {remedy}")
             }
+            Self::Unreadable { count, first } => {
+                write!(
+                    f,
+                    "{count} rows of the ledger cannot be read, so that nothing is done for them, the first is {first}: scorekeeper list"
+                )
+            }
             Self::Quarantined { count, reason } => {
                 write!(f, "{count} events quarantined in the last 24 h, the first because {reason}")
             }
@@ -99,7 +112,12 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
     let quarantined = ledger.recorded_events(RecordedEvent::Quarantined, since, MAX_EVENTS).await?;
     let skipped = ledger.recorded_events(RecordedEvent::Skipped, since, MAX_EVENTS).await?.len();
     let statuses = in_flight.iter().map(|row| row.status).chain(ended.iter().map(|row| row.status));
-    let controls = ledger.controls().await?;
+    let (controls, unreadable) = ledger.readable_controls().await?;
+    let unreadable: Vec<&Unreadable> =
+        in_flight.unreadable.iter().chain(&ended.unreadable).chain(&unreadable).collect();
+    let unreadable = unreadable
+        .first()
+        .map(|first| Finding::Unreadable { count: unreadable.len(), first: redacted(&first.to_string()).into_owned() });
     let mut report = StatusReport {
         counts: count_by_status(statuses),
         since,
@@ -113,11 +131,16 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
         findings: Vec::new(),
     };
     let reason = quarantined.first().map(|event| redacted(event.string("Reason").unwrap_or_default()).into_owned());
-    report.findings = findings(&report, &in_flight, reason);
+    report.findings = findings(&report, &in_flight, unreadable, reason);
     Ok(report)
 }
 
-fn findings(report: &StatusReport, in_flight: &[InFlight], quarantined: Option<String>) -> Vec<Finding> {
+fn findings(
+    report: &StatusReport,
+    in_flight: &[InFlight],
+    unreadable: Option<Finding>,
+    quarantined: Option<String>,
+) -> Vec<Finding> {
     let some = |count: usize| Some(count).filter(|count| *count > 0);
     let missing = in_flight.iter().filter(|row| row.missing).count();
     let waiting = |view: &BreakerView| {
@@ -139,5 +162,5 @@ fn findings(report: &StatusReport, in_flight: &[InFlight], quarantined: Option<S
         some(missing).map(Finding::JobMissing),
     ];
     let last = quarantined.map(|reason| Finding::Quarantined { count: report.quarantined, reason });
-    first.into_iter().flatten().chain(open).chain(last).collect()
+    first.into_iter().flatten().chain(open).chain(unreadable).chain(last).collect()
 }

@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod bench;
+mod budget;
 mod burst;
 mod check;
 mod circles;
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Infra(infra::Infra),
     Circles(circles::Circles),
     Bench(bench::Bench),
+    Budget(budget::Budget),
     Burst(burst::Burst),
     Mutants(mutants::Mutants),
 }
@@ -43,6 +45,7 @@ impl Command {
             Self::Infra(options) => infra::run(options),
             Self::Circles(options) => circles::run(options),
             Self::Bench(options) => bench::run(options),
+            Self::Budget(options) => budget::run(options),
             Self::Burst(options) => burst::run(options),
             Self::Mutants(options) => mutants::run(options),
         }
