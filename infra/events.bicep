@@ -47,6 +47,7 @@ param tags object
 var queueDelivery = deliveryMode == 'storageQueue'
 // Another name for each mode: while one is exchanged for the other both exist, so that no event falls between them.
 var subscriptionName = '${take(functionAppName, 54)}-${queueDelivery ? 'queue' : 'function'}'
+var renameSubscriptionName = '${take(functionAppName, 46)}-${queueDelivery ? 'queue' : 'function'}-renames'
 // The resource group of an account's topic is the account's, unless a topic is given.
 var topicPlaces = map(watchedAccounts, account => split(account.?systemTopicResourceId ?? account.resourceId, '/'))
 
@@ -86,6 +87,31 @@ module subscriptions 'modules/subscription.bicep' = [
       name: subscriptionName
       accountName: last(split(account.resourceId, '/'))
       rules: rules
+      renames: false
+      hierarchical: account.?hierarchical ?? true
+      functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
+      stateAccountResourceId: stateAccount.id
+      queueName: queues.events
+      deadLetterContainer: containers.deadLetters
+      maxDeliveryAttempts: maxDeliveryAttempts
+      eventTimeToLiveInMinutes: eventTimeToLiveInMinutes
+    }
+    // Without its rights the topic could not keep what it fails to deliver.
+    dependsOn: [topicAccess[index]]
+  }
+]
+
+module renameSubscriptions 'modules/subscription.bicep' = [
+  for (account, index) in watchedAccounts: if (account.?hierarchical ?? true) {
+    name: take('renames-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
+    scope: resourceGroup(topicPlaces[index][2], topicPlaces[index][4])
+    params: {
+      topicName: last(split(topics[index].outputs.resourceId, '/'))
+      name: renameSubscriptionName
+      accountName: last(split(account.resourceId, '/'))
+      rules: rules
+      renames: true
+      hierarchical: true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       stateAccountResourceId: stateAccount.id
       queueName: queues.events
@@ -106,7 +132,7 @@ module topicAlerts 'modules/topic-alerts.bicep' = [
       accountName: last(split(account.resourceId, '/'))
       tags: tags
       topicResourceId: topics[index].outputs.resourceId
-      subscriptionName: subscriptionName
+      subscriptionNames: [subscriptionName, renameSubscriptionName]
       actionGroupResourceIds: actionGroupResourceIds
       runbookUrl: runbookUrl
     }
@@ -114,9 +140,10 @@ module topicAlerts 'modules/topic-alerts.bicep' = [
 ]
 
 @description('ARM ids of the system topics, in the order of the watched accounts.')
-output topicResourceIds string[] = [
-  for (account, index) in watchedAccounts: topics[index].outputs.resourceId
-]
+output topicResourceIds string[] = [for (account, index) in watchedAccounts: topics[index].outputs.resourceId]
 
 @description('Name of the event subscription on each of them.')
 output subscriptionName string = subscriptionName
+
+@description('Name of the event subscription for new names on each of those that have one.')
+output renameSubscriptionName string = renameSubscriptionName

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lifecycle::intake::{BEGUN, COMPLETE, RENAMED};
 use serde_json::{Map, Value, json};
 
 use super::bicep::{Expr, Kind};
@@ -167,17 +168,10 @@ fn storage(project: &Project) -> Vec<String> {
     if tables != ours {
         findings.push(format!("{CONTRACT}: the handler's tables are {tables:?}, not {ours:?}"));
     }
-    let complete = project
-        .files
-        .get("handler/lifecycle/src/intake.rs")
-        .split("const COMPLETE: [&str; ")
-        .nth(1)
-        .unwrap_or_default();
-    let complete: BTreeSet<&str> =
-        complete.split(']').nth(1).unwrap_or_default().split('"').skip(1).step_by(2).collect();
-    let apis = known(project, "completeApis");
-    if apis.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<BTreeSet<_>>() != complete {
-        findings.push(format!("{CONTRACT}: the handler's complete uploads are {complete:?}, not {apis}"));
+    for (name, ours) in [("completeApis", &COMPLETE[..]), ("begunApis", &BEGUN[..]), ("renameEvents", &RENAMED[..])] {
+        if known(project, name) != json!(ours) {
+            findings.push(format!("{CONTRACT}: the handler's `{name}` are {ours:?}, not {}", known(project, name)));
+        }
     }
     let queues = known(project, "queues");
     if queues["poison"] != format!("{}-poison", queues["events"].as_str().unwrap_or_default()) {

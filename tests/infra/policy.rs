@@ -280,6 +280,7 @@ fn order(project: &Project) -> Vec<String> {
         ("infra/main.bicep", "app", "workspaceAccess"),
         ("infra/main.bicep", "app", "dataAccess"),
         ("infra/events.bicep", "subscriptions", "topicAccess"),
+        ("infra/events.bicep", "renameSubscriptions", "topicAccess"),
     ];
     let mut findings = Vec::new();
     for (path, later, first) in needs {

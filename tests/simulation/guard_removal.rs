@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 use app::ports::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
-use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
 use lifecycle::rule::template::Template;
-use lifecycle::{Event, JobSnapshot, OutputSnapshot, Reply, Rule, Rules, Scoring, TRANSITIONS};
+use lifecycle::{
+    BlobSnapshot, Event, JobSnapshot, OutputSnapshot, Reply, Rule, Rules, Scoring, TRANSITIONS, UnversionedBlob,
+};
 use simulation::{Faults, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
 use time::{Duration, OffsetDateTime};
@@ -288,10 +290,18 @@ fn a_second_request_without_a_look_for_the_first_ones_job_is_found() {
 }
 
 /// An output that nobody looks at: the answer is always that it is there.
-struct Optimist;
+struct Optimist(Arc<dyn Blobs>);
 
 #[async_trait]
 impl Blobs for Optimist {
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        self.0.blob(blob).await
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        self.0.blobs_below(folder, from).await
+    }
+
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         Ok(OutputSnapshot::Present { bytes: 1, modified: scoring.updated })
     }
@@ -299,5 +309,72 @@ impl Blobs for Optimist {
 
 #[test]
 fn scored_without_a_look_at_the_output_is_found() {
-    is_found(&Wiring { blobs: |_| Arc::new(Optimist), ..Wiring::default() }, &["scored"]);
+    is_found(&Wiring { blobs: |it| Arc::new(Optimist(it)), ..Wiring::default() }, &["scored"]);
+}
+
+#[test]
+fn temporary_names_that_are_not_left_out_are_found() {
+    let rules = |rules: &Rules| rules.clone().changed(|rule| rule.matches.exclude.defaults = false);
+    is_found(&Wiring { rules, ..Wiring::default() }, &["temporary names"]);
+}
+
+/// A look at an upload that fails is taken for one that finds nothing.
+struct Hasty(Arc<dyn Blobs>);
+
+#[async_trait]
+impl Blobs for Hasty {
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        Ok(self.0.blob(blob).await.unwrap_or(None))
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        self.0.blobs_below(folder, from).await
+    }
+
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        self.0.outputs(scoring).await
+    }
+}
+
+#[test]
+fn a_look_that_failed_and_is_taken_for_gone_is_found() {
+    is_found(&Wiring { blobs: |it| Arc::new(Hasty(it)), ..Wiring::default() }, &["liveness"]);
+}
+
+/// Of a folder's listing only the first page is asked for.
+struct FirstPageOnly(Arc<dyn Blobs>);
+
+#[async_trait]
+impl Blobs for FirstPageOnly {
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        self.0.blob(blob).await
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        Ok(BlobPage { next: None, ..self.0.blobs_below(folder, from).await? })
+    }
+
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        self.0.outputs(scoring).await
+    }
+}
+
+#[test]
+fn a_folder_of_which_only_the_first_page_is_taken_in_is_found() {
+    is_found_among(12, &Wiring { blobs: |it| Arc::new(FirstPageOnly(it)), ..Wiring::default() }, &["liveness"]);
+}
+
+/// The row of what waits for a look is never written.
+fn unkept(op: Op) -> Op {
+    match op {
+        Op::Insert(row) if row.key.partition == "pending" => {
+            Op::Upsert(Entity::new(Key::new("forgotten", row.key.row)))
+        }
+        op => op,
+    }
+}
+
+#[test]
+fn a_rename_that_is_answered_before_it_is_on_record_is_found() {
+    is_found(&Wiring { store: |it| bent(|row| row, unkept)(it), ..Wiring::default() }, &["liveness"]);
 }

@@ -10,6 +10,7 @@ use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring,
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{End, JobBehaviour, Written};
+use crate::uploaded::Uploaded;
 use app::ports::ListedJob;
 
 /// Size of good predictions.
@@ -70,6 +71,8 @@ pub struct Cloud {
     /// Blobs that no job has written, by URI.
     placed: BTreeMap<String, (u64, OffsetDateTime)>,
     looked: BTreeSet<String>,
+    /// What was uploaded.
+    pub uploaded: Uploaded,
 }
 
 impl Cloud {

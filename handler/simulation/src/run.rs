@@ -193,6 +193,9 @@ impl Run {
             kill_after,
             latest: plan.latest(),
         });
+        for upload in &plan.uploads {
+            upload.put(&mut world.state().cloud.uploaded);
+        }
         let processes =
             plan.skews.iter().map(|off| Process { app: None, clock_off: Arc::new(AtomicI64::new(*off)) }).collect();
         let expected = plan.expected();
@@ -499,6 +502,9 @@ impl Run {
         }
         if let Some((id, name)) = self.expected.iter().find(|(id, _)| !state.invariants.has(id)) {
             return Some((Some(id.clone()), format!("{name} is not in the ledger")));
+        }
+        if self.world.pending() > 0 {
+            return Some((None, "an upload waits for a look at the storage".to_owned()));
         }
         if let Some((id, what)) = state.invariants.unsettled(&state.cloud, self.world.time().now()) {
             return Some((Some(id), what));

@@ -26,6 +26,7 @@ use crate::ports::table_store::{
 mod controls;
 mod heartbeat;
 mod orphan_scan;
+mod pending;
 mod projection;
 mod rate;
 mod retention;
@@ -35,6 +36,7 @@ mod slots;
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::Heartbeat;
 pub use orphan_scan::OrphanScan;
+pub use pending::Pending;
 pub use rate::{PermitOutcome, SubmitPermit};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
