@@ -243,8 +243,16 @@ impl World {
     pub(super) fn check_the_end(&self) {
         let history = |id: &ScoringId| self.all(&Range::of_prefix(rows::partition_of(id), &format!("H~{id}~")));
         let instance = |key: &Key| self.peek(&self.0.instances, key);
+        let pending = self.pending();
         let mut state = self.state();
         arrivals::check_temporary_names(&mut state.invariants);
+        if pending > 0 {
+            state.invariants.broken(
+                "rest",
+                None,
+                format!("{pending} uploads wait for a look, and nothing is in their way"),
+            );
+        }
         state.invariants.at_the_end(&history, &instance);
     }
 
