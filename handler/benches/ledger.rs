@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use lifecycle::{
-    Answer, Entry, Job, JobSnapshot, JobStatus, Observation, OutputSnapshot, Reply, Rules, Scoring, Step, decide,
-    intake,
+    Answer, Entry, Job, JobSnapshot, JobStatus, LedgerId, Observation, OutputSnapshot, Reply, Rules, Scoring, Step,
+    decide, intake,
 };
 use lifecycle::{BlobSnapshot, UnversionedBlob};
 use stores::embedded::EmbeddedStore;
@@ -69,7 +69,12 @@ impl Kind for Embedded {
 
 impl Store {
     fn ledger(&self, projection: bool) -> Ledger {
-        let options = LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "bench".to_owned(), projection };
+        let options = LedgerOptions {
+            task_hub: TASK_HUB.to_owned(),
+            writer: "bench".to_owned(),
+            new_id: ledger_id(),
+            projection,
+        };
         Ledger::new(self.store.clone(), &options).expect("the task hub's name is good")
     }
 
@@ -140,6 +145,10 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }
 
+fn ledger_id() -> LedgerId {
+    LedgerId::of_random([1; 16])
+}
+
 fn some_rules() -> Rules {
     let text = upload::rules("https://claims.westeurope.inference.ml.azure.com/jobs", None);
     Rules::read(&text).expect("the rules are a constant of this bench")
@@ -156,7 +165,7 @@ fn payload(n: u64) -> serde_json::Value {
 }
 
 fn queued(rules: &Rules, n: u64) -> Scoring {
-    match intake::read(&payload(n), rules, NOW).expect("one event").pop() {
+    match intake::read(&payload(n), &ledger_id(), rules, NOW).expect("one event").pop() {
         Some(intake::Classification::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
         other => panic!("the event is wanted, and not {other:?}"),
     }

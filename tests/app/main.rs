@@ -45,6 +45,7 @@ mod renames;
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_installations;
 mod upgrade;
 
 /// What the limit of the rule `claims` counts.

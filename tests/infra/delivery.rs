@@ -1,18 +1,29 @@
-//! Event Grid's filters, evaluated from the template: what a rule wants gets through them, within Event Grid's limits.
+//! Event Grid's filters, as the compiler predicts them: what a rule wants gets through them, within Event Grid's limits.
 
-use lifecycle::Rules;
+use std::fmt::Write as _;
+
 use lifecycle::intake::{self, BEGUN, COMPLETE, Classification};
+use lifecycle::{LedgerId, Rules};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
 
-use super::evaluate::deploy;
-use super::project::Project;
+use super::compiler::Compiler;
+use super::project::{Project, SNAPSHOTS};
 
 const SUBSCRIPTION: &str = "infra/modules/subscription.bicep";
 
-/// Rules that are hard on a filter: other accounts, nothing but a container, empty blobs, many places.
-pub fn check(project: &Project) -> Vec<String> {
+/// Rule sets for which `filters.json` holds the filters of the account `st`: those that are hard on a filter, then a hundred that
+/// are drawn, always the same.
+pub fn rule_sets() -> Vec<Vec<Value>> {
+    let mut sets = hard();
+    let mut random = Random(1);
+    sets.extend((0..100).map(|_| drawn(&mut random)));
+    sets
+}
+
+/// Other accounts, nothing but a container, empty blobs, files that nobody closes, many places, long names.
+fn hard() -> Vec<Vec<Value>> {
     let many: Vec<Value> = (0..30).map(|n| rule(n, &json!({ "container": "c", "prefix": format!("p{n}/") }))).collect();
     let far: Vec<Value> = (0..30).map(|n| rule(n, &json!({ "container": format!("c{n}") }))).collect();
     let one = |matches: Value| vec![rule(0, &matches)];
@@ -20,7 +31,8 @@ pub fn check(project: &Project) -> Vec<String> {
     empties["emptyBlobs"] = json!("score");
     let mut unclosed = rule(0, &json!({ "container": "c" }));
     unclosed["complete"] = json!({ "unchangedFor": "PT2M" });
-    let cases = [
+    vec![
+        one(json!({ "container": "ccc", "prefix": "eu/", "suffix": ".csv" })),
         one(json!({ "container": "c", "prefix": "eu/", "suffix": ".csv" })),
         one(json!({ "account": "st", "container": "c" })),
         vec![
@@ -33,12 +45,84 @@ pub fn check(project: &Project) -> Vec<String> {
         many,
         far,
         one(json!({ "container": "c", "prefix": "x".repeat(600) })),
-    ];
-    let apis: Vec<&str> = COMPLETE.into_iter().chain(BEGUN).collect();
+    ]
+}
+
+/// A small generator, because the sets must be the same on every machine and in every version of a library.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    /// Up to `most` letters.
+    fn text(&mut self, letters: &[u8], most: u64) -> String {
+        (0..self.below(most + 1))
+            .map(|_| char::from(letters[usize::try_from(self.below(letters.len() as u64)).unwrap()]))
+            .collect()
+    }
+}
+
+fn drawn(random: &mut Random) -> Vec<Value> {
+    (0..=random.below(19))
+        .map(|number| {
+            let mut matches = Map::new();
+            matches.insert("container".to_owned(), json!(["aaa", "bbb"][usize::try_from(random.below(2)).unwrap()]));
+            if random.below(2) == 0 {
+                matches.insert("account".to_owned(), json!(["st", "other"][usize::try_from(random.below(2)).unwrap()]));
+            }
+            if random.below(2) == 0 {
+                matches.insert("prefix".to_owned(), json!(random.text(b"ab/", 3)));
+            }
+            if random.below(2) == 0 {
+                matches.insert("suffix".to_owned(), json!(random.text(b"ab.", 2)));
+            }
+            let mut rule = rule(usize::try_from(number).unwrap(), &Value::Object(matches));
+            rule["emptyBlobs"] = json!(["score", "skip", "skip"][usize::try_from(random.below(3)).unwrap()]);
+            if random.below(8) == 0 {
+                rule["complete"] = json!({ "unchangedFor": "PT1M" });
+            }
+            rule
+        })
+        .collect()
+}
+
+/// The kinds of subscriptions: created blobs of an account without and with a hierarchical namespace, and new names.
+const KINDS: [&str; 3] = ["flat", "lake", "renames"];
+
+/// The filters of each of [`rule_sets`], by kind; null where no rule is of the account, so that there is no subscription.
+pub fn predicted(compiler: &mut Compiler) -> Result<Vec<Value>, String> {
+    let sets: Vec<Value> = rule_sets().into_iter().map(|rules| json!({ "rules": rules })).collect();
+    let mut filters = vec![json!({}); sets.len()];
+    compiler.write("tests/infra/templates/rule_sets.json", &Value::from(sets).to_string());
+    let mut parameters = "using 'filters.bicep'\n".to_owned();
+    let _ = writeln!(parameters, "param ruleSets = loadJsonContent('rule_sets.json')");
+    compiler.write("tests/infra/templates/filters.bicepparam", &parameters);
+    let snapshot = compiler.snapshot("tests/infra/templates/filters.bicepparam")?;
+    for resource in snapshot["predictedResources"].as_array().into_iter().flatten() {
+        let name = resource["name"].as_str().and_then(|name| name.rsplit('/').next()?.strip_prefix("set-"));
+        let Some((number, kind)) = name.and_then(|name| name.split_once('-')) else { continue };
+        if let Some(filter) = number.parse::<usize>().ok().and_then(|number| filters.get_mut(number)) {
+            filter[kind] = resource["properties"]["filter"].clone();
+        }
+    }
+    Ok(filters)
+}
+
+/// The predicted filters, in the order of [`rule_sets`].
+fn filters(project: &Project) -> Vec<Value> {
+    serde_json::from_str(project.files.get(&format!("{SNAPSHOTS}filters.json"))).expect("filters.json is a list")
+}
+
+pub fn check(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    for (rules, hierarchical) in cases.iter().flat_map(|rules| [(rules, false), (rules, true)]) {
-        let filters = Filters::of(project, rules, hierarchical);
+    let filters = filters(project);
+    let apis: Vec<&str> = COMPLETE.into_iter().chain(BEGUN).collect();
+    for (rules, filters) in hard().iter().zip(&filters) {
         for (container, path, size) in [
+            ("ccc", "eu/a.csv", 1),
             ("c", "eu/a.csv", 1),
             ("c", "EU/a.CSV", 1),
             ("c", "p29/x", 7),
@@ -49,9 +133,16 @@ pub fn check(project: &Project) -> Vec<String> {
             let created = apis.iter().map(|api| event(container, path, size, api));
             let renamed = ["BlobRenamed", "DirectoryRenamed"].into_iter().map(|kind| rename(kind, container, path));
             for event in created.chain(renamed) {
-                findings.extend(filters.wanted_passes(rules, &event).err().map(|why| format!("{SUBSCRIPTION}: {why}")));
+                for hierarchical in [false, true] {
+                    let outcome = wanted_passes(filters, hierarchical, rules, &event);
+                    findings.extend(outcome.err().map(|why| format!("{SUBSCRIPTION}: {why}")));
+                }
             }
         }
+    }
+    for filter in filters.iter().flat_map(|filters| KINDS.map(|kind| &filters[kind])).filter(|filter| !filter.is_null())
+    {
+        findings.extend(within_limits(filter).err().map(|why| format!("{SUBSCRIPTION}: {why}")));
     }
     findings
 }
@@ -87,58 +178,27 @@ fn rename(kind: &str, container: &str, path: &str) -> Value {
     })
 }
 
-/// The filters of the subscriptions of the account `st`.
-struct Filters {
-    hierarchical: bool,
-    all: Vec<Result<Value, String>>,
-}
-
-impl Filters {
-    fn of(project: &Project, rules: &[Value], hierarchical: bool) -> Self {
-        let both: &[bool] = if hierarchical { &[false, true] } else { &[false] };
-        let all = both.iter().filter_map(|renames| filter(project, rules, hierarchical, *renames).transpose());
-        Self { hierarchical, all: all.collect() }
-    }
-
-    /// An event that a rule does something with is brought by exactly one subscription.
-    fn wanted_passes(&self, rules: &[Value], event: &Value) -> Result<(), String> {
-        let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())?;
-        let wanted = intake::read(event, &read, datetime!(2026-07-21 10:00 UTC))
-            .map_err(|error| error.to_string())?
-            .iter()
-            .any(|verdict| !matches!(verdict, Classification::Skipped(_) | Classification::Quarantined(_)));
-        // What only an account with a hierarchical namespace raises.
-        let only_there = !event["eventType"].as_str().is_some_and(|kind| kind.ends_with("BlobCreated"))
-            || event["data"]["contentLength"] == 0 && event["data"]["api"] == "SftpCommit"
-            || event["data"]["contentLength"] == 0 && event["data"]["api"] == "CopyBlob";
-        let mut ways = 0;
-        for filter in &self.all {
-            let filter = filter.as_ref().map_err(String::clone)?;
-            within_limits(filter)?;
-            ways += usize::from(passes(filter, event));
+/// An event that a rule does something with is brought by exactly one subscription. `filters` is what was predicted for
+/// these rules.
+fn wanted_passes(filters: &Value, hierarchical: bool, rules: &[Value], event: &Value) -> Result<(), String> {
+    let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())?;
+    let wanted = intake::read(event, &LedgerId::of_random([1; 16]), &read, datetime!(2026-07-21 10:00 UTC))
+        .map_err(|error| error.to_string())?
+        .iter()
+        .any(|verdict| !matches!(verdict, Classification::Skipped(_) | Classification::Quarantined(_)));
+    // What only an account with a hierarchical namespace raises.
+    let no_bytes = event["data"]["contentLength"] == 0;
+    let only_there = !event["eventType"].as_str().is_some_and(|kind| kind.ends_with("BlobCreated"))
+        || no_bytes && ["SftpCommit", "CopyBlob"].iter().any(|api| event["data"]["api"] == *api);
+    let kinds: &[&str] = if hierarchical { &["lake", "renames"] } else { &["flat"] };
+    let ways = kinds.iter().filter(|kind| !filters[**kind].is_null() && passes(&filters[**kind], event)).count();
+    match ways {
+        0 if wanted && (hierarchical || !only_there) => {
+            Err(format!("the filter keeps back what a rule wants: {event}"))
         }
-        match ways {
-            0 if wanted && (self.hierarchical || !only_there) => {
-                Err(format!("the filter keeps back what a rule wants: {event}"))
-            }
-            0 | 1 => Ok(()),
-            _ => Err(format!("two subscriptions bring one event: {event}")),
-        }
+        0 | 1 => Ok(()),
+        _ => Err(format!("two subscriptions bring one event: {event}")),
     }
-}
-
-/// One of the subscriptions for these rules; `None` if there is none.
-fn filter(project: &Project, rules: &[Value], hierarchical: bool, renames: bool) -> Result<Option<Value>, String> {
-    let given = json!({
-        "topicName": "evgt-st", "name": "events", "accountName": "st", "rules": { "rules": rules },
-        "hierarchical": hierarchical, "renames": renames,
-        "functionResourceId": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/f/functions/BlobCreated",
-        "stateAccountResourceId": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/state",
-        "queueName": "q", "deadLetterContainer": "d", "maxDeliveryAttempts": 30, "eventTimeToLiveInMinutes": 1440,
-    });
-    let Value::Object(given) = given else { return Ok(None) };
-    let (resources, _) = deploy(project, SUBSCRIPTION, given)?;
-    Ok(resources.first().map(|resource| resource.body["properties"]["filter"].clone()))
 }
 
 /// As Event Grid documents it: filters must all hold, of a filter's values one; without regard to case.
@@ -185,65 +245,36 @@ fn within_limits(filter: &Value) -> Result<(), String> {
     }
 }
 
-fn rules() -> impl Strategy<Value = Vec<Value>> {
-    let matches = (
-        proptest::option::of(prop_oneof![Just("st"), Just("other")]),
-        "[ab]",
-        proptest::option::of("[ab]{0,2}/?"),
-        proptest::option::of("[ab.]{0,2}"),
-        any::<bool>(),
-        any::<bool>(),
-    );
-    proptest::collection::vec(matches, 1..20).prop_map(|all| {
-        let rules =
-            all.into_iter().enumerate().map(|(number, (account, container, prefix, suffix, empties, unclosed))| {
-                let mut matches = Map::new();
-                matches.insert("container".to_owned(), json!(container.repeat(3)));
-                for (name, value) in [("account", account.map(str::to_owned)), ("prefix", prefix), ("suffix", suffix)] {
-                    if let Some(value) = value {
-                        matches.insert(name.to_owned(), json!(value));
-                    }
-                }
-                let mut rule = rule(number, &Value::Object(matches));
-                rule["emptyBlobs"] = json!(if empties { "score" } else { "skip" });
-                rule["complete"] = if unclosed { json!({ "unchangedFor": "PT1M" }) } else { json!("closed") };
-                rule
-            });
-        rules.collect()
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn every_blob_that_a_rule_wants_gets_through_the_filter(
-        rules in rules(),
-        container in "[ab]",
+        set in 0..rule_sets().len(),
+        container in prop_oneof![Just("aaa"), Just("bbb"), Just("c")],
         path in "[abAB]{1,3}/?[abAB.]{1,3}",
         size in 0_u64..3,
         api in proptest::sample::select([&COMPLETE[..], &BEGUN[..]].concat()),
         hierarchical: bool,
         renamed in proptest::option::of(prop_oneof![Just("BlobRenamed"), Just("DirectoryRenamed")]),
     ) {
-        thread_local! { static PROJECT: Project = Project::load(); }
-        let container = container.repeat(3);
-        let event = renamed.map_or_else(|| event(&container, &path, size, api), |kind| rename(kind, &container, &path));
-        let outcome = PROJECT.with(|project| Filters::of(project, &rules, hierarchical).wanted_passes(&rules, &event));
-        prop_assert!(outcome.is_ok(), "{outcome:?}\n{rules:?}");
+        thread_local! {
+            static SETS: (Vec<Vec<Value>>, Vec<Value>) = (rule_sets(), filters(&Project::load()));
+        }
+        let event = renamed.map_or_else(|| event(container, &path, size, api), |kind| rename(kind, container, &path));
+        let outcome = SETS.with(|(sets, filters)| wanted_passes(&filters[set], hierarchical, &sets[set], &event));
+        prop_assert!(outcome.is_ok(), "{outcome:?}\n{set}");
     }
 }
 
 #[test]
 fn what_no_rule_can_want_does_not_wake_the_app() {
-    let project = Project::load();
-    let rules = [rule(0, &json!({ "container": "ccc", "prefix": "eu/", "suffix": ".csv" }))];
-    let filter = |hierarchical| filter(&project, &rules, hierarchical, false).unwrap().unwrap();
-    let lake = filter(true);
-    assert!(passes(&lake, &event("ccc", "eu/a.csv", 0, "SftpCommit")), "its content may come later");
-    assert!(!passes(&lake, &event("ccc", "eu/a.csv", 1, "CreateFile")), "the rule takes closed files");
-    let filter = filter(false);
-    assert!(passes(&filter, &event("ccc", "eu/a.csv", 1, "PutBlob")));
+    let filters = filters(&Project::load());
+    let lake = &filters[0]["lake"];
+    assert!(passes(lake, &event("ccc", "eu/a.csv", 0, "SftpCommit")), "its content may come later");
+    assert!(!passes(lake, &event("ccc", "eu/a.csv", 1, "CreateFile")), "the rule takes closed files");
+    let filter = &filters[0]["flat"];
+    assert!(passes(filter, &event("ccc", "eu/a.csv", 1, "PutBlob")));
     for (container, path, size, api) in [
         ("ddd", "eu/a.csv", 1, "PutBlob"),
         ("ccc", "us/a.csv", 1, "PutBlob"),
@@ -251,6 +282,6 @@ fn what_no_rule_can_want_does_not_wake_the_app() {
         ("ccc", "eu/a.csv", 0, "PutBlob"),
         ("ccc", "eu/a.csv", 1, "CreateFile"),
     ] {
-        assert!(!passes(&filter, &event(container, path, size, api)), "{container} {path} {size} {api}");
+        assert!(!passes(filter, &event(container, path, size, api)), "{container} {path} {size} {api}");
     }
 }

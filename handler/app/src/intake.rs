@@ -121,9 +121,10 @@ impl Intake {
         let now = self.clock.now();
         let payload = payload.into();
         let events = payload.events()?;
+        let ledger_id = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         // By index: a closure over borrowed events would not be general enough for a future that is sent between threads.
         let mut outcomes = stream::iter(0..events.len())
-            .map(|at| self.accept_event(intake::classify(&events[at], &self.rules, now), now))
+            .map(|at| self.accept_event(intake::classify(&events[at], ledger_id, &self.rules, now), now))
             .buffered(MAX_CONCURRENT_SCORINGS);
         let (mut accepted, mut intents) = (Accepted::default(), Vec::new());
         let mut failure = None;
@@ -226,15 +227,16 @@ impl Intake {
                 return Ok(Judgement::Wait(Box::new(upload.not_seen(&error_chain(inconclusive), now))));
             }
         };
+        let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         let rule = self.rules.get(&upload.rule);
-        let former = match rule.zip(seen).and_then(|(rule, seen)| upload.former_scoring(rule, seen)) {
+        let former = match rule.zip(seen).and_then(|(rule, seen)| upload.former_scoring(ledger, rule, seen)) {
             None => None,
             Some(id) => {
                 let known = self.ledger.get(&id).await.map_err(during("reading a scoring of a blob's former name"))?;
                 known.map(|(scoring, _)| FormerScoring { id, status: scoring.status })
             }
         };
-        Ok(upload.judge(rule, seen, former.as_ref(), now))
+        Ok(upload.judge(ledger, rule, seen, former.as_ref(), now))
     }
 
     /// Carries out what was judged. What is to be looked at again comes back, for the caller to keep.

@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::blob::{BlobVersion, InvalidBlob};
 use crate::digest::digest;
-use crate::id::RuleId;
+use crate::id::{LedgerId, RuleId};
 use crate::payload::{Payload, TooManyEvents, json_within, members, repair, string};
 use crate::pending::{APPEND_BLOB, BlobKind, Cause, PendingUpload, Sighting};
 use crate::renamed::{InvalidRename, PendingFolder, Rename};
@@ -92,16 +92,17 @@ pub struct QuarantinedEvent {
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
 pub fn read(
     delivery: impl Into<Payload>,
+    ledger: &LedgerId,
     rules: &Rules,
     now: OffsetDateTime,
 ) -> Result<Vec<Classification>, TooManyEvents> {
-    Ok(delivery.into().events()?.iter().map(|event| classify(event, rules, now)).collect())
+    Ok(delivery.into().events()?.iter().map(|event| classify(event, ledger, rules, now)).collect())
 }
 
-/// What becomes of one event. Total: any JSON gets a verdict.
-pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classification {
+/// What becomes of one event in the ledger of this id. Total: any JSON gets a verdict.
+pub fn classify(event: &RawValue, ledger: &LedgerId, rules: &Rules, now: OffsetDateTime) -> Classification {
     match About::read(event) {
-        Ok(About::Upload(upload)) => upload.classify(rules, now),
+        Ok(About::Upload(upload)) => upload.classify(ledger, rules, now),
         Ok(About::Rename(rename)) => match rename.uploads(rules, now) {
             Ok(uploads) => Classification::Pending { scorings: Vec::new(), uploads },
             Err(skipped) => Classification::Skipped(skipped),
@@ -242,7 +243,7 @@ impl Upload {
         Ok(Self { blob, api: api.and_then(string).map(Cow::into_owned), kind, archived })
     }
 
-    fn classify(self, rules: &Rules, now: OffsetDateTime) -> Classification {
+    fn classify(self, ledger: &LedgerId, rules: &Rules, now: OffsetDateTime) -> Classification {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
         if let Some(rule) = rules.output_of(&self.blob) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
@@ -256,7 +257,7 @@ impl Upload {
                 Some(reason) => reason,
                 None => match self.handling_under(rule) {
                     Handling::TakeIn => {
-                        scorings.push(Scoring::accept(rule, blob.clone(), now));
+                        scorings.push(Scoring::accept(ledger, rule, blob.clone(), now));
                         continue;
                     }
                     Handling::Look(after) => {
@@ -389,7 +390,7 @@ mod tests {
     }
 
     fn judged(payload: &Value) -> Vec<Classification> {
-        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH).expect("not too many events")
+        read(payload, &LedgerId::of_random([1; 16]), &rules(), OffsetDateTime::UNIX_EPOCH).expect("not too many events")
     }
 
     const URL: &str = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
@@ -528,8 +529,13 @@ mod tests {
                 json!(damaged).to_string(),
                 json!(damaged).to_string().replace("\\\\ud83d", "\\ud83d"),
             ] {
-                let verdicts =
-                    read(Payload::new(delivery).opened(), &rules(), OffsetDateTime::UNIX_EPOCH).expect("few");
+                let verdicts = read(
+                    Payload::new(delivery).opened(),
+                    &LedgerId::of_random([1; 16]),
+                    &rules(),
+                    OffsetDateTime::UNIX_EPOCH,
+                )
+                .expect("few");
                 let wanted = verdicts.iter().filter(|verdict| matches!(verdict, Classification::Wanted(_))).count();
                 assert_eq!(wanted, if damage == "\t" { 40 } else { 39 }, "{damage:?}");
             }

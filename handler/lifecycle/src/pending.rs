@@ -6,7 +6,7 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::digest::digest;
-use crate::id::{RuleId, ScoringId};
+use crate::id::{LedgerId, RuleId, ScoringId};
 use crate::rule::{Complete, EmptyBlobs, Renames, Rule};
 use crate::schedule::back_off;
 use crate::scoring::Scoring;
@@ -181,13 +181,13 @@ impl PendingUpload {
     }
 
     /// Which scoring it was under its former name, if the rule minds and it is the same version.
-    pub fn former_scoring(&self, rule: &Rule, seen: &BlobSnapshot) -> Option<ScoringId> {
+    pub fn former_scoring(&self, ledger: &LedgerId, rule: &Rule, seen: &BlobSnapshot) -> Option<ScoringId> {
         let Cause::Renamed { from: Some(from) } = &self.cause else { return None };
         if rule.renames == Renames::Score {
             return None;
         }
         let former = UnversionedBlob::read(from).ok()?.version(&seen.etag).ok()?;
-        Some(ScoringId::new(&rule.id, &former, rule.generation))
+        Some(ScoringId::new(ledger, &rule.id, &former, rule.generation))
     }
 
     /// It could not be looked at.
@@ -201,6 +201,7 @@ impl PendingUpload {
     /// [`former_scoring`](Self::former_scoring) names, if there is one.
     pub fn judge(
         self,
+        ledger: &LedgerId,
         rule: Option<&Rule>,
         seen: Option<&BlobSnapshot>,
         former: Option<&FormerScoring>,
@@ -252,10 +253,17 @@ impl PendingUpload {
                 _ => {}
             }
         }
-        self.take_in(rule, seen, quiet, now)
+        self.take_in(ledger, rule, seen, quiet, now)
     }
 
-    fn take_in(self, rule: &Rule, seen: &BlobSnapshot, quiet: Option<Duration>, now: OffsetDateTime) -> Judgement {
+    fn take_in(
+        self,
+        ledger: &LedgerId,
+        rule: &Rule,
+        seen: &BlobSnapshot,
+        quiet: Option<Duration>,
+        now: OffsetDateTime,
+    ) -> Judgement {
         let mut blob = match self.blob.version(&seen.etag) {
             Ok(blob) => blob,
             Err(invalid) => return self.skip(&invalid.to_string()),
@@ -268,7 +276,7 @@ impl PendingUpload {
             let reason = "it was taken in unchanged, and is looked at once more".to_owned();
             Box::new(Self { cause: Cause::Taken, seen, due: now + quiet, looks: 0, reason, ..self })
         });
-        Judgement::TakeIn { scoring: Box::new(Scoring::accept(rule, blob, now)), reason, again }
+        Judgement::TakeIn { scoring: Box::new(Scoring::accept(ledger, rule, blob, now)), reason, again }
     }
 
     /// A version was taken in because it had rested: one that came since is an upload like that one.

@@ -25,6 +25,9 @@ pub struct Violation {
     pub what: String,
 }
 
+/// What a scoring is of, whatever its id: rule, and URL and ETag of the blob.
+pub(super) type ScoredVersion = (RuleId, String, String);
+
 /// Reads a row of the state table as it is now, past all faults.
 pub(super) type Peek<'a> = &'a dyn Fn(&Key) -> Option<Row>;
 
@@ -84,7 +87,7 @@ pub(super) struct Invariants {
     /// The clocks of two processes differ by at most this.
     spread: Duration,
     tracked: BTreeMap<ScoringId, TrackedScoring>,
-    versions: BTreeMap<(RuleId, String, String), ScoringId>,
+    versions: BTreeMap<ScoredVersion, ScoringId>,
     paths: BTreeMap<String, (ScoringId, u32)>,
     projected: BTreeMap<String, i64>,
     /// How often each row of the transition table was taken.
@@ -137,9 +140,9 @@ impl Invariants {
         }
     }
 
-    /// Whether a scoring is in the ledger.
-    pub(super) fn has(&self, id: &ScoringId) -> bool {
-        self.tracked.contains_key(id)
+    /// The scoring of a blob version, if it is in the ledger.
+    pub(super) fn scoring_of(&self, version: &ScoredVersion) -> Option<&ScoringId> {
+        self.versions.get(version)
     }
 
     /// Every scoring as it was last written.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use lifecycle::{BlobVersion, Rules, ScoringId};
+use lifecycle::{BlobVersion, Rules};
 use serde_json::{Value, json};
 use time::Duration;
 
 use crate::arrivals::{self, Arrival};
 use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
+use crate::invariants::ScoredVersion;
 use crate::uploaded::Uploaded;
 
 /// The clock of a process is off by at most this.
@@ -144,14 +145,14 @@ impl Plan {
         }
     }
 
-    /// Every scoring that these uploads must become, with a name for people.
-    pub(super) fn expected(&self) -> BTreeMap<ScoringId, String> {
+    /// Every scoring that these uploads must become, with a name for people. Its id is the ledger's to say.
+    pub(super) fn expected(&self) -> BTreeMap<ScoredVersion, String> {
         let mut all = BTreeMap::new();
         for upload in &self.uploads {
             let Ok(blob) = BlobVersion::read(&upload.url(), &upload.etag) else { continue };
             for rule in self.rules.iter().filter(|rule| rule.refuses(&blob).is_none()) {
                 let name = format!("{}@{}/{}", upload.path, upload.etag, rule.id);
-                all.insert(ScoringId::new(&rule.id, &blob, rule.generation), name);
+                all.insert((rule.id.clone(), blob.url.clone(), blob.etag.clone()), name);
             }
         }
         all

@@ -8,6 +8,10 @@ use crate::rule::Rules;
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 const URL: &str = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
 
+fn ledger() -> LedgerId {
+    LedgerId::of_random([1; 16])
+}
+
 fn rules(members: &Value) -> Rules {
     let mut rule = json!({"id": "r", "match": {"container": "claims"}, "endpoint": {"uri": "https://e.example/jobs"}});
     for (name, value) in members.as_object().expect("members") {
@@ -27,7 +31,7 @@ fn created(api: &str, kind: &str, size: u64) -> Value {
 }
 
 fn classified(event: &Value, rules: &Rules) -> Classification {
-    read(event, rules, NOW).expect("one event").remove(0)
+    read(event, &ledger(), rules, NOW).expect("one event").remove(0)
 }
 
 /// What one event leaves to be looked at.
@@ -61,7 +65,7 @@ fn seen(etag: &str, size: u64) -> BlobSnapshot {
 }
 
 fn judged(pending: PendingUpload, rules: &Rules, seen: &BlobSnapshot, after: Duration) -> Judgement {
-    pending.judge(rules.get("r"), Some(seen), None, NOW + after)
+    pending.judge(&ledger(), rules.get("r"), Some(seen), None, NOW + after)
 }
 
 fn waits(judgement: Judgement) -> PendingUpload {
@@ -96,12 +100,12 @@ fn a_renamed_blob_is_taken_in_in_the_version_that_is_there() {
 #[test]
 fn a_renamed_blob_that_is_gone_or_empty_or_a_folder_is_skipped() {
     let rules = rules(&json!({}));
-    let gone = renamed("https://x/c/a").judge(rules.get("r"), None, None, NOW);
+    let gone = renamed("https://x/c/a").judge(&ledger(), rules.get("r"), None, None, NOW);
     assert!(skip_of(gone).contains("not there any more"));
     assert!(skip_of(judged(renamed("x"), &rules, &seen("1", 0), Duration::ZERO)).contains("no bytes"));
     let folder = BlobSnapshot { is_folder: true, ..seen("1", 0) };
     assert!(skip_of(judged(renamed("x"), &rules, &folder, Duration::ZERO)).contains("folder"));
-    let removed = renamed("x").judge(None, Some(&seen("1", 1)), None, NOW);
+    let removed = renamed("x").judge(&ledger(), None, Some(&seen("1", 1)), None, NOW);
     assert!(skip_of(removed).contains("removed"));
 }
 
@@ -110,9 +114,9 @@ fn what_was_scored_or_is_in_flight_is_not_scored_again_for_being_moved() {
     let all = rules(&json!({}));
     let rule = all.get("r").expect("the rule");
     let from = "https://uploads.blob.core.windows.net/claims/b.csv";
-    let id = renamed(from).former_scoring(rule, &seen("0x1", 5)).expect("a former name");
+    let id = renamed(from).former_scoring(&ledger(), rule, &seen("0x1", 5)).expect("a former name");
     let former = |status| FormerScoring { id: id.clone(), status };
-    let judge = |status| renamed(from).judge(Some(rule), Some(&seen("0x1", 5)), Some(&former(status)), NOW);
+    let judge = |status| renamed(from).judge(&ledger(), Some(rule), Some(&seen("0x1", 5)), Some(&former(status)), NOW);
     assert!(skip_of(judge(Status::Scored)).contains("ignoreScored"));
     for status in
         [Status::Submitting, Status::Unknown, Status::Held, Status::Running, Status::Cancelling, Status::Verifying]
@@ -123,7 +127,7 @@ fn what_was_scored_or_is_in_flight_is_not_scored_again_for_being_moved() {
         assert!(matches!(judge(status), Judgement::TakeIn { .. }), "{status}");
     }
     let score = rules(&json!({"renames": "score"}));
-    assert_eq!(renamed(from).former_scoring(score.get("r").expect("the rule"), &seen("0x1", 5)), None);
+    assert_eq!(renamed(from).former_scoring(&ledger(), score.get("r").expect("the rule"), &seen("0x1", 5)), None);
 }
 
 #[test]
@@ -158,7 +162,7 @@ fn a_file_that_nobody_closes_is_taken_when_it_rests_and_looked_at_once_more() {
     let again = again.expect("one more look");
     assert_eq!(again.due, NOW + at + 6 * minute);
     assert_eq!(judged(again.clone(), &rules, &seen("0x3", 8), at + 6 * minute), Judgement::Done);
-    assert_eq!(again.clone().judge(rules.get("r"), None, None, NOW + at + 6 * minute), Judgement::Done);
+    assert_eq!(again.clone().judge(&ledger(), rules.get("r"), None, None, NOW + at + 6 * minute), Judgement::Done);
     let changed = waits(judged(again, &rules, &seen("0x4", 9), at + 6 * minute));
     let (later, _) = taken(judged(changed, &rules, &seen("0x4", 9), at + 8 * minute));
     assert_eq!(later.blob.etag, "0x4");

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 use time::macros::datetime;
 
 use super::*;
+use crate::id::LedgerId;
 use crate::intake::{Classification, read};
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
@@ -23,7 +24,7 @@ fn event(kind: &str, to: &str, from: &str) -> Value {
 }
 
 fn classified(event: &Value) -> Classification {
-    read(event, &rules(), NOW).expect("one event").remove(0)
+    read(event, &LedgerId::of_random([1; 16]), &rules(), NOW).expect("one event").remove(0)
 }
 
 #[test]
@@ -81,12 +82,15 @@ fn a_rename_without_a_readable_destination_is_quarantined() {
 
 #[test]
 fn a_renamed_folder_is_kept_if_a_rule_may_want_one_of_its_files() {
-    let folder = |to: &str| match read(&event("DirectoryRenamed", to, "staging"), &rules(), NOW).expect("one").remove(0)
-    {
-        Classification::Folder(folder) => Ok(folder),
-        Classification::Skipped(skipped) => Err(skipped.reason),
-        other => panic!("{other:?}"),
-    };
+    let folder =
+        |to: &str| match read(&event("DirectoryRenamed", to, "staging"), &LedgerId::of_random([1; 16]), &rules(), NOW)
+            .expect("one")
+            .remove(0)
+        {
+            Classification::Folder(folder) => Ok(folder),
+            Classification::Skipped(skipped) => Err(skipped.reason),
+            other => panic!("{other:?}"),
+        };
     for to in ["eu", "eu/2026", "eu/2026/07", "us"] {
         assert_eq!(folder(to).map(|folder| folder.prefix()), Ok(format!("{to}/")));
     }
@@ -96,7 +100,9 @@ fn a_renamed_folder_is_kept_if_a_rule_may_want_one_of_its_files() {
     )
     .expect("good rules");
     for (to, wanted) in [("eu", true), ("eu/2026", true), ("us", false), ("eu/2026/old/1", false), ("e", false)] {
-        let classified = read(&event("DirectoryRenamed", to, "staging"), &only, NOW).expect("one").remove(0);
+        let classified = read(&event("DirectoryRenamed", to, "staging"), &LedgerId::of_random([1; 16]), &only, NOW)
+            .expect("one")
+            .remove(0);
         assert_eq!(matches!(classified, Classification::Folder(_)), wanted, "{to}: {classified:?}");
     }
 }
