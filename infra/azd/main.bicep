@@ -49,8 +49,10 @@ module scorekeeper '../main.bicep' = {
     environmentName: environmentName
     location: location
     tags: tags
-    functionAppTags: {
-      'azd-service-name': 'scorekeeper'
+    app: {
+      tags: {
+        'azd-service-name': 'scorekeeper'
+      }
     }
     rules: rules
     watchedAccounts: map(watchedAccountResourceIds, id => {
@@ -58,7 +60,9 @@ module scorekeeper '../main.bicep' = {
     })
     workspaceResourceIds: workspaceResourceIds
     outputAccountResourceIds: outputAccountResourceIds
-    computePrincipalIds: computePrincipalIds
+    dataAccess: {
+      computePrincipalIds: computePrincipalIds
+    }
   }
 }
 

@@ -3,6 +3,8 @@
 // The runtime's version is a constant on purpose: Resource Manager takes any text, and an app that was created with
 // a version that does not exist cannot be healed (github.com/Azure/Azure-Functions/issues/2666).
 
+import { appOptions, networkOptions } from 'types.bicep'
+
 @description('Name of the site.')
 @maxLength(60)
 param name string
@@ -16,9 +18,6 @@ param location string
 @description('Tags.')
 param tags object
 
-@description('Tags of the site alone.')
-param siteTags object
-
 @description('ARM id of the app\'s identity.')
 param identityResourceId string
 
@@ -28,14 +27,11 @@ param deploymentContainerUrl string
 @description('Application settings by name.')
 param settings object
 
-@description('Memory of an instance in megabytes.')
-param instanceMemoryMB int
+@description('Size, scale, further tags.')
+param options appOptions
 
-@description('Most instances.')
-param maximumInstanceCount int
-
-@description('Instances that are kept warm.')
-param alwaysReady array
+@description('Who may call the app, private endpoints.')
+param network networkOptions
 
 @description('ARM id of the subnet for outbound traffic; empty: none.')
 param integrationSubnetResourceId string
@@ -43,15 +39,7 @@ param integrationSubnetResourceId string
 @description('Whether the app can be reached from the internet.')
 param publicNetworkAccess string
 
-@description('Address ranges that may call the app; empty: all. Event Grid may always.')
-param allowedIpRanges string[]
-
-@description('ARM id of the subnet for the app\'s private endpoint; empty: none.')
-param privateEndpointSubnetResourceId string
-
-@description('ARM id of the private DNS zone for function apps; empty: none is registered.')
-param privateDnsZoneResourceId string
-
+var allowedIpRanges = network.?allowedIpRanges ?? []
 var allowed = [
   for (addresses, index) in allowedIpRanges: {
     name: 'range-${index}'
@@ -85,7 +73,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
 resource site 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
-  tags: union(tags, siteTags)
+  tags: union(tags, options.?tags ?? {})
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'
@@ -114,9 +102,9 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
         version: '1.0'
       }
       scaleAndConcurrency: {
-        instanceMemoryMB: instanceMemoryMB
-        maximumInstanceCount: maximumInstanceCount
-        alwaysReady: alwaysReady
+        instanceMemoryMB: options.?instanceMemoryMB ?? 512
+        maximumInstanceCount: options.?maximumInstanceCount ?? 40
+        alwaysReady: options.?alwaysReady ?? []
       }
     }
     siteConfig: {
@@ -137,16 +125,15 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
   }
 }
 
-module privateEndpoint 'private-endpoint.bicep' = if (!empty(privateEndpointSubnetResourceId)) {
-  name: take('pe-sites-${name}', 64)
+module privateEndpoint 'private-endpoint.bicep' = if (!empty(network.?privateEndpointSubnetResourceId)) {
   params: {
     name: 'pe-${name}-sites'
     location: location
     tags: tags
-    subnetResourceId: privateEndpointSubnetResourceId
+    subnetResourceId: network.?privateEndpointSubnetResourceId ?? ''
     targetResourceId: site.id
     group: 'sites'
-    privateDnsZoneResourceId: privateDnsZoneResourceId
+    privateDnsZoneResourceId: network.?privateDnsZoneResourceIds.?sites ?? ''
   }
 }
 

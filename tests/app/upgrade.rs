@@ -190,6 +190,6 @@ async fn a_row_of_a_newer_schema_is_left_alone_and_does_not_stop_the_others() {
     assert_eq!(left.len(), 1, "a write of ours would have dropped the column");
     assert_eq!(left[0].string("State"), Some("running"));
     let mut others = app.ledger().in_flight().await.unwrap();
-    others.retain(|row| row.status != Status::Held);
+    others.read.retain(|row| row.status != Status::Held);
     assert_eq!(others.len(), 1, "{others:?}");
 }

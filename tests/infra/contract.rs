@@ -9,9 +9,14 @@ use super::project::{ENVIRONMENTS, Project};
 use super::snapshot::{Snapshot, substituted};
 
 /// Settings of the handler that the templates leave out, with the reason.
-const LEFT_OUT: [(&str, &str); 2] = [
+const LEFT_OUT: [(&str, &str); 7] = [
     ("SCOREKEEPER_LEDGER", "the handler takes the account of the host's storage"),
     ("SCOREKEEPER_LOG_FORMAT", "the handler writes JSON under a host"),
+    ("SCOREKEEPER_RETENTION", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_CONCURRENCY", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
 ];
 
 /// Settings of the Functions host that the templates make.
@@ -89,25 +94,11 @@ fn settings(project: &Project) -> Vec<String> {
             findings.push(format!("{MAIN}: the Functions host needs `{name}`"));
         }
     }
-    // A parameter that a setting is made of has the handler's own default.
-    let params = [
-        ("taskHub", "SCOREKEEPER_TASK_HUB"),
-        ("retention", "SCOREKEEPER_RETENTION"),
-        ("orphanScanInterval", "SCOREKEEPER_ORPHAN_SCAN_INTERVAL"),
-        ("projection", "SCOREKEEPER_PROJECTION"),
-        ("concurrency", "SCOREKEEPER_CONCURRENCY"),
-        ("log", "SCOREKEEPER_LOG"),
-    ];
-    for (param, setting) in params {
-        let ours = &project.templates["main"]["parameters"][param]["defaultValue"];
-        let ours = ours.as_str().map_or(ours.to_string(), str::to_owned);
-        let handlers = read.iter().find(|(name, _)| name == setting).map(|(_, default)| default.clone());
-        if Some(ours) != handlers {
-            findings.push(format!(
-                "{MAIN}: the default of `{param}` is not the one of `{setting}`, {}",
-                handlers.unwrap_or_default()
-            ));
-        }
+    // Made by us all the same, so it must be the handler's own default.
+    let hub = read.iter().find(|(name, _)| name == "SCOREKEEPER_TASK_HUB").map(|(_, default)| &**default);
+    if hub != project.snapshots["dev"].setting("SCOREKEEPER_TASK_HUB").as_deref() {
+        findings
+            .push(format!("{MAIN}: the default of `app.taskHub` is not the handler's, {}", hub.unwrap_or_default()));
     }
     findings
 }
@@ -144,10 +135,11 @@ fn functions(project: &Project) -> Vec<String> {
             findings.push(format!("{path}: {CONTRACT} does not know this function"));
         }
     }
-    let can_be_off = &project.templates["main"]["parameters"]["disabledFunctions"]["allowedValues"];
+    let can_be_off =
+        &project.templates["main"]["definitions"]["appOptions"]["properties"]["disabledFunctions"]["allowedValues"];
     let can_be_off: BTreeSet<&str> = can_be_off.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if can_be_off != names {
-        findings.push(format!("{MAIN}: `disabledFunctions` takes {can_be_off:?}, the functions are {names:?}"));
+        findings.push(format!("{MAIN}: `app.disabledFunctions` takes {can_be_off:?}, the functions are {names:?}"));
     }
     findings
 }
@@ -247,7 +239,7 @@ fn environments(project: &Project) -> Vec<String> {
 fn rules(name: &str, rules: &lifecycle::Rules, snapshot: &Snapshot) -> Vec<String> {
     let mut findings = Vec::new();
     let parameters = &snapshot.outputs["events"]["parameters"];
-    let watched: Vec<&str> = parameters["watchedAccounts"]["value"]
+    let watched: Vec<&str> = parameters["installation"]["value"]["watchedAccounts"]
         .as_array()
         .into_iter()
         .flatten()

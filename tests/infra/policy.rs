@@ -171,8 +171,8 @@ fn is_guid(text: &str) -> bool {
 /// What must be there before something else, and is not used by it.
 fn order(project: &Project) -> Vec<String> {
     let needs = [
-        ("main", "app", "workspaceAccess"),
-        ("main", "app", "dataAccess"),
+        ("main", "site", "workspaceAccess"),
+        ("main", "site", "blobAccess"),
         ("events", "subscriptions", "topicAccess"),
         ("events", "renameSubscriptions", "topicAccess"),
     ];

@@ -34,10 +34,10 @@ const TEMPLATES: [(&str, &str); 5] = [
 
 /// What must be refused, as further lines of the smallest parameter file, and a word of the remedy.
 pub const REFUSED: [(&str, &str, &str); 2] = [
-    ("pushed into a closed app", "param publicNetworkAccess = 'Disabled'", "storageQueue"),
+    ("pushed into a closed app", "param network = { publicNetworkAccess: 'Disabled' }", "storageQueue"),
     (
         "closed state without a way to it",
-        "param privateEndpointSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s'",
+        "param network = { privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s' }",
         "integrationSubnetResourceId",
     ),
 ];

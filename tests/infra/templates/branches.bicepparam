@@ -44,17 +44,21 @@ param workspaceResourceIds = [
 
 param deliveryMode = 'storageQueue'
 
-param extraAppSettings = {
-  SCOREKEEPER_TASK_HUB: 'Other'
-  SCOREKEEPER_LOG_FORMAT: 'json'
+param app = {
+  settings: {
+    SCOREKEEPER_TASK_HUB: 'Other'
+    scorekeeper_Rules: 'Other'
+    SCOREKEEPER_LOG_FORMAT: 'json'
+  }
+  disabledFunctions: ['Reconcile']
 }
 
-param disabledFunctions = ['Reconcile']
+param monitoring = {
+  alertEmails: ['ops@example.com']
+}
 
-param alertEmails = ['ops@example.com']
-
-param integrationSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/functions'
-
-param privateEndpointSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/endpoints'
-
-param allowedIpRanges = ['203.0.113.0/24']
+param network = {
+  integrationSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/functions'
+  privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/endpoints'
+  allowedIpRanges: ['203.0.113.0/24']
+}

@@ -88,12 +88,19 @@ impl ScopeStatus {
 impl Ledger {
     /// Reads all controls. One query while there are less than a thousand.
     pub async fn controls(&self) -> Result<Controls, Error> {
+        let (controls, unreadable) = self.readable_controls().await?;
+        // Whoever decides by them must not take an operator's pause that it cannot read for none.
+        unreadable.into_iter().next().map_or(Ok(controls), |row| Err(row.into()))
+    }
+
+    /// Those that can be read, and the rows that cannot: for people, who decide nothing by them.
+    pub async fn readable_controls(&self) -> Result<(Controls, Vec<Unreadable>), Error> {
         let range = Range { partition: PARTITION.to_owned(), from: "a".to_owned(), below: "~".to_owned() };
-        let mut controls = Controls::default();
+        let (mut controls, mut unreadable) = (Controls::default(), Vec::new());
         for row in self.all(&self.0.state, &range, usize::MAX).await? {
-            controls.add(&row)?;
+            unreadable.extend(controls.add(&row).err());
         }
-        Ok(controls)
+        Ok((controls, unreadable))
     }
 
     /// Tells all processes what a tick saw of the scopes. Writes what differs from `before`, and removes what is not

@@ -44,6 +44,13 @@ pub struct Unreadable {
     pub what: String,
 }
 
+impl Unreadable {
+    /// The scoring whose row it is, if the key tells.
+    pub fn scoring(&self) -> Option<ScoringId> {
+        self.key.split(|c: char| !c.is_ascii_hexdigit()).find_map(ScoringId::read)
+    }
+}
+
 /// What the in-flight index tells without reading the scoring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InFlight {

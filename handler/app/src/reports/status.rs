@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::breakers::{BreakerView, breakers};
 use super::limits::{LimitView, limits};
 use super::pending::{PendingView, pending};
-use crate::ledger::{self, InFlight, Ledger, RecordedEvent, count_by_status};
+use crate::ledger::{self, InFlight, Ledger, RecordedEvent, Unreadable, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
@@ -64,6 +64,13 @@ pub enum Finding {
         /// Why the oldest cannot.
         reason: String,
     },
+    /// Rows of the ledger cannot be read.
+    Unreadable {
+        /// How many.
+        count: usize,
+        /// The first of them, and what is wrong with it.
+        first: String,
+    },
     /// Events were quarantined.
     Quarantined {
         /// How many since a day ago, at most a thousand.
@@ -90,6 +97,12 @@ impl fmt::Display for Finding {
             Self::NotSeen { count, reason } => {
                 write!(f, "{count} uploads cannot be looked at ({reason}): scorekeeper list --pending")
             }
+            Self::Unreadable { count, first } => {
+                write!(
+                    f,
+                    "{count} rows of the ledger cannot be read, so that nothing is done for them, the first is {first}: scorekeeper list"
+                )
+            }
             Self::Quarantined { count, reason } => {
                 write!(f, "{count} events quarantined in the last 24 h, the first because {reason}")
             }
@@ -112,7 +125,12 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
     let quarantined = ledger.recorded_events(RecordedEvent::Quarantined, since, MAX_EVENTS).await?;
     let skipped = ledger.recorded_events(RecordedEvent::Skipped, since, MAX_EVENTS).await?.len();
     let statuses = in_flight.iter().map(|row| row.status).chain(ended.iter().map(|row| row.status));
-    let controls = ledger.controls().await?;
+    let (controls, unreadable) = ledger.readable_controls().await?;
+    let unreadable: Vec<&Unreadable> =
+        in_flight.unreadable.iter().chain(&ended.unreadable).chain(&unreadable).collect();
+    let unreadable = unreadable
+        .first()
+        .map(|first| Finding::Unreadable { count: unreadable.len(), first: redacted(&first.to_string()).into_owned() });
     let pending = pending(ledger).await?;
     let mut report = StatusReport {
         counts: count_by_status(statuses),
@@ -128,7 +146,7 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
         findings: Vec::new(),
     };
     let reason = quarantined.first().map(|event| redacted(event.string("Reason").unwrap_or_default()).into_owned());
-    report.findings = findings(&report, &in_flight, &pending, reason);
+    report.findings = findings(&report, &in_flight, &pending, unreadable, reason);
     Ok(report)
 }
 
@@ -136,6 +154,7 @@ fn findings(
     report: &StatusReport,
     in_flight: &[InFlight],
     pending: &[PendingView],
+    unreadable: Option<Finding>,
     quarantined: Option<String>,
 ) -> Vec<Finding> {
     let some = |count: usize| Some(count).filter(|count| *count > 0);
@@ -161,5 +180,5 @@ fn findings(
     let failed: Vec<&PendingView> = pending.iter().filter(|view| view.look_failed).collect();
     let not_seen = failed.first().map(|view| Finding::NotSeen { count: failed.len(), reason: view.reason.clone() });
     let last = quarantined.map(|reason| Finding::Quarantined { count: report.quarantined, reason });
-    first.into_iter().flatten().chain(open).chain(not_seen).chain(last).collect()
+    first.into_iter().flatten().chain(open).chain(unreadable).chain(not_seen).chain(last).collect()
 }
