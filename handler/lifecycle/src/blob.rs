@@ -7,7 +7,7 @@ use url::Url;
 use crate::uri::without_query;
 
 /// What is percent-encoded in a blob's URL: as browsers do, and what would be read as something else.
-const ENCODED: &AsciiSet = &CONTROLS
+pub(crate) const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')

@@ -88,7 +88,12 @@ impl Rules {
 
     /// The rule one of whose outputs this blob is, if any: such a blob never triggers a scoring.
     pub fn output_of(&self, blob: &BlobVersion) -> Option<&Rule> {
-        self.iter().find(|rule| rule.outputs.values().any(|output| output.uri.could_have_made(&blob.path)))
+        self.output_at(&blob.path)
+    }
+
+    /// The rule one of whose outputs a blob at this path is, if any.
+    pub fn output_at(&self, path: &str) -> Option<&Rule> {
+        self.iter().find(|rule| rule.outputs.values().any(|output| output.uri.could_have_made(path)))
     }
 }
 
