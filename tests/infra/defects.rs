@@ -79,7 +79,7 @@ const OF_TEMPLATES: &[OfTemplate] = &[
     refused("role assignment of another name each time", "infra/modules/storage.bicep", "name: guid(account.id, principalId, roles.storageTableDataContributor)", "name: newGuid()", "BCP065"),
     refused("key in a setting", "infra/modules/storage.bicep", "output name string = account.name", "output name string = account.listKeys().keys[0].value", "outputs-should-not-contain-secrets"),
     refused("name of the public cloud", "infra/modules/storage.bicep", "output tableEndpoint string = account.properties.primaryEndpoints.table", "output tableEndpoint string = 'https://${account.name}.table.core.windows.net'", "no-hardcoded-env-urls"),
-    refused("description left out", "infra/modules/types.bicep", "  @description('Most instances (default 40).')\n", "", "use-description-type-properties"),
+    refused("description left out", "infra/modules/types.bicep", "  @description('Most instances (default 40, the least that the platform documents).')\n", "", "use-description-type-properties"),
     refused("dead letters forgotten", "infra/modules/subscription.bicep", "    deadLetterWithResourceIdentity: {\n      identity: {", "    deadLetterWithResourceIdentit: {\n      identity: {", "BCP089"),
     seen("setting renamed in the templates only", "infra/main.bicep", "SCOREKEEPER_RESOURCE_MANAGER:", "SCOREKEEPER_MANAGER:", "dev", "nobody reads the setting `SCOREKEEPER_MANAGER`", ("dev", "SCOREKEEPER_RESOURCE_MANAGER", "SCOREKEEPER_MANAGER")),
     seen("default that drifted", "infra/main.bicep", "?? 'Scorekeeper'", "?? 'Hub'", "dev", "default of `app.taskHub`", ("dev", "\"value\": \"Scorekeeper\"", "\"value\": \"Hub\"")),
