@@ -3,9 +3,10 @@
 //! There is no official Tables crate for Rust. This one does what the port needs and no more: [`wire`] writes operations
 //! and reads entities, [`batch`] does the same for transactions, [`sign`] authorises, [`answer`] says what an answer means.
 //!
-//! **A write is sent once.** The pipeline's default policy sends a POST again after a lost answer, and a successful insert
-//! then reports that its key is taken; so its retries are off, and a write without an answer is [`Error::Ambiguous`]. Reads
-//! are repeated a few times here.
+//! **A write that may have been done is sent once.** The pipeline's default policy sends a POST again after a lost answer, and
+//! a successful insert then reports that its key is taken; so its retries are off, and a write without an answer is
+//! [`Error::Ambiguous`]. What was surely not done (a refused token, a busy service, no connection) is sent again, within the
+//! time of one write. Reads are repeated a few times.
 //!
 //! Sources: *Table service REST API*; *Performing entity group transactions*; *Query timeout and pagination*.
 
@@ -27,6 +28,7 @@ use azure_core::http::{Context, Method, Request, Transport};
 use futures::TryStreamExt as _;
 use lifecycle::text::error_chain;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::http::new_request_id;
@@ -51,6 +53,8 @@ const NEXT_ROW: HeaderName = HeaderName::from_static("x-ms-continuation-nextrowk
 
 /// A whole write, token and answer included. Below Event Grid's 30 s, so that a write of unknown outcome can still be told.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
+/// A write is not sent again when less than this is left of its time.
+const LAST_TRY: Duration = Duration::from_secs(5);
 /// One attempt of a read; the service ends queries after 5 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// No answer is longer: a page is at most 1,000 entities and, by the service's rules, far below this.
@@ -138,13 +142,24 @@ impl AzureTables {
         }
     }
 
-    /// A write: sent once. Gives the answer if it is a success.
-    async fn change(&self, mut request: Request, kind: RequestKind) -> Result<Answer, Error> {
-        match self.exchange(&mut request, WRITE_TIMEOUT).await {
-            Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
-            Ok(answer) => Err(classify(kind, &answer.failure())),
-            Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
-            Err(NoAnswer::Sent(why)) => Err(Error::Ambiguous(why)),
+    /// A write. Gives the answer if it is a success. A refused token is surely no write: once more with a new one.
+    async fn change(&self, mut request: Request, kind: RequestKind, end: Instant) -> Result<Answer, Error> {
+        let mut tries = Tries::new();
+        loop {
+            return match self.exchange(&mut request, end.saturating_duration_since(Instant::now())).await {
+                Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
+                Ok(answer) if answer.status == 401 && tries.renew() => continue,
+                Ok(answer) => Err(classify(kind, &answer.failure())),
+                Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
+                Err(NoAnswer::Sent(why)) => Err(Error::Ambiguous(why)),
+            };
+        }
+    }
+
+    async fn write_once(&self, table: &TableName, ops: &[Op], end: Instant) -> Result<Vec<Option<ETag>>, Error> {
+        match ops {
+            [op] => self.write_one(table, op, end).await,
+            ops => self.write_many(table, ops, end).await,
         }
     }
 
@@ -179,7 +194,7 @@ impl AzureTables {
         }
     }
 
-    async fn write_one(&self, table: &TableName, op: &Op) -> Result<Vec<Option<ETag>>, Error> {
+    async fn write_one(&self, table: &TableName, op: &Op, end: Instant) -> Result<Vec<Option<ETag>>, Error> {
         let plain = wire::request(&self.base, table, op)?;
         let mut request = Self::request(plain.method, &plain.url)?;
         if let Some(tag) = plain.if_match {
@@ -190,17 +205,17 @@ impl AzureTables {
             request.insert_header(CONTENT_TYPE, "application/json");
             request.set_body(body);
         }
-        let answer = self.change(request, RequestKind::Write { single: true }).await?;
+        let answer = self.change(request, RequestKind::Write { single: true }, end).await?;
         Ok(vec![etag(op, header(&answer.headers, &ETAG))?])
     }
 
-    async fn write_many(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+    async fn write_many(&self, table: &TableName, ops: &[Op], end: Instant) -> Result<Vec<Option<ETag>>, Error> {
         let body = batch::write(&self.base, table, ops)?;
         let mut request = Self::request(Method::Post, &format!("{}/$batch", self.base))?;
         request.insert_header(CONTENT_TYPE, batch::content_type());
         request.set_body(body);
         let kind = RequestKind::Write { single: false };
-        let answer = self.change(request, kind).await?;
+        let answer = self.change(request, kind, end).await?;
         let content_type = header(&answer.headers, &CONTENT_TYPE).unwrap_or_default();
         // Whether it was done is written where nobody can read it.
         let unreadable = |why: &dyn std::error::Error| {
@@ -242,14 +257,10 @@ impl TableStore for AzureTables {
         request.insert_header(PREFER, "return-no-content");
         request.insert_header(CONTENT_TYPE, "application/json");
         request.set_body(serde_json::json!({ "TableName": table.as_str() }).to_string());
-        match self.exchange(&mut request, WRITE_TIMEOUT).await {
-            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
-            Ok(answer) => match answer.failure() {
-                Failure { status: 409, code, .. } if code == "TableAlreadyExists" => Ok(()),
-                failure => Err(classify(RequestKind::Write { single: true }, &failure)),
-            },
-            Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
-            Err(NoAnswer::Sent(why)) => Err(Error::Ambiguous(why)),
+        match self.change(request, RequestKind::CreateTable, Instant::now() + WRITE_TIMEOUT).await {
+            // Somebody else was first.
+            Err(Error::AlreadyExists { .. }) => Ok(()),
+            other => other.map(drop),
         }
     }
 
@@ -285,9 +296,16 @@ impl TableStore for AzureTables {
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
         check(ops)?;
-        match ops {
-            [op] => self.write_one(table, op).await,
-            ops => self.write_many(table, ops).await,
+        let end = Instant::now() + WRITE_TIMEOUT;
+        let mut tries = Tries::new();
+        loop {
+            match self.write_once(table, ops, end).await {
+                // The service says that it did nothing. An invocation has the time; its event would come back in a minute.
+                Err(Error::Throttled { retry_after })
+                    if Instant::now() + retry_after.unwrap_or_default() + LAST_TRY < end
+                        && tries.again(retry_after).await => {}
+                outcome => return outcome,
+            }
         }
     }
 }
