@@ -34,6 +34,7 @@ mod rate;
 mod retention;
 pub mod rows;
 mod slots;
+mod workspaces;
 
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::Heartbeat;
