@@ -132,7 +132,7 @@ impl Behaviours {
         }
     }
 
-    /// Whether jobs show no outputs, if a script says so.
+    /// Whether jobs show neither outputs nor tags, if that is decided.
     pub(super) fn omit_outputs(&self) -> Option<bool> {
         match self {
             Self::Scripted { omit_outputs, .. } => Some(*omit_outputs),
