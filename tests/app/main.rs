@@ -30,12 +30,14 @@ use crate::support::world::{RULE, World, event};
 
 mod breaker;
 mod caps;
+mod cases;
 mod clocks;
 mod guards;
 mod heartbeat;
 mod in_flight;
 mod load;
 mod orphaned_jobs;
+mod own_outputs;
 mod races;
 mod rate;
 mod record_refused;

@@ -12,6 +12,7 @@ use crate::clock::LedgerClock;
 use crate::driver::{Driver, Intent, TakenIn};
 use crate::error::{Error, during};
 use crate::ledger::Ledger;
+use crate::own_outputs;
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
 const MAX_CONCURRENT_SCORINGS: usize = 16;
@@ -142,6 +143,17 @@ impl Intake {
         let mut outcome = Outcome::default();
         match classification {
             Classification::Wanted(scorings) => {
+                match self.skipped_as_output(&scorings, now).await {
+                    Ok(true) => {
+                        outcome.accepted.skipped += 1;
+                        return outcome;
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        outcome.failure = Some(error);
+                        return outcome;
+                    }
+                }
                 for scoring in scorings {
                     // What was taken before stays taken, and its intents are to be carried out.
                     if let Err(error) = self.accept_scoring(scoring, now, &mut outcome).await {
@@ -207,6 +219,16 @@ impl Intake {
             }
         }
         Ok(())
+    }
+
+    /// Whether the blob that these scorings are of is an output of ours, and was recorded as skipped.
+    async fn skipped_as_output(&self, wanted: &[Scoring], now: OffsetDateTime) -> Result<bool, Error> {
+        let Some(blob) = wanted.first().map(|scoring| &scoring.blob) else { return Ok(false) };
+        let owner = own_outputs::owner_of(&self.ledger, blob).await;
+        let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
+        let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
+        self.skip(&intake::skipped(blob, rule, &reason), now).await?;
+        Ok(true)
     }
 
     async fn skip(&self, skip: &SkippedEvent, now: OffsetDateTime) -> Result<(), Error> {

@@ -24,6 +24,7 @@ pub mod id;
 pub mod input;
 pub mod intake;
 pub mod job;
+pub mod own_output;
 pub mod payload;
 pub mod redact;
 pub mod rule;
