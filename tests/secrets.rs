@@ -228,7 +228,7 @@ impl Write for Kept {
 impl Kept {
     fn start(&self, format: LogFormat) -> tracing::subscriber::DefaultGuard {
         let kept = self.clone();
-        let log = Log { filter: "trace".to_owned(), format };
+        let log = Log { filter: "trace".parse().unwrap(), format };
         tracing::subscriber::set_default(telemetry::subscriber(&log, move || kept.clone()))
     }
 

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use lifecycle::{
-    Answer, Entry, Job, JobSnapshot, JobStatus, LedgerId, Observation, OutputSnapshot, Reply, Rules, Scoring, Step,
-    decide, intake,
+    Answer, Entry, Job, JobSnapshot, JobStatus, LedgerId, Observation, OutputPrint, OutputSnapshot, Reply, Rules,
+    Scoring, Step, decide, intake,
 };
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
@@ -104,7 +104,7 @@ impl Endpoint for AtOnce {
     }
 
     async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        Ok(JobSearch { jobs: Vec::new(), as_of: None })
+        Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None })
     }
 
     async fn jobs_created_since(
@@ -123,6 +123,10 @@ impl Endpoint for AtOnce {
 
 #[async_trait]
 impl Blobs for AtOnce {
+    async fn output_print(&self, _scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        Ok(None)
+    }
+
     async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         Err(Inconclusive::not_reachable("no job of this bench ends"))
     }

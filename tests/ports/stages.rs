@@ -11,7 +11,7 @@ use azure::blobs::AzureBlobs;
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use lifecycle::{JobStatus, Rules, Scoring};
+use lifecycle::{JobName, JobStatus, Rules, Scoring};
 use simulation::{End, Sandbox, Written};
 use simulator::{
     Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
@@ -71,6 +71,15 @@ impl TokenCredential for Identity {
 
 impl Azure {
     pub async fn start() -> Self {
+        Self::showing(false).await
+    }
+
+    /// With a service that omits the outputs of jobs.
+    pub async fn omitting_outputs() -> Self {
+        Self::showing(true).await
+    }
+
+    async fn showing(omit_outputs: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(START);
         let timing = Timing { answer: std::time::Duration::ZERO, ..Timing::recorded() };
@@ -87,6 +96,7 @@ impl Azure {
                 folder: folder.path().join("scores"),
             }],
             timing,
+            behaviour: simulator::Behaviour { omit_outputs, ..simulator::Behaviour::default() },
             nodes: 100,
             clock: clock.clone(),
             identity_header: IDENTITY_HEADER.to_owned(),
@@ -198,6 +208,17 @@ impl Stage for Azure {
         std::fs::File::options().write(true).open(path).unwrap().set_modified(self.now().into()).unwrap();
     }
 
+    async fn make_strangers(&self, like: &Scoring) -> JobName {
+        let mut theirs = like.clone();
+        // Another installation's: another id, and another path.
+        for output in theirs.submission.iter_mut().flat_map(|sent| sent.outputs.values_mut()) {
+            output.uri = "azureml://datastores/workspaceblobstore/paths/theirs/predictions.csv".to_owned();
+        }
+        let answer = self.endpoint.submit(&theirs, std::time::Duration::from_secs(20)).await.answer;
+        let lifecycle::Answer::Accepted { job, .. } = answer else { panic!("{answer:?}") };
+        job.name
+    }
+
     fn deny_lookups(&self) {
         let routes = [Route::Poll, Route::Arm, Route::RunHistory, Route::Storage];
         let forbidden = |route| Planned::new(route, FaultKind::Forbidden { seconds: u32::MAX });
@@ -214,6 +235,12 @@ pub struct InTests {
 impl InTests {
     pub fn new() -> Self {
         Self { world: World::new(), endings: Mutex::default() }
+    }
+
+    pub fn omitting_outputs() -> Self {
+        let stage = Self::new();
+        stage.world.omit_outputs(true);
+        stage
     }
 }
 
@@ -259,6 +286,10 @@ impl Stage for InTests {
         self.world.place(uri, bytes as u64);
     }
 
+    async fn make_strangers(&self, like: &Scoring) -> JobName {
+        self.world.strangers_job(like).parse().unwrap()
+    }
+
     fn deny_lookups(&self) {
         self.world.blind(Some("403"));
         self.world.blind_storage(Some("403"));
@@ -270,7 +301,11 @@ pub struct InSimulation(Sandbox);
 
 impl InSimulation {
     pub fn new() -> Self {
-        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None)))
+        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None), false))
+    }
+
+    pub fn omitting_outputs() -> Self {
+        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None), true))
     }
 }
 
@@ -310,6 +345,10 @@ impl Stage for InSimulation {
 
     fn place(&self, uri: &str, bytes: usize) {
         self.0.place(uri, bytes as u64);
+    }
+
+    async fn make_strangers(&self, like: &Scoring) -> JobName {
+        self.0.make_strangers(like)
     }
 
     fn deny_lookups(&self) {

@@ -25,6 +25,7 @@ mod own_outputs;
 pub mod ports;
 pub mod reports;
 mod tick;
+mod workspaces;
 
 pub use driver::{Driven, Driver, End, Evidence};
 pub use error::Error;
@@ -39,6 +40,7 @@ use driver::Services;
 use ledger::Ledger;
 use orphans::Orphans;
 use ports::{Blobs, Clock, Endpoint};
+use workspaces::Workspaces;
 
 /// What an app is made of.
 pub struct Parts {
@@ -73,7 +75,7 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let Parts { ledger, endpoint, blobs, rules, clock, orphan_scan_interval, retention } = parts;
         let (rules, clock) = (Arc::new(rules), LedgerClock::new(clock));
-        let services = Services { endpoint, blobs, clock: clock.clone() };
+        let services = Services { endpoint, blobs, workspaces: Workspaces::new(&ledger), clock: clock.clone() };
         let admission = Arc::new(Admission::new(ledger.clone(), Arc::clone(&rules), clock.clone()));
         let driver =
             Driver::new(ledger.clone(), Arc::clone(&rules), clock.clone(), services.clone(), Arc::clone(&admission));

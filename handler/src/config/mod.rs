@@ -38,6 +38,7 @@ use lifecycle::duration::IsoDuration;
 use lifecycle::redact::redacted;
 use lifecycle::text::one_line;
 use time::Duration;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 pub use self::host::HostFacts;
@@ -80,10 +81,10 @@ pub struct Config {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Log {
-    /// A filter as `tracing_subscriber::EnvFilter` has it; it was parsed once already.
-    pub filter: String,
+    /// What is logged: a level, or levels by target.
+    pub filter: Targets,
     /// One record per line in either.
     pub format: LogFormat,
 }
@@ -174,8 +175,7 @@ impl Config {
                 .ok_or_else(|| Refused::new("a number from 1 to 1024", "leave it out for 64"))
         });
         let filter = reader.read("SCOREKEEPER_LOG", "info", |text| {
-            tracing_subscriber::EnvFilter::try_new(text)
-                .map(|_| text.to_owned())
+            text.parse::<Targets>()
                 .map_err(|why| Refused::new(format!("a log filter ({why})"), "write for example `info,handler=debug`"))
         });
         let hosted = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT", "AWS_LAMBDA_RUNTIME_API"];
@@ -186,7 +186,7 @@ impl Config {
             _ => Err(Refused::new("`json` or `text`", "leave it out: a host gets json, a terminal text")),
         });
         let host = reader.host(root);
-        let warnings = vars
+        let mut warnings: Vec<String> = vars
             .names()
             .into_iter()
             .filter(|name| name.starts_with("SCOREKEEPER_") && !OURS.contains(&name.as_str()))
@@ -194,6 +194,14 @@ impl Config {
                 format!("`{}` is not a setting and was ignored; there are {}", redacted(&name), OURS.join(", "))
             })
             .collect();
+        warnings.extend(rules.iter().flatten().filter(|rule| rule.has_shared_inputs()).map(|rule| {
+            format!(
+                "rule `{}`: no input says which blob it is made for, so after a lost answer the jobs of all its scorings \
+                 look alike if Azure ML shows neither outputs nor tags, and each waits for all of them; put `{{blob.url}}`, \
+                 `{{blob.path}}` or `{{scoring.id}}` into an input",
+                rule.id
+            )
+        }));
         let Reader { problems, settings, .. } = reader;
         // `ledger` and `rules` are `None` only together with a problem.
         match (ledger, rules) {

@@ -9,15 +9,16 @@
 mod app_folder;
 mod architecture;
 mod audit;
-mod azurite;
 mod builds;
 mod c_libraries;
 mod commands;
 mod discovery;
 mod elf;
 mod failure;
+mod handler_process;
 mod materials;
 mod musl;
+mod npm;
 mod packaging;
 mod prefixes;
 mod python;

@@ -4,18 +4,18 @@
 use std::{env, process, time::Instant};
 
 use crate::{
-    azurite,
     builds::LEAN,
     failure::{Failure, Result},
     musl,
+    npm::{AZURITE, KUSTO},
     python::{AZURE_AI_ML, CARGO_LAMBDA},
     workspace::{asked, cargo, run as run_command, shown},
 };
 
 /// All that must hold before a change is merged.
 ///
-/// Installs what the tests need, then: formatting, lints, tests, documentation, the release package, its check, and 10,000
-/// simulated runs. Stops at the first failure.
+/// Installs what the tests need, then: formatting, lints, tests, documentation, the release package, its check, its budget, and
+/// 10,000 simulated runs. Stops at the first failure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
     /// Formatting, lints and tests, with what is installed already.
@@ -31,7 +31,8 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
     let mut left_out = Vec::new();
     if !quick {
         step("install: rustfmt, clippy", "rustup component add rustfmt clippy", install_components)?;
-        step("install: azurite", "cargo xtask test", azurite::install)?;
+        step("install: azurite", "cargo xtask test", || AZURITE.install())?;
+        step("install: Kusto's language service", "cargo xtask test", || KUSTO.install())?;
         step("install: azure-ai-ml", "cargo xtask test", || {
             unless_in_ci(AZURE_AI_ML.install(), "the test with Microsoft's Python client", &mut left_out)
         })?;
@@ -45,7 +46,8 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
     step_command(
         "tests",
         tests(&[
-            (azurite::is_installed()?, "azurite", "SCOREKEEPER_REQUIRE_AZURITE"),
+            (AZURITE.is_installed()?, "azurite", "SCOREKEEPER_REQUIRE_AZURITE"),
+            (KUSTO.is_installed()?, "Kusto's language service", "SCOREKEEPER_REQUIRE_KUSTO"),
             (AZURE_AI_ML.is_installed()?, "azure-ai-ml", "SCOREKEEPER_REQUIRE_PYTHON"),
             (CARGO_LAMBDA.is_installed()?, "cargo-lambda", "SCOREKEEPER_REQUIRE_CARGO_LAMBDA"),
         ]),
@@ -58,6 +60,7 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
         let has_musl = musl::install(musl::SHIPPED);
         if has_musl.is_ok() {
             step_command("package", cargo(["xtask", "package"]))?;
+            step_command("budget", cargo(["xtask", "budget"]))?;
         }
         unless_in_ci(has_musl, "the release package", &mut left_out)?;
         step_command("simulation", simulation())?;
