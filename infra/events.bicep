@@ -26,12 +26,11 @@ resource stateAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = 
 
 module topics 'modules/topic-of-account.bicep' = [
   for (account, index) in watchedAccounts: {
-    name: take('topic-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
+    name: take('topic-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 64)
     scope: resourceGroup(split(account.resourceId, '/')[2], split(account.resourceId, '/')[4])
     params: {
-      accountName: last(split(account.resourceId, '/'))
+      accountName: toLower(last(split(account.resourceId, '/')))
       existingTopicResourceId: account.?systemTopicResourceId ?? ''
-      tags: installation.tags
     }
   }
 ]
@@ -48,12 +47,12 @@ module topicAccess 'modules/topic-access.bicep' = [
 
 module subscriptions 'modules/subscription.bicep' = [
   for (account, index) in watchedAccounts: {
-    name: take('events-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
+    name: take('events-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 64)
     scope: resourceGroup(topicPlaces[index][2], topicPlaces[index][4])
     params: {
       topicName: last(split(topics[index].outputs.resourceId, '/'))
       name: subscriptionName
-      accountName: last(split(account.resourceId, '/'))
+      accountName: toLower(last(split(account.resourceId, '/')))
       rules: rules
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       stateAccountResourceId: stateAccount.id
@@ -69,7 +68,7 @@ module topicAlerts 'modules/topic-alerts.bicep' = [
   for (account, index) in watchedAccounts: if (installation.alerts) {
     params: {
       appName: functionAppName
-      accountName: last(split(account.resourceId, '/'))
+      accountName: toLower(last(split(account.resourceId, '/')))
       tags: installation.tags
       topicResourceId: topics[index].outputs.resourceId
       subscriptionName: subscriptionName

@@ -13,7 +13,7 @@ import { containers, functions, queues } from 'modules/contract.bicep'
 @maxLength(12)
 param workload string = 'scorekeeper'
 
-@description('Environment; part of the names.')
+@description('Environment; part of the names. Letters, digits and hyphens.')
 @minLength(2)
 @maxLength(12)
 param environmentName string = 'dev'
@@ -80,6 +80,16 @@ var checkedSubnet = private && empty(network.?integrationSubnetResourceId)
   ? fail('the state account is closed to the internet: set network.integrationSubnetResourceId, so that the app can reach it')
   : (network.?integrationSubnetResourceId ?? '')
 
+// App Service takes no more in its settings; the app would not start.
+var rulesText = length(string(rules)) > 100000 ? fail('the rules have ${length(string(rules))} characters, and an application setting takes 100000: shorten them, or share them between two installations') : string(rules)
+
+// A watched account that no rule names gets no event, silently. Account names are lower-case, ids may be written otherwise.
+var watchedNames = map(watchedAccounts, account => toLower(last(split(account.resourceId, '/'))))
+var anyAccount = !empty(filter(rules.rules, rule => !contains(rule.match, 'account')))
+var ruled = map(filter(rules.rules, rule => contains(rule.match, 'account')), rule => toLower(rule.match.account))
+var unruled = anyAccount ? [] : filter(watchedNames, name => !contains(ruled, name))
+var checkedAccounts = empty(unruled) ? watchedAccounts : fail('no rule names the watched account ${join(unruled, ', ')}: add a rule, or take the account out of watchedAccounts')
+
 // The function of the other delivery mode is off: it would ask for a queue that is not there.
 var unused = queueDelivery ? functions.event : functions.queue
 var off = union(app.?disabledFunctions ?? [], [unused])
@@ -99,7 +109,7 @@ module identity 'modules/identity.bicep' = {
 
 module storage 'modules/storage.bicep' = {
   params: {
-    name: names.?storageAccount ?? take('st${take(toLower('${workload}${environmentName}'), 12)}${hash}', 24)
+    name: names.?storageAccount ?? take('st${take(replace(toLower('${workload}${environmentName}'), '-', ''), 12)}${hash}', 24)
     location: location
     tags: tags
     options: state
@@ -161,14 +171,17 @@ module site 'modules/function.bicep' = {
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
       APPLICATIONINSIGHTS_CONNECTION_STRING: logs.outputs.ingestion
       AZURE_CLIENT_ID: identity.outputs.clientId
+      // Beside the service URIs: some of the host's own clients know only this (azure-functions-host 11787).
+      AzureWebJobsStorage__accountName: storage.outputs.name
       AzureWebJobsStorage__blobServiceUri: storage.outputs.blobEndpoint
       AzureWebJobsStorage__clientId: identity.outputs.clientId
       AzureWebJobsStorage__credential: 'managedidentity'
       AzureWebJobsStorage__queueServiceUri: storage.outputs.queueEndpoint
       AzureWebJobsStorage__tableServiceUri: storage.outputs.tableEndpoint
       RECONCILE_SCHEDULE: app.?reconcileSchedule ?? '0 * * * * *'
+      SCOREKEEPER_CONCURRENCY: string(app.?concurrency ?? 64)
       SCOREKEEPER_RESOURCE_MANAGER: environment().resourceManager
-      SCOREKEEPER_RULES: string(rules)
+      SCOREKEEPER_RULES: rulesText
       SCOREKEEPER_TASK_HUB: taskHub
     })
     options: app
@@ -200,7 +213,7 @@ resource mail 'Microsoft.Insights/actionGroups@2023-01-01' = if (alerting && !em
 }
 
 var actionGroups = concat(monitoring.?actionGroupResourceIds ?? [], alerting && !empty(monitoring.?alertEmails) ? [mail.id] : [])
-var runbookUrl = monitoring.?runbookUrl ?? 'https://github.com/scorekeeper/scorekeeper/blob/main/infra/README.md'
+var runbookUrl = monitoring.?runbookUrl ?? 'infra/README.md'
 
 module alerts 'modules/alerts.bicep' = if (alerting) {
   params: {
@@ -226,7 +239,7 @@ module workbook 'modules/workbook.bicep' = if (monitoring.?workbook ?? true) {
 var told firstStage = {
   functionAppName: functionAppName
   stateAccountName: storage.outputs.name
-  watchedAccounts: watchedAccounts
+  watchedAccounts: checkedAccounts
   deliveryMode: deliveryMode
   alerts: alerting
   actionGroupResourceIds: actionGroups

@@ -331,16 +331,16 @@ async fn an_open_circuit_breaker_is_shown_with_its_reason_and_closed_by_a_comman
     let ask =
         async |args: BreakerArgs| text(async |out| breaker::breaker(app.ledger(), &args, world.now(), out).await).await;
     let (code, calm) = ask(BreakerArgs::default()).await;
-    assert_eq!((code, calm.as_str()), (OK, "No attempt has failed.\n"));
+    assert_eq!((code, calm.as_str()), (OK, "No scoring has failed.\n"));
     for n in 0..10 {
-        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+        world.deliver(&app, &event(&format!("{}/{n}.csv", n % 2), "1")).await;
     }
     world.end_jobs(&JobStatus::Failed);
     world.later(Duration::minutes(2));
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     let late = world.deliver(&app, &event("late.csv", "1")).await;
     let golden = "\
-deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026-07-21 10:07:00 UTC; 10 failed in a row, the last: exit code 42
+deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026-07-21 10:07:00 UTC; 10 scorings in a row failed (unknown), the last: exit code 42
   scorekeeper breaker close --endpoint https://heart.example/jobs --deployment v7
 ";
     assert_eq!(ask(BreakerArgs::default()).await, (ATTENTION, golden.to_owned()));
@@ -348,7 +348,7 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
     assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
     assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
     let (_, trace) = text(async |out| show::show(app.ledger(), &late[0], false, out).await).await;
-    assert!(trace.contains("waits    the circuit breaker is open after 10 failed attempts in a row"), "{trace}");
+    assert!(trace.contains("waits    the circuit breaker is open, as 10 scorings in a row failed"), "{trace}");
     let (_, _, html) = page(&app, &world, "/").await;
     assert!(html.contains("one scoring probes it at 2026-07-21 10:07:00 UTC"), "{html}");
     let (_, _, html) = page(&app, &world, &format!("/scorings/{}", late[0])).await;

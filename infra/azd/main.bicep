@@ -42,7 +42,7 @@ resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
 }
 
 module scorekeeper '../main.bicep' = {
-  // events.sh asks for this deployment by its name.
+  // deploy.sh asks for this deployment by its name.
   name: 'scorekeeper'
   scope: group
   params: {

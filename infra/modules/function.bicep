@@ -67,6 +67,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   }
   properties: {
     reserved: true
+    zoneRedundant: options.?zoneRedundant ?? false
   }
 }
 
@@ -105,6 +106,12 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
         instanceMemoryMB: options.?instanceMemoryMB ?? 512
         maximumInstanceCount: options.?maximumInstanceCount ?? 40
         alwaysReady: options.?alwaysReady ?? []
+        // Event Grid's functions scale with HTTP. The platform's default starts dozens of instances for a burst that one takes.
+        triggers: {
+          http: {
+            perInstanceConcurrency: options.?concurrency ?? 64
+          }
+        }
       }
     }
     siteConfig: {
@@ -125,9 +132,57 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
   }
 }
 
+// No password opens the deployment site or FTP.
+resource ftpPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: site
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource scmPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: site
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (contains(options, 'authentication')) {
+  parent: site
+  name: 'authsettingsV2'
+  properties: {
+    platform: {
+      enabled: true
+    }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'RedirectToLoginPage'
+      redirectToProvider: 'azureactivedirectory'
+      // Event Grid calls /runtime/webhooks with a key of the platform; it would be answered 401 (eventgrid-extension 103).
+      excludedPaths: ['/runtime/*', '/admin/*']
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: options.?authentication.?clientId
+          openIdIssuer: options.?authentication.?issuer
+        }
+      }
+    }
+    login: {
+      tokenStore: {
+        enabled: false
+      }
+    }
+  }
+}
+
 module privateEndpoint 'private-endpoint.bicep' = if (!empty(network.?privateEndpointSubnetResourceId)) {
   params: {
-    name: 'pe-${name}-sites'
+    name: take('pe-${name}-sites', 64)
     location: location
     tags: tags
     subnetResourceId: network.?privateEndpointSubnetResourceId ?? ''

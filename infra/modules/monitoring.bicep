@@ -24,7 +24,7 @@ param options monitoringOptions
 @description('Object id of the app\'s identity.')
 param principalId string
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2025-02-01' = if (empty(existingWorkspaceResourceId)) {
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = if (empty(existingWorkspaceResourceId)) {
   name: workspaceName
   location: location
   tags: tags

@@ -32,7 +32,6 @@ param queueDelivery bool
 param network networkOptions
 
 var closed = !empty(network.?privateEndpointSubnetResourceId)
-var softDeleteDays = options.?softDeleteDays ?? 14
 var zones privateDnsZones = network.?privateDnsZoneResourceIds ?? {}
 var endpointGroups = concat(['blob', 'table'], queueDelivery ? ['queue'] : [])
 
@@ -65,13 +64,13 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' = {
   parent: account
   name: 'default'
   properties: {
+    // Blobs are not kept: the host rewrites its timer's and its leases' each minute, and each would be kept for as long.
     deleteRetentionPolicy: {
-      enabled: true
-      days: softDeleteDays
+      enabled: false
     }
     containerDeleteRetentionPolicy: {
       enabled: true
-      days: softDeleteDays
+      days: options.?softDeleteDays ?? 14
     }
   }
 }
@@ -185,7 +184,7 @@ resource deletionLock 'Microsoft.Authorization/locks@2020-05-01' = if (options.?
 module privateEndpoints 'private-endpoint.bicep' = [
   for group in endpointGroups: if (closed) {
     params: {
-      name: 'pe-${name}-${group}'
+      name: take('pe-${name}-${group}', 64)
       location: location
       tags: tags
       subnetResourceId: network.?privateEndpointSubnetResourceId ?? ''

@@ -16,7 +16,7 @@ param topicName string
 @maxLength(64)
 param name string
 
-@description('Name of the storage account behind the topic.')
+@description('Name of the storage account behind the topic, in lower case.')
 param accountName string
 
 @description('The rules, as the handler gets them.')
@@ -40,7 +40,7 @@ var mostSuffixes = 6
 var mostLength = 512
 
 var root = '/blobServices/default/containers/'
-var ours = filter(rules.rules, rule => !contains(rule.match, 'account') || rule.match.account == accountName)
+var ours = filter(rules.rules, rule => !contains(rule.match, 'account') || toLower(rule.match.account) == accountName)
 var prefixes = union([], map(ours, rule => take('${root}${rule.match.container}/blobs/${rule.match.?prefix ?? ''}', mostLength)))
 var wholeContainers = union([], map(ours, rule => '${root}${rule.match.container}/blobs/'))
 var suffixes = union([], map(ours, rule => rule.match.?suffix ?? ''))

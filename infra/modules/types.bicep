@@ -2,6 +2,7 @@
 
 @description('A storage account whose blobs are scored.')
 @export()
+@sealed()
 type watchedAccount = {
   @description('ARM id of the storage account.')
   resourceId: string
@@ -26,6 +27,7 @@ type delivery = 'eventGrid' | 'storageQueue'
 
 @description('Names of resources. What is left out is made of workload, environment and a hash of the resource group.')
 @export()
+@sealed()
 type resourceNames = {
   @description('Function app; at most 60 characters.')
   functionApp: string?
@@ -48,6 +50,7 @@ type resourceNames = {
 
 @description('Who gives the rights to read blobs, and to whom.')
 @export()
+@sealed()
 type dataAccessOptions = {
   @description('Whether they are given here (default). False where another team gives them.')
   assign: bool?
@@ -58,6 +61,7 @@ type dataAccessOptions = {
 
 @description('What others have made already and is used instead of something new.')
 @export()
+@sealed()
 type existingResources = {
   @description('ARM id of a user-assigned identity.')
   identityResourceId: string?
@@ -68,6 +72,7 @@ type existingResources = {
 
 @description('Private DNS zones by what they resolve. Leave one out where a policy registers private endpoints.')
 @export()
+@sealed()
 type privateDnsZones = {
   @description('ARM id of the zone for blobs.')
   blob: string?
@@ -84,6 +89,7 @@ type privateDnsZones = {
 
 @description('How app and state account are reached. Left out: by public endpoints.')
 @export()
+@sealed()
 type networkOptions = {
   @description('ARM id of the subnet for outbound traffic, delegated to Microsoft.App/environments.')
   integrationSubnetResourceId: string?
@@ -103,6 +109,7 @@ type networkOptions = {
 
 @description('Logs, alerts and the workbook.')
 @export()
+@sealed()
 type monitoringOptions = {
   @description('Whether alerts are made (default true).')
   alerts: bool?
@@ -113,7 +120,7 @@ type monitoringOptions = {
   @description('ARM ids of further action groups that alerts go to.')
   actionGroupResourceIds: string[]?
 
-  @description('Where the runbooks are; an alert\'s name follows as an anchor.')
+  @description('Where your copy of infra/README.md is read; an alert\'s name follows as an anchor. Left out: alerts name the file.')
   runbookUrl: string?
 
   @description('Whether the workbook is made (default true).')
@@ -130,11 +137,12 @@ type monitoringOptions = {
 
 @description('The state account.')
 @export()
+@sealed()
 type stateOptions = {
   @description('Redundancy (default `Standard_LRS`).')
   sku: ('Standard_LRS' | 'Standard_ZRS' | 'Standard_GRS' | 'Standard_GZRS')?
 
-  @description('Days for which deleted blobs and containers can be brought back (default 14).')
+  @description('Days for which deleted containers can be brought back (default 14). Blobs cannot: the host rewrites one each minute.')
   @minValue(1)
   @maxValue(365)
   softDeleteDays: int?
@@ -150,6 +158,7 @@ type stateOptions = {
 
 @description('Instances that are kept warm.')
 @export()
+@sealed()
 type alwaysReadyGroup = {
   @description('Scale group: `http` (HTTP and Event Grid functions) or `function:NAME`.')
   name: string
@@ -159,8 +168,20 @@ type alwaysReadyGroup = {
   instanceCount: int
 }
 
+@description('Sign-in by App Service Authentication.')
+@export()
+@sealed()
+type authenticationOptions = {
+  @description('Client id of the app registration that people sign in to.')
+  clientId: string
+
+  @description('Issuer of its tokens, `https://login.microsoftonline.com/TENANT/v2.0`.')
+  issuer: string
+}
+
 @description('The function app.')
 @export()
+@sealed()
 type appOptions = {
   @description('Prefix of the ledger\'s tables (default `Scorekeeper`), 3 to 45 letters and digits. Another one is another ledger: every blob version would be scored again.')
   @minLength(3)
@@ -182,13 +203,24 @@ type appOptions = {
   @description('Memory of an instance in megabytes (default 512).')
   instanceMemoryMB: (512 | 2048 | 4096)?
 
-  @description('Most instances (default 40).')
-  @minValue(1)
+  @description('Most instances (default 40, the least that the platform documents).')
+  @minValue(40)
   @maxValue(1000)
   maximumInstanceCount: int?
 
   @description('Instances that are kept warm.')
   alwaysReady: alwaysReadyGroup[]?
+
+  @description('Most invocations at once in one instance (default 64): the handler\'s `SCOREKEEPER_CONCURRENCY` and the platform\'s measure for starting another instance.')
+  @minValue(1)
+  @maxValue(1000)
+  concurrency: int?
+
+  @description('Whether the plan is spread over zones (default false). It takes two or more instances of `alwaysReady`.')
+  zoneRedundant: bool?
+
+  @description('Sign-in by App Service Authentication; left out: none. What Event Grid, the host and Azure call (`/runtime/*`, `/admin/*`) is excluded.')
+  authentication: authenticationOptions?
 
   @description('Tags of the function app alone; azd finds it by one.')
   tags: {
@@ -199,6 +231,7 @@ type appOptions = {
 
 @description('What the second stage needs to know of the first.')
 @export()
+@sealed()
 type firstStage = {
   @description('Name of the function app.')
   functionAppName: string

@@ -2,7 +2,7 @@
 // traffic goes through the virtual network. Network, DNS zones and identity belong to others and exist.
 using '../main.bicep'
 
-param environmentName = 'prod'
+param environmentName = 'private'
 
 param rules = loadJsonContent('prod.rules.json')
 

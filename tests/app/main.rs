@@ -28,6 +28,7 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{RULE, World, event};
 
+mod bad_files;
 mod breaker;
 mod caps;
 mod clocks;
@@ -490,7 +491,7 @@ async fn a_task_hub_may_be_called_like_its_tables() {
 fn in_azurite(rules: &str) -> Option<World> {
     let (url, account, key) = azurite::tables()?;
     let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
-    let store = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
+    let store = AzureTables::with_client(azurite::client(), &url.parse().unwrap(), auth).unwrap();
     Some(World::in_task_hub(&fresh_name(), Arc::new(store), rules))
 }
 

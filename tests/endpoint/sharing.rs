@@ -260,7 +260,7 @@ async fn a_list_of_absurd_texts_is_not_kept_without_end() {
     for page in 0..4 {
         let of_others = |n| {
             let mut job = listed(&format!("{page}-{n}"), IN_TIME);
-            job["properties"]["experimentName"] = json!("x".repeat(1 << 20));
+            job["properties"]["experimentName"] = json!("training".repeat(1 << 17));
             job
         };
         let jobs: Vec<_> = (0..5).map(of_others).collect();

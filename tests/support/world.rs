@@ -299,6 +299,27 @@ impl World {
         self.state.lock().unwrap().cloud.end(name, end, now);
     }
 
+    /// Fails every job that runs, with this error.
+    pub fn fail_jobs(&self, error: &'static str) {
+        let now = self.now();
+        for job in self.jobs().iter().filter(|job| job.status == JobStatus::Running) {
+            self.state.lock().unwrap().cloud.fail(&job.name, error, now);
+        }
+    }
+
+    /// Fails the running job of this blob, with this error.
+    pub fn fail_job_of(&self, path: &str, error: &'static str) {
+        let now = self.now();
+        for job in self.jobs().iter().filter(|job| job.status == JobStatus::Running && job.path == path) {
+            self.state.lock().unwrap().cloud.fail(&job.name, error, now);
+        }
+    }
+
+    /// Jobs that are made from now on run on this deployment where their request names none, and their ids say so.
+    pub fn set_default_deployment(&self, name: &str) {
+        self.state.lock().unwrap().cloud.set_default_deployment(name);
+    }
+
     /// Puts a blob at a URI.
     pub fn place(&self, uri: &str, bytes: u64) {
         let now = self.now();

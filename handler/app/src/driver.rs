@@ -330,7 +330,7 @@ impl Driver {
             if held && !after.holds_slot() {
                 admission.free_slots_of(after).await;
             }
-            admission.breakers().notify(after, entry.event, at).await;
+            admission.breakers().notify(before, after, entry.event, at).await;
         }
         // A driver without services leaves the slot to the tick, which frees what its owner does not hold any more.
     }

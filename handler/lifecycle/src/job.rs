@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::digest::digest;
-use crate::id::JobName;
+use crate::id::{DeploymentName, JobName};
 use crate::text::one_line;
 
 /// What one POST asks for, with every template filled in. It is recorded before it is sent, so that a lost answer can
@@ -108,6 +108,15 @@ impl Job {
     /// something else.
     pub fn told(name: JobName, id: Option<&str>, studio: Option<&str>) -> Self {
         Self { name, id: id.and_then(address), studio: studio.and_then(address) }
+    }
+}
+
+impl Job {
+    /// The deployment that it runs on, which its id names (`…/deployments/NAME/jobs/…`) also where the request named none.
+    pub fn deployment(&self) -> Option<DeploymentName> {
+        let mut parts = self.id.as_deref()?.split('/');
+        parts.find(|part| part.eq_ignore_ascii_case("deployments"))?;
+        parts.next()?.parse().ok()
     }
 }
 
@@ -376,7 +385,9 @@ mod tests {
 
     #[test]
     fn what_a_service_tells_of_a_job_is_kept_within_bounds() {
-        assert!(JobStatus::read(&"word ".repeat(100_000)).name().chars().count() <= MAX_STATUS_WORD + 1);
+        assert_eq!(JobStatus::read(&"w ".repeat(50_000)).name().chars().count(), MAX_STATUS_WORD + 1);
+        let key = JobStatus::read(&format!("{}==", "aB3+".repeat(21)));
+        assert!(!key.name().contains("aB3"), "cut before it is known for a key it is shown: {}", key.name());
         let (good, long) = ("x".repeat(MAX_ADDRESS), "x".repeat(MAX_ADDRESS + 1));
         let job = |id, studio| Job::told("job-1".parse().expect("a name"), Some(id), Some(studio));
         assert_eq!(job(&good, &long), Job { name: job("", "").name, id: Some(good.clone()), studio: None });

@@ -20,6 +20,7 @@ pub mod datastore;
 pub mod decide;
 mod digest;
 pub mod duration;
+pub mod failure;
 pub mod id;
 pub mod input;
 pub mod intake;
@@ -39,6 +40,7 @@ pub use rule as rules;
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
+pub use failure::FailureCause;
 pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
 pub use input::{InputContent, InputFound, InputSnapshot, Likeness, SeenVersion};
 pub use job::{

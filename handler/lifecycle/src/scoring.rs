@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::blob::BlobVersion;
+use crate::failure::FailureCause;
 use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, OutputPrint, Submission};
@@ -92,6 +93,8 @@ pub struct Scoring {
     pub output_bytes: Option<u64>,
     /// Why the last attempt ended badly.
     pub error: Option<String>,
+    /// Whose fault that was; `None` where no attempt failed, or where the scoring ended otherwise.
+    pub failure: Option<FailureCause>,
     /// What keeps it from moving on, for people.
     pub last_error: Option<String>,
 
@@ -162,6 +165,7 @@ impl Scoring {
             replaced_by: None,
             output_bytes: None,
             error: None,
+            failure: None,
             last_error: None,
             created: now,
             updated: now,

@@ -26,6 +26,8 @@ pub struct CloudJob {
     pub scoring: Scoring,
     /// When it was made.
     pub created: OffsetDateTime,
+    /// Its ARM id, if the service tells it.
+    id: Option<String>,
     /// The service kept the tags that name the scoring and attempt.
     tagged: bool,
     /// Somebody else made it, over the same inputs as the scoring's.
@@ -55,7 +57,7 @@ impl CloudJob {
     }
 
     fn job(&self) -> Job {
-        Job { name: self.name.clone(), id: None, studio: None }
+        Job { name: self.name.clone(), id: self.id.clone(), studio: None }
     }
 
     /// Its status at a time.
@@ -83,6 +85,7 @@ pub struct Cloud {
     /// Blobs that no job has written, by URI.
     placed: BTreeMap<String, (u64, OffsetDateTime)>,
     looked: BTreeSet<String>,
+    default_deployment: Option<String>,
 }
 
 impl Cloud {
@@ -114,8 +117,13 @@ impl Cloud {
         (tagged, stranger): (bool, bool),
         now: OffsetDateTime,
     ) -> Job {
+        let number = self.jobs.len() + 1;
+        let id = self.default_deployment.as_ref().map(|deployment| {
+            format!("/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/batchEndpoints/e/deployments/{deployment}/jobs/job-{number}")
+        });
         self.jobs.push(CloudJob {
-            name: format!("job-{}", self.jobs.len() + 1).parse().expect("it is not empty"),
+            name: format!("job-{number}").parse().expect("it is not empty"),
+            id,
             outputs,
             scoring: scoring.clone(),
             created: now,
@@ -139,6 +147,19 @@ impl Cloud {
             job.behaviour.end = end;
             job.ends = Some(now);
         }
+    }
+
+    /// Ends a job now as failed, with this error.
+    pub fn fail(&mut self, name: &str, error: &'static str, now: OffsetDateTime) {
+        self.end(name, End::Failed, now);
+        if let Some(job) = self.jobs.iter_mut().find(|job| *job.name == *name) {
+            job.behaviour.error = error;
+        }
+    }
+
+    /// The endpoint's default deployment: the ids of jobs that are made from now on name it.
+    pub fn set_default_deployment(&mut self, name: &str) {
+        self.default_deployment = Some(name.to_owned());
     }
 
     /// Puts a blob at a URI, in place of whatever jobs have written there.
@@ -254,7 +275,7 @@ impl Cloud {
             return None;
         }
         let status = job.status((now - stale).max(job.created));
-        let error = (status == JobStatus::Failed).then(|| "exit code 42".to_owned());
+        let error = (status == JobStatus::Failed).then(|| job.behaviour.error.to_owned());
         Some(JobSnapshot { status, error, studio: None })
     }
 

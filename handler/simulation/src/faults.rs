@@ -77,6 +77,8 @@ kinds! {
     Strangers = "strangers",
     /// The table refuses a move of a scoring, and would refuse it again, as one that is too large.
     TableRefused = "table-refused",
+    /// The user's code fails by some uploads, each time that they are tried.
+    BadInputs = "bad-inputs",
 }
 
 /// A set of kinds.

@@ -10,6 +10,7 @@ use lifecycle::id::{EndpointUri, RuleId};
 use lifecycle::{Entry, Event, Rules, Scoring, ScoringId, Status, Submission, TRANSITIONS};
 use time::{Duration, OffsetDateTime};
 
+use crate::behaviour::USER_ERROR;
 use crate::cloud::Cloud;
 use app::ledger::{MAX_CLAIM_AGE, rows};
 use app::ports::table_store::{Key, Op, Row};
@@ -92,6 +93,8 @@ pub(super) struct Invariants {
     versions: BTreeMap<ScoredVersion, ScoringId>,
     paths: BTreeMap<String, (ScoringId, u32)>,
     projected: BTreeMap<String, i64>,
+    /// Scorings that have probed a circuit breaker. One goes beyond its rule's limit.
+    probes: BTreeSet<ScoringId>,
     /// How often each row of the transition table was taken.
     pub(super) taken: Vec<u64>,
     /// The first promise that was broken.
@@ -124,6 +127,7 @@ impl Invariants {
             versions: BTreeMap::new(),
             paths: BTreeMap::new(),
             projected: BTreeMap::new(),
+            probes: BTreeSet::new(),
             taken: vec![0; TRANSITIONS.len()],
             violation: None,
         }
@@ -275,6 +279,10 @@ impl Invariants {
                 self.hold(matches!(step, Some(0 | 1)), "attempts", id, || {
                     format!("attempt {} follows attempt {}", next.attempt, before.attempt)
                 });
+                let failed_by_user = next.error.as_deref().is_some_and(|error| error.contains(USER_ERROR));
+                self.hold(event != Some(Event::AttemptFailed) || !failed_by_user, "user errors", id, || {
+                    "what failed by the user's code is tried again".to_owned()
+                });
                 if event == Some(Event::OwnerGone) {
                     self.hold(now >= before.due - self.spread, "lease", id, || {
                         format!("its owner was taken for gone at {now}, with a lease until {}", before.due)
@@ -303,6 +311,11 @@ impl Invariants {
         }
     }
 
+    /// A scoring was let through to probe.
+    pub(super) fn probes(&mut self, id: ScoringId) {
+        self.probes.insert(id);
+    }
+
     /// `maxInFlight`: scorings of which a job may exist and be unfinished.
     fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, now: OffsetDateTime) {
         for scope in [LimitedBy::Rule(next.rule.clone()), LimitedBy::Endpoint(next.endpoint.clone())] {
@@ -317,7 +330,9 @@ impl Invariants {
                 limit.holding.remove(&next.id);
                 limit.late.remove(&next.id);
             }
-            let (count, max) = (limit.holding.len() - limit.late.len(), limit.max(now));
+            let of_rule = matches!(scope, LimitedBy::Rule(_));
+            let beside = |id: &&ScoringId| limit.late.contains(*id) || (of_rule && self.probes.contains(*id));
+            let (count, max) = (limit.holding.len() - limit.holding.iter().filter(beside).count(), limit.max(now));
             // A limit that was lowered stops nobody who has a job already.
             if count > max && event == Some(Event::SlotFree) {
                 // It concerns all of them.

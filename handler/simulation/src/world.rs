@@ -304,6 +304,9 @@ impl World {
                 });
             }
             for op in ops.iter().filter(|op| op.key().partition == "control") {
+                if let Some(probe) = op.entity().and_then(|row| row.string("Probe")).and_then(ScoringId::read) {
+                    invariants.probes(probe);
+                }
                 if let Some(rule) = op.key().row.strip_prefix("limit~rule~") {
                     let max = op.entity().and_then(|row| row.int32("Limit"));
                     invariants.limited(rule, max, now);
@@ -339,12 +342,13 @@ impl World {
         let mut made = Vec::new();
         if state.dice.strikes(Kind::Strangers, 100) {
             let WorldState { behaviours, dice, cloud, trace, .. } = &mut *state;
-            let job = cloud.make_strangers(scoring, behaviours.job(dice, false), now);
+            let job = cloud.make_strangers(scoring, behaviours.job(dice, &scoring.blob.path, false), now);
             trace.line(at, None, Some(&scoring.id), || format!("a stranger makes {} over the same input", job.name));
         }
         for n in 0..many {
             let WorldState { behaviours, dice, cloud, keeps_tags, omits_outputs, .. } = &mut *state;
-            let behaviour = JobBehaviour { omits_outputs: *omits_outputs, ..behaviours.job(dice, n > 0) };
+            let behaviour = behaviours.job(dice, &scoring.blob.path, n > 0);
+            let behaviour = JobBehaviour { omits_outputs: *omits_outputs, ..behaviour };
             let job = cloud.make(scoring, behaviour, *keeps_tags, now);
             state.trace.line(at, None, Some(&scoring.id), || {
                 format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.submits, scoring.attempt)

@@ -2,7 +2,9 @@
 // topic with queue delivery, private endpoints without DNS zones, and settings that try to replace the templates' own.
 using '../../../infra/main.bicep'
 
-param environmentName = 'branches'
+param workload = 'ab'
+
+param environmentName = 'eu-dev'
 
 param names = {
   functionApp: 'ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff'
@@ -10,6 +12,16 @@ param names = {
 
 param rules = {
   rules: [
+    {
+      id: 'first'
+      match: {
+        account: 'sssssssssssssssssssssssa'
+        container: 'a'
+      }
+      endpoint: {
+        uri: 'https://e.westeurope.inference.ml.azure.com/jobs'
+      }
+    }
     {
       id: 'all'
       match: {
@@ -25,7 +37,7 @@ param rules = {
 
 param watchedAccounts = [
   {
-    resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssa'
+    resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/SSSSSSSSSSSSSSSSSSSSSSSa'
   }
   {
     resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssb'
@@ -51,6 +63,10 @@ param app = {
     SCOREKEEPER_LOG_FORMAT: 'json'
   }
   disabledFunctions: ['Reconcile']
+  authentication: {
+    clientId: '00000000-0000-0000-0000-000000000000'
+    issuer: 'https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/v2.0'
+  }
 }
 
 param monitoring = {

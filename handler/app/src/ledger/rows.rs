@@ -21,7 +21,9 @@ use std::str::FromStr;
 
 use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
 use lifecycle::scoring::OutputSeen;
-use lifecycle::{BlobVersion, Entry, Event, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission};
+use lifecycle::{
+    BlobVersion, Entry, Event, FailureCause, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission,
+};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -157,11 +159,16 @@ pub(super) const MAX_PROPERTY: usize = 32_768;
 /// JSON text it may grow to six times this.
 pub(super) const MAX_FOREIGN: usize = 4_000;
 
+/// What is kept of a request's id; Azure's are UUIDs.
+const MAX_REQUEST_ID: usize = 200;
 /// An MD5 has 24 characters in base64; what is longer is none, and is not kept.
 const MAX_MD5: usize = 64;
 
 /// The beginning of a text, so many UTF-16 units long at most.
 pub(super) fn clipped(text: &str, units: usize) -> String {
+    if text.len() <= units {
+        return text.to_owned(); // no text has more units than bytes
+    }
     let mut left = units;
     text.chars()
         .take_while(|c| {
@@ -233,6 +240,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
+        .with_some("FailureCause", s.failure.map(FailureCause::name))
         .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
@@ -298,6 +306,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
+        failure: read.parsed_if_there("FailureCause")?,
         last_error: row.string("LastError").map(str::to_owned),
         created: read.time("CreatedTime")?,
         updated: read.time("LastUpdatedTime")?,
@@ -359,7 +368,7 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with("Reason", clipped(&entry.reason, MAX_FOREIGN))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
-        .with_some("RequestId", entry.request_id.as_deref())
+        .with_some("RequestId", entry.request_id.as_deref().map(|id| clipped(id, MAX_REQUEST_ID)))
 }
 
 /// Reads a line of history.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lifecycle::Status;
+use lifecycle::breaker::BreakerSubject;
 use lifecycle::redact::redacted;
 use time::{Duration, OffsetDateTime};
 
@@ -47,9 +48,9 @@ pub enum Finding {
     Held(usize),
     /// So many jobs could not be found when they were last looked at.
     JobMissing(usize),
-    /// An open breaker keeps so many scorings waiting.
+    /// An open breaker of a deployment, or a rule that is paused by its own, keeps so many scorings waiting.
     BreakerOpen {
-        /// Queued scorings of its deployment.
+        /// Queued scorings of its deployment or rule.
         waiting: usize,
         /// The breaker.
         breaker: BreakerView,
@@ -146,12 +147,16 @@ fn findings(
     let waiting = |view: &BreakerView| {
         let of_it = |row: &&InFlight| {
             row.status == Status::Queued
-                && row.deployment.as_ref().map(AsRef::as_ref) == view.deployment.as_deref()
-                && view.endpoint.parse().is_ok_and(|endpoint| row.endpoint == endpoint)
+                && match &view.of {
+                    BreakerSubject::Rule(rule) => row.rule == *rule,
+                    BreakerSubject::Deployment { endpoint, deployment } => {
+                        row.endpoint == *endpoint && row.deployment == *deployment
+                    }
+                }
         };
         in_flight.iter().filter(of_it).count()
     };
-    // A deployment that nobody waits for any more is not a finding.
+    // A deployment or a rule that nobody waits for any more is not a finding.
     let open =
         report.breakers.iter().filter(|view| view.is_open()).filter_map(|view| {
             some(waiting(view)).map(|waiting| Finding::BreakerOpen { waiting, breaker: view.clone() })

@@ -50,10 +50,7 @@ impl AzureMl {
         let Some(submission) = &scoring.submission else {
             return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
         };
-        let url = match Url::parse(&scoring.endpoint) {
-            Ok(url) => url,
-            Err(error) => return not_sent(format!("the endpoint's URI cannot be read: {error}"), true),
-        };
+        let url = scoring.endpoint.url().clone();
         let body = match wire::request(scoring, submission) {
             Ok(body) => body,
             Err(error) => return not_sent(error.to_string(), true),

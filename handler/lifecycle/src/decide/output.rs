@@ -4,6 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::input::InputFound;
 use crate::job::OutputSnapshot;
 use crate::status::Event;
@@ -29,7 +30,7 @@ impl DecideContext<'_> {
                 let reason = format!("the output is there ({bytes} bytes) and newer than the submission{without}");
                 return self.transition(Event::OutputGood, reason, Effect::None, |next| {
                     next.output_bytes = Some(bytes);
-                    next.error = None;
+                    (next.error, next.failure) = (None, None);
                 });
             }
             OutputSnapshot::Present { bytes: 0, .. } => format!("{ended} and its output is empty"),
@@ -45,6 +46,7 @@ impl DecideContext<'_> {
                 utc_text(self.scoring.since + self.policy.output_timeout.0)
             ));
         }
-        self.attempt_failed(&problem, None)
+        // A job that ends well and leaves nothing may be the code's fault, the storage's or the service's.
+        self.attempt_failed(&problem, FailureCause::Unknown, None)
     }
 }

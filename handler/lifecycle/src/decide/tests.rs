@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use super::*;
 use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
+use crate::failure::FailureCause;
 use crate::id::{JobName, LedgerId};
 use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
@@ -600,6 +601,36 @@ fn a_failed_attempt_is_followed_by_one_with_another_path_until_none_is_left() {
     life.moves(&accepted());
     life.moves(&failed);
     assert_eq!(life.scoring.status, Status::Failed);
+}
+
+fn failed_with(error: &str) -> Observation {
+    Observation::Job(JobSnapshot { status: JobStatus::Failed, error: Some(error.to_owned()), studio: None })
+}
+
+#[test]
+fn a_recognised_user_error_gets_one_attempt_unless_the_rule_says_otherwise() {
+    let error = failed_with("UserError: exit code 1: ValueError: columns are missing");
+    let mut life = Life::running();
+    life.moves(&error);
+    assert_eq!((life.scoring.status, life.scoring.failure), (Status::Failed, Some(FailureCause::UserCode)));
+    let mut life = Life::running();
+    life.rule.policy.retry_user_errors = true;
+    life.moves(&error);
+    assert_eq!((life.scoring.status, life.scoring.failure), (Status::Queued, Some(FailureCause::UserCode)));
+}
+
+#[test]
+fn what_a_retry_can_fix_and_what_nobody_knows_is_tried_again() {
+    for (error, cause) in [
+        ("exit code 42", FailureCause::Unknown),
+        ("UserError: exit code 137", FailureCause::Unknown),
+        ("the node was lost", FailureCause::Platform),
+        ("StreamAccessException was caused by AuthenticationException", FailureCause::Access),
+    ] {
+        let mut life = Life::running();
+        life.moves(&failed_with(error));
+        assert_eq!((life.scoring.status, life.scoring.failure), (Status::Queued, Some(cause)), "{error}");
+    }
 }
 
 #[test]

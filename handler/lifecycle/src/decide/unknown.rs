@@ -7,6 +7,7 @@
 use super::observation::Resolution;
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::id::JobName;
 use crate::job::{Candidate, Job, JobStatus, JobsFound, LostLook, OutputFound};
 use crate::rule::OnUnknown;
@@ -103,7 +104,10 @@ impl DecideContext<'_> {
                 Event::LastAttemptFailed,
                 format!("{error}; it was tried for the whole of submitDeadline"),
                 Effect::None,
-                |next| next.error = Some(error.clone()),
+                |next| {
+                    next.error = Some(error.clone());
+                    next.failure = Some(FailureCause::Platform);
+                },
             );
         }
         let why = if self.scoring.followed.is_empty() {

@@ -165,6 +165,7 @@ pub const MEMBERS: &[&str] = &[
     "emptyBlobs",
     "pollInterval",
     "maxAttempts",
+    "retryUserErrors",
     "retryBackOff",
     "submitDeadline",
     "jobTimeout",
