@@ -318,6 +318,7 @@ async fn skipped_and_unreadable_events_are_kept_with_their_reasons() {
     let world = World::new();
     let app = world.app();
     let mut other = event("a.csv", "1");
+    other["subject"] = json!("/blobServices/default/containers/photos/blobs/a.jpg");
     other["data"]["url"] = json!("https://uploads.blob.core.windows.net/photos/a.jpg");
     let (accepted, _) = app.accept(&json!([other, {"x": 1}, other])).await.unwrap().into_parts();
     assert_eq!((accepted.accepted.len(), accepted.skipped, accepted.quarantined), (0, 2, 1));

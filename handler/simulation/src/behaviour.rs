@@ -115,7 +115,7 @@ pub(super) enum Behaviours {
     /// From the dice.
     Drawn,
     /// From a script.
-    Scripted { submissions: VecDeque<Fault>, ends: VecDeque<End> },
+    Scripted { submissions: VecDeque<Fault>, ends: VecDeque<End>, omit_outputs: bool },
     /// All goes well, but for the inputs whose paths these are: the user's code fails by them.
     Poisoned { bad: BTreeSet<String> },
 }
@@ -127,7 +127,17 @@ impl Behaviours {
             Some(script) => Self::Scripted {
                 submissions: script.submissions.iter().cloned().collect(),
                 ends: script.ends.iter().cloned().collect(),
+                omit_outputs: script.omit_outputs,
             },
+        }
+    }
+
+    /// Whether jobs omit their outputs and tags; `None`: that is drawn.
+    pub(super) fn omit_outputs(&self) -> Option<bool> {
+        match self {
+            Self::Drawn => None,
+            Self::Scripted { omit_outputs, .. } => Some(*omit_outputs),
+            Self::Poisoned { .. } => Some(false),
         }
     }
 

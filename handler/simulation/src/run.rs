@@ -199,6 +199,7 @@ impl Run {
         wiring: &Wiring,
         traced: bool,
     ) -> Self {
+        let omit_outputs = behaviours.omit_outputs();
         let world = World::new(WorldConfig {
             time: Time::new(START),
             rng: rng.fork(2),
@@ -208,7 +209,7 @@ impl Run {
             trace: Trace::new(traced),
             kill_after,
             latest: plan.latest(),
-            omit_outputs: script.map(|script| script.omit_outputs),
+            omit_outputs,
         });
         let processes =
             plan.skews.iter().map(|off| Process { app: None, clock_off: Arc::new(AtomicI64::new(*off)) }).collect();

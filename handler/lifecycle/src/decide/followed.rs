@@ -11,6 +11,7 @@
 
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::id::JobName;
 use crate::job::{Candidate, JobStatus, OutputPrint};
 use crate::rule::OnUnknown;
@@ -84,7 +85,7 @@ impl DecideContext<'_> {
         if self.scoring.status == Status::Unknown && self.now < resubmit {
             return wait(format!("{error}; looked for until {}", utc_text(resubmit)));
         }
-        self.attempt_failed(&error, None)
+        self.attempt_failed(&error, FailureCause::Unknown, None)
     }
 
     /// Something is at the attempt's output path: its request ran, whatever the jobs show.
