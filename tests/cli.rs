@@ -36,6 +36,7 @@ async fn populate(world: &World) -> App {
     world.deliver(&app, &event("eu/ü <c>.csv", "1")).await;
     let mut other = event("a.csv", "1");
     other["data"]["url"] = json!("https://uploads.blob.core.windows.net/photos/a.jpg");
+    other["subject"] = json!(null);
     app.accept(&json!([other, {"x": 1}])).await.unwrap().submit().await;
     app
 }

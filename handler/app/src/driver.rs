@@ -78,7 +78,7 @@ enum Written {
     /// Somebody else moved it, and what we have seen still counts.
     StillCounts(Box<(Loaded, Observed)>),
     /// The ledger will never take it: that is what was seen now, with nothing claimed.
-    Refused(Observed),
+    Refused(Box<Observed>),
 }
 
 impl Driver {
@@ -238,7 +238,7 @@ impl Driver {
                     continue;
                 }
                 Written::Refused(seen) => {
-                    observed = seen;
+                    observed = *seen;
                     continue;
                 }
                 Written::Overtaken(present) => {
@@ -295,7 +295,8 @@ impl Driver {
                 let reason = error_chain(&source);
                 tracing::error!(scoring = %next.id, reason, "a move of {} cannot be recorded, ever: {reason}", next.id);
                 self.release(observed.claims).await;
-                return Ok(Written::Refused(Observed::of(Observation::RecordRefused { reason }, observed.at)));
+                let refused = Observed::of(Observation::RecordRefused { reason }, observed.at);
+                return Ok(Written::Refused(Box::new(refused)));
             }
             // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.
             Err(error) => return Err(during("recording a move")(error)),

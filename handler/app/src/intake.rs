@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream};
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::pending::{FormerScoring, Judgement};
-use lifecycle::{BlobSnapshot, Payload, PendingUpload, Rules, Scoring};
+use lifecycle::{BlobSnapshot, BlobVersion, Payload, PendingUpload, Rules, Scoring};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -13,6 +13,7 @@ use crate::clock::LedgerClock;
 use crate::driver::{Driver, Intent, TakenIn};
 use crate::error::{Error, during, error_chain};
 use crate::ledger::{Ledger, Pending};
+use crate::own_outputs;
 use crate::ports::{Blobs, Inconclusive};
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
@@ -186,6 +187,12 @@ impl Intake {
     }
 
     async fn accept_scorings(&self, scorings: Vec<Scoring>, now: OffsetDateTime, outcome: &mut Outcome) {
+        let Some(blob) = scorings.first().map(|scoring| scoring.blob.clone()) else { return };
+        match self.skipped_as_output(&blob, now, outcome).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => return outcome.note(Err(error)),
+        }
         for scoring in scorings {
             // What was taken before stays taken, and its intents are to be carried out.
             let reason = format!("rule `{}` wants this blob version", scoring.rule);
@@ -253,7 +260,9 @@ impl Intake {
     ) -> Result<Option<PendingUpload>, Error> {
         match judgement {
             Judgement::TakeIn { scoring, reason, again } => {
-                self.accept_scoring(*scoring, reason, now, outcome).await?;
+                if !self.skipped_as_output(&scoring.blob, now, outcome).await? {
+                    self.accept_scoring(*scoring, reason, now, outcome).await?;
+                }
                 Ok(again.map(|again| *again))
             }
             Judgement::Wait(upload) => Ok(Some(*upload)),
@@ -323,6 +332,20 @@ impl Intake {
             }
         }
         Ok(())
+    }
+
+    /// Whether the blob that a scoring is of is an output of ours, and was recorded as skipped.
+    async fn skipped_as_output(
+        &self,
+        blob: &BlobVersion,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Error> {
+        let owner = own_outputs::owner_of(&self.ledger, blob).await;
+        let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
+        let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
+        self.skip(&intake::skipped(blob, rule, &reason), now, outcome).await?;
+        Ok(true)
     }
 
     pub(crate) async fn skip(

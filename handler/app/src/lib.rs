@@ -21,6 +21,7 @@ mod intake;
 pub mod ledger;
 mod operate;
 mod orphans;
+mod own_outputs;
 pub mod ports;
 pub mod reports;
 mod tick;

@@ -25,6 +25,7 @@ pub mod id;
 pub mod input;
 pub mod intake;
 pub mod job;
+pub mod own_output;
 pub mod payload;
 pub mod pending;
 pub mod redact;
