@@ -18,7 +18,9 @@ fn case(name: &str) -> Value {
 type There = (&'static str, &'static str, u64);
 
 /// Events, what is there when they come, paths that are scored, and part of a reason of a skip.
-const CASES: &[(&[&str], &[There], &[&str], &str)] = &[
+type Case = (&'static [&'static str], &'static [There], &'static [&'static str], &'static str);
+
+const CASES: &[Case] = &[
     (
         &["renames/filepart-0-created.json", "renames/filepart-1-committed.json", "renames/filepart-2-renamed.json"],
         &[("w.csv", "0x2", 9)],

@@ -212,7 +212,7 @@ impl Stage for Azure {
         let mut theirs = like.clone();
         // Another installation's: another id, and another path.
         for output in theirs.submission.iter_mut().flat_map(|sent| sent.outputs.values_mut()) {
-            output.uri = "azureml://datastores/workspaceblobstore/paths/theirs/predictions.csv".to_owned();
+            "azureml://datastores/workspaceblobstore/paths/theirs/predictions.csv".clone_into(&mut output.uri);
         }
         let answer = self.endpoint.submit(&theirs, std::time::Duration::from_secs(20)).await.answer;
         let lifecycle::Answer::Accepted { job, .. } = answer else { panic!("{answer:?}") };

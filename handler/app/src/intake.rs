@@ -119,6 +119,11 @@ impl Intake {
         Self { ledger, rules, clock, blobs, driver }
     }
 
+    /// What drives the scorings that it takes in.
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
     /// Takes a delivery in. **Durable once `Ok`.**
     ///
     /// Fails only if the ledger could not take something, whole; the host then answers an error and Event Grid delivers again.

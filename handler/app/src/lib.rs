@@ -82,7 +82,7 @@ impl App {
         let blobs = Arc::clone(&services.blobs);
         let intake = Intake::new(ledger.clone(), Arc::clone(&rules), clock.clone(), blobs, driver.clone());
         let orphans = orphan_scan_interval.map(|interval| Orphans::new(&ledger, &rules, &services, &driver, interval));
-        let tick = Arc::new(Tick::new(&ledger, &rules, &services, &driver, &intake, &admission, orphans, retention));
+        let tick = Arc::new(Tick::new(&ledger, &rules, &services, &intake, &admission, orphans, retention));
         Self { ledger, clock, driver, intake, tick }
     }
 

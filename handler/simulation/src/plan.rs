@@ -216,16 +216,12 @@ impl Plan {
 fn drawn_upload(draw: &mut Rng, dice: &mut Dice, n: usize) -> Upload {
     let container = if draw.chance(800) { CONTAINERS[0] } else { CONTAINERS[1] };
     // Now and then a new version of the blob before.
-    match n.checked_sub(1).filter(|_| draw.chance(150)) {
-        Some(before) => {
-            let path = format!("{before}.csv");
-            Upload { container, path, etag: "2".to_owned(), arrival: Arrival::Written }
-        }
-        None => {
-            let arrival = Arrival::draw(dice);
-            Upload { container, path: arrival.path(&format!("{n}.csv")), etag: "1".to_owned(), arrival }
-        }
+    if let Some(before) = n.checked_sub(1).filter(|_| draw.chance(150)) {
+        let path = format!("{before}.csv");
+        return Upload { container, path, etag: "2".to_owned(), arrival: Arrival::Written };
     }
+    let arrival = Arrival::draw(dice);
+    Upload { container, path: arrival.path(&format!("{n}.csv")), etag: "1".to_owned(), arrival }
 }
 
 /// Repeats, batches and unreadable events.

@@ -56,7 +56,7 @@ pub enum Finding {
         /// Queued scorings of its deployment or rule.
         waiting: usize,
         /// The breaker.
-        breaker: BreakerView,
+        breaker: Box<BreakerView>,
     },
     /// Uploads cannot be looked at, so that their versions are not known.
     NotSeen {
@@ -173,10 +173,9 @@ fn findings(
         in_flight.iter().filter(of_it).count()
     };
     // A deployment or a rule that nobody waits for any more is not a finding.
-    let open =
-        report.breakers.iter().filter(|view| view.is_open()).filter_map(|view| {
-            some(waiting(view)).map(|waiting| Finding::BreakerOpen { waiting, breaker: view.clone() })
-        });
+    let open = report.breakers.iter().filter(|view| view.is_open()).filter_map(|view| {
+        some(waiting(view)).map(|waiting| Finding::BreakerOpen { waiting, breaker: Box::new(view.clone()) })
+    });
     let first = [
         some(report.count(Status::Failed)).map(Finding::Failed),
         some(report.count(Status::Held)).map(Finding::Held),

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::admission::Admission;
 use crate::clock::LedgerClock;
-use crate::driver::{Driver, Services};
+use crate::driver::Services;
 use crate::error::{Error, error_chain};
 use crate::intake::Intake;
 use crate::ledger::{Controls, Heartbeat, Ledger};
@@ -57,13 +57,12 @@ impl Tick {
         ledger: &Ledger,
         rules: &Arc<Rules>,
         services: &Services,
-        driver: &Driver,
         intake: &Intake,
         admission: &Arc<Admission>,
         orphans: Option<Orphans>,
         retention: Duration,
     ) -> Self {
-        let clock = &services.clock;
+        let (clock, driver) = (&services.clock, intake.driver());
         Self {
             ledger: ledger.clone(),
             clock: clock.clone(),

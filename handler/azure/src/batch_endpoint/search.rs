@@ -90,8 +90,7 @@ async fn find_in_turn(
         nearest.push((job, silent));
     }
     let crowd = near.len() + far.len();
-    let mut as_of = list.begun;
-    let mut unseen = 0;
+    let (mut as_of, mut unseen) = (list.begun, 0);
     // First what bears our mark, then what nobody has looked at; ours was most likely made at once.
     let by_hope = |(job, silent): &(&Entry, Option<OffsetDateTime>)| {
         (job.tags.is_none(), *silent, job.created.map(|created| (created - list.clock.at(submitted)).abs()))

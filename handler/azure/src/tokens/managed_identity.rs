@@ -41,11 +41,11 @@ pub(super) struct Refused {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
     #[error("it is not a JSON object")]
-    NoJson,
+    NotJson,
     #[error("it has no `access_token`")]
-    NoToken,
+    TokenMissing,
     #[error("neither `expires_on` nor `expires_in` says when the token ends")]
-    NoEnd,
+    EndMissing,
 }
 
 impl IdentityEndpoint {
@@ -94,15 +94,15 @@ fn message(body: &[u8]) -> String {
 
 /// The token of an answer, and its end.
 fn read(body: &[u8], now: OffsetDateTime) -> Result<AccessToken, Unreadable> {
-    let answer: Value = serde_json::from_slice(body).map_err(|_| Unreadable::NoJson)?;
-    let answer = answer.as_object().ok_or(Unreadable::NoJson)?;
+    let answer: Value = serde_json::from_slice(body).map_err(|_| Unreadable::NotJson)?;
+    let answer = answer.as_object().ok_or(Unreadable::NotJson)?;
     let token = answer.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
-    let token = token.ok_or(Unreadable::NoToken)?;
+    let token = token.ok_or(Unreadable::TokenMissing)?;
     let end = answer.get("expires_on").and_then(end).or_else(|| {
         let seconds = answer.get("expires_in").and_then(number)?;
         now.checked_add(time::Duration::seconds(seconds))
     });
-    Ok(AccessToken::new(token.to_owned(), end.ok_or(Unreadable::NoEnd)?))
+    Ok(AccessToken::new(token.to_owned(), end.ok_or(Unreadable::EndMissing)?))
 }
 
 fn number(value: &Value) -> Option<i64> {
