@@ -238,10 +238,6 @@ fn a_transaction_that_ends_early_anywhere_is_never_done() {
     let whole = done(3);
     assert_eq!(concluded(3, &whole), Ok(tags(3)));
     for length in 0..whole.len() - 2 {
-        assert!(
-            matches!(concluded(3, &whole[..length]), Err(Error::Ambiguous(_))),
-            "{length} of {}",
-            whole.len()
-        );
+        assert!(matches!(concluded(3, &whole[..length]), Err(Error::Ambiguous(_))), "{length} of {}", whole.len());
     }
 }
