@@ -82,7 +82,7 @@ impl BlobVersion {
         }
         let forbidden = |text: &str| text.chars().any(char::is_control);
         if forbidden(&path) || forbidden(&container) || forbidden(etag) {
-            return Err(InvalidBlob::Control(format!("{:?} in {container:?}, version {etag:?}", path)));
+            return Err(InvalidBlob::Control(format!("{path:?} in {container:?}, version {etag:?}")));
         }
         if path.chars().count() > MAX_PATH {
             return Err(InvalidBlob::TooLong);
