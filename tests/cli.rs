@@ -70,7 +70,14 @@ ID1                               scored      claims/eu/a.csv                   
 }
 
 fn args(status: &[Status]) -> ListArgs {
-    ListArgs { which: WhichLedger::default(), status: status.to_vec(), rule: None, limit: 100, json: false }
+    ListArgs {
+        which: WhichLedger::default(),
+        status: status.to_vec(),
+        rule: None,
+        limit: 100,
+        pending: false,
+        json: false,
+    }
 }
 
 /// Ids are hashes; in golden texts they are numbered from the last line up, and padded as they were.

@@ -32,6 +32,7 @@ mod bad_files;
 mod breaker;
 mod caps;
 mod cases;
+mod cases_renames;
 mod clocks;
 mod followed;
 mod guards;
@@ -43,6 +44,8 @@ mod own_outputs;
 mod races;
 mod rate;
 mod record_refused;
+mod renames;
+
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;
@@ -160,8 +163,8 @@ async fn a_tick_over_jobs_that_go_on_reads_pages_and_jobs_and_writes_its_heartbe
     let report = app.tick(world.now() + deadline).await.unwrap();
     assert_eq!((report.in_flight, report.due, report.moved, report.complete), (50, 50, 0, true));
     let (reads, pages, writes) = since(before, world.store.calls());
-    // The controls; 16 shards: one page of the in-flight index and one of the outbox each.
-    assert_eq!((reads, pages, writes), (0, 33, 1));
+    // The controls and what waits for a look at the storage; 16 shards: one page of the in-flight index and one of the outbox each.
+    assert_eq!((reads, pages, writes), (0, 34, 1));
     assert_eq!(world.polls() - polls, 50);
     // Half an interval later about half of them are due again.
     world.later(Duration::seconds(60));

@@ -11,7 +11,7 @@ use azure::blobs::AzureBlobs;
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use lifecycle::{JobName, JobStatus, Rules, Scoring};
+use lifecycle::{JobName, JobStatus, Rules, Scoring, UnversionedBlob};
 use simulation::{End, Sandbox, Written};
 use simulator::{
     Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
@@ -20,7 +20,7 @@ use stores::fault::Fault;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use super::stage::{Ending, Stage, rules_for};
+use super::stage::{Ending, Stage, name_in_azure, rules_for};
 use crate::support::world::World;
 
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
@@ -219,6 +219,18 @@ impl Stage for Azure {
         job.name
     }
 
+    fn upload(&self, path: &str, bytes: usize) -> UnversionedBlob {
+        let file = self.folder.path().join("claims").join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "x".repeat(bytes)).unwrap();
+        self.upload_name(path)
+    }
+
+    fn upload_name(&self, path: &str) -> UnversionedBlob {
+        let origin = self.handle.origin();
+        UnversionedBlob::read(&format!("{origin}/uploads/claims/x")).unwrap().beside(path).unwrap()
+    }
+
     fn deny_lookups(&self) {
         let routes = [Route::Poll, Route::Arm, Route::RunHistory, Route::Storage];
         let forbidden = |route| Planned::new(route, FaultKind::Forbidden { seconds: u32::MAX });
@@ -290,6 +302,16 @@ impl Stage for InTests {
         self.world.strangers_job(like).parse().unwrap()
     }
 
+    fn upload(&self, path: &str, bytes: usize) -> UnversionedBlob {
+        let name = self.upload_name(path);
+        self.world.uploaded(|uploaded| uploaded.put(&name, bytes as u64));
+        name
+    }
+
+    fn upload_name(&self, path: &str) -> UnversionedBlob {
+        name_in_azure(path)
+    }
+
     fn deny_lookups(&self) {
         self.world.blind(Some("403"));
         self.world.blind_storage(Some("403"));
@@ -349,6 +371,16 @@ impl Stage for InSimulation {
 
     async fn make_strangers(&self, like: &Scoring) -> JobName {
         self.0.make_strangers(like)
+    }
+
+    fn upload(&self, path: &str, bytes: usize) -> UnversionedBlob {
+        let name = self.upload_name(path);
+        self.0.uploaded(|uploaded| uploaded.put(&name, bytes as u64));
+        name
+    }
+
+    fn upload_name(&self, path: &str) -> UnversionedBlob {
+        name_in_azure(path)
     }
 
     fn deny_lookups(&self) {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
-use lifecycle::{Payload, Rules, Scoring};
+use lifecycle::pending::{FormerScoring, Judgement};
+use lifecycle::{BlobSnapshot, Payload, PendingUpload, Rules, Scoring};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::LedgerClock;
 use crate::driver::{Driver, Intent, TakenIn};
-use crate::error::{Error, during};
-use crate::ledger::Ledger;
+use crate::error::{Error, during, error_chain};
+use crate::ledger::{Ledger, Pending};
 use crate::own_outputs;
+use crate::ports::{Blobs, Inconclusive};
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
 const MAX_CONCURRENT_SCORINGS: usize = 16;
@@ -23,6 +25,7 @@ pub struct Intake {
     ledger: Ledger,
     rules: Arc<Rules>,
     clock: LedgerClock,
+    blobs: Arc<dyn Blobs>,
     driver: Driver,
 }
 
@@ -34,6 +37,8 @@ pub struct Accepted {
     pub accepted: Vec<AcceptedScoring>,
     /// Events that were in the ledger already.
     pub duplicates: usize,
+    /// Uploads and renamed folders that wait for a look at the storage.
+    pub pending: usize,
     /// Events that no rule wants.
     pub skipped: usize,
     /// Events that could not be read and are kept for people to look at.
@@ -104,8 +109,14 @@ impl Submissions {
 }
 
 impl Intake {
-    pub(crate) fn new(ledger: Ledger, rules: Arc<Rules>, clock: LedgerClock, driver: Driver) -> Self {
-        Self { ledger, rules, clock, driver }
+    pub(crate) fn new(
+        ledger: Ledger,
+        rules: Arc<Rules>,
+        clock: LedgerClock,
+        blobs: Arc<dyn Blobs>,
+        driver: Driver,
+    ) -> Self {
+        Self { ledger, rules, clock, blobs, driver }
     }
 
     /// Takes a delivery in. **Durable once `Ok`.**
@@ -148,29 +159,20 @@ impl Intake {
     async fn accept_event(&self, classification: Classification, now: OffsetDateTime) -> Outcome {
         let mut outcome = Outcome::default();
         match classification {
-            Classification::Wanted(scorings) => {
-                match self.skipped_as_output(&scorings, now).await {
-                    Ok(true) => {
-                        outcome.accepted.skipped += 1;
-                        return outcome;
-                    }
-                    Ok(false) => {}
-                    Err(error) => {
-                        outcome.failure = Some(error);
-                        return outcome;
-                    }
-                }
-                for scoring in scorings {
-                    // What was taken before stays taken, and its intents are to be carried out.
-                    if let Err(error) = self.accept_scoring(scoring, now, &mut outcome).await {
-                        outcome.failure = outcome.failure.or(Some(error));
-                    }
-                }
+            Classification::Wanted(scorings) => self.accept_scorings(scorings, now, &mut outcome).await,
+            Classification::Pending { scorings, uploads } => {
+                self.accept_scorings(scorings, now, &mut outcome).await;
+                self.accept_uploads(uploads, now, &mut outcome).await;
             }
-            Classification::Skipped(skip) => match self.skip(&skip, now).await {
-                Ok(()) => outcome.accepted.skipped += 1,
-                Err(error) => outcome.failure = Some(error),
-            },
+            Classification::Folder(folder) => {
+                // Listed by the ticks: a folder may hold any number of files, and an invocation has seconds.
+                let kept = self.keep(&Pending::Folder(folder), &mut outcome).await;
+                outcome.note(kept);
+            }
+            Classification::Skipped(skip) => {
+                let kept = self.skip(&skip, now, &mut outcome).await;
+                outcome.note(kept);
+            }
             Classification::Quarantined(bad) => match self.quarantine(&bad, "keeping an unreadable event", now).await {
                 Ok(()) => {
                     outcome.accepted.quarantined += 1;
@@ -184,9 +186,112 @@ impl Intake {
         outcome
     }
 
-    async fn accept_scoring(&self, queued: Scoring, now: OffsetDateTime, outcome: &mut Outcome) -> Result<(), Error> {
-        let (wanted, reason) = (queued.blob.clone(), format!("rule `{}` wants this blob version", queued.rule));
+    async fn accept_scorings(&self, scorings: Vec<Scoring>, now: OffsetDateTime, outcome: &mut Outcome) {
+        for scoring in scorings {
+            // What was taken before stays taken, and its intents are to be carried out.
+            let reason = format!("rule `{}` wants this blob version", scoring.rule);
+            let taken = self.accept_scoring(scoring, reason, now, outcome).await;
+            outcome.note(taken);
+        }
+    }
+
+    /// Uploads of one blob, each under one rule: looked at now if they are due, else kept until they are.
+    async fn accept_uploads(&self, uploads: Vec<PendingUpload>, now: OffsetDateTime, outcome: &mut Outcome) {
+        let seen = match uploads.iter().find(|upload| upload.due <= now) {
+            Some(upload) => Some(self.blobs.blob(&upload.blob).await),
+            None => None,
+        };
+        for upload in uploads {
+            let judgement = match seen.as_ref().filter(|_| upload.due <= now) {
+                None => Ok(Judgement::Wait(Box::new(upload))),
+                Some(seen) => self.judge(upload, seen.as_ref().map(Option::as_ref), now).await,
+            };
+            let carried_out = match judgement {
+                Ok(judgement) => self.carry_out(judgement, now, outcome).await,
+                Err(error) => Err(error),
+            };
+            let kept = match carried_out {
+                Ok(Some(wait)) => self.keep(&Pending::Upload(wait), outcome).await,
+                Ok(None) => Ok(()),
+                // Event Grid delivers again: nothing of it is on record.
+                Err(error) => Err(error),
+            };
+            outcome.note(kept);
+        }
+    }
+
+    /// What becomes of a pending upload whose blob was looked at.
+    pub(crate) async fn judge(
+        &self,
+        upload: PendingUpload,
+        seen: Result<Option<&BlobSnapshot>, &Inconclusive>,
+        now: OffsetDateTime,
+    ) -> Result<Judgement, Error> {
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(inconclusive) => {
+                return Ok(Judgement::Wait(Box::new(upload.not_seen(&error_chain(inconclusive), now))));
+            }
+        };
+        let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
+        let rule = self.rules.get(&upload.rule);
+        let former = match rule.zip(seen).and_then(|(rule, seen)| upload.former_scoring(ledger, rule, seen)) {
+            None => None,
+            Some(id) => {
+                let known = self.ledger.get(&id).await.map_err(during("reading a scoring of a blob's former name"))?;
+                known.map(|(scoring, _)| FormerScoring { id, status: scoring.status })
+            }
+        };
+        Ok(upload.judge(ledger, rule, seen, former.as_ref(), now))
+    }
+
+    /// Carries out what was judged. What is to be looked at again comes back, for the caller to keep.
+    pub(crate) async fn carry_out(
+        &self,
+        judgement: Judgement,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<Option<PendingUpload>, Error> {
+        match judgement {
+            Judgement::TakeIn { scoring, reason, again } => {
+                self.accept_scoring(*scoring, reason, now, outcome).await?;
+                Ok(again.map(|again| *again))
+            }
+            Judgement::Wait(upload) => Ok(Some(*upload)),
+            Judgement::Skip(skip) => {
+                self.skip(&skip, now, outcome).await?;
+                Ok(None)
+            }
+            Judgement::Done => Ok(None),
+        }
+    }
+
+    async fn keep(&self, pending: &Pending, outcome: &mut Outcome) -> Result<(), Error> {
+        let kept = self.ledger.keep_pending(pending).await;
+        if kept.map_err(during("keeping an upload whose version is not known"))? {
+            tracing::info!(blob = pending.url(), due = %pending.due(), reason = pending.reason(), "upload waits: {}", pending.reason());
+            outcome.accepted.pending += 1;
+        } else {
+            outcome.accepted.duplicates += 1;
+        }
+        Ok(())
+    }
+
+    async fn accept_scoring(
+        &self,
+        queued: Scoring,
+        reason: String,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let wanted = queued.blob.clone();
         let rule = queued.rule.clone();
+        // Here, as each blob comes through here: told of by an event, renamed, found in a folder, or looked at later.
+        let owner = own_outputs::owner_of(&self.ledger, &queued.blob).await;
+        if let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? {
+            let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
+            return self.skip(&intake::skipped(&queued.blob, rule, &reason), now, outcome).await;
+        }
         match self.driver.take_in(queued, reason, now).await? {
             TakenIn::New { scoring, intent } => {
                 if intent.is_some() {
@@ -227,17 +332,12 @@ impl Intake {
         Ok(())
     }
 
-    /// Whether the blob that these scorings are of is an output of ours, and was recorded as skipped.
-    async fn skipped_as_output(&self, wanted: &[Scoring], now: OffsetDateTime) -> Result<bool, Error> {
-        let Some(blob) = wanted.first().map(|scoring| &scoring.blob) else { return Ok(false) };
-        let owner = own_outputs::owner_of(&self.ledger, blob).await;
-        let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
-        let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
-        self.skip(&intake::skipped(blob, rule, &reason), now).await?;
-        Ok(true)
-    }
-
-    async fn skip(&self, skip: &SkippedEvent, now: OffsetDateTime) -> Result<(), Error> {
+    pub(crate) async fn skip(
+        &self,
+        skip: &SkippedEvent,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
         tracing::info!(
             blob = skip.subject,
             rule = skip.rule.as_deref(),
@@ -245,7 +345,9 @@ impl Intake {
             "event skipped: {}",
             skip.reason
         );
-        self.ledger.skip(skip, now).await.map_err(during("keeping a skipped event"))
+        self.ledger.skip(skip, now).await.map_err(during("keeping a skipped event"))?;
+        outcome.accepted.skipped += 1;
+        Ok(())
     }
 
     async fn quarantine(&self, bad: &QuarantinedEvent, doing: &'static str, now: OffsetDateTime) -> Result<(), Error> {
@@ -256,9 +358,9 @@ impl Intake {
 
 /// What became of one event.
 #[derive(Default)]
-struct Outcome {
-    accepted: Accepted,
-    intents: Vec<Intent>,
+pub(crate) struct Outcome {
+    pub(crate) accepted: Accepted,
+    pub(crate) intents: Vec<Intent>,
     failure: Option<Error>,
 }
 
@@ -266,9 +368,17 @@ impl Outcome {
     fn add(&mut self, other: Self) {
         self.accepted.accepted.extend(other.accepted.accepted);
         self.accepted.duplicates += other.accepted.duplicates;
+        self.accepted.pending += other.accepted.pending;
         self.accepted.skipped += other.accepted.skipped;
         self.accepted.quarantined += other.accepted.quarantined;
         self.intents.extend(other.intents);
         self.failure = self.failure.take().or(other.failure);
+    }
+
+    /// Keeps the first failure; what follows it is tried all the same.
+    fn note(&mut self, done: Result<(), Error>) {
+        if let Err(error) = done {
+            self.failure.get_or_insert(error);
+        }
     }
 }

@@ -79,9 +79,10 @@ impl App {
         let admission = Arc::new(Admission::new(ledger.clone(), Arc::clone(&rules), clock.clone()));
         let driver =
             Driver::new(ledger.clone(), Arc::clone(&rules), clock.clone(), services.clone(), Arc::clone(&admission));
-        let intake = Intake::new(ledger.clone(), Arc::clone(&rules), clock.clone(), driver.clone());
+        let blobs = Arc::clone(&services.blobs);
+        let intake = Intake::new(ledger.clone(), Arc::clone(&rules), clock.clone(), blobs, driver.clone());
         let orphans = orphan_scan_interval.map(|interval| Orphans::new(&ledger, &rules, &services, &driver, interval));
-        let tick = Arc::new(Tick::new(&ledger, &rules, &services, &driver, &admission, orphans, retention));
+        let tick = Arc::new(Tick::new(&ledger, &rules, &services, &driver, &intake, &admission, orphans, retention));
         Self { ledger, clock, driver, intake, tick }
     }
 

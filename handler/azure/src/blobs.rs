@@ -1,4 +1,5 @@
-//! The storage that outputs are written to, as the app's [`Blobs`]: `scored` is shown only for what was looked at here.
+//! The storage that uploads come from and outputs are written to, as the app's [`Blobs`]: `scored` is shown only for what was
+//! looked at here.
 //!
 //! Outputs are given as paths on a datastore of the workspace. Resource Manager says which account and container that
 //! is; the blob itself is read with Microsoft's client. Nothing is ever written, and only lengths and dates are read.
@@ -15,7 +16,7 @@ use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, Blob
 use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{OutputPrint, OutputSnapshot, Scoring};
+use lifecycle::{BlobSnapshot, OutputPrint, OutputSnapshot, Scoring, UnversionedBlob};
 use reqwest::Url;
 use time::OffsetDateTime;
 
@@ -23,8 +24,10 @@ use crate::http;
 use crate::http::retry::{Tries, may_pass};
 use crate::resource_manager::{self, Datastore};
 use crate::tokens::{Storage, Tokens};
-use app::ports::{Blobs, Inconclusive};
+use app::ports::{BlobPage, Blobs, Inconclusive};
 use lifecycle::datastore::DatastorePath;
+
+mod uploads;
 
 /// One look at one blob, or one page of a folder.
 const TRY: Duration = Duration::from_secs(15);
@@ -119,29 +122,26 @@ impl AzureBlobs {
     }
 
     async fn file(&self, url: Url) -> Result<Found, Inconclusive> {
-        self.with_retries(&url, || async {
-            let options = BlobClientOptions {
-                client_options: http::options(self.transport.clone()),
-                ..BlobClientOptions::default()
-            };
-            // A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
-            let client = BlobClient::new(url.clone(), self.credential(&url), Some(options))?;
-            let properties = client.get_properties(None).await?;
+        self.with_retries(&url, not_found, || async {
+            let properties = self.blob_client(&url)?.get_properties(None).await?;
             let (bytes, modified) = complete(properties.content_length()?, properties.last_modified()?)?;
             let etag = properties.etag()?.map(|etag| etag.to_string()).unwrap_or_default();
-            Ok(Some(Seen { bytes, modified, print: OutputPrint::of([("", etag.as_str())]) }))
+            Ok(Seen { bytes, modified, print: OutputPrint::of([("", etag.as_str())]) })
         })
         .await
     }
 
+    /// A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
+    fn blob_client(&self, url: &Url) -> azure_core::Result<BlobClient> {
+        let options =
+            BlobClientOptions { client_options: http::options(self.transport.clone()), ..BlobClientOptions::default() };
+        BlobClient::new(url.clone(), self.credential(url), Some(options))
+    }
+
     async fn folder(&self, container: Url, path: &str) -> Result<Found, Inconclusive> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
-        self.with_retries(&container, || async {
-            let options = BlobContainerClientOptions {
-                client_options: http::options(self.transport.clone()),
-                ..BlobContainerClientOptions::default()
-            };
-            let client = BlobContainerClient::new(container.clone(), self.credential(&container), Some(options))?;
+        let found = self.with_retries(&container, not_found, || async {
+            let client = self.container_client(&container)?;
             let options = BlobContainerClientListBlobsOptions { prefix: Some(prefix.clone()), ..Default::default() };
             let mut blobs = client.list_blobs(Some(options))?;
             let mut found: Found = None;
@@ -164,22 +164,36 @@ impl AzureBlobs {
                 }
             }
             Ok(found)
-        })
-        .await
+        });
+        found.await.map(Option::flatten)
     }
 
-    /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. 404 is an answer: nothing is there.
-    async fn with_retries<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Inconclusive>
+    fn container_client(&self, container: &Url) -> azure_core::Result<BlobContainerClient> {
+        let options = BlobContainerClientOptions {
+            client_options: http::options(self.transport.clone()),
+            ..BlobContainerClientOptions::default()
+        };
+        BlobContainerClient::new(container.clone(), self.credential(container), Some(options))
+    }
+
+    /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. An error that is `absent` is an answer:
+    /// nothing is there.
+    async fn with_retries<T, F>(
+        &self,
+        url: &Url,
+        absent: fn(&azure_core::Error) -> bool,
+        look: impl Fn() -> F + Send,
+    ) -> Result<Option<T>, Inconclusive>
     where
-        F: Future<Output = azure_core::Result<Found>> + Send,
+        F: Future<Output = azure_core::Result<T>> + Send,
     {
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let mut tries = Tries::new();
         loop {
             let inconclusive = match tokio::time::timeout(TRY, look()).await {
-                Ok(Ok(found)) => return Ok(found),
+                Ok(Ok(found)) => return Ok(Some(found)),
+                Ok(Err(error)) if absent(&error) => return Ok(None),
                 Ok(Err(error)) => match error.http_status().map(u16::from) {
-                    Some(404) => return Ok(None),
                     Some(401) if tries.renew() => {
                         self.tokens.forget_current();
                         continue;
@@ -196,6 +210,11 @@ impl AzureBlobs {
             }
         }
     }
+}
+
+/// Nothing is at a place that an output should be at, whatever of the way to it is missing.
+fn not_found(error: &azure_core::Error) -> bool {
+    error.http_status().is_some_and(|status| u16::from(status) == 404)
 }
 
 /// What a failed look means: `Ok` holds what may pass, `Err` what will not.
@@ -278,6 +297,14 @@ impl Blobs for AzureBlobs {
         }
         let prints: Vec<_> = prints.iter().map(|(uri, print)| (*uri, print.as_str())).collect();
         Ok((!prints.is_empty()).then(|| OutputPrint::of(prints)))
+    }
+
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        self.uploaded(blob).await
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        self.uploaded_below(folder, from).await
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

@@ -10,10 +10,11 @@ mod invalid;
 mod name;
 
 pub use invalid::InvalidBlob;
-use name::{MAX_PATH, Name, ROOT};
+pub(crate) use name::MAX_PATH;
+use name::{Name, ROOT};
 
 /// What is percent-encoded in a blob's URL: as browsers do, and what would be read as something else.
-const ENCODED: &AsciiSet = &CONTROLS
+pub(crate) const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')

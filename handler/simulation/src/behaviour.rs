@@ -132,12 +132,11 @@ impl Behaviours {
         }
     }
 
-    /// Whether jobs omit their outputs and tags; `None`: that is drawn.
+    /// Whether jobs show no outputs, if a script says so.
     pub(super) fn omit_outputs(&self) -> Option<bool> {
         match self {
-            Self::Drawn => None,
             Self::Scripted { omit_outputs, .. } => Some(*omit_outputs),
-            Self::Poisoned { .. } => Some(false),
+            Self::Drawn | Self::Poisoned { .. } => None,
         }
     }
 

@@ -10,6 +10,7 @@ use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnaps
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{End, JobBehaviour, Written};
+use crate::uploaded::Uploaded;
 use app::ports::ListedJob;
 
 /// Clocks of processes and of Azure ML differ by at most this.
@@ -86,6 +87,8 @@ pub struct Cloud {
     placed: BTreeMap<String, (u64, OffsetDateTime)>,
     looked: BTreeSet<String>,
     default_deployment: Option<String>,
+    /// What was uploaded.
+    pub uploaded: Uploaded,
 }
 
 impl Cloud {

@@ -42,6 +42,7 @@ use carrier::{Carrier, Shared};
 pub use error::SetupError;
 use error::{NoAnswer, Unreadable};
 pub use sign::Auth;
+use sign::MS_DATE;
 
 /// The oldest version known to take Entra tokens for tables; newer ones change nothing that is used here.
 const SERVICE_VERSION: HeaderValue = HeaderValue::from_static("2020-12-06");
@@ -50,7 +51,6 @@ const MINIMAL_METADATA: HeaderValue = HeaderValue::from_static("application/json
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_CONTENT: HeaderValue = HeaderValue::from_static("return-no-content");
 const VERSION: HeaderName = HeaderName::from_static("x-ms-version");
-const MS_DATE: HeaderName = HeaderName::from_static("x-ms-date");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 const DATA_SERVICE_VERSION: HeaderName = HeaderName::from_static("dataserviceversion");

@@ -89,9 +89,14 @@ impl Rules {
 
     /// The rule one of whose outputs this blob is, if any: such a blob never triggers a scoring.
     pub fn output_of(&self, blob: &BlobVersion) -> Option<&Rule> {
+        self.output_at(&blob.path)
+    }
+
+    /// The rule one of whose outputs a blob at this path is, if any.
+    pub fn output_at(&self, path: &str) -> Option<&Rule> {
         let is_made = |output: &OutputTemplate| match output.kind {
-            OutputKind::UriFile => output.uri.could_have_made(&blob.path),
-            OutputKind::UriFolder => output.uri.could_have_made_folder_of(&blob.path),
+            OutputKind::UriFile => output.uri.could_have_made(path),
+            OutputKind::UriFolder => output.uri.could_have_made_folder_of(path),
         };
         self.iter().find(|rule| rule.outputs.values().any(is_made))
     }
