@@ -12,6 +12,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use lifecycle::schedule::believable_due;
 use lifecycle::{Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
 
@@ -195,7 +196,11 @@ impl Driver {
     }
 
     pub(crate) async fn load(&self, id: &ScoringId) -> Result<Option<Loaded>, Error> {
-        Ok(self.ledger.get(id).await.map_err(during("reading a scoring"))?.map(Loaded::from))
+        let mut loaded = self.ledger.get(id).await.map_err(during("reading a scoring"))?.map(Loaded::from);
+        if let Some(Loaded { scoring, .. }) = &mut loaded {
+            scoring.due = believable_due(scoring.since, scoring.due, self.clock.now());
+        }
+        Ok(loaded)
     }
 
     /// Decide, record, act, observe again, until there is nothing to do now.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream};
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::pending::{FormerScoring, Judgement};
-use lifecycle::{BlobSnapshot, Payload, PendingUpload, Rules, Scoring};
+use lifecycle::{BlobSnapshot, BlobVersion, Payload, PendingUpload, Rules, Scoring};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -187,6 +187,12 @@ impl Intake {
     }
 
     async fn accept_scorings(&self, scorings: Vec<Scoring>, now: OffsetDateTime, outcome: &mut Outcome) {
+        let Some(blob) = scorings.first().map(|scoring| scoring.blob.clone()) else { return };
+        match self.skipped_as_output(&blob, now, outcome).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => return outcome.note(Err(error)),
+        }
         for scoring in scorings {
             // What was taken before stays taken, and its intents are to be carried out.
             let reason = format!("rule `{}` wants this blob version", scoring.rule);
@@ -254,7 +260,9 @@ impl Intake {
     ) -> Result<Option<PendingUpload>, Error> {
         match judgement {
             Judgement::TakeIn { scoring, reason, again } => {
-                self.accept_scoring(*scoring, reason, now, outcome).await?;
+                if !self.skipped_as_output(&scoring.blob, now, outcome).await? {
+                    self.accept_scoring(*scoring, reason, now, outcome).await?;
+                }
                 Ok(again.map(|again| *again))
             }
             Judgement::Wait(upload) => Ok(Some(*upload)),
@@ -286,12 +294,6 @@ impl Intake {
     ) -> Result<(), Error> {
         let wanted = queued.blob.clone();
         let rule = queued.rule.clone();
-        // Here, as each blob comes through here: told of by an event, renamed, found in a folder, or looked at later.
-        let owner = own_outputs::owner_of(&self.ledger, &queued.blob).await;
-        if let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? {
-            let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
-            return self.skip(&intake::skipped(&queued.blob, rule, &reason), now, outcome).await;
-        }
         match self.driver.take_in(queued, reason, now).await? {
             TakenIn::New { scoring, intent } => {
                 if intent.is_some() {
@@ -330,6 +332,20 @@ impl Intake {
             }
         }
         Ok(())
+    }
+
+    /// Whether the blob that a scoring is of is an output of ours, and was recorded as skipped.
+    async fn skipped_as_output(
+        &self,
+        blob: &BlobVersion,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Error> {
+        let owner = own_outputs::owner_of(&self.ledger, blob).await;
+        let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
+        let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
+        self.skip(&intake::skipped(blob, rule, &reason), now, outcome).await?;
+        Ok(true)
     }
 
     pub(crate) async fn skip(

@@ -22,7 +22,7 @@ use crate::rule::{Complete, Rule, Rules};
 use crate::scoring::Scoring;
 pub use crate::skipped::SkippedEvent;
 use crate::text::{clipped, one_line};
-use crate::unversioned::MAX_URL;
+use crate::unversioned::{MAX_PATH, MAX_URL};
 use crate::uri::without_query;
 
 /// Characters of a malformed event that are kept: a property of a row holds 32,000 UTF-16 units, and a character may
@@ -231,8 +231,7 @@ impl Upload {
         if blob.etag.contains(char::REPLACEMENT_CHARACTER) {
             return Err(Malformed::Lost);
         }
-        // Rows must hold them.
-        if blob.url.len() > MAX_URL || blob.etag.len() > 200 {
+        if blob.url.len() > MAX_URL || blob.etag.len() > 200 || blob.path.chars().count() > MAX_PATH {
             return Err(Malformed::TooLong);
         }
         let kind = match kind.and_then(string).as_deref() {

@@ -132,11 +132,12 @@ impl Behaviours {
         }
     }
 
-    /// Whether jobs show no outputs, if a script says so.
+    /// Whether jobs omit their outputs and tags; `None`: that is drawn.
     pub(super) fn omit_outputs(&self) -> Option<bool> {
         match self {
+            Self::Drawn => None,
             Self::Scripted { omit_outputs, .. } => Some(*omit_outputs),
-            Self::Drawn | Self::Poisoned { .. } => None,
+            Self::Poisoned { .. } => Some(false),
         }
     }
 
