@@ -161,7 +161,7 @@ async fn a_scoring_that_has_ended_since_it_was_seen_gets_no_slot() {
     let ids = deliver(&world, &app, &["a.csv"]).await;
     world.tick_until_final(&app, 5).await;
     let holders = BTreeSet::from([ScoringId::read(&ids[0]).unwrap()]);
-    let reconciled = app.ledger().reconcile_slots(&claims(), 1, &holders, world.now()).await.unwrap();
+    let reconciled = app.ledger().reconcile_slots(&claims(), 1, &holders, world.now(), || world.now()).await.unwrap();
     assert_eq!((reconciled.adopted, reconciled.taken, slots_of_rule(&world).await), (0, 0, 0));
 }
 
@@ -545,7 +545,8 @@ async fn what_runs_without_a_slot_is_given_one_and_told_to_be_beyond_the_limit_i
     }
     let scope = LimitScope::rule("set-later");
     for (adopted, limit, surplus) in [(3, 2, true), (0, 2, true), (0, 3, false), (0, 4, false)] {
-        let reconciled = app.ledger().reconcile_slots(&scope, limit, &holders, world.now()).await.unwrap();
+        let reconciled =
+            app.ledger().reconcile_slots(&scope, limit, &holders, world.now(), || world.now()).await.unwrap();
         assert_eq!((reconciled.adopted, reconciled.taken, reconciled.surplus), (adopted, 3, surplus), "limit {limit}");
     }
     assert_eq!(

@@ -221,8 +221,8 @@ async fn of_two_slots_of_one_scoring_one_is_freed() {
     assert!(ledger.claim_slot(&claims(), cap(50), &owner, 1, world.now()).await.unwrap().unwrap().fresh);
     world.later(SLOT_EXPIRY);
     let holders = BTreeSet::from([owner]);
-    assert_eq!(ledger.reconcile_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 1);
-    assert_eq!(ledger.reconcile_slots(&claims(), 1, &holders, world.now()).await.unwrap().freed, 0);
+    assert_eq!(ledger.reconcile_slots(&claims(), 1, &holders, world.now(), || world.now()).await.unwrap().freed, 1);
+    assert_eq!(ledger.reconcile_slots(&claims(), 1, &holders, world.now(), || world.now()).await.unwrap().freed, 0);
 }
 
 #[tokio::test]

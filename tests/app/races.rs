@@ -100,7 +100,11 @@ async fn a_slot_that_is_claimed_again_is_young_again_and_not_freed_for_an_earlie
     // Its scoring was queued by version 5 and is on its way to another attempt; who moved it there is slow.
     assert!(ledger.claim_slot(&claims(), cap(1), &id, 5, world.now()).await.unwrap().is_some());
     assert_eq!(
-        ledger.reconcile_slots(&claims(), 1, &std::collections::BTreeSet::new(), world.now()).await.unwrap().freed,
+        ledger
+            .reconcile_slots(&claims(), 1, &std::collections::BTreeSet::new(), world.now(), || world.now())
+            .await
+            .unwrap()
+            .freed,
         0
     );
     ledger.free_slot_of(&claims(), &id, 5).await.unwrap();
@@ -121,7 +125,7 @@ async fn a_driver_that_was_held_up_does_not_make_the_slot_of_another_look_left_b
     ledger.claim_slot(&claims(), cap(1), &id, 1, long_ago).await.unwrap().unwrap();
     // A tick that has read the index before the first driver recorded its intent sees no holder yet.
     let nobody = std::collections::BTreeSet::new();
-    assert_eq!(ledger.reconcile_slots(&claims(), 1, &nobody, world.now()).await.unwrap().freed, 0);
+    assert_eq!(ledger.reconcile_slots(&claims(), 1, &nobody, world.now(), || world.now()).await.unwrap().freed, 0);
 }
 
 #[tokio::test]

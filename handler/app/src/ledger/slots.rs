@@ -175,23 +175,27 @@ impl Ledger {
     /// of others, and claims one for each holder that has none, whatever the limit. The latter happens when a limit was
     /// set while jobs ran without one; they count from then on.
     ///
-    /// `holders` must have been read after `now`, whole.
+    /// `holders` must have been read after `now`, whole. `clock` is read again: a process that slept since `now` would take
+    /// claims that were made meanwhile for those of a clock that is ahead, and free them while their scorings run.
     pub async fn reconcile_slots(
         &self,
         scope: &LimitScope,
         limit: u32,
         holders: &BTreeSet<ScoringId>,
         now: OffsetDateTime,
+        clock: impl Fn() -> OffsetDateTime + Send,
     ) -> Result<ReconciledSlots, Error> {
         let mut reconciled = ReconciledSlots::default();
         let (mut seen, mut numbers) = (HashSet::new(), HashSet::new());
-        for taken in self.slots(scope).await? {
+        let all = self.slots(scope).await?;
+        let read = clock();
+        for taken in all {
             let id = ScoringId::read(&taken.owner);
             let held = id.as_ref().is_some_and(|id| holders.contains(id));
             let second = !seen.insert(id);
             // A young slot may belong to a claim whose transaction is under way: freed, a second scoring would take it, and the
             // limit would be passed.
-            if (!held || second) && (now - taken.claimed >= SLOT_EXPIRY || is_ahead(taken.claimed, now)) {
+            if (!held || second) && (now - taken.claimed >= SLOT_EXPIRY || is_ahead(taken.claimed, read)) {
                 self.free_slot(&taken.slot).await?;
                 reconciled.freed += 1;
             } else {

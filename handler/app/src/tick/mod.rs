@@ -75,7 +75,12 @@ impl Tick {
                 driver: driver.clone(),
                 last: Mutex::default(),
             },
-            scopes: Scopes { ledger: ledger.clone(), rules: Arc::clone(rules), admission: Arc::clone(admission) },
+            scopes: Scopes {
+                ledger: ledger.clone(),
+                clock: clock.clone(),
+                rules: Arc::clone(rules),
+                admission: Arc::clone(admission),
+            },
             submit: Submit {
                 rules: Arc::clone(rules),
                 clock: clock.clone(),

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use super::backlog::Backlogs;
 use super::report::TickReport;
 use crate::admission::{Admission, limited};
+use crate::clock::LedgerClock;
 use crate::error::error_chain;
 use crate::ledger::{Controls, Ledger, LimitScope, ScopeStatus};
 
@@ -19,6 +20,7 @@ pub(super) type Holders = HashMap<LimitScope, BTreeSet<ScoringId>>;
 /// Tends the slots of rules and endpoints, and tells how these stand.
 pub(super) struct Scopes {
     pub(super) ledger: Ledger,
+    pub(super) clock: LedgerClock,
     pub(super) rules: Arc<Rules>,
     pub(super) admission: Arc<Admission>,
 }
@@ -52,8 +54,10 @@ impl Scopes {
         }
         let none = BTreeSet::new();
         for (scope, cap) in caps {
-            let reconciled =
-                self.ledger.reconcile_slots(&scope, cap.limit, holders.get(&scope).unwrap_or(&none), now).await;
+            let reconciled = self
+                .ledger
+                .reconcile_slots(&scope, cap.limit, holders.get(&scope).unwrap_or(&none), now, || self.clock.now())
+                .await;
             match reconciled {
                 Ok(reconciled) => {
                     report.slots_freed += reconciled.freed;
