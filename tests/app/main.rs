@@ -34,6 +34,7 @@ mod clocks;
 mod guards;
 mod heartbeat;
 mod in_flight;
+mod input;
 mod load;
 mod orphaned_jobs;
 mod races;

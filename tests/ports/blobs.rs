@@ -1,7 +1,7 @@
 //! What the port `Blobs` promises. Each claim gets a stage of its own.
 
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{Answer, OutputSnapshot, Scoring};
+use lifecycle::{Answer, BlobVersion, InputSnapshot, OutputSnapshot, Scoring, SeenVersion};
 use time::{Duration, OffsetDateTime};
 
 use super::stage::{Ending, Stage, scoring};
@@ -71,4 +71,38 @@ pub async fn what_cannot_be_looked_at_is_an_error_and_never_absent(stage: &dyn S
     let scoring = ended(stage, Ending::Absent).await;
     stage.deny_lookups();
     assert!(stage.blobs().outputs(&scoring).await.is_err());
+}
+
+async fn seen(stage: &dyn Stage, blob: &BlobVersion) -> SeenVersion {
+    match stage.blobs().input(blob).await.unwrap() {
+        InputSnapshot::Present(seen) => seen,
+        InputSnapshot::Gone => panic!("{} is there", blob.url),
+    }
+}
+
+pub async fn an_input_is_seen_as_the_version_that_is_there(stage: &dyn Stage) {
+    let first = stage.upload("a b#1.csv");
+    let at_first = seen(stage, &first).await;
+    assert_eq!(at_first.etag, first.etag);
+    stage.mark(&first);
+    let marked = seen(stage, &first).await;
+    assert_ne!(marked.etag, first.etag, "a mark gives another ETag");
+    assert_eq!(marked.content, at_first.content, "and no other content");
+    let second = stage.upload("a b#1.csv");
+    let overwritten = seen(stage, &first).await;
+    assert_eq!(overwritten.etag, second.etag, "whatever version it was asked about");
+    assert_ne!(overwritten.content, at_first.content);
+}
+
+pub async fn an_input_that_is_not_there_is_gone(stage: &dyn Stage) {
+    let blob = stage.upload("a.csv");
+    stage.delete(&blob);
+    assert_eq!(stage.blobs().input(&blob).await, Ok(InputSnapshot::Gone));
+}
+
+pub async fn an_input_that_cannot_be_looked_at_is_an_error_and_never_gone(stage: &dyn Stage) {
+    let blob = stage.upload("a.csv");
+    stage.delete(&blob);
+    stage.deny_lookups();
+    assert!(stage.blobs().input(&blob).await.is_err());
 }

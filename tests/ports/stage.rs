@@ -49,7 +49,16 @@ pub trait Stage: Send + Sync {
     /// Puts a blob at an output's URI.
     fn place(&self, uri: &str, bytes: usize);
 
-    /// From now on nobody may look at jobs and outputs.
+    /// Writes an input, and tells its version.
+    fn upload(&self, path: &str) -> BlobVersion;
+
+    /// Changes what lies beside the content of an input.
+    fn mark(&self, blob: &BlobVersion);
+
+    /// Deletes an input.
+    fn delete(&self, blob: &BlobVersion);
+
+    /// From now on nobody may look at jobs, inputs and outputs.
     fn deny_lookups(&self);
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
+use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
-use lifecycle::{Payload, Rules, Scoring};
+use lifecycle::{Payload, Rules, Scoring, StorageHosts};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -21,6 +22,7 @@ const MAX_CONCURRENT_SCORINGS: usize = 16;
 pub struct Intake {
     ledger: Ledger,
     rules: Arc<Rules>,
+    storage_hosts: Arc<StorageHosts>,
     clock: LedgerClock,
     driver: Driver,
 }
@@ -97,8 +99,26 @@ impl Submissions {
 }
 
 impl Intake {
-    pub(crate) fn new(ledger: Ledger, rules: Arc<Rules>, clock: LedgerClock, driver: Driver) -> Self {
-        Self { ledger, rules, clock, driver }
+    pub(crate) fn new(
+        ledger: Ledger,
+        rules: Arc<Rules>,
+        storage_hosts: StorageHosts,
+        clock: LedgerClock,
+        driver: Driver,
+    ) -> Self {
+        Self { ledger, rules, storage_hosts: Arc::new(storage_hosts), clock, driver }
+    }
+
+    /// Why nobody is asked about the blob that these are of: neither storage with a token, nor Azure ML, whose identity may
+    /// read more than the app's. All of one event have one blob.
+    fn foreign(&self, scorings: &[Scoring]) -> Option<SkippedEvent> {
+        let blob = &scorings.first()?.blob;
+        self.storage_hosts.check(&blob.url).err().map(|foreign| SkippedEvent {
+            key: digest(&[&blob.url, &blob.etag]),
+            subject: blob.url.clone(),
+            rule: None,
+            reason: foreign.to_string(),
+        })
     }
 
     /// Takes a delivery in. **Durable once `Ok`.**
@@ -139,6 +159,12 @@ impl Intake {
 
     async fn accept_event(&self, classification: Classification, now: OffsetDateTime) -> Outcome {
         let mut outcome = Outcome::default();
+        let classification = match classification {
+            Classification::Wanted(scorings) => {
+                self.foreign(&scorings).map_or(Classification::Wanted(scorings), Classification::Skipped)
+            }
+            other => other,
+        };
         match classification {
             Classification::Wanted(scorings) => {
                 for scoring in scorings {

@@ -1,7 +1,9 @@
-//! The storage that outputs are written to, as the app's [`Blobs`]: `scored` is shown only for what was looked at here.
+//! The storage that inputs lie in and outputs are written to, as the app's [`Blobs`]: no job is made for, and `scored` is
+//! not shown of, what was not looked at here.
 //!
 //! Outputs are given as paths on a datastore of the workspace. Resource Manager says which account and container that
-//! is; the blob itself is read with Microsoft's client. Nothing is ever written, and only lengths and dates are read.
+//! is; the blob itself is read with Microsoft's client. Nothing is ever written, and only properties are read. A token goes to
+//! hosts of the cloud's storage and to those that a setting names, whoever named the blob.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +15,12 @@ use azure_core::error::ErrorKind;
 use azure_core::http::Transport;
 use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, BlobContainerClientListBlobsOptions};
 use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{OutputSnapshot, Scoring};
+use lifecycle::storage_hosts::ForeignHost;
+use lifecycle::{BlobVersion, InputContent, InputSnapshot, OutputSnapshot, Scoring, SeenVersion, StorageHosts};
 use reqwest::Url;
 use time::OffsetDateTime;
 
@@ -26,6 +31,8 @@ use crate::tokens::{Storage, Tokens};
 use app::ports::{Blobs, Inconclusive};
 use lifecycle::datastore::DatastorePath;
 
+/// A look at an input, with all its tries: the writer of an event waits for it.
+const INPUT_TIME: Duration = Duration::from_secs(6);
 /// One look at one blob, or one page of a folder.
 const TRY: Duration = Duration::from_secs(15);
 /// Blobs of one folder that are counted. What lies beyond changes neither "there" nor "not empty".
@@ -41,6 +48,7 @@ pub struct AzureBlobs {
     manager: Arc<resource_manager::Client>,
     tokens: Tokens<Storage>,
     transport: Transport,
+    hosts: StorageHosts,
     /// By workspace and name.
     datastores: Mutex<BTreeMap<(String, String), (Datastore, OffsetDateTime)>>,
 }
@@ -49,14 +57,19 @@ pub struct AzureBlobs {
 type Found = Option<(u64, OffsetDateTime)>;
 
 impl AzureBlobs {
-    /// Blobs read with `tokens`; `manager` resolves datastores.
-    pub fn new(manager: Arc<resource_manager::Client>, tokens: Tokens<Storage>) -> Self {
-        Self::over(http::transport(), manager, tokens)
+    /// Blobs on these hosts, read with `tokens`; `manager` resolves datastores.
+    pub fn new(manager: Arc<resource_manager::Client>, tokens: Tokens<Storage>, hosts: StorageHosts) -> Self {
+        Self::over(http::transport(), manager, tokens, hosts)
     }
 
     /// As [`Self::new`], over another transport: for tests, and for networks that need a client of their own.
-    pub fn over(transport: Transport, manager: Arc<resource_manager::Client>, tokens: Tokens<Storage>) -> Self {
-        Self { manager, tokens, transport, datastores: Mutex::default() }
+    pub fn over(
+        transport: Transport,
+        manager: Arc<resource_manager::Client>,
+        tokens: Tokens<Storage>,
+        hosts: StorageHosts,
+    ) -> Self {
+        Self { manager, tokens, transport, hosts, datastores: Mutex::default() }
     }
 
     async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
@@ -104,20 +117,42 @@ impl AzureBlobs {
         Ok(datastore)
     }
 
-    /// The credential for a container; none for an emulator on this machine, which the storage clients would refuse
-    /// to send a token to anyway.
-    fn credential(&self, url: &Url) -> Option<Arc<dyn TokenCredential>> {
-        (url.scheme() == "https").then(|| Arc::new(self.tokens.clone()) as Arc<dyn TokenCredential>)
+    /// The credential for a place; none for an emulator on this machine, which the storage clients would refuse to send a
+    /// token to anyway. An error for a host that no token goes to: a datastore's place is what somebody wrote into the
+    /// workspace.
+    fn credential(&self, url: &Url) -> azure_core::Result<Option<Arc<dyn TokenCredential>>> {
+        if url.scheme() != "https" && lifecycle::uri::is_loopback(url) {
+            return Ok(None);
+        }
+        let host = url.host_str().unwrap_or_default();
+        let permitted = url.scheme() == "https" && self.hosts.permits(host);
+        if !permitted {
+            return Err(azure_core::Error::new(ErrorKind::Credential, ForeignHost(host.to_owned())));
+        }
+        Ok(Some(Arc::new(self.tokens.clone())))
+    }
+
+    fn blob_client(&self, url: &Url) -> azure_core::Result<BlobClient> {
+        let options =
+            BlobClientOptions { client_options: http::options(self.transport.clone()), ..BlobClientOptions::default() };
+        // A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
+        BlobClient::new(url.clone(), self.credential(url)?, Some(options))
+    }
+
+    /// The version that a blob's URL names now.
+    async fn version(&self, url: &Url) -> azure_core::Result<Option<SeenVersion>> {
+        let properties = self.blob_client(url)?.get_properties(None).await?;
+        let lacks =
+            || azure_core::Error::with_message(ErrorKind::DataConversion, "storage's answer lacks length or ETag");
+        let etag = properties.etag()?.map(|etag| unquoted(&etag.to_string()).to_owned());
+        let (etag, bytes) = etag.zip(properties.content_length()?).ok_or_else(lacks)?;
+        let md5 = properties.content_md5()?.map(|md5| STANDARD.encode(md5));
+        Ok(Some(SeenVersion { etag, content: InputContent { bytes, md5 } }))
     }
 
     async fn file(&self, url: Url) -> Result<Found, Inconclusive> {
-        self.with_retries(&url, || async {
-            let options = BlobClientOptions {
-                client_options: http::options(self.transport.clone()),
-                ..BlobClientOptions::default()
-            };
-            // A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
-            let client = BlobClient::new(url.clone(), self.credential(&url), Some(options))?;
+        self.with_retries(&url, any_404, || async {
+            let client = self.blob_client(&url)?;
             let properties = client.get_properties(None).await?;
             let (bytes, modified) = (properties.content_length()?, properties.last_modified()?);
             complete(bytes, modified).map(Some)
@@ -127,12 +162,12 @@ impl AzureBlobs {
 
     async fn folder(&self, container: Url, path: &str) -> Result<Found, Inconclusive> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
-        self.with_retries(&container, || async {
+        self.with_retries(&container, any_404, || async {
             let options = BlobContainerClientOptions {
                 client_options: http::options(self.transport.clone()),
                 ..BlobContainerClientOptions::default()
             };
-            let client = BlobContainerClient::new(container.clone(), self.credential(&container), Some(options))?;
+            let client = BlobContainerClient::new(container.clone(), self.credential(&container)?, Some(options))?;
             let options = BlobContainerClientListBlobsOptions { prefix: Some(prefix.clone()), ..Default::default() };
             let mut blobs = client.list_blobs(Some(options))?;
             let mut found: Found = None;
@@ -153,10 +188,16 @@ impl AzureBlobs {
         .await
     }
 
-    /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. 404 is an answer: nothing is there.
-    async fn with_retries<F>(&self, url: &Url, look: impl Fn() -> F + Send) -> Result<Found, Inconclusive>
+    /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. 404 is an answer, nothing is there, if
+    /// `is_absent` takes it for one.
+    async fn with_retries<T, F>(
+        &self,
+        url: &Url,
+        is_absent: fn(&azure_core::Error) -> bool,
+        look: impl Fn() -> F + Send,
+    ) -> Result<Option<T>, Inconclusive>
     where
-        F: Future<Output = azure_core::Result<Found>> + Send,
+        F: Future<Output = azure_core::Result<Option<T>>> + Send,
     {
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let mut tries = Tries::new();
@@ -164,7 +205,7 @@ impl AzureBlobs {
             let inconclusive = match tokio::time::timeout(TRY, look()).await {
                 Ok(Ok(found)) => return Ok(found),
                 Ok(Err(error)) => match error.http_status().map(u16::from) {
-                    Some(404) => return Ok(None),
+                    Some(404) if is_absent(&error) => return Ok(None),
                     Some(401) if tries.renew() => {
                         self.tokens.forget_current();
                         continue;
@@ -193,14 +234,29 @@ fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<
             Err(Inconclusive::not_understood(place).caused_by(error))
         };
     };
-    let text = format!("storage answered {status} about {place}");
+    let text = format!("storage answered {status}{} about {place}", code(&error));
     match status {
         401 | 403 => Err(Inconclusive::not_allowed(format!(
             "{text}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
         ))),
         status if may_pass(status) => Ok(Inconclusive::not_reachable(text)),
-        _ => Err(Inconclusive::not_understood(format!("{text}{}", code(&error)))),
+        _ => Err(Inconclusive::not_understood(text)),
     }
+}
+
+/// An output is not there, whether the blob or its container is missing.
+fn any_404(_: &azure_core::Error) -> bool {
+    true
+}
+
+/// Only the service's own word for it: a container that is missing, or a proxy's 404, says nothing about the blob.
+fn blob_not_found(error: &azure_core::Error) -> bool {
+    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(code), .. } if code == "BlobNotFound")
+}
+
+/// An ETag as events have it.
+fn unquoted(etag: &str) -> &str {
+    etag.trim_start_matches("W/").trim_matches('"')
 }
 
 fn code(error: &azure_core::Error) -> String {
@@ -256,6 +312,20 @@ fn below(container: &Url, path: &str) -> Result<Url, Inconclusive> {
 
 #[async_trait]
 impl Blobs for AzureBlobs {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        let unreadable = |error: url::ParseError| {
+            Inconclusive::not_asked(format!("`{}` cannot be read as a URL", blob.url)).caused_by(error)
+        };
+        let url = Url::parse(&blob.url).map_err(unreadable)?;
+        let url = self.hosts.reach(&url).map_err(|foreign| Inconclusive::not_asked(foreign.to_string()))?;
+        let look = self.with_retries(&url, blob_not_found, || self.version(&url));
+        let seen = tokio::time::timeout(INPUT_TIME, look).await.map_err(|_| {
+            let text = format!("storage did not answer about {} within {} s", blob.url, INPUT_TIME.as_secs());
+            Inconclusive::not_reachable(text)
+        })??;
+        Ok(seen.map_or(InputSnapshot::Gone, InputSnapshot::Present))
+    }
+
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         let outputs = scoring.submission.iter().flat_map(|submission| submission.outputs.values());
         let mut seen: Found = None;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 const SEPARATOR: &str = "\u{1f}";
 
 /// The first 32 lower-case hex digits of SHA-256 over the parts.
-pub(crate) fn digest(parts: &[&str]) -> String {
+pub fn digest(parts: &[&str]) -> String {
     let digest = Sha256::digest(parts.join(SEPARATOR).as_bytes());
     digest[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -10,6 +10,7 @@ use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring,
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{End, JobBehaviour, Written};
+use crate::inputs::Inputs;
 use app::ports::ListedJob;
 
 /// Size of good predictions.
@@ -69,6 +70,8 @@ pub struct Cloud {
     jobs: Vec<CloudJob>,
     /// Blobs that no job has written, by URI.
     placed: BTreeMap<String, (u64, OffsetDateTime)>,
+    /// What jobs read.
+    pub inputs: Inputs,
     looked: BTreeSet<String>,
 }
 

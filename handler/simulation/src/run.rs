@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{Resolution, Rules, ScoringId, Status};
+use lifecycle::{Resolution, Rules, ScoringId, Status, StorageHosts};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -329,6 +329,7 @@ impl Run {
             endpoint: (self.wiring.endpoint)(Arc::clone(&ports) as Arc<dyn Endpoint>),
             blobs: (self.wiring.blobs)(ports as Arc<dyn Blobs>),
             rules: (self.wiring.rules)(&self.plan.rules),
+            storage_hosts: StorageHosts::of_cloud("core.windows.net"),
             clock: (self.wiring.clock)(skewed(self.world.time(), &clock_off)),
             orphan_scan_interval: Some(self.plan.orphan_scan_interval),
             retention: Duration::days(400),

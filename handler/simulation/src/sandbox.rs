@@ -7,13 +7,14 @@ use std::task::{Context, Poll, Waker};
 
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
-use lifecycle::{Answer, JobName, JobSnapshot, OutputSnapshot, Scoring};
+use lifecycle::{Answer, BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputSnapshot, Scoring};
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{Behaviours, End, Script};
 use crate::executor::{Rng, Time};
 use crate::faults::{Dice, Faults};
+use crate::inputs::Inputs;
 use crate::invariants::Invariants;
 use crate::trace::Trace;
 use crate::world::{ProcessPorts, World, WorldConfig};
@@ -54,6 +55,11 @@ impl Sandbox {
     /// From now on nobody may look at jobs and outputs.
     pub fn deny_lookups(&self) {
         self.ports.world.state().deny_lookups();
+    }
+
+    /// Changes what inputs lie there.
+    pub fn change_inputs<T>(&self, change: impl FnOnce(&mut Inputs, OffsetDateTime) -> T) -> T {
+        change(&mut self.ports.world.state().cloud.inputs, self.now())
     }
 
     /// Puts a blob at a URI.
@@ -115,6 +121,10 @@ impl Endpoint for Sandbox {
 
 #[async_trait]
 impl Blobs for Sandbox {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        self.drive(self.ports.input(blob))
+    }
+
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         self.drive(self.ports.outputs(scoring))
     }

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{Answer, JobSnapshot, JobStatus, OutputSnapshot, Resolution, Scoring, ScoringId};
+use lifecycle::{
+    Answer, BlobVersion, InputSnapshot, JobSnapshot, JobStatus, OutputSnapshot, Resolution, Scoring, ScoringId,
+};
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::Behaviours;
@@ -670,6 +672,17 @@ impl Endpoint for ProcessPorts {
 
 #[async_trait]
 impl Blobs for ProcessPorts {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        self.looks().await?;
+        let (seen, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            (state.cloud.inputs.look(blob, now), state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(seen)
+    }
+
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         self.looks().await?;
         let Some(uri) = scoring.output_uri() else { return Err(Inconclusive::not_asked("the attempt has no output")) };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// Account and container that the inbox stands for. `.localhost` never leaves a machine (RFC 6761).
 pub(super) const ACCOUNT: &str = "local";
 pub(super) const CONTAINER: &str = "inbox";
-const HOST: &str = "https://local.blob.localhost";
+pub(super) const HOST: &str = "local.blob.localhost";
 
 /// A file must look the same for this long before it is taken for complete.
 const STILL: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Inbox {
         let mut ready = Vec::new();
         let mut files = HashMap::with_capacity(found.len());
         for (path, metadata) in found {
-            let etag = version(&metadata);
+            let etag = simulator::file_etag(&metadata);
             let seen = match self.files.remove(&path) {
                 Some(seen) if seen.etag == etag => seen,
                 _ => SeenFile { etag, since: now, delivered: false },
@@ -118,22 +118,6 @@ fn walk(root: &Path, below: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> io::
     Ok(())
 }
 
-/// What stands for the ETag: changes with each write, also of the same bytes under the same name.
-fn version(metadata: &Metadata) -> String {
-    let nanoseconds = |at: io::Result<SystemTime>| {
-        at.ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
-    };
-    #[cfg(unix)]
-    let changed = {
-        use std::os::unix::fs::MetadataExt as _;
-        // The change time also tells of a copy that keeps the modification time (`cp -p`).
-        format!("{:x}{:09x}", metadata.ctime(), metadata.ctime_nsec())
-    };
-    #[cfg(not(unix))]
-    let changed = "0".to_owned();
-    format!("0x{:x}-{:x}-{changed}", nanoseconds(metadata.modified()), metadata.len())
-}
-
 fn event(path: &Path, etag: &str, size: u64) -> Value {
     let path = path.to_string_lossy().replace('\\', "/");
     let encoded = utf8_percent_encode(&path, PATH);
@@ -148,7 +132,7 @@ fn event(path: &Path, etag: &str, size: u64) -> Value {
             "eTag": etag,
             "contentLength": size,
             "blobType": "BlockBlob",
-            "url": format!("{HOST}/{CONTAINER}/{encoded}"),
+            "url": format!("https://{HOST}/{CONTAINER}/{encoded}"),
         },
         "dataVersion": "",
         "metadataVersion": "1",

@@ -1,15 +1,16 @@
-//! The services that a driver looks at and acts on: the batch endpoint, and the storage of outputs.
+//! The services that a driver looks at and acts on: the batch endpoint, and the storage of inputs and outputs.
 
 use std::sync::Arc;
 
 use lifecycle::{Answer, Job, Observation, Policy, Rule, Scoring, Status};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
 use crate::ports::{Blobs, Endpoint, JobAddress};
 
-/// The batch endpoint and the storage of its outputs. Cheap to clone.
+/// The batch endpoint, and the storage of inputs and outputs. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) endpoint: Arc<dyn Endpoint>,
@@ -18,12 +19,15 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Sends the scoring's submission, which is on record, once. What is sent is not known to be answered.
-    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>) -> Observation {
+    /// Sends the scoring's submission, which is on record, once. What is sent is not known to be answered. `begun` is when
+    /// its lease began, or before.
+    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>, begun: Instant) -> Observation {
         let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
         // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
-        if self.clock.now() + policy.submit_timeout.0 > scoring.due {
+        // By both clocks: the wall clock may be set back meanwhile, and the other stands still while a machine sleeps.
+        let half_over = begun.elapsed() >= std::time::Duration::try_from(policy.lease() / 2).unwrap_or_default();
+        if half_over || self.clock.now() + policy.submit_timeout.0 > scoring.due {
             return Observation::Answer(Answer::Refused {
                 code: "not sent".to_owned(),
                 text: "too little was left of the lease for the request and its answer".to_owned(),

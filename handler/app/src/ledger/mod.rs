@@ -31,6 +31,7 @@ mod rate;
 mod retention;
 pub mod rows;
 mod slots;
+mod unannounced;
 
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::Heartbeat;
@@ -38,6 +39,7 @@ pub use orphan_scan::OrphanScan;
 pub use rate::{PermitOutcome, SubmitPermit};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
+pub use unannounced::{MAX_UNANNOUNCED, Unannounced};
 
 /// Why the ledger could not do it, by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

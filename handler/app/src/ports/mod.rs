@@ -7,7 +7,9 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
-use lifecycle::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId};
+use lifecycle::{
+    Answer, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId,
+};
 use time::OffsetDateTime;
 
 /// Something could not be seen or done: in which situation, with the remedy, and what caused it. Nothing is concluded from it.
@@ -178,9 +180,14 @@ pub trait Endpoint: Send + Sync + 'static {
     async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive>;
 }
 
-/// The storage that outputs are written to.
+/// The storage that inputs lie in and that outputs are written to.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
+    /// Looks at what the path of a blob version holds now. [`InputSnapshot::Gone`] only if the service itself says that this
+    /// blob is not there; everything else that is no answer is an error. Comes to an end within seconds, as the writer of
+    /// an event waits for it.
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive>;
+
     /// Looks at all outputs of the scoring's current attempt.
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive>;
 }

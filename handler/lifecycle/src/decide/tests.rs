@@ -20,7 +20,7 @@ fn rule() -> Rule {
 
 fn rule_with(change: impl FnOnce(&mut Rule)) -> Rule {
     let rules = Rules::read(
-        r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"},"maxAttempts":2}]}"#,
+        r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"},"maxAttempts":2,"verifyInput":false}]}"#,
     )
     .unwrap();
     let mut rule = rules.get("claims").unwrap().clone();
@@ -60,6 +60,7 @@ impl Life {
                 effect
             }
             Step::Wait { reason } => panic!("{} waits on {observation:?}: {reason}", self.scoring.status),
+            Step::LookAtInput => panic!("{} wants its input looked at on {observation:?}", self.scoring.status),
         }
     }
 
@@ -67,6 +68,7 @@ impl Life {
         match self.decide(observation) {
             Step::Wait { reason } => reason,
             Step::Move { entry, .. } => panic!("{} moves on {observation:?}: {}", self.scoring.status, entry.reason),
+            Step::LookAtInput => panic!("{} wants its input looked at on {observation:?}", self.scoring.status),
         }
     }
 

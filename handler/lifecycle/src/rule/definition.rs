@@ -154,4 +154,5 @@ pub const MEMBERS: &[&str] = &[
     "resubmitAfter",
     "onUnknown",
     "outputTimeout",
+    "verifyInput",
 ];

@@ -1,0 +1,73 @@
+//! The input blobs of the simulated storage: what each path held, and since when.
+
+use std::collections::BTreeMap;
+
+use lifecycle::{BlobVersion, InputContent, InputSnapshot, SeenVersion};
+use time::OffsetDateTime;
+
+/// Size of every input.
+const BYTES: u64 = 524_288;
+
+/// A version of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    etag: String,
+    /// Stands for the bytes: equal numbers are equal bytes.
+    content: u64,
+    /// Whether its writer gave an MD5.
+    has_md5: bool,
+}
+
+/// Input blobs by URL. A path that nobody wrote to holds whatever version it is asked about, so that tests which are not
+/// about inputs need none.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    paths: BTreeMap<String, Vec<(OffsetDateTime, Option<Input>)>>,
+    marks: u64,
+}
+
+impl Inputs {
+    /// Writes a version. `content` stands for its bytes.
+    pub fn put(&mut self, url: &str, etag: &str, content: u64, has_md5: bool, now: OffsetDateTime) {
+        self.set(url, Some(Input { etag: etag.to_owned(), content, has_md5 }), now);
+    }
+
+    /// Deletes what is there.
+    pub fn delete(&mut self, url: &str, now: OffsetDateTime) {
+        self.set(url, None, now);
+    }
+
+    /// Changes the metadata of what is there: another ETag, the same content. Returns the ETag.
+    pub fn mark(&mut self, url: &str, now: OffsetDateTime) -> Option<String> {
+        let input = self.at(url, now)?.cloned()?;
+        self.marks += 1;
+        let etag = format!("{}m{}", input.etag, self.marks);
+        self.set(url, Some(Input { etag: etag.clone(), ..input }), now);
+        Some(etag)
+    }
+
+    fn set(&mut self, url: &str, input: Option<Input>, now: OffsetDateTime) {
+        self.paths.entry(url.to_owned()).or_default().push((now, input));
+    }
+
+    /// What a path held at a time: `None` if nobody ever wrote there, `Some(None)` if nothing was there.
+    fn at(&self, url: &str, at: OffsetDateTime) -> Option<Option<&Input>> {
+        let versions = self.paths.get(url)?;
+        Some(versions.iter().rfind(|(since, _)| *since <= at).and_then(|(_, input)| input.as_ref()))
+    }
+
+    /// What a look at a blob version's path shows.
+    pub fn look(&self, blob: &BlobVersion, now: OffsetDateTime) -> InputSnapshot {
+        match self.at(&blob.url, now) {
+            None => InputSnapshot::Present(SeenVersion {
+                etag: blob.etag.clone(),
+                content: InputContent { bytes: BYTES, md5: None },
+            }),
+            Some(None) => InputSnapshot::Gone,
+            Some(Some(input)) => InputSnapshot::Present(SeenVersion {
+                etag: input.etag.clone(),
+                content: InputContent { bytes: BYTES, md5: input.has_md5.then(|| format!("md5-{}", input.content)) },
+            }),
+        }
+    }
+}
