@@ -47,6 +47,50 @@ async fn a_batch_is_taken_event_by_event() {
     assert_eq!(counts, (Some(2), &json!(1), &json!(1)), "{value}");
 }
 
+/// The form in which the host hands over an array: as a string that holds it. Half of a surrogate pair may be an escape in
+/// the array, or one in the string around it.
+#[tokio::test]
+async fn half_a_surrogate_in_one_event_costs_that_event_alone() {
+    let case = include_str!("cases/lossy/half-surrogate-in-a-batch.json").replace("/claims/", "/in/");
+    let escaped = json!(case).to_string();
+    for value in [case, escaped.replace(r"\\ud83d", r"\ud83d"), escaped] {
+        let cloud = Cloud::start().await;
+        let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+        let envelope = format!(r#"{{"Data":{{"event":{value}}},"Metadata":{{}}}}"#);
+        let value = host.post("BlobCreated", "1", envelope).await.value();
+        let counts = (value["accepted"].as_array().map(Vec::len), &value["quarantined"]);
+        assert_eq!(counts, (Some(1), &json!(1)), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_byte_that_is_no_utf_8_in_one_of_forty_events_costs_that_event_alone() {
+    let cloud = Cloud::start().await;
+    let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    let events: Vec<_> = (0..40).map(|n| event(&format!("{n}-bad.csv"))).collect();
+    let mut body = json!({"Data": {"event": events}, "Metadata": {}}).to_string().into_bytes();
+    let at = body.windows(7).position(|part| part == b"/17-bad").unwrap();
+    body[at + 4] = 0xff;
+    let value = host.post("BlobCreated", "1", body).await.value();
+    let counts = (value["accepted"].as_array().map(Vec::len), &value["quarantined"]);
+    assert_eq!(counts, (Some(39), &json!(1)), "{value}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_whole_is_answered_with_an_error_and_costs_no_other() {
+    let cloud = Cloud::start().await;
+    let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
+    let batch = json!([event("a.csv"), {"no": "x".repeat(20_000)}, event("b.csv")]);
+    let envelope = json!({"Data": {"event": batch}, "Metadata": {}}).to_string();
+    let answer = host.post("BlobCreated", "1", envelope).await;
+    assert_eq!((answer.status, &answer.json()["errorType"]), (500, &json!("NotKeptWhole")), "{answer:?}");
+    // No text at all: nothing of it can be kept.
+    let answer = host.post("BlobCreated", "2", vec![0xff; 3_000]).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    let value = host.invoke("BlobCreated", "3", "event", &json!([event("a.csv"), event("b.csv")])).await.value();
+    assert_eq!((&value["accepted"], &value["duplicates"]), (&json!([]), &json!(2)), "taken the first time");
+}
+
 /// SplitMix64: seeded, so that a failing body is made again.
 struct Seeded(u64);
 
@@ -86,12 +130,12 @@ impl Seeded {
 
     /// A body that no host would send, or about no blob.
     fn body(&mut self) -> Vec<u8> {
-        let whole = json!({"Data": {"event": event("never.csv")}, "Metadata": {}}).to_string().into_bytes();
+        let whole = json!({"Data": {"event": "never.csv".repeat(60)}, "Metadata": {}}).to_string().into_bytes();
         match self.below(9) {
             0 => self.bytes(2_000),
             1 => whole[..self.below(whole.len())].to_vec(),
             2 => {
-                // One byte is no UTF-8 any more.
+                // One byte is no UTF-8 any more, somewhere in the envelope or in what is no event anyway.
                 let mut whole = whole;
                 let at = self.below(whole.len());
                 whole[at] = 0xff;
@@ -101,7 +145,7 @@ impl Seeded {
             4 => json!({"Data": self.json(4)}).to_string().into_bytes(),
             5 => json!({"Data": {"event": self.json(4)}}).to_string().into_bytes(),
             6 => json!({"Data": {"event": self.json(4).to_string()}}).to_string().into_bytes(),
-            7 => "[".repeat(1 + self.below(50_000)).into_bytes(),
+            7 => "[".repeat(1 + self.below(15_000)).into_bytes(),
             _ => format!("{{\"Data\":{{\"event\":{}1{}}}}}", "[".repeat(200), "]".repeat(200)).into_bytes(),
         }
     }
@@ -134,7 +178,7 @@ async fn garbage_is_recorded_or_refused_and_never_a_crash_a_hang_or_an_empty_ans
             }
         }
     }
-    // Redelivering garbage helps nobody, so none is refused.
+    // Redelivering garbage that can be kept helps nobody, so none of this is refused.
     assert_eq!(recorded, 200);
     assert_eq!(host.process().stderr(), "");
     let value = host.invoke("BlobCreated", "good", "event", &event("good.csv")).await.value();

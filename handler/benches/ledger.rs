@@ -19,7 +19,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use lifecycle::{
     Answer, BlobVersion, Entry, InputContent, InputSnapshot, Job, JobSnapshot, JobStatus, Observation, OutputSnapshot,
-    Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
+    Reply, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
 };
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
@@ -91,8 +91,8 @@ struct AtOnce;
 
 #[async_trait]
 impl Endpoint for AtOnce {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
-        Answer::Accepted { job: job_of(scoring), status: JobStatus::Running }
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Reply {
+        Answer::Accepted { job: job_of(scoring), status: JobStatus::Running }.into()
     }
 
     async fn job(&self, _at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
@@ -201,7 +201,7 @@ fn record_a_move<K: Kind>(bencher: Bencher) {
             let (scoring, entries) = claimed(&rules);
             let etag = accepted(&runtime, &ledger, &scoring, &entries);
             let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
-            let (next, entry) = moved(&scoring, &rules, &Observation::Answer(answer));
+            let (next, entry) = moved(&scoring, &rules, &Observation::answer(answer));
             (scoring, etag, next, entry)
         })
         .bench_local_values(|(scoring, etag, next, entry)| {
@@ -250,7 +250,7 @@ fn in_flight(store: &Store, runtime: &Runtime, count: usize) {
     for _ in 0..count {
         let (scoring, _) = claimed(&rules);
         let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
-        let (running, _) = moved(&scoring, &rules, &Observation::Answer(answer));
+        let (running, _) = moved(&scoring, &rules, &Observation::answer(answer));
         let partition = rows::partition_of(&running.id);
         let shard = (0..rows::SHARDS).position(|shard| rows::shard(shard) == partition).expect("a shard of the table");
         shards[shard].push(Op::Insert(rows::to_in_flight_row(&running)));

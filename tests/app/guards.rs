@@ -123,7 +123,12 @@ async fn a_list_has_so_many_rows_and_reads_no_page_that_it_does_not_need() {
     let world = World::on(Arc::new(MemoryStore::with_pages(2, false)), RULE);
     let ledger = world.app().ledger().clone();
     for n in 0..9 {
-        let bad = QuarantinedEvent { key: format!("a{n:031}"), reason: "no JSON".into(), received: String::new() };
+        let bad = QuarantinedEvent {
+            key: format!("a{n:031}"),
+            reason: "no JSON".into(),
+            received: String::new(),
+            whole: true,
+        };
         ledger.quarantine(&bad, world.now()).await.unwrap();
     }
     // Each of the shards before it, and after it if there is room, costs a page.
@@ -151,7 +156,7 @@ async fn a_note_whose_write_was_lost_is_written_again() {
     let app = world.app();
     world.deliver(&app, &event("warm-up.csv", "1")).await;
     world.store.push(Fault::LostRequest);
-    let bad = QuarantinedEvent { key: "a".repeat(32), reason: "no JSON".into(), received: String::new() };
+    let bad = QuarantinedEvent { key: "a".repeat(32), reason: "no JSON".into(), received: String::new(), whole: true };
     app.ledger().quarantine(&bad, world.now()).await.unwrap();
     assert_eq!(state_rows(&world, "Q~").await.len(), 1);
 }
@@ -167,11 +172,24 @@ async fn a_repetition_gives_its_slot_back() {
 }
 
 #[tokio::test]
-async fn a_scoring_that_does_not_fit_is_quarantined_and_gives_its_slot_back() {
-    let filler = "x".repeat(33_000);
-    let rules = ONE_SLOT.replace("\"maxInFlight\"", &format!("\"settings\":{{\"x\":\"{filler}\"}},\"maxInFlight\""));
-    let world = World::with_rules(&rules);
+async fn an_event_that_is_kept_in_part_only_is_an_error_and_takes_no_slot() {
+    let world = World::with_rules(ONE_SLOT);
     let app = world.app();
+    let refused = app.accept(&event("a.csv", &"e".repeat(33_000))).await.err().unwrap();
+    assert!(matches!(refused, app::Error::NotKeptWhole { .. }), "{refused}");
+    assert_eq!(state_rows(&world, "Q~").await.len(), 1);
+    assert!(a_slot_is_free(&world, &app).await);
+}
+
+#[tokio::test]
+async fn a_scoring_that_the_ledger_refuses_is_quarantined_and_gives_its_slot_back() {
+    let world = World::with_rules(ONE_SLOT);
+    let app = world.app();
+    // However it stands there: queued to be sent, and failed for that it cannot be.
+    world.store.rule(|_, ops| {
+        let taken_in = ops.iter().any(|op| matches!(op, Op::Insert(row) if row.key.row.starts_with("J~")));
+        taken_in.then_some(Fault::Refused { permanent: true })
+    });
     let (accepted, intents) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
     assert_eq!((accepted.quarantined, intents.len()), (1, 0));
     assert!(a_slot_is_free(&world, &app).await);

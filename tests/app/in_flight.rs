@@ -8,7 +8,7 @@ use app::ports::table_store::{Op, TableStore as _};
 use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
-use lifecycle::{Answer, JobName, JobSnapshot, JobStatus, Scoring, ScoringId, StorageHosts};
+use lifecycle::{JobName, JobSnapshot, JobStatus, Reply, Scoring, ScoringId, StorageHosts};
 use time::{Duration, OffsetDateTime};
 
 use crate::support::world::{World, event};
@@ -18,7 +18,7 @@ struct RunsOn;
 
 #[async_trait]
 impl Endpoint for RunsOn {
-    async fn submit(&self, _: &Scoring, _: std::time::Duration) -> Answer {
+    async fn submit(&self, _: &Scoring, _: std::time::Duration) -> Reply {
         unreachable!("nothing is queued")
     }
 

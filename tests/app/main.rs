@@ -39,6 +39,7 @@ mod load;
 mod orphaned_jobs;
 mod races;
 mod rate;
+mod record_refused;
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;

@@ -60,6 +60,33 @@ async fn the_request_is_the_documented_one() {
 }
 
 #[tokio::test]
+async fn without_tags_the_member_is_absent_and_the_rules_own_are_with_it() {
+    let server = Canned::start().await;
+    server.next(canned::json(201, &job(&server, "j", "Preparing")));
+    let uri = server.url("/jobs");
+    let rule = json!({ "tags": false, "settings": { "tags": { "team": "risk" }, "miniBatchSize": 5 } });
+    azure_ml(&server).submit(&scoring_of(&uri, &rule), TIMEOUT).await;
+    let sent = server.requests()[0].json();
+    let mut members: Vec<_> = sent["properties"].as_object().expect("an object").keys().collect();
+    members.sort();
+    assert_eq!(members, ["InputData", "OutputData", "miniBatchSize"]);
+}
+
+#[tokio::test]
+async fn the_services_own_id_of_each_answer_is_told() {
+    let server = Canned::start().await;
+    let complete = canned::json(201, &job(&server, "j", "Preparing"));
+    server.next(complete.clone().header("x-ms-request-id", "8a1e").header("X-Request-ID", "other"));
+    server.next(canned::text(500, "").header("X-Request-ID", "9b2f"));
+    server.next(canned::text(403, "")).next(Reply::CutRead);
+    let (ml, mut told) = (azure_ml(&server), Vec::new());
+    for _ in 0..4 {
+        told.push(ml.submit(&scoring(&server), TIMEOUT).await.request_id);
+    }
+    assert_eq!(told, [Some("8a1e".to_owned()), Some("9b2f".to_owned()), None, None]);
+}
+
+#[tokio::test]
 async fn without_a_deployment_the_header_is_absent() {
     let server = Canned::start().await;
     server.next(canned::json(201, &job(&server, "j", "Preparing")));
@@ -83,13 +110,13 @@ async fn an_accepted_job_has_name_id_studio_and_status() {
         (json!({ "name": "batchjob-5", "properties": null }), "batchjob-5", JobStatus::Preparing),
     ] {
         server.next(canned::json(if name == "batchjob-1" { 200 } else { 201 }, &body));
-        match azure_ml(&server).submit(&scoring(&server), TIMEOUT).await {
+        match azure_ml(&server).submit(&scoring(&server), TIMEOUT).await.answer {
             Answer::Accepted { job, status } => assert_eq!((job.name.as_str(), status), (name, expected)),
             other => panic!("{name}: {other:?}"),
         }
     }
     server.next(canned::json(201, &job(&server, "j", "Running")));
-    let Answer::Accepted { job, .. } = azure_ml(&server).submit(&scoring(&server), TIMEOUT).await else {
+    let Answer::Accepted { job, .. } = azure_ml(&server).submit(&scoring(&server), TIMEOUT).await.answer else {
         panic!("accepted")
     };
     assert_eq!(job.studio.as_deref(), Some("https://ml.azure.com/runs/j"));
@@ -105,6 +132,7 @@ fn verdict(answer: &Answer) -> String {
         Answer::Refused { code, retry_after: Some(after), .. } => {
             format!("refused, {code}, {} s", after.whole_seconds())
         }
+        Answer::TagsRefused { code, .. } => format!("refused for its tags, {code}"),
         Answer::Unknown { .. } => "unknown".to_owned(),
     }
 }
@@ -115,6 +143,10 @@ async fn every_answer_means_what_is_certain_of_it() {
     let user_error = json!({ "error": { "code": "UserError", "message": "wrong" } });
     let service_error =
         json!({ "error": { "code": "ServiceError", "message": "Received 500 from a service request" } });
+    let error = |status, code: &str, message: &str| {
+        canned::json(status, &json!({ "error": { "code": code, "message": message } }))
+    };
+    let fluent = r#"[{"PropertyName":"OutputData.Values[0].JobOutputType","ErrorMessage":"Must be 'uri_file'."}]"#;
     let denied = "Microsoft Entra Token denied by policy, please review";
     let no_route = "No valid deployments to route to. Please check";
     let page = "<html><head><title>Bad Gateway</title></head></html>";
@@ -135,11 +167,55 @@ async fn every_answer_means_what_is_certain_of_it() {
         (Reply::CutInside(canned::json(201, &complete)), "unknown"),
         (canned::text(204, "").into(), "unknown"),
         (canned::json(201, &endless).into(), "unknown"),
-        // The request is wrong.
+        // Azure ML says that the request is wrong.
         (canned::json(400, &user_error).into(), "refused for good, 400 UserError"),
-        (canned::text(400, "bad").into(), "refused for good, 400"),
-        (canned::text(413, "").into(), "refused for good, 413"),
         (canned::json(422, &user_error).into(), "refused for good, 422 UserError"),
+        (error(400, "ValidationError", "Input is missing").into(), "refused for good, 400 ValidationError"),
+        (error(400, "BadRequest", &format!("Errors: {fluent}")).into(), "refused for good, 400 BadRequest"),
+        (error(400, "UserError", "Received 400 from a service request").into(), "refused for good, 400 UserError"),
+        (
+            error(400, "UserError", "Could not find member 'tags' on object of type 'BatchJob'.").into(),
+            "refused for its tags, 400 UserError",
+        ),
+        (
+            error(
+                400,
+                "UserError",
+                &format!("Errors: {}", fluent.replace("OutputData.Values[0].JobOutputType", "Tags.Values[0]")),
+            )
+            .into(),
+            "refused for its tags, 400 UserError",
+        ),
+        // Somebody on the way says so, and may say otherwise tomorrow.
+        (canned::text(400, "bad").into(), "refused, 400"),
+        (canned::text(400, page).into(), "refused, 400"),
+        (canned::json(400, &json!({ "statusCode": 400, "message": "Invalid body" })).into(), "refused, 400"),
+        (error(400, "Throttled", "slow down").into(), "refused, 400 Throttled"),
+        (canned::text(413, "").into(), "refused, 413"),
+        (canned::text(413, page).into(), "refused, 413"),
+        (error(413, "UserError", "too large").into(), "refused, 413 UserError"),
+        // The deployment is in the making.
+        (
+            error(400, "UserError", "Deployment blue cannot take jobs, provisioning state: Updating").into(),
+            "refused, 400 UserError",
+        ),
+        (error(409, "UserError", "ProvisioningState is Creating").into(), "refused, 409 UserError"),
+        // A service behind failed, whatever the status: jobs may have been made.
+        (canned::json(400, &service_error).into(), "unknown"),
+        (canned::json(424, &service_error).into(), "unknown"),
+        (canned::json(429, &service_error).into(), "unknown"),
+        (canned::json(503, &service_error).into(), "unknown"),
+        (error(400, "UserError", "Received 503 from a service request").into(), "unknown"),
+        (error(404, "UserError", "Received an answer from a service request").into(), "unknown"),
+        (
+            canned::json(
+                400,
+                &json!({ "error": { "code": "UserError", "message": "see details",
+            "details": [{ "code": "InternalServerError", "message": "{}" }] } }),
+            )
+            .into(),
+            "unknown",
+        ),
         // It may pass.
         (canned::text(401, denied).into(), "refused, 401"),
         (
@@ -174,7 +250,7 @@ async fn every_answer_means_what_is_certain_of_it() {
         let told = format!("{number}: {reply:?}");
         server.next(reply);
         let before = (server.connections(), server.requests().len());
-        let answer = azure_ml(&server).submit(&scoring(&server), TIMEOUT).await;
+        let answer = azure_ml(&server).submit(&scoring(&server), TIMEOUT).await.answer;
         assert_eq!(verdict(&answer), expected, "{told}\n{answer:?}");
         // Sent exactly once, whatever happened to it.
         assert_eq!(server.connections(), before.0 + 1, "{told}");
@@ -187,7 +263,7 @@ async fn silence_and_trickles_end_at_the_timeout_and_are_unknown() {
     let server = Canned::start().await;
     for reply in [Reply::Hang, Reply::Trickle(canned::json(201, &job(&server, "j", "Preparing")))] {
         server.next(reply);
-        let answer = azure_ml(&server).submit(&scoring(&server), Duration::from_millis(300)).await;
+        let answer = azure_ml(&server).submit(&scoring(&server), Duration::from_millis(300)).await.answer;
         assert_eq!(verdict(&answer), "unknown", "{answer:?}");
     }
     assert_eq!(server.lines(), ["POST /jobs", "POST /jobs"]);
@@ -198,8 +274,8 @@ async fn a_kept_connection_that_breaks_does_not_send_again() {
     let server = Canned::start().await;
     let ml = azure_ml(&server);
     server.next(Reply::KeptAlive(canned::json(201, &job(&server, "j", "Preparing")))).next(Reply::CutRead);
-    assert_eq!(verdict(&ml.submit(&scoring(&server), TIMEOUT).await), "accepted");
-    assert_eq!(verdict(&ml.submit(&scoring(&server), TIMEOUT).await), "unknown");
+    assert_eq!(verdict(&ml.submit(&scoring(&server), TIMEOUT).await.answer), "accepted");
+    assert_eq!(verdict(&ml.submit(&scoring(&server), TIMEOUT).await.answer), "unknown");
     assert_eq!(server.requests().len(), 2);
     assert_eq!(server.connections(), 1, "the second went over the first one's connection");
 }
@@ -212,7 +288,7 @@ async fn what_was_never_sent_is_refused() {
     let tls = server.url("/jobs").replacen("http", "https", 1);
     server.next(Reply::CutUnread); // in the TLS handshake
     for uri in [nobody.as_str(), tls.as_str()] {
-        let answer = ml.submit(&scoring_of(uri, &json!({})), TIMEOUT).await;
+        let answer = ml.submit(&scoring_of(uri, &json!({})), TIMEOUT).await.answer;
         assert_eq!(verdict(&answer), "refused, not sent", "{uri}: {answer:?}");
     }
     let clear = "http://10.255.255.1/jobs".parse::<lifecycle::EndpointUri>();
@@ -220,12 +296,12 @@ async fn what_was_never_sent_is_refused() {
 
     let mut unrecorded = scoring(&server);
     unrecorded.submission = None;
-    assert_eq!(verdict(&ml.submit(&unrecorded, TIMEOUT).await), "refused, not sent");
+    assert_eq!(verdict(&ml.submit(&unrecorded, TIMEOUT).await.answer), "refused, not sent");
 
     for name in ["outputData", "InputData"] {
         let uri = server.url("/jobs");
         let replacing = scoring_of(&uri, &json!({ "settings": { name: {} } }));
-        assert_eq!(verdict(&ml.submit(&replacing, TIMEOUT).await), "refused for good, not sent");
+        assert_eq!(verdict(&ml.submit(&replacing, TIMEOUT).await.answer), "refused for good, not sent");
     }
     assert_eq!(server.requests().len(), 0);
 }
@@ -245,7 +321,7 @@ impl TokenCredential for Dry {
 async fn without_a_token_nothing_is_sent() {
     let server = Canned::start().await;
     let ml = AzureMl::new(Tokens::new(Arc::new(Dry), clock()), manager(&server));
-    let answer = ml.submit(&scoring(&server), TIMEOUT).await;
+    let answer = ml.submit(&scoring(&server), TIMEOUT).await.answer;
     assert_eq!(verdict(&answer), "refused, no token");
     let Answer::Refused { text, .. } = answer else { panic!() };
     assert!(text.contains("https://ml.azure.com") && text.contains("the well is dry"), "{text}");
@@ -265,7 +341,7 @@ async fn waiting_for_a_token_is_part_of_the_time() {
     let server = Canned::start().await;
     let ml = AzureMl::new(Tokens::new(Arc::new(Silent), clock()), manager(&server));
     let before = std::time::Instant::now();
-    let answer = ml.submit(&scoring(&server), Duration::from_millis(50)).await;
+    let answer = ml.submit(&scoring(&server), Duration::from_millis(50)).await.answer;
     assert_eq!(verdict(&answer), "refused, no token");
     assert!(
         before.elapsed() < Duration::from_secs(2),
@@ -279,9 +355,9 @@ async fn a_401_drops_the_token_and_sends_nothing_more() {
     let server = Canned::start().await;
     let ml = azure_ml(&server);
     server.next(canned::text(401, "expired")).next(canned::json(201, &job(&server, "j", "Preparing")));
-    assert_eq!(verdict(&ml.submit(&scoring(&server), TIMEOUT).await), "refused, 401");
+    assert_eq!(verdict(&ml.submit(&scoring(&server), TIMEOUT).await.answer), "refused, 401");
     assert_eq!(server.requests().len(), 1);
-    assert_eq!(verdict(&ml.submit(&scoring(&server), TIMEOUT).await), "accepted");
+    assert_eq!(verdict(&ml.submit(&scoring(&server), TIMEOUT).await.answer), "accepted");
     assert_eq!(server.requests()[1].header("authorization"), Some("Bearer https://ml.azure.com/.default#2"));
 }
 
@@ -292,6 +368,8 @@ async fn a_validation_error_is_told_member_by_member() {
         "AttemptedValue": "uri_folder", "ErrorCode": "PredicateValidator" }]);
     let message = format!("The Job request provided has the following validation errors: {list}");
     server.next(canned::json(400, &json!({ "error": { "code": "UserError", "message": message } })));
-    let Answer::Refused { text, .. } = azure_ml(&server).submit(&scoring(&server), TIMEOUT).await else { panic!() };
+    let Answer::Refused { text, .. } = azure_ml(&server).submit(&scoring(&server), TIMEOUT).await.answer else {
+        panic!()
+    };
     assert!(text.ends_with("JobOutputType: Job output type must be 'uri_file'. (it was `uri_folder`)"), "{text}");
 }

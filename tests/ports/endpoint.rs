@@ -12,7 +12,7 @@ use super::stage::{Ending, Stage, address, next_attempt, scoring};
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
 async fn accepted(stage: &dyn Stage, scoring: &Scoring) -> Job {
-    match stage.endpoint().submit(scoring, TIMEOUT).await {
+    match stage.endpoint().submit(scoring, TIMEOUT).await.answer {
         Answer::Accepted { job, .. } => job,
         other => panic!("{other:?}"),
     }
@@ -42,7 +42,7 @@ pub async fn a_refused_submission_makes_no_job(stage: &dyn Stage) {
     for permanent in [true, false] {
         let scoring = scoring(stage, &format!("{permanent}.csv"), Ending::Scored).await;
         stage.next(Fault::Refused { permanent });
-        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await;
+        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.answer;
         assert!(matches!(&answer, Answer::Refused { permanent: told, .. } if *told == permanent), "{answer:?}");
         assert!(found(stage, &scoring).await.is_empty());
     }
@@ -52,7 +52,7 @@ pub async fn a_throttled_submission_makes_no_job_and_says_when_to_come_again(sta
     for wait in [Some(Duration::seconds(7)), None] {
         let scoring = scoring(stage, &format!("{wait:?}.csv"), Ending::Scored).await;
         stage.next(Fault::Throttled(wait));
-        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await;
+        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.answer;
         let Answer::Refused { permanent: false, retry_after, .. } = answer else { panic!("{answer:?}") };
         assert_eq!(retry_after, wait);
         assert!(found(stage, &scoring).await.is_empty());
@@ -62,7 +62,7 @@ pub async fn a_throttled_submission_makes_no_job_and_says_when_to_come_again(sta
 pub async fn a_lost_request_is_unknown_and_made_no_job(stage: &dyn Stage) {
     let scoring = scoring(stage, "a.csv", Ending::Scored).await;
     stage.next(Fault::LostRequest);
-    let answer = stage.endpoint().submit(&scoring, TIMEOUT).await;
+    let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.answer;
     assert!(matches!(answer, Answer::Unknown { .. }), "{answer:?}");
     assert!(found(stage, &scoring).await.is_empty());
 }
@@ -71,7 +71,7 @@ pub async fn a_lost_answer_is_unknown_and_each_job_that_was_made_is_found(stage:
     for times in [1, 2] {
         let scoring = scoring(stage, &format!("{times}.csv"), Ending::Scored).await;
         stage.next(Fault::LostAnswer { times });
-        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await;
+        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.answer;
         assert!(matches!(answer, Answer::Unknown { .. }), "{answer:?}");
         assert_eq!(found(stage, &scoring).await.len(), usize::try_from(times).unwrap());
     }

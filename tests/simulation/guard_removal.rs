@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
 use lifecycle::rule::template::Template;
 use lifecycle::{
-    Answer, BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, OutputSnapshot, Rule, Rules, Scoring,
+    BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, OutputSnapshot, Reply, Rule, Rules, Scoring,
     SeenVersion, TRANSITIONS,
 };
 use simulation::{Faults, RunOptions, Wiring, run};
@@ -259,7 +259,7 @@ struct Blindfolded(Arc<dyn Endpoint>);
 
 #[async_trait]
 impl Endpoint for Blindfolded {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         self.0.submit(scoring, timeout).await
     }
 

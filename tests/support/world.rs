@@ -10,8 +10,8 @@ use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearc
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, OutputSnapshot, Rules, Scoring, ScoringId, Status,
-    StorageHosts, Submission,
+    Answer, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Rules, Scoring, ScoringId,
+    Status, StorageHosts, Submission,
 };
 use serde_json::{Value, json};
 use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Written};
@@ -430,13 +430,13 @@ impl World {
 
 #[async_trait]
 impl Endpoint for World {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Reply {
         let (answer, held) = self.post(scoring);
         if let Some(held) = held {
             held.waits.notify_one();
             held.go.notified().await;
         }
-        answer
+        answer.into()
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {

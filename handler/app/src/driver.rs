@@ -13,7 +13,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use lifecycle::{Effect, Entry, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
+use lifecycle::{Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -83,6 +83,8 @@ enum Written {
     Overtaken(Option<Box<Scoring>>),
     /// Somebody else moved it, and what we have seen still counts.
     StillCounts(Box<(Loaded, Observed)>),
+    /// The ledger will never take it: that is what was seen now, with nothing claimed.
+    Refused(Observed),
 }
 
 impl Driver {
@@ -126,31 +128,32 @@ impl Driver {
     /// **Durable once `Ok`.** An error says that the ledger did not take it, or that nobody knows: deliver the event again.
     pub(crate) async fn take_in(&self, queued: Scoring, reason: String, now: OffsetDateTime) -> Result<TakenIn, Error> {
         let mut entries = vec![queued.accepted_entry(reason)];
-        let mut scoring = queued;
         let mut observed = match &self.reach {
             Reach::Services { admission, .. } => {
-                Observed::admitted(admission.admit_event(&scoring, self.rule(&scoring), now).await, now)
+                Observed::admitted(admission.admit_event(&queued, self.rule(&queued), now).await, now)
             }
             Reach::LedgerOnly => Observed::of(Observation::Nothing, now),
         };
-        let step = self.decide_looking(&scoring, &mut observed).await;
+        let step = self.decide_looking(&queued, &mut observed).await;
         let Observed { mut claims, begun, .. } = observed;
+        let mut moved = None;
         if claims.is_stale(self.clock.now()) {
             // Others may take the slot for left behind by now. It is taken in all the same, and queued.
             self.release(std::mem::take(&mut claims)).await;
         } else if let Step::Move { next, entry, .. } = step {
-            entries.push(entry);
-            scoring = *next;
-            if scoring.status != Status::Submitting {
+            if next.status != Status::Submitting {
                 // Its input is gone, newer or cannot be looked at.
                 self.release(std::mem::take(&mut claims)).await;
             }
+            entries.push(entry);
+            moved = Some(next);
         }
-        match self.ledger.accept(&scoring, &entries).await {
+        match self.ledger.accept(moved.as_deref().unwrap_or(&queued), &entries).await {
             Ok(Acceptance::New(etag)) => {
+                let scoring = moved.unwrap_or_else(|| Box::new(queued));
                 let intent = (scoring.status == Status::Submitting)
-                    .then(|| Box::new(Intent { loaded: Loaded { scoring: scoring.clone(), etag }, begun }));
-                Ok(TakenIn::New { scoring: Box::new(scoring), intent })
+                    .then(|| Box::new(Intent { loaded: Loaded { scoring: (*scoring).clone(), etag }, begun }));
+                Ok(TakenIn::New { scoring, intent })
             }
             Ok(Acceptance::Duplicate(existing)) => {
                 claims.leave_to(Some(&existing));
@@ -161,9 +164,35 @@ impl Driver {
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
                 // For certain nothing was written: the slot is nobody's.
                 self.release(claims).await;
-                Ok(TakenIn::DoesNotFit { scoring: Box::new(scoring), source })
+                match moved {
+                    // The upload fits; what is to be sent for it may not.
+                    Some(_) => self.take_in_as_failed(queued, entries.swap_remove(0), source, now).await,
+                    None => Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source }),
+                }
             }
             // Whether it was taken is not known: the slot stays, for the next delivery or for the tick to free.
+            Err(error) => Err(during("taking a scoring in")(error)),
+        }
+    }
+
+    /// Takes a scoring in whose intent the ledger refused: its upload is on record, and why nothing comes of it.
+    async fn take_in_as_failed(
+        &self,
+        queued: Scoring,
+        accepted: Entry,
+        source: table_store::Error,
+        now: OffsetDateTime,
+    ) -> Result<TakenIn, Error> {
+        let refused = Observation::RecordRefused { reason: error_chain(&source) };
+        let Step::Move { next, entry, .. } = self.decide(&queued, &refused, now) else {
+            return Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source });
+        };
+        match self.ledger.accept(&next, &[accepted, entry]).await {
+            Ok(Acceptance::New(_)) => Ok(TakenIn::New { scoring: next, intent: None }),
+            Ok(Acceptance::Duplicate(existing)) => Ok(TakenIn::Duplicate(existing)),
+            Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
+                Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source })
+            }
             Err(error) => Err(during("taking a scoring in")(error)),
         }
     }
@@ -225,6 +254,10 @@ impl Driver {
                     (loaded, observed) = *again;
                     continue;
                 }
+                Written::Refused(seen) => {
+                    observed = seen;
+                    continue;
+                }
                 Written::Overtaken(present) => {
                     let scoring = present.map_or(loaded.scoring, |present| *present);
                     return Ok(Driven { scoring, moves, end: End::Overtaken });
@@ -270,6 +303,17 @@ impl Driver {
         match self.ledger.record(&loaded.scoring, &loaded.etag, next, entry).await {
             Ok(Recorded::Done(etag)) => return Ok(Written::Done(etag)),
             Ok(Recorded::Lost) => {}
+            // Retried, it would hold its slot for ever. What is decided of it then is small, and shows that the ledger
+            // takes other moves of this scoring: if that is refused too, the fault is not the scoring's, and it stays as it is.
+            // An orphaned job costs its scoring nothing.
+            Err(ledger::Error::Refused(source @ table_store::Error::Refused(_)))
+                if !matches!(entry.event, Some(Event::RecordRefused | Event::OrphanFound)) =>
+            {
+                let reason = error_chain(&source);
+                tracing::error!(scoring = %next.id, reason, "a move of {} cannot be recorded, ever: {reason}", next.id);
+                self.release(observed.claims).await;
+                return Ok(Written::Refused(Observed::of(Observation::RecordRefused { reason }, observed.at)));
+            }
             // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.
             Err(error) => return Err(during("recording a move")(error)),
         }
@@ -282,11 +326,11 @@ impl Driver {
         let again = self.load(&sent.id).await?;
         observed.claims.leave_to(again.as_ref().map(|present| &present.scoring));
         self.release(observed.claims).await;
-        let (Observation::Answer(answer), Some(present)) = (observed.observation, again) else {
+        let (Observation::Answer(reply), Some(present)) = (observed.observation, again) else {
             return Ok(Written::Overtaken(None));
         };
         // What the endpoint answered is known to nobody else.
-        Ok(match late(sent, &present.scoring, answer) {
+        Ok(match late(sent, &present.scoring, reply) {
             Some(observation) => Written::StillCounts(Box::new((present, Observed::of(observation, self.clock.now())))),
             None => Written::Overtaken(Some(Box::new(present.scoring))),
         })
@@ -299,7 +343,9 @@ impl Driver {
             "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
         log_orphaned_jobs(before, after, &entry.reason);
         if let Reach::Services { admission, .. } = &self.reach {
-            if before.status.holds_slot() && !after.status.holds_slot() {
+            // A queued one may have a slot of an earlier try that ended in between.
+            let held = before.status.holds_slot() || entry.event == Some(Event::RecordRefused);
+            if held && !after.status.holds_slot() {
                 admission.free_slots_of(after).await;
             }
             admission.breakers().notify(after, entry.event, at).await;
@@ -318,9 +364,11 @@ impl Driver {
                 ControlFlow::Continue(Observed::of(answer, self.clock.now()))
             }
             Effect::Cancel(jobs) => {
-                services.cancel(scoring, jobs).await;
                 // The job does not stop at once: whether it did is seen by the next look.
-                ControlFlow::Break(End::Done)
+                match services.cancel(scoring, jobs).await {
+                    Some(refused) => ControlFlow::Continue(Observed::of(refused, self.clock.now())),
+                    None => ControlFlow::Break(End::Done),
+                }
             }
             // A fresh job is not among these: it has nothing to tell yet.
             Effect::None if matches!(scoring.status, Status::Verifying | Status::Unknown) => {

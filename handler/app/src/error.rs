@@ -18,6 +18,13 @@ pub enum Error {
         #[source]
         source: ledger::Error,
     },
+    /// An event cannot be read, and is too long to be kept whole. Its beginning is in quarantine, the other events of its
+    /// delivery are taken in.
+    #[error("an event cannot be read ({reason}) and is longer than the {max} characters that are kept of one; what delivers it must keep it", max = lifecycle::intake::MAX_RECEIVED)]
+    NotKeptWhole {
+        /// Why it cannot be read.
+        reason: String,
+    },
     /// A delivery is larger than Event Grid makes them. Nothing of it was taken.
     #[error(transparent)]
     TooManyEvents(#[from] TooManyEvents),

@@ -123,7 +123,7 @@ impl Intake {
 
     /// Takes a delivery in. **Durable once `Ok`.**
     ///
-    /// Fails only if the ledger could not take something; the host then answers an error and Event Grid delivers again.
+    /// Fails only if the ledger could not take something, whole; the host then answers an error and Event Grid delivers again.
     ///
     /// Events are looked into one by one, when it is their turn: a delivery may hold thousands, each wanted by many rules.
     pub async fn accept(&self, payload: impl Into<Payload>) -> Result<Delivery, Error> {
@@ -179,7 +179,12 @@ impl Intake {
                 Err(error) => outcome.failure = Some(error),
             },
             Classification::Quarantined(bad) => match self.quarantine(&bad, "keeping an unreadable event", now).await {
-                Ok(()) => outcome.accepted.quarantined += 1,
+                Ok(()) => {
+                    outcome.accepted.quarantined += 1;
+                    // Success would tell Event Grid to forget what nobody else has: with an error it is delivered again,
+                    // and in the end lies where dead letters go.
+                    outcome.failure = (!bad.whole).then_some(Error::NotKeptWhole { reason: bad.reason });
+                }
                 Err(error) => outcome.failure = Some(error),
             },
         }
@@ -220,6 +225,7 @@ impl Intake {
                     key: scoring.id.to_string(),
                     reason: format!("the ledger cannot hold it: {source}"),
                     received: scoring.blob.url.clone(),
+                    whole: true,
                 };
                 self.quarantine(&bad, "keeping an event that does not fit", now).await?;
                 outcome.accepted.quarantined += 1;

@@ -292,7 +292,8 @@ impl Orphans {
                     "orphaned job {name} of {} still runs",
                     scoring.id
                 );
-                self.services.cancel(scoring, vec![listed.job.clone()]).await;
+                // Not recorded here: each scan asks again.
+                let _ = self.services.cancel(scoring, vec![listed.job.clone()]).await;
             }
             return Ok(Some(if ended { Outcome::Settled } else { Outcome::StillRunning }));
         }

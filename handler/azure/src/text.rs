@@ -8,27 +8,35 @@ use serde_json::Value;
 
 /// `details` inside `details`: the service wraps the inner document as text into the outer one's message.
 const MAX_DEPTH: usize = 4;
+/// Codes of one document that are kept.
+const MAX_CODES: usize = 16;
 /// An answer's code and text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ServiceError {
+    /// The outermost code.
     pub(crate) code: Option<String>,
     pub(crate) text: String,
+    /// Every code of the document, the outermost first; none if it is none of the service's.
+    pub(crate) codes: Vec<String>,
+    /// It lists what is wrong with the members of the request.
+    pub(crate) validation: bool,
 }
 
 /// Reads an error body of any shape.
 pub(crate) fn parse_service_error(body: &[u8]) -> ServiceError {
     let text = String::from_utf8_lossy(body);
     let trimmed = text.trim();
-    let said = match serde_json::from_str::<Value>(trimmed) {
+    let mut said = match serde_json::from_str::<Value>(trimmed) {
         Ok(value) => of_document(&value, 0),
-        Err(_) if trimmed.starts_with('<') => ServiceError { code: None, text: title(trimmed) },
-        Err(_) => ServiceError { code: None, text: trimmed.to_owned() },
+        Err(_) if trimmed.starts_with('<') => ServiceError { text: title(trimmed), ..ServiceError::default() },
+        Err(_) => ServiceError { text: trimmed.to_owned(), ..ServiceError::default() },
     };
-    let mut text = fit(&said.text);
-    if text.is_empty() {
-        text.push_str("no further text");
+    said.text = fit(&said.text);
+    if said.text.is_empty() {
+        said.text.push_str("no further text");
     }
-    ServiceError { code: said.code.map(|code| fit(&code)), text }
+    said.code = said.code.map(|code| fit(&code));
+    said
 }
 
 /// A member in any casing: the service takes and gives `inputData`, `InputData` and worse.
@@ -42,7 +50,7 @@ pub(crate) fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 
 fn of_document(value: &Value, depth: usize) -> ServiceError {
     if let Value::String(text) = value {
-        return ServiceError { code: None, text: text.clone() };
+        return ServiceError { text: text.clone(), ..ServiceError::default() };
     }
     // Run history wraps twice: error.error.
     let mut error = value;
@@ -51,47 +59,86 @@ fn of_document(value: &Value, depth: usize) -> ServiceError {
     }
     let texts = |name: &str| member(error, name).and_then(Value::as_str).map(str::to_owned);
     let code = texts("code").filter(|code| !code.is_empty());
+    let mut said = ServiceError { codes: code.iter().cloned().collect(), code, ..ServiceError::default() };
+    let mut inner = error;
+    while let Some(deeper) = member(inner, "innerError").filter(|_| said.codes.len() < MAX_CODES) {
+        said.codes.extend(member(deeper, "code").and_then(Value::as_str).map(str::to_owned));
+        inner = deeper;
+    }
     let Some(message) = texts("message").or_else(|| texts("error_description")).or_else(|| texts("error")) else {
-        return ServiceError { code, text: value.to_string() };
+        said.validation = true;
+        said.text = problem_details(error).unwrap_or_else(|| {
+            said.validation = false;
+            value.to_string()
+        });
+        return said;
     };
-    let mut parts = vec![unwrapped(&message, depth)];
+    let mut parts = vec![unwrapped(&message, depth, &mut said)];
     for detail in member(error, "details").and_then(Value::as_array).into_iter().flatten().take(5) {
-        let said = of_document(detail, depth + 1);
-        let text = match said.code {
-            Some(code) => format!("({code}) {}", unwrapped(&said.text, depth + 1)),
-            None => unwrapped(&said.text, depth + 1),
-        };
+        let inner = of_document(detail, depth + 1);
+        said.take_codes(&inner);
+        let text = unwrapped(&inner.text, depth + 1, &mut said);
+        let text = inner.code.map_or_else(|| text.clone(), |code| format!("({code}) {text}"));
         if !parts.iter().any(|part| part.contains(&text)) {
             parts.push(text);
         }
     }
-    ServiceError { code, text: parts.join(" ") }
+    said.text = parts.join(" ");
+    said
 }
 
-/// A message that is itself a document, or that ends in a list of validation errors (FluentValidation).
-fn unwrapped(message: &str, depth: usize) -> String {
+impl ServiceError {
+    fn take_codes(&mut self, inner: &Self) {
+        self.codes.extend(inner.codes.iter().take(MAX_CODES.saturating_sub(self.codes.len())).cloned());
+        self.validation |= inner.validation;
+    }
+}
+
+/// What ASP.NET says of a body that it cannot take (RFC 9457): `{"title": …, "errors": {"$.properties": ["…"]}}`.
+fn problem_details(error: &Value) -> Option<String> {
+    let errors = member(error, "errors")?.as_object()?;
+    let lines = errors.iter().flat_map(|(name, whys)| {
+        let whys = whys.as_array().into_iter().flatten().filter_map(Value::as_str);
+        whys.map(move |why| format!("{name}: {why}"))
+    });
+    let lines = lines.collect::<Vec<_>>().join("; ");
+    let title = member(error, "title").and_then(Value::as_str).unwrap_or("The request is not valid.");
+    (!lines.is_empty()).then(|| format!("{title} {lines}"))
+}
+
+/// A message that is itself a document, or that holds a list of validation errors (FluentValidation), printed in whatever way.
+fn unwrapped(message: &str, depth: usize, said: &mut ServiceError) -> String {
     if depth < MAX_DEPTH
         && message.trim_start().starts_with('{')
         && let Ok(inner) = serde_json::from_str::<Value>(message)
     {
-        let said = of_document(&inner, depth + 1);
-        return said.code.map_or_else(|| said.text.clone(), |code| format!("({code}) {}", said.text));
+        let inner = of_document(&inner, depth + 1);
+        said.take_codes(&inner);
+        return inner.code.map_or_else(|| inner.text.clone(), |code| format!("({code}) {}", inner.text));
     }
-    let Some(at) = message.find("[{") else { return message.to_owned() };
-    let mut values = serde_json::Deserializer::from_str(&message[at..]).into_iter::<Vec<Value>>();
-    let Some(Ok(list)) = values.next() else { return message.to_owned() };
-    let lines: Vec<String> = list
-        .iter()
-        .filter_map(|item| {
-            let text = |name| member(item, name).and_then(Value::as_str);
-            let (what, why) = (text("PropertyName")?, text("ErrorMessage")?);
-            Some(match text("AttemptedValue") {
-                Some(value) => format!("{what}: {why} (it was `{value}`)"),
-                None => format!("{what}: {why}"),
-            })
-        })
-        .collect();
-    if lines.is_empty() { message.to_owned() } else { format!("{}{}", &message[..at], lines.join("; ")) }
+    for (at, _) in message.match_indices('[').filter(|(at, _)| message[at + 1..].trim_start().starts_with('{')) {
+        let mut values = serde_json::Deserializer::from_str(&message[at..]).into_iter::<Vec<Value>>();
+        let Some(Ok(list)) = values.next() else { continue };
+        let sentences: Vec<String> = list.iter().filter_map(sentence).collect();
+        if !sentences.is_empty() {
+            said.validation = true;
+            let rest = &message[at + values.byte_offset()..];
+            return format!("{}{}{rest}", &message[..at], sentences.join("; "));
+        }
+    }
+    message.to_owned()
+}
+
+/// One validation error as a sentence.
+fn sentence(item: &Value) -> Option<String> {
+    let text = |name| member(item, name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let why = text("ErrorMessage")?;
+    Some(match (text("PropertyName"), member(item, "AttemptedValue")) {
+        (Some(what), Some(Value::String(value))) => format!("{what}: {why} (it was `{value}`)"),
+        (Some(what), Some(value @ (Value::Number(_) | Value::Bool(_)))) => format!("{what}: {why} (it was `{value}`)"),
+        (Some(what), _) => format!("{what}: {why}"),
+        (None, _) => why.to_owned(),
+    })
 }
 
 fn title(html: &str) -> String {
@@ -139,6 +186,33 @@ mod tests {
         assert_eq!(pair("<html><head><TITLE>502 Bad Gateway</TITLE>").1, "a page with the title `502 Bad Gateway`");
         assert_eq!(pair("\"just text\"").1, "just text");
         assert_eq!(pair("").1, "no further text");
+    }
+
+    #[test]
+    fn a_list_of_validation_errors_is_told_as_sentences_however_it_is_printed() {
+        let list = serde_json::json!([
+            { "PropertyName": "OutputData.Values[0].JobOutputType", "ErrorMessage": "Must be 'uri_file'.", "AttemptedValue": "uri_folder" },
+            { "PropertyName": "MiniBatchSize", "ErrorMessage": "Must be positive.", "AttemptedValue": -1 },
+            { "PropertyName": "", "ErrorMessage": "One input is missing.", "AttemptedValue": null }
+        ]);
+        let told = "Errors [see below]: OutputData.Values[0].JobOutputType: Must be 'uri_file'. (it was `uri_folder`); \
+            MiniBatchSize: Must be positive. (it was `-1`); One input is missing. Correct them.";
+        let pretty = serde_json::to_string_pretty(&list).expect("a list");
+        for printed in
+            [list.to_string(), pretty.clone(), pretty.replace('\n', "\r\n\t"), format!("[ {}", &list.to_string()[1..])]
+        {
+            let message = format!("Errors [see below]: {printed} Correct them.");
+            let outer = serde_json::json!({ "error": { "code": "UserError", "message": message } });
+            let inner = serde_json::json!({ "error": { "code": "UserError", "message": outer.to_string() } });
+            assert_eq!(parse_service_error(outer.to_string().as_bytes()).text, told);
+            let said = parse_service_error(inner.to_string().as_bytes());
+            assert_eq!((said.text, said.validation), (format!("(UserError) {told}"), true));
+        }
+        let problem = r#"{"title":"One or more validation errors occurred.","status":400,"errors":{"$.properties":["Not an object.","Empty."]}}"#;
+        assert_eq!(
+            parse_service_error(problem.as_bytes()).text,
+            "One or more validation errors occurred. $.properties: Not an object.; $.properties: Empty."
+        );
     }
 
     #[test]

@@ -175,10 +175,13 @@ pub fn breaker_event(event: Event, id: &ScoringId, error: Option<&str>) -> Optio
             Some(BreakerEvent::Failed { id: id.clone(), error: error.unwrap_or("no reason was given").to_owned() })
         }
         // A person's decision says nothing about the deployment, but the probe's place must become free.
-        // Nor does an input that is gone, newer, or cannot be looked at.
-        Event::JobCancelled | Event::InputGone | Event::InputNewer | Event::SameContent | Event::InputNotSeen => {
-            Some(BreakerEvent::Ended(id.clone()))
-        }
+        // Nor does an input that is gone, newer, or cannot be looked at, nor a move that the ledger refuses.
+        Event::RecordRefused
+        | Event::JobCancelled
+        | Event::InputGone
+        | Event::InputNewer
+        | Event::SameContent
+        | Event::InputNotSeen => Some(BreakerEvent::Ended(id.clone())),
         _ => None,
     }
 }

@@ -41,6 +41,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
     match (scoring.status, observation) {
         // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
+        (_, Observation::CancelRefused(why)) => on.cancel_refused(why),
         (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),
         // Elsewhere the scoring moves by itself, and what an operator says of it may be out of date by the time it
         // arrives.
@@ -48,6 +49,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
             wait(format!("only a held scoring can be resolved, and this one is {status}"))
         }
 
+        (status, Observation::RecordRefused { reason }) if !status.is_terminal() => on.record_refused(reason),
         (Status::Gone, Observation::VersionSeen) => on.seen_again(),
         (Status::Queued, Observation::ScoredAs(other)) => on.same_content(other),
 
@@ -60,7 +62,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         (Status::Queued, Observation::Waiting { reason }) => wait(reason.clone()),
         (Status::Queued, Observation::SlotFree) => on.submit(rule),
 
-        (Status::Submitting, Observation::Answer(answer)) => on.answered(answer),
+        (Status::Submitting, Observation::Answer(reply)) => on.answered(reply),
         // Whatever was seen, only the owner's answer counts within the lease: a search during the POST finds no job and
         // would conclude that there is none.
         (Status::Submitting, _) if scoring.due > now => {

@@ -6,24 +6,28 @@
 
 use std::borrow::Cow;
 
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, Engine as _, GeneralPurpose, general_purpose};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::blob::{BlobVersion, InvalidBlob};
 use crate::digest::digest;
 use crate::id::RuleId;
-use crate::payload::{Payload, TooManyEvents, json_within, members, string};
+use crate::payload::{Payload, TooManyEvents, json_within, members, repair, string};
 use crate::rule::Rules;
 use crate::scoring::Scoring;
 use crate::text::{clipped, one_line};
 use crate::uri::without_query;
 
-/// Characters of a malformed event that are kept.
-const MAX_RECEIVED: usize = 8_000;
+/// Characters of a malformed event that are kept: a property of a row holds 32,000 UTF-16 units, and a character may
+/// take two. Of an event that is longer the beginning is kept, and its delivery is not answered with success.
+pub const MAX_RECEIVED: usize = 16_000;
 /// Characters of a reason that are kept; it quotes the event or names each rule.
 const MAX_REASON: usize = 2_000;
 /// Members of an event that are read.
-const EVENT: [&str; 5] = ["id", "specversion", "type", "eventType", "data"];
+const EVENT: [&str; 6] = ["id", "specversion", "type", "eventType", "data", "data_base64"];
 /// Members of its `data` that are read.
 const DATA: [&str; 7] = ["url", "eTag", "etag", "sequencer", "contentType", "contentLength", "api"];
 
@@ -65,8 +69,10 @@ pub struct QuarantinedEvent {
     pub key: String,
     /// Why.
     pub reason: String,
-    /// What was received, cut to 8,000 characters, signatures and keys masked.
+    /// What was received, cut to [`MAX_RECEIVED`] characters, signatures and keys masked.
     pub received: String,
+    /// Whether that is all of it. If not, Event Grid must keep it: an answer of success would lose the rest.
+    pub whole: bool,
 }
 
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
@@ -85,13 +91,15 @@ pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classif
         Ok(About::SomethingElse(skipped)) => Classification::Skipped(skipped),
         Err(malformed) => {
             // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
-            let received = one_line(event.get(), MAX_RECEIVED);
+            let event = string(event).unwrap_or(Cow::Borrowed(event.get()));
+            let received = one_line(&event, MAX_RECEIVED);
             // By what is kept: of two deliveries that differ in a signature alone, one is kept.
             let key = digest(&[&received]);
             Classification::Quarantined(QuarantinedEvent {
                 key,
                 reason: one_line(&malformed.to_string(), MAX_REASON),
                 received,
+                whole: event.chars().nth(MAX_RECEIVED).is_none(),
             })
         }
     }
@@ -102,18 +110,24 @@ pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classif
 enum Malformed {
     #[error("the event is {0}, not a JSON object")]
     NoObject(&'static str),
+    #[error("the event is not JSON: {0}")]
+    NotJson(serde_json::Error),
     #[error(
         "`{0}` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)"
     )]
     NoType(&'static str),
     #[error("`data` is missing or not a JSON object")]
     NoData,
+    #[error("`data_base64` is not a JSON object in base64")]
+    NoDataInBase64,
     #[error("`data.url` is missing or not a string")]
     NoUrl,
     #[error("`data.eTag` is missing or not a string")]
     NoETag,
     #[error(transparent)]
     Blob(#[from] InvalidBlob),
+    #[error("the name or the ETag was damaged on the way: U+FFFD stands where a character was lost")]
+    Lost,
     #[error("`data.url` or `data.eTag` is longer than Azure Storage allows")]
     TooLong,
 }
@@ -127,12 +141,17 @@ enum About {
 
 impl About {
     fn read(event: &RawValue) -> Result<Self, Malformed> {
-        let [id, spec_version, cloud_type, grid_type, data] =
-            members(event, EVENT).ok_or_else(|| Malformed::NoObject(kind(event)))?;
+        let [id, spec_version, cloud_type, grid_type, data, data_base64] =
+            members(event, EVENT).ok_or_else(|| no_object(event))?;
         let (member, event_type) = if spec_version.is_some() { ("type", cloud_type) } else { ("eventType", grid_type) };
         let event_type = event_type.and_then(string).ok_or(Malformed::NoType(member))?;
         if event_type == BLOB_CREATED {
-            return Upload::read(data.ok_or(Malformed::NoData)?).map(Self::Upload);
+            // CloudEvents 1.0 has data in one of two members, and relays write the second for whatever they took as bytes.
+            return match (data, data_base64) {
+                (None, Some(bytes)) => Upload::read(&json_in_base64(bytes).ok_or(Malformed::NoDataInBase64)?),
+                (data, _) => Upload::read(data.ok_or(Malformed::NoData)?),
+            }
+            .map(Self::Upload);
         }
         let id = id.and_then(string).unwrap_or_default();
         Ok(Self::SomethingElse(SkippedEvent {
@@ -164,6 +183,10 @@ impl Upload {
         blob.content_type = content_type.and_then(string).map(|s| clipped(&s, 128).to_owned());
         blob.size = content_length.and_then(|length| serde_json::from_str(length.get()).ok());
         // Limits of the service (path 1,024 characters) with room for percent-encoding; rows must hold them.
+        // Whatever was there, it is no longer known: another blob may have the name that is left.
+        if blob.path.contains(char::REPLACEMENT_CHARACTER) || blob.etag.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(Malformed::Lost);
+        }
         if blob.url.len() > 13_000 || blob.etag.len() > 200 || blob.path.chars().count() > 1_024 {
             return Err(Malformed::TooLong);
         }
@@ -209,6 +232,25 @@ impl Upload {
         let key = digest(&[&self.blob.url, &self.blob.etag, rule.as_deref().unwrap_or_default()]);
         let reason = one_line(reason, MAX_REASON);
         Classification::Skipped(SkippedEvent { key, subject: self.blob.url, rule, reason })
+    }
+}
+
+/// The JSON that a string holds in base64, with or without padding.
+fn json_in_base64(bytes: &RawValue) -> Option<Box<RawValue>> {
+    let engine = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        general_purpose::PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let bytes = engine.decode(string(bytes)?.as_ref()).ok()?;
+    RawValue::from_string(repair::text(bytes).ok()?).ok()
+}
+
+fn no_object(event: &RawValue) -> Malformed {
+    // What was cut out of a damaged delivery comes as a string.
+    let text = string(event).filter(|text| text.trim_start().starts_with('{'));
+    match text.map(|text| serde_json::from_str::<IgnoredAny>(&text)) {
+        Some(Err(why)) => Malformed::NotJson(why),
+        _ => Malformed::NoObject(kind(event)),
     }
 }
 
@@ -365,6 +407,49 @@ mod tests {
             }
         }
         assert!(judged(&json!([])).is_empty());
+    }
+
+    #[test]
+    fn data_in_base64_is_decoded() {
+        let plain = judged(&event(URL));
+        let engine = general_purpose::STANDARD;
+        let with = |data: &str| json!({"id": "1", "specversion": "1.0", "type": BLOB_CREATED, "data_base64": data});
+        let encoded = engine.encode(data(URL).to_string());
+        assert_eq!(judged(&with(&encoded)), plain);
+        assert_eq!(judged(&with(encoded.trim_end_matches('='))), plain, "without padding");
+        assert!(malformed(&with("{}")).reason.contains("data_base64"));
+    }
+
+    #[test]
+    fn one_damaged_event_of_forty_costs_itself_alone() {
+        let events: Vec<String> = (0..40)
+            .map(|n| {
+                event(&format!("{}/{n}", URL.trim_end_matches(".csv")))
+                    .to_string()
+                    .replace(&format!("/{n}\""), &format!("/{n}.csv\""))
+            })
+            .collect();
+        let whole = format!("[{}]", events.join(","));
+        for damage in ["\\ud83d", "\u{fffd}", "\t", "\\q", "\"", "\"},{"] {
+            // In the place of the seventeenth event's `.csv`.
+            let damaged = whole.replace("/17.csv", &format!("/17{damage}.csv"));
+            for delivery in [
+                damaged.clone(),
+                json!(damaged).to_string(),
+                json!(damaged).to_string().replace("\\\\ud83d", "\\ud83d"),
+            ] {
+                let verdicts =
+                    read(Payload::new(delivery).opened(), &rules(), OffsetDateTime::UNIX_EPOCH).expect("few");
+                let wanted = verdicts.iter().filter(|verdict| matches!(verdict, Classification::Wanted(_))).count();
+                assert_eq!(wanted, if damage == "\t" { 40 } else { 39 }, "{damage:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_kept_whole_says_so() {
+        let kept = |length: usize| malformed(&json!("x".repeat(length)));
+        assert!(kept(MAX_RECEIVED).whole && !kept(MAX_RECEIVED + 1).whole && !kept(500_000).whole);
     }
 
     fn malformed(payload: &Value) -> QuarantinedEvent {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::id::JobName;
+use crate::text::clipped;
 
 /// What one POST asks for, with every template filled in. It is recorded before it is sent, so that a lost answer can
 /// be searched by exactly these URIs.
@@ -21,6 +22,20 @@ pub struct Submission {
     /// Further members of the request's `properties`, passed on as the rule gives them.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// It is sent without the member `tags`: the rule says so, or the service refused a request for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untagged: bool,
+}
+
+/// A submission is kept as JSON in one property of a table's row, which takes 64 KiB of UTF-16.
+pub const MAX_SUBMISSION_UNITS: usize = 32_768;
+
+impl Submission {
+    /// What it takes of the property that it is kept in, in UTF-16 units; at most [`MAX_SUBMISSION_UNITS`] can be kept.
+    pub fn units(&self) -> usize {
+        let json = serde_json::to_string(self).unwrap_or_default(); // maps with string keys always serialise
+        json.encode_utf16().count()
+    }
 }
 
 /// The experiment that a rule's settings ask for (pipeline component deployments only; else it is the endpoint's name).
@@ -80,6 +95,22 @@ pub struct Job {
     pub studio: Option<String>,
 }
 
+/// Longest ARM id and address that is kept of a job, in characters. Azure's own end below 1,000.
+const MAX_ADDRESS: usize = 2_048;
+
+impl Job {
+    /// A job as a service tells of it. An id or an address that is too long to be kept is left out: cut, it would name
+    /// something else.
+    pub fn told(name: JobName, id: Option<&str>, studio: Option<&str>) -> Self {
+        Self { name, id: id.and_then(address), studio: studio.and_then(address) }
+    }
+}
+
+/// The address, if it can be kept.
+pub(crate) fn address(text: &str) -> Option<String> {
+    (text.chars().count() <= MAX_ADDRESS).then(|| text.to_owned())
+}
+
 /// What became of the POST, as far as we can know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -101,11 +132,33 @@ pub enum Answer {
         /// When the endpoint wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// Surely no job was made: Azure ML does not take the request's member `tags`. The same request without it may be taken.
+    TagsRefused {
+        /// Short code of the refusal (`400 UserError`).
+        code: String,
+        /// What the endpoint said, without secrets.
+        text: String,
+    },
     /// A job may have been made.
     Unknown {
         /// What was seen instead of an answer.
         text: String,
     },
+}
+
+/// What came back for one POST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What it means.
+    pub answer: Answer,
+    /// The service's own id of the request (`x-ms-request-id`): what its support asks for. `None` if nothing came back.
+    pub request_id: Option<String>,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { answer, request_id: None }
+    }
 }
 
 /// What a look at a known job found.
@@ -164,7 +217,7 @@ macro_rules! job_statuses {
                     $(w if w.eq_ignore_ascii_case(stringify!($name)) => Self::$name,)*
                     // The status of ARM *operations*; Microsoft's own samples accept it for jobs.
                     w if w.eq_ignore_ascii_case("Succeeded") => Self::Completed,
-                    other => Self::Unlisted(other.to_owned()),
+                    other => Self::Unlisted(clipped(other, MAX_STATUS_WORD).to_owned()),
                 }
             }
 
@@ -210,6 +263,9 @@ job_statuses! {
     Unknown,
 }
 
+/// A status word that nobody lists is kept up to this length: no word of the service has a quarter of it.
+const MAX_STATUS_WORD: usize = 64;
+
 impl fmt::Display for JobStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -227,6 +283,16 @@ mod tests {
         assert_eq!(JobStatus::read("NOTRESPONDING"), JobStatus::NotResponding);
         assert_eq!(JobStatus::read("Defrosting").name(), "Defrosting");
         assert_eq!(format!("{:>10}", JobStatus::Failed), "    Failed");
+    }
+
+    #[test]
+    fn what_a_service_tells_of_a_job_is_kept_within_bounds() {
+        assert_eq!(JobStatus::read(&"w".repeat(100_000)).name().len(), MAX_STATUS_WORD);
+        let (good, long) = ("x".repeat(MAX_ADDRESS), "x".repeat(MAX_ADDRESS + 1));
+        let job = |id, studio| Job::told("job-1".parse().expect("a name"), Some(id), Some(studio));
+        assert_eq!(job(&good, &long), Job { name: job("", "").name, id: Some(good.clone()), studio: None });
+        assert_eq!(job(&long, &good).studio, Some(good));
+        assert!("n".repeat(261).parse::<JobName>().is_err(), "a name that is cut names another job, or none");
     }
 
     #[test]

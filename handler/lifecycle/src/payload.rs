@@ -11,6 +11,10 @@ use std::ops::Range;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use self::repair::Piece;
+
+pub mod repair;
+
 /// Events that one delivery may hold. Event Grid's own limit for a batch (`maxEventsPerBatch`, 1 to 5,000).
 pub const MAX_EVENTS: usize = 5_000;
 
@@ -20,7 +24,7 @@ pub(crate) const MAX_NESTING: usize = 3;
 /// Characters of a text that is not JSON which are handed on: more than anybody keeps of it.
 const MAX_KEPT: usize = 64 * 1024;
 
-/// The text of a delivery: one JSON value, or what was there instead of one.
+/// The text of a delivery: one JSON value, or what was there instead of one (see [`repair`]).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload {
     text: String,
@@ -72,8 +76,8 @@ impl Payload {
                 Ok(inner) => inner,
                 Err(NotAString(text)) => return Self::new(text),
             };
-            if serde_json::from_str::<&RawValue>(&inner).is_err() {
-                // What is not JSON stays the string that it is.
+            if serde_json::from_str::<&RawValue>(&inner).is_err() && !begins_as_json(&inner) {
+                // What was never meant to be JSON stays the string that it is.
                 return Self::new(serde_json::Value::String(inner).to_string());
             }
             self = Self::new(inner);
@@ -81,20 +85,22 @@ impl Payload {
         self
     }
 
-    /// The events: one or many, as object, list, or string that holds either. A text that is not JSON is one event: its
-    /// beginning as a JSON string, so that it gets a verdict like any other.
+    /// The events: one or many, as object, list, or string that holds either. In a text that is not JSON each event that
+    /// can be read is one still; what lies between them is one as well, its beginning as a JSON string, so that it gets a
+    /// verdict like any other.
     pub fn events(&self) -> Result<Vec<Cow<'_, RawValue>>, TooManyEvents> {
         let mut found = Found { events: Vec::new(), room: MAX_EVENTS };
-        if let Ok(raw) = serde_json::from_str::<&RawValue>(self.text()) {
-            found.open(raw, MAX_NESTING)?;
-        } else {
-            let begin: String = self.text().chars().take(MAX_KEPT).collect();
-            // A string is always JSON.
-            let event = serde_json::value::to_raw_value(&begin).unwrap_or_else(|_| RawValue::NULL.to_owned());
-            found.push(Cow::Owned(event))?;
+        match serde_json::from_str::<&RawValue>(self.text()) {
+            Ok(raw) => found.open(raw, MAX_NESTING)?,
+            Err(_) => found.open_damaged(self.text(), MAX_NESTING)?,
         }
         Ok(found.events)
     }
+}
+
+/// Whether a text would be an object or a list, were it whole.
+fn begins_as_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
 }
 
 /// Shows no text: it may hold signatures.
@@ -141,20 +147,53 @@ impl<'a> Found<'a> {
             }
             Some(b'"') if nesting > 0 => {
                 match json_within(raw).filter(|inner| inner.get().starts_with(['{', '[', '"'])) {
-                    None => self.push(Cow::Borrowed(raw)),
                     Some(event) if event.get().starts_with('{') => self.push(Cow::Owned(event)),
-                    Some(inner) => {
-                        let mut within = Found { events: Vec::new(), room: self.room };
-                        within.open(&inner, nesting - 1)?;
-                        self.room = within.room;
-                        self.events.extend(within.events.into_iter().map(|event| Cow::Owned(event.into_owned())));
-                        Ok(())
-                    }
+                    Some(inner) => self.open_within(|within| within.open(&inner, nesting - 1)),
+                    None => match unescape(raw.get().to_owned()) {
+                        Ok(inner) if begins_as_json(&inner) => {
+                            self.open_within(|within| within.open_damaged(&inner, nesting - 1))
+                        }
+                        _ => self.push(Cow::Borrowed(raw)),
+                    },
                 }
             }
             _ => self.push(Cow::Borrowed(raw)),
         }
     }
+
+    /// The events of a text that is not JSON as a whole.
+    fn open_damaged(&mut self, text: &'a str, nesting: usize) -> Result<(), TooManyEvents> {
+        if !begins_as_json(text) {
+            return self.push(Cow::Owned(as_json_string(text)));
+        }
+        for piece in repair::pieces(text, MAX_EVENTS + 1) {
+            match piece {
+                Piece::Value(Cow::Borrowed(value)) => self.open(value, nesting)?,
+                Piece::Value(Cow::Owned(value)) => self.open_within(|within| within.open(&value, nesting))?,
+                Piece::Unreadable(text) => self.push(Cow::Owned(as_json_string(text)))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what lives no longer than the call: events are copied out of it.
+    fn open_within<'b>(
+        &mut self,
+        open: impl FnOnce(&mut Found<'b>) -> Result<(), TooManyEvents>,
+    ) -> Result<(), TooManyEvents> {
+        let mut within = Found { events: Vec::new(), room: self.room };
+        open(&mut within)?;
+        self.room = within.room;
+        self.events.extend(within.events.into_iter().map(|event| Cow::Owned(event.into_owned())));
+        Ok(())
+    }
+}
+
+/// The beginning of a text as a JSON string.
+fn as_json_string(text: &str) -> Box<RawValue> {
+    let begin: String = text.chars().take(MAX_KEPT).collect();
+    // A string is always JSON.
+    serde_json::value::to_raw_value(&begin).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// The items of a list, one after the other.
@@ -250,11 +289,16 @@ impl<'a> Visitor<'a> for Name {
 /// Bytes of a JSON string that is looked at as a text; longer is not a URL, no ETag and no name.
 const MAX_STRING: usize = 96 * 1024;
 
-/// The text of a JSON string, borrowed where nothing in it is escaped. `None`: it is no string, or far too long for
-/// anything that is read from an event.
+/// The text of a JSON string, borrowed where nothing in it is escaped; U+FFFD stands for half of a surrogate pair, which is
+/// good syntax and no character. `None`: it is no string, or far too long for anything that is read from an event.
 pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let short = raw.get().len() <= MAX_STRING;
-    short.then(|| serde_json::Deserializer::from_str(raw.get()).deserialize_str(Name).ok()).flatten()
+    if raw.get().len() > MAX_STRING {
+        return None;
+    }
+    match serde_json::Deserializer::from_str(raw.get()).deserialize_str(Name) {
+        Ok(text) => Some(text),
+        Err(_) => unescape(raw.get().to_owned()).ok().map(Cow::Owned),
+    }
 }
 
 /// The JSON that a string holds. `None`: it is no string, or holds something else.
@@ -268,10 +312,11 @@ pub fn json_within(raw: &RawValue) -> Option<Box<RawValue>> {
 struct NotAString(String);
 
 /// The text of a JSON string, made in the memory of the string itself: the text is never longer. `serde_json` would hold
-/// it three times meanwhile, and such a string may be all of a large body.
+/// it three times meanwhile, and such a string may be all of a large body; and it refuses all of it for half of a surrogate
+/// pair, for which U+FFFD stands here.
 fn unescape(json: String) -> Result<String, NotAString> {
     let is_string = json.len() >= 2 && json.starts_with('"') && serde_json::from_str::<&RawValue>(&json).is_ok();
-    if !is_string || !escapes_are_characters(&json) {
+    if !is_string {
         return Err(NotAString(json));
     }
     let mut bytes = json.into_bytes();
@@ -293,16 +338,6 @@ fn unescape(json: String) -> Result<String, NotAString> {
     String::from_utf8(bytes).map_err(|error| NotAString(String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// Half of a surrogate pair is good syntax and no character.
-fn escapes_are_characters(json: &str) -> bool {
-    let mut rest = json.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
-        let Some((_, length)) = escape(&rest[at..]) else { return false };
-        rest = &rest[at + length..];
-    }
-    true
-}
-
 /// The character of an escape and the escape's length; its syntax was checked before.
 fn escape(text: &[u8]) -> Option<(char, usize)> {
     let unit = |at: usize| {
@@ -318,7 +353,9 @@ fn escape(text: &[u8]) -> Option<(char, usize)> {
         b'u' => {
             let first = unit(0)?;
             let second = (0xd800..0xdc00).contains(&first).then(|| unit(6)).flatten();
-            let character = char::decode_utf16([Some(first), second].into_iter().flatten()).next()?.ok()?;
+            let character = char::decode_utf16([Some(first), second].into_iter().flatten()).next()?;
+            // What follows a first half and is no second one is a character of its own.
+            let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
             return Some((character, 6 * character.len_utf16()));
         }
         itself => char::from(itself),
@@ -386,7 +423,14 @@ mod tests {
         #[test]
         fn what_is_no_string_is_given_back(text in "\"?[a\\\\u\"dD8Cc0]{0,14}\"?") {
             let ours = unescape(text.clone());
-            proptest::prop_assert_eq!(ours, serde_json::from_str::<String>(&text).map_err(|_| NotAString(text)));
+            match serde_json::from_str::<String>(&text) {
+                Ok(theirs) => proptest::prop_assert_eq!(ours, Ok(theirs)),
+                // Half of a surrogate pair is all that serde refuses in a string that it calls JSON.
+                Err(_) if text.starts_with('"') && serde_json::from_str::<&RawValue>(&text).is_ok() => {
+                    proptest::prop_assert!(ours.is_ok_and(|text| text.contains(char::REPLACEMENT_CHARACTER)));
+                }
+                Err(_) => proptest::prop_assert_eq!(ours, Err(NotAString(text))),
+            }
         }
     }
 

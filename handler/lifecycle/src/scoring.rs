@@ -145,6 +145,7 @@ impl Scoring {
             reason,
             attempt: 0,
             job: None,
+            request_id: None,
         }
     }
 
@@ -198,6 +199,9 @@ pub struct Entry {
     pub attempt: u32,
     /// The job's name, if there was one.
     pub job: Option<JobName>,
+    /// The service's own id of the answer that this is about (`x-ms-request-id`), if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 #[cfg(test)]

@@ -122,6 +122,8 @@ pub enum Event {
     JobStuck,
     /// The output is there, not empty, and not older than the submission less the clocks' difference.
     OutputGood,
+    /// A job that was to be told to stop was not: Azure ML refused it, or could not be reached. It is asked again.
+    CancelRefused,
     /// Storage says that the input's blob is not there (404 `BlobNotFound`). Before a job is made that saves the job; after a
     /// job failed it says why, and no further attempt is made.
     InputGone,
@@ -135,6 +137,9 @@ pub enum Event {
     InputNotSeen,
     /// An event or a look shows a version that was gone. It is queued again.
     SeenAgain,
+    /// The ledger refuses to hold the scoring's next move, and would refuse it again: a request that outgrew a property of a
+    /// row, for example. It fails with that reason; what it held becomes free, and a job of it is stopped.
+    RecordRefused,
 }
 
 impl Event {
@@ -164,11 +169,13 @@ impl Event {
             Self::JobCancelled => "jobCancelled",
             Self::JobStuck => "jobStuck",
             Self::OutputGood => "outputGood",
+            Self::CancelRefused => "cancelRefused",
             Self::InputGone => "inputGone",
             Self::InputNewer => "inputNewer",
             Self::SameContent => "sameContent",
             Self::InputNotSeen => "inputNotSeen",
             Self::SeenAgain => "seenAgain",
+            Self::RecordRefused => "recordRefused",
         }
     }
 }
@@ -229,6 +236,13 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Verifying, E::InputGone, S::Gone),
         (S::Verifying, E::InputNewer, S::Superseded),
         (S::Gone, E::SeenAgain, S::Queued),
+        (S::Queued, E::RecordRefused, S::Failed),
+        (S::Submitting, E::RecordRefused, S::Failed),
+        (S::Unknown, E::RecordRefused, S::Failed),
+        (S::Held, E::RecordRefused, S::Failed),
+        (S::Running, E::RecordRefused, S::Failed),
+        (S::Cancelling, E::RecordRefused, S::Failed),
+        (S::Verifying, E::RecordRefused, S::Failed),
         (S::Queued, E::OrphanFound, S::Queued),
         (S::Submitting, E::OrphanFound, S::Submitting),
         (S::Unknown, E::OrphanFound, S::Unknown),
@@ -239,6 +253,18 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Scored, E::OrphanFound, S::Scored),
         (S::Failed, E::OrphanFound, S::Failed),
         (S::Cancelled, E::OrphanFound, S::Cancelled),
+        (S::Queued, E::CancelRefused, S::Queued),
+        (S::Submitting, E::CancelRefused, S::Submitting),
+        (S::Unknown, E::CancelRefused, S::Unknown),
+        (S::Held, E::CancelRefused, S::Held),
+        (S::Running, E::CancelRefused, S::Running),
+        (S::Cancelling, E::CancelRefused, S::Cancelling),
+        (S::Verifying, E::CancelRefused, S::Verifying),
+        (S::Scored, E::CancelRefused, S::Scored),
+        (S::Failed, E::CancelRefused, S::Failed),
+        (S::Cancelled, E::CancelRefused, S::Cancelled),
+        (S::Gone, E::CancelRefused, S::Gone),
+        (S::Superseded, E::CancelRefused, S::Superseded),
         (S::Gone, E::OrphanFound, S::Gone),
         (S::Superseded, E::OrphanFound, S::Superseded),
     ]
@@ -341,8 +367,9 @@ impl std::str::FromStr for Status {
 pub fn diagram() -> String {
     use std::fmt::Write as _;
     let mut text = String::from("stateDiagram-v2\n    [*] --> queued\n");
-    // An orphaned job changes no status, in any; the picture is clearer without ten loops that say so.
-    for (from, event, to) in TRANSITIONS.iter().filter(|(_, event, _)| *event != Event::OrphanFound) {
+    // These change no status, in any; the picture is clearer without the loops that say so.
+    let in_every_status = |event| matches!(event, Event::OrphanFound | Event::CancelRefused);
+    for (from, event, to) in TRANSITIONS.iter().filter(|(_, event, _)| !in_every_status(*event)) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "    {from} --> {to}: {}", event.name());
     }
@@ -374,12 +401,13 @@ mod tests {
     }
 
     #[test]
-    fn the_diagram_has_each_move_but_for_orphaned_jobs() {
+    fn the_diagram_has_each_move_but_for_those_of_every_status() {
         let text = diagram();
         assert_eq!(text.lines().next(), Some("stateDiagram-v2"));
         for (from, event, to) in TRANSITIONS {
             let line = format!("    {from} --> {to}: {}", event.name());
-            assert_eq!(text.lines().any(|other| other == line), *event != Event::OrphanFound, "{line}");
+            let shown = !matches!(event, Event::OrphanFound | Event::CancelRefused);
+            assert_eq!(text.lines().any(|other| other == line), shown, "{line}");
         }
         assert!(text.contains("scored --> [*]") && !text.contains("queued --> [*]"));
     }

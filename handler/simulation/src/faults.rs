@@ -73,6 +73,8 @@ kinds! {
     Pauses = "pauses",
     /// The timer fires in two processes at once, or not for an hour and then twice.
     Timer = "timer",
+    /// The table refuses a move of a scoring, and would refuse it again, as one that is too large.
+    TableRefused = "table-refused",
 }
 
 /// A set of kinds.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
-use lifecycle::{Answer, BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputSnapshot, Scoring};
+use lifecycle::{BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputSnapshot, Reply, Scoring};
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
@@ -93,7 +93,7 @@ impl Sandbox {
 
 #[async_trait]
 impl Endpoint for Sandbox {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         self.drive(self.ports.submit(scoring, timeout))
     }
 

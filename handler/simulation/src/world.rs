@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use lifecycle::{
-    Answer, BlobVersion, InputSnapshot, JobSnapshot, JobStatus, OutputSnapshot, Resolution, Scoring, ScoringId,
+    Answer, BlobVersion, InputSnapshot, JobSnapshot, JobStatus, OutputSnapshot, Reply, Resolution, Scoring, ScoringId,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -377,6 +377,15 @@ impl World {
     }
 }
 
+/// A move that may be too large for a row. Not how a scoring ends by that, nor a new one that only waits: small rows fit.
+fn can_be_refused(ops: &[Op]) -> bool {
+    ops.iter().any(|op| match op {
+        Op::Insert(row) => row.key.row.starts_with("J~") && row.string("State") == Some("submitting"),
+        Op::Replace(row, _) => row.key.row.starts_with("J~") && row.string("State") != Some("failed"),
+        _ => false,
+    })
+}
+
 /// The scoring that a transaction is about.
 fn scoring_of(ops: &[Op]) -> Option<ScoringId> {
     ops.iter().find_map(|op| op.key().row.strip_prefix("J~").and_then(ScoringId::read))
@@ -492,6 +501,11 @@ impl TableStore for ProcessPorts {
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
         let (process, id) = (self.process, scoring_of(ops));
+        if can_be_refused(ops) && self.world.state().dice.strikes(Kind::TableRefused, 4) {
+            self.sleep(Duration::ZERO).await;
+            self.world.trace(Some(process), id.as_ref(), || "a write to the table is refused for good".to_owned());
+            return Err(Error::Refused("a property is too long".to_owned()));
+        }
         let apply = {
             let (table, ops) = (table.clone(), ops.to_vec());
             Box::new(move |world: &World| world.apply(process, &table, &ops))
@@ -539,7 +553,7 @@ impl TableStore for ProcessPorts {
 
 #[async_trait]
 impl Endpoint for ProcessPorts {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
         let process = self.process;
         let (fault, there, back) = {
@@ -560,7 +574,7 @@ impl Endpoint for ProcessPorts {
         let (there, lost) = match &fault {
             Fault::LostRequest => {
                 self.sleep((there + back).min(timeout)).await;
-                return reset();
+                return reset().into();
             }
             Fault::Delayed(after) => (*after, false),
             Fault::LostAnswer { .. } => (there, true),
@@ -572,10 +586,10 @@ impl Endpoint for ProcessPorts {
         if there + back >= timeout {
             drop(answer);
             self.sleep(timeout).await;
-            return Answer::Unknown { text: format!("no answer within {timeout}") };
+            return Answer::Unknown { text: format!("no answer within {timeout}") }.into();
         }
         let answer = answer.await;
-        if lost { reset() } else { answer }
+        if lost { reset().into() } else { answer.into() }
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {

@@ -43,7 +43,9 @@ impl Error {
         let (source, role) = match self {
             Self::Read(source) => (source, "Reader"),
             Self::Change(app::Error::Ledger { source, .. }) => (source, "Contributor"),
-            Self::Open(_) | Self::Change(app::Error::TooManyEvents(_)) | Self::Output(_) => return None,
+            Self::Open(_)
+            | Self::Change(app::Error::TooManyEvents(_) | app::Error::NotKeptWhole { .. })
+            | Self::Output(_) => return None,
         };
         match source {
             ledger::Error::Refused(_) => {

@@ -99,7 +99,8 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
     writeln!(out, "  history  (UTC)")?;
     for entry in &detail.history {
         let from = entry.from.map_or("", lifecycle::Status::name);
-        writeln!(out, "    {}  {from:>10} → {:10}  {}", utc_text(entry.at), entry.to, entry.reason)?;
+        let request = entry.request_id.as_ref().map_or_else(String::new, |id| format!(" (request {id})"));
+        writeln!(out, "    {}  {from:>10} → {:10}  {}{request}", utc_text(entry.at), entry.to, entry.reason)?;
     }
     Ok(OK)
 }

@@ -47,6 +47,7 @@ fn not_taken(error: &app::Error) -> Failure {
     match error {
         // Not by Event Grid, so that no retry helps; refused all the same, so that it ends where an operator finds it.
         app::Error::TooManyEvents(_) => Failure { kind: "TooManyEvents", message: error.to_string() },
+        app::Error::NotKeptWhole { .. } => Failure { kind: "NotKeptWhole", message: error.to_string() },
         app::Error::Ledger { .. } => Failure {
             kind: "NotTaken",
             message: format!("the ledger did not take the delivery: {}", error_chain(error)),

@@ -113,7 +113,7 @@ pub(super) fn detail(title: &str, detail: &ScoringDetail) -> Response {
                         td { (utc_text(entry.at)) }
                         td { (entry.from.map_or("", Status::name)) }
                         td { span class={ "s " (entry.to.name()) } { (entry.to.name()) } }
-                        td { (entry.reason) }
+                        td { (entry.reason) @if let Some(id) = &entry.request_id { small { " request " (id) } } }
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! What a driver is given: a scoring as it was read, and what was seen of the world beside it.
 
-use lifecycle::{Answer, InputFound, Job, Observation, Scoring, Status};
+use lifecycle::{Answer, InputFound, Job, Observation, Reply, Scoring, Status};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -78,15 +78,17 @@ pub enum Evidence {
 }
 
 /// What an answer says about a scoring that was moved on while it was under way.
-pub(crate) fn late(sent: &Scoring, present: &Scoring, answer: Answer) -> Option<Observation> {
+pub(crate) fn late(sent: &Scoring, present: &Scoring, reply: Reply) -> Option<Observation> {
     let same_submit =
         present.status == Status::Submitting && (present.attempt, present.submits) == (sent.attempt, sent.submits);
-    match answer {
+    if same_submit {
         // Only something beside it changed: the answer counts as if it had come now.
-        answer if same_submit => Some(Observation::Answer(answer)),
+        return Some(Observation::Answer(reply));
+    }
+    match reply.answer {
         // The job is there, and nobody else was told of it: unheard it would run, and cost, beside the next one.
         Answer::Accepted { job, status } => Some(Observation::UnexpectedJob { attempt: sent.attempt, job, status }),
         // Whoever moved it on knows more by now, or will look.
-        Answer::Refused { .. } | Answer::Unknown { .. } => None,
+        Answer::Refused { .. } | Answer::TagsRefused { .. } | Answer::Unknown { .. } => None,
     }
 }

@@ -28,7 +28,7 @@ impl Services {
         // By both clocks: the wall clock may be set back meanwhile, and the other stands still while a machine sleeps.
         let half_over = begun.elapsed() >= std::time::Duration::try_from(policy.lease() / 2).unwrap_or_default();
         if half_over || self.clock.now() + policy.submit_timeout.0 > scoring.due {
-            return Observation::Answer(Answer::Refused {
+            return Observation::answer(Answer::Refused {
                 code: "not sent".to_owned(),
                 text: "too little was left of the lease for the request and its answer".to_owned(),
                 permanent: false,
@@ -39,9 +39,10 @@ impl Services {
         Observation::Answer(self.endpoint.submit(scoring, timeout).await)
     }
 
-    /// Asks for jobs of a scoring to be stopped. A request that is lost, or not listened to, is made again by whoever
-    /// meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
-    pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) {
+    /// Asks for jobs of a scoring to be stopped; says which were not, if some were not. A request that is lost, or not listened
+    /// to, is made again by whoever meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
+    pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) -> Option<Observation> {
+        let mut refused = Vec::new();
         for job in jobs {
             let name = job.name.clone();
             match self.endpoint.cancel(&address(scoring, job)).await {
@@ -49,10 +50,13 @@ impl Services {
                     tracing::info!(scoring = %scoring.id, job = name.as_str(), "cancellation of job {name} requested");
                 }
                 Err(error) => {
-                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = %error, "job {name} could not be cancelled");
+                    let why = error_chain(&error);
+                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = why, "job {name} could not be cancelled: {why}");
+                    refused.push(format!("job {name} could not be told to stop: {why}"));
                 }
             }
         }
+        (!refused.is_empty()).then(|| Observation::CancelRefused(refused.join("; ")))
     }
 
     /// The look that a scoring's status needs, and the time that it tells of. What is queued needs none here: whether it

@@ -18,7 +18,7 @@ use lifecycle::id::{DeploymentName, EndpointUri};
 use lifecycle::{EndpointKey, ScoringId};
 use time::OffsetDateTime;
 
-use super::rows::{Unreadable, count};
+use super::rows::{MAX_FOREIGN, Unreadable, clipped, count};
 use super::{Error, Ledger, LimitScope};
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
@@ -128,7 +128,7 @@ impl Ledger {
             Some(LiveLimit { name, limit, set }) => Op::Upsert(
                 Entity::new(key)
                     .with("SchemaVersion", SCHEMA)
-                    .with("Name", name.as_str())
+                    .with("Name", clipped(name, MAX_FOREIGN))
                     .with("Limit", count(*limit))
                     .with("SetTime", *set),
             ),
@@ -293,7 +293,7 @@ fn to_scope_row(scope: &LimitScope, scope_status: &ScopeStatus) -> Entity {
         .with_some("Taken", scope_status.taken.map(count))
         .with("Surplus", scope_status.surplus)
         .with("Waiting", count(scope_status.waiting))
-        .with_some("Reason", scope_status.reason.as_deref())
+        .with_some("Reason", scope_status.reason.as_deref().map(|reason| clipped(reason, MAX_FOREIGN)))
         .with_some("SeenTime", scope_status.seen_at)
 }
 

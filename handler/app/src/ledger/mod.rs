@@ -328,9 +328,9 @@ impl Ledger {
         let row = Entity::new(key)
             .with("SchemaVersion", rows::SCHEMA)
             .with("SeenTime", now)
-            .with("Subject", skip.subject.as_str())
+            .with("Subject", rows::clipped(&skip.subject, rows::MAX_FOREIGN))
             .with_some("RuleId", skip.rule.as_deref())
-            .with("Reason", skip.reason.as_str());
+            .with("Reason", rows::clipped(&skip.reason, rows::MAX_FOREIGN));
         self.upsert_row(row).await
     }
 
@@ -340,8 +340,8 @@ impl Ledger {
         let row = Entity::new(key)
             .with("SchemaVersion", rows::SCHEMA)
             .with("SeenTime", now)
-            .with("Reason", bad.reason.as_str())
-            .with("Received", bad.received.as_str());
+            .with("Reason", rows::clipped(&bad.reason, rows::MAX_FOREIGN))
+            .with("Received", rows::clipped(&bad.received, rows::MAX_PROPERTY));
         self.upsert_row(row).await
     }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
+use super::rows::{MAX_FOREIGN, clipped};
 use super::{Error, Ledger, SHARDS, rows};
 
 /// Own column on the instance row: a projection never goes back to an older version.
@@ -149,12 +150,19 @@ fn runtime_status(status: Status) -> &'static str {
     }
 }
 
+/// A text from outside, short enough for a JSON text among others, as in the ledger.
+fn foreign(text: &str) -> String {
+    clipped(text, MAX_FOREIGN)
+}
+
 fn input(scoring: &Scoring) -> String {
-    json!({ "blobUrl": scoring.blob.url, "etag": scoring.blob.etag, "rule": scoring.rule }).to_string()
+    let (url, etag) = (foreign(&scoring.blob.url), foreign(&scoring.blob.etag));
+    json!({ "blobUrl": url, "etag": etag, "rule": scoring.rule }).to_string()
 }
 
 fn output(scoring: &Scoring) -> String {
-    json!({ "outputUri": scoring.output_uri(), "bytes": scoring.output_bytes, "error": scoring.error }).to_string()
+    let (uri, error) = (scoring.output_uri().map(foreign), scoring.error.as_deref().map(foreign));
+    json!({ "outputUri": uri, "bytes": scoring.output_bytes, "error": error }).to_string()
 }
 
 fn instance(s: &Scoring, table: &str) -> Entity {
@@ -163,7 +171,7 @@ fn instance(s: &Scoring, table: &str) -> Entity {
         "attempt": s.attempt,
         "job": s.job.as_ref().map(|job| &job.name),
         "jobStatus": s.job_status,
-        "lastError": s.last_error,
+        "lastError": s.last_error.as_deref().map(foreign),
     });
     Entity::new(Key::new(s.id.as_str(), ""))
         .with("ExecutionId", s.id.as_str())

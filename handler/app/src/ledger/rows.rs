@@ -142,7 +142,17 @@ pub fn day(at: OffsetDateTime) -> String {
     hour(at)[..8].to_owned()
 }
 
-fn clipped(text: &str, units: usize) -> String {
+/// What a property of a row holds, in UTF-16 units.
+pub(super) const MAX_PROPERTY: usize = 32_768;
+/// What is kept of a text that comes from outside, in UTF-16 units: beside it stand others, and where it becomes part of a
+/// JSON text it may grow to six times this.
+pub(super) const MAX_FOREIGN: usize = 4_000;
+
+/// An MD5 has 24 characters in base64; what is longer is none, and is not kept.
+const MAX_MD5: usize = 64;
+
+/// The beginning of a text, so many UTF-16 units long at most.
+pub(super) fn clipped(text: &str, units: usize) -> String {
     let mut left = units;
     text.chars()
         .take_while(|c| {
@@ -201,12 +211,15 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("OrphanedJobs", list(&s.orphaned_jobs))
         .with("OrphanedJobCount", count(s.orphaned_job_count))
         .with_some("InputBytes", s.input.as_ref().and_then(|input| i64::try_from(input.bytes).ok()))
-        .with_some("InputMd5", s.input.as_ref().and_then(|input| input.md5.as_deref()))
+        .with_some(
+            "InputMd5",
+            s.input.as_ref().and_then(|input| input.md5.as_deref().filter(|md5| md5.len() <= MAX_MD5)),
+        )
         .with_some("Aliases", list(&s.aliases))
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
-        .with_some("Error", s.error.as_deref().map(|text| clipped(text, 8_000)))
-        .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, 4_000)))
+        .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
+        .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
         .with_some("CompletedTime", s.completed)
@@ -320,9 +333,10 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with_some("From", entry.from.map(Status::name))
         .with("To", entry.to.name())
         .with_some("Event", entry.event.map(Event::name))
-        .with("Reason", clipped(&entry.reason, 4_000))
+        .with("Reason", clipped(&entry.reason, MAX_FOREIGN))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
+        .with_some("RequestId", entry.request_id.as_deref())
 }
 
 /// Reads a line of history.
@@ -344,6 +358,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         reason: read.string("Reason")?,
         attempt: read.number("Attempt")?,
         job: read.parsed_if_there("JobName")?,
+        request_id: row.string("RequestId").map(str::to_owned),
     })
 }
 
@@ -457,6 +472,7 @@ mod tests {
         let mut all = vec![(accepted, entry)];
         let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };
         let answer = Answer::Accepted { job, status: JobStatus::Preparing };
+        let answer = lifecycle::Reply { answer, request_id: Some("8a1e".into()) };
         for seen in [Observation::SlotFree, Observation::Answer(answer), Observation::JobMissing] {
             let (last, _) = all.last().unwrap();
             match decide(last, Some(rule), &seen, now) {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{
-    Answer, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId,
+    BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Scoring, ScoringId,
 };
 use time::OffsetDateTime;
 
@@ -158,8 +158,8 @@ pub struct JobListing {
 #[async_trait]
 pub trait Endpoint: Send + Sync + 'static {
     /// Sends the scoring's submission **exactly once**, whatever the outcome, and gives up waiting after `timeout`.
-    /// Has no error: not knowing is an [`Answer`].
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answer;
+    /// Has no error: not knowing is an [`Answer`](lifecycle::Answer).
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply;
 
     /// The job as it is now, `None` if the endpoint does not know it. Fetches the error text of a failed job.
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive>;

@@ -1,13 +1,22 @@
 //! What the answer to a submission means: a pure table over status and body.
 //!
 //! The question is always the same: is it certain that no job was made? Only then it is a refusal. A 5xx has been seen
-//! to come with fifty jobs (azure-sdk-for-python issue 31166), so it is not certain there.
+//! to come with fifty jobs (azure-sdk-for-python issue 31166), so it is not certain there; nor is it where the front door
+//! passes on, under whatever status, that a service behind it failed.
+//!
+//! A refusal is final only if Azure ML itself says that the request is wrong. A gateway or a proxy on the way says 400 and 413
+//! as well, and may say otherwise tomorrow.
 
 use lifecycle::{Answer, JobStatus};
 use time::Duration;
 
 use super::wire::Resource;
-use crate::text::parse_service_error;
+use crate::text::{ServiceError, parse_service_error};
+
+/// Codes by which Azure ML says that a service behind the front door failed.
+const FAILED_BEHIND: [&str; 4] = ["ServiceError", "SystemError", "InternalServerError", "InternalError"];
+/// Codes, or parts of codes, by which it says that the request is wrong.
+const REQUEST_IS_WRONG: [&str; 5] = ["usererror", "validation", "invalid", "badargument", "malformed"];
 
 /// Classifies an answer. `body` is `Err` if it broke off: the status stands, its text does not.
 pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8], &str>) -> Answer {
@@ -25,19 +34,60 @@ pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8
         Some(code) => format!("{status} {code}"),
         None => status.to_string(),
     };
-    let text = said.text;
-    let refused = |permanent| Answer::Refused { code: code.clone(), text: text.clone(), permanent, retry_after };
+    let text = said.text.clone();
+    let unknown = || Answer::Unknown { text: format!("{code}: {text}") };
     match status {
         200..=299 => Answer::Unknown { text: format!("{status}, but the answer names no job: {text}") },
-        // The request itself is wrong.
-        400 | 413 | 422 => refused(true),
+        _ if failed_behind(&said) => unknown(),
+        400 | 422 if request_is_wrong(&said) && names_tags(&text) => Answer::TagsRefused { code, text },
         // Somebody waited for something in vain, behind the front door perhaps.
-        408 => Answer::Unknown { text: format!("{code}: {text}") },
-        // It may pass: roles that spread, a deployment in the making, a redirect that is not followed. 429 and 503 are
-        // throttling; Azure ML documents neither, but a gateway that is full has not handed the request on.
-        301 | 302 | 307 | 308 | 401..=499 | 503 => refused(false),
-        _ => Answer::Unknown { text: format!("{code}: {text}") },
+        408 => unknown(),
+        // It may pass: roles that spread, a deployment in the making, a redirect that is not followed, a gateway that lets no
+        // body of this size through today. 429 and 503 are throttling; Azure ML documents neither, but a gateway that is full
+        // has not handed the request on.
+        301 | 302 | 307 | 308 | 400..=499 | 503 => {
+            let permanent = matches!(status, 400 | 422) && request_is_wrong(&said);
+            Answer::Refused { code, text, permanent, retry_after }
+        }
+        _ => unknown(),
     }
+}
+
+/// A service behind the front door failed, which may have made jobs before: "Received 500 from a service request".
+fn failed_behind(said: &ServiceError) -> bool {
+    if said.codes.iter().any(|code| FAILED_BEHIND.iter().any(|failed| code.eq_ignore_ascii_case(failed))) {
+        return true;
+    }
+    let text = said.text.to_ascii_lowercase();
+    let Some((before, _)) = text.split_once(" from a service request") else { return false };
+    // A refusal that is passed on is one; what is no status is not known to be.
+    !before
+        .rsplit(' ')
+        .next()
+        .and_then(|status| status.parse().ok())
+        .is_some_and(|status: u16| (400..500).contains(&status) && status != 408)
+}
+
+/// Azure ML's own document, and it says that the request is wrong.
+fn request_is_wrong(said: &ServiceError) -> bool {
+    let is_wrong = |code: &String| {
+        let code = code.to_ascii_lowercase();
+        REQUEST_IS_WRONG.iter().any(|part| code.contains(part))
+    };
+    // "The deployment is not ready, provisioning state: Updating" comes as the caller's error, and passes.
+    let text = said.text.to_ascii_lowercase();
+    let passes = text.contains("provisioning state") || text.contains("provisioningstate");
+    (said.codes.iter().any(is_wrong) || said.validation) && !passes
+}
+
+/// The member `tags` is what is wrong: "Could not find member 'tags' on object of type 'BatchJob'.", "Tags: …" of a validator,
+/// `$.properties.tags` of a reader of JSON.
+fn names_tags(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["'tags'", "\"tags\"", "`tags`", "properties.tags", " tags:", " tags[", " tags."]
+        .iter()
+        .any(|name| text.contains(name))
+        || text.starts_with("tags:")
 }
 
 #[cfg(test)]
@@ -106,6 +156,7 @@ mod tests {
                     }
                     // A 5xx may have made jobs; only a full gateway's has not.
                     Answer::Refused { .. } => prop_assert!((300..500).contains(&status) && status != 408 || status == 503, "{}", status),
+                    Answer::TagsRefused { .. } => prop_assert!(matches!(status, 400 | 422), "{}", status),
                     Answer::Unknown { text } => prop_assert!(!text.is_empty()),
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use app::ports::{Inconclusive, JobAddress};
 use lifecycle::decide::workspace_of;
 use lifecycle::text::error_chain;
-use lifecycle::{Answer, Scoring};
+use lifecycle::{Answer, Reply, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use tokio::time::Instant;
@@ -50,9 +50,9 @@ impl AzureMl {
     }
 
     /// Sends the submission once and classifies what comes back.
-    pub(super) async fn post(&self, scoring: &Scoring, timeout: Duration) -> Answer {
+    pub(super) async fn post(&self, scoring: &Scoring, timeout: Duration) -> Reply {
         let end = Instant::now() + timeout;
-        let not_sent = |text: String, permanent| refused("not sent", text, permanent);
+        let not_sent = |text: String, permanent| Reply::from(refused("not sent", text, permanent));
         let Some(submission) = &scoring.submission else {
             return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
         };
@@ -66,9 +66,10 @@ impl AzureMl {
         };
         let token = match tokio::time::timeout_at(end, self.tokens.get()).await {
             Ok(Ok(token)) => token,
-            Ok(Err(error)) => return refused("no token", error.to_string(), false),
+            Ok(Err(error)) => return refused("no token", error.to_string(), false).into(),
             Err(_) => {
-                return refused("no token", "the time for the submission ended before there was one".to_owned(), false);
+                let text = "the time for the submission ended before there was one".to_owned();
+                return refused("no token", text, false).into();
             }
         };
         let bearer = match token.bearer_for(&url) {
@@ -94,17 +95,18 @@ impl AzureMl {
                 let (unsent, malformed) = (error.is_connect(), error.is_builder());
                 let text = error_chain(&error.without_url());
                 // Only these two are sure: no byte of the request has left.
-                return if unsent || malformed { not_sent(text, malformed) } else { Answer::Unknown { text } };
+                return if unsent || malformed { not_sent(text, malformed) } else { Answer::Unknown { text }.into() };
             }
         };
         let status = response.status().as_u16();
         let retry_after = wished_pause(response.headers(), self.tokens.now());
         let retry_after = retry_after.and_then(|wait| wait.try_into().ok()); // at most a day
+        let request_id = http::request_id(response.headers());
         if status == 401 {
             self.tokens.forget(&token);
         }
         let body = read_body(response, MAX_ANSWER).await.map_err(|error| error_chain(&error));
-        answer::read(status, retry_after, body.as_deref().map_err(String::as_str))
+        Reply { answer: answer::read(status, retry_after, body.as_deref().map_err(String::as_str)), request_id }
     }
 
     /// `GET {uri}/{name}`.

@@ -23,7 +23,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lifecycle::{Answer, JobSnapshot, JobStatus, Scoring};
+use lifecycle::{Answer, JobSnapshot, JobStatus, Reply, Scoring};
 use time::OffsetDateTime;
 
 use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
@@ -36,12 +36,12 @@ const ERROR_TEXT_LIMIT: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl Endpoint for AzureMl {
-    async fn submit(&self, scoring: &Scoring, timeout: Duration) -> Answer {
-        let answer = self.post(scoring, timeout).await;
-        if let Answer::Accepted { job, .. } = &answer {
+    async fn submit(&self, scoring: &Scoring, timeout: Duration) -> Reply {
+        let reply = self.post(scoring, timeout).await;
+        if let Answer::Accepted { job, .. } = &reply.answer {
             self.learn(&scoring.endpoint, job.id.as_deref());
         }
-        answer
+        reply
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {

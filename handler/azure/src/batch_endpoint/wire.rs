@@ -28,7 +28,8 @@ pub(super) enum SettingError {
     Tags(String, Value),
 }
 
-/// The body of the POST.
+/// The body of the POST. What is sent untagged has no member `tags` at all, also none of the rule's: it is the member that a
+/// service may refuse.
 ///
 /// Members are in PascalCase inside `properties`, as Microsoft's documentation sends them.
 pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Value, SettingError> {
@@ -67,10 +68,12 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
             }
         }
     }
-    // Last: a tag of the rule under our name would make the job look like somebody else's.
-    tags.insert(TAG_SCORING.to_owned(), json!(scoring.id.as_str()));
-    tags.insert(TAG_ATTEMPT.to_owned(), json!(scoring.attempt.to_string()));
-    properties.insert("tags".to_owned(), Value::Object(tags));
+    if !submission.untagged {
+        // Last: a tag of the rule under our name would make the job look like somebody else's.
+        tags.insert(TAG_SCORING.to_owned(), json!(scoring.id.as_str()));
+        tags.insert(TAG_ATTEMPT.to_owned(), json!(scoring.attempt.to_string()));
+        properties.insert("tags".to_owned(), Value::Object(tags));
+    }
     Ok(json!({ "properties": properties }))
 }
 
@@ -128,7 +131,7 @@ impl Resource {
 
     pub(super) fn job(&self) -> Option<Job> {
         let name = self.name()?.parse().ok()?;
-        Some(Job { name, id: self.text(&["id"]).map(str::to_owned), studio: self.studio() })
+        Some(Job::told(name, self.id(), self.place("Studio")))
     }
 
     /// The status, if there is one. `provisioningState` speaks of the submission: `Failed` there is a failed job.

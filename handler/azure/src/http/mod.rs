@@ -9,13 +9,25 @@ mod client;
 pub(crate) mod retry;
 
 use azure_core::Uuid;
-use reqwest::header::HeaderName;
+use lifecycle::text::one_line;
+use reqwest::header::{HeaderMap, HeaderName};
 
 pub use client::{client, options, transport};
 
 /// Names a request in the service's own logs; support asks for it. `azure_core` makes an error object, with a stack trace
 /// where these are switched on, for each request that has none when it comes to its pipeline.
 pub(crate) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+
+/// Names the request in the service's logs, by the service: Azure's own header, and the one that Azure ML's front door sends.
+const REQUEST_IDS: [&str; 2] = ["x-ms-request-id", "x-request-id"];
+/// Such an id has some forty characters.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The service's own id of an answered request.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = REQUEST_IDS.into_iter().find_map(|name| headers.get(name)?.to_str().ok().filter(|id| !id.is_empty()))?;
+    Some(one_line(id, MAX_REQUEST_ID))
+}
 
 /// An id for a request that has none of its own.
 pub(crate) fn new_request_id() -> String {

@@ -5,11 +5,11 @@ use time::Duration;
 use super::step::{DecideContext, Effect, Step};
 use crate::duration::utc_text;
 use crate::id::{JobName, WorkspaceId};
-use crate::job::{Answer, Job, JobStatus};
+use crate::job::{Answer, Job, JobStatus, Reply};
 use crate::rule::Rule;
 use crate::schedule::back_off;
 use crate::scoring::{MAX_JOB_NAMES, Scoring};
-use crate::status::Event;
+use crate::status::{Event, Status};
 
 /// First back-off after a refusal that may pass.
 const REFUSAL_BACK_OFF: Duration = Duration::seconds(10);
@@ -44,8 +44,16 @@ impl DecideContext<'_> {
         })
     }
 
-    /// What became of the POST. The four outcomes differ in one thing only: whether a job can exist.
-    pub(super) fn answered(&self, answer: &Answer) -> Step {
+    /// What became of the POST. The outcomes differ in one thing only: whether a job can exist.
+    pub(super) fn answered(&self, reply: &Reply) -> Step {
+        let mut step = self.answer_means(&reply.answer);
+        if let Step::Move { entry, .. } = &mut step {
+            entry.request_id.clone_from(&reply.request_id);
+        }
+        step
+    }
+
+    fn answer_means(&self, answer: &Answer) -> Step {
         let now = self.now;
         match answer {
             Answer::Accepted { job, status } => {
@@ -60,23 +68,28 @@ impl DecideContext<'_> {
                 Effect::None,
                 |next| next.due = now + self.policy.lookup_interval.0,
             ),
+            Answer::TagsRefused { code, text } => {
+                let error = format!("{code}: {text}");
+                if self.scoring.submission.as_ref().is_none_or(|sent| sent.untagged) {
+                    return self.refused_for_good(error, "the request that was sent has no tags");
+                }
+                let reason = format!("{error}; nothing happened, to be sent once more without the member `tags`");
+                // Due at once, and sent by the reconciler: no invocation sends two requests for one scoring.
+                self.transition(Event::RefusedTransiently, reason, Effect::None, |next| {
+                    if let Some(submission) = &mut next.submission {
+                        submission.untagged = true;
+                    }
+                    next.due = now;
+                    next.last_error = Some(error.clone());
+                })
+            }
             Answer::Refused { code, text, permanent, retry_after } => {
                 let error = format!("{code}: {text}");
-                let past_submit_deadline = self.past_submit_deadline();
-                if *permanent || past_submit_deadline {
-                    let why = if *permanent {
-                        "the same request would be refused again"
-                    } else {
-                        "it was tried for the whole of submitDeadline"
-                    };
-                    return self.transition(
-                        Event::RefusedPermanently,
-                        format!("{error}; {why}"),
-                        Effect::None,
-                        |next| {
-                            next.error = Some(error.clone());
-                        },
-                    );
+                if *permanent {
+                    return self.refused_for_good(error, "the same request would be refused again");
+                }
+                if self.past_submit_deadline() {
+                    return self.refused_for_good(error, "it was tried for the whole of submitDeadline");
                 }
                 let pause = back_off(REFUSAL_BACK_OFF, MAX_BACK_OFF, self.scoring.refusals, &self.scoring.id);
                 // What the service asks for is obeyed, and never shortens our own back-off: a service that says 0 s for
@@ -90,6 +103,11 @@ impl DecideContext<'_> {
                 })
             }
         }
+    }
+
+    fn refused_for_good(&self, error: String, why: &str) -> Step {
+        let reason = format!("{error}; {why}");
+        self.transition(Event::RefusedPermanently, reason, Effect::None, |next| next.error = Some(error))
     }
 
     /// This attempt was tried for the whole of submitDeadline. Counted from its first POST: how long the scoring was queued
@@ -114,9 +132,29 @@ impl DecideContext<'_> {
         next.due = self.now + self.policy.job_timeout.0;
     }
 
-    /// The attempt ended without a result that can be used.
-    pub(super) fn attempt_failed(&self, error: &str) -> Step {
-        if let Some(step) = self.after_failure(error) {
+    /// What was to follow cannot be kept, so it cannot be done: without a record nobody may send, follow or stop anything.
+    pub(super) fn record_refused(&self, reason: &str) -> Step {
+        let error = format!("the ledger cannot hold what follows: {reason}");
+        // Its job would compute for nobody. One that nobody has told us of yet is found as an orphaned one.
+        let effect = match (self.scoring.status, &self.scoring.job) {
+            (Status::Running | Status::Cancelling, Some(job)) => Effect::Cancel(vec![job.clone()]),
+            _ => Effect::None,
+        };
+        self.transition(Event::RecordRefused, error.clone(), effect, |next| next.error = Some(error))
+    }
+
+    /// The attempt ended without a result that can be used. `ended`: how its job did, where that was not recorded before.
+    pub(super) fn attempt_failed(&self, error: &str, ended: Option<&JobStatus>) -> Step {
+        // A person who reads a final scoring must not be told how its job was when it was last polled.
+        let note_end = |next: &mut Scoring| {
+            if let Some(ended) = ended.filter(|_| next.job.is_some()) {
+                next.job_status = Some(ended.name().to_owned());
+            }
+        };
+        if let Some(mut step) = self.after_failure(error) {
+            if let Step::Move { next, .. } = &mut step {
+                note_end(next);
+            }
             return step;
         }
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
@@ -125,6 +163,7 @@ impl DecideContext<'_> {
             let reason = format!("{error}; attempt {attempt} of {max} was the last");
             return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
                 next.error = Some(error.to_owned());
+                note_end(next);
             });
         }
         let pause = back_off(self.policy.retry_back_off.0, MAX_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);

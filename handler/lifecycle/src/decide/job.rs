@@ -4,7 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
-use crate::job::{JobSnapshot, JobStatus};
+use crate::job::{JobSnapshot, JobStatus, address};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 
@@ -20,7 +20,7 @@ impl DecideContext<'_> {
             next.job_status = Some(observation.status.name().to_owned());
             next.missing_since = None;
             if let (Some(job), Some(studio)) = (&mut next.job, &observation.studio) {
-                job.studio = Some(studio.clone());
+                job.studio = address(studio).or(job.studio.take());
             }
         };
         match &observation.status {
@@ -36,11 +36,12 @@ impl DecideContext<'_> {
             // Also while it is stopped: it may have failed before the request to stop reached it.
             JobStatus::Failed => {
                 let text = observation.error.as_deref().unwrap_or("the job failed without giving a reason");
-                self.attempt_failed(text)
+                self.attempt_failed(text, Some(&observation.status))
             }
             // It was stopped by us: a failed attempt, as it took too long.
             JobStatus::Canceled if cancelling => {
-                self.attempt_failed(&format!("stopped after jobTimeout ({})", self.policy.job_timeout))
+                let error = format!("stopped after jobTimeout ({})", self.policy.job_timeout);
+                self.attempt_failed(&error, Some(&observation.status))
             }
             JobStatus::Canceled => self.transition(
                 Event::JobCancelled,
@@ -63,6 +64,10 @@ impl DecideContext<'_> {
                 self.transition(Event::JobStuck, reason, Effect::Cancel(jobs), |next| {
                     note(next);
                     next.due = now + CANCEL_INTERVAL;
+                    if cancelling {
+                        // Why the request to stop was refused: known until it is refused for another reason.
+                        next.last_error.clone_from(&self.scoring.last_error);
+                    }
                 })
             }
             // Not recorded: the words between "told to stop" and "stopped" tell nobody anything, and each would be a
@@ -80,6 +85,21 @@ impl DecideContext<'_> {
         }
     }
 
+    /// A job that was to be told to stop was not. It is asked again, by the next look at a scoring that is `cancelling` or by
+    /// the scan for orphaned jobs; people read here why it runs on.
+    pub(super) fn cancel_refused(&self, why: &str) -> Step {
+        let cancelling = self.scoring.status == Status::Cancelling;
+        // It is asked every few minutes, for days perhaps: each reason is written once.
+        if cancelling && self.scoring.last_error.as_deref() == Some(why) {
+            return wait(why.to_owned());
+        }
+        let reason = format!("{why}; it is asked again");
+        self.transition(Event::CancelRefused, reason, Effect::None, |next| {
+            // An orphaned job says nothing about what keeps the scoring itself waiting.
+            next.last_error = if cancelling { Some(why.to_owned()) } else { self.scoring.last_error.clone() };
+        })
+    }
+
     /// The adopted job is not there. A new job is not visible everywhere at once, and an endpoint whose deployments change
     /// answers 404 for jobs that exist: an attempt beside a running job would be the worst answer, so it takes time.
     pub(super) fn missing(&self) -> Step {
@@ -95,7 +115,8 @@ impl DecideContext<'_> {
                 },
             ),
             Some(since) if self.now - since >= limit => {
-                self.attempt_failed("the job vanished: the endpoint does not know it any more")
+                let gone = JobStatus::Unlisted("NotFound".to_owned());
+                self.attempt_failed("the job vanished: the endpoint does not know it any more", Some(&gone))
             }
             Some(since) => wait(format!("the job cannot be found since {}", utc_text(since))),
         }

@@ -2,7 +2,7 @@
 
 use crate::id::{JobName, ScoringId};
 use crate::input::InputFound;
-use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
+use crate::job::{Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Observation {
         reason: String,
     },
     /// What became of the POST that was sent for this intent, as far as the sender can know.
-    Answer(Answer),
+    Answer(Reply),
     /// The adopted job, as Azure ML shows it now.
     Job(JobSnapshot),
     /// The endpoint, and Resource Manager if it could be asked, do not know the adopted job.
@@ -29,6 +29,8 @@ pub enum Observation {
     Output(OutputSnapshot),
     /// It could not be looked: why, and the remedy.
     CannotLook(String),
+    /// A job that was to be told to stop was not: which, why, and the remedy.
+    CancelRefused(String),
     /// A job that was made for this scoring, come to light by itself: an answer that came late, or a look through all
     /// jobs of the workspace.
     UnexpectedJob {
@@ -41,6 +43,12 @@ pub enum Observation {
     },
     /// What an operator says about a held scoring.
     Resolved(Resolution),
+    /// The ledger refused the move that was decided for it, and would refuse it again. Not that it could not be reached, nor
+    /// that it denies access: those pass, or concern every scoring.
+    RecordRefused {
+        /// What the ledger says about it.
+        reason: String,
+    },
     /// The input was looked at, because the decision on what was seen before asked for that.
     Input {
         /// What the look came to.
@@ -52,6 +60,13 @@ pub enum Observation {
     VersionSeen,
     /// Another scoring scores this version's content, under another ETag of the same path.
     ScoredAs(ScoringId),
+}
+
+impl Observation {
+    /// What became of a POST.
+    pub fn answer(reply: impl Into<Reply>) -> Self {
+        Self::Answer(reply.into())
+    }
 }
 
 /// What an operator says about a scoring whose submission cannot be found out about.

@@ -46,6 +46,6 @@ impl DecideContext<'_> {
                 utc_text(self.scoring.since + self.policy.output_timeout.0)
             ));
         }
-        self.attempt_failed(&problem)
+        self.attempt_failed(&problem, None)
     }
 }

@@ -7,7 +7,7 @@ use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
 use crate::id::JobName;
 use crate::input::InputFound;
-use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
+use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
 use crate::rule::{OnUnknown, Rules};
 use crate::scoring::MAX_JOB_NAMES;
 use crate::status::TRANSITIONS;
@@ -91,7 +91,7 @@ impl Life {
 
     fn unknown() -> Self {
         let mut life = Self::submitting();
-        life.moves(&Observation::Answer(Answer::Unknown { text: "connection reset".into() }));
+        life.moves(&Observation::answer(Answer::Unknown { text: "connection reset".into() }));
         life.now = life.scoring.due;
         life
     }
@@ -115,7 +115,7 @@ fn named(name: &str) -> Job {
 }
 
 fn accepted() -> Observation {
-    Observation::Answer(Answer::Accepted { job: named("job-1"), status: JobStatus::Preparing })
+    Observation::answer(Answer::Accepted { job: named("job-1"), status: JobStatus::Preparing })
 }
 
 fn job(status: JobStatus) -> Observation {
@@ -123,7 +123,14 @@ fn job(status: JobStatus) -> Observation {
 }
 
 fn refused(permanent: bool, retry_after: Option<Duration>) -> Observation {
-    Observation::Answer(Answer::Refused { code: "429".into(), text: "slow down".into(), permanent, retry_after })
+    Observation::answer(Answer::Refused { code: "429".into(), text: "slow down".into(), permanent, retry_after })
+}
+
+fn tags_refused() -> Observation {
+    Observation::answer(Answer::TagsRefused {
+        code: "400 UserError".into(),
+        text: "could not find member 'tags'".into(),
+    })
 }
 
 fn candidate(name: &str, minute: i64) -> Candidate {
@@ -165,7 +172,7 @@ fn every_seen() -> Vec<Observation> {
         accepted(),
         refused(true, None),
         refused(false, None),
-        Observation::Answer(Answer::Unknown { text: "reset".into() }),
+        Observation::answer(Answer::Unknown { text: "reset".into() }),
         Observation::JobMissing,
         Observation::Candidates(vec![]),
         Observation::Candidates(vec![candidate("a", 0)]),
@@ -176,11 +183,14 @@ fn every_seen() -> Vec<Observation> {
         absent(),
         Observation::CannotLook("403".into()),
         Observation::CannotLook("503".into()),
+        Observation::CancelRefused("403".into()),
+        tags_refused(),
         made(1, "orphaned job", "Running"),
         made(2, "orphaned job", "Running"),
         Observation::Resolved(Resolution::SendAgain),
         Observation::Resolved(Resolution::JobIs(job_name("named"))),
         Observation::Resolved(Resolution::GiveUp),
+        Observation::RecordRefused { reason: "a property is too long".into() },
     ];
     all.extend(statuses.map(|word| job(JobStatus::read(word))));
     let seen = input::version("1", Some("m"));
@@ -294,7 +304,7 @@ fn the_time_in_the_queue_does_not_count_for_give_up_after() {
 
     let mut life = Life::new();
     life.later(Duration::days(2)).moves(&Observation::SlotFree);
-    life.moves(&Observation::Answer(Answer::Unknown { text: "reset".into() }));
+    life.moves(&Observation::answer(Answer::Unknown { text: "reset".into() }));
     assert_eq!(life.later(Duration::minutes(20)).moves(&Observation::Candidates(vec![])), Effect::Submit);
 }
 
@@ -400,8 +410,9 @@ fn what_is_held_because_nobody_could_look_goes_on_when_somebody_can() {
 
 fn held() -> Life {
     let mut life = Life::unknown();
-    let hold = Policy { on_unknown: OnUnknown::Hold, ..Policy::default() };
-    life.rule = rule_with(|rule| rule.policy = hold);
+    life.rule = rule_with(|rule| {
+        rule.policy = Policy { on_unknown: OnUnknown::Hold, verify_input: false, ..Policy::default() }
+    });
     life.later(Duration::minutes(15));
     assert_eq!(life.moves(&Observation::Candidates(vec![])), Effect::None);
     assert_eq!(life.scoring.status, Status::Held);
@@ -474,7 +485,7 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
     };
     let unknown_second = || {
         let mut life = second_attempt();
-        life.moves(&Observation::Answer(Answer::Unknown { text: "reset".into() }));
+        life.moves(&Observation::answer(Answer::Unknown { text: "reset".into() }));
         life
     };
     let held_second = || {
@@ -674,4 +685,65 @@ fn a_clock_that_is_minutes_off_does_not_condemn_an_output() {
     let mut life = Life::verifying();
     life.moves(&output(9, NOW - Duration::minutes(4)));
     assert_eq!(life.scoring.status, Status::Scored);
+}
+
+#[test]
+fn what_is_refused_for_its_tags_is_sent_once_more_without_them_by_the_reconciler() {
+    let mut life = Life::submitting();
+    assert_eq!(life.moves(&tags_refused()), Effect::None, "no invocation sends two requests");
+    assert_eq!((life.scoring.status, life.scoring.due), (Status::Queued, life.now));
+    assert_eq!(life.moves(&Observation::SlotFree), Effect::Submit);
+    let sent = life.scoring.submission.as_ref().unwrap();
+    assert!(sent.untagged && (life.scoring.attempt, life.scoring.submits) == (1, 2));
+    life.moves(&tags_refused());
+    assert_eq!(life.scoring.status, Status::Failed, "once, not for ever");
+}
+
+#[test]
+fn the_services_id_of_an_answer_is_in_the_line_about_it() {
+    let life = Life::submitting();
+    let reply = |answer| Observation::Answer(Reply { answer, request_id: Some("8a1e".into()) });
+    for answer in [
+        Answer::Unknown { text: "500".into() },
+        Answer::Accepted { job: named("job-1"), status: JobStatus::Running },
+        Answer::Refused { code: "400".into(), text: "no".into(), permanent: true, retry_after: None },
+    ] {
+        let Step::Move { entry, .. } = life.decide(&reply(answer)) else { panic!("it moves") };
+        assert_eq!(entry.request_id.as_deref(), Some("8a1e"));
+    }
+}
+
+#[test]
+fn a_refused_cancel_is_on_record_once_for_each_reason() {
+    let mut life = Life::running();
+    life.now = life.scoring.due;
+    assert!(matches!(life.moves(&job(JobStatus::Running)), Effect::Cancel(_)));
+    let refused = |why: &str| Observation::CancelRefused(why.into());
+    life.moves(&refused("403 from Resource Manager"));
+    assert_eq!(
+        (life.scoring.status, life.scoring.last_error.as_deref()),
+        (Status::Cancelling, Some("403 from Resource Manager"))
+    );
+    assert!(matches!(life.later(Duration::minutes(5)).moves(&job(JobStatus::Running)), Effect::Cancel(_)));
+    life.waits(&refused("403 from Resource Manager"));
+    life.moves(&refused("no connection"));
+    let mut life = Life::verifying();
+    life.moves(&output(120, life.now));
+    life.moves(&refused("403"));
+    assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Scored, None), "of an orphaned job");
+}
+
+#[test]
+fn a_failed_scoring_shows_its_job_as_it_ended_and_not_as_last_polled() {
+    for (seen, shown) in [(job(JobStatus::Failed), "Failed"), (Observation::JobMissing, "NotFound")] {
+        let mut life = Life::running();
+        life.rule.policy.max_attempts = 1;
+        life.moves(&job(JobStatus::Running));
+        if seen == Observation::JobMissing {
+            life.moves(&seen);
+            life.later(Duration::hours(1));
+        }
+        life.moves(&seen);
+        assert_eq!((life.scoring.status, life.scoring.job_status.as_deref()), (Status::Failed, Some(shown)));
+    }
 }

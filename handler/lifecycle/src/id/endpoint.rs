@@ -28,6 +28,9 @@ struct Parsed {
     key: EndpointKey,
 }
 
+/// The longest invoke URI, in characters. It stands in rows, in reasons and in commands.
+const MAX_LENGTH: usize = 1_024;
+
 /// Why a text is no [`EndpointUri`]. Queries are left out: people paste URLs with keys in them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpointUri {
@@ -44,6 +47,12 @@ pub enum InvalidEndpointUri {
     Clear(
         /// What was given, without its query.
         String,
+    ),
+    /// Longer than any address that a host has.
+    #[error("the URI has {0} characters; it takes {MAX_LENGTH} at most")]
+    Long(
+        /// Its length.
+        usize,
     ),
     /// Neither https nor http.
     #[error("`{text}` has the scheme `{scheme}`; expected https")]
@@ -85,6 +94,10 @@ impl FromStr for EndpointUri {
 
     fn from_str(text: &str) -> Result<Self, InvalidEndpointUri> {
         let shown = || without_query(text).to_owned();
+        let length = text.chars().count();
+        if length > MAX_LENGTH {
+            return Err(InvalidEndpointUri::Long(length));
+        }
         let url = Url::parse(text).map_err(|source| InvalidEndpointUri::NoUrl { text: shown(), source })?;
         match url.scheme() {
             "https" => {}

@@ -122,14 +122,15 @@ name! {
 
 name! {
     /// The name of a job: the last part of its ARM id and the key of every later call about it. Azure ML makes it; nothing
-    /// documents its form, so it is any text but the empty one, which would name the list of all jobs.
+    /// documents its form, so it is any text but the empty one, which would name the list of all jobs, of up to 260 bytes, the
+    /// most that a resource's name has in Azure, and without control characters: forty of them must fit into a row.
     JobName
 
-    /// The empty text.
-    #[error("`{0}` is an invalid job name")]
+    /// A text that is no [`JobName`].
+    #[error("`{0}` is an invalid job name; it takes 1 to 260 bytes without control characters")]
     InvalidJobName
 
-    if |text| !text.is_empty()
+    if |text| (1..=260).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 name! {
@@ -138,10 +139,10 @@ name! {
     DeploymentName
 
     /// A text that is no [`DeploymentName`].
-    #[error("`{0}` is an invalid deployment name; it takes letters, digits and `-`")]
+    #[error("`{0}` is an invalid deployment name; it takes letters, digits and `-`, 256 at most")]
     InvalidDeploymentName
 
-    if |text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+    if |text| (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ pub struct WorkspaceId {
     name: Range<usize>,
 }
 
+/// The longest id that is read, in bytes, with whatever lies within the workspace.
+const MAX_LENGTH: usize = 2_048;
+
 /// A text that is not the ARM id of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -74,6 +77,10 @@ impl WorkspaceId {
             (6, "workspaces"),
         ];
         let text = text.strip_prefix('/').unwrap_or(text);
+        // No id of Azure's is as long, and rows have their limits.
+        if text.len() > MAX_LENGTH {
+            return None;
+        }
         let mut at = 0;
         let mut parts: [Range<usize>; 8] = std::array::from_fn(|_| 0..0);
         for (index, part) in parts.iter_mut().enumerate() {

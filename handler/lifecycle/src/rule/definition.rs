@@ -30,6 +30,8 @@ pub struct Rule {
     pub outputs: BTreeMap<String, OutputTemplate>,
     /// Further members of the request's `properties` (`miniBatchSize`, `compute`, …), passed on untouched.
     pub settings: serde_json::Map<String, Value>,
+    /// Jobs get tags that say whose they are. Off for a service that refuses a request with the member `tags`.
+    pub tags: bool,
     /// Raise it to score everything again under the same rule.
     pub generation: u32,
     /// Most jobs of this rule at one time; absent: no limit.
@@ -140,6 +142,7 @@ pub const MEMBERS: &[&str] = &[
     "inputs",
     "outputs",
     "settings",
+    "tags",
     "generation",
     "maxInFlight",
     "priority",

@@ -49,7 +49,12 @@ impl Rule {
             .outputs
             .iter()
             .map(|(name, output)| (name.clone(), Output { kind: output.kind, uri: output.uri.fill(&values) }));
-        Submission { inputs: inputs.collect(), outputs: outputs.collect(), settings: self.settings.clone() }
+        Submission {
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+            settings: self.settings.clone(),
+            untagged: !self.tags,
+        }
     }
 }
 

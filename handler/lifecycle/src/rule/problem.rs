@@ -134,6 +134,16 @@ pub enum Wrong {
         /// What makes the path unique and is missing.
         placeholder: &'static str,
     },
+    /// What every request of the rule holds is more than the ledger can keep of a request.
+    #[error(
+        "its requests take {units} UTF-16 units with the shortest blob name, and the ledger holds {max} of a request; shorten `settings`, `inputs` or `outputs`"
+    )]
+    Request {
+        /// What the shortest request takes.
+        units: usize,
+        /// What can be kept.
+        max: usize,
+    },
     /// `maxInFlight: 0` reads like a pause; pausing is an operator's command, so that it is seen and undone.
     #[error("`maxInFlight` is 0, so nothing would ever be scored; leave it out for no limit")]
     NothingInFlight,

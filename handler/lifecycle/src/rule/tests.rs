@@ -176,3 +176,18 @@ fn texts_among_literals_are_filled_and_the_rest_is_sent_as_it_is() {
     let value = |name: &str| serde_json::to_value(&sent.inputs[name]).expect("JSON")["value"].clone();
     assert_eq!((value("t"), value("n")), (Value::from("3x"), Value::from(5)));
 }
+
+#[test]
+fn a_rule_whose_requests_can_never_be_held_is_refused_with_both_sizes() {
+    let rule = |length: usize| {
+        format!(
+            r#"{{"id":"a","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}},"settings":{{"note":"{}"}}}}"#,
+            "x".repeat(length)
+        )
+    };
+    let told = problems(&rule(33_000));
+    for part in ["rule `a`", "take 33", "32768", "shorten `settings`"] {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    assert!(Rules::read(&format!("{{\"rules\":[{}]}}", rule(32_000))).is_ok());
+}

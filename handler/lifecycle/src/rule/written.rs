@@ -11,7 +11,9 @@ use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, OutputTemplat
 use super::policy::Policy;
 use super::problem::Wrong;
 use super::template::Template;
-use crate::id::DeploymentName;
+use crate::blob::BlobVersion;
+use crate::id::{DeploymentName, ScoringId};
+use crate::job::MAX_SUBMISSION_UNITS;
 
 /// The members of [`Rule`], with the texts that are yet to be read.
 #[derive(Deserialize)]
@@ -27,6 +29,8 @@ pub(super) struct WrittenRule {
     outputs: BTreeMap<String, OutputTemplate>,
     #[serde(default)]
     settings: serde_json::Map<String, Value>,
+    #[serde(default = "yes")]
+    tags: bool,
     #[serde(default)]
     generation: u32,
     #[serde(default)]
@@ -57,6 +61,10 @@ enum WrittenInput {
     Literal { value: Value },
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn default_inputs() -> BTreeMap<String, WrittenInput> {
     let uri = Template::parse("{blob.url}").expect("the built-in template parses");
     BTreeMap::from([("input_data".to_owned(), WrittenInput::UriFile { uri })])
@@ -81,13 +89,14 @@ impl WrittenRule {
         }
         check_policy(&self.policy, &mut wrong);
         match (id, uri) {
-            (Some(id), Some(uri)) if wrong.is_empty() => Ok(Rule {
+            (Some(id), Some(uri)) if wrong.is_empty() => fitting(Rule {
                 id,
                 matches: self.matches,
                 endpoint: Target { uri, deployment: self.endpoint.deployment, workspace },
                 inputs,
                 outputs: self.outputs,
                 settings: self.settings,
+                tags: self.tags,
                 generation: self.generation,
                 max_in_flight: self.max_in_flight,
                 priority: self.priority,
@@ -97,6 +106,20 @@ impl WrittenRule {
             _ => Err(wrong),
         }
     }
+}
+
+/// The rule, if the ledger can hold its requests for some blob at least. Whether it can for a blob with a long name is seen
+/// when that blob comes.
+fn fitting(rule: Rule) -> Result<Rule, Vec<Wrong>> {
+    let shortest = BlobVersion::read("https://acc.blob.core.windows.net/con/b", "0");
+    let units = shortest.map_or(0, |blob| {
+        let id = ScoringId::new(&rule.id, &blob, rule.generation);
+        rule.submission(&blob, &id, 1).units()
+    });
+    if units > MAX_SUBMISSION_UNITS {
+        return Err(vec![Wrong::Request { units, max: MAX_SUBMISSION_UNITS }]);
+    }
+    Ok(rule)
 }
 
 /// The value, or nothing and its problem noted.

@@ -152,5 +152,6 @@ fn told(answer: &Answer) -> (u8, usize) {
         Answer::Accepted { job, .. } => (0, number_of(job)),
         Answer::Refused { permanent, .. } => (1, usize::from(*permanent)),
         Answer::Unknown { .. } => (2, 0),
+        Answer::TagsRefused { .. } => (3, 0),
     }
 }

@@ -5,7 +5,7 @@
 //! `Metadata` is not read: retries and correlation are the ledger's business.
 
 use lifecycle::Payload;
-use lifecycle::payload::each_member;
+use lifecycle::payload::{each_member, repair};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -15,21 +15,15 @@ use serde_json::value::RawValue;
 pub struct Unreadable {
     /// Why, for the log.
     pub reason: &'static str,
-    /// What was there.
-    pub instead: Payload,
+    /// What was there; `None`: nothing that could be kept as a text.
+    pub instead: Option<Payload>,
 }
-
-/// Most of a body that is not text which is kept.
-const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 /// The value of the binding: the member of `Data` with one of `names`, else its only or first member. Strings that hold
 /// JSON are opened. The body is cut, not copied.
 pub fn open(body: Vec<u8>, names: &[&str]) -> Result<Payload, Unreadable> {
-    let text = String::from_utf8(body).map_err(|error| {
-        let body = error.as_bytes();
-        let kept = String::from_utf8_lossy(&body[..body.len().min(MAX_KEPT_BYTES)]).into_owned();
-        Unreadable { reason: "the body is no UTF-8", instead: Payload::new(kept) }
-    })?;
+    let text =
+        repair::text(body).map_err(|repair::NoText| Unreadable { reason: "the body is no text", instead: None })?;
     let mut unreadable = None;
     let found = Payload::within(text, |text| match binding(text, names) {
         Ok(value) => Some(value),
@@ -40,7 +34,27 @@ pub fn open(body: Vec<u8>, names: &[&str]) -> Result<Payload, Unreadable> {
     });
     match unreadable {
         None => Ok(found.opened()),
-        Some(reason) => Err(Unreadable { reason, instead: found }),
+        Some(NOT_JSON) => Err(Unreadable { reason: NOT_JSON, instead: Some(damaged(found)) }),
+        Some(reason) => Err(Unreadable { reason, instead: Some(found) }),
+    }
+}
+
+const NOT_JSON: &str = "the body is not JSON";
+
+/// What a damaged body has in the place of the binding's value, up to its end: whoever reads events reads on from there.
+/// Everything where no such place is.
+fn damaged(body: Payload) -> Payload {
+    let value = |text: &str| {
+        let at = text.find("\"Data\"")?;
+        // `: { "name" :`, after which the value begins.
+        let data = text[at + "\"Data\"".len()..].trim_start().strip_prefix(':')?.trim_start().strip_prefix('{')?;
+        let (_, name) = data.split_once('"')?;
+        let (_, value) = name.split_once('"')?;
+        Some(value.trim_start().strip_prefix(':')?.trim_start().to_owned())
+    };
+    match value(body.text()) {
+        Some(value) => Payload::new(value),
+        None => body,
     }
 }
 
@@ -53,7 +67,7 @@ fn binding<'a>(text: &'a str, names: &[&str]) -> Result<&'a RawValue, (&'static 
         }
     });
     if envelope.is_none() && serde_json::from_str::<IgnoredAny>(text).is_err() {
-        return Err(("the body is not JSON", None));
+        return Err((NOT_JSON, None));
     }
     let data: &RawValue = data.ok_or(("the body has no member `Data`", None))?;
     let (mut ours, mut first) = (None, None);
@@ -127,12 +141,31 @@ mod tests {
     #[test]
     fn what_is_no_envelope_is_told_with_what_it_is() {
         let told = |body: &[u8]| open(body.to_vec(), &["event"]).unwrap_err();
-        assert_eq!(told(b"\xff{").instead.text(), "\u{fffd}{");
-        assert_eq!(told(b"").instead.text(), "");
-        assert_eq!(told(br#"{"event":1}"#).instead.text(), r#"{"event":1}"#);
-        assert_eq!(told(br#"{"Data":[1]}"#).instead.text(), "[1]");
-        assert_eq!(told(br#"{"Data":{}}"#).instead.text(), "{}");
-        assert_eq!(told(b"null").instead.text(), "null");
+        let instead = |body: &[u8]| told(body).instead.expect("a text").text().to_owned();
+        assert_eq!(instead(b"\xff{"), "\u{fffd}{");
+        assert_eq!(instead(b""), "");
+        assert_eq!(instead(br#"{"event":1}"#), r#"{"event":1}"#);
+        assert_eq!(instead(br#"{"Data":[1]}"#), "[1]");
+        assert_eq!(instead(br#"{"Data":{}}"#), "{}");
+        assert_eq!(instead(b"null"), "null");
         assert_eq!(told("[".repeat(100_000).as_bytes()).reason, "the body is not JSON", "however deep it is");
+        assert_eq!(told(&[0xff; 2_000]).instead, None, "no text can be made of it");
+    }
+
+    #[test]
+    fn a_damaged_body_still_shows_where_its_events_are() {
+        let body = br#"{"Data": {"event": [{"a":1},{"b":\q},{"c":3}]}, "Metadata": {"sys": {}}}"#;
+        let instead = open(body.to_vec(), &["event"]).unwrap_err().instead.expect("a text");
+        let events: Vec<_> = instead.events().expect("few").iter().map(|event| event.get().to_owned()).collect();
+        assert_eq!(events, [r#"{"a":1}"#, r#""{\"b\":\\q}""#, r#"{"c":3}"#]);
+    }
+
+    #[test]
+    fn a_byte_that_is_no_utf_8_costs_one_character() {
+        let body = b"{\"Data\": {\"event\": [{\"a\":\"\xff\"},{\"b\":2}]}}";
+        assert_eq!(
+            open(body.to_vec(), &["event"]).map(|found| value(&found)),
+            Ok(json!([{"a": "\u{fffd}"}, {"b": 2}]))
+        );
     }
 }

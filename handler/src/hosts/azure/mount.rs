@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 use tracing::{Instrument as _, field};
 
 use super::context::{self, Trace, Trigger};
+use super::envelope::Unreadable;
 use super::{body, envelope};
 use crate::config::HostFacts;
 use crate::functions::Function;
@@ -56,7 +57,7 @@ impl Functions {
         Self::default()
     }
 
-    /// With a function that Event Grid calls. It gets every payload there is: what is no envelope is handed in as it
+    /// With a function that Event Grid calls. It gets every text there is: what is no envelope is handed in as it
     /// came, because refusing it would make Event Grid deliver it again for a day.
     #[must_use]
     pub fn event<F: Function<Payload>>(self, name: &'static str, function: F) -> Self {
@@ -268,10 +269,11 @@ impl<'a> Invocation<'a> {
         let body::Read { bytes, turn: _turn } = body;
         let payload = match envelope::open(bytes, self.mounted.bindings) {
             Ok(payload) => payload,
-            Err(unreadable) if self.mounted.trigger == Trigger::Event => {
-                tracing::warn!("no envelope of the host: {}; handed in as it came", unreadable.reason);
-                unreadable.instead
+            Err(Unreadable { reason, instead: Some(instead) }) if self.mounted.trigger == Trigger::Event => {
+                tracing::warn!("no envelope of the host: {reason}; handed in as it came");
+                instead
             }
+            // Without a text nothing can be kept; success would make whoever sent it forget it.
             Err(unreadable) => return Err(Failed::refused(StatusCode::BAD_REQUEST, unreadable.to_string())),
         };
         let context =
