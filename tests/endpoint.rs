@@ -15,7 +15,7 @@ use azure::batch_endpoint::AzureMl;
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use lifecycle::{BlobVersion, Job, Rules, Scoring};
+use lifecycle::{BlobVersion, Job, LedgerId, Rules, Scoring};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -76,7 +76,7 @@ pub fn scoring_of(endpoint: &str, rule: &Value) -> Scoring {
     let rules = Rules::read(&json!({ "rules": [full] }).to_string()).unwrap();
     let rule = rules.get("claims").unwrap();
     let blob = BlobVersion::read("https://acct.blob.core.windows.net/uploads/eu/a%20b.csv", "0x8DC1").unwrap();
-    let mut scoring = Scoring::accept(rule, blob, NOW - Duration::minutes(3));
+    let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, NOW - Duration::minutes(3));
     scoring.attempt = 2;
     scoring.submission = Some(rule.submission(&scoring.blob, &scoring.id, 2));
     scoring.submitted = Some(NOW - Duration::minutes(2));

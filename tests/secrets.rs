@@ -30,7 +30,7 @@ use handler::page;
 use handler::redacting::Redacting;
 use handler::telemetry;
 use lifecycle::duration::IsoDuration;
-use lifecycle::{Job, Rules, StorageHosts};
+use lifecycle::{Job, LedgerId, Rules, StorageHosts};
 use serde_json::{Value, json};
 use stores::memory::MemoryStore;
 use time::macros::datetime;
@@ -228,7 +228,7 @@ impl Write for Kept {
 impl Kept {
     fn start(&self, format: LogFormat) -> tracing::subscriber::DefaultGuard {
         let kept = self.clone();
-        let log = Log { filter: "trace".to_owned(), format };
+        let log = Log { filter: "trace".parse().unwrap(), format };
         tracing::subscriber::set_default(telemetry::subscriber(&log, move || kept.clone()))
     }
 
@@ -240,7 +240,12 @@ impl Kept {
 /// The product on Azure's adapters, with the services of `server`.
 fn app(server: &Canned, rules: &Value, token: &str) -> Option<App> {
     let rules = Rules::read(&json!({ "rules": [rules] }).to_string()).ok()?;
-    let options = LedgerOptions { task_hub: "Test".to_owned(), writer: "w".to_owned(), projection: true };
+    let options = LedgerOptions {
+        task_hub: "Test".to_owned(),
+        writer: "w".to_owned(),
+        new_id: LedgerId::of_random([1; 16]),
+        projection: true,
+    };
     let manager = Arc::new(resource_manager::Client::new(&server.url(""), tokens(token)).unwrap());
     let hosts = StorageHosts::of_cloud("core.windows.net");
     Some(App::new(Parts {

@@ -10,7 +10,8 @@ use divan::{Bencher, black_box};
 use handler::hosts::azure::envelope;
 use lifecycle::rule::template::{Template, Values};
 use lifecycle::{
-    Answer, Job, JobSnapshot, JobStatus, Observation, Payload, Rule, Rules, Scoring, Step, decide, intake, rules,
+    Answer, Job, JobSnapshot, JobStatus, LedgerId, Observation, Payload, Rule, Rules, Scoring, Step, decide, intake,
+    rules,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -42,7 +43,8 @@ fn payload(n: u64) -> Payload {
 
 fn classified(delivery: &Payload, rules: &Rules) -> Vec<intake::Classification> {
     let events = delivery.events().expect("one event");
-    events.iter().map(|event| intake::classify(event, rules, NOW)).collect()
+    let ledger_id = LedgerId::of_random([1; 16]);
+    events.iter().map(|event| intake::classify(event, &ledger_id, rules, NOW)).collect()
 }
 
 fn queued(rules: &Rules) -> Scoring {

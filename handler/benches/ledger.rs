@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use lifecycle::{
-    Answer, BlobVersion, Entry, InputContent, InputSnapshot, Job, JobSnapshot, JobStatus, Observation, OutputSnapshot,
-    Reply, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
+    Answer, BlobVersion, Entry, InputContent, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, Observation,
+    OutputSnapshot, Reply, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
 };
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
@@ -68,7 +68,12 @@ impl Kind for Embedded {
 
 impl Store {
     fn ledger(&self, projection: bool) -> Ledger {
-        let options = LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "bench".to_owned(), projection };
+        let options = LedgerOptions {
+            task_hub: TASK_HUB.to_owned(),
+            writer: "bench".to_owned(),
+            new_id: ledger_id(),
+            projection,
+        };
         Ledger::new(self.store.clone(), &options).expect("the task hub's name is good")
     }
 
@@ -137,6 +142,10 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }
 
+fn ledger_id() -> LedgerId {
+    LedgerId::of_random([1; 16])
+}
+
 fn some_rules() -> Rules {
     let text = upload::rules("https://claims.westeurope.inference.ml.azure.com/jobs", None);
     Rules::read(&text).expect("the rules are a constant of this bench")
@@ -153,7 +162,7 @@ fn payload(n: u64) -> serde_json::Value {
 }
 
 fn queued(rules: &Rules, n: u64) -> Scoring {
-    match intake::read(&payload(n), rules, NOW).expect("one event").pop() {
+    match intake::read(&payload(n), &ledger_id(), rules, NOW).expect("one event").pop() {
         Some(intake::Classification::Wanted(mut scorings)) => scorings.pop().expect("wanted by one rule"),
         other => panic!("the event is wanted, and not {other:?}"),
     }

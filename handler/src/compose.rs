@@ -22,7 +22,7 @@ use azure::tables::{Auth, AzureTables};
 use azure::tokens::{CredentialKind, Storage, Tokens};
 use azure::{http, resource_manager};
 use doctor::{AppFacts, Caller, Doctor, Installation};
-use lifecycle::StorageHosts;
+use lifecycle::{LedgerId, StorageHosts};
 use stores::embedded::EmbeddedStore;
 
 /// Why the parts cannot be put together. Nothing was sent to anybody yet.
@@ -164,9 +164,18 @@ fn ledger(config: &Config, source: Arc<dyn TokenCredential>, clock: &Clock, acce
 }
 
 fn open(store: Arc<dyn TableStore>, task_hub: &str, projection: bool) -> Result<Ledger, Error> {
-    // Unlike that of any other process ever: operation ids begin with it.
-    let writer = Uuid::new_v4().simple().to_string();
-    Ledger::new(store, &LedgerOptions { task_hub: task_hub.to_owned(), writer, projection }).map_err(Error::from)
+    Ledger::new(store, &ledger_options(task_hub, projection)).map_err(Error::from)
+}
+
+/// The options of a ledger, with the randomness that they take.
+pub(crate) fn ledger_options(task_hub: &str, projection: bool) -> LedgerOptions {
+    LedgerOptions {
+        task_hub: task_hub.to_owned(),
+        // Unlike that of any other process ever: operation ids begin with it.
+        writer: Uuid::new_v4().simple().to_string(),
+        new_id: LedgerId::of_random(Uuid::new_v4().into_bytes()),
+        projection,
+    }
 }
 
 fn store(

@@ -10,8 +10,9 @@ use std::process::ExitCode;
 
 use lifecycle::redact::redacted;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::config::{Log, LogFormat};
 
@@ -30,23 +31,21 @@ pub fn subscriber<W>(log: &Log, writer: W) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // What was parsed once parses again; anything else may log too much rather than nothing.
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Internal errors would be printed to stderr, which panics once the host and its pipes are gone.
-    let fmt = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_ansi(false);
+    let fmt = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).log_internal_errors(false).with_ansi(false);
+    let filter = log.filter.clone();
     match log.format {
         LogFormat::Json => {
             let json = fmt.json().flatten_event(true).with_current_span(false).with_span_list(true);
-            Box::new(json.with_writer(Lines(writer)).finish())
+            Box::new(json.with_writer(Lines(writer)).finish().with(filter))
         }
-        LogFormat::Text => Box::new(fmt.with_writer(Lines(writer)).finish()),
+        LogFormat::Text => Box::new(fmt.with_writer(Lines(writer)).finish().with(filter)),
     }
 }
 
 /// The log of a command that a person runs: warnings and errors on stderr, because stdout is the command's own page.
 pub fn start_for_people() {
-    let fmt =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::new("warn")).log_internal_errors(false).without_time();
+    let fmt = tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).log_internal_errors(false).without_time();
     // Fails only if a log is there already.
     let _ = tracing::subscriber::set_global_default(fmt.with_target(false).with_writer(Lines(io::stderr)).finish());
 }

@@ -102,7 +102,7 @@ async fn two_limits_cost_one_round_trip_as_they_are_asked_side_by_side() {
     let app = world.app();
     deliver(&world, &app, &["warm-up.csv"]).await;
     let before = world.store.calls();
-    deliver(&world, &app, &["a.csv"]).await;
+    deliver(&world, &app, &["b.csv"]).await;
     assert_eq!(since(before, world.store.calls()), (0, 0, 4), "two claims, the intent, the answer");
     assert_eq!((slots_of_rule(&world).await, slots_of_endpoint(&world).await), (2, 2));
 }
@@ -170,6 +170,7 @@ async fn a_claim_that_others_may_take_for_left_behind_is_not_used() {
     for of_event in [true, false] {
         let world = World::with_rules(&limits(1, 1));
         let app = world.app();
+        app.ledger().id().await.unwrap();
         // The process stands still between its claim and the record of its intent.
         let slow = world.clone();
         let stand_still = move || {
@@ -251,8 +252,10 @@ async fn an_event_overtakes_nothing_that_a_tick_left_waiting_in_any_process() {
         world.end_jobs(&JobStatus::Completed);
         app.reconcile(&ScoringId::read(&ids[0]).unwrap()).await.unwrap();
         assert_eq!((slots_of_rule(&world).await, slots_of_endpoint(&world).await), (0, 0));
+        let other = world.app();
+        other.ledger().id().await.unwrap();
         let before = world.store.calls();
-        deliver(&world, &world.app(), &["c.csv"]).await;
+        deliver(&world, &other, &["c.csv"]).await;
         assert_eq!(
             since(before, world.store.calls()),
             (0, 1, 1),
@@ -375,8 +378,9 @@ async fn a_higher_priority_goes_first_and_a_limit_of_its_own_leaves_room_for_the
 #[tokio::test]
 async fn while_the_limits_cannot_be_read_nothing_is_submitted_and_nothing_is_lost() {
     let world = World::with_rules(RULE);
-    world.store.push_read(Error::Unavailable("dark".into()));
     let app = world.app();
+    app.ledger().id().await.unwrap();
+    world.store.push_read(Error::Unavailable("dark".into()));
     let ids = deliver(&world, &app, &["a.csv"]).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
     // A newer version may have written what this one cannot read.

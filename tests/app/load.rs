@@ -62,7 +62,9 @@ fn in_one_shard(count: usize) -> Vec<String> {
     let names = (0..).map(|n| format!("{n}.csv"));
     let in_it = |name: &String| {
         let url = format!("https://uploads.blob.core.windows.net/claims/{name}");
-        ScoringId::new(&"claims".parse().unwrap(), &BlobVersion::read(&url, "1").unwrap(), 0).as_str().starts_with('0')
+        ScoringId::new(&World::new().ledger_id, &"claims".parse().unwrap(), &BlobVersion::read(&url, "1").unwrap(), 0)
+            .as_str()
+            .starts_with('0')
     };
     names.filter(in_it).take(count).collect()
 }

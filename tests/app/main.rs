@@ -43,6 +43,7 @@ mod record_refused;
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;
+mod two_installations;
 mod upgrade;
 
 /// What the limit of the rule `claims` counts.

@@ -65,8 +65,8 @@ async fn lived_in() -> World {
 
 async fn state(world: &World) -> Vec<Entity> {
     let mut all = Vec::new();
-    for shard in 0..SHARDS {
-        let range = Range { partition: rows::shard(shard), from: " ".into(), below: "~~".into() };
+    for partition in (0..SHARDS).map(rows::shard).chain(["ledger".to_owned()]) {
+        let range = Range { partition, from: " ".into(), below: "~~".into() };
         let page = world.store.page(&world.table("State"), &range, None).await.unwrap();
         all.extend(page.rows.into_iter().map(|row| row.entity));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use app::ledger::{Ledger, LedgerOptions};
 use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
+use lifecycle::LedgerId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -62,7 +63,12 @@ impl Stage {
             let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
             AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap()
         };
-        let options = LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "reader".to_owned(), projection: false };
+        let options = LedgerOptions {
+            task_hub: TASK_HUB.to_owned(),
+            writer: "reader".to_owned(),
+            new_id: LedgerId::of_random([1; 16]),
+            projection: false,
+        };
         let ledger = Ledger::new(Arc::new(table_store()), &options).unwrap();
 
         let setting = |name: &str| simulator[name].as_str().unwrap().to_owned();

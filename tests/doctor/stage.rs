@@ -9,6 +9,7 @@ use std::sync::Arc;
 use app::ledger::{Heartbeat, Ledger, LedgerOptions};
 use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
+use lifecycle::LedgerId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -137,7 +138,12 @@ fn ledger(task_hub: &str) -> Ledger {
     let (url, account, key) = azurite::tables().unwrap();
     let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
     let tables = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
-    let options = LedgerOptions { task_hub: task_hub.to_owned(), writer: "test".to_owned(), projection: false };
+    let options = LedgerOptions {
+        task_hub: task_hub.to_owned(),
+        writer: "test".to_owned(),
+        new_id: LedgerId::of_random([1; 16]),
+        projection: false,
+    };
     Ledger::new(Arc::new(tables), &options).unwrap()
 }
 

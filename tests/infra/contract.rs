@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::bicep::{Expr, Kind};
-use super::evaluate::{deploy_parameters, variable};
-use super::policy;
-use super::project::Project;
+use super::project::{ENVIRONMENTS, Project};
+use super::snapshot::{Snapshot, substituted};
 
 /// Settings of the handler that the templates leave out, with the reason.
 const LEFT_OUT: [(&str, &str); 2] = [
@@ -39,8 +37,11 @@ pub fn check(project: &Project) -> Vec<String> {
     findings
 }
 
-fn known(project: &Project, name: &str) -> Value {
-    variable(project, CONTRACT, name, Map::new()).unwrap_or_default()
+/// Names of the settings that are made in any environment, without those that switch functions off and further ones.
+pub fn setting_names(project: &Project) -> BTreeSet<String> {
+    let all = project.environments().flat_map(|(_, snapshot)| snapshot.settings());
+    let names = all.map(|(name, _)| name);
+    names.filter(|name| !name.ends_with("_Disabled") && !LEFT_OUT.iter().any(|(left, _)| left == name)).collect()
 }
 
 /// Rows of the table of settings in the handler's documentation: name and default.
@@ -56,8 +57,8 @@ fn handler_settings(project: &Project) -> Vec<(String, String)> {
 
 fn settings(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    let set = policy::settings(project);
-    let is_set = |name: &str| set.iter().any(|(is, _)| is == name);
+    let set = setting_names(project);
+    let is_set = |name: &str| set.contains(name);
     let read = handler_settings(project);
     if read.len() < 9 {
         findings.push("handler/src/config/mod.rs: the table of settings was not found".to_owned());
@@ -77,7 +78,7 @@ fn settings(project: &Project) -> Vec<String> {
             findings.push(format!("{MAIN}: function-definitions ask for `{name}`, which is not set"));
         }
     }
-    for (name, _) in &set {
+    for name in &set {
         if !read.iter().any(|(read, _)| read == name) && !asked.contains(name) && !OF_THE_HOST.contains(&&**name) {
             findings.push(format!("{MAIN}: nobody reads the setting `{name}`"));
         }
@@ -97,10 +98,10 @@ fn settings(project: &Project) -> Vec<String> {
         ("log", "SCOREKEEPER_LOG"),
     ];
     for (param, setting) in params {
-        let ours = variable(project, MAIN, param, Map::new())
-            .map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+        let ours = &project.templates["main"]["parameters"][param]["defaultValue"];
+        let ours = ours.as_str().map_or(ours.to_string(), str::to_owned);
         let handlers = read.iter().find(|(name, _)| name == setting).map(|(_, default)| default.clone());
-        if ours.ok() != handlers {
+        if Some(ours) != handlers {
             findings.push(format!(
                 "{MAIN}: the default of `{param}` is not the one of `{setting}`, {}",
                 handlers.unwrap_or_default()
@@ -113,7 +114,7 @@ fn settings(project: &Project) -> Vec<String> {
 fn functions(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let triggers = [("event", "eventGridTrigger"), ("queue", "queueTrigger"), ("timer", "timerTrigger")];
-    let functions = known(project, "functions");
+    let functions = project.contract("functions");
     let mut names = BTreeSet::new();
     for (role, trigger) in triggers {
         let name = functions[role].as_str().unwrap_or_default();
@@ -129,7 +130,7 @@ fn functions(project: &Project) -> Vec<String> {
             findings.push(format!("{path}: `{name}` must have a {trigger}"));
         }
         if role == "queue" {
-            if binding["queueName"] != known(project, "queues")["events"] {
+            if binding["queueName"] != project.contract("queues")["events"] {
                 findings.push(format!("{path}: the queue is not the one of {CONTRACT}"));
             }
             if binding["connection"] != "AzureWebJobsStorage" {
@@ -142,10 +143,8 @@ fn functions(project: &Project) -> Vec<String> {
             findings.push(format!("{path}: {CONTRACT} does not know this function"));
         }
     }
-    let off =
-        project.sources.get(MAIN).and_then(|source| source.symbols().get("disabledFunctions").map(|s| s.kind.clone()));
-    let Some(Kind::Param { of, .. }) = off else { return vec![format!("{MAIN}: there is no `disabledFunctions`")] };
-    let can_be_off: BTreeSet<&str> = of.split('\'').skip(1).step_by(2).collect();
+    let can_be_off = &project.templates["main"]["parameters"]["disabledFunctions"]["allowedValues"];
+    let can_be_off: BTreeSet<&str> = can_be_off.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if can_be_off != names {
         findings.push(format!("{MAIN}: `disabledFunctions` takes {can_be_off:?}, the functions are {names:?}"));
     }
@@ -158,7 +157,8 @@ fn storage(project: &Project) -> Vec<String> {
     let ledger = project.files.get("handler/app/src/ledger/mod.rs");
     let tables: BTreeSet<String> =
         ledger.split("named(\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
-    let ours: BTreeSet<String> = known(project, "tableSuffixes")
+    let ours: BTreeSet<String> = project
+        .contract("tableSuffixes")
         .as_array()
         .into_iter()
         .flatten()
@@ -175,11 +175,11 @@ fn storage(project: &Project) -> Vec<String> {
         .unwrap_or_default();
     let complete: BTreeSet<&str> =
         complete.split(']').nth(1).unwrap_or_default().split('"').skip(1).step_by(2).collect();
-    let apis = known(project, "completeApis");
+    let apis = project.contract("completeApis");
     if apis.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<BTreeSet<_>>() != complete {
         findings.push(format!("{CONTRACT}: the handler's complete uploads are {complete:?}, not {apis}"));
     }
-    let queues = known(project, "queues");
+    let queues = project.contract("queues");
     if queues["poison"] != format!("{}-poison", queues["events"].as_str().unwrap_or_default()) {
         findings.push(format!("{CONTRACT}: the host names the poison queue by appending `-poison`"));
     }
@@ -205,103 +205,77 @@ fn storage(project: &Project) -> Vec<String> {
 /// Stage 2 gets from stage 1 exactly what it asks for, the same in both ways.
 fn stages(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    let (Some(main), Some(events)) = (project.sources.get(MAIN), project.sources.get("infra/events.bicep")) else {
-        return vec![format!("{MAIN}, infra/events.bicep: not read")];
+    let names = |members: &Value| -> BTreeSet<String> {
+        members.as_object().map(|members| members.keys().cloned().collect()).unwrap_or_default()
     };
-    let asked: BTreeSet<&str> = events.params().map(|param| &*param.name).collect();
-    let names = |expr: Option<&Expr>| -> BTreeSet<String> {
-        let properties = expr.and_then(Expr::object).unwrap_or_default();
-        properties.iter().filter_map(|property| Some(property.name()?.to_owned())).collect()
-    };
-    let output = main.outputs().find(|output| output.name == "events");
-    let given = names(output.and_then(|output| output.value()).and_then(|value| value.get("parameters")));
-    if given.iter().map(|name| &**name).collect::<BTreeSet<_>>() != asked {
-        findings.push(format!("{MAIN}: the output `events` holds {given:?}, events.bicep asks for {asked:?}"));
+    let asked = names(&project.templates["events"]["parameters"]);
+    for environment in ENVIRONMENTS.into_iter().filter(|environment| *environment != "azd") {
+        let given = names(&project.snapshots[environment].outputs["events"]["parameters"]);
+        if given != asked {
+            findings.push(format!("{MAIN}: the output `events` holds {given:?}, events.bicep asks for {asked:?}"));
+        }
     }
     findings
 }
 
-/// Each environment deploys on paper: rules that the handler takes, settings that it understands.
+/// Each environment would work: rules that the handler takes, settings that it understands.
 fn environments(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    for (path, _, template) in project.parameter_files() {
-        if template != MAIN {
-            continue;
-        }
-        let (resources, outputs) = match deploy_parameters(project, path) {
-            Ok(deployed) => deployed,
-            Err(why) => {
-                findings.push(format!("{path}: {why}"));
-                continue;
+    for (name, snapshot) in project.environments() {
+        let mut settings = std::collections::BTreeMap::new();
+        for (setting, value) in snapshot.settings() {
+            match substituted(&value) {
+                Some(value) => drop(settings.insert(setting, value)),
+                None => findings.push(format!("{name}: nobody knows what `{setting}` will be: {value}")),
             }
-        };
-        let site = resources.iter().find(|resource| resource.of == "Microsoft.Web/sites").map(|site| &site.body);
-        let list = site.map(|site| &site["properties"]["siteConfig"]["appSettings"]).and_then(Value::as_array);
-        let settings = list
-            .into_iter()
-            .flatten()
-            .filter_map(|setting| Some((setting["name"].as_str()?.to_owned(), setting["value"].as_str()?.to_owned())));
-        match handler::config::Config::read(
-            &settings.collect::<std::collections::BTreeMap<_, _>>(),
-            std::path::Path::new("/"),
-        ) {
-            Err(problems) => findings.push(format!("{path}: the handler would not start: {problems}")),
+        }
+        match handler::config::Config::read(&settings, std::path::Path::new("/")) {
+            Err(problems) => findings.push(format!("{name}: the handler would not start: {problems}")),
             Ok(config) => {
-                findings
-                    .extend(config.warnings.iter().map(|warning| format!("{path}: the handler would warn: {warning}")));
-                let account = outputs
-                    .get("ledgerUrl")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .trim_end_matches('/')
-                    .to_owned();
-                if config.ledger.to_string() != account {
-                    findings.push(format!("{path}: the ledger is at {}, the output says {account}", config.ledger));
+                let warnings = config.warnings.iter();
+                findings.extend(warnings.map(|warning| format!("{name}: the handler would warn: {warning}")));
+                // azd's template hands on fewer outputs.
+                let output =
+                    snapshot.outputs["ledgerUrl"].as_str().or(snapshot.outputs["SCOREKEEPER_LEDGER_URL"].as_str());
+                let output = output.and_then(substituted).unwrap_or_default();
+                if config.ledger.to_string() != output.trim_end_matches('/') {
+                    findings.push(format!("{name}: the ledger is at {}, the output says {output}", config.ledger));
                 }
-                findings.extend(rules(path, &config.rules, &outputs, &resources));
+                findings.extend(rules(name, &config.rules, snapshot));
             }
-        }
-        if outputs.values().any(|value| value.to_string().contains("\"$of\"")) {
-            findings.push(format!("{path}: an output is a resource"));
-        }
-        for resource in resources.iter().filter(|resource| resource.body.to_string().contains("\"$of\"")) {
-            findings.push(format!("{path}: {} holds a value that this evaluator does not know", resource.id));
         }
     }
     findings
 }
 
 /// Rules name accounts that are watched and workspaces that the app has rights on.
-fn rules(
-    path: &str,
-    rules: &lifecycle::Rules,
-    outputs: &Map<String, Value>,
-    resources: &[super::evaluate::Deployed],
-) -> Vec<String> {
+fn rules(name: &str, rules: &lifecycle::Rules, snapshot: &Snapshot) -> Vec<String> {
     let mut findings = Vec::new();
-    let watched = &outputs["events"]["parameters"]["watchedAccounts"]["value"];
-    let watched: Vec<&str> = watched
+    let parameters = &snapshot.outputs["events"]["parameters"];
+    let watched: Vec<&str> = parameters["watchedAccounts"]["value"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(|account| account["resourceId"].as_str()?.rsplit('/').next())
         .collect();
-    let given_elsewhere = !resources.iter().any(|resource| resource.file == "infra/modules/ml-access.bicep");
+    let granted: Vec<&str> =
+        snapshot.of("Microsoft.Authorization/roleAssignments").map(super::snapshot::Resource::scope).collect();
+    let given_elsewhere = !granted.iter().any(|scope| scope.contains("/Microsoft.MachineLearningServices/"));
     for rule in rules {
         if let Some(account) = &rule.matches.account
+            && !watched.is_empty()
             && !watched.contains(&&**account)
         {
-            findings.push(format!("{path}: rule `{}` wants blobs of `{account}`, which is not watched", rule.id));
+            findings.push(format!("{name}: rule `{}` wants blobs of `{account}`, which is not watched", rule.id));
         }
         let Some(workspace) = &rule.endpoint.workspace else { continue };
-        let scope = format!("{workspace}/providers/Microsoft.Authorization/roleAssignments/");
-        if !given_elsewhere && !resources.iter().any(|resource| resource.id.starts_with(&scope)) {
-            findings.push(format!("{path}: rule `{}` names a workspace on which the app gets no role", rule.id));
+        if !given_elsewhere && !granted.contains(&&*workspace.to_string()) {
+            findings.push(format!("{name}: rule `{}` names a workspace on which the app gets no role", rule.id));
         }
     }
-    let size = json!(outputs["events"]["parameters"]["rules"]["value"]).to_string().len();
+    let size = json!(parameters["rules"]["value"]).to_string().len();
     if size > 64 * 1024 {
-        findings.push(format!("{path}: the rules have {size} bytes, too many for an application setting"));
+        findings.push(format!("{name}: the rules have {size} bytes, too many for an application setting"));
     }
     findings
 }

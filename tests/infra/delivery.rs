@@ -1,24 +1,36 @@
-//! Event Grid's filters, evaluated from the template: what a rule wants gets through them, within Event Grid's limits.
+//! Event Grid's filters, as the compiler predicts them: what a rule wants gets through them, within Event Grid's limits.
 
-use lifecycle::Rules;
+use std::fmt::Write as _;
+
 use lifecycle::intake::{self, Classification};
+use lifecycle::{LedgerId, Rules};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use time::macros::datetime;
 
-use super::evaluate::deploy;
-use super::project::Project;
+use super::compiler::Compiler;
+use super::project::{Project, SNAPSHOTS};
 
 const SUBSCRIPTION: &str = "infra/modules/subscription.bicep";
 
-/// Rules that are hard on a filter: other accounts, nothing but a container, empty blobs, many places.
-pub fn check(project: &Project) -> Vec<String> {
+/// Rule sets for which `filters.json` holds the filter of the account `st`: those that are hard on a filter, then a hundred that
+/// are drawn, always the same.
+pub fn rule_sets() -> Vec<Vec<Value>> {
+    let mut sets = hard();
+    let mut random = Random(1);
+    sets.extend((0..100).map(|_| drawn(&mut random)));
+    sets
+}
+
+/// Other accounts, nothing but a container, empty blobs, many places, long names.
+fn hard() -> Vec<Vec<Value>> {
     let many: Vec<Value> = (0..30).map(|n| rule(n, &json!({ "container": "c", "prefix": format!("p{n}/") }))).collect();
     let far: Vec<Value> = (0..30).map(|n| rule(n, &json!({ "container": format!("c{n}") }))).collect();
     let one = |matches: Value| vec![rule(0, &matches)];
     let mut empties = rule(0, &json!({ "container": "c" }));
     empties["emptyBlobs"] = json!("score");
-    let cases = [
+    vec![
+        one(json!({ "container": "ccc", "prefix": "eu/", "suffix": ".csv" })),
         one(json!({ "container": "c", "prefix": "eu/", "suffix": ".csv" })),
         one(json!({ "account": "st", "container": "c" })),
         vec![
@@ -30,11 +42,76 @@ pub fn check(project: &Project) -> Vec<String> {
         many,
         far,
         one(json!({ "container": "c", "prefix": "x".repeat(600) })),
-    ];
+    ]
+}
+
+/// A small generator, because the sets must be the same on every machine and in every version of a library.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    /// Up to `most` letters.
+    fn text(&mut self, letters: &[u8], most: u64) -> String {
+        (0..self.below(most + 1))
+            .map(|_| char::from(letters[usize::try_from(self.below(letters.len() as u64)).unwrap()]))
+            .collect()
+    }
+}
+
+fn drawn(random: &mut Random) -> Vec<Value> {
+    (0..=random.below(19))
+        .map(|number| {
+            let mut matches = Map::new();
+            matches.insert("container".to_owned(), json!(["aaa", "bbb"][usize::try_from(random.below(2)).unwrap()]));
+            if random.below(2) == 0 {
+                matches.insert("account".to_owned(), json!(["st", "other"][usize::try_from(random.below(2)).unwrap()]));
+            }
+            if random.below(2) == 0 {
+                matches.insert("prefix".to_owned(), json!(random.text(b"ab/", 3)));
+            }
+            if random.below(2) == 0 {
+                matches.insert("suffix".to_owned(), json!(random.text(b"ab.", 2)));
+            }
+            let mut rule = rule(usize::try_from(number).unwrap(), &Value::Object(matches));
+            rule["emptyBlobs"] = json!(["score", "skip", "skip"][usize::try_from(random.below(3)).unwrap()]);
+            rule
+        })
+        .collect()
+}
+
+/// The filter of each of [`rule_sets`]; null where no rule is of the account, so that there is no subscription.
+pub fn predicted(compiler: &mut Compiler) -> Result<Vec<Value>, String> {
+    let sets: Vec<Value> = rule_sets().into_iter().map(|rules| json!({ "rules": rules })).collect();
+    let mut filters = vec![Value::Null; sets.len()];
+    compiler.write("tests/infra/templates/rule_sets.json", &Value::from(sets).to_string());
+    let mut parameters = "using 'filters.bicep'\n".to_owned();
+    let _ = writeln!(parameters, "param ruleSets = loadJsonContent('rule_sets.json')");
+    compiler.write("tests/infra/templates/filters.bicepparam", &parameters);
+    let snapshot = compiler.snapshot("tests/infra/templates/filters.bicepparam")?;
+    for resource in snapshot["predictedResources"].as_array().into_iter().flatten() {
+        let number = resource["name"].as_str().and_then(|name| name.rsplit('-').next()?.parse::<usize>().ok());
+        if let Some(filter) = number.and_then(|number| filters.get_mut(number)) {
+            *filter = resource["properties"]["filter"].clone();
+        }
+    }
+    Ok(filters)
+}
+
+/// The predicted filters, in the order of [`rule_sets`].
+fn filters(project: &Project) -> Vec<Value> {
+    serde_json::from_str(project.files.get(&format!("{SNAPSHOTS}filters.json"))).expect("filters.json is a list")
+}
+
+pub fn check(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    for rules in cases {
-        let filter = filter(project, &rules);
+    let filters = filters(project);
+    for (rules, filter) in hard().iter().zip(&filters) {
         for (container, path, size) in [
+            ("ccc", "eu/a.csv", 1),
             ("c", "eu/a.csv", 1),
             ("c", "EU/a.CSV", 1),
             ("c", "p29/x", 7),
@@ -42,10 +119,13 @@ pub fn check(project: &Project) -> Vec<String> {
             ("c", "e", 0),
             ("c", &"x".repeat(700), 2),
         ] {
-            if let Err(why) = wanted_passes(&filter, &rules, &event(container, path, size, "PutBlob")) {
+            if let Err(why) = wanted_passes(filter, rules, &event(container, path, size, "PutBlob")) {
                 findings.push(format!("{SUBSCRIPTION}: {why}"));
             }
         }
+    }
+    for filter in filters.iter().filter(|filter| !filter.is_null()) {
+        findings.extend(within_limits(filter).err().map(|why| format!("{SUBSCRIPTION}: {why}")));
     }
     findings
 }
@@ -70,29 +150,14 @@ fn event(container: &str, path: &str, size: u64, api: &str) -> Value {
     })
 }
 
-/// The subscription of the account `st` for these rules; `None` if there is none.
-fn filter(project: &Project, rules: &[Value]) -> Result<Option<Value>, String> {
-    let given = json!({
-        "topicName": "evgt-st", "name": "events", "accountName": "st", "rules": { "rules": rules },
-        "functionResourceId": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/f/functions/BlobCreated",
-        "stateAccountResourceId": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/state",
-        "queueName": "q", "deadLetterContainer": "d", "maxDeliveryAttempts": 30, "eventTimeToLiveInMinutes": 1440,
-    });
-    let Value::Object(given) = given else { return Ok(None) };
-    let (resources, _) = deploy(project, SUBSCRIPTION, given)?;
-    Ok(resources.first().map(|resource| resource.body["properties"]["filter"].clone()))
-}
-
-/// `filter` is what [`filter`] gave for these rules.
-fn wanted_passes(filter: &Result<Option<Value>, String>, rules: &[Value], event: &Value) -> Result<(), String> {
+/// `filter` is what was predicted for these rules.
+fn wanted_passes(filter: &Value, rules: &[Value], event: &Value) -> Result<(), String> {
     let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())?;
-    let wanted = intake::read(event, &read, datetime!(2026-07-21 10:00 UTC))
+    let wanted = intake::read(event, &LedgerId::of_random([1; 16]), &read, datetime!(2026-07-21 10:00 UTC))
         .map_err(|error| error.to_string())?
         .iter()
         .any(|verdict| matches!(verdict, Classification::Wanted(_)));
-    let filter = filter.as_ref().map_err(String::clone)?.as_ref();
-    filter.map_or(Ok(()), within_limits)?;
-    let passes = filter.is_some_and(|filter| passes(filter, event));
+    let passes = !filter.is_null() && passes(filter, event);
     if wanted && !passes { Err(format!("the filter keeps back what a rule wants: {event}")) } else { Ok(()) }
 }
 
@@ -140,55 +205,31 @@ fn within_limits(filter: &Value) -> Result<(), String> {
     }
 }
 
-fn rules() -> impl Strategy<Value = Vec<Value>> {
-    let matches = (
-        proptest::option::of(prop_oneof![Just("st"), Just("other")]),
-        "[ab]",
-        proptest::option::of("[ab]{0,2}/?"),
-        proptest::option::of("[ab.]{0,2}"),
-        any::<bool>(),
-    );
-    proptest::collection::vec(matches, 1..20).prop_map(|all| {
-        let rules = all.into_iter().enumerate().map(|(number, (account, container, prefix, suffix, empties))| {
-            let mut matches = Map::new();
-            matches.insert("container".to_owned(), json!(container.repeat(3)));
-            for (name, value) in [("account", account.map(str::to_owned)), ("prefix", prefix), ("suffix", suffix)] {
-                if let Some(value) = value {
-                    matches.insert(name.to_owned(), json!(value));
-                }
-            }
-            let mut rule = rule(number, &Value::Object(matches));
-            rule["emptyBlobs"] = json!(if empties { "score" } else { "skip" });
-            rule
-        });
-        rules.collect()
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn every_blob_that_a_rule_wants_gets_through_the_filter(
-        rules in rules(),
-        container in "[ab]",
+        set in 0..rule_sets().len(),
+        container in prop_oneof![Just("aaa"), Just("bbb"), Just("c")],
         path in "[abAB]{1,3}/?[abAB.]{1,3}",
         size in 0_u64..3,
         api in prop_oneof![Just("PutBlob"), Just("PutBlockList"), Just("CopyBlob"), Just("FlushWithClose"), Just("SftpCommit")],
     ) {
-        thread_local! { static PROJECT: Project = Project::load(); }
-        let event = event(&container.repeat(3), &path, size, api);
-        let outcome = PROJECT.with(|project| wanted_passes(&filter(project, &rules), &rules, &event));
-        prop_assert!(outcome.is_ok(), "{outcome:?}\n{rules:?}");
+        thread_local! {
+            static SETS: (Vec<Vec<Value>>, Vec<Value>) = (rule_sets(), filters(&Project::load()));
+        }
+        let event = event(container, &path, size, api);
+        let outcome = SETS.with(|(sets, filters)| wanted_passes(&filters[set], &sets[set], &event));
+        prop_assert!(outcome.is_ok(), "{outcome:?}\n{set}");
     }
 }
 
 #[test]
 fn what_no_rule_can_want_does_not_wake_the_app() {
-    let project = Project::load();
-    let rules = [rule(0, &json!({ "container": "ccc", "prefix": "eu/", "suffix": ".csv" }))];
-    let filter = filter(&project, &rules).unwrap().unwrap();
-    assert!(passes(&filter, &event("ccc", "eu/a.csv", 1, "PutBlob")));
+    let filters = filters(&Project::load());
+    let filter = &filters[0];
+    assert!(passes(filter, &event("ccc", "eu/a.csv", 1, "PutBlob")));
     for (container, path, size, api) in [
         ("ddd", "eu/a.csv", 1, "PutBlob"),
         ("ccc", "us/a.csv", 1, "PutBlob"),
@@ -196,6 +237,6 @@ fn what_no_rule_can_want_does_not_wake_the_app() {
         ("ccc", "eu/a.csv", 0, "PutBlob"),
         ("ccc", "eu/a.csv", 1, "CreateFile"),
     ] {
-        assert!(!passes(&filter, &event(container, path, size, api)), "{container} {path} {size} {api}");
+        assert!(!passes(filter, &event(container, path, size, api)), "{container} {path} {size} {api}");
     }
 }

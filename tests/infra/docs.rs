@@ -1,11 +1,12 @@
 //! The tables of `infra/README.md`, made of the templates. `cargo xtask docs` writes them.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use super::bicep::{Expr, Kind, Node, Statement, decorator};
-use super::policy::{assignments, settings};
-use super::project::Project;
+use serde_json::{Map, Value};
+
+use super::contract::setting_names;
+use super::project::{Project, root};
+use super::roles::assignments;
 
 const README: &str = "infra/README.md";
 const MAIN: &str = "infra/main.bicep";
@@ -50,7 +51,7 @@ pub fn write() {
     let project = Project::load();
     let text = written(&project).unwrap();
     if text != project.files.get(README) {
-        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(README), text).unwrap();
+        std::fs::write(root().join(README), text).unwrap();
     }
 }
 
@@ -58,75 +59,91 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-fn description(statement: &Statement) -> String {
-    cell(statement.decorator("description").unwrap_or_default())
+fn text(value: &Value) -> String {
+    cell(value.as_str().unwrap_or_default())
 }
 
-/// A value as it is written, when it stands on one line.
-fn source_of(project: &Project, line: usize) -> String {
-    let line = project.files.get(MAIN).lines().nth(line - 1).unwrap_or_default();
-    line.split_once(" = ").map_or(String::new(), |(_, value)| value.to_owned())
+/// Members in the order of the source: JSON keeps none.
+fn in_order<'a>(project: &Project, path: &str, keyword: &str, members: &'a Value) -> Vec<(&'a String, &'a Value)> {
+    let source = project.files.get(path);
+    let place = |name: &str| {
+        let declared = source.find(&format!("\n{keyword}{name} ")).or(source.find(&format!("\n{keyword}{name}: ")));
+        declared.unwrap_or(usize::MAX)
+    };
+    let mut members: Vec<_> = members.as_object().into_iter().flat_map(Map::iter).collect();
+    members.sort_by_key(|(name, _)| place(name));
+    members
+}
+
+/// A value as Bicep writes it.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.starts_with('[') => text.trim_matches(['[', ']']).to_owned(),
+        Value::String(text) => format!("'{text}'"),
+        other => other.to_string(),
+    }
+}
+
+/// What a parameter or a member takes.
+fn takes(of: &Value) -> String {
+    let kind = match (of["type"].as_str(), of["$ref"].as_str()) {
+        (Some("array"), _) if of["items"].is_null() => "list".to_owned(),
+        (Some("array"), _) => format!("{}[]", takes(&of["items"]).trim_matches('`')),
+        (Some(kind), _) => kind.to_owned(),
+        (None, Some(named)) => named.rsplit('/').next().unwrap_or_default().to_owned(),
+        (None, None) => "any".to_owned(),
+    };
+    let range = |low: &str, high: &str| Some((of[low].as_i64()?, of[high].as_i64()?));
+    if let Some(allowed) = of["allowedValues"].as_array() {
+        let shown: Vec<String> = allowed.iter().map(|one| format!("`{}`", literal(one).trim_matches('\''))).collect();
+        let list = if of["type"] == "array" { "list of " } else { "" };
+        format!("{list}{}", shown.join(", "))
+    } else if let Some((low, high)) = range("minValue", "maxValue") {
+        format!("{low} to {high}")
+    } else if let Some((low, high)) = range("minLength", "maxLength") {
+        format!("`{kind}`, {low} to {high} characters")
+    } else {
+        format!("`{kind}`")
+    }
 }
 
 fn parameters(project: &Project) -> String {
     let mut table = "| parameter | default | takes | meaning |\n|---|---|---|---|\n".to_owned();
-    for param in project.sources[MAIN].params() {
-        let Kind::Param { of, default } = &param.kind else { continue };
-        let default = match default {
-            None => "required".to_owned(),
-            Some(_) => format!("`{}`", source_of(project, param.line)),
+    for (name, param) in in_order(project, MAIN, "param ", &project.templates["main"]["parameters"]) {
+        let default = match &param["defaultValue"] {
+            Value::Null => "required".to_owned(),
+            value => format!("`{}`", literal(value)),
         };
-        let number = |name: &str| {
-            let (_, arguments) = param.decorators.iter().find(|(is, _)| is == name)?;
-            match arguments.first()?.node {
-                Node::Number(number) => Some(number),
-                _ => None,
-            }
-        };
-        let allowed =
-            param.decorators.iter().find(|(is, _)| is == "allowed").and_then(|(_, arguments)| arguments.first());
-        let takes = if let Some(Expr { node: Node::Array(items), .. }) = allowed {
-            let shown = items.iter().map(|item| match &item.node {
-                Node::Number(number) => format!("`{number}`"),
-                _ => format!("`{}`", item.text().unwrap_or_default()),
-            });
-            shown.collect::<Vec<_>>().join(", ")
-        } else if let (Some(low), Some(high)) = (number("minValue"), number("maxValue")) {
-            format!("{low} to {high}")
-        } else if let (Some(low), Some(high)) = (number("minLength"), number("maxLength")) {
-            format!("`{of}`, {low} to {high} characters")
-        } else {
-            format!("`{of}`")
-        };
-        let _ = writeln!(table, "| `{}` | {default} | {} | {} |", param.name, cell(&takes), description(param));
+        let meaning = text(&param["metadata"]["description"]);
+        let _ = writeln!(table, "| `{name}` | {default} | {} | {meaning} |", cell(&takes(param)));
     }
     table
 }
 
 fn names(project: &Project) -> String {
     let mut table = "| name | of |\n|---|---|\n".to_owned();
-    let symbols = project.sources["infra/modules/types.bicep"].symbols();
-    if let Some(Kind::Type(members)) = symbols.get("resourceNames").map(|statement| &statement.kind) {
-        for member in members {
-            let of = decorator(&member.decorators, "description").unwrap_or_default();
-            let _ = writeln!(table, "| `{}` | {} |", member.name, cell(of));
-        }
+    let members = &project.templates["main"]["definitions"]["resourceNames"]["properties"];
+    for (name, of) in in_order(project, "infra/modules/types.bicep", "  ", members) {
+        let _ = writeln!(table, "| `{name}` | {} |", text(&of["metadata"]["description"]));
     }
     table
 }
 
 fn outputs(project: &Project) -> String {
     let mut table = "| output | meaning |\n|---|---|\n".to_owned();
-    for output in project.sources[MAIN].outputs() {
-        let _ = writeln!(table, "| `{}` | {} |", output.name, description(output));
+    for (name, description) in in_order(project, MAIN, "output ", &project.templates["main"]["outputs"]) {
+        let _ = writeln!(table, "| `{name}` | {} |", text(description));
     }
     table
 }
 
 fn app_settings(project: &Project) -> String {
     let mut table = "| setting | value |\n|---|---|\n".to_owned();
-    for (name, value) in settings(project) {
-        let _ = writeln!(table, "| `{name}` | `{}` |", cell(&value));
+    for name in setting_names(project) {
+        // As the template has it, which says where a value comes from.
+        let begins = format!("{name}: ");
+        let line = project.files.get(MAIN).lines().find_map(|line| line.trim_start().strip_prefix(&*begins));
+        let _ = writeln!(table, "| `{name}` | `{}` |", cell(line.unwrap_or_default()));
     }
     table += "| `AzureWebJobs_NAME_Disabled` | `'true'` for each of `disabledFunctions` and for the function of the other delivery mode |\n";
     table
@@ -134,12 +151,21 @@ fn app_settings(project: &Project) -> String {
 
 fn roles(project: &Project) -> String {
     let mut table = "| who | role | on | why | file |\n|---|---|---|---|---|\n".to_owned();
+    let mut rows = std::collections::BTreeMap::new();
     for assignment in assignments(project) {
         let (head, why) = assignment.description.split_once(": ").unwrap_or_default();
         let (who, on) = head.split_once(" on ").unwrap_or_default();
-        let role = assignment.role.as_deref().map_or("custom role".to_owned(), |role| format!("*{}*", spoken(role)));
-        let file = assignment.file.rsplit('/').next().unwrap_or_default();
-        let _ = writeln!(table, "| {who} | {role} | {on} | {} | [{file}](modules/{file}) |", cell(why));
+        let role = assignment.role.map_or("custom role".to_owned(), |role| format!("*{}*", spoken(role)));
+        let mut files = project.files.all("infra/modules/", ".bicep");
+        let file = files.find(|(_, text)| text.contains(&format!("description: '{}'", assignment.description)));
+        let file = file.and_then(|(path, _)| path.rsplit('/').next()).unwrap_or_default();
+        rows.insert(
+            (file.to_owned(), assignment.description.clone()),
+            format!("| {who} | {role} | {on} | {} | [{file}](modules/{file}) |", cell(why)),
+        );
+    }
+    for row in rows.values() {
+        let _ = writeln!(table, "{row}");
     }
     table
 }

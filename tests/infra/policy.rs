@@ -1,11 +1,11 @@
-//! What must hold for every template, whatever it deploys: identities only, least rights, nothing left to chance.
+//! What must hold for everything that is deployed: identities only, least rights, nothing left to chance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bicep::{Expr, Kind, Node, Part};
-use super::evaluate::place;
+use serde_json::Value;
+
 use super::project::Project;
-use super::types::types;
+use super::snapshot::Snapshot;
 
 /// Members that a resource of a type must have, with their only value.
 const MUST: [(&str, &str, &str); 20] = [
@@ -51,20 +51,6 @@ const PRESENT: [(&str, &str); 5] = [
     ("Microsoft.Insights/metricAlerts", "properties/severity"),
 ];
 
-/// Built-in roles with their GUIDs (Microsoft's list of built-in roles), and where each may be given: file and scope's type.
-/// Anything else is too much until somebody adds it here.
-const ROLES: [(&str, &str, &str, &str); 9] = [
-    ("azureMLDataScientist", "f6c7c914-8db3-469d-8ca1-694a8f32e121", "ml-access", "workspaces"),
-    ("monitoringMetricsPublisher", "3913510d-42f4-4e42-8a64-420c390055eb", "monitoring", "components"),
-    ("storageBlobDataContributor", "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "topic-access", "containers"),
-    ("storageBlobDataOwner", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "storage", "storageAccounts"),
-    ("storageBlobDataReader", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", "data-access", "storageAccounts"),
-    ("storageBlobDataReader", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1", "data-access", "storageAccounts"),
-    ("storageQueueDataContributor", "974c5e8b-45b9-4653-ba55-5f855dd0fb88", "storage", "storageAccounts"),
-    ("storageQueueDataMessageSender", "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a", "topic-access", "queues"),
-    ("storageTableDataContributor", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "storage", "storageAccounts"),
-];
-
 /// What Flex Consumption does not take, or what would be a secret.
 const BANNED_SETTINGS: [&str; 10] = [
     "AzureWebJobsStorage",
@@ -79,7 +65,7 @@ const BANNED_SETTINGS: [&str; 10] = [
     "APPINSIGHTS_INSTRUMENTATIONKEY",
 ];
 
-/// Functions that give out secrets, or another answer the next time or to the next person.
+/// Functions that give out secrets, or another answer the next time or to the next person. The compiler lets them through.
 const BANNED_FUNCTIONS: [&str; 10] = [
     "listKeys",
     "listAccountSas",
@@ -93,65 +79,27 @@ const BANNED_FUNCTIONS: [&str; 10] = [
     "deployment",
 ];
 
-/// Parts of names of the public cloud.
-const CLOUD_NAMES: [&str; 5] =
-    ["core.windows.net", "azurewebsites.net", "management.azure.com", "vault.azure.net", "azureml.ms"];
+/// A part of names of the public cloud that the linter's `no-hardcoded-env-urls` does not know.
+const CLOUD_NAMES: [&str; 2] = ["azurewebsites.net", "azureml.ms"];
 
 pub fn check(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
-    let types = types();
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (path, source) in project.templates() {
-        for (statement, of, existing, body) in source.resources() {
-            let at = place(path, statement);
-            let (kind, version) = of.split_once('@').unwrap_or((of, ""));
-            versions.entry(kind).or_default().insert(version);
-            if existing {
-                continue;
-            }
-            let mut say = |what: String| findings.push(format!("{at}: {what}"));
-            for (_, member, only) in MUST.iter().filter(|(of, ..)| *of == kind) {
-                if body.get(member).and_then(shown).as_deref() != Some(only) {
-                    say(format!("`{member}` must be {only}"));
-                }
-            }
-            for (_, member) in PRESENT.iter().filter(|(of, _)| *of == kind) {
-                if body.get(member).is_none() {
-                    say(format!("`{member}` must be set"));
-                }
-            }
-            let takes_tags = types.get(of).is_some_and(|of| of.get("tags").is_some());
-            if takes_tags && body.get("tags").is_none() {
-                say("must have tags".to_owned());
-            }
+    for (name, snapshot) in &project.snapshots {
+        for resource in &snapshot.resources {
+            versions.entry(&resource.of).or_default().insert(resource.body["apiVersion"].as_str().unwrap_or_default());
+            findings.extend(members(name, resource));
         }
-        for statement in &source.statements {
-            if let Kind::Output { .. } = &statement.kind {
-                let name = statement.name.to_lowercase();
-                if ["secret", "key", "password", "connectionstring", "sas", "token"]
-                    .iter()
-                    .any(|part| name.contains(part))
-                {
-                    findings.push(format!("{}: an output must not be a secret", place(path, statement)));
-                }
+        findings.extend(twice(name, snapshot));
+        for setting in BANNED_SETTINGS.iter().filter(|setting| snapshot.setting(setting).is_some()) {
+            findings.push(format!("{name}: the setting `{setting}` must not be there"));
+        }
+        for output in snapshot.outputs.as_object().into_iter().flat_map(serde_json::Map::keys) {
+            let lower = output.to_lowercase();
+            if ["secret", "key", "password", "connectionstring", "sas", "token"].iter().any(|part| lower.contains(part))
+            {
+                findings.push(format!("{name}: the output `{output}` must not be a secret"));
             }
-            let Some(value) = statement.value() else { continue };
-            value.walk(&mut |expr| {
-                if let Node::Call { function, .. } = &expr.node
-                    && BANNED_FUNCTIONS.contains(&&**function)
-                {
-                    findings.push(format!("{path}:{}: `{function}` is not to be used", expr.line));
-                }
-                let Node::Text(parts) = &expr.node else { return };
-                for text in parts.iter().filter_map(Part::plain) {
-                    if let Some(name) = CLOUD_NAMES.iter().find(|name| text.contains(**name)) {
-                        findings.push(format!("{path}:{}: `{name}` is a name of the public cloud", expr.line));
-                    }
-                    if is_guid(text) && path != "infra/modules/roles.bicep" {
-                        findings.push(format!("{path}:{}: a GUID belongs into roles.bicep", expr.line));
-                    }
-                }
-            });
         }
     }
     for (kind, versions) in versions {
@@ -159,23 +107,60 @@ pub fn check(project: &Project) -> Vec<String> {
             findings.push(format!("{kind} is used in several versions: {versions:?}"));
         }
     }
-    for (name, _) in settings(project) {
-        if BANNED_SETTINGS.contains(&&*name) {
-            findings.push(format!("infra/main.bicep: the setting `{name}` must not be there"));
-        }
-    }
-    findings.extend(roles(project));
+    findings.extend(words(project));
     findings.extend(order(project));
     findings.extend(workflows(project));
     findings
 }
 
-fn shown(expr: &Expr) -> Option<String> {
-    match &expr.node {
-        Node::Bool(value) => Some(value.to_string()),
-        Node::Number(number) => Some(number.to_string()),
-        _ => expr.text().map(str::to_owned),
+fn members(name: &str, resource: &super::snapshot::Resource) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut say = |what: String| findings.push(format!("{name}: {}: {what}", resource.id));
+    for (_, member, only) in MUST.iter().filter(|(of, ..)| *of == resource.of) {
+        let value = resource.get(member);
+        if value.as_str().map_or(value.to_string(), str::to_owned) != *only {
+            say(format!("`{member}` must be {only}"));
+        }
     }
+    for (_, member) in PRESENT.iter().filter(|(of, _)| *of == resource.of) {
+        if resource.get(member).is_null() {
+            say(format!("`{member}` must be set"));
+        }
+    }
+    // What has a place has tags; parts of others have neither.
+    if !resource.get("location").is_null() && resource.get("tags").is_null() {
+        say("must have tags".to_owned());
+    }
+    findings
+}
+
+/// A resource of two modules would be written twice, in no certain order.
+fn twice(name: &str, snapshot: &Snapshot) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let again = snapshot.resources.iter().filter(|resource| !seen.insert(resource.id.to_lowercase()));
+    again.map(|resource| format!("{name}: {} stands there twice", resource.id)).collect()
+}
+
+/// What must not stand in a template at all.
+fn words(project: &Project) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (at, line) in project.source_lines() {
+        let mut rest = line;
+        while let Some((before, after)) = rest.split_once('(') {
+            let name = before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+            if BANNED_FUNCTIONS.contains(&name) {
+                findings.push(format!("{at}: `{name}` is not to be used"));
+            }
+            rest = after;
+        }
+        if let Some(name) = CLOUD_NAMES.iter().find(|name| line.contains(**name)) {
+            findings.push(format!("{at}: `{name}` is a name of the public cloud"));
+        }
+        if line.split('\'').any(is_guid) && !at.starts_with("infra/modules/roles.bicep:") {
+            findings.push(format!("{at}: a GUID belongs into roles.bicep"));
+        }
+    }
+    findings
 }
 
 fn is_guid(text: &str) -> bool {
@@ -183,136 +168,23 @@ fn is_guid(text: &str) -> bool {
     groups == [8, 4, 4, 4, 12] && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
 }
 
-/// The name of the role in `roles.NAME`, wherever it stands below.
-fn role_of(expr: &Expr) -> Option<String> {
-    let mut found = None;
-    expr.walk(&mut |inner| {
-        if let Node::Member { of, name, .. } = &inner.node
-            && matches!(&of.node, Node::Name(of) if of == "roles")
-        {
-            found = Some(name.clone());
-        }
-    });
-    found
-}
-
-/// Every role assignment: file, symbol, role (`None`: the custom one), type of its scope, description.
-pub fn assignments(project: &Project) -> Vec<Assignment> {
-    let mut all = Vec::new();
-    for (path, source) in project.templates() {
-        let symbols = source.symbols();
-        for (statement, of, existing, body) in source.resources() {
-            if existing || !of.starts_with("Microsoft.Authorization/roleAssignments@") {
-                continue;
-            }
-            let scope = match body.get("scope").map(|scope| &scope.node) {
-                Some(Node::Name(name)) => match symbols.get(&**name).map(|statement| &statement.kind) {
-                    Some(Kind::Resource { of, .. }) => of.split('@').next().and_then(|of| of.rsplit('/').next()),
-                    _ => None,
-                },
-                _ => None,
-            };
-            all.push(Assignment {
-                file: path.to_owned(),
-                at: place(path, statement),
-                role: body.get("properties/roleDefinitionId").and_then(role_of),
-                scope: scope.unwrap_or("the resource group").to_owned(),
-                description: body.get("properties/description").and_then(Expr::text).unwrap_or_default().to_owned(),
-                named_by_guid: matches!(body.get("name").map(|name| &name.node), Some(Node::Call { function, .. }) if function == "guid"),
-                role_in_name: body.get("name").and_then(role_of),
-            });
-        }
-    }
-    all
-}
-
-/// A role assignment.
-pub struct Assignment {
-    pub file: String,
-    pub at: String,
-    pub role: Option<String>,
-    pub scope: String,
-    pub description: String,
-    named_by_guid: bool,
-    role_in_name: Option<String>,
-}
-
-fn roles(project: &Project) -> Vec<String> {
-    let mut findings = Vec::new();
-    let declared = super::evaluate::variable(project, "infra/modules/roles.bicep", "roles", serde_json::Map::new());
-    let declared = declared.unwrap_or_default();
-    for (name, id) in declared.as_object().into_iter().flatten() {
-        if !ROLES.iter().any(|(role, guid, ..)| role == name && id == guid) {
-            findings.push(format!("infra/modules/roles.bicep: `{name}` is not the role {id}"));
-        }
-    }
-    let mut wanted = ROLES.map(|(role, _, file, scope)| (role, format!("infra/modules/{file}.bicep"), scope)).to_vec();
-    let mut custom = 0;
-    for assignment in assignments(project) {
-        let Assignment { file, at, role, scope, description, .. } = &assignment;
-        if !assignment.named_by_guid || assignment.role_in_name != *role {
-            findings.push(format!("{at}: its name must be the guid() of scope, principal and role"));
-        }
-        if description.split_once(": ").is_none_or(|(head, _)| !head.contains(" on ")) {
-            findings.push(format!("{at}: its description must say `WHO on WHAT: WHY`"));
-        }
-        match role {
-            None if file == "infra/modules/ml-access.bicep" && scope == "workspaces" => custom += 1,
-            None => findings.push(format!("{at}: the role is not one of roles.bicep")),
-            Some(role) => match wanted.iter().position(|(is, of, on)| is == role && of == file && on == scope) {
-                Some(at) => drop(wanted.remove(at)),
-                None => findings.push(format!("{at}: nobody allowed `{role}` on {scope} here")),
-            },
-        }
-    }
-    if custom != 1 {
-        findings.push("infra/modules/ml-access.bicep: the custom role must be assigned once".to_owned());
-    }
-    findings.extend(
-        wanted.into_iter().map(|(role, file, scope)| format!("{file}: `{role}` on {scope} is not assigned any more")),
-    );
-    findings
-}
-
 /// What must be there before something else, and is not used by it.
 fn order(project: &Project) -> Vec<String> {
-    let needs = [
-        ("infra/main.bicep", "app", "workspaceAccess"),
-        ("infra/main.bicep", "app", "dataAccess"),
-        ("infra/events.bicep", "subscriptions", "topicAccess"),
-    ];
+    let needs =
+        [("main", "app", "workspaceAccess"), ("main", "app", "dataAccess"), ("events", "subscriptions", "topicAccess")];
     let mut findings = Vec::new();
-    for (path, later, first) in needs {
-        let statement = project.sources.get(path).and_then(|source| source.symbols().get(later).copied());
-        let depends = statement.and_then(|statement| statement.value()).and_then(|body| body.get("dependsOn"));
-        let mut found = false;
-        if let Some(depends) = depends {
-            depends.walk(&mut |expr| found |= matches!(&expr.node, Node::Name(name) if name == first));
-        }
+    for (template, later, first) in needs {
+        let depends = project.templates[template]["dependsOn"][later].as_array();
+        let found = depends
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .any(|on| on.starts_with(first) || on.contains(&format!("'{first}")));
         if !found {
-            findings.push(format!("{path}: `{later}` must wait for `{first}`"));
+            findings.push(format!("infra/{template}.bicep: `{later}` must wait for `{first}`"));
         }
     }
     findings
-}
-
-/// Settings that `main.bicep` makes: names, and values as they are written.
-pub fn settings(project: &Project) -> Vec<(String, String)> {
-    let mut settings = Vec::new();
-    let body = project.sources.get("infra/main.bicep").and_then(|source| source.symbols().get("app").copied());
-    if let Some(expr) = body.and_then(|statement| statement.value()).and_then(|body| body.get("params/settings")) {
-        expr.walk(&mut |inner| {
-            if let Node::Object(properties) = &inner.node {
-                let text = project.files.get("infra/main.bicep");
-                for property in properties {
-                    let line = text.lines().nth(property.line - 1).unwrap_or_default();
-                    let shown = line.split_once(": ").map_or("", |(_, value)| value);
-                    settings.push((property.name().unwrap_or_default().to_owned(), shown.to_owned()));
-                }
-            }
-        });
-    }
-    settings
 }
 
 /// Actions are pinned by commit, jobs have few rights, there are no secrets, and what-if comes before each deployment.

@@ -2,9 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::bicep::{self, Kind, Source};
+use serde_json::Value;
+
+use super::snapshot::Snapshot;
+
+/// Where the compiler's predictions lie.
+pub const SNAPSHOTS: &str = "infra/snapshots/";
+
+/// Environments by the names of their snapshots, each of `main.bicep` (`azd`: of `azd/main.bicep`).
+pub const ENVIRONMENTS: [&str; 5] = ["azd", "branches", "dev", "private", "prod"];
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 /// Texts by their path below the repository's root.
 #[derive(Debug, Clone)]
@@ -13,12 +25,11 @@ pub struct Files(BTreeMap<String, String>);
 impl Files {
     /// Those of this repository.
     pub fn load() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut files = BTreeMap::new();
-        for folder in ["infra", "function-definitions", "handler", ".github"] {
-            gather(&root, folder, &mut files);
+        for folder in ["infra", "function-definitions", "handler", ".github", "tests/infra/templates"] {
+            gather(&root(), folder, &mut files);
         }
-        files.insert("host.json".to_owned(), fs::read_to_string(root.join("host.json")).unwrap());
+        files.insert("host.json".to_owned(), fs::read_to_string(root().join("host.json")).unwrap());
         Self(files)
     }
 
@@ -28,6 +39,10 @@ impl Files {
 
     pub fn find(&self, path: &str) -> Option<&str> {
         self.0.get(path).map(|text| &**text)
+    }
+
+    pub fn put(&mut self, path: &str, text: String) {
+        self.0.insert(path.to_owned(), text);
     }
 
     /// Those whose path begins and ends so.
@@ -65,64 +80,48 @@ fn gather(root: &Path, folder: &str, files: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The files, with the templates read.
+/// The files, with what the compiler made of them.
 #[derive(Debug)]
 pub struct Project {
     pub files: Files,
-    /// Templates and parameter files by path.
-    pub sources: BTreeMap<String, Source>,
-    /// What could not be read.
-    pub unread: Vec<String>,
+    /// What would be deployed, by name: each of [`ENVIRONMENTS`], `dev.events` and `prod.events` for the second stage.
+    pub snapshots: BTreeMap<String, Snapshot>,
+    /// The compiled templates' parameters, types, outputs, order and exported variables.
+    pub templates: Value,
 }
 
 impl Project {
     pub fn read(files: Files) -> Self {
-        let (mut sources, mut unread) = (BTreeMap::new(), Vec::new());
-        for (path, text) in files.all("infra/", ".bicep").chain(files.all("infra/", ".bicepparam")) {
-            match bicep::parse(text) {
-                Ok(source) => {
-                    sources.insert(path.to_owned(), source);
-                }
-                Err((line, why)) => unread.push(format!("{path}:{line}: {why}")),
-            }
-        }
-        Self { files, sources, unread }
+        let json = |name: &str| -> Value {
+            let path = format!("{SNAPSHOTS}{name}.json");
+            serde_json::from_str(files.get(&path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+        };
+        let names = ENVIRONMENTS.into_iter().chain(["dev.events", "prod.events"]);
+        let snapshots = names.map(|name| (name.to_owned(), Snapshot::read(&json(name)))).collect();
+        let templates = json("templates");
+        Self { files, snapshots, templates }
     }
 
     pub fn load() -> Self {
         Self::read(Files::load())
     }
 
-    /// Templates only.
-    pub fn templates(&self) -> impl Iterator<Item = (&str, &Source)> {
-        let templates = self.files.all("infra/", ".bicep").filter_map(|(path, _)| self.sources.get_key_value(path));
-        templates.map(|(path, source)| (&**path, source))
+    /// An exported variable of `contract.bicep`.
+    pub fn contract(&self, name: &str) -> &Value {
+        &self.templates["contract"]["variables"][name]
     }
 
-    /// Parameter files with the template that they are for.
-    pub fn parameter_files(&self) -> impl Iterator<Item = (&str, &Source, String)> {
-        self.sources.iter().filter_map(|(path, source)| {
-            let using = source.statements.iter().find_map(|statement| match &statement.kind {
-                Kind::Using(template) => Some(beside(path, template)),
-                _ => None,
-            })?;
-            Some((&**path, source, using))
+    /// Environments, without second stages.
+    pub fn environments(&self) -> impl Iterator<Item = (&str, &Snapshot)> {
+        let environments = self.snapshots.iter().filter(|(name, _)| ENVIRONMENTS.contains(&&***name));
+        environments.map(|(name, snapshot)| (&**name, snapshot))
+    }
+
+    /// Texts of templates by path and line, without comments: for what is forbidden wherever it stands.
+    pub fn source_lines(&self) -> impl Iterator<Item = (String, &str)> {
+        self.files.all("infra/", ".bicep").flat_map(|(path, text)| {
+            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+            lines.map(move |(number, line)| (format!("{path}:{}", number + 1), line))
         })
     }
-}
-
-/// A path that a file names, below the root.
-pub fn beside(file: &str, relative: &str) -> String {
-    let mut parts: Vec<&str> = file.split('/').collect();
-    parts.pop();
-    for part in relative.split('/') {
-        match part {
-            ".." => {
-                parts.pop();
-            }
-            "." => {}
-            name => parts.push(name),
-        }
-    }
-    parts.join("/")
 }

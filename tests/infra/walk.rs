@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::bicep::{Expr, Node};
 use super::project::Project;
 
 const README: &str = "infra/README.md";
@@ -125,14 +124,17 @@ fn order(commands: &[String]) -> Vec<String> {
 fn outputs(project: &Project, path: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     let mut asked = |line: &str, template: &str, name: &str| {
-        if !project.sources.get(template).is_some_and(|source| source.outputs().any(|output| output.name == name)) {
-            findings.push(format!("{path}: {template} has no output `{name}`, which `{}` asks for", line.trim()));
+        if project.templates[template]["outputs"].get(name).is_none() {
+            findings.push(format!(
+                "{path}: infra/{template}.bicep has no output `{name}`, which `{}` asks for",
+                line.trim()
+            ));
         }
     };
     for line in text.lines() {
         let template = match line.split("--name ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
-            Some("scorekeeper") => "infra/main.bicep",
-            Some("scorekeeper-events" | "\"$EVENTS\"") => "infra/events.bicep",
+            Some("scorekeeper") => "main",
+            Some("scorekeeper-events" | "\"$EVENTS\"") => "events",
             _ => "",
         };
         for rest in line.split("properties.outputs.").skip(1).filter(|rest| !rest.starts_with('$')) {
@@ -141,11 +143,7 @@ fn outputs(project: &Project, path: &str, text: &str) -> Vec<String> {
         // The page's own function of that name.
         let begins = line.strip_prefix("output ").into_iter().filter(|rest| !rest.starts_with('('));
         for rest in line.split("$(output ").skip(1).chain(begins) {
-            asked(
-                line,
-                "infra/main.bicep",
-                rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default(),
-            );
+            asked(line, "main", rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default());
         }
     }
     findings
@@ -173,20 +171,8 @@ fn variables(project: &Project, commands: &[String]) -> Vec<String> {
         .skip(1)
         .filter_map(|rest| words(rest).next().map(|(_, name)| name.to_owned()))
         .collect();
-    let mut asked = BTreeSet::new();
-    let mut ask = |expr: &Expr| {
-        if let Node::Call { function, arguments, .. } = &expr.node
-            && function == "readEnvironmentVariable"
-            && let Some(name) = arguments.first().and_then(Expr::text)
-        {
-            asked.insert(name.to_owned());
-        }
-    };
-    for statement in project.sources.get(AZD).into_iter().flat_map(|source| &source.statements) {
-        if let Some(value) = statement.value() {
-            value.walk(&mut |expr| ask(expr));
-        }
-    }
+    let calls = project.files.get(AZD).split("readEnvironmentVariable('").skip(1);
+    let mut asked: BTreeSet<String> = calls.filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned())).collect();
     // azd sets these from what it asks for.
     for own in ["AZURE_ENV_NAME", "AZURE_LOCATION"] {
         asked.remove(own);

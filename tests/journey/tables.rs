@@ -4,6 +4,7 @@
 use app::ledger::LedgerOptions;
 use azure::tables::{Auth, AzureTables};
 use azure_core::credentials::Secret;
+use lifecycle::LedgerId;
 use serde_json::Map;
 
 use super::*;
@@ -35,7 +36,12 @@ impl InTables {
         let (url, account, key) = &tables;
         let auth = Auth::SharedKeyLite { account: (*account).to_owned(), key: Secret::new(*key) };
         let store = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
-        let options = LedgerOptions { task_hub: task_hub.clone(), writer: "reader".to_owned(), projection: false };
+        let options = LedgerOptions {
+            task_hub: task_hub.clone(),
+            writer: "reader".to_owned(),
+            new_id: LedgerId::of_random([1; 16]),
+            projection: false,
+        };
         let ledger = Ledger::new(std::sync::Arc::new(store), &options).unwrap();
         Some(Self { cloud, vars, task_hub, tables, ledger })
     }

@@ -3,7 +3,7 @@
 
 use app::ports::{Blobs, Endpoint, JobAddress};
 use async_trait::async_trait;
-use lifecycle::{BlobVersion, Job, Rules, Scoring};
+use lifecycle::{BlobVersion, Job, LedgerId, Rules, Scoring};
 use serde_json::json;
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
@@ -67,7 +67,8 @@ pub async fn scoring(stage: &dyn Stage, path: &str, ending: Ending) -> Scoring {
     let rules = stage.rules();
     let rule = rules.iter().next().unwrap();
     let url = format!("https://uploads.blob.core.windows.net/claims/{path}");
-    let mut scoring = Scoring::accept(rule, BlobVersion::read(&url, "1").unwrap(), stage.now());
+    let mut scoring =
+        Scoring::accept(&LedgerId::of_random([1; 16]), rule, BlobVersion::read(&url, "1").unwrap(), stage.now());
     next_attempt(stage, &mut scoring, ending).await;
     scoring
 }

@@ -206,6 +206,18 @@ fn writes_without_compare_and_swap_are_found() {
     is_found(&wiring, &["versions", "history", "final is final", "intent"]);
 }
 
+/// The ledger's id is written over: of two processes that find none each goes on with its own.
+#[test]
+fn a_ledger_id_that_is_not_inserted_but_written_over_is_found() {
+    fn write(op: Op) -> Op {
+        match op {
+            Op::Insert(row) if row.key.partition == "ledger" => Op::Upsert(row),
+            other => other,
+        }
+    }
+    is_found(&Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() }, &["one scoring"]);
+}
+
 /// The rules that reading refuses: attempts, then scorings, share one output path.
 #[test]
 fn output_paths_that_are_used_twice_are_found() {

@@ -10,8 +10,8 @@ use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearc
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Rules, Scoring, ScoringId,
-    Status, StorageHosts, Submission,
+    Answer, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputSnapshot, Reply, Rules, Scoring,
+    ScoringId, Status, StorageHosts, Submission,
 };
 use serde_json::{Value, json};
 use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Written};
@@ -103,6 +103,7 @@ pub struct World {
     state: Arc<Mutex<State>>,
     pub store: Arc<Faulty>,
     pub rules: Rules,
+    pub ledger_id: LedgerId,
     task_hub: String,
 }
 
@@ -130,7 +131,22 @@ impl World {
     /// As [`Self::on`], with tables of this task hub: for stores that several worlds share.
     pub fn in_task_hub(task_hub: &str, store: Arc<dyn TableStore>, rules: &str) -> Self {
         let store = Arc::new(Faulty::new(store));
-        Self { state: Arc::default(), store, rules: Rules::read(rules).unwrap(), task_hub: task_hub.to_owned() }
+        Self {
+            state: Arc::default(),
+            store,
+            rules: Rules::read(rules).unwrap(),
+            ledger_id: LedgerId::of_random([1; 16]),
+            task_hub: task_hub.to_owned(),
+        }
+    }
+
+    /// Another installation with the same rules, on the same endpoint and storage: only its ledger is its own.
+    pub fn second_installation(&self) -> Self {
+        Self {
+            store: Arc::new(Faulty::new(Arc::new(MemoryStore::new()))),
+            ledger_id: LedgerId::of_random([2; 16]),
+            ..self.clone()
+        }
     }
 
     /// The name of a table of this world's task hub.
@@ -150,7 +166,8 @@ impl World {
             state.writers += 1;
             format!("w{}", state.writers)
         };
-        let options = LedgerOptions { task_hub: self.task_hub.clone(), writer, projection: true };
+        let (task_hub, new_id) = (self.task_hub.clone(), self.ledger_id.clone());
+        let options = LedgerOptions { task_hub, writer, new_id, projection: true };
         let world = self.clone();
         App::new(Parts {
             ledger: Ledger::new(self.store.clone(), &options).unwrap(),
@@ -285,7 +302,7 @@ impl World {
         let (now, id) = (self.now(), "f".repeat(32));
         let rule = self.rules.iter().next().unwrap();
         let blob = lifecycle::BlobVersion::read("https://else.blob.core.windows.net/c/x", "1").unwrap();
-        let mut scoring = Scoring::accept(rule, blob, now);
+        let mut scoring = Scoring::accept(&self.ledger_id, rule, blob, now);
         let mut submission = rule.submission(&scoring.blob, &scoring.id, 1);
         submission.outputs.values_mut().for_each(|out| out.uri = output.replace("{id}", &id));
         scoring.submission = Some(submission);

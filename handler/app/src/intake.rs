@@ -130,9 +130,10 @@ impl Intake {
         let now = self.clock.now();
         let payload = payload.into();
         let events = payload.events()?;
+        let ledger_id = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         // By index: a closure over borrowed events would not be general enough for a future that is sent between threads.
         let mut outcomes = stream::iter(0..events.len())
-            .map(|at| self.accept_event(intake::classify(&events[at], &self.rules, now), now))
+            .map(|at| self.accept_event(intake::classify(&events[at], ledger_id, &self.rules, now), now))
             .buffered(MAX_CONCURRENT_SCORINGS);
         let (mut accepted, mut intents) = (Accepted::default(), Vec::new());
         let mut failure = None;

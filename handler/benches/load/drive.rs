@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpStream;
 
 use crate::fakes::{Counts, Fakes};
-use crate::process::Handler;
+use crate::process::{Cpu, Handler};
 use crate::wire::{Message, Wire};
 use crate::{Outcome, upload};
 
@@ -27,7 +27,7 @@ pub(crate) struct Stretch {
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
     /// The handler's processor time per event.
-    pub(crate) cpu: Duration,
+    pub(crate) cpu: Cpu,
     /// What the fakes were asked for.
     pub(crate) counts: Counts,
 }
@@ -54,7 +54,7 @@ pub(crate) async fn load(handler: &Handler, fakes: &Fakes, for_long: Duration) -
         per_second: f64::from(events) / took.as_secs_f64(),
         p50: at(50),
         p99: at(99),
-        cpu: handler.cpu()?.saturating_sub(cpu) / events,
+        cpu: handler.cpu()?.since(cpu).of_each(events),
         counts: fakes.counts().since(&counts),
     })
 }

@@ -10,7 +10,7 @@ use crate::bare;
 use crate::fakes::Fakes;
 use crate::{Outcome, upload};
 
-/// The binary under test, of the profile that this bench was built in.
+/// The executable under test unless another one is named: of the profile that this bench was built in.
 pub(crate) const SCOREKEEPER: &str = env!("CARGO_BIN_EXE_scorekeeper");
 
 /// A handler that takes longer than this to answer is not slow but broken.
@@ -19,6 +19,26 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 const PROBE_EVERY: Duration = Duration::from_micros(100);
 /// Ticks per second in `/proc/PID/stat`: fixed in Linux's interface to programs.
 const USER_HZ: f64 = 100.0;
+
+/// Processor time of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cpu {
+    pub(crate) user: Duration,
+    /// In user mode and in the kernel.
+    pub(crate) total: Duration,
+}
+
+impl Cpu {
+    pub(crate) fn since(self, before: Self) -> Self {
+        let Self { user, total } = before;
+        Self { user: self.user.saturating_sub(user), total: self.total.saturating_sub(total) }
+    }
+
+    /// For each of so many events.
+    pub(crate) fn of_each(self, events: u32) -> Self {
+        Self { user: self.user / events, total: self.total / events }
+    }
+}
 
 /// A handler process; it dies with this value.
 pub(crate) struct Handler {
@@ -37,6 +57,7 @@ impl Drop for Handler {
 
 /// What to start.
 pub(crate) struct Start<'a> {
+    pub(crate) binary: &'a Path,
     pub(crate) folder: &'a Path,
     pub(crate) fakes: &'a Fakes,
     pub(crate) max_in_flight: Option<u32>,
@@ -47,7 +68,7 @@ impl Start<'_> {
     /// Manager here that could be asked for orphaned jobs.
     pub(crate) fn ours(&self) -> Outcome<Handler> {
         let port = free_port()?;
-        let mut command = Command::new(SCOREKEEPER);
+        let mut command = Command::new(self.binary);
         command
             .arg("serve")
             .env_clear()
@@ -117,13 +138,15 @@ impl Handler {
         Ok((kilobytes("VmRSS:")?, kilobytes("VmHWM:")?))
     }
 
-    /// Processor time so far, of all threads, in user mode and in the kernel.
-    pub(crate) fn cpu(&self) -> Outcome<Duration> {
+    /// Processor time so far, of all threads.
+    pub(crate) fn cpu(&self) -> Outcome<Cpu> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The name is in brackets and may hold anything; the numbers are behind it.
         let (_, numbers) = stat.rsplit_once(')').ok_or("no stat line")?;
-        let ticks = numbers.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
-        let ticks = ticks.sum::<Result<u32, _>>()?;
-        Ok(Duration::from_secs_f64(f64::from(ticks) / USER_HZ))
+        let mut ticks = numbers.split_whitespace().skip(11).map(str::parse::<u32>);
+        let mut next = || ticks.next().ok_or("a stat line that is too short");
+        let (user, system) = (next()??, next()??);
+        let time = |ticks: u32| Duration::from_secs_f64(f64::from(ticks) / USER_HZ);
+        Ok(Cpu { user: time(user), total: time(user + system) })
     }
 }

@@ -2,11 +2,13 @@
 //! from there on: what has the type is good, and no two of them can be mixed up.
 
 mod endpoint;
+mod ledger;
 mod name;
 mod scoring;
 mod workspace;
 
 pub use endpoint::{EndpointKey, EndpointUri, InvalidEndpointUri, InvalidKey};
+pub use ledger::{InvalidLedgerId, LedgerId};
 pub use name::{DeploymentName, InvalidDeploymentName, InvalidJobName, InvalidRuleId, JobName, RuleId};
 pub use scoring::{InvalidScoringId, ScoringId};
 pub use workspace::{InvalidWorkspaceId, WorkspaceId, workspace_of};

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use crate::blob::{BlobVersion, InvalidBlob};
 use crate::digest::digest;
-use crate::id::RuleId;
+use crate::id::{LedgerId, RuleId};
 use crate::payload::{Payload, TooManyEvents, json_within, members, repair, string};
 use crate::rule::Rules;
 use crate::scoring::Scoring;
@@ -78,16 +78,17 @@ pub struct QuarantinedEvent {
 /// Reads a delivery: one event or many, as object, array, or string holding either. Every item gets a verdict.
 pub fn read(
     delivery: impl Into<Payload>,
+    ledger: &LedgerId,
     rules: &Rules,
     now: OffsetDateTime,
 ) -> Result<Vec<Classification>, TooManyEvents> {
-    Ok(delivery.into().events()?.iter().map(|event| classify(event, rules, now)).collect())
+    Ok(delivery.into().events()?.iter().map(|event| classify(event, ledger, rules, now)).collect())
 }
 
-/// What becomes of one event. Total: any JSON gets a verdict.
-pub fn classify(event: &RawValue, rules: &Rules, now: OffsetDateTime) -> Classification {
+/// What becomes of one event in the ledger of this id. Total: any JSON gets a verdict.
+pub fn classify(event: &RawValue, ledger: &LedgerId, rules: &Rules, now: OffsetDateTime) -> Classification {
     match About::read(event) {
-        Ok(About::Upload(upload)) => upload.classify(rules, now),
+        Ok(About::Upload(upload)) => upload.classify(ledger, rules, now),
         Ok(About::SomethingElse(skipped)) => Classification::Skipped(skipped),
         Err(malformed) => {
             // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
@@ -193,7 +194,7 @@ impl Upload {
         Ok(Self { blob, api: api.and_then(string).map(Cow::into_owned) })
     }
 
-    fn classify(self, rules: &Rules, now: OffsetDateTime) -> Classification {
+    fn classify(self, ledger: &LedgerId, rules: &Rules, now: OffsetDateTime) -> Classification {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
         if let Some(rule) = rules.output_of(&self.blob) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
@@ -212,7 +213,7 @@ impl Upload {
         let mut wanted = Vec::new();
         for rule in rules {
             match rule.refuses(&self.blob) {
-                None => wanted.push(Scoring::accept(rule, self.blob.clone(), now)),
+                None => wanted.push(Scoring::accept(ledger, rule, self.blob.clone(), now)),
                 Some(reason) => {
                     if rule.matches.container == self.blob.container && nearest.is_none() {
                         nearest = Some(rule.id.clone());
@@ -302,7 +303,7 @@ mod tests {
     }
 
     fn judged(payload: &Value) -> Vec<Classification> {
-        read(payload, &rules(), OffsetDateTime::UNIX_EPOCH).expect("not too many events")
+        read(payload, &LedgerId::of_random([1; 16]), &rules(), OffsetDateTime::UNIX_EPOCH).expect("not too many events")
     }
 
     const URL: &str = "https://uploads.blob.core.windows.net/claims/eu/a.csv";
@@ -438,8 +439,13 @@ mod tests {
                 json!(damaged).to_string(),
                 json!(damaged).to_string().replace("\\\\ud83d", "\\ud83d"),
             ] {
-                let verdicts =
-                    read(Payload::new(delivery).opened(), &rules(), OffsetDateTime::UNIX_EPOCH).expect("few");
+                let verdicts = read(
+                    Payload::new(delivery).opened(),
+                    &LedgerId::of_random([1; 16]),
+                    &rules(),
+                    OffsetDateTime::UNIX_EPOCH,
+                )
+                .expect("few");
                 let wanted = verdicts.iter().filter(|verdict| matches!(verdict, Classification::Wanted(_))).count();
                 assert_eq!(wanted, if damage == "\t" { 40 } else { 39 }, "{damage:?}");
             }

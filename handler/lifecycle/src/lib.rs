@@ -40,7 +40,7 @@ pub use rule as rules;
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
-pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, RuleId, ScoringId, WorkspaceId};
+pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
 pub use input::{InputContent, InputFound, InputSnapshot, Likeness, SeenVersion};
 pub use job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Submission};
 pub use payload::Payload;

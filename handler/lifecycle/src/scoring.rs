@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::blob::BlobVersion;
-use crate::id::{DeploymentName, EndpointUri, JobName, RuleId, ScoringId, WorkspaceId};
+use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, Submission};
 use crate::rule::Rule;
@@ -96,10 +96,10 @@ pub struct Scoring {
 }
 
 impl Scoring {
-    /// A scoring that has just been accepted: queued, due at once.
-    pub fn accept(rule: &Rule, blob: BlobVersion, now: OffsetDateTime) -> Self {
+    /// A scoring that has just been accepted into `ledger`: queued, due at once.
+    pub fn accept(ledger: &LedgerId, rule: &Rule, blob: BlobVersion, now: OffsetDateTime) -> Self {
         Self {
-            id: ScoringId::new(&rule.id, &blob, rule.generation),
+            id: ScoringId::new(ledger, &rule.id, &blob, rule.generation),
             rule: rule.id.clone(),
             generation: rule.generation,
             blob,
@@ -155,14 +155,14 @@ impl Scoring {
     }
 
     /// The scoring of another version of its path under the same rule, queued.
-    pub fn of_version(&self, rule: &Rule, seen: &SeenVersion, now: OffsetDateTime) -> Self {
+    pub fn of_version(&self, ledger: &LedgerId, rule: &Rule, seen: &SeenVersion, now: OffsetDateTime) -> Self {
         let blob = BlobVersion {
             etag: seen.etag.clone(),
             size: Some(seen.content.bytes),
             sequencer: None,
             ..self.blob.clone()
         };
-        Self::accept(rule, blob, now)
+        Self::accept(ledger, rule, blob, now)
     }
 
     /// How a version that was seen at its path stands to the one that it was made for. Content is compared by what the first
@@ -221,7 +221,7 @@ mod tests {
         let mut blob = BlobVersion::read("https://a.blob.core.windows.net/c/x.csv", "1").expect("a blob");
         blob.size = Some(7);
         let rule = rules.get("r").expect("the rule");
-        let mut scoring = Scoring::accept(rule, blob, datetime!(2026-07-21 10:00 UTC));
+        let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, datetime!(2026-07-21 10:00 UTC));
         assert_eq!(scoring.likeness(&seen("1", 9, None)), Likeness::SameVersion, "the ETag alone names a version");
         assert_eq!(scoring.likeness(&seen("2", 7, Some("m"))), Likeness::Other, "an event tells no MD5");
         scoring.input = Some(InputContent { bytes: 7, md5: Some("m".into()) });

@@ -9,7 +9,7 @@ use lifecycle::duration::IsoDuration;
 use lifecycle::intake::{self, Classification};
 use lifecycle::rule::template::{PLACEHOLDERS, Template, Values};
 use lifecycle::schedule::{back_off, poll_is_due};
-use lifecycle::{BlobVersion, EndpointKey, JobStatus, RuleId, Rules, ScoringId};
+use lifecycle::{BlobVersion, EndpointKey, JobStatus, LedgerId, RuleId, Rules, ScoringId};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn blob(url: &str, etag: &str) -> Result<BlobVersion, InvalidBlob> {
 }
 
 fn classified(event: &Value, rules: &Rules) -> Vec<Classification> {
-    intake::read(event, rules, NOW).expect("not too many events")
+    intake::read(event, &LedgerId::of_random([1; 16]), rules, NOW).expect("not too many events")
 }
 
 /// Paths as people and programs make them, and worse.
@@ -109,7 +109,8 @@ proptest! {
             (Ok(plain), Ok(other)) => {
                 prop_assert_eq!(&plain.url, &other.url);
                 let rule: RuleId = "r".parse().expect("an id");
-                prop_assert_eq!(ScoringId::new(&rule, &plain, 0), ScoringId::new(&rule, &other, 0));
+                let ledger = LedgerId::of_random([1; 16]);
+                prop_assert_eq!(ScoringId::new(&ledger, &rule, &plain, 0), ScoringId::new(&ledger, &rule, &other, 0));
                 prop_assert_eq!(&plain.path, &path, "what was spelled is what is read");
             }
             (Err(_), Err(_)) => {}
@@ -130,7 +131,7 @@ proptest! {
     ) {
         let Ok(blob) = blob(&format!("https://a.blob.core.windows.net/c/{}", spelled(&path, 0)), &etag) else { return Ok(()) };
         let rule: RuleId = rule.parse().expect("an id");
-        let id = ScoringId::new(&rule, &blob, 0);
+        let id = ScoringId::new(&LedgerId::of_random([1; 16]), &rule, &blob, 0);
         let values = Values { blob: &blob, rule: &rule, scoring: &id, attempt };
         let template = Template::parse(&format!("azureml://datastores/d/paths/{behind}")).expect("only known holes");
         let uri = template.fill(&values);

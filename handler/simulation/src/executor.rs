@@ -35,6 +35,11 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// Bytes of chance.
+    pub(super) fn bytes(&mut self) -> [u8; 16] {
+        (u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes()
+    }
+
     /// A number in `0..n`; 0 if `n` is 0.
     pub(super) fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)

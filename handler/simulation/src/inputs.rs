@@ -70,4 +70,56 @@ impl Inputs {
             }),
         }
     }
+
+    /// The content that a path held at a time. `Err`: nothing was there; `Ok(None)`: nobody ever wrote there.
+    pub(crate) fn content(&self, url: &str, at: OffsetDateTime) -> Result<Option<u64>, NothingThere> {
+        match self.at(url, at) {
+            None => Ok(None),
+            Some(None) => Err(NothingThere),
+            Some(Some(input)) => Ok(Some(input.content)),
+        }
+    }
+
+    /// The content of a version, whenever it was there.
+    pub(crate) fn content_of(&self, url: &str, etag: &str) -> Option<u64> {
+        let inputs = self.paths.get(url)?.iter().filter_map(|(_, input)| input.as_ref());
+        inputs.filter(|input| input.etag == etag).map(|input| input.content).next()
+    }
 }
+
+/// What happens to an input at some time.
+#[derive(Debug, Clone)]
+pub(crate) enum InputChange {
+    /// A version is written.
+    Put { etag: String, content: u64, has_md5: bool },
+    /// It is deleted.
+    Delete,
+    /// Its metadata is changed.
+    Mark,
+}
+
+impl Inputs {
+    /// Lets it happen.
+    pub(crate) fn change(&mut self, url: &str, change: &InputChange, now: OffsetDateTime) {
+        match change {
+            InputChange::Put { etag, content, has_md5 } => self.put(url, etag, *content, *has_md5, now),
+            InputChange::Delete => self.delete(url, now),
+            InputChange::Mark => drop(self.mark(url, now)),
+        }
+    }
+
+    /// Whether a path that somebody wrote to has held nothing since it was first written to.
+    pub(crate) fn was_deleted(&self, url: &str) -> bool {
+        self.paths.get(url).is_some_and(|versions| versions.iter().any(|(_, input)| input.is_none()))
+    }
+
+    /// Whether a version's writer gave an MD5.
+    pub(crate) fn has_md5(&self, url: &str, etag: &str) -> bool {
+        let inputs = self.paths.get(url).into_iter().flatten().filter_map(|(_, input)| input.as_ref());
+        inputs.into_iter().any(|input| input.etag == etag && input.has_md5)
+    }
+}
+
+/// A path held nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NothingThere;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{Resolution, Rules, ScoringId, Status, StorageHosts};
+use lifecycle::{LedgerId, Resolution, Rules, ScoringId, Status, StorageHosts};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -12,8 +12,8 @@ use time::{Duration, OffsetDateTime};
 use crate::behaviour::{Behaviours, Script};
 use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
-use crate::invariants::{Invariants, Violation};
-use crate::plan::{LimitChange, Plan};
+use crate::invariants::{Invariants, ScoredVersion, Violation};
+use crate::plan::{ChangeAt, LimitChange, Plan};
 use crate::trace::Trace;
 use crate::world::{ProcessPorts, TASK_HUB, World, WorldConfig, WorldState, skewed};
 use app::ledger::{Ledger, LedgerOptions, LimitScope, LiveLimit};
@@ -122,6 +122,8 @@ enum Control {
     Person,
     /// Somebody changes a limit.
     Limit(usize),
+    /// Something happens to an input.
+    Input(usize),
     Resume(usize),
     Heal,
 }
@@ -140,13 +142,15 @@ struct Run {
     control: Arc<Mutex<VecDeque<Control>>>,
     processes: Vec<Process>,
     writers: usize,
+    /// What processes would call the ledger.
+    ids: Rng,
     /// Deliveries that were answered with success.
     taken: Arc<Mutex<Vec<bool>>>,
     tries: Vec<u32>,
     healed: bool,
     ticks_since: u32,
     settled: Option<(u32, u64)>,
-    expected: BTreeMap<ScoringId, String>,
+    expected: BTreeMap<ScoredVersion, String>,
     kills_left: u32,
     pauses_left: u32,
     over: bool,
@@ -207,6 +211,7 @@ impl Run {
             control: Arc::default(),
             processes,
             writers: 0,
+            ids: rng.fork(5),
             taken: Arc::new(Mutex::new(vec![false; plan.deliveries.len()])),
             tries: vec![0; plan.deliveries.len()],
             healed: false,
@@ -225,6 +230,14 @@ impl Run {
         run.later(run.plan.period, Control::Timer);
         run.later(run.plan.fault_period, Control::Heal);
         run.later(PERSON, Control::Person);
+        for n in 0..run.plan.input_changes.len() {
+            // What is there from the beginning is there before the first event.
+            if run.plan.input_changes[n].at.is_zero() {
+                run.change_input(n);
+            } else {
+                run.later(run.plan.input_changes[n].at, Control::Input(n));
+            }
+        }
         for n in 0..run.plan.limit_changes.len() {
             run.later(run.plan.limit_changes[n].at, Control::Limit(n));
         }
@@ -264,7 +277,10 @@ impl Run {
     fn outcome(self) -> Outcome {
         let state = self.world.state();
         let WorldState { invariants, trace, cloud, .. } = &*state;
-        let name = |id: &ScoringId| self.expected.get(id).cloned().unwrap_or_else(|| id.to_string());
+        let names =
+            self.expected.iter().filter_map(|(of, name)| Some((invariants.scoring_of(of)?.clone(), name.clone())));
+        let names: BTreeMap<ScoringId, String> = names.collect();
+        let name = |id: &ScoringId| names.get(id).cloned().unwrap_or_else(|| id.to_string());
         let end = |s: &lifecycle::Scoring| {
             let job = s.job.as_ref().map_or("none", |job| job.name.as_str());
             format!("{} at attempt {} with {job}", s.status, s.attempt)
@@ -280,7 +296,7 @@ impl Run {
             taken: invariants.taken.clone(),
             ends: invariants.scorings().map(|s| (name(&s.id), end(s))).collect(),
             fingerprint: trace.fingerprint,
-            trace: trace.lines(about, &self.expected),
+            trace: trace.lines(about, &names),
         }
     }
 
@@ -321,8 +337,13 @@ impl Run {
         let clock_off = Arc::clone(&self.processes[process].clock_off);
         let ports = Arc::new(ProcessPorts { world: self.world.clone(), process });
         let store = (self.wiring.store)(Arc::clone(&ports) as Arc<dyn TableStore>);
-        let options =
-            LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: format!("w{}", self.writers), projection: true };
+        let options = LedgerOptions {
+            task_hub: TASK_HUB.to_owned(),
+            writer: format!("w{}", self.writers),
+            // Each process would call the ledger something else: the first one's word must hold for all.
+            new_id: LedgerId::of_random(self.ids.bytes()),
+            projection: true,
+        };
         let ledger = Ledger::new(store, &options).expect("the task hub's name is fixed and good");
         let app = App::new(Parts {
             ledger,
@@ -360,6 +381,7 @@ impl Run {
             }
             Control::Person => self.person(),
             Control::Limit(n) => self.limit(n),
+            Control::Input(n) => self.change_input(n),
             Control::Heal => self.heal(),
         }
     }
@@ -409,6 +431,13 @@ impl Run {
                 let _ = app.tick(app.now() + TICK).await;
             });
         }
+    }
+
+    fn change_input(&mut self, n: usize) {
+        let ChangeAt { url, change, .. } = &self.plan.input_changes[n];
+        let now = self.world.time().now();
+        self.world.trace(None, None, || format!("{url}: {change:?}"));
+        self.world.state().cloud.inputs.change(url, change, now);
     }
 
     /// An operator says what a limit is, until it is taken.
@@ -498,10 +527,12 @@ impl Run {
         if let Some(n) = self.taken.lock().unwrap_or_else(PoisonError::into_inner).iter().position(|taken| !taken) {
             return Some((None, format!("delivery {n} is not taken")));
         }
-        if let Some((id, name)) = self.expected.iter().find(|(id, _)| !state.invariants.has(id)) {
-            return Some((Some(id.clone()), format!("{name} is not in the ledger")));
+        if let Some((_, name)) = self.expected.iter().find(|(of, _)| state.invariants.scoring_of(of).is_none()) {
+            return Some((None, format!("{name} is not in the ledger")));
         }
-        if let Some((id, what)) = state.invariants.unsettled(&state.cloud, self.world.time().now()) {
+        if let Some((id, what)) =
+            state.invariants.unsettled(&state.cloud, self.world.time().now(), self.settled.is_some())
+        {
             return Some((Some(id), what));
         }
         // What is written or asked again at rest is under way too.

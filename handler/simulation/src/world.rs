@@ -289,9 +289,15 @@ impl World {
         state.effect(process);
         state.trace.fold(at, process, ops.len() as u64);
         if *to == self.0.state_table {
-            let WorldState { invariants, cloud, trace, .. } = &mut *state;
+            let WorldState { invariants, cloud, trace, dice, .. } = &mut *state;
             let entries = invariants.applied(ops, &|key| self.peek(&self.0.state_table, key), cloud, now);
             let id = scoring_of(ops);
+            if let Some(url) = id.as_ref().and_then(|id| invariants.just_scored(id, &entries))
+                && dice.strikes(Kind::InputsMarked, 400)
+            {
+                // Whoever takes the predictions marks their input.
+                cloud.inputs.mark(&url, now);
+            }
             for entry in entries {
                 trace.line(at, Some(process), id.as_ref(), || {
                     let from = entry.from.map_or_else(String::new, |from| format!("{from} "));

@@ -139,6 +139,7 @@ impl Error {
 
 /// Reads the command line and runs the command it names. `clock` is what every command takes for now.
 pub fn main(clock: &Clock) -> ExitCode {
+    azure::http::choose_cryptography();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -40,6 +40,7 @@ use lifecycle::duration::IsoDuration;
 use lifecycle::redact::redacted;
 use lifecycle::text::one_line;
 use time::Duration;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 pub use self::host::HostFacts;
@@ -84,10 +85,10 @@ pub struct Config {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Log {
-    /// A filter as `tracing_subscriber::EnvFilter` has it; it was parsed once already.
-    pub filter: String,
+    /// What is logged: a level, or levels by target.
+    pub filter: Targets,
     /// One record per line in either.
     pub format: LogFormat,
 }
@@ -180,8 +181,7 @@ impl Config {
                 .ok_or_else(|| Refused::new("a number from 1 to 1024", "leave it out for 64"))
         });
         let filter = reader.read("SCOREKEEPER_LOG", "info", |text| {
-            tracing_subscriber::EnvFilter::try_new(text)
-                .map(|_| text.to_owned())
+            text.parse::<Targets>()
                 .map_err(|why| Refused::new(format!("a log filter ({why})"), "write for example `info,handler=debug`"))
         });
         let hosted = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT", "AWS_LAMBDA_RUNTIME_API"];

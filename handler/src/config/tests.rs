@@ -33,7 +33,7 @@ fn a_ledger_and_rules_are_enough() {
     assert_eq!(config.resource_manager.as_str(), "https://management.azure.com/");
     assert_eq!(config.retention, Duration::days(30));
     assert_eq!(config.client_id, None);
-    assert_eq!(config.log, Log { filter: "info".into(), format: LogFormat::Text });
+    assert_eq!(config.log, Log { filter: "info".parse().expect("a level"), format: LogFormat::Text });
     assert_eq!(config.host.port, None);
     assert_eq!(config.host.function_timeout, Some(std::time::Duration::from_secs(300)));
 }

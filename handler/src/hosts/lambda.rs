@@ -33,6 +33,7 @@ enum Error {
 
 /// Runs the function that Lambda names until Lambda ends the process.
 pub fn main(clock: &Clock) -> ExitCode {
+    azure::http::choose_cryptography();
     match run(clock) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match &error {

@@ -68,7 +68,7 @@ impl FunctionsHost {
             folder: folder.to_owned(),
             log: folder.join("handler.log"),
             settings,
-            client: reqwest::Client::new(),
+            client: azure::http::client(),
             child: None,
             port: 0,
             invocations: Arc::default(),

@@ -105,8 +105,7 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     let simulator = tokio::spawn(simulator);
 
     let store = EmbeddedStore::open(&ledger_folder(&data))?;
-    let reading = ledger::LedgerOptions { task_hub: TASK_HUB.to_owned(), writer: "view".to_owned(), projection: false };
-    let ledger = Ledger::new(Arc::new(store), &reading)?;
+    let ledger = Ledger::new(Arc::new(store), &crate::compose::ledger_options(TASK_HUB, false))?;
 
     let page = page_listener(args.listen).await?;
     let address = page

@@ -22,6 +22,14 @@ pub(crate) const EXECUTABLE: &str = "scorekeeper";
 /// What is shipped has neither a simulated Azure nor what only people at a terminal use.
 pub(crate) const LEAN: &str = "--no-default-features";
 
+/// The cargo profile of what is shipped.
+pub(crate) const SHIPPED_PROFILE: &str = "dist";
+
+/// What SQLite leaves out where it is shipped: full text and spatial indexes, and statistics for a planner of joins. The
+/// embedded ledger has one table, and its keys are its queries.
+const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 \
+     -USQLITE_ENABLE_RTREE -USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4";
+
 /// Which build.
 pub(crate) struct Build<'a> {
     /// Where the sources are.
@@ -53,7 +61,7 @@ impl Build<'_> {
         command.args(["--profile", self.profile]);
         command.args(self.target.iter().flat_map(|target| ["--target", target]));
         if let Some(prefixes) = self.shipped {
-            command.args(["--locked", LEAN]);
+            command.args(["--locked", LEAN]).env("LIBSQLITE3_FLAGS", SQLITE_FLAGS);
             prefixes.apply(&mut command, self.target.unwrap_or_default());
         }
         // The path depends on target, profile and the user's cargo settings: cargo tells it.

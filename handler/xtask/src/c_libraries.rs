@@ -69,13 +69,14 @@ const BUNDLED: [Bundled; 3] = [
         version: r"#define MI_MALLOC_VERSION (\d+)(\d\d)(\d\d)\b",
     },
     Bundled {
-        package: "aws-lc-sys",
-        name: "AWS-LC",
+        package: "ring",
+        name: "ring's part of BoringSSL",
         licence: None,
-        purl: "pkg:github/aws/aws-lc@v",
-        cpe: Some("amazon:aws-lc"),
-        header: |_| "aws-lc/include/openssl/base.h",
-        version: r#"#define AWSLC_VERSION_NUMBER_STRING\s+"(\d+)\.(\d+)\.(\d+)""#,
+        purl: "pkg:github/briansmith/ring@",
+        cpe: None,
+        // It has no version of its own: notices name the package's.
+        header: |_| "Cargo.toml",
+        version: r#"(?m)^version = "(\d+)\.(\d+)\.(\d+)"$"#,
     },
 ];
 

@@ -16,6 +16,7 @@ mod commands;
 mod discovery;
 mod elf;
 mod failure;
+mod handler_process;
 mod materials;
 mod musl;
 mod packaging;

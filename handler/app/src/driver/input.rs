@@ -30,8 +30,7 @@ impl Driver {
         };
         let settled = match scoring.likeness(&seen) {
             Likeness::SameVersion => return InputFound::Named(seen),
-            Likeness::SameContent => self.join(scoring, seen).await,
-            Likeness::Other => self.take_in_newer(scoring, &seen).await,
+            likeness => self.settle_other(scoring, likeness, seen).await,
         };
         // Nothing is concluded from a version that could not be put on record.
         settled.unwrap_or_else(|error| {
@@ -39,11 +38,30 @@ impl Driver {
         })
     }
 
+    /// The path holds another version: what follows for that one is put on record.
+    async fn settle_other(
+        &self,
+        scoring: &Scoring,
+        likeness: Likeness,
+        seen: SeenVersion,
+    ) -> Result<InputFound, ledger::Error> {
+        // An event that comes again has a scoring that was not read: what is on record of it may know the content, be further,
+        // or have ended. Nothing may follow for others from one that will be found to be a repetition.
+        let known = self.ledger.get(&scoring.id).await?;
+        if known.is_some_and(|(known, _)| known.version != scoring.version) {
+            return Ok(InputFound::NotSeen("the scoring was moved on meanwhile".to_owned()));
+        }
+        match likeness {
+            Likeness::SameContent => self.join(scoring, seen).await,
+            _ => self.take_in_newer(scoring, &seen).await,
+        }
+    }
+
     /// The path holds another content: its version is taken in, unless it is there already.
     async fn take_in_newer(&self, scoring: &Scoring, seen: &SeenVersion) -> Result<InputFound, ledger::Error> {
         let (now, etag) = (self.clock.now(), seen.etag.clone());
         let Some(rule) = self.rule(scoring) else { return Ok(without_rule(scoring, seen)) };
-        let other = scoring.of_version(rule, seen, now);
+        let other = scoring.of_version(self.ledger.id().await?, rule, seen, now);
         if let Some(why) = rule.refuses(&other.blob) {
             return Ok(InputFound::Unwanted { etag, why });
         }
@@ -76,7 +94,7 @@ impl Driver {
     async fn join(&self, scoring: &Scoring, seen: SeenVersion) -> Result<InputFound, ledger::Error> {
         // Without its rule it goes on all the same: the content is the one that was named.
         let Some(rule) = self.rule(scoring) else { return Ok(InputFound::SameContent(seen)) };
-        let other = scoring.of_version(rule, &seen, self.clock.now());
+        let other = scoring.of_version(self.ledger.id().await?, rule, &seen, self.clock.now());
         let joins = Observation::ScoredAs(scoring.id.clone());
         let present = match self.ledger.get(&other.id).await? {
             None => {

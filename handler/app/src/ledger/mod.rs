@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt as _, stream};
+use lifecycle::id::LedgerId;
 use lifecycle::intake::{QuarantinedEvent, SkippedEvent};
 use lifecycle::{Entry, Scoring, ScoringId, Status};
 use time::OffsetDateTime;
+use tokio::sync::OnceCell;
 
 use crate::ports::table_store::{
     self, Continuation, ETag, Entity, IfMatch, InvalidTableName, Key, Op, Page, Range, Row, TableName, TableStore,
@@ -25,6 +27,7 @@ use crate::ports::table_store::{
 
 mod controls;
 mod heartbeat;
+mod identity;
 mod orphan_scan;
 mod projection;
 mod rate;
@@ -90,6 +93,8 @@ pub struct LedgerOptions {
     pub task_hub: String,
     /// Name of this writer, unlike that of any other process ever: the beginning of operation ids.
     pub writer: String,
+    /// The id that this ledger gets if it has none yet: random, unlike that of any other ledger ever.
+    pub new_id: LedgerId,
     /// Whether the Durable-shaped tables are written.
     pub projection: bool,
 }
@@ -121,6 +126,10 @@ struct Inner {
     instances: TableName,
     history: TableName,
     writer: String,
+    /// What the ledger is called if nobody has called it anything yet.
+    new_id: LedgerId,
+    /// What it is called, once this process has read it.
+    id: OnceCell<LedgerId>,
     projection: bool,
     ops: AtomicU64,
 }
@@ -143,6 +152,8 @@ impl Ledger {
             instances: named("Instances")?,
             history: named("History")?,
             writer: options.writer.clone(),
+            new_id: options.new_id.clone(),
+            id: OnceCell::new(),
             projection: options.projection,
             ops: AtomicU64::new(0),
         })))

@@ -467,7 +467,7 @@ mod tests {
         blob.size = Some(7);
         blob.sequencer = Some("0001".into());
         let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
-        let accepted = Scoring::accept(rule, blob, now);
+        let accepted = Scoring::accept(&lifecycle::LedgerId::of_random([1; 16]), rule, blob, now);
         let entry = accepted.accepted_entry("an event".into());
         let mut all = vec![(accepted, entry)];
         let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };

@@ -24,6 +24,7 @@ const IDLE: Duration = Duration::from_secs(20);
 pub fn client() -> reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     let built = CLIENT.get_or_init(|| {
+        choose_cryptography();
         let roots =
             webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok());
         reqwest::Client::builder()
@@ -39,6 +40,14 @@ pub fn client() -> reqwest::Client {
             .expect("all settings are constants and the compiled-in roots are valid, so there is nothing to fail on")
     });
     built.clone()
+}
+
+/// Chooses ring for all TLS of the process: without a choice no client can be built. Of several calls the first counts.
+///
+/// For the mains: a client that some library builds for itself must find it, too.
+pub fn choose_cryptography() {
+    // Refused only where there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The shared client as `azure_core` wants it. Decompression is off, as blob clients need it.

@@ -12,7 +12,7 @@ use azure_core::Uuid;
 use lifecycle::text::one_line;
 use reqwest::header::{HeaderMap, HeaderName};
 
-pub use client::{client, options, transport};
+pub use client::{choose_cryptography, client, options, transport};
 
 /// Names a request in the service's own logs; support asks for it. `azure_core` makes an error object, with a stack trace
 /// where these are switched on, for each request that has none when it comes to its pipeline.

@@ -5,7 +5,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use super::*;
 use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
-use crate::id::JobName;
+use crate::id::{JobName, LedgerId};
 use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
 use crate::rule::{OnUnknown, Rules};
@@ -39,7 +39,7 @@ impl Life {
     fn new() -> Self {
         let rule = rule();
         let blob = BlobVersion::read("https://a.blob.core.windows.net/c/x.csv", "1").unwrap();
-        let scoring = Scoring::accept(&rule, blob, NOW);
+        let scoring = Scoring::accept(&LedgerId::of_random([1; 16]), &rule, blob, NOW);
         Self { rule, scoring, now: NOW, taken: Vec::new() }
     }
 

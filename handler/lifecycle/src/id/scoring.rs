@@ -3,13 +3,15 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::ledger::LedgerId;
 use super::name::{RuleId, text};
 use crate::blob::BlobVersion;
 use crate::digest::{digest, is_digest};
 
-/// Names a scoring: the first 32 hex digits of SHA-256 over rule id, normalised blob URL, unquoted ETag and
+/// Names a scoring: the first 32 hex digits of SHA-256 over ledger id, rule id, normalised blob URL, unquoted ETag and
 /// generation. The same upload gives the same id however often and by whichever event it is told of; event ids, times,
-/// app and deployment names are left out on purpose.
+/// app and deployment names are left out on purpose. Another ledger gives it another id: tags, request ids and output
+/// paths are made of it, and are one ledger's alone by that.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScoringId(Arc<str>);
 
@@ -19,9 +21,9 @@ pub struct ScoringId(Arc<str>);
 pub struct InvalidScoringId(pub String);
 
 impl ScoringId {
-    /// The id of `blob` under `rule` in `generation`.
-    pub fn new(rule: &RuleId, blob: &BlobVersion, generation: u32) -> Self {
-        Self(digest(&[rule, &blob.url, &blob.etag, &generation.to_string()]).into())
+    /// The id of `blob` under `rule` in `generation`, in this ledger.
+    pub fn new(ledger: &LedgerId, rule: &RuleId, blob: &BlobVersion, generation: u32) -> Self {
+        Self(digest(&[ledger, rule, &blob.url, &blob.etag, &generation.to_string()]).into())
     }
 
     /// Reads an id: exactly 32 lower-case hex digits.
@@ -61,6 +63,10 @@ mod tests {
         id.parse().expect("an id")
     }
 
+    fn ledger(byte: u8) -> LedgerId {
+        LedgerId::of_random([byte; 16])
+    }
+
     fn blob(url: &str, etag: &str) -> BlobVersion {
         BlobVersion::read(url, etag).expect("a blob URL")
     }
@@ -73,10 +79,11 @@ mod tests {
             ("https://uploads.dfs.core.windows.net/claims/eu/a%20b.csv?sig=secret", "0x8DC1"),
             ("https://uploads.blob.core.windows.net:443/%63laims/eu%2fa%20%62.csv", "W/\"0x8DC1\""),
         ];
-        let ids: Vec<_> = same.iter().map(|(url, etag)| ScoringId::new(&rule("claims"), &blob(url, etag), 0)).collect();
+        let id = |(url, etag): &(&str, &str)| ScoringId::new(&ledger(1), &rule("claims"), &blob(url, etag), 0);
+        let ids: Vec<_> = same.iter().map(id).collect();
         assert!(ids.windows(2).all(|w| w[0] == w[1]), "{ids:?}");
         // Pinned: a change of this value re-scores everything that anybody has.
-        assert_eq!(ids[0].as_str(), "8eab74ca1334548c648de2f3ccc5c3aa");
+        assert_eq!(ids[0].as_str(), "7edcf2af88339d866120cf831c07019b");
     }
 
     #[test]
@@ -89,14 +96,20 @@ mod tests {
     }
 
     #[test]
-    fn rule_path_etag_and_generation_each_change_the_id() {
+    fn ledger_rule_path_etag_and_generation_each_change_the_id() {
         let url = "https://uploads.blob.core.windows.net/claims/a.csv";
-        let base = ScoringId::new(&rule("claims"), &blob(url, "1"), 0);
+        let base = ScoringId::new(&ledger(1), &rule("claims"), &blob(url, "1"), 0);
         for other in [
-            ScoringId::new(&rule("other"), &blob(url, "1"), 0),
-            ScoringId::new(&rule("claims"), &blob("https://uploads.blob.core.windows.net/claims/A.csv", "1"), 0),
-            ScoringId::new(&rule("claims"), &blob(url, "2"), 0),
-            ScoringId::new(&rule("claims"), &blob(url, "1"), 1),
+            ScoringId::new(&ledger(2), &rule("claims"), &blob(url, "1"), 0),
+            ScoringId::new(&ledger(1), &rule("other"), &blob(url, "1"), 0),
+            ScoringId::new(
+                &ledger(1),
+                &rule("claims"),
+                &blob("https://uploads.blob.core.windows.net/claims/A.csv", "1"),
+                0,
+            ),
+            ScoringId::new(&ledger(1), &rule("claims"), &blob(url, "2"), 0),
+            ScoringId::new(&ledger(1), &rule("claims"), &blob(url, "1"), 1),
         ] {
             assert_ne!(base, other);
         }
@@ -104,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_request_id_is_a_uuid_and_depends_on_the_attempt() {
-        let id = ScoringId::new(&rule("claims"), &blob("https://a.blob.core.windows.net/c/x", "1"), 0);
+        let id = ScoringId::new(&ledger(1), &rule("claims"), &blob("https://a.blob.core.windows.net/c/x", "1"), 0);
         let one = id.request_id(1);
         assert_eq!(one.len(), 36);
         assert_eq!(one.matches('-').count(), 4);

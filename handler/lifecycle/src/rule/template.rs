@@ -192,12 +192,13 @@ impl Serialize for Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::LedgerId;
 
     fn filled(source: &str) -> String {
         let blob =
             BlobVersion::read("https://uploads.blob.core.windows.net/claims/eu/a%20b.csv", "0x1").expect("a blob");
         let rule: RuleId = "claims".parse().expect("an id");
-        let id = ScoringId::new(&rule, &blob, 0);
+        let id = ScoringId::new(&LedgerId::of_random([1; 16]), &rule, &blob, 0);
         let values = Values { blob: &blob, rule: &rule, scoring: &id, attempt: 2 };
         Template::parse(source).expect("a template").fill(&values)
     }

@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::{Policy, Rules};
 use crate::blob::BlobVersion;
-use crate::id::ScoringId;
+use crate::id::{LedgerId, ScoringId};
 use crate::job::Input;
 use crate::scoring::Scoring;
 
@@ -34,7 +34,7 @@ fn three_members_are_enough() {
     .expect("a minimal rule");
     let rule = rules.get("a").expect("the rule");
     let blob = BlobVersion::read("https://x.blob.core.windows.net/c/p.csv", "1").expect("a blob");
-    let scoring = Scoring::accept(rule, blob, time::OffsetDateTime::UNIX_EPOCH);
+    let scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, time::OffsetDateTime::UNIX_EPOCH);
     let submission = rule.submission(&scoring.blob, &scoring.id, 1);
     assert_eq!(
         submission.inputs["input_data"],
@@ -171,7 +171,7 @@ fn texts_among_literals_are_filled_and_the_rest_is_sent_as_it_is() {
     let rule = rules.get("claims").expect("the rule");
     assert_eq!(rule.generation, 7);
     let blob = BlobVersion::read("https://uploads.blob.core.windows.net/claims/eu/p.csv", "1").expect("a blob");
-    let id = ScoringId::new(&rule.id, &blob, rule.generation);
+    let id = ScoringId::new(&LedgerId::of_random([1; 16]), &rule.id, &blob, rule.generation);
     let sent = rule.submission(&blob, &id, 3);
     let value = |name: &str| serde_json::to_value(&sent.inputs[name]).expect("JSON")["value"].clone();
     assert_eq!((value("t"), value("n")), (Value::from("3x"), Value::from(5)));

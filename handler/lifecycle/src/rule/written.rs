@@ -12,7 +12,7 @@ use super::policy::Policy;
 use super::problem::Wrong;
 use super::template::Template;
 use crate::blob::BlobVersion;
-use crate::id::{DeploymentName, ScoringId};
+use crate::id::{DeploymentName, LedgerId, ScoringId};
 use crate::job::MAX_SUBMISSION_UNITS;
 
 /// The members of [`Rule`], with the texts that are yet to be read.
@@ -113,7 +113,8 @@ impl WrittenRule {
 fn fitting(rule: Rule) -> Result<Rule, Vec<Wrong>> {
     let shortest = BlobVersion::read("https://acc.blob.core.windows.net/con/b", "0");
     let units = shortest.map_or(0, |blob| {
-        let id = ScoringId::new(&rule.id, &blob, rule.generation);
+        // Of any ledger: all ids are equally long.
+        let id = ScoringId::new(&LedgerId::of_random([0; 16]), &rule.id, &blob, rule.generation);
         rule.submission(&blob, &id, 1).units()
     });
     if units > MAX_SUBMISSION_UNITS {

@@ -30,7 +30,7 @@ impl State {
     pub(crate) fn deliver(&mut self, world: &World, worker: usize, of: usize) {
         self.deliveries[of] -= 1;
         let mut classifications =
-            intake::read(&event(of, self.deliveries[of]), world.rules, self.now).expect("one event");
+            intake::read(&event(of, self.deliveries[of]), &World::ledger(), world.rules, self.now).expect("one event");
         let Some(Classification::Wanted(mut scorings)) = classifications.pop() else {
             panic!("the rule wants the event: {classifications:?}")
         };
@@ -132,7 +132,12 @@ impl State {
                 self.workers[worker] = release(write.slot);
                 if write.from.is_none() {
                     // An upload is taken in all the same, and waits for its turn.
-                    let next = Arc::new(Scoring::accept(world.rule(), write.next.blob.clone(), write.next.created));
+                    let next = Arc::new(Scoring::accept(
+                        &World::ledger(),
+                        world.rule(),
+                        write.next.blob.clone(),
+                        write.next.created,
+                    ));
                     let plain = Write { next, effect: Effect::None, slot: None, ..write };
                     self.apply(world, &plain);
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use lifecycle::{Observation, Rule, Rules, Scoring, Status, Step, decide};
+use lifecycle::{LedgerId, Observation, Rule, Rules, Scoring, Status, Step, decide};
 use time::{Duration, OffsetDateTime, macros::datetime};
 
 /// When the first event comes.
@@ -113,6 +113,11 @@ pub(crate) static ONE_SLOT: LazyLock<Rules> =
     LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"P3650D","maxInFlight":1"#));
 
 impl World {
+    /// The ledger that all workers share.
+    pub(crate) fn ledger() -> LedgerId {
+        LedgerId::of_random([1; 16])
+    }
+
     /// The real decision, or what the guard removal makes of it.
     pub(crate) fn decide(&self, scoring: &Scoring, observation: &Observation, now: OffsetDateTime) -> Step {
         let rule = Some(self.rule());

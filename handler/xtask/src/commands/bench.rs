@@ -5,16 +5,18 @@
 
 use std::{fs, process, thread};
 
+use super::package::{self, Package};
 use crate::{
+    builds::{EXECUTABLE, SHIPPED_PROFILE},
     failure::Result,
     musl,
-    workspace::{asked, cargo, run as run_command, shown},
+    workspace::{self, asked, cargo, run as run_command, shown},
 };
 
 /// What the handler costs on this machine, beside a bare axum handler with the same I/O.
 ///
 /// Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its cloud
-/// faked.
+/// faked. With the target that is shipped it is the package's executable that is put under load.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Bench {
     /// No times: each bench once, in the build of the tests. It fails if a round trip is one too many.
@@ -44,12 +46,21 @@ pub(super) fn run(Bench { counts, quick, json, target }: Bench) -> Result<()> {
     if !json {
         println!("{}", machine());
         for name in ["decisions", "ledger"] {
-            let mut command = bench(name, target.as_deref());
+            let mut command = bench("bench", name, target.as_deref());
             command.args(["--max-time", EACH]);
             told(&mut command)?;
         }
     }
-    let mut command = bench("load", target.as_deref());
+    let mut command = if target.as_deref() == Some(musl::SHIPPED) {
+        let folder = workspace::target();
+        package::run(Package::shipped(folder.clone()))?;
+        // In the same profile, or the bare handler beside it would be slower than it need be.
+        let mut command = bench(SHIPPED_PROFILE, "load", target.as_deref());
+        command.arg("--binary").arg(folder.join("app").join(EXECUTABLE));
+        command
+    } else {
+        bench("bench", "load", target.as_deref())
+    };
     command.args(quick.then_some("--quick")).args(json.then_some("--json"));
     if json { run_command(&mut command) } else { told(&mut command) }
 }
@@ -67,8 +78,8 @@ fn counts_of(name: &str, argument: &str) -> process::Command {
 }
 
 /// The command up to the bench's own arguments.
-fn bench(name: &str, target: Option<&str>) -> process::Command {
-    let mut command = cargo(["bench", "--quiet", "--package", "handler", "--bench", name]);
+fn bench(profile: &str, name: &str, target: Option<&str>) -> process::Command {
+    let mut command = cargo(["bench", "--quiet", "--profile", profile, "--package", "handler", "--bench", name]);
     command.args(target.iter().flat_map(|target| ["--target", target])).arg("--");
     command
 }
@@ -107,11 +118,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bench_is_run_by_cargo_with_the_release_settings() {
-        let mut command = bench("load", Some(musl::SHIPPED));
+    fn a_bench_is_run_by_cargo_in_its_profile_and_for_its_target() {
+        let mut command = bench(SHIPPED_PROFILE, "load", Some(musl::SHIPPED));
         command.arg("--quick");
-        let expected =
-            format!("cargo bench --quiet --package handler --bench load --target {} -- --quick", musl::SHIPPED);
+        let expected = format!(
+            "cargo bench --quiet --profile dist --package handler --bench load --target {} -- --quick",
+            musl::SHIPPED
+        );
         assert_eq!(shown(&command), expected);
     }
 

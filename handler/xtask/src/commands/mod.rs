@@ -1,10 +1,12 @@
 //! The subcommands, one file each.
 
 mod bench;
+mod budget;
 mod burst;
 mod check;
 mod circles;
 mod docs;
+mod infra;
 mod mutants;
 mod package;
 mod reproduce;
@@ -22,8 +24,10 @@ pub(crate) enum Command {
     Check(check::Check),
     Stage(stage::Stage),
     Docs(docs::Docs),
+    Infra(infra::Infra),
     Circles(circles::Circles),
     Bench(bench::Bench),
+    Budget(budget::Budget),
     Burst(burst::Burst),
     Mutants(mutants::Mutants),
 }
@@ -38,8 +42,10 @@ impl Command {
             Self::Check(options) => check::run(options),
             Self::Stage(options) => stage::run(options),
             Self::Docs(options) => docs::run(options),
+            Self::Infra(options) => infra::run(options),
             Self::Circles(options) => circles::run(options),
             Self::Bench(options) => bench::run(options),
+            Self::Budget(options) => budget::run(options),
             Self::Burst(options) => burst::run(options),
             Self::Mutants(options) => mutants::run(options),
         }

@@ -8,6 +8,7 @@ use std::{
 use super::check;
 use crate::{
     app_folder,
+    builds::SHIPPED_PROFILE,
     failure::{Result, cannot},
     musl,
     packaging::{Order, Packaged, ZIP},
@@ -17,7 +18,7 @@ use crate::{
 
 /// The zip that is deployed.
 ///
-/// Builds the static release executable, writes the app to DIR/app and DIR/scorekeeper.zip with a bill of materials
+/// Builds the static executable, writes the app to DIR/app and DIR/scorekeeper.zip with a bill of materials
 /// (sbom.cdx.json), and checks the zip. Equal inputs give equal bytes, in whatever folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Package {
@@ -31,8 +32,15 @@ pub(crate) struct Package {
     #[arg(long, value_name = "TRIPLE", default_value = musl::SHIPPED)]
     target: String,
     /// The cargo profile to build with.
-    #[arg(long, value_name = "NAME", default_value = "release")]
+    #[arg(long, value_name = "NAME", default_value = SHIPPED_PROFILE)]
     profile: String,
+}
+
+impl Package {
+    /// What is deployed, without rules, written to `out`.
+    pub(super) fn shipped(out: PathBuf) -> Self {
+        Self { out: Some(out), rules: None, target: musl::SHIPPED.to_owned(), profile: SHIPPED_PROFILE.to_owned() }
+    }
 }
 
 pub(super) fn run(Package { out, rules, target, profile }: Package) -> Result<()> {

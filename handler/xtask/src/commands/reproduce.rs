@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    builds::SHIPPED_PROFILE,
     failure::{Failure, Result, cannot},
     musl,
     packaging::{Order, ZIP},
@@ -44,7 +45,7 @@ pub(super) fn run(Reproduce { zip, rules, place }: Reproduce) -> Result<()> {
     let folder = folder.map_err(cannot("create a folder in", &place))?;
     let checkout = copy(folder.path())?;
     println!("building again in {}", checkout.root.display());
-    let order = Order { target: musl::SHIPPED, profile: "release", rules: rules.as_deref() };
+    let order = Order { target: musl::SHIPPED, profile: SHIPPED_PROFILE, rules: rules.as_deref() };
     let second = order.make(&checkout)?.zip;
     println!("{}  {}", sbom::digest(&first), zip.display());
     println!("{}  built again", sbom::digest(&second));

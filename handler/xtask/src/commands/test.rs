@@ -14,8 +14,8 @@ use crate::{
 
 /// All that must hold before a change is merged.
 ///
-/// Installs what the tests need, then: formatting, lints, tests, documentation, the release package, its check, and 10,000
-/// simulated runs. Stops at the first failure.
+/// Installs what the tests need, then: formatting, lints, tests, documentation, the release package, its check, its budget, and
+/// 10,000 simulated runs. Stops at the first failure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
     /// Formatting, lints and tests, with what is installed already.
@@ -58,6 +58,7 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
         let has_musl = musl::install(musl::SHIPPED);
         if has_musl.is_ok() {
             step_command("package", cargo(["xtask", "package"]))?;
+            step_command("budget", cargo(["xtask", "budget"]))?;
         }
         unless_in_ci(has_musl, "the release package", &mut left_out)?;
         step_command("simulation", simulation())?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lifecycle::Rules;
+use lifecycle::{LedgerId, Rules};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -243,7 +243,12 @@ impl Case {
 
     pub(super) async fn report(self) -> Report {
         let store: Arc<dyn TableStore> = self.store.clone();
-        let options = LedgerOptions { task_hub: "Scorekeeper".into(), writer: "w".into(), projection: false };
+        let options = LedgerOptions {
+            task_hub: "Scorekeeper".into(),
+            writer: "w".into(),
+            new_id: LedgerId::of_random([1; 16]),
+            projection: false,
+        };
         let ledger = Ledger::new(store.clone(), &options).unwrap();
         if let Some(ago) = self.ticked {
             let heartbeat = Heartbeat { at: NOW - ago, version: "0.1.0".into(), in_flight: 0, errors: 0 };

@@ -1,0 +1,60 @@
+// What no environment of infra/params/ takes: the longest names, addresses that alone may call, mail, two workspaces, a given
+// topic with queue delivery, private endpoints without DNS zones, and settings that try to replace the templates' own.
+using '../../../infra/main.bicep'
+
+param environmentName = 'branches'
+
+param names = {
+  functionApp: 'ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff'
+}
+
+param rules = {
+  rules: [
+    {
+      id: 'all'
+      match: {
+        container: 'c'
+      }
+      endpoint: {
+        uri: 'https://e.westeurope.inference.ml.azure.com/jobs'
+        workspace: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml/providers/Microsoft.MachineLearningServices/workspaces/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwa'
+      }
+    }
+  ]
+}
+
+param watchedAccounts = [
+  {
+    resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssa'
+  }
+  {
+    resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssb'
+    systemTopicResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-topics/providers/Microsoft.EventGrid/systemTopics/evgt-given'
+  }
+]
+
+param outputAccountResourceIds = [
+  '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssc'
+]
+
+param workspaceResourceIds = [
+  '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml/providers/Microsoft.MachineLearningServices/workspaces/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwa'
+  '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml/providers/Microsoft.MachineLearningServices/workspaces/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwb'
+]
+
+param deliveryMode = 'storageQueue'
+
+param extraAppSettings = {
+  SCOREKEEPER_TASK_HUB: 'Other'
+  SCOREKEEPER_LOG_FORMAT: 'json'
+}
+
+param disabledFunctions = ['Reconcile']
+
+param alertEmails = ['ops@example.com']
+
+param integrationSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/functions'
+
+param privateEndpointSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/endpoints'
+
+param allowedIpRanges = ['203.0.113.0/24']
