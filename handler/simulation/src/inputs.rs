@@ -113,6 +113,12 @@ impl Inputs {
         self.paths.get(url).is_some_and(|versions| versions.iter().any(|(_, input)| input.is_none()))
     }
 
+    /// Whether a path has held more than one content.
+    pub(crate) fn was_overwritten(&self, url: &str) -> bool {
+        let inputs = self.paths.get(url).into_iter().flatten().filter_map(|(_, input)| input.as_ref());
+        inputs.map(|input| input.content).collect::<std::collections::BTreeSet<_>>().len() > 1
+    }
+
     /// Whether a version's writer gave an MD5.
     pub(crate) fn has_md5(&self, url: &str, etag: &str) -> bool {
         let inputs = self.paths.get(url).into_iter().flatten().filter_map(|(_, input)| input.as_ref());
