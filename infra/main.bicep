@@ -5,7 +5,7 @@
 // its first start finds its roles; then alerts and the workbook.
 targetScope = 'resourceGroup'
 
-import { alwaysReadyGroup, privateDnsZones, resourceNames, rulesFile, watchedAccount } from 'modules/types.bicep'
+import { appOptions, dataAccessOptions, delivery, existingResources, firstStage, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from 'modules/types.bicep'
 import { containers, functions, queues } from 'modules/contract.bicep'
 
 @description('Begins the names of all resources. Lower-case letters and digits, a letter first.')
@@ -13,7 +13,7 @@ import { containers, functions, queues } from 'modules/contract.bicep'
 @maxLength(12)
 param workload string = 'scorekeeper'
 
-@description('Environment; part of the names.')
+@description('Environment; part of the names. Letters, digits and hyphens.')
 @minLength(2)
 @maxLength(12)
 param environmentName string = 'dev'
@@ -42,198 +42,97 @@ param outputAccountResourceIds string[] = []
 param workspaceResourceIds string[]
 
 @description('How the app gets its rights on the workspaces: the built-in role, a custom role of the least that is needed, or from somebody else.')
-@allowed(['dataScientist', 'custom', 'none'])
-param mlAccess string = 'dataScientist'
+param mlAccess ('dataScientist' | 'custom' | 'none') = 'dataScientist'
 
-@description('Whether the rights to read blobs are given here. Off where another team gives them.')
-param assignDataAccess bool = true
-
-@description('Object ids of the compute clusters\' identities, which read inputs too.')
-param computePrincipalIds string[] = []
-
-@description('ARM id of a user-assigned identity to use; empty: one is created.')
-param existingIdentityResourceId string = ''
-
-@description('ARM id of a Log Analytics workspace to use; empty: one is created.')
-param existingLogAnalyticsResourceId string = ''
+@description('Who gives the rights to read blobs, and to whom.')
+param dataAccess dataAccessOptions = {}
 
 @description('How events reach the app: pushed by Event Grid (a second stage), or through a storage queue (private networks, one stage).')
-@allowed(['eventGrid', 'storageQueue'])
-param deliveryMode string = 'eventGrid'
+param deliveryMode delivery = 'eventGrid'
 
-@description('Deliveries of one event before it is dead-lettered.')
-@minValue(1)
-@maxValue(30)
-param maxDeliveryAttempts int = 30
+@description('What others have made already and is used instead of something new.')
+param existing existingResources = {}
 
-@description('Minutes after which an undelivered event is dead-lettered.')
-@minValue(1)
-@maxValue(1440)
-param eventTimeToLiveInMinutes int = 1440
+@description('How app and state account are reached. Left out: by public endpoints.')
+param network networkOptions = {}
 
-@description('When the app looks at everything in flight: six fields, UTC.')
-param reconcileSchedule string = '0 * * * * *'
+@description('Logs, alerts and the workbook.')
+param monitoring monitoringOptions = {}
 
-@description('Prefix of the ledger\'s tables. Another one is another ledger: every blob version would be scored again.')
-@minLength(3)
-@maxLength(45)
-param taskHub string = 'Scorekeeper'
+@description('The state account.')
+param state stateOptions = {}
 
-@description('How long finished scorings are kept; ISO 8601, at least P8D.')
-param retention string = 'P30D'
-
-@description('How often the workspaces\' jobs are looked through for jobs that no scoring knows; ISO 8601 from PT1S to PT6H, or off.')
-param orphanScanInterval string = 'PT10M'
-
-@description('Whether the tables in the shape of Durable Functions are written.')
-@allowed(['on', 'off'])
-param projection string = 'on'
-
-@description('Most invocations at once in one instance.')
-@minValue(1)
-@maxValue(1024)
-param concurrency int = 64
-
-@description('Log filter, as the Rust crate tracing has it.')
-param log string = 'info'
-
-@description('Functions that are switched off. Events wait in Event Grid for a day, in the queue for ever; without the timer nothing is looked at.')
-param disabledFunctions ('BlobCreated' | 'BlobCreatedFromQueue' | 'Reconcile')[] = []
-
-@description('Further application settings by name.')
-param extraAppSettings object = {}
-
-@description('Memory of an instance in megabytes.')
-@allowed([512, 2048, 4096])
-param instanceMemoryMB int = 512
-
-@description('Most instances.')
-@minValue(1)
-@maxValue(1000)
-param maximumInstanceCount int = 40
-
-@description('Instances that are kept warm.')
-param alwaysReady alwaysReadyGroup[] = []
-
-@description('Redundancy of the state account.')
-@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
-param storageSku string = 'Standard_LRS'
-
-@description('Days for which deleted blobs and containers of the state account can be brought back.')
-@minValue(1)
-@maxValue(365)
-param softDeleteDays int = 14
-
-@description('Days after which a dead letter is deleted.')
-@minValue(7)
-@maxValue(3650)
-param deadLetterRetentionDays int = 90
-
-@description('Days for which the created Log Analytics workspace keeps logs.')
-@minValue(30)
-@maxValue(730)
-param logRetentionInDays int = 30
-
-@description('Most gigabytes that the created Log Analytics workspace takes in a day; -1: no cap.')
-param dailyQuotaGb int = 5
-
-@description('Whether alerts are made.')
-param enableAlerts bool = true
-
-@description('Mail addresses that alerts go to.')
-param alertEmails string[] = []
-
-@description('ARM ids of further action groups that alerts go to.')
-param actionGroupResourceIds string[] = []
-
-@description('Where the runbooks are; an alert\'s name follows as an anchor.')
-param runbookUrl string = 'https://github.com/scorekeeper/scorekeeper/blob/main/infra/README.md'
-
-@description('Whether the workbook is made.')
-param enableWorkbook bool = true
-
-@description('ARM id of the subnet for outbound traffic, delegated to Microsoft.App/environments; empty: none.')
-param integrationSubnetResourceId string = ''
-
-@description('ARM id of the subnet for private endpoints of the state account and the app; empty: public endpoints. With it the state account is closed to the internet.')
-param privateEndpointSubnetResourceId string = ''
-
-@description('Private DNS zones for these endpoints.')
-param privateDnsZoneResourceIds privateDnsZones = {}
-
-@description('Whether the app can be reached from the internet. Event Grid can push only if it can.')
-@allowed(['Enabled', 'Disabled'])
-param publicNetworkAccess string = 'Enabled'
-
-@description('Address ranges that may call the app, for example 203.0.113.0/24; empty: all. Event Grid may always.')
-param allowedIpRanges string[] = []
-
-@description('Whether the state account is locked against deletion.')
-param lock bool = false
-
-@description('Tags of the function app alone; azd finds it by one.')
-param functionAppTags object = {}
+@description('The function app.')
+param app appOptions = {}
 
 var stem = '${workload}-${environmentName}'
 var hash = uniqueString(resourceGroup().id, workload, environmentName)
 var functionAppName = names.?functionApp ?? 'func-${stem}-${take(hash, 6)}'
 var queueDelivery = deliveryMode == 'storageQueue'
-var private = !empty(privateEndpointSubnetResourceId)
+var private = !empty(network.?privateEndpointSubnetResourceId)
+var taskHub = app.?taskHub ?? 'Scorekeeper'
 
 // What cannot work is refused here, and not by an app that never gets an event.
-var checkedPublicNetworkAccess = !queueDelivery && publicNetworkAccess == 'Disabled' ? fail('Event Grid cannot push to an app without public network access: set deliveryMode to storageQueue') : publicNetworkAccess
-var checkedSubnet = private && empty(integrationSubnetResourceId) ? fail('the state account is closed to the internet: set integrationSubnetResourceId, so that the app can reach it') : integrationSubnetResourceId
+var checkedPublicNetworkAccess = !queueDelivery && network.?publicNetworkAccess == 'Disabled'
+  ? fail('Event Grid cannot push to an app without public network access: set deliveryMode to storageQueue')
+  : (network.?publicNetworkAccess ?? 'Enabled')
+var checkedSubnet = private && empty(network.?integrationSubnetResourceId)
+  ? fail('the state account is closed to the internet: set network.integrationSubnetResourceId, so that the app can reach it')
+  : (network.?integrationSubnetResourceId ?? '')
+
+// App Service takes no more in its settings; the app would not start.
+var rulesText = length(string(rules)) > 100000 ? fail('the rules have ${length(string(rules))} characters, and an application setting takes 100000: shorten them, or share them between two installations') : string(rules)
+
+// A watched account that no rule names gets no event, silently. Account names are lower-case, ids may be written otherwise.
+var watchedNames = map(watchedAccounts, account => toLower(last(split(account.resourceId, '/'))))
+var anyAccount = !empty(filter(rules.rules, rule => !contains(rule.match, 'account')))
+var ruled = map(filter(rules.rules, rule => contains(rule.match, 'account')), rule => toLower(rule.match.account))
+var unruled = anyAccount ? [] : filter(watchedNames, name => !contains(ruled, name))
+var checkedAccounts = empty(unruled) ? watchedAccounts : fail('no rule names the watched account ${join(unruled, ', ')}: add a rule, or take the account out of watchedAccounts')
 
 // The function of the other delivery mode is off: it would ask for a queue that is not there.
 var unused = queueDelivery ? functions.event : functions.queue
-var off = union(disabledFunctions, [unused])
+var off = union(app.?disabledFunctions ?? [], [unused])
 var disabled = toObject(off, name => 'AzureWebJobs_${name}_Disabled', name => 'true')
 
 var watchedIds = map(watchedAccounts, account => toLower(account.resourceId))
 var readIds = union(watchedIds, map(outputAccountResourceIds, id => toLower(id)))
 
 module identity 'modules/identity.bicep' = {
-  name: take('identity-${functionAppName}', 64)
   params: {
     name: names.?identity ?? 'id-${stem}-${take(hash, 6)}'
     location: location
     tags: tags
-    existingResourceId: existingIdentityResourceId
+    existingResourceId: existing.?identityResourceId ?? ''
   }
 }
 
 module storage 'modules/storage.bicep' = {
-  name: take('storage-${functionAppName}', 64)
   params: {
-    name: names.?storageAccount ?? take('st${take(toLower('${workload}${environmentName}'), 12)}${hash}', 24)
+    name: names.?storageAccount ?? take('st${take(replace(toLower('${workload}${environmentName}'), '-', ''), 12)}${hash}', 24)
     location: location
     tags: tags
-    sku: storageSku
+    options: state
     taskHub: taskHub
     principalId: identity.outputs.principalId
     queueDelivery: queueDelivery
-    deadLetterRetentionDays: deadLetterRetentionDays
-    softDeleteDays: softDeleteDays
-    privateEndpointSubnetResourceId: privateEndpointSubnetResourceId
-    privateDnsZoneResourceIds: privateDnsZoneResourceIds
-    lock: lock
+    network: network
   }
 }
 
-module monitoring 'modules/monitoring.bicep' = {
-  name: take('monitoring-${functionAppName}', 64)
+module logs 'modules/monitoring.bicep' = {
   params: {
     name: names.?applicationInsights ?? 'appi-${stem}-${take(hash, 6)}'
     workspaceName: names.?logAnalytics ?? 'log-${stem}-${take(hash, 6)}'
     location: location
     tags: tags
-    existingWorkspaceResourceId: existingLogAnalyticsResourceId
-    retentionInDays: logRetentionInDays
-    dailyQuotaGb: dailyQuotaGb
+    existingWorkspaceResourceId: existing.?logAnalyticsResourceId ?? ''
+    options: monitoring
     principalId: identity.outputs.principalId
   }
 }
 
+// Modules in groups of others have names: two installations may deploy into one group under the same outer name.
 module workspaceAccess 'modules/ml-access.bicep' = [
   for id in workspaceResourceIds: if (mlAccess != 'none') {
     name: take('ml-${last(split(id, '/'))}-${functionAppName}', 64)
@@ -247,121 +146,123 @@ module workspaceAccess 'modules/ml-access.bicep' = [
   }
 ]
 
-module dataAccess 'modules/data-access.bicep' = [
-  for id in readIds: if (assignDataAccess) {
+module blobAccess 'modules/data-access.bicep' = [
+  for id in readIds: if (dataAccess.?assign ?? true) {
     name: take('data-${last(split(id, '/'))}-${functionAppName}', 64)
     scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
     params: {
       accountName: last(split(id, '/'))
       principalId: identity.outputs.principalId
-      computePrincipalIds: contains(watchedIds, id) ? computePrincipalIds : []
+      computePrincipalIds: contains(watchedIds, id) ? (dataAccess.?computePrincipalIds ?? []) : []
     }
   }
 ]
 
-module app 'modules/function.bicep' = {
-  name: take('app-${functionAppName}', 64)
+module site 'modules/function.bicep' = {
   params: {
     name: functionAppName
     planName: names.?plan ?? 'plan-${stem}-${take(hash, 6)}'
     location: location
     tags: tags
-    siteTags: functionAppTags
     identityResourceId: identity.outputs.resourceId
     deploymentContainerUrl: '${storage.outputs.blobEndpoint}${containers.deployments}'
-    settings: union(extraAppSettings, disabled, {
+    // What is not here has the handler's own default: one truth for each.
+    settings: union(app.?settings ?? {}, disabled, {
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
-      APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.ingestion
+      APPLICATIONINSIGHTS_CONNECTION_STRING: logs.outputs.ingestion
       AZURE_CLIENT_ID: identity.outputs.clientId
+      // Beside the service URIs: some of the host's own clients know only this (azure-functions-host 11787).
+      AzureWebJobsStorage__accountName: storage.outputs.name
       AzureWebJobsStorage__blobServiceUri: storage.outputs.blobEndpoint
       AzureWebJobsStorage__clientId: identity.outputs.clientId
       AzureWebJobsStorage__credential: 'managedidentity'
       AzureWebJobsStorage__queueServiceUri: storage.outputs.queueEndpoint
       AzureWebJobsStorage__tableServiceUri: storage.outputs.tableEndpoint
-      RECONCILE_SCHEDULE: reconcileSchedule
-      SCOREKEEPER_ORPHAN_SCAN_INTERVAL: orphanScanInterval
-      SCOREKEEPER_CONCURRENCY: string(concurrency)
-      SCOREKEEPER_TASK_HUB: taskHub
-      SCOREKEEPER_LOG: log
-      SCOREKEEPER_PROJECTION: projection
+      RECONCILE_SCHEDULE: app.?reconcileSchedule ?? '0 * * * * *'
+      SCOREKEEPER_CONCURRENCY: string(app.?concurrency ?? 64)
       SCOREKEEPER_RESOURCE_MANAGER: environment().resourceManager
-      SCOREKEEPER_RETENTION: retention
-      SCOREKEEPER_RULES: string(rules)
+      SCOREKEEPER_RULES: rulesText
+      SCOREKEEPER_TASK_HUB: taskHub
     })
-    instanceMemoryMB: instanceMemoryMB
-    maximumInstanceCount: maximumInstanceCount
-    alwaysReady: alwaysReady
+    options: app
+    network: network
     integrationSubnetResourceId: checkedSubnet
     publicNetworkAccess: checkedPublicNetworkAccess
-    allowedIpRanges: allowedIpRanges
-    privateEndpointSubnetResourceId: privateEndpointSubnetResourceId
-    privateDnsZoneResourceId: privateDnsZoneResourceIds.?sites ?? ''
   }
   // Nothing of theirs is used above, and yet the first start needs them.
-  dependsOn: [workspaceAccess, dataAccess]
+  dependsOn: [workspaceAccess, blobAccess]
 }
 
-module actionGroup 'modules/action-group.bicep' = if (enableAlerts && !empty(alertEmails)) {
-  name: take('mail-${functionAppName}', 64)
-  params: {
-    name: 'ag-${stem}'
-    tags: tags
-    emails: alertEmails
+var alerting = monitoring.?alerts ?? true
+
+resource mail 'Microsoft.Insights/actionGroups@2023-01-01' = if (alerting && !empty(monitoring.?alertEmails)) {
+  name: 'ag-${stem}'
+  location: 'global'
+  tags: tags
+  properties: {
+    groupShortName: 'scorekeeper'
+    enabled: true
+    emailReceivers: [
+      for (email, index) in monitoring.?alertEmails ?? []: {
+        name: 'mail-${index}'
+        emailAddress: email
+        useCommonAlertSchema: true
+      }
+    ]
   }
 }
 
-var actionGroups = concat(actionGroupResourceIds, enableAlerts && !empty(alertEmails) ? [resourceId('Microsoft.Insights/actionGroups', 'ag-${stem}')] : [])
+var actionGroups = concat(monitoring.?actionGroupResourceIds ?? [], alerting && !empty(monitoring.?alertEmails) ? [mail.id] : [])
+var runbookUrl = monitoring.?runbookUrl ?? 'infra/README.md'
 
-module alerts 'modules/alerts.bicep' = if (enableAlerts) {
-  name: take('alerts-${functionAppName}', 64)
+module alerts 'modules/alerts.bicep' = if (alerting) {
   params: {
     appName: functionAppName
     location: location
     tags: tags
-    applicationInsightsResourceId: monitoring.outputs.resourceId
+    applicationInsightsResourceId: logs.outputs.resourceId
     queueDelivery: queueDelivery
     actionGroupResourceIds: actionGroups
     runbookUrl: runbookUrl
   }
-  dependsOn: [actionGroup]
 }
 
-module workbook 'modules/workbook.bicep' = if (enableWorkbook) {
-  name: take('workbook-${functionAppName}', 64)
+module workbook 'modules/workbook.bicep' = if (monitoring.?workbook ?? true) {
   params: {
     displayName: 'Scorekeeper ${stem}'
     location: location
     tags: tags
-    applicationInsightsResourceId: monitoring.outputs.resourceId
+    applicationInsightsResourceId: logs.outputs.resourceId
   }
 }
 
-module events 'events.bicep' = if (queueDelivery) {
+var told firstStage = {
+  functionAppName: functionAppName
+  stateAccountName: storage.outputs.name
+  watchedAccounts: checkedAccounts
+  deliveryMode: deliveryMode
+  alerts: alerting
+  actionGroupResourceIds: actionGroups
+  runbookUrl: runbookUrl
+  tags: tags
+}
+
+module subscriptions 'events.bicep' = if (queueDelivery) {
   name: take('events-${functionAppName}', 64)
   params: {
-    functionAppName: functionAppName
-    stateAccountName: storage.outputs.name
+    installation: told
     rules: rules
-    watchedAccounts: watchedAccounts
-    deliveryMode: deliveryMode
-    maxDeliveryAttempts: maxDeliveryAttempts
-    eventTimeToLiveInMinutes: eventTimeToLiveInMinutes
-    enableAlerts: enableAlerts
-    actionGroupResourceIds: actionGroups
-    runbookUrl: runbookUrl
-    tags: tags
   }
-  dependsOn: [actionGroup]
 }
 
 @description('Name of the function app.')
-output functionAppName string = app.outputs.name
+output functionAppName string = site.outputs.name
 
 @description('ARM id of the function app.')
-output functionAppResourceId string = app.outputs.resourceId
+output functionAppResourceId string = site.outputs.resourceId
 
 @description('Host name of the function app.')
-output functionAppHostName string = app.outputs.hostName
+output functionAppHostName string = site.outputs.hostName
 
 @description('ARM id of the app\'s identity.')
 output identityResourceId string = identity.outputs.resourceId
@@ -385,50 +286,23 @@ output taskHub string = taskHub
 output eventQueueName string = queueDelivery ? queues.events : ''
 
 @description('Name of the Application Insights component.')
-output applicationInsightsName string = monitoring.outputs.name
+output applicationInsightsName string = logs.outputs.name
 
 @description('ARM id of the Log Analytics workspace.')
-output logAnalyticsResourceId string = monitoring.outputs.workspaceResourceId
+output logAnalyticsResourceId string = logs.outputs.workspaceResourceId
 
 @description('ARM id of the workbook; empty if there is none.')
-output workbookResourceId string = enableWorkbook ? workbook!.outputs.resourceId : ''
+output workbookResourceId string = (monitoring.?workbook ?? true) ? workbook!.outputs.resourceId : ''
 
 @description('Parameters of stage 2, as a parameters file.')
 output events object = {
   contentVersion: '1.0.0.0'
   parameters: {
-    functionAppName: {
-      value: app.outputs.name
-    }
-    stateAccountName: {
-      value: storage.outputs.name
+    installation: {
+      value: told
     }
     rules: {
       value: rules
-    }
-    watchedAccounts: {
-      value: watchedAccounts
-    }
-    deliveryMode: {
-      value: deliveryMode
-    }
-    maxDeliveryAttempts: {
-      value: maxDeliveryAttempts
-    }
-    eventTimeToLiveInMinutes: {
-      value: eventTimeToLiveInMinutes
-    }
-    enableAlerts: {
-      value: enableAlerts
-    }
-    actionGroupResourceIds: {
-      value: actionGroups
-    }
-    runbookUrl: {
-      value: runbookUrl
-    }
-    tags: {
-      value: tags
     }
   }
 }

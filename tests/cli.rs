@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use app::App;
+use app::ledger::rows;
+use app::ports::table_store::{Entity, IfMatch, Op, TableStore as _};
 use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
 use handler::cli::breaker::{self, Action, BreakerArgs};
@@ -13,7 +15,8 @@ use handler::cli::on_ledger::{self, ATTENTION, OK};
 use handler::cli::{resolve, show, status};
 use handler::config::WhichLedger;
 use handler::page;
-use lifecycle::{JobStatus, Resolution, Status};
+use handler::redacting::Redacting;
+use lifecycle::{JobStatus, Resolution, ScoringId, Status};
 use serde_json::{Value, json};
 use stores::embedded::EmbeddedStore;
 use time::Duration;
@@ -86,6 +89,23 @@ fn without_ids(text: &str) -> String {
 
 fn is_id(line: &str) -> bool {
     line.get(..32).is_some_and(|id| lifecycle::ScoringId::read(id).is_some())
+}
+
+#[tokio::test]
+async fn what_turns_the_direction_of_writing_is_shown_and_stays_itself_in_json() {
+    let world = World::new();
+    let app = world.app();
+    let id = world.deliver(&app, &event("eu/a%E2%80%AEgpj.csv", "1")).await.remove(0);
+    let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
+    let (_, shown) = text(async |out| show::show(app.ledger(), &id, false, out).await).await;
+    assert!(!list.contains('\u{202e}') && !shown.contains('\u{202e}'), "{list:?} {shown:?}");
+    assert!(list.contains(r"a\u202egpj.csv"), "{list}");
+    let mut json = Vec::new();
+    let all = ListArgs { json: true, ..args(&[]) };
+    list::list(app.ledger(), &all, &mut Redacting::new(&mut json)).await.unwrap();
+    assert!(!String::from_utf8_lossy(&json).contains('\u{202e}'));
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json[0]["path"], "claims/eu/a\u{202e}gpj.csv");
 }
 
 #[tokio::test]
@@ -311,16 +331,16 @@ async fn an_open_circuit_breaker_is_shown_with_its_reason_and_closed_by_a_comman
     let ask =
         async |args: BreakerArgs| text(async |out| breaker::breaker(app.ledger(), &args, world.now(), out).await).await;
     let (code, calm) = ask(BreakerArgs::default()).await;
-    assert_eq!((code, calm.as_str()), (OK, "No attempt has failed.\n"));
+    assert_eq!((code, calm.as_str()), (OK, "No scoring has failed.\n"));
     for n in 0..10 {
-        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+        world.deliver(&app, &event(&format!("{}/{n}.csv", n % 2), "1")).await;
     }
     world.end_jobs(&JobStatus::Failed);
     world.later(Duration::minutes(2));
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     let late = world.deliver(&app, &event("late.csv", "1")).await;
     let golden = "\
-deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026-07-21 10:07:00 UTC; 10 failed in a row, the last: exit code 42
+deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026-07-21 10:07:00 UTC; 10 scorings in a row failed (unknown), the last: exit code 42
   scorekeeper breaker close --endpoint https://heart.example/jobs --deployment v7
 ";
     assert_eq!(ask(BreakerArgs::default()).await, (ATTENTION, golden.to_owned()));
@@ -328,7 +348,7 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
     assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
     assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
     let (_, trace) = text(async |out| show::show(app.ledger(), &late[0], false, out).await).await;
-    assert!(trace.contains("waits    the circuit breaker is open after 10 failed attempts in a row"), "{trace}");
+    assert!(trace.contains("waits    the circuit breaker is open, as 10 scorings in a row failed"), "{trace}");
     let (_, _, html) = page(&app, &world, "/").await;
     assert!(html.contains("one scoring probes it at 2026-07-21 10:07:00 UTC"), "{html}");
     let (_, _, html) = page(&app, &world, &format!("/scorings/{}", late[0])).await;
@@ -429,6 +449,25 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
     for command in ["serve", "local", "simulator", "status", "list", "show", "resolve", "limit", "breaker", "config"] {
         assert!(help.stdout().iter().any(|line| line.trim_start().starts_with(command)), "{command}");
     }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_hides_no_other_from_list_show_and_page() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let (_, before) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
+    let id: ScoringId = before.lines().nth(1).unwrap()[..32].parse().unwrap();
+    let damage = Entity::new(rows::scoring_key(&id)).with("State", "lost");
+    world.store.write(&world.table("State"), &[Op::Merge(damage, IfMatch::Any)]).await.unwrap();
+    let (code, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
+    assert_eq!((code, list.lines().count()), (ATTENTION, before.lines().count()), "{list}");
+    assert!(list.lines().last().unwrap().starts_with(&format!("{id}  unreadable")), "{list}");
+    for wanted in [id.as_str(), &id.as_str()[..9]] {
+        let (code, shown) = text(async |out| show::show(app.ledger(), wanted, false, out).await).await;
+        assert!(code == ATTENTION && shown.contains("`State`"), "{shown}");
+    }
+    let (status, _, html) = page(&app, &world, "/").await;
+    assert!(status == StatusCode::OK && html.contains("`State`") && html.contains("eu/a.csv"), "{html}");
 }
 
 async fn page(app: &App, world: &World, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {

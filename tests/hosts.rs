@@ -56,6 +56,14 @@ async fn both_hosts_give_equal_answers_for_every_function() {
     equal_answers::<Lambda>().await;
 }
 
+/// An answer but for the ids of its scorings, which each ledger has its own of.
+fn without_ids(mut answer: Value) -> Value {
+    for scoring in answer["accepted"].as_array_mut().into_iter().flatten() {
+        assert!(scoring["id"].take().is_string());
+    }
+    answer
+}
+
 /// Invokes each function under the Functions host and under another, and compares.
 pub async fn equal_answers<H: Host>() {
     let cloud = Cloud::start().await;
@@ -73,8 +81,8 @@ pub async fn equal_answers<H: Host>() {
         Value::Null,
     ];
     for payload in payloads {
-        let one = azure.invoke("BlobCreated", "1", "event", &payload).await.value();
-        let other = blob_created.invoke(&payload).await.expect("a response");
+        let one = without_ids(azure.invoke("BlobCreated", "1", "event", &payload).await.value());
+        let other = without_ids(blob_created.invoke(&payload).await.expect("a response"));
         assert_eq!(one, other, "{payload}");
     }
     // The ledgers hold the same now. One after the other, as both would otherwise drive jobs of the one simulator.

@@ -296,3 +296,32 @@ async fn a_scoring_command_scores_and_its_failure_is_told() {
     let line = process.until_logged(|line| line.contains("failed") && line.contains("bad.csv")).await;
     assert!(line.contains("no good row"), "{line}");
 }
+
+/// A pipe that the command and its children hold open: reading it to the end returns when all of them are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scoring_command_dies_with_local_however_that_ends() {
+    for signal in [Signal::KILL, Signal::TERM] {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("alive");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+        let command = format!("exec 3> '{}'; echo started >&3; sleep 1000 & sleep 1000", fifo.display());
+        let arguments = ["local", "--data", "d", "--listen", "127.0.0.1:0", "--score-command", &command];
+        let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+        process.until_logged(|line| line.contains("page ")).await;
+        std::fs::write(folder.path().join("d/inbox/a.csv"), "1\n").unwrap();
+        let alive = tokio::task::spawn_blocking(move || {
+            use std::io::BufRead as _;
+            let mut reader = std::io::BufReader::new(std::fs::File::open(fifo).unwrap());
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            assert_eq!(line, "started\n");
+            reader
+        });
+        let mut alive = alive.await.unwrap();
+        process.handle().signal(signal);
+        process.ended().await;
+        let ended = tokio::task::spawn_blocking(move || std::io::copy(&mut alive, &mut std::io::sink()).unwrap());
+        assert_eq!(tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.unwrap().unwrap(), 0);
+    }
+}

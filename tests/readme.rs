@@ -30,6 +30,17 @@ fn every_setting_is_listed_with_the_default_and_meaning_of_the_code() {
 }
 
 #[test]
+fn every_text_that_a_failure_is_recognised_by_is_listed_with_its_cause() {
+    let mut lines = README.lines();
+    for (cause, texts) in lifecycle::failure::RECOGNISED {
+        let line = lines.find(|line| line.starts_with(&format!("| `{}` |", cause.name())));
+        let listed = line.and_then(|line| line.split('|').nth(2)).unwrap_or_default().split(';').next().unwrap();
+        let listed: Vec<_> = listed.split(',').map(|text| text.trim().trim_matches('`')).collect();
+        assert_eq!(listed, *texts, "in this order, as the first cause counts: {}", cause.name());
+    }
+}
+
+#[test]
 fn every_placeholder_is_listed() {
     for (name, _) in PLACEHOLDERS {
         assert!(README.contains(&format!("`{{{name}}}`")), "{{{name}}} is missing in README.md");

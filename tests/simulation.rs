@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::Parser as _;
 use simulation::{Faults, NO_VIOLATION, RunOptions, SimulateArgs, Total, VIOLATION, Wiring, run, simulate};
 
+mod bad_inputs;
 mod guard_removal;
 mod sweep;
 

@@ -19,7 +19,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use lifecycle::{
     Answer, BlobVersion, Entry, InputContent, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, Observation,
-    OutputSnapshot, Reply, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
+    OutputPrint, OutputSnapshot, Reply, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
 };
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
@@ -105,7 +105,7 @@ impl Endpoint for AtOnce {
     }
 
     async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        Ok(JobSearch { jobs: Vec::new(), as_of: None })
+        Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None })
     }
 
     async fn jobs_created_since(
@@ -127,6 +127,10 @@ impl Blobs for AtOnce {
     async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
         let content = InputContent { bytes: 1, md5: None };
         Ok(InputSnapshot::Present(SeenVersion { etag: blob.etag.clone(), content }))
+    }
+
+    async fn output_print(&self, _scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        Ok(None)
     }
 
     async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

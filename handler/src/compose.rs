@@ -18,9 +18,9 @@ use app::{App, Parts, error_chain};
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::management::AzureCloud;
+use azure::resource_manager;
 use azure::tables::{Auth, AzureTables};
 use azure::tokens::{CredentialKind, Storage, Tokens};
-use azure::{http, resource_manager};
 use doctor::{AppFacts, Caller, Doctor, Installation};
 use lifecycle::{LedgerId, StorageHosts};
 use stores::embedded::EmbeddedStore;
@@ -199,7 +199,7 @@ fn store(
                     Auth::SharedKeyLite { account: account.clone(), key: key.expose().to_owned().into() }
                 }
             };
-            Ok(Arc::new(AzureTables::new(url, auth, http::transport())?))
+            Ok(Arc::new(AzureTables::new(url, auth)?))
         }
     }
 }

@@ -1,13 +1,16 @@
-//! A writer that lets no secret through: the last net under everything that a command prints.
+//! A writer that lets no secret through, and nothing that a terminal would obey: the last net under everything that a
+//! command prints.
 //!
 //! Each text is redacted where it is made; this catches what somebody forgot. It works line by line, as a secret that came
-//! in two writes could not be known in either.
+//! in two writes could not be known in either. Control characters and those that turn the direction of writing become JSON's
+//! escapes, so that JSON stays the same JSON; a line end within a name is the business of whoever prints the name.
 
 use std::io::{self, Write};
 
 use lifecycle::redact::redacted;
+use lifecycle::text::visible_lines;
 
-/// Writes whole lines without their secrets. What has no line end yet is written on [`flush`](Write::flush) or in the end.
+/// Writes whole lines without their secrets and control characters. What has no line end yet is written on [`flush`](Write::flush) or in the end.
 #[derive(Debug)]
 pub struct Redacting<W: Write> {
     inner: W,
@@ -23,7 +26,7 @@ impl<W: Write> Redacting<W> {
     fn write_line(&mut self) -> io::Result<()> {
         // Taken first: a line that cannot be written is not tried again in the end.
         let line = std::mem::take(&mut self.line);
-        self.inner.write_all(redacted(&String::from_utf8_lossy(&line)).as_bytes())
+        self.inner.write_all(visible_lines(&redacted(&String::from_utf8_lossy(&line))).as_bytes())
     }
 }
 
@@ -54,6 +57,13 @@ impl<W: Write> Drop for Redacting<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_but_text() {
+        let mut kept = Vec::new();
+        Redacting::new(&mut kept).write_all("a\u{1b}[2Jb\u{202e}c\n{\"d\": 1}\n".as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(kept).unwrap(), "a\\u001b[2Jb\\u202ec\n{\"d\": 1}\n");
+    }
 
     #[test]
     fn a_secret_in_several_writes_is_masked_and_the_last_line_is_not_lost() {

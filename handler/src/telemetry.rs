@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use lifecycle::redact::redacted;
+use lifecycle::text::visible;
 use tracing::Subscriber;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -55,7 +56,7 @@ pub fn start_for_people() {
 #[expect(clippy::print_stderr, reason = "fatal errors, before or without a log")]
 pub fn fatal(code: u8, why: &str) -> ExitCode {
     for line in why.lines() {
-        eprintln!("scorekeeper: {}", redacted(line));
+        eprintln!("scorekeeper: {}", visible(&redacted(line)));
     }
     ExitCode::from(code)
 }
@@ -85,14 +86,17 @@ impl<W: Write> Write for OneLine<W> {
     /// The formatter hands over a record by one call, its last byte a line end.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let body = record.strip_suffix(b"\n").unwrap_or(record);
-        // All is text that a formatter wrote; the copy is made only if it is not.
+        // All is text that a formatter wrote; copies are made only where something is to be changed.
         let text = String::from_utf8_lossy(body);
         let text = redacted(&text);
+        let text = if text.contains(['\n', '\r']) { Cow::Owned(text.replace(['\n', '\r'], " ")) } else { text };
+        // A log is read on terminals, too.
+        let text = visible(&text);
         // By one call either way: two lines of two threads must not mix.
-        if matches!(&text, Cow::Borrowed(same) if same.as_bytes() == body) && !text.contains(['\n', '\r']) {
+        if text.as_bytes() == body {
             self.0.write_all(record)?;
         } else {
-            self.0.write_all(format!("{}\n", text.replace(['\n', '\r'], " ")).as_bytes())?;
+            self.0.write_all(format!("{text}\n").as_bytes())?;
         }
         Ok(record.len())
     }
@@ -128,11 +132,11 @@ mod tests {
         let make = kept.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Lines(move || make.clone())).finish();
         tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!("the service said:\r\n<Error>\n</Error>");
+            tracing::warn!("the service said:\r\n<Error>\n</Error>\u{9b}2J\u{202e}");
             tracing::info!("next");
         });
         let text = String::from_utf8(kept.0.lock().expect("no panic").clone()).expect("text");
         assert_eq!(text.lines().count(), 2, "{text}");
-        assert!(text.lines().next().is_some_and(|line| line.contains("<Error> </Error>")), "{text}");
+        assert!(text.lines().next().is_some_and(|line| line.contains(r"<Error> </Error>\u{9b}2J\u202e")), "{text}");
     }
 }

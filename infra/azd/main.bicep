@@ -42,15 +42,17 @@ resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
 }
 
 module scorekeeper '../main.bicep' = {
-  // events.sh asks for this deployment by its name.
+  // deploy.sh asks for this deployment by its name.
   name: 'scorekeeper'
   scope: group
   params: {
     environmentName: environmentName
     location: location
     tags: tags
-    functionAppTags: {
-      'azd-service-name': 'scorekeeper'
+    app: {
+      tags: {
+        'azd-service-name': 'scorekeeper'
+      }
     }
     rules: rules
     watchedAccounts: map(watchedAccountResourceIds, id => {
@@ -58,7 +60,9 @@ module scorekeeper '../main.bicep' = {
     })
     workspaceResourceIds: workspaceResourceIds
     outputAccountResourceIds: outputAccountResourceIds
-    computePrincipalIds: computePrincipalIds
+    dataAccess: {
+      computePrincipalIds: computePrincipalIds
+    }
   }
 }
 

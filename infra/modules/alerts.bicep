@@ -25,9 +25,12 @@ param runbookUrl string
 
 var records = loadTextContent('../queries/records.kql')
 
+// `resolves`: whether the alert may say `resolved` when its query has nothing any more. What counts events may not: the event is not
+// mended by being older than the window.
 var always = [
   {
     name: 'heartbeat'
+    resolves: true
     title: 'no reconcile run succeeded for 15 minutes'
     severity: 1
     query: loadTextContent('../queries/alert-heartbeat.kql')
@@ -39,6 +42,7 @@ var always = [
   }
   {
     name: 'not-taken'
+    resolves: true
     title: 'deliveries were not taken into the ledger'
     severity: 1
     query: loadTextContent('../queries/alert-not-taken.kql')
@@ -50,6 +54,7 @@ var always = [
   }
   {
     name: 'failed'
+    resolves: false
     title: 'scorings failed'
     severity: 2
     query: '${records}\n${loadTextContent('../queries/alert-failed.kql')}'
@@ -61,6 +66,7 @@ var always = [
   }
   {
     name: 'held'
+    resolves: false
     title: 'scorings wait for a decision'
     severity: 2
     query: '${records}\n${loadTextContent('../queries/alert-held.kql')}'
@@ -72,6 +78,7 @@ var always = [
   }
   {
     name: 'stuck'
+    resolves: true
     title: 'scorings are stuck'
     severity: 2
     query: '${records}\n${loadTextContent('../queries/alert-stuck.kql')}'
@@ -83,6 +90,7 @@ var always = [
   }
   {
     name: 'orphaned-jobs'
+    resolves: false
     title: 'Azure ML made jobs that no scoring needs'
     severity: 3
     query: '${records}\n${loadTextContent('../queries/alert-orphaned-jobs.kql')}'
@@ -94,6 +102,7 @@ var always = [
   }
   {
     name: 'quarantined'
+    resolves: false
     title: 'events could not be read'
     severity: 3
     query: '${records}\n${loadTextContent('../queries/alert-quarantined.kql')}'
@@ -105,6 +114,7 @@ var always = [
   }
   {
     name: 'errors'
+    resolves: true
     title: 'the handler reports errors'
     severity: 2
     query: '${records}\n${loadTextContent('../queries/alert-errors.kql')}'
@@ -118,6 +128,7 @@ var always = [
 var withQueue = [
   {
     name: 'poison'
+    resolves: false
     title: 'events were moved to the poison queue'
     severity: 1
     query: loadTextContent('../queries/alert-poison.kql')
@@ -141,7 +152,7 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
       description: 'Runbook: ${runbookUrl}#${alert.name}'
       enabled: true
       severity: alert.severity
-      autoMitigate: true
+      autoMitigate: alert.resolves
       // On a new component the tables are not there yet.
       skipQueryValidation: true
       scopes: [applicationInsightsResourceId]

@@ -3,6 +3,8 @@
 // The runtime's version is a constant on purpose: Resource Manager takes any text, and an app that was created with
 // a version that does not exist cannot be healed (github.com/Azure/Azure-Functions/issues/2666).
 
+import { appOptions, networkOptions } from 'types.bicep'
+
 @description('Name of the site.')
 @maxLength(60)
 param name string
@@ -16,9 +18,6 @@ param location string
 @description('Tags.')
 param tags object
 
-@description('Tags of the site alone.')
-param siteTags object
-
 @description('ARM id of the app\'s identity.')
 param identityResourceId string
 
@@ -28,14 +27,11 @@ param deploymentContainerUrl string
 @description('Application settings by name.')
 param settings object
 
-@description('Memory of an instance in megabytes.')
-param instanceMemoryMB int
+@description('Size, scale, further tags.')
+param options appOptions
 
-@description('Most instances.')
-param maximumInstanceCount int
-
-@description('Instances that are kept warm.')
-param alwaysReady array
+@description('Who may call the app, private endpoints.')
+param network networkOptions
 
 @description('ARM id of the subnet for outbound traffic; empty: none.')
 param integrationSubnetResourceId string
@@ -43,15 +39,7 @@ param integrationSubnetResourceId string
 @description('Whether the app can be reached from the internet.')
 param publicNetworkAccess string
 
-@description('Address ranges that may call the app; empty: all. Event Grid may always.')
-param allowedIpRanges string[]
-
-@description('ARM id of the subnet for the app\'s private endpoint; empty: none.')
-param privateEndpointSubnetResourceId string
-
-@description('ARM id of the private DNS zone for function apps; empty: none is registered.')
-param privateDnsZoneResourceId string
-
+var allowedIpRanges = network.?allowedIpRanges ?? []
 var allowed = [
   for (addresses, index) in allowedIpRanges: {
     name: 'range-${index}'
@@ -79,13 +67,14 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   }
   properties: {
     reserved: true
+    zoneRedundant: options.?zoneRedundant ?? false
   }
 }
 
 resource site 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
-  tags: union(tags, siteTags)
+  tags: union(tags, options.?tags ?? {})
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'
@@ -114,9 +103,15 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
         version: '1.0'
       }
       scaleAndConcurrency: {
-        instanceMemoryMB: instanceMemoryMB
-        maximumInstanceCount: maximumInstanceCount
-        alwaysReady: alwaysReady
+        instanceMemoryMB: options.?instanceMemoryMB ?? 512
+        maximumInstanceCount: options.?maximumInstanceCount ?? 40
+        alwaysReady: options.?alwaysReady ?? []
+        // Event Grid's functions scale with HTTP. The platform's default starts dozens of instances for a burst that one takes.
+        triggers: {
+          http: {
+            perInstanceConcurrency: options.?concurrency ?? 64
+          }
+        }
       }
     }
     siteConfig: {
@@ -137,16 +132,63 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
   }
 }
 
-module privateEndpoint 'private-endpoint.bicep' = if (!empty(privateEndpointSubnetResourceId)) {
-  name: take('pe-sites-${name}', 64)
+// No password opens the deployment site or FTP.
+resource ftpPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: site
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource scmPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: site
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (contains(options, 'authentication')) {
+  parent: site
+  name: 'authsettingsV2'
+  properties: {
+    platform: {
+      enabled: true
+    }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'RedirectToLoginPage'
+      redirectToProvider: 'azureactivedirectory'
+      // Event Grid calls /runtime/webhooks with a key of the platform; it would be answered 401 (eventgrid-extension 103).
+      excludedPaths: ['/runtime/*', '/admin/*']
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: options.?authentication.?clientId
+          openIdIssuer: options.?authentication.?issuer
+        }
+      }
+    }
+    login: {
+      tokenStore: {
+        enabled: false
+      }
+    }
+  }
+}
+
+module privateEndpoint 'private-endpoint.bicep' = if (!empty(network.?privateEndpointSubnetResourceId)) {
   params: {
-    name: 'pe-${name}-sites'
+    name: take('pe-${name}-sites', 64)
     location: location
     tags: tags
-    subnetResourceId: privateEndpointSubnetResourceId
+    subnetResourceId: network.?privateEndpointSubnetResourceId ?? ''
     targetResourceId: site.id
     group: 'sites'
-    privateDnsZoneResourceId: privateDnsZoneResourceId
+    privateDnsZoneResourceId: network.?privateDnsZoneResourceIds.?sites ?? ''
   }
 }
 

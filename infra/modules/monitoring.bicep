@@ -1,5 +1,6 @@
 // Application Insights over a Log Analytics workspace, created or given. Only identities write to it.
 
+import { monitoringOptions } from 'types.bicep'
 import { roles } from 'roles.bicep'
 
 @description('Name of the Application Insights component.')
@@ -17,16 +18,13 @@ param tags object
 @description('ARM id of a Log Analytics workspace to use instead; empty: one is created.')
 param existingWorkspaceResourceId string
 
-@description('Days for which the created workspace keeps logs.')
-param retentionInDays int
-
-@description('Most gigabytes that the created workspace takes in a day; -1: no cap.')
-param dailyQuotaGb int
+@description('How long and how much the created workspace keeps.')
+param options monitoringOptions
 
 @description('Object id of the app\'s identity.')
 param principalId string
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2025-02-01' = if (empty(existingWorkspaceResourceId)) {
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = if (empty(existingWorkspaceResourceId)) {
   name: workspaceName
   location: location
   tags: tags
@@ -34,13 +32,13 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-02-01' = if (e
     sku: {
       name: 'PerGB2018'
     }
-    retentionInDays: retentionInDays
+    retentionInDays: options.?retentionInDays ?? 30
     features: {
       disableLocalAuth: true
       enableLogAccessUsingOnlyResourcePermissions: true
     }
     workspaceCapping: {
-      dailyQuotaGb: dailyQuotaGb
+      dailyQuotaGb: options.?dailyQuotaGb ?? 5
     }
   }
 }

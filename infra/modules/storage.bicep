@@ -1,7 +1,7 @@
 // The state account: the host's storage, the deployed package, the ledger, dead letters, and the queues of queue
 // delivery. It holds no customer data. No account key works on it.
 
-import { privateDnsZones } from 'types.bicep'
+import { networkOptions, privateDnsZones, stateOptions } from 'types.bicep'
 import { roles } from 'roles.bicep'
 import { containers, queues, tableSuffixes } from 'contract.bicep'
 
@@ -16,8 +16,8 @@ param location string
 @description('Tags.')
 param tags object
 
-@description('Redundancy.')
-param sku string
+@description('Redundancy, retention, lock.')
+param options stateOptions
 
 @description('Prefix of the ledger\'s tables.')
 param taskHub string
@@ -28,22 +28,11 @@ param principalId string
 @description('Whether events come through a queue.')
 param queueDelivery bool
 
-@description('Days after which a dead letter is deleted.')
-param deadLetterRetentionDays int
+@description('Private endpoints; left out: the account has a public endpoint.')
+param network networkOptions
 
-@description('Days for which deleted blobs and containers can be brought back.')
-param softDeleteDays int
-
-@description('ARM id of the subnet for private endpoints; empty: the account has a public endpoint.')
-param privateEndpointSubnetResourceId string
-
-@description('Private DNS zones.')
-param privateDnsZoneResourceIds privateDnsZones
-
-@description('Whether the account is locked against deletion.')
-param lock bool
-
-var closed = !empty(privateEndpointSubnetResourceId)
+var closed = !empty(network.?privateEndpointSubnetResourceId)
+var zones privateDnsZones = network.?privateDnsZoneResourceIds ?? {}
 var endpointGroups = concat(['blob', 'table'], queueDelivery ? ['queue'] : [])
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
@@ -52,7 +41,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   tags: tags
   kind: 'StorageV2'
   sku: {
-    name: sku
+    name: options.?sku ?? 'Standard_LRS'
   }
   properties: {
     accessTier: 'Hot'
@@ -75,13 +64,13 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' = {
   parent: account
   name: 'default'
   properties: {
+    // Blobs are not kept: the host rewrites its timer's and its leases' each minute, and each would be kept for as long.
     deleteRetentionPolicy: {
-      enabled: true
-      days: softDeleteDays
+      enabled: false
     }
     containerDeleteRetentionPolicy: {
       enabled: true
-      days: softDeleteDays
+      days: options.?softDeleteDays ?? 14
     }
   }
 }
@@ -114,7 +103,7 @@ resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06
             actions: {
               baseBlob: {
                 delete: {
-                  daysAfterModificationGreaterThan: deadLetterRetentionDays
+                  daysAfterModificationGreaterThan: options.?deadLetterRetentionDays ?? 90
                 }
               }
             }
@@ -183,7 +172,7 @@ resource queueReading 'Microsoft.Authorization/roleAssignments@2022-04-01' = if 
   }
 }
 
-resource deletionLock 'Microsoft.Authorization/locks@2020-05-01' = if (lock) {
+resource deletionLock 'Microsoft.Authorization/locks@2020-05-01' = if (options.?lock ?? false) {
   scope: account
   name: '${name}-keep'
   properties: {
@@ -194,15 +183,14 @@ resource deletionLock 'Microsoft.Authorization/locks@2020-05-01' = if (lock) {
 
 module privateEndpoints 'private-endpoint.bicep' = [
   for group in endpointGroups: if (closed) {
-    name: take('pe-${group}-${name}', 64)
     params: {
-      name: 'pe-${name}-${group}'
+      name: take('pe-${name}-${group}', 64)
       location: location
       tags: tags
-      subnetResourceId: privateEndpointSubnetResourceId
+      subnetResourceId: network.?privateEndpointSubnetResourceId ?? ''
       targetResourceId: account.id
       group: group
-      privateDnsZoneResourceId: privateDnsZoneResourceIds[?group] ?? ''
+      privateDnsZoneResourceId: zones[?group] ?? ''
     }
   }
 ]

@@ -16,7 +16,7 @@ param topicName string
 @maxLength(64)
 param name string
 
-@description('Name of the storage account behind the topic.')
+@description('Name of the storage account behind the topic, in lower case.')
 param accountName string
 
 @description('The rules, as the handler gets them.')
@@ -34,19 +34,13 @@ param queueName string
 @description('Name of the container for dead letters.')
 param deadLetterContainer string
 
-@description('Deliveries of one event before it is dead-lettered.')
-param maxDeliveryAttempts int
-
-@description('Minutes after which an undelivered event is dead-lettered.')
-param eventTimeToLiveInMinutes int
-
 // Event Grid takes 25 values in all filters of a subscription, of 512 characters each.
 var mostPrefixes = 12
 var mostSuffixes = 6
 var mostLength = 512
 
 var root = '/blobServices/default/containers/'
-var ours = filter(rules.rules, rule => !contains(rule.match, 'account') || rule.match.account == accountName)
+var ours = filter(rules.rules, rule => !contains(rule.match, 'account') || toLower(rule.match.account) == accountName)
 var prefixes = union([], map(ours, rule => take('${root}${rule.match.container}/blobs/${rule.match.?prefix ?? ''}', mostLength)))
 var wholeContainers = union([], map(ours, rule => '${root}${rule.match.container}/blobs/'))
 var suffixes = union([], map(ours, rule => rule.match.?suffix ?? ''))
@@ -91,70 +85,49 @@ resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
 }
 
-resource toFunction 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (!empty(functionResourceId) && !empty(ours)) {
-  parent: topic
-  name: name
-  properties: {
-    // The platform calls the function with a key of its own; nobody handles it.
+var toFunction = {
+  // The platform calls the function with a key of its own; nobody handles it.
+  destination: {
+    endpointType: 'AzureFunction'
+    properties: {
+      resourceId: functionResourceId
+      // One: a delivery fails as a whole.
+      maxEventsPerBatch: 1
+      preferredBatchSizeInKilobytes: 64
+    }
+  }
+}
+var toQueue = {
+  deliveryWithResourceIdentity: {
+    identity: {
+      type: 'SystemAssigned'
+    }
     destination: {
-      endpointType: 'AzureFunction'
+      endpointType: 'StorageQueue'
       properties: {
-        resourceId: functionResourceId
-        // One: a delivery fails as a whole.
-        maxEventsPerBatch: 1
-        preferredBatchSizeInKilobytes: 64
-      }
-    }
-    eventDeliverySchema: 'EventGridSchema'
-    filter: {
-      includedEventTypes: ['Microsoft.Storage.BlobCreated']
-      advancedFilters: advancedFilters
-    }
-    retryPolicy: {
-      maxDeliveryAttempts: maxDeliveryAttempts
-      eventTimeToLiveInMinutes: eventTimeToLiveInMinutes
-    }
-    deadLetterWithResourceIdentity: {
-      identity: {
-        type: 'SystemAssigned'
-      }
-      deadLetterDestination: {
-        endpointType: 'StorageBlob'
-        properties: {
-          resourceId: stateAccountResourceId
-          blobContainerName: deadLetterContainer
-        }
+        resourceId: stateAccountResourceId
+        queueName: queueName
+        // For ever: an app that is down for weeks loses nothing.
+        queueMessageTimeToLiveInSeconds: -1
       }
     }
   }
 }
 
-resource toQueue 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (empty(functionResourceId) && !empty(ours)) {
+resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (!empty(ours)) {
   parent: topic
   name: name
   properties: {
-    deliveryWithResourceIdentity: {
-      identity: {
-        type: 'SystemAssigned'
-      }
-      destination: {
-        endpointType: 'StorageQueue'
-        properties: {
-          resourceId: stateAccountResourceId
-          queueName: queueName
-          // For ever: an app that is down for weeks loses nothing.
-          queueMessageTimeToLiveInSeconds: -1
-        }
-      }
-    }
+    ...(empty(functionResourceId) ? toQueue : toFunction)
     eventDeliverySchema: 'EventGridSchema'
     filter: {
       includedEventTypes: ['Microsoft.Storage.BlobCreated']
       advancedFilters: advancedFilters
     }
+    // The longest that Event Grid tries: a day.
     retryPolicy: {
-      maxDeliveryAttempts: maxDeliveryAttempts
-      eventTimeToLiveInMinutes: eventTimeToLiveInMinutes
+      maxDeliveryAttempts: 30
+      eventTimeToLiveInMinutes: 1440
     }
     deadLetterWithResourceIdentity: {
       identity: {

@@ -6,9 +6,6 @@ param accountName string
 @description('ARM id of the account\'s system topic, if it has one; empty: one is created.')
 param existingTopicResourceId string
 
-@description('Tags.')
-param tags object
-
 // The stand-in keeps the indexes below valid when nothing is given.
 var parts = split(empty(existingTopicResourceId) ? '/subscriptions/-/resourceGroups/-/providers/-/-/-' : existingTopicResourceId, '/')
 
@@ -22,7 +19,6 @@ module created 'topic.bicep' = if (empty(existingTopicResourceId)) {
   params: {
     name: 'evgt-${accountName}'
     location: account.location
-    tags: tags
     accountResourceId: account.id
   }
 }

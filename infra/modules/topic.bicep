@@ -6,16 +6,16 @@ param name string
 @description('Region of the account.')
 param location string
 
-@description('Tags.')
-param tags object
-
 @description('ARM id of the account.')
 param accountResourceId string
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
   name: name
   location: location
-  tags: tags
+  // One topic serves every installation that watches the account: tags of one would be changed by the next deployment of another.
+  tags: {
+    'made-by': 'scorekeeper'
+  }
   identity: {
     type: 'SystemAssigned'
   }

@@ -27,7 +27,9 @@ param workspaceResourceIds = [
 
 // Whom the jobs' cluster runs as, so that it can read the inputs: '…', …
 // az ml compute show --name CLUSTER --workspace-name WORKSPACE --resource-group ML_GROUP --query identity
-param computePrincipalIds = []
+param dataAccess = {
+  computePrincipalIds: []
+}
 
 param tags = {
   environment: 'dev'

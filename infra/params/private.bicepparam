@@ -2,7 +2,7 @@
 // traffic goes through the virtual network. Network, DNS zones and identity belong to others and exist.
 using '../main.bicep'
 
-param environmentName = 'prod'
+param environmentName = 'private'
 
 param rules = loadJsonContent('prod.rules.json')
 
@@ -22,28 +22,32 @@ param workspaceResourceIds = [
 // Another team gives these rights to the identity below; infra/README.md lists them.
 param mlAccess = 'none'
 
-param assignDataAccess = false
+param dataAccess = {
+  assign: false
+}
 
-param existingIdentityResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-identities/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-scorekeeper'
+param existing = {
+  identityResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-identities/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-scorekeeper'
+}
 
 param deliveryMode = 'storageQueue'
 
-param publicNetworkAccess = 'Disabled'
-
-param integrationSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet-spoke/subnets/snet-functions'
-
-param privateEndpointSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet-spoke/subnets/snet-endpoints'
-
-param privateDnsZoneResourceIds = {
-  blob: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.blob.core.windows.net'
-  queue: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.queue.core.windows.net'
-  table: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.table.core.windows.net'
-  sites: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.azurewebsites.net'
+param network = {
+  publicNetworkAccess: 'Disabled'
+  integrationSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet-spoke/subnets/snet-functions'
+  privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet-spoke/subnets/snet-endpoints'
+  privateDnsZoneResourceIds: {
+    blob: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.blob.core.windows.net'
+    queue: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.queue.core.windows.net'
+    table: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.table.core.windows.net'
+    sites: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-dns/providers/Microsoft.Network/privateDnsZones/privatelink.azurewebsites.net'
+  }
 }
 
-param storageSku = 'Standard_ZRS'
-
-param lock = true
+param state = {
+  sku: 'Standard_ZRS'
+  lock: true
+}
 
 param tags = {
   environment: 'prod'

@@ -27,29 +27,39 @@ param workspaceResourceIds = [
 
 param mlAccess = 'custom'
 
-param computePrincipalIds = [
-  '00000000-0000-0000-0000-000000000000'
-]
+param dataAccess = {
+  computePrincipalIds: [
+    '00000000-0000-0000-0000-000000000000'
+  ]
+}
 
-param existingLogAnalyticsResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-monitoring/providers/Microsoft.OperationalInsights/workspaces/log-central'
+param existing = {
+  logAnalyticsResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-monitoring/providers/Microsoft.OperationalInsights/workspaces/log-central'
+}
 
-param actionGroupResourceIds = [
-  '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-monitoring/providers/Microsoft.Insights/actionGroups/ag-on-call'
-]
+param monitoring = {
+  actionGroupResourceIds: [
+    '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-monitoring/providers/Microsoft.Insights/actionGroups/ag-on-call'
+  ]
+}
 
-// One warm instance for the function that Event Grid calls: no delivery waits for a cold start. It is billed all the time.
-param alwaysReady = [
-  {
-    name: 'http'
-    instanceCount: 1
+param state = {
+  sku: 'Standard_ZRS'
+  lock: true
+}
+
+param app = {
+  // One warm instance for the function that Event Grid calls: no delivery waits for a cold start. It is billed all the time.
+  alwaysReady: [
+    {
+      name: 'http'
+      instanceCount: 1
+    }
+  ]
+  settings: {
+    SCOREKEEPER_RETENTION: 'P90D'
   }
-]
-
-param storageSku = 'Standard_ZRS'
-
-param retention = 'P90D'
-
-param lock = true
+}
 
 param tags = {
   environment: 'prod'

@@ -28,9 +28,11 @@ use crate::support::azurite;
 use crate::support::storage::fresh_name;
 use crate::support::world::{RULE, World, event};
 
+mod bad_files;
 mod breaker;
 mod caps;
 mod clocks;
+mod followed;
 mod guards;
 mod heartbeat;
 mod in_flight;
@@ -235,7 +237,8 @@ async fn while_nobody_can_look_nothing_is_sent_and_the_reason_shows() {
     assert_eq!((scoring.status, scoring.last_error.as_deref()), (Status::Held, Some("Resource Manager answers 403")));
     assert!(world.jobs().is_empty());
     world.blind(None);
-    world.tick_until_final(&app, 6).await;
+    // What was held for three hours is looked at every half hour.
+    world.tick_until_final(&app, 40).await;
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
 }
 
@@ -489,7 +492,7 @@ async fn a_task_hub_may_be_called_like_its_tables() {
 fn in_azurite(rules: &str) -> Option<World> {
     let (url, account, key) = azurite::tables()?;
     let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
-    let store = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
+    let store = AzureTables::with_client(azurite::client(), &url.parse().unwrap(), auth).unwrap();
     Some(World::in_task_hub(&fresh_name(), Arc::new(store), rules))
 }
 

@@ -1,7 +1,10 @@
 //! The read model: what the command line and the page are told of a ledger.
 
-use app::reports::{self, Filter, Finding};
-use lifecycle::{JobStatus, Status};
+use app::App;
+use app::ledger::rows;
+use app::ports::table_store::{Entity, IfMatch, Op, TableStore as _};
+use app::reports::{self, Filter, Finding, Found, ScoringDetail};
+use lifecycle::{JobStatus, ScoringId, Status};
 use serde_json::json;
 use stores::fault::Fault;
 use time::Duration;
@@ -44,12 +47,56 @@ async fn the_newest_scorings_come_first_and_the_filter_keeps_to_its_number() {
     let paths = async |filter: Filter| {
         let mut read = 0;
         let found = reports::newest(app.ledger(), &filter, || read += 1).await.unwrap();
-        (found.into_iter().map(|view| view.path).collect::<Vec<_>>(), read)
+        (found.scorings.into_iter().map(|view| view.path).collect::<Vec<_>>(), read)
     };
     let two = Filter { limit: 2, ..Filter::default() };
     assert_eq!(paths(two.clone()).await, (vec!["claims/c.csv".to_owned(), "claims/b.csv".to_owned()], 3));
     assert!(paths(Filter { status: vec![Status::Scored], ..two.clone() }).await.0.is_empty());
     assert!(paths(Filter { rule: Some("another".to_owned()), ..two }).await.0.is_empty());
+}
+
+async fn detail(app: &App, id: &ScoringId) -> ScoringDetail {
+    match reports::detail_of(app.ledger(), id).await.unwrap() {
+        Some(Found::Scoring(detail)) => *detail,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A status that this release does not know, in each row that has one, and a line of history without its time.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_shown_as_such_and_hides_no_other() {
+    let world = World::new();
+    let app = world.app();
+    let good = world.deliver(&app, &event("good.csv", "1")).await.remove(0);
+    let bad: ScoringId = world.deliver(&app, &event("bad.csv", "1")).await[0].parse().unwrap();
+    let damage = |key| Op::Merge(Entity::new(key).with("State", "lost").with("At", "lost"), IfMatch::Any);
+    let rows = [rows::scoring_key(&bad), rows::in_flight_key(&bad), rows::history_key(&good.parse().unwrap(), 1)];
+    for row in rows {
+        world.store.write(&world.table("State"), &[damage(row)]).await.unwrap();
+    }
+
+    for filter in
+        [Filter { limit: 10, ..Filter::default() }, Filter { status: vec![Status::Running], rule: None, limit: 10 }]
+    {
+        let list = reports::newest(app.ledger(), &filter, || ()).await.unwrap();
+        assert_eq!(list.scorings.iter().map(|view| view.id.as_str()).collect::<Vec<_>>(), [good.as_str()]);
+        assert_eq!(list.unreadable[0].id.as_deref(), Some(bad.as_str()));
+        assert!(list.unreadable[0].error.contains("State"), "{list:?}");
+        assert_eq!(json!(list).as_array().map(Vec::len), Some(2));
+    }
+    let report = reports::status(app.ledger(), world.now()).await.unwrap();
+    assert_eq!((report.in_flight, report.count(Status::Running)), (1, 1));
+    assert!(matches!(&report.findings[..], [Finding::Unreadable { count: 1, .. }]), "{:?}", report.findings);
+    assert!(matches!(reports::detail_of(app.ledger(), &bad).await.unwrap(), Some(Found::Unreadable(_))));
+    let shown = detail(&app, &good.parse().unwrap()).await;
+    assert!(shown.unreadable.len() == 1 && !shown.history.is_empty(), "{shown:?}");
+
+    world.end_jobs(&JobStatus::Completed);
+    for _ in 0..3 {
+        world.later(Duration::minutes(5));
+        app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    }
+    assert_eq!(world.get(&app, &good).await.status, Status::Scored, "it goes on");
 }
 
 #[tokio::test]
@@ -59,11 +106,11 @@ async fn the_detail_of_a_scoring_has_its_history_and_only_a_queued_one_waits() {
     world.next_faults([Fault::Refused { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     let id = ids[0].parse().unwrap();
-    let queued = reports::detail_of(app.ledger(), &id).await.unwrap().unwrap();
+    let queued = detail(&app, &id).await;
     assert!(queued.waits.as_deref().is_some_and(|why| why.starts_with("not before")), "{:?}", queued.waits);
     world.later(Duration::minutes(5));
     app.tick(world.now() + Duration::minutes(5)).await.unwrap();
-    let running = reports::detail_of(app.ledger(), &id).await.unwrap().unwrap();
+    let running = detail(&app, &id).await;
     assert_eq!((running.scoring.status, running.waits), (Status::Running.name(), None));
     assert!(running.history.len() > queued.history.len());
     assert_ne!(running.scoring.job_status.as_deref(), Some(JobStatus::Completed.name()));

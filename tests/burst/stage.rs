@@ -61,7 +61,7 @@ impl Stage {
         let (url, account, key) = azurite.tables();
         let table_store = || {
             let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
-            AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap()
+            AzureTables::with_client(azurite::client(), &url.parse().unwrap(), auth).unwrap()
         };
         let options = LedgerOptions {
             task_hub: TASK_HUB.to_owned(),

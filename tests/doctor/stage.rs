@@ -137,7 +137,7 @@ pub(super) async fn ready() -> bool {
 fn ledger(task_hub: &str) -> Ledger {
     let (url, account, key) = azurite::tables().unwrap();
     let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
-    let tables = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
+    let tables = AzureTables::with_client(azurite::client(), &url.parse().unwrap(), auth).unwrap();
     let options = LedgerOptions {
         task_hub: task_hub.to_owned(),
         writer: "test".to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use app::ports::{Blobs as _, Endpoint as _, Inconclusive, JobSearch, ScanTarget};
-use lifecycle::{JobSnapshot, JobStatus};
+use lifecycle::{JobSnapshot, JobStatus, Scoring};
 use serde_json::{Value, json};
 
 use super::*;
@@ -77,7 +77,7 @@ async fn a_job_is_missing_only_if_resource_manager_does_not_know_it_either() {
 
     let mut unknown = at.clone();
     unknown.workspace = None;
-    let fresh = azure_ml(&server); // has learned no workspace
+    let fresh = azure_ml(&server);
     assert!(fresh.job(&unknown).await.is_err(), "no deployment to route to says nothing of the job");
     let plain = Canned::start().await;
     plain.at("GET /jobs/j", canned::json(404, &json!({ "error": { "code": "NotFound", "message": "no such job" } })));
@@ -204,7 +204,7 @@ async fn a_cancel_is_safe_to_repeat() {
 }
 
 #[tokio::test]
-async fn the_workspace_is_given_or_learned_or_asked_for() {
+async fn the_workspace_is_given_or_told_by_the_job_or_asked_for() {
     let server = Canned::start().await;
     let ml = azure_ml(&server);
     let mut scoring = scoring(&server);
@@ -218,12 +218,7 @@ async fn the_workspace_is_given_or_learned_or_asked_for() {
     at.job.id = Some(format!("{WORKSPACE}/batchEndpoints/e/jobs/j"));
     server.next(canned::text(202, ""));
     ml.cancel(&at).await.unwrap();
-
-    server.next(canned::json(201, &job(&server, "other", "Running")));
-    ml.submit(&scoring, std::time::Duration::from_secs(30)).await;
-    server.next(canned::json(200, &json!({ "value": [] })));
-    assert_eq!(ml.find(&scoring).await, Ok(none()));
-    assert_eq!(server.lines().last().unwrap(), &arm("GET", ""));
+    assert_eq!(server.lines(), [arm("POST", "/j/cancel")]);
 }
 
 /// A job in Resource Manager's list.
@@ -248,7 +243,7 @@ pub(super) const IN_TIME: &str = "2026-07-21T09:58:30Z";
 
 /// No job, as of now.
 pub(super) fn none() -> JobSearch {
-    JobSearch { jobs: vec![], as_of: Some(NOW) }
+    JobSearch { jobs: vec![], possible: vec![], as_of: Some(NOW) }
 }
 
 #[tokio::test]
@@ -283,7 +278,8 @@ async fn only_jobs_with_our_output_or_our_mark_are_found() {
         listed("too-old", "2026-07-21T09:52:59Z"), listed("from-the-future", "2026-07-21T10:05:01Z"),
         { "properties": {} }
     ] }),
-        ),
+        )
+        .header("Date", "Tue, 21 Jul 2026 10:00:00 GMT"),
     );
 
     let found = azure_ml(&server).find(&scoring).await.unwrap();
@@ -313,7 +309,7 @@ async fn an_orphan_scan_sees_outputs_and_tags_but_nothing_known_old_or_of_others
         listed("plain", IN_TIME), marked, listed("elsewhere", IN_TIME), listed("hidden", IN_TIME),
         listed("known", IN_TIME), listed("too-old", "2026-07-21T09:52:59Z"),
     ] });
-    server.at(&arm("GET", ""), canned::json(200, &list));
+    server.at(&arm("GET", ""), canned::json(200, &list).header("Date", "Tue, 21 Jul 2026 10:00:00 GMT"));
     let (since, known) = (datetime!(2026-07-21 09:58 UTC), HashSet::from(["known".parse().unwrap()]));
     let ml = azure_ml(&server);
     let listing = ml.jobs_created_since(&place, since, &known).await.unwrap();
@@ -381,6 +377,7 @@ async fn a_list_that_is_sorted_is_left_when_it_is_past_the_window() {
     let page = |hour: u8| {
         let jobs: Vec<_> = (0..6).map(|n| listed("x", &format!("2026-07-21T{hour:02}:{:02}:00Z", 59 - n))).collect();
         canned::json(200, &json!({ "value": jobs, "nextLink": server.url(&format!("{WORKSPACE}/jobs?n")) }))
+            .header("Date", "Tue, 21 Jul 2026 10:00:00 GMT")
     };
     server.at("GET /jobs/x", canned::json(200, &job(&server, "x", "Running")));
     server.next(page(9)).next(page(8)).next(page(7)).next(page(6));
@@ -423,8 +420,105 @@ async fn what_cannot_be_seen_is_inconclusive_and_never_none() {
     assert!(azure_ml(&server).find(&scoring).await.is_err());
 }
 
+/// The scoring as the endpoint shows its job that omits the outputs, with these inputs.
+fn silent(server: &Canned, name: &str, uris: &[&str]) -> Value {
+    let mut body = job(server, name, "Running");
+    let inputs =
+        uris.iter().enumerate().map(|(n, uri)| (format!("in{n}"), json!({ "uri": uri, "jobInputType": "UriFile" })));
+    body["properties"]["inputData"] = Value::Object(inputs.collect());
+    body
+}
+
+fn possible(found: &JobSearch) -> Vec<&str> {
+    found.possible.iter().map(|candidate| candidate.job.name.as_str()).collect()
+}
+
 #[tokio::test]
-async fn jobs_of_other_experiments_are_not_looked_at() {
+async fn jobs_with_our_inputs_that_show_neither_outputs_nor_tags_are_possible() {
+    let server = Canned::start().await;
+    let uri = server.url("/jobs");
+    let ours = "https://acct.blob.core.windows.net/uploads/eu/a%20b.csv";
+    let folder = "azureml://datastores/d/paths/f/";
+    let scoring = scoring_of(
+        &uri,
+        &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE }, "inputs": {
+        "data": { "type": "UriFile", "uri": "{blob.url}" }, "folder": { "type": "UriFolder", "uri": folder } } }),
+    );
+    let gen2 = "https://ACCT.dfs.core.windows.net/uploads/eu/a b.csv";
+    let mut deployment = silent(&server, "other-deployment", &[ours, folder]);
+    deployment["id"] = json!(format!("{WORKSPACE}/batchEndpoints/claims/deployments/green/jobs/other-deployment"));
+    let mut theirs = silent(&server, "of-another-ledger", &[ours, folder]);
+    theirs["properties"]["tags"] = json!({ "scorekeeper.scoring": "0".repeat(32), "scorekeeper.attempt": "2" });
+    let mut shown = silent(&server, "writes-elsewhere", &[ours, folder]);
+    shown["properties"]["outputData"] = json!({ "score": { "uri": "azureml://datastores/d/paths/else.csv" } });
+    let mut nothing = silent(&server, "shows-nothing", &[]);
+    nothing["properties"]["inputData"] = json!(null);
+    let mut jobs = Vec::new();
+    for body in [
+        silent(&server, "same", &[folder, ours]),
+        silent(&server, "written-otherwise", &[gen2, "azureml://datastores/D/paths/f"]),
+        silent(&server, "one-of-two", &[ours]),
+        silent(&server, "one-differs", &[ours, "azureml://datastores/d/paths/g/"]),
+        silent(&server, "twice", &[ours, ours]),
+        nothing,
+        deployment,
+        theirs,
+        shown,
+    ] {
+        let name = body["name"].as_str().unwrap().to_owned();
+        server.at(&format!("GET /jobs/{name}"), canned::json(200, &body));
+        jobs.push(listed(&name, IN_TIME));
+    }
+    let mut training = listed("training", IN_TIME);
+    training["properties"]["jobType"] = json!("Command");
+    jobs.push(training);
+    server.at(&arm("GET", ""), canned::json(200, &json!({ "value": jobs })));
+    let found = azure_ml(&server).find(&scoring).await.unwrap();
+    assert_eq!(names(&found), Vec::<&str>::new());
+    // No deployment was asked for, so none excludes one.
+    assert_eq!(possible(&found), ["same", "written-otherwise", "shows-nothing", "other-deployment"]);
+    assert!(!server.lines().contains(&"GET /jobs/training".to_owned()), "no batch endpoint makes such a job");
+    assert!(server.requests()[0].target.contains("listViewType=All"), "archived ones too");
+
+    let asked = Scoring { deployment: Some("blue".parse().unwrap()), ..scoring.clone() };
+    assert_eq!(
+        possible(&azure_ml(&server).find(&asked).await.unwrap()),
+        ["same", "written-otherwise", "shows-nothing"]
+    );
+    let followed = Scoring { followed: vec!["deleted".parse().unwrap()], ..scoring };
+    let found = azure_ml(&server).find(&followed).await.unwrap();
+    assert_eq!(possible(&found).last(), Some(&"deleted"), "nothing is concluded while it is not seen");
+    assert!(!found.possible.last().unwrap().status.is_final());
+}
+
+#[tokio::test]
+async fn jobs_are_looked_for_by_the_services_clock_and_an_hour_each_way_without_one() {
+    for (date, found) in [
+        (None, ["-90 min", "-50 min", "50 min", "90 min"].as_slice()[1..3].to_vec()),
+        (Some("Tue, 21 Jul 2026 10:00:00 GMT"), vec![]),
+        (Some("Tue, 21 Jul 2026 11:30:00 GMT"), vec!["90 min"]),
+        (Some("Tue, 21 Jul 2026 08:30:00 GMT"), vec!["-90 min"]),
+    ] {
+        let server = Canned::start().await;
+        let scoring = scoring(&server);
+        let output = scoring.output_uri().unwrap().to_owned();
+        let mut jobs = Vec::new();
+        for minutes in [-90_i64, -50, 50, 90] {
+            let name = format!("{minutes} min");
+            let created = scoring.submitted.unwrap() + time::Duration::minutes(minutes);
+            let created = created.format(&time::format_description::well_known::Rfc3339).unwrap();
+            server
+                .at(&format!("GET /jobs/{}", name.replace(' ', "%20")), with_output(&server, &name, &created, &output));
+            jobs.push(listed(&name, &created));
+        }
+        let list = canned::json(200, &json!({ "value": jobs }));
+        server.at(&arm("GET", ""), date.map_or(list.clone(), |date| list.header("Date", date)));
+        assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), found, "{date:?}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_of_other_experiments_are_looked_at_last_and_not_denied() {
     let server = Canned::start().await;
     let uri = server.url("/batchEndpoints/claims/jobs");
     let scoring = scoring_of(&uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }));
@@ -438,7 +532,17 @@ async fn jobs_of_other_experiments_are_not_looked_at() {
     }
     server.at(&arm("GET", ""), canned::json(200, &json!({ "value": jobs })));
     assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), ["ours", "silent"]);
-    assert_eq!(server.requests().len(), 3);
+    assert_eq!(server.requests().len(), 3, "not those of other experiments, as its own was found");
+    // `Properties.experimentName` puts our job into an experiment that nobody expects.
+    let server = Canned::start().await;
+    let mut one = listed("other", IN_TIME);
+    one["properties"]["experimentName"] = json!("training");
+    let uri = server.url("/batchEndpoints/claims/jobs");
+    let scoring = scoring_of(&uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }));
+    let output = scoring.output_uri().unwrap().to_owned();
+    server.at("GET /batchEndpoints/claims/jobs/other", with_output(&server, "other", IN_TIME, &output));
+    server.at(&arm("GET", ""), canned::json(200, &json!({ "value": [one] })));
+    assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), ["other"]);
 }
 
 #[tokio::test]

@@ -8,15 +8,20 @@ use super::project::{ENVIRONMENTS, Project};
 use super::snapshot::{Snapshot, substituted};
 
 /// Settings of the handler that the templates leave out, with the reason.
-const LEFT_OUT: [(&str, &str); 2] = [
+const LEFT_OUT: [(&str, &str); 6] = [
     ("SCOREKEEPER_LEDGER", "the handler takes the account of the host's storage"),
     ("SCOREKEEPER_LOG_FORMAT", "the handler writes JSON under a host"),
+    ("SCOREKEEPER_RETENTION", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
 ];
 
 /// Settings of the Functions host that the templates make.
-const OF_THE_HOST: [&str; 7] = [
+const OF_THE_HOST: [&str; 8] = [
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
@@ -88,24 +93,12 @@ fn settings(project: &Project) -> Vec<String> {
             findings.push(format!("{MAIN}: the Functions host needs `{name}`"));
         }
     }
-    // A parameter that a setting is made of has the handler's own default.
-    let params = [
-        ("taskHub", "SCOREKEEPER_TASK_HUB"),
-        ("retention", "SCOREKEEPER_RETENTION"),
-        ("orphanScanInterval", "SCOREKEEPER_ORPHAN_SCAN_INTERVAL"),
-        ("projection", "SCOREKEEPER_PROJECTION"),
-        ("concurrency", "SCOREKEEPER_CONCURRENCY"),
-        ("log", "SCOREKEEPER_LOG"),
-    ];
-    for (param, setting) in params {
-        let ours = &project.templates["main"]["parameters"][param]["defaultValue"];
-        let ours = ours.as_str().map_or(ours.to_string(), str::to_owned);
-        let handlers = read.iter().find(|(name, _)| name == setting).map(|(_, default)| default.clone());
-        if Some(ours) != handlers {
-            findings.push(format!(
-                "{MAIN}: the default of `{param}` is not the one of `{setting}`, {}",
-                handlers.unwrap_or_default()
-            ));
+    // Made by us all the same, so they must be the handler's own defaults.
+    for (option, setting) in [("taskHub", "SCOREKEEPER_TASK_HUB"), ("concurrency", "SCOREKEEPER_CONCURRENCY")] {
+        let default = read.iter().find(|(name, _)| name == setting).map(|(_, default)| &**default);
+        if default != project.snapshots["dev"].setting(setting).as_deref() {
+            let default = default.unwrap_or_default();
+            findings.push(format!("{MAIN}: the default of `app.{option}` is not the handler's, {default}"));
         }
     }
     findings
@@ -143,10 +136,11 @@ fn functions(project: &Project) -> Vec<String> {
             findings.push(format!("{path}: {CONTRACT} does not know this function"));
         }
     }
-    let can_be_off = &project.templates["main"]["parameters"]["disabledFunctions"]["allowedValues"];
+    let can_be_off =
+        &project.templates["main"]["definitions"]["appOptions"]["properties"]["disabledFunctions"]["allowedValues"];
     let can_be_off: BTreeSet<&str> = can_be_off.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if can_be_off != names {
-        findings.push(format!("{MAIN}: `disabledFunctions` takes {can_be_off:?}, the functions are {names:?}"));
+        findings.push(format!("{MAIN}: `app.disabledFunctions` takes {can_be_off:?}, the functions are {names:?}"));
     }
     findings
 }
@@ -252,11 +246,11 @@ fn environments(project: &Project) -> Vec<String> {
 fn rules(name: &str, rules: &lifecycle::Rules, snapshot: &Snapshot) -> Vec<String> {
     let mut findings = Vec::new();
     let parameters = &snapshot.outputs["events"]["parameters"];
-    let watched: Vec<&str> = parameters["watchedAccounts"]["value"]
+    let watched: Vec<String> = parameters["installation"]["value"]["watchedAccounts"]
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|account| account["resourceId"].as_str()?.rsplit('/').next())
+        .filter_map(|account| Some(account["resourceId"].as_str()?.rsplit('/').next()?.to_lowercase()))
         .collect();
     let granted: Vec<&str> =
         snapshot.of("Microsoft.Authorization/roleAssignments").map(super::snapshot::Resource::scope).collect();
@@ -264,7 +258,7 @@ fn rules(name: &str, rules: &lifecycle::Rules, snapshot: &Snapshot) -> Vec<Strin
     for rule in rules {
         if let Some(account) = &rule.matches.account
             && !watched.is_empty()
-            && !watched.contains(&&**account)
+            && !watched.contains(&account.to_lowercase())
         {
             findings.push(format!("{name}: rule `{}` wants blobs of `{account}`, which is not watched", rule.id));
         }

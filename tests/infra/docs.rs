@@ -16,7 +16,6 @@ pub fn written(project: &Project) -> Result<String, String> {
     let mut text = project.files.get(README).to_owned();
     for (name, table) in [
         ("parameters", parameters(project)),
-        ("names", names(project)),
         ("outputs", outputs(project)),
         ("settings", app_settings(project)),
         ("roles", roles(project)),
@@ -63,9 +62,9 @@ fn text(value: &Value) -> String {
     cell(value.as_str().unwrap_or_default())
 }
 
-/// Members in the order of the source: JSON keeps none.
-fn in_order<'a>(project: &Project, path: &str, keyword: &str, members: &'a Value) -> Vec<(&'a String, &'a Value)> {
-    let source = project.files.get(path);
+/// Members in the order of the source below `from`: JSON keeps none.
+fn in_order<'a>(source: &str, from: &str, keyword: &str, members: &'a Value) -> Vec<(&'a String, &'a Value)> {
+    let source = source.split_once(from).map_or("", |(_, below)| below);
     let place = |name: &str| {
         let declared = source.find(&format!("\n{keyword}{name} ")).or(source.find(&format!("\n{keyword}{name}: ")));
         declared.unwrap_or(usize::MAX)
@@ -109,29 +108,36 @@ fn takes(of: &Value) -> String {
 
 fn parameters(project: &Project) -> String {
     let mut table = "| parameter | default | takes | meaning |\n|---|---|---|---|\n".to_owned();
-    for (name, param) in in_order(project, MAIN, "param ", &project.templates["main"]["parameters"]) {
+    let main = &project.templates["main"];
+    let types = project.files.get("infra/modules/types.bicep");
+    for (name, param) in in_order(project.files.get(MAIN), "", "param ", &main["parameters"]) {
         let default = match &param["defaultValue"] {
             Value::Null => "required".to_owned(),
             value => format!("`{}`", literal(value)),
         };
         let meaning = text(&param["metadata"]["description"]);
-        let _ = writeln!(table, "| `{name}` | {default} | {} | {meaning} |", cell(&takes(param)));
-    }
-    table
-}
-
-fn names(project: &Project) -> String {
-    let mut table = "| name | of |\n|---|---|\n".to_owned();
-    let members = &project.templates["main"]["definitions"]["resourceNames"]["properties"];
-    for (name, of) in in_order(project, "infra/modules/types.bicep", "  ", members) {
-        let _ = writeln!(table, "| `{name}` | {} |", text(&of["metadata"]["description"]));
+        let named = param["$ref"].as_str().or(param["items"]["$ref"].as_str());
+        let named = named.and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        let definition = &main["definitions"][named];
+        let is_object = definition["type"] == "object";
+        let of = if definition.is_null() || is_object { param } else { definition };
+        let _ = writeln!(table, "| `{name}` | {default} | {} | {meaning} |", cell(&takes(of)));
+        if !is_object {
+            continue;
+        }
+        let list = if param["items"].is_null() { "" } else { "[]" };
+        for (member, of) in in_order(types, &format!("type {named} = {{"), "  ", &definition["properties"]) {
+            let default = if of["nullable"] == true { "" } else { "required" };
+            let meaning = text(&of["metadata"]["description"]);
+            let _ = writeln!(table, "| `{name}{list}.{member}` | {default} | {} | {meaning} |", cell(&takes(of)));
+        }
     }
     table
 }
 
 fn outputs(project: &Project) -> String {
     let mut table = "| output | meaning |\n|---|---|\n".to_owned();
-    for (name, description) in in_order(project, MAIN, "output ", &project.templates["main"]["outputs"]) {
+    for (name, description) in in_order(project.files.get(MAIN), "", "output ", &project.templates["main"]["outputs"]) {
         let _ = writeln!(table, "| `{name}` | {} |", text(description));
     }
     table
@@ -145,7 +151,7 @@ fn app_settings(project: &Project) -> String {
         let line = project.files.get(MAIN).lines().find_map(|line| line.trim_start().strip_prefix(&*begins));
         let _ = writeln!(table, "| `{name}` | `{}` |", cell(line.unwrap_or_default()));
     }
-    table += "| `AzureWebJobs_NAME_Disabled` | `'true'` for each of `disabledFunctions` and for the function of the other delivery mode |\n";
+    table += "| `AzureWebJobs_NAME_Disabled` | `'true'` for each of `app.disabledFunctions` and for the function of the other delivery mode |\n";
     table
 }
 

@@ -19,8 +19,10 @@ mod contract;
 mod defects;
 mod delivery;
 mod docs;
+mod kusto;
 mod policy;
 mod predictions;
+mod procedure;
 mod project;
 mod queries;
 mod roles;
@@ -78,7 +80,7 @@ fn one_changed_byte_of_a_source_is_noticed_without_a_compiler() {
         ("infra/params/prod.bicepparam", "4711", "4712"),
         ("infra/queries/records.kql", "level", "lever"),
         ("infra/bicepconfig.json", "240", "241"),
-        ("tests/infra/templates/filters.bicep", "30", "29"),
+        ("tests/infra/templates/filters.bicep", "evgt-st", "evgt-su"),
     ] {
         let why = predictions::of_these_sources(&files.spoilt(path, from, to)).unwrap_err();
         assert!(why.contains("cargo xtask infra") && why.contains("BICEP"), "{path}: {why}");
@@ -200,6 +202,73 @@ fn queue_delivery_needs_one_stage_and_opens_nothing_to_the_internet() {
     let settings = private.settings();
     let off: Vec<&String> = settings.iter().map(|(name, _)| name).filter(|name| name.ends_with("_Disabled")).collect();
     assert_eq!(off, ["AzureWebJobs_BlobCreated_Disabled"]);
+}
+
+/// `resolved` must mean it: an event that is older than the window is not mended by that.
+#[test]
+fn alerts_on_events_stay_open_until_somebody_closes_them() {
+    let private = &Project::load().snapshots["private"];
+    let names = |resolves: bool| {
+        let alerts = private.of("Microsoft.Insights/scheduledQueryRules");
+        let chosen = alerts.filter(|alert| alert.get("properties/autoMitigate") == resolves);
+        let runbooks = chosen.filter_map(|alert| alert.get("properties/description").as_str()?.rsplit('#').next());
+        runbooks.collect::<Vec<_>>()
+    };
+    assert_eq!(names(true), ["heartbeat", "not-taken", "stuck", "errors"]);
+    assert_eq!(names(false), ["failed", "held", "orphaned-jobs", "quarantined", "poison"]);
+}
+
+/// `branches` has an id in capitals, a hyphen in the environment's name and an app's name of 60 characters.
+#[test]
+fn names_are_what_azure_takes_and_compares() {
+    let branches = &Project::load().snapshots["branches"];
+    let name = |resource: &Resource| resource.body["name"].as_str().unwrap().to_owned();
+    let state = name(branches.one("Microsoft.Storage/storageAccounts"));
+    assert!(state.len() <= 24 && state.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{state}");
+    for endpoint in branches.of("Microsoft.Network/privateEndpoints") {
+        assert!(name(endpoint).len() <= 64, "{}", endpoint.id);
+    }
+    let places: Vec<String> = branches
+        .of(SUBSCRIPTION)
+        .map(|it| it.get("properties/filter/advancedFilters")[1]["values"].to_string())
+        .collect();
+    assert!(places[0].contains("/containers/a/"), "the rule of the account that was named in capitals: {places:?}");
+    assert!(!places[1].contains("/containers/a/"), "{places:?}");
+}
+
+#[test]
+fn one_measure_says_how_much_an_instance_takes_at_once() {
+    for (name, snapshot) in Project::load().environments() {
+        let scale = snapshot.one("Microsoft.Web/sites").get("properties/functionAppConfig/scaleAndConcurrency");
+        let platforms = scale["triggers"]["http"]["perInstanceConcurrency"].to_string();
+        assert_eq!(snapshot.setting("SCOREKEEPER_CONCURRENCY"), Some(platforms), "{name}");
+    }
+}
+
+/// App Service Authentication would answer Event Grid and the host 401.
+#[test]
+fn sign_in_leaves_out_what_the_platform_calls() {
+    let project = Project::load();
+    let config = project.snapshots["branches"].one("Microsoft.Web/sites/config");
+    let excluded = config.get("properties/globalValidation/excludedPaths").to_string();
+    assert!(excluded.contains("/runtime/*") && excluded.contains("/admin/*"), "{excluded}");
+    assert_eq!(config.get("properties/globalValidation/requireAuthentication"), true);
+    assert_eq!(project.snapshots["dev"].of("Microsoft.Web/sites/config").count(), 0);
+}
+
+/// Two environments of one group must not write each other's resources.
+#[test]
+fn the_parameter_files_name_resources_of_their_own() {
+    let project = Project::load();
+    let ids = |name: &str| {
+        let all = project.snapshots[name].resources.iter();
+        let ours = all.filter(|it| it.id.contains("/resourceGroups/rg-scorekeeper/") && it.id.starts_with('/'));
+        ours.map(|it| it.id.to_lowercase()).collect::<BTreeSet<_>>()
+    };
+    for (one, other) in [("dev", "prod"), ("dev", "private"), ("prod", "private")] {
+        let both: Vec<String> = ids(one).intersection(&ids(other)).cloned().collect();
+        assert!(both.is_empty(), "{one}, {other}: {both:?}");
+    }
 }
 
 #[test]

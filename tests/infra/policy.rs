@@ -8,7 +8,10 @@ use super::project::Project;
 use super::snapshot::Snapshot;
 
 /// Members that a resource of a type must have, with their only value.
-const MUST: [(&str, &str, &str); 20] = [
+const MUST: [(&str, &str, &str); 22] = [
+    ("Microsoft.Web/sites/basicPublishingCredentialsPolicies", "properties/allow", "false"),
+    // The host rewrites blobs each minute.
+    ("Microsoft.Storage/storageAccounts/blobServices", "properties/deleteRetentionPolicy/enabled", "false"),
     ("Microsoft.Storage/storageAccounts", "properties/allowSharedKeyAccess", "false"),
     ("Microsoft.Storage/storageAccounts", "properties/allowBlobPublicAccess", "false"),
     ("Microsoft.Storage/storageAccounts", "properties/allowCrossTenantReplication", "false"),
@@ -170,8 +173,11 @@ fn is_guid(text: &str) -> bool {
 
 /// What must be there before something else, and is not used by it.
 fn order(project: &Project) -> Vec<String> {
-    let needs =
-        [("main", "app", "workspaceAccess"), ("main", "app", "dataAccess"), ("events", "subscriptions", "topicAccess")];
+    let needs = [
+        ("main", "site", "workspaceAccess"),
+        ("main", "site", "blobAccess"),
+        ("events", "subscriptions", "topicAccess"),
+    ];
     let mut findings = Vec::new();
     for (template, later, first) in needs {
         let depends = project.templates[template]["dependsOn"][later].as_array();
@@ -210,12 +216,10 @@ fn workflows(project: &Project) -> Vec<String> {
         }
     }
     if let Some(deploy) = project.files.find(".github/workflows/deploy.yml") {
-        for name in ["scorekeeper ", "scorekeeper-events "] {
-            let at =
-                |verb: &str| deploy.find(&format!("deployment group {verb} --resource-group \"$GROUP\" --name {name}"));
-            if at("what-if").is_none() || at("what-if") > at("create") {
-                findings.push(format!(".github/workflows/deploy.yml: a what-if of `{}` must come first", name.trim()));
-            }
+        // What an approval approves must be readable before it.
+        let (look, all) = (deploy.find("infra/deploy.sh what-if"), deploy.find("infra/deploy.sh all"));
+        if look.is_none() || look > all || !deploy.contains("needs: [package, look]") {
+            findings.push(".github/workflows/deploy.yml: a what-if must come first, in a job of its own".to_owned());
         }
         // An environment's variables are empty wherever no environment is named yet.
         let before_jobs = deploy.split("\njobs:").next().unwrap_or_default();

@@ -33,20 +33,16 @@ const TEMPLATES: [(&str, &str); 5] = [
 ];
 
 /// What must be refused, as further lines of the smallest parameter file, and a word of the remedy.
-pub const REFUSED: [(&str, &str, &str); 2] = [
-    ("pushed into a closed app", "param publicNetworkAccess = 'Disabled'", "storageQueue"),
-    (
-        "closed state without a way to it",
-        "param privateEndpointSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s'",
-        "integrationSubnetResourceId",
-    ),
+#[rustfmt::skip] // a table
+pub const REFUSED: [(&str, &str, &str); 4] = [
+    ("pushed into a closed app", "param network = { publicNetworkAccess: 'Disabled' }", "storageQueue"),
+    ("closed state without a way to it", "param network = { privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s' }", "integrationSubnetResourceId"),
+    ("rules too long for a setting", "param rules = { rules: map(range(0, 3000), n => { id: 'r${n}', match: { container: 'ccccccccccccccccc' } }) }", "100000"),
+    ("watched account that no rule names", "param rules = { rules: [{ id: 'r', match: { account: 'other', container: 'c' } }] }", "no rule names the watched account st"),
 ];
 
 const SMALLEST: &str = "using '../../../infra/main.bicep'
 
-param rules = {
-  rules: []
-}
 param watchedAccounts = [
   {
     resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/st'
@@ -109,11 +105,14 @@ fn second_stage(compiler: &mut Compiler, name: &str, first: &Value) -> Result<Va
 /// What the compiler says to each of [`REFUSED`], and to the smallest parameter file itself.
 fn refusals(compiler: &mut Compiler) -> Result<Value, String> {
     let path = "tests/infra/templates/refused.bicepparam";
-    compiler.write(path, SMALLEST);
+    // Written in another case than the account's id.
+    let rules = "param rules = { rules: [{ id: 'r', match: { account: 'ST', container: 'c' } }] }";
+    compiler.write(path, &format!("{SMALLEST}{rules}\n"));
     compiler.snapshot(path)?;
     let mut said = Map::new();
     for (name, lines, _) in REFUSED {
-        compiler.write(path, &format!("{SMALLEST}{lines}\n"));
+        let rules = if lines.starts_with("param rules") { "" } else { rules };
+        compiler.write(path, &format!("{SMALLEST}{rules}\n{lines}\n"));
         let answer = compiler.snapshot(path).err().unwrap_or_else(|| "it is deployed".to_owned());
         said.insert(name.to_owned(), Value::String(answer));
     }

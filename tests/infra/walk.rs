@@ -19,7 +19,7 @@ pub fn check(project: &Project) -> Vec<String> {
     let commands = commands(page);
     findings.extend(inputs(page, &commands));
     findings.extend(order(&commands));
-    let scripts: Vec<(&str, String)> = [README, DEPLOY, "infra/azd/events.sh"]
+    let scripts: Vec<(&str, String)> = [README, DEPLOY, "infra/deploy.sh"]
         .into_iter()
         .map(|path| {
             let text = if path == README { commands.join("\n") } else { joined(project.files.get(path)) };
@@ -86,6 +86,7 @@ fn inputs(page: &str, commands: &[String]) -> Vec<String> {
             }
         }
         set.extend(assigned);
+        set.extend(command.strip_prefix("export ").into_iter().flat_map(|rest| rest.split([' ', '='])));
     }
     findings
 }
@@ -94,16 +95,13 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Stage 1, then the code, then stage 2, each after a look at what it would change.
+/// The package, a look at what would change, the deployment, a look at the outcome.
 fn order(commands: &[String]) -> Vec<String> {
     let steps = [
         "az group create",
-        "az deployment group what-if --resource-group \"$GROUP\" --name scorekeeper ",
-        "az deployment group create --resource-group \"$GROUP\" --name scorekeeper ",
         "cargo xtask package",
-        "az functionapp deployment source config-zip",
-        "az deployment group what-if --resource-group \"$GROUP\" --name scorekeeper-events ",
-        "az deployment group create --resource-group \"$GROUP\" --name scorekeeper-events ",
+        "infra/deploy.sh what-if",
+        "infra/deploy.sh all",
         "cargo run --release -- status",
         "az storage blob upload",
     ];
@@ -152,7 +150,7 @@ fn outputs(project: &Project, path: &str, text: &str) -> Vec<String> {
 /// Files of this repository that commands name are there.
 fn files(project: &Project, path: &str, text: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.contains("description: "));
-    let named = lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || "\"'`;()".contains(c)));
+    let named = lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || "\"'`;()=".contains(c)));
     let named = named.filter(|word| word.starts_with("infra/") && word.contains('.') && !word.contains('$'));
     let gone = named.filter(|word| project.files.find(word).is_none());
     gone.map(|word| format!("{path}: there is no {word}")).collect()

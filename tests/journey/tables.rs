@@ -35,7 +35,7 @@ impl InTables {
         // `compose::ledger_to_read` shares its client with the whole process; here each test has one of its own.
         let (url, account, key) = &tables;
         let auth = Auth::SharedKeyLite { account: (*account).to_owned(), key: Secret::new(*key) };
-        let store = AzureTables::new(&url.parse().unwrap(), auth, azurite::transport(azurite::client())).unwrap();
+        let store = AzureTables::with_client(azurite::client(), &url.parse().unwrap(), auth).unwrap();
         let options = LedgerOptions {
             task_hub: task_hub.clone(),
             writer: "reader".to_owned(),

@@ -106,3 +106,24 @@ pub async fn an_input_that_cannot_be_looked_at_is_an_error_and_never_gone(stage:
     stage.deny_lookups();
     assert!(stage.blobs().input(&blob).await.is_err());
 }
+
+pub async fn a_print_is_the_same_until_something_at_the_outputs_changes(stage: &dyn Stage) {
+    let mut scoring = scoring(stage, "a.csv", Ending::Absent).await;
+    let first = scoring.output_uri().unwrap().to_owned();
+    let second = format!("{first}.more");
+    let output = Output { kind: OutputKind::UriFile, uri: second.clone() };
+    scoring.submission.as_mut().unwrap().outputs.insert("zz".to_owned(), output);
+    let print = async || stage.blobs().output_print(&scoring).await.unwrap();
+    assert_eq!(print().await, None);
+    stage.place(&second, 5);
+    let partly = print().await;
+    assert!(partly.is_some(), "one of them is enough: the request ran");
+    stage.pass(Duration::MINUTE).await;
+    assert_eq!(print().await, partly);
+    stage.place(&first, 7);
+    let both = print().await;
+    assert!(both.is_some() && both != partly);
+    stage.pass(Duration::MINUTE).await;
+    stage.place(&first, 8);
+    assert!(print().await.is_some_and(|print| Some(print) != both), "written over");
+}

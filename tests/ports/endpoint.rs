@@ -30,6 +30,41 @@ async fn status(stage: &dyn Stage, scoring: &Scoring, job: &Job) -> JobStatus {
     stage.endpoint().job(&address(scoring, job)).await.unwrap().expect("the job is known").status
 }
 
+/// Names of the jobs that may be the scoring's.
+async fn possible(stage: &dyn Stage, scoring: &Scoring) -> BTreeSet<JobName> {
+    let search = stage.endpoint().find(scoring).await.unwrap();
+    assert_eq!(search.jobs, [], "nothing says whose they are");
+    search.possible.into_iter().map(|candidate| candidate.job.name).collect()
+}
+
+pub async fn a_job_that_shows_too_little_may_be_ours_and_is_not_taken_for_it(stage: &dyn Stage) {
+    let scoring = scoring(stage, "a.csv", Ending::Scored).await;
+    let job = accepted(stage, &scoring).await;
+    assert_eq!(possible(stage, &scoring).await, BTreeSet::from([job.name.clone()]));
+    stage.finish().await;
+    let search = stage.endpoint().find(&Scoring { due: stage.now(), ..scoring.clone() }).await.unwrap();
+    assert_eq!(search.possible.len(), 1);
+    assert_eq!(search.possible[0].status, JobStatus::Completed, "its end is seen");
+    let known = Scoring { deployment: Some("another".parse().unwrap()), ..scoring };
+    assert!(possible(stage, &known).await.len() <= 1, "a deployment may exclude it where one was named");
+}
+
+pub async fn a_strangers_job_over_the_same_input_looks_just_like_ours(stage: &dyn Stage) {
+    let scoring = scoring(stage, "a.csv", Ending::Scored).await;
+    let theirs = stage.make_strangers(&scoring).await;
+    let job = accepted(stage, &scoring).await;
+    assert_eq!(possible(stage, &scoring).await, BTreeSet::from([theirs, job.name]));
+}
+
+pub async fn a_job_over_another_input_is_not_ours_however_little_it_shows(stage: &dyn Stage) {
+    let other = scoring(stage, "other.csv", Ending::Scored).await;
+    let ours = scoring(stage, "ours.csv", Ending::Scored).await;
+    let job = accepted(stage, &other).await;
+    assert!(possible(stage, &ours).await.is_empty());
+    // It was looked at for another scoring, and is found for its own from memory.
+    assert_eq!(possible(stage, &other).await, BTreeSet::from([job.name]));
+}
+
 pub async fn a_submission_makes_one_job_and_names_it(stage: &dyn Stage) {
     let scoring = scoring(stage, "a.csv", Ending::Scored).await;
     let job = accepted(stage, &scoring).await;

@@ -25,6 +25,35 @@ mod support;
 mod table_store;
 
 macro_rules! hold {
+    // Where the service shows no job's outputs.
+    ($suite:ident, omitting outputs: $($claim:ident)*) => {
+        mod omitting_outputs {
+            mod azure_over_the_simulator {
+                $(
+                    #[tokio::test]
+                    async fn $claim() {
+                        crate::$suite::$claim(&crate::stages::Azure::omitting_outputs().await).await;
+                    }
+                )*
+            }
+            mod world_of_the_tests {
+                $(
+                    #[tokio::test]
+                    async fn $claim() {
+                        crate::$suite::$claim(&crate::stages::InTests::omitting_outputs()).await;
+                    }
+                )*
+            }
+            mod world_of_the_simulation {
+                $(
+                    #[tokio::test]
+                    async fn $claim() {
+                        crate::$suite::$claim(&crate::stages::InSimulation::omitting_outputs()).await;
+                    }
+                )*
+            }
+        }
+    };
     ($suite:ident: $($claim:ident)*) => {
         mod $suite {
             mod azure_over_the_simulator {
@@ -73,7 +102,16 @@ mod conforming {
         what_cannot_be_looked_at_is_an_error_and_never_none
     }
 
+    hold! { endpoint, omitting outputs:
+        a_job_that_shows_too_little_may_be_ours_and_is_not_taken_for_it
+        a_strangers_job_over_the_same_input_looks_just_like_ours
+        a_job_over_another_input_is_not_ours_however_little_it_shows
+        a_lost_request_is_unknown_and_made_no_job
+        what_cannot_be_looked_at_is_an_error_and_never_none
+    }
+
     hold! { blobs:
+        a_print_is_the_same_until_something_at_the_outputs_changes
         what_a_job_has_written_is_there_with_its_size_and_date
         an_output_of_no_bytes_is_there_and_empty
         an_output_that_nobody_wrote_is_absent_and_named

@@ -3,7 +3,7 @@
 
 use app::ports::{Blobs, Endpoint, JobAddress};
 use async_trait::async_trait;
-use lifecycle::{BlobVersion, Job, LedgerId, Rules, Scoring};
+use lifecycle::{BlobVersion, Job, JobName, LedgerId, Rules, Scoring};
 use serde_json::json;
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
@@ -57,6 +57,9 @@ pub trait Stage: Send + Sync {
 
     /// Deletes an input.
     fn delete(&self, blob: &BlobVersion);
+
+    /// Makes somebody else's job over the inputs of a scoring; its name.
+    async fn make_strangers(&self, like: &Scoring) -> JobName;
 
     /// From now on nobody may look at jobs, inputs and outputs.
     fn deny_lookups(&self);

@@ -12,7 +12,7 @@ use azure::blobs::AzureBlobs;
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use lifecycle::{BlobVersion, JobStatus, Rules, Scoring, StorageHosts};
+use lifecycle::{BlobVersion, JobName, JobStatus, Rules, Scoring, StorageHosts};
 use simulation::{End, Inputs, Sandbox, Written};
 use simulator::{
     Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
@@ -83,6 +83,15 @@ impl TokenCredential for Identity {
 
 impl Azure {
     pub async fn start() -> Self {
+        Self::showing(false).await
+    }
+
+    /// With a service that omits the outputs of jobs.
+    pub async fn omitting_outputs() -> Self {
+        Self::showing(true).await
+    }
+
+    async fn showing(omit_outputs: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(START);
         let timing = Timing { answer: std::time::Duration::ZERO, ..Timing::recorded() };
@@ -99,6 +108,7 @@ impl Azure {
                 folder: folder.path().join("scores"),
             }],
             timing,
+            behaviour: simulator::Behaviour { omit_outputs, ..simulator::Behaviour::default() },
             nodes: 100,
             clock: clock.clone(),
             identity_header: IDENTITY_HEADER.to_owned(),
@@ -227,16 +237,24 @@ impl Stage for Azure {
     fn mark(&self, blob: &BlobVersion) {
         let file = self.input(&blob.path);
         let before = simulator::file_etag(&file.metadata().unwrap());
-        // Change times have the resolution of the kernel's clock.
-        while simulator::file_etag(&file.metadata().unwrap()) == before {
-            let mut mode = file.metadata().unwrap().permissions();
-            mode.set_readonly(!mode.readonly());
-            std::fs::set_permissions(&file, mode).unwrap();
-        }
+        let later = file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(1);
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
+        assert_ne!(simulator::file_etag(&file.metadata().unwrap()), before);
     }
 
     fn delete(&self, blob: &BlobVersion) {
         std::fs::remove_file(self.input(&blob.path)).unwrap();
+    }
+
+    async fn make_strangers(&self, like: &Scoring) -> JobName {
+        let mut theirs = like.clone();
+        // Another installation's: another id, and another path.
+        for output in theirs.submission.iter_mut().flat_map(|sent| sent.outputs.values_mut()) {
+            output.uri = "azureml://datastores/workspaceblobstore/paths/theirs/predictions.csv".to_owned();
+        }
+        let answer = self.endpoint.submit(&theirs, std::time::Duration::from_secs(20)).await.answer;
+        let lifecycle::Answer::Accepted { job, .. } = answer else { panic!("{answer:?}") };
+        job.name
     }
 
     fn deny_lookups(&self) {
@@ -256,6 +274,12 @@ pub struct InTests {
 impl InTests {
     pub fn new() -> Self {
         Self { world: World::new(), uploads: AtomicU64::new(0), endings: Mutex::default() }
+    }
+
+    pub fn omitting_outputs() -> Self {
+        let stage = Self::new();
+        stage.world.omit_outputs(true);
+        stage
     }
 }
 
@@ -314,6 +338,10 @@ impl Stage for InTests {
         self.world.change_inputs(|inputs, now| inputs.delete(&blob.url, now));
     }
 
+    async fn make_strangers(&self, like: &Scoring) -> JobName {
+        self.world.strangers_job(like).parse().unwrap()
+    }
+
     fn deny_lookups(&self) {
         self.world.blind(Some("403"));
         self.world.blind_storage(Some("403"));
@@ -326,7 +354,11 @@ pub struct InSimulation(Sandbox, AtomicU64);
 
 impl InSimulation {
     pub fn new() -> Self {
-        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None)), AtomicU64::new(0))
+        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None), false), AtomicU64::new(0))
+    }
+
+    pub fn omitting_outputs() -> Self {
+        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None), true), AtomicU64::new(0))
     }
 }
 
@@ -379,6 +411,10 @@ impl Stage for InSimulation {
 
     fn delete(&self, blob: &BlobVersion) {
         self.0.change_inputs(|inputs, now| inputs.delete(&blob.url, now));
+    }
+
+    async fn make_strangers(&self, like: &Scoring) -> JobName {
+        self.0.make_strangers(like)
     }
 
     fn deny_lookups(&self) {

@@ -46,16 +46,14 @@ fn on_disk() -> Fresh<EmbeddedStore> {
 fn emulated() -> Fresh<AzureTables> {
     let (url, account, key) = azurite::tables()?;
     let auth = Auth::SharedKeyLite { account: account.to_owned(), key: Secret::new(key) };
-    let transport = azurite::transport(azurite::client());
-    Some((AzureTables::new(&url.parse().unwrap(), auth, transport).unwrap(), None))
+    Some((AzureTables::with_client(azurite::client(), &url.parse().unwrap(), auth).unwrap(), None))
 }
 
 /// As in production: over TLS, with tokens from our own cache.
 fn emulated_with(source: Entra) -> Fresh<AzureTables> {
     let azurite = azurite::over_tls()?;
     let tokens = Tokens::<Storage>::new(Arc::new(source), Arc::new(storage::now));
-    let transport = azurite::transport(azurite.client());
-    let store = AzureTables::new(&azurite.tables.parse().unwrap(), Auth::Entra(tokens), transport);
+    let store = AzureTables::with_client(azurite.client(), &azurite.tables.parse().unwrap(), Auth::Entra(tokens));
     Some((store.unwrap(), None))
 }
 

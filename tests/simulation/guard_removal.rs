@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
 use lifecycle::rule::template::Template;
 use lifecycle::{
-    BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, OutputSnapshot, Reply, Rule, Rules, Scoring,
-    SeenVersion, TRANSITIONS,
+    BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, OutputPrint, OutputSnapshot, Reply, Rule, Rules,
+    Scoring, SeenVersion, TRANSITIONS,
 };
 use simulation::{Faults, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
@@ -280,7 +280,7 @@ impl Endpoint for Blindfolded {
     }
 
     async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        Ok(JobSearch { jobs: Vec::new(), as_of: None })
+        Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None })
     }
 
     async fn jobs_created_since(
@@ -303,13 +303,17 @@ fn a_second_request_without_a_look_for_the_first_ones_job_is_found() {
 }
 
 /// An output that nobody looks at: the answer is always that it is there.
-struct Optimist;
+struct Optimist(Arc<dyn Blobs>);
 
 #[async_trait]
 impl Blobs for Optimist {
     async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
         let content = InputContent { bytes: 1, md5: None };
         Ok(InputSnapshot::Present(SeenVersion { etag: blob.etag.clone(), content }))
+    }
+
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        self.0.output_print(scoring).await
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
@@ -319,5 +323,127 @@ impl Blobs for Optimist {
 
 #[test]
 fn scored_without_a_look_at_the_output_is_found() {
-    is_found(&Wiring { blobs: |_| Arc::new(Optimist), ..Wiring::default() }, &["scored"]);
+    is_found(&Wiring { blobs: |it| Arc::new(Optimist(it)), ..Wiring::default() }, &["scored"]);
+}
+
+/// An output path that nobody looks at before a request is sent again: the answer is always that nothing is there.
+struct NeverThere(Arc<dyn Blobs>);
+
+#[async_trait]
+impl Blobs for NeverThere {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        self.0.input(blob).await
+    }
+
+    async fn output_print(&self, _: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        Ok(None)
+    }
+
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        self.0.outputs(scoring).await
+    }
+}
+
+#[test]
+fn a_second_request_without_a_look_at_the_output_path_is_found() {
+    is_found(&Wiring { blobs: |it| Arc::new(NeverThere(it)), ..Wiring::default() }, &["output first"]);
+}
+
+/// What is made of jobs that may be the attempt's own and show too little.
+struct Possible {
+    inner: Arc<dyn Endpoint>,
+    adopted: bool,
+}
+
+#[async_trait]
+impl Endpoint for Possible {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
+        self.inner.submit(scoring, timeout).await
+    }
+
+    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+        self.inner.job(at).await
+    }
+
+    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
+        let JobSearch { mut jobs, possible, as_of } = self.inner.find(scoring).await?;
+        if self.adopted {
+            jobs.extend(possible);
+        }
+        Ok(JobSearch { jobs, possible: Vec::new(), as_of })
+    }
+
+    async fn jobs_created_since(
+        &self,
+        at: &ScanTarget,
+        since: OffsetDateTime,
+        known: &HashSet<lifecycle::JobName>,
+    ) -> Result<JobListing, Inconclusive> {
+        self.inner.jobs_created_since(at, since, known).await
+    }
+
+    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
+        self.inner.cancel(at).await
+    }
+}
+
+/// Equal inputs are taken for a proof, so that strangers' jobs, and those of other scorings of one blob, are adopted.
+#[test]
+fn adopting_what_only_has_the_same_inputs_is_found() {
+    let endpoint: fn(Arc<dyn Endpoint>) -> Arc<dyn Endpoint> = |inner| Arc::new(Possible { inner, adopted: true });
+    is_found(&Wiring { endpoint, ..Wiring::default() }, &["adoption", "strangers", "cancel"]);
+}
+
+/// What shows too little is denied, so that a request is sent again while its job runs.
+#[test]
+fn denying_what_shows_too_little_is_found() {
+    let endpoint: fn(Arc<dyn Endpoint>) -> Arc<dyn Endpoint> = |inner| Arc::new(Possible { inner, adopted: false });
+    is_found(&Wiring { endpoint, ..Wiring::default() }, &["look first"]);
+}
+
+/// An input that nobody looks at: it is always the version that was named.
+struct Unseeing(Arc<dyn Blobs>);
+
+#[async_trait]
+impl Blobs for Unseeing {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        let content = InputContent { bytes: 1, md5: None };
+        Ok(InputSnapshot::Present(SeenVersion { etag: blob.etag.clone(), content }))
+    }
+
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        self.0.outputs(scoring).await
+    }
+
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        self.0.output_print(scoring).await
+    }
+}
+
+#[test]
+fn scored_for_another_content_without_a_look_at_the_input_is_found() {
+    is_found(&Wiring { blobs: |it| Arc::new(Unseeing(it)), ..Wiring::default() }, &["content"]);
+}
+
+/// Whatever is no answer is taken for "not there".
+struct Hasty(Arc<dyn Blobs>);
+
+#[async_trait]
+impl Blobs for Hasty {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        Ok(self.0.input(blob).await.unwrap_or(InputSnapshot::Gone))
+    }
+
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        self.0.outputs(scoring).await
+    }
+
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        self.0.output_print(scoring).await
+    }
+}
+
+#[test]
+fn a_blob_that_could_not_be_looked_at_and_is_taken_for_gone_is_found() {
+    is_found(&Wiring { blobs: |it| Arc::new(Hasty(it)), ..Wiring::default() }, &["gone"]);
 }

@@ -33,6 +33,8 @@ fn the_scenarios_end_as_their_names_say() {
         "the answer is lost, there is one job: 1 jobs, scored",
         "the answer is lost, there are two jobs: 2 jobs, scored",
         "the request is lost: 1 jobs, scored",
+        "the answer is lost, the job shows no outputs: 1 jobs, scored",
+        "the same, and the job fails: 2 jobs, scored",
         "throttled, then accepted: 1 jobs, scored",
         "refused for good: 0 jobs, failed",
         "the first job fails: 2 jobs, scored",

@@ -10,6 +10,7 @@ use super::{ARM, ML, VERSION, body, sim};
 async fn what_nobody_knows_of_the_service_is_a_switch() {
     let all = Behaviour {
         keep_tags: true,
+        omit_outputs: true,
         honour_name: true,
         honour_request_id: None,
         bare_names: true,
@@ -27,6 +28,8 @@ async fn what_nobody_knows_of_the_service_is_a_switch() {
         let job: Value = sim.post(&sent).await.error_for_status().unwrap().json().await.unwrap();
         let properties = &job["properties"];
         assert_eq!(properties["tags"].get("scoring").is_some(), on);
+        assert_eq!(properties.get("outputData").is_none(), on);
+        assert!(properties.get("inputData").is_some());
         assert_eq!(properties["properties"].get("mine").is_some(), on);
         assert_eq!(properties["name"] == "my-name", on);
         assert_eq!(!job["name"].as_str().unwrap().starts_with("batchjob-"), on);
@@ -76,5 +79,18 @@ async fn a_skewed_service_shows_all_its_times_ahead_or_behind() {
         assert_eq!(sim.json(&children, ML).await["value"][0]["createdUtc"], shown);
         let refused: Value = sim.post(&json!({})).await.json().await.unwrap();
         assert_eq!(refused["time"], shown);
+    }
+}
+
+#[tokio::test]
+async fn an_archived_job_is_listed_only_when_it_is_asked_for() {
+    let (sim, _root) = sim(|_| {}).await;
+    let job: Value = sim.post(&body("x.csv", "x")).await.json().await.unwrap();
+    assert!(sim.handle.archive(job["name"].as_str().unwrap()) && !sim.handle.archive("nobodys"));
+    for (view, listed) in
+        [("", 0), ("&listViewType=ActiveOnly", 0), ("&listViewType=ArchivedOnly", 1), ("&listViewType=All", 1)]
+    {
+        let url = sim.url(&format!("{}/jobs?{VERSION}{view}", sim.handle.workspace_id()));
+        assert_eq!(sim.json(&url, ARM).await["value"].as_array().unwrap().len(), listed, "{view}");
     }
 }

@@ -10,8 +10,8 @@ use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearc
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputSnapshot, Reply, Rules, Scoring,
-    ScoringId, Status, StorageHosts, Submission,
+    Answer, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputPrint, OutputSnapshot, Reply,
+    Rules, Scoring, ScoringId, Status, StorageHosts, Submission,
 };
 use serde_json::{Value, json};
 use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Written};
@@ -60,6 +60,10 @@ struct State {
     orphan_scans: Vec<OrphanScanCall>,
     scan_limit: Option<usize>,
     keeps_tags: bool,
+    omits_outputs: bool,
+    path_looks: usize,
+    workspace: Option<String>,
+    searched: Vec<Option<lifecycle::WorkspaceId>>,
     list_stands_still: Option<OffsetDateTime>,
     cancels_fail: usize,
     hidden: bool,
@@ -273,6 +277,33 @@ impl World {
         self.state.lock().unwrap().keeps_tags = keep;
     }
 
+    /// Whether jobs that are made from now on show their outputs never.
+    pub fn omit_outputs(&self, omit: bool) {
+        self.state.lock().unwrap().omits_outputs = omit;
+    }
+
+    /// Answers tell the ids of jobs, and with them this workspace.
+    pub fn tell_workspace(&self, id: &str) {
+        self.state.lock().unwrap().workspace = Some(id.to_owned());
+    }
+
+    /// The workspaces that were searched for lost jobs.
+    pub fn searched(&self) -> Vec<Option<lifecycle::WorkspaceId>> {
+        self.state.lock().unwrap().searched.clone()
+    }
+
+    /// How often somebody looked at the output path of an attempt whose job is not known.
+    pub fn path_looks(&self) -> usize {
+        self.state.lock().unwrap().path_looks
+    }
+
+    /// A stranger's job over the inputs of a scoring, which shows nothing of whose it is; its name.
+    pub fn strangers_job(&self, like: &Scoring) -> String {
+        let now = self.now();
+        let job = self.state.lock().unwrap().cloud.make_strangers(like, JobBehaviour::running(), now);
+        job.name.to_string()
+    }
+
     /// Whether lists go on showing only what was made before.
     pub fn hide_new_jobs(&self, hide: bool) {
         let before = self.now();
@@ -289,6 +320,27 @@ impl World {
     pub fn end_job_as(&self, name: &str, end: End) {
         let now = self.now();
         self.state.lock().unwrap().cloud.end(name, end, now);
+    }
+
+    /// Fails every job that runs, with this error.
+    pub fn fail_jobs(&self, error: &'static str) {
+        let now = self.now();
+        for job in self.jobs().iter().filter(|job| job.status == JobStatus::Running) {
+            self.state.lock().unwrap().cloud.fail(&job.name, error, now);
+        }
+    }
+
+    /// Fails the running job of this blob, with this error.
+    pub fn fail_job_of(&self, path: &str, error: &'static str) {
+        let now = self.now();
+        for job in self.jobs().iter().filter(|job| job.status == JobStatus::Running && job.path == path) {
+            self.state.lock().unwrap().cloud.fail(&job.name, error, now);
+        }
+    }
+
+    /// Jobs that are made from now on run on this deployment where their request names none, and their ids say so.
+    pub fn set_default_deployment(&self, name: &str) {
+        self.state.lock().unwrap().cloud.set_default_deployment(name);
     }
 
     /// Puts a blob at a URI.
@@ -420,17 +472,23 @@ impl World {
             Fault::Duplicated { times } | Fault::LostAnswer { times } => times,
             _ => 0,
         };
-        let tagged = state.keeps_tags;
+        let (tagged, omits_outputs) = (state.keeps_tags, state.omits_outputs);
         let lag = if let Fault::Delayed(after) = fault { after } else { Duration::ZERO };
         let made: Vec<Job> = (0..times)
-            .map(|_| state.cloud.make(scoring, JobBehaviour { lag, ..JobBehaviour::running() }, tagged, now))
+            .map(|_| {
+                state.cloud.make(scoring, JobBehaviour { lag, omits_outputs, ..JobBehaviour::running() }, tagged, now)
+            })
             .collect();
         let running = state.cloud.jobs().iter().filter(|job| job.status(now) == JobStatus::Running).count();
         state.max_running = state.max_running.max(running);
         let held = state.held_post.take();
         let answer = match fault {
             Fault::Pass | Fault::Duplicated { .. } => {
-                let job = made.last().expect("just made").clone();
+                let mut job = made.last().expect("just made").clone();
+                job.id = state
+                    .workspace
+                    .as_ref()
+                    .map(|workspace| format!("{workspace}/batchEndpoints/heart/jobs/{}", job.name));
                 Answer::Accepted { job, status: JobStatus::Preparing }
             }
             Fault::Refused { permanent } => {
@@ -481,10 +539,11 @@ impl Endpoint for World {
             return Err(Inconclusive::not_reachable(why.clone()));
         }
         let now = state.now.unwrap_or(START);
-        let jobs = state.cloud.find(scoring, state.listed_until(now));
+        state.searched.push(scoring.workspace.clone());
+        let (jobs, possible) = state.cloud.find(scoring, state.listed_until(now));
         let as_of = state.search_shows.map(|age| now - age);
         state.now = Some(now + state.search_takes);
-        Ok(JobSearch { jobs, as_of })
+        Ok(JobSearch { jobs, possible, as_of })
     }
 
     async fn jobs_created_since(
@@ -527,6 +586,16 @@ impl Blobs for World {
             return Err(inconclusive.clone());
         }
         Ok(state.cloud.inputs.look(blob, now))
+    }
+
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        state.path_looks += 1;
+        if let Some(why) = &state.storage_inconclusive {
+            return Err(Inconclusive::not_reachable(why.clone()));
+        }
+        Ok(state.cloud.output_print(scoring, now))
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

@@ -342,13 +342,16 @@ impl Driver {
             attempt = after.attempt, job = entry.job.as_deref(), blob = after.blob.url, reason = entry.reason,
             "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
         log_orphaned_jobs(before, after, &entry.reason);
-        if let Reach::Services { admission, .. } = &self.reach {
+        if let Reach::Services { admission, services } = &self.reach {
+            if let (None, Some(workspace)) = (&before.workspace, &after.workspace) {
+                services.workspaces.learn(&after.endpoint, workspace).await;
+            }
             // A queued one may have a slot of an earlier try that ended in between.
-            let held = before.status.holds_slot() || entry.event == Some(Event::RecordRefused);
-            if held && !after.status.holds_slot() {
+            let held = before.holds_slot() || entry.event == Some(Event::RecordRefused);
+            if held && !after.holds_slot() {
                 admission.free_slots_of(after).await;
             }
-            admission.breakers().notify(after, entry.event, at).await;
+            admission.breakers().notify(before, after, entry.event, at).await;
         }
         // A driver without services leaves the slot to the tick, which frees what its owner does not hold any more.
     }
@@ -370,8 +373,12 @@ impl Driver {
                     None => ControlFlow::Break(End::Done),
                 }
             }
-            // A fresh job is not among these: it has nothing to tell yet.
-            Effect::None if matches!(scoring.status, Status::Verifying | Status::Unknown) => {
+            // What has just come to stand there; what was noted beside it was seen a moment ago. A fresh job is not among
+            // these: it has nothing to tell yet.
+            Effect::None
+                if matches!(scoring.status, Status::Verifying | Status::Unknown)
+                    && scoring.since == scoring.updated =>
+            {
                 ControlFlow::Continue(self.observe(scoring).await)
             }
             Effect::None => ControlFlow::Break(End::Done),

@@ -91,7 +91,13 @@ impl Submissions {
 
     /// Sends them, and records the answers. Has no error: what is not finished here, the tick finishes.
     pub async fn send(self) {
-        let Self { driver, intents } = self;
+        let Self { driver, mut intents } = self;
+        if intents.len() <= 1 {
+            if let Some(intent) = intents.pop() {
+                Box::pin(driver.carry_out(intent)).await;
+            }
+            return;
+        }
         let each =
             stream::iter(intents).for_each_concurrent(MAX_CONCURRENT_SCORINGS, |intent| driver.carry_out(intent));
         each.await;
@@ -131,22 +137,22 @@ impl Intake {
         let payload = payload.into();
         let events = payload.events()?;
         let ledger_id = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
-        // By index: a closure over borrowed events would not be general enough for a future that is sent between threads.
-        let mut outcomes = stream::iter(0..events.len())
-            .map(|at| self.accept_event(intake::classify(&events[at], ledger_id, &self.rules, now), now))
-            .buffered(MAX_CONCURRENT_SCORINGS);
-        let (mut accepted, mut intents) = (Accepted::default(), Vec::new());
-        let mut failure = None;
-        // Through all of them, whatever fails: fewer are left for the next delivery.
-        while let Some(outcome) = outcomes.next().await {
-            failure = failure.or(outcome.failure);
-            accepted.accepted.extend(outcome.accepted.accepted);
-            accepted.duplicates += outcome.accepted.duplicates;
-            accepted.skipped += outcome.accepted.skipped;
-            accepted.quarantined += outcome.accepted.quarantined;
-            intents.extend(outcome.intents);
+        let mut all = Outcome::default();
+        if let [event] = &events[..] {
+            // By far the most frequent delivery: no queue of futures is made for it. Boxed, as it has kilobytes, and each
+            // future around it would be copied with it.
+            all = Box::pin(self.accept_event(intake::classify(event, ledger_id, &self.rules, now), now)).await;
+        } else {
+            // By index: a closure over borrowed events would not be general enough for a future that is sent between threads.
+            let mut outcomes = stream::iter(0..events.len())
+                .map(|at| self.accept_event(intake::classify(&events[at], ledger_id, &self.rules, now), now))
+                .buffered(MAX_CONCURRENT_SCORINGS);
+            // Through all of them, whatever fails: fewer are left for the next delivery.
+            while let Some(outcome) = outcomes.next().await {
+                all.add(outcome);
+            }
         }
-        drop(outcomes);
+        let Outcome { accepted, intents, failure } = all;
         let submissions = Submissions { driver: self.driver.clone(), intents };
         match failure {
             None => Ok(Delivery { accepted, submissions }),
@@ -258,4 +264,15 @@ struct Outcome {
     accepted: Accepted,
     intents: Vec<Intent>,
     failure: Option<Error>,
+}
+
+impl Outcome {
+    fn add(&mut self, other: Self) {
+        self.accepted.accepted.extend(other.accepted.accepted);
+        self.accepted.duplicates += other.accepted.duplicates;
+        self.accepted.skipped += other.accepted.skipped;
+        self.accepted.quarantined += other.accepted.quarantined;
+        self.intents.extend(other.intents);
+        self.failure = self.failure.take().or(other.failure);
+    }
 }

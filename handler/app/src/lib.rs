@@ -24,6 +24,7 @@ mod orphans;
 pub mod ports;
 pub mod reports;
 mod tick;
+mod workspaces;
 
 pub use driver::{Driven, Driver, End, Evidence};
 pub use error::Error;
@@ -38,6 +39,7 @@ use driver::Services;
 use ledger::Ledger;
 use orphans::Orphans;
 use ports::{Blobs, Clock, Endpoint};
+use workspaces::Workspaces;
 
 /// What an app is made of.
 pub struct Parts {
@@ -74,7 +76,7 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let Parts { ledger, endpoint, blobs, rules, storage_hosts, clock, orphan_scan_interval, retention } = parts;
         let (rules, clock) = (Arc::new(rules), LedgerClock::new(clock));
-        let services = Services { endpoint, blobs, clock: clock.clone() };
+        let services = Services { endpoint, blobs, workspaces: Workspaces::new(&ledger), clock: clock.clone() };
         let admission = Arc::new(Admission::new(ledger.clone(), Arc::clone(&rules), clock.clone()));
         let driver =
             Driver::new(ledger.clone(), Arc::clone(&rules), clock.clone(), services.clone(), Arc::clone(&admission));

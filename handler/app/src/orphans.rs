@@ -135,6 +135,9 @@ impl Orphans {
                 continue;
             }
             scan_target.workspace = scan_target.workspace.or_else(|| workspaces.get(&scan_target.endpoint).cloned());
+            if scan_target.workspace.is_none() {
+                scan_target.workspace = self.services.workspaces.of(&scan_target.endpoint).await;
+            }
             let known = known.get_or_insert_with(|| {
                 let mut known = self.memory().settled.clone();
                 known.extend(names.iter().cloned());

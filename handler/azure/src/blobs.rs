@@ -20,7 +20,9 @@ use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::storage_hosts::ForeignHost;
-use lifecycle::{BlobVersion, InputContent, InputSnapshot, OutputSnapshot, Scoring, SeenVersion, StorageHosts};
+use lifecycle::{
+    BlobVersion, InputContent, InputSnapshot, OutputPrint, OutputSnapshot, Scoring, SeenVersion, StorageHosts,
+};
 use reqwest::Url;
 use time::OffsetDateTime;
 
@@ -53,8 +55,16 @@ pub struct AzureBlobs {
     datastores: Mutex<BTreeMap<(String, String), (Datastore, OffsetDateTime)>>,
 }
 
-/// What is at one place: size and age, or nothing.
-type Found = Option<(u64, OffsetDateTime)>;
+/// What is at one place, or nothing.
+type Found = Option<Seen>;
+
+/// What is at one place.
+struct Seen {
+    bytes: u64,
+    /// The oldest of several.
+    modified: OffsetDateTime,
+    print: OutputPrint,
+}
 
 impl AzureBlobs {
     /// Blobs on these hosts, read with `tokens`; `manager` resolves datastores.
@@ -154,8 +164,9 @@ impl AzureBlobs {
         self.with_retries(&url, any_404, || async {
             let client = self.blob_client(&url)?;
             let properties = client.get_properties(None).await?;
-            let (bytes, modified) = (properties.content_length()?, properties.last_modified()?);
-            complete(bytes, modified).map(Some)
+            let (bytes, modified) = complete(properties.content_length()?, properties.last_modified()?)?;
+            let etag = properties.etag()?.map(|etag| etag.to_string()).unwrap_or_default();
+            Ok(Some(Seen { bytes, modified, print: OutputPrint::of([("", etag.as_str())]) }))
         })
         .await
     }
@@ -175,9 +186,15 @@ impl AzureBlobs {
             while let Some(blob) = blobs.try_next().await? {
                 let properties = blob.properties.unwrap_or_default();
                 let (bytes, modified) = complete(properties.content_length, properties.last_modified)?;
-                found = Some(
-                    found.map_or((bytes, modified), |(sum, oldest)| (sum.saturating_add(bytes), oldest.min(modified))),
-                );
+                let (name, etag) = (blob.name.unwrap_or_default(), properties.etag.map(|etag| etag.to_string()));
+                let before = found.unwrap_or(Seen { bytes: 0, modified, print: OutputPrint::of([]) });
+                // Folded, as a folder may hold more names than should be kept; they come in order.
+                let folded = [(before.print.as_str(), ""), (name.as_str(), etag.as_deref().unwrap_or_default())];
+                found = Some(Seen {
+                    bytes: before.bytes.saturating_add(bytes),
+                    modified: before.modified.min(modified),
+                    print: OutputPrint::of(folded),
+                });
                 seen += 1;
                 if seen >= MAX_BLOBS {
                     break;
@@ -326,12 +343,21 @@ impl Blobs for AzureBlobs {
         Ok(seen.map_or(InputSnapshot::Gone, InputSnapshot::Present))
     }
 
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        let mut prints = Vec::new();
+        for output in scoring.submission.iter().flat_map(|submission| submission.outputs.values()) {
+            prints.extend(self.look(scoring, output).await?.map(|seen| (output.uri.as_str(), seen.print)));
+        }
+        let prints: Vec<_> = prints.iter().map(|(uri, print)| (*uri, print.as_str())).collect();
+        Ok((!prints.is_empty()).then(|| OutputPrint::of(prints)))
+    }
+
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
         let outputs = scoring.submission.iter().flat_map(|submission| submission.outputs.values());
-        let mut seen: Found = None;
+        let mut seen: Option<(u64, OffsetDateTime)> = None;
         let mut empty = false;
         for output in outputs {
-            let Some((bytes, modified)) = self.look(scoring, output).await? else {
+            let Some(Seen { bytes, modified, .. }) = self.look(scoring, output).await? else {
                 return Ok(OutputSnapshot::Absent { uri: output.uri.clone() });
             };
             // A sum would hide the empty one among several.

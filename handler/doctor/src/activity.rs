@@ -67,7 +67,7 @@ impl Examination {
         });
         let fix = if off {
             format!(
-                "az functionapp config appsettings delete {site} --setting-names AzureWebJobs_{}_Disabled, and disabledFunctions in the parameters",
+                "az functionapp config appsettings delete {site} --setting-names AzureWebJobs_{}_Disabled, and app.disabledFunctions in the parameters",
                 app::function_names::RECONCILE
             )
         } else {

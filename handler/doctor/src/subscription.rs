@@ -158,7 +158,7 @@ impl Subscription {
                 format!("{name} delivers to {function}, which is switched off"),
                 "events wait, and are dead-lettered in the end",
                 format!(
-                    "deliver to the other function, or remove the setting AzureWebJobs_{function}_Disabled (disabledFunctions in the parameters)"
+                    "deliver to the other function, or remove the setting AzureWebJobs_{function}_Disabled (app.disabledFunctions in the parameters)"
                 ),
             );
         }

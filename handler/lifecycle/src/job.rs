@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use time::{Duration, OffsetDateTime};
 
-use crate::id::JobName;
-use crate::text::clipped;
+use crate::digest::digest;
+use crate::id::{DeploymentName, JobName};
+use crate::text::one_line;
 
 /// What one POST asks for, with every template filled in. It is recorded before it is sent, so that a lost answer can
 /// be searched by exactly these URIs.
@@ -40,7 +41,11 @@ impl Submission {
 
 /// The experiment that a rule's settings ask for (pipeline component deployments only; else it is the endpoint's name).
 pub fn experiment_asked_for(settings: &serde_json::Map<String, serde_json::Value>) -> Option<String> {
-    Some(settings.get("properties")?.get("experimentName")?.as_str()?.to_owned())
+    // The service reads names of members without regard to case.
+    let named = |members: &serde_json::Map<String, serde_json::Value>, wanted: &str| {
+        members.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.clone())
+    };
+    Some(named(named(settings, "properties")?.as_object()?, "experimentName")?.as_str()?.to_owned())
 }
 
 /// One input of a job. `JobInput` of the batch endpoint's data plane.
@@ -103,6 +108,15 @@ impl Job {
     /// something else.
     pub fn told(name: JobName, id: Option<&str>, studio: Option<&str>) -> Self {
         Self { name, id: id.and_then(address), studio: studio.and_then(address) }
+    }
+}
+
+impl Job {
+    /// The deployment that it runs on, which its id names (`…/deployments/NAME/jobs/…`) also where the request named none.
+    pub fn deployment(&self) -> Option<DeploymentName> {
+        let mut parts = self.id.as_deref()?.split('/');
+        parts.find(|part| part.eq_ignore_ascii_case("deployments"))?;
+        parts.next()?.parse().ok()
     }
 }
 
@@ -183,6 +197,73 @@ pub struct Candidate {
     pub created: OffsetDateTime,
 }
 
+/// What a look for the job of a submission found whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostLook {
+    /// Among the jobs of the workspace.
+    pub jobs: JobsFound,
+    /// At the attempt's own output path.
+    pub output: OutputFound,
+}
+
+impl LostLook {
+    /// It saw everything and found nothing.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.jobs, JobsFound::Seen { ours, possible } if ours.is_empty() && possible.is_empty())
+            && self.output == OutputFound::Nothing
+    }
+}
+
+/// What a search through the jobs found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobsFound {
+    /// It saw all of them.
+    Seen {
+        /// Jobs that carry the attempt's output or our tags: its own beyond doubt.
+        ours: Vec<Candidate>,
+        /// Jobs of the same endpoint and time that have the same inputs and show neither outputs nor tags: each may be its own
+        /// or a stranger's. Every job that the scoring follows is among them, unless it was seen to be somebody else's.
+        possible: Vec<Candidate>,
+    },
+    /// They could not be looked through: why, and the remedy.
+    NotSeen(String),
+}
+
+/// What is at the output paths of an attempt, whatever it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputFound {
+    /// Nothing, at none of them.
+    Nothing,
+    /// Something, at one of them at least.
+    Something(OutputPrint),
+    /// It could not be looked at: why, and the remedy.
+    NotSeen(String),
+}
+
+/// What lies at an attempt's outputs, told by names and ETags: two looks that saw the same blobs have equal prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputPrint(String);
+
+impl OutputPrint {
+    /// The print of some blobs, by name and ETag, in any order.
+    pub fn of<'a>(blobs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut parts: Vec<(&str, &str)> = blobs.into_iter().collect();
+        parts.sort_unstable();
+        let parts: Vec<&str> = parts.into_iter().flat_map(|(name, etag)| [name, etag]).collect();
+        Self(digest(&parts))
+    }
+
+    /// The print that was kept as this text.
+    pub fn kept(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text to be kept.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What a look at an attempt's outputs found. With several outputs, the worst.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputSnapshot {
@@ -217,7 +298,8 @@ macro_rules! job_statuses {
                     $(w if w.eq_ignore_ascii_case(stringify!($name)) => Self::$name,)*
                     // The status of ARM *operations*; Microsoft's own samples accept it for jobs.
                     w if w.eq_ignore_ascii_case("Succeeded") => Self::Completed,
-                    other => Self::Unlisted(clipped(other, MAX_STATUS_WORD).to_owned()),
+                    // Masked before it is cut: half of a secret has no shape any more.
+                    other => Self::Unlisted(one_line(other, MAX_STATUS_WORD)),
                 }
             }
 
@@ -266,6 +348,13 @@ job_statuses! {
 /// A status word that nobody lists is kept up to this length: no word of the service has a quarter of it.
 const MAX_STATUS_WORD: usize = 64;
 
+impl JobStatus {
+    /// It has ended, in whatever way. `NotResponding`, `Paused` and words that are not listed are no end.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Canceled)
+    }
+}
+
 impl fmt::Display for JobStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
@@ -286,8 +375,19 @@ mod tests {
     }
 
     #[test]
+    fn a_print_tells_names_and_etags_in_any_order() {
+        let print = OutputPrint::of([("a", "1"), ("b", "2")]);
+        assert_eq!(print, OutputPrint::of([("b", "2"), ("a", "1")]));
+        for other in [vec![("a", "1")], vec![("a", "1"), ("b", "3")], vec![("a", "1"), ("c", "2")], vec![]] {
+            assert_ne!(print, OutputPrint::of(other));
+        }
+    }
+
+    #[test]
     fn what_a_service_tells_of_a_job_is_kept_within_bounds() {
-        assert_eq!(JobStatus::read(&"w".repeat(100_000)).name().len(), MAX_STATUS_WORD);
+        assert_eq!(JobStatus::read(&"w ".repeat(50_000)).name().chars().count(), MAX_STATUS_WORD + 1);
+        let key = JobStatus::read(&format!("{}==", "aB3+".repeat(21)));
+        assert!(!key.name().contains("aB3"), "cut before it is known for a key it is shown: {}", key.name());
         let (good, long) = ("x".repeat(MAX_ADDRESS), "x".repeat(MAX_ADDRESS + 1));
         let job = |id, studio| Job::told("job-1".parse().expect("a name"), Some(id), Some(studio));
         assert_eq!(job(&good, &long), Job { name: job("", "").name, id: Some(good.clone()), studio: None });
@@ -299,6 +399,7 @@ mod tests {
     fn an_experiment_is_asked_for_by_the_settings_or_not_at_all() {
         let asked = |settings: serde_json::Value| experiment_asked_for(settings.as_object().expect("an object"));
         assert_eq!(asked(serde_json::json!({"properties": {"experimentName": "nightly"}})).as_deref(), Some("nightly"));
+        assert_eq!(asked(serde_json::json!({"Properties": {"ExperimentName": "nightly"}})).as_deref(), Some("nightly"));
         assert_eq!(asked(serde_json::json!({"properties": {}})), None);
         assert_eq!(asked(serde_json::json!({})), None);
     }

@@ -20,6 +20,7 @@ pub mod datastore;
 pub mod decide;
 pub mod digest;
 pub mod duration;
+pub mod failure;
 pub mod id;
 pub mod input;
 pub mod intake;
@@ -40,9 +41,13 @@ pub use rule as rules;
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
+pub use failure::FailureCause;
 pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
 pub use input::{InputContent, InputFound, InputSnapshot, Likeness, SeenVersion};
-pub use job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Submission};
+pub use job::{
+    Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputPrint, OutputSnapshot,
+    Reply, Submission,
+};
 pub use payload::Payload;
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::QueuePosition;

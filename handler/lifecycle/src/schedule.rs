@@ -42,6 +42,19 @@ pub fn poll_is_due(
     count(now) > count(last_tick)
 }
 
+/// The longest time between two looks for a lost submission.
+const MAX_LOOKUP_INTERVAL: Duration = Duration::HOUR;
+
+/// Time between two looks for a submission that was lost `waited` ago: `base` at first, then doubled again and again to stay
+/// below an eighth of that, at most an hour. Doubled and not just grown: [`poll_is_due`] counts whole intervals.
+pub fn lookup_interval(base: Duration, waited: Duration) -> Duration {
+    let mut interval = base;
+    while interval > Duration::ZERO && interval * 2 <= MAX_LOOKUP_INTERVAL.min(waited / 8) {
+        interval *= 2;
+    }
+    interval
+}
+
 /// A number in 0..1 that depends on the id and a salt only.
 fn spread(id: &ScoringId, salt: u32) -> f64 {
     // FNV-1a over the id's hex digits: even enough to spread load, and no dependency.
@@ -84,6 +97,30 @@ mod tests {
             assert!(got >= plain && got <= plain * 1.25, "{times}: {got}");
         }
         assert_ne!(back_off(base, cap, 3, &id(1)), back_off(base, cap, 3, &id(2)));
+    }
+
+    #[test]
+    fn a_lost_submission_is_looked_for_ever_more_rarely_and_once_an_hour_at_least() {
+        let base = Duration::seconds(30);
+        for (minutes, expected) in [(0, 30), (7, 30), (8, 60), (15, 60), (60, 240), (600, 1_920), (100_000, 1_920)] {
+            assert_eq!(lookup_interval(base, Duration::minutes(minutes)), Duration::seconds(expected), "{minutes}");
+        }
+        assert_eq!(lookup_interval(Duration::hours(2), Duration::days(30)), Duration::hours(2), "a rule may want less");
+        assert_eq!(lookup_interval(Duration::ZERO, Duration::days(30)), Duration::ZERO);
+        let since = datetime!(2026-07-21 10:00 UTC);
+        for n in 0..50 {
+            let due = |minute: i64| {
+                let now = since + Duration::minutes(minute);
+                poll_is_due(&id(n), since, lookup_interval(base, now - since), Some(now - Duration::MINUTE), now)
+            };
+            let mut longest = 0;
+            let mut run = 0;
+            for minute in 1..2_880 {
+                run = if due(minute) { 0 } else { run + 1 };
+                longest = longest.max(run);
+            }
+            assert!(longest <= 65, "{n}: {longest} minutes without a look");
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::blob::BlobVersion;
+use crate::failure::FailureCause;
 use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
 use crate::input::{InputContent, Likeness, SeenVersion};
-use crate::job::{Job, Submission};
+use crate::job::{Job, OutputPrint, Submission};
 use crate::rule::Rule;
 use crate::status::{Event, Status};
 
@@ -69,6 +70,16 @@ pub struct Scoring {
     pub orphaned_jobs: Vec<JobName>,
     /// How many of those there were. Each was cancelled unless it had ended.
     pub orphaned_job_count: u32,
+    /// Jobs that may be this attempt's and show too little, at most [`MAX_JOB_NAMES`]. They are followed: never adopted, never
+    /// cancelled, as they may be a stranger's. Several scorings may follow the same one.
+    pub followed: Vec<JobName>,
+    /// Since when all of them have ended, and nothing is at the attempt's output path.
+    pub followed_ended: Option<OffsetDateTime>,
+    /// What was first seen at the attempt's output path while nobody knew its job, and when. It proves the attempt once it is
+    /// unchanged.
+    pub output_seen: Option<OutputSeen>,
+    /// It is held for so long that its slot was freed.
+    pub slot_freed: bool,
 
     /// What the first look at the input found; `None` before it, and for rules that do not look.
     pub input: Option<InputContent>,
@@ -82,6 +93,8 @@ pub struct Scoring {
     pub output_bytes: Option<u64>,
     /// Why the last attempt ended badly.
     pub error: Option<String>,
+    /// Whose fault that was; `None` where no attempt failed, or where the scoring ended otherwise.
+    pub failure: Option<FailureCause>,
     /// What keeps it from moving on, for people.
     pub last_error: Option<String>,
 
@@ -95,7 +108,29 @@ pub struct Scoring {
     pub version: i64,
 }
 
+/// What was seen at the output path of an attempt whose job nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputSeen {
+    /// What lay there.
+    pub print: OutputPrint,
+    /// When it was first seen so.
+    pub at: OffsetDateTime,
+}
+
 impl Scoring {
+    /// It holds one of its rule's slots, because a job of it may exist and be unfinished.
+    pub fn holds_slot(&self) -> bool {
+        self.status.holds_slot() && !self.slot_freed
+    }
+
+    /// What was learned while its job was looked for says nothing any more.
+    pub(crate) fn forget_look(&mut self) {
+        self.followed.clear();
+        self.followed_ended = None;
+        self.output_seen = None;
+        self.slot_freed = false;
+    }
+
     /// A scoring that has just been accepted into `ledger`: queued, due at once.
     pub fn accept(ledger: &LedgerId, rule: &Rule, blob: BlobVersion, now: OffsetDateTime) -> Self {
         Self {
@@ -121,11 +156,16 @@ impl Scoring {
             previous_jobs: Vec::new(),
             orphaned_jobs: Vec::new(),
             orphaned_job_count: 0,
+            followed: Vec::new(),
+            followed_ended: None,
+            output_seen: None,
+            slot_freed: false,
             input: None,
             aliases: Vec::new(),
             replaced_by: None,
             output_bytes: None,
             error: None,
+            failure: None,
             last_error: None,
             created: now,
             updated: now,

@@ -23,11 +23,12 @@ pub enum Status {
     /// died. The job is looked for every `lookupInterval`. Nothing is sent meanwhile; only a search that saw every job,
     /// ended after `resubmitAfter` and found none allows the same submission to be sent again.
     Unknown,
-    /// Looking did not settle an `unknown` submission: it could not be looked for all of `resubmitAfter`, or the rule
-    /// says `onUnknown: hold`. Nothing is sent, and it keeps its slot, as a job of it may be running.
+    /// Looking did not settle an `unknown` submission: it could not be looked for all of `resubmitAfter`, jobs that may be its
+    /// own run on, or the rule says `onUnknown: hold`. Nothing is sent, and it keeps its slot for `jobTimeout`, as a job of it may
+    /// be running.
     ///
-    /// The tick goes on looking, and what it finds settles it; else a person says how it goes on (`scorekeeper
-    /// resolve`).
+    /// The tick goes on looking, ever more rarely, and what it finds settles it; else a person says how it goes on
+    /// (`scorekeeper resolve`).
     Held,
     /// Azure ML has the job under a name that we know. The tick polls it once in each `pollInterval` of its rule.
     /// Queued, preparing and finalising in Azure ML are all `running` here; Azure ML's own word is kept beside it.
@@ -95,7 +96,7 @@ pub enum Event {
     /// `resubmitAfter` is over and the search was inconclusive, or the rule wants a person to decide. It is held.
     Undecided,
     /// An operator says that no job exists: the same attempt is queued again. They answer for a second job, should they be
-    /// wrong.
+    /// wrong. Also if looking says so after its slot was freed: it waits for its turn like the others.
     SendAgain,
     /// An operator names the job of a held scoring; it is adopted as if it had been found.
     JobNamed,
@@ -122,6 +123,15 @@ pub enum Event {
     JobStuck,
     /// The output is there, not empty, and not older than the submission less the clocks' difference.
     OutputGood,
+    /// Jobs run, or ran, that may be this attempt's and show too little; or they have all ended. They are followed, and nothing
+    /// is sent meanwhile. Recorded when that changes.
+    Followed,
+    /// Something is at the attempt's output path, so its request ran. It proves the attempt once it is unchanged.
+    OutputSeen,
+    /// It was unchanged over two looks one `outputTimeout` apart: the request ran and has written it, whatever job that was.
+    OutputProved,
+    /// It was held for longer than a job may run (`jobTimeout`): its slot goes to others. It is looked for all the same.
+    SlotFreed,
     /// A job that was to be told to stop was not: Azure ML refused it, or could not be reached. It is asked again.
     CancelRefused,
     /// Storage says that the input's blob is not there (404 `BlobNotFound`). Before a job is made that saves the job; after a
@@ -170,6 +180,10 @@ impl Event {
             Self::JobStuck => "jobStuck",
             Self::OutputGood => "outputGood",
             Self::CancelRefused => "cancelRefused",
+            Self::Followed => "followed",
+            Self::OutputSeen => "outputSeen",
+            Self::OutputProved => "outputProved",
+            Self::SlotFreed => "slotFreed",
             Self::InputGone => "inputGone",
             Self::InputNewer => "inputNewer",
             Self::SameContent => "sameContent",
@@ -202,6 +216,12 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Unknown, E::FoundNone, S::Submitting),
         (S::Unknown, E::Accepted, S::Running),
         (S::Unknown, E::CannotLook, S::Unknown),
+        (S::Unknown, E::Followed, S::Unknown),
+        (S::Unknown, E::OutputSeen, S::Unknown),
+        (S::Unknown, E::OutputProved, S::Verifying),
+        (S::Unknown, E::AttemptFailed, S::Queued),
+        (S::Unknown, E::InputGone, S::Gone),
+        (S::Unknown, E::InputNewer, S::Superseded),
         (S::Unknown, E::Undecided, S::Held),
         (S::Unknown, E::LastAttemptFailed, S::Failed),
         (S::Held, E::FoundOne, S::Running),
@@ -209,6 +229,14 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Held, E::FoundNone, S::Submitting),
         (S::Held, E::Accepted, S::Running),
         (S::Held, E::CannotLook, S::Held),
+        (S::Held, E::Followed, S::Held),
+        (S::Held, E::OutputSeen, S::Held),
+        (S::Held, E::OutputProved, S::Verifying),
+        (S::Held, E::AttemptFailed, S::Queued),
+        (S::Held, E::InputGone, S::Gone),
+        (S::Held, E::InputNewer, S::Superseded),
+        (S::Held, E::LastAttemptFailed, S::Failed),
+        (S::Held, E::SlotFreed, S::Held),
         (S::Held, E::SendAgain, S::Queued),
         (S::Held, E::JobNamed, S::Running),
         (S::Held, E::GivenUp, S::Failed),
@@ -338,7 +366,8 @@ impl Status {
         matches!(self, Self::Scored | Self::Failed | Self::Cancelled | Self::Gone | Self::Superseded)
     }
 
-    /// It holds one of its rule's slots, because a job of it may exist and be unfinished.
+    /// It holds one of its rule's slots, because a job of it may exist and be unfinished; see
+    /// [`Scoring::holds_slot`](crate::Scoring::holds_slot) for what was held too long.
     pub fn holds_slot(self) -> bool {
         matches!(self, Self::Submitting | Self::Unknown | Self::Held | Self::Running | Self::Cancelling)
     }

@@ -3,7 +3,9 @@
 //! The order matters: a secret is masked before the text is cut, as half of one has no shape any more and is still most of
 //! a key.
 
+use std::borrow::Cow;
 use std::error::Error;
+use std::fmt::Write as _;
 
 use crate::redact::redacted;
 
@@ -31,6 +33,44 @@ pub fn one_line(text: &str, max: usize) -> String {
         whole if whole.len() == line.len() => line.into_owned(),
         cut => format!("{cut}…"),
     }
+}
+
+/// A text as it may meet a terminal: control characters, and characters that are not seen and change how others are (the
+/// direction of writing, joiners, tags), become JSON's escapes (`\u001b`, `\u202e`). Names of blobs are anybody's, and a
+/// terminal obeys what it is sent.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, is_unseen)
+}
+
+/// The same for a text of several lines, which may be JSON and stays it: there these characters stand within strings.
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_unseen(c) && c != '\n')
+}
+
+fn escaped(text: &str, unseen: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if unseen(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Unicode's control characters, line separators and those format characters (`Cf`) that nobody sees.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The first characters of a text. Not for texts that are foreign: see [`one_line`].
@@ -63,6 +103,17 @@ mod tests {
         assert_eq!(one_line(" a\r\n\tb\u{0}c ", 10), "a b c");
         assert_eq!(one_line(&"ä".repeat(5_000), 7), format!("{}…", "ä".repeat(7)));
         assert_eq!(one_line("", 7), "");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_in_place_of_being_done() {
+        assert_eq!(visible("a\u{1b}]0;x\u{7}\u{9b}2J\nb\r"), "a\\u001b]0;x\\u0007\\u009b2J\\u000ab\\u000d");
+        assert_eq!(visible("gnp.\u{202e}csv\u{2069}\u{200b}\u{e0041}"), "gnp.\\u202ecsv\\u2069\\u200b\\udb40\\udc41");
+        assert!(matches!(visible("ünï 👩 \\u001b"), Cow::Borrowed(_)));
+        let json = serde_json::json!({"a": "x\u{202e}\u{9b}\u{1b}\u{e0041}", "b": ["\u{2028}"]});
+        let shown = visible_lines(&format!("{json:#}")).into_owned();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("still JSON"), json);
+        assert!(shown.chars().all(|c| c == '\n' || !is_unseen(c)) && shown.lines().count() > 3, "{shown}");
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! What becomes of a submission, and of a job: drawn from the dice, or written in a script.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use lifecycle::JobStatus;
 use stores::fault::Fault;
 use time::Duration;
 
 use crate::faults::{Dice, Kind};
+
+/// The error of a job that tells nothing.
+pub(crate) const EXIT_CODE: &str = "exit code 42";
+/// The error of a job whose code fails by its input, each time.
+pub const USER_ERROR: &str = "UserError: exit code 1: ValueError: columns are missing";
 
 /// How a job ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub struct JobBehaviour {
     pub lag: Duration,
     /// Lists show its outputs after this time.
     pub shows_outputs_after: Duration,
+    /// Nothing ever shows its outputs, as in the recorded answers of the service.
+    pub omits_outputs: bool,
     /// How long it says `Preparing`.
     pub prepares: Duration,
     /// `None`: it hangs until it is stopped.
@@ -55,6 +62,8 @@ pub struct JobBehaviour {
     pub hidden: Option<(Duration, Duration)>,
     /// A word it says while it runs.
     pub word: JobStatus,
+    /// What it says when it failed.
+    pub error: &'static str,
 }
 
 impl JobBehaviour {
@@ -63,6 +72,7 @@ impl JobBehaviour {
         Self {
             lag: Duration::ZERO,
             shows_outputs_after: Duration::ZERO,
+            omits_outputs: false,
             prepares: Duration::ZERO,
             lasts: None,
             end: End::Canceled,
@@ -71,6 +81,7 @@ impl JobBehaviour {
             stopped: End::Canceled,
             hidden: None,
             word: JobStatus::Running,
+            error: EXIT_CODE,
         }
     }
 
@@ -94,6 +105,8 @@ pub struct Script {
     pub submissions: Vec<Fault>,
     /// Jobs, in the order of their making.
     pub ends: Vec<End>,
+    /// No job shows its outputs or our tags.
+    pub omit_outputs: bool,
 }
 
 /// Where fates come from.
@@ -102,7 +115,9 @@ pub(super) enum Behaviours {
     /// From the dice.
     Drawn,
     /// From a script.
-    Scripted { submissions: VecDeque<Fault>, ends: VecDeque<End> },
+    Scripted { submissions: VecDeque<Fault>, ends: VecDeque<End>, omit_outputs: bool },
+    /// All goes well, but for the inputs whose paths these are: the user's code fails by them.
+    Poisoned { bad: BTreeSet<String> },
 }
 
 impl Behaviours {
@@ -112,7 +127,17 @@ impl Behaviours {
             Some(script) => Self::Scripted {
                 submissions: script.submissions.iter().cloned().collect(),
                 ends: script.ends.iter().cloned().collect(),
+                omit_outputs: script.omit_outputs,
             },
+        }
+    }
+
+    /// Whether jobs show their outputs; `None`: the dice say it.
+    pub(super) fn omit_outputs(&self) -> Option<bool> {
+        match self {
+            Self::Drawn => None,
+            Self::Scripted { omit_outputs, .. } => Some(*omit_outputs),
+            Self::Poisoned { .. } => Some(false),
         }
     }
 
@@ -135,19 +160,28 @@ impl Behaviours {
         match self {
             Self::Scripted { submissions, .. } => submissions.pop_front().unwrap_or(Fault::Pass),
             Self::Drawn => drawn_submission(dice, again, latest),
+            Self::Poisoned { .. } => Fault::Pass,
         }
     }
 
-    /// The fate of the next job; `second` if its request made one before it.
-    pub(super) fn job(&mut self, dice: &mut Dice, second: bool) -> JobBehaviour {
+    /// The fate of the next job for the blob at `path`; `second` if its request made one before it.
+    pub(super) fn job(&mut self, dice: &mut Dice, path: &str, second: bool) -> JobBehaviour {
         match self {
             Self::Scripted { ends, .. } => match ends.pop_front() {
                 Some(end) => JobBehaviour { end, ..JobBehaviour::good() },
                 None => JobBehaviour::good(),
             },
+            Self::Drawn if dice.likes(Kind::BadInputs) && path.starts_with(['0', '5']) => bad_input(),
             Self::Drawn => drawn_job(dice, second),
+            Self::Poisoned { bad } if bad.contains(path) => bad_input(),
+            Self::Poisoned { .. } => JobBehaviour::good(),
         }
     }
+}
+
+/// A job whose code fails at once.
+fn bad_input() -> JobBehaviour {
+    JobBehaviour { end: End::Failed, lasts: Some(Duration::seconds(30)), error: USER_ERROR, ..JobBehaviour::good() }
 }
 
 fn drawn_submission(dice: &mut Dice, again: bool, latest: Duration) -> Fault {
@@ -199,6 +233,11 @@ fn drawn_job(dice: &mut Dice, second: bool) -> JobBehaviour {
     }
     if dice.strikes(Kind::Jobs, 120) {
         behaviour.end = End::Failed;
+        behaviour.error = dice.stream(Kind::Jobs).pick(&[
+            EXIT_CODE,
+            "the node was lost",
+            "StreamAccessException was caused by AuthenticationException",
+        ]);
     } else if dice.strikes(Kind::Cancellations, 60) {
         behaviour.end = End::Canceled;
     } else if dice.strikes(Kind::Outputs, 150) {

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lifecycle::id::JobName;
-use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Scoring, ScoringId};
+use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{End, JobBehaviour, Written};
 use crate::inputs::{Inputs, NothingThere};
 use app::ports::ListedJob;
 
+/// Clocks of processes and of Azure ML differ by at most this.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
 /// Size of good predictions.
 const BYTES: u64 = 7;
 
@@ -25,8 +27,12 @@ pub struct CloudJob {
     pub scoring: Scoring,
     /// When it was made.
     pub created: OffsetDateTime,
+    /// Its ARM id, if the service tells it.
+    id: Option<String>,
     /// The service kept the tags that name the scoring and attempt.
     tagged: bool,
+    /// Somebody else made it, over the same inputs as the scoring's.
+    pub stranger: bool,
     outputs: Vec<String>,
     ends: Option<OffsetDateTime>,
     stopping: bool,
@@ -38,12 +44,21 @@ impl CloudJob {
         self.ends.is_some_and(|at| at <= now)
     }
 
+    /// It says whose it is, sooner or later.
+    fn is_told(&self) -> bool {
+        self.tagged || !self.behaviour.omits_outputs
+    }
+
+    fn candidate(&self, now: OffsetDateTime) -> Candidate {
+        Candidate { job: self.job(), status: self.status(now), created: self.created }
+    }
+
     fn is_of(&self, id: &ScoringId, attempt: u32) -> bool {
-        self.scoring.id == *id && self.scoring.attempt == attempt
+        !self.stranger && self.scoring.id == *id && self.scoring.attempt == attempt
     }
 
     fn job(&self) -> Job {
-        Job { name: self.name.clone(), id: None, studio: None }
+        Job { name: self.name.clone(), id: self.id.clone(), studio: None }
     }
 
     /// When it reads its input.
@@ -79,6 +94,7 @@ pub struct Cloud {
     /// What jobs read.
     pub inputs: Inputs,
     looked: BTreeSet<String>,
+    default_deployment: Option<String>,
 }
 
 impl Cloud {
@@ -88,12 +104,40 @@ impl Cloud {
     /// Never: a name with a number in it is a name.
     pub fn make(&mut self, scoring: &Scoring, behaviour: JobBehaviour, tagged: bool, now: OffsetDateTime) -> Job {
         let outputs = scoring.submission.iter().flat_map(|sent| sent.outputs.values());
+        let outputs = outputs.map(|output| output.uri.clone()).collect();
+        self.push(scoring, outputs, behaviour, (tagged, false), now)
+    }
+
+    /// Makes somebody else's job over the inputs of a scoring, which shows nothing of whose it is.
+    ///
+    /// # Panics
+    /// Never: a name with a number in it is a name.
+    pub fn make_strangers(&mut self, like: &Scoring, behaviour: JobBehaviour, now: OffsetDateTime) -> Job {
+        let outputs = vec![format!("azureml://datastores/theirs/paths/{}", self.jobs.len())];
+        let behaviour = JobBehaviour { omits_outputs: true, ..behaviour };
+        self.push(like, outputs, behaviour, (false, true), now)
+    }
+
+    fn push(
+        &mut self,
+        scoring: &Scoring,
+        outputs: Vec<String>,
+        behaviour: JobBehaviour,
+        (tagged, stranger): (bool, bool),
+        now: OffsetDateTime,
+    ) -> Job {
+        let number = self.jobs.len() + 1;
+        let id = self.default_deployment.as_ref().map(|deployment| {
+            format!("/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/batchEndpoints/e/deployments/{deployment}/jobs/job-{number}")
+        });
         self.jobs.push(CloudJob {
-            name: format!("job-{}", self.jobs.len() + 1).parse().expect("it is not empty"),
-            outputs: outputs.map(|output| output.uri.clone()).collect(),
+            name: format!("job-{number}").parse().expect("it is not empty"),
+            id,
+            outputs,
             scoring: scoring.clone(),
             created: now,
             tagged,
+            stranger,
             ends: behaviour.lasts.map(|lasts| now + lasts),
             stopping: false,
             behaviour,
@@ -114,6 +158,19 @@ impl Cloud {
         }
     }
 
+    /// Ends a job now as failed, with this error.
+    pub fn fail(&mut self, name: &str, error: &'static str, now: OffsetDateTime) {
+        self.end(name, End::Failed, now);
+        if let Some(job) = self.jobs.iter_mut().find(|job| *job.name == *name) {
+            job.behaviour.error = error;
+        }
+    }
+
+    /// The endpoint's default deployment: the ids of jobs that are made from now on name it.
+    pub fn set_default_deployment(&mut self, name: &str) {
+        self.default_deployment = Some(name.to_owned());
+    }
+
     /// Puts a blob at a URI, in place of whatever jobs have written there.
     pub fn place(&mut self, uri: &str, bytes: u64, now: OffsetDateTime) {
         self.placed.insert(uri.to_owned(), (bytes, now));
@@ -132,7 +189,12 @@ impl Cloud {
 
     /// The scoring and attempt that a job belongs to.
     pub(super) fn owner(&self, name: &str) -> Option<(ScoringId, u32)> {
-        self.job(name).map(|job| (job.scoring.id.clone(), job.scoring.attempt))
+        self.job(name).filter(|job| !job.stranger).map(|job| (job.scoring.id.clone(), job.scoring.attempt))
+    }
+
+    /// Somebody else made it.
+    pub(super) fn is_strangers(&self, name: &str) -> bool {
+        self.job(name).is_some_and(|job| job.stranger)
     }
 
     /// Jobs of this attempt, the oldest first.
@@ -140,9 +202,10 @@ impl Cloud {
         self.jobs.iter().filter(|job| job.is_of(id, attempt)).map(CloudJob::job).collect()
     }
 
-    /// Every job with the scoring that it was made for.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &ScoringId)> {
-        self.jobs.iter().map(|job| (job.name.as_str(), &job.scoring.id))
+    /// Every job that says whose it is, with the scoring and attempt that it was made for.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &ScoringId, u32)> {
+        let told = self.jobs.iter().filter(|job| !job.stranger && job.is_told());
+        told.map(|job| (job.name.as_str(), &job.scoring.id, job.scoring.attempt))
     }
 
     /// Jobs made behind an endpoint since some time that lists show. Outputs of a young job are not shown yet.
@@ -158,7 +221,7 @@ impl Cloud {
         let listed = |job: &CloudJob| ListedJob {
             job: job.job(),
             status: self.status(job, now),
-            outputs: if now - job.created < job.behaviour.shows_outputs_after {
+            outputs: if job.behaviour.omits_outputs || now - job.created < job.behaviour.shows_outputs_after {
                 Vec::new()
             } else {
                 job.outputs.clone()
@@ -168,9 +231,13 @@ impl Cloud {
         shown.map(listed).collect()
     }
 
-    /// A job of this attempt that lists have shown since before `at`.
+    /// A job of this attempt that lists have shown since before `at`. What does not say whose it is counts while it runs, and
+    /// once its output was there.
     pub(super) fn listed(&self, id: &ScoringId, attempt: u32, at: OffsetDateTime) -> Option<&str> {
-        let mut of = self.jobs.iter().filter(|job| job.is_of(id, attempt));
+        let speaks = |job: &&CloudJob| {
+            job.is_told() || !job.ended(at) || job.outputs.iter().any(|uri| self.output(uri, at).is_some())
+        };
+        let mut of = self.jobs.iter().filter(|job| job.is_of(id, attempt)).filter(speaks);
         of.find(|job| job.created + job.behaviour.lag <= at).map(|job| job.name.as_str())
     }
 
@@ -179,15 +246,34 @@ impl Cloud {
         self.job(name).is_some_and(|job| job.stopping)
     }
 
-    /// Jobs with these outputs that lists show.
-    pub fn find(&self, scoring: &Scoring, now: OffsetDateTime) -> Vec<Candidate> {
-        let Some(ours) = &scoring.submission else { return Vec::new() };
-        let uris = || ours.outputs.values().map(|output| output.uri.as_str());
-        let found = self.jobs.iter().filter(|job| job.created + job.behaviour.lag <= now);
-        let found = found.filter(|job| job.outputs.iter().map(String::as_str).eq(uris()));
-        let candidate =
-            |job: &CloudJob| Candidate { job: job.job(), status: self.status(job, now), created: job.created };
-        found.map(candidate).collect()
+    /// Jobs that lists show and that are the attempt's by their outputs or tags; and those that may be, as they have the same
+    /// inputs and show neither.
+    pub fn find(&self, scoring: &Scoring, now: OffsetDateTime) -> (Vec<Candidate>, Vec<Candidate>) {
+        let Some(sent) = &scoring.submission else { return (Vec::new(), Vec::new()) };
+        let uris = || sent.outputs.values().map(|output| output.uri.as_str());
+        let since = scoring.submitted.unwrap_or(scoring.created) - CLOCK_SKEW;
+        let (mut ours, mut possible) = (Vec::new(), Vec::new());
+        for job in self.jobs.iter().filter(|job| job.created + job.behaviour.lag <= now) {
+            if job.is_told() {
+                let writes_there = !job.behaviour.omits_outputs && job.outputs.iter().map(String::as_str).eq(uris());
+                if writes_there || (job.tagged && job.is_of(&scoring.id, scoring.attempt)) {
+                    ours.push(job.candidate(now));
+                }
+            } else if job.scoring.endpoint == scoring.endpoint
+                && job.created >= since
+                && job.scoring.submission.as_ref().is_some_and(|theirs| theirs.inputs == sent.inputs)
+            {
+                possible.push(job.candidate(now));
+            }
+        }
+        (ours, possible)
+    }
+
+    /// What lies at any output of the scoring's attempt.
+    pub fn output_print(&self, scoring: &Scoring, now: OffsetDateTime) -> Option<OutputPrint> {
+        let uris = scoring.submission.iter().flat_map(|sent| sent.outputs.values()).map(|output| output.uri.as_str());
+        let there: Vec<_> = uris.filter_map(|uri| Some((uri, format!("{:?}", self.output(uri, now)?)))).collect();
+        (!there.is_empty()).then(|| OutputPrint::of(there.iter().map(|(uri, etag)| (*uri, etag.as_str()))))
     }
 
     /// A job as it was `stale` ago; `None` if there is none of this name, or it is hidden now.
@@ -198,7 +284,7 @@ impl Cloud {
             return None;
         }
         let status = self.status(job, (now - stale).max(job.created));
-        let error = (status == JobStatus::Failed).then(|| "exit code 42".to_owned());
+        let error = (status == JobStatus::Failed).then(|| job.behaviour.error.to_owned());
         Some(JobSnapshot { status, error, studio: None })
     }
 
@@ -279,6 +365,8 @@ impl Cloud {
     pub(super) fn orphaned_jobs(&self, adopted: &BTreeSet<String>, now: OffsetDateTime) -> Vec<&str> {
         let of =
             self.jobs.iter().filter(|job| !adopted.contains(job.name.as_str()) && !job.stopping && !job.ended(now));
+        // Of a job that does not say whose it is nobody can say that nobody needs it.
+        let of = of.filter(|job| job.is_told());
         of.map(|job| job.name.as_str()).collect()
     }
 }

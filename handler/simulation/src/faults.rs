@@ -79,8 +79,12 @@ kinds! {
     InputsMarked = "inputs-marked",
     /// The timer fires in two processes at once, or not for an hour and then twice.
     Timer = "timer",
+    /// Somebody else's jobs read the same inputs on the same endpoint, and show neither outputs nor tags.
+    Strangers = "strangers",
     /// The table refuses a move of a scoring, and would refuse it again, as one that is too large.
     TableRefused = "table-refused",
+    /// The user's code fails by some uploads, each time that they are tried.
+    BadInputs = "bad-inputs",
 }
 
 /// A set of kinds.

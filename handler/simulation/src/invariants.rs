@@ -10,6 +10,7 @@ use lifecycle::id::{EndpointUri, RuleId};
 use lifecycle::{Entry, Event, Rules, Scoring, ScoringId, Status, Submission, TRANSITIONS};
 use time::{Duration, OffsetDateTime};
 
+use crate::behaviour::USER_ERROR;
 use crate::cloud::Cloud;
 use app::ledger::{MAX_CLAIM_AGE, rows};
 use app::ports::table_store::{Key, Op, Row};
@@ -77,6 +78,8 @@ struct TrackedScoring {
     opened: bool,
     /// When the last search that found none arrived.
     found_none: Option<OffsetDateTime>,
+    /// When a look at the output path of this attempt last found nothing.
+    path_empty: Option<(u32, OffsetDateTime)>,
 }
 
 /// The checks and what they remember.
@@ -96,6 +99,8 @@ pub(super) struct Invariants {
     /// Who was scored for a content of a path.
     contents: BTreeMap<(RuleId, String, u64), ScoringId>,
     projected: BTreeMap<String, i64>,
+    /// Scorings that have probed a circuit breaker. One goes beyond its rule's limit.
+    probes: BTreeSet<ScoringId>,
     /// How often each row of the transition table was taken.
     pub(super) taken: Vec<u64>,
     /// The first promise that was broken.
@@ -130,6 +135,7 @@ impl Invariants {
             verify: rules.iter().filter(|rule| rule.policy.verify_input).map(|rule| rule.id.clone()).collect(),
             contents: BTreeMap::new(),
             projected: BTreeMap::new(),
+            probes: BTreeSet::new(),
             taken: vec![0; TRANSITIONS.len()],
             violation: None,
         }
@@ -161,8 +167,13 @@ impl Invariants {
     /// What is not settled, for people: not final, not projected, or with a job that nobody knows of.
     /// At rest, what was gone and is looked at once more because its event came again is settled: the next tick finds it gone.
     pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime, at_rest: bool) -> Option<(ScoringId, String)> {
-        let unknown = cloud.all().find(|(name, id)| {
+        let unknown = cloud.all().find(|(name, id, attempt)| {
             self.tracked.get(*id).is_none_or(|known| {
+                // Its output was looked at before anybody knew of it.
+                let proved = (known.scoring.status, &known.scoring.job) == (Status::Scored, &None);
+                if proved && known.scoring.attempt == *attempt {
+                    return false;
+                }
                 let orphaned_jobs = &known.scoring.orphaned_jobs;
                 let adopted = known.adopted.values().any(|adopted| adopted == name);
                 !adopted
@@ -170,7 +181,7 @@ impl Invariants {
                     && orphaned_jobs.len() < lifecycle::scoring::MAX_JOB_NAMES
             })
         });
-        if let Some((name, id)) = unknown {
+        if let Some((name, id, _)) = unknown {
             return Some((
                 id.clone(),
                 format!("{name} was made and is neither adopted nor counted as an orphaned job"),
@@ -267,6 +278,7 @@ impl Invariants {
                     adopted: BTreeMap::new(),
                     opened: false,
                     found_none: None,
+                    path_empty: None,
                 };
                 self.tracked.insert(id.clone(), known);
             }
@@ -279,6 +291,10 @@ impl Invariants {
                 let step = next.attempt.checked_sub(before.attempt);
                 self.hold(matches!(step, Some(0 | 1)), "attempts", id, || {
                     format!("attempt {} follows attempt {}", next.attempt, before.attempt)
+                });
+                let failed_by_user = next.error.as_deref().is_some_and(|error| error.contains(USER_ERROR));
+                self.hold(event != Some(Event::AttemptFailed) || !failed_by_user, "user errors", id, || {
+                    "what failed by the user's code is tried again".to_owned()
                 });
                 if event == Some(Event::OwnerGone) {
                     self.hold(now >= before.due - self.spread, "lease", id, || {
@@ -322,20 +338,28 @@ impl Invariants {
         }
     }
 
+    /// A scoring was let through to probe.
+    pub(super) fn probes(&mut self, id: ScoringId) {
+        self.probes.insert(id);
+    }
+
     /// `maxInFlight`: scorings of which a job may exist and be unfinished.
     fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, now: OffsetDateTime) {
         for scope in [LimitedBy::Rule(next.rule.clone()), LimitedBy::Endpoint(next.endpoint.clone())] {
             let Some(limit) = self.limits.get_mut(&scope) else { continue };
-            if next.status.holds_slot() {
-                limit.holding.insert(next.id.clone());
-                if before == Some(Status::Queued) && event == Some(Event::Accepted) {
+            if next.holds_slot() {
+                let anew = limit.holding.insert(next.id.clone());
+                // A job that turns up by itself: late, or when its slot was freed long ago.
+                if anew && before.is_some() && event != Some(Event::SlotFree) {
                     limit.late.insert(next.id.clone());
                 }
             } else {
                 limit.holding.remove(&next.id);
                 limit.late.remove(&next.id);
             }
-            let (count, max) = (limit.holding.len() - limit.late.len(), limit.max(now));
+            let of_rule = matches!(scope, LimitedBy::Rule(_));
+            let beside = |id: &&ScoringId| limit.late.contains(*id) || (of_rule && self.probes.contains(*id));
+            let (count, max) = (limit.holding.len() - limit.holding.iter().filter(beside).count(), limit.max(now));
             // A limit that was lowered stops nobody who has a job already.
             if count > max && event == Some(Event::SlotFree) {
                 // It concerns all of them.
@@ -468,10 +492,15 @@ impl Invariants {
         let nearest = may_have_made.map(|((_, p), (at, _))| (now - *at, *p)).min();
         let first = known.sent.insert((attempt, post), (now, false)).is_none();
         let looked = known.found_none;
+        let last = known.sent.iter().filter(|((a, p), _)| *a == attempt && *p != post).map(|(_, (at, _))| *at).max();
+        let empty = known.path_empty.filter(|(of, _)| *of == attempt).map(|(_, at)| at);
         self.hold(same, "intent", id, || {
             format!("request {post} of attempt {attempt} was sent and not on record before")
         });
         self.hold(first, "intent", id, || format!("request {post} of attempt {attempt} was sent twice"));
+        self.hold(last.is_none_or(|last| empty.is_some_and(|empty| empty >= last)), "output first", id, || {
+            format!("request {post} of attempt {attempt} was sent again without a look at its output path")
+        });
         let Some((since, other)) = nearest else { return };
         // Who counts `resubmitAfter` reads another clock than who wrote its beginning, twice.
         self.hold(since >= resubmit_after - self.spread * 2, "resubmitAfter", id, || {
@@ -546,8 +575,18 @@ impl Invariants {
         }
     }
 
+    /// Somebody looked at the output path of the scoring's attempt.
+    pub(super) fn looked_at_path(&mut self, scoring: &Scoring, there: bool, now: OffsetDateTime) {
+        if let Some(known) = self.tracked.get_mut(&scoring.id) {
+            known.path_empty = (!there).then_some((scoring.attempt, now));
+        }
+    }
+
     /// A job is told to stop. It must not be one that its scoring counts on.
     pub(super) fn stop_requested(&mut self, name: &str, cloud: &Cloud) {
+        if cloud.is_strangers(name) {
+            self.broken("strangers", None, format!("{name} is told to stop, and is somebody else's"));
+        }
         let Some((id, _)) = cloud.owner(name) else { return };
         let wanted = self.tracked.get(&id).is_some_and(|known| {
             let own = known.scoring.job.as_ref().is_some_and(|job| job.name == name);

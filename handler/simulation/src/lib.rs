@@ -23,13 +23,13 @@ mod sweep;
 mod trace;
 mod world;
 
-pub use behaviour::{End, JobBehaviour, Script, Written};
+pub use behaviour::{End, JobBehaviour, Script, USER_ERROR, Written};
 pub use cloud::{Cloud, CloudJob};
 pub use command::{NO_VIOLATION, SimulateArgs, Total, VIOLATION, print_trace, simulate};
 pub use faults::{Faults, Kind};
 pub use inputs::{Input, Inputs};
 pub use invariants::Violation;
-pub use run::{Outcome, RunOptions, Wiring, run};
+pub use run::{Outcome, RunOptions, Wiring, run, run_poisoned};
 pub use sandbox::Sandbox;
 pub use shrink::shrink;
 pub use sweep::{Scenario, SweepResult, sweep};

@@ -1,6 +1,6 @@
 //! What a run is going to meet, as far as it is decided before it begins: rules, uploads, deliveries, processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lifecycle::{BlobVersion, Rules};
 use serde_json::{Value, json};
@@ -157,6 +157,45 @@ impl Plan {
             period: Duration::minutes(2),
             fault_period: Duration::ZERO,
         }
+    }
+
+    /// A plan for bad inputs: two rules on one deployment, four jobs at a time each, a hundred uploads of five senders. The
+    /// second: the paths of the ten that are bad, of one sender and at the beginning, or anywhere.
+    pub(super) fn poisoned(rng: &Rng) -> (Self, BTreeSet<String>) {
+        let mut draw = rng.fork(11);
+        let rule = |id: &str, container: &str| {
+            json!({
+                "id": id, "match": { "container": container }, "maxInFlight": 4, "pollInterval": "PT30S",
+                "endpoint": { "uri": "https://heart.example/jobs", "deployment": "v7" },
+            })
+        };
+        let together = draw.chance(500);
+        let uploads: Vec<Upload> = (0..100)
+            .map(|n| Upload {
+                container: CONTAINERS[if together && n < 10 { 0 } else { draw.index(2) }],
+                path: format!("{}/{n}.csv", if together && n < 10 { 0 } else { draw.below(5) }),
+                etag: "1".to_owned(),
+            })
+            .collect();
+        let bad = (0..10).map(|n| if together { n } else { 10 * n + draw.index(10) });
+        let bad = bad.map(|n| uploads[n].path.clone()).collect();
+        let deliveries = (0_i64..)
+            .zip(&uploads)
+            .map(|(n, upload)| Delivery { at: Duration::seconds(6 * n), payload: upload.event() })
+            .collect();
+        let plan = Self {
+            rules: rules_of(&[rule("one", CONTAINERS[0]), rule("two", CONTAINERS[1])], &[]),
+            deliveries,
+            uploads,
+            limit_changes: Vec::new(),
+            input_changes: Vec::new(),
+            skews: vec![0, 0],
+            spread: Duration::ZERO,
+            orphan_scan_interval: Duration::minutes(10),
+            period: Duration::minutes(1),
+            fault_period: Duration::ZERO,
+        };
+        (plan, bad)
     }
 
     /// Every scoring that these uploads must become, with a name for people. Its id is the ledger's to say.

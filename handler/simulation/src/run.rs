@@ -104,6 +104,8 @@ pub struct Outcome {
     pub taken: Vec<u64>,
     /// What became of each scoring: its status, attempt and job, by its name.
     pub ends: BTreeMap<String, String>,
+    /// When each scoring that is scored was, since the beginning, by its name.
+    pub scored: BTreeMap<String, Duration>,
     /// The same for the same run; two runs that differ have another with near certainty.
     pub fingerprint: u64,
     /// What happened, line by line, if it was to be told; of the violated scoring if there is one.
@@ -161,7 +163,19 @@ pub fn run(options: &RunOptions, wiring: &Wiring, traced: bool) -> Outcome {
     let rng = Rng::new(options.seed);
     let mut dice = Dice::draw(options.faults, options.max_faults, &rng);
     let plan = Plan::draw(&rng, &mut dice, options.events, options.processes);
-    Run::new(plan, &rng, dice, None, None, wiring, traced).finish()
+    Run::new(plan, &rng, dice, Behaviours::of(None), None, wiring, traced).finish()
+}
+
+/// Runs a hundred uploads of which ten make the user's code fail, if `with_bad`; else all of them are good. Nothing else goes
+/// wrong.
+pub fn run_poisoned(seed: u64, with_bad: bool, wiring: &Wiring) -> Outcome {
+    let rng = Rng::new(seed);
+    let dice = Dice::draw(Faults::NONE, None, &rng);
+    let (plan, mut bad) = Plan::poisoned(&rng);
+    if !with_bad {
+        bad.clear();
+    }
+    Run::new(plan, &rng, dice, Behaviours::Poisoned { bad }, None, wiring, false).finish()
 }
 
 /// Runs a script of one process that is killed right after its effect number `kill_after`.
@@ -174,7 +188,7 @@ pub(super) fn run_script(
 ) -> Outcome {
     let rng = Rng::new(0);
     let dice = Dice::draw(Faults::NONE, None, &rng);
-    Run::new(plan, &rng, dice, Some(script), kill_after, wiring, traced).finish()
+    Run::new(plan, &rng, dice, Behaviours::of(Some(script)), kill_after, wiring, traced).finish()
 }
 
 impl Run {
@@ -182,7 +196,7 @@ impl Run {
         plan: Plan,
         rng: &Rng,
         dice: Dice,
-        script: Option<&Script>,
+        behaviours: Behaviours,
         kill_after: Option<u64>,
         wiring: &Wiring,
         traced: bool,
@@ -191,7 +205,8 @@ impl Run {
             time: Time::new(START),
             rng: rng.fork(2),
             dice,
-            behaviours: Behaviours::of(script),
+            omit_outputs: behaviours.omit_outputs(),
+            behaviours,
             invariants: Invariants::new(&plan.rules, plan.spread),
             trace: Trace::new(traced),
             kill_after,
@@ -294,6 +309,11 @@ impl Run {
             scorings: invariants.scorings().count(),
             injected_faults: state.dice.dealt,
             taken: invariants.taken.clone(),
+            scored: invariants
+                .scorings()
+                .filter(|s| s.status == Status::Scored)
+                .map(|s| (name(&s.id), s.completed.unwrap_or(s.updated) - START))
+                .collect(),
             ends: invariants.scorings().map(|s| (name(&s.id), end(s))).collect(),
             fingerprint: trace.fingerprint,
             trace: trace.lines(about, &names),

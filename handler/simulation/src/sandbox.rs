@@ -7,11 +7,11 @@ use std::task::{Context, Poll, Waker};
 
 use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
-use lifecycle::{BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputSnapshot, Reply, Scoring};
+use lifecycle::{BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputPrint, OutputSnapshot, Reply, Scoring};
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
-use crate::behaviour::{Behaviours, End, Script};
+use crate::behaviour::{Behaviours, End, JobBehaviour, Script};
 use crate::executor::{Rng, Time};
 use crate::faults::{Dice, Faults};
 use crate::inputs::Inputs;
@@ -26,8 +26,8 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A world that begins at `start`.
-    pub fn new(start: OffsetDateTime, rules: &lifecycle::Rules) -> Self {
+    /// A world that begins at `start`; in one that omits outputs no job shows outputs or tags.
+    pub fn new(start: OffsetDateTime, rules: &lifecycle::Rules, omit_outputs: bool) -> Self {
         let (time, rng) = (Time::new(start), Rng::new(0));
         let world = World::new(WorldConfig {
             time: time.clone(),
@@ -37,6 +37,7 @@ impl Sandbox {
             trace: Trace::new(false),
             kill_after: None,
             latest: Duration::ZERO,
+            omit_outputs: Some(omit_outputs),
             rng,
         });
         Self { time, ports: ProcessPorts { world, process: 0 } }
@@ -50,6 +51,12 @@ impl Sandbox {
     /// How the next job ends that has no end yet.
     pub fn next_job(&self, end: End) {
         self.ports.world.state().behaviours.script_end(end);
+    }
+
+    /// Makes somebody else's job over the inputs of a scoring.
+    pub fn make_strangers(&self, like: &Scoring) -> JobName {
+        let now = self.now();
+        self.ports.world.state().cloud.make_strangers(like, JobBehaviour::running(), now).name
     }
 
     /// From now on nobody may look at jobs and outputs.
@@ -123,6 +130,10 @@ impl Endpoint for Sandbox {
 impl Blobs for Sandbox {
     async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
         self.drive(self.ports.input(blob))
+    }
+
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        self.drive(self.ports.output_print(scoring))
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

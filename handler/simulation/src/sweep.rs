@@ -27,8 +27,13 @@ pub struct Scenario {
 
 impl Scenario {
     fn new(name: &'static str, submissions: &[Fault], ends: &[End]) -> Self {
-        let script = Script { submissions: submissions.to_vec(), ends: ends.to_vec() };
+        let script = Script { submissions: submissions.to_vec(), ends: ends.to_vec(), omit_outputs: false };
         Self { name, script, uploads: 1, deliveries: 1, max_attempts: 2, max_in_flight: None }
+    }
+
+    fn omitting_outputs(mut self) -> Self {
+        self.script.omit_outputs = true;
+        self
     }
 
     /// All of them.
@@ -40,6 +45,10 @@ impl Scenario {
             Self::new("the answer is lost, there is one job", &[Fault::LostAnswer { times: 1 }], &[]),
             Self::new("the answer is lost, there are two jobs", &[Fault::LostAnswer { times: 2 }], &[]),
             Self::new("the request is lost", &[Fault::LostRequest], &[]),
+            Self::new("the answer is lost, the job shows no outputs", &[Fault::LostAnswer { times: 1 }], &[])
+                .omitting_outputs(),
+            Self::new("the same, and the job fails", &[Fault::LostAnswer { times: 1 }], &[End::Failed])
+                .omitting_outputs(),
             Self::new("throttled, then accepted", &[Fault::Throttled(None), Fault::Pass], &[]),
             Self::new("refused for good", &[refused(), refused()], &[]),
             Self::new("the first job fails", &[], &[End::Failed]),

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use lifecycle::{
-    Answer, BlobVersion, InputSnapshot, JobSnapshot, JobStatus, OutputSnapshot, Reply, Resolution, Scoring, ScoringId,
+    Answer, BlobVersion, Candidate, InputSnapshot, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Reply,
+    Resolution, Scoring, ScoringId,
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::behaviour::Behaviours;
+use crate::behaviour::{Behaviours, JobBehaviour};
 use crate::cloud::Cloud;
 use crate::executor::{Rng, Time};
 use crate::faults::{Dice, Kind};
@@ -58,6 +59,8 @@ pub(super) struct WorldState {
     blind: Duration,
     /// Whether the service keeps our tags on jobs.
     keeps_tags: bool,
+    /// Whether jobs show their outputs never.
+    omits_outputs: bool,
     /// A request to the endpoint is late by at most this.
     latest: Duration,
 }
@@ -145,6 +148,8 @@ pub(super) struct WorldConfig {
     pub(super) trace: Trace,
     pub(super) kill_after: Option<u64>,
     pub(super) latest: Duration,
+    /// Jobs show neither outputs nor tags; `None`: drawn.
+    pub(super) omit_outputs: Option<bool>,
 }
 
 fn table(name: &str) -> TableName {
@@ -158,7 +163,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 
 impl World {
     pub(super) fn new(of: WorldConfig) -> Self {
-        let WorldConfig { time, rng, mut dice, behaviours, invariants, trace, kill_after, latest } = of;
+        let WorldConfig { time, rng, mut dice, behaviours, invariants, trace, kill_after, latest, omit_outputs } = of;
         let store = if dice.likes(Kind::Pages) {
             let stream = dice.stream(Kind::Pages);
             MemoryStore::with_pages(1 + stream.index(3), stream.chance(500))
@@ -181,7 +186,8 @@ impl World {
             coming: BTreeMap::new(),
             dark: Duration::ZERO,
             blind: Duration::ZERO,
-            keeps_tags: rng.fork(4).chance(500),
+            keeps_tags: rng.fork(4).chance(500) && omit_outputs != Some(true),
+            omits_outputs: omit_outputs.unwrap_or_else(|| rng.fork(5).chance(500)),
             latest,
         };
         let (state_table, instances) = (table("State"), table("Instances"));
@@ -305,6 +311,9 @@ impl World {
                 });
             }
             for op in ops.iter().filter(|op| op.key().partition == "control") {
+                if let Some(probe) = op.entity().and_then(|row| row.string("Probe")).and_then(ScoringId::read) {
+                    invariants.probes(probe);
+                }
                 if let Some(rule) = op.key().row.strip_prefix("limit~rule~") {
                     let max = op.entity().and_then(|row| row.int32("Limit"));
                     invariants.limited(rule, max, now);
@@ -338,9 +347,15 @@ impl World {
         };
         state.trace.fold(at, process, 1_000 + u64::from(many));
         let mut made = Vec::new();
+        if state.dice.strikes(Kind::Strangers, 100) {
+            let WorldState { behaviours, dice, cloud, trace, .. } = &mut *state;
+            let job = cloud.make_strangers(scoring, behaviours.job(dice, &scoring.blob.path, false), now);
+            trace.line(at, None, Some(&scoring.id), || format!("a stranger makes {} over the same input", job.name));
+        }
         for n in 0..many {
-            let WorldState { behaviours, dice, cloud, keeps_tags, .. } = &mut *state;
-            let behaviour = behaviours.job(dice, n > 0);
+            let WorldState { behaviours, dice, cloud, keeps_tags, omits_outputs, .. } = &mut *state;
+            let behaviour = behaviours.job(dice, &scoring.blob.path, n > 0);
+            let behaviour = JobBehaviour { omits_outputs: *omits_outputs, ..behaviour };
             let job = cloud.make(scoring, behaviour, *keeps_tags, now);
             state.trace.line(at, None, Some(&scoring.id), || {
                 format!("Azure ML makes {} for request {} of attempt {}", job.name, scoring.submits, scoring.attempt)
@@ -619,24 +634,23 @@ impl Endpoint for ProcessPorts {
         let (found, pause) = {
             let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
             let mut state = self.world.state();
-            let mut found = state.cloud.find(scoring, now);
-            if found.is_empty() {
+            let (mut found, possible) = state.cloud.find(scoring, now);
+            if found.is_empty() && possible.iter().all(|job| job.status.is_final()) {
                 state.invariants.found_none(&scoring.id, now);
             }
             if found.len() > 1 && state.pace.chance(500) {
                 found.reverse();
             }
             state.trace.line(at, Some(self.process), Some(&scoring.id), || {
-                let names: Vec<_> = found.iter().map(|found| found.job.name.as_str()).collect();
-                format!(
-                    "looks for jobs and finds {}",
-                    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-                )
+                let names =
+                    |of: &[Candidate]| of.iter().map(|one| one.job.name.as_str()).collect::<Vec<_>>().join(", ");
+                format!("looks for jobs and finds [{}], perhaps [{}]", names(&found), names(&possible))
             });
-            (found, state.pause())
+            ((found, possible), state.pause())
         };
         self.sleep(pause).await;
-        Ok(JobSearch { jobs: found, as_of: None })
+        let (jobs, possible) = found;
+        Ok(JobSearch { jobs, possible, as_of: None })
     }
 
     async fn jobs_created_since(
@@ -715,6 +729,19 @@ impl Blobs for ProcessPorts {
         };
         self.sleep(pause).await;
         seen.ok_or_else(|| Inconclusive::not_asked("the attempt has no output"))
+    }
+
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        self.looks().await?;
+        let (print, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            let print = state.cloud.output_print(scoring, now);
+            state.invariants.looked_at_path(scoring, print.is_some(), now);
+            (print, state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(print)
     }
 }
 

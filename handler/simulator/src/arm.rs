@@ -261,9 +261,13 @@ fn list(shared: &Shared, call: &Call, version: &str) -> Response {
             Some((name, value)) => own.get(name).is_some_and(|held| held == value),
             None => own.get(pair).is_some(),
         };
-        // No job is ever archived here.
-        job.created <= visible
-            && call.query("listViewType") != Some("ArchivedOnly")
+        let of_view = match call.query("listViewType") {
+            Some("All") => true,
+            Some("ArchivedOnly") => job.is_archived,
+            _ => !job.is_archived,
+        };
+        of_view
+            && job.created <= visible
             && call.query("jobType").is_none_or(|kind| kind.eq_ignore_ascii_case("Pipeline"))
             && tag.is_none_or(|tag| scoring::tags(job).get(tag).is_some())
             && wanted.is_none_or(|pairs| pairs.split(',').all(has))

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Points on which the real service's behaviour is unknown or has changed. The defaults are what helps a client least.
+/// Points on which the real service's behaviour is unknown or has changed. The defaults are what helps a client least, but for
+/// `omitOutputs`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and named where it is set")]
 pub struct Behaviour {
     /// Tags and properties of the request are kept on the job.
     pub keep_tags: bool,
+    /// A job shows its inputs and not its outputs, as every recorded answer of the service.
+    pub omit_outputs: bool,
     /// `properties.name` becomes the job's display name.
     pub honour_name: bool,
     /// A repeated `repeatability_request-id` within this time gets the first job again. Written in seconds.

@@ -99,6 +99,9 @@ pub(super) struct Job {
     /// By a fault: its work never ends. Not kept over a restart.
     #[serde(skip)]
     pub(super) is_stuck: bool,
+    /// A person archived it: lists leave it out unless they are asked for all. Not kept over a restart.
+    #[serde(skip)]
+    pub(super) is_archived: bool,
 }
 
 /// How often somebody looked at a job, here or in Resource Manager. Not kept over a restart.

@@ -192,6 +192,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Archives a job, as a person who tidies up does; whether there is one of this name.
+    pub fn archive(&self, name: &str) -> bool {
+        self.shared.act(|state, _| state.archive(name))
+    }
+
     /// `http://127.0.0.1:PORT`, for Resource Manager and as authority host.
     pub fn origin(&self) -> String {
         self.shared.origin()

@@ -91,14 +91,21 @@ impl Rows {
     }
 }
 
-/// Runs a shell command with `env` added to this process's environment. When this future is dropped the command and
-/// everything it started is killed.
+/// Runs the command that it is given as `$1` and, beside it, waits for the end of its own standard input, whose other end
+/// this process holds: it comes when this process ends, even by SIGKILL, and then the whole group goes. Without it a scoring
+/// command would work on for hours for a job that nobody knows of any more.
+const WITH_LIFELINE: &str = r#"exec 3<&0 </dev/null
+{ read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
+exec 3<&-
+exec sh -c "$1""#;
+
+/// Runs a shell command with `env` added to this process's environment. When this future is dropped, or this process ends,
+/// the command and everything it started is killed.
 pub(super) async fn command(shell: &str, env: Vec<(String, OsString)>, limit: Duration) -> Result<(), RunError> {
     let mut child = Command::new("sh")
-        .arg("-c")
-        .arg(shell)
+        .args(["-c", WITH_LIFELINE, "sh", shell])
         .envs(env)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -106,11 +113,14 @@ pub(super) async fn command(shell: &str, env: Vec<(String, OsString)>, limit: Du
         .spawn()
         .map_err(|error| RunError::user(format!("the scoring command cannot be run: {error}")))?;
     let group = Group::of(&child);
+    // Nothing is ever written to it. `wait` would close it.
+    let lifeline = child.stdin.take();
     let stderr = child.stderr.take();
     let reading = tokio::spawn(tail(stderr));
     let ended = tokio::time::timeout(limit, child.wait()).await;
     // What the command left behind goes with it, and with it the last writers of the pipe.
     drop(group);
+    drop(lifeline);
     let said = tokio::time::timeout(Duration::from_secs(1), reading).await;
     let said = said.ok().and_then(Result::ok).unwrap_or_default();
     match ended {

@@ -290,6 +290,7 @@ fn new_job(
         error: None,
         polls: Polls::default(),
         is_stuck: false,
+        is_archived: false,
     }
 }
 
@@ -321,7 +322,7 @@ fn document(shared: &Shared, job: &Job) -> Value {
         "name": job.display_name,
     });
     if let Value::Object(members) = &mut properties {
-        if !job.request.outputs.is_empty() {
+        if !job.request.outputs.is_empty() && !shared.act(|state, _| state.behaviour.omit_outputs) {
             members.insert("outputData".to_owned(), data(&job.request.outputs, "jobOutputType", "ReadWriteMount"));
         }
         members.extend(job.request.settings.clone());

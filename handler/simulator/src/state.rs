@@ -347,6 +347,12 @@ impl ServiceState {
         }
     }
 
+    /// Archives a job; whether there is one of this name.
+    pub(super) fn archive(&mut self, name: &str) -> bool {
+        let seq = self.by_name(name).map(|job| job.seq);
+        seq.and_then(|seq| self.jobs.get_mut(&seq)).map(|job| job.is_archived = true).is_some()
+    }
+
     /// The first job of a request id made at or after `since`.
     pub(super) fn by_request_id(&self, id: &str, since: OffsetDateTime) -> Option<&Job> {
         self.newest(None)

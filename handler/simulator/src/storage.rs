@@ -152,21 +152,21 @@ fn version(facts: &std::fs::Metadata) -> (OffsetDateTime, String) {
     (modified, format!("\"{}\"", file_etag(facts)))
 }
 
-/// What stands for a file's ETag, unquoted: changes with each write, also of the same bytes under the same name, and with each
-/// change of what lies beside the content. Whoever tells of a file as an event tells of this one.
+/// What stands for a file's ETag, unquoted: changes with each write, also of the same bytes under the same name. The change
+/// time is not part of it, as `chmod`, a rename and a hard link change that and no byte. Whoever tells of a file as an event tells of this one.
 pub fn file_etag(metadata: &std::fs::Metadata) -> String {
     let nanoseconds = |at: std::io::Result<SystemTime>| {
         at.ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
     };
     #[cfg(unix)]
-    let changed = {
+    let number = {
         use std::os::unix::fs::MetadataExt as _;
-        // The change time also tells of a copy that keeps the modification time (`cp -p`).
-        format!("{:x}{:09x}", metadata.ctime(), metadata.ctime_nsec())
+        // Another file that was put in the place of this one (`mv`, `cp -p` of most tools) has another number.
+        metadata.ino()
     };
     #[cfg(not(unix))]
-    let changed = "0".to_owned();
-    format!("0x{:x}-{:x}-{changed}", nanoseconds(metadata.modified()), metadata.len())
+    let number = 0;
+    format!("0x{:x}-{:x}-{number:x}", nanoseconds(metadata.modified()), metadata.len())
 }
 
 /// First and last byte of `bytes=a-b` or `bytes=a-`; other forms are not used by storage clients.

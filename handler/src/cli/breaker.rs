@@ -19,11 +19,14 @@ pub struct BreakerArgs {
     /// Which ledger it is about.
     #[command(flatten)]
     pub which: WhichLedger,
-    /// `close`: let all scorings of the deployment go at once
-    #[arg(value_name = "close", requires = "endpoint")]
+    /// `close`: let all scorings of the deployment or the rule go at once
+    #[arg(value_name = "close", requires = "subject")]
     pub action: Option<Action>,
+    /// Of this rule
+    #[arg(long, value_name = "ID", group = "subject")]
+    pub rule: Option<String>,
     /// Of the endpoint with this invoke URI
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", group = "subject")]
     pub endpoint: Option<String>,
     /// Of this deployment; without it the endpoint's default
     #[arg(long, value_name = "NAME", requires = "endpoint")]
@@ -61,34 +64,37 @@ pub async fn breaker(
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
     let controls = ledger.controls().await?;
-    if let (Some(Action::Close), Some(endpoint)) = (args.action, &args.endpoint) {
-        let deployment = args.deployment.as_deref();
-        let Some(named) = controls.breakers.get(&EndpointKey::of_deployment(endpoint, deployment)) else {
-            let known = reports::breakers(&controls).iter().map(BreakerView::subject).collect::<Vec<_>>().join(", ");
+    let all = reports::breakers(&controls);
+    let wanted = |view: &BreakerView| {
+        args.endpoint
+            .as_deref()
+            .is_none_or(|uri| view.endpoint.as_deref().is_some_and(|own| EndpointKey::of(uri) == EndpointKey::of(own)))
+            && (args.deployment.is_none() || args.deployment == view.deployment)
+            && (args.rule.is_none() || args.rule == view.rule)
+    };
+    if let Some(Action::Close) = args.action {
+        // Without a name it is the endpoint's default deployment, not all of its deployments.
+        let named = all.iter().find(|view| wanted(view) && (args.rule.is_some() || args.deployment == view.deployment));
+        let Some(named) = named else {
+            let known = all.iter().map(BreakerView::subject).collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "none".to_owned() } else { known };
-            writeln!(out, "No attempt of this deployment has failed. Deployments with failures: {known}.")?;
+            writeln!(out, "No scoring of it has failed. Deployments and rules with failures: {known}.")?;
             return Ok(ATTENTION);
         };
         // Closing needs no settings.
         let settings = BreakerSettings::default();
-        ledger
-            .change_breaker(&named.endpoint, named.deployment.as_ref(), &BreakerEvent::Closed, &settings, now)
-            .await?;
-        writeln!(out, "Closed. All processes apply it within 15 seconds; the failure count restarts at 0.")?;
+        ledger.change_breaker(&named.of, &BreakerEvent::Closed, &settings, now).await?;
+        writeln!(out, "Closed. All processes apply it within 15 seconds; failures are counted anew.")?;
         return Ok(OK);
     }
-    let wanted = |view: &BreakerView| {
-        args.endpoint.as_deref().is_none_or(|uri| EndpointKey::of(uri) == EndpointKey::of(&view.endpoint))
-            && (args.deployment.is_none() || args.deployment == view.deployment)
-    };
-    let views: Vec<_> = reports::breakers(&controls).into_iter().filter(wanted).collect();
+    let views: Vec<_> = all.into_iter().filter(wanted).collect();
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &views).map_err(std::io::Error::from)?;
         writeln!(out)?;
         return Ok(OK);
     }
     if views.is_empty() {
-        writeln!(out, "No attempt has failed.")?;
+        writeln!(out, "No scoring has failed.")?;
         return Ok(OK);
     }
     for view in &views {

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use app::ledger::Ledger;
 use app::ports::Clock;
-use app::reports::{self, Filter};
+use app::reports::{self, Filter, Newest, UnreadableView};
 use lifecycle::Status;
+use lifecycle::text::visible;
 
-use super::on_ledger::{Access, Error, OK, run_on_ledger};
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::progress::Progress;
 use super::view::{shortened, utc_text};
 use crate::config::WhichLedger;
@@ -47,11 +48,12 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
         writeln!(out)?;
         return Ok(OK);
     }
+    let Newest { scorings: found, unreadable } = found;
     if found.is_empty() {
         let filtered = !args.status.is_empty() || args.rule.is_some();
         let text = if filtered { "No scoring matches the filter." } else { "The ledger holds no scoring yet." };
         writeln!(out, "{text}")?;
-        return Ok(OK);
+        return told(&unreadable, out);
     }
     writeln!(out, "{:32}  {:10}  {:40}  {:>7}  {:19}  JOB", "ID", "STATUS", "BLOB", "ATTEMPT", "CREATED (UTC)")?;
     for scoring in &found {
@@ -65,12 +67,20 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
             shortened(&scoring.path, 40),
             scoring.attempt,
             utc_text(scoring.created_time),
-            scoring.job.as_deref().unwrap_or("-"),
+            visible(scoring.job.as_deref().unwrap_or("-")),
             note.unwrap_or_default(),
         )?;
     }
     if found.len() == args.limit {
         writeln!(out, "({} shown; --limit N shows more)", args.limit)?;
     }
-    Ok(OK)
+    told(&unreadable, out)
+}
+
+/// Tells of rows that cannot be read; they need attention, as nothing is done for them.
+fn told(unreadable: &[UnreadableView], out: &mut dyn Write) -> Result<u8, Error> {
+    for row in unreadable {
+        writeln!(out, "{:32}  {:10}  {}", row.id.as_deref().unwrap_or("?"), row.status, visible(&row.error))?;
+    }
+    Ok(if unreadable.is_empty() { OK } else { ATTENTION })
 }

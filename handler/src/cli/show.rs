@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use app::ledger::Ledger;
+use app::ledger::{self, Ledger, Unreadable};
 use app::ports::Clock;
-use app::reports;
+use app::reports::{self, ScoringDetail, UnreadableView};
+use lifecycle::text::visible;
 use lifecycle::{ScoringId, intake};
 
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
@@ -34,12 +35,16 @@ pub(super) fn run(args: &ShowArgs, clock: &Clock) -> Result<ExitCode, super::Err
 /// `show ID`: one scoring with its whole history. An unambiguous beginning of the id, or a blob's URL or path, is enough.
 pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
     let mut found = Vec::new();
+    let mut unreadable = Vec::new();
     let url = intake::shown(wanted);
     if let Some(id) = ScoringId::read(wanted) {
-        found.extend(ledger.get(&id).await?.map(|(scoring, _)| scoring));
+        match ledger.get(&id).await {
+            Err(ledger::Error::Unreadable(row)) => unreadable.push(row),
+            other => found.extend(other?.map(|(scoring, _)| scoring)),
+        }
     } else {
         let mut progress = Progress::new();
-        ledger
+        unreadable = ledger
             .scorings(|scoring| {
                 progress.count();
                 let by_id = scoring.id.as_str().starts_with(wanted);
@@ -52,7 +57,19 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
             })
             .await?;
     }
+    let of_it = |row: &&Unreadable| row.scoring().is_some_and(|id| id.as_str().starts_with(wanted));
     let scoring = match found.as_slice() {
+        [] if unreadable.iter().any(|row| of_it(&row)) => {
+            for row in unreadable.into_iter().filter(|row| of_it(&row)).map(UnreadableView::from) {
+                if json {
+                    serde_json::to_writer_pretty(&mut *out, &row).map_err(std::io::Error::from)?;
+                    writeln!(out)?;
+                } else {
+                    writeln!(out, "{}  {}: {}", row.id.as_deref().unwrap_or("?"), row.status, row.error)?;
+                }
+            }
+            return Ok(ATTENTION);
+        }
         [] => {
             writeln!(
                 out,
@@ -62,9 +79,9 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         }
         [_] => found.remove(0),
         several => {
-            writeln!(out, "{} scorings match `{url}`; name one of them:", several.len())?;
+            writeln!(out, "{} scorings match `{}`; name one of them:", several.len(), visible(url))?;
             for scoring in several {
-                writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, path(&scoring.blob))?;
+                writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, visible(&path(&scoring.blob)))?;
             }
             return Ok(ATTENTION);
         }
@@ -76,6 +93,11 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
         writeln!(out)?;
         return Ok(OK);
     }
+    print(&detail, sentence, out)?;
+    Ok(OK)
+}
+
+fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io::Result<()> {
     let s = &detail.scoring;
     writeln!(out, "{}  {}: {sentence}", s.id, s.status)?;
     let rows = [
@@ -93,14 +115,24 @@ pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write
     ];
     for (name, value) in rows {
         if let Some(value) = value {
-            writeln!(out, "  {name:8} {value}")?;
+            writeln!(out, "  {name:8} {}", visible(&value))?;
         }
     }
     writeln!(out, "  history  (UTC)")?;
+    for row in &detail.unreadable {
+        writeln!(out, "    unreadable: {}", row.error)?;
+    }
     for entry in &detail.history {
         let from = entry.from.map_or("", lifecycle::Status::name);
         let request = entry.request_id.as_ref().map_or_else(String::new, |id| format!(" (request {id})"));
-        writeln!(out, "    {}  {from:>10} → {:10}  {}{request}", utc_text(entry.at), entry.to, entry.reason)?;
+        writeln!(
+            out,
+            "    {}  {from:>10} → {:10}  {}{}",
+            utc_text(entry.at),
+            entry.to,
+            visible(&entry.reason),
+            visible(&request)
+        )?;
     }
-    Ok(OK)
+    Ok(())
 }

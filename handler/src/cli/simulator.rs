@@ -109,8 +109,8 @@ fault, to the proper answer:
     {"relabeled": {"status": 200}}          another status code
     truncated, {"trickled": {"millis": 50}} half of the body; a byte at a time
 
-behaviour, what nobody knows of the real service; off unless given: keepTags, honourName, honourRequestIdSeconds,
-    bareNames, allowUnknownMembers, listJobs, skewSeconds
+behaviour, what nobody knows of the real service; off unless given: keepTags, omitOutputs, honourName,
+    honourRequestIdSeconds, bareNames, allowUnknownMembers, listJobs, skewSeconds
 
 resources, what is wrong around the endpoint; a healthy installation unless given:
     changed         by kind/name: null if there is none of it, else members of its document in Resource Manager that are

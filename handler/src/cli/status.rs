@@ -7,6 +7,7 @@ use app::ledger::Ledger;
 use app::ports::Clock;
 use app::reports;
 use lifecycle::Status;
+use lifecycle::text::visible;
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -77,7 +78,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     } else {
         writeln!(out, "Needs attention")?;
         for line in attention {
-            writeln!(out, "  {line}")?;
+            writeln!(out, "  {}", visible(&line))?;
         }
     }
     Ok(code)

@@ -192,7 +192,7 @@ impl Config {
             _ => Err(Refused::new("`json` or `text`", "leave it out: a host gets json, a terminal text")),
         });
         let host = reader.host(root);
-        let warnings = vars
+        let mut warnings: Vec<String> = vars
             .names()
             .into_iter()
             .filter(|name| name.starts_with("SCOREKEEPER_") && !OURS.contains(&name.as_str()))
@@ -200,6 +200,14 @@ impl Config {
                 format!("`{}` is not a setting and was ignored; there are {}", redacted(&name), OURS.join(", "))
             })
             .collect();
+        warnings.extend(rules.iter().flatten().filter(|rule| rule.has_shared_inputs()).map(|rule| {
+            format!(
+                "rule `{}`: no input says which blob it is made for, so after a lost answer the jobs of all its scorings \
+                 look alike if Azure ML shows neither outputs nor tags, and each waits for all of them; put `{{blob.url}}`, \
+                 `{{blob.path}}` or `{{scoring.id}}` into an input",
+                rule.id
+            )
+        }));
         let Reader { problems, settings, .. } = reader;
         // `ledger` and `rules` are `None` only together with a problem.
         match (ledger, rules) {

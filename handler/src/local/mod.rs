@@ -6,6 +6,7 @@
 //!
 //! Everything may be killed at any moment; started again, it goes on where it was.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -14,12 +15,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
-use serde_json::json;
+use lifecycle::Scoring;
+use lifecycle::text::visible;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use self::functions_host::{FunctionsHost, Invoker, timer};
-use self::inbox::Inbox;
+use self::inbox::{Inbox, Scan};
 use self::terminal::View;
 use crate::cli::local::LocalArgs;
 use crate::functions;
@@ -78,6 +81,9 @@ pub(crate) enum Error {
     /// The ledger's folder.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// The ledger's rows.
+    #[error("the ledger cannot be read")]
+    LedgerRead(#[source] ledger::Error),
     /// The ledger's options.
     #[error("the ledger cannot be read")]
     LedgerOptions(#[from] ledger::InvalidTaskHub),
@@ -121,7 +127,7 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
         print_fault_notice(&handle);
     }
 
-    let events = tokio::spawn(deliver(Inbox::new(inbox), Arc::clone(&host)));
+    let events = tokio::spawn(deliver(Inbox::new(inbox, scored_files(&ledger).await?), Arc::clone(&host)));
     let ticks = tokio::spawn(tick(Arc::clone(&host)));
     let view = tokio::spawn(show(ledger, clock));
     stopped().await;
@@ -261,12 +267,12 @@ async fn page_listener(wanted: Option<SocketAddr>) -> Result<TcpListener, Error>
 #[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
 fn greet(inbox: &Path, outbox: &Path, page: SocketAddr, args: &LocalArgs) {
     let scorer = match &args.score_command {
-        Some(command) => format!("`{command}`"),
+        Some(command) => format!("`{}`", visible(command)),
         None => "demonstration (numbers made from a hash, not a model)".to_owned(),
     };
     println!("Scorekeeper, local: a simulated batch endpoint, a real handler. Ctrl-C stops it.");
-    println!("  inbox   {}   copy a file here", inbox.display());
-    println!("  outbox  {}   find its predictions here", outbox.display());
+    println!("  inbox   {}   copy a file here", visible(&inbox.display().to_string()));
+    println!("  outbox  {}   find its predictions here", visible(&outbox.display().to_string()));
     println!("  page    http://{page}/");
     println!("  scorer  {scorer}");
     // A pipe is not flushed by a newline.
@@ -294,20 +300,27 @@ async fn deliver(mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>) {
         let Ok((scanned, ready)) = scanned.await else { return };
         inbox = scanned;
         let ready = match ready {
-            Ok(ready) if ready.is_empty() => continue,
-            Ok(ready) => ready,
+            Ok(Scan { ready, notices }) => {
+                for notice in notices {
+                    tracing::warn!("inbox: {notice}");
+                }
+                ready
+            }
             Err(error) => {
                 tracing::warn!(error = %error, "the inbox cannot be read: {error}");
                 continue;
             }
         };
+        if ready.is_empty() {
+            continue;
+        }
         let Some(invoker) = running(&host).await else { continue };
         let mut taken = stream::iter(ready)
             .map(|ready| {
                 let invoker = invoker.clone();
                 async move {
                     match invoker.invoke(functions::BLOB_CREATED, "event", ready.event.clone()).await {
-                        Ok(_) => Some(ready),
+                        Ok(taken) => Some((ready, is_scored(&taken))),
                         Err(error) => {
                             tracing::warn!(error = %error_chain(&error), "an event was not taken and is delivered again");
                             None
@@ -317,11 +330,29 @@ async fn deliver(mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>) {
             })
             .buffer_unordered(MAX_CONCURRENT_DELIVERIES);
         while let Some(delivered) = taken.next().await {
-            if let Some(delivered) = delivered {
-                inbox.delivered(&delivered);
+            if let Some((delivered, scored)) = delivered {
+                inbox.delivered(&delivered, scored);
             }
         }
     }
+}
+
+/// Whether a delivery's answer tells of a scoring, new or known.
+fn is_scored(taken: &Value) -> bool {
+    taken["accepted"].as_array().is_some_and(|new| !new.is_empty()) || taken["duplicates"].as_u64() > Some(0)
+}
+
+/// The versions of files that the ledger holds, with their paths in the inbox.
+async fn scored_files(ledger: &Ledger) -> Result<HashMap<String, PathBuf>, Error> {
+    let mut files = HashMap::new();
+    let each = |scoring: Scoring| {
+        if scoring.blob.container == inbox::CONTAINER {
+            files.insert(scoring.blob.etag, PathBuf::from(scoring.blob.path));
+        }
+        true
+    };
+    ledger.scorings(each).await.map_err(Error::LedgerRead)?;
+    Ok(files)
 }
 
 /// The timer's part.

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use lifecycle::redact::redacted;
+use lifecycle::text::visible;
 use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use crate::cli::view::{path, utc_text};
 use app::ledger::{self, Ledger};
+use app::ports::table_store::ETag;
 
 /// Follows a ledger and prints what changes.
 pub(super) struct View<W> {
@@ -35,7 +38,7 @@ impl<W: Write> View<W> {
         for (id, status) in rows {
             *counts.entry(status).or_insert(0) += 1;
             if self.known.get(id).is_none_or(|(known, _)| *known != status)
-                && let Some((scoring, _)) = ledger.get(id).await?
+                && let Some(scoring) = readable(ledger.get(id).await)?
             {
                 changed.push(scoring);
             }
@@ -68,9 +71,19 @@ impl<W: Write> View<W> {
             _ => s.last_error.clone().or_else(|| s.job.as_ref().map(|job| job.name.to_string())).unwrap_or_default(),
         };
         let (clear, again) = if self.terminal { ("\r\x1b[2K", self.counts.as_str()) } else { ("", "") };
-        writeln!(self.out, "{clear}{}  {:10}  {}  {detail}", &at[11..], s.status, path(&s.blob))?;
+        // Here the terminal is written to directly, so that nothing else stands between it and a name or a service's text.
+        let (path, detail) = (path(&s.blob), redacted(&detail));
+        writeln!(self.out, "{clear}{}  {:10}  {}  {}", &at[11..], s.status, visible(&path), visible(&detail))?;
         write!(self.out, "{again}")?;
         self.out.flush()
+    }
+}
+
+/// What cannot be read is told by the other commands; here it must not stop the others.
+fn readable(got: Result<Option<(Scoring, ETag)>, ledger::Error>) -> Result<Option<Scoring>, ledger::Error> {
+    match got {
+        Err(ledger::Error::Unreadable(_)) => Ok(None),
+        other => Ok(other?.map(|(scoring, _)| scoring)),
     }
 }
 

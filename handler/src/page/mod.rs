@@ -15,7 +15,7 @@ use time::Duration;
 use app::error_chain;
 use app::ledger::{self, Ledger, count_by_status};
 use app::ports::Clock;
-use app::reports::{self, ScoringDetail};
+use app::reports::{self, Found};
 
 mod views;
 
@@ -70,7 +70,7 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
         let in_flight = ops.ledger.in_flight().await?;
         let ended = ops.ledger.ended_since(now - Duration::days(1)).await?;
         let rows = reports::newest(&ops.ledger, &args, || ()).await?;
-        let controls = ops.ledger.controls().await?;
+        let (controls, _) = ops.ledger.readable_controls().await?;
         Ok::<_, ledger::Error>((in_flight, ended, rows, controls))
     };
     let (in_flight, ended, rows, controls) = match read.await {
@@ -90,7 +90,7 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
     )
 }
 
-async fn scoring_detail(ops: &Ops, id: &str) -> Result<ScoringDetail, Response> {
+async fn scoring_detail(ops: &Ops, id: &str) -> Result<Found, Response> {
     let Some(id) = ScoringId::read(id) else {
         return Err(problem(StatusCode::NOT_FOUND, "an id has 32 hexadecimal digits"));
     };
@@ -103,7 +103,8 @@ async fn scoring_detail(ops: &Ops, id: &str) -> Result<ScoringDetail, Response> 
 
 async fn detail(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
     match scoring_detail(&ops, &id).await {
-        Ok(detail) => views::detail(&ops.title, &detail),
+        Ok(Found::Scoring(detail)) => views::detail(&ops.title, &detail),
+        Ok(Found::Unreadable(row)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &row.error),
         Err(response) => response,
     }
 }
@@ -121,21 +122,22 @@ async fn list_json(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Resp
 
 async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response {
     match scoring_detail(&ops, &id).await {
-        Ok(detail) => json(&detail),
+        Ok(Found::Scoring(detail)) => json(&detail),
+        Ok(Found::Unreadable(row)) => json(&row),
         Err(response) => response,
     }
 }
 
 async fn limits_json(State(ops): State<Ops>) -> Response {
-    match ops.ledger.controls().await {
-        Ok(controls) => json(&reports::limits(&controls)),
+    match ops.ledger.readable_controls().await {
+        Ok((controls, _)) => json(&reports::limits(&controls)),
         Err(error) => unreadable(&error),
     }
 }
 
 async fn breakers_json(State(ops): State<Ops>) -> Response {
-    match ops.ledger.controls().await {
-        Ok(controls) => json(&reports::breakers(&controls)),
+    match ops.ledger.readable_controls().await {
+        Ok((controls, _)) => json(&reports::breakers(&controls)),
         Err(error) => unreadable(&error),
     }
 }

@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
 use super::ROWS;
-use app::reports::{BreakerView, LimitView, ScoringDetail, ScoringView, shortened, utc_text};
+use app::reports::{BreakerView, LimitView, Newest, ScoringDetail, ScoringView, shortened, utc_text};
 
 use crate::cli::view::ago;
 
@@ -23,14 +23,14 @@ pub(super) struct Index<'a> {
     /// All limits; only those that hold something back are shown.
     pub(super) limits: Vec<LimitView>,
     /// The newest scorings that pass the filter, at most [`ROWS`].
-    pub(super) rows: Vec<ScoringView>,
+    pub(super) rows: Newest,
     /// When it was read.
     pub(super) now: OffsetDateTime,
 }
 
 /// The first page: counts, what holds scorings back, the newest scorings.
 pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
-    let Index { filter, counts, breakers, limits, rows, now } = index;
+    let Index { filter, counts, breakers, limits, rows: Newest { scorings: rows, unreadable }, now } = index;
     let body = html! {
         nav {
             a href="/" class=[filter.is_empty().then_some("on")] { "all" }
@@ -45,6 +45,9 @@ pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
         }
         @for view in limits.iter().filter(|view| view.matters()) {
             p title=[view.reason.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
+        }
+        @for row in unreadable {
+            p { span.s.failed { (row.status) } " " (row.error) }
         }
         @if rows.is_empty() {
             p { @if filter.is_empty() { "No scoring yet. Upload a blob to a watched place." } @else { "No scoring matches. " a href="/" { "Show all" } } }
@@ -115,6 +118,9 @@ pub(super) fn detail(title: &str, detail: &ScoringDetail) -> Response {
                         td { span class={ "s " (entry.to.name()) } { (entry.to.name()) } }
                         td { (entry.reason) @if let Some(id) = &entry.request_id { small { " request " (id) } } }
                     }
+                }
+                @for row in &detail.unreadable {
+                    tr { td {} td {} td { span.s.failed { (row.status) } } td { (row.error) } }
                 }
             }
         }

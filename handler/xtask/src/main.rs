@@ -9,7 +9,6 @@
 mod app_folder;
 mod architecture;
 mod audit;
-mod azurite;
 mod builds;
 mod c_libraries;
 mod commands;
@@ -19,6 +18,7 @@ mod failure;
 mod handler_process;
 mod materials;
 mod musl;
+mod npm;
 mod packaging;
 mod prefixes;
 mod python;

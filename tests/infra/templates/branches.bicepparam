@@ -2,7 +2,9 @@
 // topic with queue delivery, private endpoints without DNS zones, and settings that try to replace the templates' own.
 using '../../../infra/main.bicep'
 
-param environmentName = 'branches'
+param workload = 'ab'
+
+param environmentName = 'eu-dev'
 
 param names = {
   functionApp: 'ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff'
@@ -10,6 +12,16 @@ param names = {
 
 param rules = {
   rules: [
+    {
+      id: 'first'
+      match: {
+        account: 'sssssssssssssssssssssssa'
+        container: 'a'
+      }
+      endpoint: {
+        uri: 'https://e.westeurope.inference.ml.azure.com/jobs'
+      }
+    }
     {
       id: 'all'
       match: {
@@ -25,7 +37,7 @@ param rules = {
 
 param watchedAccounts = [
   {
-    resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssa'
+    resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/SSSSSSSSSSSSSSSSSSSSSSSa'
   }
   {
     resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssb'
@@ -44,17 +56,25 @@ param workspaceResourceIds = [
 
 param deliveryMode = 'storageQueue'
 
-param extraAppSettings = {
-  SCOREKEEPER_TASK_HUB: 'Other'
-  SCOREKEEPER_LOG_FORMAT: 'json'
+param app = {
+  settings: {
+    SCOREKEEPER_TASK_HUB: 'Other'
+    scorekeeper_Rules: 'Other'
+    SCOREKEEPER_LOG_FORMAT: 'json'
+  }
+  disabledFunctions: ['Reconcile']
+  authentication: {
+    clientId: '00000000-0000-0000-0000-000000000000'
+    issuer: 'https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/v2.0'
+  }
 }
 
-param disabledFunctions = ['Reconcile']
+param monitoring = {
+  alertEmails: ['ops@example.com']
+}
 
-param alertEmails = ['ops@example.com']
-
-param integrationSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/functions'
-
-param privateEndpointSubnetResourceId = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/endpoints'
-
-param allowedIpRanges = ['203.0.113.0/24']
+param network = {
+  integrationSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/functions'
+  privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-network/providers/Microsoft.Network/virtualNetworks/vnet/subnets/endpoints'
+  allowedIpRanges: ['203.0.113.0/24']
+}

@@ -17,8 +17,6 @@ module subscriptions '../../../infra/modules/subscription.bicep' = [
       stateAccountResourceId: resourceId('Microsoft.Storage/storageAccounts', 'state')
       queueName: 'q'
       deadLetterContainer: 'd'
-      maxDeliveryAttempts: 30
-      eventTimeToLiveInMinutes: 1440
     }
   }
 ]

@@ -256,7 +256,7 @@ pub async fn every_value_type_survives(store: &dyn TableStore, table: &TableName
         .with("First", datetime!(1601-01-01 00:00 UTC))
         .with("Last", datetime!(9999-12-31 23:59:59.999_999_9 UTC));
     for (n, text) in texts.iter().enumerate() {
-        full = full.with(&format!("Text{n}"), *text);
+        full = full.with(format!("Text{n}"), *text);
     }
     put(store, table, Op::Insert(full.clone())).await;
     assert_eq!(read(store, table, "1").await.unwrap().entity, full);
@@ -273,8 +273,8 @@ pub async fn every_value_type_survives(store: &dyn TableStore, table: &TableName
 }
 
 pub async fn the_longest_values_survive(store: &dyn TableStore, table: &TableName) {
-    let wide = (0..252).fold(entity("wide"), |entity, n| entity.with(&format!("P{n}"), n));
-    let long = entity(&"k".repeat(512)).with("Text", "x".repeat(32_768)).with(&"N".repeat(255), 1);
+    let wide = (0..252).fold(entity("wide"), |entity, n| entity.with(format!("P{n}"), n));
+    let long = entity(&"k".repeat(512)).with("Text", "x".repeat(32_768)).with("N".repeat(255), 1);
     for entity in [wide, long] {
         put(store, table, Op::Insert(entity.clone())).await;
         assert_eq!(store.get(table, &entity.key).await.unwrap().unwrap().entity, entity);
@@ -354,9 +354,9 @@ pub async fn a_range_has_its_lower_bound_in_and_its_upper_bound_out(store: &dyn 
 
 pub async fn what_the_service_would_refuse_is_refused(store: &dyn TableStore, table: &TableName) {
     let insert = |entity: Entity| Op::Insert(entity);
-    let tall = |row: &str| (0..16).fold(entity(row), |entity, n| entity.with(&format!("P{n}"), "x".repeat(32_000)));
-    let taller = (0..17).fold(entity("1"), |entity, n| entity.with(&format!("P{n}"), "x".repeat(32_000)));
-    let wider = (0..253).fold(entity("1"), |entity, n| entity.with(&format!("P{n}"), 1));
+    let tall = |row: &str| (0..16).fold(entity(row), |entity, n| entity.with(format!("P{n}"), "x".repeat(32_000)));
+    let taller = (0..17).fold(entity("1"), |entity, n| entity.with(format!("P{n}"), "x".repeat(32_000)));
+    let wider = (0..253).fold(entity("1"), |entity, n| entity.with(format!("P{n}"), 1));
     let refused: Vec<(&str, Vec<Op>)> = vec![
         ("nothing", vec![]),
         ("101 operations", (0..101).map(|n| insert(entity(&n.to_string()))).collect()),

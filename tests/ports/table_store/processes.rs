@@ -230,7 +230,7 @@ async fn a_merge_may_not_make_an_entity_larger_than_the_service_takes() {
     let folder = tempfile::tempdir().unwrap();
     let store = started(folder.path()).await;
     let half = |from: usize| {
-        (from..from + 130).fold(Entity::new(Key::new("p", "wide")), |entity, n| entity.with(&format!("P{n}"), 1))
+        (from..from + 130).fold(Entity::new(Key::new("p", "wide")), |entity, n| entity.with(format!("P{n}"), 1))
     };
     store.write(&table(), &[Op::Insert(half(0))]).await.unwrap();
     let merged = store.write(&table(), &[Op::Merge(half(130), IfMatch::Any)]).await;

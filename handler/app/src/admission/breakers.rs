@@ -3,21 +3,26 @@
 //! The state machine is `lifecycle::breaker`; its rows are controls, changed by compare-and-swap. What a process knows of
 //! them may be a moment old: for so long after a breaker opened it may still submit, and for so long after it closed it
 //! may still wait. A probe is claimed on the row itself.
+//!
+//! While all goes well nothing is read or written for it: there is no row, and a success changes nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lifecycle::breaker::{Breaker, BreakerDecision, BreakerEvent, breaker_event};
+use lifecycle::breaker::{
+    Breaker, BreakerDecision, BreakerEvent, BreakerSubject, RanOn, Source, Verdict, Verdicts, verdicts,
+};
 use lifecycle::id::DeploymentName;
-use lifecycle::{Event, Rules, Scoring};
+use lifecycle::{BreakerSettings, Event, Rules, Scoring};
 use time::OffsetDateTime;
 
 use super::controls::KnownControls;
 use super::refusal::{Refusal, WaitScope};
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
-use crate::ledger::{self, Controls, DeploymentBreaker, Ledger};
+use crate::ledger::{self, Controls, InFlight, Ledger};
 
-/// The circuit breakers of all deployments, as one process goes by them.
+/// The circuit breakers of all deployments and rules, as one process goes by them.
 pub(crate) struct Breakers {
     ledger: Ledger,
     rules: Arc<Rules>,
@@ -32,96 +37,212 @@ impl Breakers {
         Self { ledger, rules, clock, controls, changing: tokio::sync::Mutex::default() }
     }
 
-    /// Whether a scoring may go to its deployment, as far as this process knows.
-    pub(super) fn check(&self, controls: &Controls, scoring: &Scoring, now: OffsetDateTime) -> BreakerDecision {
-        let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_ref());
-        match breaker.check(&scoring.id, &self.rules.breaker(&scoring.endpoint), now) {
-            BreakerDecision::Wait(reason) => BreakerDecision::Wait(format!("{reason}; {}", override_of(scoring))),
-            asked => asked,
+    /// Whether a scoring may go, as far as this process knows: the breakers that it would have to probe, none if all are
+    /// closed.
+    pub(super) fn check(
+        &self,
+        controls: &Controls,
+        scoring: &Scoring,
+        now: OffsetDateTime,
+    ) -> Result<Vec<BreakerSubject>, Refusal> {
+        let mut probes = Vec::new();
+        if controls.breakers.is_empty() && controls.pauses.is_empty() {
+            return Ok(probes);
         }
+        let settings = self.rules.breaker(&scoring.endpoint);
+        for (subject, wait_scope) in [
+            (BreakerSubject::rule_of(scoring), WaitScope::Rule),
+            (BreakerSubject::deployment_of(scoring), WaitScope::Deployment),
+        ] {
+            match controls.breaker(&subject).check(&scoring.id, &settings, now) {
+                BreakerDecision::Allow => {}
+                BreakerDecision::Probe => probes.push(subject),
+                BreakerDecision::Wait(reason) => {
+                    return Err(Refusal::new(wait_scope, told(&subject, &reason)));
+                }
+            }
+        }
+        Ok(probes)
     }
 
-    /// Makes the scoring the probe of its deployment.
-    pub(super) async fn probe(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<(), Refusal> {
+    /// Whether the scoring probes a breaker already, as far as this process knows.
+    pub(super) fn is_probe(controls: &Controls, scoring: &Scoring) -> bool {
+        [BreakerSubject::rule_of(scoring), BreakerSubject::deployment_of(scoring)]
+            .iter()
+            .any(|subject| controls.breaker(subject).probe.is_some_and(|probe| probe.id == scoring.id))
+    }
+
+    /// Makes the scoring the probe of a breaker.
+    pub(super) async fn probe(
+        &self,
+        subject: &BreakerSubject,
+        scoring: &Scoring,
+        now: OffsetDateTime,
+    ) -> Result<(), Refusal> {
+        let settings = self.rules.breaker(&scoring.endpoint);
         let event = BreakerEvent::ProbeRequested(scoring.id.clone());
-        let reason = match self.change(scoring, &event, now).await {
+        let reason = match self.change(subject, &event, &settings, now).await {
             // It is asked again as it is now: two may have claimed the probe, and one of them has it.
-            Ok(breaker) => match breaker.check(&scoring.id, &self.rules.breaker(&scoring.endpoint), now) {
+            Ok(breaker) => match breaker.check(&scoring.id, &settings, now) {
                 // Or it was closed a moment ago.
                 BreakerDecision::Allow => {
-                    tracing::info!(scoring = %scoring.id, "{} may go, {} failed attempts of its deployment in a row", scoring.id, breaker.failures);
+                    tracing::info!(scoring = %scoring.id, "{} probes {}: {}", scoring.id, name_of(subject), breaker.failures());
                     return Ok(());
                 }
-                BreakerDecision::Wait(reason) => reason,
-                BreakerDecision::Probe => "another scoring was faster to probe the deployment".to_owned(),
+                BreakerDecision::Wait(reason) => told(subject, &reason),
+                BreakerDecision::Probe => format!("another scoring was faster to probe {}", name_of(subject)),
             },
             Err(error) => format!("the circuit breaker cannot be changed: {}", error_chain(&error)),
         };
-        Err(Refusal::new(WaitScope::Deployment, reason))
+        let wait_scope = match subject {
+            BreakerSubject::Deployment { .. } => WaitScope::Deployment,
+            BreakerSubject::Rule(_) => WaitScope::Rule,
+        };
+        Err(Refusal::new(wait_scope, reason))
     }
 
-    /// Tells the breaker of a scoring's deployment what became of an attempt. `next` is the scoring after the move.
-    pub(crate) async fn notify(&self, next: &Scoring, event: Option<Event>, now: OffsetDateTime) {
-        let Some(event) = event.and_then(|event| breaker_event(event, &next.id, next.error.as_deref())) else { return };
-        if !self.rules.breaker(&next.endpoint).is_on() {
-            return;
-        }
-        if !matches!(event, BreakerEvent::Failed { .. }) {
-            // A success, by far the most frequent, is written only where it can change something.
-            let known = self.controls.last();
-            if known.breaker(&next.endpoint, next.deployment.as_ref()) == Breaker::default() {
-                return;
+    /// Puts those first in line of an endpoint's queue who are to probe: of each deployment and rule whose breaker waits for
+    /// one, a scoring that was not tried yet, else the one tried longest ago. Else the probe would be the first in line
+    /// again and again, which may be the one file that fails.
+    pub(crate) fn probes_first(&self, rows: Vec<InFlight>, now: OffsetDateTime) -> Vec<InFlight> {
+        let controls = self.controls.last();
+        let mut first = BTreeSet::new();
+        for (subject, breaker) in controls.subjects() {
+            let of = || rows.iter().enumerate().filter(|(_, row)| is_of(row, &subject));
+            let Some((_, row)) = of().next().filter(|_| breaker.open_until.is_some()) else { continue };
+            if breaker.awaits_probe(&self.rules.breaker(&row.endpoint), now) {
+                // Of those that were not tried, the first in line.
+                first
+                    .extend(of().map(|(at, row)| ((row.attempt > 0).then_some(row.since), at)).min().map(|(_, at)| at));
             }
         }
-        if let Err(error) = self.change(next, &event, now).await {
-            tracing::warn!(scoring = %next.id, error = %error_chain(&error), "an attempt of {} could not be counted by the circuit breaker", next.id);
+        if first.is_empty() {
+            return rows;
+        }
+        let (mut probes, rest): (Vec<_>, Vec<_>) = rows.into_iter().enumerate().partition(|(at, _)| first.contains(at));
+        probes.extend(rest);
+        probes.into_iter().map(|(_, row)| row).collect()
+    }
+
+    /// Tells the breakers of a scoring's deployment and rule what a move means.
+    pub(crate) async fn notify(&self, before: &Scoring, next: &Scoring, event: Option<Event>, now: OffsetDateTime) {
+        let Some(Verdicts { deployment, rule }) = event.and_then(|event| verdicts(event, next)) else { return };
+        let settings = self.rules.breaker(&next.endpoint);
+        if !settings.is_on() {
+            return;
+        }
+        let known = self.controls.last();
+        let source = Source::of(next, self.rules.get(&next.rule));
+        // A failed attempt has given its job away.
+        let job = next.job.as_ref().or(before.job.as_ref()).filter(|_| next.deployment.is_none());
+        let ran_on = job.and_then(lifecycle::Job::deployment);
+        let ran_on = ran_on.map(|deployment| RanOn {
+            deployment,
+            submitted: before.submitted.or(next.submitted).unwrap_or(next.created),
+        });
+        for (subject, verdict, ran_on) in
+            [(BreakerSubject::deployment_of(next), deployment, ran_on), (BreakerSubject::rule_of(next), rule, None)]
+        {
+            let is_known = || !known.breaker(&subject).is_quiet();
+            let matters = match &verdict {
+                Verdict::Failed { .. } => true,
+                // A success, by far the most frequent, is written only where it can change something.
+                Verdict::Succeeded | Verdict::Nothing => is_known(),
+                Verdict::Made => ran_on.is_some() && is_known(),
+            };
+            if !matters {
+                continue;
+            }
+            let event = BreakerEvent::Attempt { id: next.id.clone(), source: source.clone(), ran_on, verdict };
+            if let Err(error) = self.change(&subject, &event, &settings, now).await {
+                tracing::warn!(scoring = %next.id, error = %error_chain(&error), "an attempt of {} could not be counted by the circuit breaker of {}", next.id, name_of(&subject));
+            }
         }
     }
 
     async fn change(
         &self,
-        scoring: &Scoring,
+        subject: &BreakerSubject,
         event: &BreakerEvent,
+        settings: &BreakerSettings,
         now: OffsetDateTime,
     ) -> Result<Breaker, ledger::Error> {
-        let (endpoint, deployment) = (&scoring.endpoint, scoring.deployment.as_ref());
-        let settings = self.rules.breaker(endpoint);
-        let before = self.controls.last().breaker(endpoint, deployment).open_until.is_some();
+        let before = self.controls.last().breaker(subject).open_until.is_some();
         let _one = self.changing.lock().await;
-        let known = self.ledger.change_breaker(endpoint, deployment, event, &settings, now).await?;
-        let (breaker, name) = (known.breaker.clone(), deployment.map_or("(default)", DeploymentName::as_str));
-        if breaker.open_until.is_some() && !before {
-            tracing::warn!(
-                endpoint = endpoint.as_str(),
-                deployment = deployment.map(DeploymentName::as_str),
-                "deployment {name} of {endpoint}: {}",
-                breaker.reason()
-            );
-        } else if before && breaker.open_until.is_none() {
-            tracing::info!(
-                endpoint = endpoint.as_str(),
-                deployment = deployment.map(DeploymentName::as_str),
-                "deployment {name} of {endpoint}: the circuit breaker is closed"
-            );
+        let breaker = self.ledger.change_breaker(subject, event, settings, now).await?;
+        let (name, open) = (name_of(subject), breaker.open_until.is_some());
+        let (endpoint, deployment, rule) = match subject {
+            BreakerSubject::Deployment { endpoint, deployment } => {
+                (Some(endpoint.as_str()), deployment.as_ref().map(DeploymentName::as_str), None)
+            }
+            BreakerSubject::Rule(rule) => (None, None, Some(rule.as_str())),
+        };
+        if open && !before {
+            tracing::warn!(endpoint, deployment, rule, "{name}: {}", breaker.reason());
+        } else if before && !open {
+            tracing::info!(endpoint, deployment, rule, "{name}: the circuit breaker is closed");
         }
-        self.controls.store_breaker(endpoint.deployment_key(deployment), known);
+        self.controls.store_breaker(subject, breaker.clone());
         Ok(breaker)
     }
 
-    /// Closes a breaker that the rules have switched off.
-    pub(crate) async fn close(&self, known: &DeploymentBreaker) {
-        let (endpoint, deployment) = (&known.endpoint, known.deployment.as_ref());
-        let settings = self.rules.breaker(endpoint);
-        let closed =
-            self.ledger.change_breaker(endpoint, deployment, &BreakerEvent::Closed, &settings, self.clock.now()).await;
-        if let Err(error) = closed {
-            tracing::warn!(endpoint = endpoint.as_str(), deployment = deployment.map(DeploymentName::as_str), error = %error_chain(&error), "the circuit breaker was not closed");
+    /// Closes the breakers that are not wanted any more: they were switched off, or their rule is gone. Nobody waits for them, and
+    /// it should not look as if.
+    pub(crate) async fn close_unwanted(&self, controls: &Controls) {
+        for (subject, breaker) in controls.subjects() {
+            let wanted = match &subject {
+                BreakerSubject::Deployment { endpoint, .. } => self.rules.breaker(endpoint).is_on(),
+                BreakerSubject::Rule(rule) => {
+                    self.rules.get(rule).is_some_and(|rule| self.rules.breaker(&rule.endpoint.uri).is_on())
+                }
+            };
+            if wanted || breaker.open_until.is_none() {
+                continue;
+            }
+            // Closing needs no settings.
+            let settings = BreakerSettings::default();
+            let closed = self.ledger.change_breaker(&subject, &BreakerEvent::Closed, &settings, self.clock.now()).await;
+            if let Err(error) = closed {
+                tracing::warn!(error = %error_chain(&error), "the circuit breaker of {} was not closed", name_of(&subject));
+            }
         }
     }
 }
 
-/// How an operator lets a deployment's scorings go at once.
-fn override_of(scoring: &Scoring) -> String {
-    let deployment = scoring.deployment.as_ref().map(|name| format!(" --deployment {name}")).unwrap_or_default();
-    format!("scorekeeper breaker close --endpoint {}{deployment} lets all go at once", scoring.endpoint)
+fn is_of(row: &InFlight, subject: &BreakerSubject) -> bool {
+    match subject {
+        BreakerSubject::Deployment { endpoint, deployment } => {
+            row.endpoint == *endpoint && row.deployment == *deployment
+        }
+        BreakerSubject::Rule(rule) => row.rule == *rule,
+    }
+}
+
+/// `deployment v7 of https://…`, `rule claims`.
+pub(crate) fn name_of(subject: &BreakerSubject) -> String {
+    match subject {
+        BreakerSubject::Deployment { endpoint, deployment: Some(name) } => format!("deployment {name} of {endpoint}"),
+        BreakerSubject::Deployment { endpoint, deployment: None } => format!("the default deployment of {endpoint}"),
+        BreakerSubject::Rule(rule) => format!("rule {rule}"),
+    }
+}
+
+/// How an operator lets what waits for a breaker go at once.
+pub(crate) fn remedy(subject: &BreakerSubject) -> String {
+    match subject {
+        BreakerSubject::Deployment { endpoint, deployment } => {
+            let deployment = deployment.as_ref().map(|name| format!(" --deployment {name}")).unwrap_or_default();
+            format!("scorekeeper breaker close --endpoint {endpoint}{deployment}")
+        }
+        BreakerSubject::Rule(rule) => format!("scorekeeper breaker close --rule {rule}"),
+    }
+}
+
+/// Why a scoring waits, with whom it is about and the command that helps.
+fn told(subject: &BreakerSubject, reason: &str) -> String {
+    let about = match subject {
+        BreakerSubject::Deployment { .. } => String::new(),
+        BreakerSubject::Rule(rule) => format!("rule `{rule}` is paused: "),
+    };
+    format!("{about}{reason}; {} lets all go at once", remedy(subject))
 }

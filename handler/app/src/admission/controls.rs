@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lifecycle::EndpointKey;
+use lifecycle::Breaker;
+use lifecycle::breaker::BreakerSubject;
 use time::{Duration, OffsetDateTime};
 
-use crate::ledger::{self, Controls, DeploymentBreaker, Ledger, LimitScope, ScopeStatus};
+use crate::ledger::{self, Controls, Ledger, LimitScope, ScopeStatus};
 
 /// Controls that were read this long ago are read again before anything is submitted.
 const CONTROLS_TTL: Duration = Duration::seconds(15);
@@ -84,9 +85,9 @@ impl KnownControls {
     }
 
     /// This process has changed a breaker.
-    pub(super) fn store_breaker(&self, key: EndpointKey, breaker: DeploymentBreaker) {
+    pub(super) fn store_breaker(&self, subject: &BreakerSubject, breaker: Breaker) {
         if let Some((_, controls)) = &mut *self.lock() {
-            Arc::make_mut(controls).breakers.insert(key, breaker);
+            Arc::make_mut(controls).store_breaker(subject, breaker);
         }
     }
 

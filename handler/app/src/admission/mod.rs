@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use futures::future::join;
-use lifecycle::breaker::BreakerDecision;
+use lifecycle::breaker::BreakerSubject;
 use lifecycle::{Rule, Rules, Scoring};
 use time::OffsetDateTime;
 
@@ -28,6 +28,7 @@ mod limits;
 mod refusal;
 
 use breakers::Breakers;
+pub(crate) use breakers::{name_of, remedy};
 pub(crate) use claims::Claims;
 pub(crate) use controls::KnownControls;
 pub(crate) use limits::limited;
@@ -101,11 +102,14 @@ impl Admission {
             return Err(Refusal::new(WaitScope::One, "not due"));
         };
         let controls = self.recent_controls(WaitScope::Rule, now).await?;
-        let probes = match self.breakers.check(&controls, scoring, now) {
-            BreakerDecision::Wait(reason) => return Err(Refusal::new(WaitScope::Deployment, reason)),
-            answer => answer == BreakerDecision::Probe,
-        };
-        let limits = limits(&self.rules, &controls, &rule.id, &scoring.endpoint);
+        let probes = self.breakers.check(&controls, scoring, now)?;
+        let mut limits = limits(&self.rules, &controls, &rule.id, &scoring.endpoint);
+        if !probes.is_empty() || Breakers::is_probe(&controls, scoring) {
+            // One more than the limit: what fills the rule's slots may hang because of what the probe is to find out. Not of
+            // a rule that an operator paused, and not of the endpoint.
+            limits[0].1 =
+                limits[0].1.map(|cap| Cap { limit: cap.limit.saturating_add(u32::from(cap.limit > 0)), ..cap });
+        }
         if requester == Requester::Event {
             for ((scope, _), wait_scope) in limits.iter().zip([WaitScope::Rule, WaitScope::Endpoint]) {
                 if let Some(reason) = self.queue_ahead(scope, &controls, now) {
@@ -114,7 +118,7 @@ impl Admission {
             }
         }
         let mut claims = Claims::default();
-        match self.claim_all(&mut claims, limits, probes, scoring, now).await {
+        match self.claim_all(&mut claims, limits, &probes, scoring, now).await {
             Ok(()) => Ok(claims),
             Err(refusal) => {
                 // Nobody waits for the rest while holding a part: that is why there is no deadlock.
@@ -129,7 +133,7 @@ impl Admission {
         &self,
         claims: &mut Claims,
         [(by_rule, of_rule), (by_endpoint, of_endpoint)]: [(LimitScope, Option<Cap>); 2],
-        probes: bool,
+        probes: &[BreakerSubject],
         scoring: &Scoring,
         now: OffsetDateTime,
     ) -> Result<(), Refusal> {
@@ -161,9 +165,9 @@ impl Admission {
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
-        if probes {
+        for subject in probes {
             // Whoever probes and then gets no permit is let through again when it asks again.
-            self.breakers.probe(scoring, now).await?;
+            self.breakers.probe(subject, scoring, now).await?;
         }
         // Last, as it can be used once: not for what has no slot.
         claims.submit = self.submit_permit(scoring, now).await?;
@@ -180,10 +184,8 @@ impl Admission {
                 return Err(Refusal::new(wait_scope, full_reason(scoring, wait_scope, 0)));
             }
         }
-        match self.breakers.check(&controls, scoring, now) {
-            BreakerDecision::Wait(reason) => return Err(Refusal::new(WaitScope::Deployment, reason)),
-            BreakerDecision::Probe => self.breakers.probe(scoring, now).await?,
-            BreakerDecision::Allow => {}
+        for subject in self.breakers.check(&controls, scoring, now)? {
+            self.breakers.probe(&subject, scoring, now).await?;
         }
         let submit = self.submit_permit(scoring, now).await?;
         Ok(Claims { submit, ..Claims::default() })

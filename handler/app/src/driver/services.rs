@@ -1,39 +1,53 @@
 //! The services that a driver looks at and acts on: the batch endpoint, and the storage of inputs and outputs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use lifecycle::{Answer, Job, Observation, Policy, Rule, Scoring, Status};
+use lifecycle::{Answer, Job, JobsFound, LostLook, Observation, OutputFound, Policy, Rule, Scoring, Status};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
-use crate::ports::{Blobs, Endpoint, JobAddress};
+use crate::ports::{Blobs, Endpoint, JobAddress, JobSearch};
+use crate::workspaces::Workspaces;
 
 /// The batch endpoint, and the storage of inputs and outputs. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) workspaces: Workspaces,
     pub(crate) clock: LedgerClock,
 }
 
 impl Services {
-    /// Sends the scoring's submission, which is on record, once. What is sent is not known to be answered. `begun` is when
-    /// its lease began, or before.
+    /// Sends the scoring's submission, which is on record, once. What is sent is not known to be answered.
+    ///
+    /// Never again without a look at the attempt's output path: what lies there was written by an earlier request of the same
+    /// attempt, whatever was concluded of it.
+    /// `begun` is when its lease began, or before.
     pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>, begun: Instant) -> Observation {
         let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
         // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
+        let earlier = if scoring.submits > 1 {
+            self.output_found(&*self.with_workspace(scoring).await).await
+        } else {
+            OutputFound::Nothing
+        };
+        match earlier {
+            OutputFound::Nothing => {}
+            OutputFound::Something(_) => {
+                let text = "it was not sent again, as something is at its output path: an earlier request ran";
+                return Observation::answer(Answer::Unknown { text: text.to_owned() });
+            }
+            OutputFound::NotSeen(why) => return not_sent(format!("its output path could not be looked at: {why}")),
+        }
         // By both clocks: the wall clock may be set back meanwhile, and the other stands still while a machine sleeps.
         let half_over = begun.elapsed() >= std::time::Duration::try_from(policy.lease() / 2).unwrap_or_default();
         if half_over || self.clock.now() + policy.submit_timeout.0 > scoring.due {
-            return Observation::answer(Answer::Refused {
-                code: "not sent".to_owned(),
-                text: "too little was left of the lease for the request and its answer".to_owned(),
-                permanent: false,
-                retry_after: None,
-            });
+            return not_sent("too little was left of the lease for the request and its answer".to_owned());
         }
         let timeout = std::time::Duration::try_from(policy.submit_timeout.0).unwrap_or_default(); // rules refuse negative ones
         Observation::Answer(self.endpoint.submit(scoring, timeout).await)
@@ -63,16 +77,13 @@ impl Services {
     /// may go is for admission to say.
     pub(crate) async fn observe(&self, scoring: &Scoring) -> (Observation, OffsetDateTime) {
         let now = self.clock.now();
+        // Where there is a job, its id tells the workspace or nothing does.
+        let needs_workspace =
+            scoring.job.is_none() && matches!(scoring.status, Status::Unknown | Status::Held | Status::Verifying);
+        let scoring = if needs_workspace { &*self.with_workspace(scoring).await } else { scoring };
         let observation = match scoring.status {
             // Before it is due a job may not be listed yet: "none" would mean nothing, and the list is dear.
-            Status::Unknown | Status::Held if scoring.due <= now => match self.endpoint.find(scoring).await {
-                Ok(search) => {
-                    // Searches share lists, so that what was seen may be older than this look.
-                    let at = search.as_of.map_or(now, |as_of| as_of.min(now));
-                    return (Observation::Candidates(search.jobs), at);
-                }
-                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
-            },
+            Status::Unknown | Status::Held if scoring.due <= now => return self.look_for_lost(scoring, now).await,
             Status::Running | Status::Cancelling => match &scoring.job {
                 Some(job) => self.observe_job(&address(scoring, job.clone())).await,
                 None => Observation::CannotLook("the ledger has no job for a running scoring".to_owned()),
@@ -88,6 +99,36 @@ impl Services {
         (observation, now)
     }
 
+    /// The scoring with the workspace of its endpoint: neither the rule nor a job of its own may have said it.
+    async fn with_workspace<'a>(&self, scoring: &'a Scoring) -> Cow<'a, Scoring> {
+        if scoring.workspace.is_some() {
+            return Cow::Borrowed(scoring);
+        }
+        let workspace = self.workspaces.of(&scoring.endpoint).await;
+        Cow::Owned(Scoring { workspace, ..scoring.clone() })
+    }
+
+    /// A look for the job of a lost submission, and the time that it tells of.
+    async fn look_for_lost(&self, scoring: &Scoring, now: OffsetDateTime) -> (Observation, OffsetDateTime) {
+        let (jobs, at) = match self.endpoint.find(scoring).await {
+            // Searches share lists, so that what was seen may be older than this look.
+            Ok(JobSearch { jobs: ours, possible, as_of }) => {
+                (JobsFound::Seen { ours, possible }, as_of.map_or(now, |as_of| as_of.min(now)))
+            }
+            Err(inconclusive) => (JobsFound::NotSeen(error_chain(&inconclusive)), now),
+        };
+        let output = self.output_found(scoring).await;
+        (Observation::Lost(LostLook { jobs, output }), at)
+    }
+
+    async fn output_found(&self, scoring: &Scoring) -> OutputFound {
+        match self.blobs.output_print(scoring).await {
+            Ok(None) => OutputFound::Nothing,
+            Ok(Some(print)) => OutputFound::Something(print),
+            Err(inconclusive) => OutputFound::NotSeen(error_chain(&inconclusive)),
+        }
+    }
+
     /// A job as it is now. That it could not be looked at is an observation too, and never "missing".
     pub(crate) async fn observe_job(&self, at: &JobAddress) -> Observation {
         match self.endpoint.job(at).await {
@@ -96,6 +137,10 @@ impl Services {
             Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
         }
     }
+}
+
+fn not_sent(text: String) -> Observation {
+    Observation::answer(Answer::Refused { code: "not sent".to_owned(), text, permanent: false, retry_after: None })
 }
 
 fn address(scoring: &Scoring, job: Job) -> JobAddress {

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `scope~{scope}` | a rule or an endpoint as the last tick saw it: its limit in the rules, slots taken, scorings that wait and why | the tick, when it differs |
 //! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
-//! | `breaker~{hash}` | the circuit breaker of a deployment, once an attempt of it has failed | whoever records an attempt's end, or an operator |
+//! | `breaker~{hash}` | the circuit breaker of a deployment, once a scoring of it has failed | whoever records an attempt's end, or an operator |
+//! | `pause~{rule}` | the circuit breaker of a rule, once its request, its input or a right was refused | the same |
 //!
 //! A scope is `rule~{id}` or `endpoint~{hash}`. The rows are few and read together, with one query, by every process that
 //! submits; each keeps them for a moment, so what is written here is known everywhere a moment later and not at once.
@@ -13,9 +14,9 @@
 
 use std::collections::BTreeMap;
 
-use lifecycle::breaker::{Breaker, BreakerEvent, BreakerSettings, Probe};
-use lifecycle::id::{DeploymentName, EndpointUri};
-use lifecycle::{EndpointKey, ScoringId};
+use lifecycle::breaker::{Breaker, BreakerEvent, BreakerSettings, BreakerSubject, Outcome, Probe, RanOn, Source};
+use lifecycle::id::{DeploymentName, EndpointUri, RuleId};
+use lifecycle::{EndpointKey, FailureCause, ScoringId};
 use time::OffsetDateTime;
 
 use super::rows::{MAX_FOREIGN, Unreadable, clipped, count};
@@ -33,8 +34,10 @@ pub struct Controls {
     pub scopes: BTreeMap<LimitScope, ScopeStatus>,
     /// Limits that operators have set.
     pub limits: BTreeMap<LimitScope, LiveLimit>,
-    /// The circuit breakers of deployments of which attempts have failed.
+    /// The circuit breakers of deployments of which scorings have failed.
     pub breakers: BTreeMap<EndpointKey, DeploymentBreaker>,
+    /// The circuit breakers of rules by whose fault scorings have failed.
+    pub pauses: BTreeMap<RuleId, Breaker>,
 }
 
 /// The circuit breaker of a deployment.
@@ -88,12 +91,19 @@ impl ScopeStatus {
 impl Ledger {
     /// Reads all controls. One query while there are less than a thousand.
     pub async fn controls(&self) -> Result<Controls, Error> {
+        let (controls, unreadable) = self.readable_controls().await?;
+        // Whoever decides by them must not take an operator's pause that it cannot read for none.
+        unreadable.into_iter().next().map_or(Ok(controls), |row| Err(row.into()))
+    }
+
+    /// Those that can be read, and the rows that cannot: for people, who decide nothing by them.
+    pub async fn readable_controls(&self) -> Result<(Controls, Vec<Unreadable>), Error> {
         let range = Range { partition: PARTITION.to_owned(), from: "a".to_owned(), below: "~".to_owned() };
-        let mut controls = Controls::default();
+        let (mut controls, mut unreadable) = (Controls::default(), Vec::new());
         for row in self.all(&self.0.state, &range, usize::MAX).await? {
-            controls.add(&row)?;
+            unreadable.extend(controls.add(&row).err());
         }
-        Ok(controls)
+        Ok((controls, unreadable))
     }
 
     /// Tells all processes what a tick saw of the scopes. Writes what differs from `before`, and removes what is not
@@ -158,24 +168,19 @@ impl Ledger {
     /// account.
     pub async fn change_breaker(
         &self,
-        endpoint: &EndpointUri,
-        deployment: Option<&DeploymentName>,
+        subject: &BreakerSubject,
         event: &BreakerEvent,
         settings: &BreakerSettings,
         now: OffsetDateTime,
-    ) -> Result<DeploymentBreaker, Error> {
-        let key = Key::new(PARTITION, format!("breaker~{}", endpoint.deployment_key(deployment)));
-        let named =
-            |breaker| DeploymentBreaker { endpoint: endpoint.clone(), deployment: deployment.cloned(), breaker };
+    ) -> Result<Breaker, Error> {
+        let key = breaker_key(subject);
         let mut conflict = None;
         for _ in 0..MAX_TRIES {
             let row = self.row(&key).await?;
-            let before = row.as_ref().map(|row| from_breaker_row(&row.entity)).transpose()?;
-            let before = before.map(|before| before.breaker).unwrap_or_default();
+            let before = row.as_ref().map(|row| from_breaker_row(&row.entity)).transpose()?.unwrap_or_default();
             // Nothing changes: most successes, which would otherwise write a row for each job that ends.
-            let Some(breaker) = before.after(event, settings, now) else { return Ok(named(before)) };
-            let next = named(breaker);
-            let entity = to_breaker_row(key.clone(), &next);
+            let Some(next) = before.after(subject, event, settings, now) else { return Ok(before) };
+            let entity = to_breaker_row(key.clone(), subject, &next);
             let op = match row {
                 None => Op::Insert(entity),
                 Some(row) => Op::Replace(entity, IfMatch::Tag(row.etag)),
@@ -193,14 +198,53 @@ impl Ledger {
     }
 }
 
-impl Controls {
-    /// The breaker of a deployment; closed if nothing is known of it.
-    pub fn breaker(&self, endpoint: &EndpointUri, deployment: Option<&DeploymentName>) -> Breaker {
-        if self.breakers.is_empty() {
-            return Breaker::default();
+fn breaker_key(subject: &BreakerSubject) -> Key {
+    let row = match subject {
+        BreakerSubject::Deployment { endpoint, deployment } => {
+            format!("breaker~{}", endpoint.deployment_key(deployment.as_ref()))
         }
-        let key = endpoint.deployment_key(deployment);
-        self.breakers.get(&key).map(|known| known.breaker.clone()).unwrap_or_default()
+        BreakerSubject::Rule(rule) => format!("pause~{rule}"),
+    };
+    Key::new(PARTITION, row)
+}
+
+impl Controls {
+    /// A breaker; closed if nothing is known of it.
+    pub fn breaker(&self, subject: &BreakerSubject) -> Breaker {
+        match subject {
+            // Its key is a digest, which nobody needs while all goes well.
+            BreakerSubject::Deployment { .. } if self.breakers.is_empty() => None,
+            BreakerSubject::Deployment { endpoint, deployment } => {
+                self.breakers.get(&endpoint.deployment_key(deployment.as_ref())).map(|known| &known.breaker)
+            }
+            BreakerSubject::Rule(rule) => self.pauses.get(rule),
+        }
+        .cloned()
+        .unwrap_or_default()
+    }
+
+    /// Keeps a breaker as it is now.
+    pub(crate) fn store_breaker(&mut self, subject: &BreakerSubject, breaker: Breaker) {
+        match subject {
+            BreakerSubject::Deployment { endpoint, deployment } => {
+                let key = endpoint.deployment_key(deployment.as_ref());
+                let (endpoint, deployment) = (endpoint.clone(), deployment.clone());
+                self.breakers.insert(key, DeploymentBreaker { endpoint, deployment, breaker });
+            }
+            BreakerSubject::Rule(rule) => {
+                self.pauses.insert(rule.clone(), breaker);
+            }
+        }
+    }
+
+    /// Every breaker with whose it is.
+    pub fn subjects(&self) -> impl Iterator<Item = (BreakerSubject, &Breaker)> {
+        let deployments = self.breakers.values().map(|known| {
+            let DeploymentBreaker { endpoint, deployment, breaker } = known;
+            (BreakerSubject::Deployment { endpoint: endpoint.clone(), deployment: deployment.clone() }, breaker)
+        });
+        let rules = self.pauses.iter().map(|(rule, breaker)| (BreakerSubject::Rule(rule.clone()), breaker));
+        deployments.chain(rules)
     }
 
     fn add(&mut self, row: &Row) -> Result<(), Unreadable> {
@@ -229,7 +273,11 @@ impl Controls {
             }
             "breaker" => {
                 let key = rest.parse().map_err(|_| unreadable("the key names no deployment"))?;
-                self.breakers.insert(key, from_breaker_row(entity)?);
+                self.breakers.insert(key, from_deployment_breaker_row(entity)?);
+            }
+            "pause" => {
+                let rule = rest.parse().map_err(|_| unreadable("the key names no rule"))?;
+                self.pauses.insert(rule, from_breaker_row(entity)?);
             }
             _ => return Err(unreadable("a control of a kind that this version does not know")),
         }
@@ -248,36 +296,67 @@ fn check_schema(row: &Entity) -> Result<(), Unreadable> {
     }
 }
 
-fn to_breaker_row(key: Key, known: &DeploymentBreaker) -> Entity {
-    let breaker = &known.breaker;
-    Entity::new(key)
+fn to_breaker_row(key: Key, subject: &BreakerSubject, breaker: &Breaker) -> Entity {
+    let named = match subject {
+        BreakerSubject::Deployment { endpoint, deployment } => {
+            Entity::new(key).with("Endpoint", endpoint.as_str()).with_some("Deployment", deployment.as_deref())
+        }
+        BreakerSubject::Rule(rule) => Entity::new(key).with("RuleId", rule.as_str()),
+    };
+    let outcome = |Outcome { id, source, failed }: &Outcome| {
+        format!("{id}:{}:{}", source.as_str(), failed.map_or(SCORED, FailureCause::name))
+    };
+    named
         .with("SchemaVersion", SCHEMA)
-        .with("Endpoint", known.endpoint.as_str())
-        .with_some("Deployment", known.deployment.as_deref())
-        .with("Failures", count(breaker.failures))
+        .with("Failures", count(u32::try_from(breaker.in_a_row()).unwrap_or(u32::MAX)))
+        .with("Outcomes", breaker.outcomes.iter().map(outcome).collect::<Vec<_>>().join(" "))
         .with_some("Error", breaker.error.as_deref())
         .with_some("FailedTime", breaker.failed)
         .with_some("OpenUntil", breaker.open_until)
         .with_some("Probe", breaker.probe.as_ref().map(|probe| probe.id.as_str()))
         .with_some("ProbeUntil", breaker.probe.as_ref().map(|probe| probe.until))
+        .with_some("RanOn", breaker.ran_on.as_ref().map(|ran_on| ran_on.deployment.as_str()))
+        .with_some("RanOnSubmitted", breaker.ran_on.as_ref().map(|ran_on| ran_on.submitted))
 }
 
-fn from_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unreadable> {
+/// The word for an outcome that is no failure.
+const SCORED: &str = "scored";
+
+fn read_outcome(text: &str) -> Option<Outcome> {
+    let mut parts = text.split(':');
+    let (id, source) = (ScoringId::read(parts.next()?)?, Source::read(parts.next()?)?);
+    let failed = match parts.next()? {
+        SCORED => None,
+        word => Some(word.parse().ok()?),
+    };
+    Some(Outcome { id, source, failed })
+}
+
+fn from_breaker_row(row: &Entity) -> Result<Breaker, Unreadable> {
     check_schema(row)?;
-    let failures = row.int32("Failures").and_then(|failures| u32::try_from(failures).ok());
+    let outcomes = row.string("Outcomes").unwrap_or_default().split(' ').filter(|text| !text.is_empty());
+    let outcomes: Option<Vec<_>> = outcomes.map(read_outcome).collect();
+    let deployment = row.string("RanOn").map(str::parse::<DeploymentName>).transpose();
+    let deployment = deployment.map_err(|error| unreadable(row, &format!("`RanOn`: {error}")))?;
+    let ran_on = deployment.zip(row.time("RanOnSubmitted"));
     let probe = row.string("Probe").and_then(ScoringId::read).zip(row.time("ProbeUntil"));
+    Ok(Breaker {
+        outcomes: outcomes.ok_or_else(|| unreadable(row, "`Outcomes` is not a list of outcomes"))?,
+        error: row.string("Error").map(str::to_owned),
+        failed: row.time("FailedTime"),
+        open_until: row.time("OpenUntil"),
+        probe: probe.map(|(id, until)| Probe { id, until }),
+        ran_on: ran_on.map(|(deployment, submitted)| RanOn { deployment, submitted }),
+    })
+}
+
+fn from_deployment_breaker_row(row: &Entity) -> Result<DeploymentBreaker, Unreadable> {
     let endpoint = row.string("Endpoint").unwrap_or_default().parse();
     let deployment = row.string("Deployment").map(str::parse).transpose();
     Ok(DeploymentBreaker {
         endpoint: endpoint.map_err(|error| unreadable(row, &format!("`Endpoint`: {error}")))?,
         deployment: deployment.map_err(|error| unreadable(row, &format!("`Deployment`: {error}")))?,
-        breaker: Breaker {
-            failures: failures.ok_or_else(|| unreadable(row, "`Failures` is missing or not a count"))?,
-            error: row.string("Error").map(str::to_owned),
-            failed: row.time("FailedTime"),
-            open_until: row.time("OpenUntil"),
-            probe: probe.map(|(id, until)| Probe { id, until }),
-        },
+        breaker: from_breaker_row(row)?,
     })
 }
 

@@ -35,6 +35,7 @@ mod retention;
 pub mod rows;
 mod slots;
 mod unannounced;
+mod workspaces;
 
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::Heartbeat;
@@ -65,6 +66,45 @@ impl From<table_store::Error> for Error {
             table_store::Error::Refused(_) | table_store::Error::Denied(_) => Self::Refused(error),
             other => Self::Unavailable(other),
         }
+    }
+}
+
+/// Rows of one kind as far as they can be read. One that cannot be read is told of, and stops no other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows<T> {
+    /// Those that can be read, in the order of their keys.
+    pub read: Vec<T>,
+    /// Those that cannot.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl<T> Rows<T> {
+    fn of(rows: impl IntoIterator<Item = Result<T, Unreadable>>) -> Self {
+        let mut all = Self { read: Vec::new(), unreadable: Vec::new() };
+        for row in rows {
+            match row {
+                Ok(row) => all.read.push(row),
+                Err(unreadable) => all.unreadable.push(unreadable),
+            }
+        }
+        all
+    }
+}
+
+impl<T> std::ops::Deref for Rows<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.read
+    }
+}
+
+impl<T> IntoIterator for Rows<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.read.into_iter()
     }
 }
 
@@ -261,10 +301,10 @@ impl Ledger {
     }
 
     /// The scoring's history, oldest first.
-    pub async fn entries(&self, id: &ScoringId) -> Result<Vec<Entry>, Error> {
+    pub async fn entries(&self, id: &ScoringId) -> Result<Rows<Entry>, Error> {
         let range = Range::of_prefix(rows::partition_of(id), &format!("H~{id}~"));
         let rows = self.all(&self.0.state, &range, 1_000).await?;
-        Ok(rows.iter().map(|row| rows::from_history_row(&row.entity)).collect::<Result<_, _>>()?)
+        Ok(Rows::of(rows.iter().map(|row| rows::from_history_row(&row.entity))))
     }
 
     /// One page of a shard's in-flight index, by the order of ids; rows that cannot be read are told apart, so that one of them does not
@@ -280,7 +320,7 @@ impl Ledger {
     }
 
     /// Every scoring that is not final, over all shards; for people, not for the tick.
-    pub async fn in_flight(&self) -> Result<Vec<InFlight>, Error> {
+    pub async fn in_flight(&self) -> Result<Rows<InFlight>, Error> {
         let shards = stream::iter(0..SHARDS).map(|shard| async move {
             let range = Range::of_prefix(rows::shard(shard), "F~");
             self.all(&self.0.state, &range, usize::MAX).await
@@ -288,15 +328,13 @@ impl Ledger {
         let mut all = Vec::new();
         let mut pages = shards.buffered(8);
         while let Some(rows) = pages.next().await {
-            for row in rows? {
-                all.push(rows::from_in_flight_row(&row.entity)?);
-            }
+            all.extend(rows?.iter().map(|row| rows::from_in_flight_row(&row.entity)));
         }
-        Ok(all)
+        Ok(Rows::of(all))
     }
 
     /// Final scorings that ended in or after the hour of `since`, from the terminal index.
-    pub async fn ended_since(&self, since: OffsetDateTime) -> Result<Vec<Terminal>, Error> {
+    pub async fn ended_since(&self, since: OffsetDateTime) -> Result<Rows<Terminal>, Error> {
         let from = format!("T~{}", rows::hour(since));
         let shards = stream::iter(0..SHARDS).map(|shard| {
             let range = Range { partition: rows::shard(shard), from: from.clone(), below: "T~~".to_owned() };
@@ -305,23 +343,28 @@ impl Ledger {
         let mut all = Vec::new();
         let mut pages = shards.buffered(8);
         while let Some(rows) = pages.next().await {
-            for row in rows? {
-                all.push(rows::from_terminal_row(&row.entity)?);
-            }
+            all.extend(rows?.iter().map(|row| rows::from_terminal_row(&row.entity)));
         }
-        Ok(all)
+        Ok(Rows::of(all))
     }
 
-    /// Walks all scorings, shard by shard, page by page; `each` returns whether to go on.
-    pub async fn scorings(&self, mut each: impl FnMut(Scoring) -> bool) -> Result<(), Error> {
+    /// Walks all scorings, shard by shard, page by page; `each` returns whether to go on. Returns the rows that it passed
+    /// and that cannot be read.
+    pub async fn scorings(&self, mut each: impl FnMut(Scoring) -> bool) -> Result<Vec<Unreadable>, Error> {
+        let mut unreadable = Vec::new();
         for shard in 0..SHARDS {
             let range = Range::of_prefix(rows::shard(shard), "J~");
             let mut from = None;
             loop {
                 let page = self.page(&self.0.state, &range, from.as_ref()).await?;
                 for row in &page.rows {
-                    if !each(rows::from_scoring_row(&row.entity)?) {
-                        return Ok(());
+                    match rows::from_scoring_row(&row.entity) {
+                        Ok(scoring) => {
+                            if !each(scoring) {
+                                return Ok(unreadable);
+                            }
+                        }
+                        Err(row) => unreadable.push(row),
                     }
                 }
                 match page.next {
@@ -330,7 +373,7 @@ impl Ledger {
                 }
             }
         }
-        Ok(())
+        Ok(unreadable)
     }
 
     /// Keeps a skipped event with its reason. The same event twice is one row a day.

@@ -21,7 +21,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
-use lifecycle::{BlobVersion, Entry, Event, InputContent, Job, Scoring, ScoringId, Status, Submission};
+use lifecycle::scoring::OutputSeen;
+use lifecycle::{
+    BlobVersion, Entry, Event, FailureCause, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission,
+};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -43,6 +46,13 @@ pub struct Unreadable {
     pub key: String,
     /// What is wrong.
     pub what: String,
+}
+
+impl Unreadable {
+    /// The scoring whose row it is, if the key tells.
+    pub fn scoring(&self) -> Option<ScoringId> {
+        self.key.split(|c: char| !c.is_ascii_hexdigit()).find_map(ScoringId::read)
+    }
 }
 
 /// What the in-flight index tells without reading the scoring.
@@ -70,6 +80,8 @@ pub struct InFlight {
     pub job_status: Option<String>,
     /// The job could not be found at the last look.
     pub missing: bool,
+    /// It is held for so long that its slot was freed.
+    pub slot_freed: bool,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The number of the current attempt, from 1; 0 before the first.
@@ -148,11 +160,16 @@ pub(super) const MAX_PROPERTY: usize = 32_768;
 /// JSON text it may grow to six times this.
 pub(super) const MAX_FOREIGN: usize = 4_000;
 
+/// What is kept of a request's id; Azure's are UUIDs.
+const MAX_REQUEST_ID: usize = 200;
 /// An MD5 has 24 characters in base64; what is longer is none, and is not kept.
 const MAX_MD5: usize = 64;
 
 /// The beginning of a text, so many UTF-16 units long at most.
 pub(super) fn clipped(text: &str, units: usize) -> String {
+    if text.len() <= units {
+        return text.to_owned(); // no text has more units than bytes
+    }
     let mut left = units;
     text.chars()
         .take_while(|c| {
@@ -210,6 +227,11 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("PreviousJobs", list(&s.previous_jobs))
         .with_some("OrphanedJobs", list(&s.orphaned_jobs))
         .with("OrphanedJobCount", count(s.orphaned_job_count))
+        .with_some("FollowedJobs", list(&s.followed))
+        .with_some("FollowedEndedTime", s.followed_ended)
+        .with_some("OutputPrint", s.output_seen.as_ref().map(|seen| seen.print.as_str()))
+        .with_some("OutputSeenTime", s.output_seen.as_ref().map(|seen| seen.at))
+        .with_some("SlotFreed", s.slot_freed.then_some(true))
         .with_some("InputBytes", s.input.as_ref().and_then(|input| i64::try_from(input.bytes).ok()))
         .with_some(
             "InputMd5",
@@ -219,6 +241,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
+        .with_some("FailureCause", s.failure.map(FailureCause::name))
         .with_some("LastError", s.last_error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
@@ -269,6 +292,13 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         previous_jobs: read.list("PreviousJobs")?,
         orphaned_jobs: read.list("OrphanedJobs")?,
         orphaned_job_count: read.number("OrphanedJobCount")?,
+        followed: read.list("FollowedJobs")?,
+        followed_ended: row.time("FollowedEndedTime"),
+        output_seen: row
+            .string("OutputPrint")
+            .zip(row.time("OutputSeenTime"))
+            .map(|(print, at)| OutputSeen { print: OutputPrint::kept(print), at }),
+        slot_freed: row.boolean("SlotFreed").unwrap_or(false),
         input: row
             .int64("InputBytes")
             .and_then(|bytes| u64::try_from(bytes).ok())
@@ -277,6 +307,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
+        failure: read.parsed_if_there("FailureCause")?,
         last_error: row.string("LastError").map(str::to_owned),
         created: read.time("CreatedTime")?,
         updated: read.time("LastUpdatedTime")?,
@@ -300,6 +331,7 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with_some("JobId", s.job.as_ref().and_then(|job| job.id.as_deref()))
         .with_some("JobStatus", s.job_status.as_deref())
         .with("Missing", s.missing_since.is_some())
+        .with_some("SlotFreed", s.slot_freed.then_some(true))
         .with("CreatedTime", s.created)
         .with("Attempt", count(s.attempt))
 }
@@ -320,6 +352,7 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         job: read.job(),
         job_status: row.string("JobStatus").map(str::to_owned),
         missing: row.boolean("Missing").unwrap_or(false),
+        slot_freed: row.boolean("SlotFreed").unwrap_or(false),
         created: read.time("CreatedTime")?,
         attempt: read.number("Attempt")?,
     })
@@ -336,7 +369,7 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with("Reason", clipped(&entry.reason, MAX_FOREIGN))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
-        .with_some("RequestId", entry.request_id.as_deref())
+        .with_some("RequestId", entry.request_id.as_deref().map(|id| clipped(id, MAX_REQUEST_ID)))
 }
 
 /// Reads a line of history.
@@ -480,6 +513,10 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+        let (last, entry) = all.last().unwrap().clone();
+        let output_seen = Some(OutputSeen { print: OutputPrint::of([("a", "1")]), at: now });
+        let followed = vec!["job-7".parse().unwrap()];
+        all.push((Scoring { followed, followed_ended: Some(now), output_seen, slot_freed: true, ..last }, entry));
         all
     }
 

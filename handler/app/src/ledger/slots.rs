@@ -201,7 +201,7 @@ impl Ledger {
         for owner in without.take(MAX_ADOPTED_SLOTS).cloned().collect::<Vec<_>>() {
             // It may have ended since it was seen to hold one.
             let Some((scoring, _)) = self.get(&owner).await? else { continue };
-            if !scoring.status.holds_slot() {
+            if !scoring.holds_slot() {
                 continue;
             }
             let claim = Claim { scope, owner: &owner, version: scoring.version, now };

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{
-    BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply, Scoring, ScoringId,
+    BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Reply, Scoring,
+    ScoringId,
 };
 use time::OffsetDateTime;
 
@@ -138,8 +139,10 @@ pub struct ListedJob {
 /// What a search for the job of a submission found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSearch {
-    /// The jobs, in no order.
+    /// Jobs that carry the attempt's outputs or our tags, in no order.
     pub jobs: Vec<Candidate>,
+    /// Jobs that may be the attempt's and show too little; see [`JobsFound`](lifecycle::JobsFound).
+    pub possible: Vec<Candidate>,
     /// Every job is among them that the service showed at this moment, `None`: when it was asked, or later. It may be a
     /// moment before that, but not before the search was due; "none" must not be held against a later time.
     pub as_of: Option<OffsetDateTime>,
@@ -164,7 +167,7 @@ pub trait Endpoint: Send + Sync + 'static {
     /// The job as it is now, `None` if the endpoint does not know it. Fetches the error text of a failed job.
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive>;
 
-    /// Every job that carries the inputs and outputs of this scoring's current submission. Comes to an end within minutes.
+    /// Every job that carries the outputs of this scoring's current submission, or may do so. Comes to an end within minutes.
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive>;
 
     /// Jobs made behind an endpoint since `since`, whoever asked for them, but for those whose names are `known`.
@@ -190,6 +193,9 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// Looks at all outputs of the scoring's current attempt.
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive>;
+
+    /// What lies at any output of the scoring's current attempt, whatever it is; `None` if nothing does. Needs no job.
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive>;
 }
 
 /// Reads the time. Hosts give the machine's clock, simulations their own.

@@ -8,13 +8,16 @@
 //! model*, *Query timeout and pagination*.
 
 pub mod json;
+mod properties;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
+
+pub use properties::Properties;
 
 /// A table that the ledger can be written over.
 ///
@@ -121,25 +124,25 @@ pub struct Entity {
     /// Its key.
     pub key: Key,
     /// Its properties by name; never PartitionKey, RowKey or Timestamp.
-    pub properties: BTreeMap<String, Value>,
+    pub properties: Properties,
 }
 
 impl Entity {
     /// An entity without properties.
     pub fn new(key: Key) -> Self {
-        Self { key, properties: BTreeMap::new() }
+        Self { key, properties: Properties::with_room() }
     }
 
     /// With one more property.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.properties.insert(name.to_owned(), value.into());
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
+        self.properties.insert(name, value.into());
         self
     }
 
     /// With one more property if there is a value.
     #[must_use]
-    pub fn with_some(self, name: &str, value: Option<impl Into<Value>>) -> Self {
+    pub fn with_some(self, name: impl Into<Cow<'static, str>>, value: Option<impl Into<Value>>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -335,10 +338,9 @@ pub fn check(ops: &[Op]) -> Result<(), Error> {
     if ops.len() > 100 {
         return refuse(format!("{} operations in one transaction; there may be 100", ops.len()));
     }
-    let mut keys = BTreeSet::new();
     let mut total = 0;
     let mut wire = 0;
-    for op in ops {
+    for (index, op) in ops.iter().enumerate() {
         let key = op.key();
         check_key(key)?;
         if key.partition != first.key().partition {
@@ -348,7 +350,8 @@ pub fn check(ops: &[Op]) -> Result<(), Error> {
                 key.partition
             ));
         }
-        if !keys.insert(key) {
+        // Few, and of different lengths: comparing all costs less than a set of them.
+        if ops[..index].iter().any(|earlier| earlier.key() == key) {
             return refuse(format!("{key} twice in one transaction"));
         }
         if let Some(entity) = op.entity() {
@@ -384,12 +387,18 @@ fn wire_size(op: &Op) -> usize {
     head + body
 }
 
-/// The length of a text as a JSON string.
+/// The most that a text takes as a JSON string.
 fn json_size(text: &str) -> usize {
-    2 + text
-        .chars()
-        .map(|c| if c < ' ' { 6 } else { c.len_utf8() + usize::from(matches!(c, '"' | '\\')) })
-        .sum::<usize>()
+    2 + text.len()
+        + text
+            .bytes()
+            .map(|byte| if byte < b' ' { 5 } else { usize::from(matches!(byte, b'"' | b'\\')) })
+            .sum::<usize>()
+}
+
+/// The length of a text in UTF-16, which is what the service counts.
+fn utf16_len(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
 }
 
 /// What the service takes in no key: `/ \ # ?`, U+0000 to U+001F, U+007F to U+009F.
@@ -407,7 +416,7 @@ pub fn check_range(range: &Range) -> Result<(), Error> {
 pub fn check_key(key: &Key) -> Result<(), Error> {
     for text in [&key.partition, &key.row] {
         // Documents speak of 1 KiB; emulators refuse more than 512 characters. Ours are shorter by far.
-        if text.chars().count() > 512 {
+        if text.len() > 512 && text.chars().count() > 512 {
             return Err(Error::Refused(format!("a key of {} characters; there may be 512", text.chars().count())));
         }
         if let Some(bad) = text.chars().find(|c| forbidden_in_key(*c)) {
@@ -424,20 +433,20 @@ pub fn check_entity(entity: &Entity) -> Result<usize, Error> {
     if entity.properties.len() > 252 {
         return refuse(format!("{} properties; there may be 252", entity.properties.len()));
     }
-    let mut size = 4 + 2 * (entity.key.partition.encode_utf16().count() + entity.key.row.encode_utf16().count());
-    for (name, value) in &entity.properties {
+    let mut size = 4 + 2 * (utf16_len(&entity.key.partition) + utf16_len(&entity.key.row));
+    for (name, value) in entity.properties.iter() {
         let mut chars = name.chars();
         let good = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
             && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
             && name.len() <= 255
-            && !matches!(name.as_str(), "PartitionKey" | "RowKey" | "Timestamp");
+            && !matches!(name, "PartitionKey" | "RowKey" | "Timestamp");
         if !good {
             return refuse(format!("`{name}` is not a property name"));
         }
         size += 8 + 2 * name.len();
         size += match value {
             Value::String(text) => {
-                let units = text.encode_utf16().count();
+                let units = utf16_len(text);
                 if units > 32_768 {
                     return refuse(format!("`{name}` has {units} UTF-16 units; there may be 32,768"));
                 }

@@ -1,62 +1,76 @@
 //! Circuit breakers as people see them: the command line, the page, one JSON for scripts.
 
+use lifecycle::breaker::{Breaker, BreakerSubject};
 use lifecycle::redact::redacted;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::text::{shortened, utc_text};
-use crate::ledger::{Controls, DeploymentBreaker};
+use crate::admission::{name_of, remedy};
+use crate::ledger::Controls;
 
-/// A deployment of which attempts have failed. Names are stable: scripts rely on them.
+/// A deployment or a rule of which scorings have failed. Names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BreakerView {
-    /// The endpoint's invoke URI.
-    pub endpoint: String,
-    /// The deployment; none: the endpoint's default.
+    /// Whose it is.
+    #[serde(skip)]
+    pub of: BreakerSubject,
+    /// The endpoint's invoke URI; none: it is a rule's.
+    pub endpoint: Option<String>,
+    /// The deployment; none: the endpoint's default, or it is a rule's.
     pub deployment: Option<String>,
-    /// `closed`, `open`, or `probing` while one scoring tries the deployment.
+    /// The rule's id; none: it is a deployment's.
+    pub rule: Option<String>,
+    /// `closed`, `open`, or `probing` while one scoring tries.
     pub state: &'static str,
-    /// Failed attempts in a row.
-    pub failures: u32,
+    /// Failed scorings in a row.
+    pub failures: usize,
+    /// The same, or how many of the last twenty failed if that is what opened it, in words.
+    pub failed: String,
+    /// Why the last of them failed: one of the causes that the README lists.
+    pub cause: Option<&'static str>,
     /// What the last of them told.
     pub error: Option<String>,
     /// When it was counted.
     #[serde(with = "time::serde::rfc3339::option")]
     pub failed_time: Option<OffsetDateTime>,
-    /// When a scoring may probe the deployment.
+    /// When a scoring may probe.
     #[serde(with = "time::serde::rfc3339::option")]
     pub open_until: Option<OffsetDateTime>,
-    /// The scoring that probes it.
+    /// The scoring that probes.
     pub probe: Option<String>,
 }
 
-impl From<&DeploymentBreaker> for BreakerView {
-    fn from(known: &DeploymentBreaker) -> Self {
-        let breaker = &known.breaker;
+impl BreakerView {
+    fn new(of: BreakerSubject, breaker: &Breaker) -> Self {
+        let (endpoint, deployment, rule) = match &of {
+            BreakerSubject::Deployment { endpoint, deployment } => {
+                (Some(endpoint.to_string()), deployment.as_ref().map(ToString::to_string), None)
+            }
+            BreakerSubject::Rule(rule) => (None, None, Some(rule.to_string())),
+        };
+        let last = breaker.outcomes.iter().rev().find_map(|outcome| outcome.failed);
         Self {
-            endpoint: known.endpoint.to_string(),
-            deployment: known.deployment.as_ref().map(ToString::to_string),
+            of,
+            endpoint,
+            deployment,
+            rule,
             state: match (breaker.open_until, &breaker.probe) {
                 (None, _) => "closed",
                 (Some(_), None) => "open",
                 (Some(_), Some(_)) => "probing",
             },
-            failures: breaker.failures,
+            failures: breaker.in_a_row(),
+            failed: breaker.failures(),
+            cause: last.map(lifecycle::FailureCause::name),
             error: breaker.error.as_deref().map(|text| redacted(text).into_owned()),
             failed_time: breaker.failed,
             open_until: breaker.open_until,
             probe: breaker.probe.as_ref().map(|probe| probe.id.to_string()),
         }
     }
-}
 
-/// The breakers of all deployments of which attempts have failed.
-pub fn breakers(controls: &Controls) -> Vec<BreakerView> {
-    controls.breakers.values().map(BreakerView::from).collect()
-}
-
-impl BreakerView {
     /// It keeps scorings waiting.
     pub fn is_open(&self) -> bool {
         self.open_until.is_some()
@@ -64,28 +78,30 @@ impl BreakerView {
 
     /// Whom it is about.
     pub fn subject(&self) -> String {
-        let deployment = self
-            .deployment
-            .as_deref()
-            .map_or_else(|| "the default deployment".to_owned(), |name| format!("deployment {name}"));
-        format!("{deployment} of {}", self.endpoint)
+        name_of(&self.of)
     }
 
-    /// `open after 10 failed attempts in a row, the last: …; one scoring probes it at …`
+    /// `open, one scoring probes it at …; 10 scorings in a row failed (userCode), the last: …`
     pub fn summary(&self) -> String {
+        let cause = self.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
         let error = self.error.as_deref().map(|error| format!(", the last: {}", shortened(error, 120)));
-        let failures = format!("{} failed in a row{}", self.failures, error.unwrap_or_default());
+        let failed = format!("{}{cause}{}", self.failed, error.unwrap_or_default());
+        let word = if self.rule.is_some() { "paused" } else { "open" };
         match (self.open_until, &self.probe) {
             (None, _) if self.failures == 0 => "closed".to_owned(),
-            (None, _) => format!("closed, {failures}"),
-            (Some(_), Some(id)) => format!("probing by scoring {id}; {failures}"),
-            (Some(until), None) => format!("open, one scoring probes it at {} UTC; {failures}", utc_text(until)),
+            (None, _) => format!("closed, {failed}"),
+            (Some(_), Some(id)) => format!("probing by scoring {id}; {failed}"),
+            (Some(until), None) => format!("{word}, one scoring probes it at {} UTC; {failed}", utc_text(until)),
         }
     }
 
     /// The command that lets all go.
     pub fn remedy(&self) -> String {
-        let deployment = self.deployment.as_deref().map(|name| format!(" --deployment {name}")).unwrap_or_default();
-        format!("scorekeeper breaker close --endpoint {}{deployment}", self.endpoint)
+        remedy(&self.of)
     }
+}
+
+/// The breakers of all deployments and rules of which scorings have failed.
+pub fn breakers(controls: &Controls) -> Vec<BreakerView> {
+    controls.subjects().map(|(of, breaker)| BreakerView::new(of, breaker)).collect()
 }

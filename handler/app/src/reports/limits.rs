@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lifecycle::breaker::BreakerSubject;
 use lifecycle::redact::redacted;
 use lifecycle::{Scoring, Status};
 use serde::Serialize;
@@ -86,8 +87,9 @@ pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
         return None;
     }
     let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", utc_text(scoring.due)));
-    let breaker = controls.breaker(&scoring.endpoint, scoring.deployment.as_ref());
-    let reason = if breaker.open_until.is_some() {
+    let breakers = [BreakerSubject::rule_of(scoring), BreakerSubject::deployment_of(scoring)];
+    let open = breakers.iter().map(|of| controls.breaker(of)).find(|breaker| breaker.open_until.is_some());
+    let reason = if let Some(breaker) = open {
         Some(format!("{} (scorekeeper breaker)", breaker.reason()))
     } else {
         let scopes = [LimitScope::endpoint(&scoring.endpoint), LimitScope::rule(&scoring.rule)];

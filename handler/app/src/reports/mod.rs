@@ -10,6 +10,6 @@ mod text;
 
 pub use breakers::{BreakerView, breakers};
 pub use limits::{LimitView, limits, waits_for};
-pub use scorings::{Filter, ScoringDetail, ScoringView, detail, detail_of, newest};
+pub use scorings::{Filter, Found, Newest, ScoringDetail, ScoringView, UnreadableView, detail, detail_of, newest};
 pub use status::{Finding, StatusReport, status};
 pub use text::{path, shortened, utc_text};

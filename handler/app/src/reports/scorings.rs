@@ -3,11 +3,12 @@
 use lifecycle::redact::redacted;
 use lifecycle::{Entry, Scoring, ScoringId, Status};
 use serde::Serialize;
+use serde::ser::{SerializeSeq as _, Serializer};
 use time::OffsetDateTime;
 
 use super::limits::waits_for;
 use super::text::path;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, Rows, Unreadable};
 
 /// A scoring for display. Names are stable: scripts rely on them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -88,6 +89,45 @@ impl From<Scoring> for ScoringView {
     }
 }
 
+/// A row of the ledger that cannot be read, in the place of what it should say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreadableView {
+    /// The scoring that it is about, if its key tells.
+    pub id: Option<String>,
+    /// Always `unreadable`, where a scoring has its status.
+    pub status: &'static str,
+    /// Which row it is, and what is wrong with it.
+    pub error: String,
+}
+
+impl From<Unreadable> for UnreadableView {
+    fn from(row: Unreadable) -> Self {
+        let id = row.scoring().map(|id| id.to_string());
+        Self { id, status: "unreadable", error: redacted(&row.to_string()).into_owned() }
+    }
+}
+
+/// What a list shows: scorings, and behind them the rows that cannot be read, whatever the filter: nobody knows whether
+/// they pass it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Newest {
+    /// The newest scorings that pass the filter.
+    pub scorings: Vec<ScoringView>,
+    /// Every row that should be a scoring and cannot be read.
+    pub unreadable: Vec<UnreadableView>,
+}
+
+/// One list, as scripts see it.
+impl Serialize for Newest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.scorings.len() + self.unreadable.len()))?;
+        self.scorings.iter().try_for_each(|scoring| list.serialize_element(scoring))?;
+        self.unreadable.iter().try_for_each(|row| list.serialize_element(row))?;
+        list.end()
+    }
+}
+
 /// A scoring with its history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoringDetail {
@@ -99,6 +139,18 @@ pub struct ScoringDetail {
     pub waits: Option<String>,
     /// Everything that happened, oldest first.
     pub history: Vec<Entry>,
+    /// Lines of the history that cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableView>,
+}
+
+/// What there is of the scoring with an id.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// It, with its history.
+    Scoring(Box<ScoringDetail>),
+    /// Its row cannot be read.
+    Unreadable(UnreadableView),
 }
 
 /// Which scorings are listed, and how many.
@@ -114,17 +166,13 @@ pub struct Filter {
 
 /// The newest scorings that pass the filter. Holds `limit` of them at a time, and a thousand, whatever the ledger's size;
 /// `progress` is called for each that is read.
-pub async fn newest(
-    ledger: &Ledger,
-    filter: &Filter,
-    mut progress: impl FnMut(),
-) -> Result<Vec<ScoringView>, ledger::Error> {
+pub async fn newest(ledger: &Ledger, filter: &Filter, mut progress: impl FnMut()) -> Result<Newest, ledger::Error> {
     let mut found: Vec<ScoringView> = Vec::new();
     let order = |found: &mut Vec<ScoringView>| {
         found.sort_by(|a, b| b.created_time.cmp(&a.created_time).then_with(|| a.id.cmp(&b.id)));
         found.truncate(filter.limit);
     };
-    ledger
+    let unreadable = ledger
         .scorings(|scoring| {
             progress();
             let wanted = (filter.status.is_empty() || filter.status.contains(&scoring.status))
@@ -140,23 +188,27 @@ pub async fn newest(
         })
         .await?;
     order(&mut found);
-    Ok(found)
+    Ok(Newest { scorings: found, unreadable: unreadable.into_iter().map(Into::into).collect() })
 }
 
 /// A scoring with its history, and what it waits for.
 pub async fn detail(ledger: &Ledger, scoring: Scoring) -> Result<ScoringDetail, ledger::Error> {
-    let mut history = ledger.entries(&scoring.id).await?;
+    let Rows { read: mut history, unreadable } = ledger.entries(&scoring.id).await?;
     for entry in &mut history {
         entry.reason = redacted(&entry.reason).into_owned();
     }
-    let waits = waits_for(&ledger.controls().await?, &scoring).map(|text| redacted(&text).into_owned());
-    Ok(ScoringDetail { scoring: scoring.into(), waits, history })
+    let (controls, _) = ledger.readable_controls().await?;
+    let waits = waits_for(&controls, &scoring).map(|text| redacted(&text).into_owned());
+    let unreadable = unreadable.into_iter().map(Into::into).collect();
+    Ok(ScoringDetail { scoring: scoring.into(), waits, history, unreadable })
 }
 
 /// The same by its id; `None`: there is no such scoring.
-pub async fn detail_of(ledger: &Ledger, id: &ScoringId) -> Result<Option<ScoringDetail>, ledger::Error> {
-    match ledger.get(id).await? {
-        Some((scoring, _)) => detail(ledger, scoring).await.map(Some),
-        None => Ok(None),
+pub async fn detail_of(ledger: &Ledger, id: &ScoringId) -> Result<Option<Found>, ledger::Error> {
+    match ledger.get(id).await {
+        Ok(None) => Ok(None),
+        Ok(Some((scoring, _))) => Ok(Some(Found::Scoring(Box::new(detail(ledger, scoring).await?)))),
+        Err(ledger::Error::Unreadable(row)) => Ok(Some(Found::Unreadable(row.into()))),
+        Err(error) => Err(error),
     }
 }

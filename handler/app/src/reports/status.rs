@@ -3,12 +3,13 @@
 use std::fmt;
 
 use lifecycle::Status;
+use lifecycle::breaker::BreakerSubject;
 use lifecycle::redact::redacted;
 use time::{Duration, OffsetDateTime};
 
 use super::breakers::{BreakerView, breakers};
 use super::limits::{LimitView, limits};
-use crate::ledger::{self, InFlight, Ledger, RecordedEvent, count_by_status};
+use crate::ledger::{self, InFlight, Ledger, RecordedEvent, Unreadable, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
@@ -47,12 +48,19 @@ pub enum Finding {
     Held(usize),
     /// So many jobs could not be found when they were last looked at.
     JobMissing(usize),
-    /// An open breaker keeps so many scorings waiting.
+    /// An open breaker of a deployment, or a rule that is paused by its own, keeps so many scorings waiting.
     BreakerOpen {
-        /// Queued scorings of its deployment.
+        /// Queued scorings of its deployment or rule.
         waiting: usize,
         /// The breaker.
         breaker: BreakerView,
+    },
+    /// Rows of the ledger cannot be read.
+    Unreadable {
+        /// How many.
+        count: usize,
+        /// The first of them, and what is wrong with it.
+        first: String,
     },
     /// Events were quarantined.
     Quarantined {
@@ -77,6 +85,12 @@ impl fmt::Display for Finding {
                 let (subject, summary, remedy) = (breaker.subject(), breaker.summary(), breaker.remedy());
                 write!(f, "{waiting} wait for {subject}: circuit breaker {summary}: {remedy}")
             }
+            Self::Unreadable { count, first } => {
+                write!(
+                    f,
+                    "{count} rows of the ledger cannot be read, so that nothing is done for them, the first is {first}: scorekeeper list"
+                )
+            }
             Self::Quarantined { count, reason } => {
                 write!(f, "{count} events quarantined in the last 24 h, the first because {reason}")
             }
@@ -99,7 +113,12 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
     let quarantined = ledger.recorded_events(RecordedEvent::Quarantined, since, MAX_EVENTS).await?;
     let skipped = ledger.recorded_events(RecordedEvent::Skipped, since, MAX_EVENTS).await?.len();
     let statuses = in_flight.iter().map(|row| row.status).chain(ended.iter().map(|row| row.status));
-    let controls = ledger.controls().await?;
+    let (controls, unreadable) = ledger.readable_controls().await?;
+    let unreadable: Vec<&Unreadable> =
+        in_flight.unreadable.iter().chain(&ended.unreadable).chain(&unreadable).collect();
+    let unreadable = unreadable
+        .first()
+        .map(|first| Finding::Unreadable { count: unreadable.len(), first: redacted(&first.to_string()).into_owned() });
     let mut report = StatusReport {
         counts: count_by_status(statuses),
         since,
@@ -113,22 +132,31 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
         findings: Vec::new(),
     };
     let reason = quarantined.first().map(|event| redacted(event.string("Reason").unwrap_or_default()).into_owned());
-    report.findings = findings(&report, &in_flight, reason);
+    report.findings = findings(&report, &in_flight, unreadable, reason);
     Ok(report)
 }
 
-fn findings(report: &StatusReport, in_flight: &[InFlight], quarantined: Option<String>) -> Vec<Finding> {
+fn findings(
+    report: &StatusReport,
+    in_flight: &[InFlight],
+    unreadable: Option<Finding>,
+    quarantined: Option<String>,
+) -> Vec<Finding> {
     let some = |count: usize| Some(count).filter(|count| *count > 0);
     let missing = in_flight.iter().filter(|row| row.missing).count();
     let waiting = |view: &BreakerView| {
         let of_it = |row: &&InFlight| {
             row.status == Status::Queued
-                && row.deployment.as_ref().map(AsRef::as_ref) == view.deployment.as_deref()
-                && view.endpoint.parse().is_ok_and(|endpoint| row.endpoint == endpoint)
+                && match &view.of {
+                    BreakerSubject::Rule(rule) => row.rule == *rule,
+                    BreakerSubject::Deployment { endpoint, deployment } => {
+                        row.endpoint == *endpoint && row.deployment == *deployment
+                    }
+                }
         };
         in_flight.iter().filter(of_it).count()
     };
-    // A deployment that nobody waits for any more is not a finding.
+    // A deployment or a rule that nobody waits for any more is not a finding.
     let open =
         report.breakers.iter().filter(|view| view.is_open()).filter_map(|view| {
             some(waiting(view)).map(|waiting| Finding::BreakerOpen { waiting, breaker: view.clone() })
@@ -139,5 +167,5 @@ fn findings(report: &StatusReport, in_flight: &[InFlight], quarantined: Option<S
         some(missing).map(Finding::JobMissing),
     ];
     let last = quarantined.map(|reason| Finding::Quarantined { count: report.quarantined, reason });
-    first.into_iter().flatten().chain(open).chain(last).collect()
+    first.into_iter().flatten().chain(open).chain(unreadable).chain(last).collect()
 }

@@ -1,6 +1,7 @@
 //! Texts of reports that are the same wherever people read them.
 
 use lifecycle::BlobVersion;
+use lifecycle::text::visible;
 use time::OffsetDateTime;
 
 /// A time to the second, UTC, as people read it.
@@ -9,18 +10,19 @@ pub fn utc_text(at: OffsetDateTime) -> String {
     format!("{} {:02}:{:02}:{:02}", at.date(), at.hour(), at.minute(), at.second())
 }
 
-/// A text cut in its middle, where paths differ least.
+/// A text cut in its middle, where paths differ least, on one line and fit for a terminal.
 pub fn shortened(text: &str, new_limit: usize) -> String {
+    let text = visible(text);
     let chars: Vec<char> = text.chars().collect();
     if chars.len() <= new_limit {
-        return text.to_owned();
+        return text.into_owned();
     }
     let tail = new_limit * 2 / 3;
     let head = new_limit - tail - 1;
     chars[..head].iter().chain(&['…']).chain(&chars[chars.len() - tail..]).collect()
 }
 
-/// Container and path of a blob, fit for a terminal: control characters never get into the ledger.
+/// Container and path of a blob. They may hold any character: [`visible`] is for whoever prints them.
 pub fn path(blob: &BlobVersion) -> String {
     format!("{}/{}", blob.container, blob.path)
 }
@@ -32,6 +34,7 @@ mod tests {
     #[test]
     fn long_texts_keep_their_end() {
         assert_eq!(shortened("short", 10), "short");
+        assert_eq!(shortened("a\nb\u{1b}c", 30), "a\\u000ab\\u001bc");
         let cut = shortened("eu/2026/07/21/claims-of-the-day.csv", 20);
         assert_eq!(cut.chars().count(), 20);
         assert!(cut.ends_with("the-day.csv"), "{cut}");

@@ -78,6 +78,7 @@ mod tests {
             job: None,
             job_status: None,
             missing: false,
+            slot_freed: false,
             created: NOW + Duration::seconds(i64::from(n)),
             attempt: 0,
         }

@@ -93,12 +93,7 @@ impl Scopes {
                 scope_status.reason.clone_from(&old.reason);
             }
         }
-        for known in before.breakers.values() {
-            // It was switched off while it was open: nobody waits for it, and it should not look as if.
-            if known.breaker.open_until.is_some() && !self.rules.breaker(&known.endpoint).is_on() {
-                self.admission.breakers().close(known).await;
-            }
-        }
+        self.admission.breakers().close_unwanted(before).await;
         match self.ledger.publish(before, &scope_statuses).await {
             Ok(()) => self.admission.controls().store_scopes(scope_statuses),
             Err(error) => {

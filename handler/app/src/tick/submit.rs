@@ -57,7 +57,9 @@ impl Submit {
     /// Submits what is queued, each endpoint's in its order, until `deadline`. Returns what found no room.
     pub(super) async fn run(&self, queue: Queue, deadline: OffsetDateTime, counts: &Counts) -> Backlogs {
         let queues = queue.by_endpoint(&self.rules).into_values();
-        let queues: Vec<_> = queues.map(|rows| self.submit_in_order(rows, deadline, counts)).collect();
+        let now = self.clock.now();
+        let in_line = queues.map(|rows| self.admission.breakers().probes_first(rows, now));
+        let queues: Vec<_> = in_line.map(|rows| self.submit_in_order(rows, deadline, counts)).collect();
         // Their scopes differ: a rule has one endpoint, but for scorings from before it was changed.
         let backlogs = stream::iter(queues).buffer_unordered(MAX_CONCURRENT_ENDPOINTS);
         backlogs.fold(Backlogs::default(), async |all, one| all.merged(one)).await

@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, stream};
-use lifecycle::schedule::poll_is_due;
+use lifecycle::schedule::{lookup_interval, poll_is_due};
 use lifecycle::{JobStatus, Observation, Policy, Rules, Status, stop_at};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
@@ -184,7 +184,7 @@ impl Walk {
             }
             return;
         }
-        if let Some(controls) = options.controls.filter(|_| row.status.holds_slot()) {
+        if let Some(controls) = options.controls.filter(|_| row.status.holds_slot() && !row.slot_freed) {
             for (scope, _) in limited(&self.rules, controls, &row.rule, &row.endpoint) {
                 walked.holders.entry(scope).or_default().insert(row.id.clone());
             }
@@ -208,7 +208,10 @@ impl Walk {
     fn is_due(&self, row: &InFlight, last: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
         let policy = self.rules.get(&row.rule).map_or_else(Policy::default, |rule| rule.policy);
         let interval = match row.status {
-            Status::Running | Status::Cancelling | Status::Held => policy.poll_interval.0,
+            Status::Running | Status::Cancelling => policy.poll_interval.0,
+            // Often at first; then the list is dear, and what is followed may run for days.
+            Status::Unknown => lookup_interval(policy.lookup_interval.0, now - row.since - policy.resubmit_after.0),
+            Status::Held => lookup_interval(policy.lookup_interval.0, now - row.since),
             _ => policy.lookup_interval.0,
         };
         match row.status {

@@ -1,8 +1,6 @@
-//! Requests to the endpoint itself: the one POST of a submission, the look at a job, and what answers have taught of
-//! workspaces.
+//! Requests to the endpoint itself: the one POST of a submission, and the look at a job.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use app::ports::{Inconclusive, JobAddress};
@@ -23,16 +21,12 @@ use crate::{http, resource_manager, text};
 
 /// An answer to a submission has some kilobytes.
 const MAX_ANSWER: usize = 1 << 20;
-/// Endpoints whose workspace is remembered; an installation has a handful.
-const MAX_ENDPOINTS: usize = 1_000;
 
 /// Batch endpoints of any workspace that the identity may use.
 #[derive(Debug)]
 pub struct AzureMl {
     pub(super) tokens: Tokens<MachineLearning>,
     pub(super) manager: Arc<resource_manager::Client>,
-    /// Workspace by invoke URI, as answers have shown it.
-    learned: Mutex<BTreeMap<String, String>>,
     pub(super) job_cache: JobCache,
 }
 
@@ -46,7 +40,7 @@ pub(super) enum JobLookup {
 impl AzureMl {
     /// Endpoints reached with `tokens`; `manager` lists and cancels their jobs.
     pub fn new(tokens: Tokens<MachineLearning>, manager: Arc<resource_manager::Client>) -> Self {
-        Self { tokens, manager, learned: Mutex::default(), job_cache: JobCache::default() }
+        Self { tokens, manager, job_cache: JobCache::default() }
     }
 
     /// Sends the submission once and classifies what comes back.
@@ -56,10 +50,7 @@ impl AzureMl {
         let Some(submission) = &scoring.submission else {
             return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
         };
-        let url = match Url::parse(&scoring.endpoint) {
-            Ok(url) => url,
-            Err(error) => return not_sent(format!("the endpoint's URI cannot be read: {error}"), true),
-        };
+        let url = scoring.endpoint.url().clone();
         let body = match wire::request(scoring, submission) {
             Ok(body) => body,
             Err(error) => return not_sent(error.to_string(), true),
@@ -135,28 +126,9 @@ impl AzureMl {
         }
     }
 
-    /// The workspace of an endpoint, if anybody ever said.
-    pub(super) fn workspace(&self, given: Option<&str>, endpoint: &str) -> Option<String> {
-        let learned = || self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).cloned();
-        given.map(str::to_owned).or_else(learned)
-    }
-
-    pub(super) fn learn(&self, endpoint: &str, job_id: Option<&str>) {
-        let Some(workspace) = job_id.and_then(workspace_of) else { return };
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        if learned.len() < MAX_ENDPOINTS {
-            learned.insert(endpoint.to_owned(), workspace.to_owned());
-        }
-    }
-
-    pub(super) fn needed_workspace(
-        &self,
-        given: Option<&str>,
-        endpoint: &str,
-        job_id: Option<&str>,
-    ) -> Result<String, Inconclusive> {
-        let known = given.or_else(|| job_id.and_then(workspace_of));
-        self.workspace(known, endpoint).ok_or_else(|| {
+    /// The workspace that a caller knows, or the id of a job tells.
+    pub(super) fn needed_workspace(given: Option<&str>, job_id: Option<&str>) -> Result<String, Inconclusive> {
+        given.or_else(|| job_id.and_then(workspace_of)).map(str::to_owned).ok_or_else(|| {
             Inconclusive::not_asked("the workspace of the endpoint is not known; set `endpoint.workspace` in the rule")
         })
     }
@@ -164,7 +136,7 @@ impl AzureMl {
     /// A 404 of the data plane can also mean that the *endpoint* has no deployment to route to. Before a job is called
     /// missing, and another made in its place, Resource Manager has to agree if it can be asked.
     pub(super) async fn elsewhere(&self, at: &JobAddress, said: &str) -> Result<Option<Resource>, Inconclusive> {
-        let asked = match self.needed_workspace(at.workspace.as_deref(), &at.endpoint, at.job.id.as_deref()) {
+        let asked = match Self::needed_workspace(at.workspace.as_deref(), at.job.id.as_deref()) {
             Ok(workspace) => self.manager.job(&workspace, &at.job.name).await,
             Err(inconclusive) => Err(inconclusive),
         };

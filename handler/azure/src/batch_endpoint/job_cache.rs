@@ -12,7 +12,9 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::list::List;
+use super::wire::InputShown;
 use app::ports::Inconclusive;
+use lifecycle::Candidate;
 
 /// A list serves other searches so long after it was read, or as long as reading it took if that is more: at most half
 /// of the time goes into lists. The reason why there is none is kept so long, too.
@@ -51,12 +53,35 @@ struct Shared {
 struct Job {
     /// None if it did not show them.
     outputs: Vec<String>,
+    /// What it showed in place of outputs.
+    silent: Option<Arc<SilentJob>>,
     looked: OffsetDateTime,
+}
+
+/// What is known of a job that showed neither outputs nor our tags: it may be anybody's who has the same inputs.
+#[derive(Debug, Clone)]
+pub(super) struct SilentJob {
+    /// As it was when it was looked at.
+    pub(super) candidate: Candidate,
+    /// Its inputs, which never change.
+    pub(super) inputs: Vec<InputShown>,
+    /// The deployment that runs it, if it says so.
+    pub(super) deployment: Option<String>,
+    /// The endpoint that made it, if it says so.
+    pub(super) endpoint: Option<String>,
+}
+
+impl SilentJob {
+    fn bytes(&self) -> usize {
+        let inputs = self.inputs.iter().map(|input| EACH / 4 + input.uri.as_ref().map_or(0, String::len));
+        EACH + inputs.sum::<usize>()
+    }
 }
 
 impl Job {
     fn bytes(&self, name: &str) -> usize {
-        EACH + name.len() + self.outputs.iter().map(|uri| EACH / 4 + uri.len()).sum::<usize>()
+        let silent = self.silent.as_ref().map_or(0, |silent| silent.bytes());
+        silent + EACH + name.len() + self.outputs.iter().map(|uri| EACH / 4 + uri.len()).sum::<usize>()
     }
 }
 
@@ -145,9 +170,15 @@ impl Turn<'_> {
         (!job.outputs.iter().any(|uri| is_ours(uri))).then_some(CachedJob::Elsewhere)
     }
 
-    /// Remembers what a look at a job showed of its outputs.
-    pub(super) fn learn(&self, name: &str, outputs: &[&str], looked: OffsetDateTime) {
-        let job = Job { outputs: outputs.iter().map(|uri| (*uri).to_owned()).collect(), looked };
+    /// What a job that is remembered as silent showed.
+    pub(super) fn silent(&self, name: &str) -> Option<Arc<SilentJob>> {
+        self.memory().jobs.get(&self.key)?.get(name)?.silent.clone()
+    }
+
+    /// Remembers what a look at a job showed of its outputs, or in place of them.
+    pub(super) fn learn(&self, name: &str, outputs: &[&str], silent: Option<SilentJob>, looked: OffsetDateTime) {
+        let outputs = outputs.iter().map(|uri| (*uri).to_owned()).collect();
+        let job = Job { outputs, silent: silent.map(Arc::new), looked };
         let (name, mut memory) = (Arc::<str>::from(name), self.memory());
         let size = job.bytes(&name);
         if size > MAX_BYTES {
@@ -189,6 +220,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::ServiceClock;
     use super::*;
 
     const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -198,7 +230,7 @@ mod tests {
     }
 
     fn list() -> List {
-        List { begun: at(100), from: at(50), jobs: Vec::new(), complete: true }
+        List { begun: at(100), from: at(50), clock: ServiceClock(None), jobs: Vec::new(), complete: true }
     }
 
     fn elsewhere(turn: &Turn<'_>, name: &str) -> bool {
@@ -250,14 +282,14 @@ mod tests {
         let known = JobCache::default();
         let turn = known.turn("w", "e").await;
         let remembers = |now| turn.remembers("job", at(now), |uri| uri == "azureml://b");
-        turn.learn("job", &[], at(5));
+        turn.learn("job", &[], None, at(5));
         assert_eq!(remembers(605), Some(CachedJob::Silent(at(5))));
         assert_eq!(remembers(606), None);
-        turn.learn("job", &[], at(7));
+        turn.learn("job", &[], None, at(7));
         assert_eq!(remembers(606), Some(CachedJob::Silent(at(7))));
-        turn.learn("job", &["azureml://a"], at(8));
+        turn.learn("job", &["azureml://a"], None, at(8));
         assert_eq!(remembers(9_999), Some(CachedJob::Elsewhere));
-        turn.learn("job", &["azureml://a", "azureml://b"], at(9));
+        turn.learn("job", &["azureml://a", "azureml://b"], None, at(9));
         assert_eq!(remembers(9), None, "one of its outputs is ours: it is looked at anew");
         let memory = turn.memory();
         assert_eq!((memory.order.len(), memory.bytes), (1, 200 + 3 + 2 * (50 + 11)));
@@ -268,17 +300,17 @@ mod tests {
         let known = JobCache::default();
         let (one, other) = (known.turn("w", "a").await, known.turn("w", "b").await);
         let long = format!("azureml://{}", "a".repeat(1 << 20));
-        one.learn("first", &[&long], at(0));
-        one.learn("second", &[&long], at(0));
+        one.learn("first", &[&long], None, at(0));
+        one.learn("second", &[&long], None, at(0));
         assert!(elsewhere(&one, "first") && !elsewhere(&other, "first"));
         for n in 0..14 {
-            other.learn(&n.to_string(), &[&long], at(0));
+            other.learn(&n.to_string(), &[&long], None, at(0));
         }
         assert!(!elsewhere(&one, "first") && elsewhere(&one, "second"), "the oldest goes first");
-        other.learn("x", &[&long], at(0));
+        other.learn("x", &[&long], None, at(0));
         assert!(!elsewhere(&one, "second") && elsewhere(&other, "0") && elsewhere(&other, "x"));
         assert_eq!(other.memory().jobs.len(), 1);
-        other.learn("huge", &[&"a".repeat(MAX_BYTES)], at(0));
+        other.learn("huge", &[&"a".repeat(MAX_BYTES)], None, at(0));
         assert!(!elsewhere(&other, "huge") && elsewhere(&other, "x"), "it would leave no room for others");
         let memory = other.memory();
         let told: usize = memory.jobs.values().flatten().map(|(name, job)| job.bytes(name)).sum();

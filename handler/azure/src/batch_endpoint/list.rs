@@ -28,11 +28,29 @@ const SORTED_BY: usize = 10;
 pub(super) struct List {
     /// When reading it began: jobs made later may be missing.
     pub(super) begun: OffsetDateTime,
-    /// Jobs made before this may be missing.
+    /// Jobs made before this, by our clock, may be missing.
     pub(super) from: OffsetDateTime,
+    pub(super) clock: ServiceClock,
     pub(super) jobs: Vec<Entry>,
     /// Nothing is missing that was made between the two.
     pub(super) complete: bool,
+}
+
+/// How far the service's clock is ahead of ours: the times of jobs are its own. Unknown if its answer had no `Date`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ServiceClock(pub(super) Option<Duration>);
+
+impl ServiceClock {
+    /// Its time at a time of ours.
+    pub(super) fn at(self, ours: OffsetDateTime) -> OffsetDateTime {
+        ours + self.0.unwrap_or_default()
+    }
+
+    /// It may be off by so much from what [`Self::at`] says. The time of a submission is by the clock of another process, and
+    /// perhaps of another day.
+    pub(super) fn margin(self) -> Duration {
+        if self.0.is_some() { Duration::minutes(5) } else { Duration::HOUR }
+    }
 }
 
 /// A job as the list shows it.
@@ -42,6 +60,8 @@ pub(super) struct Entry {
     pub(super) job: Job,
     pub(super) status: Option<JobStatus>,
     pub(super) experiment: Option<String>,
+    /// What batch endpoints make is a pipeline; nothing else can be ours.
+    pub(super) is_pipeline: bool,
     pub(super) created: Option<OffsetDateTime>,
     pub(super) tags: Option<JobTags>,
 }
@@ -54,7 +74,8 @@ impl Entry {
             None => Job { name: job.name, id: None, studio: None },
         })?;
         let experiment = listed.experiment().map(str::to_owned);
-        Some(Self { job, status: listed.status(), experiment, created: listed.created(), tags })
+        let is_pipeline = listed.kind().is_none_or(|kind| kind.eq_ignore_ascii_case("Pipeline"));
+        Some(Self { job, status: listed.status(), experiment, is_pipeline, created: listed.created(), tags })
     }
 
     fn bytes(&self) -> usize {
@@ -64,7 +85,7 @@ impl Entry {
     }
 }
 
-/// Lists all jobs of the workspace that were made since `from`, and those that do not say when. `begun` is now.
+/// Lists all jobs of the workspace that were made since `from`, by our clock, and those that do not say when. `begun` is now.
 pub(super) async fn read(
     manager: &Client,
     begun: OffsetDateTime,
@@ -73,11 +94,17 @@ pub(super) async fn read(
 ) -> Result<List, Inconclusive> {
     let end = Instant::now() + LIMIT;
     let mut seen = HashSet::new();
-    let mut list = List { begun, from, jobs: Vec::new(), complete: false };
+    let mut list = List { begun, from, clock: ServiceClock(None), jobs: Vec::new(), complete: false };
+    let mut since = None;
     let (mut next, mut before, mut sorted, mut descents, mut bytes) = (None, None, true, 0, 0);
     for _ in 0..MAX_PAGES {
         let Ok(page) = tokio::time::timeout_at(end, manager.jobs(workspace, next.as_ref())).await else { break };
         let page = page?;
+        // By the first page: every page is held against the same time.
+        let from = *since.get_or_insert_with(|| {
+            list.clock = ServiceClock(page.date.map(|date| date - begun));
+            list.clock.at(from) - list.clock.margin()
+        });
         let mut newest = None;
         for job in page.jobs.into_iter().map(Resource::of) {
             if let Some(created) = job.created() {

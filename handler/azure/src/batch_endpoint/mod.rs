@@ -23,7 +23,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lifecycle::{Answer, JobSnapshot, JobStatus, Reply, Scoring};
+use lifecycle::{JobSnapshot, JobStatus, Reply, Scoring};
 use time::OffsetDateTime;
 
 use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
@@ -37,11 +37,7 @@ const ERROR_TEXT_LIMIT: Duration = Duration::from_secs(30);
 #[async_trait]
 impl Endpoint for AzureMl {
     async fn submit(&self, scoring: &Scoring, timeout: Duration) -> Reply {
-        let reply = self.post(scoring, timeout).await;
-        if let Answer::Accepted { job, .. } = &reply.answer {
-            self.learn(&scoring.endpoint, job.id.as_deref());
-        }
-        reply
+        self.post(scoring, timeout).await
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
@@ -52,12 +48,11 @@ impl Endpoint for AzureMl {
                 None => return Ok(None),
             },
         };
-        self.learn(&at.endpoint, job.id());
         // 200 without a status says nothing: look again.
         let status = job.status().unwrap_or(JobStatus::Unknown);
         let mut error = None;
         if status == JobStatus::Failed {
-            let workspace = self.workspace(at.workspace.as_deref(), &at.endpoint);
+            let workspace = Self::needed_workspace(at.workspace.as_deref(), job.id()).ok();
             let text = run_history::error_text(&self.tokens, &at.endpoint, workspace.as_deref(), &job);
             error = tokio::time::timeout(ERROR_TEXT_LIMIT, text).await.ok().flatten();
         }
@@ -66,7 +61,7 @@ impl Endpoint for AzureMl {
 
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
         let id = scoring.job.as_ref().and_then(|job| job.id.as_deref());
-        let workspace = self.needed_workspace(scoring.workspace.as_deref(), &scoring.endpoint, id)?;
+        let workspace = Self::needed_workspace(scoring.workspace.as_deref(), id)?;
         search::find(self, scoring, &workspace).await
     }
 
@@ -76,12 +71,12 @@ impl Endpoint for AzureMl {
         since: OffsetDateTime,
         known: &HashSet<lifecycle::JobName>,
     ) -> Result<JobListing, Inconclusive> {
-        let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, None)?;
+        let workspace = Self::needed_workspace(at.workspace.as_deref(), None)?;
         search::jobs_created_since(self, at, &workspace, since, known).await
     }
 
     async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
-        let workspace = self.needed_workspace(at.workspace.as_deref(), &at.endpoint, at.job.id.as_deref())?;
+        let workspace = Self::needed_workspace(at.workspace.as_deref(), at.job.id.as_deref())?;
         self.manager.cancel(&workspace, &at.job.name).await
     }
 }

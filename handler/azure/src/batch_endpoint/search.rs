@@ -2,13 +2,14 @@
 //! told us of.
 //!
 //! Resource Manager lists a workspace's jobs without a filter that would help and does not show their inputs and
-//! outputs. So the list is narrowed down by time and experiment, and each job that is left is looked at on the
-//! endpoint. A job is ours if one of its outputs is one of ours (each attempt has paths that nothing else uses) or if
-//! it carries our tags with this attempt. Equal inputs alone prove nothing: an earlier attempt had the same.
+//! outputs. So the list is narrowed down by time, and each job that is left is looked at on the endpoint, those of the right
+//! experiment first; an experiment decides against no job. A job is ours if one of its outputs is one of ours (each attempt has
+//! paths that nothing else uses) or if it carries our tags with this attempt. Equal inputs alone prove nothing: an earlier
+//! attempt had the same, and so may a stranger's job. Such a job is *possible* if it shows neither outputs nor tags.
 //!
 //! "None" is an answer that makes the scoring be sent again, so it is given only after the whole window was seen, and as
 //! of the moment when reading the list began. In a burst the window holds thousands of jobs and many answers may be lost:
-//! lists are shared, and a job that writes elsewhere is looked at once (`known`).
+//! lists are shared, and a job that writes elsewhere, or reads something else, is looked at once (`job_cache`).
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -16,19 +17,17 @@ use std::time::Duration as Limit;
 
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
-use lifecycle::job::experiment_asked_for;
-use lifecycle::{Candidate, JobStatus, Scoring};
+use lifecycle::job::{Input, experiment_asked_for};
+use lifecycle::{Candidate, Job, JobStatus, Scoring, Submission};
 use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::{AzureMl, JobLookup};
-use super::job_cache::{CachedJob, Turn};
+use super::job_cache::{CachedJob, SilentJob, Turn};
 use super::list::{self, Entry};
-use super::wire::{JobTags, Resource};
+use super::wire::{InputShown, JobTags, Resource};
 use app::ports::{Inconclusive, JobListing, JobSearch, ListedJob, ScanTarget};
 
-/// Clocks of Azure ML and of this machine may differ by this much.
-const SKEW: Duration = Duration::minutes(5);
 /// Jobs in the window that one search looks at one by one; the next one goes on.
 const MAX_JOBS: usize = 1_000;
 /// A list goes back so much further than the search that needs it, for the other ones that it serves.
@@ -59,10 +58,9 @@ async fn find_in_turn(
 ) -> Result<JobSearch, Inconclusive> {
     let now = ml.tokens.now();
     let submitted = submitted_at(scoring);
-    let window = Window { from: submitted - SKEW, to: now + SKEW };
-    let list = match turn.list(window.from, scoring.due, now) {
+    let list = match turn.list(submitted, scoring.due, now) {
         Some(shared) => shared?,
-        None => match list::read(&ml.manager, ml.tokens.now(), workspace, window.from - FURTHER).await {
+        None => match list::read(&ml.manager, ml.tokens.now(), workspace, submitted - FURTHER).await {
             Ok(list) => turn.keep(list, ml.tokens.now()),
             Err(inconclusive) => {
                 turn.fail(&inconclusive, ml.tokens.now());
@@ -70,72 +68,128 @@ async fn find_in_turn(
             }
         },
     };
+    let window = Window::of(&list, submitted, now);
     let asked = scoring.submission.as_ref().and_then(|submission| experiment_asked_for(&submission.settings));
     let names = experiments(&scoring.endpoint, asked.as_slice());
-    let mut possible = Vec::new();
-    for job in list.jobs.iter().filter(|job| window.has(job) && is_of(names.as_deref(), job)) {
+    let mut found = Found::default();
+    let (mut near, mut far) = (Vec::new(), Vec::new());
+    for job in list.jobs.iter().filter(|job| window.has(job)) {
         let mut silent = None;
         match &job.tags {
             Some(tags) if !tags.is_of(scoring) => continue,
             Some(_) => {}
+            None if !job.is_pipeline => continue,
             None => match turn.remembers(&job.job.name, now, |uri| is_output_of(scoring, uri)) {
                 Some(CachedJob::Elsewhere) => continue,
-                // As good as a look after this list was read.
-                Some(CachedJob::Silent(looked)) if looked >= list.begun => continue,
-                Some(CachedJob::Silent(looked)) => silent = Some(looked),
+                Some(CachedJob::Silent(looked)) => match turn.silent(&job.job.name) {
+                    // Its inputs never change, so it will never be ours.
+                    Some(shown) if !may_be_of(scoring, &shown, names.as_deref()) => continue,
+                    // As good as a look after this list was read.
+                    shown if looked >= list.begun => {
+                        found.possible.extend(shown.map(|shown| shown.candidate.clone()));
+                        continue;
+                    }
+                    _ => silent = Some(looked),
+                },
                 None => {}
             },
         }
-        possible.push((job, silent));
+        let nearest = if is_of(names.as_deref(), job) || job.tags.is_some() { &mut near } else { &mut far };
+        nearest.push((job, silent));
     }
-    let crowd = possible.len();
+    let crowd = near.len() + far.len();
     let mut as_of = list.begun;
     let mut unseen = 0;
-    if crowd > MAX_JOBS {
-        // First what bears our mark, then what nobody has looked at; ours was most likely made at once.
-        possible.sort_by_key(|(job, silent)| {
-            (job.tags.is_none(), *silent, job.created.map(|created| (created - submitted).abs()))
-        });
-        for (_, silent) in possible.drain(MAX_JOBS..) {
-            match silent.filter(|looked| *looked >= scoring.due) {
-                Some(looked) => as_of = as_of.min(looked),
-                None => unseen += 1,
+    // First what bears our mark, then what nobody has looked at; ours was most likely made at once.
+    let by_hope = |(job, silent): &(&Entry, Option<OffsetDateTime>)| {
+        (job.tags.is_none(), *silent, job.created.map(|created| (created - list.clock.at(submitted)).abs()))
+    };
+    let mut room = MAX_JOBS;
+    for jobs in [&mut near, &mut far] {
+        if jobs.len() > room {
+            jobs.sort_by_key(by_hope);
+            for (job, silent) in jobs.drain(room..) {
+                match silent.filter(|looked| *looked >= scoring.due) {
+                    Some(looked) => {
+                        as_of = as_of.min(looked);
+                        found.possible.extend(turn.silent(&job.job.name).map(|shown| shown.candidate.clone()));
+                    }
+                    None => unseen += 1,
+                }
             }
         }
+        room -= jobs.len();
     }
-    let possible = possible.into_iter().map(|(job, _)| job.clone()).collect();
-    let found = check_candidates(ml, scoring, possible, turn).await?;
-    if found.is_empty() && unseen > 0 {
+    for jobs in [near, far] {
+        let jobs = jobs.into_iter().map(|(job, _)| job.clone()).collect();
+        check_candidates(ml, scoring, jobs, (turn, names.as_deref()), &mut found).await?;
+        // What comes after cannot change the answer.
+        if !found.ours.is_empty() || !list.complete {
+            break;
+        }
+    }
+    if found.ours.is_empty() && unseen > 0 {
         return Err(Inconclusive::unfinished(format!(
             "{crowd} jobs were made about the time of the submission, of which {MAX_JOBS} are looked at at a time; the next \
              look goes on"
         )));
     }
-    if found.is_empty() && !list.complete {
+    if found.ours.is_empty() && !list.complete {
         return Err(list::too_many(&list));
     }
-    Ok(JobSearch { jobs: found, as_of: Some(as_of) })
+    found.keep_followed(scoring, &list);
+    Ok(JobSearch { jobs: found.ours, possible: found.possible, as_of: Some(as_of) })
 }
 
-/// Candidates among these jobs. An error only if there is none among those that could be looked at: adopting one of two is
+/// What a search has found so far.
+#[derive(Default)]
+struct Found {
+    ours: Vec<Candidate>,
+    possible: Vec<Candidate>,
+}
+
+impl Found {
+    /// A job that is followed and is not listed any more may be there all the same: nothing may be concluded without it.
+    fn keep_followed(&mut self, scoring: &Scoring, list: &list::List) {
+        for name in &scoring.followed {
+            if list.jobs.iter().all(|job| job.job.name != *name) {
+                self.possible.push(Candidate {
+                    job: Job { name: name.clone(), id: None, studio: None },
+                    status: JobStatus::Unlisted("NotListed".to_owned()),
+                    created: submitted_at(scoring),
+                });
+            }
+        }
+    }
+}
+
+/// What one job is to a scoring.
+enum Looked {
+    Ours(Candidate),
+    Possible(Candidate),
+    SomebodyElses,
+}
+
+/// Adds what these jobs are. An error only if none of them is ours among those that could be looked at: adopting one of two is
 /// safe, and the other one is found by the orphan scan.
 async fn check_candidates(
     ml: &AzureMl,
     scoring: &Scoring,
     jobs: Vec<Entry>,
-    turn: &Turn<'_>,
-) -> Result<Vec<Candidate>, Inconclusive> {
-    let mut looks =
-        stream::iter(jobs.into_iter().map(|listed| look(ml, scoring, listed, turn))).buffered(MAX_CONCURRENT_LOOKUPS);
-    let (mut found, mut failure, mut failures, mut successes) = (Vec::new(), None, 0, 0);
+    (turn, experiments): (&Turn<'_>, Option<&[String]>),
+    found: &mut Found,
+) -> Result<(), Inconclusive> {
+    let looks = jobs.into_iter().map(|listed| look(ml, scoring, listed, (turn, experiments)));
+    let mut looks = stream::iter(looks).buffered(MAX_CONCURRENT_LOOKUPS);
+    let (mut failure, mut failures, mut successes) = (None, 0, 0);
     while failures < MAX_FAILURES
         && let Some(looked) = looks.next().await
     {
+        successes += usize::from(looked.is_ok());
         match looked {
-            Ok(candidate) => {
-                successes += 1;
-                found.extend(candidate);
-            }
+            Ok(Looked::Ours(candidate)) => found.ours.push(candidate),
+            Ok(Looked::Possible(candidate)) => found.possible.push(candidate),
+            Ok(Looked::SomebodyElses) => {}
             Err(inconclusive) => {
                 failures += 1;
                 failure = failure.or(Some(inconclusive));
@@ -143,24 +197,24 @@ async fn check_candidates(
         }
     }
     match failure {
-        Some(inconclusive) if found.is_empty() => {
+        Some(inconclusive) if found.ours.is_empty() => {
             if successes == 0 && failures == MAX_FAILURES {
                 // Not this job or that one: nothing can be looked at.
                 turn.fail(&inconclusive, ml.tokens.now());
             }
             Err(inconclusive)
         }
-        _ => Ok(found),
+        _ => Ok(()),
     }
 }
 
-/// The job as it is now, if it is the scoring's. What it shows is remembered.
+/// The job as it is now. What it shows is remembered.
 async fn look(
     ml: &AzureMl,
     scoring: &Scoring,
     listed: Entry,
-    turn: &Turn<'_>,
-) -> Result<Option<Candidate>, Inconclusive> {
+    (turn, experiments): (&Turn<'_>, Option<&[String]>),
+) -> Result<Looked, Inconclusive> {
     let name = &listed.job.name;
     let before = ml.tokens.now();
     // Missing: not a job of this endpoint, or not yet known to it. Only our own mark in the list speaks for it.
@@ -168,17 +222,79 @@ async fn look(
         JobLookup::Job(seen) => Some(seen),
         JobLookup::Missing(_) => None,
     };
-    turn.learn(name, &seen.as_ref().map(Resource::outputs).unwrap_or_default(), before);
     let is_tagged = |tags: Option<JobTags>| tags.is_some_and(|tags| tags.is_of(scoring));
-    if !seen.as_ref().is_some_and(|seen| is_ours(seen, scoring)) && !is_tagged(listed.tags) {
-        return Ok(None);
+    let ours = seen.as_ref().is_some_and(|seen| is_ours(seen, scoring)) || is_tagged(listed.tags);
+    let followed = scoring.followed.contains(name);
+    let of_seen = seen.as_ref();
+    let candidate = Candidate {
+        job: of_seen.and_then(Resource::job).unwrap_or_else(|| listed.job.clone()),
+        status: of_seen.and_then(Resource::status).or(listed.status).unwrap_or(JobStatus::Unknown),
+        created: of_seen.and_then(Resource::created).or(listed.created).unwrap_or_else(|| submitted_at(scoring)),
+    };
+    let outputs = of_seen.map(Resource::outputs).unwrap_or_default();
+    let silent = of_seen.filter(|seen| outputs.is_empty() && seen.tags().is_none()).map(|seen| SilentJob {
+        candidate: candidate.clone(),
+        inputs: seen.inputs(),
+        deployment: seen.deployment().map(str::to_owned),
+        endpoint: seen.endpoint().map(str::to_owned),
+    });
+    let possible = match &silent {
+        Some(shown) => may_be_of(scoring, shown, experiments),
+        // It was seen before, and the endpoint does not know it at the moment.
+        None => seen.is_none() && followed,
+    };
+    turn.learn(name, &outputs, silent, before);
+    Ok(match (ours, possible) {
+        (true, _) => Looked::Ours(candidate),
+        (false, true) => Looked::Possible(candidate),
+        (false, false) => Looked::SomebodyElses,
+    })
+}
+
+/// A job that shows neither outputs nor tags may be the scoring's: it has the same inputs, all of them, as far as it shows any.
+fn may_be_of(scoring: &Scoring, shown: &SilentJob, experiments: Option<&[String]>) -> bool {
+    // A request that named no deployment went to whichever was the default then.
+    let differs =
+        |ours: &str, theirs: &Option<String>| theirs.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours));
+    if scoring.deployment.as_ref().is_some_and(|ours| differs(ours, &shown.deployment)) {
+        return false;
     }
-    let seen = seen.as_ref();
-    Ok(Some(Candidate {
-        job: seen.and_then(Resource::job).unwrap_or(listed.job),
-        status: seen.and_then(Resource::status).or(listed.status).unwrap_or(JobStatus::Unknown),
-        created: seen.and_then(Resource::created).or(listed.created).unwrap_or_else(|| submitted_at(scoring)),
-    }))
+    if experiments.and_then(|names| names.first()).is_some_and(|ours| differs(ours, &shown.endpoint)) {
+        return false;
+    }
+    let Some(submission) = &scoring.submission else { return false };
+    shown.inputs.is_empty() || has_inputs(&shown.inputs, submission)
+}
+
+/// The inputs are those of the submission, by their values: model deployments ignore names.
+fn has_inputs(shown: &[InputShown], submission: &Submission) -> bool {
+    let mut left: Vec<&Input> = submission.inputs.values().collect();
+    if shown.len() != left.len() {
+        return false;
+    }
+    // What shows nothing may be any of those that are left.
+    shown.iter().filter(|one| one.uri.is_some() || one.value.is_some()).all(|one| {
+        let same = |ours: &&Input| match (ours, &one.uri, &one.value) {
+            (Input::UriFile { uri } | Input::UriFolder { uri }, Some(theirs), _) => same_input(uri, theirs),
+            (Input::Literal { value }, None, Some(theirs)) => {
+                value.as_str().map_or_else(|| value.to_string() == *theirs, |text| text == theirs)
+            }
+            _ => false,
+        };
+        left.iter().position(same).map(|at| left.swap_remove(at)).is_some()
+    })
+}
+
+/// Two URIs of one input. Rather once too often: the job is only followed.
+fn same_input(ours: &str, theirs: &str) -> bool {
+    same_place(ours, theirs) || plain(ours) == plain(theirs)
+}
+
+/// A URI without what a service may write otherwise: case, percent-encoding, the last slash, a query, the host of Gen2.
+fn plain(uri: &str) -> String {
+    let path = uri.split('?').next().unwrap_or_default().trim_end_matches('/');
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    decoded.to_lowercase().replacen(".dfs.", ".blob.", 1)
 }
 
 /// Jobs of an endpoint, but for the known ones.
@@ -190,11 +306,12 @@ pub(super) async fn jobs_created_since(
     known: &HashSet<lifecycle::JobName>,
 ) -> Result<JobListing, Inconclusive> {
     let end = Instant::now() + LIMIT;
-    let window = Window { from: since - SKEW, to: ml.tokens.now() + SKEW };
     let names = experiments(&at.endpoint, &at.experiments);
-    let list = list::read(&ml.manager, ml.tokens.now(), workspace, window.from).await?;
+    let list = list::read(&ml.manager, ml.tokens.now(), workspace, since).await?;
+    let window = Window::of(&list, since, ml.tokens.now());
     let (mut listed, mut complete) = (list.jobs, list.complete);
-    listed.retain(|job| window.has(job) && is_of(names.as_deref(), job) && !known.contains(&job.job.name));
+    let wanted = |job: &Entry| job.tags.is_some() || is_of(names.as_deref(), job);
+    listed.retain(|job| window.has(job) && wanted(job) && !known.contains(&job.job.name));
     // The newest first: what runs on for nobody is among them, and the older ones were there for the orphan scan before, be it
     // another process's. What time does not suffice for is seen by the next orphan scan, which knows those of this one.
     listed.sort_by_key(|job| (job.created.is_some(), Reverse(job.created)));
@@ -237,12 +354,18 @@ fn submitted_at(scoring: &Scoring) -> OffsetDateTime {
     scoring.submitted.unwrap_or(scoring.created)
 }
 
+/// Times of the service between which a job was made.
 struct Window {
     from: OffsetDateTime,
     to: OffsetDateTime,
 }
 
 impl Window {
+    /// The window between two times of ours.
+    fn of(list: &list::List, from: OffsetDateTime, to: OffsetDateTime) -> Self {
+        Self { from: list.clock.at(from) - list.clock.margin(), to: list.clock.at(to) + list.clock.margin() }
+    }
+
     /// A job without a time may be of any.
     fn has(&self, job: &Entry) -> bool {
         job.created.is_none_or(|created| created >= self.from && created <= self.to)

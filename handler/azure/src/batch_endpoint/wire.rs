@@ -101,6 +101,15 @@ impl JobTags {
     }
 }
 
+/// One input as a job shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InputShown {
+    /// Where it lies; `None` if it is a literal, or not shown.
+    pub(super) uri: Option<String>,
+    /// The literal's text.
+    pub(super) value: Option<String>,
+}
+
 /// A job resource as it came: of the data plane or of Resource Manager, which differ little in what we read.
 #[derive(Debug, Clone)]
 pub(super) struct Resource(Value);
@@ -178,6 +187,39 @@ impl Resource {
     pub(super) fn tags(&self) -> Option<JobTags> {
         let tag = |name| self.text(&["properties", "tags", name]).map(str::to_owned);
         Some(JobTags { scoring: tag(TAG_SCORING)?, attempt: tag(TAG_ATTEMPT)? })
+    }
+
+    /// Its kind in Resource Manager's words (`Pipeline`, `Command`).
+    pub(super) fn kind(&self) -> Option<&str> {
+        self.text(&["properties", "jobType"])
+    }
+
+    /// A segment of its id: `/batchEndpoints/{endpoint}/deployments/{deployment}/jobs/{name}`.
+    fn segment_after(&self, name: &str) -> Option<&str> {
+        let mut segments = self.id()?.split('/');
+        segments.find(|segment| segment.eq_ignore_ascii_case(name))?;
+        segments.next().filter(|segment| !segment.is_empty())
+    }
+
+    /// The endpoint that made it.
+    pub(super) fn endpoint(&self) -> Option<&str> {
+        self.segment_after("batchEndpoints")
+    }
+
+    /// The deployment that runs it.
+    pub(super) fn deployment(&self) -> Option<&str> {
+        self.segment_after("deployments").or_else(|| self.text(&["properties", "tags", "azureml.deploymentname"]))
+    }
+
+    /// Its inputs, in no order, as far as they are shown.
+    pub(super) fn inputs(&self) -> Vec<InputShown> {
+        let all = member(&self.0, "properties").and_then(|properties| member(properties, "inputData"));
+        let all = all.and_then(Value::as_object).into_iter().flat_map(Map::values);
+        all.map(|one| InputShown {
+            uri: member(one, "uri").and_then(Value::as_str).map(str::to_owned),
+            value: member(one, "value").map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+        })
+        .collect()
     }
 
     /// URIs of the outputs, in no order.

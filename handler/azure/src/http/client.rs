@@ -3,10 +3,11 @@
 //! There is no proxy on purpose. A proxy named in the environment would be handed the bearer tokens that are meant for
 //! a loopback simulator, and the requests to the platform's identity endpoint, which must not leave the machine.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use azure_core::http::{ClientOptions, RetryOptions, Transport};
+use async_trait::async_trait;
+use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport};
 
 /// TCP and TLS together. Far below any deadline of ours, so that "not sent" can still be told from "no answer".
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +53,18 @@ pub fn choose_cryptography() {
 
 /// The shared client as `azure_core` wants it. Decompression is off, as blob clients need it.
 pub fn transport() -> Transport {
-    Transport::new(std::sync::Arc::new(client()))
+    Transport::new(Arc::new(WhenNeeded))
+}
+
+/// The shared client, built with the first request that goes through it.
+#[derive(Debug)]
+struct WhenNeeded;
+
+#[async_trait]
+impl HttpClient for WhenNeeded {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        client().execute_request(request).await
+    }
 }
 
 /// Options for an `azure_*` client: the shared client, and **no** retries by the library. Its default is eight, over

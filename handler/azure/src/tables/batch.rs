@@ -5,9 +5,9 @@
 //!
 //! Sources: *Performing entity group transactions*; RFC 2046 section 5.1.
 
-use std::fmt::Write as _;
-
+use app::ports::table_store::json::write_entity;
 use app::ports::table_store::{Error, Op, TableName};
+use reqwest::header::HeaderValue;
 
 use super::error::Unreadable;
 use super::wire;
@@ -17,39 +17,39 @@ use super::wire;
 const BATCH: &str = "batch_scorekeeper";
 const CHANGES: &str = "changeset_scorekeeper";
 
+const BEFORE_REQUEST: &str = "\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n";
+const BEHIND_ADDRESS: &str =
+    " HTTP/1.1\r\nAccept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n";
+
 /// Bytes of a usual operation; the largest row has some three times this.
 const USUAL: usize = 1_024;
 
 /// The Content-Type of [`write`]'s body.
-pub(super) fn content_type() -> String {
-    format!("multipart/mixed; boundary={BATCH}")
-}
+pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("multipart/mixed; boundary=batch_scorekeeper");
 
 /// The body of a transaction: one change set, one complete request for each operation.
 pub(super) fn write(base: &str, table: &TableName, ops: &[Op]) -> Result<String, Error> {
     let mut out = String::with_capacity(256 + ops.len() * USUAL);
-    let _ = write!(out, "--{BATCH}\r\nContent-Type: multipart/mixed; boundary={CHANGES}\r\n\r\n");
+    push(&mut out, &["--", BATCH, "\r\nContent-Type: multipart/mixed; boundary=", CHANGES, "\r\n\r\n"]);
     for op in ops {
-        let request = wire::request(base, table, op)?;
-        let verb = request.method.as_str();
-        let _ = write!(
-            out,
-            "--{CHANGES}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n\
-             {verb} {} HTTP/1.1\r\nAccept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n",
-            request.url
-        );
-        if let Some(tag) = &request.if_match {
-            let _ = write!(out, "If-Match: {tag}\r\n");
+        push(&mut out, &["--", CHANGES, BEFORE_REQUEST, wire::method(op).as_str(), " "]);
+        wire::write_address(&mut out, base, table, op);
+        out.push_str(BEHIND_ADDRESS);
+        if let Some(tag) = wire::if_match(op)? {
+            push(&mut out, &["If-Match: ", tag, "\r\n"]);
         }
-        match &request.body {
-            Some(body) => {
-                let _ = write!(out, "Prefer: return-no-content\r\nContent-Type: application/json\r\n\r\n{body}\r\n");
-            }
-            None => out.push_str("\r\n"),
+        if let Some(entity) = op.entity() {
+            out.push_str("Prefer: return-no-content\r\nContent-Type: application/json\r\n\r\n");
+            write_entity(&mut out, entity);
         }
+        out.push_str("\r\n");
     }
-    let _ = write!(out, "--{CHANGES}--\r\n--{BATCH}--\r\n");
+    push(&mut out, &["--", CHANGES, "--\r\n--", BATCH, "--\r\n"]);
     Ok(out)
+}
+
+fn push(out: &mut String, parts: &[&str]) {
+    out.extend(parts.iter().copied());
 }
 
 /// One inner answer.
@@ -115,7 +115,7 @@ fn sections<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, Unreada
     let mut sections = Vec::new();
     let mut begin = None;
     let mut at = 0;
-    for line in body.split_inclusive(|b| *b == b'\n') {
+    for line in Lines(body) {
         let text = line.trim_ascii_end();
         if text == open.as_bytes() || text == close.as_bytes() {
             if let Some(begin) = begin {
@@ -131,13 +131,27 @@ fn sections<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, Unreada
     Err(Unreadable::NotClosed(boundary.to_owned()))
 }
 
+/// The lines of an answer, each with its end. An event's two answers are gone through three times.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = memchr::memchr(b'\n', self.0).map_or(self.0.len(), |at| at + 1);
+        let (line, rest) = self.0.split_at(end);
+        self.0 = rest;
+        (!line.is_empty()).then_some(line)
+    }
+}
+
 type Head<'a> = (Vec<(&'a str, &'a str)>, &'a [u8]);
 
 /// Header lines up to the empty line, and what follows it.
 fn head(section: &[u8]) -> Result<Head<'_>, Unreadable> {
     let mut headers = Vec::new();
     let mut at = 0;
-    for line in section.split_inclusive(|b| *b == b'\n') {
+    for line in Lines(section) {
         at += line.len();
         let text = std::str::from_utf8(line.trim_ascii()).map_err(|_| Unreadable::Part("a header that is not text"))?;
         if text.is_empty() {
@@ -151,7 +165,7 @@ fn head(section: &[u8]) -> Result<Head<'_>, Unreadable> {
 
 /// An `application/http` part: status line, headers, body.
 fn part(inner: &[u8]) -> Result<Part<'_>, Unreadable> {
-    let end = inner.iter().position(|b| *b == b'\n').ok_or(Unreadable::Part("a part without a status line"))?;
+    let end = memchr::memchr(b'\n', inner).ok_or(Unreadable::Part("a part without a status line"))?;
     let line = String::from_utf8_lossy(&inner[..end]);
     let mut words = line.split_ascii_whitespace();
     let status = words

@@ -5,6 +5,8 @@ use app::ports::table_store::json::InvalidValue;
 use lifecycle::text::error_chain;
 use url::Url;
 
+use crate::http::authorized::BodyError;
+
 /// Why a client cannot be made: the settings contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
@@ -38,10 +40,8 @@ impl NoAnswer {
 /// Why an answer cannot be read. It is never taken for success, and never for failure.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
-    #[error("it broke off")]
-    Cut(#[source] azure_core::Error),
-    #[error("it is too long")]
-    TooLong,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("it is not JSON of the expected form")]
     Json(#[from] serde_json::Error),
     #[error("an entity without `{0}`")]

@@ -6,11 +6,12 @@
 //! Sources: *Authorize with Shared Key* (Shared Key Lite for the Table service), *Authorize with Microsoft Entra ID*.
 
 use azure_core::credentials::Secret;
-use azure_core::http::Request;
-use azure_core::http::headers::{AUTHORIZATION, HeaderValue, MS_DATE};
 use lifecycle::uri::is_loopback;
+use reqwest::Request;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use url::Url;
 
+use super::MS_DATE;
 use super::error::{NoAnswer, SetupError};
 use crate::tokens::{Storage, Token, Tokens};
 
@@ -46,18 +47,17 @@ impl Auth {
         let (value, token) = match self {
             Self::Entra(tokens) => {
                 let token = tokens.get().await.map_err(NoAnswer::not_sent)?;
-                let bearer = token.bearer_for(request.url()).map_err(NoAnswer::not_sent)?;
-                // A header that was made of text is text.
-                (bearer.to_str().unwrap_or_default().to_owned(), Some(token))
+                (token.bearer_for(request.url()).map_err(NoAnswer::not_sent)?, Some(token))
             }
             Self::SharedKeyLite { account, key } => {
-                let date = request.headers().get_str(&MS_DATE).unwrap_or_default();
+                let date = request.headers().get(MS_DATE).and_then(|date| date.to_str().ok()).unwrap_or_default();
                 let text = signed_text(account, date, request.url());
                 let signature = azure_core::hmac::hmac_sha256(&text, key).map_err(NoAnswer::not_sent)?;
-                (format!("SharedKeyLite {account}:{signature}"), None)
+                let value = HeaderValue::try_from(format!("SharedKeyLite {account}:{signature}"));
+                (value.map_err(NoAnswer::not_sent)?, None)
             }
         };
-        request.insert_header(AUTHORIZATION, HeaderValue::from(value));
+        request.headers_mut().insert(AUTHORIZATION, value);
         Ok(token)
     }
 

@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use azure_core::credentials::{AccessToken, Secret, TokenCredential, TokenRequestOptions};
-use azure_core::http::{AsyncRawResponse, Body, HttpClient, StatusCode};
+use azure_core::error::ErrorKind;
+use reqwest::Response;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -32,21 +33,20 @@ struct Service {
 }
 
 #[async_trait]
-impl HttpClient for Service {
-    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        self.asked.lock().unwrap().push(request.clone());
+impl Carrier for Service {
+    async fn carry(&self, request: Request) -> Result<Response, NoAnswer> {
+        self.asked.lock().unwrap().push(request);
         let act = self.acts.lock().unwrap().pop_front().expect("one act per request");
-        let fail = |kind| Err(azure_core::Error::with_message(kind, "by order"));
         match act {
             Act::Answer(status, headers, body) => {
-                let mut all = Headers::new();
+                let mut answer = http::Response::builder().status(status);
                 for (name, value) in headers {
-                    all.insert(name, value);
+                    answer = answer.header(name, value);
                 }
-                Ok(AsyncRawResponse::from_bytes(StatusCode::from(status), all, body))
+                Ok(answer.body(body).unwrap().into())
             }
-            Act::NoConnection => fail(ErrorKind::Connection),
-            Act::Reset => fail(ErrorKind::Io),
+            Act::NoConnection => Err(NoAnswer::NotSent("by order".to_owned())),
+            Act::Reset => Err(NoAnswer::Sent("by order".to_owned())),
             Act::Silence => std::future::pending().await,
         }
     }
@@ -84,8 +84,7 @@ impl TokenCredential for Source {
 fn client(identity: Identity, acts: Vec<Act>) -> (AzureTables, Arc<Service>) {
     let service = Arc::new(Service { acts: Mutex::new(acts.into()), asked: Mutex::default() });
     let endpoint = "https://acct.table.core.windows.net/".parse().unwrap();
-    let transport = Transport::new(Arc::clone(&service) as Arc<dyn HttpClient>);
-    (AzureTables::new(&endpoint, tokens(identity), transport).unwrap(), service)
+    (AzureTables::over(Arc::clone(&service) as Arc<dyn Carrier>, &endpoint, tokens(identity)).unwrap(), service)
 }
 
 /// From a cache of the product's, as in production.
@@ -107,6 +106,7 @@ fn insert(row: &str) -> Op {
     Op::Insert(Entity::new(Key::new("s0a", row)).with("N", 1))
 }
 
+const SERVICE_JSON: &str = "application/json;odata=minimalmetadata";
 const TAG: &str = "W/\"datetime'2021-06-09T01%3A17%3A13.2924321Z'\"";
 
 fn error_body(code: &str, message: &str) -> String {
@@ -118,7 +118,7 @@ fn error_body(code: &str, message: &str) -> String {
 fn error(status: u16, code: &str, message: &str) -> Act {
     Act::Answer(
         status,
-        vec![("content-type", format!("{JSON};streaming=true;charset=utf-8"))],
+        vec![("content-type", format!("{SERVICE_JSON};streaming=true;charset=utf-8"))],
         error_body(code, message),
     )
 }
@@ -140,11 +140,11 @@ fn batch_answer(parts: &[String]) -> Act {
 }
 
 fn header(request: &Request, name: &'static str) -> Option<String> {
-    request.headers().get_optional_string(&HeaderName::from_static(name))
+    Some(request.headers().get(name)?.to_str().unwrap().to_owned())
 }
 
 fn text(request: &Request) -> String {
-    let Body::Bytes(bytes) = request.body() else { panic!("a stream") };
+    let bytes = request.body().and_then(reqwest::Body::as_bytes).expect("a body in memory");
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -155,7 +155,7 @@ async fn a_write_carries_the_documented_headers_and_a_token() {
     assert_eq!(tables.write(&table(), &[op]).await, Ok(vec![Some(ETag(TAG.to_owned()))]));
     let asked = service.asked.lock().unwrap();
     let [request] = &asked[..] else { panic!("{} requests", asked.len()) };
-    assert_eq!(request.method(), Method::Patch);
+    assert_eq!(request.method(), Method::PATCH);
     let url = "https://acct.table.core.windows.net/JobState(PartitionKey='s0a',RowKey='J~1')";
     assert_eq!(request.url().as_str(), url);
     for (name, value) in [
@@ -270,7 +270,9 @@ async fn throttling_and_denial_are_told_with_what_the_service_said() {
 #[tokio::test]
 async fn a_failed_transaction_hides_behind_202_and_is_found() {
     let inner = |status: &str, body: String| {
-        format!("HTTP/1.1 {status}\r\nContent-Type: {JSON};charset=utf-8\r\nDataServiceVersion: 3.0;\r\n\r\n{body}\r\n")
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {SERVICE_JSON};charset=utf-8\r\nDataServiceVersion: 3.0;\r\n\r\n{body}\r\n"
+        )
     };
     let cases = [
         (
@@ -397,9 +399,7 @@ async fn a_table_that_is_there_is_made_and_one_that_is_going_is_not() {
 
 #[test]
 fn contradicting_settings_are_refused_at_once() {
-    let made = |url: &str, auth: Auth| {
-        AzureTables::new(&url.parse().unwrap(), auth, Transport::new(Arc::new(Service::default()))).map(|_| ())
-    };
+    let made = |url: &str, auth: Auth| AzureTables::new(&url.parse().unwrap(), auth).map(|_| ());
     let token = || tokens(Identity::Good);
     assert_eq!(made("https://acct.table.core.windows.net", token()), Ok(()));
     assert!(matches!(made("http://127.0.0.1:10002/a", token()), Err(SetupError::TokenWithoutTls(_))));
@@ -436,9 +436,10 @@ async fn a_lost_answer_on_a_real_socket_is_ambiguous_and_the_write_was_sent_once
             socket.write_all(b"HTTP/1.1 204 No Con").await.unwrap();
         }
     });
+    crate::http::choose_cryptography();
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let auth = Auth::SharedKeyLite { account: "acct".to_owned(), key: Secret::new("c2VjcmV0") };
-    let tables = AzureTables::new(&url, auth, Transport::new(Arc::new(http))).unwrap();
+    let tables = AzureTables::with_client(http, &url, auth).unwrap();
     let answer = tables.write(&table(), &[insert("1")]).await;
     assert!(matches!(answer, Err(Error::Ambiguous(_))), "{answer:?}");
     stop.send(()).unwrap();

@@ -5,60 +5,72 @@
 //!
 //! Sources: *Payload format for Table service operations*, *Understanding the Table service data model*.
 
-use azure_core::http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
 use serde_json::{Map, Value as Json};
 
 use super::error::Unreadable;
-use app::ports::table_store::json::{entity_to_json, from_json};
+use app::ports::table_store::json::from_json;
 use app::ports::table_store::{ETag, Entity, Error, IfMatch, Key, Op, Row, TableName};
 
 /// Everything that is not unreserved in RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// One operation as a request: what is the same alone and within a transaction.
-#[derive(Debug, PartialEq)]
-pub(super) struct Plain {
-    pub(super) method: Method,
-    pub(super) url: String,
-    pub(super) if_match: Option<String>,
-    /// JSON, where there is a body.
-    pub(super) body: Option<String>,
+/// The method of an operation, which is the same alone and within a transaction.
+pub(super) fn method(op: &Op) -> Method {
+    match op {
+        Op::Insert(_) => Method::POST,
+        Op::Upsert(_) | Op::Replace(..) => Method::PUT,
+        Op::Merge(..) => Method::PATCH,
+        Op::Delete(..) => Method::DELETE,
+    }
 }
 
-/// An operation as a request; `base` is the account's address without a slash at its end.
-pub(super) fn request(base: &str, table: &TableName, op: &Op) -> Result<Plain, Error> {
-    let key = op.key();
-    let at = || format!("{base}/{table}{}", address(key));
-    let plain = match op {
-        Op::Insert(_) => Plain { method: Method::Post, url: format!("{base}/{table}"), if_match: None, body: None },
-        Op::Upsert(_) => Plain { method: Method::Put, url: at(), if_match: None, body: None },
-        Op::Replace(_, tag) => Plain { method: Method::Put, url: at(), if_match: Some(condition(tag)?), body: None },
-        Op::Merge(_, tag) => Plain { method: Method::Patch, url: at(), if_match: Some(condition(tag)?), body: None },
-        Op::Delete(_, tag) => Plain { method: Method::Delete, url: at(), if_match: Some(condition(tag)?), body: None },
-    };
-    Ok(Plain { body: op.entity().map(entity_to_json), ..plain })
+/// Appends the operation's address; `base` is the account's without a slash at its end.
+pub(super) fn write_address(out: &mut String, base: &str, table: &TableName, op: &Op) {
+    for part in [base, "/", table.as_str()] {
+        out.push_str(part);
+    }
+    if !matches!(op, Op::Insert(_)) {
+        write_key(out, op.key());
+    }
 }
 
 /// The key part of an entity's address.
-pub(super) fn address(key: &Key) -> String {
-    format!("(PartitionKey='{}',RowKey='{}')", quoted(&key.partition), quoted(&key.row))
+pub(super) fn write_key(out: &mut String, key: &Key) {
+    out.push_str("(PartitionKey='");
+    write_quoted(out, &key.partition);
+    out.push_str("',RowKey='");
+    write_quoted(out, &key.row);
+    out.push_str("')");
 }
 
-/// Text between single quotes in an address or a filter: quotes doubled, then percent-encoded.
-pub(super) fn quoted(text: &str) -> String {
-    encoded(&text.replace('\'', "''"))
+/// Appends a text as it stands between single quotes in an address or a filter: quotes doubled, then percent-encoded.
+pub(super) fn write_quoted(out: &mut String, text: &str) {
+    if text.contains('\'') {
+        write_encoded(out, &text.replace('\'', "''"));
+    } else {
+        write_encoded(out, text);
+    }
 }
 
-/// Percent-encoded for a path segment or a query.
-pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, RESERVED).to_string()
+/// Appends a text percent-encoded for a path segment or a query.
+pub(super) fn write_encoded(out: &mut String, text: &str) {
+    out.extend(utf8_percent_encode(text, RESERVED));
 }
 
-fn condition(demand: &IfMatch) -> Result<String, Error> {
+/// The value of `If-Match`, for operations that have a condition.
+pub(super) fn if_match(op: &Op) -> Result<Option<&str>, Error> {
+    match op {
+        Op::Insert(_) | Op::Upsert(_) => Ok(None),
+        Op::Replace(_, demand) | Op::Merge(_, demand) | Op::Delete(_, demand) => condition(demand).map(Some),
+    }
+}
+
+fn condition(demand: &IfMatch) -> Result<&str, Error> {
     match demand {
-        IfMatch::Any => Ok("*".to_owned()),
-        IfMatch::Tag(ETag(tag)) if is_etag(tag) => Ok(tag.clone()),
+        IfMatch::Any => Ok("*"),
+        IfMatch::Tag(ETag(tag)) if is_etag(tag) => Ok(tag),
         IfMatch::Tag(ETag(tag)) => Err(Error::Refused(format!("{tag:?} is not an ETag"))),
     }
 }
@@ -96,6 +108,7 @@ pub(super) fn many(body: &[u8]) -> Result<Vec<Row>, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use app::ports::table_store::json::write_entity;
     use time::macros::datetime;
 
     use super::*;
@@ -119,16 +132,25 @@ mod tests {
         let etag = Some("W/\"datetime'2021-06-09T01%3A17%3A13.2924321Z'\"".to_owned());
         let any = Some("*".to_owned());
         let cases = [
-            (Op::Insert(entity.clone()), Method::Post, format!("{BASE}/JobState"), None, body.clone()),
-            (Op::Upsert(entity.clone()), Method::Put, at.clone(), None, body.clone()),
-            (Op::Replace(entity.clone(), tag()), Method::Put, at.clone(), etag.clone(), body.clone()),
-            (Op::Replace(entity.clone(), IfMatch::Any), Method::Put, at.clone(), any.clone(), body.clone()),
-            (Op::Merge(entity, tag()), Method::Patch, at.clone(), etag.clone(), body),
-            (Op::Delete(key.clone(), tag()), Method::Delete, at.clone(), etag, None),
-            (Op::Delete(key, IfMatch::Any), Method::Delete, at, any, None),
+            (Op::Insert(entity.clone()), Method::POST, format!("{BASE}/JobState"), None, body.clone()),
+            (Op::Upsert(entity.clone()), Method::PUT, at.clone(), None, body.clone()),
+            (Op::Replace(entity.clone(), tag()), Method::PUT, at.clone(), etag.clone(), body.clone()),
+            (Op::Replace(entity.clone(), IfMatch::Any), Method::PUT, at.clone(), any.clone(), body.clone()),
+            (Op::Merge(entity, tag()), Method::PATCH, at.clone(), etag.clone(), body),
+            (Op::Delete(key.clone(), tag()), Method::DELETE, at.clone(), etag, None),
+            (Op::Delete(key, IfMatch::Any), Method::DELETE, at, any, None),
         ];
-        for (op, method, url, if_match, body) in cases {
-            assert_eq!(request(BASE, &table(), &op), Ok(Plain { method, url, if_match, body }), "{op:?}");
+        for (op, verb, url, condition, body) in cases {
+            let mut address = String::new();
+            write_address(&mut address, BASE, &table(), &op);
+            assert_eq!((method(&op), address), (verb, url), "{op:?}");
+            assert_eq!(if_match(&op), Ok(condition.as_deref()), "{op:?}");
+            let written = op.entity().map(|entity| {
+                let mut written = String::new();
+                write_entity(&mut written, entity);
+                written
+            });
+            assert_eq!(written, body, "{op:?}");
         }
     }
 
@@ -136,7 +158,7 @@ mod tests {
     fn an_etag_cannot_smuggle_a_header_line() {
         for bad in ["", "a\r\nX: y", "ü"] {
             let op = Op::Delete(Key::new("p", "r"), IfMatch::Tag(ETag(bad.to_owned())));
-            assert!(matches!(request(BASE, &table(), &op), Err(Error::Refused(_))), "{bad:?}");
+            assert!(matches!(if_match(&op), Err(Error::Refused(_))), "{bad:?}");
         }
     }
 

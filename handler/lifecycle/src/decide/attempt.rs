@@ -4,6 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::id::{JobName, WorkspaceId};
 use crate::job::{Answer, Job, JobStatus, Reply};
 use crate::rule::Rule;
@@ -40,6 +41,7 @@ impl DecideContext<'_> {
             }
             // Counted with the intent and not with the answer: a process that dies in between may have sent it.
             next.submits += 1;
+            next.forget_look();
             next.due = now + lease;
         })
     }
@@ -71,7 +73,8 @@ impl DecideContext<'_> {
             Answer::TagsRefused { code, text } => {
                 let error = format!("{code}: {text}");
                 if self.scoring.submission.as_ref().is_none_or(|sent| sent.untagged) {
-                    return self.refused_for_good(error, "the request that was sent has no tags");
+                    let why = "the request that was sent has no tags";
+                    return self.refused_for_good(error, FailureCause::Request, why);
                 }
                 let reason = format!("{error}; nothing happened, to be sent once more without the member `tags`");
                 // Due at once, and sent by the reconciler: no invocation sends two requests for one scoring.
@@ -86,10 +89,12 @@ impl DecideContext<'_> {
             Answer::Refused { code, text, permanent, retry_after } => {
                 let error = format!("{code}: {text}");
                 if *permanent {
-                    return self.refused_for_good(error, "the same request would be refused again");
+                    let why = "the same request would be refused again";
+                    return self.refused_for_good(error, FailureCause::of_refusal(code, true), why);
                 }
                 if self.past_submit_deadline() {
-                    return self.refused_for_good(error, "it was tried for the whole of submitDeadline");
+                    let why = "it was tried for the whole of submitDeadline";
+                    return self.refused_for_good(error, FailureCause::of_refusal(code, false), why);
                 }
                 let pause = back_off(REFUSAL_BACK_OFF, MAX_BACK_OFF, self.scoring.refusals, &self.scoring.id);
                 // What the service asks for is obeyed, and never shortens our own back-off: a service that says 0 s for
@@ -105,9 +110,12 @@ impl DecideContext<'_> {
         }
     }
 
-    fn refused_for_good(&self, error: String, why: &str) -> Step {
+    fn refused_for_good(&self, error: String, cause: FailureCause, why: &str) -> Step {
         let reason = format!("{error}; {why}");
-        self.transition(Event::RefusedPermanently, reason, Effect::None, |next| next.error = Some(error))
+        self.transition(Event::RefusedPermanently, reason, Effect::None, |next| {
+            next.error = Some(error);
+            next.failure = Some(cause);
+        })
     }
 
     /// This attempt was tried for the whole of submitDeadline. Counted from its first POST: how long the scoring was queued
@@ -127,6 +135,7 @@ impl DecideContext<'_> {
         next.job = Some(job.clone());
         next.job_status = Some(status.name().to_owned());
         next.missing_since = None;
+        next.forget_look();
         next.refusals = 0;
         // Of the time at which it was adopted, since a job that was found late would else be stopped at once.
         next.due = self.now + self.policy.job_timeout.0;
@@ -143,8 +152,9 @@ impl DecideContext<'_> {
         self.transition(Event::RecordRefused, error.clone(), effect, |next| next.error = Some(error))
     }
 
-    /// The attempt ended without a result that can be used. `ended`: how its job did, where that was not recorded before.
-    pub(super) fn attempt_failed(&self, error: &str, ended: Option<&JobStatus>) -> Step {
+    /// The attempt ended without a result that can be used, and it is known whose fault that is. `ended`: how its job did,
+    /// where that was not recorded before.
+    pub(super) fn attempt_failed(&self, error: &str, cause: FailureCause, ended: Option<&JobStatus>) -> Step {
         // A person who reads a final scoring must not be told how its job was when it was last polled.
         let note_end = |next: &mut Scoring| {
             if let Some(ended) = ended.filter(|_| next.job.is_some()) {
@@ -158,11 +168,20 @@ impl DecideContext<'_> {
             return step;
         }
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
-        // `>=`: the rule may have been given fewer attempts since.
-        if attempt >= max {
-            let reason = format!("{error}; attempt {attempt} of {max} was the last");
+        let fail = |next: &mut Scoring| {
+            next.error = Some(error.to_owned());
+            next.failure = Some(cause);
+        };
+        // `>=`: the rule may have been given fewer attempts since. Code that failed by its input fails by it again.
+        let hopeless = cause == FailureCause::UserCode && !self.policy.retry_user_errors;
+        if attempt >= max || hopeless {
+            let reason = if hopeless && attempt < max {
+                format!("{error}; a recognised error of the user's code, which is not tried again (retryUserErrors)")
+            } else {
+                format!("{error}; attempt {attempt} of {max} was the last")
+            };
             return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
-                next.error = Some(error.to_owned());
+                fail(next);
                 note_end(next);
             });
         }
@@ -174,7 +193,7 @@ impl DecideContext<'_> {
         );
         self.transition(Event::AttemptFailed, reason, Effect::None, |next| {
             close_attempt(next);
-            next.error = Some(error.to_owned());
+            fail(next);
             next.due = self.now + pause;
         })
     }
@@ -188,6 +207,7 @@ pub(super) fn close_attempt(next: &mut Scoring) {
     }
     next.job_status = None;
     next.missing_since = None;
+    next.forget_look();
 }
 
 /// Keeps the last names of a list, as a row has its limits. The oldest is the least likely to turn up again.

@@ -62,7 +62,7 @@ impl DecideContext<'_> {
         self.transition(Event::SeenAgain, reason.to_owned(), Effect::None, |next| {
             // A path of its own: what an earlier attempt wrote must not be taken for the result of a new one.
             close_attempt(next);
-            next.error = None;
+            (next.error, next.failure) = (None, None);
             next.refusals = 0;
             next.due = self.now;
         })

@@ -4,6 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::job::{JobSnapshot, JobStatus, address};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
@@ -36,12 +37,12 @@ impl DecideContext<'_> {
             // Also while it is stopped: it may have failed before the request to stop reached it.
             JobStatus::Failed => {
                 let text = observation.error.as_deref().unwrap_or("the job failed without giving a reason");
-                self.attempt_failed(text, Some(&observation.status))
+                self.attempt_failed(text, FailureCause::of_job(text), Some(&observation.status))
             }
             // It was stopped by us: a failed attempt, as it took too long.
             JobStatus::Canceled if cancelling => {
                 let error = format!("stopped after jobTimeout ({})", self.policy.job_timeout);
-                self.attempt_failed(&error, Some(&observation.status))
+                self.attempt_failed(&error, FailureCause::Platform, Some(&observation.status))
             }
             JobStatus::Canceled => self.transition(
                 Event::JobCancelled,
@@ -116,7 +117,8 @@ impl DecideContext<'_> {
             ),
             Some(since) if self.now - since >= limit => {
                 let gone = JobStatus::Unlisted("NotFound".to_owned());
-                self.attempt_failed("the job vanished: the endpoint does not know it any more", Some(&gone))
+                let error = "the job vanished: the endpoint does not know it any more";
+                self.attempt_failed(error, FailureCause::Platform, Some(&gone))
             }
             Some(since) => wait(format!("the job cannot be found since {}", utc_text(since))),
         }

@@ -2,7 +2,7 @@
 
 use crate::id::{JobName, ScoringId};
 use crate::input::InputFound;
-use crate::job::{Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
+use crate::job::{Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot, Reply};
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,9 +22,8 @@ pub enum Observation {
     Job(JobSnapshot),
     /// The endpoint, and Resource Manager if it could be asked, do not know the adopted job.
     JobMissing,
-    /// A finished search: every job that carries this attempt's inputs and outputs, none or more. A search that did not
-    /// see all jobs is [`CannotLook`](Self::CannotLook) instead, as "none" allows the request to be sent again.
-    Candidates(Vec<Candidate>),
+    /// A look for the job of a submission whose answer was lost: among the jobs, and at the attempt's own output path.
+    Lost(LostLook),
     /// What is at the attempt's output paths; with several outputs, the worst of them.
     Output(OutputSnapshot),
     /// It could not be looked: why, and the remedy.
@@ -63,6 +62,11 @@ pub enum Observation {
 }
 
 impl Observation {
+    /// A finished search that found these jobs, each beyond doubt, and nothing at the output path.
+    pub fn candidates(ours: Vec<Candidate>) -> Self {
+        Self::Lost(LostLook { jobs: JobsFound::Seen { ours, possible: Vec::new() }, output: OutputFound::Nothing })
+    }
+
     /// What became of a POST.
     pub fn answer(reply: impl Into<Reply>) -> Self {
         Self::Answer(reply.into())

@@ -4,6 +4,7 @@ use time::Duration;
 
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::input::InputFound;
 use crate::job::OutputSnapshot;
 use crate::status::Event;
@@ -16,6 +17,8 @@ impl DecideContext<'_> {
     /// that is older than the submission was there before, by whatever hand.
     pub(super) fn verify(&self, output: &OutputSnapshot) -> Step {
         let since = self.scoring.submitted.unwrap_or(self.scoring.created);
+        // Nobody knows the job of what was proved by its output alone.
+        let ended = if self.scoring.job.is_some() { "the job completed" } else { "the request ran" };
         let problem = match output {
             OutputSnapshot::Present { bytes, modified } if *bytes > 0 && *modified >= since - CLOCK_SKEW => {
                 if let Some(step) = self.before_scored() {
@@ -27,17 +30,14 @@ impl DecideContext<'_> {
                 let reason = format!("the output is there ({bytes} bytes) and newer than the submission{without}");
                 return self.transition(Event::OutputGood, reason, Effect::None, |next| {
                     next.output_bytes = Some(bytes);
-                    next.error = None;
+                    (next.error, next.failure) = (None, None);
                 });
             }
-            OutputSnapshot::Present { bytes: 0, .. } => "the job completed and its output is empty".to_owned(),
+            OutputSnapshot::Present { bytes: 0, .. } => format!("{ended} and its output is empty"),
             OutputSnapshot::Present { modified, .. } => {
-                format!(
-                    "the job completed and its output is older than the submission (modified {})",
-                    utc_text(*modified)
-                )
+                format!("{ended} and its output is older than the submission (modified {})", utc_text(*modified))
             }
-            OutputSnapshot::Absent { uri } => format!("the job completed and there is no output at {uri}"),
+            OutputSnapshot::Absent { uri } => format!("{ended} and there is no output at {uri}"),
         };
         // Storage may show a blob later than Azure ML reports the job's end.
         if self.now - self.scoring.since < self.policy.output_timeout.0 {
@@ -46,6 +46,7 @@ impl DecideContext<'_> {
                 utc_text(self.scoring.since + self.policy.output_timeout.0)
             ));
         }
-        self.attempt_failed(&problem, None)
+        // A job that ends well and leaves nothing may be the code's fault, the storage's or the service's.
+        self.attempt_failed(&problem, FailureCause::Unknown, None)
     }
 }

@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use super::*;
 use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
+use crate::failure::FailureCause;
 use crate::id::{JobName, LedgerId};
 use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
@@ -150,6 +151,7 @@ fn absent() -> Observation {
     Observation::Output(OutputSnapshot::Absent { uri: "azureml://x".into() })
 }
 
+mod followed;
 mod input;
 
 fn every_seen() -> Vec<Observation> {
@@ -174,9 +176,9 @@ fn every_seen() -> Vec<Observation> {
         refused(false, None),
         Observation::answer(Answer::Unknown { text: "reset".into() }),
         Observation::JobMissing,
-        Observation::Candidates(vec![]),
-        Observation::Candidates(vec![candidate("a", 0)]),
-        Observation::Candidates(vec![candidate("a", 0), candidate("b", 1)]),
+        Observation::candidates(vec![]),
+        Observation::candidates(vec![candidate("a", 0)]),
+        Observation::candidates(vec![candidate("a", 0), candidate("b", 1)]),
         output(5, NOW),
         output(0, NOW),
         output(5, NOW - Duration::days(1)),
@@ -184,6 +186,12 @@ fn every_seen() -> Vec<Observation> {
         Observation::CannotLook("403".into()),
         Observation::CannotLook("503".into()),
         Observation::CancelRefused("403".into()),
+        followed::possible(&[("other", JobStatus::Running)]),
+        followed::possible(&[("other", JobStatus::Completed)]),
+        followed::possible(&[("other", JobStatus::Failed)]),
+        input::after(followed::possible(&[("other", JobStatus::Failed)]), InputFound::Gone),
+        input::after(followed::possible(&[("other", JobStatus::Failed)]), input::newer()),
+        followed::output_is("1"),
         tags_refused(),
         made(1, "orphaned job", "Running"),
         made(2, "orphaned job", "Running"),
@@ -235,12 +243,14 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
                     assert!(!life.scoring.status.is_terminal() || same || opened);
                     taken.insert(row);
                     let key = format!(
-                        "{:?}{}{}{:?}{}",
+                        "{:?}{}{}{:?}{}{}{}",
                         next.status,
                         next.attempt,
                         next.submission.is_some(),
                         next.missing_since.is_some(),
-                        next.last_error.is_some()
+                        next.last_error.is_some(),
+                        next.followed_ended.is_some(),
+                        next.output_seen.is_some()
                     );
                     if depth < 9 && known.insert(key) {
                         lives.push((Life { rule: rule(), scoring: *next, now, taken: Vec::new() }, depth + 1));
@@ -305,7 +315,7 @@ fn the_time_in_the_queue_does_not_count_for_give_up_after() {
     let mut life = Life::new();
     life.later(Duration::days(2)).moves(&Observation::SlotFree);
     life.moves(&Observation::answer(Answer::Unknown { text: "reset".into() }));
-    assert_eq!(life.later(Duration::minutes(20)).moves(&Observation::Candidates(vec![])), Effect::Submit);
+    assert_eq!(life.later(Duration::minutes(20)).moves(&Observation::candidates(vec![])), Effect::Submit);
 }
 
 #[test]
@@ -331,7 +341,7 @@ fn a_lease_protects_its_owner_and_then_the_job_is_looked_for() {
 fn a_lost_submission_is_sent_again_to_the_same_path_only_after_resubmit_after() {
     let mut life = Life::unknown();
     let sent = life.scoring.submission.clone();
-    let none = Observation::Candidates(vec![]);
+    let none = Observation::candidates(vec![]);
     assert!(life.waits(&none).contains("resubmitAfter"));
     life.now = life.scoring.since + Policy::default().resubmit_after.0 - Duration::SECOND;
     life.waits(&none);
@@ -346,7 +356,7 @@ fn a_lost_submission_is_sent_again_to_the_same_path_only_after_resubmit_after() 
 fn orphaned_jobs_beyond_those_that_are_kept_by_name_are_counted() {
     let mut life = Life::unknown();
     let crowd = (0..MAX_JOB_NAMES + 11).map(|n| candidate(&format!("job-{n}"), i64::try_from(n).unwrap())).collect();
-    life.moves(&Observation::Candidates(crowd));
+    life.moves(&Observation::candidates(crowd));
     assert_eq!(
         (life.scoring.orphaned_jobs.len(), life.scoring.orphaned_job_count as usize),
         (MAX_JOB_NAMES, MAX_JOB_NAMES + 10)
@@ -356,7 +366,7 @@ fn orphaned_jobs_beyond_those_that_are_kept_by_name_are_counted() {
 #[test]
 fn one_found_job_is_adopted_and_of_several_the_oldest() {
     let mut life = Life::unknown();
-    life.moves(&Observation::Candidates(vec![candidate("only", 0)]));
+    life.moves(&Observation::candidates(vec![candidate("only", 0)]));
     assert_eq!(life.scoring.job.as_ref().unwrap().name, "only");
 
     let several = [candidate("young", 2), candidate("old", 0), candidate("middle", 1)];
@@ -364,7 +374,7 @@ fn one_found_job_is_adopted_and_of_several_the_oldest() {
         let mut life = Life::unknown();
         let mut found = several.to_vec();
         found.rotate_left(turn);
-        let effect = life.moves(&Observation::Candidates(found));
+        let effect = life.moves(&Observation::candidates(found));
         assert_eq!(life.scoring.job.as_ref().unwrap().name, "old");
         assert_eq!(life.scoring.orphaned_job_count, 2);
         let Effect::Cancel(jobs) = effect else { panic!("{effect:?}") };
@@ -397,11 +407,11 @@ fn what_is_held_because_nobody_could_look_goes_on_when_somebody_can() {
         life
     };
     let mut life = held();
-    life.moves(&Observation::Candidates(vec![candidate("found", 0)]));
+    life.moves(&Observation::candidates(vec![candidate("found", 0)]));
     assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Running, None));
     let mut life = held();
     let sent = life.scoring.submission.clone();
-    assert_eq!(life.moves(&Observation::Candidates(vec![])), Effect::Submit);
+    assert_eq!(life.moves(&Observation::candidates(vec![])), Effect::Submit);
     assert_eq!((life.scoring.attempt, life.scoring.submits, &life.scoring.submission), (1, 2, &sent));
     // submitDeadline does not count the days in which nobody could look.
     life.moves(&refused(false, None));
@@ -414,7 +424,7 @@ fn held() -> Life {
         rule.policy = Policy { on_unknown: OnUnknown::Hold, verify_input: false, ..Policy::default() }
     });
     life.later(Duration::minutes(15));
-    assert_eq!(life.moves(&Observation::Candidates(vec![])), Effect::None);
+    assert_eq!(life.moves(&Observation::candidates(vec![])), Effect::None);
     assert_eq!(life.scoring.status, Status::Held);
     life
 }
@@ -423,8 +433,8 @@ fn held() -> Life {
 fn a_rule_that_says_hold_never_sends_twice_by_itself_but_adopts_what_it_finds() {
     let mut life = held();
     assert!(life.scoring.last_error.as_deref().unwrap().contains("onUnknown: hold"));
-    life.later(Duration::days(10)).waits(&Observation::Candidates(vec![]));
-    life.moves(&Observation::Candidates(vec![candidate("late", 99), candidate("later", 100)]));
+    life.later(Duration::days(6)).waits(&Observation::candidates(vec![]));
+    life.moves(&Observation::candidates(vec![candidate("late", 99), candidate("later", 100)]));
     assert_eq!(
         (life.scoring.status, life.scoring.orphaned_jobs.as_slice()),
         (Status::Running, [job_name("later")].as_slice())
@@ -594,6 +604,36 @@ fn a_failed_attempt_is_followed_by_one_with_another_path_until_none_is_left() {
     life.moves(&accepted());
     life.moves(&failed);
     assert_eq!(life.scoring.status, Status::Failed);
+}
+
+fn failed_with(error: &str) -> Observation {
+    Observation::Job(JobSnapshot { status: JobStatus::Failed, error: Some(error.to_owned()), studio: None })
+}
+
+#[test]
+fn a_recognised_user_error_gets_one_attempt_unless_the_rule_says_otherwise() {
+    let error = failed_with("UserError: exit code 1: ValueError: columns are missing");
+    let mut life = Life::running();
+    life.moves(&error);
+    assert_eq!((life.scoring.status, life.scoring.failure), (Status::Failed, Some(FailureCause::UserCode)));
+    let mut life = Life::running();
+    life.rule.policy.retry_user_errors = true;
+    life.moves(&error);
+    assert_eq!((life.scoring.status, life.scoring.failure), (Status::Queued, Some(FailureCause::UserCode)));
+}
+
+#[test]
+fn what_a_retry_can_fix_and_what_nobody_knows_is_tried_again() {
+    for (error, cause) in [
+        ("exit code 42", FailureCause::Unknown),
+        ("UserError: exit code 137", FailureCause::Unknown),
+        ("the node was lost", FailureCause::Platform),
+        ("StreamAccessException was caused by AuthenticationException", FailureCause::Access),
+    ] {
+        let mut life = Life::running();
+        life.moves(&failed_with(error));
+        assert_eq!((life.scoring.status, life.scoring.failure), (Status::Queued, Some(cause)), "{error}");
+    }
 }
 
 #[test]

@@ -1,25 +1,61 @@
 //! Submissions whose answer was lost: what is concluded from a search, from a job that turns up, and from a person.
 //!
-//! Adopting a job is always safe; sending again is not, so it needs a search that saw everything, after `resubmitAfter`.
-//! Jobs that no attempt needs are *orphaned*: they are cancelled, counted and remembered by name.
+//! Adopting a job that is surely ours is always safe; sending again is not, so it needs a search that saw everything, after
+//! `resubmitAfter`, and a look at the attempt's own output path. What may be ours and shows too little is followed; see
+//! `followed.rs`. Jobs that no attempt needs are *orphaned*: they are cancelled, counted and remembered by name.
 
 use super::observation::Resolution;
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
+use crate::failure::FailureCause;
 use crate::id::JobName;
-use crate::job::{Candidate, Job, JobStatus};
+use crate::job::{Candidate, Job, JobStatus, JobsFound, LostLook, OutputFound};
 use crate::rule::OnUnknown;
 use crate::scoring::{MAX_JOB_NAMES, Scoring};
 use crate::status::{Event, Status};
 
 impl DecideContext<'_> {
-    /// What a search through the workspace's jobs found.
-    pub(super) fn looked_for(&self, found: &[Candidate]) -> Step {
-        let mut by_age: Vec<_> =
-            found.iter().filter(|found| !self.scoring.orphaned_jobs.contains(&found.job.name)).collect();
+    /// What a look through the workspace's jobs and at the attempt's output path found.
+    pub(super) fn looked_for(&self, look: &LostLook) -> Step {
+        if let JobsFound::Seen { ours, .. } = &look.jobs {
+            let by_age = self.by_age(ours);
+            if !by_age.is_empty() {
+                return self.found(&by_age);
+            }
+        }
+        // Before everything else that could follow: what is there says that the request ran, whatever a list shows.
+        if let OutputFound::Something(print) = &look.output {
+            return self.output_there(print);
+        }
+        if let Some(step) = self.held_too_long() {
+            return step;
+        }
+        let possible = match &look.jobs {
+            JobsFound::Seen { possible, .. } => self.by_age(possible),
+            JobsFound::NotSeen(why) => return self.cannot_look(why),
+        };
+        if possible.iter().any(|job| !job.status.is_final()) {
+            return self.follow(&possible);
+        }
+        if let OutputFound::NotSeen(why) = &look.output {
+            return self.cannot_look(&format!("the output path of the attempt could not be looked at: {why}"));
+        }
+        if possible.is_empty() { self.found_none() } else { self.all_followed_ended(&possible) }
+    }
+
+    /// Jobs that an attempt may still have, the oldest first. Names of former and of orphaned jobs are not among them.
+    fn by_age<'a>(&self, found: &'a [Candidate]) -> Vec<&'a Candidate> {
+        let known =
+            |name: &JobName| self.scoring.orphaned_jobs.contains(name) || self.scoring.previous_jobs.contains(name);
+        let mut by_age: Vec<_> = found.iter().filter(|found| !known(&found.job.name)).collect();
         // Same instant: the name decides, so that two processes adopt the same one.
         by_age.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.job.name.cmp(&b.job.name)));
-        match by_age.as_slice() {
+        by_age
+    }
+
+    /// Jobs that are surely this attempt's.
+    fn found(&self, by_age: &[&Candidate]) -> Step {
+        match by_age {
             [] => self.found_none(),
             [one] => {
                 let reason = format!("job {} carries this submission", one.job.name);
@@ -43,7 +79,8 @@ impl DecideContext<'_> {
         }
     }
 
-    fn found_none(&self) -> Step {
+    /// No job of this attempt exists, as far as anybody can see.
+    pub(super) fn found_none(&self) -> Step {
         let now = self.now;
         let held = self.scoring.status == Status::Held;
         // What is held waited for `resubmitAfter` already.
@@ -67,12 +104,29 @@ impl DecideContext<'_> {
                 Event::LastAttemptFailed,
                 format!("{error}; it was tried for the whole of submitDeadline"),
                 Effect::None,
-                |next| next.error = Some(error.clone()),
+                |next| {
+                    next.error = Some(error.clone());
+                    next.failure = Some(FailureCause::Platform);
+                },
             );
         }
-        let reason = "no job carries this submission after resubmitAfter; sent again to the same output path";
-        self.transition(Event::FoundNone, reason.to_owned(), Effect::Submit, |next| {
+        let why = if self.scoring.followed.is_empty() {
+            "no job carries this submission after resubmitAfter"
+        } else {
+            "every job that may have been its own has ended, and nothing is at its output path"
+        };
+        if self.scoring.slot_freed {
+            let reason = format!("{why}; queued for a slot, to be sent again to the same output path");
+            return self.transition(Event::SendAgain, reason, Effect::None, |next| {
+                next.forget_look();
+                next.due = now;
+                next.resumed = Some(now);
+            });
+        }
+        let reason = format!("{why}; sent again to the same output path");
+        self.transition(Event::FoundNone, reason, Effect::Submit, |next| {
             next.submits += 1;
+            next.forget_look();
             // A new lease, as this POST may be lost as well. The attempt, and with it output path and request id,
             // stays.
             next.due = now + self.policy.lease();
@@ -85,13 +139,16 @@ impl DecideContext<'_> {
 
     /// It could not be looked: nothing is concluded, and after `resubmitAfter` an operator is told.
     pub(super) fn cannot_look(&self, why: &str) -> Step {
+        if let Some(step) = self.held_too_long() {
+            return step;
+        }
         if self.scoring.status == Status::Unknown && self.now - self.scoring.since >= self.policy.resubmit_after.0 {
             return self.undecided(why);
         }
         self.record_last_error(Event::CannotLook, format!("{why}; nothing is concluded from that"), why)
     }
 
-    fn undecided(&self, why: &str) -> Step {
+    pub(super) fn undecided(&self, why: &str) -> Step {
         if self.scoring.status == Status::Held {
             return self.record_last_error(Event::CannotLook, why.to_owned(), why);
         }
@@ -121,6 +178,12 @@ impl DecideContext<'_> {
         {
             return wait(format!("job {} is known", job.name));
         }
+        let ended = status.is_final();
+        // Its output proved the attempt before anybody knew of it.
+        let proved = scoring.job.is_none() && matches!(scoring.status, Status::Verifying | Status::Scored);
+        if proved && ended && attempt == scoring.attempt {
+            return wait(format!("job {} has written the output that was looked at", job.name));
+        }
         // It is adopted only if nothing else can be: one job for each attempt.
         let waits_for_one =
             matches!(scoring.status, Status::Queued | Status::Submitting | Status::Unknown | Status::Held);
@@ -133,7 +196,6 @@ impl DecideContext<'_> {
         if scoring.orphaned_jobs.len() >= MAX_JOB_NAMES {
             return wait(format!("job {} is one orphaned job more than are kept by name", job.name));
         }
-        let ended = matches!(status, JobStatus::Completed | JobStatus::Failed | JobStatus::Canceled);
         let (what, effect) = if ended {
             (format!("it had ended ({status})"), Effect::None)
         } else {
@@ -154,6 +216,7 @@ impl DecideContext<'_> {
             Resolution::SendAgain => {
                 let reason = "an operator says that no job exists; to be sent again to the same output path";
                 self.transition(Event::SendAgain, reason.to_owned(), Effect::None, |next| {
+                    next.forget_look();
                     next.due = now;
                     next.refusals = 0;
                     next.resumed = Some(now);

@@ -44,6 +44,22 @@ pub struct Rule {
     pub policy: Policy,
 }
 
+impl Rule {
+    /// No input says which blob it is made for: all scorings of the rule have the same inputs. After a lost answer a job
+    /// that shows neither outputs nor tags may then be any of theirs.
+    pub fn has_shared_inputs(&self) -> bool {
+        // `blob.name` is not among these: it is the same in two folders.
+        let tells = |text: &Template| {
+            ["{blob.url", "{blob.path", "{blob.etag", "{scoring.id"].iter().any(|hole| text.source().contains(hole))
+        };
+        !self.inputs.values().any(|input| match input {
+            InputTemplate::UriFile { uri } | InputTemplate::UriFolder { uri } => tells(uri),
+            InputTemplate::Literal { value: Literal::Text(text) } => tells(text),
+            InputTemplate::Literal { value: Literal::Number(_) | Literal::Bool(_) } => false,
+        })
+    }
+}
+
 /// What a rule wants. All given members must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +165,7 @@ pub const MEMBERS: &[&str] = &[
     "emptyBlobs",
     "pollInterval",
     "maxAttempts",
+    "retryUserErrors",
     "retryBackOff",
     "submitDeadline",
     "jobTimeout",

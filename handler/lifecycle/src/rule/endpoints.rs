@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::problem::{Location, Problem, Wrong};
-use crate::breaker::BreakerSettings;
+use crate::breaker::{BreakerSettings, WINDOW};
 use crate::id::{EndpointKey, EndpointUri};
 
 /// One entry of `endpoints` in the rules file. See `README.md`, *Endpoints*.
@@ -73,6 +73,9 @@ impl EndpointSettings {
         {
             wrong.push(Wrong::Submits(rate, MAX_SUBMITS_PER_MINUTE));
         }
+        if usize::try_from(self.breaker.failures).is_ok_and(|failures| failures > WINDOW) {
+            wrong.push(Wrong::Failures(self.breaker.failures));
+        }
         if self.breaker.is_on() && self.breaker.pause.0 < time::Duration::SECOND {
             wrong.push(Wrong::Pause(self.breaker.pause));
         }
@@ -125,6 +128,7 @@ mod tests {
             (r#"{"uri":"https://e.example/jobs","submitsPerMinute":1001}"#, "takes 1 to 1000"),
             (r#"{"uri":"https://e.example/jobs","breaker":{"failures":5,"pause":"PT0S"}}"#, "`breaker.pause`"),
             (r#"{"uri":"https://e.example/jobs","breaker":{"failure":5}}"#, "`failure`"),
+            (r#"{"uri":"https://e.example/jobs","breaker":{"failures":21}}"#, "`breaker.failures` is 21"),
             (r#"{"uri":"https://e.example/jobs"},{"uri":"https://e.example/jobs/"}"#, "listed twice"),
         ] {
             let told = read(&format!("[{entry}]")).unwrap_err();

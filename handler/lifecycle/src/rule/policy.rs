@@ -22,8 +22,11 @@ pub enum OnUnknown {
 pub struct Policy {
     /// Between two looks at a running job. Default 120 s, as Azure Data Factory's template has it.
     pub poll_interval: IsoDuration,
-    /// Attempts in all, each with a new output path. Default 3. 1 switches retries off.
+    /// Attempts in all, each with a new output path, where a further one may help. Default 3. 1 switches retries off.
     pub max_attempts: u32,
+    /// Whether a recognised error of the user's code ([`FailureCause::UserCode`](crate::FailureCause)) is tried again too.
+    /// Default: no, as the same code fails by the same input.
+    pub retry_user_errors: bool,
     /// Back-off before the second attempt, doubled for each further one, at most an hour. Default 60 s.
     pub retry_back_off: IsoDuration,
     /// Refusals that may pass (roles that spread, throttling, a deployment in the making) are tried again for this
@@ -54,6 +57,7 @@ impl Default for Policy {
         Self {
             poll_interval: seconds(120),
             max_attempts: 3,
+            retry_user_errors: false,
             retry_back_off: seconds(60),
             submit_deadline: seconds(86_400),
             job_timeout: seconds(7 * 86_400),

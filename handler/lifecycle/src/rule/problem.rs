@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::definition::MEMBERS;
 use super::template;
+use crate::breaker::WINDOW;
 use crate::duration::IsoDuration;
 use crate::id::{InvalidEndpointUri, InvalidRuleId, InvalidWorkspaceId};
 
@@ -182,6 +183,9 @@ pub enum Wrong {
         /// The largest value that is taken.
         u32,
     ),
+    /// `breaker.failures` is more than a breaker remembers, so that it would never open by it.
+    #[error("`breaker.failures` is {0}; it takes 0 (off) to {WINDOW}")]
+    Failures(u32),
     /// `breaker.pause` is so short that the breaker would not hold anything back.
     #[error("`breaker.pause` is {0}; it must be a second at least")]
     Pause(IsoDuration),

@@ -191,3 +191,19 @@ fn a_rule_whose_requests_can_never_be_held_is_refused_with_both_sizes() {
     }
     assert!(Rules::read(&format!("{{\"rules\":[{}]}}", rule(32_000))).is_ok());
 }
+
+#[test]
+fn inputs_that_say_of_which_blob_they_are_are_told_from_those_that_are_shared() {
+    let shared = |inputs: &str| {
+        let text = format!(
+            r#"{{"rules":[{{"id":"a","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}},"inputs":{inputs}}}]}}"#
+        );
+        Rules::read(&text).expect("good rules").get("a").expect("the rule").has_shared_inputs()
+    };
+    assert!(shared(r#"{"d":{"type":"UriFolder","uri":"azureml://datastores/d/paths/f/"}}"#));
+    assert!(shared(r#"{"n":{"type":"Literal","value":3},"t":{"type":"Literal","value":"{blob.name}"}}"#));
+    assert!(!shared(
+        r#"{"d":{"type":"UriFolder","uri":"azureml://datastores/d/paths/f/"},"t":{"type":"Literal","value":"{scoring.id}"}}"#
+    ));
+    assert!(!shared(r#"{"d":{"type":"UriFile","uri":"{blob.url}"}}"#));
+}

@@ -76,6 +76,11 @@ impl State {
         let under_way = |made: &crate::state::Made| {
             made.of == of && made.attempt < attempt && !made.late && made.now == RequestState::Active
         };
+        let failed_for_good =
+            |made: &crate::state::Made| made.of == of && made.now == RequestState::UserError && !made.late;
+        if attempt > attempt_before && self.jobs.iter().any(failed_for_good) {
+            self.broke(Broken::UserErrorRepeated);
+        }
         if attempt > attempt_before && self.jobs.iter().any(under_way) {
             self.broke(Broken::AttemptsOverlap);
         }

@@ -10,7 +10,7 @@ pub(crate) fn word(request_state: RequestState) -> JobStatus {
     match request_state {
         RequestState::Active => JobStatus::Running,
         RequestState::Completed | RequestState::Hollow => JobStatus::Completed,
-        RequestState::Failed => JobStatus::Failed,
+        RequestState::Failed | RequestState::UserError => JobStatus::Failed,
         RequestState::Cancelled | RequestState::Stopped => JobStatus::Canceled,
     }
 }
@@ -29,7 +29,9 @@ impl State {
 
     pub(crate) fn job_seen(&self, scoring: &Scoring) -> Observation {
         let number = number_of(scoring.job.as_ref().expect("a running scoring has its job"));
-        Observation::Job(JobSnapshot { status: word(self.jobs[number].now), error: None, studio: None })
+        let now = self.jobs[number].now;
+        let error = (now == RequestState::UserError).then(|| "ValueError: columns are missing".to_owned());
+        Observation::Job(JobSnapshot { status: word(now), error, studio: None })
     }
 
     /// The service takes a POST; `told`: its sender hears of it.

@@ -176,6 +176,8 @@ pub(crate) enum RequestState {
     /// Completed, and wrote nothing.
     Hollow,
     Failed,
+    /// By the user's code, in a way that is recognised.
+    UserError,
     /// By a person.
     Cancelled,
     /// By us.
@@ -195,6 +197,8 @@ pub(crate) enum Broken {
     PathsMixed,
     /// An attempt began while a job of the one before it was under way.
     AttemptsOverlap,
+    /// An attempt began after one that the user's code had failed.
+    UserErrorRepeated,
     /// `scored` without an output that was seen.
     ScoredWithoutOutput,
     /// Two spellings of one upload have two ids.

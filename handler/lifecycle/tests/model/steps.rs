@@ -71,7 +71,7 @@ impl State {
     }
 
     pub(crate) fn holds_slot(&self, of: usize) -> bool {
-        self.rows[of].as_ref().is_some_and(|rows| rows.scoring.status.holds_slot())
+        self.rows[of].as_ref().is_some_and(|rows| rows.scoring.holds_slot())
     }
 
     fn idle_may(&self, world: &World, worker: usize, actions: &mut Vec<Action>) {
@@ -234,7 +234,7 @@ impl Model for World {
             actions.push(Action::JobEnds { job, request_state: RequestState::Completed });
             if left.bad_jobs > 0 && !made.late {
                 actions.extend(
-                    [RequestState::Hollow, RequestState::Failed, RequestState::Cancelled]
+                    [RequestState::Hollow, RequestState::Failed, RequestState::UserError, RequestState::Cancelled]
                         .map(|request_state| Action::JobEnds { job, request_state }),
                 );
             }
@@ -369,7 +369,7 @@ impl Model for World {
             Property::eventually(ENDS, |world: &Self, state: &State| (0..world.uploads).all(|of| state.ended(of))),
             Property::sometimes("an upload is scored", |_: &Self, state: &State| ends_as(state, Status::Scored)),
             Property::sometimes("an upload fails", |world: &Self, state: &State| {
-                world.budget.refusals == 0 && world.budget.bad_jobs < 2 || ends_as(state, Status::Failed)
+                world.budget.refusals == 0 && world.budget.bad_jobs == 0 || ends_as(state, Status::Failed)
             }),
             Property::sometimes("a person cancels", |world: &Self, state: &State| {
                 world.budget.bad_jobs == 0 || ends_as(state, Status::Cancelled)

@@ -50,7 +50,7 @@ impl State {
         match scoring.status {
             Status::Queued if scoring.due <= at => Observation::SlotFree,
             Status::Unknown | Status::Held if scoring.due <= at => {
-                Observation::Candidates(self.candidates(of, scoring.attempt))
+                Observation::candidates(self.candidates(of, scoring.attempt))
             }
             Status::Running | Status::Cancelling => self.job_seen(scoring),
             Status::Verifying if self.output_of(of, scoring.attempt) => {
@@ -252,7 +252,7 @@ impl State {
                 if entry.seq != next.version || entry.from != Some(scoring.status) || entry.to != next.status {
                     self.broke(Broken::Gap);
                 }
-                let leaves_slot = world.capped() && scoring.status.holds_slot() && !next.status.holds_slot();
+                let leaves_slot = world.capped() && scoring.holds_slot() && !next.holds_slot();
                 let next: Arc<Scoring> = next.into();
                 if world.removed_guard == RemovedGuard::PostFirst && effect == Effect::Submit {
                     self.post(world, of, &next, op);

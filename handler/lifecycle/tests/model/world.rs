@@ -122,7 +122,7 @@ impl World {
     pub(crate) fn decide(&self, scoring: &Scoring, observation: &Observation, now: OffsetDateTime) -> Step {
         let rule = Some(self.rule());
         match (self.removed_guard, scoring.status, observation) {
-            (RemovedGuard::NoResubmitAfter, Status::Unknown, Observation::Candidates(found)) if found.is_empty() => {
+            (RemovedGuard::NoResubmitAfter, Status::Unknown, Observation::Lost(look)) if look.is_empty() => {
                 decide(scoring, rule, observation, now + Duration::HOUR)
             }
             (RemovedGuard::NoLease, Status::Submitting, Observation::Nothing) => {

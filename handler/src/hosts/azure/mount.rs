@@ -21,7 +21,8 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 
 use lifecycle::Payload;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{Semaphore, SetOnce};
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
@@ -49,7 +50,7 @@ struct Mounted {
 }
 
 /// A function whose types are forgotten: payload and context in, answer out.
-type Call = Box<dyn Fn(Payload, Context) -> BoxFuture<'static, Result<Value, Failed>> + Send + Sync>;
+type Call = Box<dyn Fn(Payload, Context) -> BoxFuture<'static, Result<Box<RawValue>, Failed>> + Send + Sync>;
 
 impl Functions {
     /// None yet.
@@ -90,7 +91,7 @@ impl Functions {
                 })?;
                 let answer = function.oneshot(LambdaEvent::new(payload, context)).await;
                 let value = answer.map_err(|error| Failed::here(error.into()))?;
-                serde_json::to_value(value).map_err(|why| Failed::internal("Unserializable", why.to_string()))
+                to_raw_value(&value).map_err(|why| Failed::internal("Unserializable", why.to_string()))
             }
             .boxed()
         };
@@ -120,12 +121,12 @@ impl Failed {
     }
 
     fn answer(&self) -> Response {
-        answer(self.status, &json!(self.diagnostic))
+        answer(self.status, json!(self.diagnostic).to_string())
     }
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+fn answer(status: StatusCode, json: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 /// What all invocations share.
@@ -164,7 +165,7 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     if path == "/" {
         // The probe, and later the host's measure of our latency.
-        return answer(StatusCode::OK, &json!({ "status": "listening" }));
+        return answer(StatusCode::OK, r#"{"status":"listening"}"#.to_owned());
     }
     let Ok(functions) = timeout_at(received.0 + STARTING, mount.functions.wait()).await else {
         return Failed::internal("Starting", format!("the handler is still starting after {STARTING:?}")).answer();
@@ -228,7 +229,7 @@ impl<'a> Invocation<'a> {
         match outcome {
             Ok(value) => {
                 tracing::debug!(elapsed_ms, "invocation done");
-                answer(StatusCode::OK, &json!({ "Outputs": {}, "Logs": [], "ReturnValue": value }))
+                answer(StatusCode::OK, format!(r#"{{"Outputs":{{}},"Logs":[],"ReturnValue":{value}}}"#))
             }
             Err(failed) => {
                 // The host throws the body of a failure away, so this line is all that anybody will ever see of it.
@@ -246,7 +247,7 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    async fn outcome(&self, body: Body) -> Result<Value, Failed> {
+    async fn outcome(&self, body: Body) -> Result<Box<RawValue>, Failed> {
         let by = self.received.0 + self.limit;
         let busy = || {
             let Mount { concurrency, .. } = self.mount;

@@ -5,8 +5,8 @@
 use std::process;
 
 use crate::{
-    azurite,
     failure::Result,
+    npm::AZURITE,
     workspace::{cargo, run as run_command, shown},
 };
 
@@ -30,7 +30,7 @@ const UPLOADS: u32 = 2000;
 const MIN_UPLOADS: u32 = 100;
 
 pub(super) fn run(Burst { events, only }: Burst) -> Result<()> {
-    azurite::install()?;
+    AZURITE.install()?;
     let mut command = tests(events, &only);
     println!("{}", shown(&command));
     run_command(&mut command)

@@ -4,10 +4,10 @@
 use std::{env, process, time::Instant};
 
 use crate::{
-    azurite,
     builds::LEAN,
     failure::{Failure, Result},
     musl,
+    npm::{AZURITE, KUSTO},
     python::{AZURE_AI_ML, CARGO_LAMBDA},
     workspace::{asked, cargo, run as run_command, shown},
 };
@@ -31,7 +31,8 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
     let mut left_out = Vec::new();
     if !quick {
         step("install: rustfmt, clippy", "rustup component add rustfmt clippy", install_components)?;
-        step("install: azurite", "cargo xtask test", azurite::install)?;
+        step("install: azurite", "cargo xtask test", || AZURITE.install())?;
+        step("install: Kusto's language service", "cargo xtask test", || KUSTO.install())?;
         step("install: azure-ai-ml", "cargo xtask test", || {
             unless_in_ci(AZURE_AI_ML.install(), "the test with Microsoft's Python client", &mut left_out)
         })?;
@@ -45,7 +46,8 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
     step_command(
         "tests",
         tests(&[
-            (azurite::is_installed()?, "azurite", "SCOREKEEPER_REQUIRE_AZURITE"),
+            (AZURITE.is_installed()?, "azurite", "SCOREKEEPER_REQUIRE_AZURITE"),
+            (KUSTO.is_installed()?, "Kusto's language service", "SCOREKEEPER_REQUIRE_KUSTO"),
             (AZURE_AI_ML.is_installed()?, "azure-ai-ml", "SCOREKEEPER_REQUIRE_PYTHON"),
             (CARGO_LAMBDA.is_installed()?, "cargo-lambda", "SCOREKEEPER_REQUIRE_CARGO_LAMBDA"),
         ]),

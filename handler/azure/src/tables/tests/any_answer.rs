@@ -188,7 +188,7 @@ proptest! {
                 // It can be sent back: a version that cannot is none.
                 let [Some(etag)] = &etags[..] else { panic!("{etags:?}") };
                 let op = Op::Delete(Key::new("p", "r"), IfMatch::Tag(etag.clone()));
-                prop_assert!(wire::request("https://a", &table(), &op).is_ok(), "{:?}", etag);
+                prop_assert!(wire::if_match(&op).is_ok(), "{:?}", etag);
             }
             // A failed status may mean that nothing happened; a good one never does.
             Err(error) => prop_assert!(!(200..300).contains(&status) || matches!(error, Error::Ambiguous(_)), "{}", error),
@@ -221,7 +221,7 @@ proptest! {
 
     #[test]
     fn an_entity_travels_whole(properties in prop::collection::btree_map("[A-Za-z_][A-Za-z0-9_]{0,12}", value(), 0..8)) {
-        let json: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json::to_json(&properties)).expect("an object");
+        let json: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json::to_json(&properties.clone().into_iter().collect())).expect("an object");
         let system = ["PartitionKey", "RowKey", "Timestamp"];
         let expected = properties.into_iter().filter(|(name, _)| !system.contains(&name.as_str())).collect();
         prop_assert_eq!(json::from_json(&json), Ok(expected));

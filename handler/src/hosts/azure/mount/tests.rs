@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lambda_runtime::service_fn;
 use serde::Deserialize;
+use serde_json::Value;
 
 use bytes::Bytes;
 
