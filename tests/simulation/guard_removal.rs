@@ -263,7 +263,7 @@ fn requests_without_a_permit_are_found() {
         row
     }
     let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
-    is_found_among(20, &wiring, &["submitsPerMinute"]);
+    is_found_among(60, &wiring, &["submitsPerMinute"]);
 }
 
 /// A search for jobs that is not made: the answer is always that there is none.

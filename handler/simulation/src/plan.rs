@@ -341,7 +341,8 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
             "resubmitAfter": seconds(if skewed { draw.pick(&[900, 1_200]) } else { draw.pick(&[120, 300, 900]) }),
             "outputTimeout": seconds(draw.pick(&[20, 120])),
             "onUnknown": draw.pick(&["resolve", "resolve", "hold"]),
-            "verifyInput": draw.chance(850),
+            // Of dice of its own: what else is drawn for a seed stays as it is.
+            "verifyInput": draw.fork(40 + n as u64).chance(850),
         });
         if draw.chance(500) {
             rule["maxInFlight"] = json!(draw.pick(&[1, 1, 2, 3]));
