@@ -17,6 +17,7 @@ var watchedAccounts = installation.watchedAccounts
 var queueDelivery = installation.deliveryMode == 'storageQueue'
 // Another name for each mode: while one is exchanged for the other both exist, so that no event falls between them.
 var subscriptionName = '${take(functionAppName, 54)}-${queueDelivery ? 'queue' : 'function'}'
+var renameSubscriptionName = '${take(functionAppName, 46)}-${queueDelivery ? 'queue' : 'function'}-renames'
 // The resource group of an account's topic is the account's, unless a topic is given.
 var topicPlaces = map(watchedAccounts, account => split(account.?systemTopicResourceId ?? account.resourceId, '/'))
 
@@ -54,6 +55,29 @@ module subscriptions 'modules/subscription.bicep' = [
       name: subscriptionName
       accountName: toLower(last(split(account.resourceId, '/')))
       rules: rules
+      renames: false
+      hierarchical: account.?hierarchical ?? true
+      functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
+      stateAccountResourceId: stateAccount.id
+      queueName: queues.events
+      deadLetterContainer: containers.deadLetters
+    }
+    // Without its rights the topic could not keep what it fails to deliver.
+    dependsOn: [topicAccess[index]]
+  }
+]
+
+module renameSubscriptions 'modules/subscription.bicep' = [
+  for (account, index) in watchedAccounts: if (account.?hierarchical ?? true) {
+    name: take('renames-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
+    scope: resourceGroup(topicPlaces[index][2], topicPlaces[index][4])
+    params: {
+      topicName: last(split(topics[index].outputs.resourceId, '/'))
+      name: renameSubscriptionName
+      accountName: last(split(account.resourceId, '/'))
+      rules: rules
+      renames: true
+      hierarchical: true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       stateAccountResourceId: stateAccount.id
       queueName: queues.events
@@ -71,7 +95,7 @@ module topicAlerts 'modules/topic-alerts.bicep' = [
       accountName: toLower(last(split(account.resourceId, '/')))
       tags: installation.tags
       topicResourceId: topics[index].outputs.resourceId
-      subscriptionName: subscriptionName
+      subscriptionNames: [subscriptionName, renameSubscriptionName]
       actionGroupResourceIds: installation.actionGroupResourceIds
       runbookUrl: installation.runbookUrl
     }
@@ -83,3 +107,6 @@ output topicResourceIds string[] = [for (account, index) in watchedAccounts: top
 
 @description('Name of the event subscription on each of them.')
 output subscriptionName string = subscriptionName
+
+@description('Name of the event subscription for new names on each of those that have one.')
+output renameSubscriptionName string = renameSubscriptionName

@@ -36,6 +36,7 @@ async fn populate(world: &World) -> App {
     world.deliver(&app, &event("eu/ü <c>.csv", "1")).await;
     let mut other = event("a.csv", "1");
     other["data"]["url"] = json!("https://uploads.blob.core.windows.net/photos/a.jpg");
+    other["subject"] = json!(null);
     app.accept(&json!([other, {"x": 1}])).await.unwrap().submit().await;
     app
 }
@@ -69,7 +70,14 @@ ID1                               scored      claims/eu/a.csv                   
 }
 
 fn args(status: &[Status]) -> ListArgs {
-    ListArgs { which: WhichLedger::default(), status: status.to_vec(), rule: None, limit: 100, json: false }
+    ListArgs {
+        which: WhichLedger::default(),
+        status: status.to_vec(),
+        rule: None,
+        limit: 100,
+        pending: false,
+        json: false,
+    }
 }
 
 /// Ids are hashes; in golden texts they are numbered from the last line up, and padded as they were.

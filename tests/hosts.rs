@@ -71,6 +71,7 @@ pub async fn equal_answers<H: Host>() {
     let blob_created = H::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
     let mut skipped = event("a.csv");
     skipped["data"]["url"] = json!("https://acct.blob.core.windows.net/elsewhere/a.csv");
+    skipped["subject"] = json!(null);
     let payloads = [
         event("a.csv"),
         event("a.csv"),

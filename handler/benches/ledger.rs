@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use app::ledger::{Acceptance, Cap, Ledger, LedgerOptions, LimitScope, Recorded, rows};
 use app::ports::table_store::{ETag, Op, TableName, TableStore};
-use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
 use divan::Bencher;
@@ -21,6 +21,7 @@ use lifecycle::{
     Answer, BlobVersion, Entry, InputContent, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, Observation,
     OutputPrint, OutputSnapshot, Reply, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
 };
+use lifecycle::{BlobSnapshot, UnversionedBlob};
 use stores::embedded::EmbeddedStore;
 use stores::memory::MemoryStore;
 use time::OffsetDateTime;
@@ -131,6 +132,14 @@ impl Blobs for AtOnce {
 
     async fn output_print(&self, _scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
         Ok(None)
+    }
+
+    async fn blob(&self, _blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        Err(Inconclusive::not_reachable("no blob of this bench is there"))
+    }
+
+    async fn blobs_below(&self, _folder: &UnversionedBlob, _from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        Err(Inconclusive::not_reachable("no blob of this bench is there"))
     }
 
     async fn outputs(&self, _scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

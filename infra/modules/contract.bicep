@@ -30,3 +30,11 @@ var tableSuffixes = ['State', 'Instances', 'History']
 @description('Writing operations after which a blob is complete.')
 @export()
 var completeApis = ['PutBlob', 'PutBlockList', 'CopyBlob', 'FlushWithClose', 'SftpCommit']
+
+@description('Operations that begin a file whose content comes later. Told of where a rule takes files that nobody closes.')
+@export()
+var begunApis = ['CreateFile', 'SftpCreate']
+
+@description('Events about new names, in accounts with a hierarchical namespace.')
+@export()
+var renameEvents = ['Microsoft.Storage.BlobRenamed', 'Microsoft.Storage.DirectoryRenamed']

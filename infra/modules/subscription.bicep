@@ -1,11 +1,15 @@
-// The event subscription of one watched account: which events, where to, how often, and what becomes of the rest.
+// An event subscription of one watched account: which events, where to, how often, and what becomes of the rest.
 // Deployed into the topic's resource group.
+//
+// There are two: one for blobs that were created, and for accounts with a hierarchical namespace one for new names. An event
+// about a new name has no length, and a folder's has no suffix and ends above the prefixes of rules, so that filters on
+// these would stop it.
 //
 // The filter is made of the rules that the handler gets, and lets through at least what they want: Event Grid compares
 // without regard to case, prefixes and suffixes are any of their lists, and lists that do not fit fall back to wider
 // ones. What comes in beyond is skipped by the handler and recorded with the reason.
 
-import { completeApis } from 'contract.bicep'
+import { begunApis, completeApis, renameEvents } from 'contract.bicep'
 import { rulesFile } from 'types.bicep'
 
 @description('Name of the system topic.')
@@ -21,6 +25,12 @@ param accountName string
 
 @description('The rules, as the handler gets them.')
 param rules rulesFile
+
+@description('Whether it is the subscription for new names.')
+param renames bool
+
+@description('Whether the account has a hierarchical namespace.')
+param hierarchical bool
 
 @description('ARM id of the function that is called; empty: the queue is used.')
 param functionResourceId string
@@ -47,13 +57,16 @@ var suffixes = union([], map(ours, rule => rule.match.?suffix ?? ''))
 var subjectPrefixes = length(prefixes) <= mostPrefixes ? prefixes : (length(wholeContainers) <= mostPrefixes ? wholeContainers : [root])
 var subjectSuffixes = contains(suffixes, '') || length(suffixes) > mostSuffixes ? [] : suffixes
 var emptyBlobsWanted = !empty(filter(ours, rule => (rule.?emptyBlobs ?? 'skip') == 'score'))
+var unclosedWanted = !empty(filter(ours, rule => (rule.?complete ?? 'closed') != 'closed'))
+// Where content may come after its event, an event of no bytes is the only one.
+var noBytesWanted = emptyBlobsWanted || unclosedWanted || hierarchical
 
-var advancedFilters = concat(
+var createdFilters = concat(
   [
     {
       operatorType: 'StringIn'
       key: 'data.api'
-      values: completeApis
+      values: unclosedWanted ? concat(completeApis, begunApis) : completeApis
     }
     {
       operatorType: 'StringBeginsWith'
@@ -70,7 +83,7 @@ var advancedFilters = concat(
           values: subjectSuffixes
         }
       ],
-  emptyBlobsWanted
+  noBytesWanted
     ? []
     : [
         {
@@ -80,6 +93,13 @@ var advancedFilters = concat(
         }
       ]
 )
+var renameFilters = [
+  {
+    operatorType: 'StringBeginsWith'
+    key: 'subject'
+    values: length(wholeContainers) <= mostPrefixes ? wholeContainers : [root]
+  }
+]
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
@@ -121,8 +141,8 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
     ...(empty(functionResourceId) ? toQueue : toFunction)
     eventDeliverySchema: 'EventGridSchema'
     filter: {
-      includedEventTypes: ['Microsoft.Storage.BlobCreated']
-      advancedFilters: advancedFilters
+      includedEventTypes: renames ? renameEvents : ['Microsoft.Storage.BlobCreated']
+      advancedFilters: renames ? renameFilters : createdFilters
     }
     // The longest that Event Grid tries: a day.
     retryPolicy: {

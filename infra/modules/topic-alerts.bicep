@@ -12,8 +12,8 @@ param tags object
 @description('ARM id of the system topic.')
 param topicResourceId string
 
-@description('Name of the event subscription.')
-param subscriptionName string
+@description('Names of the event subscriptions.')
+param subscriptionNames string[]
 
 @description('ARM ids of the action groups that are told.')
 param actionGroupResourceIds string[]
@@ -81,7 +81,7 @@ resource metricAlerts 'Microsoft.Insights/metricAlerts@2026-01-01' = [
                 // Others may have subscriptions on the same topic.
                 name: 'EventSubscriptionName'
                 operator: 'Include'
-                values: [subscriptionName]
+                values: subscriptionNames
               }
             ]
           }

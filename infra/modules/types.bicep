@@ -9,6 +9,9 @@ type watchedAccount = {
 
   @description('ARM id of the account\'s Event Grid system topic, if it has one: an account can have only one. It needs a system-assigned identity. Left out: a topic is created beside the account.')
   systemTopicResourceId: string?
+
+  @description('Whether the account has a hierarchical namespace (Data Lake Storage, SFTP): files are renamed there, and their content may come after the event. Left out: as if it had, so that nothing is missed; `false` spares a subscription, and calls for blobs of no bytes.')
+  hierarchical: bool?
 }
 
 @description('The rules file, as the handler reads it. Only what the templates use is typed; the handler checks the rest.')

@@ -11,6 +11,8 @@ param rules = loadJsonContent('dev.rules.json')
 param watchedAccounts = [
   {
     resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data-dev/providers/Microsoft.Storage/storageAccounts/stuploadsdev'
+    // az storage account show --name UPLOADS --query isHnsEnabled
+    hierarchical: false
   }
 ]
 

@@ -124,3 +124,42 @@ async fn a_clock_that_is_set_back_keeps_nothing_waiting_for_ever() {
     }
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
 }
+
+/// Queued with a back-off, and another under way, by a clock that is 400 days ahead; then it is corrected.
+#[tokio::test]
+async fn what_a_clock_far_ahead_put_off_goes_on_once_it_is_corrected() {
+    for same_process in [true, false] {
+        let world = World::new();
+        let app = world.app();
+        world.later(Duration::days(400));
+        world.next_faults([Fault::Refused { permanent: false }]);
+        let ids = world.deliver(&app, &event("a.csv", "1")).await;
+        assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
+        app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+        world.later(Duration::days(-400));
+        // The same process remembers its last tick, another reads the heartbeat.
+        let app = if same_process { app } else { world.app() };
+        for _ in 0..10 {
+            world.later(Duration::minutes(2));
+            world.end_jobs(&JobStatus::Completed);
+            app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+        }
+        assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored, "{same_process}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_before_1970_is_taken_like_any_other() {
+    let world = World::new();
+    let app = world.app();
+    world.later(OffsetDateTime::UNIX_EPOCH - Duration::days(700) - world.now());
+    let mut old = event("a.csv", "1");
+    old["eventTime"] = serde_json::json!("1969-12-31T23:59:59Z");
+    let ids = world.deliver(&app, &old).await;
+    for _ in 0..5 {
+        world.later(Duration::minutes(3));
+        world.end_jobs(&JobStatus::Completed);
+        app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+    }
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
+}

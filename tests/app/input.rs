@@ -287,7 +287,7 @@ async fn an_event_costs_one_look_and_a_scoring_two() {
 async fn events_of_other_hosts_are_skipped_with_that_reason_and_nobody_is_asked() {
     let world = World::new();
     let app = world.app();
-    for host in ["evil.example", "uploads.blob.core.windows.net.evil.example", "127.0.0.1"] {
+    for host in ["evil.example", "uploads.blob.core.windows.net.evil.example", "127.0.0.1/uploads"] {
         let mut one = event("a.csv", "1");
         one["data"]["url"] = json!(format!("https://{host}/claims/a.csv"));
         let delivery = app.accept(&one).await.unwrap();

@@ -31,6 +31,8 @@ use crate::support::world::{RULE, World, event};
 mod bad_files;
 mod breaker;
 mod caps;
+mod cases;
+mod cases_renames;
 mod clocks;
 mod followed;
 mod guards;
@@ -39,9 +41,12 @@ mod in_flight;
 mod input;
 mod load;
 mod orphaned_jobs;
+mod own_outputs;
 mod races;
 mod rate;
 mod record_refused;
+mod renames;
+
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;
@@ -159,8 +164,8 @@ async fn a_tick_over_jobs_that_go_on_reads_pages_and_jobs_and_writes_its_heartbe
     let report = app.tick(world.now() + deadline).await.unwrap();
     assert_eq!((report.in_flight, report.due, report.moved, report.complete), (50, 50, 0, true));
     let (reads, pages, writes) = since(before, world.store.calls());
-    // The controls; 16 shards: one page of the in-flight index and one of the outbox each.
-    assert_eq!((reads, pages, writes), (0, 33, 1));
+    // The controls and what waits for a look at the storage; 16 shards: one page of the in-flight index and one of the outbox each.
+    assert_eq!((reads, pages, writes), (0, 34, 1));
     assert_eq!(world.polls() - polls, 50);
     // Half an interval later about half of them are due again.
     world.later(Duration::seconds(60));
@@ -317,6 +322,7 @@ async fn skipped_and_unreadable_events_are_kept_with_their_reasons() {
     let world = World::new();
     let app = world.app();
     let mut other = event("a.csv", "1");
+    other["subject"] = json!("/blobServices/default/containers/photos/blobs/a.jpg");
     other["data"]["url"] = json!("https://uploads.blob.core.windows.net/photos/a.jpg");
     let (accepted, _) = app.accept(&json!([other, {"x": 1}, other])).await.unwrap().into_parts();
     assert_eq!((accepted.accepted.len(), accepted.skipped, accepted.quarantined), (0, 2, 1));

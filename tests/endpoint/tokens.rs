@@ -172,6 +172,21 @@ async fn an_endpoint_that_is_silent_is_waited_for_a_few_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_slower_than_its_callers_still_gives_a_token_to_the_next() {
+    let source = Gate::closed();
+    let tokens: Tokens<Storage> = Tokens::new(source.clone(), clock());
+    let before = tokio::time::Instant::now();
+    assert!(tokens.get().await.is_err());
+    assert!(before.elapsed() < std::time::Duration::from_secs(5));
+    // It answers after six seconds and more.
+    source.gate.add_permits(1);
+    tick_until_final().await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(text(&tokens).await, "Bearer token-1");
+    assert_eq!((source.asked(), before.elapsed()), (1, std::time::Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
 async fn refusals_are_not_repeated_and_name_their_remedy() {
     for (status, remedy) in [(400, "AZURE_CLIENT_ID"), (404, "AZURE_CLIENT_ID"), (403, "IDENTITY_HEADER")] {
         let source = Gate::open();
@@ -310,6 +325,11 @@ async fn in_a_function_app() {
             let error = tokens(kind(None)).get().await.unwrap_err().to_string();
             assert!(error.contains("could not be read") && !error.contains("SECRET"), "{error}");
         }
+        "refused" => {
+            let error = tokens(kind(Some("client-7"))).get().await.unwrap_err().to_string();
+            assert!(error.contains("No identity client-7") && error.contains("AZURE_CLIENT_ID"), "{error}");
+            assert!(!error.contains("SECRET"), "{error}");
+        }
         other => panic!("{other}"),
     }
     println!("{check} was checked");
@@ -351,6 +371,18 @@ async fn a_forgotten_managed_identity_token_is_really_renewed() {
 #[tokio::test]
 async fn an_unreadable_token_is_not_quoted() {
     let server = Canned::start().await;
-    server.at("GET /msi/token", Reply::from(canned::text(200, "{\"access_token\": \"SECRET\", \"expires_on\": 17}")));
+    server.at(
+        "GET /msi/token",
+        Reply::from(canned::text(200, "{\"access_token\": \"SECRET\", \"expires_on\": \"soon\"}")),
+    );
     assert!(function_app(&server, "unreadable").await.contains("unreadable was checked"));
+}
+
+#[tokio::test]
+async fn the_identity_endpoints_own_message_is_shown_without_secrets() {
+    let server = Canned::start().await;
+    let body = json!({ "statusCode": 400, "message": "No identity client-7, see https://a/?sig=SECRET" });
+    server.at("GET /msi/token", canned::json(400, &body));
+    assert!(function_app(&server, "refused").await.contains("refused was checked"));
+    assert_eq!(server.requests().len(), 1, "it is not repeated");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lifecycle::intake::{BEGUN, COMPLETE, RENAMED};
 use serde_json::{Value, json};
 
 use super::project::{ENVIRONMENTS, Project};
@@ -161,17 +162,11 @@ fn storage(project: &Project) -> Vec<String> {
     if tables != ours {
         findings.push(format!("{CONTRACT}: the handler's tables are {tables:?}, not {ours:?}"));
     }
-    let complete = project
-        .files
-        .get("handler/lifecycle/src/intake.rs")
-        .split("const COMPLETE: [&str; ")
-        .nth(1)
-        .unwrap_or_default();
-    let complete: BTreeSet<&str> =
-        complete.split(']').nth(1).unwrap_or_default().split('"').skip(1).step_by(2).collect();
-    let apis = project.contract("completeApis");
-    if apis.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<BTreeSet<_>>() != complete {
-        findings.push(format!("{CONTRACT}: the handler's complete uploads are {complete:?}, not {apis}"));
+    for (name, ours) in [("completeApis", &COMPLETE[..]), ("begunApis", &BEGUN[..]), ("renameEvents", &RENAMED[..])] {
+        let theirs = project.contract(name);
+        if *theirs != json!(ours) {
+            findings.push(format!("{CONTRACT}: the handler's `{name}` are {ours:?}, not {theirs}"));
+        }
     }
     let queues = project.contract("queues");
     if queues["poison"] != format!("{}-poison", queues["events"].as_str().unwrap_or_default()) {

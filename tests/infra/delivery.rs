@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lifecycle::intake::{self, Classification};
+use lifecycle::intake::{self, BEGUN, COMPLETE, Classification};
 use lifecycle::{LedgerId, Rules};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use super::project::{Project, SNAPSHOTS};
 
 const SUBSCRIPTION: &str = "infra/modules/subscription.bicep";
 
-/// Rule sets for which `filters.json` holds the filter of the account `st`: those that are hard on a filter, then a hundred that
+/// Rule sets for which `filters.json` holds the filters of the account `st`: those that are hard on a filter, then a hundred that
 /// are drawn, always the same.
 pub fn rule_sets() -> Vec<Vec<Value>> {
     let mut sets = hard();
@@ -22,13 +22,15 @@ pub fn rule_sets() -> Vec<Vec<Value>> {
     sets
 }
 
-/// Other accounts, nothing but a container, empty blobs, many places, long names.
+/// Other accounts, nothing but a container, empty blobs, files that nobody closes, many places, long names.
 fn hard() -> Vec<Vec<Value>> {
     let many: Vec<Value> = (0..30).map(|n| rule(n, &json!({ "container": "c", "prefix": format!("p{n}/") }))).collect();
     let far: Vec<Value> = (0..30).map(|n| rule(n, &json!({ "container": format!("c{n}") }))).collect();
     let one = |matches: Value| vec![rule(0, &matches)];
     let mut empties = rule(0, &json!({ "container": "c" }));
     empties["emptyBlobs"] = json!("score");
+    let mut unclosed = rule(0, &json!({ "container": "c" }));
+    unclosed["complete"] = json!({ "unchangedFor": "PT2M" });
     vec![
         one(json!({ "container": "ccc", "prefix": "eu/", "suffix": ".csv" })),
         one(json!({ "container": "c", "prefix": "eu/", "suffix": ".csv" })),
@@ -39,6 +41,7 @@ fn hard() -> Vec<Vec<Value>> {
             rule(2, &json!({ "container": "c" })),
         ],
         vec![empties],
+        vec![unclosed],
         many,
         far,
         one(json!({ "container": "c", "prefix": "x".repeat(600) })),
@@ -78,24 +81,31 @@ fn drawn(random: &mut Random) -> Vec<Value> {
             }
             let mut rule = rule(usize::try_from(number).unwrap(), &Value::Object(matches));
             rule["emptyBlobs"] = json!(["score", "skip", "skip"][usize::try_from(random.below(3)).unwrap()]);
+            if random.below(8) == 0 {
+                rule["complete"] = json!({ "unchangedFor": "PT1M" });
+            }
             rule
         })
         .collect()
 }
 
-/// The filter of each of [`rule_sets`]; null where no rule is of the account, so that there is no subscription.
+/// The kinds of subscriptions: created blobs of an account without and with a hierarchical namespace, and new names.
+const KINDS: [&str; 3] = ["flat", "lake", "renames"];
+
+/// The filters of each of [`rule_sets`], by kind; null where no rule is of the account, so that there is no subscription.
 pub fn predicted(compiler: &mut Compiler) -> Result<Vec<Value>, String> {
     let sets: Vec<Value> = rule_sets().into_iter().map(|rules| json!({ "rules": rules })).collect();
-    let mut filters = vec![Value::Null; sets.len()];
+    let mut filters = vec![json!({}); sets.len()];
     compiler.write("tests/infra/templates/rule_sets.json", &Value::from(sets).to_string());
     let mut parameters = "using 'filters.bicep'\n".to_owned();
     let _ = writeln!(parameters, "param ruleSets = loadJsonContent('rule_sets.json')");
     compiler.write("tests/infra/templates/filters.bicepparam", &parameters);
     let snapshot = compiler.snapshot("tests/infra/templates/filters.bicepparam")?;
     for resource in snapshot["predictedResources"].as_array().into_iter().flatten() {
-        let number = resource["name"].as_str().and_then(|name| name.rsplit('-').next()?.parse::<usize>().ok());
-        if let Some(filter) = number.and_then(|number| filters.get_mut(number)) {
-            *filter = resource["properties"]["filter"].clone();
+        let name = resource["name"].as_str().and_then(|name| name.rsplit('/').next()?.strip_prefix("set-"));
+        let Some((number, kind)) = name.and_then(|name| name.split_once('-')) else { continue };
+        if let Some(filter) = number.parse::<usize>().ok().and_then(|number| filters.get_mut(number)) {
+            filter[kind] = resource["properties"]["filter"].clone();
         }
     }
     Ok(filters)
@@ -109,7 +119,8 @@ fn filters(project: &Project) -> Vec<Value> {
 pub fn check(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let filters = filters(project);
-    for (rules, filter) in hard().iter().zip(&filters) {
+    let apis: Vec<&str> = COMPLETE.into_iter().chain(BEGUN).collect();
+    for (rules, filters) in hard().iter().zip(&filters) {
         for (container, path, size) in [
             ("ccc", "eu/a.csv", 1),
             ("c", "eu/a.csv", 1),
@@ -119,12 +130,18 @@ pub fn check(project: &Project) -> Vec<String> {
             ("c", "e", 0),
             ("c", &"x".repeat(700), 2),
         ] {
-            if let Err(why) = wanted_passes(filter, rules, &event(container, path, size, "PutBlob")) {
-                findings.push(format!("{SUBSCRIPTION}: {why}"));
+            let created = apis.iter().map(|api| event(container, path, size, api));
+            let renamed = ["BlobRenamed", "DirectoryRenamed"].into_iter().map(|kind| rename(kind, container, path));
+            for event in created.chain(renamed) {
+                for hierarchical in [false, true] {
+                    let outcome = wanted_passes(filters, hierarchical, rules, &event);
+                    findings.extend(outcome.err().map(|why| format!("{SUBSCRIPTION}: {why}")));
+                }
             }
         }
     }
-    for filter in filters.iter().filter(|filter| !filter.is_null()) {
+    for filter in filters.iter().flat_map(|filters| KINDS.map(|kind| &filters[kind])).filter(|filter| !filter.is_null())
+    {
         findings.extend(within_limits(filter).err().map(|why| format!("{SUBSCRIPTION}: {why}")));
     }
     findings
@@ -150,15 +167,38 @@ fn event(container: &str, path: &str, size: u64, api: &str) -> Value {
     })
 }
 
-/// `filter` is what was predicted for these rules.
-fn wanted_passes(filter: &Value, rules: &[Value], event: &Value) -> Result<(), String> {
+/// An event about a new name, as documented: neither length nor ETag.
+fn rename(kind: &str, container: &str, path: &str) -> Value {
+    let created = event(container, path, 1, "RenameFile");
+    json!({
+        "id": "1", "eventType": format!("Microsoft.Storage.{kind}"), "eventTime": "2026-07-21T10:00:00Z",
+        "subject": created["subject"],
+        "data": { "api": "RenameFile", "destinationUrl": created["data"]["url"],
+                  "sourceUrl": "https://st.blob.core.windows.net/c/staging/x" },
+    })
+}
+
+/// An event that a rule does something with is brought by exactly one subscription. `filters` is what was predicted for
+/// these rules.
+fn wanted_passes(filters: &Value, hierarchical: bool, rules: &[Value], event: &Value) -> Result<(), String> {
     let read = Rules::read(&json!({ "rules": rules }).to_string()).map_err(|problems| problems.to_string())?;
     let wanted = intake::read(event, &LedgerId::of_random([1; 16]), &read, datetime!(2026-07-21 10:00 UTC))
         .map_err(|error| error.to_string())?
         .iter()
-        .any(|verdict| matches!(verdict, Classification::Wanted(_)));
-    let passes = !filter.is_null() && passes(filter, event);
-    if wanted && !passes { Err(format!("the filter keeps back what a rule wants: {event}")) } else { Ok(()) }
+        .any(|verdict| !matches!(verdict, Classification::Skipped(_) | Classification::Quarantined(_)));
+    // What only an account with a hierarchical namespace raises.
+    let no_bytes = event["data"]["contentLength"] == 0;
+    let only_there = !event["eventType"].as_str().is_some_and(|kind| kind.ends_with("BlobCreated"))
+        || no_bytes && ["SftpCommit", "CopyBlob"].iter().any(|api| event["data"]["api"] == *api);
+    let kinds: &[&str] = if hierarchical { &["lake", "renames"] } else { &["flat"] };
+    let ways = kinds.iter().filter(|kind| !filters[**kind].is_null() && passes(&filters[**kind], event)).count();
+    match ways {
+        0 if wanted && (hierarchical || !only_there) => {
+            Err(format!("the filter keeps back what a rule wants: {event}"))
+        }
+        0 | 1 => Ok(()),
+        _ => Err(format!("two subscriptions bring one event: {event}")),
+    }
 }
 
 /// As Event Grid documents it: filters must all hold, of a filter's values one; without regard to case.
@@ -214,13 +254,15 @@ proptest! {
         container in prop_oneof![Just("aaa"), Just("bbb"), Just("c")],
         path in "[abAB]{1,3}/?[abAB.]{1,3}",
         size in 0_u64..3,
-        api in prop_oneof![Just("PutBlob"), Just("PutBlockList"), Just("CopyBlob"), Just("FlushWithClose"), Just("SftpCommit")],
+        api in proptest::sample::select([&COMPLETE[..], &BEGUN[..]].concat()),
+        hierarchical: bool,
+        renamed in proptest::option::of(prop_oneof![Just("BlobRenamed"), Just("DirectoryRenamed")]),
     ) {
         thread_local! {
             static SETS: (Vec<Vec<Value>>, Vec<Value>) = (rule_sets(), filters(&Project::load()));
         }
-        let event = event(container, &path, size, api);
-        let outcome = SETS.with(|(sets, filters)| wanted_passes(&filters[set], &sets[set], &event));
+        let event = renamed.map_or_else(|| event(container, &path, size, api), |kind| rename(kind, container, &path));
+        let outcome = SETS.with(|(sets, filters)| wanted_passes(&filters[set], hierarchical, &sets[set], &event));
         prop_assert!(outcome.is_ok(), "{outcome:?}\n{set}");
     }
 }
@@ -228,7 +270,10 @@ proptest! {
 #[test]
 fn what_no_rule_can_want_does_not_wake_the_app() {
     let filters = filters(&Project::load());
-    let filter = &filters[0];
+    let lake = &filters[0]["lake"];
+    assert!(passes(lake, &event("ccc", "eu/a.csv", 0, "SftpCommit")), "its content may come later");
+    assert!(!passes(lake, &event("ccc", "eu/a.csv", 1, "CreateFile")), "the rule takes closed files");
+    let filter = &filters[0]["flat"];
     assert!(passes(filter, &event("ccc", "eu/a.csv", 1, "PutBlob")));
     for (container, path, size, api) in [
         ("ddd", "eu/a.csv", 1, "PutBlob"),

@@ -89,7 +89,7 @@ fn takes(of: &Value) -> String {
         (Some("array"), _) if of["items"].is_null() => "list".to_owned(),
         (Some("array"), _) => format!("{}[]", takes(&of["items"]).trim_matches('`')),
         (Some(kind), _) => kind.to_owned(),
-        (None, Some(named)) => named.rsplit('/').next().unwrap_or_default().to_owned(),
+        (None, Some(named)) => named.rsplit(['/', '.']).next().unwrap_or_default().to_owned(),
         (None, None) => "any".to_owned(),
     };
     let range = |low: &str, high: &str| Some((of[low].as_i64()?, of[high].as_i64()?));

@@ -137,7 +137,7 @@ fn every_environment_deploys_and_no_resource_twice() {
         assert_eq!(snapshot.of("Microsoft.Web/sites").count(), 1, "{name}");
     }
     let branches = &project.snapshots["branches"];
-    assert_eq!(branches.of(SUBSCRIPTION).count(), 2);
+    assert_eq!(branches.of(SUBSCRIPTION).count(), 4, "two accounts, each with one for new names");
     assert_eq!(branches.of("Microsoft.Insights/actionGroups").count(), 1);
 }
 
@@ -160,7 +160,7 @@ fn the_second_stage_deploys_from_the_outputs_of_the_first() {
     let (first, second) = (&project.snapshots["prod"], &project.snapshots["prod.events"]);
     assert_eq!(first.of(SUBSCRIPTION).count(), 0, "not before the code");
     let subscriptions: Vec<&Resource> = second.of(SUBSCRIPTION).collect();
-    assert_eq!(subscriptions.len(), 2);
+    assert_eq!(subscriptions.len(), 4, "two accounts, each with one for new names");
     let app = first.outputs["functionAppResourceId"].as_str().unwrap();
     for subscription in &subscriptions {
         let target = subscription.get("properties/destination/properties/resourceId");
@@ -181,7 +181,7 @@ fn the_second_stage_deploys_from_the_outputs_of_the_first() {
 fn queue_delivery_needs_one_stage_and_opens_nothing_to_the_internet() {
     let private = &Project::load().snapshots["private"];
     let subscriptions: Vec<&Resource> = private.of(SUBSCRIPTION).collect();
-    assert_eq!(subscriptions.len(), 2);
+    assert_eq!(subscriptions.len(), 4, "two accounts, each with one for new names");
     for subscription in subscriptions {
         let destination = subscription.get("properties/deliveryWithResourceIdentity/destination");
         assert_eq!(destination["properties"]["queueName"], "blob-events");

@@ -177,6 +177,7 @@ fn order(project: &Project) -> Vec<String> {
         ("main", "site", "workspaceAccess"),
         ("main", "site", "blobAccess"),
         ("events", "subscriptions", "topicAccess"),
+        ("events", "renameSubscriptions", "topicAccess"),
     ];
     let mut findings = Vec::new();
     for (template, later, first) in needs {

@@ -122,23 +122,23 @@ fn refusals(compiler: &mut Compiler) -> Result<Value, String> {
 fn templates(compiler: &mut Compiler) -> Result<Value, String> {
     let mut all = Map::new();
     for (name, path) in TEMPLATES {
-        let compiled = compiler.compile(path)?;
-        let mut definitions = compiled["definitions"].clone();
+        let template = compiler.compile(path)?;
+        let mut definitions = template["definitions"].clone();
         for definition in definitions.as_object_mut().into_iter().flat_map(Map::values_mut) {
             if let Some(metadata) = definition["metadata"].as_object_mut() {
                 metadata.remove("__bicep_imported_from!");
             }
         }
         let of = |member: &str, part: &dyn Fn(&Value) -> Value| -> Value {
-            let members = compiled[member].as_object().cloned().unwrap_or_default();
+            let members = template[member].as_object().cloned().unwrap_or_default();
             Value::Object(members.iter().map(|(name, value)| (name.clone(), part(value))).collect())
         };
         let exports = matches!(name, "contract" | "roles");
         let told = if exports {
-            json!({ "variables": compiled["variables"] })
+            json!({ "variables": template["variables"] })
         } else {
             json!({
-                "parameters": compiled["parameters"], "definitions": definitions,
+                "parameters": template["parameters"], "definitions": definitions,
                 "outputs": of("outputs", &|output| output["metadata"]["description"].clone()),
                 "dependsOn": of("resources", &|resource| resource["dependsOn"].clone()),
             })

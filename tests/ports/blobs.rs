@@ -1,6 +1,8 @@
 //! What the port `Blobs` promises. Each claim gets a stage of its own.
 
+use app::ports::{BlobPage, MAX_PAGE};
 use lifecycle::job::{Output, OutputKind};
+use lifecycle::pending::BlobKind;
 use lifecycle::{Answer, BlobVersion, InputSnapshot, OutputSnapshot, Scoring, SeenVersion};
 use time::{Duration, OffsetDateTime};
 
@@ -81,28 +83,28 @@ async fn seen(stage: &dyn Stage, blob: &BlobVersion) -> SeenVersion {
 }
 
 pub async fn an_input_is_seen_as_the_version_that_is_there(stage: &dyn Stage) {
-    let first = stage.upload("a b#1.csv");
+    let first = stage.write_input("a b#1.csv");
     let at_first = seen(stage, &first).await;
     assert_eq!(at_first.etag, first.etag);
-    stage.mark(&first);
+    stage.mark_input(&first);
     let marked = seen(stage, &first).await;
     assert_ne!(marked.etag, first.etag, "a mark gives another ETag");
     assert_eq!(marked.content, at_first.content, "and no other content");
-    let second = stage.upload("a b#1.csv");
+    let second = stage.write_input("a b#1.csv");
     let overwritten = seen(stage, &first).await;
     assert_eq!(overwritten.etag, second.etag, "whatever version it was asked about");
     assert_ne!(overwritten.content, at_first.content);
 }
 
 pub async fn an_input_that_is_not_there_is_gone(stage: &dyn Stage) {
-    let blob = stage.upload("a.csv");
-    stage.delete(&blob);
+    let blob = stage.write_input("a.csv");
+    stage.delete_input(&blob);
     assert_eq!(stage.blobs().input(&blob).await, Ok(InputSnapshot::Gone));
 }
 
 pub async fn an_input_that_cannot_be_looked_at_is_an_error_and_never_gone(stage: &dyn Stage) {
-    let blob = stage.upload("a.csv");
-    stage.delete(&blob);
+    let blob = stage.write_input("a.csv");
+    stage.delete_input(&blob);
     stage.deny_lookups();
     assert!(stage.blobs().input(&blob).await.is_err());
 }
@@ -126,4 +128,54 @@ pub async fn a_print_is_the_same_until_something_at_the_outputs_changes(stage: &
     stage.pass(Duration::MINUTE).await;
     stage.place(&first, 8);
     assert!(print().await.is_some_and(|print| Some(print) != both), "written over");
+}
+
+pub async fn an_uploaded_blob_is_seen_in_its_version_with_its_size(stage: &dyn Stage) {
+    let blob = stage.upload("eu/ä #1.csv", 7);
+    let first = stage.blobs().blob(&blob).await.unwrap().unwrap();
+    assert_eq!((first.size, first.kind, first.archived, first.is_folder), (7, BlobKind::Block, false, false));
+    assert_eq!(stage.blobs().blob(&blob).await.unwrap().unwrap().etag, first.etag);
+    stage.upload("eu/ä #1.csv", 8);
+    let second = stage.blobs().blob(&blob).await.unwrap().unwrap();
+    assert_eq!(second.size, 8);
+    assert_ne!(second.etag, first.etag);
+}
+
+pub async fn a_blob_that_is_not_there_is_none(stage: &dyn Stage) {
+    stage.upload("eu/a.csv", 1);
+    for path in ["eu/b.csv", "eu", "eu/a.csv/b"] {
+        assert_eq!(stage.blobs().blob(&stage.upload_name(path)).await, Ok(None), "{path}");
+    }
+}
+
+pub async fn a_folder_is_listed_page_by_page_whole_and_without_its_neighbours(stage: &dyn Stage) {
+    let paths: Vec<String> = (0..MAX_PAGE + 2).map(|n| format!("eu/{n:04}.csv")).chain(["eu/z/y.csv".into()]).collect();
+    for path in paths.iter().map(String::as_str).chain(["eu-2/a.csv", "eu.csv", "f/a.csv"]) {
+        stage.upload(path, 3);
+    }
+    let (mut seen, mut from, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = stage.blobs().blobs_below(&stage.upload_name("eu"), from.as_deref()).await.unwrap();
+        pages += 1;
+        assert!(page.blobs.len() <= MAX_PAGE);
+        assert!(page.blobs.iter().all(|(_, shown)| shown.size == 3 && !shown.is_folder));
+        seen.extend(page.blobs.into_iter().map(|(path, _)| path));
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!((seen, pages), (paths, 2));
+    let (path, listed) = stage.blobs().blobs_below(&stage.upload_name("f"), None).await.unwrap().blobs.remove(0);
+    let alone = stage.blobs().blob(&stage.upload_name(&path)).await.unwrap().unwrap();
+    assert_eq!(listed.etag.trim_matches('"'), alone.etag.trim_matches('"'), "one version, however it is looked at");
+    let nothing = stage.blobs().blobs_below(&stage.upload_name("us"), None).await;
+    assert_eq!(nothing, Ok(BlobPage::default()));
+}
+
+pub async fn an_upload_that_cannot_be_looked_at_is_an_error_and_never_none(stage: &dyn Stage) {
+    let blob = stage.upload("eu/a.csv", 1);
+    stage.deny_lookups();
+    assert!(stage.blobs().blob(&blob).await.is_err());
+    assert!(stage.blobs().blobs_below(&stage.upload_name("eu"), None).await.is_err());
 }

@@ -3,7 +3,7 @@
 
 use app::ports::{Blobs, Endpoint, JobAddress};
 use async_trait::async_trait;
-use lifecycle::{BlobVersion, Job, JobName, LedgerId, Rules, Scoring};
+use lifecycle::{BlobVersion, Job, JobName, LedgerId, Rules, Scoring, UnversionedBlob};
 use serde_json::json;
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
@@ -50,19 +50,31 @@ pub trait Stage: Send + Sync {
     fn place(&self, uri: &str, bytes: usize);
 
     /// Writes an input, and tells its version.
-    fn upload(&self, path: &str) -> BlobVersion;
+    fn write_input(&self, path: &str) -> BlobVersion;
 
     /// Changes what lies beside the content of an input.
-    fn mark(&self, blob: &BlobVersion);
+    fn mark_input(&self, blob: &BlobVersion);
 
     /// Deletes an input.
-    fn delete(&self, blob: &BlobVersion);
+    fn delete_input(&self, blob: &BlobVersion);
 
     /// Makes somebody else's job over the inputs of a scoring; its name.
     async fn make_strangers(&self, like: &Scoring) -> JobName;
 
-    /// From now on nobody may look at jobs, inputs and outputs.
+    /// Uploads a blob of so many bytes to the container that the rules watch; gives its name.
+    fn upload(&self, path: &str, bytes: usize) -> UnversionedBlob;
+
+    /// The name of a blob in that container, there or not.
+    fn upload_name(&self, path: &str) -> UnversionedBlob;
+
+    /// From now on nobody may look at jobs, inputs, uploads and outputs.
     fn deny_lookups(&self);
+}
+
+/// Its name in the worlds that have no wire.
+pub fn name_in_azure(path: &str) -> UnversionedBlob {
+    let claims = UnversionedBlob::read("https://uploads.blob.core.windows.net/claims/x").unwrap();
+    claims.beside(path).unwrap()
 }
 
 /// A scoring of `path` in its first attempt, as it is recorded before it is sent.

@@ -12,7 +12,7 @@ use azure::blobs::AzureBlobs;
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use lifecycle::{BlobVersion, JobName, JobStatus, Rules, Scoring, StorageHosts};
+use lifecycle::{BlobVersion, JobName, JobStatus, Rules, Scoring, StorageHosts, UnversionedBlob};
 use simulation::{End, Inputs, Sandbox, Written};
 use simulator::{
     Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
@@ -21,7 +21,7 @@ use stores::fault::Fault;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use super::stage::{Ending, Stage, rules_for};
+use super::stage::{Ending, Stage, name_in_azure, rules_for};
 use crate::support::world::World;
 
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
@@ -127,7 +127,7 @@ impl Azure {
         let tokens = Tokens::new(source.clone(), read.clone());
         let manager = Arc::new(resource_manager::Client::new(&handle.origin(), tokens).unwrap());
         let there = format!("{}/uploads", handle.origin()).parse().unwrap();
-        let hosts = StorageHosts::default().and("uploads.blob.core.windows.net", Some(there));
+        let hosts = StorageHosts::default().and("127.0.0.1", None).and("uploads.blob.core.windows.net", Some(there));
         let endpoint = AzureMl::new(Tokens::new(source.clone(), read.clone()), manager.clone());
         let blobs = AzureBlobs::new(manager, Tokens::new(source, read), hosts);
         Self { handle, hand, clock, endpoint, blobs, folder, endings: Mutex::default(), serving }
@@ -226,7 +226,7 @@ impl Stage for Azure {
         std::fs::File::options().write(true).open(path).unwrap().set_modified(self.now().into()).unwrap();
     }
 
-    fn upload(&self, path: &str) -> BlobVersion {
+    fn write_input(&self, path: &str) -> BlobVersion {
         let file = self.input(path);
         // Longer than the one before it: another content, whatever the file system's clock says.
         let content = format!("{}a\n", std::fs::read_to_string(&file).unwrap_or_default());
@@ -234,7 +234,7 @@ impl Stage for Azure {
         BlobVersion::read(&url_of(path), &simulator::file_etag(&file.metadata().unwrap())).unwrap()
     }
 
-    fn mark(&self, blob: &BlobVersion) {
+    fn mark_input(&self, blob: &BlobVersion) {
         let file = self.input(&blob.path);
         let before = simulator::file_etag(&file.metadata().unwrap());
         let later = file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(1);
@@ -242,7 +242,7 @@ impl Stage for Azure {
         assert_ne!(simulator::file_etag(&file.metadata().unwrap()), before);
     }
 
-    fn delete(&self, blob: &BlobVersion) {
+    fn delete_input(&self, blob: &BlobVersion) {
         std::fs::remove_file(self.input(&blob.path)).unwrap();
     }
 
@@ -250,11 +250,23 @@ impl Stage for Azure {
         let mut theirs = like.clone();
         // Another installation's: another id, and another path.
         for output in theirs.submission.iter_mut().flat_map(|sent| sent.outputs.values_mut()) {
-            output.uri = "azureml://datastores/workspaceblobstore/paths/theirs/predictions.csv".to_owned();
+            "azureml://datastores/workspaceblobstore/paths/theirs/predictions.csv".clone_into(&mut output.uri);
         }
         let answer = self.endpoint.submit(&theirs, std::time::Duration::from_secs(20)).await.answer;
         let lifecycle::Answer::Accepted { job, .. } = answer else { panic!("{answer:?}") };
         job.name
+    }
+
+    fn upload(&self, path: &str, bytes: usize) -> UnversionedBlob {
+        let file = self.folder.path().join("claims").join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "x".repeat(bytes)).unwrap();
+        self.upload_name(path)
+    }
+
+    fn upload_name(&self, path: &str) -> UnversionedBlob {
+        let origin = self.handle.origin();
+        UnversionedBlob::read(&format!("{origin}/uploads/claims/x")).unwrap().beside(path).unwrap()
     }
 
     fn deny_lookups(&self) {
@@ -325,21 +337,31 @@ impl Stage for InTests {
         self.world.place(uri, bytes as u64);
     }
 
-    fn upload(&self, path: &str) -> BlobVersion {
+    fn write_input(&self, path: &str) -> BlobVersion {
         let n = self.uploads.fetch_add(1, Ordering::Relaxed);
         self.world.change_inputs(|inputs, now| put(inputs, path, n, now))
     }
 
-    fn mark(&self, blob: &BlobVersion) {
+    fn mark_input(&self, blob: &BlobVersion) {
         self.world.change_inputs(|inputs, now| inputs.mark(&blob.url, now));
     }
 
-    fn delete(&self, blob: &BlobVersion) {
+    fn delete_input(&self, blob: &BlobVersion) {
         self.world.change_inputs(|inputs, now| inputs.delete(&blob.url, now));
     }
 
     async fn make_strangers(&self, like: &Scoring) -> JobName {
         self.world.strangers_job(like).parse().unwrap()
+    }
+
+    fn upload(&self, path: &str, bytes: usize) -> UnversionedBlob {
+        let name = self.upload_name(path);
+        self.world.uploaded(|uploaded| uploaded.put(&name, bytes as u64));
+        name
+    }
+
+    fn upload_name(&self, path: &str) -> UnversionedBlob {
+        name_in_azure(path)
     }
 
     fn deny_lookups(&self) {
@@ -400,21 +422,31 @@ impl Stage for InSimulation {
         self.0.place(uri, bytes as u64);
     }
 
-    fn upload(&self, path: &str) -> BlobVersion {
+    fn write_input(&self, path: &str) -> BlobVersion {
         let n = self.1.fetch_add(1, Ordering::Relaxed);
         self.0.change_inputs(|inputs, now| put(inputs, path, n, now))
     }
 
-    fn mark(&self, blob: &BlobVersion) {
+    fn mark_input(&self, blob: &BlobVersion) {
         let _ = self.0.change_inputs(|inputs, now| inputs.mark(&blob.url, now));
     }
 
-    fn delete(&self, blob: &BlobVersion) {
+    fn delete_input(&self, blob: &BlobVersion) {
         self.0.change_inputs(|inputs, now| inputs.delete(&blob.url, now));
     }
 
     async fn make_strangers(&self, like: &Scoring) -> JobName {
         self.0.make_strangers(like)
+    }
+
+    fn upload(&self, path: &str, bytes: usize) -> UnversionedBlob {
+        let name = self.upload_name(path);
+        self.0.uploaded(|uploaded| uploaded.put(&name, bytes as u64));
+        name
+    }
+
+    fn upload_name(&self, path: &str) -> UnversionedBlob {
+        name_in_azure(path)
     }
 
     fn deny_lookups(&self) {

@@ -89,3 +89,23 @@ async fn looks_at_a_job_are_counted_with_the_shortest_time_between_two() {
     let job = &sim.admin("/admin/jobs").await["jobs"][0];
     assert_eq!((&job["polls"], &job["minPollSeconds"]), (&json!(4), &json!(3.0)));
 }
+
+#[tokio::test]
+async fn another_site_in_the_browser_of_this_machine_gets_nothing_and_changes_nothing() {
+    let (sim, _root) = sim(|_| ()).await;
+    let origin = sim.url("").trim_end_matches('/').to_owned();
+    let client = reqwest::Client::new();
+    for (name, value) in [("host", "evil.example"), ("origin", "http://evil.example"), ("origin", "null")] {
+        for path in ["/admin/jobs", "/admin/faults", "/local/inbox/x.csv", "/"] {
+            let got = client.get(format!("{origin}{path}")).header(name, value).send().await.unwrap();
+            assert_eq!(got.status(), 403, "{name}: {value} {path}");
+        }
+        let plan = r#"{"faults": [{"route": "invoke", "fault": "lostRequest"}]}"#;
+        let posted = client.post(format!("{origin}/admin/faults")).header(name, value).body(plan).send().await.unwrap();
+        assert_eq!(posted.status(), 403);
+    }
+    let own = client.get(format!("{origin}/admin/jobs")).header("origin", &origin).send().await.unwrap();
+    assert_eq!(own.status(), 200);
+    let faults: Value = client.get(format!("{origin}/admin/faults")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(faults["faults"], json!([]));
+}

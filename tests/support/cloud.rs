@@ -89,14 +89,14 @@ impl Drop for Cloud {
 /// An event about `in/<path>` in Event Grid's schema, as a delivery of the service has it.
 pub fn event(path: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../fixtures/event_grid.json")).unwrap();
-    about(&mut event["data"], path);
+    about(&mut event, path);
     event
 }
 
 /// The same in CloudEvents 1.0.
 pub fn cloud_event(path: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../fixtures/cloud_event.json")).unwrap();
-    about(&mut event["data"], path);
+    about(&mut event, path);
     event
 }
 
@@ -104,9 +104,11 @@ pub fn cloud_event(path: &str) -> Value {
 pub fn event_about(url: &str) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../fixtures/event_grid.json")).unwrap();
     event["data"]["url"] = json!(url);
+    event["subject"] = Value::Null; // it names the blob of the recording
     event
 }
 
-fn about(data: &mut Value, path: &str) {
-    data["url"] = json!(format!("https://acct.blob.core.windows.net/in/{path}"));
+fn about(event: &mut Value, path: &str) {
+    event["data"]["url"] = json!(format!("https://acct.blob.core.windows.net/in/{path}"));
+    event["subject"] = Value::Null; // it names the blob of the recording
 }

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use app::ledger::{Ledger, LedgerOptions};
 use app::ports::table_store::{TableName, TableStore};
-use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputPrint, OutputSnapshot, Reply,
-    Rules, Scoring, ScoringId, Status, StorageHosts, Submission,
+    Answer, BlobSnapshot, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputPrint,
+    OutputSnapshot, Reply, Rules, Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob,
 };
 use serde_json::{Value, json};
-use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Written};
+use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Uploaded, Written};
 pub use stores::fault::Fault;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
@@ -349,6 +349,11 @@ impl World {
         self.state.lock().unwrap().cloud.place(uri, bytes, now);
     }
 
+    /// Changes what was uploaded.
+    pub fn uploaded<T>(&self, change: impl FnOnce(&mut Uploaded) -> T) -> T {
+        change(&mut self.state.lock().unwrap().cloud.uploaded)
+    }
+
     /// A job of somebody else.
     pub fn foreign_job(&self, output: &str) {
         let (now, id) = (self.now(), "f".repeat(32));
@@ -596,6 +601,22 @@ impl Blobs for World {
             return Err(Inconclusive::not_reachable(why.clone()));
         }
         Ok(state.cloud.output_print(scoring, now))
+    }
+
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        let state = self.state.lock().unwrap();
+        match &state.storage_inconclusive {
+            Some(why) => Err(Inconclusive::not_reachable(why.clone())),
+            None => Ok(state.cloud.uploaded.get(blob)),
+        }
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        let state = self.state.lock().unwrap();
+        match &state.storage_inconclusive {
+            Some(why) => Err(Inconclusive::not_reachable(why.clone())),
+            None => Ok(state.cloud.uploaded.page(folder, from, MAX_PAGE)),
+        }
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

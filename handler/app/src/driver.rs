@@ -13,6 +13,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use lifecycle::schedule::believable_due;
 use lifecycle::{Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -84,7 +85,7 @@ enum Written {
     /// Somebody else moved it, and what we have seen still counts.
     StillCounts(Box<(Loaded, Observed)>),
     /// The ledger will never take it: that is what was seen now, with nothing claimed.
-    Refused(Observed),
+    Refused(Box<Observed>),
 }
 
 impl Driver {
@@ -209,7 +210,11 @@ impl Driver {
     }
 
     pub(crate) async fn load(&self, id: &ScoringId) -> Result<Option<Loaded>, Error> {
-        Ok(self.ledger.get(id).await.map_err(during("reading a scoring"))?.map(Loaded::from))
+        let mut loaded = self.ledger.get(id).await.map_err(during("reading a scoring"))?.map(Loaded::from);
+        if let Some(Loaded { scoring, .. }) = &mut loaded {
+            scoring.due = believable_due(scoring.since, scoring.due, self.clock.now());
+        }
+        Ok(loaded)
     }
 
     /// Decide, record, act, observe again, until there is nothing to do now.
@@ -255,7 +260,7 @@ impl Driver {
                     continue;
                 }
                 Written::Refused(seen) => {
-                    observed = seen;
+                    observed = *seen;
                     continue;
                 }
                 Written::Overtaken(present) => {
@@ -312,7 +317,8 @@ impl Driver {
                 let reason = error_chain(&source);
                 tracing::error!(scoring = %next.id, reason, "a move of {} cannot be recorded, ever: {reason}", next.id);
                 self.release(observed.claims).await;
-                return Ok(Written::Refused(Observed::of(Observation::RecordRefused { reason }, observed.at)));
+                let refused = Observed::of(Observation::RecordRefused { reason }, observed.at);
+                return Ok(Written::Refused(Box::new(refused)));
             }
             // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.
             Err(error) => return Err(during("recording a move")(error)),

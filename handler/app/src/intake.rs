@@ -5,14 +5,17 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream};
 use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
-use lifecycle::{Payload, Rules, Scoring, StorageHosts};
+use lifecycle::pending::{FormerScoring, Judgement};
+use lifecycle::{BlobSnapshot, BlobVersion, Payload, PendingUpload, Rules, Scoring, StorageHosts};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clock::LedgerClock;
 use crate::driver::{Driver, Intent, TakenIn};
-use crate::error::{Error, during};
-use crate::ledger::Ledger;
+use crate::error::{Error, during, error_chain};
+use crate::ledger::{Ledger, Pending};
+use crate::own_outputs;
+use crate::ports::{Blobs, Inconclusive};
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
 const MAX_CONCURRENT_SCORINGS: usize = 16;
@@ -24,6 +27,7 @@ pub struct Intake {
     rules: Arc<Rules>,
     storage_hosts: Arc<StorageHosts>,
     clock: LedgerClock,
+    blobs: Arc<dyn Blobs>,
     driver: Driver,
 }
 
@@ -35,6 +39,8 @@ pub struct Accepted {
     pub accepted: Vec<AcceptedScoring>,
     /// Events that were in the ledger already.
     pub duplicates: usize,
+    /// Uploads and renamed folders that wait for a look at the storage.
+    pub pending: usize,
     /// Events that no rule wants.
     pub skipped: usize,
     /// Events that could not be read and are kept for people to look at.
@@ -110,21 +116,34 @@ impl Intake {
         rules: Arc<Rules>,
         storage_hosts: StorageHosts,
         clock: LedgerClock,
+        blobs: Arc<dyn Blobs>,
         driver: Driver,
     ) -> Self {
-        Self { ledger, rules, storage_hosts: Arc::new(storage_hosts), clock, driver }
+        Self { ledger, rules, storage_hosts: Arc::new(storage_hosts), clock, blobs, driver }
     }
 
-    /// Why nobody is asked about the blob that these are of: neither storage with a token, nor Azure ML, whose identity may
-    /// read more than the app's. All of one event have one blob.
-    fn foreign(&self, scorings: &[Scoring]) -> Option<SkippedEvent> {
-        let blob = &scorings.first()?.blob;
-        self.storage_hosts.check(&blob.url).err().map(|foreign| SkippedEvent {
-            key: digest(&[&blob.url, &blob.etag]),
-            subject: blob.url.clone(),
+    /// Why nobody is asked about the blob of an event: neither storage with a token, nor Azure ML, whose identity may read more
+    /// than the app's.
+    fn foreign(&self, classification: &Classification) -> Option<SkippedEvent> {
+        let url = match classification {
+            Classification::Wanted(scorings) => &scorings.first()?.blob.url,
+            Classification::Pending { scorings, uploads } => {
+                scorings.first().map(|scoring| &scoring.blob.url).or_else(|| Some(&uploads.first()?.blob.url))?
+            }
+            Classification::Folder(folder) => &folder.folder.url,
+            Classification::Skipped(_) | Classification::Quarantined(_) => return None,
+        };
+        self.storage_hosts.check(url).err().map(|foreign| SkippedEvent {
+            key: digest(&[url]),
+            subject: url.clone(),
             rule: None,
             reason: foreign.to_string(),
         })
+    }
+
+    /// What drives the scorings that it takes in.
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
     }
 
     /// Takes a delivery in. **Durable once `Ok`.**
@@ -166,25 +185,22 @@ impl Intake {
 
     async fn accept_event(&self, classification: Classification, now: OffsetDateTime) -> Outcome {
         let mut outcome = Outcome::default();
-        let classification = match classification {
-            Classification::Wanted(scorings) => {
-                self.foreign(&scorings).map_or(Classification::Wanted(scorings), Classification::Skipped)
-            }
-            other => other,
-        };
+        let classification = self.foreign(&classification).map_or(classification, Classification::Skipped);
         match classification {
-            Classification::Wanted(scorings) => {
-                for scoring in scorings {
-                    // What was taken before stays taken, and its intents are to be carried out.
-                    if let Err(error) = self.accept_scoring(scoring, now, &mut outcome).await {
-                        outcome.failure = outcome.failure.or(Some(error));
-                    }
-                }
+            Classification::Wanted(scorings) => self.accept_scorings(scorings, now, &mut outcome).await,
+            Classification::Pending { scorings, uploads } => {
+                self.accept_scorings(scorings, now, &mut outcome).await;
+                self.accept_uploads(uploads, now, &mut outcome).await;
             }
-            Classification::Skipped(skip) => match self.skip(&skip, now).await {
-                Ok(()) => outcome.accepted.skipped += 1,
-                Err(error) => outcome.failure = Some(error),
-            },
+            Classification::Folder(folder) => {
+                // Listed by the ticks: a folder may hold any number of files, and an invocation has seconds.
+                let kept = self.keep(&Pending::Folder(folder), &mut outcome).await;
+                outcome.note(kept);
+            }
+            Classification::Skipped(skip) => {
+                let kept = self.skip(&skip, now, &mut outcome).await;
+                outcome.note(kept);
+            }
             Classification::Quarantined(bad) => match self.quarantine(&bad, "keeping an unreadable event", now).await {
                 Ok(()) => {
                     outcome.accepted.quarantined += 1;
@@ -198,8 +214,113 @@ impl Intake {
         outcome
     }
 
-    async fn accept_scoring(&self, queued: Scoring, now: OffsetDateTime, outcome: &mut Outcome) -> Result<(), Error> {
-        let (wanted, reason) = (queued.blob.clone(), format!("rule `{}` wants this blob version", queued.rule));
+    async fn accept_scorings(&self, scorings: Vec<Scoring>, now: OffsetDateTime, outcome: &mut Outcome) {
+        let Some(blob) = scorings.first().map(|scoring| scoring.blob.clone()) else { return };
+        match self.skipped_as_output(&blob, now, outcome).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => return outcome.note(Err(error)),
+        }
+        for scoring in scorings {
+            // What was taken before stays taken, and its intents are to be carried out.
+            let reason = format!("rule `{}` wants this blob version", scoring.rule);
+            let taken = self.accept_scoring(scoring, reason, now, outcome).await;
+            outcome.note(taken);
+        }
+    }
+
+    /// Uploads of one blob, each under one rule: looked at now if they are due, else kept until they are.
+    async fn accept_uploads(&self, uploads: Vec<PendingUpload>, now: OffsetDateTime, outcome: &mut Outcome) {
+        let seen = match uploads.iter().find(|upload| upload.due <= now) {
+            Some(upload) => Some(self.blobs.blob(&upload.blob).await),
+            None => None,
+        };
+        for upload in uploads {
+            let judgement = match seen.as_ref().filter(|_| upload.due <= now) {
+                None => Ok(Judgement::Wait(Box::new(upload))),
+                Some(seen) => self.judge(upload, seen.as_ref().map(Option::as_ref), now).await,
+            };
+            let carried_out = match judgement {
+                Ok(judgement) => self.carry_out(judgement, now, outcome).await,
+                Err(error) => Err(error),
+            };
+            let kept = match carried_out {
+                Ok(Some(wait)) => self.keep(&Pending::Upload(wait), outcome).await,
+                Ok(None) => Ok(()),
+                // Event Grid delivers again: nothing of it is on record.
+                Err(error) => Err(error),
+            };
+            outcome.note(kept);
+        }
+    }
+
+    /// What becomes of a pending upload whose blob was looked at.
+    pub(crate) async fn judge(
+        &self,
+        upload: PendingUpload,
+        seen: Result<Option<&BlobSnapshot>, &Inconclusive>,
+        now: OffsetDateTime,
+    ) -> Result<Judgement, Error> {
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(inconclusive) => {
+                return Ok(Judgement::Wait(Box::new(upload.not_seen(&error_chain(inconclusive), now))));
+            }
+        };
+        let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
+        let rule = self.rules.get(&upload.rule);
+        let former = match rule.zip(seen).and_then(|(rule, seen)| upload.former_scoring(ledger, rule, seen)) {
+            None => None,
+            Some(id) => {
+                let known = self.ledger.get(&id).await.map_err(during("reading a scoring of a blob's former name"))?;
+                known.map(|(scoring, _)| FormerScoring { id, status: scoring.status })
+            }
+        };
+        Ok(upload.judge(ledger, rule, seen, former.as_ref(), now))
+    }
+
+    /// Carries out what was judged. What is to be looked at again comes back, for the caller to keep.
+    pub(crate) async fn carry_out(
+        &self,
+        judgement: Judgement,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<Option<PendingUpload>, Error> {
+        match judgement {
+            Judgement::TakeIn { scoring, reason, again } => {
+                if !self.skipped_as_output(&scoring.blob, now, outcome).await? {
+                    self.accept_scoring(*scoring, reason, now, outcome).await?;
+                }
+                Ok(again.map(|again| *again))
+            }
+            Judgement::Wait(upload) => Ok(Some(*upload)),
+            Judgement::Skip(skip) => {
+                self.skip(&skip, now, outcome).await?;
+                Ok(None)
+            }
+            Judgement::Done => Ok(None),
+        }
+    }
+
+    async fn keep(&self, pending: &Pending, outcome: &mut Outcome) -> Result<(), Error> {
+        let kept = self.ledger.keep_pending(pending).await;
+        if kept.map_err(during("keeping an upload whose version is not known"))? {
+            tracing::info!(blob = pending.url(), due = %pending.due(), reason = pending.reason(), "upload waits: {}", pending.reason());
+            outcome.accepted.pending += 1;
+        } else {
+            outcome.accepted.duplicates += 1;
+        }
+        Ok(())
+    }
+
+    async fn accept_scoring(
+        &self,
+        queued: Scoring,
+        reason: String,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        let wanted = queued.blob.clone();
         let rule = queued.rule.clone();
         match self.driver.take_in(queued, reason, now).await? {
             TakenIn::New { scoring, intent } => {
@@ -241,7 +362,26 @@ impl Intake {
         Ok(())
     }
 
-    async fn skip(&self, skip: &SkippedEvent, now: OffsetDateTime) -> Result<(), Error> {
+    /// Whether the blob that a scoring is of is an output of ours, and was recorded as skipped.
+    async fn skipped_as_output(
+        &self,
+        blob: &BlobVersion,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Error> {
+        let owner = own_outputs::owner_of(&self.ledger, blob).await;
+        let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
+        let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
+        self.skip(&intake::skipped(blob, rule, &reason), now, outcome).await?;
+        Ok(true)
+    }
+
+    pub(crate) async fn skip(
+        &self,
+        skip: &SkippedEvent,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
         tracing::info!(
             blob = skip.subject,
             rule = skip.rule.as_deref(),
@@ -249,7 +389,9 @@ impl Intake {
             "event skipped: {}",
             skip.reason
         );
-        self.ledger.skip(skip, now).await.map_err(during("keeping a skipped event"))
+        self.ledger.skip(skip, now).await.map_err(during("keeping a skipped event"))?;
+        outcome.accepted.skipped += 1;
+        Ok(())
     }
 
     async fn quarantine(&self, bad: &QuarantinedEvent, doing: &'static str, now: OffsetDateTime) -> Result<(), Error> {
@@ -260,9 +402,9 @@ impl Intake {
 
 /// What became of one event.
 #[derive(Default)]
-struct Outcome {
-    accepted: Accepted,
-    intents: Vec<Intent>,
+pub(crate) struct Outcome {
+    pub(crate) accepted: Accepted,
+    pub(crate) intents: Vec<Intent>,
     failure: Option<Error>,
 }
 
@@ -270,9 +412,17 @@ impl Outcome {
     fn add(&mut self, other: Self) {
         self.accepted.accepted.extend(other.accepted.accepted);
         self.accepted.duplicates += other.accepted.duplicates;
+        self.accepted.pending += other.accepted.pending;
         self.accepted.skipped += other.accepted.skipped;
         self.accepted.quarantined += other.accepted.quarantined;
         self.intents.extend(other.intents);
         self.failure = self.failure.take().or(other.failure);
+    }
+
+    /// Keeps the first failure; what follows it is tried all the same.
+    fn note(&mut self, done: Result<(), Error>) {
+        if let Err(error) = done {
+            self.failure.get_or_insert(error);
+        }
     }
 }

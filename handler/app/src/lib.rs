@@ -21,6 +21,7 @@ mod intake;
 pub mod ledger;
 mod operate;
 mod orphans;
+mod own_outputs;
 pub mod ports;
 pub mod reports;
 mod tick;
@@ -80,9 +81,11 @@ impl App {
         let admission = Arc::new(Admission::new(ledger.clone(), Arc::clone(&rules), clock.clone()));
         let driver =
             Driver::new(ledger.clone(), Arc::clone(&rules), clock.clone(), services.clone(), Arc::clone(&admission));
-        let intake = Intake::new(ledger.clone(), Arc::clone(&rules), storage_hosts, clock.clone(), driver.clone());
+        let blobs = Arc::clone(&services.blobs);
+        let intake =
+            Intake::new(ledger.clone(), Arc::clone(&rules), storage_hosts, clock.clone(), blobs, driver.clone());
         let orphans = orphan_scan_interval.map(|interval| Orphans::new(&ledger, &rules, &services, &driver, interval));
-        let tick = Arc::new(Tick::new(&ledger, &rules, &services, &driver, &admission, orphans, retention));
+        let tick = Arc::new(Tick::new(&ledger, &rules, &services, &intake, &admission, orphans, retention));
         Self { ledger, clock, driver, intake, tick }
     }
 

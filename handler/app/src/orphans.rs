@@ -15,6 +15,7 @@ use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::job::experiment_asked_for;
+use lifecycle::schedule::is_ahead;
 use lifecycle::{JobStatus, Observation, Rules, Scoring, ScoringId, Status, Step};
 use time::{Duration, OffsetDateTime};
 
@@ -118,7 +119,7 @@ impl Orphans {
     }
 
     fn endpoint_is_due(&self, memory: &ScanMemory, endpoint: &EndpointUri, now: OffsetDateTime) -> bool {
-        memory.last.get(endpoint).is_none_or(|last| now - *last >= self.interval)
+        memory.last.get(endpoint).is_none_or(|last| now - *last >= self.interval || is_ahead(*last, now))
     }
 
     /// Scans every endpoint that is due. Starts nothing new after `deadline`.
@@ -196,10 +197,10 @@ impl Orphans {
     ) -> Result<usize, ScanError> {
         let last = self.ledger.orphan_scan(&scan_target.endpoint).await.map_err(ScanError::Ledger)?;
         // Another process did it a moment ago.
-        if last.is_some_and(|last| now - last.at < self.interval) {
+        if last.is_some_and(|last| now - last.at < self.interval && !is_ahead(last.at, now)) {
             return Ok(0);
         }
-        let since = last.map_or(now - FIRST, |last| last.through);
+        let since = last.map(|last| last.through).filter(|through| !is_ahead(*through, now)).unwrap_or(now - FIRST);
         let listing =
             self.services.endpoint.jobs_created_since(scan_target, since, known).await.map_err(ScanError::List)?;
         let checked = self.check_jobs(scan_target, listing.jobs).await?;

@@ -21,7 +21,8 @@ use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::storage_hosts::ForeignHost;
 use lifecycle::{
-    BlobVersion, InputContent, InputSnapshot, OutputPrint, OutputSnapshot, Scoring, SeenVersion, StorageHosts,
+    BlobSnapshot, BlobVersion, InputContent, InputSnapshot, OutputPrint, OutputSnapshot, Scoring, SeenVersion,
+    StorageHosts, UnversionedBlob,
 };
 use reqwest::Url;
 use time::OffsetDateTime;
@@ -30,8 +31,10 @@ use crate::http;
 use crate::http::retry::{Tries, may_pass};
 use crate::resource_manager::{self, Datastore};
 use crate::tokens::{Storage, Tokens};
-use app::ports::{Blobs, Inconclusive};
+use app::ports::{BlobPage, Blobs, Inconclusive};
 use lifecycle::datastore::DatastorePath;
+
+mod uploads;
 
 /// A look at an input, with all its tries: the writer of an event waits for it.
 const INPUT_TIME: Duration = Duration::from_secs(6);
@@ -150,35 +153,30 @@ impl AzureBlobs {
     }
 
     /// The version that a blob's URL names now.
-    async fn version(&self, url: &Url) -> azure_core::Result<Option<SeenVersion>> {
+    async fn version(&self, url: &Url) -> azure_core::Result<SeenVersion> {
         let properties = self.blob_client(url)?.get_properties(None).await?;
         let lacks =
             || azure_core::Error::with_message(ErrorKind::DataConversion, "storage's answer lacks length or ETag");
         let etag = properties.etag()?.map(|etag| unquoted(&etag.to_string()).to_owned());
         let (etag, bytes) = etag.zip(properties.content_length()?).ok_or_else(lacks)?;
         let md5 = properties.content_md5()?.map(|md5| STANDARD.encode(md5));
-        Ok(Some(SeenVersion { etag, content: InputContent { bytes, md5 } }))
+        Ok(SeenVersion { etag, content: InputContent { bytes, md5 } })
     }
 
     async fn file(&self, url: Url) -> Result<Found, Inconclusive> {
-        self.with_retries(&url, any_404, || async {
-            let client = self.blob_client(&url)?;
-            let properties = client.get_properties(None).await?;
+        self.with_retries(&url, not_found, || async {
+            let properties = self.blob_client(&url)?.get_properties(None).await?;
             let (bytes, modified) = complete(properties.content_length()?, properties.last_modified()?)?;
             let etag = properties.etag()?.map(|etag| etag.to_string()).unwrap_or_default();
-            Ok(Some(Seen { bytes, modified, print: OutputPrint::of([("", etag.as_str())]) }))
+            Ok(Seen { bytes, modified, print: OutputPrint::of([("", etag.as_str())]) })
         })
         .await
     }
 
     async fn folder(&self, container: Url, path: &str) -> Result<Found, Inconclusive> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
-        self.with_retries(&container, any_404, || async {
-            let options = BlobContainerClientOptions {
-                client_options: http::options(self.transport.clone()),
-                ..BlobContainerClientOptions::default()
-            };
-            let client = BlobContainerClient::new(container.clone(), self.credential(&container)?, Some(options))?;
+        let found = self.with_retries(&container, not_found, || async {
+            let client = self.container_client(&container)?;
             let options = BlobContainerClientListBlobsOptions { prefix: Some(prefix.clone()), ..Default::default() };
             let mut blobs = client.list_blobs(Some(options))?;
             let mut found: Found = None;
@@ -201,28 +199,36 @@ impl AzureBlobs {
                 }
             }
             Ok(found)
-        })
-        .await
+        });
+        found.await.map(Option::flatten)
     }
 
-    /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. 404 is an answer, nothing is there, if
-    /// `is_absent` takes it for one.
+    fn container_client(&self, container: &Url) -> azure_core::Result<BlobContainerClient> {
+        let options = BlobContainerClientOptions {
+            client_options: http::options(self.transport.clone()),
+            ..BlobContainerClientOptions::default()
+        };
+        BlobContainerClient::new(container.clone(), self.credential(container)?, Some(options))
+    }
+
+    /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. An error that is `absent` is an answer:
+    /// nothing is there.
     async fn with_retries<T, F>(
         &self,
         url: &Url,
-        is_absent: fn(&azure_core::Error) -> bool,
+        absent: fn(&azure_core::Error) -> bool,
         look: impl Fn() -> F + Send,
     ) -> Result<Option<T>, Inconclusive>
     where
-        F: Future<Output = azure_core::Result<Option<T>>> + Send,
+        F: Future<Output = azure_core::Result<T>> + Send,
     {
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let mut tries = Tries::new();
         loop {
             let inconclusive = match tokio::time::timeout(TRY, look()).await {
-                Ok(Ok(found)) => return Ok(found),
+                Ok(Ok(found)) => return Ok(Some(found)),
+                Ok(Err(error)) if absent(&error) => return Ok(None),
                 Ok(Err(error)) => match error.http_status().map(u16::from) {
-                    Some(404) if is_absent(&error) => return Ok(None),
                     Some(401) if tries.renew() => {
                         self.tokens.forget_current();
                         continue;
@@ -239,6 +245,11 @@ impl AzureBlobs {
             }
         }
     }
+}
+
+/// Nothing is at a place that an output should be at, whatever of the way to it is missing.
+fn not_found(error: &azure_core::Error) -> bool {
+    error.http_status().is_some_and(|status| u16::from(status) == 404)
 }
 
 /// What a failed look means: `Ok` holds what may pass, `Err` what will not.
@@ -259,11 +270,6 @@ fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<
         status if may_pass(status) => Ok(Inconclusive::not_reachable(text)),
         _ => Err(Inconclusive::not_understood(text)),
     }
-}
-
-/// An output is not there, whether the blob or its container is missing.
-fn any_404(_: &azure_core::Error) -> bool {
-    true
 }
 
 /// Only the service's own word for it: a container that is missing, or a proxy's 404, says nothing about the blob.
@@ -330,11 +336,7 @@ fn below(container: &Url, path: &str) -> Result<Url, Inconclusive> {
 #[async_trait]
 impl Blobs for AzureBlobs {
     async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        let unreadable = |error: url::ParseError| {
-            Inconclusive::not_asked(format!("`{}` cannot be read as a URL", blob.url)).caused_by(error)
-        };
-        let url = Url::parse(&blob.url).map_err(unreadable)?;
-        let url = self.hosts.reach(&url).map_err(|foreign| Inconclusive::not_asked(foreign.to_string()))?;
+        let url = self.reached(&blob.url)?;
         let look = self.with_retries(&url, blob_not_found, || self.version(&url));
         let seen = tokio::time::timeout(INPUT_TIME, look).await.map_err(|_| {
             let text = format!("storage did not answer about {} within {} s", blob.url, INPUT_TIME.as_secs());
@@ -350,6 +352,14 @@ impl Blobs for AzureBlobs {
         }
         let prints: Vec<_> = prints.iter().map(|(uri, print)| (*uri, print.as_str())).collect();
         Ok((!prints.is_empty()).then(|| OutputPrint::of(prints)))
+    }
+
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        self.uploaded(blob).await
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        self.uploaded_below(folder, from).await
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

@@ -25,6 +25,9 @@
 //! A token's text leaves this module as a header value for a URL that may have it, see [`Token::bearer_for`], and for
 //! storage inside `azure_core`'s own credential trait. It is never printed.
 
+mod managed_identity;
+
+use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,12 +44,16 @@ use reqwest::header::HeaderValue;
 use time::OffsetDateTime;
 use tokio::task::AbortHandle;
 
+use self::managed_identity::IdentityEndpoint;
 use crate::http;
 use crate::http::retry::{self, Tries};
 use app::ports::Clock;
 
-/// All tries to get one token together. Callers without any valid token wait for this long at most.
-const FETCH_LIMIT: Duration = Duration::from_millis(4_500);
+/// Callers without any valid token wait for this long at most.
+const PATIENCE: Duration = Duration::from_millis(4_500);
+/// All tries to get one token together. Far longer than anybody waits: an endpoint that needs ten seconds, as one does while
+/// its instance starts, would never give a token if each caller took its request down with it.
+const FETCH_LIMIT: Duration = Duration::from_secs(30);
 /// A token with less life than this is not handed out without an attempt to get a better one.
 const MARGIN: time::Duration = time::Duration::seconds(30);
 /// After a renewal was started in the background, the next one is not started before this time has passed.
@@ -98,7 +105,7 @@ impl CredentialKind {
     }
 }
 
-/// Builds a new `azure_identity` credential for each request. A kept one would answer from its own cache until five
+/// Asks App Service's endpoint where there is one, else builds a new `azure_identity` credential for each request. A kept one would answer from its own cache until five
 /// minutes before the end: a renewal from half life on, or after a 401, would get the old token back.
 #[derive(Debug)]
 struct ManagedIdentity {
@@ -127,6 +134,10 @@ impl TokenCredential for ManagedIdentity {
         scopes: &[&str],
         options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
+        if let Some(endpoint) = IdentityEndpoint::of_this_process() {
+            let resource = scopes.first().map_or("", |scope| scope.trim_end_matches("/.default"));
+            return endpoint.token(resource, self.client_id.as_deref()).await;
+        }
         let settings = azure_identity::ManagedIdentityCredentialOptions {
             user_assigned_id: self.client_id.clone().map(azure_identity::UserAssignedId::ClientId),
             client_options: http::options(http::transport()),
@@ -315,7 +326,13 @@ impl Cache {
                 _ => self.flight(&mut state),
             }
         };
-        match landing.await {
+        // The caller gives up at its own time; the request goes on and serves the next.
+        let landed = tokio::time::timeout(PATIENCE, landing).await.unwrap_or_else(|_| {
+            let why =
+                format!("the identity endpoint gave none within {} s, and is still asked", PATIENCE.as_secs_f32());
+            Err(self.error(&why, IS_IT_ENABLED))
+        });
+        match landed {
             Ok(token) => Ok(token),
             Err(error) => {
                 let state = self.state();
@@ -364,7 +381,7 @@ impl Cache {
             }
         };
         let late = || {
-            let why = format!("the identity endpoint gave none within {} s", FETCH_LIMIT.as_secs_f32());
+            let why = format!("the identity endpoint gave none within {} s", FETCH_LIMIT.as_secs());
             Err(self.error(&why, IS_IT_ENABLED))
         };
         tokio::time::timeout(FETCH_LIMIT, tries).await.unwrap_or_else(|_| late())
@@ -375,20 +392,29 @@ impl Cache {
     }
 
     fn explain(&self, error: &azure_core::Error) -> TokenError {
-        match innermost(error) {
+        let (status, kind) = innermost(error);
+        // The endpoint's own words where they are known to be no token.
+        let own = causes(error).find_map(|cause| cause.downcast_ref::<managed_identity::Refused>());
+        let said =
+            |status: u16| own.map_or_else(|| format!("the identity endpoint answered {status}"), ToString::to_string);
+        let unreadable = causes(error).find_map(|cause| cause.downcast_ref::<managed_identity::Unreadable>());
+        match (status, kind) {
             (Some(status @ (400 | 404)), _) => self.error(
-                &format!("the identity endpoint answered {status}"),
+                &said(status),
                 "check that the app has this identity: AZURE_CLIENT_ID for a user-assigned one, else the system-assigned one",
             ),
             (Some(status @ (401 | 403)), _) => self.error(
-                &format!("the identity endpoint answered {status}"),
+                &said(status),
                 "check IDENTITY_ENDPOINT and IDENTITY_HEADER; the platform sets both",
             ),
             (Some(status), _) => {
-                self.error(&format!("the identity endpoint answered {status}"), "it is tried again; see the platform's health")
+                self.error(&said(status), "it is tried again; see the platform's health")
             }
             // Its text could quote the answer, and the answer is a token.
-            (None, ErrorKind::DataConversion) => self.error("the identity endpoint's answer could not be read", IS_IT_ENABLED),
+            (None, ErrorKind::DataConversion) => {
+                let why = unreadable.map(|why| format!(": {why}")).unwrap_or_default();
+                self.error(&format!("the identity endpoint's answer could not be read{why}"), IS_IT_ENABLED)
+            }
             (None, _) => {
                 self.error(&one_line(&error_chain(error), 300), IS_IT_ENABLED)
             }
@@ -399,17 +425,20 @@ impl Cache {
 const IS_IT_ENABLED: &str =
     "check that the app's managed identity is enabled, or sign in with a credential that works here";
 
+/// An error and what caused it, from the outside in.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
 /// Status and kind of the error at the bottom: `azure_identity` wraps what happened into a `Credential` error.
 fn innermost(error: &azure_core::Error) -> (Option<u16>, &ErrorKind) {
-    let mut found = (error.http_status().map(u16::from), error.kind());
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
-            found = (inner.http_status().map(u16::from).or(found.0), inner.kind());
-        }
-        next = cause.source();
-    }
-    found
+    let inner = causes(error).filter_map(|cause| cause.downcast_ref::<azure_core::Error>());
+    inner.fold((None, error.kind()), |(status, _), inner| (inner.http_status().map(u16::from).or(status), inner.kind()))
 }
 
 fn may_pass(error: &azure_core::Error) -> bool {

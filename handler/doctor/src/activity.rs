@@ -1,6 +1,7 @@
 //! Signs of life in the ledger: the last event that was taken in, and the last complete tick.
 
 use lifecycle::ScoringId;
+use lifecycle::schedule::is_ahead;
 use time::{Duration, OffsetDateTime};
 
 use crate::examine::Examination;
@@ -79,6 +80,13 @@ impl Examination {
             "the app does not run, the timer does not fire, or reconcile runs fail or do not finish"
         };
         match heartbeat {
+            // It says nothing of whether the app runs, and must not look as if it did.
+            Some(heartbeat) if is_ahead(heartbeat.at, now) => Finding::fault(
+                check,
+                format!("the last complete one is said to begin at {}, which is yet to come", heartbeat.at),
+                "the clock of the app's machine or of this one was or is wrong",
+                "compare this machine's clock with another; a run by a right clock puts it right by itself".to_owned(),
+            ),
             Some(heartbeat) if now - heartbeat.at <= TICKS => {
                 let errors =
                     if heartbeat.errors == 0 { String::new() } else { format!(", with {} errors", heartbeat.errors) };

@@ -1,8 +1,9 @@
 //! Whether the filters of an event subscription let through what a rule wants.
 //!
 //! A rule wants the events about all blobs of a container whose path has its prefix and suffix, which are complete (one
-//! of [`COMPLETE`]) and, unless it says otherwise, not empty. A subscription has filters that must all hold; within
-//! one filter any of its values will do.
+//! of [`COMPLETE`], with [`BEGUN`] if it takes files that nobody closes) and, unless content may come after its event, not
+//! empty; and where files can be renamed, the events about new names of such blobs and of folders that may hold some. A
+//! subscription has filters that must all hold; within one filter any of its values will do.
 //!
 //! The answer is cautious on both sides: [`Coverage::Whole`] is said only of what is proved, and so is
 //! [`Coverage::Part`], for which there is a blob that the rule wants and the filter stops. Between them lies
@@ -12,11 +13,31 @@
 //! regard to case, but for `subjectBeginsWith` and `subjectEndsWith` with `isSubjectCaseSensitive`.
 
 use lifecycle::Rule;
-use lifecycle::intake::COMPLETE;
-use lifecycle::rule::EmptyBlobs;
+use lifecycle::intake::{BEGUN, COMPLETE};
+use lifecycle::rule::{Complete, EmptyBlobs};
 use serde_json::Value;
 
-const CREATED: &str = "Microsoft.Storage.BlobCreated";
+/// What events tell of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A blob was created.
+    Created,
+    /// A blob has another name.
+    Renamed,
+    /// A folder has another name, and by that its files.
+    FolderRenamed,
+}
+
+impl Told {
+    fn event_type(self) -> &'static str {
+        match self {
+            Self::Created => "Microsoft.Storage.BlobCreated",
+            Self::Renamed => "Microsoft.Storage.BlobRenamed",
+            Self::FolderRenamed => "Microsoft.Storage.DirectoryRenamed",
+        }
+    }
+}
+
 /// The largest blob has about 190.7 TiB (50,000 blocks of 4,000 MiB).
 const MAX_BLOB_BYTES: f64 = 2.1e14;
 
@@ -42,9 +63,10 @@ pub(super) struct Account {
     pub(super) sftp: Option<bool>,
 }
 
-/// What of the rule's events the filter of a subscription (`properties.filter`) lets through.
-pub(super) fn of(filter: &Value, rule: &Rule, account: Account) -> Coverage {
-    let wanted = Wanted::of(rule);
+/// What of the rule's events about this the filter of a subscription (`properties.filter`) lets through.
+pub(super) fn of(filter: &Value, rule: &Rule, account: Account, told: Told) -> Coverage {
+    let wanted = Wanted::of(rule, account, told);
+    let event_type = told.event_type();
     let mut worst = Coverage::Whole;
     let mut add = |coverage: Coverage| {
         if rank(&coverage) > rank(&worst) {
@@ -65,12 +87,12 @@ pub(super) fn of(filter: &Value, rule: &Rule, account: Account) -> Coverage {
         .map(|types| types.iter().filter_map(Value::as_str).collect());
     // None and an empty list mean all; so did "All" once.
     if let Some(types) = types.filter(|types| !types.is_empty())
-        && !types.iter().any(|its| its.eq_ignore_ascii_case(CREATED) || its.eq_ignore_ascii_case("All"))
+        && !types.iter().any(|its| its.eq_ignore_ascii_case(event_type) || its.eq_ignore_ascii_case("All"))
     {
-        add(Coverage::None(format!("includedEventTypes is {}, without {CREATED}", types.join(", "))));
+        add(Coverage::None(format!("includedEventTypes is {}, without {event_type}", types.join(", "))));
     }
     for advanced in filter.get("advancedFilters").and_then(Value::as_array).into_iter().flatten() {
-        add(wanted.advanced(advanced, account));
+        add(wanted.advanced(advanced));
     }
     worst
 }
@@ -93,15 +115,40 @@ struct Wanted {
     end: String,
     /// The smallest blob.
     least: f64,
+    /// Whether that is known; else it may be one without bytes.
+    least_is_known: bool,
+    told: Told,
+    /// Operations that raise such events, and whether the account knows them.
+    apis: Vec<(&'static str, Option<bool>)>,
 }
 
 impl Wanted {
-    fn of(rule: &Rule) -> Self {
+    fn of(rule: &Rule, account: Account, told: Told) -> Self {
         let matches = &rule.matches;
+        let unclosed = matches!(rule.complete, Complete::UnchangedFor(_));
+        // A folder may lie above the rule's prefix, and has no suffix.
+        let (prefix, end) = match told {
+            Told::Created | Told::Renamed => (matches.prefix.as_str(), matches.suffix.clone()),
+            Told::FolderRenamed => ("", String::new()),
+        };
+        let happens = |api: &'static str| match api {
+            "FlushWithClose" | "CreateFile" | "RenameFile" | "RenameDirectory" => (api, account.hierarchical),
+            "SftpCommit" | "SftpCreate" | "SftpRename" => (api, account.sftp),
+            _ => (api, Some(true)),
+        };
+        let apis: Vec<&'static str> = match told {
+            Told::Created => COMPLETE.into_iter().chain(BEGUN.into_iter().filter(|_| unclosed)).collect(),
+            Told::Renamed => vec!["RenameFile", "SftpRename"],
+            Told::FolderRenamed => vec!["RenameDirectory", "SftpRename"],
+        };
+        let no_bytes = rule.empty_blobs == EmptyBlobs::Score || unclosed;
         Self {
-            begin: format!("/blobServices/default/containers/{}/blobs/{}", matches.container, matches.prefix),
-            end: matches.suffix.clone(),
-            least: if rule.empty_blobs == EmptyBlobs::Score { 0.0 } else { 1.0 },
+            begin: format!("/blobServices/default/containers/{}/blobs/{prefix}", matches.container),
+            end,
+            least: if no_bytes || account.hierarchical == Some(true) { 0.0 } else { 1.0 },
+            least_is_known: no_bytes || account.hierarchical.is_some(),
+            told,
+            apis: apis.into_iter().map(happens).collect(),
         }
     }
 
@@ -181,40 +228,55 @@ impl Wanted {
 
     /// The length must be so. What the rule wants are all lengths from the least to the largest.
     fn length(&self, operator: &str, filter: &Value) -> Option<Coverage> {
-        let value = filter.get("value").and_then(Value::as_f64);
-        let ranges = || {
-            let values = filter.get("values").and_then(Value::as_array).into_iter().flatten();
-            values.filter_map(|range| Some((range.get(0)?.as_f64()?, range.get(1)?.as_f64()?)))
-        };
-        let within = match operator {
-            "numbergreaterthan" => value? < self.least,
-            "numbergreaterthanorequals" => value? <= self.least,
-            "numberlessthan" => value? > MAX_BLOB_BYTES,
-            "numberlessthanorequals" => value? >= MAX_BLOB_BYTES,
-            "numberinrange" => ranges().any(|(from, to)| from <= self.least && to >= MAX_BLOB_BYTES),
-            "numbernotinrange" => ranges().all(|(from, to)| to < self.least || from > MAX_BLOB_BYTES),
-            "numberin" => false,
-            "numbernotin" => {
-                let values = filter.get("values").and_then(Value::as_array)?;
-                values.iter().filter_map(Value::as_f64).all(|value| value < self.least || value > MAX_BLOB_BYTES)
+        if self.told != Told::Created {
+            let why = "data.contentLength is filtered, and events about new names have none";
+            return Some(Coverage::None(why.to_owned()));
+        }
+        if !lengths_within(operator, filter, self.least)? {
+            let wants = if self.least > 0.0 { "all blobs that are not empty" } else { "events about no bytes too" };
+            return Some(Coverage::Part(format!("data.contentLength is filtered, and the rule wants {wants}")));
+        }
+        if !self.least_is_known && !lengths_within(operator, filter, 0.0)? {
+            let why = "data.contentLength is filtered, and whether content comes after its event in this account is not known";
+            return Some(Coverage::Inconclusive(why.to_owned()));
+        }
+        Some(Coverage::Whole)
+    }
+
+    /// Which of the operations that raise such events pass. One that the account does not know is not missed.
+    fn api(&self, operator: &str, values: &[&str]) -> Option<Coverage> {
+        let (mut stopped, mut doubtful) = (Vec::new(), Vec::new());
+        for (api, happens) in &self.apis {
+            if word(operator, values, api)? {
+                continue;
             }
-            _ => return None,
-        };
-        let wants = if self.least > 0.0 { "all blobs that are not empty" } else { "empty blobs too" };
-        Some(if within {
-            Coverage::Whole
+            match happens {
+                Some(true) => stopped.push(*api),
+                Some(false) => {}
+                None => doubtful.push(*api),
+            }
+        }
+        let does = if self.told == Told::Created { "blobs are completed by it" } else { "it gives blobs new names" };
+        Some(if !stopped.is_empty() {
+            Coverage::Part(format!("data.api must not be {}, and {does}", stopped.join(", ")))
+        } else if !doubtful.is_empty() {
+            Coverage::Inconclusive(format!(
+                "data.api must not be {}, and whether the account knows that is not known",
+                doubtful.join(", ")
+            ))
         } else {
-            Coverage::Part(format!("data.contentLength is filtered, and the rule wants {wants}"))
+            Coverage::Whole
         })
     }
 
-    fn advanced(&self, filter: &Value, account: Account) -> Coverage {
+    fn advanced(&self, filter: &Value) -> Coverage {
         let text = |name: &str| filter.get(name).and_then(Value::as_str).unwrap_or_default();
         let (operator, key) = (text("operatorType").to_ascii_lowercase(), text("key").to_ascii_lowercase());
         let values: Vec<&str> =
             filter.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-        let always_there =
-            matches!(&*key, "subject" | "data.api" | "data.contentlength" | "data.url" | "eventtype" | "id");
+        let always_there = matches!(&*key, "subject" | "data.api" | "eventtype" | "id")
+            || self.told == Told::Created && matches!(&*key, "data.contentlength" | "data.url");
+        let event_type = self.told.event_type();
         let known = match (&*operator, &*key) {
             ("isnotnull", _) if always_there => Some(Coverage::Whole),
             ("isnullorundefined", _) if always_there => {
@@ -222,10 +284,14 @@ impl Wanted {
             }
             (_, "subject") => self.subject(&operator, &values),
             (_, "data.contentlength") => self.length(&operator, filter),
-            (_, "eventtype" | "type") => word(&operator, &values, CREATED).map(|passes| {
-                if passes { Coverage::Whole } else { Coverage::None(format!("the event type must not be {CREATED}")) }
+            (_, "eventtype" | "type") => word(&operator, &values, event_type).map(|passes| {
+                if passes {
+                    Coverage::Whole
+                } else {
+                    Coverage::None(format!("the event type must not be {event_type}"))
+                }
             }),
-            (_, "data.api") => api(&operator, &values, account),
+            (_, "data.api") => self.api(&operator, &values),
             _ => None,
         };
         known.unwrap_or_else(|| {
@@ -251,33 +317,26 @@ fn word(operator: &str, values: &[&str], word: &str) -> Option<bool> {
     })
 }
 
-/// Which of the operations that complete a blob pass. One that the account does not know is not missed.
-fn api(operator: &str, values: &[&str], account: Account) -> Option<Coverage> {
-    let (mut stopped, mut doubtful) = (Vec::new(), Vec::new());
-    for api in COMPLETE {
-        if word(operator, values, api)? {
-            continue;
+/// Whether all lengths from the least to the largest pass; `None` for a filter that is not understood.
+fn lengths_within(operator: &str, filter: &Value, least: f64) -> Option<bool> {
+    let value = filter.get("value").and_then(Value::as_f64);
+    let ranges = || {
+        let values = filter.get("values").and_then(Value::as_array).into_iter().flatten();
+        values.filter_map(|range| Some((range.get(0)?.as_f64()?, range.get(1)?.as_f64()?)))
+    };
+    Some(match operator {
+        "numbergreaterthan" => value? < least,
+        "numbergreaterthanorequals" => value? <= least,
+        "numberlessthan" => value? > MAX_BLOB_BYTES,
+        "numberlessthanorequals" => value? >= MAX_BLOB_BYTES,
+        "numberinrange" => ranges().any(|(from, to)| from <= least && to >= MAX_BLOB_BYTES),
+        "numbernotinrange" => ranges().all(|(from, to)| to < least || from > MAX_BLOB_BYTES),
+        "numberin" => false,
+        "numbernotin" => {
+            let values = filter.get("values").and_then(Value::as_array)?;
+            values.iter().filter_map(Value::as_f64).all(|value| value < least || value > MAX_BLOB_BYTES)
         }
-        let happens = match api {
-            "FlushWithClose" => account.hierarchical,
-            "SftpCommit" => account.sftp,
-            _ => Some(true),
-        };
-        match happens {
-            Some(true) => stopped.push(api),
-            Some(false) => {}
-            None => doubtful.push(api),
-        }
-    }
-    Some(if !stopped.is_empty() {
-        Coverage::Part(format!("data.api must not be {}, and blobs are completed by it", stopped.join(", ")))
-    } else if !doubtful.is_empty() {
-        Coverage::Inconclusive(format!(
-            "data.api must not be {}, and whether the account knows that is not known",
-            doubtful.join(", ")
-        ))
-    } else {
-        Coverage::Whole
+        _ => return None,
     })
 }
 

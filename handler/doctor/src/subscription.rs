@@ -2,11 +2,12 @@
 //! was read comes in, findings go out.
 
 use lifecycle::Rule;
+use lifecycle::rule::Complete;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::coverage::{self, Coverage};
+use crate::coverage::{self, Coverage, Told};
 use crate::examine::Installation;
 use crate::finding::{Check, Finding, Verdict};
 use crate::permissions::{SEND_MESSAGES, WRITE_BLOBS};
@@ -281,13 +282,31 @@ pub(super) fn judge(
 
 /// Whether the filters of subscriptions that work let through what a rule wants.
 fn filter(working: &[&Subscription], rule: &Rule, account: coverage::Account, app: &Installation) -> Finding {
+    let created = covered(working, rule, account, Told::Created, app);
+    if created.verdict == Verdict::Fault || account.hierarchical != Some(true) {
+        return created;
+    }
+    let renamed = [Told::Renamed, Told::FolderRenamed].map(|told| covered(working, rule, account, told, app));
+    let worst = renamed.into_iter().max_by_key(|finding| finding.verdict);
+    worst.filter(|finding| finding.verdict > created.verdict).unwrap_or(created)
+}
+
+/// Whether the filters let through a rule's events about this.
+fn covered(
+    working: &[&Subscription],
+    rule: &Rule,
+    account: coverage::Account,
+    told: Told,
+    app: &Installation,
+) -> Finding {
     let check = Check::Filter;
     let none = Value::Null;
     let filter_of = |one: &Subscription| one.member("/filter").unwrap_or(&none).clone();
     let covered: Vec<(&Subscription, Coverage)> =
-        working.iter().map(|one| (*one, coverage::of(&filter_of(one), rule, account))).collect();
+        working.iter().map(|one| (*one, coverage::of(&filter_of(one), rule, account, told))).collect();
     if let Some((one, _)) = covered.iter().find(|(_, coverage)| *coverage == Coverage::Whole) {
-        if account.hierarchical == Some(true) && !coverage::stops_unfinished(&filter_of(one)) {
+        let closed = rule.complete == Complete::Closed && told == Told::Created;
+        if account.hierarchical == Some(true) && closed && !coverage::stops_unfinished(&filter_of(one)) {
             return Finding::warning(
                 check,
                 format!("{} lets through events of uploads that are only begun (CreateFile)", one.name),
@@ -302,14 +321,27 @@ fn filter(working: &[&Subscription], rule: &Rule, account: coverage::Account, ap
         Coverage::Inconclusive(why) | Coverage::Part(why) | Coverage::None(why) => Some(format!("{}: {why}", one.name)),
     };
     let seen = covered.iter().filter_map(why).collect::<Vec<_>>().join("; ");
-    let stopped = "blobs that the rule wants raise no event here, so they are never scored";
-    let fix = || format!("filters are made of the rules: {}", stage_two(app));
-    match covered.as_slice() {
-        // Parts of several may come to the whole.
-        [(_, Coverage::Part(_) | Coverage::None(_))] => Finding::fault(check, seen, stopped, fix()),
-        all if all.iter().all(|(_, coverage)| matches!(coverage, Coverage::None(_))) => {
-            Finding::fault(check, seen, stopped, fix())
+    let stopped = match told {
+        Told::Created => "blobs that the rule wants raise no event here, so they are never scored",
+        Told::Renamed | Told::FolderRenamed => {
+            "files can be renamed in this account, and what is renamed into its place raises no event here, so it is never scored"
         }
+    };
+    let fix = || match told {
+        Told::Created => format!("filters are made of the rules: {}", stage_two(app)),
+        Told::Renamed | Told::FolderRenamed => {
+            format!(
+                "the second subscription is made unless watchedAccounts has `hierarchical: false`: {}",
+                stage_two(app)
+            )
+        }
+    };
+    // What brings none of these events is made for others.
+    let parts: Vec<&Coverage> =
+        covered.iter().map(|(_, coverage)| coverage).filter(|one| !matches!(one, Coverage::None(_))).collect();
+    match parts.as_slice() {
+        [] | [Coverage::Part(_)] => Finding::fault(check, seen, stopped, fix()),
+        // Parts of several may come to the whole.
         _ => Finding::unknown(check, seen, format!("one subscription whose filter surely covers the rule; {}", fix())),
     }
 }

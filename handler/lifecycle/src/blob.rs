@@ -2,12 +2,18 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::uri::without_query;
 
+mod host;
+mod invalid;
+mod name;
+
+pub use invalid::InvalidBlob;
+use name::{MAX_PATH, Name, ROOT};
+
 /// What is percent-encoded in a blob's URL: as browsers do, and what would be read as something else.
-const ENCODED: &AsciiSet = &CONTROLS
+pub(crate) const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
@@ -20,51 +26,6 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'`')
     .add(b'{')
     .add(b'}');
-/// Where blobs without a container in their URL live.
-const ROOT: &str = "$root";
-
-/// Why a URL and an ETag name no blob version. The URL is shown without its query, where a SAS would be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidBlob {
-    /// Not a URL at all.
-    #[error("`{url}` is not a URL: {source}")]
-    NoUrl {
-        /// What was given, without its query.
-        url: String,
-        /// What the parser says about it.
-        source: url::ParseError,
-    },
-    /// A URL of another scheme.
-    #[error("`{0}` is not an http(s) URL")]
-    Scheme(String),
-    /// A URL that cannot have a host.
-    #[error("`{0}` has no host")]
-    NoHost(String),
-    /// A `dfs` host that gives no `blob` host.
-    #[error("`{url}`: {source}")]
-    Host {
-        /// What was given, without its query.
-        url: String,
-        /// What the parser says of the `blob` host.
-        source: url::ParseError,
-    },
-    /// Percent-encoded bytes that are not text.
-    #[error("the path of `{0}` is not UTF-8")]
-    NotUtf8(String),
-    /// Account, container or path is missing.
-    #[error("`{0}` names no blob: expected https://ACCOUNT.blob.…/CONTAINER/PATH")]
-    NoPath(String),
-    /// An encoded slash or dots that a URL resolves: written out again, it would name another blob.
-    #[error("`{0}` names no blob: its path does not stay what it is as a URL")]
-    Unstable(String),
-    /// An empty ETag: no version is named, so it could not be told whether what is scored is what was uploaded.
-    #[error("the event about `{0}` has no eTag")]
-    NoETag(String),
-    /// Control characters, which rows and logs do not take.
-    #[error("`{0}` holds control characters")]
-    Control(String),
-}
-
 /// What was uploaded: account, container, path and ETag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,57 +52,29 @@ pub struct BlobVersion {
 }
 
 impl BlobVersion {
-    /// Takes a blob's URL apart. Accepts `blob` and `dfs` hosts and path-style URLs of emulators
+    /// Takes a blob's URL apart. Accepts the hosts that an account has and path-style URLs of emulators
     /// (`http://127.0.0.1:10000/account/container/path`), and writes the URL in one spelling: two events about one upload
     /// may encode its path differently, and must have one id.
     pub fn read(url: &str, etag: &str) -> Result<Self, InvalidBlob> {
+        Self::named(url, etag, Name::of_url)
+    }
+
+    /// The same for what an event tells of, which names the blob twice. `subject` as Azure Storage writes it:
+    /// `/blobServices/default/containers/CONTAINER/blobs/PATH`; one of another form says nothing.
+    pub fn of_event(subject: &str, url: &str, etag: &str) -> Result<Self, InvalidBlob> {
+        Self::named(url, etag, |rest, shown| Name::of_both(subject, rest, shown))
+    }
+
+    fn named(
+        url: &str,
+        etag: &str,
+        name: impl FnOnce(&str, &dyn Fn() -> String) -> Result<Name, InvalidBlob>,
+    ) -> Result<Self, InvalidBlob> {
         let shown = || without_query(url).to_owned();
-        let mut parsed = Url::parse(url.trim()).map_err(|source| InvalidBlob::NoUrl { url: shown(), source })?;
-        if !matches!(parsed.scheme(), "https" | "http") {
-            return Err(InvalidBlob::Scheme(shown()));
-        }
-        parsed.set_query(None);
-        parsed.set_fragment(None);
-        if parsed.set_username("").and_then(|()| parsed.set_password(None)).is_err() {
-            return Err(InvalidBlob::NoHost(shown()));
-        }
-        let host = parsed.host_str().unwrap_or_default().to_owned();
-        let path_style = !matches!(parsed.host(), Some(url::Host::Domain(_))) || host == "localhost";
-        if host.contains(".dfs.") {
-            let blob_host = host.replacen(".dfs.", ".blob.", 1);
-            parsed.set_host(Some(&blob_host)).map_err(|source| InvalidBlob::Host { url: shown(), source })?;
-        }
-        let decode = |text: &str| {
-            percent_encoding::percent_decode_str(text)
-                .decode_utf8()
-                .map(std::borrow::Cow::into_owned)
-                .map_err(|_| InvalidBlob::NotUtf8(shown()))
-        };
-        let mut rest = parsed.path().trim_start_matches('/');
-        let mut before = String::new();
-        let account = if path_style {
-            let (account, behind) = rest.split_once('/').unwrap_or((rest, ""));
-            rest = behind;
-            before = format!("/{account}");
-            account.to_owned()
-        } else {
-            host.split('.').next().unwrap_or_default().to_owned()
-        };
-        let (container, path) = rest.split_once('/').unwrap_or((ROOT, rest));
-        let (container, path) = (decode(container)?, decode(path)?);
-        if account.is_empty() || container.is_empty() || path.is_empty() {
+        let host = host::split(url)?;
+        let Name { container, path } = name(host.rest, &shown)?;
+        if host.account.is_empty() || container.is_empty() || path.is_empty() {
             return Err(InvalidBlob::NoPath(shown()));
-        }
-        let encoded = |text| utf8_percent_encode(text, ENCODED);
-        let whole = if container == ROOT && !path.contains('/') {
-            format!("{before}/{}", encoded(&path))
-        } else {
-            format!("{before}/{}/{}", encoded(&container), encoded(&path))
-        };
-        parsed.set_path(&whole);
-        // An encoded slash beside dots, or in a container's name: no blob has such a name, and a URL cannot hold it.
-        if container.contains('/') || parsed.path() != whole {
-            return Err(InvalidBlob::Unstable(shown()));
         }
         let etag = unquoted(etag);
         if etag.is_empty() {
@@ -149,11 +82,23 @@ impl BlobVersion {
         }
         let forbidden = |text: &str| text.chars().any(char::is_control);
         if forbidden(&path) || forbidden(&container) || forbidden(etag) {
-            return Err(InvalidBlob::Control(shown()));
+            return Err(InvalidBlob::Control(format!("{path:?} in {container:?}, version {etag:?}")));
         }
+        if path.chars().count() > MAX_PATH {
+            return Err(InvalidBlob::TooLong);
+        }
+        // Written out, a URL could not name it: clients resolve segments of dots, encoded or not.
+        if container.contains('/') || path.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return Err(InvalidBlob::Unstable(shown()));
+        }
+        let url = if container == ROOT && !path.contains('/') {
+            format!("{}/{}", host.base, encoded(&path))
+        } else {
+            format!("{}/{}/{}", host.base, encoded(&container), encoded(&path))
+        };
         Ok(Self {
-            url: parsed.into(),
-            account,
+            url,
+            account: host.account,
             container,
             path,
             etag: etag.to_owned(),
@@ -167,6 +112,11 @@ impl BlobVersion {
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
+}
+
+/// A path, percent-encoded as it stands in URLs.
+pub(crate) fn encoded(path: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(path, ENCODED)
 }
 
 /// ETags come with and without inner quotes, and weak ones with `W/`.

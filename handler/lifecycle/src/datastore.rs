@@ -79,7 +79,7 @@ impl DatastorePath {
             (Some(one), Some(other)) => one != other,
             _ => false,
         };
-        !elsewhere && self.datastore.eq_ignore_ascii_case(&other.datastore) && plain(&self.path) == plain(&other.path)
+        !elsewhere && self.datastore.eq_ignore_ascii_case(&other.datastore) && same_path(&self.path, &other.path)
     }
 }
 
@@ -87,14 +87,17 @@ impl DatastorePath {
 pub fn same_place(one: &str, other: &str) -> bool {
     match (DatastorePath::read(one), DatastorePath::read(other)) {
         (Some(one), Some(other)) => one.is(&other),
-        (None, None) => plain(one) == plain(other),
+        (None, None) => same_path(one, other),
         _ => false,
     }
 }
 
-/// Whether the service percent-encodes what it echoes is not documented.
-fn plain(path: &str) -> String {
-    percent_decode_str(path.trim_matches('/')).decode_utf8_lossy().into_owned()
+/// Whether the service percent-encodes what it echoes is not documented, and a path may look encoded and not be: either
+/// may be the other one's encoding.
+fn same_path(one: &str, other: &str) -> bool {
+    let (one, other) = (one.trim_matches('/'), other.trim_matches('/'));
+    let decoded = |path| percent_decode_str(path).decode_utf8_lossy();
+    one == other || decoded(one) == other || one == decoded(other) || decoded(one) == decoded(other)
 }
 
 #[cfg(test)]
@@ -117,6 +120,14 @@ mod tests {
             read.workspace.as_deref(),
             Some("/subscriptions/s1/resourceGroups/g1/providers/Microsoft.MachineLearningServices/workspaces/w1")
         );
+    }
+
+    #[test]
+    fn a_path_that_looks_encoded_is_the_same_place_as_its_encoding() {
+        let at = |path: &str| format!("azureml://datastores/d/paths/{path}");
+        let raw = at("x/ä b#c+d%41.csv");
+        assert!(same_place(&raw, &at("x/%C3%A4%20b%23c+d%2541.csv")) && same_place(&raw, &raw));
+        assert!(!same_place(&raw, &at("x/ä b#c d%41.csv")));
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl FailureCause {
     pub fn of_job(text: &str) -> Self {
         let text = text.to_ascii_lowercase();
         let names = |word: &&str| has_word(&text, &word.to_ascii_lowercase());
-        let found = RECOGNISED.iter().find(|(_, words)| words.iter().any(|word| names(&word)));
+        let found = RECOGNISED.iter().find(|(_, words)| words.iter().any(&names));
         found.map_or(Self::Unknown, |(cause, _)| *cause)
     }
 

@@ -4,7 +4,7 @@
 //! world looks like arrives as [`Observation`]. `Cargo.toml` is the guard: there is nothing here to do I/O with.
 //!
 //! Read in this order: [`status`] (the states and the one table of moves), [`decide`](mod@decide) (which move, when),
-//! [`scoring`] (what is remembered), [`rule`], [`intake`] and [`payload`] (how an upload becomes a scoring), [`schedule`]
+//! [`scoring`] (what is remembered), [`rule`], [`intake`], [`payload`], [`pending`] and [`renamed`] (how an upload becomes a scoring), [`schedule`]
 //! (whose turn it is, and when), [`breaker`], [`job`] and [`datastore`] (Azure ML's words).
 //!
 //! Invariants, always true of every [`Step`]:
@@ -25,14 +25,19 @@ pub mod id;
 pub mod input;
 pub mod intake;
 pub mod job;
+pub mod own_output;
 pub mod payload;
+pub mod pending;
 pub mod redact;
+pub mod renamed;
 pub mod rule;
 pub mod schedule;
 pub mod scoring;
+pub mod skipped;
 pub mod status;
 pub mod storage_hosts;
 pub mod text;
+pub mod unversioned;
 pub mod uri;
 
 #[doc(hidden)] // until the Azure adapter has moved
@@ -49,8 +54,11 @@ pub use job::{
     Reply, Submission,
 };
 pub use payload::Payload;
+pub use pending::{BlobSnapshot, PendingUpload};
+pub use renamed::PendingFolder;
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::QueuePosition;
 pub use scoring::{Entry, Scoring};
 pub use status::{Event, Status, TRANSITIONS};
 pub use storage_hosts::StorageHosts;
+pub use unversioned::UnversionedBlob;

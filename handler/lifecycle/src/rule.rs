@@ -11,6 +11,7 @@ mod policy;
 mod problem;
 mod reading;
 pub mod template;
+mod upload;
 mod written;
 
 #[doc(hidden)]
@@ -24,6 +25,7 @@ pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
 pub use policy::{OnUnknown, Policy};
 pub use problem::{Location, Problem, Problems, Wrong};
 pub use reading::Rules;
+pub use upload::{Complete, Renames};
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,22 @@ use time::{Duration, OffsetDateTime};
 
 use crate::id::ScoringId;
 
+/// The clocks of two processes may differ by this and more; a time that lies further ahead than this was told by a clock that
+/// was wrong, on a machine whose clock was corrected since, or by a process that dies of other things first.
+pub const CLOCK_SKEW: Duration = Duration::minutes(15);
+
+/// Whether a time that should be past was told by a clock that was wrong. Nothing may wait for such a time: it may lie years
+/// ahead.
+pub fn is_ahead(at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    at - now > CLOCK_SKEW
+}
+
+/// When something is due that was put off to `due` at `since`. What was put off by a clock that was wrong is due now: too
+/// early is cheap, since whoever acts looks first, and never is not.
+pub fn believable_due(since: OffsetDateTime, due: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
+    if is_ahead(since, now) { due.min(now) } else { due }
+}
+
 /// `base` doubled `times` times, at most `cap`, then spread by up to a quarter so that a burst that failed together
 /// does not come back together. The spread comes from the id and the count: the same inputs give the same answer.
 pub fn back_off(base: Duration, cap: Duration, times: u32, id: &ScoringId) -> Duration {
@@ -31,7 +47,8 @@ pub fn poll_is_due(
     now: OffsetDateTime,
 ) -> bool {
     // The first tick of a process, or one after a crash: to look once too often is cheap, to miss a look is not.
-    let Some(last_tick) = last_tick else { return true };
+    // So does one that lies ahead, of a clock that was set back: else nothing would be due until then.
+    let Some(last_tick) = last_tick.filter(|last| !is_ahead(*last, now)) else { return true };
     if interval <= Duration::ZERO {
         return true;
     }
@@ -149,6 +166,21 @@ mod tests {
             assert!(first >= since && first < since + interval);
             assert!(!due(since, first - Duration::MILLISECOND), "{n}: {first}");
             assert!(due(first - Duration::MILLISECOND, first + Duration::MILLISECOND), "{n}: {first}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_a_wrong_clock_told_is_not_waited_for() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        for ahead in [Duration::days(400), CLOCK_SKEW + Duration::SECOND] {
+            let since = now + ahead;
+            assert_eq!(believable_due(since, since + Duration::minutes(5), now), now);
+            assert_eq!(believable_due(since, now - Duration::HOUR, now), now - Duration::HOUR);
+            let id = ScoringId::read(&"0".repeat(32)).expect("an id");
+            assert!(poll_is_due(&id, now, Duration::MINUTE, Some(since), now), "the last tick was by that clock");
+        }
+        for since in [now - Duration::days(400), now, now + CLOCK_SKEW] {
+            assert_eq!(believable_due(since, now + Duration::days(400), now), now + Duration::days(400), "by a rule");
         }
     }
 

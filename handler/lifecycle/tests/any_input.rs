@@ -39,6 +39,7 @@ fn path() -> impl Strategy<Value = String> {
     prop::collection::vec(segment, 1..5)
         .prop_map(|segments| segments.join("/"))
         .prop_filter("a URL cannot hold dots alone", move |path| !dots(path))
+        .prop_filter("it stands for a lost character", |path| !path.contains(char::REPLACEMENT_CHARACTER))
 }
 
 /// Percent-encodes every byte of the path for which the bits say so, beside those that must be.
@@ -116,6 +117,44 @@ proptest! {
             (Err(_), Err(_)) => {}
             (one, other) => prop_assert!(false, "{one:?} and {other:?}"),
         }
+    }
+
+    #[test]
+    fn any_name_comes_out_as_itself_through_each_encoding(path in path(), bits: u64, host in 0_usize..8, encoding in 0_usize..6, cloud: bool) {
+        let rules = Rules::read(r#"{"rules":[{"id":"all","match":{"container":"claims","exclude":{"defaults":false}},"endpoint":{"uri":"https://e.example/jobs"},"emptyBlobs":"score"}]}"#).expect("good rules");
+        let hosts = ["https://uploads.blob.core.windows.net", "https://UPLOADS.blob.core.windows.net.", "https://uploads.blob.core.windows.net:443",
+            "https://uploads.dfs.core.windows.net", "https://uploads.privatelink.blob.core.windows.net", "http://uploads.blob.core.windows.net",
+            "HTTPS://uploads.privatelink.dfs.core.windows.net", "https://uploads.blob.core.windows.net:443"];
+        let browser = || {
+            let mut url = url::Url::parse("https://x/").expect("a URL");
+            url.set_path(&format!("/x/{}", path.replace('%', "%25")));
+            url.path()["/x/".len()..].to_owned()
+        };
+        let (subject, in_url) = match encoding {
+            0 => (path.clone(), path.clone()),
+            1 => (path.clone(), spelled(&path, bits)),
+            2 => (path.clone(), spelled(&path, u64::MAX)),
+            3 => (path.clone(), path.replace(' ', "%20")),
+            4 if !path.contains('\\') => (path.clone(), browser()),
+            4 => (path.clone(), spelled(&path, 0)),
+            _ => (path.clone(), format!("{}?sv=1&sig=x", spelled(&path, bits))),
+        };
+        let subject = format!("/blobServices/default/containers/claims/blobs/{subject}");
+        let data = json!({"api": "PutBlob", "url": format!("{}/claims/{in_url}", hosts[host]), "eTag": "0x1", "contentLength": 5});
+        let event = if cloud {
+            json!({"id": "1", "specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "source": "/a", "subject": subject, "data": data})
+        } else {
+            json!({"id": "1", "eventType": "Microsoft.Storage.BlobCreated", "subject": subject, "data": data})
+        };
+        let verdicts = classified(&event, &rules);
+        let Classification::Wanted(scorings) = &verdicts[0] else { return Err(TestCaseError::fail(format!("{verdicts:?}"))) };
+        let blob = &scorings[0].blob;
+        prop_assert_eq!(&blob.path, &path);
+        // One blob has one scoring, and two have two: the URL that the id is made of names this blob, and it alone.
+        prop_assert!(blob.url.starts_with("https://uploads.blob.core.windows.net/claims/"), "{}", blob.url);
+        prop_assert_eq!(&BlobVersion::read(&blob.url, "0x1").expect("its own URL").path, &path);
+        let parsed = url::Url::parse(&blob.url).expect("a URL");
+        prop_assert_eq!(parsed.as_str(), blob.url.as_str(), "no client rewrites it");
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Behaviours {
         }
     }
 
-    /// Whether jobs show their outputs; `None`: the dice say it.
+    /// Whether jobs omit their outputs and tags; `None`: that is drawn.
     pub(super) fn omit_outputs(&self) -> Option<bool> {
         match self {
             Self::Drawn => None,

@@ -11,6 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{End, JobBehaviour, Written};
 use crate::inputs::{Inputs, NothingThere};
+use crate::uploaded::Uploaded;
 use app::ports::ListedJob;
 
 /// Clocks of processes and of Azure ML differ by at most this.
@@ -95,6 +96,8 @@ pub struct Cloud {
     pub inputs: Inputs,
     looked: BTreeSet<String>,
     default_deployment: Option<String>,
+    /// What was uploaded.
+    pub uploaded: Uploaded,
 }
 
 impl Cloud {

@@ -65,6 +65,8 @@ kinds! {
     Outputs = "outputs",
     /// Events come twice, again after they were acknowledged, together, or in another order; some cannot be read.
     Events = "events",
+    /// Uploads come under temporary names and are renamed, alone or with their folder; listings of folders come in small pages.
+    Renames = "renames",
     /// Clocks differ by minutes from process to process.
     Skew = "skew",
     /// Processes die between any two awaits.

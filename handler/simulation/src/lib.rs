@@ -8,6 +8,7 @@
 //!
 //! It must never read the machine's clock or randomness, and must never be told by the app what is true.
 
+mod arrivals;
 mod behaviour;
 mod cloud;
 mod command;
@@ -21,6 +22,7 @@ mod sandbox;
 mod shrink;
 mod sweep;
 mod trace;
+mod uploaded;
 mod world;
 
 pub use behaviour::{End, JobBehaviour, Script, USER_ERROR, Written};
@@ -33,3 +35,4 @@ pub use run::{Outcome, RunOptions, Wiring, run, run_poisoned};
 pub use sandbox::Sandbox;
 pub use shrink::shrink;
 pub use sweep::{Scenario, SweepResult, sweep};
+pub use uploaded::Uploaded;

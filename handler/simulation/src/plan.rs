@@ -6,10 +6,12 @@ use lifecycle::{BlobVersion, Rules};
 use serde_json::{Value, json};
 use time::Duration;
 
+use crate::arrivals::{self, Arrival};
 use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
 use crate::inputs::InputChange;
 use crate::invariants::ScoredVersion;
+use crate::uploaded::Uploaded;
 
 /// The clock of a process is off by at most this.
 const SKEW_SECONDS: i64 = 120;
@@ -22,21 +24,22 @@ pub(super) struct Upload {
     container: &'static str,
     path: String,
     etag: String,
+    arrival: Arrival,
 }
 
 impl Upload {
     fn url(&self) -> String {
-        format!("https://uploads.blob.core.windows.net/{}/{}", self.container, self.path)
+        arrivals::url(self.container, &self.path)
     }
 
-    /// Event Grid's event about it.
-    pub(super) fn event(&self) -> Value {
-        json!({
-            "id": format!("{}-{}", self.path, self.etag),
-            "eventType": "Microsoft.Storage.BlobCreated",
-            "eventTime": "2026-07-21T10:00:00.1234567Z",
-            "data": { "api": "PutBlob", "eTag": self.etag, "contentLength": 524_288, "url": self.url() },
-        })
+    /// Event Grid's events about it.
+    fn events(&self) -> Vec<Value> {
+        self.arrival.events(self.container, &self.path, &self.etag)
+    }
+
+    /// Puts it where a look finds it.
+    pub(super) fn put(&self, uploaded: &mut Uploaded) {
+        self.arrival.put(self.container, &self.path, &self.etag, uploaded);
     }
 }
 
@@ -91,15 +94,17 @@ impl Plan {
         let mut draw = rng.fork(10);
         let skewed = dice.likes(Kind::Skew);
         let rules = drawn_rules(&mut draw, skewed);
-        let uploads: Vec<Upload> = (0..events).map(|n| drawn_upload(&mut draw, n)).collect();
+        let uploads: Vec<Upload> = (0..events).map(|n| drawn_upload(&mut draw, dice, n)).collect();
         let mut times: Vec<Duration> = uploads.iter().map(|_| draw.seconds(0, 30)).collect();
         if draw.chance(500) {
             for at in &mut times {
                 *at *= 20;
             }
         }
-        let mut deliveries: Vec<Delivery> =
-            uploads.iter().zip(times).map(|(upload, at)| Delivery { at, payload: upload.event() }).collect();
+        let each = |(upload, at): (&Upload, Duration)| {
+            upload.events().into_iter().map(move |payload| Delivery { at, payload }).collect::<Vec<_>>()
+        };
+        let mut deliveries: Vec<Delivery> = uploads.iter().zip(times).flat_map(each).collect();
         disturb_deliveries(&mut deliveries, &uploads, dice);
         let input_changes = drawn_input_changes(&mut deliveries, &uploads, dice, &mut rng.fork(11));
         let processes = 1 + draw.index(processes.max(1));
@@ -138,11 +143,16 @@ impl Plan {
         if let Some(max) = max_in_flight {
             rule["maxInFlight"] = json!(max);
         }
-        let upload = |n| Upload { container: CONTAINERS[0], path: format!("{n}.csv"), etag: "1".to_owned() };
+        let upload = |n| Upload {
+            container: CONTAINERS[0],
+            path: format!("{n}.csv"),
+            etag: "1".to_owned(),
+            arrival: Arrival::Written,
+        };
         let uploads: Vec<Upload> = (0..uploads).map(upload).collect();
         let each = |again: usize| {
             let at = Duration::seconds(i64::try_from(again).unwrap_or(0) * 20); // a few
-            uploads.iter().map(move |upload| Delivery { at, payload: upload.event() })
+            uploads.iter().flat_map(Upload::events).map(move |payload| Delivery { at, payload })
         };
         let deliveries = (0..times).flat_map(each).collect();
         Self {
@@ -175,13 +185,15 @@ impl Plan {
                 container: CONTAINERS[if together && n < 10 { 0 } else { draw.index(2) }],
                 path: format!("{}/{n}.csv", if together && n < 10 { 0 } else { draw.below(5) }),
                 etag: "1".to_owned(),
+                arrival: Arrival::Written,
             })
             .collect();
         let bad = (0..10).map(|n| if together { n } else { 10 * n + draw.index(10) });
         let bad = bad.map(|n| uploads[n].path.clone()).collect();
         let deliveries = (0_i64..)
             .zip(&uploads)
-            .map(|(n, upload)| Delivery { at: Duration::seconds(6 * n), payload: upload.event() })
+            .flat_map(|(n, upload)| upload.events().into_iter().map(move |event| (n, event)))
+            .map(|(n, payload)| Delivery { at: Duration::seconds(6 * n), payload })
             .collect();
         let plan = Self {
             rules: rules_of(&[rule("one", CONTAINERS[0]), rule("two", CONTAINERS[1])], &[]),
@@ -226,13 +238,15 @@ impl Plan {
     }
 }
 
-fn drawn_upload(draw: &mut Rng, n: usize) -> Upload {
+fn drawn_upload(draw: &mut Rng, dice: &mut Dice, n: usize) -> Upload {
     let container = if draw.chance(800) { CONTAINERS[0] } else { CONTAINERS[1] };
     // Now and then a new version of the blob before.
-    match n.checked_sub(1).filter(|_| draw.chance(150)) {
-        Some(before) => Upload { container, path: format!("{before}.csv"), etag: "2".to_owned() },
-        None => Upload { container, path: format!("{n}.csv"), etag: "1".to_owned() },
+    if let Some(before) = n.checked_sub(1).filter(|_| draw.chance(150)) {
+        let path = format!("{before}.csv");
+        return Upload { container, path, etag: "2".to_owned(), arrival: Arrival::Written };
     }
+    let arrival = Arrival::draw(dice);
+    Upload { container, path: arrival.path(&format!("{n}.csv")), etag: "1".to_owned(), arrival }
 }
 
 /// Repeats, batches and unreadable events.
@@ -240,12 +254,12 @@ fn disturb_deliveries(deliveries: &mut Vec<Delivery>, uploads: &[Upload], dice: 
     for upload in uploads {
         while dice.strikes(Kind::Events, 150) {
             let at = dice.stream(Kind::Events).seconds(0, 1_200);
-            deliveries.push(Delivery { at, payload: upload.event() });
+            deliveries.extend(upload.events().into_iter().map(|payload| Delivery { at, payload }));
         }
     }
     if dice.strikes(Kind::Events, 150) {
         let at = dice.stream(Kind::Events).seconds(0, 30);
-        let mut all: Vec<Value> = uploads.iter().map(Upload::event).collect();
+        let mut all: Vec<Value> = uploads.iter().flat_map(Upload::events).collect();
         all.reverse();
         deliveries.push(Delivery { at, payload: Value::Array(all) });
     }
@@ -267,8 +281,9 @@ fn drawn_input_changes(
     let mut changes = Vec::new();
     for (n, upload) in uploads.iter().enumerate() {
         let url = upload.url();
-        // A path of two uploads is left to them: it holds whatever version is asked about.
-        if uploads.iter().filter(|other| other.url() == url).count() > 1 {
+        // A path of two uploads, or one that comes by a rename, is left to them: it holds whatever version is asked about.
+        let alone = uploads.iter().filter(|other| other.url() == url).count() == 1;
+        if !alone || !matches!(upload.arrival, Arrival::Written) {
             continue;
         }
         let content = u64::try_from(n).unwrap_or(0) * 2;
@@ -286,7 +301,7 @@ fn drawn_input_changes(
             changes.push(ChangeAt { at, url, change });
             if told {
                 let late = dice.stream(Kind::InputsOverwritten).seconds(0, 120);
-                deliveries.push(Delivery { at: at + late, payload: again.event() });
+                deliveries.extend(again.events().into_iter().map(|payload| Delivery { at: at + late, payload }));
             }
         } else if dice.strikes(Kind::InputsMarked, 150) {
             let at = dice.stream(Kind::InputsMarked).seconds(1, 900);

@@ -205,13 +205,15 @@ impl Run {
             time: Time::new(START),
             rng: rng.fork(2),
             dice,
-            omit_outputs: behaviours.omit_outputs(),
             behaviours,
             invariants: Invariants::new(&plan.rules, plan.spread),
             trace: Trace::new(traced),
             kill_after,
             latest: plan.latest(),
         });
+        for upload in &plan.uploads {
+            upload.put(&mut world.state().cloud.uploaded);
+        }
         let processes =
             plan.skews.iter().map(|off| Process { app: None, clock_off: Arc::new(AtomicI64::new(*off)) }).collect();
         let expected = plan.expected();
@@ -549,6 +551,10 @@ impl Run {
         }
         if let Some((_, name)) = self.expected.iter().find(|(of, _)| state.invariants.scoring_of(of).is_none()) {
             return Some((None, format!("{name} is not in the ledger")));
+        }
+        // An event that is repeated may leave something to look at again; at the very end nothing is left.
+        if self.settled.is_none() && self.world.pending() > 0 {
+            return Some((None, "an upload waits for a look at the storage".to_owned()));
         }
         if let Some((id, what)) =
             state.invariants.unsettled(&state.cloud, self.world.time().now(), self.settled.is_some())

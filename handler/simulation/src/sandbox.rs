@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
-use lifecycle::{BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputPrint, OutputSnapshot, Reply, Scoring};
+use lifecycle::{
+    BlobSnapshot, BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputPrint, OutputSnapshot, Reply, Scoring,
+    UnversionedBlob,
+};
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
@@ -17,6 +20,7 @@ use crate::faults::{Dice, Faults};
 use crate::inputs::Inputs;
 use crate::invariants::Invariants;
 use crate::trace::Trace;
+use crate::uploaded::Uploaded;
 use crate::world::{ProcessPorts, World, WorldConfig};
 
 /// One process's view of a world in which just that happens which the test says.
@@ -32,12 +36,11 @@ impl Sandbox {
         let world = World::new(WorldConfig {
             time: time.clone(),
             dice: Dice::draw(Faults::NONE, None, &rng),
-            behaviours: Behaviours::of(Some(&Script::default())),
+            behaviours: Behaviours::of(Some(&Script { omit_outputs, ..Script::default() })),
             invariants: Invariants::new(rules, Duration::ZERO),
             trace: Trace::new(false),
             kill_after: None,
             latest: Duration::ZERO,
-            omit_outputs: Some(omit_outputs),
             rng,
         });
         Self { time, ports: ProcessPorts { world, process: 0 } }
@@ -72,6 +75,11 @@ impl Sandbox {
     /// Puts a blob at a URI.
     pub fn place(&self, uri: &str, bytes: u64) {
         self.ports.world.state().cloud.place(uri, bytes, self.now());
+    }
+
+    /// Changes what was uploaded.
+    pub fn uploaded<T>(&self, change: impl FnOnce(&mut Uploaded) -> T) -> T {
+        change(&mut self.ports.world.state().cloud.uploaded)
     }
 
     /// The world's time.
@@ -134,6 +142,14 @@ impl Blobs for Sandbox {
 
     async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
         self.drive(self.ports.output_print(scoring))
+    }
+
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        self.drive(self.ports.blob(blob))
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        self.drive(self.ports.blobs_below(folder, from))
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use lifecycle::{
-    Answer, BlobVersion, Candidate, InputSnapshot, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Reply,
-    Resolution, Scoring, ScoringId,
+    Answer, BlobSnapshot, BlobVersion, Candidate, InputSnapshot, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
+    Reply, Resolution, Scoring, ScoringId, UnversionedBlob,
 };
 use time::{Duration, OffsetDateTime};
 
+use crate::arrivals;
 use crate::behaviour::{Behaviours, JobBehaviour};
 use crate::cloud::Cloud;
 use crate::executor::{Rng, Time};
@@ -22,7 +23,7 @@ use crate::invariants::Invariants;
 use crate::trace::Trace;
 use app::ledger::rows;
 use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
-use app::ports::{Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget};
 use stores::fault::Fault;
 use stores::memory::MemoryStore;
 
@@ -148,8 +149,6 @@ pub(super) struct WorldConfig {
     pub(super) trace: Trace,
     pub(super) kill_after: Option<u64>,
     pub(super) latest: Duration,
-    /// Jobs show neither outputs nor tags; `None`: drawn.
-    pub(super) omit_outputs: Option<bool>,
 }
 
 fn table(name: &str) -> TableName {
@@ -163,7 +162,8 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 
 impl World {
     pub(super) fn new(of: WorldConfig) -> Self {
-        let WorldConfig { time, rng, mut dice, behaviours, invariants, trace, kill_after, latest, omit_outputs } = of;
+        let WorldConfig { time, rng, mut dice, behaviours, invariants, trace, kill_after, latest } = of;
+        let omit_outputs = behaviours.omit_outputs();
         let store = if dice.likes(Kind::Pages) {
             let stream = dice.stream(Kind::Pages);
             MemoryStore::with_pages(1 + stream.index(3), stream.chance(500))
@@ -237,11 +237,26 @@ impl World {
         (coming == 0).then_some(Resolution::SendAgain)
     }
 
+    /// How many uploads wait for a look at the storage.
+    pub(super) fn pending(&self) -> usize {
+        let range = Range { partition: "pending".to_owned(), from: String::new(), below: "~".to_owned() };
+        self.all(&range).len()
+    }
+
     /// The checks that only make sense once everything is over.
     pub(super) fn check_the_end(&self) {
         let history = |id: &ScoringId| self.all(&Range::of_prefix(rows::partition_of(id), &format!("H~{id}~")));
         let instance = |key: &Key| self.peek(&self.0.instances, key);
+        let pending = self.pending();
         let mut state = self.state();
+        arrivals::check_temporary_names(&mut state.invariants);
+        if pending > 0 {
+            state.invariants.broken(
+                "rest",
+                None,
+                format!("{pending} uploads wait for a look, and nothing is in their way"),
+            );
+        }
         state.invariants.at_the_end(&history, &instance);
     }
 
@@ -715,6 +730,31 @@ impl Blobs for ProcessPorts {
         };
         self.sleep(pause).await;
         Ok(seen)
+    }
+
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        self.looks().await?;
+        let (seen, pause) = {
+            let mut state = self.world.state();
+            (state.cloud.uploaded.get(blob), state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(seen)
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        self.looks().await?;
+        let (page, pause) = {
+            let mut state = self.world.state();
+            let max = if state.dice.likes(Kind::Renames) {
+                arrivals::page_size(state.dice.stream(Kind::Renames))
+            } else {
+                MAX_PAGE
+            };
+            (state.cloud.uploaded.page(folder, from, max), state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(page)
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

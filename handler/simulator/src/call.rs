@@ -45,6 +45,19 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// A browser asks on behalf of another site: by a name that this site lets point here, or with its own name as the origin.
+    /// No client of the service does either.
+    pub(super) fn is_of_another_site(&self) -> bool {
+        let host = self.header("host").unwrap_or_default();
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        };
+        let local = name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok();
+        let origin = self.headers.get("origin").map(|origin| origin.to_str().unwrap_or_default());
+        !local || origin.is_some_and(|origin| origin != format!("http://{host}"))
+    }
+
     /// The group of routes that a call belongs to; `None` for the simulator's own.
     pub(super) fn group(&self) -> Option<Route> {
         let segments: Vec<&str> = self.segments.iter().map(String::as_str).collect();

@@ -265,6 +265,10 @@ async fn dispatch(
     request: Request,
 ) -> Response {
     let mut answer = match Call::read(request) {
+        Some((call, _)) if call.is_of_another_site() => plain(
+            StatusCode::FORBIDDEN,
+            "asked by another site, or under another name than an address of this machine or localhost",
+        ),
         Some((call, body)) => route(&shared, &link, call, body).await,
         None => plain(StatusCode::BAD_REQUEST, "the path is not UTF-8"),
     };

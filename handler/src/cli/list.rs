@@ -23,6 +23,9 @@ pub struct ListArgs {
     /// Only scorings in this status; may be given several times
     #[arg(long, value_name = "STATUS")]
     pub status: Vec<Status>,
+    /// Uploads whose version is not known yet, and renamed folders whose files are not listed yet, in place of scorings
+    #[arg(long, conflicts_with_all = ["status", "rule", "limit"])]
+    pub pending: bool,
     /// Only scorings of this rule
     #[arg(long, value_name = "ID")]
     pub rule: Option<String>,
@@ -40,6 +43,9 @@ pub(super) fn run(args: &ListArgs, clock: &Clock) -> Result<ExitCode, super::Err
 
 /// `list`: scorings, the newest first.
 pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Result<u8, Error> {
+    if args.pending {
+        return list_pending(ledger, args.json, out).await;
+    }
     let mut progress = Progress::new();
     let filter = Filter { status: args.status.clone(), rule: args.rule.clone(), limit: args.limit };
     let found = reports::newest(ledger, &filter, || progress.count()).await?;
@@ -83,4 +89,31 @@ fn told(unreadable: &[UnreadableView], out: &mut dyn Write) -> Result<u8, Error>
         writeln!(out, "{:32}  {:10}  {}", row.id.as_deref().unwrap_or("?"), row.status, visible(&row.error))?;
     }
     Ok(if unreadable.is_empty() { OK } else { ATTENTION })
+}
+
+/// `list --pending`: what waits for a look at the storage, the oldest first.
+async fn list_pending(ledger: &Ledger, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
+    let found = reports::pending(ledger).await?;
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(OK);
+    }
+    if found.is_empty() {
+        writeln!(out, "No upload waits for a look at the storage.")?;
+        return Ok(OK);
+    }
+    writeln!(out, "{:19}  {:19}  {:16}  {:60}  WAITS FOR", "SINCE (UTC)", "NEXT LOOK (UTC)", "RULE", "BLOB")?;
+    for view in &found {
+        writeln!(
+            out,
+            "{:19}  {:19}  {:16}  {:60}  {}",
+            utc_text(view.since),
+            utc_text(view.due),
+            shortened(view.rule.as_deref().unwrap_or("-"), 16),
+            shortened(&view.url, 60),
+            shortened(&view.reason, 200),
+        )?;
+    }
+    Ok(OK)
 }

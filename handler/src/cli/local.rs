@@ -21,6 +21,13 @@ pub(crate) struct LocalArgs {
     /// Address of the status page [default: 127.0.0.1:7072, or a free port if that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// Let --listen open the page to other machines
+    ///
+    /// Whoever reaches the address then sees, without any password, the names of all files, their endpoints, jobs, errors and
+    /// histories, and the same as JSON; nobody can change anything there. Only the page is opened: the simulator and the
+    /// handler stay on this machine. The page travels unencrypted.
+    #[arg(long)]
+    pub allow_remote: bool,
     /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
     #[arg(long, value_name = "COMMAND")]
     pub score_command: Option<String>,

@@ -45,6 +45,7 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
             "finalSince": report.since.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
             "lastRun": report.last_run.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "oldestInFlight": report.oldest.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
+            "pendingUploads": report.pending,
             "skipped24h": report.skipped,
             "quarantined24h": report.quarantined,
             "limits": report.limits,
@@ -61,6 +62,9 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     writeln!(out, "In flight   {}   ({})", report.in_flight, line(&Status::ALL[..7]))?;
     writeln!(out, "Last 24 h   {}", line(&Status::ALL[7..]))?;
     writeln!(out, "Events      skipped {}   quarantined {}", report.skipped, report.quarantined)?;
+    if report.pending > 0 {
+        writeln!(out, "Pending     {} uploads wait for a look at the storage", report.pending)?;
+    }
     if let Some(oldest) = report.oldest {
         writeln!(out, "Oldest      accepted {} ago", ago(oldest, now))?;
     }

@@ -57,7 +57,7 @@ fn run(clock: &Clock) -> Result<(), Error> {
 async fn serve(function: &str, app: App) -> Result<(), Error> {
     match function {
         BLOB_CREATED | BLOB_CREATED_FROM_QUEUE => lambda_runtime::run(blob_created(app)).await,
-        RECONCILE => lambda_runtime::run(reconcile(app)).await,
+        RECONCILE => Box::pin(lambda_runtime::run(reconcile(app))).await,
         other => return Err(Error::NoSuchFunction(other.to_owned())),
     }
     .map_err(Error::Lambda)

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use self::functions_host::{FunctionsHost, Invoker, timer};
+use self::guard::Names;
 use self::inbox::{Inbox, Scan};
 use self::terminal::View;
 use crate::cli::local::LocalArgs;
@@ -34,6 +35,7 @@ use simulator::{self, Container, Datastore, SimulatorOptions};
 use stores::embedded::{EmbeddedStore, OpenError};
 
 mod functions_host;
+mod guard;
 mod inbox;
 mod terminal;
 
@@ -64,6 +66,11 @@ pub(crate) enum Error {
     /// Another one runs on the same folder.
     #[error("another `scorekeeper local` runs on `{0}`; stop it or give another --data")]
     Busy(String),
+    /// Others would see the page.
+    #[error(
+        "--listen {0} shows the page to everybody who reaches that address; add --allow-remote if that is wanted, see its help"
+    )]
+    Remote(SocketAddr),
     /// An address is taken.
     #[error("cannot listen on {address}; {remedy}")]
     Listen {
@@ -113,11 +120,16 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     let store = EmbeddedStore::open(&ledger_folder(&data))?;
     let ledger = Ledger::new(Arc::new(store), &crate::compose::ledger_options(TASK_HUB, false))?;
 
+    if let Some(address) = args.listen.filter(|address| !address.ip().is_loopback() && !args.allow_remote) {
+        return Err(Error::Remote(address));
+    }
     let page = page_listener(args.listen).await?;
     let address = page
         .local_addr()
         .map_err(|source| folder_error("cannot read the address of", Path::new("the page"), source))?;
+    let names = if args.allow_remote { Names::Any } else { Names::Local };
     let router = page::router(ledger.clone(), Arc::clone(&clock), "Scorekeeper, local");
+    let router = router.layer(axum::middleware::from_fn_with_state(names, guard::guard));
     let page = tokio::spawn(async move { axum::serve(page, router).await });
 
     let host = Arc::new(Mutex::new(FunctionsHost::new(binary, &data, settings)));

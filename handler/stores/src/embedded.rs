@@ -74,6 +74,30 @@ pub enum OpenError {
         /// Why.
         error: std::io::Error,
     },
+    /// What is in the file is not a ledger, or not whole.
+    #[error("{} is damaged ({error}); stop what uses it, keep it as it is, and restore a copy or what `sqlite3 {} .recover` saves", .path.display(), .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// It can be read, not written.
+    #[error("{} cannot be written ({error}); give this user the right to write to the file and its folder, or mount the disk writable", .path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// It is somebody else's.
+    #[error("{} cannot be opened by this user ({error}); {}", .path.display(), whose(.path))]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
     /// SQLite says no.
     #[error("{}: {error}", .path.display())]
     Database {
@@ -82,6 +106,43 @@ pub enum OpenError {
         /// Why.
         error: rusqlite::Error,
     },
+}
+
+impl OpenError {
+    fn of(path: &Path, error: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged { path, error },
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path, error },
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+                Self::NotOurs { path, error }
+            }
+            _ => Self::Database { path, error },
+        }
+    }
+}
+
+/// Whose file it is, and what to do about it.
+fn whose(path: &Path) -> String {
+    #[cfg(unix)]
+    if let Ok(facts) = std::fs::metadata(path) {
+        use std::os::unix::fs::MetadataExt as _;
+        return format!("it belongs to user {}: run as that one, or `chown` the folder", facts.uid());
+    }
+    format!("see who owns {}", path.parent().unwrap_or(path).display())
+}
+
+/// Which file a path names: another one there has another value.
+#[cfg(unix)]
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map(|facts| (facts.dev(), facts.ino()))
+}
+
+/// Elsewhere an open file can be neither removed nor replaced.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|_| (0, 0))
 }
 
 /// A ledger's tables in a folder.
@@ -105,7 +166,7 @@ impl EmbeddedStore {
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder { path: folder.to_owned(), error })?;
         let path = folder.join(FILE);
-        let failed = |error| OpenError::Database { path: path.clone(), error };
+        let failed = |error| OpenError::of(&path, error);
         let mut writer =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
                 .map_err(failed)?;
@@ -127,7 +188,8 @@ impl EmbeddedStore {
             schema.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
             schema.commit().map_err(failed)?;
         }
-        Ok(Self { writer: Some(Arc::new(Mutex::new(writer))), readers: Arc::new(Readers::new(path)) })
+        let readers = Readers::new(path.clone()).map_err(|error| OpenError::Folder { path, error })?;
+        Ok(Self { writer: Some(Arc::new(Mutex::new(writer))), readers: Arc::new(readers) })
     }
 
     /// Opens the ledger in `folder` for reading, while a handler may be writing. Makes no ledger. Writes are
@@ -137,8 +199,9 @@ impl EmbeddedStore {
         if !path.is_file() {
             return Err(OpenError::NoLedger(folder.to_owned()));
         }
-        let readers = Readers::new(path.clone());
-        let failed = |error| OpenError::Database { path: path.clone(), error };
+        let readers =
+            Readers::new(path.clone()).map_err(|error| OpenError::Folder { path: folder.to_owned(), error })?;
+        let failed = |error| OpenError::of(&path, error);
         let reader = readers.connect().map_err(failed)?;
         match format_of(&reader).map_err(failed)? {
             // The file of a handler that ended before it had written anything.
@@ -158,6 +221,7 @@ impl EmbeddedStore {
         let permit = Arc::clone(&readers.permits).acquire_owned().await;
         let outcome = tokio::task::spawn_blocking(move || {
             let _permit = permit;
+            readers.in_place()?;
             let connection = readers.take().map_err(|error| unavailable(&error))?;
             let value = read(&connection)?;
             // After an error the connection is dropped; the next reader opens a new one.
@@ -174,14 +238,19 @@ impl EmbeddedStore {
         let Some(writer) = &self.writer else {
             return Err(Error::Denied("the ledger was opened for reading only".to_owned()));
         };
+        let readers = Arc::clone(&self.readers);
         // Waiting here costs no thread. If the caller goes away, a write that has begun is finished.
         let mut connection = Arc::clone(writer).lock_owned().await;
         let outcome = tokio::task::spawn_blocking(move || {
+            readers.in_place()?;
             // IMMEDIATE: what is read within the transaction cannot change before its end, in no process.
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(|error| not_written(&error))?;
-            write(transaction)
+            let written = write(transaction)?;
+            // Removed between the two looks: it is in no file that anybody will open.
+            readers.in_place()?;
+            Ok(written)
         });
         outcome.await.unwrap_or_else(|error| Err(Error::Ambiguous(format!("the write ended early: {error}"))))
     }
@@ -206,13 +275,31 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 /// Idle connections for reading.
 struct Readers {
     path: PathBuf,
+    /// The file that was opened.
+    opened: (u64, u64),
     permits: Arc<Semaphore>,
     idle: Lock<Vec<Connection>>,
 }
 
 impl Readers {
-    fn new(path: PathBuf) -> Self {
-        Self { path, permits: Arc::new(Semaphore::new(READERS)), idle: Lock::default() }
+    fn new(path: PathBuf) -> std::io::Result<Self> {
+        let opened = identity(&path)?;
+        Ok(Self { path, opened, permits: Arc::new(Semaphore::new(READERS)), idle: Lock::default() })
+    }
+
+    /// The path still names the file that is open. A connection to one that was removed or replaced works on, and what it
+    /// writes is gone with the process.
+    fn in_place(&self) -> Result<(), Error> {
+        let path = self.path.display();
+        match identity(&self.path) {
+            Ok(found) if found == self.opened => Ok(()),
+            Ok(_) => Err(Error::Unavailable(format!(
+                "{path} was replaced while it was open; nothing is written to either: start the handler again to use the new file"
+            ))),
+            Err(error) => Err(Error::Unavailable(format!(
+                "{path} is not there any more ({error}); put it back, or start the handler again with a new ledger"
+            ))),
+        }
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
@@ -394,5 +481,69 @@ impl TableStore for EmbeddedStore {
             Ok(etags)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> TableName {
+        TableName::read("State").unwrap()
+    }
+
+    fn row() -> [Op; 1] {
+        [Op::Upsert(Entity::new(Key::new("p", "r")).with("N", 1))]
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_ledger_that_is_removed_or_replaced_while_it_is_open_answers_errors() {
+        for replaced in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = EmbeddedStore::open(folder.path()).unwrap();
+            store.create_table(&table()).await.unwrap();
+            store.write(&table(), &row()).await.unwrap();
+            std::fs::rename(folder.path().join(FILE), folder.path().join("away")).unwrap();
+            let _other = replaced.then(|| EmbeddedStore::open(folder.path()).unwrap());
+            let written = store.write(&table(), &row()).await.unwrap_err().to_string();
+            let read = store.get(&table(), &Key::new("p", "r")).await.unwrap_err().to_string();
+            for error in [written, read] {
+                assert!(error.contains(if replaced { "replaced" } else { "not there any more" }), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_row_is_read_without_its_properties_and_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(folder.path()).unwrap();
+        store.create_table(&table()).await.unwrap();
+        store.write(&table(), &row()).await.unwrap();
+        store.write(&table(), &[Op::Upsert(Entity::new(Key::new("p", "s")).with("N", 2))]).await.unwrap();
+        let file = Connection::open(folder.path().join(FILE)).unwrap();
+        file.execute("UPDATE entities SET properties = '{\"N' WHERE rk = 'r'", []).unwrap();
+        let range = Range { partition: "p".to_owned(), from: "a".to_owned(), below: "z".to_owned() };
+        let page = store.page(&table(), &range, None).await.unwrap();
+        let read: Vec<_> = page.rows.iter().map(|row| row.entity.int32("N")).collect();
+        assert_eq!(read, [None, Some(2)]);
+        assert!(store.get(&table(), &Key::new("p", "r")).await.unwrap().is_some());
+    }
+
+    #[test]
+    fn a_damaged_file_and_one_that_cannot_be_written_each_name_their_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "no database at all, and long enough to be looked at".repeat(50))
+            .unwrap();
+        let damaged = EmbeddedStore::open(folder.path()).unwrap_err();
+        assert!(matches!(damaged, OpenError::Damaged { .. }) && damaged.to_string().contains("recover"), "{damaged}");
+        let path = folder.path().join(FILE);
+        let of = |code| {
+            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            OpenError::of(&path, error).to_string()
+        };
+        assert!(of(rusqlite::ffi::SQLITE_READONLY).contains("right to write"));
+        assert!(of(rusqlite::ffi::SQLITE_CANTOPEN).contains("belongs to user"));
+        assert!(of(rusqlite::ffi::SQLITE_CORRUPT).contains("damaged"));
     }
 }

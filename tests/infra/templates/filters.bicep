@@ -1,18 +1,40 @@
 // The event subscriptions of many rule sets at once, to look at their filters.
 
-@description('Rule sets, each of which gives one subscription.')
+@description('Rule sets, each of which gives one subscription of each kind.')
 param ruleSets object[]
 
+@description('What the subscription is for, and of what account.')
+var kinds = [
+  {
+    name: 'flat'
+    renames: false
+    hierarchical: false
+  }
+  {
+    name: 'lake'
+    renames: false
+    hierarchical: true
+  }
+  {
+    name: 'renames'
+    renames: true
+    hierarchical: true
+  }
+]
+var all = flatten(map(ruleSets, (set, index) => map(kinds, kind => union(kind, { set: set, index: index }))))
+
 module subscriptions '../../../infra/modules/subscription.bicep' = [
-  for (set, index) in ruleSets: {
-    name: 'set-${index}'
+  for one in all: {
+    name: 'set-${one.index}-${one.name}'
     params: {
       topicName: 'evgt-st'
-      name: 'set-${index}'
+      name: 'set-${one.index}-${one.name}'
       accountName: 'st'
       rules: {
-        rules: set.rules
+        rules: one.set.rules
       }
+      renames: one.renames
+      hierarchical: one.hierarchical
       functionResourceId: resourceId('Microsoft.Web/sites/functions', 'f', 'BlobCreated')
       stateAccountResourceId: resourceId('Microsoft.Storage/storageAccounts', 'state')
       queueName: 'q'

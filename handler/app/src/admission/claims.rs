@@ -24,7 +24,7 @@ impl Claims {
     /// After a lost race: the slots stay if the scoring, as it is now, holds some. It may have got them by our own write,
     /// whose answer came so late that somebody else had moved it on. What nobody needs the tick frees.
     pub(crate) fn leave_to(&mut self, present: Option<&Scoring>) {
-        if present.is_some_and(|present| present.holds_slot()) {
+        if present.is_some_and(Scoring::holds_slot) {
             self.slots.clear();
         }
     }

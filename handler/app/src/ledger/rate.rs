@@ -9,6 +9,7 @@
 
 use std::collections::HashSet;
 
+use lifecycle::schedule::is_ahead;
 use lifecycle::{EndpointKey, ScoringId};
 use time::{Duration, OffsetDateTime};
 
@@ -56,7 +57,8 @@ impl Ledger {
             .into_iter()
             .filter_map(|row| Some((row.entity.key.row.parse().ok()?, row.entity.time("UsedTime")?, row.etag)))
             .collect();
-        let used_up = |used: &OffsetDateTime| now - *used < MINUTE;
+        // One that was used by a clock that was wrong would be used up for as long as that clock was ahead.
+        let used_up = |used: &OffsetDateTime| now - *used < MINUTE && !is_ahead(*used, now);
         let taken: HashSet<u32> =
             uses.iter().filter(|(_, used, _)| used_up(used)).map(|(number, ..)| *number).collect();
         let first = first_number(owner, max);

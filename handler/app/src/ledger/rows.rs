@@ -12,8 +12,8 @@
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //! | `V~{yyyyMMddHH}~{key}` | versions of a path that were taken in without an event, by hour | for the retention |
 //!
-//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`orphan_scan.rs`)
-//! and of the heartbeat (`heartbeat.rs`).
+//! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`orphan_scan.rs`),
+//! of what waits for a look at the storage (`pending.rs`) and of the heartbeat (`heartbeat.rs`).
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
@@ -418,14 +418,14 @@ pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
     })
 }
 
-struct Reader<'a>(&'a Entity);
+pub(super) struct Reader<'a>(pub(super) &'a Entity);
 
 impl Reader<'_> {
-    fn wrong(&self, what: String) -> Unreadable {
+    pub(super) fn wrong(&self, what: String) -> Unreadable {
         Unreadable { key: self.0.key.to_string(), what }
     }
 
-    fn schema(&self) -> Result<(), Unreadable> {
+    pub(super) fn schema(&self) -> Result<(), Unreadable> {
         match self.0.int32("SchemaVersion") {
             Some(version) if version <= SCHEMA => Ok(()),
             Some(version) => Err(self.wrong(format!(
@@ -440,11 +440,11 @@ impl Reader<'_> {
         id.ok_or_else(|| self.wrong(format!("the key is not {prefix} and an id")))
     }
 
-    fn string(&self, name: &str) -> Result<String, Unreadable> {
+    pub(super) fn string(&self, name: &str) -> Result<String, Unreadable> {
         self.0.string(name).map(str::to_owned).ok_or_else(|| self.wrong(format!("`{name}` is missing or not a string")))
     }
 
-    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Unreadable> {
+    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Unreadable> {
         self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or not a string")))
     }
 
@@ -453,12 +453,12 @@ impl Reader<'_> {
         read.map_err(|error| self.wrong(format!("`{name}`: {error}")))
     }
 
-    fn number(&self, name: &str) -> Result<u32, Unreadable> {
+    pub(super) fn number(&self, name: &str) -> Result<u32, Unreadable> {
         let number = self.0.int32(name).and_then(|number| u32::try_from(number).ok());
         number.ok_or_else(|| self.wrong(format!("`{name}` is missing or not a count")))
     }
 
-    fn time(&self, name: &str) -> Result<OffsetDateTime, Unreadable> {
+    pub(super) fn time(&self, name: &str) -> Result<OffsetDateTime, Unreadable> {
         self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or not a time")))
     }
 

@@ -19,6 +19,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
+use lifecycle::schedule::is_ahead;
 use lifecycle::{EndpointKey, ScoringId};
 use time::{Duration, OffsetDateTime};
 
@@ -190,7 +191,7 @@ impl Ledger {
             let second = !seen.insert(id);
             // A young slot may belong to a claim whose transaction is under way: freed, a second scoring would take it, and the
             // limit would be passed.
-            if (!held || second) && now - taken.claimed >= SLOT_EXPIRY {
+            if (!held || second) && (now - taken.claimed >= SLOT_EXPIRY || is_ahead(taken.claimed, now)) {
                 self.free_slot(&taken.slot).await?;
                 reconciled.freed += 1;
             } else {

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{
-    BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Reply, Scoring,
-    ScoringId,
+    BlobSnapshot, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
+    Reply, Scoring, ScoringId, UnversionedBlob,
 };
 use time::OffsetDateTime;
 
@@ -183,13 +183,33 @@ pub trait Endpoint: Send + Sync + 'static {
     async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive>;
 }
 
-/// The storage that inputs lie in and that outputs are written to.
+/// Blobs of one page: so many that a listing costs little, so few that all of them are taken in within one invocation.
+pub const MAX_PAGE: usize = 500;
+
+/// One page of the blobs below a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BlobPage {
+    /// Path and properties of each, in the order of the storage. A folder of its own may be among them.
+    pub blobs: Vec<(String, BlobSnapshot)>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<String>,
+}
+
+/// The storage that uploads come from, inputs lie in and outputs are written to.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
     /// Looks at what the path of a blob version holds now. [`InputSnapshot::Gone`] only if the service itself says that this
     /// blob is not there; everything else that is no answer is an error. Comes to an end within seconds, as the writer of
     /// an event waits for it.
     async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive>;
+
+    /// The blob as it is now. `None` only if the storage says that there is no such blob (404 `BlobNotFound`): an account, a
+    /// container or a name that cannot be reached or read is an error.
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive>;
+
+    /// One page of the blobs below a folder, at most [`MAX_PAGE`], from where a page before ended. A folder that is not there
+    /// has none.
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive>;
 
     /// Looks at all outputs of the scoring's current attempt.
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive>;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-pub use properties::Properties;
+pub use properties::{Properties, Value};
 
 /// A table that the ledger can be written over.
 ///
@@ -90,33 +90,6 @@ impl fmt::Display for Key {
         write!(f, "({}, {})", self.partition, self.row)
     }
 }
-
-/// A property's value, with its EDM type.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// Edm.String: at most 32,768 UTF-16 units.
-    String(String),
-    /// Edm.Int32.
-    Int32(i32),
-    /// Edm.Int64.
-    Int64(i64),
-    /// Edm.Boolean.
-    Boolean(bool),
-    /// Edm.DateTime, UTC; kept to 100 ns, the resolution of the service.
-    DateTime(OffsetDateTime),
-}
-
-macro_rules! value_from {
-    ($($from:ty => $variant:ident),*) => {
-        $(impl From<$from> for Value {
-            fn from(value: $from) -> Self {
-                Self::$variant(value.into())
-            }
-        })*
-    };
-}
-
-value_from!(String => String, &str => String, i32 => Int32, i64 => Int64, bool => Boolean, OffsetDateTime => DateTime);
 
 /// An entity: a key and its properties. A property without a value is absent, as in the service.
 #[derive(Debug, Clone, PartialEq)]

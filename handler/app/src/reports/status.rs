@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::breakers::{BreakerView, breakers};
 use super::limits::{LimitView, limits};
+use super::pending::{PendingView, pending};
 use crate::ledger::{self, InFlight, Ledger, RecordedEvent, Unreadable, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
@@ -31,6 +32,8 @@ pub struct StatusReport {
     pub skipped: usize,
     /// Events since `since` that could not be read, at most a thousand.
     pub quarantined: usize,
+    /// Uploads and renamed folders that wait for a look at the storage.
+    pub pending: usize,
     /// Every rule and endpoint with its limit.
     pub limits: Vec<LimitView>,
     /// Every deployment of which attempts have failed.
@@ -53,7 +56,14 @@ pub enum Finding {
         /// Queued scorings of its deployment or rule.
         waiting: usize,
         /// The breaker.
-        breaker: BreakerView,
+        breaker: Box<BreakerView>,
+    },
+    /// Uploads cannot be looked at, so that their versions are not known.
+    NotSeen {
+        /// How many.
+        count: usize,
+        /// Why the oldest cannot.
+        reason: String,
     },
     /// Rows of the ledger cannot be read.
     Unreadable {
@@ -84,6 +94,9 @@ impl fmt::Display for Finding {
             Self::BreakerOpen { waiting, breaker } => {
                 let (subject, summary, remedy) = (breaker.subject(), breaker.summary(), breaker.remedy());
                 write!(f, "{waiting} wait for {subject}: circuit breaker {summary}: {remedy}")
+            }
+            Self::NotSeen { count, reason } => {
+                write!(f, "{count} uploads cannot be looked at ({reason}): scorekeeper list --pending")
             }
             Self::Unreadable { count, first } => {
                 write!(
@@ -119,6 +132,7 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
     let unreadable = unreadable
         .first()
         .map(|first| Finding::Unreadable { count: unreadable.len(), first: redacted(&first.to_string()).into_owned() });
+    let pending = pending(ledger).await?;
     let mut report = StatusReport {
         counts: count_by_status(statuses),
         since,
@@ -127,18 +141,20 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
         last_run: ledger.heartbeat().await?.map(|heartbeat| heartbeat.at),
         skipped,
         quarantined: quarantined.len(),
+        pending: pending.len(),
         limits: limits(&controls),
         breakers: breakers(&controls),
         findings: Vec::new(),
     };
     let reason = quarantined.first().map(|event| redacted(event.string("Reason").unwrap_or_default()).into_owned());
-    report.findings = findings(&report, &in_flight, unreadable, reason);
+    report.findings = findings(&report, &in_flight, &pending, unreadable, reason);
     Ok(report)
 }
 
 fn findings(
     report: &StatusReport,
     in_flight: &[InFlight],
+    pending: &[PendingView],
     unreadable: Option<Finding>,
     quarantined: Option<String>,
 ) -> Vec<Finding> {
@@ -157,15 +173,16 @@ fn findings(
         in_flight.iter().filter(of_it).count()
     };
     // A deployment or a rule that nobody waits for any more is not a finding.
-    let open =
-        report.breakers.iter().filter(|view| view.is_open()).filter_map(|view| {
-            some(waiting(view)).map(|waiting| Finding::BreakerOpen { waiting, breaker: view.clone() })
-        });
+    let open = report.breakers.iter().filter(|view| view.is_open()).filter_map(|view| {
+        some(waiting(view)).map(|waiting| Finding::BreakerOpen { waiting, breaker: Box::new(view.clone()) })
+    });
     let first = [
         some(report.count(Status::Failed)).map(Finding::Failed),
         some(report.count(Status::Held)).map(Finding::Held),
         some(missing).map(Finding::JobMissing),
     ];
+    let failed: Vec<&PendingView> = pending.iter().filter(|view| view.look_failed).collect();
+    let not_seen = failed.first().map(|view| Finding::NotSeen { count: failed.len(), reason: view.reason.clone() });
     let last = quarantined.map(|reason| Finding::Quarantined { count: report.quarantined, reason });
-    first.into_iter().flatten().chain(open).chain(unreadable).chain(last).collect()
+    first.into_iter().flatten().chain(open).chain(unreadable).chain(not_seen).chain(last).collect()
 }

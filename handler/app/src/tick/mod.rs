@@ -10,14 +10,16 @@ use time::{Duration, OffsetDateTime};
 
 use crate::admission::Admission;
 use crate::clock::LedgerClock;
-use crate::driver::{Driver, Services};
+use crate::driver::Services;
 use crate::error::{Error, error_chain};
+use crate::intake::Intake;
 use crate::ledger::{Controls, Heartbeat, Ledger};
 use crate::orphans::{InFlightJobs, Orphans};
 
 mod backlog;
 mod maintain;
 mod order;
+mod pending;
 mod queue;
 mod report;
 mod scopes;
@@ -25,6 +27,7 @@ mod submit;
 mod walk;
 
 use maintain::Maintain;
+use pending::PendingLooks;
 use report::Counts;
 pub use report::TickReport;
 use scopes::Scopes;
@@ -42,6 +45,7 @@ pub struct Tick {
     walk: Walk,
     scopes: Scopes,
     submit: Submit,
+    pending: PendingLooks,
     orphans: Option<Orphans>,
     maintain: Maintain,
     /// When the last complete tick of this process began.
@@ -53,12 +57,12 @@ impl Tick {
         ledger: &Ledger,
         rules: &Arc<Rules>,
         services: &Services,
-        driver: &Driver,
+        intake: &Intake,
         admission: &Arc<Admission>,
         orphans: Option<Orphans>,
         retention: Duration,
     ) -> Self {
-        let clock = &services.clock;
+        let (clock, driver) = (&services.clock, intake.driver());
         Self {
             ledger: ledger.clone(),
             clock: clock.clone(),
@@ -77,6 +81,14 @@ impl Tick {
                 clock: clock.clone(),
                 admission: Arc::clone(admission),
                 driver: driver.clone(),
+            },
+            pending: PendingLooks {
+                ledger: ledger.clone(),
+                rules: Arc::clone(rules),
+                clock: clock.clone(),
+                blobs: Arc::clone(&services.blobs),
+                driver: driver.clone(),
+                intake: intake.clone(),
             },
             orphans,
             maintain: Maintain { ledger: ledger.clone(), clock: clock.clone(), retention },
@@ -101,6 +113,8 @@ impl Tick {
         report.in_flight = walked.in_flight;
         let jobs = options.jobs;
         let in_flight = self.submit(walked, controls.as_deref(), now, deadline, &counts, &mut report).await;
+        // After the queue: what is found goes behind what has waited.
+        self.pending.run(now, deadline, &counts, &mut report).await;
         if let Some(orphans) = self.orphans.as_ref().filter(|_| jobs) {
             let found = orphans.scan(in_flight, deadline).await;
             report.orphaned_jobs = found.orphaned_jobs;

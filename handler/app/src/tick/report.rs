@@ -17,6 +17,10 @@ pub struct TickReport {
     pub due: usize,
     /// How many are in another status afterwards.
     pub moved: usize,
+    /// Uploads and renamed folders that waited for a look at the storage.
+    pub pending: usize,
+    /// Scorings that came of such looks.
+    pub taken_in: usize,
     /// Jobs found that no scoring needs; they were told to stop unless they had ended.
     pub orphaned_jobs: usize,
     /// How many could not be brought further for an error; the next tick tries again.

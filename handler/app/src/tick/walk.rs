@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, stream};
-use lifecycle::schedule::{lookup_interval, poll_is_due};
+use lifecycle::schedule::{believable_due, lookup_interval, poll_is_due};
 use lifecycle::{JobStatus, Observation, Policy, Rules, Status, stop_at};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
@@ -171,12 +171,13 @@ impl Walk {
     /// Takes from a row what the tick needs of it, and keeps it if something is due.
     fn sort_out(
         &self,
-        row: InFlight,
+        mut row: InFlight,
         last: Option<OffsetDateTime>,
         options: &WalkOptions<'_>,
         walked: &mut Walked,
         due: &mut Due,
     ) {
+        row.due = believable_due(row.since, row.due, options.now);
         if row.status == Status::Queued {
             // Only what can be submitted: what cannot must not take the place of what can.
             if row.due <= options.now && self.rules.get(&row.rule).is_some() {

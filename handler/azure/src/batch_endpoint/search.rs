@@ -13,6 +13,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration as Limit;
 
 use futures::{StreamExt as _, stream};
@@ -58,16 +59,7 @@ async fn find_in_turn(
 ) -> Result<JobSearch, Inconclusive> {
     let now = ml.tokens.now();
     let submitted = submitted_at(scoring);
-    let list = match turn.list(submitted, scoring.due, now) {
-        Some(shared) => shared?,
-        None => match list::read(&ml.manager, ml.tokens.now(), workspace, submitted - FURTHER).await {
-            Ok(list) => turn.keep(list, ml.tokens.now()),
-            Err(inconclusive) => {
-                turn.fail(&inconclusive, ml.tokens.now());
-                return Err(inconclusive);
-            }
-        },
-    };
+    let list = shared_list(ml, scoring, workspace, turn).await?;
     let window = Window::of(&list, submitted, now);
     let asked = scoring.submission.as_ref().and_then(|submission| experiment_asked_for(&submission.settings));
     let names = experiments(&scoring.endpoint, asked.as_slice());
@@ -98,8 +90,7 @@ async fn find_in_turn(
         nearest.push((job, silent));
     }
     let crowd = near.len() + far.len();
-    let mut as_of = list.begun;
-    let mut unseen = 0;
+    let (mut as_of, mut unseen) = (list.begun, 0);
     // First what bears our mark, then what nobody has looked at; ours was most likely made at once.
     let by_hope = |(job, silent): &(&Entry, Option<OffsetDateTime>)| {
         (job.tags.is_none(), *silent, job.created.map(|created| (created - list.clock.at(submitted)).abs()))
@@ -139,6 +130,26 @@ async fn find_in_turn(
     }
     found.keep_followed(scoring, &list);
     Ok(JobSearch { jobs: found.ours, possible: found.possible, as_of: Some(as_of) })
+}
+
+/// A list that shows what was made since the submission: one that others have just read, or a new one.
+async fn shared_list(
+    ml: &AzureMl,
+    scoring: &Scoring,
+    workspace: &str,
+    turn: &Turn<'_>,
+) -> Result<Arc<list::List>, Inconclusive> {
+    let submitted = submitted_at(scoring);
+    if let Some(shared) = turn.list(submitted, scoring.due, ml.tokens.now()) {
+        return shared;
+    }
+    match list::read(&ml.manager, ml.tokens.now(), workspace, submitted - FURTHER).await {
+        Ok(list) => Ok(turn.keep(list, ml.tokens.now())),
+        Err(inconclusive) => {
+            turn.fail(&inconclusive, ml.tokens.now());
+            Err(inconclusive)
+        }
+    }
 }
 
 /// What a search has found so far.
@@ -277,7 +288,8 @@ fn has_inputs(shown: &[InputShown], submission: &Submission) -> bool {
         let same = |ours: &&Input| match (ours, &one.uri, &one.value) {
             (Input::UriFile { uri } | Input::UriFolder { uri }, Some(theirs), _) => same_input(uri, theirs),
             (Input::Literal { value }, None, Some(theirs)) => {
-                value.as_str().map_or_else(|| value.to_string() == *theirs, |text| text == theirs)
+                let ours = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                ours == *theirs
             }
             _ => false,
         };

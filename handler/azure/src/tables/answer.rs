@@ -75,6 +75,8 @@ pub(super) enum RequestKind {
         /// There was just one operation.
         single: bool,
     },
+    /// A table is made.
+    CreateTable,
 }
 
 /// What the failure means.
@@ -86,21 +88,27 @@ pub(super) fn classify(kind: RequestKind, failure: &Failure) -> Error {
         (false, false) => format!("{status} {code}: {message}"),
     };
     let op = match kind {
-        RequestKind::Read | RequestKind::Write { single: true } => Some(0),
+        RequestKind::Read | RequestKind::CreateTable | RequestKind::Write { single: true } => Some(0),
         RequestKind::Write { single: false } => failure.op,
     };
     // Nothing was written, but which operation failed? Only reading back can tell.
     let named = |error: fn(usize) -> Error| op.map_or_else(|| Error::Ambiguous(said.clone()), error);
+    let coded = || if code.is_empty() { status.to_string() } else { format!("{status} {code}") };
     match (*status, code.as_str()) {
+        (409, "TableAlreadyExists") if kind == RequestKind::CreateTable => Error::AlreadyExists { op: 0 },
         (409, "EntityAlreadyExists") => named(|op| Error::AlreadyExists { op }),
         (412, _) => named(|op| Error::Conflict { op }),
         (404, "TableNotFound") => Error::TableMissing,
         (404, "ResourceNotFound" | "EntityNotFound") => named(|op| Error::Missing { op }),
         (429, _) | (503, "ServerBusy") => Error::Throttled { retry_after: failure.retry_after },
         // Without the message: it quotes the request's signature.
-        (401 | 403, _) => Error::Denied(format!(
-            "{}; the identity needs the role Storage Table Data Contributor on the account",
-            if code.is_empty() { status.to_string() } else { format!("{status} {code}") }
+        (401, _) => Error::Denied(format!(
+            "{}: the service does not accept the identity's token, also not a new one; the identity must be of the account's tenant, and the clock right",
+            coded()
+        )),
+        (403, _) => Error::Denied(format!(
+            "{}: the identity is known and may not do this; it needs the role Storage Table Data Contributor on the account, and the account's firewall must let it in",
+            coded()
         )),
         // Another 404 or 409 is about the account or a table that is just going: not an entity's absence.
         (404 | 409, _) => Error::Unavailable(said),
@@ -188,12 +196,13 @@ mod tests {
         let denied = classify(ONE, &failure(403, None, None, xml));
         let Error::Denied(said) = &denied else { panic!("{denied:?}") };
         assert!(
-            said.starts_with("403 AuthenticationFailed;") && said.contains("Storage Table Data Contributor"),
+            said.starts_with("403 AuthenticationFailed:") && said.contains("Storage Table Data Contributor"),
             "{said}"
         );
         assert!(!said.contains("c2VjcmV0"), "{said}");
         let quoted = meant(ONE, 403, "AuthenticationFailed", "the signature 'c2VjcmV0' is wrong");
         assert!(!quoted.to_string().contains("c2VjcmV0"), "{quoted}");
-        assert!(matches!(classify(RequestKind::Read, &failure(401, None, None, b"")), Error::Denied(_)));
+        let unauthorized = classify(RequestKind::Read, &failure(401, None, None, b"")).to_string();
+        assert!(unauthorized.contains("tenant") && !unauthorized.contains("role"), "{unauthorized}");
     }
 }

@@ -6,8 +6,9 @@
 //! It does not go through `azure_core`'s pipeline: an event costs two transactions, and the pipeline's own request and answer,
 //! converted to the client's and back, were a tenth of what an event costs in all.
 //!
-//! **A write is sent once.** A client that sends a POST again after a lost answer is told that the key of its own insert is
-//! taken; so nothing below repeats, and a write without an answer is [`Error::Ambiguous`]. Reads are repeated a few times here.
+//! **A write that may have been done is sent once.** A client that sends a POST again after a lost answer is told that the key
+//! of its own insert is taken; so a write without an answer is [`Error::Ambiguous`]. What was surely not done (a refused token,
+//! a busy service) is sent again, within the time of one write. Reads are repeated a few times.
 //!
 //! Sources: *Table service REST API*; *Performing entity group transactions*; *Query timeout and pagination*.
 
@@ -27,6 +28,7 @@ use lifecycle::text::error_chain;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
 use reqwest::{Method, Request};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::http::authorized::{read_body, wished_pause};
@@ -42,6 +44,7 @@ use carrier::{Carrier, Shared};
 pub use error::SetupError;
 use error::{NoAnswer, Unreadable};
 pub use sign::Auth;
+use sign::MS_DATE;
 
 /// The oldest version known to take Entra tokens for tables; newer ones change nothing that is used here.
 const SERVICE_VERSION: HeaderValue = HeaderValue::from_static("2020-12-06");
@@ -50,7 +53,6 @@ const MINIMAL_METADATA: HeaderValue = HeaderValue::from_static("application/json
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_CONTENT: HeaderValue = HeaderValue::from_static("return-no-content");
 const VERSION: HeaderName = HeaderName::from_static("x-ms-version");
-const MS_DATE: HeaderName = HeaderName::from_static("x-ms-date");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 const DATA_SERVICE_VERSION: HeaderName = HeaderName::from_static("dataserviceversion");
@@ -60,6 +62,8 @@ const NEXT_ROW: HeaderName = HeaderName::from_static("x-ms-continuation-nextrowk
 
 /// A whole write, token and answer included. Below Event Grid's 30 s, so that a write of unknown outcome can still be told.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
+/// A busy service is not asked again when less than this is left of a write's time.
+const LAST_TRY: Duration = Duration::from_secs(5);
 /// One attempt of a read; the service ends queries after 5 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// No answer is longer: a page is at most 1,000 entities and, by the service's rules, far below this.
@@ -152,13 +156,28 @@ impl AzureTables {
         }
     }
 
-    /// A write: sent once. Gives the answer if it is a success.
-    async fn change(&self, request: Request, kind: RequestKind) -> Result<Answer, Error> {
-        match self.exchange(request, WRITE_TIMEOUT).await {
-            Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
-            Ok(answer) => Err(classify(kind, &answer.failure())),
-            Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
-            Err(NoAnswer::Sent(why)) => Err(Error::Ambiguous(why)),
+    /// A write. Gives the answer if it is a success. A refused token is surely no write: once more with a new one.
+    async fn change(&self, request: Request, kind: RequestKind, end: Instant) -> Result<Answer, Error> {
+        let mut tries = Tries::new();
+        let mut next = Some(request);
+        loop {
+            // Only a body that is a stream cannot be copied, and there is none here.
+            let Some(request) = next.take() else { return Err(Error::Unavailable("nothing was sent".to_owned())) };
+            next = request.try_clone();
+            return match self.exchange(request, end.saturating_duration_since(Instant::now())).await {
+                Ok(answer) if (200..300).contains(&answer.status) => Ok(answer),
+                Ok(answer) if answer.status == 401 && next.is_some() && tries.renew() => continue,
+                Ok(answer) => Err(classify(kind, &answer.failure())),
+                Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
+                Err(NoAnswer::Sent(why)) => Err(Error::Ambiguous(why)),
+            };
+        }
+    }
+
+    async fn write_once(&self, table: &TableName, ops: &[Op], end: Instant) -> Result<Vec<Option<ETag>>, Error> {
+        match ops {
+            [op] => self.write_one(table, op, end).await,
+            ops => self.write_many(table, ops, end).await,
         }
     }
 
@@ -195,7 +214,7 @@ impl AzureTables {
         }
     }
 
-    async fn write_one(&self, table: &TableName, op: &Op) -> Result<Vec<Option<ETag>>, Error> {
+    async fn write_one(&self, table: &TableName, op: &Op, end: Instant) -> Result<Vec<Option<ETag>>, Error> {
         let mut url = String::new();
         wire::write_address(&mut url, &self.base, table, op);
         let mut request = Self::request(wire::method(op), &url)?;
@@ -207,17 +226,17 @@ impl AzureTables {
             write_entity(&mut body, entity);
             set_json(&mut request, body);
         }
-        let answer = self.change(request, RequestKind::Write { single: true }).await?;
+        let answer = self.change(request, RequestKind::Write { single: true }, end).await?;
         Ok(vec![etag(op, header(&answer.headers, &ETAG))?])
     }
 
-    async fn write_many(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+    async fn write_many(&self, table: &TableName, ops: &[Op], end: Instant) -> Result<Vec<Option<ETag>>, Error> {
         let body = batch::write(&self.base, table, ops)?;
         let mut request = Self::request_to(Method::POST, self.batch.clone())?;
         request.headers_mut().insert(CONTENT_TYPE, batch::CONTENT_TYPE);
         *request.body_mut() = Some(body.into());
         let kind = RequestKind::Write { single: false };
-        let answer = self.change(request, kind).await?;
+        let answer = self.change(request, kind, end).await?;
         let content_type = header(&answer.headers, &CONTENT_TYPE).unwrap_or_default();
         // Whether it was done is written where nobody can read it.
         let unreadable = |why: &dyn std::error::Error| {
@@ -257,14 +276,10 @@ impl TableStore for AzureTables {
     async fn create_table(&self, table: &TableName) -> Result<(), Error> {
         let mut request = Self::request(Method::POST, &format!("{}/Tables", self.base))?;
         set_json(&mut request, serde_json::json!({ "TableName": table.as_str() }).to_string());
-        match self.exchange(request, WRITE_TIMEOUT).await {
-            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
-            Ok(answer) => match answer.failure() {
-                Failure { status: 409, code, .. } if code == "TableAlreadyExists" => Ok(()),
-                failure => Err(classify(RequestKind::Write { single: true }, &failure)),
-            },
-            Err(NoAnswer::NotSent(why)) => Err(Error::Unavailable(why)),
-            Err(NoAnswer::Sent(why)) => Err(Error::Ambiguous(why)),
+        match self.change(request, RequestKind::CreateTable, Instant::now() + WRITE_TIMEOUT).await {
+            // Somebody else was first.
+            Err(Error::AlreadyExists { .. }) => Ok(()),
+            other => other.map(drop),
         }
     }
 
@@ -303,9 +318,16 @@ impl TableStore for AzureTables {
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
         check(ops)?;
-        match ops {
-            [op] => self.write_one(table, op).await,
-            ops => self.write_many(table, ops).await,
+        let end = Instant::now() + WRITE_TIMEOUT;
+        let mut tries = Tries::new();
+        loop {
+            match self.write_once(table, ops, end).await {
+                // The service says that it did nothing. An invocation has the time; its event would come back in a minute.
+                Err(Error::Throttled { retry_after })
+                    if Instant::now() + retry_after.unwrap_or_default() + LAST_TRY < end
+                        && tries.again(retry_after).await => {}
+                outcome => return outcome,
+            }
         }
     }
 }

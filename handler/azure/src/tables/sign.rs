@@ -8,12 +8,14 @@
 use azure_core::credentials::Secret;
 use lifecycle::uri::is_loopback;
 use reqwest::Request;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use url::Url;
 
-use super::MS_DATE;
 use super::error::{NoAnswer, SetupError};
 use crate::tokens::{Storage, Token, Tokens};
+
+/// When a request was made: part of what is signed.
+pub(super) const MS_DATE: HeaderName = HeaderName::from_static("x-ms-date");
 
 /// How requests are authorised.
 #[derive(Debug, Clone)]

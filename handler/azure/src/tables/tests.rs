@@ -193,7 +193,7 @@ async fn each_request_has_an_id_of_its_own_and_its_repetitions_have_the_same() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_forgotten_and_only_a_read_is_tried_again() {
+async fn a_refused_token_is_forgotten_and_the_request_tried_once_more() {
     let refused = || error(401, "InvalidAuthenticationInfo", "Lifetime validation failed.");
     let (tables, service) = good(vec![refused(), error(404, "ResourceNotFound", "no such"), refused(), refused()]);
     assert_eq!(tables.get(&table(), &Key::new("p", "r")).await, Ok(None));
@@ -202,9 +202,28 @@ async fn a_refused_token_is_forgotten_and_only_a_read_is_tried_again() {
     let asked = std::mem::take(&mut *service.asked.lock().unwrap());
     let tokens: Vec<String> = asked.iter().map(|request| header(request, "authorization").unwrap()).collect();
     assert_eq!(tokens, ["Bearer t0ken 1", "Bearer t0ken 2", "Bearer t0ken 2", "Bearer t0ken 3"]);
-    let (tables, service) = good(vec![refused()]);
-    assert!(matches!(tables.write(&table(), &[insert("1")]).await, Err(Error::Denied(_))));
-    assert_eq!(service.asked.lock().unwrap().len(), 1);
+    for ops in [vec![insert("1")], vec![insert("1"), insert("2")]] {
+        let (tables, service) = good(vec![refused(), refused()]);
+        assert!(matches!(tables.write(&table(), &ops).await, Err(Error::Denied(_))));
+        assert_eq!(service.asked.lock().unwrap().len(), 2, "a refused token is surely no write");
+    }
+    let (tables, service) = good(vec![refused(), accepted(), refused(), Act::Answer(204, vec![], String::new())]);
+    assert!(tables.write(&table(), &[insert("1")]).await.is_ok());
+    assert_eq!(tables.create_table(&table()).await, Ok(()));
+    assert_eq!(service.asked.lock().unwrap().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_service_has_done_nothing_and_is_asked_again_within_the_time_of_a_write() {
+    let busy = || error(503, "ServerBusy", "The server is busy.");
+    let (tables, service) = good(vec![busy(), busy(), accepted()]);
+    assert!(tables.write(&table(), &[insert("1")]).await.is_ok());
+    assert_eq!(service.asked.lock().unwrap().len(), 3);
+    let (tables, service) = good(vec![busy(), busy(), busy()]);
+    let begun = Instant::now();
+    assert!(matches!(tables.write(&table(), &[insert("1")]).await, Err(Error::Throttled { .. })));
+    assert_eq!(service.asked.lock().unwrap().len(), 3);
+    assert!(begun.elapsed() < WRITE_TIMEOUT);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ fn word_of(coverage: &Coverage) -> &'static str {
 
 fn check(rule: &Rule, account: Account, cases: &[(Value, &str)]) {
     for (filter, expected) in cases {
-        let coverage = of(filter, rule, account);
+        let coverage = of(filter, rule, account, Told::Created);
         assert_eq!(word_of(&coverage), *expected, "{filter}: {coverage:?}");
     }
 }
@@ -169,4 +169,42 @@ fn unfinished_uploads_are_stopped_by_a_filter_on_the_operation() {
     assert!(stops_unfinished(&advanced("StringIn", "data.api", &json!(COMPLETE))));
     assert!(stops_unfinished(&advanced("StringNotIn", "data.api", &json!(["CreateFile"]))));
     assert!(!stops_unfinished(&advanced("StringIn", "data.api", &json!(["CreateFile", "PutBlob"]))));
+}
+
+#[test]
+fn events_about_new_names_pass_only_filters_that_ask_for_nothing_they_lack() {
+    let types = |more: Value| {
+        let mut filter =
+            json!({"includedEventTypes": ["Microsoft.Storage.BlobRenamed", "Microsoft.Storage.DirectoryRenamed"]});
+        filter.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        filter
+    };
+    let subject = |value: &str| advanced("StringBeginsWith", "subject", &json!([format!("{ROOT}{value}")]));
+    for (filter, file, folder) in [
+        (types(json!({})), "whole", "whole"),
+        (json!({}), "whole", "whole"),
+        (json!({"includedEventTypes": ["Microsoft.Storage.BlobCreated"]}), "none", "none"),
+        (types(subject("claims/blobs/")), "whole", "whole"),
+        (types(subject("claims/blobs/eu/")), "whole", "part"),
+        (types(advanced("StringEndsWith", "subject", &json!([".csv"]))), "whole", "part"),
+        (types(advanced("NumberGreaterThan", "data.contentLength", &json!(0))), "none", "none"),
+        (types(advanced("StringIn", "data.api", &json!(COMPLETE))), "part", "part"),
+        (types(advanced("StringIn", "data.api", &json!(["RenameFile", "SftpRename"]))), "whole", "part"),
+        (types(advanced("IsNotNull", "data.url", &json!([]))), "inconclusive", "inconclusive"),
+    ] {
+        let of = |told| word_of(&of(&filter, &claims(), LAKE, told));
+        assert_eq!((of(Told::Renamed), of(Told::FolderRenamed)), (file, folder), "{filter}");
+    }
+}
+
+#[test]
+fn events_of_no_bytes_must_pass_where_content_comes_after_its_event() {
+    let no_bytes = advanced("NumberGreaterThan", "data.contentLength", &json!(0));
+    check(&claims(), FLAT, &[(no_bytes.clone(), "whole")]);
+    check(&claims(), LAKE, &[(no_bytes.clone(), "part")]);
+    check(&claims(), Account::default(), &[(no_bytes.clone(), "inconclusive")]);
+    let mut unclosed = claims();
+    unclosed.complete = Complete::UnchangedFor("PT2M".parse().unwrap());
+    check(&unclosed, FLAT, &[(no_bytes, "part")]);
+    check(&unclosed, LAKE, &[(advanced("StringIn", "data.api", &json!(COMPLETE)), "part")]);
 }

@@ -239,12 +239,13 @@ async fn a_subscription_of_the_account_itself_is_as_good_as_one_of_its_topic() {
 }
 
 #[tokio::test]
-async fn events_of_uploads_that_are_only_begun_are_worth_a_warning_where_there_are_any() {
+async fn where_files_can_be_renamed_a_filter_that_stops_new_names_is_a_fault() {
     let mut case = Case::new();
     let accounts = case.cloud.listed("/subscriptions/s1/providers/Microsoft.Storage/storageAccounts");
     accounts[0]["properties"]["isHnsEnabled"] = json!(true);
     let report = case.report().await;
-    assert_eq!(of(&report, Verdict::Warning), ["delivery.filter", "lastEvent"], "{}", text_of(&report));
+    assert_eq!(of(&report, Verdict::Fault), ["delivery.filter"], "{}", text_of(&report));
+    assert!(text_of(&report).contains("hierarchical: false"), "{}", text_of(&report));
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,6 +70,15 @@ impl Life {
         life
     }
 
+    /// Twenty have failed.
+    fn all_failed() -> Self {
+        let mut life = Self::new();
+        for n in 0..20 {
+            life.then(&failed(n));
+        }
+        life
+    }
+
     /// The pause is over, and scoring 99 probes.
     fn probed(mut self) -> Self {
         self.later(5);
@@ -170,7 +179,7 @@ fn sixteen_of_the_last_twenty_open_it_whatever_succeeds_between() {
 
 #[test]
 fn where_most_failed_three_successes_in_a_row_close_it_and_one_does_not() {
-    let mut life = Life::mostly_failed().probed();
+    let mut life = Life::all_failed().probed();
     life.then(&good(99));
     assert!(life.is_open());
     assert_eq!(life.ask(98), BreakerDecision::Probe, "without another pause");
@@ -178,7 +187,7 @@ fn where_most_failed_three_successes_in_a_row_close_it_and_one_does_not() {
     life.then(&BreakerEvent::ProbeRequested(id(97)));
     life.then(&good(97));
     assert_eq!(life.breaker, Breaker::default());
-    let mut life = Life::mostly_failed().probed();
+    let mut life = Life::all_failed().probed();
     life.then(&good(99)).then(&BreakerEvent::ProbeRequested(id(98))).then(&failed(98));
     assert!(life.waits(98).contains("one scoring probes it at"), "a failure among them begins another pause");
 }

@@ -85,6 +85,7 @@ impl DecideContext<'_> {
         if self.scoring.status == Status::Unknown && self.now < resubmit {
             return wait(format!("{error}; looked for until {}", utc_text(resubmit)));
         }
+        // Whose job failed is not known, so neither is why.
         self.attempt_failed(&error, FailureCause::Unknown, None)
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::exclude::Exclude;
 use super::policy::Policy;
 use super::template::Template;
+use super::upload::{Complete, Renames};
 use crate::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
 use crate::job::OutputKind;
 
@@ -40,6 +41,10 @@ pub struct Rule {
     pub priority: i32,
     /// What to do with blobs of no bytes.
     pub empty_blobs: EmptyBlobs,
+    /// When a blob is whole.
+    pub complete: Complete,
+    /// What to do with blobs that were renamed into its place.
+    pub renames: Renames,
     /// Times, retries, and what to do when an answer is lost.
     pub policy: Policy,
 }
@@ -163,6 +168,8 @@ pub const MEMBERS: &[&str] = &[
     "maxInFlight",
     "priority",
     "emptyBlobs",
+    "complete",
+    "renames",
     "pollInterval",
     "maxAttempts",
     "retryUserErrors",

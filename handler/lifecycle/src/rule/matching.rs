@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, Rule};
+use super::exclude::Excluded;
 use super::template::Values;
 use crate::blob::BlobVersion;
 use crate::id::ScoringId;
@@ -12,26 +13,48 @@ impl Rule {
     /// Why this rule does not want the blob; `None` if it does. Container and account decide whether the blob is in
     /// the rule's place at all.
     pub fn refuses(&self, blob: &BlobVersion) -> Option<String> {
-        let Match { account, container, prefix, suffix, exclude } = &self.matches;
-        if account.as_ref().is_some_and(|account| *account != blob.account) {
-            return Some(format!("account `{}` is not `{}`", blob.account, account.as_deref().unwrap_or_default()));
+        self.refuses_name(&blob.account, &blob.container, &blob.path).or_else(|| {
+            (blob.size == Some(0) && self.empty_blobs == EmptyBlobs::Skip)
+                .then(|| "the blob has no bytes (emptyBlobs is skip)".to_owned())
+        })
+    }
+
+    /// Why this rule wants no version of a blob of this name; `None` if it wants some.
+    pub fn refuses_name(&self, account: &str, container: &str, path: &str) -> Option<String> {
+        let Match { prefix, suffix, exclude, .. } = &self.matches;
+        if let Some(why) = self.refuses_place(account, container, path) {
+            return Some(why);
         }
-        if *container != blob.container {
-            return Some(format!("container `{}` is not `{container}`", blob.container));
-        }
-        if !blob.path.starts_with(prefix.as_str()) {
-            return Some(format!("path does not begin with `{prefix}`"));
-        }
-        if !blob.path.ends_with(suffix.as_str()) {
+        if !path.ends_with(suffix.as_str()) {
             return Some(format!("path does not end with `{suffix}`"));
         }
-        if let Some(why) = exclude.excludes(&blob.path, prefix, suffix) {
-            return Some(why.to_string());
+        exclude.excludes(path, prefix, suffix).map(|why| why.to_string())
+    }
+
+    /// Why this rule wants no blob below this folder; `None` if it may want some.
+    pub fn refuses_folder(&self, account: &str, container: &str, folder: &str) -> Option<String> {
+        let Match { prefix, suffix, exclude, .. } = &self.matches;
+        let below = format!("{folder}/");
+        // The rule's place may lie within the folder.
+        let path = if prefix.starts_with(&below) { prefix } else { &below };
+        if let Some(why) = self.refuses_place(account, container, path) {
+            return Some(why);
         }
-        if blob.size == Some(0) && self.empty_blobs == EmptyBlobs::Skip {
-            return Some("the blob has no bytes (emptyBlobs is skip)".to_owned());
+        // A suffix or a form is one of a file: which of them the folder holds is not known.
+        let excluded = exclude.excludes(path, prefix, suffix);
+        excluded.filter(|why| matches!(why, Excluded::Prefix(_) | Excluded::Folder(_))).map(|why| why.to_string())
+    }
+
+    /// Why what lies there is not in the rule's place.
+    fn refuses_place(&self, of_account: &str, of_container: &str, path: &str) -> Option<String> {
+        let Match { account, container, prefix, .. } = &self.matches;
+        if account.as_ref().is_some_and(|account| account != of_account) {
+            return Some(format!("account `{of_account}` is not `{}`", account.as_deref().unwrap_or_default()));
         }
-        None
+        if container != of_container {
+            return Some(format!("container `{of_container}` is not `{container}`"));
+        }
+        (!path.starts_with(prefix.as_str())).then(|| format!("path does not begin with `{prefix}`"))
     }
 
     /// What an attempt to score `blob` sends.

@@ -135,6 +135,9 @@ pub enum Wrong {
         /// What makes the path unique and is missing.
         placeholder: &'static str,
     },
+    /// `complete.unchangedFor` is so short that a writer who pauses is taken for done, or so long that nobody waits for it.
+    #[error("`complete.unchangedFor` is {0}; it takes PT10S to P1D")]
+    Unchanged(IsoDuration),
     /// What every request of the rule holds is more than the ledger can keep of a request.
     #[error(
         "its requests take {units} UTF-16 units with the shortest blob name, and the ledger holds {max} of a request; shorten `settings`, `inputs` or `outputs`"

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::definition::{MEMBERS, Rule};
+use super::definition::{MEMBERS, OutputTemplate, Rule};
 use super::endpoints::EndpointSettings;
 use super::problem::{Location, Problem, Problems, Wrong};
 use super::written::WrittenRule;
 use crate::blob::BlobVersion;
 use crate::breaker::BreakerSettings;
 use crate::id::{EndpointKey, EndpointUri};
+use crate::job::OutputKind;
 
 /// All rules, in the order of the file, and what is said of endpoints as such.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -88,7 +89,16 @@ impl Rules {
 
     /// The rule one of whose outputs this blob is, if any: such a blob never triggers a scoring.
     pub fn output_of(&self, blob: &BlobVersion) -> Option<&Rule> {
-        self.iter().find(|rule| rule.outputs.values().any(|output| output.uri.could_have_made(&blob.path)))
+        self.output_at(&blob.path)
+    }
+
+    /// The rule one of whose outputs a blob at this path is, if any.
+    pub fn output_at(&self, path: &str) -> Option<&Rule> {
+        let is_made = |output: &OutputTemplate| match output.kind {
+            OutputKind::UriFile => output.uri.could_have_made(path),
+            OutputKind::UriFolder => output.uri.could_have_made_folder_of(path),
+        };
+        self.iter().find(|rule| rule.outputs.values().any(is_made))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::blob::BlobVersion;
+use crate::blob::{BlobVersion, encoded};
 use crate::id::{RuleId, ScoringId};
 
 /// Every placeholder, with what it stands for.
@@ -12,8 +12,10 @@ pub const PLACEHOLDERS: &[(&str, &str)] = &[
     ("blob.url", "the blob's URL, without query"),
     ("blob.account", "storage account"),
     ("blob.container", "container"),
-    ("blob.path", "path in the container, decoded"),
-    ("blob.name", "last segment of the path"),
+    ("blob.path", "path in the container as it is, for azureml:// paths"),
+    ("blob.encodedPath", "the path percent-encoded, for https URLs"),
+    ("blob.name", "last segment of the path as it is"),
+    ("blob.encodedName", "last segment of the path percent-encoded"),
     ("blob.etag", "ETag without quotes"),
     ("rule.id", "id of the rule"),
     ("scoring.id", "id of the scoring: one blob version under one rule"),
@@ -93,6 +95,8 @@ impl Template {
                 Part::Hole("blob.account") => text.push_str(&values.blob.account),
                 Part::Hole("blob.container") => text.push_str(&values.blob.container),
                 Part::Hole("blob.path") => text.push_str(&values.blob.path),
+                Part::Hole("blob.encodedPath") => text.push_str(&encoded(&values.blob.path).to_string()),
+                Part::Hole("blob.encodedName") => text.push_str(&encoded(values.blob.name()).to_string()),
                 Part::Hole("blob.name") => text.push_str(values.blob.name()),
                 Part::Hole("blob.etag") => text.push_str(&values.blob.etag),
                 Part::Hole("rule.id") => text.push_str(values.rule.as_str()),
@@ -118,22 +122,42 @@ impl Template {
     /// is known. Fixed text must match, `{scoring.id}` stands for 32 hex digits, `{attempt}` for digits, any other
     /// placeholder for any text.
     pub fn could_have_made(&self, path: &str) -> bool {
+        self.lengths_made(path).last() == Some(&true)
+    }
+
+    /// Whether `path` lies below a folder that could have come out of this template, or is that folder.
+    pub fn could_have_made_folder_of(&self, path: &str) -> bool {
+        // The template may end with a slash, or not.
+        let made = self.lengths_made(path);
+        made.last() == Some(&true)
+            || path
+                .bytes()
+                .enumerate()
+                .any(|(at, byte)| byte == b'/' && (made.get(at) == Some(&true) || made.get(at + 1) == Some(&true)))
+    }
+
+    /// For each beginning of `path`, by its length, whether the path part of this template can make it.
+    fn lengths_made(&self, path: &str) -> Vec<bool> {
         // The datastore's container is not in the URI: compare from behind `/paths/` on.
         let start = self.parts.iter().enumerate().find_map(|(at, part)| match part {
             Part::Text(text) => text.split_once("/paths/").map(|(_, behind)| (at, behind)),
             Part::Hole(_) => None,
         });
         match start {
-            Some((at, begin)) => path.strip_prefix(begin).is_some_and(|rest| matches(&self.parts[at + 1..], rest).0),
+            Some((at, begin)) => path.strip_prefix(begin).map_or_else(Vec::new, |rest| {
+                let mut made = vec![false; begin.len()];
+                made.extend(matches(&self.parts[at + 1..], rest).0);
+                made
+            }),
             None => matches(&self.parts, path).0,
         }
     }
 }
 
-/// Whether the parts can make the text, and the steps that it took to tell: at most 33 for each part and byte. Trying one
+/// For each beginning of the text, by its length, whether the parts can make it, and the steps that it took to tell: at most 33 for each part and byte. Trying one
 /// place after the other for each hole would take the length to the power of the holes, and whoever uploads chooses
 /// the text.
-fn matches(parts: &[Part], text: &str) -> (bool, usize) {
+fn matches(parts: &[Part], text: &str) -> (Vec<bool>, usize) {
     let bytes = text.as_bytes();
     let mut steps = 0;
     // Lengths of the text's beginnings that the parts so far can make.
@@ -168,7 +192,7 @@ fn matches(parts: &[Part], text: &str) -> (bool, usize) {
         }
         made = next;
     }
-    (made[bytes.len()], steps)
+    (made, steps)
 }
 
 impl fmt::Display for Template {
@@ -216,6 +240,27 @@ mod tests {
     }
 
     #[test]
+    fn a_path_of_awkward_characters_stands_raw_in_paths_and_encoded_in_urls() {
+        let blob =
+            BlobVersion::read("https://u.blob.core.windows.net/c/x/%C3%A4%20b%23c+d%2541.csv", "1").expect("a blob");
+        assert_eq!((blob.path.as_str(), blob.name()), ("x/ä b#c+d%41.csv", "ä b#c+d%41.csv"));
+        let rule: RuleId = "r".parse().expect("an id");
+        let id = ScoringId::new(&LedgerId::of_random([1; 16]), &rule, &blob, 0);
+        let values = Values { blob: &blob, rule: &rule, scoring: &id, attempt: 1 };
+        let filled = |source: &str| Template::parse(source).expect("a template").fill(&values);
+        assert_eq!(
+            filled("https://o.blob.core.windows.net/c/{blob.encodedPath}"),
+            "https://o.blob.core.windows.net/c/x/%C3%A4%20b%23c+d%2541.csv"
+        );
+        assert_eq!(
+            filled("https://o.blob.core.windows.net/c/{blob.encodedName}"),
+            "https://o.blob.core.windows.net/c/%C3%A4%20b%23c+d%2541.csv"
+        );
+        assert_eq!(filled("azureml://datastores/d/paths/{blob.path}"), "azureml://datastores/d/paths/x/ä b#c+d%41.csv");
+        assert_eq!(filled("{blob.url}"), blob.url);
+    }
+
+    #[test]
     fn unknown_and_unclosed_placeholders_are_named() {
         let unknown = Template::parse("{blob.size}").unwrap_err().to_string();
         assert!(unknown.contains("{blob.size}") && unknown.contains("{scoring.id}"), "{unknown}");
@@ -246,14 +291,14 @@ mod tests {
         for length in [500, 1_000] {
             let path = "a".repeat(length);
             let (made, steps) = matches(&template.parts, &path);
-            assert!(!made);
+            assert!(!made[length]);
             assert!(steps <= 33 * template.parts.len() * (length + 1), "{steps} steps for {length} bytes");
             assert!(!template.could_have_made(&path));
         }
         // An id is read only where one could begin.
         let template = Template::parse("x{scoring.id}").expect("ok");
-        assert_eq!(matches(&template.parts, "aaaa"), (false, 2 * 5));
-        assert_eq!(matches(&template.parts, "xaaa"), (false, 2 * 5 + 32));
+        assert_eq!(matches(&template.parts, "aaaa"), (vec![false; 5], 2 * 5));
+        assert_eq!(matches(&template.parts, "xaaa"), (vec![false; 5], 2 * 5 + 32));
     }
 
     #[test]

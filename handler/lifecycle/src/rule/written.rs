@@ -11,6 +11,7 @@ use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, OutputTemplat
 use super::policy::Policy;
 use super::problem::Wrong;
 use super::template::Template;
+use super::upload::{Complete, Renames};
 use crate::blob::BlobVersion;
 use crate::id::{DeploymentName, LedgerId, ScoringId};
 use crate::job::MAX_SUBMISSION_UNITS;
@@ -39,6 +40,10 @@ pub(super) struct WrittenRule {
     priority: i32,
     #[serde(default)]
     empty_blobs: EmptyBlobs,
+    #[serde(default)]
+    complete: Complete,
+    #[serde(default)]
+    renames: Renames,
     #[serde(flatten)]
     policy: Policy,
 }
@@ -87,6 +92,11 @@ impl WrittenRule {
         if self.max_in_flight == Some(0) {
             wrong.push(Wrong::NothingInFlight);
         }
+        if let Complete::UnchangedFor(quiet) = self.complete
+            && !(Duration::seconds(10)..=Duration::days(1)).contains(&quiet.0)
+        {
+            wrong.push(Wrong::Unchanged(quiet));
+        }
         check_policy(&self.policy, &mut wrong);
         match (id, uri) {
             (Some(id), Some(uri)) if wrong.is_empty() => fitting(Rule {
@@ -101,6 +111,8 @@ impl WrittenRule {
                 max_in_flight: self.max_in_flight,
                 priority: self.priority,
                 empty_blobs: self.empty_blobs,
+                complete: self.complete,
+                renames: self.renames,
                 policy: self.policy,
             }),
             _ => Err(wrong),

@@ -35,6 +35,8 @@ use crate::config::HostFacts;
 use crate::functions::Function;
 use crate::telemetry::panic_text;
 
+/// How long a body may take to arrive. The host is on the same machine; it is long enough for 64 MiB that wait for their turn.
+const BODY: Duration = Duration::from_secs(15);
 /// How long an invocation waits for a handler that is still starting.
 const STARTING: Duration = Duration::from_secs(20);
 
@@ -249,6 +251,19 @@ impl<'a> Invocation<'a> {
 
     async fn outcome(&self, body: Body) -> Result<Box<RawValue>, Failed> {
         let by = self.received.0 + self.limit;
+        // Before a place is taken: a sender that is slow, or says nothing more, must not keep out those who are ready.
+        let body = timeout_at(by.min(self.received.0 + BODY), body::read(body, &self.mount.large)).await;
+        let body = body.map_err(|_| {
+            let text = format!("the body did not arrive within {BODY:?}; nothing of it was taken");
+            Failed::refused(StatusCode::REQUEST_TIMEOUT, text)
+        })?;
+        let body = body.map_err(|why| {
+            let status = match why {
+                body::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                body::Error::Broken(_) => StatusCode::BAD_REQUEST,
+            };
+            Failed::refused(status, why.to_string())
+        })?;
         let busy = || {
             let Mount { concurrency, .. } = self.mount;
             Failed::internal("Busy", format!("{concurrency} invocations are running; this one did not begin in time"))
@@ -259,13 +274,6 @@ impl<'a> Invocation<'a> {
             // The place came free because others were given up at this very moment: too late to begin.
             return Err(busy());
         }
-        let body = self.in_time(by, "reading the body", body::read(body, &self.mount.large)).await?.map_err(|why| {
-            let status = match why {
-                body::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                body::Error::Broken(_) => StatusCode::BAD_REQUEST,
-            };
-            Failed::refused(status, why.to_string())
-        })?;
         // The turn of a large body is held until the answer.
         let body::Read { bytes, turn: _turn } = body;
         let payload = match envelope::open(bytes, self.mounted.bindings) {

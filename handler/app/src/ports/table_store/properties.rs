@@ -3,7 +3,34 @@
 use std::borrow::Cow;
 use std::ops::Index;
 
-use super::Value;
+use time::OffsetDateTime;
+
+/// A property's value, with its EDM type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Edm.String: at most 32,768 UTF-16 units.
+    String(String),
+    /// Edm.Int32.
+    Int32(i32),
+    /// Edm.Int64.
+    Int64(i64),
+    /// Edm.Boolean.
+    Boolean(bool),
+    /// Edm.DateTime, UTC; kept to 100 ns, the resolution of the service.
+    DateTime(OffsetDateTime),
+}
+
+macro_rules! value_from {
+    ($($from:ty => $variant:ident),*) => {
+        $(impl From<$from> for Value {
+            fn from(value: $from) -> Self {
+                Self::$variant(value.into())
+            }
+        })*
+    };
+}
+
+value_from!(String => String, &str => String, i32 => Int32, i64 => Int64, bool => Boolean, OffsetDateTime => DateTime);
 
 /// Properties by name, in no order that counts.
 ///

@@ -163,12 +163,22 @@ async fn a_hanging_function_is_answered_before_event_grid_gives_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_never_ends_does_not_hold_its_place_for_ever() {
+async fn slow_bodies_take_no_place_and_are_blamed_themselves() {
+    let endless = || Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let router = mounted(1, echo());
-    let endless = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
-    let (status, body) = post(&router, "/Echo", endless).await;
-    assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("TooSlow")));
-    assert_eq!(post(&router, "/Echo", envelope()).await.0, StatusCode::OK);
+    let begun = Instant::now();
+    let slow = futures::future::join_all((0..64).map(|_| post(&router, "/Echo", endless())));
+    let good = async {
+        let answer = post(&router, "/Echo", envelope()).await;
+        (answer, begun.elapsed())
+    };
+    let (slow, (good, waited)) = tokio::join!(slow, good);
+    assert_eq!((good.0, waited), (StatusCode::OK, Duration::ZERO));
+    assert_eq!(begun.elapsed(), BODY);
+    for (status, body) in slow {
+        assert_eq!((status, &body["errorType"]), (StatusCode::REQUEST_TIMEOUT, &json!("Refused")));
+        assert!(body["errorMessage"].as_str().is_some_and(|text| text.contains("body")), "{body}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

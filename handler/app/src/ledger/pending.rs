@@ -1,0 +1,225 @@
+//! Uploads whose version is not known yet, and renamed folders: one row each in the partition `pending`.
+//!
+//! A row is what an event told, until a look at the storage tells the rest; the tick looks at those that are due. What comes
+//! of a look is written elsewhere first, and may be written twice: only then the row is changed or removed, if nobody else
+//! has meanwhile.
+
+use lifecycle::pending::{Cause, Sighting};
+use lifecycle::{PendingFolder, PendingUpload, UnversionedBlob};
+use time::OffsetDateTime;
+
+use super::{Error, Ledger, Unreadable, rows};
+use crate::ports::table_store::{self, Continuation, ETag, Entity, IfMatch, Key, Op, Range};
+
+/// The partition of all such rows.
+const PARTITION: &str = "pending";
+
+/// What waits for a look at the storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pending {
+    /// A blob.
+    Upload(PendingUpload),
+    /// A folder whose files are listed.
+    Folder(PendingFolder),
+}
+
+impl Pending {
+    fn key(&self) -> Key {
+        let key = match self {
+            Self::Upload(upload) => &upload.key,
+            Self::Folder(folder) => &folder.key,
+        };
+        Key::new(PARTITION, key.as_str())
+    }
+
+    /// Not looked at before.
+    pub fn due(&self) -> OffsetDateTime {
+        match self {
+            Self::Upload(upload) => upload.due,
+            Self::Folder(folder) => folder.due,
+        }
+    }
+
+    /// When its event came.
+    pub fn since(&self) -> OffsetDateTime {
+        match self {
+            Self::Upload(upload) => upload.since,
+            Self::Folder(folder) => folder.since,
+        }
+    }
+
+    /// URL of the blob or folder.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Upload(upload) => &upload.blob.url,
+            Self::Folder(folder) => &folder.folder.url,
+        }
+    }
+
+    /// Whether the last look told nothing.
+    pub fn look_failed(&self) -> bool {
+        match self {
+            Self::Upload(upload) => upload.look_failed,
+            Self::Folder(folder) => folder.failures > 0,
+        }
+    }
+
+    /// What it waits for, for people.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Upload(upload) => &upload.reason,
+            Self::Folder(folder) => &folder.reason,
+        }
+    }
+}
+
+/// Its row.
+fn to_row(pending: &Pending) -> Entity {
+    let row = Entity::new(pending.key())
+        .with("SchemaVersion", rows::SCHEMA)
+        .with("BlobUrl", pending.url())
+        .with("SeenTime", pending.since())
+        .with("Due", pending.due())
+        .with("Reason", pending.reason());
+    match pending {
+        Pending::Upload(PendingUpload { rule, cause, looks, look_failed, seen, .. }) => {
+            let (from, api) = match cause {
+                Cause::Renamed { from } => (from.as_deref(), None),
+                Cause::Created { api } => (None, Some(api.as_str())),
+                Cause::Taken => (None, None),
+            };
+            row.with("Kind", cause.name())
+                .with("RuleId", rule.as_str())
+                .with("Looks", rows::count(*looks))
+                .with("LookFailed", *look_failed)
+                .with_some("SourceUrl", from)
+                .with_some("Api", api)
+                .with_some("SeenETag", seen.as_ref().map(|seen| seen.etag.as_str()))
+                .with_some("SeenETagSince", seen.as_ref().map(|seen| seen.since))
+        }
+        Pending::Folder(PendingFolder { from, failures, cursor, files, .. }) => row
+            .with("Kind", "folder")
+            .with("Looks", rows::count(*failures))
+            .with("Files", i64::try_from(*files).unwrap_or(i64::MAX))
+            .with_some("SourceUrl", from.as_deref())
+            .with_some("Cursor", cursor.as_deref()),
+    }
+}
+
+/// Reads its row.
+fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
+    let read = rows::Reader(row);
+    read.schema()?;
+    let (key, kind) = (row.key.row.clone(), read.string("Kind")?);
+    let blob = UnversionedBlob::read(&read.string("BlobUrl")?).map_err(|why| read.wrong(why.to_string()))?;
+    let (since, due, reason) = (read.time("SeenTime")?, read.time("Due")?, read.string("Reason")?);
+    let from = row.string("SourceUrl").map(str::to_owned);
+    let looks = read.number("Looks")?;
+    let cause = match kind.as_str() {
+        "renamed" => Cause::Renamed { from },
+        "created" => Cause::Created { api: read.string("Api")? },
+        "taken" => Cause::Taken,
+        "folder" => {
+            let cursor = row.string("Cursor").map(str::to_owned);
+            let files = row.int64("Files").and_then(|files| u64::try_from(files).ok()).unwrap_or_default();
+            let folder = PendingFolder { key, folder: blob, from, since, due, failures: looks, cursor, files, reason };
+            return Ok(Pending::Folder(folder));
+        }
+        other => return Err(read.wrong(format!("`Kind` is `{other}`, which this version does not know"))),
+    };
+    let seen = row.string("SeenETag").zip(row.time("SeenETagSince"));
+    let seen = seen.map(|(etag, since)| Sighting { etag: etag.to_owned(), since });
+    let (rule, look_failed) = (read.parsed("RuleId")?, row.boolean("LookFailed").unwrap_or(false));
+    Ok(Pending::Upload(PendingUpload { key, rule, blob, cause, since, due, looks, look_failed, seen, reason }))
+}
+
+impl Ledger {
+    /// Keeps what waits for a look; `false` if it is kept already. **Durable once `Ok`.**
+    pub async fn keep_pending(&self, pending: &Pending) -> Result<bool, Error> {
+        match self.write(&[Op::Insert(to_row(pending))]).await {
+            Ok(_) => Ok(true),
+            Err(table_store::Error::AlreadyExists { .. } | table_store::Error::Conflict { .. }) => Ok(false),
+            // What is there after a lost answer is this, or what an earlier delivery left.
+            Err(error @ table_store::Error::Ambiguous(_)) => match self.row(&pending.key()).await? {
+                Some(_) => Ok(true),
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// One page of what waits, in no order of time; rows that cannot be read are told apart.
+    pub async fn pending_page(
+        &self,
+        from: Option<&Continuation>,
+    ) -> Result<(Vec<Result<(Pending, ETag), Unreadable>>, Option<Continuation>), Error> {
+        // Keys are hex digits.
+        let range = Range { partition: PARTITION.to_owned(), from: String::new(), below: "~".to_owned() };
+        let page = self.page(&self.0.state, &range, from).await?;
+        let read = |row: &table_store::Row| from_row(&row.entity).map(|pending| (pending, row.etag.clone()));
+        Ok((page.rows.iter().map(read).collect(), page.next))
+    }
+
+    /// Keeps what it is now, if nobody has changed it since `etag`; its new version then.
+    pub async fn replace_pending(&self, etag: &ETag, pending: &Pending) -> Result<Option<ETag>, Error> {
+        match self.write(&[Op::Replace(to_row(pending), IfMatch::Tag(etag.clone()))]).await {
+            Ok(etags) => super::first(etags).map(Some),
+            // Whoever changed it has seen the same, or looks again; a lost answer: the next look decides.
+            Err(
+                table_store::Error::Conflict { .. }
+                | table_store::Error::Missing { .. }
+                | table_store::Error::Ambiguous(_),
+            ) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes it, if nobody has changed it since `etag`.
+    pub async fn remove_pending(&self, etag: &ETag, pending: &Pending) -> Result<(), Error> {
+        match self.write(&[Op::Delete(pending.key(), IfMatch::Tag(etag.clone()))]).await {
+            Ok(_)
+            | Err(
+                table_store::Error::Conflict { .. }
+                | table_store::Error::Missing { .. }
+                | table_store::Error::Ambiguous(_),
+            ) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lifecycle::Rules;
+    use time::macros::datetime;
+
+    #[test]
+    fn rows_read_back_as_they_were_written() {
+        let rules = r#"{"rules":[{"id":"r","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules = Rules::read(rules).unwrap();
+        let rule = rules.get("r").unwrap();
+        let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
+        let blob = UnversionedBlob::read("https://a.blob.core.windows.net/c/%C3%BC%20x.csv").unwrap();
+        let from = Some("https://a.blob.core.windows.net/c/y.csv".to_owned());
+        let causes = [
+            Cause::Renamed { from: from.clone() },
+            Cause::Renamed { from: None },
+            Cause::Created { api: "CreateFile".to_owned() },
+            Cause::Taken,
+        ];
+        for cause in causes {
+            let upload = PendingUpload::new(rule, blob.clone(), cause, now);
+            let seen = Some(Sighting { etag: "0x1".to_owned(), since: now });
+            for upload in [PendingUpload { seen, ..upload.clone() }, upload.not_seen("403", now)] {
+                let pending = Pending::Upload(upload);
+                assert_eq!(from_row(&to_row(&pending)), Ok(pending));
+            }
+        }
+        let folder = PendingFolder::new(blob, from, now);
+        for folder in [folder.clone(), folder.listed(7, Some("next".to_owned()), now)] {
+            let pending = Pending::Folder(folder);
+            assert_eq!(from_row(&to_row(&pending)), Ok(pending));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The part of a tick that looks at the storage: at blobs whose version an event did not tell, and for the files of folders
+//! that were renamed.
+//!
+//! What is found is in the ledger before a row is changed or removed, and may be found again after a crash: a scoring's id
+//! says that it is the same.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream};
+use lifecycle::{PendingFolder, PendingUpload, Rules};
+use time::OffsetDateTime;
+
+use super::report::{Counts, TickReport};
+use crate::clock::LedgerClock;
+use crate::driver::Driver;
+use crate::error::{Error, during, error_chain};
+use crate::intake::{Intake, Outcome};
+use crate::ledger::{Ledger, Pending};
+use crate::ports::table_store::ETag;
+use crate::ports::{BlobPage, Blobs};
+
+/// Looks under way at one time.
+const MAX_CONCURRENT_LOOKS: usize = 16;
+/// Rows that are due and kept of one tick; the rest is left to the next.
+const MAX_DUE: usize = 10_000;
+/// Pages of one folder that a tick lists before others have their turn.
+const MAX_PAGES: usize = 20;
+
+/// Looks at what is pending. One for each process.
+pub(super) struct PendingLooks {
+    pub(super) ledger: Ledger,
+    pub(super) rules: Arc<Rules>,
+    pub(super) clock: LedgerClock,
+    pub(super) blobs: Arc<dyn Blobs>,
+    pub(super) driver: Driver,
+    pub(super) intake: Intake,
+}
+
+impl PendingLooks {
+    /// Looks at all that is due. A failure is counted and stops nothing else.
+    pub(super) async fn run(
+        &self,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+        counts: &Counts,
+        report: &mut TickReport,
+    ) {
+        let due = match self.due(now, counts, report).await {
+            Ok(due) => due,
+            Err(error) => {
+                counts.errors(1);
+                counts.late();
+                tracing::warn!(error = %error_chain(&error), "uploads whose version is not known cannot be read");
+                return;
+            }
+        };
+        let looks = stream::iter(due).map(async |(pending, etag)| {
+            if self.clock.now() >= until {
+                counts.late();
+                return 0;
+            }
+            counts.due();
+            let taken = match pending {
+                Pending::Upload(upload) => self.look_at(upload, etag).await,
+                Pending::Folder(folder) => self.list(folder, etag, until, counts).await,
+            };
+            taken.unwrap_or_else(|error| {
+                counts.errors(1);
+                tracing::warn!(error = %error_chain(&error), "a pending upload made no progress");
+                0
+            })
+        });
+        report.taken_in = looks.buffer_unordered(MAX_CONCURRENT_LOOKS).fold(0, async |sum, taken| sum + taken).await;
+    }
+
+    async fn due(
+        &self,
+        now: OffsetDateTime,
+        counts: &Counts,
+        report: &mut TickReport,
+    ) -> Result<Vec<(Pending, ETag)>, Error> {
+        let (mut due, mut from) = (Vec::new(), None);
+        loop {
+            let page = self.ledger.pending_page(from.as_ref()).await;
+            let (rows, next) = page.map_err(during("reading what is pending"))?;
+            for row in rows {
+                report.pending += 1;
+                match row {
+                    Ok((pending, etag)) if pending.due() <= now && due.len() < MAX_DUE => due.push((pending, etag)),
+                    Ok((pending, _)) if pending.due() <= now => counts.late(),
+                    Ok(_) => {}
+                    Err(unreadable) => {
+                        counts.errors(1);
+                        tracing::error!(error = %unreadable, "{unreadable}");
+                    }
+                }
+            }
+            from = next;
+            if from.is_none() {
+                return Ok(due);
+            }
+        }
+    }
+
+    /// Looks at one blob. Returns how many scorings came of it.
+    async fn look_at(&self, upload: PendingUpload, etag: ETag) -> Result<usize, Error> {
+        let kept = Pending::Upload(upload.clone());
+        let seen = self.blobs.blob(&upload.blob).await;
+        let now = self.clock.now();
+        let judgement = self.intake.judge(upload, seen.as_ref().map(Option::as_ref), now).await?;
+        let mut outcome = Outcome::default();
+        let again = self.intake.carry_out(judgement, now, &mut outcome).await?;
+        let done = match again {
+            Some(again) => self.ledger.replace_pending(&etag, &Pending::Upload(again)).await.map(drop),
+            None => self.ledger.remove_pending(&etag, &kept).await,
+        };
+        // Its row can wait, a request on record cannot.
+        let taken = self.send(outcome).await;
+        done.map_err(during("keeping what became of a pending upload"))?;
+        Ok(taken)
+    }
+
+    /// Takes in the files of a folder, page by page. Returns how many scorings came of it.
+    async fn list(
+        &self,
+        mut folder: PendingFolder,
+        mut etag: ETag,
+        until: OffsetDateTime,
+        counts: &Counts,
+    ) -> Result<usize, Error> {
+        let mut taken = 0;
+        for _ in 0..MAX_PAGES {
+            if self.clock.now() >= until {
+                break;
+            }
+            let page = match self.blobs.blobs_below(&folder.folder, folder.cursor.as_deref()).await {
+                Ok(page) => page,
+                Err(inconclusive) => {
+                    let kept = Pending::Folder(folder.not_listed(&error_chain(&inconclusive), self.clock.now()));
+                    let done = self.ledger.replace_pending(&etag, &kept).await;
+                    done.map_err(during("keeping how far a renamed folder was listed"))?;
+                    return Ok(taken);
+                }
+            };
+            let files = u64::try_from(page.blobs.len()).unwrap_or(u64::MAX);
+            let next = page.next.clone();
+            taken += self.take_in(&folder, page).await?;
+            let last = next.is_none();
+            let listed = Pending::Folder(folder.clone().listed(files, next, self.clock.now()));
+            if last {
+                let done = self.ledger.remove_pending(&etag, &listed).await;
+                done.map_err(during("removing a renamed folder that was listed"))?;
+                return Ok(taken);
+            }
+            // Only now: a page whose files are not all in the ledger is listed again.
+            let replaced = self.ledger.replace_pending(&etag, &listed).await;
+            let (Some(now_etag), Pending::Folder(now_folder)) =
+                (replaced.map_err(during("keeping how far a renamed folder was listed"))?, listed)
+            else {
+                // Another tick lists it.
+                return Ok(taken);
+            };
+            (etag, folder) = (now_etag, now_folder);
+        }
+        counts.late();
+        Ok(taken)
+    }
+
+    /// Takes in one page. Fails if a file of it could not be taken in, after all were tried.
+    async fn take_in(&self, folder: &PendingFolder, page: BlobPage) -> Result<usize, Error> {
+        let files = page.blobs.into_iter().filter(|(_, seen)| !seen.is_folder);
+        let taken = stream::iter(files).map(async |(path, seen)| -> Result<usize, Error> {
+            let now = self.clock.now();
+            let mut outcome = Outcome::default();
+            match folder.file(&path, &self.rules, now) {
+                Err(skip) => self.intake.skip(&skip, now, &mut outcome).await?,
+                Ok(uploads) => {
+                    for upload in uploads {
+                        let judgement = self.intake.judge(upload, Ok(Some(&seen)), now).await?;
+                        if let Some(again) = self.intake.carry_out(judgement, now, &mut outcome).await? {
+                            let kept = self.ledger.keep_pending(&Pending::Upload(again)).await;
+                            kept.map_err(during("keeping a file of a renamed folder"))?;
+                        }
+                    }
+                }
+            }
+            Ok(self.send(outcome).await)
+        });
+        let mut taken = taken.buffer_unordered(MAX_CONCURRENT_LOOKS);
+        let (mut sum, mut failure) = (0, None);
+        while let Some(one) = taken.next().await {
+            match one {
+                Ok(count) => sum += count,
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(sum), Err)
+    }
+
+    /// Sends what found a free slot.
+    async fn send(&self, outcome: Outcome) -> usize {
+        for intent in outcome.intents {
+            self.driver.carry_out(intent).await;
+        }
+        outcome.accepted.accepted.len()
+    }
+}

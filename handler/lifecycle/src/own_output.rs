@@ -1,0 +1,124 @@
+//! Whether a blob is an output of ours, by the scoring id in its path.
+//!
+//! Every output path that a scoring hands out holds the scoring's id, whatever the rules say today. So a path that holds an id
+//! is asked for in the ledger, and what the ledger knows of that scoring decides.
+
+use percent_encoding::percent_decode_str;
+
+use crate::datastore::DatastorePath;
+use crate::id::ScoringId;
+use crate::scoring::Scoring;
+
+/// Digits of a scoring id.
+const DIGITS: usize = 32;
+/// Ids that a path is asked for; ours have one, and a path full of hex digits is not worth more reads.
+const MAX_IDS: usize = 4;
+
+/// The ids that a path may hold. A longer run of hex digits may begin or end with one, as templates put digits beside it;
+/// to try each place in it would cost a read for each digit of every file that is named by a checksum.
+pub fn ids_in(path: &str) -> Vec<ScoringId> {
+    let runs = path.split(|c: char| !c.is_ascii_hexdigit()).filter(|run| run.len() >= DIGITS);
+    let mut ids: Vec<ScoringId> = runs
+        .flat_map(|run| [run.get(..DIGITS), run.get(run.len() - DIGITS..)])
+        .filter_map(|digits| ScoringId::read(digits?))
+        .collect();
+    ids.dedup();
+    ids.truncate(MAX_IDS);
+    ids
+}
+
+/// Whether a blob at this path is an output of the scoring, which the path names.
+///
+/// Below a folder that holds the id everything is: tools write markers, parts and temporary files beside what was asked
+/// for. Where the id is in the file's own name, users chose the folder, and their uploads may lie beside: only the paths of
+/// the scoring's attempts are outputs then.
+pub fn is_output_of(scoring: &Scoring, path: &str) -> bool {
+    let id = scoring.id.as_str();
+    if path.rsplit_once('/').is_some_and(|(folders, _)| folders.contains(id)) {
+        return true;
+    }
+    let outputs = scoring.submission.iter().flat_map(|sent| sent.outputs.values());
+    outputs.filter_map(|output| DatastorePath::read(&output.uri)).any(|output| {
+        let output = output.path.trim_matches('/');
+        // Whether the service decodes a path is not documented.
+        let decoded = percent_decode_str(output).decode_utf8_lossy();
+        is_of_some_attempt(output, path, id) || is_of_some_attempt(&decoded, path, id)
+    })
+}
+
+/// Whether two paths with this id differ in numbers only: those of attempts, of which the last one's path is on record.
+fn is_of_some_attempt(output: &str, path: &str, id: &str) -> bool {
+    let shape = |path: &str| {
+        let (before, behind) = path.split_once(id)?;
+        Some((without_numbers(before), without_numbers(behind)))
+    };
+    shape(output).is_some_and(|output| Some(output) == shape(path))
+}
+
+fn without_numbers(text: &str) -> String {
+    let mut shape = String::with_capacity(text.len());
+    for character in text.chars() {
+        if !character.is_ascii_digit() {
+            shape.push(character);
+        } else if !shape.ends_with('0') {
+            shape.push('0');
+        }
+    }
+    shape
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::blob::BlobVersion;
+    use crate::id::LedgerId;
+    use crate::rule::Rules;
+
+    /// A scoring in its second attempt, with an output of this template.
+    fn scoring(template: &str) -> Scoring {
+        let rules = Rules::read(
+            &serde_json::json!({"rules": [{"id": "r", "match": {"container": "c"}, "endpoint": {"uri": "https://e.example/jobs"},
+                "outputs": {"score": {"type": "UriFile", "uri": template}}}]})
+            .to_string(),
+        )
+        .expect("good rules");
+        let rule = rules.iter().next().expect("one");
+        let blob = BlobVersion::read("https://a.blob.core.windows.net/c/in.csv", "1").expect("a blob");
+        let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, OffsetDateTime::UNIX_EPOCH);
+        scoring.attempt = 2;
+        scoring.submission = Some(rule.submission(&scoring.blob, &scoring.id, 2));
+        scoring
+    }
+
+    #[test]
+    fn below_a_folder_with_its_id_all_is_ours_and_beside_a_file_with_it_nothing_else() {
+        let below = scoring("azureml://datastores/d/paths/p/{scoring.id}/{attempt}/p.csv");
+        let id = below.id.as_str();
+        for path in ["1/p.csv", "2/p.csv", "2/p.csv.meta", "charts/x/y.png", "_SUCCESS"] {
+            assert!(is_output_of(&below, &format!("p/{id}/{path}")), "{path}");
+        }
+        let beside = scoring("azureml://datastores/d/paths/out/x-{scoring.id}-{attempt}.csv");
+        let id = beside.id.as_str();
+        let is = |path: &str| is_output_of(&beside, &path.replace("ID", id));
+        assert!(is("out/x-ID-1.csv") && is("out/x-ID-2.csv"));
+        for path in ["out/x-ID-2.csv.bak", "out/y-ID-2.csv", "x-ID-2.csv", "out/x-ID.csv", "out/in.csv"] {
+            assert!(!is(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_asked_for_the_ids_that_it_may_hold_and_few() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let ids = |path: &str| ids_in(path).iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
+        assert_eq!(ids(&format!("p/{id}/1/a.csv")), [id]);
+        assert_eq!(ids(&format!("{id}12.csv"))[0], id);
+        assert_eq!(ids(&format!("0x1f{id}.csv"))[1], id);
+        assert_eq!(ids("eu/2026/report-abc.csv"), [""; 0]);
+        assert_eq!(ids(&id.to_uppercase().replace('0', "A")), [""; 0]);
+        assert_eq!(ids(&format!("{}/", "f".repeat(64)).repeat(20)).len(), 1);
+        let many = (0..20).map(|n| format!("{n:032x}")).collect::<Vec<_>>().join("/");
+        assert_eq!(ids(&many).len(), MAX_IDS);
+    }
+}

@@ -1,0 +1,392 @@
+//! Uploads whose version is not known yet: they were renamed, copied, or begun and never closed, and the blob must be looked at.
+//!
+//! An event about one of these tells too little: no ETag, no size, or those of a blob whose content comes later. What the
+//! event told is kept until a look at the blob tells the rest ([`PendingUpload::judge`]).
+
+use time::{Duration, OffsetDateTime};
+
+use crate::digest::digest;
+use crate::id::{LedgerId, RuleId, ScoringId};
+use crate::rule::{Complete, EmptyBlobs, Renames, Rule};
+use crate::schedule::back_off;
+use crate::scoring::Scoring;
+use crate::skipped::SkippedEvent;
+use crate::status::Status;
+use crate::text::one_line;
+use crate::unversioned::UnversionedBlob;
+
+/// Between two looks at what does not change by itself soon, at first; doubled each time.
+const FIRST_PAUSE: Duration = Duration::seconds(30);
+/// Between two looks at most.
+const MAX_PAUSE: Duration = Duration::hours(1);
+/// A blob that has no bytes for so long after its event is taken for empty.
+const CONTENT_DEADLINE: Duration = Duration::days(1);
+/// How long a page blob, which is written in place, must be unchanged where the rule does not say.
+const PAGES_UNCHANGED_FOR: Duration = Duration::minutes(2);
+/// Characters of a reason that are kept.
+pub(crate) const MAX_REASON: usize = 2_000;
+
+/// An upload that waits for a look at its blob, under one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingUpload {
+    /// The same for every delivery of the event.
+    pub key: String,
+    /// The rule that wants it.
+    pub rule: RuleId,
+    /// The blob.
+    pub blob: UnversionedBlob,
+    /// What was told of it.
+    pub cause: Cause,
+    /// When its event came.
+    pub since: OffsetDateTime,
+    /// Not looked at before.
+    pub due: OffsetDateTime,
+    /// How often it was looked at.
+    pub looks: u32,
+    /// The last look did not tell anything: no right, no network.
+    pub look_failed: bool,
+    /// The version that was seen last, and since when it is that one.
+    pub seen: Option<Sighting>,
+    /// What it waits for, for people.
+    pub reason: String,
+}
+
+/// A version of a blob, and since when it is not known to have been another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Its ETag.
+    pub etag: String,
+    /// When it was first seen.
+    pub since: OffsetDateTime,
+}
+
+/// What was told of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It was renamed; URL of its former name, if that was told.
+    Renamed {
+        /// The former name's URL, in one spelling.
+        from: Option<String>,
+    },
+    /// It was created by this operation, and its content may come later.
+    Created {
+        /// The operation, as the event names it.
+        api: String,
+    },
+    /// It was taken in because it was unchanged for a while, and is looked at once more.
+    Taken,
+}
+
+impl Cause {
+    /// The word that a row keeps.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Renamed { .. } => "renamed",
+            Self::Created { .. } => "created",
+            Self::Taken => "taken",
+        }
+    }
+}
+
+/// A blob as the storage shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobSnapshot {
+    /// Its ETag, with or without quotes.
+    pub etag: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Content type, if it has one.
+    pub content_type: Option<String>,
+    /// How it is written.
+    pub kind: BlobKind,
+    /// It lies in the archive tier, where nobody can read it before it is rehydrated.
+    pub archived: bool,
+    /// What is known of a copy into it.
+    pub copy: CopyState,
+    /// It stands for a folder of an account with a hierarchical namespace.
+    pub is_folder: bool,
+}
+
+/// How a blob is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BlobKind {
+    /// As a whole.
+    #[default]
+    Block,
+    /// At its end, for as long as anybody likes.
+    Append,
+    /// In place.
+    Page,
+}
+
+/// What `x-ms-copy-status` says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CopyState {
+    /// It was not copied, or the copy is whole.
+    #[default]
+    Whole,
+    /// The content is on its way.
+    Pending,
+    /// The copy failed; what the storage says of it.
+    Failed(String),
+    /// Somebody aborted the copy.
+    Aborted,
+}
+
+/// The scoring of the same version under its former name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerScoring {
+    /// Its id.
+    pub id: ScoringId,
+    /// Where it stands.
+    pub status: Status,
+}
+
+/// What becomes of a pending upload after a look at its blob.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judgement {
+    /// The version is known and wanted.
+    TakeIn {
+        /// Its scoring.
+        scoring: Box<Scoring>,
+        /// Why it is wanted, for its history.
+        reason: String,
+        /// What is to be looked at again later.
+        again: Option<Box<PendingUpload>>,
+    },
+    /// It is looked at again.
+    Wait(Box<PendingUpload>),
+    /// The rule does not want it after all.
+    Skip(SkippedEvent),
+    /// There is nothing more to look at.
+    Done,
+}
+
+impl PendingUpload {
+    /// An upload that is looked at first when it is `due`.
+    pub fn new(rule: &Rule, blob: UnversionedBlob, cause: Cause, now: OffsetDateTime) -> Self {
+        let from = match &cause {
+            Cause::Renamed { from } => from.as_deref().unwrap_or_default(),
+            Cause::Created { .. } | Cause::Taken => "",
+        };
+        // One row for all that is begun, however often and by whichever operation; one for each rename.
+        let key = digest(&["pending", &rule.id, &blob.url, cause.name(), from]);
+        let reason = match &cause {
+            Cause::Renamed { .. } => "it was renamed, and which version it is was not looked at yet".to_owned(),
+            Cause::Created { api } => format!("the content of a blob may come after `{}`", one_line(api, 64)),
+            Cause::Taken => "it is looked at once more".to_owned(),
+        };
+        let rule = rule.id.clone();
+        Self { key, rule, blob, cause, since: now, due: now, looks: 0, look_failed: false, seen: None, reason }
+    }
+
+    /// Which scoring it was under its former name, if the rule minds and it is the same version.
+    pub fn former_scoring(&self, ledger: &LedgerId, rule: &Rule, seen: &BlobSnapshot) -> Option<ScoringId> {
+        let Cause::Renamed { from: Some(from) } = &self.cause else { return None };
+        if rule.renames == Renames::Score {
+            return None;
+        }
+        let former = UnversionedBlob::read(from).ok()?.version(&seen.etag).ok()?;
+        Some(ScoringId::new(ledger, &rule.id, &former, rule.generation))
+    }
+
+    /// It could not be looked at.
+    #[must_use]
+    pub fn not_seen(self, why: &str, now: OffsetDateTime) -> Self {
+        let reason = format!("the blob could not be looked at: {}", one_line(why, MAX_REASON));
+        Self { look_failed: true, ..self.later(reason, now) }
+    }
+
+    /// What becomes of it. `seen` is the blob as it is now, `None` if it is not there; `former` the scoring that
+    /// [`former_scoring`](Self::former_scoring) names, if there is one.
+    pub fn judge(
+        self,
+        ledger: &LedgerId,
+        rule: Option<&Rule>,
+        seen: Option<&BlobSnapshot>,
+        former: Option<&FormerScoring>,
+        now: OffsetDateTime,
+    ) -> Judgement {
+        let Some(rule) = rule else { return self.skip("the rule that wanted it was removed") };
+        let Some(seen) = seen else {
+            if self.cause == Cause::Taken {
+                return Judgement::Done;
+            }
+            return self
+                .skip("the blob is not there any more: it was renamed again or deleted before it was looked at");
+        };
+        if let Some(why) = rule.refuses_name(&self.blob.account, &self.blob.container, &self.blob.path) {
+            return self.skip(&why);
+        }
+        if self.cause == Cause::Taken {
+            return self.judge_again(seen, now);
+        }
+        if let Some(why) = never_scored(rule, seen) {
+            return self.skip(&why);
+        }
+        if let Some(why) = not_readable_yet(seen) {
+            return Judgement::Wait(Box::new(self.later(why, now)));
+        }
+        if seen.size == 0 && rule.empty_blobs == EmptyBlobs::Skip {
+            return self.judge_empty(rule, now);
+        }
+        let quiet = self.must_be_unchanged_for(rule, seen.kind);
+        if let Some(quiet) = quiet
+            && !self.seen.as_ref().is_some_and(|last| last.etag == seen.etag && now - last.since >= quiet)
+        {
+            return Judgement::Wait(Box::new(self.watched(seen, quiet, now)));
+        }
+        if let Some(former) = former {
+            match former.status {
+                Status::Scored => {
+                    let why =
+                        format!("{}; this rule has scored it as {} (renames is ignoreScored)", self.told(), former.id);
+                    return self.skip(&why);
+                }
+                // Its job may be reading what was there: whether this is the same again shows at its end.
+                status if status.holds_slot() || status == Status::Verifying => {
+                    let why =
+                        format!("{}, and {} scores it, {status} (renames is ignoreScored)", self.told(), former.id);
+                    return Judgement::Wait(Box::new(self.later(why, now)));
+                }
+                // It waits, and finds its blob gone; or it ended without a result.
+                _ => {}
+            }
+        }
+        self.take_in(ledger, rule, seen, quiet, now)
+    }
+
+    fn take_in(
+        self,
+        ledger: &LedgerId,
+        rule: &Rule,
+        seen: &BlobSnapshot,
+        quiet: Option<Duration>,
+        now: OffsetDateTime,
+    ) -> Judgement {
+        let mut blob = match self.blob.version(&seen.etag) {
+            Ok(blob) => blob,
+            Err(invalid) => return self.skip(&invalid.to_string()),
+        };
+        blob.size = Some(seen.size);
+        blob.content_type.clone_from(&seen.content_type);
+        let reason = format!("rule `{}` wants this blob version: {}", rule.id, self.told());
+        let again = quiet.map(|quiet| {
+            let seen = Some(Sighting { etag: seen.etag.clone(), since: now });
+            let reason = "it was taken in unchanged, and is looked at once more".to_owned();
+            Box::new(Self { cause: Cause::Taken, seen, due: now + quiet, looks: 0, reason, ..self })
+        });
+        Judgement::TakeIn { scoring: Box::new(Scoring::accept(ledger, rule, blob, now)), reason, again }
+    }
+
+    /// A version was taken in because it had rested: one that came since is an upload like that one.
+    fn judge_again(self, seen: &BlobSnapshot, now: OffsetDateTime) -> Judgement {
+        if self.seen.as_ref().is_some_and(|last| last.etag == seen.etag) {
+            return Judgement::Done;
+        }
+        let cause = Cause::Created { api: "a change after it was taken in".to_owned() };
+        let quiet = self.due - self.seen.as_ref().map_or(self.since, |last| last.since);
+        Judgement::Wait(Box::new(Self { cause, since: now, ..self }.watched(seen, quiet, now)))
+    }
+
+    fn judge_empty(self, rule: &Rule, now: OffsetDateTime) -> Judgement {
+        let may_come = match &self.cause {
+            Cause::Renamed { .. } => matches!(rule.complete, Complete::UnchangedFor(_)),
+            Cause::Created { .. } | Cause::Taken => true,
+        };
+        if !may_come {
+            return self.skip("the blob has no bytes (emptyBlobs is skip)");
+        }
+        if now - self.since >= CONTENT_DEADLINE {
+            return self.skip("the blob has no bytes a day after its event (emptyBlobs is skip)");
+        }
+        Judgement::Wait(Box::new(self.later("the blob has no bytes yet".to_owned(), now)))
+    }
+
+    /// How long the blob must be unchanged before it is taken for whole.
+    fn must_be_unchanged_for(&self, rule: &Rule, kind: BlobKind) -> Option<Duration> {
+        let Cause::Created { .. } = self.cause else {
+            // Whoever renames has written before.
+            return (kind == BlobKind::Append).then(|| unchanged_for(rule)).flatten();
+        };
+        unchanged_for(rule).or((kind == BlobKind::Page).then_some(PAGES_UNCHANGED_FOR))
+    }
+
+    /// Seen in this version, and looked at again when it may have rested long enough.
+    fn watched(self, seen: &BlobSnapshot, quiet: Duration, now: OffsetDateTime) -> Self {
+        let seen = match self.seen {
+            Some(last) if last.etag == seen.etag => last,
+            _ => Sighting { etag: seen.etag.clone(), since: now },
+        };
+        let due = seen.since + quiet;
+        let reason = format!("it must be unchanged for {} s before it is taken for whole", quiet.whole_seconds());
+        Self { due, reason, seen: Some(seen), looks: self.looks.saturating_add(1), look_failed: false, ..self }
+    }
+
+    fn later(self, reason: String, now: OffsetDateTime) -> Self {
+        let (due, looks) = (now + pause(&self.key, self.looks), self.looks.saturating_add(1));
+        Self { due, reason, looks, look_failed: false, ..self }
+    }
+
+    /// What was told, as part of a sentence.
+    fn told(&self) -> String {
+        match &self.cause {
+            Cause::Renamed { from: Some(from) } => format!("it was renamed from {from}"),
+            Cause::Renamed { from: None } => "it was renamed".to_owned(),
+            Cause::Created { api } => format!("it was created by `{}` and is whole now", one_line(api, 64)),
+            Cause::Taken => "it was taken in before".to_owned(),
+        }
+    }
+
+    fn skip(self, reason: &str) -> Judgement {
+        let key = digest(&[&self.key, "skipped"]);
+        Judgement::Skip(SkippedEvent {
+            key,
+            subject: self.blob.url,
+            rule: Some(self.rule),
+            reason: one_line(reason, MAX_REASON),
+        })
+    }
+}
+
+/// Why blobs of this kind are not scored at all.
+fn never_scored(rule: &Rule, seen: &BlobSnapshot) -> Option<String> {
+    if seen.is_folder {
+        return Some("it is a folder".to_owned());
+    }
+    match &seen.copy {
+        CopyState::Failed(why) => {
+            return Some(format!("the copy into it failed (x-ms-copy-status): {}", one_line(why, 500)));
+        }
+        CopyState::Aborted => return Some("the copy into it was aborted (x-ms-copy-status)".to_owned()),
+        CopyState::Whole | CopyState::Pending => {}
+    }
+    (seen.kind == BlobKind::Append && unchanged_for(rule).is_none()).then(|| APPEND_BLOB.to_owned())
+}
+
+/// Why an append blob is not scored.
+pub(crate) const APPEND_BLOB: &str = "it is an append blob, which grows and never says that it is whole; a rule with `complete: {\"unchangedFor\": …}` scores it when it rests";
+
+/// Why nobody can read it at the moment.
+fn not_readable_yet(seen: &BlobSnapshot) -> Option<String> {
+    if seen.copy == CopyState::Pending {
+        return Some("a copy into it is under way (x-ms-copy-status is pending)".to_owned());
+    }
+    seen.archived.then(|| "it lies in the archive tier; it is scored when it was rehydrated".to_owned())
+}
+
+/// The rule's own time of rest.
+fn unchanged_for(rule: &Rule) -> Option<Duration> {
+    match rule.complete {
+        Complete::Closed => None,
+        Complete::UnchangedFor(quiet) => Some(quiet.0),
+    }
+}
+
+pub(crate) fn pause(key: &str, times: u32) -> Duration {
+    // A key has the form of an id; what spreads the looks needs no more.
+    ScoringId::read(key).map_or(MAX_PAUSE, |key| back_off(FIRST_PAUSE, MAX_PAUSE, times, &key))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Blobs and folders that have another name now: what is told of them, and whose uploads they are.
+//!
+//! Event Grid tells of a renamed folder once and not of its files, so that these are listed ([`PendingFolder`]).
+
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+use crate::blob::InvalidBlob;
+use crate::digest::digest;
+use crate::payload::{json_within, members, string};
+use crate::pending::{Cause, MAX_REASON, PendingUpload, pause};
+use crate::rule::Rules;
+use crate::skipped::SkippedEvent;
+use crate::text::one_line;
+use crate::unversioned::{MAX_PATH, MAX_URL, UnversionedBlob};
+
+/// Members of the `data` of a rename that are read.
+const DATA: [&str; 2] = ["destinationUrl", "sourceUrl"];
+
+/// Why an event cannot be read as one about a rename.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidRename {
+    /// There is no `data`.
+    #[error("`data` is missing or not a JSON object")]
+    NoData,
+    /// It is not told what the blob is called now.
+    #[error("`data.destinationUrl` is missing or not a string")]
+    NoDestination,
+    /// What it is called now names no blob.
+    #[error(transparent)]
+    Blob(#[from] InvalidBlob),
+    /// A character of what it is called now was lost on the way, so that another blob may have the name that is left.
+    #[error("the name in `data.destinationUrl` was damaged on the way: U+FFFD stands where a character was lost")]
+    Lost,
+    /// What it is called now is longer than names are.
+    #[error("`data.destinationUrl` is longer than Azure Storage allows")]
+    TooLong,
+}
+
+/// A blob or folder that has another name now. Neither version nor size is told.
+pub(crate) struct Rename {
+    to: UnversionedBlob,
+    /// URL of the former name, if it can be read.
+    from: Option<String>,
+}
+
+impl Rename {
+    /// Reads the `data` of an event.
+    pub(crate) fn read(data: &RawValue) -> Result<Self, InvalidRename> {
+        let opened = json_within(data);
+        let [to, from] = members(opened.as_deref().unwrap_or(data), DATA).ok_or(InvalidRename::NoData)?;
+        let to = UnversionedBlob::read(&to.and_then(string).ok_or(InvalidRename::NoDestination)?)?;
+        // What the blob was called before is worth knowing, and no reason to lose what it is called now.
+        let from = from.and_then(string).and_then(|url| UnversionedBlob::read(&url).ok()).map(|blob| blob.url);
+        let from = from.filter(|url| url.len() <= MAX_URL);
+        if to.path.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(InvalidRename::Lost);
+        }
+        if to.url.len() > MAX_URL || to.path.chars().count() > MAX_PATH {
+            return Err(InvalidRename::TooLong);
+        }
+        Ok(Self { to, from })
+    }
+
+    /// The blob under each rule that wants its name; else why none does.
+    pub(crate) fn uploads(&self, rules: &Rules, now: OffsetDateTime) -> Result<Vec<PendingUpload>, SkippedEvent> {
+        renamed(&self.to, self.from.as_deref(), rules, now)
+    }
+
+    /// The folder, if a rule may want one of its files; else why none does.
+    pub(crate) fn folder(self, rules: &Rules, now: OffsetDateTime) -> Result<PendingFolder, SkippedEvent> {
+        let UnversionedBlob { account, container, path, .. } = &self.to;
+        let refused: Option<Vec<String>> = rules
+            .iter()
+            .map(|rule| Some(format!("rule `{}`: {}", rule.id, rule.refuses_folder(account, container, path)?)))
+            .collect();
+        let folder = PendingFolder::new(self.to, self.from, now);
+        match refused {
+            None => Ok(folder),
+            Some(reasons) => Err(SkippedEvent {
+                key: folder.key,
+                subject: folder.folder.url,
+                rule: None,
+                reason: one_line(&format!("a folder was renamed; {}", reasons.join("; ")), MAX_REASON),
+            }),
+        }
+    }
+}
+
+/// A folder that was renamed, and how far its files were taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingFolder {
+    /// The same for every delivery of the event.
+    pub key: String,
+    /// The folder as it is called now.
+    pub folder: UnversionedBlob,
+    /// URL of its former name, if that was told.
+    pub from: Option<String>,
+    /// When its event came.
+    pub since: OffsetDateTime,
+    /// Not listed before.
+    pub due: OffsetDateTime,
+    /// Listings in a row that failed.
+    pub failures: u32,
+    /// Where the listing goes on; `None`: at its beginning.
+    pub cursor: Option<String>,
+    /// Files that were listed so far.
+    pub files: u64,
+    /// What it waits for, for people.
+    pub reason: String,
+}
+
+impl PendingFolder {
+    /// A folder that was renamed just now.
+    pub fn new(folder: UnversionedBlob, from: Option<String>, now: OffsetDateTime) -> Self {
+        let key = digest(&["folder", &folder.url, from.as_deref().unwrap_or_default()]);
+        let reason = "it was renamed, and its files are not listed yet".to_owned();
+        Self { key, folder, from, since: now, due: now, failures: 0, cursor: None, files: 0, reason }
+    }
+
+    /// What the paths of its files begin with.
+    pub fn prefix(&self) -> String {
+        format!("{}/", self.folder.path)
+    }
+
+    /// One of its files, under each rule that wants its name; else why none does.
+    pub fn file(&self, path: &str, rules: &Rules, now: OffsetDateTime) -> Result<Vec<PendingUpload>, SkippedEvent> {
+        let unreadable = |why: String| SkippedEvent {
+            key: digest(&[&self.key, path]),
+            subject: format!("{}/{path}", self.folder.url),
+            rule: None,
+            reason: one_line(&why, MAX_REASON),
+        };
+        let blob = self.folder.beside(path).map_err(|invalid| unreadable(invalid.to_string()))?;
+        let rest = path.strip_prefix(&self.prefix()).unwrap_or(path);
+        let former = |from: &String| {
+            let folder = UnversionedBlob::read(from).ok()?;
+            folder.beside(&format!("{}/{rest}", folder.path)).ok().map(|blob| blob.url)
+        };
+        let from = self.from.as_ref().and_then(former);
+        renamed(&blob, from.as_deref(), rules, now)
+    }
+
+    /// The listing went so far; `next`: where it goes on.
+    #[must_use]
+    pub fn listed(self, files: u64, next: Option<String>, now: OffsetDateTime) -> Self {
+        let files = self.files.saturating_add(files);
+        Self {
+            cursor: next,
+            files,
+            failures: 0,
+            due: now,
+            reason: format!("{files} of its files were taken in"),
+            ..self
+        }
+    }
+
+    /// It could not be listed.
+    #[must_use]
+    pub fn not_listed(self, why: &str, now: OffsetDateTime) -> Self {
+        let due = now + pause(&self.key, self.failures);
+        let reason = format!("the folder could not be listed: {}", one_line(why, MAX_REASON));
+        Self { due, failures: self.failures.saturating_add(1), reason, ..self }
+    }
+}
+
+/// A blob that was renamed, under each rule that wants its name; else why none does.
+fn renamed(
+    blob: &UnversionedBlob,
+    from: Option<&str>,
+    rules: &Rules,
+    now: OffsetDateTime,
+) -> Result<Vec<PendingUpload>, SkippedEvent> {
+    if let Some(rule) = rules.output_at(&blob.path) {
+        return Err(SkippedEvent {
+            key: digest(&["renamed", &blob.url, from.unwrap_or_default()]),
+            subject: blob.url.clone(),
+            rule: Some(rule.id.clone()),
+            reason: format!("the blob is an output of rule `{}`; outputs never trigger", rule.id),
+        });
+    }
+    let cause = || Cause::Renamed { from: from.map(str::to_owned) };
+    let (mut wanted, mut reasons, mut nearest) = (Vec::new(), Vec::new(), None);
+    for rule in rules {
+        match rule.refuses_name(&blob.account, &blob.container, &blob.path) {
+            None => wanted.push(PendingUpload::new(rule, blob.clone(), cause(), now)),
+            Some(why) => {
+                if rule.matches.container == blob.container && nearest.is_none() {
+                    nearest = Some(rule.id.clone());
+                }
+                reasons.push(format!("rule `{}`: {why}", rule.id));
+            }
+        }
+    }
+    if !wanted.is_empty() {
+        return Ok(wanted);
+    }
+    Err(SkippedEvent {
+        key: digest(&["renamed", &blob.url, from.unwrap_or_default()]),
+        subject: blob.url.clone(),
+        rule: nearest,
+        reason: one_line(&reasons.join("; "), MAX_REASON),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! The record of an event that no rule wants.
+
+use crate::id::RuleId;
+
+/// An event that was understood and refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedEvent {
+    /// The same for every delivery of the event.
+    pub key: String,
+    /// The blob, without query; empty if the event is not about a blob.
+    pub subject: String,
+    /// The rule whose container the blob lies in, if there is one.
+    pub rule: Option<RuleId>,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,70 @@
+//! A blob by its name alone: which version of it is meant is not known yet.
+
+use crate::blob::{BlobVersion, InvalidBlob};
+
+/// Characters of a path that Azure Storage allows.
+pub(crate) const MAX_PATH: usize = 1_024;
+/// Bytes of a blob's URL with every character percent-encoded; rows must hold it.
+pub(crate) const MAX_URL: usize = 13_000;
+/// Stands for an ETag while a name is read; it is in no row, no id and no request.
+const NO_ETAG: &str = "-";
+
+/// Account, container and path of a blob, or of a folder, in one spelling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnversionedBlob {
+    /// Its URL: `blob` host, without query, percent-encoded in one way.
+    pub url: String,
+    /// Storage account.
+    pub account: String,
+    /// Container, decoded.
+    pub container: String,
+    /// Path in the container, decoded; no slash at its end.
+    pub path: String,
+}
+
+impl UnversionedBlob {
+    /// Reads the URL of a blob or folder.
+    pub fn read(url: &str) -> Result<Self, InvalidBlob> {
+        BlobVersion::read(url.trim_end_matches('/'), NO_ETAG).map(Self::from)
+    }
+
+    /// This version of it.
+    pub fn version(&self, etag: &str) -> Result<BlobVersion, InvalidBlob> {
+        BlobVersion::read(&self.url, etag)
+    }
+
+    /// The blob of this path in the same container.
+    pub fn beside(&self, path: &str) -> Result<Self, InvalidBlob> {
+        let encoded = percent_encoding::utf8_percent_encode(&self.path, crate::blob::ENCODED).to_string();
+        let before = self.url.strip_suffix(&encoded).unwrap_or(&self.url);
+        Self::read(&format!("{before}{}", percent_encoding::utf8_percent_encode(path, crate::blob::ENCODED)))
+    }
+}
+
+impl From<BlobVersion> for UnversionedBlob {
+    fn from(blob: BlobVersion) -> Self {
+        let BlobVersion { url, account, container, path, .. } = blob;
+        Self { url, account, container, path }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_gives_its_versions_and_its_neighbours() {
+        let name = UnversionedBlob::read("https://uploads.dfs.core.windows.net/claims/eu/%C3%A4%23.csv?sig=x")
+            .expect("a blob");
+        assert_eq!(name.url, "https://uploads.blob.core.windows.net/claims/eu/%C3%A4%23.csv");
+        let version = name.version("\"0x1\"").expect("a version");
+        assert_eq!((version.etag.as_str(), version.path.as_str()), ("0x1", "eu/ä#.csv"));
+        let beside = name.beside("us/a b%.csv").expect("a blob");
+        assert_eq!(beside.url, "https://uploads.blob.core.windows.net/claims/us/a%20b%25.csv");
+        assert_eq!(beside.path, "us/a b%.csv");
+        assert_eq!(
+            UnversionedBlob::read("https://a.blob.core.windows.net/c/d/").map(|folder| folder.path),
+            Ok("d".to_owned())
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! How uploads come to their names: at once, under a temporary one that is changed, or with the folder that they lie in.
+//!
+//! What was renamed is there from the beginning; its events come in any order, twice, and long after each other. So an
+//! event never tells of something that is not there yet, as Event Grid's do not.
+
+use lifecycle::{BlobVersion, ScoringId, UnversionedBlob};
+use serde_json::{Value, json};
+
+use crate::executor::Rng;
+use crate::faults::{Dice, Kind};
+use crate::invariants::Invariants;
+use crate::uploaded::Uploaded;
+
+/// Length of every upload.
+pub(super) const SIZE: u64 = 524_288;
+const HOST: &str = "https://uploads.blob.core.windows.net";
+/// The folder that is renamed as a whole, and what it was called before.
+const FOLDER: (&str, &str) = ("day", "_temporary/0/day");
+
+/// How an upload came to its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It was written under it.
+    Written,
+    /// It was written under a temporary name.
+    Renamed,
+    /// It was written into a folder that was renamed then.
+    WithFolder,
+}
+
+impl Arrival {
+    /// Draws one; without its kind of faults everything is written under its name.
+    pub(super) fn draw(dice: &mut Dice) -> Self {
+        if !dice.strikes(Kind::Renames, 300) {
+            return Self::Written;
+        }
+        if dice.stream(Kind::Renames).chance(500) { Self::Renamed } else { Self::WithFolder }
+    }
+
+    /// The path that an upload of this name has in the end.
+    pub(super) fn path(self, name: &str) -> String {
+        match self {
+            Self::Written | Self::Renamed => name.to_owned(),
+            Self::WithFolder => format!("{}/{name}", FOLDER.0),
+        }
+    }
+
+    /// The events about it, with what must not be told before: a blob that was written under its name.
+    pub(super) fn events(self, container: &str, path: &str, etag: &str) -> Vec<Value> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        match self {
+            Self::Written => vec![created(container, path, etag, "PutBlob")],
+            Self::Renamed => {
+                let temporary = format!("{path}.filepart");
+                vec![
+                    created(container, &temporary, etag, "SftpCommit"),
+                    renamed("BlobRenamed", container, &temporary, path),
+                ]
+            }
+            Self::WithFolder => {
+                let (now, before) = FOLDER;
+                vec![
+                    created(container, &format!("{before}/{name}"), etag, "FlushWithClose"),
+                    renamed("DirectoryRenamed", container, before, now),
+                ]
+            }
+        }
+    }
+
+    /// Puts the blob where a look finds it, if an event alone does not tell all.
+    pub(super) fn put(self, container: &str, path: &str, etag: &str, uploaded: &mut Uploaded) {
+        if let (Self::Renamed | Self::WithFolder, Ok(blob)) = (self, UnversionedBlob::read(&url(container, path))) {
+            uploaded.put_version(&blob, etag, SIZE);
+        }
+    }
+}
+
+/// URL of a blob of the account that is watched.
+pub(super) fn url(container: &str, path: &str) -> String {
+    format!("{HOST}/{container}/{path}")
+}
+
+fn created(container: &str, path: &str, etag: &str, api: &str) -> Value {
+    json!({
+        "id": format!("{path}-{etag}"),
+        "eventType": "Microsoft.Storage.BlobCreated",
+        "subject": format!("/blobServices/default/containers/{container}/blobs/{path}"),
+        "eventTime": "2026-07-21T10:00:00.1234567Z",
+        "data": { "api": api, "eTag": etag, "contentLength": SIZE, "blobType": "BlockBlob", "url": url(container, path) },
+    })
+}
+
+fn renamed(kind: &str, container: &str, from: &str, to: &str) -> Value {
+    json!({
+        "id": format!("{from}-{to}"),
+        "eventType": format!("Microsoft.Storage.{kind}"),
+        "subject": format!("/blobServices/default/containers/{container}/blobs/{to}"),
+        "eventTime": "2026-07-21T10:00:00.1234567Z",
+        "data": { "api": "RenameFile", "sourceUrl": url(container, from), "destinationUrl": url(container, to) },
+    })
+}
+
+/// A page of a folder's listing has so many files.
+pub(super) fn page_size(draw: &mut Rng) -> usize {
+    1 + draw.index(3)
+}
+
+/// No scoring is of a temporary name: what is renamed is scored once, under its last name.
+pub(super) fn check_temporary_names(invariants: &mut Invariants) {
+    let temporary = |blob: &BlobVersion| blob.path.ends_with(".filepart") || blob.path.starts_with("_temporary/");
+    let found: Option<ScoringId> =
+        invariants.scorings().find(|scoring| temporary(&scoring.blob)).map(|scoring| scoring.id.clone());
+    if let Some(id) = found {
+        invariants.broken("temporary names", Some(&id), "a temporary name was taken in");
+    }
+}

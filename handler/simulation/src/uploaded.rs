@@ -1,0 +1,106 @@
+//! What uploads leave in the simulated storage: blobs by name, with their versions. Time plays no part in it.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use app::ports::BlobPage;
+use lifecycle::pending::{BlobKind, BlobSnapshot, CopyState};
+use lifecycle::{BlobVersion, UnversionedBlob};
+
+/// Account, container and path.
+type Name = (String, String, String);
+
+/// Blobs that were uploaded, as the storage shows them.
+#[derive(Debug, Default)]
+pub struct Uploaded {
+    blobs: BTreeMap<Name, BlobSnapshot>,
+    versions: u64,
+}
+
+fn name(blob: &UnversionedBlob) -> Name {
+    (blob.account.clone(), blob.container.clone(), blob.path.clone())
+}
+
+impl Uploaded {
+    /// A block blob of so many bytes, in a version that no blob had before.
+    pub fn put(&mut self, blob: &UnversionedBlob, size: u64) -> BlobVersion {
+        self.versions += 1;
+        let etag = format!("0xSIM{}", self.versions);
+        self.put_version(blob, &etag, size)
+    }
+
+    /// A block blob in this version.
+    ///
+    /// # Panics
+    /// If `etag` is none.
+    pub fn put_version(&mut self, blob: &UnversionedBlob, etag: &str, size: u64) -> BlobVersion {
+        let snapshot = BlobSnapshot {
+            etag: etag.to_owned(),
+            size,
+            content_type: Some("text/csv".to_owned()),
+            kind: BlobKind::Block,
+            archived: false,
+            copy: CopyState::Whole,
+            is_folder: false,
+        };
+        self.blobs.insert(name(blob), snapshot);
+        blob.version(etag).expect("a version is named by its ETag")
+    }
+
+    /// Changes what the storage shows of a blob, if it is there.
+    pub fn change(&mut self, blob: &UnversionedBlob, change: impl FnOnce(&mut BlobSnapshot)) {
+        if let Some(shown) = self.blobs.get_mut(&name(blob)) {
+            change(shown);
+        }
+    }
+
+    /// Removes a blob.
+    pub fn remove(&mut self, blob: &UnversionedBlob) {
+        self.blobs.remove(&name(blob));
+    }
+
+    /// Gives a blob another name; its version stays.
+    pub fn rename(&mut self, from: &UnversionedBlob, to: &UnversionedBlob) {
+        if let Some(shown) = self.blobs.remove(&name(from)) {
+            self.blobs.insert(name(to), shown);
+        }
+    }
+
+    /// Gives a folder, and by that all of its files, another name.
+    pub fn rename_folder(&mut self, from: &UnversionedBlob, to: &UnversionedBlob) {
+        let prefix = format!("{}/", from.path);
+        for (path, shown) in self.below(from, None, usize::MAX).blobs {
+            let rest = path.strip_prefix(&prefix).unwrap_or(&path);
+            self.blobs.remove(&(from.account.clone(), from.container.clone(), path.clone()));
+            self.blobs.insert((to.account.clone(), to.container.clone(), format!("{}/{rest}", to.path)), shown);
+        }
+    }
+
+    /// The blob as it is now.
+    pub fn get(&self, blob: &UnversionedBlob) -> Option<BlobSnapshot> {
+        self.blobs.get(&name(blob)).cloned()
+    }
+
+    /// One page of a folder, of at most so many blobs.
+    pub fn page(&self, folder: &UnversionedBlob, from: Option<&str>, max: usize) -> BlobPage {
+        self.below(folder, from, max)
+    }
+
+    fn below(&self, folder: &UnversionedBlob, from: Option<&str>, max: usize) -> BlobPage {
+        let prefix = format!("{}/", folder.path);
+        let begin = match from {
+            Some(last) => Bound::Excluded((folder.account.clone(), folder.container.clone(), last.to_owned())),
+            None => Bound::Included((folder.account.clone(), folder.container.clone(), prefix.clone())),
+        };
+        let all = self.blobs.range((begin, Bound::Unbounded));
+        let all = all.take_while(|((account, container, path), _)| {
+            *account == folder.account && *container == folder.container && path.starts_with(&prefix)
+        });
+        let mut blobs: Vec<_> =
+            all.take(max.saturating_add(1)).map(|((.., path), shown)| (path.clone(), shown.clone())).collect();
+        let more = blobs.len() > max;
+        blobs.truncate(max);
+        let next = blobs.last().filter(|_| more).map(|(path, _)| path.clone());
+        BlobPage { blobs, next }
+    }
+}

@@ -1,0 +1,93 @@
+//! Whom the page answers: a browser that was sent here by its user, not by another site.
+//!
+//! The page needs no password, as it is on this machine. So any site that this machine's browser visits could read it, by a
+//! name of its own that it lets point to 127.0.0.1 (DNS rebinding), or have it asked (CSRF). A browser says both: the name in
+//! `Host`, the site in `Origin`.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+/// Which names in `Host` are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Addresses, and `localhost`: nobody can let these point elsewhere.
+    Local,
+    /// Any: the page was opened to the network, where it has whatever name the network gives it.
+    Any,
+}
+
+/// Refuses what another site has the browser ask.
+pub(super) async fn guard(State(names): State<Names>, request: Request, next: Next) -> Response {
+    match refused(names, request.headers()) {
+        None => next.run(request).await,
+        Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
+    }
+}
+
+fn refused(names: Names, headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host = text(header::HOST).unwrap_or_default();
+    if names == Names::Local && !is_local(host) {
+        return Some("this page is not served under this name; open it by its address\n");
+    }
+    match text(header::ORIGIN) {
+        Some(origin) if origin != format!("http://{host}") => Some("other sites get no answer here\n"),
+        _ => None,
+    }
+}
+
+/// Whether a `Host` is an address or `localhost`.
+fn is_local(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(names: Names, host: Option<&str>, origin: Option<&str>) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
+            if let Some(value) = value {
+                headers.insert(name, value.parse().unwrap());
+            }
+        }
+        refused(names, &headers).is_none()
+    }
+
+    #[test]
+    fn a_name_that_anybody_can_let_point_here_gets_no_answer() {
+        for good in ["127.0.0.1:7072", "localhost:7072", "LOCALHOST", "[::1]:7072", "192.168.1.7:80"] {
+            assert!(answered(Names::Local, Some(good), None), "{good}");
+        }
+        for bad in [
+            None,
+            Some(""),
+            Some("evil.example:7072"),
+            Some("localhost.evil.example"),
+            Some("127.0.0.1.evil.example:80"),
+        ] {
+            assert!(!answered(Names::Local, bad, None), "{bad:?}");
+        }
+        assert!(answered(Names::Any, Some("build-7.lan:7072"), None), "it was opened to the network");
+    }
+
+    #[test]
+    fn another_site_gets_no_answer_under_any_name() {
+        let host = Some("127.0.0.1:7072");
+        for names in [Names::Local, Names::Any] {
+            assert!(answered(names, host, Some("http://127.0.0.1:7072")));
+            for bad in ["http://evil.example", "null", "https://127.0.0.1:7072", "http://127.0.0.1:8080"] {
+                assert!(!answered(names, host, Some(bad)), "{bad}");
+            }
+        }
+    }
+}
