@@ -453,7 +453,8 @@ fn adopting_what_only_has_the_same_inputs_is_found() {
 #[test]
 fn denying_what_shows_too_little_is_found() {
     let endpoint: fn(Arc<dyn Endpoint>) -> Arc<dyn Endpoint> = |inner| Arc::new(Possible { inner, adopted: false });
-    is_found(&Wiring { endpoint, ..Wiring::default() }, &["look first"]);
+    // It takes two lost requests for one scoring: more uploads have them more often.
+    is_found_among(15, &Wiring { endpoint, ..Wiring::default() }, &["look first"]);
 }
 
 #[test]
