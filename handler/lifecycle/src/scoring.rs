@@ -195,6 +195,7 @@ impl Scoring {
     }
 
     /// The scoring of another version of its path under the same rule, queued.
+    #[must_use]
     pub fn of_version(&self, ledger: &LedgerId, rule: &Rule, seen: &SeenVersion, now: OffsetDateTime) -> Self {
         let blob = BlobVersion {
             etag: seen.etag.clone(),
