@@ -103,7 +103,7 @@ fn is_id(line: &str) -> bool {
 async fn what_turns_the_direction_of_writing_is_shown_and_stays_itself_in_json() {
     let world = World::new();
     let app = world.app();
-    let id = world.deliver(&app, &event("eu/a%E2%80%AEgpj.csv", "1")).await.remove(0);
+    let id = world.deliver(&app, &event("eu/a\u{202e}gpj.csv", "1")).await.remove(0);
     let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
     let (_, shown) = text(async |out| show::show(app.ledger(), &id, false, out).await).await;
     assert!(!list.contains('\u{202e}') && !shown.contains('\u{202e}'), "{list:?} {shown:?}");

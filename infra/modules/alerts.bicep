@@ -26,7 +26,7 @@ param runbookUrl string
 var records = loadTextContent('../queries/records.kql')
 
 // `resolves`: whether the alert may say `resolved` when its query has nothing any more. What counts events may not: the event is not
-// mended by being older than the window.
+// fixed by being older than the window.
 var always = [
   {
     name: 'heartbeat'

@@ -204,7 +204,7 @@ fn queue_delivery_needs_one_stage_and_opens_nothing_to_the_internet() {
     assert_eq!(off, ["AzureWebJobs_BlobCreated_Disabled"]);
 }
 
-/// `resolved` must mean it: an event that is older than the window is not mended by that.
+/// `resolved` must mean it: an event that is older than the window is not fixed by that.
 #[test]
 fn alerts_on_events_stay_open_until_somebody_closes_them() {
     let private = &Project::load().snapshots["private"];

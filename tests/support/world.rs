@@ -490,10 +490,9 @@ impl World {
         let answer = match fault {
             Fault::Pass | Fault::Duplicated { .. } => {
                 let mut job = made.last().expect("just made").clone();
-                job.id = state
-                    .workspace
-                    .as_ref()
-                    .map(|workspace| format!("{workspace}/batchEndpoints/heart/jobs/{}", job.name));
+                let workspace = state.workspace.as_ref();
+                let id = || workspace.map(|workspace| format!("{workspace}/batchEndpoints/heart/jobs/{}", job.name));
+                job.id = job.id.take().or_else(id);
                 Answer::Accepted { job, status: JobStatus::Preparing }
             }
             Fault::Refused { permanent } => {

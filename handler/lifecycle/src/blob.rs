@@ -10,7 +10,8 @@ mod invalid;
 mod name;
 
 pub use invalid::InvalidBlob;
-use name::{MAX_PATH, Name, ROOT};
+pub(crate) use name::MAX_PATH;
+use name::{Name, ROOT};
 
 /// What is percent-encoded in a blob's URL: as browsers do, and what would be read as something else.
 pub(crate) const ENCODED: &AsciiSet = &CONTROLS

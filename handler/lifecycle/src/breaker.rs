@@ -38,7 +38,7 @@ use crate::status::Event;
 /// Ended scorings that a breaker remembers.
 pub const WINDOW: usize = 20;
 /// 80 % of them.
-const MOST: usize = 16;
+const MIN_FAILED_OF_WINDOW: usize = 16;
 /// Successes in a row that close a deployment of which most have failed: one in ten is what it does when it is broken, too.
 const CONVINCING: usize = 3;
 /// For how long a probe's word is awaited, if the pause is not longer.
@@ -262,7 +262,7 @@ impl Breaker {
     }
 
     fn mostly_failed(&self) -> bool {
-        self.outcomes.len() == WINDOW && self.failed_of_all() >= MOST
+        self.outcomes.len() == WINDOW && self.failed_of_all() >= MIN_FAILED_OF_WINDOW
     }
 
     fn failed_of_all(&self) -> usize {
@@ -282,9 +282,9 @@ impl Breaker {
 
     /// Why it is open, for people.
     pub fn reason(&self) -> String {
-        let because = self.run().next().map_or_else(String::new, |(_, cause)| format!(", because {}", cause.because()));
+        let why = self.run().next().map_or_else(String::new, |(_, cause)| format!(", because {}", cause.because()));
         let error = self.error.as_deref().unwrap_or("no reason was given");
-        format!("the circuit breaker is open, as {}{because}, the last: {error}", self.failures())
+        format!("the circuit breaker is open, as {}{why}, the last: {error}", self.failures())
     }
 
     /// Whether what is remembered is reason enough to open it.

@@ -547,8 +547,8 @@ mod tests {
 
     #[test]
     fn what_is_too_long_to_be_kept_whole_says_so() {
-        let kept = |length: usize| malformed(&json!("x".repeat(length)));
-        assert!(kept(MAX_RECEIVED).whole && !kept(MAX_RECEIVED + 1).whole && !kept(500_000).whole);
+        let quarantined = |length: usize| malformed(&json!("x".repeat(length)));
+        assert!(quarantined(MAX_RECEIVED).whole && !quarantined(MAX_RECEIVED + 1).whole && !quarantined(500_000).whole);
     }
 
     fn malformed(payload: &Value) -> QuarantinedEvent {

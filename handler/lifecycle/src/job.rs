@@ -254,7 +254,7 @@ impl OutputPrint {
     }
 
     /// The print that was kept as this text.
-    pub fn kept(text: &str) -> Self {
+    pub fn read(text: &str) -> Self {
         Self(text.to_owned())
     }
 
@@ -298,6 +298,7 @@ macro_rules! job_statuses {
                     $(w if w.eq_ignore_ascii_case(stringify!($name)) => Self::$name,)*
                     // The status of ARM *operations*; Microsoft's own samples accept it for jobs.
                     w if w.eq_ignore_ascii_case("Succeeded") => Self::Completed,
+                    other if other.chars().count() <= MAX_STATUS_WORD => Self::Unlisted(other.to_owned()),
                     // Masked before it is cut: half of a secret has no shape any more.
                     other => Self::Unlisted(one_line(other, MAX_STATUS_WORD)),
                 }

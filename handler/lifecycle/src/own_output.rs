@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(ids("eu/2026/report-abc.csv"), [""; 0]);
         assert_eq!(ids(&id.to_uppercase().replace('0', "A")), [""; 0]);
         assert_eq!(ids(&format!("{}/", "f".repeat(64)).repeat(20)).len(), 1);
-        let many = (0..20).map(|n| format!("{n:032x}")).collect::<Vec<_>>().join("/");
-        assert_eq!(ids(&many).len(), MAX_IDS);
+        let many: Vec<String> = (0..20).map(|n| format!("{n:032x}")).collect();
+        assert_eq!(ids(&many.join("/")).len(), MAX_IDS);
     }
 }

@@ -1,9 +1,8 @@
 //! A blob by its name alone: which version of it is meant is not known yet.
 
+pub(crate) use crate::blob::MAX_PATH;
 use crate::blob::{BlobVersion, InvalidBlob};
 
-/// Characters of a path that Azure Storage allows.
-pub(crate) const MAX_PATH: usize = 1_024;
 /// Bytes of a blob's URL with every character percent-encoded; rows must hold it.
 pub(crate) const MAX_URL: usize = 13_000;
 /// Stands for an ETag while a name is read; it is in no row, no id and no request.

@@ -116,9 +116,9 @@ impl Inbox {
     /// One scan: the files that are complete and not delivered yet. `now` comes from the caller. An error: the inbox itself
     /// cannot be read.
     pub(super) fn scan(&mut self, now: Instant) -> io::Result<Scan> {
-        let mut seen = Seen::by(|path| std::fs::read_dir(path));
+        let mut seen = Listing::by(|path| std::fs::read_dir(path));
         seen.walk(&self.folder, Path::new(""))?;
-        let Seen { files: mut found, notices: mut unscored, .. } = seen;
+        let Listing { files: mut found, notices: mut unscored, .. } = seen;
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         if found.len() >= MAX_FILES {
             unscored.push(Notice::TooMany);
@@ -172,13 +172,13 @@ impl Inbox {
 }
 
 /// What a walk through the inbox has seen so far.
-struct Seen {
+struct Listing {
     files: Vec<(PathBuf, Metadata)>,
     notices: Vec<Notice>,
     read_dir: fn(&Path) -> io::Result<ReadDir>,
 }
 
-impl Seen {
+impl Listing {
     fn by(read_dir: fn(&Path) -> io::Result<ReadDir>) -> Self {
         Self { files: Vec::new(), notices: Vec::new(), read_dir }
     }
@@ -360,7 +360,7 @@ mod tests {
             std::fs::create_dir(folder.path().join(name)).unwrap();
             std::fs::write(folder.path().join(name).join("x.csv"), "1").unwrap();
         }
-        let mut seen = Seen::by(|path| {
+        let mut seen = Listing::by(|path| {
             if path.ends_with("a") { Err(io::ErrorKind::PermissionDenied.into()) } else { std::fs::read_dir(path) }
         });
         seen.walk(folder.path(), Path::new("")).unwrap();

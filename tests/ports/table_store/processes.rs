@@ -194,7 +194,7 @@ fn a_file_that_is_no_ledger_is_an_error_and_stays_as_it_is() {
     for error in
         [EmbeddedStore::open(folder.path()), EmbeddedStore::open_read_only(folder.path())].map(Result::unwrap_err)
     {
-        assert!(matches!(error, OpenError::Database { .. }), "{error}");
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     }
     assert_eq!(std::fs::read_to_string(file).unwrap(), "a text that somebody put here");
 }

@@ -297,7 +297,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         output_seen: row
             .string("OutputPrint")
             .zip(row.time("OutputSeenTime"))
-            .map(|(print, at)| OutputSeen { print: OutputPrint::kept(print), at }),
+            .map(|(print, at)| OutputSeen { print: OutputPrint::read(print), at }),
         slot_freed: row.boolean("SlotFreed").unwrap_or(false),
         input: row
             .int64("InputBytes")

@@ -60,7 +60,7 @@ fn failed_behind(said: &ServiceError) -> bool {
     }
     let text = said.text.to_ascii_lowercase();
     let Some((before, _)) = text.split_once(" from a service request") else { return false };
-    // A refusal that is passed on is one; what is no status is not known to be.
+    // A refusal that is passed on is one; what is not a status is not known to be.
     !before
         .rsplit(' ')
         .next()

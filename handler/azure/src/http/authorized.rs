@@ -7,6 +7,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderMap};
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
 
+use super::body::{BodyError, read_body};
 use super::retry::{Tries, may_pass, retry_after};
 use super::{CLIENT_REQUEST_ID, client, new_request_id};
 use crate::tokens::{Audience, Tokens};
@@ -23,15 +24,6 @@ pub(crate) struct HttpAnswer {
     pub(crate) body: Vec<u8>,
     /// The service's clock when it answered, to the second.
     pub(crate) date: Option<OffsetDateTime>,
-}
-
-/// Why an answer's body is not there.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyError {
-    #[error("the answer broke off")]
-    Cut(#[source] reqwest::Error),
-    #[error("the answer is longer than {0} bytes")]
-    TooLong(usize),
 }
 
 /// What one try came to.
@@ -110,17 +102,4 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
 /// What an answer's headers say of the next try.
 pub(crate) fn wished_pause(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     retry_after(|name| headers.get(name)?.to_str().ok(), now)
-}
-
-/// Reads a body, but not more than `limit` bytes of it.
-pub(crate) async fn read_body(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, BodyError> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(None) => return Ok(body),
-            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(BodyError::TooLong(limit)),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Err(error) => return Err(BodyError::Cut(error.without_url())),
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //! [`authorized`]; the submission of a scoring must not, since each POST can start a job, and neither does a write to a table.
 
 pub(crate) mod authorized;
+pub(crate) mod body;
 mod client;
 pub(crate) mod retry;
 

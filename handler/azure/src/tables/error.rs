@@ -5,7 +5,7 @@ use app::ports::table_store::json::InvalidValue;
 use lifecycle::text::error_chain;
 use url::Url;
 
-use crate::http::authorized::BodyError;
+use crate::http::body::BodyError;
 
 /// Why a client cannot be made: the settings contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -31,7 +31,8 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::http::authorized::{read_body, wished_pause};
+use crate::http::authorized::wished_pause;
+use crate::http::body::read_body;
 use crate::http::retry::Tries;
 use crate::http::{CLIENT_REQUEST_ID, new_request_id};
 use app::ports::table_store::json::write_entity;

@@ -18,7 +18,7 @@ use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use crate::http;
-use crate::http::authorized::read_body;
+use crate::http::body::read_body;
 
 /// Bytes of an answer that are read; tokens have a few thousand.
 const MAX_ANSWER: usize = 256 * 1024;

@@ -68,7 +68,7 @@ fn a_rename_without_a_readable_destination_is_quarantined() {
     no_blob["data"]["destinationUrl"] = json!("https://uploads.dfs.core.windows.net/");
     let lost = event("BlobRenamed", "sch\u{fffd}n.csv", "b.csv");
     for (event, part) in
-        [(no_destination, "data.destinationUrl"), (no_blob, "names no blob"), (lost, "damaged on the way")]
+        [(no_destination, "data.destinationUrl"), (no_blob, "names no blob"), (lost, "lost on the way")]
     {
         match classified(&event) {
             Classification::Quarantined(bad) => assert!(bad.reason.contains(part), "{bad:?}"),

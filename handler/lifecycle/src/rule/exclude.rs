@@ -95,7 +95,7 @@ pub enum Excluded<'a> {
     /// By convention: it lies in a folder of temporary or hidden files.
     Folder(&'a str),
     /// By convention: its name begins as those of hidden files and markers do.
-    Beginning(&'a str),
+    NamePrefix(&'a str),
     /// By convention: its name ends as temporary names do.
     Ending(&'static str),
     /// By convention: it is a marker.
@@ -109,7 +109,7 @@ impl fmt::Display for Excluded<'_> {
             Self::Suffix(text) => return write!(f, "path ends with `{text}` (match.exclude.suffixes)"),
             Self::Glob(glob) => return write!(f, "path matches `{glob}` (match.exclude.globs)"),
             Self::Folder(folder) => write!(f, "the folder `{folder}/` holds temporary files")?,
-            Self::Beginning(text) => write!(f, "names that begin with `{text}` are hidden or marker files")?,
+            Self::NamePrefix(text) => write!(f, "names that begin with `{text}` are hidden or marker files")?,
             Self::Ending(text) => write!(f, "names that end with `{text}` are temporary")?,
             Self::Marker(name) => write!(f, "`{name}` is a marker")?,
         }
@@ -155,7 +155,7 @@ fn by_convention<'a>(path: &'a str, prefix: &str, suffix: &str) -> Option<Exclud
             continue;
         }
         if let Some(text) = BEGINNINGS.into_iter().find(|text| name.starts_with(text)) {
-            return Some(Excluded::Beginning(text));
+            return Some(Excluded::NamePrefix(text));
         }
         if let Some(marker) = MARKERS.into_iter().find(|marker| name == *marker && !suffix.ends_with(marker)) {
             return Some(Excluded::Marker(marker));
