@@ -157,7 +157,7 @@ impl AzureBlobs {
         let properties = self.blob_client(url)?.get_properties(None).await?;
         let lacks =
             || azure_core::Error::with_message(ErrorKind::DataConversion, "storage's answer lacks length or ETag");
-        let etag = properties.etag()?.map(|etag| unquoted(&etag.to_string()).to_owned());
+        let etag = properties.etag()?.map(|etag| unquoted(etag.as_ref()).to_owned());
         let (etag, bytes) = etag.zip(properties.content_length()?).ok_or_else(lacks)?;
         let md5 = properties.content_md5()?.map(|md5| STANDARD.encode(md5));
         Ok(SeenVersion { etag, content: InputContent { bytes, md5 } })

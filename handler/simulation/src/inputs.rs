@@ -18,6 +18,16 @@ pub struct Input {
     has_md5: bool,
 }
 
+/// What a path held.
+enum Held<'a> {
+    /// Nobody ever wrote there: whatever version is asked about.
+    Anything,
+    /// Nothing.
+    Nothing,
+    /// This.
+    Input(&'a Input),
+}
+
 /// Input blobs by URL. A path that nobody wrote to holds whatever version it is asked about, so that tests which are not
 /// about inputs need none.
 #[derive(Debug, Default)]
@@ -39,7 +49,8 @@ impl Inputs {
 
     /// Changes the metadata of what is there: another ETag, the same content. Returns the ETag.
     pub fn mark(&mut self, url: &str, now: OffsetDateTime) -> Option<String> {
-        let input = self.at(url, now)?.cloned()?;
+        let Held::Input(input) = self.at(url, now) else { return None };
+        let input = input.clone();
         self.marks += 1;
         let etag = format!("{}m{}", input.etag, self.marks);
         self.set(url, Some(Input { etag: etag.clone(), ..input }), now);
@@ -50,21 +61,22 @@ impl Inputs {
         self.paths.entry(url.to_owned()).or_default().push((now, input));
     }
 
-    /// What a path held at a time: `None` if nobody ever wrote there, `Some(None)` if nothing was there.
-    fn at(&self, url: &str, at: OffsetDateTime) -> Option<Option<&Input>> {
-        let versions = self.paths.get(url)?;
-        Some(versions.iter().rfind(|(since, _)| *since <= at).and_then(|(_, input)| input.as_ref()))
+    /// What a path held at a time.
+    fn at(&self, url: &str, at: OffsetDateTime) -> Held<'_> {
+        let Some(versions) = self.paths.get(url) else { return Held::Anything };
+        let last = versions.iter().rfind(|(since, _)| *since <= at);
+        last.and_then(|(_, input)| input.as_ref()).map_or(Held::Nothing, Held::Input)
     }
 
     /// What a look at a blob version's path shows.
     pub fn look(&self, blob: &BlobVersion, now: OffsetDateTime) -> InputSnapshot {
         match self.at(&blob.url, now) {
-            None => InputSnapshot::Present(SeenVersion {
+            Held::Anything => InputSnapshot::Present(SeenVersion {
                 etag: blob.etag.clone(),
                 content: InputContent { bytes: BYTES, md5: None },
             }),
-            Some(None) => InputSnapshot::Gone,
-            Some(Some(input)) => InputSnapshot::Present(SeenVersion {
+            Held::Nothing => InputSnapshot::Gone,
+            Held::Input(input) => InputSnapshot::Present(SeenVersion {
                 etag: input.etag.clone(),
                 content: InputContent { bytes: BYTES, md5: input.has_md5.then(|| format!("md5-{}", input.content)) },
             }),
@@ -74,9 +86,9 @@ impl Inputs {
     /// The content that a path held at a time. `Err`: nothing was there; `Ok(None)`: nobody ever wrote there.
     pub(crate) fn content(&self, url: &str, at: OffsetDateTime) -> Result<Option<u64>, NothingThere> {
         match self.at(url, at) {
-            None => Ok(None),
-            Some(None) => Err(NothingThere),
-            Some(Some(input)) => Ok(Some(input.content)),
+            Held::Anything => Ok(None),
+            Held::Nothing => Err(NothingThere),
+            Held::Input(input) => Ok(Some(input.content)),
         }
     }
 

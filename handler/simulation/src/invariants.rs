@@ -309,6 +309,23 @@ impl Invariants {
         if let Some(job) = &next.job {
             self.adopted(next, &job.name, cloud);
         }
+        self.ended(next, before.as_ref(), cloud, now);
+        self.in_flight(next, before_status, event, now);
+        self.orphaned_jobs(next);
+        if let Some(known) = self.tracked.get_mut(id) {
+            known.scoring = next.clone();
+            known.opened = event == Some(Event::SeenAgain) || known.opened && !next.status.is_terminal();
+        }
+    }
+
+    /// A scoring was let through to probe.
+    pub(super) fn probes(&mut self, id: ScoringId) {
+        self.probes.insert(id);
+    }
+
+    /// What a status says of the world must be so when a scoring comes to it.
+    fn ended(&mut self, next: &Scoring, before: Option<&Scoring>, cloud: &Cloud, now: OffsetDateTime) {
+        let id = &next.id;
         match next.status {
             Status::Scored => {
                 self.scored(next, cloud, now);
@@ -325,22 +342,12 @@ impl Invariants {
                 });
             }
             Status::Cancelled => {
-                let ours = before.and_then(|b| b.job).is_some_and(|job| cloud.stop_requested(&job.name));
+                let ours =
+                    before.and_then(|before| before.job.as_ref()).is_some_and(|job| cloud.stop_requested(&job.name));
                 self.hold(!ours, "cancelled", id, || "cancelled, but it was us who told the job to stop".to_owned());
             }
             _ => {}
         }
-        self.in_flight(next, before_status, event, now);
-        self.orphaned_jobs(next);
-        if let Some(known) = self.tracked.get_mut(id) {
-            known.scoring = next.clone();
-            known.opened = event == Some(Event::SeenAgain) || known.opened && !next.status.is_terminal();
-        }
-    }
-
-    /// A scoring was let through to probe.
-    pub(super) fn probes(&mut self, id: ScoringId) {
-        self.probes.insert(id);
     }
 
     /// `maxInFlight`: scorings of which a job may exist and be unfinished.

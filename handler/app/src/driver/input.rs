@@ -17,7 +17,8 @@ impl Driver {
     pub(super) async fn decide_looking(&self, scoring: &Scoring, observed: &mut Observed) -> Step {
         let step = self.decide(scoring, &observed.observation, observed.at);
         let (Step::LookAtInput, Reach::Services { services, .. }) = (&step, &self.reach) else { return step };
-        let found = self.look_at_input(services, scoring).await;
+        // Boxed, as it has kilobytes, and each future around it would be copied with it.
+        let found = Box::pin(self.look_at_input(services, scoring)).await;
         observed.add_input(found, self.clock.now());
         self.decide(scoring, &observed.observation, observed.at)
     }

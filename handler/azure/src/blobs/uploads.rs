@@ -138,34 +138,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_sent_to_azure_storage_and_an_emulator_is_asked_without_one() {
-        for (url, asked) in [
-            ("https://uploads.blob.core.windows.net/c/a", true),
-            ("https://uploads.z12.blob.storage.azure.net/c/a", true),
-            ("http://127.0.0.1:10000/uploads/c/a", true),
-            ("http://uploads.blob.core.windows.net/c/a", false),
-            ("https://uploads.blob.core.windows.net.evil.example/c/a", false),
-            ("https://blob.example/c/a", false),
-        ] {
-            assert_eq!(checked(url).is_ok(), asked, "{url}");
-        }
-    }
-
-    #[test]
     fn a_folder_is_listed_in_its_container() {
         let container = |url: &str| {
             let folder = UnversionedBlob::read(url).expect("a folder");
-            container_of(&folder).map(String::from)
+            String::from(container_of(Url::parse(&folder.url).expect("a URL"), &folder))
         };
         assert_eq!(
-            container("https://uploads.blob.core.windows.net/claims/eu/a%20b").as_deref(),
-            Ok("https://uploads.blob.core.windows.net/claims")
+            container("https://uploads.blob.core.windows.net/claims/eu/a%20b"),
+            "https://uploads.blob.core.windows.net/claims"
         );
-        assert_eq!(
-            container("http://127.0.0.1:1/uploads/claims/eu").as_deref(),
-            Ok("http://127.0.0.1:1/uploads/claims")
-        );
+        assert_eq!(container("http://127.0.0.1:1/uploads/claims/eu"), "http://127.0.0.1:1/uploads/claims");
         let root = container("https://uploads.blob.core.windows.net/$root/eu");
-        assert!(root.is_ok_and(|root| root.ends_with("/$root")));
+        assert!(root.ends_with("/$root"));
     }
 }
