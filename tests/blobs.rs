@@ -13,7 +13,7 @@ use azure::tokens::Tokens;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
 use lifecycle::decide::{Observation, Step, decide};
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{OutputSnapshot, Rules, Scoring, Status};
+use lifecycle::{OutputSnapshot, Rules, Scoring, Status, StorageHosts};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
@@ -62,6 +62,11 @@ async fn with_tokens() -> Option<Emulated> {
     emulated(&azurite.blobs, azurite.client(), Entra::default(), false).await
 }
 
+/// The emulator's, which no cloud has.
+fn hosts() -> StorageHosts {
+    StorageHosts::default().and("127.0.0.1", None).and("localhost", None)
+}
+
 async fn emulated(base: &str, client: reqwest::Client, source: Entra, public: bool) -> Option<Emulated> {
     let account = Account::new(client.clone(), base.to_owned());
     let container = account.container(public).await;
@@ -71,7 +76,7 @@ async fn emulated(base: &str, client: reqwest::Client, source: Entra, public: bo
     let tokens = Tokens::new(Arc::new(source), Arc::new(storage::now));
     let pages = Arc::new(AtomicUsize::new(0));
     let transport = Transport::new(Arc::new(SmallPages { client, asked: Arc::clone(&pages) }));
-    let blobs = AzureBlobs::over(transport, manager(&server), tokens);
+    let blobs = AzureBlobs::over(transport, manager(&server), tokens, hosts());
     Some(Emulated { account, container, blobs, pages, manager: server })
 }
 
@@ -182,12 +187,12 @@ async fn decided(place: &Emulated, submitted: OffsetDateTime) -> Option<Status> 
     scoring.status = Status::Verifying;
     (scoring.submitted, scoring.since) = (Some(submitted), submitted);
     let rules = json!({ "rules": [{ "id": "claims", "match": { "container": "uploads" },
-        "endpoint": { "uri": "https://heart.example/jobs" } }] });
+        "endpoint": { "uri": "https://heart.example/jobs" }, "verifyInput": false }] });
     let rules = Rules::read(&rules.to_string()).unwrap();
     let seen = Observation::Output(place.blobs.outputs(&scoring).await.unwrap());
     match decide(&scoring, rules.get("claims"), &seen, submitted + Duration::seconds(10)) {
         Step::Move { next, .. } => Some(next.status),
-        Step::Wait { .. } => None,
+        Step::Wait { .. } | Step::LookAtInput => None,
     }
 }
 
@@ -261,7 +266,7 @@ async fn storage_whose_certificate_nobody_vouches_for_gets_no_token() {
     let mut place = emulated(&azurite.blobs, azurite.client(), Entra::default(), false).await.unwrap();
     place.put("p.csv", "1").await;
     let tokens = Tokens::new(Arc::new(Entra::default()), Arc::new(storage::now));
-    place.blobs = AzureBlobs::over(azurite::transport(azurite::client()), manager(&place.manager), tokens);
+    place.blobs = AzureBlobs::over(azurite::transport(azurite::client()), manager(&place.manager), tokens, hosts());
     let inconclusive = place.look(OutputKind::UriFile, "p.csv").await.unwrap_err();
     assert!(app::error_chain(&inconclusive).contains("certificate"), "{inconclusive}");
 }

@@ -50,7 +50,7 @@ fn rules(cloud: &Cloud) -> String {
         "endpoint": { "uri": cloud.simulator.scoring_uri("heart"), "workspace": cloud.simulator.workspace_id() },
         "maxInFlight": 100,
         "pollInterval": "PT0.05S", "submitTimeout": "PT0.5S", "lookupInterval": "PT0.1S", "resubmitAfter": "PT1S",
-        "retryBackOff": "PT0.1S", "outputTimeout": "PT5S"
+        "retryBackOff": "PT0.1S", "outputTimeout": "PT5S", "verifyInput": false
     } ] })
     .to_string()
 }

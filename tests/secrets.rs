@@ -30,7 +30,7 @@ use handler::page;
 use handler::redacting::Redacting;
 use handler::telemetry;
 use lifecycle::duration::IsoDuration;
-use lifecycle::{Job, LedgerId, Rules};
+use lifecycle::{Job, LedgerId, Rules, StorageHosts};
 use serde_json::{Value, json};
 use stores::memory::MemoryStore;
 use time::macros::datetime;
@@ -154,7 +154,7 @@ fn rule(endpoint: &str) -> Value {
         "outputs": { "score": { "type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/p.csv" } },
         "settings": { "note": "x" }, "emptyBlobs": "score", "pollInterval": "PT2M", "retryBackOff": "PT1M",
         "submitDeadline": "P1D", "jobTimeout": "P7D", "submitTimeout": "PT1M", "lookupInterval": "PT30S",
-        "resubmitAfter": "PT15M", "onUnknown": "hold", "outputTimeout": "PT2M",
+        "resubmitAfter": "PT15M", "onUnknown": "hold", "outputTimeout": "PT2M", "verifyInput": false,
     })
 }
 
@@ -247,11 +247,13 @@ fn app(server: &Canned, rules: &Value, token: &str) -> Option<App> {
         projection: true,
     };
     let manager = Arc::new(resource_manager::Client::new(&server.url(""), tokens(token)).unwrap());
+    let hosts = StorageHosts::of_cloud("core.windows.net");
     Some(App::new(Parts {
         ledger: Ledger::new(Arc::new(MemoryStore::new()), &options).unwrap(),
         endpoint: Arc::new(AzureMl::new(tokens(token), Arc::clone(&manager))),
-        blobs: Arc::new(AzureBlobs::new(manager, tokens(token))),
+        blobs: Arc::new(AzureBlobs::new(manager, tokens(token), hosts.clone())),
         rules,
+        storage_hosts: hosts,
         clock: Arc::new(|| NOW),
         orphan_scan_interval: Some(Duration::minutes(10)),
         retention: Duration::days(30),
@@ -383,7 +385,7 @@ async fn no_answer_of_a_service_and_no_token_shows_or_logs_a_secret() {
         assert!(told.starts_with("UserError: "), "{told}");
         assert_hidden(kind, "a job's error", &told);
         let scoring = crate::endpoint::scoring_of(&server.url("/jobs"), &json!({}));
-        let blobs = AzureBlobs::new(manager, tokens("t"));
+        let blobs = AzureBlobs::new(manager, tokens("t"), StorageHosts::default());
         assert_hidden(kind, "a look at an output", &error_chain(&blobs.outputs(&scoring).await.unwrap_err()));
         drop(guard);
         assert_hidden(kind, "the log", &log.text());

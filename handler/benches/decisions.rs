@@ -57,7 +57,7 @@ fn queued(rules: &Rules) -> Scoring {
 fn moved(scoring: &Scoring, rule: &Rule, seen: &Observation) -> Scoring {
     match decide(scoring, Some(rule), seen, NOW) {
         Step::Move { next, .. } => *next,
-        Step::Wait { reason } => panic!("it moves, and does not wait: {reason}"),
+        other => panic!("it moves, and does not wait or look: {other:?}"),
     }
 }
 

@@ -4,7 +4,7 @@
 pub(crate) fn rules(endpoint: &str, max_in_flight: Option<u32>) -> String {
     let limit = max_in_flight.map(|max| format!(r#","maxInFlight":{max}"#)).unwrap_or_default();
     format!(
-        r#"{{"rules":[{{"id":"claims","match":{{"container":"claims"}},"endpoint":{{"uri":"{endpoint}"}}{limit}}}]}}"#
+        r#"{{"rules":[{{"id":"claims","match":{{"container":"claims"}},"endpoint":{{"uri":"{endpoint}"}}{limit},"verifyInput":false}}]}}"#
     )
 }
 

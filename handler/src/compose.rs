@@ -22,7 +22,7 @@ use azure::resource_manager;
 use azure::tables::{Auth, AzureTables};
 use azure::tokens::{CredentialKind, Storage, Tokens};
 use doctor::{AppFacts, Caller, Doctor, Installation};
-use lifecycle::LedgerId;
+use lifecycle::{LedgerId, StorageHosts};
 use stores::embedded::EmbeddedStore;
 
 /// Why the parts cannot be put together. Nothing was sent to anybody yet.
@@ -55,12 +55,14 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, Error> {
     let manager = Tokens::new(Arc::clone(&source), Arc::clone(&clock));
     let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
     let endpoint = AzureMl::new(Tokens::new(Arc::clone(&source), Arc::clone(&clock)), Arc::clone(&manager));
-    let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)));
+    let hosts = storage_hosts(config);
+    let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)), hosts.clone());
     Ok(App::new(Parts {
         ledger,
         endpoint: Arc::new(endpoint),
         blobs: Arc::new(blobs),
         rules: config.rules.clone(),
+        storage_hosts: hosts,
         clock,
         retention: config.retention,
         orphan_scan_interval: config.orphan_scan_interval,
@@ -108,6 +110,13 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
     Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, caller, clock, nonce, time })
 }
 
+/// Resource Manager's address and the storage domain of each cloud.
+const CLOUDS: [(&str, &str); 3] = [
+    (resource_manager::PUBLIC_CLOUD, "core.windows.net"),
+    ("https://management.chinacloudapi.cn", "core.chinacloudapi.cn"),
+    ("https://management.usgovcloudapi.net", "core.usgovcloudapi.net"),
+];
+
 /// What follows `ACCOUNT.blob.` in this cloud: as the ledger's address has it, or that of the public cloud.
 fn storage_domain(config: &Config) -> Option<String> {
     if let LedgerLocation::Tables { url, .. } = &config.ledger
@@ -115,8 +124,14 @@ fn storage_domain(config: &Config) -> Option<String> {
     {
         return Some(domain.to_owned());
     }
-    (config.resource_manager.as_str().trim_end_matches('/') == resource_manager::PUBLIC_CLOUD)
-        .then(|| "core.windows.net".to_owned())
+    let manager = config.resource_manager.as_str().trim_end_matches('/');
+    CLOUDS.iter().find(|(address, _)| *address == manager).map(|(_, domain)| (*domain).to_owned())
+}
+
+/// Hosts that blobs may lie on: the cloud's, and those that the settings name.
+fn storage_hosts(config: &Config) -> StorageHosts {
+    let cloud = storage_domain(config).map(|domain| StorageHosts::of_cloud(&domain)).unwrap_or_default();
+    config.storage_hosts.iter().fold(cloud, |hosts, (host, reached)| hosts.and(host, reached.clone()))
 }
 
 /// The ledger alone, for commands that need nothing else of the app.

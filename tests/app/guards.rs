@@ -15,7 +15,7 @@ use stores::memory::MemoryStore;
 use time::{Duration, OffsetDateTime};
 
 use super::{cap, claims, since, state_rows};
-use crate::support::world::{RULE, World, event};
+use crate::support::world::{RULE, UNVERIFIED, World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
     "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":1}]}"#;
@@ -69,7 +69,7 @@ async fn a_move_whose_answer_was_lost_is_known_as_ours_and_driven_on() {
 
 #[tokio::test]
 async fn of_two_moves_from_one_version_the_second_is_lost_and_changes_nothing() {
-    let world = World::new();
+    let world = World::with_rules(UNVERIFIED);
     let app = world.app();
     let id = waiting(&world, &app).await;
     let (scoring, etag) = app.ledger().get(&id).await.unwrap().unwrap();
@@ -87,7 +87,7 @@ async fn of_two_moves_from_one_version_the_second_is_lost_and_changes_nothing() 
 
 #[tokio::test]
 async fn history_is_bounded_and_its_end_is_always_written() {
-    let world = World::new();
+    let world = World::with_rules(UNVERIFIED);
     let app = world.app();
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     let (mut scoring, mut etag) = app.ledger().get(&id(&ids[0])).await.unwrap().unwrap();

@@ -8,7 +8,7 @@ use app::ports::table_store::{Op, TableStore as _};
 use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
-use lifecycle::{JobName, JobSnapshot, JobStatus, Reply, Scoring, ScoringId};
+use lifecycle::{JobName, JobSnapshot, JobStatus, Reply, Scoring, ScoringId, StorageHosts};
 use time::{Duration, OffsetDateTime};
 
 use crate::support::world::{World, event};
@@ -90,6 +90,7 @@ fn where_jobs_run_on(world: &World) -> App {
         endpoint: Arc::new(RunsOn),
         blobs: Arc::new(world.clone()),
         rules: world.rules.clone(),
+        storage_hosts: StorageHosts::of_cloud("core.windows.net"),
         clock: Arc::new(move || now),
         orphan_scan_interval: None,
         retention: Duration::days(30),

@@ -38,6 +38,7 @@ mod followed;
 mod guards;
 mod heartbeat;
 mod in_flight;
+mod input;
 mod load;
 mod orphaned_jobs;
 mod own_outputs;

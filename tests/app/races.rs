@@ -9,7 +9,7 @@ use time::Duration;
 
 use super::{cap, claims};
 use crate::support::meanwhile::Meanwhile;
-use crate::support::world::{World, event};
+use crate::support::world::{UNVERIFIED, World, event};
 
 const ONE_SLOT: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
     "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":1}]}"#;
@@ -175,7 +175,7 @@ async fn who_got_its_slot_by_a_write_of_ours_that_somebody_has_built_upon_keeps_
 
 #[tokio::test]
 async fn a_write_that_may_still_arrive_is_not_a_lost_race() {
-    let world = World::new();
+    let world = World::with_rules(UNVERIFIED);
     let app = world.app();
     world.next_faults([Fault::Refused { permanent: false }]);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;

@@ -12,7 +12,7 @@ use stores::faulty::Fault;
 use time::Duration;
 
 use super::{rows as rows_of, state_rows};
-use crate::support::world::{World, event};
+use crate::support::world::{UNVERIFIED, World, event};
 
 /// A rule whose requests fit for blobs with short names: what they all hold takes two thirds of a property.
 fn rules() -> String {
@@ -117,7 +117,7 @@ async fn a_ledger_that_refuses_everything_costs_no_scoring() {
 
 #[tokio::test]
 async fn what_a_service_says_at_any_length_is_recorded_and_projected() {
-    let world = World::new();
+    let world = World::with_rules(UNVERIFIED);
     let app = world.app();
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     let (mut scoring, mut etag) = app.ledger().get(&ScoringId::read(&ids[0]).unwrap()).await.unwrap().unwrap();

@@ -73,7 +73,7 @@ impl Stage {
 
         let setting = |name: &str| simulator[name].as_str().unwrap().to_owned();
         let mut vars: BTreeMap<String, String> =
-            ["SCOREKEEPER_RESOURCE_MANAGER", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"]
+            ["SCOREKEEPER_RESOURCE_MANAGER", "SCOREKEEPER_STORAGE_HOSTS", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"]
                 .map(|name| (name.to_owned(), setting(name)))
                 .into();
         vars.insert("SCOREKEEPER_LEDGER".to_owned(), url.clone());
@@ -191,7 +191,7 @@ fn rules(endpoint: &str, workspace: &str) -> String {
         "endpoint": { "uri": endpoint, "workspace": workspace },
         "maxInFlight": CAP,
         "pollInterval": "PT0.5S", "submitTimeout": "PT3S", "lookupInterval": "PT0.5S", "resubmitAfter": "PT3S",
-        "retryBackOff": "PT0.5S", "outputTimeout": "PT30S",
+        "retryBackOff": "PT0.5S", "outputTimeout": "PT30S", "verifyInput": false,
     } ] })
     .to_string()
 }

@@ -49,7 +49,7 @@ impl Stage {
             "endpoint": { "uri": told("scoringUri"), "workspace": told("workspace") },
         });
         let mut vars: BTreeMap<String, String> =
-            ["SCOREKEEPER_RESOURCE_MANAGER", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"]
+            ["SCOREKEEPER_RESOURCE_MANAGER", "SCOREKEEPER_STORAGE_HOSTS", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"]
                 .map(|name| (name.to_owned(), told(name)))
                 .into();
         let (ledger, ..) = azurite::tables().expect("whoever starts a stage has looked for Azurite");

@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use app::ports::Blobs as _;
+use app::ports::{Blobs as _, Inconclusive};
 use azure::blobs::AzureBlobs;
 use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Transport};
-use lifecycle::OutputSnapshot;
+use lifecycle::{BlobVersion, InputContent, InputSnapshot, OutputSnapshot, SeenVersion, StorageHosts};
 use serde_json::{Value, json};
 
 use super::*;
@@ -14,7 +14,7 @@ use crate::support::canned::{self, Answer, Canned, Reply};
 
 /// Resource Manager and storage on one server.
 pub(super) fn blobs(server: &Canned) -> AzureBlobs {
-    AzureBlobs::new(manager(server), Tokens::new(Arc::new(Source::default()), clock()))
+    AzureBlobs::new(manager(server), Tokens::new(Arc::new(Source::default()), clock()), StorageHosts::default())
 }
 
 fn datastore(protocol: &str, endpoint: &str) -> Answer {
@@ -238,7 +238,12 @@ async fn over_https_storage_gets_a_token_for_storage_and_a_401_renews_it_once() 
     let https = Arc::new(Https::default());
     https.statuses.lock().unwrap().push(401);
     let tokens = Tokens::new(Arc::new(Source::default()), clock());
-    let blobs = AzureBlobs::over(Transport::new(https.clone()), manager(&server), tokens);
+    let blobs = AzureBlobs::over(
+        Transport::new(https.clone()),
+        manager(&server),
+        tokens,
+        StorageHosts::of_cloud("core.windows.net"),
+    );
     let scoring = scoring(&server);
     assert!(matches!(blobs.outputs(&scoring).await, Ok(OutputSnapshot::Present { bytes: 9, .. })));
     let url = format!("https://acct.blob.core.windows.net/results/scorekeeper/claims/{}/2/predictions.csv", scoring.id);
@@ -248,4 +253,74 @@ async fn over_https_storage_gets_a_token_for_storage_and_a_401_renews_it_once() 
     https.statuses.lock().unwrap().extend([401, 401, 401]);
     assert!(blobs.outputs(&scoring).await.unwrap_err().what.contains("401"));
     assert_eq!(https.asked.lock().unwrap().len(), 4, "once, not for ever");
+}
+
+fn version(url: &str) -> BlobVersion {
+    BlobVersion::read(url, "0x1").unwrap()
+}
+
+/// Storage that answers a HEAD with this status and these headers.
+#[derive(Debug)]
+struct Head(u16, Vec<(&'static str, &'static str)>);
+
+#[async_trait::async_trait]
+impl HttpClient for Head {
+    async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let mut headers = Headers::new();
+        for (name, value) in &self.1 {
+            headers.insert(*name, *value);
+        }
+        Ok(AsyncRawResponse::from_bytes(self.0.into(), headers, Vec::new()))
+    }
+}
+
+async fn input(answer: Head) -> Result<InputSnapshot, Inconclusive> {
+    let server = Canned::start().await;
+    let tokens = Tokens::new(Arc::new(Source::default()), clock());
+    let hosts = StorageHosts::of_cloud("core.windows.net");
+    let blobs = AzureBlobs::over(Transport::new(Arc::new(answer)), manager(&server), tokens, hosts);
+    blobs.input(&version("https://acct.blob.core.windows.net/in/a.csv")).await
+}
+
+#[tokio::test]
+async fn an_input_is_seen_with_its_unquoted_etag_its_length_and_its_md5() {
+    let headers = vec![("etag", "\"0x8DC\""), ("content-length", "9"), ("content-md5", "sQqNsWTwdUEFt6mb5y4/5Q==")];
+    let content = InputContent { bytes: 9, md5: Some("sQqNsWTwdUEFt6mb5y4/5Q==".into()) };
+    let seen = SeenVersion { etag: "0x8DC".into(), content };
+    assert_eq!(input(Head(200, headers)).await.unwrap(), InputSnapshot::Present(seen));
+}
+
+#[tokio::test]
+async fn only_blob_not_found_means_gone() {
+    let code = |code| vec![("x-ms-error-code", code)];
+    assert_eq!(input(Head(404, code("BlobNotFound"))).await.unwrap(), InputSnapshot::Gone);
+    for (status, headers, says) in [
+        (404, code("ContainerNotFound"), "404 (ContainerNotFound)"),
+        (404, code("ResourceNotFound"), "404"),
+        (404, Vec::new(), "404"),
+        (403, code("AuthorizationPermissionMismatch"), "Storage Blob Data Reader"),
+        (403, code("AccountIsDisabled"), "AccountIsDisabled"),
+        (409, code("ContainerBeingDeleted"), "ContainerBeingDeleted"),
+        (500, Vec::new(), "500"),
+    ] {
+        let why = input(Head(status, headers)).await.unwrap_err();
+        assert!(why.what.contains(says), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn no_token_follows_a_blob_or_a_datastore_to_a_foreign_host() {
+    let server = Canned::start().await;
+    server.at(&datastore_line(), datastore("https", "evil.example"));
+    let https = Arc::new(Https::default());
+    let tokens = Tokens::new(Arc::new(Source::default()), clock());
+    let hosts = StorageHosts::of_cloud("core.windows.net");
+    let blobs = AzureBlobs::over(Transport::new(https.clone()), manager(&server), tokens, hosts);
+    for host in ["acct.blob.evil.example", "acct.blob.core.windows.net.evil.example", "127.0.0.1"] {
+        let why = blobs.input(&version(&format!("https://{host}/in/a.csv"))).await.unwrap_err();
+        assert!(why.what.contains("is not a storage host of this cloud"), "{why}");
+    }
+    let why = blobs.outputs(&scoring(&server)).await.unwrap_err();
+    assert!(app::error_chain(&why).contains("`acct.blob.evil.example` is not a storage host"), "{why:?}");
+    assert!(https.asked.lock().unwrap().is_empty(), "nobody was asked, with or without a token");
 }

@@ -3,7 +3,7 @@
 use app::ports::{BlobPage, MAX_PAGE};
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::pending::BlobKind;
-use lifecycle::{Answer, OutputSnapshot, Scoring};
+use lifecycle::{Answer, BlobVersion, InputSnapshot, OutputSnapshot, Scoring, SeenVersion};
 use time::{Duration, OffsetDateTime};
 
 use super::stage::{Ending, Stage, scoring};
@@ -73,6 +73,40 @@ pub async fn what_cannot_be_looked_at_is_an_error_and_never_absent(stage: &dyn S
     let scoring = ended(stage, Ending::Absent).await;
     stage.deny_lookups();
     assert!(stage.blobs().outputs(&scoring).await.is_err());
+}
+
+async fn seen(stage: &dyn Stage, blob: &BlobVersion) -> SeenVersion {
+    match stage.blobs().input(blob).await.unwrap() {
+        InputSnapshot::Present(seen) => seen,
+        InputSnapshot::Gone => panic!("{} is there", blob.url),
+    }
+}
+
+pub async fn an_input_is_seen_as_the_version_that_is_there(stage: &dyn Stage) {
+    let first = stage.write_input("a b#1.csv");
+    let at_first = seen(stage, &first).await;
+    assert_eq!(at_first.etag, first.etag);
+    stage.mark_input(&first);
+    let marked = seen(stage, &first).await;
+    assert_ne!(marked.etag, first.etag, "a mark gives another ETag");
+    assert_eq!(marked.content, at_first.content, "and no other content");
+    let second = stage.write_input("a b#1.csv");
+    let overwritten = seen(stage, &first).await;
+    assert_eq!(overwritten.etag, second.etag, "whatever version it was asked about");
+    assert_ne!(overwritten.content, at_first.content);
+}
+
+pub async fn an_input_that_is_not_there_is_gone(stage: &dyn Stage) {
+    let blob = stage.write_input("a.csv");
+    stage.delete_input(&blob);
+    assert_eq!(stage.blobs().input(&blob).await, Ok(InputSnapshot::Gone));
+}
+
+pub async fn an_input_that_cannot_be_looked_at_is_an_error_and_never_gone(stage: &dyn Stage) {
+    let blob = stage.write_input("a.csv");
+    stage.delete_input(&blob);
+    stage.deny_lookups();
+    assert!(stage.blobs().input(&blob).await.is_err());
 }
 
 pub async fn a_print_is_the_same_until_something_at_the_outputs_changes(stage: &dyn Stage) {

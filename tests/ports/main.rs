@@ -118,6 +118,9 @@ mod conforming {
         several_outputs_are_there_only_if_each_is_and_as_full_as_the_emptiest
         an_attempt_without_outputs_cannot_be_looked_at
         what_cannot_be_looked_at_is_an_error_and_never_absent
+        an_input_is_seen_as_the_version_that_is_there
+        an_input_that_is_not_there_is_gone
+        an_input_that_cannot_be_looked_at_is_an_error_and_never_gone
         an_uploaded_blob_is_seen_in_its_version_with_its_size
         a_blob_that_is_not_there_is_none
         a_folder_is_listed_page_by_page_whole_and_without_its_neighbours

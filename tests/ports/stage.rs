@@ -49,6 +49,15 @@ pub trait Stage: Send + Sync {
     /// Puts a blob at an output's URI.
     fn place(&self, uri: &str, bytes: usize);
 
+    /// Writes an input, and tells its version.
+    fn write_input(&self, path: &str) -> BlobVersion;
+
+    /// Changes what lies beside the content of an input.
+    fn mark_input(&self, blob: &BlobVersion);
+
+    /// Deletes an input.
+    fn delete_input(&self, blob: &BlobVersion);
+
     /// Makes somebody else's job over the inputs of a scoring; its name.
     async fn make_strangers(&self, like: &Scoring) -> JobName;
 
@@ -58,7 +67,7 @@ pub trait Stage: Send + Sync {
     /// The name of a blob in that container, there or not.
     fn upload_name(&self, path: &str) -> UnversionedBlob;
 
-    /// From now on nobody may look at jobs, uploads and outputs.
+    /// From now on nobody may look at jobs, inputs, uploads and outputs.
     fn deny_lookups(&self);
 }
 

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use app::ports::{Blobs, Endpoint};
+use app::ports::{Blobs, Endpoint, Inconclusive};
 use async_trait::async_trait;
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use lifecycle::{JobName, JobStatus, Rules, Scoring, UnversionedBlob};
-use simulation::{End, Sandbox, Written};
+use lifecycle::{BlobVersion, JobName, JobStatus, Rules, Scoring, StorageHosts, UnversionedBlob};
+use simulation::{End, Inputs, Sandbox, Written};
 use simulator::{
     Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
 };
@@ -24,6 +25,17 @@ use super::stage::{Ending, Stage, name_in_azure, rules_for};
 use crate::support::world::World;
 
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
+
+fn url_of(path: &str) -> String {
+    format!("https://uploads.blob.core.windows.net/claims/{}", path.replace(' ', "%20").replace('#', "%23"))
+}
+
+/// Writes the upload number `n`, whose content is its own.
+fn put(inputs: &mut Inputs, path: &str, n: u64, now: OffsetDateTime) -> BlobVersion {
+    let blob = BlobVersion::read(&url_of(path), &format!("e{n}")).unwrap();
+    inputs.put(&blob.url, &blob.etag, n, true, now);
+    blob
+}
 
 fn end(ending: Ending) -> End {
     match ending {
@@ -114,14 +126,20 @@ impl Azure {
         let read: app::ports::Clock = Arc::new(move || shown.now());
         let tokens = Tokens::new(source.clone(), read.clone());
         let manager = Arc::new(resource_manager::Client::new(&handle.origin(), tokens).unwrap());
+        let there = format!("{}/uploads", handle.origin()).parse().unwrap();
+        let hosts = StorageHosts::default().and("127.0.0.1", None).and("uploads.blob.core.windows.net", Some(there));
         let endpoint = AzureMl::new(Tokens::new(source.clone(), read.clone()), manager.clone());
-        let blobs = AzureBlobs::new(manager, Tokens::new(source, read));
+        let blobs = AzureBlobs::new(manager, Tokens::new(source, read), hosts);
         Self { handle, hand, clock, endpoint, blobs, folder, endings: Mutex::default(), serving }
     }
 
     fn file(&self, uri: &str) -> PathBuf {
         let path = uri.strip_prefix("azureml://datastores/workspaceblobstore/paths/").unwrap();
         self.folder.path().join("scores").join(path)
+    }
+
+    fn input(&self, path: &str) -> PathBuf {
+        self.folder.path().join("claims").join(path)
     }
 
     fn advance(&self, by: Duration) {
@@ -208,6 +226,26 @@ impl Stage for Azure {
         std::fs::File::options().write(true).open(path).unwrap().set_modified(self.now().into()).unwrap();
     }
 
+    fn write_input(&self, path: &str) -> BlobVersion {
+        let file = self.input(path);
+        // Longer than the one before it: another content, whatever the file system's clock says.
+        let content = format!("{}a\n", std::fs::read_to_string(&file).unwrap_or_default());
+        std::fs::write(&file, content).unwrap();
+        BlobVersion::read(&url_of(path), &simulator::file_etag(&file.metadata().unwrap())).unwrap()
+    }
+
+    fn mark_input(&self, blob: &BlobVersion) {
+        let file = self.input(&blob.path);
+        let before = simulator::file_etag(&file.metadata().unwrap());
+        let later = file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(1);
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
+        assert_ne!(simulator::file_etag(&file.metadata().unwrap()), before);
+    }
+
+    fn delete_input(&self, blob: &BlobVersion) {
+        std::fs::remove_file(self.input(&blob.path)).unwrap();
+    }
+
     async fn make_strangers(&self, like: &Scoring) -> JobName {
         let mut theirs = like.clone();
         // Another installation's: another id, and another path.
@@ -241,12 +279,13 @@ impl Stage for Azure {
 /// The world that the tests of the use cases run in.
 pub struct InTests {
     world: World,
+    uploads: AtomicU64,
     endings: Mutex<HashMap<String, Ending>>,
 }
 
 impl InTests {
     pub fn new() -> Self {
-        Self { world: World::new(), endings: Mutex::default() }
+        Self { world: World::new(), uploads: AtomicU64::new(0), endings: Mutex::default() }
     }
 
     pub fn omitting_outputs() -> Self {
@@ -298,6 +337,19 @@ impl Stage for InTests {
         self.world.place(uri, bytes as u64);
     }
 
+    fn write_input(&self, path: &str) -> BlobVersion {
+        let n = self.uploads.fetch_add(1, Ordering::Relaxed);
+        self.world.change_inputs(|inputs, now| put(inputs, path, n, now))
+    }
+
+    fn mark_input(&self, blob: &BlobVersion) {
+        self.world.change_inputs(|inputs, now| inputs.mark(&blob.url, now));
+    }
+
+    fn delete_input(&self, blob: &BlobVersion) {
+        self.world.change_inputs(|inputs, now| inputs.delete(&blob.url, now));
+    }
+
     async fn make_strangers(&self, like: &Scoring) -> JobName {
         self.world.strangers_job(like).parse().unwrap()
     }
@@ -315,19 +367,20 @@ impl Stage for InTests {
     fn deny_lookups(&self) {
         self.world.blind(Some("403"));
         self.world.blind_storage(Some("403"));
+        self.world.blind_inputs(Some(Inconclusive::not_allowed("403")));
     }
 }
 
 /// The world that seeds run in.
-pub struct InSimulation(Sandbox);
+pub struct InSimulation(Sandbox, AtomicU64);
 
 impl InSimulation {
     pub fn new() -> Self {
-        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None), false))
+        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None), false), AtomicU64::new(0))
     }
 
     pub fn omitting_outputs() -> Self {
-        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None), true))
+        Self(Sandbox::new(START, &rules_for("https://heart.example/jobs", None), true), AtomicU64::new(0))
     }
 }
 
@@ -367,6 +420,19 @@ impl Stage for InSimulation {
 
     fn place(&self, uri: &str, bytes: usize) {
         self.0.place(uri, bytes as u64);
+    }
+
+    fn write_input(&self, path: &str) -> BlobVersion {
+        let n = self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.change_inputs(|inputs, now| put(inputs, path, n, now))
+    }
+
+    fn mark_input(&self, blob: &BlobVersion) {
+        let _ = self.0.change_inputs(|inputs, now| inputs.mark(&blob.url, now));
+    }
+
+    fn delete_input(&self, blob: &BlobVersion) {
+        self.0.change_inputs(|inputs, now| inputs.delete(&blob.url, now));
     }
 
     async fn make_strangers(&self, like: &Scoring) -> JobName {

@@ -10,11 +10,11 @@ use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
-    Answer, BlobSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputPrint, OutputSnapshot, Reply, Rules, Scoring,
-    ScoringId, Status, Submission, UnversionedBlob,
+    Answer, BlobSnapshot, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputPrint,
+    OutputSnapshot, Reply, Rules, Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob,
 };
 use serde_json::{Value, json};
-use simulation::{Cloud, CloudJob, End, JobBehaviour, Uploaded, Written};
+use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Uploaded, Written};
 pub use stores::fault::Fault;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
@@ -69,6 +69,8 @@ struct State {
     hidden: bool,
     inconclusive: Option<String>,
     storage_inconclusive: Option<String>,
+    input_inconclusive: Option<Inconclusive>,
+    input_looks: usize,
     writers: usize,
 }
 
@@ -111,6 +113,10 @@ pub struct World {
 
 pub const RULE: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
     "endpoint":{"uri":"https://heart.example/jobs"},"maxAttempts":2}]}"#;
+
+/// The same, and its inputs are not looked at.
+pub const UNVERIFIED: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
+    "endpoint":{"uri":"https://heart.example/jobs"},"maxAttempts":2,"verifyInput":false}]}"#;
 
 impl World {
     pub fn new() -> Self {
@@ -172,6 +178,7 @@ impl World {
             endpoint: Arc::new(self.clone()),
             blobs: Arc::new(self.clone()),
             rules: self.rules.clone(),
+            storage_hosts: StorageHosts::of_cloud("core.windows.net"),
             clock: Arc::new(move || clock(world.now())),
             orphan_scan_interval: self.state.lock().unwrap().orphan_scan_interval,
             retention: Duration::days(30),
@@ -199,6 +206,22 @@ impl World {
     /// Whether, and why, nobody may look at outputs.
     pub fn blind_storage(&self, why: Option<&str>) {
         self.state.lock().unwrap().storage_inconclusive = why.map(str::to_owned);
+    }
+
+    /// Whether, and why, nobody may look at inputs.
+    pub fn blind_inputs(&self, inconclusive: Option<Inconclusive>) {
+        self.state.lock().unwrap().input_inconclusive = inconclusive;
+    }
+
+    /// Changes what inputs lie there. A path that nobody writes to holds whatever version it is asked about.
+    pub fn change_inputs<T>(&self, change: impl FnOnce(&mut Inputs, OffsetDateTime) -> T) -> T {
+        let now = self.now();
+        change(&mut self.state.lock().unwrap().cloud.inputs, now)
+    }
+
+    /// How often an input was looked at.
+    pub fn input_looks(&self) -> usize {
+        self.state.lock().unwrap().input_looks
     }
 
     /// Each look at a job takes this long from now on.
@@ -559,6 +582,16 @@ impl Endpoint for World {
 
 #[async_trait]
 impl Blobs for World {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        state.input_looks += 1;
+        if let Some(inconclusive) = &state.input_inconclusive {
+            return Err(inconclusive.clone());
+        }
+        Ok(state.cloud.inputs.look(blob, now))
+    }
+
     async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
         let now = self.now();
         let mut state = self.state.lock().unwrap();

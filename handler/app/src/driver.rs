@@ -5,6 +5,7 @@
 //!
 //! The path costs three round trips for an event whose rule has a free slot: one transaction that takes the scoring in
 //! *and* records the intent of its first attempt ([`Driver::take_in`]), the POST, one transaction that records the answer.
+//! A rule that verifies its input adds one HEAD, between the claim of the slot and the first transaction.
 //!
 //! Never: an effect before its intent is on record; a conclusion from the answer of an effect alone when it may be
 //! wrong; a second driver's write over ours (the ledger's compare-and-swap decides who drives).
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use lifecycle::schedule::believable_due;
 use lifecycle::{Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::admission::{Admission, Claims, Refusal, WaitScope};
 use crate::clock::LedgerClock;
@@ -24,6 +26,7 @@ use crate::ports::Clock;
 use crate::ports::table_store::{self, ETag};
 
 mod driven;
+mod input;
 mod observed;
 mod services;
 
@@ -67,7 +70,11 @@ pub(crate) enum TakenIn {
 /// A submission that is on record and not sent yet. Dropping one is safe: its lease ends, and its job is looked for.
 #[derive(Debug)]
 #[must_use = "an intent that nobody carries out waits for its lease to end"]
-pub(crate) struct Intent(Loaded);
+pub(crate) struct Intent {
+    loaded: Loaded,
+    /// Before its lease began, by the clock that nobody sets.
+    begun: Instant,
+}
 
 /// What came of a write.
 enum Written {
@@ -122,36 +129,43 @@ impl Driver {
     /// **Durable once `Ok`.** An error says that the ledger did not take it, or that nobody knows: deliver the event again.
     pub(crate) async fn take_in(&self, queued: Scoring, reason: String, now: OffsetDateTime) -> Result<TakenIn, Error> {
         let mut entries = vec![queued.accepted_entry(reason)];
-        let Observed { observation, at, mut claims } = match &self.reach {
+        let mut observed = match &self.reach {
             Reach::Services { admission, .. } => {
                 Observed::admitted(admission.admit_event(&queued, self.rule(&queued), now).await, now)
             }
             Reach::LedgerOnly => Observed::of(Observation::Nothing, now),
         };
-        let mut intended = None;
+        let step = self.decide_looking(&queued, &mut observed).await;
+        let Observed { mut claims, begun, .. } = observed;
+        let mut moved = None;
         if claims.is_stale(self.clock.now()) {
             // Others may take the slot for left behind by now. It is taken in all the same, and queued.
             self.release(std::mem::take(&mut claims)).await;
-        } else if let Step::Move { next, entry, .. } = self.decide(&queued, &observation, at) {
+        } else if let Step::Move { next, entry, .. } = step {
+            if next.status != Status::Submitting {
+                // Its input is gone, newer or cannot be looked at.
+                self.release(std::mem::take(&mut claims)).await;
+            }
             entries.push(entry);
-            intended = Some(next);
+            moved = Some(next);
         }
-        match self.ledger.accept(intended.as_deref().unwrap_or(&queued), &entries).await {
+        match self.ledger.accept(moved.as_deref().unwrap_or(&queued), &entries).await {
             Ok(Acceptance::New(etag)) => {
-                let scoring = intended.unwrap_or_else(|| Box::new(queued));
+                let scoring = moved.unwrap_or_else(|| Box::new(queued));
                 let intent = (scoring.status == Status::Submitting)
-                    .then(|| Box::new(Intent(Loaded { scoring: (*scoring).clone(), etag })));
+                    .then(|| Box::new(Intent { loaded: Loaded { scoring: (*scoring).clone(), etag }, begun }));
                 Ok(TakenIn::New { scoring, intent })
             }
             Ok(Acceptance::Duplicate(existing)) => {
                 claims.leave_to(Some(&existing));
                 self.release(claims).await;
-                Ok(TakenIn::Duplicate(existing))
+                // The event shows the version, or is an old one delivered again: the look before its job tells which.
+                Ok(TakenIn::Duplicate(Box::new(self.seen_again(*existing).await?)))
             }
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
                 // For certain nothing was written: the slot is nobody's.
                 self.release(claims).await;
-                match intended {
+                match moved {
                     // The upload fits; what is to be sent for it may not.
                     Some(_) => self.take_in_as_failed(queued, entries.swap_remove(0), source, now).await,
                     None => Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source }),
@@ -185,10 +199,10 @@ impl Driver {
     }
 
     /// Sends a recorded intent and records the answer. Has no error: what is not finished here, the tick finishes.
-    pub(crate) async fn carry_out(&self, Intent(loaded): Intent) {
+    pub(crate) async fn carry_out(&self, Intent { loaded, begun }: Intent) {
         let Reach::Services { services, .. } = &self.reach else { return };
         let id = loaded.scoring.id.clone();
-        let answer = services.submit(&loaded.scoring, self.rule(&loaded.scoring)).await;
+        let answer = services.submit(&loaded.scoring, self.rule(&loaded.scoring), begun).await;
         let answered = Observed::of(answer, self.clock.now());
         if let Err(error) = self.drive_from(loaded, answered).await {
             tracing::warn!(scoring = %id, error = %error_chain(&error), "the answer of scoring {id} was not recorded; the next reconcile run looks for its job");
@@ -208,7 +222,11 @@ impl Driver {
         let mut moves = 0;
         for _ in 0..MAX_STEPS {
             let scoring = &loaded.scoring;
-            let (next, entry, effect) = match self.decide(scoring, &observed.observation, observed.at) {
+            let (next, entry, effect) = match self.decide_looking(scoring, &mut observed).await {
+                Step::LookAtInput => {
+                    let reason = "the next reconcile run looks at its input".to_owned();
+                    return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
+                }
                 Step::Wait { reason } => {
                     tracing::debug!(scoring = %scoring.id, status = %scoring.status, "{}: {reason}", scoring.id);
                     self.release(observed.claims).await;
@@ -226,7 +244,11 @@ impl Driver {
                 let reason = "its slot was claimed too long ago".to_owned();
                 return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
             }
-            let at = observed.at;
+            if effect != Effect::Submit {
+                // Claimed for a job that is not made: its input is gone, newer or cannot be looked at.
+                self.release(std::mem::take(&mut observed.claims)).await;
+            }
+            let (at, begun) = (observed.at, observed.begun);
             match self.record(&loaded, &next, &entry, observed).await? {
                 Written::Done(etag) => {
                     let before = std::mem::replace(&mut loaded, Loaded { scoring: next, etag }).scoring;
@@ -246,7 +268,7 @@ impl Driver {
                     return Ok(Driven { scoring, moves, end: End::Overtaken });
                 }
             }
-            observed = match self.act(&loaded.scoring, effect).await {
+            observed = match self.act(&loaded.scoring, effect, begun).await {
                 ControlFlow::Continue(observed) => observed,
                 ControlFlow::Break(end) => return Ok(Driven { scoring: loaded.scoring, moves, end }),
             };
@@ -341,13 +363,13 @@ impl Driver {
     }
 
     /// Does what a recorded move asks for; goes on with what was seen by that, if there is something to go on with.
-    async fn act(&self, scoring: &Scoring, effect: Effect) -> ControlFlow<End, Observed> {
+    async fn act(&self, scoring: &Scoring, effect: Effect, begun: Instant) -> ControlFlow<End, Observed> {
         let Reach::Services { services, .. } = &self.reach else {
             return ControlFlow::Break(if effect == Effect::None { End::Done } else { End::Left(effect) });
         };
         match effect {
             Effect::Submit => {
-                let answer = services.submit(scoring, self.rule(scoring)).await;
+                let answer = services.submit(scoring, self.rule(scoring), begun).await;
                 ControlFlow::Continue(Observed::of(answer, self.clock.now()))
             }
             Effect::Cancel(jobs) => {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
+use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::pending::{FormerScoring, Judgement};
-use lifecycle::{BlobSnapshot, BlobVersion, Payload, PendingUpload, Rules, Scoring};
+use lifecycle::{BlobSnapshot, BlobVersion, Payload, PendingUpload, Rules, Scoring, StorageHosts};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -24,6 +25,7 @@ const MAX_CONCURRENT_SCORINGS: usize = 16;
 pub struct Intake {
     ledger: Ledger,
     rules: Arc<Rules>,
+    storage_hosts: Arc<StorageHosts>,
     clock: LedgerClock,
     blobs: Arc<dyn Blobs>,
     driver: Driver,
@@ -112,11 +114,31 @@ impl Intake {
     pub(crate) fn new(
         ledger: Ledger,
         rules: Arc<Rules>,
+        storage_hosts: StorageHosts,
         clock: LedgerClock,
         blobs: Arc<dyn Blobs>,
         driver: Driver,
     ) -> Self {
-        Self { ledger, rules, clock, blobs, driver }
+        Self { ledger, rules, storage_hosts: Arc::new(storage_hosts), clock, blobs, driver }
+    }
+
+    /// Why nobody is asked about the blob of an event: neither storage with a token, nor Azure ML, whose identity may read more
+    /// than the app's.
+    fn foreign(&self, classification: &Classification) -> Option<SkippedEvent> {
+        let url = match classification {
+            Classification::Wanted(scorings) => &scorings.first()?.blob.url,
+            Classification::Pending { scorings, uploads } => {
+                scorings.first().map(|scoring| &scoring.blob.url).or_else(|| Some(&uploads.first()?.blob.url))?
+            }
+            Classification::Folder(folder) => &folder.folder.url,
+            Classification::Skipped(_) | Classification::Quarantined(_) => return None,
+        };
+        self.storage_hosts.check(url).err().map(|foreign| SkippedEvent {
+            key: digest(&[url]),
+            subject: url.clone(),
+            rule: None,
+            reason: foreign.to_string(),
+        })
     }
 
     /// What drives the scorings that it takes in.
@@ -163,6 +185,7 @@ impl Intake {
 
     async fn accept_event(&self, classification: Classification, now: OffsetDateTime) -> Outcome {
         let mut outcome = Outcome::default();
+        let classification = self.foreign(&classification).map_or(classification, Classification::Skipped);
         match classification {
             Classification::Wanted(scorings) => self.accept_scorings(scorings, now, &mut outcome).await,
             Classification::Pending { scorings, uploads } => {

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use lifecycle::{Payload, Rules, ScoringId, Status};
+use lifecycle::{Payload, Rules, ScoringId, Status, StorageHosts};
 use time::OffsetDateTime;
 
 mod admission;
@@ -52,6 +52,8 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     /// What goes where.
     pub rules: Rules,
+    /// Hosts that blobs may lie on; events of others are skipped.
+    pub storage_hosts: StorageHosts,
     /// What time it is.
     pub clock: Clock,
     /// Between two orphan scans of the jobs behind an endpoint; `None`: never.
@@ -73,14 +75,15 @@ pub struct App {
 impl App {
     /// An app.
     pub fn new(parts: Parts) -> Self {
-        let Parts { ledger, endpoint, blobs, rules, clock, orphan_scan_interval, retention } = parts;
+        let Parts { ledger, endpoint, blobs, rules, storage_hosts, clock, orphan_scan_interval, retention } = parts;
         let (rules, clock) = (Arc::new(rules), LedgerClock::new(clock));
         let services = Services { endpoint, blobs, workspaces: Workspaces::new(&ledger), clock: clock.clone() };
         let admission = Arc::new(Admission::new(ledger.clone(), Arc::clone(&rules), clock.clone()));
         let driver =
             Driver::new(ledger.clone(), Arc::clone(&rules), clock.clone(), services.clone(), Arc::clone(&admission));
         let blobs = Arc::clone(&services.blobs);
-        let intake = Intake::new(ledger.clone(), Arc::clone(&rules), clock.clone(), blobs, driver.clone());
+        let intake =
+            Intake::new(ledger.clone(), Arc::clone(&rules), storage_hosts, clock.clone(), blobs, driver.clone());
         let orphans = orphan_scan_interval.map(|interval| Orphans::new(&ledger, &rules, &services, &driver, interval));
         let tick = Arc::new(Tick::new(&ledger, &rules, &services, &intake, &admission, orphans, retention));
         Self { ledger, clock, driver, intake, tick }

@@ -1,8 +1,9 @@
-//! The storage that uploads come from and outputs are written to, as the app's [`Blobs`]: `scored` is shown only for what was
-//! looked at here.
+//! The storage that inputs lie in and outputs are written to, as the app's [`Blobs`]: no job is made for, and `scored` is
+//! not shown of, what was not looked at here.
 //!
 //! Outputs are given as paths on a datastore of the workspace. Resource Manager says which account and container that
-//! is; the blob itself is read with Microsoft's client. Nothing is ever written, and only lengths and dates are read.
+//! is; the blob itself is read with Microsoft's client. Nothing is ever written, and only properties are read. A token goes to
+//! hosts of the cloud's storage and to those that a setting names, whoever named the blob.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +15,15 @@ use azure_core::error::ErrorKind;
 use azure_core::http::Transport;
 use azure_storage_blob::models::{BlobClientGetPropertiesResultHeaders as _, BlobContainerClientListBlobsOptions};
 use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt as _;
 use lifecycle::job::{Output, OutputKind};
-use lifecycle::{BlobSnapshot, OutputPrint, OutputSnapshot, Scoring, UnversionedBlob};
+use lifecycle::storage_hosts::ForeignHost;
+use lifecycle::{
+    BlobSnapshot, BlobVersion, InputContent, InputSnapshot, OutputPrint, OutputSnapshot, Scoring, SeenVersion,
+    StorageHosts, UnversionedBlob,
+};
 use reqwest::Url;
 use time::OffsetDateTime;
 
@@ -29,6 +36,8 @@ use lifecycle::datastore::DatastorePath;
 
 mod uploads;
 
+/// A look at an input, with all its tries: the writer of an event waits for it.
+const INPUT_TIME: Duration = Duration::from_secs(6);
 /// One look at one blob, or one page of a folder.
 const TRY: Duration = Duration::from_secs(15);
 /// Blobs of one folder that are counted. What lies beyond changes neither "there" nor "not empty".
@@ -44,6 +53,7 @@ pub struct AzureBlobs {
     manager: Arc<resource_manager::Client>,
     tokens: Tokens<Storage>,
     transport: Transport,
+    hosts: StorageHosts,
     /// By workspace and name.
     datastores: Mutex<BTreeMap<(String, String), (Datastore, OffsetDateTime)>>,
 }
@@ -60,14 +70,19 @@ struct Seen {
 }
 
 impl AzureBlobs {
-    /// Blobs read with `tokens`; `manager` resolves datastores.
-    pub fn new(manager: Arc<resource_manager::Client>, tokens: Tokens<Storage>) -> Self {
-        Self::over(http::transport(), manager, tokens)
+    /// Blobs on these hosts, read with `tokens`; `manager` resolves datastores.
+    pub fn new(manager: Arc<resource_manager::Client>, tokens: Tokens<Storage>, hosts: StorageHosts) -> Self {
+        Self::over(http::transport(), manager, tokens, hosts)
     }
 
     /// As [`Self::new`], over another transport: for tests, and for networks that need a client of their own.
-    pub fn over(transport: Transport, manager: Arc<resource_manager::Client>, tokens: Tokens<Storage>) -> Self {
-        Self { manager, tokens, transport, datastores: Mutex::default() }
+    pub fn over(
+        transport: Transport,
+        manager: Arc<resource_manager::Client>,
+        tokens: Tokens<Storage>,
+        hosts: StorageHosts,
+    ) -> Self {
+        Self { manager, tokens, transport, hosts, datastores: Mutex::default() }
     }
 
     async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
@@ -115,10 +130,37 @@ impl AzureBlobs {
         Ok(datastore)
     }
 
-    /// The credential for a container; none for an emulator on this machine, which the storage clients would refuse
-    /// to send a token to anyway.
-    fn credential(&self, url: &Url) -> Option<Arc<dyn TokenCredential>> {
-        (url.scheme() == "https").then(|| Arc::new(self.tokens.clone()) as Arc<dyn TokenCredential>)
+    /// The credential for a place; none for an emulator on this machine, which the storage clients would refuse to send a
+    /// token to anyway. An error for a host that no token goes to: a datastore's place is what somebody wrote into the
+    /// workspace.
+    fn credential(&self, url: &Url) -> azure_core::Result<Option<Arc<dyn TokenCredential>>> {
+        if url.scheme() != "https" && lifecycle::uri::is_loopback(url) {
+            return Ok(None);
+        }
+        let host = url.host_str().unwrap_or_default();
+        let permitted = url.scheme() == "https" && self.hosts.permits(host);
+        if !permitted {
+            return Err(azure_core::Error::new(ErrorKind::Credential, ForeignHost(host.to_owned())));
+        }
+        Ok(Some(Arc::new(self.tokens.clone())))
+    }
+
+    fn blob_client(&self, url: &Url) -> azure_core::Result<BlobClient> {
+        let options =
+            BlobClientOptions { client_options: http::options(self.transport.clone()), ..BlobClientOptions::default() };
+        // A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
+        BlobClient::new(url.clone(), self.credential(url)?, Some(options))
+    }
+
+    /// The version that a blob's URL names now.
+    async fn version(&self, url: &Url) -> azure_core::Result<SeenVersion> {
+        let properties = self.blob_client(url)?.get_properties(None).await?;
+        let lacks =
+            || azure_core::Error::with_message(ErrorKind::DataConversion, "storage's answer lacks length or ETag");
+        let etag = properties.etag()?.map(|etag| unquoted(etag.as_ref()).to_owned());
+        let (etag, bytes) = etag.zip(properties.content_length()?).ok_or_else(lacks)?;
+        let md5 = properties.content_md5()?.map(|md5| STANDARD.encode(md5));
+        Ok(SeenVersion { etag, content: InputContent { bytes, md5 } })
     }
 
     async fn file(&self, url: Url) -> Result<Found, Inconclusive> {
@@ -129,13 +171,6 @@ impl AzureBlobs {
             Ok(Seen { bytes, modified, print: OutputPrint::of([("", etag.as_str())]) })
         })
         .await
-    }
-
-    /// A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
-    fn blob_client(&self, url: &Url) -> azure_core::Result<BlobClient> {
-        let options =
-            BlobClientOptions { client_options: http::options(self.transport.clone()), ..BlobClientOptions::default() };
-        BlobClient::new(url.clone(), self.credential(url), Some(options))
     }
 
     async fn folder(&self, container: Url, path: &str) -> Result<Found, Inconclusive> {
@@ -173,7 +208,7 @@ impl AzureBlobs {
             client_options: http::options(self.transport.clone()),
             ..BlobContainerClientOptions::default()
         };
-        BlobContainerClient::new(container.clone(), self.credential(container), Some(options))
+        BlobContainerClient::new(container.clone(), self.credential(container)?, Some(options))
     }
 
     /// Repeats a look a few times; Microsoft's client alone would do so for 82 s. An error that is `absent` is an answer:
@@ -227,14 +262,24 @@ fn failed(error: azure_core::Error, status: Option<u16>, place: &str) -> Result<
             Err(Inconclusive::not_understood(place).caused_by(error))
         };
     };
-    let text = format!("storage answered {status} about {place}");
+    let text = format!("storage answered {status}{} about {place}", code(&error));
     match status {
         401 | 403 => Err(Inconclusive::not_allowed(format!(
             "{text}; the app's identity needs the role Storage Blob Data Reader on the account, and a way through its firewall"
         ))),
         status if may_pass(status) => Ok(Inconclusive::not_reachable(text)),
-        _ => Err(Inconclusive::not_understood(format!("{text}{}", code(&error)))),
+        _ => Err(Inconclusive::not_understood(text)),
     }
+}
+
+/// Only the service's own word for it: a container that is missing, or a proxy's 404, says nothing about the blob.
+fn blob_not_found(error: &azure_core::Error) -> bool {
+    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(code), .. } if code == "BlobNotFound")
+}
+
+/// An ETag as events have it.
+fn unquoted(etag: &str) -> &str {
+    etag.trim_start_matches("W/").trim_matches('"')
 }
 
 fn code(error: &azure_core::Error) -> String {
@@ -290,6 +335,16 @@ fn below(container: &Url, path: &str) -> Result<Url, Inconclusive> {
 
 #[async_trait]
 impl Blobs for AzureBlobs {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        let url = self.reached(&blob.url)?;
+        let look = self.with_retries(&url, blob_not_found, || self.version(&url));
+        let seen = tokio::time::timeout(INPUT_TIME, look).await.map_err(|_| {
+            let text = format!("storage did not answer about {} within {} s", blob.url, INPUT_TIME.as_secs());
+            Inconclusive::not_reachable(text)
+        })??;
+        Ok(seen.map_or(InputSnapshot::Gone, InputSnapshot::Present))
+    }
+
     async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
         let mut prints = Vec::new();
         for output in scoring.submission.iter().flat_map(|submission| submission.outputs.values()) {

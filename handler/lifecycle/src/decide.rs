@@ -36,7 +36,9 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         Observation::Input { found, then } => (Some(found), &**then),
         other => (None, other),
     };
-    let on = DecideContext { scoring, policy, input, stop_at, now };
+    // Without a rule nobody says that the app may not read the input; that it could before does.
+    let verifies = rule.map_or(scoring.input.is_some(), |rule| rule.policy.verify_input);
+    let on = DecideContext { scoring, policy, input, verifies, stop_at, now };
     match (scoring.status, observation) {
         // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 const SEPARATOR: &str = "\u{1f}";
 
 /// The first 32 lower-case hex digits of SHA-256 over the parts.
-pub(crate) fn digest(parts: &[&str]) -> String {
+pub fn digest(parts: &[&str]) -> String {
     let digest = Sha256::digest(parts.join(SEPARATOR).as_bytes());
     let digits = digest[..16].iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     let mut text = String::with_capacity(32);

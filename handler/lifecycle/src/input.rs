@@ -56,6 +56,13 @@ pub enum InputFound {
         /// Its scoring under the same rule.
         scoring: ScoringId,
     },
+    /// Another content, which the rule does not want: no scoring takes this one's place.
+    Unwanted {
+        /// The ETag of what the path holds now.
+        etag: String,
+        /// Why the rule does not want it.
+        why: String,
+    },
     /// The blob is not there.
     Gone,
     /// It was not found out: why, and the remedy.

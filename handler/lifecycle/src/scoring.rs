@@ -194,6 +194,18 @@ impl Scoring {
         self.submission.as_ref()?.outputs.values().next().map(|output| output.uri.as_str())
     }
 
+    /// The scoring of another version of its path under the same rule, queued.
+    #[must_use]
+    pub fn of_version(&self, ledger: &LedgerId, rule: &Rule, seen: &SeenVersion, now: OffsetDateTime) -> Self {
+        let blob = BlobVersion {
+            etag: seen.etag.clone(),
+            size: Some(seen.content.bytes),
+            sequencer: None,
+            ..self.blob.clone()
+        };
+        Self::accept(ledger, rule, blob, now)
+    }
+
     /// How a version that was seen at its path stands to the one that it was made for. Content is compared by what the first
     /// look found: an event tells a length and no MD5, and equal lengths alone say nothing.
     pub fn likeness(&self, seen: &SeenVersion) -> Likeness {

@@ -10,6 +10,7 @@ use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnaps
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{End, JobBehaviour, Written};
+use crate::inputs::{Inputs, NothingThere};
 use crate::uploaded::Uploaded;
 use app::ports::ListedJob;
 
@@ -61,7 +62,13 @@ impl CloudJob {
         Job { name: self.name.clone(), id: self.id.clone(), studio: None }
     }
 
-    /// Its status at a time.
+    /// When it reads its input.
+    fn reads(&self) -> OffsetDateTime {
+        let begins = self.created + self.behaviour.prepares;
+        self.ends.map_or(begins, |ends| begins.min(ends))
+    }
+
+    /// Its status at a time, if its input was there.
     pub fn status(&self, now: OffsetDateTime) -> JobStatus {
         if self.ended(now) {
             return match self.behaviour.end {
@@ -85,6 +92,8 @@ pub struct Cloud {
     jobs: Vec<CloudJob>,
     /// Blobs that no job has written, by URI.
     placed: BTreeMap<String, (u64, OffsetDateTime)>,
+    /// What jobs read.
+    pub inputs: Inputs,
     looked: BTreeSet<String>,
     default_deployment: Option<String>,
     /// What was uploaded.
@@ -214,7 +223,7 @@ impl Cloud {
         let shown = of.filter(|job| job.created + job.behaviour.lag <= now && !known.contains(&job.name));
         let listed = |job: &CloudJob| ListedJob {
             job: job.job(),
-            status: job.status(now),
+            status: self.status(job, now),
             outputs: if job.behaviour.omits_outputs || now - job.created < job.behaviour.shows_outputs_after {
                 Vec::new()
             } else {
@@ -277,9 +286,27 @@ impl Cloud {
         if job.behaviour.hidden.is_some_and(|(from, until)| age >= from && age < until) {
             return None;
         }
-        let status = job.status((now - stale).max(job.created));
+        let status = self.status(job, (now - stale).max(job.created));
         let error = (status == JobStatus::Failed).then(|| job.behaviour.error.to_owned());
         Some(JobSnapshot { status, error, studio: None })
+    }
+
+    /// The content that a job reads.
+    fn read(&self, job: &CloudJob) -> Result<Option<u64>, NothingThere> {
+        self.inputs.content(&job.scoring.blob.url, job.reads())
+    }
+
+    /// The content that a job of this name has read; `None` if that is not known, or nothing was there.
+    pub(super) fn content_read_by(&self, name: &str) -> Option<u64> {
+        self.read(self.job(name)?).ok()?
+    }
+
+    /// A job without its input fails.
+    fn status(&self, job: &CloudJob, now: OffsetDateTime) -> JobStatus {
+        match job.status(now) {
+            JobStatus::Completed if self.read(job).is_err() => JobStatus::Failed,
+            status => status,
+        }
     }
 
     /// Asks a job to stop. One that has ended, or was asked before, stays as it is.
@@ -326,7 +353,8 @@ impl Cloud {
         if let Some(placed) = self.placed.get(uri) {
             return Some(*placed);
         }
-        let of = self.jobs.iter().filter(|job| job.outputs.iter().any(|output| output == uri));
+        let of =
+            self.jobs.iter().filter(|job| job.outputs.iter().any(|output| output == uri) && self.read(job).is_ok());
         let written = of.filter_map(|job| match (&job.behaviour.end, job.ends) {
             (End::Completed(Written::Good(late)), Some(at)) if at + *late <= now => Some((2, BYTES, at + *late)),
             (End::Completed(Written::Empty), Some(at)) if at <= now => Some((1, 0, at)),

@@ -73,6 +73,12 @@ kinds! {
     Kills = "kills",
     /// Processes are frozen for minutes between any two awaits.
     Pauses = "pauses",
+    /// An input is deleted before its job is made, or while it runs.
+    InputsDeleted = "inputs-deleted",
+    /// An input is overwritten before its job is made, or while it runs; an event tells of it, or none does.
+    InputsOverwritten = "inputs-overwritten",
+    /// Somebody marks an input by metadata, once it is scored and at other times: another ETag, the same content.
+    InputsMarked = "inputs-marked",
     /// The timer fires in two processes at once, or not for an hour and then twice.
     Timer = "timer",
     /// Somebody else's jobs read the same inputs on the same endpoint, and show neither outputs nor tags.

@@ -74,6 +74,8 @@ struct TrackedScoring {
     sent: BTreeMap<(u32, u32), (OffsetDateTime, bool)>,
     /// The job that each attempt adopted.
     adopted: BTreeMap<u32, String>,
+    /// It was gone, and an event or a look has opened it again; nothing else happened since.
+    opened: bool,
     /// When the last search that found none arrived.
     found_none: Option<OffsetDateTime>,
     /// When a look at the output path of this attempt last found nothing.
@@ -92,6 +94,10 @@ pub(super) struct Invariants {
     tracked: BTreeMap<ScoringId, TrackedScoring>,
     versions: BTreeMap<ScoredVersion, ScoringId>,
     paths: BTreeMap<String, (ScoringId, u32)>,
+    /// Rules that have their inputs looked at.
+    verify: BTreeSet<RuleId>,
+    /// Who was scored for a content of a path.
+    contents: BTreeMap<(RuleId, String, u64), ScoringId>,
     projected: BTreeMap<String, i64>,
     /// Scorings that have probed a circuit breaker. One goes beyond its rule's limit.
     probes: BTreeSet<ScoringId>,
@@ -126,6 +132,8 @@ impl Invariants {
             tracked: BTreeMap::new(),
             versions: BTreeMap::new(),
             paths: BTreeMap::new(),
+            verify: rules.iter().filter(|rule| rule.policy.verify_input).map(|rule| rule.id.clone()).collect(),
+            contents: BTreeMap::new(),
             projected: BTreeMap::new(),
             probes: BTreeSet::new(),
             taken: vec![0; TRANSITIONS.len()],
@@ -157,7 +165,8 @@ impl Invariants {
     }
 
     /// What is not settled, for people: not final, not projected, or with a job that nobody knows of.
-    pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime) -> Option<(ScoringId, String)> {
+    /// At rest, what was gone and is looked at once more because its event came again is settled: the next tick finds it gone.
+    pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime, at_rest: bool) -> Option<(ScoringId, String)> {
         let unknown = cloud.all().find(|(name, id, attempt)| {
             self.tracked.get(*id).is_none_or(|known| {
                 // Its output was looked at before anybody knew of it.
@@ -182,7 +191,10 @@ impl Invariants {
         if let Some(name) = cloud.orphaned_jobs(&adopted, now).first() {
             return cloud.owner(name).map(|(id, _)| (id, format!("{name} is needed by nobody and runs on")));
         }
-        self.scorings().find_map(|s| {
+        self.tracked.values().find_map(|TrackedScoring { scoring: s, opened, .. }| {
+            if at_rest && *opened {
+                return None;
+            }
             if !s.status.is_terminal() {
                 let last_error = s.last_error.as_deref().unwrap_or("nothing in its way");
                 return Some((s.id.clone(), format!("it is still {} ({last_error})", s.status)));
@@ -264,6 +276,7 @@ impl Invariants {
                     intents: BTreeMap::new(),
                     sent: BTreeMap::new(),
                     adopted: BTreeMap::new(),
+                    opened: false,
                     found_none: None,
                     path_empty: None,
                 };
@@ -296,24 +309,45 @@ impl Invariants {
         if let Some(job) = &next.job {
             self.adopted(next, &job.name, cloud);
         }
-        match next.status {
-            Status::Scored => self.scored(next, cloud, now),
-            Status::Cancelled => {
-                let ours = before.and_then(|b| b.job).is_some_and(|job| cloud.stop_requested(&job.name));
-                self.hold(!ours, "cancelled", id, || "cancelled, but it was us who told the job to stop".to_owned());
-            }
-            _ => {}
-        }
+        self.ended(next, before.as_ref(), cloud, now);
         self.in_flight(next, before_status, event, now);
         self.orphaned_jobs(next);
         if let Some(known) = self.tracked.get_mut(id) {
             known.scoring = next.clone();
+            known.opened = event == Some(Event::SeenAgain) || known.opened && !next.status.is_terminal();
         }
     }
 
     /// A scoring was let through to probe.
     pub(super) fn probes(&mut self, id: ScoringId) {
         self.probes.insert(id);
+    }
+
+    /// What a status says of the world must be so when a scoring comes to it.
+    fn ended(&mut self, next: &Scoring, before: Option<&Scoring>, cloud: &Cloud, now: OffsetDateTime) {
+        let id = &next.id;
+        match next.status {
+            Status::Scored => {
+                self.scored(next, cloud, now);
+                self.content(next, cloud);
+            }
+            Status::Gone => {
+                let deleted = cloud.inputs.was_deleted(&next.blob.url);
+                self.hold(deleted, "gone", id, || "gone, and its blob was there all the time".to_owned());
+            }
+            Status::Superseded => {
+                let replaced_by = next.replaced_by.as_ref().is_some_and(|other| self.tracked.contains_key(other));
+                self.hold(replaced_by, "superseded", id, || {
+                    "superseded, and what takes its place is not in the ledger".to_owned()
+                });
+            }
+            Status::Cancelled => {
+                let ours =
+                    before.and_then(|before| before.job.as_ref()).is_some_and(|job| cloud.stop_requested(&job.name));
+                self.hold(!ours, "cancelled", id, || "cancelled, but it was us who told the job to stop".to_owned());
+            }
+            _ => {}
+        }
     }
 
     /// `maxInFlight`: scorings of which a job may exist and be unfinished.
@@ -388,6 +422,43 @@ impl Invariants {
         self.hold(good.is_some(), "scored", id, || "scored, and there is no new output that is not empty".to_owned());
         let seen = next.output_uri().is_some_and(|uri| cloud.was_looked_at(uri));
         self.hold(seen, "scored", id, || "scored, and nobody has looked at the output".to_owned());
+    }
+
+    /// The URL of an input whose scoring has just become scored.
+    pub(super) fn just_scored(&self, id: &ScoringId, entries: &[Entry]) -> Option<String> {
+        entries.iter().find(|entry| entry.to == Status::Scored && entry.from != Some(Status::Scored))?;
+        self.tracked.get(id).map(|known| known.scoring.blob.url.clone())
+    }
+
+    /// What is shown as scored is the content that was named, and no content of one path is scored twice under a rule.
+    fn content(&mut self, next: &Scoring, cloud: &Cloud) {
+        let blob = &next.blob;
+        let (Some(named), true) = (cloud.inputs.content_of(&blob.url, &blob.etag), self.verify.contains(&next.rule))
+        else {
+            return;
+        };
+        let read = next.job.as_ref().and_then(|job| cloud.content_read_by(&job.name));
+        self.hold(read.is_none_or(|read| read == named), "content", &next.id, || {
+            format!("scored, and its job read content {read:?} and not {named}")
+        });
+        // Of a path that was overwritten, an older scoring may find the mark of a newer content that was scored already, and
+        // knows nothing of that one's MD5: at most three an hour of a path (RELIABILITY).
+        if cloud.inputs.has_md5(&blob.url, &blob.etag) && !cloud.inputs.was_overwritten(&blob.url) {
+            let key = (next.rule.clone(), blob.url.clone(), named);
+            // Two marks of an upload that was not on record yet, because its acceptance was lost, may both be scored: nothing in
+            // the ledger knows their content. They are at most three an hour of a path. An upload that was scored is known.
+            let is_mark = blob.etag.contains('m');
+            let other = match self.contents.get(&key) {
+                Some(other) => other.clone(),
+                None => next.id.clone(),
+            };
+            if !is_mark {
+                self.contents.insert(key, next.id.clone());
+            }
+            self.hold(other == next.id, "scored once", &next.id, || {
+                format!("the same content was scored as {other} before")
+            });
+        }
     }
 
     /// The in-flight row is there while it is not final, the terminal row once it is, and they say what it says.
@@ -546,7 +617,9 @@ impl Invariants {
     /// At the end, from the tables themselves: lines of history without a gap, and the projection's row as the scoring
     /// is.
     pub(super) fn at_the_end(&mut self, history: &dyn Fn(&ScoringId) -> Vec<Row>, instance: Peek<'_>) {
-        let all: Vec<Scoring> = self.scorings().cloned().collect();
+        // What was opened again at rest is looked at by a tick that may not come any more.
+        let settled = self.tracked.values().filter(|known| !known.opened);
+        let all: Vec<Scoring> = settled.map(|known| known.scoring.clone()).collect();
         for scoring in all {
             let id = &scoring.id;
             let seqs: Vec<i64> =

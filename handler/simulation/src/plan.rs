@@ -9,6 +9,7 @@ use time::Duration;
 use crate::arrivals::{self, Arrival};
 use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
+use crate::inputs::InputChange;
 use crate::invariants::ScoredVersion;
 use crate::uploaded::Uploaded;
 
@@ -49,6 +50,14 @@ pub(super) struct Delivery {
     pub(super) payload: Value,
 }
 
+/// What happens to an input at some time.
+#[derive(Debug, Clone)]
+pub(super) struct ChangeAt {
+    pub(super) at: Duration,
+    pub(super) url: String,
+    pub(super) change: InputChange,
+}
+
 /// What an operator says of a rule's limit at some time; `None` leaves it to the rules again.
 #[derive(Debug, Clone)]
 pub(super) struct LimitChange {
@@ -65,6 +74,8 @@ pub(super) struct Plan {
     pub(super) uploads: Vec<Upload>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) limit_changes: Vec<LimitChange>,
+    /// What happens to inputs. Paths that are not among these hold whatever version they are asked about.
+    pub(super) input_changes: Vec<ChangeAt>,
     /// How far the clock of each process is off at its beginning, in milliseconds.
     pub(super) skews: Vec<i64>,
     /// Clocks of two processes differ by at most this.
@@ -95,6 +106,7 @@ impl Plan {
         };
         let mut deliveries: Vec<Delivery> = uploads.iter().zip(times).flat_map(each).collect();
         disturb_deliveries(&mut deliveries, &uploads, dice);
+        let input_changes = drawn_input_changes(&mut deliveries, &uploads, dice, &mut rng.fork(11));
         let processes = 1 + draw.index(processes.max(1));
         let skew = |stream: &mut Rng| {
             let drawn = i64::try_from(stream.below(2_001)).unwrap_or(0) - 1_000; // below 2001 it fits
@@ -106,7 +118,18 @@ impl Plan {
         let orphan_scan_interval = Duration::seconds(draw.pick(&[20, 60, 600, 1_800]));
         let fault_period = draw.seconds(300, 1_800);
         let limit_changes = drawn_limit_changes(&mut draw, &rules, fault_period);
-        Self { rules, uploads, deliveries, limit_changes, skews, spread, orphan_scan_interval, period, fault_period }
+        Self {
+            rules,
+            uploads,
+            deliveries,
+            limit_changes,
+            input_changes,
+            skews,
+            spread,
+            orphan_scan_interval,
+            period,
+            fault_period,
+        }
     }
 
     /// A plan for a script: one rule, one process, a clock that is right, some uploads, each delivered some times.
@@ -136,6 +159,7 @@ impl Plan {
             rules: rules_of(&[rule], &[]),
             deliveries,
             limit_changes: Vec::new(),
+            input_changes: Vec::new(),
             uploads,
             skews: vec![0],
             spread: Duration::ZERO,
@@ -176,6 +200,7 @@ impl Plan {
             deliveries,
             uploads,
             limit_changes: Vec::new(),
+            input_changes: Vec::new(),
             skews: vec![0, 0],
             spread: Duration::ZERO,
             orphan_scan_interval: Duration::minutes(10),
@@ -245,6 +270,47 @@ fn disturb_deliveries(deliveries: &mut Vec<Delivery>, uploads: &[Upload], dice: 
     }
 }
 
+/// Inputs are deleted, overwritten, with an event or without, and marked. Each path has one of these fates at most, since what
+/// was overwritten and then deleted while its job ran cannot be told afterwards (RELIABILITY says so).
+fn drawn_input_changes(
+    deliveries: &mut Vec<Delivery>,
+    uploads: &[Upload],
+    dice: &mut Dice,
+    draw: &mut Rng,
+) -> Vec<ChangeAt> {
+    let mut changes = Vec::new();
+    for (n, upload) in uploads.iter().enumerate() {
+        let url = upload.url();
+        // A path of two uploads, or one that comes by a rename, is left to them: it holds whatever version is asked about.
+        let alone = uploads.iter().filter(|other| other.url() == url).count() == 1;
+        if !alone || !matches!(upload.arrival, Arrival::Written) {
+            continue;
+        }
+        let content = u64::try_from(n).unwrap_or(0) * 2;
+        let has_md5 = draw.chance(800);
+        let first = InputChange::Put { etag: upload.etag.clone(), content, has_md5 };
+        changes.push(ChangeAt { at: Duration::ZERO, url: url.clone(), change: first });
+        if dice.strikes(Kind::InputsDeleted, 100) {
+            let at = dice.stream(Kind::InputsDeleted).seconds(0, 900);
+            changes.push(ChangeAt { at, url, change: InputChange::Delete });
+        } else if dice.strikes(Kind::InputsOverwritten, 150) {
+            let stream = dice.stream(Kind::InputsOverwritten);
+            let (at, told) = (stream.seconds(1, 900), stream.chance(500));
+            let again = Upload { etag: format!("{}o", upload.etag), ..upload.clone() };
+            let change = InputChange::Put { etag: again.etag.clone(), content: content + 1, has_md5 };
+            changes.push(ChangeAt { at, url, change });
+            if told {
+                let late = dice.stream(Kind::InputsOverwritten).seconds(0, 120);
+                deliveries.extend(again.events().into_iter().map(|payload| Delivery { at: at + late, payload }));
+            }
+        } else if dice.strikes(Kind::InputsMarked, 150) {
+            let at = dice.stream(Kind::InputsMarked).seconds(1, 900);
+            changes.push(ChangeAt { at, url, change: InputChange::Mark });
+        }
+    }
+    changes
+}
+
 /// Now and then an operator changes a limit some times, pauses the rule, and leaves it to the rules in the end.
 fn drawn_limit_changes(draw: &mut Rng, rules: &Rules, fault_period: Duration) -> Vec<LimitChange> {
     let Some(rule) = rules.iter().find(|rule| rule.max_in_flight.is_some()).filter(|_| draw.chance(300)) else {
@@ -290,6 +356,8 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
             "resubmitAfter": seconds(if skewed { draw.pick(&[900, 1_200]) } else { draw.pick(&[120, 300, 900]) }),
             "outputTimeout": seconds(draw.pick(&[20, 120])),
             "onUnknown": draw.pick(&["resolve", "resolve", "hold"]),
+            // Of dice of its own: what else is drawn for a seed stays as it is.
+            "verifyInput": draw.fork(40 + n as u64).chance(850),
         });
         if draw.chance(500) {
             rule["maxInFlight"] = json!(draw.pick(&[1, 1, 2, 3]));

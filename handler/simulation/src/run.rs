@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{LedgerId, Resolution, Rules, ScoringId, Status};
+use lifecycle::{LedgerId, Resolution, Rules, ScoringId, Status, StorageHosts};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -13,7 +13,7 @@ use crate::behaviour::{Behaviours, Script};
 use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
 use crate::invariants::{Invariants, ScoredVersion, Violation};
-use crate::plan::{LimitChange, Plan};
+use crate::plan::{ChangeAt, LimitChange, Plan};
 use crate::trace::Trace;
 use crate::world::{ProcessPorts, TASK_HUB, World, WorldConfig, WorldState, skewed};
 use app::ledger::{Ledger, LedgerOptions, LimitScope, LiveLimit};
@@ -124,6 +124,8 @@ enum Control {
     Person,
     /// Somebody changes a limit.
     Limit(usize),
+    /// Something happens to an input.
+    Input(usize),
     Resume(usize),
     Heal,
 }
@@ -245,6 +247,14 @@ impl Run {
         run.later(run.plan.period, Control::Timer);
         run.later(run.plan.fault_period, Control::Heal);
         run.later(PERSON, Control::Person);
+        for n in 0..run.plan.input_changes.len() {
+            // What is there from the beginning is there before the first event.
+            if run.plan.input_changes[n].at.is_zero() {
+                run.change_input(n);
+            } else {
+                run.later(run.plan.input_changes[n].at, Control::Input(n));
+            }
+        }
         for n in 0..run.plan.limit_changes.len() {
             run.later(run.plan.limit_changes[n].at, Control::Limit(n));
         }
@@ -362,6 +372,7 @@ impl Run {
             endpoint: (self.wiring.endpoint)(Arc::clone(&ports) as Arc<dyn Endpoint>),
             blobs: (self.wiring.blobs)(ports as Arc<dyn Blobs>),
             rules: (self.wiring.rules)(&self.plan.rules),
+            storage_hosts: StorageHosts::of_cloud("core.windows.net"),
             clock: (self.wiring.clock)(skewed(self.world.time(), &clock_off)),
             orphan_scan_interval: Some(self.plan.orphan_scan_interval),
             retention: Duration::days(400),
@@ -392,6 +403,7 @@ impl Run {
             }
             Control::Person => self.person(),
             Control::Limit(n) => self.limit(n),
+            Control::Input(n) => self.change_input(n),
             Control::Heal => self.heal(),
         }
     }
@@ -441,6 +453,13 @@ impl Run {
                 let _ = app.tick(app.now() + TICK).await;
             });
         }
+    }
+
+    fn change_input(&mut self, n: usize) {
+        let ChangeAt { url, change, .. } = &self.plan.input_changes[n];
+        let now = self.world.time().now();
+        self.world.trace(None, None, || format!("{url}: {change:?}"));
+        self.world.state().cloud.inputs.change(url, change, now);
     }
 
     /// An operator says what a limit is, until it is taken.
@@ -537,7 +556,9 @@ impl Run {
         if self.settled.is_none() && self.world.pending() > 0 {
             return Some((None, "an upload waits for a look at the storage".to_owned()));
         }
-        if let Some((id, what)) = state.invariants.unsettled(&state.cloud, self.world.time().now()) {
+        if let Some((id, what)) =
+            state.invariants.unsettled(&state.cloud, self.world.time().now(), self.settled.is_some())
+        {
             return Some((Some(id), what));
         }
         // What is written or asked again at rest is under way too.

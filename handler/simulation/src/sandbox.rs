@@ -7,13 +7,17 @@ use std::task::{Context, Poll, Waker};
 
 use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
-use lifecycle::{BlobSnapshot, JobName, JobSnapshot, OutputPrint, OutputSnapshot, Reply, Scoring, UnversionedBlob};
+use lifecycle::{
+    BlobSnapshot, BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputPrint, OutputSnapshot, Reply, Scoring,
+    UnversionedBlob,
+};
 use stores::fault::Fault;
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{Behaviours, End, JobBehaviour, Script};
 use crate::executor::{Rng, Time};
 use crate::faults::{Dice, Faults};
+use crate::inputs::Inputs;
 use crate::invariants::Invariants;
 use crate::trace::Trace;
 use crate::uploaded::Uploaded;
@@ -61,6 +65,11 @@ impl Sandbox {
     /// From now on nobody may look at jobs and outputs.
     pub fn deny_lookups(&self) {
         self.ports.world.state().deny_lookups();
+    }
+
+    /// Changes what inputs lie there.
+    pub fn change_inputs<T>(&self, change: impl FnOnce(&mut Inputs, OffsetDateTime) -> T) -> T {
+        change(&mut self.ports.world.state().cloud.inputs, self.now())
     }
 
     /// Puts a blob at a URI.
@@ -127,6 +136,10 @@ impl Endpoint for Sandbox {
 
 #[async_trait]
 impl Blobs for Sandbox {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        self.drive(self.ports.input(blob))
+    }
+
     async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
         self.drive(self.ports.output_print(scoring))
     }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use lifecycle::{
-    Answer, BlobSnapshot, Candidate, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Reply, Resolution, Scoring,
-    ScoringId, UnversionedBlob,
+    Answer, BlobSnapshot, BlobVersion, Candidate, InputSnapshot, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
+    Reply, Resolution, Scoring, ScoringId, UnversionedBlob,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -310,9 +310,15 @@ impl World {
         state.effect(process);
         state.trace.fold(at, process, ops.len() as u64);
         if *to == self.0.state_table {
-            let WorldState { invariants, cloud, trace, .. } = &mut *state;
+            let WorldState { invariants, cloud, trace, dice, .. } = &mut *state;
             let entries = invariants.applied(ops, &|key| self.peek(&self.0.state_table, key), cloud, now);
             let id = scoring_of(ops);
+            if let Some(url) = id.as_ref().and_then(|id| invariants.just_scored(id, &entries))
+                && dice.strikes(Kind::InputsMarked, 400)
+            {
+                // Whoever takes the predictions marks their input.
+                cloud.inputs.mark(&url, now);
+            }
             for entry in entries {
                 trace.line(at, Some(process), id.as_ref(), || {
                     let from = entry.from.map_or_else(String::new, |from| format!("{from} "));
@@ -715,6 +721,17 @@ impl Endpoint for ProcessPorts {
 
 #[async_trait]
 impl Blobs for ProcessPorts {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        self.looks().await?;
+        let (seen, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            (state.cloud.inputs.look(blob, now), state.pause())
+        };
+        self.sleep(pause).await;
+        Ok(seen)
+    }
+
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
         self.looks().await?;
         let (seen, pause) = {

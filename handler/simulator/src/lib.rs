@@ -88,6 +88,7 @@ pub use options::{SimulatorOptions, Timing};
 pub use resources::{InvalidResources, Resources};
 pub use scorer::SCORED_BY;
 pub use state::Summary;
+pub use storage::file_etag;
 
 use answer::{now_shown, plain};
 use call::{Call, RESERVED};
@@ -199,6 +200,13 @@ impl Handle {
     /// `http://127.0.0.1:PORT`, for Resource Manager and as authority host.
     pub fn origin(&self) -> String {
         self.shared.origin()
+    }
+
+    /// The value of `SCOREKEEPER_STORAGE_HOSTS`: each account's host, and where this storage side stands for it.
+    pub fn storage_hosts(&self) -> String {
+        let accounts = self.shared.storage_map.accounts();
+        let host = |account| format!("{account}.blob.core.windows.net={}/{account}", self.origin());
+        accounts.into_iter().map(host).collect::<Vec<_>>().join(",")
     }
 
     /// Where jobs of an endpoint are posted.

@@ -6,12 +6,16 @@
 
 use std::io::SeekFrom;
 use std::path::Path;
+use std::time::SystemTime;
 
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use azure_core::Uuid;
 use azure_core::time::to_rfc7231;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest as _, Md5};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
@@ -23,6 +27,8 @@ use crate::{access, accounts, ids, roles};
 
 const AUDIENCE: &str = "https://storage.azure.com";
 const MAX_PAGE: usize = 5000;
+/// Larger blobs have no MD5, like those that come in blocks from a writer that gives none.
+const MAX_MD5: u64 = 16 << 20;
 
 /// GET or HEAD of a blob or a container.
 pub(super) async fn answer(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> Response {
@@ -75,6 +81,7 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     let Ok(mut file) = tokio::fs::File::open(&path).await else { return not_found() };
     let Some(facts) = file.metadata().await.ok().filter(std::fs::Metadata::is_file) else { return not_found() };
     let (modified, etag) = version(&facts);
+    let md5 = if facts.len() <= MAX_MD5 { md5(&path).await } else { None };
     let range = call.header("x-ms-range").or_else(|| call.header("range"));
     let (from, length, is_part) = match range.and_then(|range| part(range, facts.len())) {
         Some((from, to)) if from < facts.len() => (from, to.min(facts.len() - 1) + 1 - from, true),
@@ -105,6 +112,9 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
             ("x-ms-creation-time", &to_rfc7231(&modified)),
         ],
     );
+    if let Some(md5) = md5.filter(|_| !is_part) {
+        add(headers, &[("content-md5", &md5)]);
+    }
     if is_part {
         let text = format!("bytes {from}-{}/{}", from + length - 1, facts.len());
         add(headers, &[("content-range", &text)]);
@@ -129,10 +139,34 @@ fn error(status: StatusCode, code: &'static str, message: &str) -> Response {
     (status, [(header::CONTENT_TYPE.as_str(), "application/xml"), ("x-ms-error-code", code)], body).into_response()
 }
 
-/// Time of modification and ETag: a blob written anew at the same length has another one.
+/// The MD5 of a whole file, as its writer would have given it.
+async fn md5(path: &Path) -> Option<String> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read(path).ok());
+    Some(STANDARD.encode(Md5::digest(read.await.ok()??)))
+}
+
+/// Time of modification and ETag, quoted.
 fn version(facts: &std::fs::Metadata) -> (OffsetDateTime, String) {
     let modified = facts.modified().map_or(OffsetDateTime::UNIX_EPOCH, OffsetDateTime::from);
-    (modified, format!("\"0x{:X}{:X}\"", modified.unix_timestamp_nanos(), facts.len()))
+    (modified, format!("\"{}\"", file_etag(facts)))
+}
+
+/// What stands for a file's ETag, unquoted: changes with each write, also of the same bytes under the same name. The change
+/// time is not part of it, as `chmod`, a rename and a hard link change that and no byte. Whoever tells of a file as an event tells of this one.
+pub fn file_etag(metadata: &std::fs::Metadata) -> String {
+    let nanoseconds = |at: std::io::Result<SystemTime>| {
+        at.ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
+    };
+    #[cfg(unix)]
+    let number = {
+        use std::os::unix::fs::MetadataExt as _;
+        // Another file that was put in the place of this one (`mv`, `cp -p` of most tools) has another number.
+        metadata.ino()
+    };
+    #[cfg(not(unix))]
+    let number = 0;
+    format!("0x{:x}-{:x}-{number:x}", nanoseconds(metadata.modified()), metadata.len())
 }
 
 /// First and last byte of `bytes=a-b` or `bytes=a-`; other forms are not used by storage clients.

@@ -105,6 +105,11 @@ impl StorageMap {
         &self.datastores
     }
 
+    /// Accounts with a container that inputs lie in.
+    pub(super) fn accounts(&self) -> std::collections::BTreeSet<&str> {
+        self.containers.iter().map(|container| container.account.as_str()).collect()
+    }
+
     /// The datastore of this name.
     pub(super) fn datastore(&self, name: &str) -> Option<&Datastore> {
         self.datastores.iter().find(|datastore| datastore.name == name)

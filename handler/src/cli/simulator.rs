@@ -272,6 +272,7 @@ fn settings(handle: &Handle, header: &str) -> Value {
         "workspace": handle.workspace_id(),
         "functionApp": handle.app_id(),
         "SCOREKEEPER_RESOURCE_MANAGER": handle.origin(),
+        "SCOREKEEPER_STORAGE_HOSTS": handle.storage_hosts(),
         "IDENTITY_ENDPOINT": handle.identity_endpoint(),
         "IDENTITY_HEADER": header,
         "admin": format!("{}/admin/jobs", handle.origin()),

@@ -11,6 +11,7 @@
 //! | `SCOREKEEPER_RULES` | `rules.json` beside `host.json` | a path, or the rules' JSON itself (begins with `{`); at most 1 MiB |
 //! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity |
 //! | `SCOREKEEPER_RESOURCE_MANAGER` | `https://management.azure.com` | https URL; http for loopback hosts only |
+//! | `SCOREKEEPER_STORAGE_HOSTS` | the cloud's storage hosts alone | further hosts that blobs may lie on, with commas between: `HOST`, or `HOST=http://127.0.0.1:PORT/ACCOUNT` for an emulator. Events of other hosts are skipped, and no token goes there |
 //! | `SCOREKEEPER_RETENTION` | `P30D` | ISO 8601 duration, at least `P8D`: how long finished scorings are kept. Shorter than a week and a day, a late redelivery could score a blob again |
 //! | `SCOREKEEPER_ORPHAN_SCAN_INTERVAL` | `PT10M` | ISO 8601 duration from `PT1S` to `PT6H`, or `off`: how often the workspaces' jobs are looked through for jobs that no scoring needs |
 //! | `SCOREKEEPER_PROJECTION` | `on` | `on`, `off`: the tables in the shape of Durable Functions |
@@ -24,6 +25,7 @@
 //! default of any plan. Empty variables count as not set: App Service cannot unset an inherited one.
 
 mod host;
+mod hosts;
 mod ledger;
 mod problems;
 mod reading;
@@ -62,6 +64,8 @@ pub struct Config {
     pub client_id: Option<String>,
     /// Azure Resource Manager.
     pub resource_manager: Url,
+    /// Hosts that blobs may lie on beside the cloud's, and where an emulator stands for one.
+    pub storage_hosts: Vec<(String, Option<Url>)>,
     /// How long finished scorings are kept.
     pub retention: Duration,
     /// Between two orphan scans of the jobs behind an endpoint; `None`: never.
@@ -143,6 +147,7 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_TASK_HUB",
     "SCOREKEEPER_RULES",
     "SCOREKEEPER_RESOURCE_MANAGER",
+    "SCOREKEEPER_STORAGE_HOSTS",
     "SCOREKEEPER_RETENTION",
     "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
     "SCOREKEEPER_PROJECTION",
@@ -165,6 +170,7 @@ impl Config {
         let client_id = reader.client_id();
         let resource_manager =
             reader.read("SCOREKEEPER_RESOURCE_MANAGER", "https://management.azure.com", resource_manager);
+        let storage_hosts = reader.read("SCOREKEEPER_STORAGE_HOSTS", "", hosts::read);
         let retention = reader.read("SCOREKEEPER_RETENTION", "P30D", retention);
         let orphan_scan_interval = reader.read("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "PT10M", orphan_scan_interval);
         let projection = reader.read("SCOREKEEPER_PROJECTION", "on", on_or_off);
@@ -211,6 +217,7 @@ impl Config {
                 rules,
                 client_id,
                 resource_manager,
+                storage_hosts,
                 retention,
                 orphan_scan_interval,
                 projection,

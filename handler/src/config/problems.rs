@@ -26,6 +26,7 @@ pub struct Problem {
 }
 
 /// A value that was not taken: what was expected, and what to do.
+#[derive(Debug)]
 pub(super) struct Refused {
     expected: String,
     remedy: String,

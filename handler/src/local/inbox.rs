@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::{Metadata, ReadDir};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// Account and container that the inbox stands for. `.localhost` never leaves a machine (RFC 6761).
 pub(super) const ACCOUNT: &str = "local";
 pub(super) const CONTAINER: &str = "inbox";
-const HOST: &str = "https://local.blob.localhost";
+pub(super) const HOST: &str = "local.blob.localhost";
 
 /// A file must look the same for this long before it is taken for complete.
 const STILL: Duration = Duration::from_secs(1);
@@ -127,7 +127,7 @@ impl Inbox {
         let mut files = HashMap::with_capacity(found.len());
         let mut versions = HashSet::new();
         for (path, metadata) in found {
-            let etag = version(&metadata);
+            let etag = simulator::file_etag(&metadata);
             let seen = match self.files.remove(&path) {
                 Some(seen) if seen.etag == etag => seen,
                 _ => SeenFile { etag, since: now, delivered: false },
@@ -223,23 +223,6 @@ impl Listing {
 /// Whether a file is told from all others by its version: file systems of Unix number them.
 const SAME_FILE_IS_KNOWN: bool = cfg!(unix);
 
-/// What stands for the ETag: changes with each write, also of the same bytes under the same name. The change time is not part
-/// of it, as `chmod`, a rename and a hard link change that and no byte.
-fn version(metadata: &Metadata) -> String {
-    let nanoseconds = |at: io::Result<SystemTime>| {
-        at.ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos())
-    };
-    #[cfg(unix)]
-    let number = {
-        use std::os::unix::fs::MetadataExt as _;
-        // Another file that was put in the place of this one (`mv`, `cp -p` of most tools) has another number.
-        metadata.ino()
-    };
-    #[cfg(not(unix))]
-    let number = 0;
-    format!("0x{:x}-{:x}-{number:x}", nanoseconds(metadata.modified()), metadata.len())
-}
-
 fn event(path: &Path, etag: &str, size: u64) -> Value {
     // On Unix a backslash is a character of a name like any other.
     let path = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
@@ -255,7 +238,7 @@ fn event(path: &Path, etag: &str, size: u64) -> Value {
             "eTag": etag,
             "contentLength": size,
             "blobType": "BlockBlob",
-            "url": format!("{HOST}/{CONTAINER}/{encoded}"),
+            "url": format!("https://{HOST}/{CONTAINER}/{encoded}"),
         },
         "dataVersion": "",
         "metadataVersion": "1",

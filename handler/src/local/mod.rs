@@ -252,6 +252,7 @@ fn settings(listener: &TcpListener, options: &SimulatorOptions, data: &Path) -> 
         setting("SCOREKEEPER_TASK_HUB", TASK_HUB.to_owned()),
         setting("SCOREKEEPER_RULES", rules.to_string()),
         setting("SCOREKEEPER_RESOURCE_MANAGER", service.clone()),
+        setting("SCOREKEEPER_STORAGE_HOSTS", format!("{}={service}/{}", inbox::HOST, inbox::ACCOUNT)),
         setting("SCOREKEEPER_LOG_FORMAT", "text".to_owned()),
         setting("IDENTITY_ENDPOINT", format!("{service}/identity/oauth2/token")),
         setting("IDENTITY_HEADER", options.identity_header.clone()),

@@ -1,7 +1,8 @@
 //! What a driver is given: a scoring as it was read, and what was seen of the world beside it.
 
-use lifecycle::{Answer, Job, Observation, Reply, Scoring, Status};
+use lifecycle::{Answer, InputFound, Job, Observation, Reply, Scoring, Status};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::admission::{Claims, Refusal};
 use crate::ports::table_store::ETag;
@@ -26,20 +27,34 @@ pub(crate) struct Observed {
     /// `resubmitAfter`". For the answer to a POST the time after it.
     pub(crate) at: OffsetDateTime,
     pub(crate) claims: Claims,
+    /// `at` by the clock that nobody sets, or a moment later: a lease that is given by what was seen is measured from here.
+    pub(crate) begun: Instant,
 }
 
 impl Observed {
     /// What was seen without claiming anything.
     pub(crate) fn of(observation: Observation, at: OffsetDateTime) -> Self {
-        Self { observation, at, claims: Claims::default() }
+        Self { observation, at, claims: Claims::default(), begun: Instant::now() }
     }
 
     /// What admission says of a scoring that waits for its turn.
     pub(crate) fn admitted(verdict: Result<Claims, Refusal>, at: OffsetDateTime) -> Self {
         match verdict {
-            Ok(claims) => Self { observation: Observation::SlotFree, at, claims },
+            Ok(claims) => Self { claims, ..Self::of(Observation::SlotFree, at) },
             Err(Refusal { reason, .. }) => Self::of(Observation::Waiting { reason }, at),
         }
+    }
+}
+
+impl Observed {
+    /// The input was looked at because of what was seen before.
+    pub(crate) fn add_input(&mut self, found: InputFound, now: OffsetDateTime) {
+        let then = std::mem::replace(&mut self.observation, Observation::Nothing);
+        if then == Observation::SlotFree {
+            // The lease begins after the look; a look at a job keeps the time before it.
+            (self.at, self.begun) = (now, Instant::now());
+        }
+        self.observation = Observation::Input { found, then: Box::new(then) };
     }
 }
 

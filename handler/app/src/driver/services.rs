@@ -1,17 +1,18 @@
-//! The services that a driver looks at and acts on: the batch endpoint, and the storage of outputs.
+//! The services that a driver looks at and acts on: the batch endpoint, and the storage of inputs and outputs.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use lifecycle::{Answer, Job, JobsFound, LostLook, Observation, OutputFound, Policy, Rule, Scoring, Status};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
 use crate::ports::{Blobs, Endpoint, JobAddress, JobSearch};
 use crate::workspaces::Workspaces;
 
-/// The batch endpoint and the storage of its outputs. Cheap to clone.
+/// The batch endpoint, and the storage of inputs and outputs. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) endpoint: Arc<dyn Endpoint>,
@@ -25,7 +26,8 @@ impl Services {
     ///
     /// Never again without a look at the attempt's output path: what lies there was written by an earlier request of the same
     /// attempt, whatever was concluded of it.
-    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>) -> Observation {
+    /// `begun` is when its lease began, or before.
+    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>, begun: Instant) -> Observation {
         let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
         // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
@@ -42,7 +44,9 @@ impl Services {
             }
             OutputFound::NotSeen(why) => return not_sent(format!("its output path could not be looked at: {why}")),
         }
-        if self.clock.now() + policy.submit_timeout.0 > scoring.due {
+        // By both clocks: the wall clock may be set back meanwhile, and the other stands still while a machine sleeps.
+        let half_over = begun.elapsed() >= std::time::Duration::try_from(policy.lease() / 2).unwrap_or_default();
+        if half_over || self.clock.now() + policy.submit_timeout.0 > scoring.due {
             return not_sent("too little was left of the lease for the request and its answer".to_owned());
         }
         let timeout = std::time::Duration::try_from(policy.submit_timeout.0).unwrap_or_default(); // rules refuse negative ones

@@ -35,6 +35,7 @@ mod rate;
 mod retention;
 pub mod rows;
 mod slots;
+mod unannounced;
 mod workspaces;
 
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
@@ -44,6 +45,7 @@ pub use pending::Pending;
 pub use rate::{PermitOutcome, SubmitPermit};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
+pub use unannounced::{MAX_UNANNOUNCED, Unannounced};
 
 /// Why the ledger could not do it, by what the caller can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::ports::table_store::{self, Entity, IfMatch, Op, Range};
 
-use super::{Error, Ledger, RecordedEvent, SHARDS, rows};
+use super::{Error, Ledger, RecordedEvent, SHARDS, rows, unannounced};
 
 impl Ledger {
     /// Removes what became final before `cutoff`, at most `most` scorings, and notes of days before it. One transaction
@@ -23,8 +23,8 @@ impl Ledger {
             for row in self.all(&self.0.state, &range, max - purged).await? {
                 purged += usize::from(self.purge_one(&row.entity).await?);
             }
-            for note in [RecordedEvent::Skipped, RecordedEvent::Quarantined] {
-                let prefix = note.prefix();
+            let notes = [RecordedEvent::Skipped, RecordedEvent::Quarantined].map(RecordedEvent::prefix);
+            for prefix in notes.into_iter().chain([unannounced::PREFIX]) {
                 let range = Range {
                     partition: rows::shard(shard),
                     from: prefix.to_owned(),

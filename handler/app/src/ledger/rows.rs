@@ -10,6 +10,7 @@
 //! | `T~{yyyyMMddHH}~{id}` | terminal index by hour of completion | while final |
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
+//! | `V~{yyyyMMddHH}~{key}` | versions of a path that were taken in without an event, by hour | for the retention |
 //!
 //! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`orphan_scan.rs`),
 //! of what waits for a look at the storage (`pending.rs`) and of the heartbeat (`heartbeat.rs`).
@@ -491,7 +492,7 @@ mod tests {
 
     fn scorings() -> Vec<(Scoring, Entry)> {
         let rules = Rules::read(
-            r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs","deployment":"v7"}}]}"#,
+            r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs","deployment":"v7"},"verifyInput":false}]}"#,
         )
         .unwrap();
         let rule = rules.get("claims").unwrap();
@@ -509,7 +510,7 @@ mod tests {
             let (last, _) = all.last().unwrap();
             match decide(last, Some(rule), &seen, now) {
                 Step::Move { next, entry, .. } => all.push((*next, entry)),
-                Step::Wait { reason } => panic!("{reason}"),
+                other => panic!("{other:?}"),
             }
         }
         let (last, entry) = all.last().unwrap().clone();

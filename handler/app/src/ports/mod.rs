@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{
-    BlobSnapshot, Candidate, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Reply, Scoring, ScoringId,
-    UnversionedBlob,
+    BlobSnapshot, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
+    Reply, Scoring, ScoringId, UnversionedBlob,
 };
 use time::OffsetDateTime;
 
@@ -195,9 +195,14 @@ pub struct BlobPage {
     pub next: Option<String>,
 }
 
-/// The storage that uploads come from and outputs are written to.
+/// The storage that uploads come from, inputs lie in and outputs are written to.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
+    /// Looks at what the path of a blob version holds now. [`InputSnapshot::Gone`] only if the service itself says that this
+    /// blob is not there; everything else that is no answer is an error. Comes to an end within seconds, as the writer of
+    /// an event waits for it.
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive>;
+
     /// The blob as it is now. `None` only if the storage says that there is no such blob (404 `BlobNotFound`): an account, a
     /// container or a name that cannot be reached or read is an error.
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive>;

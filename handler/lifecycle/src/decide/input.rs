@@ -22,28 +22,35 @@ const MAX_LOOK_BACK_OFF: Duration = Duration::minutes(10);
 impl DecideContext<'_> {
     /// What stands against making a job for it, by a look at its input.
     pub(super) fn before_submission(&self) -> Option<Step> {
-        match self.input? {
-            InputFound::Named(_) | InputFound::SameContent(_) => None,
-            InputFound::NotSeen(why) => Some(self.input_not_seen(why)),
-            found => self.ends_by_input(found, "no job is made for it"),
+        match self.input {
+            None => self.look_first(),
+            Some(InputFound::Named(_) | InputFound::SameContent(_)) => None,
+            Some(InputFound::NotSeen(why)) => Some(self.input_not_seen(why)),
+            Some(found) => self.ends_by_input(found, "no job is made for it"),
         }
+    }
+
+    fn look_first(&self) -> Option<Step> {
+        self.verifies.then_some(Step::LookAtInput)
     }
 
     /// An attempt failed: if its input is gone or newer, no further one can succeed, and the failure is nobody else's.
     pub(super) fn after_failure(&self, error: &str) -> Option<Step> {
-        self.ends_by_input(self.input?, &format!("the attempt failed ({error})"))
+        let Some(found) = self.input else { return self.look_first() };
+        self.ends_by_input(found, &format!("the attempt failed ({error})"))
     }
 
     /// A good output is there. Whose it is depends on what the job read: as ETags never come back, the version that was
     /// named was there all the time if it is there now.
     pub(super) fn before_scored(&self) -> Option<Step> {
-        match self.input? {
+        let Some(found) = self.input else { return self.look_first() };
+        match found {
             // Nobody may delete what is being scored and expect no result: deleting an input that was looked at before its
             // job was made is how many writers tidy up. An overwrite in between, deleted as well, cannot be told from
             // that; RELIABILITY says so.
             InputFound::Named(_) | InputFound::SameContent(_) | InputFound::Gone => None,
             InputFound::NotSeen(why) => Some(self.cannot_look(why)),
-            found @ InputFound::Newer { .. } => {
+            InputFound::Newer { .. } | InputFound::Unwanted { .. } => {
                 self.ends_by_input(found, "what the job read is not known, so its output is not shown as scored")
             }
         }
@@ -79,6 +86,10 @@ impl DecideContext<'_> {
                 self.transition(Event::InputNewer, reason, Effect::None, |next| {
                     next.replaced_by = Some(scoring.clone());
                 })
+            }
+            InputFound::Unwanted { etag, why } => {
+                let reason = format!("the path holds a newer version ({etag}), which is not scored: {why}; {so}");
+                self.transition(Event::InputNewer, reason, Effect::None, |_| {})
             }
             InputFound::Named(_) | InputFound::SameContent(_) | InputFound::NotSeen(_) => return None,
         })

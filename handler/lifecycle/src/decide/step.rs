@@ -16,6 +16,9 @@ pub enum Step {
         /// Why nothing moves. Shown to people, recorded nowhere.
         reason: String,
     },
+    /// Nothing is decided before the scoring's input was looked at: look, and ask again with
+    /// [`Observation::Input`](super::Observation::Input) around what was seen.
+    LookAtInput,
     /// Record `next` and `entry` in one transaction, then carry out `effect`.
     Move {
         /// The scoring after the move.
@@ -48,6 +51,8 @@ pub(super) struct DecideContext<'a> {
     pub(super) policy: &'a Policy,
     /// What a look at the input came to, if it was looked at for this decision.
     pub(super) input: Option<&'a InputFound>,
+    /// Whether the input is to be looked at.
+    pub(super) verifies: bool,
     /// When its job is told to stop.
     pub(super) stop_at: OffsetDateTime,
     pub(super) now: OffsetDateTime,

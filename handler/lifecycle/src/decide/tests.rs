@@ -21,7 +21,7 @@ fn rule() -> Rule {
 
 fn rule_with(change: impl FnOnce(&mut Rule)) -> Rule {
     let rules = Rules::read(
-        r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"},"maxAttempts":2}]}"#,
+        r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"},"maxAttempts":2,"verifyInput":false}]}"#,
     )
     .unwrap();
     let mut rule = rules.get("claims").unwrap().clone();
@@ -61,6 +61,7 @@ impl Life {
                 effect
             }
             Step::Wait { reason } => panic!("{} waits on {observation:?}: {reason}", self.scoring.status),
+            Step::LookAtInput => panic!("{} wants its input looked at on {observation:?}", self.scoring.status),
         }
     }
 
@@ -68,6 +69,7 @@ impl Life {
         match self.decide(observation) {
             Step::Wait { reason } => reason,
             Step::Move { entry, .. } => panic!("{} moves on {observation:?}: {}", self.scoring.status, entry.reason),
+            Step::LookAtInput => panic!("{} wants its input looked at on {observation:?}", self.scoring.status),
         }
     }
 
@@ -418,8 +420,9 @@ fn what_is_held_because_nobody_could_look_goes_on_when_somebody_can() {
 
 fn held() -> Life {
     let mut life = Life::unknown();
-    let hold = Policy { on_unknown: OnUnknown::Hold, ..Policy::default() };
-    life.rule = rule_with(|rule| rule.policy = hold);
+    life.rule = rule_with(|rule| {
+        rule.policy = Policy { on_unknown: OnUnknown::Hold, verify_input: false, ..Policy::default() }
+    });
     life.later(Duration::minutes(15));
     assert_eq!(life.moves(&Observation::candidates(vec![])), Effect::None);
     assert_eq!(life.scoring.status, Status::Held);

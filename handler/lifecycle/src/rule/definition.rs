@@ -181,4 +181,5 @@ pub const MEMBERS: &[&str] = &[
     "resubmitAfter",
     "onUnknown",
     "outputTimeout",
+    "verifyInput",
 ];

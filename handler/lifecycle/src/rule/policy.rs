@@ -45,6 +45,10 @@ pub struct Policy {
     /// A completed job's output must be there within this time; a job that cannot be found is given up after five
     /// times this. Default 2 min.
     pub output_timeout: IsoDuration,
+    /// Whether the input is looked at before a job is made for it, when one failed, and before an output is shown as scored.
+    /// Default true. A rule for an account that the app may not read must say false; then nothing is known of versions
+    /// that are gone or were overwritten.
+    pub verify_input: bool,
 }
 
 impl Default for Policy {
@@ -62,6 +66,7 @@ impl Default for Policy {
             resubmit_after: seconds(900),
             on_unknown: OnUnknown::Resolve,
             output_timeout: seconds(120),
+            verify_input: true,
         }
     }
 }

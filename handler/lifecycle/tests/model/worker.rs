@@ -246,6 +246,8 @@ impl State {
                 })
             }
             Step::Wait { .. } => release(slot),
+            // The rules of this model say `verifyInput: false`.
+            Step::LookAtInput => unreachable!("no rule here wants its input looked at"),
             Step::Move { next, entry, effect } => {
                 if entry.seq != next.version || entry.from != Some(scoring.status) || entry.to != next.status {
                     self.broke(Broken::Gap);

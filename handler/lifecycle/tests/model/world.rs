@@ -93,7 +93,7 @@ pub(crate) struct World {
 fn rules(more: &str) -> Rules {
     Rules::read(&format!(
         r#"{{"rules":[{{"id":"claims","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}},"maxAttempts":2,
-            "submitTimeout":"PT1M","lookupInterval":"PT1M","resubmitAfter":"PT2M","outputTimeout":"PT1M","retryBackOff":"PT1M",{more}}}]}}"#
+            "submitTimeout":"PT1M","lookupInterval":"PT1M","resubmitAfter":"PT2M","outputTimeout":"PT1M","retryBackOff":"PT1M","verifyInput":false,{more}}}]}}"#
     ))
     .expect("the rules are good")
 }

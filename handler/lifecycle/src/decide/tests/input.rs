@@ -142,3 +142,41 @@ fn a_second_etag_of_a_content_joins_its_scoring() {
     assert_eq!((life.scoring.status, &life.scoring.replaced_by), (Status::Superseded, &Some(other_scoring())));
     Life::running().waits(&Observation::ScoredAs(other_scoring()));
 }
+
+#[test]
+fn a_rule_that_verifies_has_the_input_looked_at_before_a_job_after_a_failure_and_before_scored() {
+    let looking = |mut life: Life| {
+        life.rule.policy.verify_input = true;
+        life
+    };
+    let asks = |life: &Life, seen: &Observation| life.decide(seen) == Step::LookAtInput;
+    assert!(asks(&looking(Life::new()), &Observation::SlotFree));
+    assert!(asks(&looking(Life::running()), &failed()));
+    let mut verifying = looking(Life::verifying());
+    assert!(asks(&verifying, &output(9, NOW)));
+    assert!(!asks(&verifying, &absent()), "an output that is late costs no look");
+    assert!(asks(verifying.later(Duration::minutes(2)), &absent()), "the attempt fails by it");
+    for (life, seen) in [(Life::new(), Observation::SlotFree), (Life::running(), failed())] {
+        assert!(!asks(&life, &seen), "verifyInput: false");
+        let waits = Observation::Waiting { reason: "all slots are taken".into() };
+        assert!(!asks(&looking(life), &waits), "what waits is not looked at");
+    }
+}
+
+#[test]
+fn without_its_rule_only_what_could_be_looked_at_before_is() {
+    for (input, expected) in [(None, false), (Some(version("1", None).content), true)] {
+        let mut life = Life::verifying();
+        life.scoring.input = input;
+        let step = decide(&life.scoring, None, &output(9, NOW), NOW);
+        assert_eq!(step == Step::LookAtInput, expected, "{step:?}");
+    }
+}
+
+#[test]
+fn a_newer_version_that_the_rule_does_not_want_supersedes_all_the_same() {
+    let mut life = Life::new();
+    let unwanted = InputFound::Unwanted { etag: "2".into(), why: "it is empty".into() };
+    life.moves(&after(Observation::SlotFree, unwanted));
+    assert_eq!((life.scoring.status, life.scoring.replaced_by), (Status::Superseded, None));
+}

@@ -1,0 +1,169 @@
+//! The look at an input, and what follows from it for *other* scorings: a newer version is in the ledger before the older
+//! one ends, and a second ETag of one content joins the scoring that has it.
+//!
+//! Never: a scoring that ends because of another one which is not on record.
+
+use lifecycle::{Entry, InputFound, InputSnapshot, Likeness, Observation, Scoring, SeenVersion, Status, Step};
+
+use super::observed::{Loaded, Observed};
+use super::services::Services;
+use super::{Driver, Reach};
+use crate::error::{Error, during, error_chain};
+use crate::ledger::{self, Acceptance, MAX_UNANNOUNCED, Recorded, Unannounced};
+
+impl Driver {
+    /// Decides; if the decision wants the input looked at first, looks and decides by that. Without services there is no
+    /// look, and [`Step::LookAtInput`] is the outcome.
+    pub(super) async fn decide_looking(&self, scoring: &Scoring, observed: &mut Observed) -> Step {
+        let step = self.decide(scoring, &observed.observation, observed.at);
+        let (Step::LookAtInput, Reach::Services { services, .. }) = (&step, &self.reach) else { return step };
+        // Boxed, as it has kilobytes, and each future around it would be copied with it.
+        let found = Box::pin(self.look_at_input(services, scoring)).await;
+        observed.add_input(found, self.clock.now());
+        self.decide(scoring, &observed.observation, observed.at)
+    }
+
+    async fn look_at_input(&self, services: &Services, scoring: &Scoring) -> InputFound {
+        let seen = match services.blobs.input(&scoring.blob).await {
+            Ok(InputSnapshot::Present(seen)) => seen,
+            Ok(InputSnapshot::Gone) => return InputFound::Gone,
+            Err(inconclusive) => return InputFound::NotSeen(error_chain(&inconclusive)),
+        };
+        let settled = match scoring.likeness(&seen) {
+            Likeness::SameVersion => return InputFound::Named(seen),
+            likeness => self.settle_other(scoring, likeness, seen).await,
+        };
+        // Nothing is concluded from a version that could not be put on record.
+        settled.unwrap_or_else(|error| {
+            InputFound::NotSeen(format!("the version that its path holds was not recorded: {}", error_chain(&error)))
+        })
+    }
+
+    /// The path holds another version: what follows for that one is put on record.
+    async fn settle_other(
+        &self,
+        scoring: &Scoring,
+        likeness: Likeness,
+        seen: SeenVersion,
+    ) -> Result<InputFound, ledger::Error> {
+        // An event that comes again has a scoring that was not read: what is on record of it may know the content, be further,
+        // or have ended. Nothing may follow for others from one that will be found to be a repetition.
+        let known = self.ledger.get(&scoring.id).await?;
+        if known.is_some_and(|(known, _)| known.version != scoring.version) {
+            return Ok(InputFound::NotSeen("the scoring was moved on meanwhile".to_owned()));
+        }
+        match likeness {
+            Likeness::SameContent => self.join(scoring, seen).await,
+            _ => self.take_in_newer(scoring, &seen).await,
+        }
+    }
+
+    /// The path holds another content: its version is taken in, unless it is there already.
+    async fn take_in_newer(&self, scoring: &Scoring, seen: &SeenVersion) -> Result<InputFound, ledger::Error> {
+        let (now, etag) = (self.clock.now(), seen.etag.clone());
+        let Some(rule) = self.rule(scoring) else { return Ok(without_rule(scoring, seen)) };
+        let other = scoring.of_version(self.ledger.id().await?, rule, seen, now);
+        if let Some(why) = rule.refuses(&other.blob) {
+            return Ok(InputFound::Unwanted { etag, why });
+        }
+        let found = InputFound::Newer { etag, scoring: other.id.clone() };
+        match self.ledger.get(&other.id).await? {
+            Some((gone, version)) if gone.status == Status::Gone => {
+                self.move_other(Loaded { scoring: gone, etag: version }, &Observation::VersionSeen).await?;
+            }
+            Some(_) => {}
+            // A writer that never comes to rest, or one that marks each input by rewriting it, would else be scored for ever.
+            None => match self.ledger.count_unannounced(&other.blob, now).await? {
+                Unannounced::Counted => {
+                    let reason = format!("the path of scoring {} holds this version; no event told of it", scoring.id);
+                    self.insert(&other, &[other.accepted_entry(reason)]).await?;
+                }
+                Unannounced::TooMany { until } => {
+                    return Ok(InputFound::NotSeen(format!(
+                        "the path holds another version ({}), and {MAX_UNANNOUNCED} of its versions were scored within an hour without an event of their own; the next at {}",
+                        seen.etag,
+                        lifecycle::duration::utc_text(until)
+                    )));
+                }
+            },
+        }
+        Ok(found)
+    }
+
+    /// The path holds the same content under another ETag. That version joins the scoring, so that its event, should
+    /// one come, is a repetition; unless it has a scoring that is further than this one.
+    async fn join(&self, scoring: &Scoring, seen: SeenVersion) -> Result<InputFound, ledger::Error> {
+        // Without its rule it goes on all the same: the content is the one that was named.
+        let Some(rule) = self.rule(scoring) else { return Ok(InputFound::SameContent(seen)) };
+        let other = scoring.of_version(self.ledger.id().await?, rule, &seen, self.clock.now());
+        let joins = Observation::ScoredAs(scoring.id.clone());
+        let present = match self.ledger.get(&other.id).await? {
+            None => {
+                let reason = format!("the path of scoring {} holds this version", scoring.id);
+                let mut entries = vec![other.accepted_entry(reason)];
+                let Step::Move { next, entry, .. } = self.decide(&other, &joins, other.created) else {
+                    return Ok(InputFound::SameContent(seen));
+                };
+                entries.push(entry);
+                self.insert(&next, &entries).await?
+            }
+            // Nothing was sent for it yet: one of the two is enough.
+            Some((queued, etag)) if queued.status == Status::Queued && queued.attempt == 0 => {
+                self.move_other(Loaded { scoring: queued, etag }, &joins).await?
+            }
+            Some((present, _)) => Some(present),
+        };
+        let other_scores = |other: &Scoring| !other.status.is_terminal() || other.status == Status::Scored;
+        match present {
+            Some(present) if scoring.status == Status::Queued && other_scores(&present) => {
+                Ok(InputFound::Newer { etag: seen.etag, scoring: present.id })
+            }
+            _ => Ok(InputFound::SameContent(seen)),
+        }
+    }
+
+    /// Takes another scoring in. Returns it as it is in the ledger.
+    async fn insert(&self, other: &Scoring, entries: &[Entry]) -> Result<Option<Scoring>, ledger::Error> {
+        Ok(Some(match self.ledger.accept(other, entries).await? {
+            Acceptance::New(_) => {
+                let reason = entries.last().map_or("", |entry| entry.reason.as_str());
+                tracing::info!(scoring = %other.id, rule = other.rule.as_str(), blob = other.blob.url, status = %other.status,
+                    "scoring {} accepted as {}: {reason}", other.id, other.status);
+                other.clone()
+            }
+            Acceptance::Duplicate(present) => *present,
+        }))
+    }
+
+    /// Moves another scoring by what was seen of it. Returns it as it is then, as far as that is known.
+    async fn move_other(&self, loaded: Loaded, seen: &Observation) -> Result<Option<Scoring>, ledger::Error> {
+        let Loaded { scoring, etag } = loaded;
+        let now = self.clock.now();
+        let Step::Move { next, entry, .. } = self.decide(&scoring, seen, now) else { return Ok(Some(scoring)) };
+        match self.ledger.record(&scoring, &etag, &next, &entry).await? {
+            Recorded::Done(_) => {
+                self.announce(&scoring, &next, &entry, now).await;
+                Ok(Some(*next))
+            }
+            Recorded::Lost => Ok(self.ledger.get(&scoring.id).await?.map(|(present, _)| present)),
+        }
+    }
+
+    /// An event tells of a version that is known: if it was gone, it is opened again.
+    pub(super) async fn seen_again(&self, known: Scoring) -> Result<Scoring, Error> {
+        if known.status != Status::Gone {
+            return Ok(known);
+        }
+        let Some(loaded) = self.load(&known.id).await? else { return Ok(known) };
+        let moved = self.move_other(loaded, &Observation::VersionSeen).await;
+        Ok(moved.map_err(during("opening a scoring again"))?.unwrap_or(known))
+    }
+}
+
+/// What takes its place can be scored by nobody: whoever put the rule away decides.
+fn without_rule(scoring: &Scoring, seen: &SeenVersion) -> InputFound {
+    InputFound::NotSeen(format!(
+        "the path holds another version ({}), and rule `{}` is not in the rules any more; put it back to have that one scored",
+        seen.etag, scoring.rule
+    ))
+}

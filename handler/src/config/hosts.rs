@@ -1,0 +1,57 @@
+//! Hosts that blobs may lie on beside the cloud's own.
+
+use url::{Host, Url};
+
+use super::problems::Refused;
+
+/// `HOST[,HOST…]`, each perhaps with `=URL`: where an emulator on this machine stands for it.
+pub(super) fn read(text: &str) -> Result<Vec<(String, Option<Url>)>, Refused> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(entry).collect()
+}
+
+fn entry(entry: &str) -> Result<(String, Option<Url>), Refused> {
+    let refused = || {
+        Refused::new(
+            format!("host names with commas between, `{entry}` is none"),
+            "write HOST, without https:// and path, or HOST=http://127.0.0.1:PORT/ACCOUNT for an emulator on this machine",
+        )
+    };
+    let (host, reached) = entry.split_once('=').map_or((entry, None), |(host, url)| (host, Some(url)));
+    let host = match Host::parse(host) {
+        Ok(Host::Domain(name)) if name.contains('.') || name == "localhost" => name,
+        Ok(Host::Ipv4(ip)) => ip.to_string(),
+        _ => return Err(refused()),
+    };
+    let Some(reached) = reached else { return Ok((host, None)) };
+    let url = Url::parse(reached).map_err(|_| refused())?;
+    // No token follows there, so that a wrong one can do no harm.
+    let emulator = url.scheme() == "http" && lifecycle::uri::is_loopback(&url);
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if emulator && plain { Ok((host, Some(url))) } else { Err(refused()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_alone_or_with_where_an_emulator_stands_for_them() {
+        let good = read("Files.Example.com , local.blob.localhost=http://127.0.0.1:10000/local").expect("good hosts");
+        assert_eq!(good[0], ("files.example.com".to_owned(), None));
+        assert_eq!(good[1].0, "local.blob.localhost");
+        assert_eq!(good[1].1.as_ref().map(Url::as_str), Some("http://127.0.0.1:10000/local"));
+        assert_eq!(read("").expect("none"), []);
+        for bad in [
+            "https://files.example.com",
+            "files.example.com/x",
+            "com",
+            "*.example.com",
+            "a.example=http://files.example/x",
+            "a.example=https://127.0.0.1/x",
+            "a.example=http://127.0.0.1/x?sig=1",
+            "a.example=",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

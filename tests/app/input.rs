@@ -1,0 +1,329 @@
+//! The look at an input: what is gone, newer or the same content under another ETag, before a job, after a failed one, and
+//! before an output is shown as scored.
+
+use app::App;
+use app::ledger::MAX_UNANNOUNCED;
+use app::ports::Inconclusive;
+use lifecycle::{JobStatus, Scoring, Status};
+use serde_json::json;
+use time::Duration;
+
+use crate::support::world::{Fault, World, event};
+
+const URL: &str = "https://uploads.blob.core.windows.net/claims/a.csv";
+
+const ONE_AT_A_TIME: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
+    "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":1,"maxAttempts":2}]}"#;
+
+fn put(world: &World, etag: &str, content: u64) {
+    world.change_inputs(|inputs, now| inputs.put(URL, etag, content, true, now));
+}
+
+fn mark(world: &World) -> String {
+    world.change_inputs(|inputs, now| inputs.mark(URL, now)).expect("it is there")
+}
+
+fn delete(world: &World) {
+    world.change_inputs(|inputs, now| inputs.delete(URL, now));
+}
+
+async fn tick(world: &World, app: &App) {
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+}
+
+/// A scoring of version 1, whose job runs.
+async fn running(world: &World, app: &App) -> String {
+    put(world, "1", 1);
+    world.deliver(app, &event("a.csv", "1")).await.remove(0)
+}
+
+/// Ends all jobs, and lets the app see it.
+async fn end(world: &World, app: &App, status: JobStatus) {
+    world.later(Duration::minutes(3));
+    world.end_jobs(&status);
+    tick(world, app).await;
+}
+
+async fn all(app: &App) -> Vec<Scoring> {
+    let mut all = Vec::new();
+    let each = |scoring| {
+        all.push(scoring);
+        true
+    };
+    app.ledger().scorings(each).await.unwrap();
+    all.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.blob.etag.cmp(&b.blob.etag)));
+    all
+}
+
+fn by_etag(all: &[Scoring]) -> Vec<(&str, Status)> {
+    all.iter().map(|scoring| (scoring.blob.etag.as_str(), scoring.status)).collect()
+}
+
+#[tokio::test]
+async fn a_blob_that_is_gone_costs_no_job_on_the_event_path_and_no_slot() {
+    let world = World::with_rules(ONE_AT_A_TIME);
+    let app = world.app();
+    put(&world, "1", 1);
+    delete(&world);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let scoring = world.get(&app, &ids[0]).await;
+    assert_eq!((scoring.status, scoring.attempt, world.jobs().len()), (Status::Gone, 0, 0));
+    assert_eq!(app.ledger().entries(&scoring.id).await.unwrap().len(), 2);
+    assert!(app.ledger().in_flight().await.unwrap().is_empty());
+    let other = world.deliver(&app, &event("b.csv", "1")).await;
+    assert_eq!(world.get(&app, &other[0]).await.status, Status::Running, "the one slot is free");
+}
+
+#[tokio::test]
+async fn a_blob_that_is_gone_when_its_turn_comes_costs_no_job_on_the_tick_path() {
+    let world = World::with_rules(ONE_AT_A_TIME);
+    let app = world.app();
+    let first = world.deliver(&app, &event("b.csv", "1")).await;
+    put(&world, "1", 1);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
+    delete(&world);
+    end(&world, &app, JobStatus::Completed).await;
+    assert_eq!(world.get(&app, &first[0]).await.status, Status::Scored);
+    tick(&world, &app).await;
+    assert_eq!((world.get(&app, &ids[0]).await.status, world.jobs().len()), (Status::Gone, 1));
+}
+
+#[tokio::test]
+async fn what_was_gone_is_scored_when_an_event_shows_that_version_again() {
+    let world = World::with_rules(ONE_AT_A_TIME);
+    let app = world.app();
+    put(&world, "1", 1);
+    delete(&world);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    // An old event, delivered again, shows nothing: the look does.
+    app.accept(&event("a.csv", "1")).await.unwrap().submit().await;
+    tick(&world, &app).await;
+    assert_eq!((world.get(&app, &ids[0]).await.status, world.jobs().len()), (Status::Gone, 0));
+    put(&world, "1", 1);
+    app.accept(&event("a.csv", "1")).await.unwrap().submit().await;
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Queued);
+    world.tick_until_final(&app, 10).await;
+    let scoring = world.get(&app, &ids[0]).await;
+    assert_eq!((scoring.status, world.jobs().len()), (Status::Scored, 1));
+    assert!(scoring.completed.is_some() && app.ledger().in_flight().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_at_waits_with_its_reason_and_without_its_slot() {
+    let world = World::with_rules(ONE_AT_A_TIME);
+    let app = world.app();
+    world.blind_inputs(Some(Inconclusive::not_allowed("storage answered 403; grant Storage Blob Data Reader")));
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let scoring = world.get(&app, &ids[0]).await;
+    assert_eq!((scoring.status, scoring.attempt, world.jobs().len()), (Status::Queued, 0, 0));
+    assert!(scoring.last_error.unwrap().contains("Storage Blob Data Reader"));
+    assert!(scoring.due > world.now());
+    let looks = world.input_looks();
+    for _ in 0..60 {
+        world.later(Duration::minutes(1));
+        tick(&world, &app).await;
+    }
+    assert!((5..=20).contains(&(world.input_looks() - looks)), "{} looks in an hour", world.input_looks() - looks);
+    world.blind_inputs(None);
+    // The slot was given back each time: nobody has to free it.
+    let other = world.deliver(&app, &event("b.csv", "1")).await;
+    assert_eq!(world.get(&app, &other[0]).await.status, Status::Running);
+    world.tick_until_final(&app, 20).await;
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
+}
+
+#[tokio::test]
+async fn a_newer_version_is_on_record_before_the_older_ends_and_is_scored_once() {
+    let world = World::new();
+    let app = world.app();
+    put(&world, "2", 2);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let scorings = all(&app).await;
+    assert_eq!(by_etag(&scorings), [("1", Status::Superseded), ("2", Status::Queued)]);
+    assert_eq!(scorings[0].replaced_by.as_ref(), Some(&scorings[1].id));
+    assert_eq!(scorings[0].id.as_str(), ids[0]);
+    world.tick_until_final(&app, 10).await;
+    assert!(world.deliver(&app, &event("a.csv", "2")).await.is_empty(), "its event is a repetition");
+    assert_eq!((by_etag(&all(&app).await)[1], world.jobs().len()), (("2", Status::Scored), 1));
+}
+
+#[tokio::test]
+async fn a_newer_version_that_cannot_be_recorded_leaves_the_older_one_waiting() {
+    let world = World::new();
+    let app = world.app();
+    put(&world, "2", 2);
+    world.deliver(&app, &event("b.csv", "1")).await; // the table is made
+    // The count of unannounced versions is the first write.
+    world.store.push(Fault::NotSent);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let scoring = world.get(&app, &ids[0]).await;
+    assert_eq!((scoring.status, all(&app).await.len()), (Status::Queued, 2));
+    assert!(scoring.last_error.unwrap().contains("was not recorded"));
+    world.tick_until_final(&app, 10).await;
+    let of_a: Vec<_> = all(&app).await.into_iter().filter(|scoring| scoring.blob.path == "a.csv").collect();
+    assert_eq!(by_etag(&of_a), [("1", Status::Superseded), ("2", Status::Scored)]);
+}
+
+#[tokio::test]
+async fn an_input_that_is_overwritten_while_its_job_runs_is_never_shown_as_scored() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    put(&world, "2", 2);
+    end(&world, &app, JobStatus::Completed).await;
+    let scoring = world.get(&app, &id).await;
+    assert_eq!((scoring.status, scoring.output_bytes), (Status::Superseded, None));
+    world.tick_until_final(&app, 10).await;
+    assert_eq!(by_etag(&all(&app).await), [("1", Status::Superseded), ("2", Status::Scored)]);
+}
+
+#[tokio::test]
+async fn a_job_that_failed_for_want_of_its_input_is_no_failed_attempt() {
+    for (change, status) in [(delete as fn(&World), Status::Gone), (|world| put(world, "2", 2), Status::Superseded)] {
+        let world = World::new();
+        let app = world.app();
+        let id = running(&world, &app).await;
+        change(&world);
+        end(&world, &app, JobStatus::Failed).await;
+        let scoring = world.get(&app, &id).await;
+        assert_eq!((scoring.status, scoring.attempt), (status, 1), "one attempt, although two are allowed");
+        let breakers = app::reports::status(app.ledger(), world.now()).await.unwrap().breakers;
+        assert!(breakers.is_empty(), "the deployment is not to blame: {breakers:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_input_that_was_scored_and_then_deleted_stays_scored() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    // Its job has read it by then.
+    world.later(Duration::minutes(2));
+    delete(&world);
+    end(&world, &app, JobStatus::Completed).await;
+    assert_eq!(world.get(&app, &id).await.status, Status::Scored);
+}
+
+#[tokio::test]
+async fn a_mark_by_metadata_joins_the_scoring_and_so_does_its_event() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    let marked = mark(&world);
+    end(&world, &app, JobStatus::Completed).await;
+    let scoring = world.get(&app, &id).await;
+    assert_eq!((scoring.status, scoring.aliases.as_slice()), (Status::Scored, &[marked.clone()][..]));
+    assert!(world.deliver(&app, &event("a.csv", &marked)).await.is_empty(), "its event joins");
+    world.tick_until_final(&app, 5).await;
+    let scorings = all(&app).await;
+    assert_eq!(by_etag(&scorings), [("1", Status::Scored), (marked.as_str(), Status::Superseded)]);
+    assert_eq!((scorings[1].replaced_by.as_ref(), world.jobs().len()), (Some(&scoring.id), 1));
+}
+
+#[tokio::test]
+async fn two_events_of_one_content_in_the_queue_make_one_job() {
+    let world = World::with_rules(ONE_AT_A_TIME);
+    let app = world.app();
+    // Version 1 was looked at, and refused by the endpoint for now.
+    put(&world, "1", 1);
+    world.next_faults([Fault::Refused { permanent: false }]);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    put(&world, "2", 1);
+    app.accept(&event("a.csv", "2")).await.unwrap().into_parts().1.len();
+    world.tick_until_final(&app, 20).await;
+    let scorings = all(&app).await;
+    let scored = scorings.iter().filter(|scoring| scoring.status == Status::Scored).count();
+    assert_eq!((scored, world.jobs().len()), (1, 1), "{:?}", by_etag(&scorings));
+}
+
+#[tokio::test]
+async fn a_writer_that_never_rests_is_scored_three_times_an_hour_without_events() {
+    let world = World::new();
+    let app = world.app();
+    put(&world, "0", 0);
+    world.deliver(&app, &event("a.csv", "0")).await;
+    let (mut jobs, mut versions) = (Vec::new(), Vec::new());
+    for n in 1..=120 {
+        // Always another content by the time that its job ended.
+        put(&world, &n.to_string(), n);
+        world.later(Duration::minutes(1));
+        world.end_jobs(&JobStatus::Completed);
+        tick(&world, &app).await;
+        if n % 60 == 0 {
+            jobs.push(world.jobs().len());
+            versions.push(all(&app).await.len());
+        }
+    }
+    let unannounced = MAX_UNANNOUNCED;
+    assert!(jobs[0] <= 1 + unannounced && jobs[1] <= 1 + 2 * unannounced, "{jobs:?}");
+    assert_eq!(versions, [1 + unannounced, 1 + 2 * unannounced], "and it goes on");
+    let waiting: Vec<_> = all(&app).await.into_iter().filter(|scoring| !scoring.status.is_terminal()).collect();
+    assert!(waiting.iter().all(|scoring| scoring.last_error.is_some() || scoring.job.is_some()), "{waiting:?}");
+}
+
+#[tokio::test]
+async fn a_rule_that_does_not_verify_costs_no_look() {
+    let rules = ONE_AT_A_TIME.replace("\"maxInFlight\":1", "\"verifyInput\":false");
+    let world = World::with_rules(&rules);
+    let app = world.app();
+    let id = running(&world, &app).await;
+    put(&world, "2", 2);
+    end(&world, &app, JobStatus::Completed).await;
+    assert_eq!((world.get(&app, &id).await.status, world.input_looks()), (Status::Scored, 0));
+}
+
+#[tokio::test]
+async fn an_event_costs_one_look_and_a_scoring_two() {
+    let world = World::new();
+    let app = world.app();
+    running(&world, &app).await;
+    assert_eq!(world.input_looks(), 1);
+    end(&world, &app, JobStatus::Completed).await;
+    assert_eq!(world.input_looks(), 2);
+}
+
+#[tokio::test]
+async fn events_of_other_hosts_are_skipped_with_that_reason_and_nobody_is_asked() {
+    let world = World::new();
+    let app = world.app();
+    for host in ["evil.example", "uploads.blob.core.windows.net.evil.example", "127.0.0.1/uploads"] {
+        let mut one = event("a.csv", "1");
+        one["data"]["url"] = json!(format!("https://{host}/claims/a.csv"));
+        let delivery = app.accept(&one).await.unwrap();
+        assert_eq!((delivery.accepted.skipped, delivery.accepted.accepted.len()), (1, 0), "{host}");
+        delivery.submit().await;
+    }
+    assert_eq!((world.input_looks(), world.jobs().len(), all(&app).await.len()), (0, 0, 0));
+    let since = world.now() - Duration::days(1);
+    let skipped = app.ledger().recorded_events(app::ledger::RecordedEvent::Skipped, since, 10).await.unwrap();
+    let reasons: Vec<_> = skipped.iter().filter_map(|row| row.string("Reason")).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("`evil.example` is not a storage host")), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_not_begun_once_half_of_its_lease_is_over() {
+    let world = World::new();
+    let app = world.app();
+    let (_, submissions) = app.accept(&event("a.csv", "1")).await.unwrap().into_parts();
+    // The wall clock stands still, as if it had been set back; the other one goes on.
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    submissions.send().await;
+    assert_eq!(world.jobs().len(), 0);
+    let scoring = all(&app).await.remove(0);
+    assert_eq!(scoring.status, Status::Queued);
+    assert!(scoring.last_error.unwrap().contains("lease"));
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_takes_no_marked_version_in() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    end(&world, &app, JobStatus::Completed).await;
+    mark(&world);
+    assert!(world.deliver(&app, &event("a.csv", "1")).await.is_empty(), "a repetition");
+    world.tick_until_final(&app, 5).await;
+    assert_eq!((all(&app).await.len(), world.get(&app, &id).await.status), (1, Status::Scored));
+    assert_eq!(world.jobs().len(), 1);
+}
