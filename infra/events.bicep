@@ -114,9 +114,7 @@ module topicAlerts 'modules/topic-alerts.bicep' = [
 ]
 
 @description('ARM ids of the system topics, in the order of the watched accounts.')
-output topicResourceIds string[] = [
-  for (account, index) in watchedAccounts: topics[index].outputs.resourceId
-]
+output topicResourceIds string[] = [for (account, index) in watchedAccounts: topics[index].outputs.resourceId]
 
 @description('Name of the event subscription on each of them.')
 output subscriptionName string = subscriptionName

@@ -32,9 +32,6 @@ pub mod status;
 pub mod text;
 pub mod uri;
 
-#[doc(hidden)] // until the Azure adapter has moved
-pub use rule as rules;
-
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};

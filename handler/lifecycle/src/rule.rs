@@ -12,9 +12,6 @@ mod reading;
 pub mod template;
 mod written;
 
-#[doc(hidden)]
-pub use crate::uri::is_loopback;
-
 pub use definition::{
     DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, MEMBERS, Match, OutputTemplate, Rule, Target,
 };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use app::ports::{Inconclusive, JobAddress};
-use lifecycle::decide::workspace_of;
+use lifecycle::id::workspace_of;
 use lifecycle::text::error_chain;
 use lifecycle::{Answer, Scoring};
 use reqwest::header::AUTHORIZATION;
