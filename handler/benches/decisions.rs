@@ -11,7 +11,7 @@ use handler::hosts::azure::envelope;
 use lifecycle::rule::template::{Template, Values};
 use lifecycle::{
     Answer, Job, JobSnapshot, JobStatus, LedgerId, Observation, Payload, Rule, Rules, Scoring, Step, decide, intake,
-    rules,
+    rule,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -156,7 +156,7 @@ fn json(bencher: Bencher) {
 #[divan::bench(name = "template/default output", counters = [ItemsCount::new(1_u32)])]
 fn template(bencher: Bencher) {
     let scoring = queued(&some_rules());
-    let template = Template::parse(rules::DEFAULT_OUTPUT).expect("it is the built-in one");
+    let template = Template::parse(rule::DEFAULT_OUTPUT).expect("it is the built-in one");
     let values = Values { blob: &scoring.blob, rule: &scoring.rule, scoring: &scoring.id, attempt: 1 };
     bencher.bench_local(|| black_box(&template).fill(&values));
 }

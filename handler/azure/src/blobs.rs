@@ -92,7 +92,7 @@ impl AzureBlobs {
         })?;
         let known = || {
             let job = scoring.job.as_ref().and_then(|job| job.id.as_deref());
-            scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::decide::workspace_of)).map(str::to_owned)
+            scoring.workspace.as_deref().or_else(|| job.and_then(lifecycle::id::workspace_of)).map(str::to_owned)
         };
         let workspace = place.workspace.as_deref().map(str::to_owned).or_else(known).ok_or_else(|| {
             Inconclusive::not_asked(format!(

@@ -7,8 +7,6 @@
 use time::OffsetDateTime;
 
 use crate::duration::utc_text;
-#[doc(hidden)] // until the Azure adapter has moved
-pub use crate::id::workspace_of;
 use crate::rule::{Policy, Rule};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};

@@ -40,9 +40,6 @@ pub mod text;
 pub mod unversioned;
 pub mod uri;
 
-#[doc(hidden)] // until the Azure adapter has moved
-pub use rule as rules;
-
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
 pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};

@@ -14,9 +14,6 @@ pub mod template;
 mod upload;
 mod written;
 
-#[doc(hidden)]
-pub use crate::uri::is_loopback;
-
 pub use definition::{
     DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, MEMBERS, Match, OutputTemplate, Rule, Target,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::ports::{Inconclusive, JobAddress};
-use lifecycle::decide::workspace_of;
+use lifecycle::id::workspace_of;
 use lifecycle::text::error_chain;
 use lifecycle::{Answer, Reply, Scoring};
 use reqwest::header::AUTHORIZATION;

@@ -4,7 +4,7 @@
 //!
 //! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
 
-use lifecycle::decide::workspace_of;
+use lifecycle::id::workspace_of;
 use lifecycle::text::{error_chain, fit};
 use reqwest::{Method, Url};
 use serde_json::Value;
