@@ -180,7 +180,9 @@ async fn of_many_that_want_the_last_permit_one_gets_it() {
             .map(|n| {
                 let (ledger, now) = (world.app().ledger().clone(), world.now());
                 let id = ScoringId::read(&format!("{n:032x}")).unwrap();
-                tokio::spawn(async move { ledger.use_permit(&EndpointKey::of("other"), 1, &id, move || now).await.unwrap() })
+                tokio::spawn(
+                    async move { ledger.use_permit(&EndpointKey::of("other"), 1, &id, move || now).await.unwrap() },
+                )
             })
             .collect();
         let mut got = 0;

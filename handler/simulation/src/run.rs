@@ -535,9 +535,7 @@ impl Run {
                 if posts != before {
                     self.world.state().invariants.broken("rest", None, "a repeated event made a request");
                 }
-                // A process that slept over the repeated event keeps what it tells late; the next tick looks at it.
-                let waits = self.world.pending() > 0 && self.ticks_since < ticks + 2 * TICKS_AFTER;
-                if self.ticks_since >= ticks + TICKS_AFTER && !waits {
+                if self.ticks_since >= ticks + TICKS_AFTER {
                     self.world.check_the_end();
                     self.over = true;
                 }
@@ -562,6 +560,10 @@ impl Run {
             state.invariants.unsettled(&state.cloud, self.world.time().now(), self.settled.is_some())
         {
             return Some((Some(id), what));
+        }
+        // Who froze before it heard an answer acts on it when it goes on.
+        if self.executor.is_any_paused() {
+            return Some((None, "a process is frozen".to_owned()));
         }
         // What is written or asked again at rest is under way too.
         let waits = self.settled.is_none() && state.under_way > 0;

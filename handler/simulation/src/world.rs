@@ -693,7 +693,7 @@ impl Endpoint for ProcessPorts {
     async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
         let (lost, there, back) = {
             let mut state = self.world.state();
-            let lost = state.dice.strikes(Kind::LookupFailed, 300);
+            let lost = state.dice.strikes(Kind::LookupFailed, 100) || state.dice.strikes(Kind::SubmitDoubled, 600);
             // Lost before it arrives, or its answer is.
             (lost.then(|| state.dice.stream(Kind::LookupFailed).chance(500)), state.pause(), state.pause())
         };
