@@ -69,12 +69,12 @@ module subscriptions 'modules/subscription.bicep' = [
 
 module renameSubscriptions 'modules/subscription.bicep' = [
   for (account, index) in watchedAccounts: if (account.?hierarchical ?? true) {
-    name: take('renames-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
+    name: take('renames-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 64)
     scope: resourceGroup(topicPlaces[index][2], topicPlaces[index][4])
     params: {
       topicName: last(split(topics[index].outputs.resourceId, '/'))
       name: renameSubscriptionName
-      accountName: last(split(account.resourceId, '/'))
+      accountName: toLower(last(split(account.resourceId, '/')))
       rules: rules
       renames: true
       hierarchical: true

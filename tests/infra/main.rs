@@ -14,6 +14,7 @@
     clippy::too_many_lines
 )]
 
+mod alerts;
 mod compiler;
 mod contract;
 mod defects;
@@ -234,6 +235,11 @@ fn names_are_what_azure_takes_and_compares() {
         .collect();
     assert!(places[0].contains("/containers/a/"), "the rule of the account that was named in capitals: {places:?}");
     assert!(!places[1].contains("/containers/a/"), "{places:?}");
+    // So is that for new names.
+    let renames = branches.of(SUBSCRIPTION).filter(|it| it.id.ends_with("-renames"));
+    let renames: Vec<String> =
+        renames.map(|it| it.get("properties/filter/advancedFilters")[0]["values"].to_string()).collect();
+    assert_eq!(renames.iter().filter(|places| places.contains("/containers/a/")).count(), 1, "{renames:?}");
 }
 
 #[test]
@@ -312,6 +318,13 @@ async fn a_real_log_has_what_the_queries_read() {
         assert!(moved[member].is_string(), "{member}: {moved}");
     }
     assert!(moved["attempt"].is_u64(), "{moved}");
+    host.invoke("Reconcile", "6a5b0c6e-logged", "timer", &Value::Object(serde_json::Map::new())).await.value();
+    let run = record(host.process().until_logged(|line| line.contains("reconcile run ended")).await);
+    assert_eq!((&run["level"], &run["message"]), (&Value::from("INFO"), &Value::from("reconcile run ended")));
+    let counts =
+        ["in_flight", "queued", "unconfirmed", "held", "stuck", "oldest_seconds", "failed", "orphaned", "duration_ms"];
+    assert!(counts.iter().all(|count| run[count].is_u64() || run[count].is_i64()), "{run}");
+    assert_eq!((&run["whole"], &run["in_flight"]), (&Value::from(true), &Value::from(1)), "{run}");
     let quarantined = record(host.process().until_logged(|line| line.contains("quarantined")).await);
     assert!(quarantined["message"].as_str().is_some_and(|said| said.starts_with("event quarantined")), "{quarantined}");
 }
