@@ -55,12 +55,14 @@ module subscriptions 'modules/subscription.bicep' = [
       name: subscriptionName
       accountName: toLower(last(split(account.resourceId, '/')))
       rules: rules
+      containers: account.?containers ?? []
       renames: false
       hierarchical: account.?hierarchical ?? true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       stateAccountResourceId: stateAccount.id
       queueName: queues.events
       deadLetterContainer: containers.deadLetters
+      platformLogs: installation.platformLogs
     }
     // Without its rights the topic could not keep what it fails to deliver.
     dependsOn: [topicAccess[index]]
@@ -76,12 +78,14 @@ module renameSubscriptions 'modules/subscription.bicep' = [
       name: renameSubscriptionName
       accountName: toLower(last(split(account.resourceId, '/')))
       rules: rules
+      containers: account.?containers ?? []
       renames: true
       hierarchical: true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       stateAccountResourceId: stateAccount.id
       queueName: queues.events
       deadLetterContainer: containers.deadLetters
+      platformLogs: installation.platformLogs
     }
     // Without its rights the topic could not keep what it fails to deliver.
     dependsOn: [topicAccess[index]]

@@ -102,7 +102,7 @@ const OF_TEMPLATES: &[OfTemplate] = &[
     seen("filter that keeps back what a rule wants", "infra/modules/subscription.bicep", "!contains(rule.match, 'account') || ", "contains(rule.match, 'account') && ", "filters", "keeps back", ("filters", "/containers/c/", "/containers/d/")),
     seen("filter beyond the limit", "infra/modules/subscription.bicep", "var mostPrefixes = 12", "var mostPrefixes = 120", "filters", "Event Grid takes 25", ("filters", "\"PutBlob\"", "\"PutBlob\",1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25")),
     seen("app before its roles", "infra/main.bicep", "dependsOn: [workspaceAccess, blobAccess]", "dependsOn: [workspaceAccess]", "templates", "must wait for `blobAccess`", ("templates", "\"blobAccess\",", "")),
-    seen("second stage without a parameter", "infra/main.bicep", "    rules: {\n      value: rules\n    }\n", "", "dev", "BCP258", ("dev", "\"installation\": {", "\"installed\": {")),
+    seen("second stage without a parameter", "infra/main.bicep", "    rules: { value: rules }\n", "", "dev", "BCP258", ("dev", "\"installation\": {", "\"installed\": {")),
     seen("rule of an account that is not watched", "infra/params/prod.rules.json", "stimagesprod", "stpictures", "prod", "is not watched", ("prod", "\\\"account\\\":\\\"stimagesprod", "\\\"account\\\":\\\"stpictures")),
     seen("alert without a runbook", "infra/modules/alerts.bicep", "name: 'stuck'", "name: 'stalled'", "dev", "no runbook", ("dev", "README.md#stuck", "README.md#stalled")),
     seen("output renamed and still asked for", "infra/main.bicep", "output functionAppResourceId string", "output siteId string", "templates", "no output `functionAppResourceId`", ("templates", "\"functionAppResourceId\"", "\"siteId\"")),

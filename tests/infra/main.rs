@@ -38,7 +38,7 @@ use serde_json::Value;
 
 use self::compiler::Compiler;
 use self::project::{Files, Project};
-use self::snapshot::{Resource, Snapshot};
+use self::snapshot::{Resource, Snapshot, kind_of};
 use crate::support::cloud::{Cloud, event};
 use crate::support::functions_host::FunctionsHost;
 
@@ -154,6 +154,27 @@ fn azd_deploys_the_same_templates() {
     assert!(site.id.contains("/resourceGroups/rg-scorekeeper-dev/"), "{}", site.id);
 }
 
+/// azd looks for `azure.yaml` at the root, and goes by its paths from there.
+#[test]
+fn azd_finds_the_templates_the_package_and_the_second_stage_from_the_root() {
+    let project = Project::load();
+    let yaml = project.files.get("azure.yaml");
+    let value = |name: &str| {
+        let line = yaml.lines().map(str::trim).find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        line.unwrap_or_else(|| panic!("azure.yaml has no {name}"))
+    };
+    for end in ["bicep", "bicepparam"] {
+        project.files.get(&format!("{}/{}.{end}", value("path"), value("module")));
+    }
+    assert_eq!(
+        (value("host"), value("language"), value("project"), value("dist")),
+        ("function", "custom", ".", "target/app")
+    );
+    assert!(yaml.contains("run: cargo xtask package\n") && yaml.contains("infra/deploy.sh events\n"), "{yaml}");
+    let tags = &project.snapshots["azd"].one("Microsoft.Web/sites").body["tags"];
+    assert!(yaml.contains(&format!("\n  {}:\n", tags["azd-service-name"].as_str().unwrap())), "{yaml}");
+}
+
 /// The parameters that stage 1 gives out deploy stage 2 as they are.
 #[test]
 fn the_second_stage_deploys_from_the_outputs_of_the_first() {
@@ -205,6 +226,45 @@ fn queue_delivery_needs_one_stage_and_opens_nothing_to_the_internet() {
     assert_eq!(off, ["AzureWebJobs_BlobCreated_Disabled"]);
 }
 
+/// The templates do not see rules of the package, so nothing is kept back on their account, and the setting does not hide them.
+#[test]
+fn rules_of_the_package_get_all_events_of_the_containers_that_are_named() {
+    let packaged = &Project::load().snapshots["packaged"];
+    assert_eq!(packaged.setting("SCOREKEEPER_RULES"), None);
+    let places = ["claims", "images"].map(|name| format!("/blobServices/default/containers/{name}/blobs/"));
+    let subscriptions: Vec<&Resource> = packaged.of(SUBSCRIPTION).collect();
+    assert_eq!(subscriptions.len(), 2, "one of them for new names");
+    for subscription in subscriptions {
+        for filter in subscription.get("properties/filter/advancedFilters").as_array().unwrap() {
+            match filter["key"].as_str() {
+                Some("subject") => assert_eq!(filter["values"], serde_json::json!(places)),
+                Some("data.api") => assert!(filter["values"].to_string().contains("CreateFile"), "{filter}"),
+                other => panic!("{other:?} keeps back what a rule may want"),
+            }
+        }
+    }
+}
+
+#[test]
+fn platform_logs_are_kept_where_that_is_asked_for() {
+    let project = Project::load();
+    let kept = |name: &str| -> BTreeSet<String> {
+        let all = project.snapshots[name].of("Microsoft.Insights/diagnosticSettings");
+        all.map(|it| {
+            format!("{} of {}", it.get("properties/logs")[0]["category"].as_str().unwrap(), kind_of(it.scope()))
+        })
+        .collect()
+    };
+    let all = [
+        "DeliveryFailures of systemTopics",
+        "FunctionAppLogs of sites",
+        "StorageDelete of blobServices",
+        "StorageDelete of tableServices",
+    ];
+    assert_eq!(kept("branches"), all.map(str::to_owned).into());
+    assert_eq!(kept("dev"), BTreeSet::new());
+}
+
 /// `resolved` must mean it: an event that is older than the window is not fixed by that.
 #[test]
 fn alerts_on_events_stay_open_until_somebody_closes_them() {
@@ -217,6 +277,10 @@ fn alerts_on_events_stay_open_until_somebody_closes_them() {
     };
     assert_eq!(names(true), ["heartbeat", "not-taken", "stuck", "errors"]);
     assert_eq!(names(false), ["failed", "held", "orphaned-jobs", "quarantined", "poison"]);
+    for alert in private.of("Microsoft.Insights/metricAlerts") {
+        let given_up = alert.id.ends_with("-dead-lettered") || alert.id.ends_with("-dropped");
+        assert_eq!(alert.get("properties/autoMitigate"), !given_up, "{}", alert.id);
+    }
 }
 
 /// `branches` has an id in capitals, a hyphen in the environment's name and an app's name of 60 characters.
@@ -259,6 +323,9 @@ fn sign_in_leaves_out_what_the_platform_calls() {
     let excluded = config.get("properties/globalValidation/excludedPaths").to_string();
     assert!(excluded.contains("/runtime/*") && excluded.contains("/admin/*"), "{excluded}");
     assert_eq!(config.get("properties/globalValidation/requireAuthentication"), true);
+    let offered = project.snapshots["packaged"].one("Microsoft.Web/sites/config");
+    assert_eq!(offered.get("properties/globalValidation/requireAuthentication"), false);
+    assert_eq!(offered.get("properties/globalValidation/unauthenticatedClientAction"), "AllowAnonymous");
     assert_eq!(project.snapshots["dev"].of("Microsoft.Web/sites/config").count(), 0);
 }
 

@@ -15,10 +15,11 @@ use super::delivery;
 use super::project::{Files, SNAPSHOTS, root};
 
 /// Parameter files by the names of their snapshots.
-pub const PARAMETER_FILES: [(&str, &str); 5] = [
+pub const PARAMETER_FILES: [(&str, &str); 6] = [
     ("azd", "infra/azd/main.bicepparam"),
     ("branches", "tests/infra/templates/branches.bicepparam"),
     ("dev", "infra/params/dev.bicepparam"),
+    ("packaged", "tests/infra/templates/packaged.bicepparam"),
     ("private", "infra/params/private.bicepparam"),
     ("prod", "infra/params/prod.bicepparam"),
 ];

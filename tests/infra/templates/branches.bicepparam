@@ -71,6 +71,7 @@ param app = {
 
 param monitoring = {
   alertEmails: ['ops@example.com']
+  platformLogs: true
 }
 
 param network = {
