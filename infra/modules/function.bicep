@@ -42,6 +42,9 @@ param publicNetworkAccess string
 @description('ARM id of the Log Analytics workspace that platform logs go to; empty: they are not kept.')
 param platformLogs string
 
+// Otherwise the plan is refused by Azure, after the rest was made.
+var ready = map(options.?alwaysReady ?? [], group => group.instanceCount)
+var checkedZones = (options.?zoneRedundant ?? false) && (empty(ready) || max(ready) < 2) ? fail('a plan over zones needs two or more instances: set app.alwaysReady') : (options.?zoneRedundant ?? false)
 var signInRequired = options.?authentication.?required ?? true
 var allowedIpRanges = network.?allowedIpRanges ?? []
 var allowed = [
@@ -71,7 +74,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   }
   properties: {
     reserved: true
-    zoneRedundant: options.?zoneRedundant ?? false
+    zoneRedundant: checkedZones
   }
 }
 

@@ -245,6 +245,16 @@ fn rules_of_the_package_get_all_events_of_the_containers_that_are_named() {
     }
 }
 
+/// And only there; who leaves out the instances for them is told before anything is made.
+#[test]
+fn a_plan_is_spread_over_zones_where_that_is_asked_for() {
+    let project = Project::load();
+    for (name, spread) in [("branches", true), ("prod", false)] {
+        let plan = project.snapshots[name].one("Microsoft.Web/serverfarms");
+        assert_eq!(plan.get("properties/zoneRedundant"), spread, "{name}");
+    }
+}
+
 #[test]
 fn platform_logs_are_kept_where_that_is_asked_for() {
     let project = Project::load();
