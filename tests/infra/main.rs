@@ -80,7 +80,7 @@ fn one_changed_byte_of_a_source_is_noticed_without_a_compiler() {
         ("infra/params/prod.bicepparam", "4711", "4712"),
         ("infra/queries/records.kql", "level", "lever"),
         ("infra/bicepconfig.json", "240", "241"),
-        ("tests/infra/templates/filters.bicep", "evgt-st", "evgt-su"),
+        ("tests/infra/templates/filters.bicep", "evgt-stg", "evgt-stf"),
     ] {
         let why = predictions::of_these_sources(&files.spoilt(path, from, to)).unwrap_err();
         assert!(why.contains("cargo xtask infra") && why.contains("BICEP"), "{path}: {why}");

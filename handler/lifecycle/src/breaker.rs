@@ -24,7 +24,6 @@
 //! Never: a probe that blocks for ever. Its word is awaited for a time, then another scoring may probe. Never more than
 //! [`WINDOW`] scorings in memory or in a row.
 
-use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::digest::digest;
@@ -47,8 +46,7 @@ const PROBE: Duration = Duration::minutes(30);
 const MAX_ERROR_CHARS: usize = 300;
 
 /// When breakers open, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// Failed scorings in a row that open it, 1 to [`WINDOW`]. Default 10; 0 switches it off.
     pub failures: u32,

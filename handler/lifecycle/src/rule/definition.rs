@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::exclude::Exclude;
 use super::policy::Policy;
 use super::template::Template;
 use super::upload::{Complete, Renames};
-use crate::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
+use crate::id::{AccountName, ContainerName, DeploymentName, EndpointUri, RuleId, WorkspaceId};
 use crate::job::OutputKind;
 
 /// Where results go when a rule names no output: the workspace's default datastore, one path per attempt.
@@ -66,22 +65,17 @@ impl Rule {
 }
 
 /// What a rule wants. All given members must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
     /// Storage account; absent: any account whose events arrive.
-    #[serde(default)]
-    pub account: Option<String>,
+    pub account: Option<AccountName>,
     /// The container's name, exactly.
-    pub container: String,
+    pub container: ContainerName,
     /// The decoded path begins with this text; case matters, as it does in Azure Storage.
-    #[serde(default)]
     pub prefix: String,
     /// The decoded path ends with this text (`.csv`).
-    #[serde(default)]
     pub suffix: String,
     /// What of these is not wanted all the same; default: temporary names and markers.
-    #[serde(default)]
     pub exclude: Exclude,
 }
 
@@ -129,19 +123,16 @@ pub enum Literal {
 }
 
 /// An output whose URI is a template.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputTemplate {
     /// Whether one file or a folder is written; model deployments take files only.
-    #[serde(rename = "type")]
     pub kind: OutputKind,
     /// Its URI; must hold `{scoring.id}` and `{attempt}`.
     pub uri: Template,
 }
 
 /// What to do with blobs of no bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EmptyBlobs {
     /// Skip and record (default): there is nothing to score.
     #[default]
@@ -150,36 +141,12 @@ pub enum EmptyBlobs {
     Score,
 }
 
+pub(super) fn default_inputs() -> BTreeMap<String, InputTemplate> {
+    let uri = Template::parse("{blob.url}").expect("the built-in template parses");
+    BTreeMap::from([("input_data".to_owned(), InputTemplate::UriFile { uri })])
+}
+
 pub(super) fn default_outputs() -> BTreeMap<String, OutputTemplate> {
     let uri = Template::parse(DEFAULT_OUTPUT).expect("the built-in template parses");
     BTreeMap::from([("score".to_owned(), OutputTemplate { kind: OutputKind::UriFile, uri })])
 }
-
-/// Every member of a rule. serde's `flatten` switches `deny_unknown_fields` off for the struct that flattens; this list keeps typos reported.
-pub const MEMBERS: &[&str] = &[
-    "id",
-    "match",
-    "endpoint",
-    "inputs",
-    "outputs",
-    "settings",
-    "tags",
-    "generation",
-    "maxInFlight",
-    "priority",
-    "emptyBlobs",
-    "complete",
-    "renames",
-    "pollInterval",
-    "maxAttempts",
-    "retryUserErrors",
-    "retryBackOff",
-    "submitDeadline",
-    "jobTimeout",
-    "submitTimeout",
-    "lookupInterval",
-    "resubmitAfter",
-    "onUnknown",
-    "outputTimeout",
-    "verifyInput",
-];

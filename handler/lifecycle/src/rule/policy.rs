@@ -1,13 +1,11 @@
 //! Time and retries of a rule.
 
-use serde::Deserialize;
 use time::Duration;
 
 use crate::duration::IsoDuration;
 
 /// What to do when no job of a lost submission appeared within `resubmitAfter`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnUnknown {
     /// Send it again, to the same output path (default). Never while it cannot be looked.
     #[default]
@@ -17,8 +15,7 @@ pub enum OnUnknown {
 }
 
 /// Time and retries of a rule. All durations are ISO 8601 (`PT2M`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Between two looks at a running job. Default 120 s, as Azure Data Factory's template has it.
     pub poll_interval: IsoDuration,
