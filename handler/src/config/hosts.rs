@@ -17,8 +17,10 @@ fn entry(entry: &str) -> Result<(String, Option<Url>), Refused> {
         )
     };
     let (host, reached) = entry.split_once('=').map_or((entry, None), |(host, url)| (host, Some(url)));
+    // A pattern is a host to a URL's reader, and would be compared as it is written: with nothing.
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     let host = match Host::parse(host) {
-        Ok(Host::Domain(name)) if name.contains('.') || name == "localhost" => name,
+        Ok(Host::Domain(name)) if is_name(&name) && (name.contains('.') || name == "localhost") => name,
         Ok(Host::Ipv4(ip)) => ip.to_string(),
         _ => return Err(refused()),
     };
