@@ -60,7 +60,7 @@ fn the_example_rules_are_good_and_every_member_is_explained() {
 
 /// The members that an object of the rules takes, which the problem of one that it does not take names.
 fn members(rules: &str, path: &str) -> Vec<String> {
-    let problems = lifecycle::Rules::read(rules).expect_err("`x` is no member");
+    let problems = lifecycle::Rules::read(rules).expect_err("`x` is not a member");
     let problem = problems.iter().find(|problem| problem.place.path == path).expect("a problem of `x`");
     let members: Vec<String> = problem.expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     assert!(members.len() > 3, "{problem}");

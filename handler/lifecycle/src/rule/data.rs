@@ -173,7 +173,7 @@ fn no_workspace_path(uri: &str) -> Option<String> {
 fn no_datastore(path: &DatastorePath) -> Option<String> {
     let name = &path.datastore;
     let bad = name.parse::<DatastoreName>().is_err();
-    bad.then(|| format!("`{name}` is no datastore's name: a letter or digit, then letters, digits, `-` or `_`"))
+    bad.then(|| format!("`{name}` is not a datastore's name: a letter or digit, then letters, digits, `-` or `_`"))
 }
 
 /// `…/data/NAME/versions/VERSION`, `…/data/NAME/labels/LABEL`, in a workspace or a registry.

@@ -80,7 +80,7 @@ impl Source<'_> {
     fn no_json(&self, at: usize, why: &dyn Display) {
         self.problems.borrow_mut().push(Problem {
             place: self.place(at, String::new()),
-            value: Some(format!("no JSON: {why}")),
+            value: Some(format!("not JSON: {why}")),
             expected: "{\"rules\": [ … ]}".to_owned(),
             remedy: "correct the text there; comments and trailing commas are allowed".to_owned(),
         });

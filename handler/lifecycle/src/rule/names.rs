@@ -148,8 +148,8 @@ fn refused_template(why: &template::Error) -> Refused {
         template::Error::Unknown(name) => {
             let meant = super::problem::near_miss(name, template::PLACEHOLDERS.iter().map(|(name, _)| *name));
             meant.map_or_else(
-                || format!("`{{{name}}}` is no placeholder; remove it"),
-                |meant| format!("`{{{name}}}` is no placeholder; write `{{{meant}}}`"),
+                || format!("`{{{name}}}` is not a placeholder; remove it"),
+                |meant| format!("`{{{name}}}` is not a placeholder; write `{{{meant}}}`"),
             )
         }
         template::Error::Unclosed(_) => "close the brace".to_owned(),

@@ -101,10 +101,10 @@ fn what_editors_write_into_json_files_is_read() {
     let text = text.replace("50 } ] }", "50, }, ], }\n");
     assert_eq!(Rules::read(&text).expect("good rules"), Rules::read(FULL).expect("good rules"));
     for (bad, place) in [
-        ("{\n  \"rules\": [\n", "the file (line 2, column 12) is no JSON: "),
-        ("{'rules': []}", "the file (line 1, column 2) is no JSON: "),
-        ("", "the file (line 1, column 1) is no JSON: there is nothing in it"),
-        ("{\"rules\": []} x", "the file (line 1, column 15) is no JSON: "),
+        ("{\n  \"rules\": [\n", "the file (line 2, column 12) is not JSON: "),
+        ("{'rules': []}", "the file (line 1, column 2) is not JSON: "),
+        ("", "the file (line 1, column 1) is not JSON: there is nothing in it"),
+        ("{\"rules\": []} x", "the file (line 1, column 15) is not JSON: "),
         ("[]", "the file (line 1, column 1) is []; expected an object"),
         ("{}", "rules (line 1, column 1) is missing"),
         ("{\"rules\": []}", "rules (line 1, column 11) is []; expected one rule at least"),
@@ -162,7 +162,7 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
         (output(&format!("https://x/paths/{holes}")), "outputs are not written to URLs"),
         (
             serde_json::json!({"inputs": {"i": {"type": "Literal", "value": "{nothing}"}}}),
-            "`{nothing}` is no placeholder",
+            "`{nothing}` is not a placeholder",
         ),
         (
             serde_json::json!({"inputs": {"i": {"type": "Literal", "value": [1]}}}),
