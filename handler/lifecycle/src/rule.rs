@@ -9,11 +9,15 @@ mod definition;
 mod document;
 pub mod endpoints;
 mod exclude;
+#[cfg(feature = "schema")]
+mod forms;
 mod matching;
 mod names;
 mod policy;
 mod problem;
 mod reading;
+#[cfg(feature = "schema")]
+mod schema;
 mod settings;
 pub mod template;
 mod upload;
@@ -26,6 +30,8 @@ pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
 pub use policy::{OnUnknown, Policy};
 pub use problem::{Place, Problem, Problems};
 pub use reading::Rules;
+#[cfg(feature = "schema")]
+pub use schema::schema;
 pub use upload::{Complete, Renames};
 
 #[cfg(test)]

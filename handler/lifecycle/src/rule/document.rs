@@ -257,7 +257,7 @@ impl<'d> Node<'d> {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let expected = format!("one of {}", quoted(&known));
         let remedy = self.text().and_then(|text| near_miss(text, known)).map(|meant| format!("write \"{meant}\""));
-        self.refused(Refused::new(expected, remedy.unwrap_or_else(|| "leave it out for the default".to_owned())))
+        self.refused(Refused::new(expected, remedy.unwrap_or_else(|| "write one of them".to_owned())))
     }
 
     /// The value as serde has it.

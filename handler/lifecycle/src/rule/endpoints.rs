@@ -11,14 +11,18 @@ use crate::id::EndpointUri;
 
 /// One entry of `endpoints` in the rules file. See `README.md`, *Endpoints*.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct EndpointSettings {
     /// The invoke URI, as a rule has it.
     pub uri: EndpointUri,
     /// Most jobs of the endpoint at one time, over all rules and processes; absent: no limit.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub max_in_flight: Option<u32>,
     /// Most requests for a job in any minute, over all rules and processes; absent: no limit.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = MAX_SUBMITS_PER_MINUTE)))]
     pub submits_per_minute: Option<u32>,
     /// The circuit breaker of each of its deployments. On by default.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<BreakerSettings>"))]
     pub breaker: BreakerSettings,
 }
 

@@ -17,13 +17,16 @@ const MARKERS: [&str; 2] = ["_SUCCESS", "_FAILURE"];
 
 /// What a rule does not want of its place (`match.exclude`).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct Exclude {
     /// Whether temporary names and markers are left out that are so by convention. They are looked for behind
     /// `match.prefix`, and an ending that `match.suffix` itself has is wanted.
     pub defaults: bool,
     /// Paths that begin so.
+    #[cfg_attr(feature = "schema", schemars(inner(length(min = 1))))]
     pub prefixes: Vec<String>,
     /// Paths that end so.
+    #[cfg_attr(feature = "schema", schemars(inner(length(min = 1))))]
     pub suffixes: Vec<String>,
     /// Paths of this form: `*` within a segment, `**/` any number of segments, `?` one character, `[ab]` one of these.
     pub globs: Vec<Glob>,

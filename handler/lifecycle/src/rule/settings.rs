@@ -14,15 +14,18 @@ use crate::duration::IsoDuration;
 /// Overrides of the deployment's own settings, and what a job is called. Each is sent only if it is written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(default, deny_unknown_fields, transform = super::forms::settings))]
 pub(super) struct Settings {
     /// What the job runs on. `ComputeInstanceCount`, as Fabric spells it, is `compute.instanceCount`.
     #[serde(skip_serializing_if = "Option::is_none")]
     compute: Option<Compute>,
     /// Files in one call of the model's script.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
     mini_batch_size: Option<u32>,
     /// File failures after which the job fails; -1: none of them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = -1)))]
     error_threshold: Option<i32>,
     /// When a mini-batch is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +35,7 @@ pub(super) struct Settings {
     logging_level: Option<LoggingLevel>,
     /// Processes on each node.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
     max_concurrency_per_instance: Option<u32>,
     /// The file that predictions are appended to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,18 +57,21 @@ pub(super) struct Settings {
     properties: BTreeMap<String, String>,
     /// Members that nothing here knows, sent as they are. Azure ML refuses what it does not know either.
     #[serde(flatten)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pass_through: Map<String, Value>,
 }
 
 /// What the job runs on, in place of the deployment's own.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(default, deny_unknown_fields, transform = super::forms::either_case))]
 struct Compute {
     /// Name or ARM id of the compute.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     /// Number of nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
     instance_count: Option<u32>,
     /// Size of a node.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,9 +90,11 @@ struct Compute {
 /// When a mini-batch is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields, transform = super::forms::either_case))]
 struct RetrySettings {
     /// Tries after the first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = i32::MAX)))]
     max_retries: Option<u32>,
     /// How long one call of the model's script may take.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +103,7 @@ struct RetrySettings {
 
 /// How much a job logs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 enum LoggingLevel {
     /// What happens.
     Info,

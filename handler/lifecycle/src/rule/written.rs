@@ -219,7 +219,8 @@ impl Read for Complete {
             return node.word(&[("closed", Self::Closed)]);
         }
         let mut members = node.object("\"closed\" or { \"unchangedFor\": \"PT2M\" }")?;
-        let quiet = members.node("unchangedFor");
+        let quiet =
+            members.required_node("unchangedFor", Refused::new("how long it must be unchanged", "write \"PT2M\""));
         let quiet = quiet.and_then(|quiet| duration(&quiet, Duration::seconds(10)..=Duration::days(1)));
         members.end();
         quiet.map(Self::UnchangedFor)
