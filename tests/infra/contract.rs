@@ -9,11 +9,12 @@ use super::project::{ENVIRONMENTS, Project};
 use super::snapshot::{Snapshot, substituted};
 
 /// Settings of the handler that the templates leave out, with the reason.
-const LEFT_OUT: [(&str, &str); 6] = [
+const LEFT_OUT: [(&str, &str); 7] = [
     ("SCOREKEEPER_LEDGER", "the handler takes the account of the host's storage"),
     ("SCOREKEEPER_LOG_FORMAT", "the handler writes JSON under a host"),
     ("SCOREKEEPER_RETENTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_STORAGE_HOSTS", "the hosts of the cloud's storage are known, others are named in app.settings"),
     ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
 ];
