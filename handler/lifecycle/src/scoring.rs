@@ -261,9 +261,10 @@ mod tests {
 
     #[test]
     fn the_same_content_is_equal_length_and_equal_present_md5() {
-        let rules = r#"{"rules":[{"id":"r","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules =
+            r#"{"rules":[{"id":"r","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
         let rules = Rules::read(rules).expect("good rules");
-        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/c/x.csv", "1").expect("a blob");
+        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/con/x.csv", "1").expect("a blob");
         blob.size = Some(7);
         let rule = rules.get("r").expect("the rule");
         let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, datetime!(2026-07-21 10:00 UTC));

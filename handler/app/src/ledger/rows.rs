@@ -494,11 +494,11 @@ mod tests {
 
     fn scorings() -> Vec<(Scoring, Entry)> {
         let rules = Rules::read(
-            r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs","deployment":"v7"},"verifyInput":false}]}"#,
+            r#"{"rules":[{"id":"claims","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs","deployment":"v7"},"verifyInput":false}]}"#,
         )
         .unwrap();
         let rule = rules.get("claims").unwrap();
-        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/c/ü%20x.csv", "0x1").unwrap();
+        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/con/ü%20x.csv", "0x1").unwrap();
         blob.size = Some(7);
         blob.sequencer = Some("0001".into());
         let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
