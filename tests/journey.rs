@@ -46,7 +46,7 @@ fn rules(cloud: &Cloud) -> String {
     // Times for a test: a lease and `resubmitAfter` of one second.
     json!({ "rules": [ {
         "id": "claims",
-        "match": { "container": "in" },
+        "match": { "container": "inbox" },
         "endpoint": { "uri": cloud.simulator.scoring_uri("heart"), "workspace": cloud.simulator.workspace_id() },
         "maxInFlight": 100,
         "pollInterval": "PT0.05S", "submitTimeout": "PT0.5S", "lookupInterval": "PT0.1S", "resubmitAfter": "PT1S",

@@ -25,6 +25,7 @@ mod large_bodies;
 mod package;
 mod python;
 mod readme;
+mod rules;
 mod secrets;
 mod simulation;
 mod support;

@@ -52,7 +52,7 @@ fn kinds() -> Vec<(&'static str, String)> {
     vec![
         ("bearer token", format!("Bearer {s}.{s}")),
         ("bare JWT", format!("eyJhbGciOiJSUzI1NiJ9.eyJhdWQi{s}.{s}")),
-        ("SAS", format!("https://a.blob.core.windows.net/c/p?sv=2026&sp=r&sig={s}%3D&se=2027")),
+        ("SAS", format!("https://a.blob.core.windows.net/con/p?sv=2026&sp=r&sig={s}%3D&se=2027")),
         ("encoded SAS", format!("copy%3Fsv%3D2026%26sig%3D{s}%253D%26se%3D2027")),
         ("account key", format!("DefaultEndpointsProtocol=https;AccountName=a;AccountKey={s}+/{s}==;EndpointSuffix=x")),
         ("bare account key", format!("{s}{s}{s}aB3/aB3+aB3aB3==")),
@@ -78,7 +78,7 @@ fn vars(name: &str, value: &str) -> BTreeMap<String, String> {
         ("SCOREKEEPER_LEDGER", "embedded:ledger"),
         (
             "SCOREKEEPER_RULES",
-            r#"{"rules":[{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#,
+            r#"{"rules":[{"id":"a","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#,
         ),
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071"),
     ];
@@ -152,7 +152,7 @@ fn rule(endpoint: &str) -> Value {
         "endpoint": { "uri": endpoint, "deployment": "v7", "workspace": WORKSPACE },
         "inputs": { "input_data": { "type": "UriFile", "uri": "{blob.url}" }, "n": { "type": "Literal", "value": "3" } },
         "outputs": { "score": { "type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/p.csv" } },
-        "settings": { "note": "x" }, "emptyBlobs": "score", "pollInterval": "PT2M", "retryBackOff": "PT1M",
+        "settings": { "description": "x" }, "emptyBlobs": "score", "pollInterval": "PT2M", "retryBackOff": "PT1M",
         "submitDeadline": "P1D", "jobTimeout": "P7D", "submitTimeout": "PT1M", "lookupInterval": "PT30S",
         "resubmitAfter": "PT15M", "onUnknown": "hold", "outputTimeout": "PT2M", "verifyInput": false,
     })
@@ -379,7 +379,7 @@ async fn no_answer_of_a_service_and_no_token_shows_or_logs_a_secret() {
         let manager = Arc::new(resource_manager::Client::new(&server.url(""), tokens("t")).unwrap());
         let ml = AzureMl::new(tokens("t"), Arc::clone(&manager));
         let job = Job { name: "j".parse().unwrap(), id: None, studio: None };
-        let at = JobAddress { endpoint: server.url("/jobs2").parse().unwrap(), workspace: None, job };
+        let at = JobAddress { endpoint: server.url("/other/jobs").parse().unwrap(), workspace: None, job };
         let failed = ml.job(&at).await.unwrap().expect("the job is known");
         let told = failed.error.expect("why it failed");
         assert!(told.starts_with("UserError: "), "{told}");

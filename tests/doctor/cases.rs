@@ -89,8 +89,11 @@ pub(super) fn all() -> Vec<Case> {
 
 fn settings() -> Vec<Case> {
     vec![
-        Case::of_settings("a rule that makes no sense", "settings", &["correct that rule"], |vars| {
-            vars.insert("SCOREKEEPER_RULES".into(), r#"{"rules": [{"id": "claims"}]}"#.into());
+        Case::of_settings("a rule that makes no sense", "settings", &["write \"endpoint\": { \"uri\": "], |vars| {
+            vars.insert(
+                "SCOREKEEPER_RULES".into(),
+                r#"{"rules": [{"id": "claims", "match": {"container": "claims"}}]}"#.into(),
+            );
         }),
         Case::of_settings("nobody at the ledger's address", "ledger", &["SCOREKEEPER_LEDGER"], |vars| {
             vars.insert("SCOREKEEPER_LEDGER".into(), format!("http://127.0.0.1:{}/devstoreaccount1", free_port()));

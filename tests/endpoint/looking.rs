@@ -22,16 +22,16 @@ fn seen(found: Result<Option<JobSnapshot>, Inconclusive>) -> JobSnapshot {
 }
 
 #[tokio::test]
-async fn a_job_is_looked_at_on_the_endpoint_with_its_query_kept() {
+async fn a_job_is_looked_at_below_the_endpoints_own_path() {
     let server = Canned::start().await;
     server.at("GET /base/jobs/j%201", canned::json(200, &job(&server, "j 1", "running")));
     let mut scoring = scoring(&server);
-    scoring.endpoint = server.url("/base/jobs?api-version=1").parse().unwrap();
+    scoring.endpoint = server.url("/base/jobs").parse().unwrap();
     let found = seen(azure_ml(&server).job(&address(&scoring, "j 1")).await);
     let studio = Some("https://ml.azure.com/runs/j 1".to_owned());
     assert_eq!(found, JobSnapshot { status: JobStatus::Running, error: None, studio });
     let request = &server.requests()[0];
-    assert_eq!(request.target, "/base/jobs/j%201?api-version=1");
+    assert_eq!(request.target, "/base/jobs/j%201");
     assert_eq!(request.header("authorization"), Some("Bearer https://ml.azure.com/.default#1"));
 }
 

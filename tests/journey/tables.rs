@@ -88,7 +88,7 @@ async fn an_upload_is_scored_once_however_often_it_is_told_of_and_operators_see_
     let (code, said) = app.command(&["list", "--json"]).await;
     let rows: Vec<Value> = serde_json::from_str(&said).unwrap_or_else(|why| panic!("{why}: {said}"));
     assert!(code == Some(0) && all_scored(&rows, 1) && rows[0]["id"] == json!(id), "{said}");
-    let (code, said) = app.command(&["show", "in/a.csv"]).await;
+    let (code, said) = app.command(&["show", "inbox/a.csv"]).await;
     assert!(code == Some(0) && said.contains(&id) && said.contains("verifying → scored"), "{said}");
     let (code, said) = app.command(&["show", "b.csv"]).await;
     assert!(code == Some(1) && said.contains("b.csv"), "{said}");

@@ -34,7 +34,7 @@ impl Cloud {
         };
         let timing = Timing { answer, ..Timing::default() };
         let container =
-            Container { account: "acct".to_owned(), container: "in".to_owned(), folder: folder.path().join("in") };
+            Container { account: "acct".to_owned(), container: "inbox".to_owned(), folder: folder.path().join("in") };
         let options = SimulatorOptions {
             containers: vec![container],
             datastores: vec![datastore],
@@ -61,7 +61,7 @@ impl Cloud {
     pub fn vars(&self, ledger: &str) -> BTreeMap<String, String> {
         let rule = json!({
             "id": "claims",
-            "match": {"container": "in"},
+            "match": {"container": "inbox"},
             "endpoint": {"uri": self.simulator.scoring_uri("heart"), "workspace": self.simulator.workspace_id()},
             "verifyInput": false
         });
@@ -109,6 +109,6 @@ pub fn event_about(url: &str) -> Value {
 }
 
 fn about(event: &mut Value, path: &str) {
-    event["data"]["url"] = json!(format!("https://acct.blob.core.windows.net/in/{path}"));
+    event["data"]["url"] = json!(format!("https://acct.blob.core.windows.net/inbox/{path}"));
     event["subject"] = Value::Null; // it names the blob of the recording
 }

@@ -106,7 +106,7 @@ pub(super) mod tests {
     /// The smallest good rule with more members.
     pub(crate) fn rule(more: &Value) -> Rule {
         let mut rule =
-            json!({"id": "claims", "match": {"container": "c"}, "endpoint": {"uri": "https://e.example/jobs"}});
+            json!({"id": "claims", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"}});
         rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         Rules::read(&json!({"rules": [rule]}).to_string()).unwrap().iter().next().unwrap().clone()
     }

@@ -24,7 +24,6 @@
 //! Never: a probe that blocks for ever. Its word is awaited for a time, then another scoring may probe. Never more than
 //! [`WINDOW`] scorings in memory or in a row.
 
-use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::digest::digest;
@@ -47,10 +46,11 @@ const PROBE: Duration = Duration::minutes(30);
 const MAX_ERROR_CHARS: usize = 300;
 
 /// When breakers open, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct BreakerSettings {
     /// Failed scorings in a row that open it, 1 to [`WINDOW`]. Default 10; 0 switches it off.
+    #[cfg_attr(feature = "schema", schemars(range(max = WINDOW)))]
     pub failures: u32,
     /// Time from its opening to the first probe, and between probes. Default 5 minutes.
     pub pause: IsoDuration,

@@ -9,6 +9,9 @@ mod workspace;
 
 pub use endpoint::{EndpointKey, EndpointUri, InvalidEndpointUri, InvalidKey};
 pub use ledger::{InvalidLedgerId, LedgerId};
-pub use name::{DeploymentName, InvalidDeploymentName, InvalidJobName, InvalidRuleId, JobName, RuleId};
+pub use name::{
+    AccountName, ContainerName, DatastoreName, DeploymentName, InvalidAccountName, InvalidContainerName,
+    InvalidDatastoreName, InvalidDeploymentName, InvalidJobName, InvalidRuleId, JobName, RuleId,
+};
 pub use scoring::{InvalidScoringId, ScoringId};
 pub use workspace::{InvalidWorkspaceId, WorkspaceId, workspace_of};

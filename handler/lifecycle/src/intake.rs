@@ -267,7 +267,7 @@ impl Upload {
                     Handling::Refuse(reason) => reason,
                 },
             };
-            if rule.matches.container == blob.container && nearest.is_none() {
+            if *rule.matches.container == *blob.container && nearest.is_none() {
                 nearest = Some(rule.id.clone());
             }
             reasons.push(format!("rule `{}`: {refused}", rule.id));

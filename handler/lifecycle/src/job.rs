@@ -81,6 +81,7 @@ pub struct Output {
 
 /// The two kinds of output that the service takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum OutputKind {
     /// One file; all that model deployments accept.
     UriFile,

@@ -79,13 +79,13 @@ mod tests {
     /// A scoring in its second attempt, with an output of this template.
     fn scoring(template: &str) -> Scoring {
         let rules = Rules::read(
-            &serde_json::json!({"rules": [{"id": "r", "match": {"container": "c"}, "endpoint": {"uri": "https://e.example/jobs"},
+            &serde_json::json!({"rules": [{"id": "r", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"},
                 "outputs": {"score": {"type": "UriFile", "uri": template}}}]})
             .to_string(),
         )
         .expect("good rules");
         let rule = rules.iter().next().expect("one");
-        let blob = BlobVersion::read("https://a.blob.core.windows.net/c/in.csv", "1").expect("a blob");
+        let blob = BlobVersion::read("https://a.blob.core.windows.net/con/in.csv", "1").expect("a blob");
         let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, OffsetDateTime::UNIX_EPOCH);
         scoring.attempt = 2;
         scoring.submission = Some(rule.submission(&scoring.blob, &scoring.id, 2));

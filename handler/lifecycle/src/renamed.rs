@@ -179,7 +179,7 @@ fn renamed(
         match rule.refuses_name(&blob.account, &blob.container, &blob.path) {
             None => wanted.push(PendingUpload::new(rule, blob.clone(), cause(), now)),
             Some(why) => {
-                if rule.matches.container == blob.container && nearest.is_none() {
+                if *rule.matches.container == *blob.container && nearest.is_none() {
                     nearest = Some(rule.id.clone());
                 }
                 reasons.push(format!("rule `{}`: {why}", rule.id));

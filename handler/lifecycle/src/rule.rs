@@ -1,27 +1,37 @@
 //! Rules: which blob versions go to which endpoint, with which inputs, outputs and settings.
 //!
-//! The file is JSON, `{"rules": [ … ], "endpoints": [ … ]}`, the second optional. Unknown members are refused, all problems are reported together, each with
-//! its place. Only `id`, `match.container` and `endpoint.uri` are required.
+//! The file is JSON, `{"rules": [ … ], "endpoints": [ … ]}`, the second optional; comments and trailing commas are allowed. Unknown
+//! members are refused, and so is what can never work. All problems are reported together, each with its place. Only `id`,
+//! `match.container` and `endpoint.uri` are required.
 
+mod data;
 mod definition;
+mod document;
 pub mod endpoints;
 mod exclude;
+#[cfg(feature = "schema")]
+mod forms;
 mod matching;
+mod names;
 mod policy;
 mod problem;
 mod reading;
+#[cfg(feature = "schema")]
+mod schema;
+mod settings;
 pub mod template;
 mod upload;
+mod warnings;
 mod written;
 
-pub use definition::{
-    DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, MEMBERS, Match, OutputTemplate, Rule, Target,
-};
+pub use definition::{DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Target};
 pub use endpoints::EndpointSettings;
 pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
 pub use policy::{OnUnknown, Policy};
-pub use problem::{Location, Problem, Problems, Wrong};
+pub use problem::{Place, Problem, Problems};
 pub use reading::Rules;
+#[cfg(feature = "schema")]
+pub use schema::schema;
 pub use upload::{Complete, Renames};
 
 #[cfg(test)]

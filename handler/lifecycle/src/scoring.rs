@@ -88,6 +88,9 @@ pub struct Scoring {
     pub aliases: Vec<String>,
     /// The scoring that scores another version of the path in place of this one; only when superseded.
     pub replaced_by: Option<ScoringId>,
+    /// The scoring whose path was found to hold this version, if no event had told of it. Before a job is made for this one
+    /// that one must have ended, and if it turns out to have the same content, this one joins it.
+    pub in_place_of: Option<ScoringId>,
 
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
@@ -163,6 +166,7 @@ impl Scoring {
             input: None,
             aliases: Vec::new(),
             replaced_by: None,
+            in_place_of: None,
             output_bytes: None,
             error: None,
             failure: None,
@@ -257,9 +261,10 @@ mod tests {
 
     #[test]
     fn the_same_content_is_equal_length_and_equal_present_md5() {
-        let rules = r#"{"rules":[{"id":"r","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules =
+            r#"{"rules":[{"id":"r","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
         let rules = Rules::read(rules).expect("good rules");
-        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/c/x.csv", "1").expect("a blob");
+        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/con/x.csv", "1").expect("a blob");
         blob.size = Some(7);
         let rule = rules.get("r").expect("the rule");
         let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, datetime!(2026-07-21 10:00 UTC));

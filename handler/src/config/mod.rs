@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `SCOREKEEPER_LEDGER` | the tables of the host's storage account: `AzureWebJobsStorage__tableServiceUri`, else `__accountName`, else an emulator named by `AzureWebJobsStorage` | `https://ACCOUNT.table.core.windows.net`, an emulator's `http://127.0.0.1:10002/devstoreaccount1` (loopback only), or `embedded:DIR` |
 //! | `SCOREKEEPER_TASK_HUB` | `Scorekeeper` | prefix of the table names: a letter, then letters and digits, 3 to 45 in all |
-//! | `SCOREKEEPER_RULES` | `rules.json` beside `host.json` | a path, or the rules' JSON itself (begins with `{`); at most 1 MiB |
+//! | `SCOREKEEPER_RULES` | `rules.json` beside `host.json` | a path, or the rules' JSON itself (begins with `{`); at most 1 MiB. Comments and trailing commas are allowed |
 //! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity |
 //! | `SCOREKEEPER_RESOURCE_MANAGER` | `https://management.azure.com` | https URL; http for loopback hosts only |
 //! | `SCOREKEEPER_STORAGE_HOSTS` | the cloud's storage hosts alone | further hosts that blobs may lie on, with commas between: `HOST`, or `HOST=http://127.0.0.1:PORT/ACCOUNT` for an emulator. Events of other hosts are skipped, and no token goes there |
@@ -200,14 +200,7 @@ impl Config {
                 format!("`{}` is not a setting and was ignored; there are {}", redacted(&name), OURS.join(", "))
             })
             .collect();
-        warnings.extend(rules.iter().flatten().filter(|rule| rule.has_shared_inputs()).map(|rule| {
-            format!(
-                "rule `{}`: no input says which blob it is made for, so after a lost answer the jobs of all its scorings \
-                 look alike if Azure ML shows neither outputs nor tags, and each waits for all of them; put `{{blob.url}}`, \
-                 `{{blob.path}}` or `{{scoring.id}}` into an input",
-                rule.id
-            )
-        }));
+        warnings.extend(rules.iter().flat_map(Rules::warnings));
         let Reader { problems, settings, .. } = reader;
         // `ledger` and `rules` are `None` only together with a problem.
         match (ledger, rules) {
@@ -328,7 +321,8 @@ impl Reader<'_> {
         const NAME: &str = "SCOREKEEPER_RULES";
         let set = self.get(NAME);
         let (text, shown, source) = match &set {
-            Some(inline) if inline.starts_with('{') => {
+            // Some editors begin a text with a byte order mark, which goes along when it is pasted.
+            Some(inline) if inline.trim_start_matches('\u{feff}').starts_with('{') => {
                 (Ok(inline.clone()), "(inline)".to_owned(), Source::Variable(NAME.to_owned()))
             }
             path => {
@@ -357,8 +351,10 @@ impl Reader<'_> {
                 Some(rules)
             }
             Err(wrong) => {
-                for why in wrong {
-                    self.problem(NAME, Some(&shown), Refused::new(format!("good rules ({why})"), "correct that rule"));
+                for lifecycle::rule::Problem { place, value, expected, remedy } in wrong {
+                    let is = value.map_or_else(|| "is missing".to_owned(), |value| format!("is {value}"));
+                    let expected = format!("good rules, and {place} {is}; expected {expected}");
+                    self.problem(NAME, Some(&shown), Refused::new(expected, remedy));
                 }
                 None
             }

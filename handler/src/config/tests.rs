@@ -3,8 +3,7 @@ use std::path::Path;
 
 use super::*;
 
-const RULES: &str =
-    r#"{"rules":[{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"}}]}"#;
+const RULES: &str = r#"{"rules":[{"id":"a","match":{"container": "con"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"}}]}"#;
 
 fn read(vars: &[(&str, &str)]) -> Result<Config, Problems> {
     let mut map: BTreeMap<_, _> = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -74,9 +73,12 @@ fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
     }
     assert_eq!(
         messages.iter().filter(|line| line.starts_with("`SCOREKEEPER_RULES`")).count(),
-        2,
+        4,
         "both rules: {messages:#?}"
     );
+    let in_rules = "`SCOREKEEPER_RULES` is `(inline)`; expected good rules, and rules[1].endpoint (line 1, column 22) is missing; \
+                    expected where its scorings go; write \"endpoint\": ";
+    assert!(messages.iter().any(|line| line.starts_with(in_rules)), "{messages:#?}");
     let task_hub =
         messages.iter().find(|line| line.starts_with("`SCOREKEEPER_TASK_HUB`")).expect("the task hub's problem");
     assert_eq!(
@@ -90,8 +92,8 @@ fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
 #[test]
 fn what_each_rule_leaves_out_is_shown() {
     let rules = r#"{"rules":[
-        {"id":"a","match":{"container":"c","exclude":{"globs":["**/x-*"],"defaults":false}},"endpoint":{"uri":"https://e.example/jobs"}},
-        {"id":"b","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        {"id":"a","match":{"container": "con","exclude":{"globs":["**/x-*"],"defaults":false}},"endpoint":{"uri":"https://e.example/jobs"}},
+        {"id":"b","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
     let config = good(&[EMBEDDED, ("SCOREKEEPER_RULES", rules)]);
     let table = config.table();
     assert!(table.contains("rule a leaves out globs **/x-*\n"), "{table}");

@@ -16,7 +16,7 @@ param rules = {
       id: 'first'
       match: {
         account: 'sssssssssssssssssssssssa'
-        container: 'a'
+        container: 'aaa'
       }
       endpoint: {
         uri: 'https://e.westeurope.inference.ml.azure.com/jobs'
@@ -25,7 +25,7 @@ param rules = {
     {
       id: 'all'
       match: {
-        container: 'c'
+        container: 'ccc'
       }
       endpoint: {
         uri: 'https://e.westeurope.inference.ml.azure.com/jobs'

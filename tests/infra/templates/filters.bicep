@@ -27,9 +27,9 @@ module subscriptions '../../../infra/modules/subscription.bicep' = [
   for one in all: {
     name: 'set-${one.index}-${one.name}'
     params: {
-      topicName: 'evgt-st'
+      topicName: 'evgt-stg'
       name: 'set-${one.index}-${one.name}'
-      accountName: 'st'
+      accountName: 'stg'
       rules: {
         rules: one.set.rules
       }

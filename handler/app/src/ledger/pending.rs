@@ -196,12 +196,13 @@ mod tests {
 
     #[test]
     fn rows_read_back_as_they_were_written() {
-        let rules = r#"{"rules":[{"id":"r","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        let rules =
+            r#"{"rules":[{"id":"r","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
         let rules = Rules::read(rules).unwrap();
         let rule = rules.get("r").unwrap();
         let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
-        let blob = UnversionedBlob::read("https://a.blob.core.windows.net/c/%C3%BC%20x.csv").unwrap();
-        let from = Some("https://a.blob.core.windows.net/c/y.csv".to_owned());
+        let blob = UnversionedBlob::read("https://a.blob.core.windows.net/con/%C3%BC%20x.csv").unwrap();
+        let from = Some("https://a.blob.core.windows.net/con/y.csv".to_owned());
         let causes = [
             Cause::Renamed { from: from.clone() },
             Cause::Renamed { from: None },

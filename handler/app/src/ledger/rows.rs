@@ -239,6 +239,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         )
         .with_some("Aliases", list(&s.aliases))
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
+        .with_some("InPlaceOf", s.in_place_of.as_ref().map(ScoringId::as_str))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with_some("FailureCause", s.failure.map(FailureCause::name))
@@ -305,6 +306,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             .map(|bytes| InputContent { bytes, md5: row.string("InputMd5").map(str::to_owned) }),
         aliases: read.list("Aliases")?,
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
+        in_place_of: row.string("InPlaceOf").map(|text| read.scoring_id("InPlaceOf", text)).transpose()?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
         failure: read.parsed_if_there("FailureCause")?,
@@ -492,11 +494,11 @@ mod tests {
 
     fn scorings() -> Vec<(Scoring, Entry)> {
         let rules = Rules::read(
-            r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs","deployment":"v7"},"verifyInput":false}]}"#,
+            r#"{"rules":[{"id":"claims","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs","deployment":"v7"},"verifyInput":false}]}"#,
         )
         .unwrap();
         let rule = rules.get("claims").unwrap();
-        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/c/ü%20x.csv", "0x1").unwrap();
+        let mut blob = BlobVersion::read("https://a.blob.core.windows.net/con/ü%20x.csv", "0x1").unwrap();
         blob.size = Some(7);
         blob.sequencer = Some("0001".into());
         let now = datetime!(2026-07-21 10:00:00.1234567 UTC);

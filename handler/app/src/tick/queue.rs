@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn a_rule_of_higher_priority_goes_first_at_its_endpoint() {
         let rules = Rules::read(
-            r#"{"rules":[{"id":"low","priority":-1,"match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}},
-                {"id":"high","priority":5,"match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#,
+            r#"{"rules":[{"id":"low","priority":-1,"match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}},
+                {"id":"high","priority":5,"match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#,
         );
         let mut queue = Queue::new(10);
         for (rule, n) in [("low", 1), ("normal", 2), ("high", 3), ("high", 4), ("normal", 5)] {

@@ -63,8 +63,9 @@ fn events_come_here_by_the_function_or_by_the_queue() {
 }
 
 fn verdicts(all: &[Subscription]) -> Vec<(Check, Verdict)> {
-    let rules =
-        Rules::read(r#"{"rules":[{"id":"r","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#);
+    let rules = Rules::read(
+        r#"{"rules":[{"id":"r","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#,
+    );
     let rules = rules.unwrap();
     let rules: Vec<&Rule> = rules.iter().collect();
     let findings = judge(all, &rules, coverage::Account::default(), &app(), NOW);

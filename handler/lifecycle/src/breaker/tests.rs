@@ -338,9 +338,9 @@ fn a_default_deployment_that_was_switched_begins_closed_and_the_old_one_counts_n
 }
 
 fn scoring(path: &str) -> (Rules, Scoring) {
-    let rules = r#"{"rules":[{"id":"r","match":{"container":"c","prefix":"in/"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+    let rules = r#"{"rules":[{"id":"r","match":{"container": "con","prefix":"in/"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
     let rules = Rules::read(rules).expect("good rules");
-    let blob = BlobVersion::read(&format!("https://a.blob.core.windows.net/c/{path}"), "1").expect("a blob");
+    let blob = BlobVersion::read(&format!("https://a.blob.core.windows.net/con/{path}"), "1").expect("a blob");
     let ledger = crate::id::LedgerId::of_random([1; 16]);
     let scoring = Scoring::accept(&ledger, rules.get("r").expect("the rule"), blob, NOW);
     (rules, scoring)

@@ -21,7 +21,7 @@ fn rule() -> Rule {
 
 fn rule_with(change: impl FnOnce(&mut Rule)) -> Rule {
     let rules = Rules::read(
-        r#"{"rules":[{"id":"claims","match":{"container":"c"},"endpoint":{"uri":"https://e.example/jobs"},"maxAttempts":2,"verifyInput":false}]}"#,
+        r#"{"rules":[{"id":"claims","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"},"maxAttempts":2,"verifyInput":false}]}"#,
     )
     .unwrap();
     let mut rule = rules.get("claims").unwrap().clone();
@@ -39,7 +39,7 @@ struct Life {
 impl Life {
     fn new() -> Self {
         let rule = rule();
-        let blob = BlobVersion::read("https://a.blob.core.windows.net/c/x.csv", "1").unwrap();
+        let blob = BlobVersion::read("https://a.blob.core.windows.net/con/x.csv", "1").unwrap();
         let scoring = Scoring::accept(&LedgerId::of_random([1; 16]), &rule, blob, NOW);
         Self { rule, scoring, now: NOW, taken: Vec::new() }
     }

@@ -54,6 +54,18 @@ pub enum InvalidEndpointUri {
         /// Its length.
         usize,
     ),
+    /// Another path than that of invoking. The studio's page of an endpoint and its ARM id are pasted too.
+    #[error("`{0}` does not end in `/jobs`; copy the endpoint's REST endpoint (scoringUri) as it is")]
+    NoJobs(
+        /// What was given, without its query.
+        String,
+    ),
+    /// With a query, a fragment or user information, which is where secrets stand. Authorization is the identity's.
+    #[error("`{0}` has a query, a fragment or a user name; leave it out, the identity is used")]
+    Extra(
+        /// What was given, without them.
+        String,
+    ),
     /// Neither https nor http.
     #[error("`{text}` has the scheme `{scheme}`; expected https")]
     Scheme {
@@ -104,6 +116,13 @@ impl FromStr for EndpointUri {
             "http" if is_loopback(&url) => {}
             "http" => return Err(InvalidEndpointUri::Clear(shown())),
             other => return Err(InvalidEndpointUri::Scheme { text: shown(), scheme: other.to_owned() }),
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            let bare = format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
+            return Err(InvalidEndpointUri::Extra(bare));
+        }
+        if !url.path().trim_end_matches('/').ends_with("/jobs") {
+            return Err(InvalidEndpointUri::NoJobs(shown()));
         }
         let canonical = canonical(url.clone());
         let key = EndpointKey(digest(&[&canonical]).into());
@@ -211,8 +230,8 @@ mod tests {
 
     #[test]
     fn a_uri_keeps_its_text_and_is_equal_to_every_spelling_of_its_endpoint() {
-        let uri: EndpointUri = "https://E.example:443/jobs/?x=1".parse().expect("a URI");
-        assert_eq!((uri.as_str(), uri.url().host_str()), ("https://E.example:443/jobs/?x=1", Some("e.example")));
+        let uri: EndpointUri = "https://E.example:443/jobs/".parse().expect("a URI");
+        assert_eq!((uri.as_str(), uri.url().host_str()), ("https://E.example:443/jobs/", Some("e.example")));
         let other: EndpointUri = "https://e.example/jobs".parse().expect("a URI");
         assert_eq!(std::collections::HashSet::from([uri.clone(), other.clone()]).len(), 1);
         assert_eq!((uri.cmp(&other), uri.key()), (Ordering::Equal, other.key()));
@@ -225,6 +244,23 @@ mod tests {
             let error = bad.parse::<EndpointUri>().expect_err("refused").to_string();
             assert!(error.contains(without_query(bad)) && !error.contains("SECRET"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_never_takes_an_invoke_is_no_uri_of_one() {
+        for (bad, part) in [
+            ("https://e.example/", "does not end in `/jobs`"),
+            ("https://e.example/jobs/j1", "does not end in `/jobs`"),
+            ("https://e.example/myjobs", "does not end in `/jobs`"),
+            ("https://e.example/jobs?api-version=1", "has a query"),
+            ("https://e.example/jobs#x", "has a query"),
+            ("https://name:PASSWORD@e.example/jobs", "`https://e.example/jobs` has a query, a fragment or a user name"),
+        ] {
+            let error = bad.parse::<EndpointUri>().expect_err("refused").to_string();
+            assert!(error.contains(part) && !error.contains("PASSWORD"), "{error}");
+        }
+        let old = "https://r.api.azureml.ms/mferp/managementfrontend/subscriptions/s/batchEndpoints/e/jobs";
+        assert!(old.parse::<EndpointUri>().is_ok());
     }
 
     #[test]

@@ -134,15 +134,59 @@ name! {
 }
 
 name! {
-    /// The name of a deployment behind a batch endpoint. It is sent in the header `azureml-model-deployment`, so it holds
-    /// visible ASCII only; what else Azure ML refuses, it says itself.
+    /// The name of a deployment behind a batch endpoint, as Resource Manager's contract of Azure ML has it.
     DeploymentName
-
     /// A text that is no [`DeploymentName`].
-    #[error("`{0}` is an invalid deployment name; it takes letters, digits and `-`, 256 at most")]
+    #[error("`{0}` is an invalid deployment name; it takes a letter or digit, then letters, digits, `-` or `_`, 255 in all")]
     InvalidDeploymentName
 
-    if |text| (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    if is_resource_name
+}
+
+name! {
+    /// The name of a datastore in a workspace, as Resource Manager's contract of Azure ML has it.
+    DatastoreName
+    /// A text that is no [`DatastoreName`].
+    #[error("`{0}` is an invalid datastore name; it takes a letter or digit, then letters, digits, `-` or `_`, 255 in all")]
+    InvalidDatastoreName
+
+    if is_resource_name
+}
+
+name! {
+    /// The name of a storage account.
+    AccountName
+    /// A text that is no [`AccountName`].
+    #[error("`{0}` is an invalid storage account name; it takes 3 to 24 lower-case letters and digits")]
+    InvalidAccountName
+
+    if |text| {
+        (3..=24).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    }
+}
+
+name! {
+    /// The name of a blob container. `$logs` and its like raise no events, so they are none here.
+    ContainerName
+    /// A text that is no [`ContainerName`].
+    #[error(
+        "`{0}` is an invalid container name; it takes 3 to 63 lower-case letters, digits and single hyphens, and begins and ends with a letter or digit"
+    )]
+    InvalidContainerName
+
+    if |text| {
+        let is_part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        };
+        matches!(text, "$root" | "$web") || ((3..=63).contains(&text.len()) && text.split('-').all(is_part))
+    }
+}
+
+/// Resource Manager's pattern for children of a workspace: `^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,254}$`.
+fn is_resource_name(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && text.as_bytes()[0].is_ascii_alphanumeric()
 }
 
 #[cfg(test)]
@@ -158,8 +202,24 @@ mod tests {
         assert_eq!("a job/with anything".parse::<JobName>().as_deref(), Ok("a job/with anything"));
         assert!("".parse::<JobName>().is_err_and(|error| error.to_string().contains("job name")));
         assert!("v7".parse::<DeploymentName>().is_ok_and(|name| name == "v7"));
-        for bad in ["", "v 7", "v\n7", "vü"] {
+        for bad in ["", "v 7", "v\n7", "vü", "-v7", "v.7", &"v".repeat(256)] {
             assert!(bad.parse::<DeploymentName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn accounts_and_containers_are_named_as_azure_storage_names_them() {
+        for good in ["abc", "0uploads", &"a".repeat(24)] {
+            assert!(good.parse::<AccountName>().is_ok(), "{good}");
+        }
+        for bad in ["ab", "Uploads", "up-loads", "https://uploads.blob.core.windows.net", &"a".repeat(25)] {
+            assert!(bad.parse::<AccountName>().is_err(), "{bad}");
+        }
+        for good in ["abc", "a-b-c", "0-1", "$root", "$web", &"a".repeat(63)] {
+            assert!(good.parse::<ContainerName>().is_ok(), "{good}");
+        }
+        for bad in ["", "ab", "Claims", "a--b", "-ab", "ab-", "a_b", "a/b", "$logs", &"a".repeat(64)] {
+            assert!(bad.parse::<ContainerName>().is_err(), "{bad}");
         }
     }
 

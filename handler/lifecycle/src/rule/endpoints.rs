@@ -3,83 +3,63 @@
 //! The list is optional, and so is an endpoint's place in it. Entries are matched by [`EndpointKey`], never by text, so
 //! that two spellings of one address cannot have two limits.
 
-use std::collections::BTreeSet;
-
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::problem::{Location, Problem, Wrong};
+use super::document::{Node, Read, Refused};
+use super::written::read_max_in_flight;
 use crate::breaker::{BreakerSettings, WINDOW};
-use crate::id::{EndpointKey, EndpointUri};
+use crate::duration::IsoDuration;
+use crate::id::EndpointUri;
 
 /// One entry of `endpoints` in the rules file. See `README.md`, *Endpoints*.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct EndpointSettings {
     /// The invoke URI, as a rule has it.
     pub uri: EndpointUri,
     /// Most jobs of the endpoint at one time, over all rules and processes; absent: no limit.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub max_in_flight: Option<u32>,
     /// Most requests for a job in any minute, over all rules and processes; absent: no limit.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = MAX_SUBMITS_PER_MINUTE)))]
     pub submits_per_minute: Option<u32>,
     /// The circuit breaker of each of its deployments. On by default.
-    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<BreakerSettings>"))]
     pub breaker: BreakerSettings,
 }
-
-/// Every member of an entry of `endpoints`; the README explains each.
-pub const MEMBERS: &[&str] = &["uri", "maxInFlight", "submitsPerMinute", "breaker"];
 
 /// Each submit a minute is a row that is read before a submit; a page of the table has 1,000.
 const MAX_SUBMITS_PER_MINUTE: u32 = 1_000;
 
-impl EndpointSettings {
-    /// Reads the list and notes what is wrong. `used` are the endpoints of the rules: an entry for any other is a typing error
-    /// that would leave the real endpoint without its limit.
-    pub(super) fn read(list: Vec<Value>, used: &BTreeSet<EndpointKey>, problems: &mut Vec<Problem>) -> Vec<Self> {
-        let mut read = Vec::<Self>::new();
-        for (index, value) in list.into_iter().enumerate() {
-            let uri = value.get("uri").and_then(Value::as_str).filter(|uri| !uri.is_empty()).map(str::to_owned);
-            let location = Location::Endpoint { index, uri };
-            let mut note = |wrong| problems.push(Problem { location: location.clone(), wrong });
-            let settings = match serde_json::from_value::<Self>(value) {
-                Ok(settings) => settings,
-                Err(error) => {
-                    note(Wrong::Member(error));
-                    continue;
-                }
-            };
-            if !used.contains(settings.uri.key()) {
-                note(Wrong::UnusedEndpoint);
-            }
-            if read.iter().any(|other| other.uri == settings.uri) {
-                note(Wrong::EndpointTwice);
-            }
-            settings.check().into_iter().for_each(note);
-            read.push(settings);
-        }
-        read
+impl Read for EndpointSettings {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("`uri` and the endpoint's limits")?;
+        let uri = members.required("uri", Refused::new("the `endpoint.uri` of a rule", "say which endpoint is meant"));
+        let max_in_flight = read_max_in_flight(&mut members);
+        let rate = members.node("submitsPerMinute").and_then(|node| {
+            node.whole_number(1, i64::from(MAX_SUBMITS_PER_MINUTE), "leave it out for no limit")?.try_into().ok()
+        });
+        let breaker = members.or_default("breaker");
+        members.end();
+        Some(Self { uri: uri?, max_in_flight, submits_per_minute: rate, breaker })
     }
+}
 
-    fn check(&self) -> Vec<Wrong> {
-        let mut wrong = Vec::new();
-        if self.max_in_flight == Some(0) {
-            wrong.push(Wrong::NothingInFlight);
+impl Read for BreakerSettings {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let default = Self::default();
+        let mut members = node.object("`failures` and `pause`")?;
+        let window = i64::try_from(WINDOW).unwrap_or(i64::MAX);
+        let failures = members
+            .node("failures")
+            .and_then(|node| node.whole_number(0, window, "0 switches the breaker off")?.try_into().ok())
+            .unwrap_or(default.failures);
+        let pause: IsoDuration = members.optional("pause").unwrap_or(default.pause);
+        let breaker = Self { failures, pause };
+        // A shorter one would not hold anything back.
+        if breaker.is_on() && pause.0 < time::Duration::SECOND {
+            members.refuse("pause", Refused::new("a second at least", "leave it out for PT5M"));
         }
-        if let Some(rate) = self.submits_per_minute
-            && !(1..=MAX_SUBMITS_PER_MINUTE).contains(&rate)
-        {
-            wrong.push(Wrong::Submits(rate, MAX_SUBMITS_PER_MINUTE));
-        }
-        if usize::try_from(self.breaker.failures).is_ok_and(|failures| failures > WINDOW) {
-            wrong.push(Wrong::Failures(self.breaker.failures));
-        }
-        if self.breaker.is_on() && self.breaker.pause.0 < time::Duration::SECOND {
-            wrong.push(Wrong::Pause(self.breaker.pause));
-        }
-        wrong
+        members.end();
+        Some(breaker)
     }
 }
 
@@ -94,7 +74,7 @@ mod tests {
 
     fn read(endpoints: &str) -> Result<Rules, String> {
         Rules::read(&format!(
-            r#"{{"rules":[{{"id":"a","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}}}}],"endpoints":{endpoints}}}"#
+            r#"{{"rules":[{{"id":"a","match":{{"container": "con"}},"endpoint":{{"uri":"https://e.example/jobs"}}}}],"endpoints":{endpoints}}}"#
         ))
         .map_err(|problems| problems.to_string())
     }
@@ -120,28 +100,25 @@ mod tests {
     #[test]
     fn an_entry_that_would_limit_nothing_is_a_problem_that_names_it() {
         for (entry, said) in [
-            (r#"{"uri":"https://x.example/jobs"}"#, "`https://x.example/jobs`: no rule has"),
-            (r#"{"maxInFlight":20}"#, "endpoints[0]: missing field `uri`"),
-            (r#"{"uri":"https://e.example/jobs","maxInflight":20}"#, "`maxInflight`"),
-            (r#"{"uri":"https://e.example/jobs","maxInFlight":0}"#, "`maxInFlight` is 0"),
-            (r#"{"uri":"https://e.example/jobs","submitsPerMinute":0}"#, "takes 1 to 1000"),
-            (r#"{"uri":"https://e.example/jobs","submitsPerMinute":1001}"#, "takes 1 to 1000"),
-            (r#"{"uri":"https://e.example/jobs","breaker":{"failures":5,"pause":"PT0S"}}"#, "`breaker.pause`"),
-            (r#"{"uri":"https://e.example/jobs","breaker":{"failure":5}}"#, "`failure`"),
-            (r#"{"uri":"https://e.example/jobs","breaker":{"failures":21}}"#, "`breaker.failures` is 21"),
+            (r#"{"uri":"https://x.example/jobs"}"#, "no rule has this one"),
+            (r#"{"maxInFlight":20}"#, "endpoints[0].uri (line 1, column"),
+            (r#"{"uri":"https://e.example/jobs","maxInflight":20}"#, "write `maxInFlight`"),
+            (r#"{"uri":"https://e.example/jobs","maxInFlight":0}"#, "is 0; expected a whole number from 1"),
+            (r#"{"uri":"https://e.example/jobs","submitsPerMinute":0}"#, "from 1 to 1000"),
+            (r#"{"uri":"https://e.example/jobs","submitsPerMinute":1001}"#, "from 1 to 1000"),
+            (
+                r#"{"uri":"https://e.example/jobs","breaker":{"failures":5,"pause":"PT0S"}}"#,
+                "endpoints[0].breaker.pause",
+            ),
+            (r#"{"uri":"https://e.example/jobs","breaker":{"failure":5}}"#, "write `failures`"),
+            (
+                r#"{"uri":"https://e.example/jobs","breaker":{"failures":21}}"#,
+                "is 21; expected a whole number from 0 to 20",
+            ),
             (r#"{"uri":"https://e.example/jobs"},{"uri":"https://e.example/jobs/"}"#, "listed twice"),
         ] {
             let told = read(&format!("[{entry}]")).unwrap_err();
             assert!(told.contains(said), "{told}");
         }
-    }
-
-    #[test]
-    fn the_listed_members_are_those_that_are_read() {
-        let told = read(r#"[{"uri":"https://e.example/jobs","x":1}]"#).unwrap_err();
-        for member in MEMBERS {
-            assert!(told.contains(&format!("`{member}`")), "{member} is missing in {told}");
-        }
-        assert_eq!(told.matches('`').count() / 2, MEMBERS.len() + 2, "{told}");
     }
 }

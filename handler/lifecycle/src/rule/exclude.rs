@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
-
 /// Folders of temporary files: Spark's and Hadoop's output committer.
 const FOLDERS: [&str; 1] = ["_temporary"];
 /// How names of hidden and marker files begin, folders too for the dot: `.part-0.csv.crc`, NiFi's dot rename,
@@ -18,15 +16,17 @@ const ENDINGS: [&str; 7] = [".filepart", ".part", ".partial", "._COPYING_", ".cr
 const MARKERS: [&str; 2] = ["_SUCCESS", "_FAILURE"];
 
 /// What a rule does not want of its place (`match.exclude`).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct Exclude {
     /// Whether temporary names and markers are left out that are so by convention. They are looked for behind
     /// `match.prefix`, and an ending that `match.suffix` itself has is wanted.
     pub defaults: bool,
     /// Paths that begin so.
+    #[cfg_attr(feature = "schema", schemars(inner(length(min = 1))))]
     pub prefixes: Vec<String>,
     /// Paths that end so.
+    #[cfg_attr(feature = "schema", schemars(inner(length(min = 1))))]
     pub suffixes: Vec<String>,
     /// Paths of this form: `*` within a segment, `**/` any number of segments, `?` one character, `[ab]` one of these.
     pub globs: Vec<Glob>,
@@ -44,11 +44,7 @@ pub struct Glob(glob::Pattern);
 
 /// A text that is no pattern.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "`{glob}` in `match.exclude.globs` is no pattern: {} at character {}; `*` and `?` stay within a segment, `**` stands for whole segments as in `**/old/*.csv`",
-    source.msg,
-    source.pos
-)]
+#[error("`{glob}` is no pattern: {} at character {}", source.msg, source.pos)]
 pub struct InvalidGlob {
     /// The text.
     pub glob: String,
@@ -61,12 +57,6 @@ impl std::str::FromStr for Glob {
 
     fn from_str(text: &str) -> Result<Self, InvalidGlob> {
         glob::Pattern::new(text).map(Self).map_err(|source| InvalidGlob { glob: text.to_owned(), source })
-    }
-}
-
-impl<'de> Deserialize<'de> for Glob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -239,10 +229,13 @@ mod tests {
 
     #[test]
     fn prefixes_suffixes_and_globs_are_held_against_the_whole_path() {
-        let exclude: Exclude = serde_json::from_str(
-            r#"{"prefixes": ["eu/old/"], "suffixes": ["-draft.csv"], "globs": ["**/x-*.csv", "done/*"], "defaults": false}"#,
-        )
-        .expect("good");
+        let glob = |text: &str| text.parse().expect("a pattern");
+        let exclude = Exclude {
+            defaults: false,
+            prefixes: vec!["eu/old/".to_owned()],
+            suffixes: vec!["-draft.csv".to_owned()],
+            globs: vec![glob("**/x-*.csv"), glob("done/*")],
+        };
         for (path, part) in [
             ("eu/old/a.csv", "match.exclude.prefixes"),
             ("a-draft.csv", "match.exclude.suffixes"),
@@ -260,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_pattern_is_named_with_its_place() {
-        let error = serde_json::from_str::<Exclude>(r#"{"globs": ["a**b"]}"#).unwrap_err().to_string();
-        assert!(error.contains("`a**b` in `match.exclude.globs`"), "{error}");
+        let error = "a**b".parse::<Glob>().unwrap_err().to_string();
+        assert!(error.contains("`a**b` is no pattern: ") && error.ends_with("at character 0"), "{error}");
     }
 }

@@ -1,13 +1,12 @@
 //! Time and retries of a rule.
 
-use serde::Deserialize;
 use time::Duration;
 
 use crate::duration::IsoDuration;
 
 /// What to do when no job of a lost submission appeared within `resubmitAfter`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
 pub enum OnUnknown {
     /// Send it again, to the same output path (default). Never while it cannot be looked.
     #[default]
@@ -17,12 +16,13 @@ pub enum OnUnknown {
 }
 
 /// Time and retries of a rule. All durations are ISO 8601 (`PT2M`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", default))]
 pub struct Policy {
     /// Between two looks at a running job. Default 120 s, as Azure Data Factory's template has it.
     pub poll_interval: IsoDuration,
     /// Attempts in all, each with a new output path, where a further one may help. Default 3. 1 switches retries off.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 20)))]
     pub max_attempts: u32,
     /// Whether a recognised error of the user's code ([`FailureCause::UserCode`](crate::FailureCause)) is tried again too.
     /// Default: no, as the same code fails by the same input.

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::definition::{MEMBERS, OutputTemplate, Rule};
+use super::definition::{OutputTemplate, Rule};
+use super::document::{self, Node, Read, Refused};
 use super::endpoints::EndpointSettings;
-use super::problem::{Location, Problem, Problems, Wrong};
-use super::written::WrittenRule;
+use super::problem::Problems;
 use crate::blob::BlobVersion;
 use crate::breaker::BreakerSettings;
 use crate::id::{EndpointKey, EndpointUri};
@@ -22,41 +19,9 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Reads a rules file. All problems are found in one go.
+    /// Reads a rules file: JSON, with comments and trailing commas if it likes. All problems are found in one go.
     pub fn read(text: &str) -> Result<Self, Problems> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct File {
-            rules: Vec<Value>,
-            #[serde(default)]
-            endpoints: Vec<Value>,
-        }
-        let in_file = |wrong| Problem { location: Location::File, wrong };
-        let file: File = serde_json::from_str(text).map_err(|error| Problems(vec![in_file(Wrong::File(error))]))?;
-        // Of rules that have problems too: those are no reason to complain of the endpoint.
-        let uris = file.rules.iter().filter_map(|rule| rule.get("endpoint")?.get("uri")?.as_str());
-        let used = uris.map(EndpointKey::of).collect();
-        let mut problems = Vec::new();
-        let mut rules = Vec::new();
-        let mut ids = BTreeSet::new();
-        for (index, value) in file.rules.into_iter().enumerate() {
-            let id = value.get("id").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
-            let twice = id.clone().is_some_and(|id| !ids.insert(id)).then_some(Wrong::IdTwice);
-            let location = Location::Rule { index, id };
-            let wrong = match rule(value) {
-                Ok(rule) => {
-                    rules.push(rule);
-                    Vec::new()
-                }
-                Err(wrong) => wrong,
-            };
-            problems.extend(wrong.into_iter().chain(twice).map(|wrong| Problem { location: location.clone(), wrong }));
-        }
-        if rules.is_empty() && problems.is_empty() {
-            problems.push(in_file(Wrong::NoRule));
-        }
-        let endpoints = EndpointSettings::read(file.endpoints, &used, &mut problems);
-        if problems.is_empty() { Ok(Self { rules, endpoints }) } else { Err(Problems(problems)) }
+        document::read(text, <Self as Read>::read)
     }
 
     /// What the file says of an endpoint, if anything.
@@ -111,9 +76,66 @@ impl<'a> IntoIterator for &'a Rules {
     }
 }
 
-fn rule(value: Value) -> Result<Rule, Vec<Wrong>> {
-    if let Some(name) = value.as_object().and_then(|rule| rule.keys().find(|key| !MEMBERS.contains(&key.as_str()))) {
-        return Err(vec![Wrong::UnknownMember(name.clone())]);
+impl Read for Rules {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("{\"rules\": [ … ]}")?;
+        // Editors find the schema by it.
+        let _schema: Option<String> = members.optional("$schema");
+        let rules = members.required_node("rules", Refused::new("the list of rules", "write \"rules\": [ … ]"));
+        let rules = rules.and_then(|rules| {
+            let list = rules.list("rules")?;
+            if list.is_empty() {
+                rules.refuse(Refused::new("one rule at least; without one nothing would ever be scored", "add one"));
+            }
+            Some(list)
+        });
+        let endpoints = members.node("endpoints").and_then(|endpoints| endpoints.list("endpoints"));
+        members.end();
+        let (rules, endpoints) = (rules.unwrap_or_default(), endpoints.unwrap_or_default());
+        check_ids(&rules);
+        // Of rules that have problems too: those are no reason to complain of the endpoint.
+        let used: BTreeSet<EndpointKey> = rules
+            .iter()
+            .filter_map(|rule| Some(EndpointKey::of(rule.peek("endpoint")?.peek("uri")?.text()?)))
+            .collect();
+        let endpoints = read_endpoints(&endpoints, &used);
+        Some(Self { rules: rules.iter().filter_map(Rule::read).collect(), endpoints })
     }
-    serde_json::from_value::<WrittenRule>(value).map_err(|error| vec![Wrong::Member(error)])?.check()
+}
+
+/// Two rules with one `id` are noted: one would take over the other's scorings.
+fn check_ids(rules: &[Node<'_>]) {
+    let mut seen = BTreeSet::new();
+    for id in rules.iter().filter_map(|rule| rule.peek("id")) {
+        if id.text().is_some_and(|text| !seen.insert(text)) {
+            id.refuse(Refused::new(
+                "an id of its own for each rule: ids name scorings, and this one is used twice",
+                "rename one of the two rules",
+            ));
+        }
+    }
+}
+
+/// Entries of which none is for an endpoint that no rule has, which would leave the real one without its limit, and no two
+/// for the same.
+fn read_endpoints(endpoints: &[Node<'_>], used: &BTreeSet<EndpointKey>) -> Vec<EndpointSettings> {
+    let mut read = Vec::<EndpointSettings>::new();
+    for node in endpoints {
+        let Some(settings) = EndpointSettings::read(node) else { continue };
+        let uri = node.peek("uri").unwrap_or_else(|| node.clone());
+        if !used.contains(settings.uri.key()) {
+            uri.refuse(Refused::new(
+                "the `endpoint.uri` of a rule, and no rule has this one",
+                "correct it, or remove the entry",
+            ));
+        }
+        if read.iter().any(|other| other.uri == settings.uri) {
+            uri.refuse(Refused::new(
+                "one entry for each endpoint; this one is listed twice",
+                "put all of its limits into one entry",
+            ));
+        }
+        read.push(settings);
+    }
+    read
 }

@@ -29,63 +29,104 @@ fn the_documented_example_reads() {
 #[test]
 fn three_members_are_enough() {
     let rules = Rules::read(
-        r#"{"rules":[{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"}}]}"#,
+        r#"{"rules":[{"id":"a","match":{"container": "con"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"}}]}"#,
     )
     .expect("a minimal rule");
     let rule = rules.get("a").expect("the rule");
-    let blob = BlobVersion::read("https://x.blob.core.windows.net/c/p.csv", "1").expect("a blob");
+    let blob = BlobVersion::read("https://x.blob.core.windows.net/con/p.csv", "1").expect("a blob");
     let scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, time::OffsetDateTime::UNIX_EPOCH);
     let submission = rule.submission(&scoring.blob, &scoring.id, 1);
     assert_eq!(
         submission.inputs["input_data"],
-        Input::UriFile { uri: "https://x.blob.core.windows.net/c/p.csv".into() }
+        Input::UriFile { uri: "https://x.blob.core.windows.net/con/p.csv".into() }
     );
     assert!(submission.outputs["score"].uri.contains(scoring.id.as_str()));
 }
 
 #[test]
-fn every_problem_is_reported_with_place_value_and_remedy() {
-    let text = problems(
-        r#"{"id":"a b","match":{"container":""},"endpoint":{"uri":"http://e.example/jobs","workspace":"ws"},
-           "outputs":{"o":{"type":"UriFile","uri":"https://x/y"}},"maxInFlight":0,"maxAttempts":0,"resubmitAfter":"PT1S"}"#,
-    );
-    for part in [
-        "`a b`",
-        "match.container",
-        "plain http",
-        "/subscriptions/",
-        "azureml://datastores",
-        "{scoring.id}",
-        "{attempt}",
-        "maxInFlight",
-        "maxAttempts",
-        "resubmitAfter",
+fn every_problem_is_reported_at_once_with_place_value_and_remedy() {
+    let text = r#"{
+  // A rule that was written in a hurry.
+  "rules": [
+    { "id": "a b", "match": { "container": "Claims", "prefix": "/eu/" },
+      "endpoint": { "uri": "http://e.example/jobs", "workspace": "ws" },
+      "outputs": { "o": { "type": "UriFile", "uri": "https://x/y" } },
+      "maxInflight": 5, "maxAttempts": "3", "resubmitAfter": "PT1S", },
+    { "id": "b", "id": "c", "match": {} },
+  ]
+}"#;
+    let problems = Rules::read(text).unwrap_err();
+    let found: Vec<(String, usize, usize)> =
+        problems.iter().map(|problem| (problem.place.path.clone(), problem.place.line, problem.place.column)).collect();
+    let places = [
+        ("rules[0].id", 4, 13),
+        ("rules[0].match.container", 4, 44),
+        ("rules[0].match.prefix", 4, 64),
+        ("rules[0].endpoint.uri", 5, 28),
+        ("rules[0].endpoint.workspace", 5, 66),
+        ("rules[0].outputs.o.uri", 6, 53),
+        ("rules[0].outputs.o.uri", 6, 53),
+        ("rules[0].outputs.o.uri", 6, 53),
+        ("rules[0].maxInflight", 7, 7),
+        ("rules[0].maxAttempts", 7, 40),
+        ("rules[0].resubmitAfter", 7, 62),
+        ("rules[1].endpoint", 8, 5),
+        ("rules[1].id", 8, 18),
+        ("rules[1].match.container", 8, 38),
+    ];
+    assert_eq!(found, places.map(|(path, line, column)| (path.to_owned(), line, column)), "{problems}");
+    let said = problems.to_string();
+    for line in [
+        "rules[0].match.container (line 4, column 44) is \"Claims\"; expected a container's name: 3 to 63 lower-case letters, digits and single hyphens, a letter or digit at both ends; write \"claims\"",
+        "rules[0].maxAttempts (line 7, column 40) is \"3\"; expected a whole number from 1 to 20; write it without quotes",
+        "rules[1].match.container (line 8, column 38) is missing; expected the container that is watched; name it",
+        "rules[1].id (line 8, column 18) is written twice; expected each member once; remove one of the two; the other is in line 8",
     ] {
-        assert!(text.contains(part), "{part} is missing in\n{text}");
+        assert!(said.lines().any(|said| said == line), "{line}\nis missing in\n{said}");
     }
-    assert!(problems(r#"{"id":"a","mach":{}}"#).contains("`mach` is not a member"));
-    assert!(problems(r#"{"id":"a","match":{"container":"c"}}"#).contains("endpoint"));
     assert!(
-        problems(r#"{"id":"a","match":{"container":"c","glob":"*"},"endpoint":{"uri":"https://e/jobs"}}"#)
-            .contains("glob")
+        said.contains("rules[0].maxInflight (line 7, column 7) is not a known member; expected only `id`, "),
+        "{said}"
     );
-    assert!(
-        problems(r#"{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e/jobs"},"pollInterval":"2m"}"#)
-            .contains("PT2M")
+    assert!(said.contains("; write `maxInFlight`\n"), "{said}");
+}
+
+#[test]
+fn what_editors_write_into_json_files_is_read() {
+    let text = FULL.replacen(
+        "{ \"rules\"",
+        "\u{feff}/* ours */ { \"$schema\": \"./rules.schema.json\", // v1\r\n \"rules\"",
+        1,
     );
-    assert!(Rules::read("[]").unwrap_err().to_string().contains("rules"));
-    assert!(Rules::read(r#"{"rules":[]}"#).unwrap_err().to_string().contains("no rule"));
-    let twice = format!(
-        "{{\"rules\":[{0},{0}]}}",
-        r#"{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e/jobs"}}"#
-    );
-    assert!(Rules::read(&twice).unwrap_err().to_string().contains("twice"));
+    let text = text.replace("50 } ] }", "50, }, ], }\n");
+    assert_eq!(Rules::read(&text).expect("good rules"), Rules::read(FULL).expect("good rules"));
+    for (bad, place) in [
+        ("{\n  \"rules\": [\n", "the file (line 2, column 12) is not JSON: "),
+        ("{'rules': []}", "the file (line 1, column 2) is not JSON: "),
+        ("", "the file (line 1, column 1) is not JSON: there is nothing in it"),
+        ("{\"rules\": []} x", "the file (line 1, column 15) is not JSON: "),
+        ("[]", "the file (line 1, column 1) is []; expected an object"),
+        ("{}", "rules (line 1, column 1) is missing"),
+        ("{\"rules\": []}", "rules (line 1, column 11) is []; expected one rule at least"),
+    ] {
+        let said = Rules::read(bad).unwrap_err().to_string();
+        assert!(said.starts_with(place), "{bad}: {said}");
+    }
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(Rules::read(&deep).unwrap_err().to_string().contains("nesting depth"));
+}
+
+#[test]
+fn a_secret_in_a_wrong_place_is_not_shown() {
+    let said = problems_with(&serde_json::json!({"inputs": {"i": {"type": "UriFile",
+        "uri": "https://acct.blob.core.windows.net/c/b.csv?sv=2024-01-01&sig=c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U%3D"}}}));
+    assert!(said.contains("a SAS would be kept with the job") && !said.contains("c2VjcmV0"), "{said}");
 }
 
 /// The problems of the smallest good rule with some members changed; `null` leaves one out.
 fn problems_with(members: &Value) -> String {
     let mut rule =
-        serde_json::json!({"id": "a", "match": {"container": "c"}, "endpoint": {"uri": "https://e.example/jobs"}});
+        serde_json::json!({"id": "a", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"}});
     for (name, value) in members.as_object().expect("an object") {
         rule[name] = value.clone();
     }
@@ -106,16 +147,27 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
         assert_eq!(problems_with(&good), "", "{good}");
     }
     for (bad, part) in [
-        (serde_json::json!({"id": "9".repeat(65)}), "`id`"),
-        (serde_json::json!({"id": ""}), "`id`"),
-        (serde_json::json!({"id": "a.b"}), "`id`"),
-        (serde_json::json!({"maxAttempts": 21}), "`maxAttempts` is 21"),
-        (serde_json::json!({"maxAttempts": 0}), "`maxAttempts` is 0"),
-        (serde_json::json!({"resubmitAfter": "PT29S", "lookupInterval": "PT30S"}), "`resubmitAfter`"),
-        (output(&format!("azureml://datastores/d/{holes}")), "registered Blob datastore"),
-        (output(&format!("https://x/paths/{holes}")), "registered Blob datastore"),
-        (serde_json::json!({"inputs": {"i": {"type": "Literal", "value": "{nothing}"}}}), "{nothing}"),
-        (serde_json::json!({"inputs": {"i": {"type": "Literal", "value": [1]}}}), "must be a string"),
+        (serde_json::json!({"id": "9".repeat(65)}), "rules[0].id"),
+        (serde_json::json!({"id": ""}), "rules[0].id"),
+        (serde_json::json!({"id": "a.b"}), "rules[0].id"),
+        (serde_json::json!({"maxAttempts": 21}), "is 21; expected a whole number from 1 to 20"),
+        (serde_json::json!({"maxAttempts": 0}), "is 0; expected a whole number from 1 to 20"),
+        (serde_json::json!({"maxAttempts": 1.5}), "is 1.5; expected a whole number"),
+        (serde_json::json!({"resubmitAfter": "PT29S", "lookupInterval": "PT30S"}), "rules[0].resubmitAfter"),
+        (serde_json::json!({"lookupInterval": "PT16M"}), "rules[0].lookupInterval"),
+        (serde_json::json!({"jobTimeout": "P22D"}), "is \"P22D\"; expected PT0.001S to P21D; write \"P21D\""),
+        (serde_json::json!({"pollInterval": "PT0S"}), "rules[0].pollInterval"),
+        (serde_json::json!({"pollInterval": 120}), "if seconds are meant, write \"PT120S\""),
+        (output(&format!("azureml://datastores/d/{holes}")), "write azureml://datastores/NAME/paths/PATH"),
+        (output(&format!("https://x/paths/{holes}")), "outputs are not written to URLs"),
+        (
+            serde_json::json!({"inputs": {"i": {"type": "Literal", "value": "{nothing}"}}}),
+            "`{nothing}` is not a placeholder",
+        ),
+        (
+            serde_json::json!({"inputs": {"i": {"type": "Literal", "value": [1]}}}),
+            "expected a text, a number, true or false",
+        ),
     ] {
         let problems = problems_with(&bad);
         assert!(problems.contains(part), "{bad}: {problems}");
@@ -128,15 +180,15 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
 #[test]
 fn an_exclusion_that_leaves_out_all_is_refused_and_names_it() {
     let with = |matches: Value| problems_with(&serde_json::json!({ "match": matches }));
-    let all = serde_json::json!({"container": "c", "suffix": ".csv", "exclude": {"suffixes": ["csv"]}});
+    let all = serde_json::json!({"container": "con", "suffix": ".csv", "exclude": {"suffixes": ["csv"]}});
     assert!(with(all).contains("path ends with `csv` (match.exclude.suffixes)"));
-    let all = serde_json::json!({"container": "c", "prefix": "eu/old/", "exclude": {"prefixes": ["eu/"]}});
+    let all = serde_json::json!({"container": "con", "prefix": "eu/old/", "exclude": {"prefixes": ["eu/"]}});
     assert!(with(all).contains("path begins with `eu/`"));
-    let empty = serde_json::json!({"container": "c", "exclude": {"prefixes": [""]}});
-    assert!(with(empty).contains("`match.exclude.prefixes` holds an empty text"));
-    let part = serde_json::json!({"container": "c", "prefix": "eu/", "exclude": {"prefixes": ["eu/old/"], "globs": ["**/*.bak"]}});
+    let empty = serde_json::json!({"container": "con", "exclude": {"prefixes": [""]}});
+    assert!(with(empty).contains("match.exclude.prefixes[0]"));
+    let part = serde_json::json!({"container": "con", "prefix": "eu/", "exclude": {"prefixes": ["eu/old/"], "globs": ["**/*.bak"]}});
     assert_eq!(with(part), "");
-    assert!(with(serde_json::json!({"container": "c", "exclude": {"glob": []}})).contains("glob"));
+    assert!(with(serde_json::json!({"container": "con", "exclude": {"glob": []}})).contains("glob"));
 }
 
 #[test]
@@ -181,12 +233,14 @@ fn texts_among_literals_are_filled_and_the_rest_is_sent_as_it_is() {
 fn a_rule_whose_requests_can_never_be_held_is_refused_with_both_sizes() {
     let rule = |length: usize| {
         format!(
-            r#"{{"id":"a","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}},"settings":{{"note":"{}"}}}}"#,
+            r#"{{"id":"a","match":{{"container": "con"}},"endpoint":{{"uri":"https://e.example/jobs"}},"settings":{{"description":"{}"}}}}"#,
             "x".repeat(length)
         )
     };
     let told = problems(&rule(33_000));
-    for part in ["rule `a`", "take 33", "32768", "shorten `settings`"] {
+    for part in
+        ["rules[0] (line 1, column 11) is { … }; expected requests of 32768 UTF-16", "take 33", "shorten `settings`"]
+    {
         assert!(told.contains(part), "{part} is missing in {told}");
     }
     assert!(Rules::read(&format!("{{\"rules\":[{}]}}", rule(32_000))).is_ok());
@@ -196,7 +250,7 @@ fn a_rule_whose_requests_can_never_be_held_is_refused_with_both_sizes() {
 fn inputs_that_say_of_which_blob_they_are_are_told_from_those_that_are_shared() {
     let shared = |inputs: &str| {
         let text = format!(
-            r#"{{"rules":[{{"id":"a","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}},"inputs":{inputs}}}]}}"#
+            r#"{{"rules":[{{"id":"a","match":{{"container": "con"}},"endpoint":{{"uri":"https://e.example/jobs"}},"inputs":{inputs}}}]}}"#
         );
         Rules::read(&text).expect("good rules").get("a").expect("the rule").has_shared_inputs()
     };
@@ -206,4 +260,59 @@ fn inputs_that_say_of_which_blob_they_are_are_told_from_those_that_are_shared() 
         r#"{"d":{"type":"UriFolder","uri":"azureml://datastores/d/paths/f/"},"t":{"type":"Literal","value":"{scoring.id}"}}"#
     ));
     assert!(!shared(r#"{"d":{"type":"UriFile","uri":"{blob.url}"}}"#));
+}
+
+#[test]
+fn settings_are_sent_in_rests_spelling_however_they_are_written() {
+    let settings = |settings: Value| {
+        let rule = serde_json::json!({"id": "a", "match": {"container": "con"},
+            "endpoint": {"uri": "https://e.example/jobs"}, "settings": settings});
+        let text = serde_json::json!({ "rules": [rule] }).to_string();
+        Rules::read(&text).map(|rules| Value::Object(rules.get("a").expect("the rule").settings.clone()))
+    };
+    for (written, sent) in [
+        (serde_json::json!({}), serde_json::json!({})),
+        (
+            serde_json::json!({"MiniBatchSize": 5, "ComputeInstanceCount": 2, "ErrorThreshold": -1}),
+            serde_json::json!({"miniBatchSize": 5, "compute": {"instanceCount": 2}, "errorThreshold": -1}),
+        ),
+        (
+            serde_json::json!({"compute": {"target": "gpu"}, "computeInstanceCount": 2, "loggingLevel": "Debug"}),
+            serde_json::json!({"compute": {"target": "gpu", "instanceCount": 2}, "loggingLevel": "Debug"}),
+        ),
+        (
+            serde_json::json!({"RetrySettings": {"MaxRetries": 0, "Timeout": "PT30S"}, "partitionKeys": ["a"]}),
+            serde_json::json!({"retrySettings": {"maxRetries": 0, "timeout": "PT30S"}, "partitionKeys": ["a"]}),
+        ),
+        (
+            serde_json::json!({"ContinueOnStepFailure": true, "ForceRun": false, "DefaultDatastore": "blobs",
+                "properties": {"experimentName": "nightly"}}),
+            serde_json::json!({"properties": {"ContinueOnStepFailure": "true", "ForceRun": "false",
+                "DefaultDatastore": "blobs", "experimentName": "nightly"}}),
+        ),
+        (
+            serde_json::json!({"name": "n", "tags": {"team": "risk"}, "passThrough": {"priority": {"of": [1, null]}}}),
+            serde_json::json!({"name": "n", "tags": {"team": "risk"}, "priority": {"of": [1, null]}}),
+        ),
+    ] {
+        assert_eq!(settings(written.clone()).expect("good rules"), sent, "{written}");
+    }
+    for (written, said) in [
+        (serde_json::json!({"miniBatchsize": 5}), "write `miniBatchSize`"),
+        (serde_json::json!({"miniBatchSize": "5"}), "settings.miniBatchSize (line 1, column 121) is \"5\""),
+        (serde_json::json!({"miniBatchSize": 5, "MiniBatchSize": 5}), "one of `miniBatchSize` and `MiniBatchSize`"),
+        (serde_json::json!({"ComputeInstanceCount": 1, "compute": {"instanceCount": 1}}), "the number of nodes once"),
+        (serde_json::json!({"compute": "gpu"}), "expected an object: `target`"),
+        (serde_json::json!({"InputData": {}}), "write `inputs` of the rule"),
+        (serde_json::json!({"status": "x"}), "Azure ML sets it; remove it"),
+        (serde_json::json!({"tags": {"team": 5}}), "settings.tags.team (line 1"),
+        (serde_json::json!({"tags": {"Scorekeeper.scoring": "x"}}), "begin with `scorekeeper.` say whose a job is"),
+        (serde_json::json!({"loggingLevel": "Warn"}), "one of \"Info\", \"Warning\", \"Debug\""),
+        (serde_json::json!({"passThrough": {"minibatchsize": 5}}), "`minibatchsize` is one; write it there"),
+        (serde_json::json!({"passThrough": {"outputdata": 5}}), "`outputdata` is one; write it there"),
+        (serde_json::json!({"experimentName": "x"}), "settings.experimentName"),
+    ] {
+        let told = settings(written.clone()).expect_err("bad rules");
+        assert!(told.iter().count() == 1 && told.to_string().contains(said), "{written}: {told}");
+    }
 }

@@ -1,12 +1,10 @@
 //! When a rule takes an upload for whole, and what it makes of one that was moved.
 
-use serde::Deserialize;
-
 use crate::duration::IsoDuration;
 
 /// When a blob is whole (`complete`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub enum Complete {
     /// With the operation that ends its writing (default): `PutBlob`, `PutBlockList`, `CopyBlob`, `FlushWithClose`,
     /// `SftpCommit`.
@@ -18,8 +16,8 @@ pub enum Complete {
 }
 
 /// What is made of a blob that was renamed into the rule's place (`renames`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub enum Renames {
     /// It is an upload of its destination.
     Score,

@@ -1,128 +1,86 @@
-//! A rule as the file has it, and what makes a good rule of it. What is wrong is collected: people correct a file once, not
-//! once for each problem.
+//! A rule as the file has it, and what makes a good rule of it.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-use serde_json::Value;
 use time::Duration;
 
-use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Target, default_outputs};
-use super::policy::Policy;
-use super::problem::Wrong;
-use super::template::Template;
+use super::data::{check_outputs, read_inputs, read_outputs};
+use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default_outputs};
+use super::document::{Members, Node, Read, Refused};
+use super::exclude::{Exclude, Glob};
+use super::policy::{OnUnknown, Policy};
+use super::settings::Settings;
 use super::upload::{Complete, Renames};
 use crate::blob::BlobVersion;
-use crate::id::{DeploymentName, LedgerId, ScoringId};
+use crate::duration::IsoDuration;
+use crate::id::{LedgerId, ScoringId};
 use crate::job::MAX_SUBMISSION_UNITS;
 
-/// The members of [`Rule`], with the texts that are yet to be read.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct WrittenRule {
-    id: String,
-    #[serde(rename = "match")]
-    matches: Match,
-    endpoint: WrittenTarget,
-    #[serde(default = "default_inputs")]
-    inputs: BTreeMap<String, WrittenInput>,
-    #[serde(default = "default_outputs")]
-    outputs: BTreeMap<String, OutputTemplate>,
-    #[serde(default)]
-    settings: serde_json::Map<String, Value>,
-    #[serde(default = "yes")]
-    tags: bool,
-    #[serde(default)]
-    generation: u32,
-    #[serde(default)]
-    max_in_flight: Option<u32>,
-    #[serde(default)]
-    priority: i32,
-    #[serde(default)]
-    empty_blobs: EmptyBlobs,
-    #[serde(default)]
-    complete: Complete,
-    #[serde(default)]
-    renames: Renames,
-    #[serde(flatten)]
-    policy: Policy,
-}
+/// Azure ML ends a job after this, whatever a rule says.
+const MAX_JOB_TIMEOUT: Duration = Duration::days(21);
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenTarget {
-    uri: String,
-    #[serde(default)]
-    deployment: Option<DeploymentName>,
-    #[serde(default)]
-    workspace: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", deny_unknown_fields)]
-enum WrittenInput {
-    UriFile { uri: Template },
-    UriFolder { uri: Template },
-    Literal { value: Value },
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn default_inputs() -> BTreeMap<String, WrittenInput> {
-    let uri = Template::parse("{blob.url}").expect("the built-in template parses");
-    BTreeMap::from([("input_data".to_owned(), WrittenInput::UriFile { uri })])
-}
-
-impl WrittenRule {
-    /// The rule, or everything that is wrong with it.
-    pub(super) fn check(self) -> Result<Rule, Vec<Wrong>> {
-        let mut wrong = Vec::new();
-        let id = noted(self.id.parse().map_err(Wrong::Id), &mut wrong);
-        if self.matches.container.is_empty() {
-            wrong.push(Wrong::NoContainer);
-        }
-        check_exclude(&self.matches, &mut wrong);
-        let uri = noted(self.endpoint.uri.parse().map_err(Wrong::Uri), &mut wrong);
-        let workspace = self.endpoint.workspace.map(|text| text.parse().map_err(Wrong::Workspace));
-        let workspace = noted(workspace.transpose(), &mut wrong).flatten();
-        let inputs = inputs(self.inputs, &mut wrong);
-        check_outputs(&self.outputs, &mut wrong);
-        if self.max_in_flight == Some(0) {
-            wrong.push(Wrong::NothingInFlight);
-        }
-        if let Complete::UnchangedFor(quiet) = self.complete
-            && !(Duration::seconds(10)..=Duration::days(1)).contains(&quiet.0)
-        {
-            wrong.push(Wrong::Unchanged(quiet));
-        }
-        check_policy(&self.policy, &mut wrong);
-        match (id, uri) {
-            (Some(id), Some(uri)) if wrong.is_empty() => fitting(Rule {
-                id,
-                matches: self.matches,
-                endpoint: Target { uri, deployment: self.endpoint.deployment, workspace },
-                inputs,
-                outputs: self.outputs,
-                settings: self.settings,
-                tags: self.tags,
-                generation: self.generation,
-                max_in_flight: self.max_in_flight,
-                priority: self.priority,
-                empty_blobs: self.empty_blobs,
-                complete: self.complete,
-                renames: self.renames,
-                policy: self.policy,
-            }),
-            _ => Err(wrong),
-        }
+impl Read for Rule {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("a rule with `id`, `match` and `endpoint`")?;
+        let id = members.required(
+            "id",
+            Refused::new("a name that stays, 1 to 64 letters, digits, `-` or `_`", "give the rule one"),
+        );
+        let matches = members.required(
+            "match",
+            Refused::new("which blobs the rule wants", "write \"match\": { \"container\": \"CONTAINER\" }"),
+        );
+        let endpoint = members.required(
+            "endpoint",
+            Refused::new(
+                "where its scorings go",
+                "write \"endpoint\": { \"uri\": \"https://ENDPOINT.REGION.inference.ml.azure.com/jobs\" }",
+            ),
+        );
+        let inputs = members.node("inputs").map_or_else(default_inputs, |inputs| read_inputs(&inputs));
+        let outputs = match members.node("outputs") {
+            Some(written) => {
+                let outputs = read_outputs(&written);
+                check_outputs(&written, &outputs);
+                outputs
+            }
+            None => default_outputs(),
+        };
+        let rule = (
+            members.optional("settings").map(Settings::into_members).unwrap_or_default(),
+            members.optional("tags").unwrap_or(true),
+            members.or_default("generation"),
+            read_max_in_flight(&mut members),
+            members.or_default("priority"),
+            members.or_default("emptyBlobs"),
+            members.or_default("complete"),
+            members.or_default("renames"),
+            read_policy(&mut members),
+        );
+        members.end();
+        let (settings, tags, generation, max_in_flight, priority, empty_blobs, complete, renames, policy) = rule;
+        let rule = Self {
+            id: id?,
+            matches: matches?,
+            endpoint: endpoint?,
+            inputs,
+            outputs,
+            settings,
+            tags,
+            generation,
+            max_in_flight,
+            priority,
+            empty_blobs,
+            complete,
+            renames,
+            policy,
+        };
+        check_fits(node, &rule);
+        Some(rule)
     }
 }
 
-/// The rule, if the ledger can hold its requests for some blob at least. Whether it can for a blob with a long name is seen
+/// Notes a rule of which the ledger cannot hold a request for any blob. Whether it can for a blob with a long name is seen
 /// when that blob comes.
-fn fitting(rule: Rule) -> Result<Rule, Vec<Wrong>> {
+fn check_fits(node: &Node<'_>, rule: &Rule) {
     let shortest = BlobVersion::read("https://acc.blob.core.windows.net/con/b", "0");
     let units = shortest.map_or(0, |blob| {
         // Of any ledger: all ids are equally long.
@@ -130,91 +88,191 @@ fn fitting(rule: Rule) -> Result<Rule, Vec<Wrong>> {
         rule.submission(&blob, &id, 1).units()
     });
     if units > MAX_SUBMISSION_UNITS {
-        return Err(vec![Wrong::Request { units, max: MAX_SUBMISSION_UNITS }]);
+        node.refuse(Refused::new(
+            format!(
+                "requests of {MAX_SUBMISSION_UNITS} UTF-16 units at most, which is what the ledger holds; with the shortest blob name they take {units}"
+            ),
+            "shorten `settings`, `inputs` or `outputs`",
+        ));
     }
-    Ok(rule)
 }
 
-/// The value, or nothing and its problem noted.
-fn noted<T>(read: Result<T, Wrong>, wrong: &mut Vec<Wrong>) -> Option<T> {
-    read.map_err(|problem| wrong.push(problem)).ok()
+/// `maxInFlight: 0` reads like a pause; pausing is an operator's command, so that it is seen and undone.
+pub(super) fn read_max_in_flight(members: &mut Members<'_>) -> Option<u32> {
+    let node = members.node("maxInFlight")?;
+    let remedy = "leave it out for no limit; `scorekeeper limit` pauses";
+    node.whole_number(1, i64::from(u32::MAX), remedy)?.try_into().ok()
 }
 
-/// A member that leaves out everything would make a rule that nothing is ever scored by.
-fn check_exclude(Match { prefix, suffix, exclude, .. }: &Match, wrong: &mut Vec<Wrong>) {
-    for (member, texts) in [("prefixes", &exclude.prefixes), ("suffixes", &exclude.suffixes)] {
-        if texts.iter().any(String::is_empty) {
-            wrong.push(Wrong::EmptyExclusion(member));
-            return;
+impl Read for Match {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("`container`, and what narrows it down")?;
+        let account = members.optional("account");
+        let container = members.required("container", Refused::new("the container that is watched", "name it"));
+        let (prefix, suffix): (String, String) = (members.or_default("prefix"), members.or_default("suffix"));
+        let exclude: Exclude = members.or_default("exclude");
+        check_path_part(&members, "prefix", &prefix);
+        check_path_part(&members, "suffix", &suffix);
+        if let Some(excluded) = exclude.excludes_all_of(&prefix, &suffix) {
+            members.refuse(
+                "exclude",
+                Refused::new(
+                    format!("some blob to be left that the rule asks for (prefix `{prefix}`, suffix `{suffix}`), but {excluded}"),
+                    "correct one of them",
+                ),
+            );
         }
-    }
-    if let Some(excluded) = exclude.excludes_all_of(prefix, suffix) {
-        wrong.push(Wrong::ExcludesAll {
-            excluded: excluded.to_string(),
-            prefix: prefix.clone(),
-            suffix: suffix.clone(),
-        });
+        members.end();
+        Some(Self { account, container: container?, prefix, suffix, exclude })
     }
 }
 
-fn inputs(written: BTreeMap<String, WrittenInput>, wrong: &mut Vec<Wrong>) -> BTreeMap<String, InputTemplate> {
-    if written.is_empty() {
-        wrong.push(Wrong::NoInputs);
-    }
-    let read = |(name, input): (String, WrittenInput)| {
-        let input = match input {
-            WrittenInput::UriFile { uri } => InputTemplate::UriFile { uri },
-            WrittenInput::UriFolder { uri } => InputTemplate::UriFolder { uri },
-            WrittenInput::Literal { value } => InputTemplate::Literal { value: noted(literal(&name, value), wrong)? },
-        };
-        Some((name, input))
-    };
-    written.into_iter().filter_map(read).collect()
-}
-
-fn literal(input: &str, value: Value) -> Result<Literal, Wrong> {
-    match value {
-        Value::String(text) => match Template::parse(&text) {
-            Ok(template) => Ok(Literal::Text(template)),
-            Err(source) => Err(Wrong::LiteralText { input: input.to_owned(), source }),
-        },
-        Value::Number(number) => Ok(Literal::Number(number)),
-        Value::Bool(flag) => Ok(Literal::Bool(flag)),
-        Value::Null | Value::Array(_) | Value::Object(_) => Err(Wrong::LiteralKind(input.to_owned())),
-    }
-}
-
-fn check_outputs(outputs: &BTreeMap<String, OutputTemplate>, wrong: &mut Vec<Wrong>) {
-    if outputs.is_empty() {
-        wrong.push(Wrong::NoOutputs);
-    }
-    for (name, output) in outputs {
-        let uri = output.uri.source();
-        if !uri.contains("datastores/") || !uri.contains("/paths/") {
-            wrong.push(Wrong::NoDatastore { output: name.clone(), uri: uri.to_owned() });
-        }
-        for placeholder in ["scoring.id", "attempt"] {
-            if !output.uri.has(placeholder) {
-                wrong.push(Wrong::SharedOutput { output: name.clone(), placeholder });
+/// A beginning or an ending that no name of a blob has is noted.
+fn check_path_part(members: &Members<'_>, name: &'static str, part: &str) {
+    const DECODED: &str = "part of a blob's path, as it is, without its encoding in URLs";
+    if let ("prefix", Some(rest)) = (name, part.strip_prefix('/')) {
+        let expected = "the beginning of a path within the container";
+        members.refuse(name, Refused::new(expected, format!("paths begin without a slash: write {rest:?}")));
+    } else if part.contains('*') {
+        let remedy = match (name, part) {
+            ("suffix", pattern) => {
+                format!("write {:?}; it is compared as it is", pattern.trim_start_matches(['*', '/']))
             }
+            (_, pattern) => {
+                format!("write {:?}; it is compared as it is", pattern.split('*').next().unwrap_or_default())
+            }
+        };
+        members.refuse(name, Refused::new("a text without wildcards", remedy));
+    } else if part.chars().any(|c| c.is_control() || c == '\\') {
+        members.refuse(name, Refused::new(DECODED, "remove control characters; folders are parted by `/`"));
+    } else if part.split('/').any(|segment| matches!(segment, "." | "..")) && part.contains('/') {
+        members.refuse(name, Refused::new(DECODED, "no URL holds the segments `.` and `..`; remove them"));
+    } else if part.len() > 1_024 {
+        members.refuse(name, Refused::new("1,024 bytes at most, as names of blobs have", "shorten it"));
+    } else if part.contains("://") {
+        members.refuse(name, Refused::new(DECODED, "leave out scheme, host and container"));
+    }
+}
+
+impl Read for Exclude {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("`defaults`, `prefixes`, `suffixes`, `globs`")?;
+        let default = Self::default();
+        let mut texts = |name| {
+            let texts: Vec<NotEmpty> = members.or_default(name);
+            texts.into_iter().map(|text| text.0).collect()
+        };
+        let (prefixes, suffixes) = (texts("prefixes"), texts("suffixes"));
+        let globs: Vec<Glob> = members.or_default("globs");
+        let defaults = members.optional("defaults").unwrap_or(default.defaults);
+        members.end();
+        Some(Self { defaults, prefixes, suffixes, globs })
+    }
+}
+
+/// A text that not every path begins or ends with.
+struct NotEmpty(String);
+
+impl Read for NotEmpty {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        match node.text_or_refuse()? {
+            "" => node.refused(Refused::new("a text; an empty one would leave out every blob", "remove it")),
+            text => Some(Self(text.to_owned())),
         }
     }
 }
 
-fn check_policy(policy: &Policy, wrong: &mut Vec<Wrong>) {
-    let Policy { poll_interval, max_attempts, job_timeout, submit_timeout, lookup_interval, resubmit_after, .. } =
-        *policy;
-    if !(1..=20).contains(&max_attempts) {
-        wrong.push(Wrong::Attempts(max_attempts));
+impl Read for Target {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("`uri`, perhaps `deployment` and `workspace`")?;
+        let uri = members.required(
+            "uri",
+            Refused::new("the batch endpoint's invoke URI", "copy its REST endpoint, which ends in /jobs"),
+        );
+        let (deployment, workspace) = (members.optional("deployment"), members.optional("workspace"));
+        members.end();
+        Some(Self { uri: uri?, deployment, workspace })
     }
-    for (member, value) in
-        [("pollInterval", poll_interval), ("submitTimeout", submit_timeout), ("jobTimeout", job_timeout)]
-    {
-        if value.0 <= Duration::ZERO {
-            wrong.push(Wrong::NoTime { member, value });
+}
+
+impl Read for EmptyBlobs {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&[("skip", Self::Skip), ("score", Self::Score)])
+    }
+}
+
+impl Read for Renames {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&[("ignoreScored", Self::IgnoreScored), ("score", Self::Score)])
+    }
+}
+
+impl Read for OnUnknown {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&[("resolve", Self::Resolve), ("hold", Self::Hold)])
+    }
+}
+
+impl Read for Complete {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        if node.text().is_some() {
+            return node.word(&[("closed", Self::Closed)]);
         }
+        let mut members = node.object("\"closed\" or { \"unchangedFor\": \"PT2M\" }")?;
+        let quiet =
+            members.required_node("unchangedFor", Refused::new("how long it must be unchanged", "write \"PT2M\""));
+        let quiet = quiet.and_then(|quiet| duration(&quiet, Duration::seconds(10)..=Duration::days(1)));
+        members.end();
+        quiet.map(Self::UnchangedFor)
     }
+}
+
+/// A duration within a range; noted if it is none.
+fn duration(node: &Node<'_>, range: std::ops::RangeInclusive<Duration>) -> Option<IsoDuration> {
+    let duration = IsoDuration::read(node)?;
+    if range.contains(&duration.0) {
+        return Some(duration);
+    }
+    let (min, max) = (IsoDuration(*range.start()), IsoDuration(*range.end()));
+    let beyond = if duration.0 > *range.end() { max } else { min };
+    node.refused(Refused::new(
+        format!("{min} to {max}"),
+        format!("write \"{beyond}\", or leave it out for the default"),
+    ))
+}
+
+fn read_policy(members: &mut Members<'_>) -> Policy {
+    let default = Policy::default();
+    let (zero, second) = (Duration::ZERO, Duration::milliseconds(1));
+    let mut time =
+        |name, default, min, max| members.node(name).and_then(|node| duration(&node, min..=max)).unwrap_or(default);
+    let policy = Policy {
+        poll_interval: time("pollInterval", default.poll_interval, second, Duration::DAY),
+        retry_back_off: time("retryBackOff", default.retry_back_off, zero, Duration::HOUR),
+        submit_deadline: time("submitDeadline", default.submit_deadline, zero, Duration::days(30)),
+        job_timeout: time("jobTimeout", default.job_timeout, second, MAX_JOB_TIMEOUT),
+        submit_timeout: time("submitTimeout", default.submit_timeout, second, Duration::minutes(10)),
+        lookup_interval: time("lookupInterval", default.lookup_interval, zero, Duration::DAY),
+        resubmit_after: time("resubmitAfter", default.resubmit_after, zero, Duration::days(30)),
+        output_timeout: time("outputTimeout", default.output_timeout, zero, Duration::DAY),
+        max_attempts: members
+            .node("maxAttempts")
+            .and_then(|node| node.whole_number(1, 20, "1 switches retries off")?.try_into().ok())
+            .unwrap_or(default.max_attempts),
+        retry_user_errors: members.optional("retryUserErrors").unwrap_or(default.retry_user_errors),
+        on_unknown: members.or_default("onUnknown"),
+        verify_input: members.optional("verifyInput").unwrap_or(default.verify_input),
+    };
+    let Policy { lookup_interval, resubmit_after, .. } = policy;
     if resubmit_after < lookup_interval {
-        wrong.push(Wrong::ResubmitTooSoon { resubmit_after, lookup_interval });
+        let name = if resubmit_after == default.resubmit_after { "lookupInterval" } else { "resubmitAfter" };
+        members.refuse(
+            name,
+            Refused::new(
+                format!("`resubmitAfter` ({resubmit_after}) not to be shorter than `lookupInterval` ({lookup_interval}), or a lost job would never be looked for"),
+                "correct one of them",
+            ),
+        );
     }
+    policy
 }

@@ -18,8 +18,8 @@ use crate::world::{MAX_CLAIM_AGE, RemovedGuard, SLOT_EXPIRY, World};
 /// One upload as Event Grid tells of it: each delivery spells it differently.
 fn event(of: usize, delivery: u8) -> serde_json::Value {
     let (url, etag) = match delivery % 2 {
-        0 => (format!("https://a.blob.core.windows.net/c/%3{of}.csv?sig=x"), "0x8DC1"),
-        _ => (format!("https://A.dfs.core.windows.net/c/{of}.csv"), "\"0x8DC1\""),
+        0 => (format!("https://a.blob.core.windows.net/con/%3{of}.csv?sig=x"), "0x8DC1"),
+        _ => (format!("https://A.dfs.core.windows.net/con/{of}.csv"), "\"0x8DC1\""),
     };
     json!({"id": delivery.to_string(), "specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "source": "/a",
            "data": {"api": "PutBlob", "url": url, "eTag": etag, "contentLength": 5}})

@@ -92,25 +92,24 @@ pub(crate) struct World {
 
 fn rules(more: &str) -> Rules {
     Rules::read(&format!(
-        r#"{{"rules":[{{"id":"claims","match":{{"container":"c"}},"endpoint":{{"uri":"https://e.example/jobs"}},"maxAttempts":2,
+        r#"{{"rules":[{{"id":"claims","match":{{"container": "con"}},"endpoint":{{"uri":"https://e.example/jobs"}},"maxAttempts":2,
             "submitTimeout":"PT1M","lookupInterval":"PT1M","resubmitAfter":"PT2M","outputTimeout":"PT1M","retryBackOff":"PT1M","verifyInput":false,{more}}}]}}"#
     ))
     .expect("the rules are good")
 }
 
 /// Never gives up, and lets jobs run for ever.
-pub(crate) static PLAIN: LazyLock<Rules> =
-    LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"P3650D""#));
+pub(crate) static PLAIN: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"P30D","jobTimeout":"P21D""#));
 /// Stops jobs that run for two minutes.
-pub(crate) static STUCK: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"PT2M""#));
+pub(crate) static STUCK: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"P30D","jobTimeout":"PT2M""#));
 /// Gives up after three minutes.
-pub(crate) static HASTY: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"PT3M","jobTimeout":"P3650D""#));
+pub(crate) static HASTY: LazyLock<Rules> = LazyLock::new(|| rules(r#""submitDeadline":"PT3M","jobTimeout":"P21D""#));
 /// Holds for an operator what looking did not settle.
 pub(crate) static HOLD: LazyLock<Rules> =
-    LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"P3650D","onUnknown":"hold""#));
+    LazyLock::new(|| rules(r#""submitDeadline":"P30D","jobTimeout":"P21D","onUnknown":"hold""#));
 /// Allows one job at a time.
 pub(crate) static ONE_SLOT: LazyLock<Rules> =
-    LazyLock::new(|| rules(r#""submitDeadline":"P3650D","jobTimeout":"P3650D","maxInFlight":1"#));
+    LazyLock::new(|| rules(r#""submitDeadline":"P30D","jobTimeout":"P21D","maxInFlight":1"#));
 
 impl World {
     /// The ledger that all workers share.

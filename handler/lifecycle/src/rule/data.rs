@@ -1,0 +1,229 @@
+//! Inputs and outputs of a rule: what can never be read or written is told when the rules are read.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::definition::{InputTemplate, Literal, OutputTemplate};
+use super::document::{Node, Read, Refused};
+use super::template::{Template, Values};
+use crate::blob::BlobVersion;
+use crate::datastore::{DatastorePath, same_place};
+use crate::id::{DatastoreName, LedgerId, ScoringId};
+use crate::job::OutputKind;
+
+const INPUT_FORMS: &str = "{blob.url}, another https URL, azureml://datastores/NAME/paths/PATH, or the ARM id of a datastore path or data asset";
+const OUTPUT_FORM: &str = "a path on a registered Blob datastore: azureml://datastores/NAME/paths/PATH";
+
+pub(super) fn read_inputs(node: &Node<'_>) -> BTreeMap<String, InputTemplate> {
+    let Some(members) = node.object("inputs by name") else { return BTreeMap::new() };
+    if members.is_empty() {
+        node.refuse(Refused::new("one input at least", "leave it out for the default (the blob itself)"));
+    }
+    members.all(|name, node| {
+        check_name(name, node);
+        InputTemplate::read(node)
+    })
+}
+
+pub(super) fn read_outputs(node: &Node<'_>) -> BTreeMap<String, OutputTemplate> {
+    let Some(members) = node.object("outputs by name") else { return BTreeMap::new() };
+    if members.is_empty() {
+        node.refuse(Refused::new(
+            "one output at least; without one nothing can be verified",
+            "leave it out for the default",
+        ));
+    }
+    members.all(|name, node| {
+        check_name(name, node);
+        OutputTemplate::read(node)
+    })
+}
+
+fn check_name(name: &str, node: &Node<'_>) {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        node.refuse(Refused::new("a name of letters, digits and `_`, as the deployment has it", "rename it"));
+    }
+}
+
+impl Read for InputTemplate {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        #[derive(Clone, Copy)]
+        enum Kind {
+            File,
+            Folder,
+            Literal,
+        }
+        let mut members = node.object("\"type\" and \"uri\", or \"type\": \"Literal\" and \"value\"")?;
+        let kind =
+            members.required_node("type", Refused::new("UriFile, UriFolder or Literal", "say what the input is"));
+        let kind = kind.and_then(|kind| {
+            kind.word(&[("UriFile", Kind::File), ("UriFolder", Kind::Folder), ("Literal", Kind::Literal)])
+        });
+        let input = match kind {
+            Some(Kind::Literal) => members
+                .required("value", Refused::new("the value that is sent", "write a text, a number, true or false"))
+                .map(|value| Self::Literal { value }),
+            Some(kind) => {
+                let uri = members.required_node("uri", Refused::new(INPUT_FORMS, "say where it lies"));
+                let uri = uri.and_then(|node| input_uri(&node));
+                uri.map(|uri| if matches!(kind, Kind::File) { Self::UriFile { uri } } else { Self::UriFolder { uri } })
+            }
+            // Its other members are good or not according to its type.
+            None => return None,
+        };
+        members.end();
+        input
+    }
+}
+
+impl Read for Literal {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        if node.text().is_some() {
+            return Template::read(node).map(Self::Text);
+        }
+        match node.json()? {
+            Value::Number(number) => Some(Self::Number(number)),
+            Value::Bool(flag) => Some(Self::Bool(flag)),
+            _ => node.refused(Refused::new(
+                "a text, a number, true or false",
+                "write an object or a list as JSON in a text",
+            )),
+        }
+    }
+}
+
+impl Read for OutputTemplate {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("\"type\" and \"uri\"")?;
+        let kind = members.required_node("type", Refused::new("UriFile or UriFolder", "say what the output is"));
+        let kinds = [("UriFile", OutputKind::UriFile), ("UriFolder", OutputKind::UriFolder)];
+        let kind = kind.and_then(|kind| kind.word(&kinds));
+        let uri = members.required_node("uri", Refused::new(OUTPUT_FORM, "say where it goes"));
+        let uri = uri.and_then(|node| output_uri(&node));
+        members.end();
+        Some(Self { kind: kind?, uri: uri? })
+    }
+}
+
+/// The text with every hole filled as for some blob.
+fn example(template: &Template) -> String {
+    let Ok(blob) = BlobVersion::read("https://account.blob.core.windows.net/container/folder/name.csv", "0x0") else {
+        return String::new();
+    };
+    let Ok(rule) = "rule".parse() else { return String::new() };
+    let scoring = ScoringId::new(&LedgerId::of_random([0; 16]), &rule, &blob, 0);
+    template.fill(&Values { blob: &blob, rule: &rule, scoring: &scoring, attempt: 1 })
+}
+
+fn input_uri(node: &Node<'_>) -> Option<Template> {
+    let template = Template::read(node)?;
+    if let Some(remedy) = no_input(&example(&template)) {
+        return node.refused(Refused::new(INPUT_FORMS, remedy));
+    }
+    Some(template)
+}
+
+/// What to do about a URI that Azure ML cannot read from; `None`: its form is a known one.
+fn no_input(uri: &str) -> Option<String> {
+    let scheme = uri.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if has_dots(uri) {
+        return Some("remove the segments `.` and `..`; nothing resolves them".to_owned());
+    }
+    match scheme.as_deref() {
+        Some("https") => {
+            let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
+            if query.is_some() {
+                return Some(
+                    "leave out the query: a SAS would be kept with the job; the identities of the app and of the compute read the blob".to_owned(),
+                );
+            }
+            let behind = path.get("https://".len()..).unwrap_or_default();
+            let whole = behind.split_once('/').is_some_and(|(host, path)| !host.is_empty() && !path.is_empty());
+            (!whole).then(|| "name a blob or a folder behind the host".to_owned())
+        }
+        Some("http") => Some("use https".to_owned()),
+        Some("abfs" | "abfss" | "wasb" | "wasbs" | "adl") => Some(
+            "batch endpoints do not take it; write https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH".to_owned(),
+        ),
+        Some("azureml") => no_workspace_path(uri),
+        Some(other) => Some(format!("batch endpoints do not take `{other}://`")),
+        None if uri.starts_with("/subscriptions/") => no_workspace_path(uri),
+        None if uri.starts_with("azureml:") => Some(
+            "`azureml:NAME:VERSION` is short for an id that the Azure CLI looks up; write the data asset's id"
+                .to_owned(),
+        ),
+        None if uri.is_empty() => Some("write {blob.url} for the blob itself".to_owned()),
+        None => Some("write {blob.url} for the blob itself; a path needs its datastore before it".to_owned()),
+    }
+}
+
+/// What to do about what names neither a path on a datastore nor a data asset.
+fn no_workspace_path(uri: &str) -> Option<String> {
+    match uri.parse::<DatastorePath>() {
+        Ok(path) => no_datastore(&path),
+        Err(_) if is_data_asset(uri) => None,
+        Err(_) if uri.contains("datastores/") && !uri.contains("/paths/") => {
+            Some("write `/paths/` between the datastore's name and the path".to_owned())
+        }
+        Err(_) => Some("write azureml://datastores/NAME/paths/PATH".to_owned()),
+    }
+}
+
+fn no_datastore(path: &DatastorePath) -> Option<String> {
+    let name = &path.datastore;
+    let bad = name.parse::<DatastoreName>().is_err();
+    bad.then(|| format!("`{name}` is not a datastore's name: a letter or digit, then letters, digits, `-` or `_`"))
+}
+
+/// `…/data/NAME/versions/VERSION`, `…/data/NAME/labels/LABEL`, in a workspace or a registry.
+fn is_data_asset(uri: &str) -> bool {
+    let segments: Vec<&str> = uri.trim_end_matches('/').split('/').collect();
+    let [.., data, name, by, version] = segments.as_slice() else { return false };
+    data.eq_ignore_ascii_case("data")
+        && (by.eq_ignore_ascii_case("versions") || by.eq_ignore_ascii_case("labels"))
+        && !name.is_empty()
+        && !version.is_empty()
+}
+
+fn has_dots(uri: &str) -> bool {
+    uri.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+fn output_uri(node: &Node<'_>) -> Option<Template> {
+    let template = Template::read(node)?;
+    let uri = example(&template);
+    let remedy = match uri.parse::<DatastorePath>() {
+        _ if has_dots(&uri) => Some("remove the segments `.` and `..`; nothing resolves them".to_owned()),
+        Ok(path) => no_datastore(&path),
+        Err(_) if uri.contains("://") && !uri.starts_with("azureml") => Some(
+            "outputs are not written to URLs; register the container as a Blob datastore of the workspace".to_owned(),
+        ),
+        Err(_) => Some("write azureml://datastores/NAME/paths/PATH".to_owned()),
+    };
+    if let Some(remedy) = remedy {
+        node.refuse(Refused::new(OUTPUT_FORM, remedy));
+    }
+    for placeholder in ["scoring.id", "attempt"] {
+        if !template.has(placeholder) {
+            node.refuse(Refused::new(
+                "a path of its own for each attempt, or a second job could overwrite a result",
+                format!("put {{{placeholder}}} into it"),
+            ));
+        }
+    }
+    Some(template)
+}
+
+/// Two outputs at one place would overwrite each other.
+pub(super) fn check_outputs(node: &Node<'_>, outputs: &BTreeMap<String, OutputTemplate>) {
+    let places: Vec<(&String, String)> = outputs.iter().map(|(name, output)| (name, example(&output.uri))).collect();
+    for (index, (name, uri)) in places.iter().enumerate() {
+        if let Some((other, _)) = places[..index].iter().find(|(_, other)| same_place(uri, other)) {
+            node.refuse(Refused::new(
+                format!("a place of its own for each output; `{other}` and `{name}` have the same"),
+                "give one of them another path",
+            ));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What the schema says of texts beyond that they are texts: their forms, as patterns.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::exclude::Glob;
+use super::template::{PLACEHOLDERS, Template};
+use crate::duration::IsoDuration;
+use crate::id::{AccountName, ContainerName, DatastoreName, DeploymentName, EndpointUri, RuleId, WorkspaceId};
+
+/// Inputs and outputs go by names that a deployment can have.
+pub(super) fn named(schema: &mut Schema) {
+    schema.insert("minProperties".to_owned(), 1.into());
+    schema.insert("propertyNames".to_owned(), json!({ "pattern": "^[A-Za-z0-9_]+$" }));
+}
+
+/// What every path is without.
+const DOTS: &str = r"(^|/)\.\.?(/|$)";
+
+/// A path within a container begins without a slash and has no wildcards.
+pub(super) fn prefix(schema: &mut Schema) {
+    schema.insert("pattern".to_owned(), r"^(?!/)(?!.*://)(?!(.*/)?\.\.?/)[^*\\]*$".into());
+}
+
+/// An input is an https URL without query, a path on a datastore or a data asset.
+pub(super) fn input(schema: &mut Schema) {
+    let (https, azureml) = (any_case("https"), any_case("azureml"));
+    let asset = format!("{}/[^/]+/({}|{})/[^/]+/*", any_case("data"), any_case("versions"), any_case("labels"));
+    let of_workspace =
+        format!("({azureml}://|/subscriptions/)([^?]*/)?(datastores/{RESOURCE_NAME}/{}/.+|{asset})", any_case("paths"));
+    let pattern = format!(r"^(\{{blob\.url\}}[^?]*|{https}://[^?/]+/[^?]+|{of_workspace})$");
+    schema.insert("allOf".to_owned(), json!([{ "pattern": pattern }, { "not": { "pattern": DOTS } }]));
+}
+
+/// An output's path is on a datastore and each attempt's own.
+pub(super) fn output(schema: &mut Schema) {
+    let on_datastore = format!("^({}:|/).*/{}/", any_case("azureml"), any_case("paths"));
+    let all = [r"\{scoring\.id\}", r"\{attempt\}", &on_datastore].map(|pattern| json!({ "pattern": pattern }));
+    let dots = json!({ "not": { "pattern": DOTS } });
+    schema.insert("allOf".to_owned(), Value::Array(all.into_iter().chain([dots]).collect()));
+}
+
+/// Each member in REST's spelling and with a capital.
+pub(super) fn either_case(schema: &mut Schema) {
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
+    let capitals: Vec<(String, Value)> = properties
+        .iter()
+        .map(|(name, schema)| {
+            let (first, rest) = name.split_at(1);
+            (format!("{}{rest}", first.to_ascii_uppercase()), schema.clone())
+        })
+        .collect();
+    properties.extend(capitals);
+}
+
+/// What Fabric's activity has and REST spells in another way, and what is passed through.
+pub(super) fn settings(schema: &mut Schema) {
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.insert(
+            "computeInstanceCount".to_owned(),
+            json!({ "type": "integer", "minimum": 1, "description": "The same as `compute.instanceCount`." }),
+        );
+        for name in ["continueOnStepFailure", "forceRun"] {
+            let description = "Pipeline component deployments, as Fabric's activity has it.";
+            properties.insert(name.to_owned(), json!({ "type": "boolean", "description": description }));
+        }
+        let datastore = json!({ "type": "string", "pattern": RESOURCE, "description": "Pipeline component deployments, as Fabric's activity has it." });
+        properties.insert("defaultDatastore".to_owned(), datastore);
+        if let Some(tags) = properties.get_mut("tags") {
+            tags["propertyNames"] = json!({ "not": { "pattern": "^[Ss][Cc][Oo][Rr][Ee][Kk][Ee][Ee][Pp][Ee][Rr]\\." } });
+        }
+    }
+    either_case(schema);
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let description =
+            "Members that are not known here, sent as they are. Azure ML refuses what it does not know either.";
+        properties.insert("passThrough".to_owned(), json!({ "type": "object", "description": description }));
+    }
+}
+
+const RESOURCE: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$";
+/// The same within a path, in which it may come from a placeholder.
+const RESOURCE_NAME: &str = r"([A-Za-z0-9]|\{[^{}]*\})([A-Za-z0-9_-]|\{[^{}]*\})*";
+
+/// A text that is parsed into a type of its own.
+macro_rules! text {
+    ($type:ty, $pattern:expr) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
+    };
+}
+
+text!(RuleId, "^[A-Za-z0-9_-]{1,64}$");
+text!(AccountName, "^[a-z0-9]{3,24}$");
+text!(ContainerName, r"^(\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*)$");
+text!(DeploymentName, RESOURCE);
+text!(DatastoreName, RESOURCE);
+text!(
+    WorkspaceId,
+    format!(
+        "^/?{}/[^/]+/{}/[^/]+/{}/[^/]+$",
+        any_case("subscriptions"),
+        any_case("resourceGroups"),
+        any_case("providers/Microsoft.MachineLearningServices/workspaces")
+    )
+);
+text!(
+    EndpointUri,
+    format!(
+        r"^({}://|{}://(localhost|[^/@]*\.localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?/)[^?#@]*jobs/*$",
+        any_case("https"),
+        any_case("http")
+    )
+);
+text!(IsoDuration, "^P(?=[0-9.T])([0-9.]+D)?(T(?=[0-9.])([0-9.]+H)?([0-9.]+M)?([0-9.]+S)?)?$");
+text!(Glob, "");
+text!(Template, {
+    let names: Vec<String> = PLACEHOLDERS.iter().map(|(name, _)| name.replace('.', r"\.")).collect();
+    format!(r"^([^{{]|\{{({})\}})*$", names.join("|"))
+});
+
+/// A pattern that matches the text whatever its case.
+fn any_case(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '.' => r"\.".to_owned(),
+            c if c.is_ascii_alphabetic() => format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase()),
+            c => c.to_string(),
+        })
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! Texts of a rule that are parsed into types of their own, each with what to do about one that does not parse.
+
+use super::document::{Node, Read, Refused};
+use super::exclude::{Glob, InvalidGlob};
+use super::template::{self, Template};
+use crate::duration::{InvalidDuration, IsoDuration};
+use crate::id::{
+    AccountName, ContainerName, DatastoreName, DeploymentName, EndpointUri, InvalidEndpointUri, RuleId, WorkspaceId,
+};
+
+impl Read for RuleId {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, _| {
+            Refused::new("1 to 64 letters, digits, `-` or `_`", "give it such a name; it is part of paths")
+        })
+    }
+}
+
+impl Read for AccountName {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|text, _| {
+            let remedy = first_label(text).map_or_else(
+                || "write the storage account's name alone".to_owned(),
+                |account| format!("write the name alone: {account:?}"),
+            );
+            Refused::new("a storage account's name: 3 to 24 lower-case letters and digits", remedy)
+        })
+    }
+}
+
+/// The account that a pasted URL, a host or a name in capitals most likely names.
+fn first_label(text: &str) -> Option<String> {
+    let host = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let label = host.split(['.', '/', ':']).next()?.to_ascii_lowercase();
+    (label != text && label.parse::<AccountName>().is_ok()).then_some(label)
+}
+
+impl Read for ContainerName {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|text, _| {
+            let lower = text.trim_matches('/').to_ascii_lowercase();
+            let remedy = match (text, lower.split_once('/')) {
+                (text, _) if text.contains("://") => {
+                    "write the container's name alone; the account is `match.account`".to_owned()
+                }
+                (_, Some((container, rest))) => {
+                    format!("write {container:?}; the folder within it is `match.prefix`: {:?}", format!("{rest}/"))
+                }
+                ("$logs" | "$blobchangefeed", _) => "storage tells of no uploads there; name another".to_owned(),
+                _ if lower.parse::<Self>().is_ok() => format!("write {lower:?}"),
+                _ => "write the container's name as the portal shows it".to_owned(),
+            };
+            Refused::new(
+                "a container's name: 3 to 63 lower-case letters, digits and single hyphens, a letter or digit at both ends",
+                remedy,
+            )
+        })
+    }
+}
+
+impl Read for DeploymentName {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, _| {
+            Refused::new(
+                "a deployment's name: a letter or digit, then letters, digits, `-` or `_`, 255 at most",
+                "leave it out for the endpoint's default",
+            )
+        })
+    }
+}
+
+impl Read for DatastoreName {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, _| {
+            Refused::new(
+                "a datastore's name: a letter or digit, then letters, digits, `-` or `_`, 255 at most",
+                "write its name alone",
+            )
+        })
+    }
+}
+
+impl Read for WorkspaceId {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, _| {
+            Refused::new(
+                "/subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.MachineLearningServices/workspaces/NAME",
+                "copy the workspace's resource id, or leave it out",
+            )
+        })
+    }
+}
+
+impl Read for EndpointUri {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, why| {
+            let remedy = match why {
+                InvalidEndpointUri::NoUrl { source, .. } => format!("it is not a URL: {source}"),
+                InvalidEndpointUri::Clear(_) => {
+                    "plain http would send a token in the clear; use https (http is for loopback hosts only)".to_owned()
+                }
+                InvalidEndpointUri::Long(length) => format!("it has {length} characters; 1,024 are the most"),
+                InvalidEndpointUri::NoJobs(_) => {
+                    "copy the endpoint's REST endpoint (scoringUri), which ends in /jobs".to_owned()
+                }
+                InvalidEndpointUri::Extra(bare) => format!("leave out query and user name: write {bare:?}"),
+                InvalidEndpointUri::Scheme { .. } => "use https".to_owned(),
+            };
+            Refused::new("https://ENDPOINT.REGION.inference.ml.azure.com/jobs", remedy)
+        })
+    }
+}
+
+impl Read for IsoDuration {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let Some(text) = node.text() else {
+            let remedy = node.digits().map_or_else(
+                || "write for example \"PT2M\"".to_owned(),
+                |digits| format!("if seconds are meant, write \"PT{digits}S\""),
+            );
+            return node.refused(Refused::new("an ISO 8601 duration", remedy));
+        };
+        match text.parse() {
+            Ok(duration) => Some(duration),
+            Err(why) => node.refused(match why {
+                InvalidDuration::Form(_) => {
+                    Refused::new("an ISO 8601 duration", "write for example PT30S, PT2M, PT1H or P1D")
+                }
+                InvalidDuration::TooLong(_) => Refused::new("a duration below 100 years", "shorten it"),
+            }),
+        }
+    }
+}
+
+impl Read for Template {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let text = node.text_or_refuse()?;
+        match Self::parse(text) {
+            Ok(template) => Some(template),
+            Err(why) => node.refused(refused_template(&why)),
+        }
+    }
+}
+
+fn refused_template(why: &template::Error) -> Refused {
+    let known = template::PLACEHOLDERS.iter().map(|(name, _)| format!("{{{name}}}")).collect::<Vec<_>>().join(", ");
+    let remedy = match why {
+        template::Error::Unknown(name) => {
+            let meant = super::problem::near_miss(name, template::PLACEHOLDERS.iter().map(|(name, _)| *name));
+            meant.map_or_else(
+                || format!("`{{{name}}}` is not a placeholder; remove it"),
+                |meant| format!("`{{{name}}}` is not a placeholder; write `{{{meant}}}`"),
+            )
+        }
+        template::Error::Unclosed(_) => "close the brace".to_owned(),
+    };
+    Refused::new(format!("a text with the placeholders {known}"), remedy)
+}
+
+impl Read for Glob {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, why: InvalidGlob| {
+            Refused::new(
+                "a pattern: `*` and `?` stay within a segment, `**` stands for whole segments as in `**/old/*.csv`",
+                format!("correct it at character {}: {}", why.source.pos, why.source.msg),
+            )
+        })
+    }
+}

@@ -1,0 +1,272 @@
+//! `settings` of a rule: what a job may say beside its inputs and outputs, in REST's spelling and in that of Fabric's activity.
+//!
+//! Azure ML refuses a request with a member that it does not know, so a typing error would cost every upload. What is not
+//! known here goes below `passThrough`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::document::{Members, Node, Read, Refused};
+use crate::duration::IsoDuration;
+
+/// Overrides of the deployment's own settings, and what a job is called. Each is sent only if it is written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(default, deny_unknown_fields, transform = super::forms::settings))]
+pub(super) struct Settings {
+    /// What the job runs on. `ComputeInstanceCount`, as Fabric spells it, is `compute.instanceCount`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compute: Option<Compute>,
+    /// Files in one call of the model's script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
+    mini_batch_size: Option<u32>,
+    /// File failures after which the job fails; -1: none of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = -1)))]
+    error_threshold: Option<i32>,
+    /// When a mini-batch is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_settings: Option<RetrySettings>,
+    /// How much the job logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logging_level: Option<LoggingLevel>,
+    /// Processes on each node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
+    max_concurrency_per_instance: Option<u32>,
+    /// The file that predictions are appended to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_file_name: Option<String>,
+    /// Columns by which a tabular input is cut into mini-batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition_keys: Option<Vec<String>>,
+    /// The job's display name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// The job's description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// The job's tags, texts by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
+    /// The job's properties, texts by name; `experimentName` names its experiment (pipeline component deployments only).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    properties: BTreeMap<String, String>,
+    /// Members that nothing here knows, sent as they are. Azure ML refuses what it does not know either.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pass_through: Map<String, Value>,
+}
+
+/// What the job runs on, in place of the deployment's own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(default, deny_unknown_fields, transform = super::forms::either_case))]
+struct Compute {
+    /// Name or ARM id of the compute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// Number of nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
+    instance_count: Option<u32>,
+    /// Size of a node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_type: Option<String>,
+    /// Whether it runs where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_local: Option<bool>,
+    /// Region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    /// Further properties, texts by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    properties: BTreeMap<String, String>,
+}
+
+/// When a mini-batch is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields, transform = super::forms::either_case))]
+struct RetrySettings {
+    /// Tries after the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = i32::MAX)))]
+    max_retries: Option<u32>,
+    /// How long one call of the model's script may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<IsoDuration>,
+}
+
+/// How much a job logs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+enum LoggingLevel {
+    /// What happens.
+    Info,
+    /// What may go wrong.
+    Warning,
+    /// Everything.
+    Debug,
+}
+
+/// Members that are put together from the rule's own, each with the one that says it.
+const RESERVED: [(&str, &str); 8] = [
+    ("inputData", "write `inputs` of the rule"),
+    ("outputData", "write `outputs` of the rule"),
+    ("dataset", "it is an older form; write `inputs` of the rule"),
+    ("outputDataset", "it is an older form; write `outputs` of the rule"),
+    ("status", "Azure ML sets it; remove it"),
+    ("provisioningState", "Azure ML sets it; remove it"),
+    ("output", "Azure ML sets it; remove it"),
+    ("interactionEndpoints", "Azure ML sets it; remove it"),
+];
+
+/// Tags that begin so say whose a job is.
+const OWN_TAGS: &str = "scorekeeper.";
+
+impl Settings {
+    /// The members of the request.
+    pub(super) fn into_members(self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(members)) => members,
+            // A struct of texts and numbers is always an object.
+            _ => Map::new(),
+        }
+    }
+}
+
+impl Read for Settings {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("further members of the request's `properties`, such as `miniBatchSize`")?;
+        let positive =
+            |node: Option<Node<'_>>| node.and_then(|node| whole(&node, 1, "leave it out for the deployment's own"));
+        let mut compute: Option<Compute> = members.optional_either("compute", "Compute");
+        let nodes = members.either("computeInstanceCount", "ComputeInstanceCount");
+        if let (Some(node), Some(count)) = (&nodes, positive(nodes.clone())) {
+            let compute = compute.get_or_insert_default();
+            if compute.instance_count.replace(count).is_some() {
+                node.refuse(Refused::new("the number of nodes once", "remove it or `compute.instanceCount`"));
+            }
+        }
+        let mut settings = Self {
+            compute,
+            mini_batch_size: positive(members.either("miniBatchSize", "MiniBatchSize")),
+            error_threshold: members
+                .either("errorThreshold", "ErrorThreshold")
+                .and_then(|node| node.whole_number(-1, i64::from(i32::MAX), "-1 for no limit")?.try_into().ok()),
+            retry_settings: members.optional_either("retrySettings", "RetrySettings"),
+            logging_level: members.optional_either("loggingLevel", "LoggingLevel"),
+            max_concurrency_per_instance: positive(
+                members.either("maxConcurrencyPerInstance", "MaxConcurrencyPerInstance"),
+            ),
+            output_file_name: members.optional_either("outputFileName", "OutputFileName"),
+            partition_keys: members.optional_either("partitionKeys", "PartitionKeys"),
+            name: members.optional_either("name", "Name"),
+            description: members.optional_either("description", "Description"),
+            tags: members.either("tags", "Tags").map(|node| tags(&node)).unwrap_or_default(),
+            properties: members.optional_either("properties", "Properties").unwrap_or_default(),
+            pass_through: Map::new(),
+        };
+        for (name, value) in pipeline_settings(&mut members) {
+            settings.properties.entry(name.to_owned()).or_insert(value);
+        }
+        for (name, remedy) in RESERVED {
+            members.never(name, &Refused::new("what the rule itself says, or Azure ML", remedy));
+        }
+        if let Some(node) = members.node("passThrough") {
+            settings.pass_through = pass_through(&node, &members);
+        }
+        members.end();
+        Some(settings)
+    }
+}
+
+/// What Fabric's activity offers for pipeline component deployments. No contract says where it goes in a request; a job's
+/// properties take any text.
+fn pipeline_settings(members: &mut Members<'_>) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for (camel, pascal) in [("continueOnStepFailure", "ContinueOnStepFailure"), ("forceRun", "ForceRun")] {
+        let flag = members.either(camel, pascal).as_ref().and_then(bool::read);
+        found.extend(flag.map(|flag| (pascal, flag.to_string())));
+    }
+    let datastore: Option<crate::id::DatastoreName> = members.optional_either("defaultDatastore", "DefaultDatastore");
+    found.extend(datastore.map(|name| ("DefaultDatastore", name.to_string())));
+    found
+}
+
+fn whole(node: &Node<'_>, min: i64, remedy: &str) -> Option<u32> {
+    node.whole_number(min, i64::from(i32::MAX), remedy)?.try_into().ok()
+}
+
+fn tags(node: &Node<'_>) -> BTreeMap<String, String> {
+    let Some(members) = node.object("texts by name") else { return BTreeMap::new() };
+    members.all(|name, node| {
+        if name.get(..OWN_TAGS.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(OWN_TAGS)) {
+            node.refuse(Refused::new(
+                "a tag of yours; those that begin with `scorekeeper.` say whose a job is",
+                "rename it",
+            ));
+        }
+        String::read(node)
+    })
+}
+
+fn pass_through(node: &Node<'_>, known: &Members<'_>) -> Map<String, Value> {
+    let Some(members) = node.object("further members of the request's `properties`") else { return Map::new() };
+    let read = members.all(|name, node| {
+        if known.knows(name) {
+            node.refuse(Refused::new(
+                "what `settings` and the rule have no member for",
+                format!("`{name}` is one; write it there"),
+            ));
+        }
+        node.json()
+    });
+    read.into_iter().collect()
+}
+
+impl Read for Compute {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("`target`, `instanceCount` and the like")?;
+        let compute = Self {
+            target: members.optional_either("target", "Target"),
+            instance_count: members
+                .either("instanceCount", "InstanceCount")
+                .and_then(|node| whole(&node, 1, "leave it out for the deployment's own")),
+            instance_type: members.optional_either("instanceType", "InstanceType"),
+            is_local: members.optional_either("isLocal", "IsLocal"),
+            location: members.optional_either("location", "Location"),
+            properties: members.optional_either("properties", "Properties").unwrap_or_default(),
+        };
+        members.end();
+        Some(compute)
+    }
+}
+
+impl Read for RetrySettings {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        let mut members = node.object("`maxRetries` and `timeout`")?;
+        let settings = Self {
+            max_retries: members.either("maxRetries", "MaxRetries").and_then(|node| whole(&node, 0, "0 for none")),
+            timeout: members.optional_either("timeout", "Timeout"),
+        };
+        members.end();
+        Some(settings)
+    }
+}
+
+impl Read for LoggingLevel {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&[("Info", Self::Info), ("Warning", Self::Warning), ("Debug", Self::Debug)])
+    }
+}
+
+impl Read for BTreeMap<String, String> {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        Some(node.object("texts by name")?.all(|_, node| String::read(node)))
+    }
+}
