@@ -16,7 +16,7 @@ fn at(base: &str) -> AzureCloud {
     AzureCloud::new(
         base,
         Tokens::new(Arc::new(source()), clock()),
-        Tokens::new(Arc::new(source()), clock()),
+        (Tokens::new(Arc::new(source()), clock()), EndpointHosts::default()),
         Tokens::new(Arc::new(source()), clock()),
     )
     .unwrap()

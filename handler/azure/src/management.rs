@@ -14,12 +14,13 @@ use azure_core::http::Transport;
 use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
-use reqwest::{Method, Url};
+use lifecycle::EndpointHosts;
+use reqwest::Url;
 use serde_json::Value;
 
-use crate::batch_endpoint::job_url;
+use crate::batch_endpoint::{ask_endpoint, job_url};
 use crate::http;
-use crate::http::authorized::{HttpAnswer, ask};
+use crate::http::authorized::HttpAnswer;
 use crate::resource_manager;
 use crate::text::{member, parse_service_error};
 use crate::tokens::{MachineLearning, ResourceManager, Storage, Tokens};
@@ -31,6 +32,7 @@ pub struct AzureCloud {
     manager: resource_manager::Client,
     management: Tokens<ResourceManager>,
     ml: Tokens<MachineLearning>,
+    endpoint_hosts: EndpointHosts,
     storage: Tokens<Storage>,
     transport: Transport,
     /// By host, how far its clock was ahead when it last answered.
@@ -38,15 +40,24 @@ pub struct AzureCloud {
 }
 
 impl AzureCloud {
-    /// The Resource Manager at `base` and what its resources lead to.
+    /// The Resource Manager at `base` and what its resources lead to. Tokens for Azure Machine Learning go to the hosts beside
+    /// them alone.
     pub fn new(
         base: &str,
         management: Tokens<ResourceManager>,
-        ml: Tokens<MachineLearning>,
+        (ml, endpoint_hosts): (Tokens<MachineLearning>, EndpointHosts),
         storage: Tokens<Storage>,
     ) -> Result<Self, resource_manager::InvalidAddress> {
         let manager = resource_manager::Client::new(base, management.clone())?;
-        Ok(Self { manager, management, ml, storage, transport: http::transport(), clocks: Mutex::default() })
+        Ok(Self {
+            manager,
+            management,
+            ml,
+            endpoint_hosts,
+            storage,
+            transport: http::transport(),
+            clocks: Mutex::default(),
+        })
     }
 
     fn note_clock(&self, host: &str, got: &HttpAnswer, now: time::OffsetDateTime) {
@@ -144,7 +155,7 @@ impl Cloud for AzureCloud {
 
     async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
         let url = job_url(endpoint, name)?;
-        let got = ask(&self.ml, Method::GET, &url).await?;
+        let got = ask_endpoint(&self.ml, &self.endpoint_hosts, &url).await?;
         self.note_clock(url.host_str().unwrap_or_default(), &got, self.ml.now());
         check_status(got, "the endpoint", "a job that does not exist").map(drop)
     }

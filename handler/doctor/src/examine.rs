@@ -66,7 +66,7 @@ pub struct Installation {
     /// What was understood of the settings, for the report.
     pub settings: String,
     /// What looks wrong in them and does not prevent a start.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Finding>,
 }
 
 /// An examination that is to be made.
@@ -147,10 +147,7 @@ impl Doctor {
 }
 
 fn settings(installation: &Installation) -> Vec<Finding> {
-    let warning = |warning: &String| {
-        Finding::warning(Check::Settings, warning, "it is probably a typing error", "correct the name, or remove it")
-    };
-    let mut findings: Vec<Finding> = installation.warnings.iter().map(warning).collect();
+    let mut findings = installation.warnings.clone();
     findings.push(Finding::ok(Check::Settings, &installation.settings));
     findings
 }

@@ -6,11 +6,15 @@
 //!
 //! Source: Azure Machine Learning, *Authorization on batch endpoints*, *Create jobs and input data for batch endpoints*.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lifecycle::Rule;
+use lifecycle::datastore::DatastorePath;
+use lifecycle::watched_output::{WatchedOutput, watched_outputs};
 
 use crate::datastore::{DatastoreInfo, Store, sources, targets};
 use crate::examine::Examination;
-use crate::finding::{Check, Finding};
+use crate::finding::{Check, Finding, Verdict};
 use crate::storage::ContainerName;
 use crate::workspace::{ML, NO_WORKSPACE, of_workspace};
 use app::ports::management::QueryError;
@@ -69,15 +73,24 @@ impl Examination {
                 "name the account in match.account",
             ));
         };
-        match self.read_by_identity(rule).await {
-            Ok(true) => {}
-            Ok(false) => {
+        // The app itself looks at each input before a job is made, whoever reads it then.
+        let looked_at = rule.policy.verify_input;
+        let by_identity = match self.read_by_identity(rule).await {
+            Ok(false) if !looked_at => {
                 return by_rule(Finding::ok(check, "the inputs are read with the credentials of their datastore"));
             }
-            Err(reason) => return by_rule(Finding::skipped(check, reason)),
-        }
+            Ok(by_identity) => by_identity,
+            Err(reason) if !looked_at => return by_rule(Finding::skipped(check, reason)),
+            Err(_) => true,
+        };
         let url = self.blob_url(place).await;
-        let finding = self.readable(check, place, url).await;
+        let mut finding = self.readable(check, place, url).await;
+        if finding.verdict == Verdict::Fault && !by_identity {
+            // The job gets at the blob all the same: so the look may be left out.
+            finding.remedy = finding.remedy.map(|remedy| {
+                format!("{remedy}; or set \"verifyInput\": false in the rule {}, whose jobs read with their datastore's credentials", rule.id)
+            });
+        }
         finding.about(format!("container {}/{}", place.account, place.container))
     }
 
@@ -102,7 +115,36 @@ impl Examination {
             let (itself, read) = self.output(rule, store).await;
             findings.extend([itself.about(&about), read.about(about)]);
         }
+        findings.extend(self.watched_outputs(rule, &stores).await);
         findings
+    }
+
+    /// Outputs that fall into a place that a rule watches: by the containers that their datastores stand for.
+    async fn watched_outputs(&self, rule: &Rule, stores: &BTreeSet<Store>) -> Vec<Finding> {
+        let mut places = BTreeMap::new();
+        for store in stores {
+            if let Ok(Some(shown)) = self.datastore(store).await {
+                places.insert(store.name.to_ascii_lowercase(), shown);
+            }
+        }
+        let lies_in = |place: &DatastorePath, watcher: &Rule| {
+            let shown = places.get(&place.datastore.to_ascii_lowercase());
+            shown.is_some_and(|shown| {
+                let account = watcher.matches.account.as_ref();
+                shown.container == watcher.matches.container && account.is_none_or(|account| *account == shown.account)
+            })
+        };
+        let warning = |it: WatchedOutput<'_>| {
+            let seen = format!(
+                "output {}, such as {}, falls into the place that the rule {} watches: container {}",
+                it.output, it.example, it.watched_by.id, it.watched_by.matches.container
+            );
+            let cause = "each output is an event more that is skipped, and what other tools write beside it is scored";
+            let remedy =
+                "write to a container that no rule watches, or narrow match.prefix of the rule that watches it";
+            Finding::warning(Check::Output, seen, cause, remedy).about(format!("rule {}", rule.id))
+        };
+        watched_outputs(&self.at.rules, rule, lies_in).into_iter().map(warning).collect()
     }
 
     async fn output(&self, rule: &Rule, store: &Store) -> (Finding, Finding) {
