@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use app::App;
 use app::ledger::{LiveLimit, PermitOutcome};
+use lifecycle::schedule::CLOCK_SKEW;
 use lifecycle::{EndpointKey, ScoringId, Status};
 use stores::faulty::Fault;
 use time::Duration;
@@ -145,7 +146,7 @@ async fn a_permit_whose_answer_was_lost_is_ours_only_if_it_says_so() {
     let world = World::with_rules(THREE_A_MINUTE);
     let ledger = world.app().ledger().clone();
     let (endpoint, id) = (EndpointKey::of(URI), ScoringId::read(&"a".repeat(32)).unwrap());
-    let ask = || ledger.use_permit(&endpoint, 1, &id, world.now());
+    let ask = || ledger.use_permit(&endpoint, 1, &id, || world.now());
     assert!(matches!(ask().await.unwrap(), PermitOutcome::Yes(_))); // makes the table
     world.later(Duration::MINUTE);
     world.store.push(Fault::LostRequest);
@@ -153,6 +154,20 @@ async fn a_permit_whose_answer_was_lost_is_ours_only_if_it_says_so() {
     world.store.push(Fault::LostAnswer { times: 1 });
     assert!(matches!(ask().await.unwrap(), PermitOutcome::Yes(_)));
     assert!(matches!(ask().await.unwrap(), PermitOutcome::No { .. }));
+}
+
+#[tokio::test]
+async fn a_process_that_slept_before_it_asks_leaves_a_permit_that_was_used_meanwhile() {
+    let world = World::with_rules(THREE_A_MINUTE);
+    let ledger = world.app().ledger().clone();
+    let (endpoint, id) = (EndpointKey::of(URI), ScoringId::read(&"a".repeat(32)).unwrap());
+    let began = world.now();
+    world.later(CLOCK_SKEW * 2);
+    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, || world.now()).await.unwrap(), PermitOutcome::Yes(_)));
+    // It sleeps until it has read the permits: a clock that is read earlier shows when it fell asleep.
+    let pages = world.store.calls().pages;
+    let clock = || if world.store.calls().pages > pages { world.now() } else { began };
+    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, clock).await.unwrap(), PermitOutcome::No { .. }));
 }
 
 #[tokio::test]
@@ -165,7 +180,9 @@ async fn of_many_that_want_the_last_permit_one_gets_it() {
             .map(|n| {
                 let (ledger, now) = (world.app().ledger().clone(), world.now());
                 let id = ScoringId::read(&format!("{n:032x}")).unwrap();
-                tokio::spawn(async move { ledger.use_permit(&EndpointKey::of("other"), 1, &id, now).await.unwrap() })
+                tokio::spawn(
+                    async move { ledger.use_permit(&EndpointKey::of("other"), 1, &id, move || now).await.unwrap() },
+                )
             })
             .collect();
         let mut got = 0;
@@ -182,13 +199,13 @@ async fn a_permit_that_was_returned_late_does_not_undo_a_later_use() {
     let world = World::with_rules(THREE_A_MINUTE);
     let ledger = world.app().ledger().clone();
     let (endpoint, id) = (EndpointKey::of(URI), ScoringId::read(&"a".repeat(32)).unwrap());
-    let PermitOutcome::Yes(late) = ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap() else {
+    let PermitOutcome::Yes(late) = ledger.use_permit(&endpoint, 1, &id, || world.now()).await.unwrap() else {
         panic!("free")
     };
     world.later(Duration::MINUTE);
-    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap(), PermitOutcome::Yes(_)));
+    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, || world.now()).await.unwrap(), PermitOutcome::Yes(_)));
     ledger.release_permit(&late).await.unwrap();
-    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, world.now()).await.unwrap(), PermitOutcome::No { .. }));
+    assert!(matches!(ledger.use_permit(&endpoint, 1, &id, || world.now()).await.unwrap(), PermitOutcome::No { .. }));
 }
 
 /// Five requests were lost, and `resubmitAfter` is over.

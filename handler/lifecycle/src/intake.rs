@@ -180,14 +180,14 @@ impl About {
         };
         match &*event_type {
             BLOB_CREATED => return Upload::read(&subject, &data()?).map(Self::Upload),
-            BLOB_RENAMED => return Ok(Self::Rename(Rename::read(&data()?)?)),
-            DIRECTORY_RENAMED => return Ok(Self::FolderRename(Rename::read(&data()?)?)),
+            BLOB_RENAMED => return Ok(Self::Rename(Rename::read(&subject, &data()?)?)),
+            DIRECTORY_RENAMED => return Ok(Self::FolderRename(Rename::read(&subject, &data()?)?)),
             _ => {}
         }
         let id = id.and_then(string).unwrap_or_default();
         Ok(Self::SomethingElse(SkippedEvent {
             key: digest(&[&event_type, &id]),
-            subject: String::new(),
+            subject: one_line(&subject, MAX_REASON),
             rule: None,
             reason: format!("event type `{}` tells of no upload", one_line(&event_type, 200)),
         }))

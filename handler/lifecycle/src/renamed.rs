@@ -29,9 +29,6 @@ pub enum InvalidRename {
     /// What it is called now names no blob.
     #[error(transparent)]
     Blob(#[from] InvalidBlob),
-    /// A character of what it is called now was lost on the way, so that another blob may have the name that is left.
-    #[error("the name in `data.destinationUrl` was damaged on the way: U+FFFD stands where a character was lost")]
-    Lost,
     /// What it is called now is longer than names are.
     #[error("`data.destinationUrl` is longer than Azure Storage allows")]
     TooLong,
@@ -45,17 +42,14 @@ pub(crate) struct Rename {
 }
 
 impl Rename {
-    /// Reads the `data` of an event.
-    pub(crate) fn read(data: &RawValue) -> Result<Self, InvalidRename> {
+    /// Reads `subject` and `data` of an event: both tell what the blob is called now.
+    pub(crate) fn read(subject: &str, data: &RawValue) -> Result<Self, InvalidRename> {
         let opened = json_within(data);
         let [to, from] = members(opened.as_deref().unwrap_or(data), DATA).ok_or(InvalidRename::NoData)?;
-        let to = UnversionedBlob::read(&to.and_then(string).ok_or(InvalidRename::NoDestination)?)?;
+        let to = UnversionedBlob::of_event(subject, &to.and_then(string).ok_or(InvalidRename::NoDestination)?)?;
         // What the blob was called before is worth knowing, and no reason to lose what it is called now.
         let from = from.and_then(string).and_then(|url| UnversionedBlob::read(&url).ok()).map(|blob| blob.url);
         let from = from.filter(|url| url.len() <= MAX_URL);
-        if to.path.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(InvalidRename::Lost);
-        }
         if to.url.len() > MAX_URL || to.path.chars().count() > MAX_PATH {
             return Err(InvalidRename::TooLong);
         }

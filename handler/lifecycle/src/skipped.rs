@@ -7,7 +7,7 @@ use crate::id::RuleId;
 pub struct SkippedEvent {
     /// The same for every delivery of the event.
     pub key: String,
-    /// The blob, without query; empty if the event is not about a blob.
+    /// URL of the blob, without query; of an event that tells of no upload its `subject`, as far as it has one.
     pub subject: String,
     /// The rule whose container the blob lies in, if there is one.
     pub rule: Option<RuleId>,

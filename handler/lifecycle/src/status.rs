@@ -153,6 +153,12 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it comes in every status and changes none: it says something of a job that the scoring does not need, which
+    /// has nothing to do with where the scoring stands.
+    pub fn comes_in_every_status(self) -> bool {
+        matches!(self, Self::OrphanFound | Self::CancelRefused)
+    }
+
     /// The event as one word for tables and JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -396,9 +402,8 @@ impl std::str::FromStr for Status {
 pub fn diagram() -> String {
     use std::fmt::Write as _;
     let mut text = String::from("stateDiagram-v2\n    [*] --> queued\n");
-    // These change no status, in any; the picture is clearer without the loops that say so.
-    let in_every_status = |event| matches!(event, Event::OrphanFound | Event::CancelRefused);
-    for (from, event, to) in TRANSITIONS.iter().filter(|(_, event, _)| !in_every_status(*event)) {
+    // The picture is clearer without the loops at every status.
+    for (from, event, to) in TRANSITIONS.iter().filter(|(_, event, _)| !event.comes_in_every_status()) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "    {from} --> {to}: {}", event.name());
     }

@@ -27,6 +27,11 @@ impl UnversionedBlob {
         BlobVersion::read(url.trim_end_matches('/'), NO_ETAG).map(Self::from)
     }
 
+    /// The same for what an event tells of, which names it twice; see [`BlobVersion::of_event`].
+    pub(crate) fn of_event(subject: &str, url: &str) -> Result<Self, InvalidBlob> {
+        BlobVersion::of_event(subject.trim_end_matches('/'), url.trim_end_matches('/'), NO_ETAG).map(Self::from)
+    }
+
     /// This version of it.
     pub fn version(&self, etag: &str) -> Result<BlobVersion, InvalidBlob> {
         BlobVersion::read(&self.url, etag)

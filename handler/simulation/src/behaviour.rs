@@ -201,10 +201,14 @@ fn drawn_submission(dice: &mut Dice, again: bool, latest: Duration) -> Fault {
     if again && dice.strikes(Kind::SubmitLost, 150) {
         return Fault::LostRequest;
     }
-    if dice.strikes(Kind::SubmitRefused, if again { 250 } else { 100 }) {
+    if dice.strikes(Kind::SubmitDoubled, 150) {
+        let told = dice.stream(Kind::SubmitDoubled).chance(750);
+        return if told { Fault::Duplicated { times: 2 } } else { Fault::LostAnswer { times: 2 } };
+    }
+    if dice.strikes(Kind::SubmitRefused, if again { 350 } else { 100 }) {
         let stream = dice.stream(Kind::SubmitRefused);
         let permanent = stream.chance(150);
-        let retry_after = stream.chance(300).then(|| stream.seconds(1, 90));
+        let retry_after = stream.chance(300).then(|| stream.seconds(1, if again { 900 } else { 90 }));
         return if permanent { Fault::Refused { permanent } } else { Fault::Throttled(retry_after) };
     }
     Fault::Pass
@@ -217,13 +221,20 @@ fn drawn_job(dice: &mut Dice, second: bool) -> JobBehaviour {
         behaviour.lag = match stream.below(10) {
             0 => stream.seconds(60, 300),
             // Longer than `resubmitAfter`.
-            1 => stream.seconds(300, 1_800),
+            1 | 2 => stream.seconds(300, 1_800),
             _ => stream.seconds(1, 50),
         };
+        // It runs still when lists show it: else its output tells of it before.
+        if behaviour.lag >= Duration::minutes(5) && stream.chance(500) {
+            behaviour.lasts = Some(behaviour.lag + stream.seconds(60, 900));
+        }
     }
     if second && dice.strikes(Kind::LookupStale, 400) {
         // It comes to light when its request is long forgotten.
         behaviour.lag = dice.stream(Kind::LookupStale).seconds(300, 1_800);
+    }
+    if second && dice.strikes(Kind::SubmitDoubled, 400) {
+        behaviour.lasts = Some(dice.stream(Kind::SubmitDoubled).seconds(1_800, 7_200));
     }
     if dice.strikes(Kind::LookupStale, 60) {
         let stream = dice.stream(Kind::LookupStale);

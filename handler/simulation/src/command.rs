@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lifecycle::TRANSITIONS;
+use lifecycle::{Event, Status, TRANSITIONS};
 
 use crate::run::{Outcome, RunOptions, Wiring, run};
 use crate::{Faults, Kind, shrink};
@@ -45,7 +45,7 @@ pub struct SimulateArgs {
     /// Show a violation as it was found, without searching for a shorter run
     #[arg(long)]
     pub no_shrink: bool,
-    /// Also fail if the seeds together did not take every row of the transition table
+    /// Also fail if the seeds together did not take every row of the transition table that seeds come to
     #[arg(long)]
     pub every_move: bool,
     /// List the kinds of faults
@@ -68,6 +68,11 @@ impl SimulateArgs {
         }
     }
 }
+
+/// Moves that ten thousand seeds may not come to; the tests of the decisions take each row. A job that comes to light while
+/// its attempt waits after a later refusal must have been made by a lost request, be hidden from every search until its request
+/// was sent again, and have written nothing until then.
+const RARE: [(Status, Event); 1] = [(Status::Queued, Event::Accepted)];
 
 /// What many runs met.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +113,15 @@ impl Total {
         let rows = TRANSITIONS.iter().zip(&self.taken).filter(|(_, taken)| **taken == 0);
         rows.map(|((from, event, to), _)| format!("{from} → {to} by {}", event.name())).collect()
     }
+
+    /// Whether every move was made that [`RARE`] does not name. Of what may come in every status and changes none, once is
+    /// enough: what matters is what follows for the job, and not where the scoring stood.
+    pub fn made_every_move(&self) -> bool {
+        let was_taken = |event| TRANSITIONS.iter().zip(&self.taken).any(|(row, taken)| row.1 == event && *taken > 0);
+        TRANSITIONS.iter().zip(&self.taken).all(|((from, event, _), taken)| {
+            *taken > 0 || event.comes_in_every_status() && was_taken(*event) || RARE.contains(&(*from, *event))
+        })
+    }
 }
 
 /// Runs the command; returns its exit code.
@@ -127,7 +141,7 @@ pub fn simulate(args: &SimulateArgs, out: &mut dyn Write) -> io::Result<u8> {
     report(&total, took, args.faults, out)?;
     let Some((options, outcome)) = broken else {
         writeln!(out, "0 violations")?;
-        return Ok(if args.every_move && !total.not_taken().is_empty() { VIOLATION } else { NO_VIOLATION });
+        return Ok(if args.every_move && !total.made_every_move() { VIOLATION } else { NO_VIOLATION });
     };
     let found = outcome.violation.as_ref().map_or("", |violation| violation.what.as_str());
     writeln!(out, "\nseed {} violates an invariant: {found}\n  {}", options.seed, options.command())?;

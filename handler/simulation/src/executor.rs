@@ -235,6 +235,11 @@ impl Executor {
         self.paused.entry(process).or_default();
     }
 
+    /// Whether some process gets no turn.
+    pub(super) fn is_any_paused(&self) -> bool {
+        !self.paused.is_empty()
+    }
+
     /// Ends a pause.
     pub(super) fn resume(&mut self, process: usize) {
         let waiting = self.paused.remove(&process).unwrap_or_default();

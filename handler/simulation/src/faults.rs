@@ -87,6 +87,8 @@ kinds! {
     TableRefused = "table-refused",
     /// The user's code fails by some uploads, each time that they are tried.
     BadInputs = "bad-inputs",
+    /// One request to the endpoint makes two jobs, of which the second may run for long; requests to stop a job fail.
+    SubmitDoubled = "submit-doubled",
 }
 
 /// A set of kinds.

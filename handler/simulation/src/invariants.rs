@@ -74,6 +74,8 @@ struct TrackedScoring {
     sent: BTreeMap<(u32, u32), (OffsetDateTime, bool)>,
     /// The job that each attempt adopted.
     adopted: BTreeMap<u32, String>,
+    /// Attempts whose output was there before anybody knew of a job: it is not looked for any more.
+    proved: BTreeSet<u32>,
     /// It was gone, and an event or a look has opened it again; nothing else happened since.
     opened: bool,
     /// When the last search that found none arrived.
@@ -169,9 +171,7 @@ impl Invariants {
     pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime, at_rest: bool) -> Option<(ScoringId, String)> {
         let unknown = cloud.all().find(|(name, id, attempt)| {
             self.tracked.get(*id).is_none_or(|known| {
-                // Its output was looked at before anybody knew of it.
-                let proved = (known.scoring.status, &known.scoring.job) == (Status::Scored, &None);
-                if proved && known.scoring.attempt == *attempt {
+                if known.proved.contains(attempt) {
                     return false;
                 }
                 let orphaned_jobs = &known.scoring.orphaned_jobs;
@@ -276,6 +276,7 @@ impl Invariants {
                     intents: BTreeMap::new(),
                     sent: BTreeMap::new(),
                     adopted: BTreeMap::new(),
+                    proved: BTreeSet::new(),
                     opened: false,
                     found_none: None,
                     path_empty: None,
@@ -314,6 +315,9 @@ impl Invariants {
         self.orphaned_jobs(next);
         if let Some(known) = self.tracked.get_mut(id) {
             known.scoring = next.clone();
+            if event == Some(Event::OutputProved) {
+                known.proved.insert(next.attempt);
+            }
             known.opened = event == Some(Event::SeenAgain) || known.opened && !next.status.is_terminal();
         }
     }

@@ -290,7 +290,7 @@ fn drawn_input_changes(
         let has_md5 = draw.chance(800);
         let first = InputChange::Put { etag: upload.etag.clone(), content, has_md5 };
         changes.push(ChangeAt { at: Duration::ZERO, url: url.clone(), change: first });
-        if dice.strikes(Kind::InputsDeleted, 100) {
+        if dice.strikes(Kind::InputsDeleted, 150) {
             let at = dice.stream(Kind::InputsDeleted).seconds(0, 900);
             changes.push(ChangeAt { at, url, change: InputChange::Delete });
         } else if dice.strikes(Kind::InputsOverwritten, 150) {

@@ -561,6 +561,10 @@ impl Run {
         {
             return Some((Some(id), what));
         }
+        // Who froze before it heard an answer acts on it when it goes on.
+        if self.executor.is_any_paused() {
+            return Some((None, "a process is frozen".to_owned()));
+        }
         // What is written or asked again at rest is under way too.
         let waits = self.settled.is_none() && state.under_way > 0;
         waits.then(|| (None, "requests are under way".to_owned()))

@@ -537,7 +537,7 @@ impl TableStore for ProcessPorts {
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
         let (process, id) = (self.process, scoring_of(ops));
-        if can_be_refused(ops) && self.world.state().dice.strikes(Kind::TableRefused, 4) {
+        if can_be_refused(ops) && self.world.state().dice.strikes(Kind::TableRefused, 6) {
             self.sleep(Duration::ZERO).await;
             self.world.trace(Some(process), id.as_ref(), || "a write to the table is refused for good".to_owned());
             return Err(Error::Refused("a property is too long".to_owned()));
@@ -693,7 +693,7 @@ impl Endpoint for ProcessPorts {
     async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
         let (lost, there, back) = {
             let mut state = self.world.state();
-            let lost = state.dice.strikes(Kind::LookupFailed, 100);
+            let lost = state.dice.strikes(Kind::LookupFailed, 100) || state.dice.strikes(Kind::SubmitDoubled, 600);
             // Lost before it arrives, or its answer is.
             (lost.then(|| state.dice.stream(Kind::LookupFailed).chance(500)), state.pause(), state.pause())
         };

@@ -40,6 +40,7 @@ pub(crate) use refusal::{Refusal, WaitScope};
 pub(crate) struct Admission {
     ledger: Ledger,
     rules: Arc<Rules>,
+    clock: LedgerClock,
     controls: Arc<KnownControls>,
     breakers: Breakers,
 }
@@ -56,8 +57,8 @@ enum Requester {
 impl Admission {
     pub(crate) fn new(ledger: Ledger, rules: Arc<Rules>, clock: LedgerClock) -> Self {
         let controls = Arc::new(KnownControls::new(ledger.clone()));
-        let breakers = Breakers::new(ledger.clone(), Arc::clone(&rules), clock, Arc::clone(&controls));
-        Self { ledger, rules, controls, breakers }
+        let breakers = Breakers::new(ledger.clone(), Arc::clone(&rules), clock.clone(), Arc::clone(&controls));
+        Self { ledger, rules, clock, controls, breakers }
     }
 
     /// What this process knows of the controls.
@@ -202,7 +203,7 @@ impl Admission {
     async fn submit_permit(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<Option<SubmitPermit>, Refusal> {
         let settings = self.rules.endpoint(&scoring.endpoint);
         let Some(max) = settings.and_then(|settings| settings.submits_per_minute) else { return Ok(None) };
-        let reason = match self.ledger.use_permit(scoring.endpoint.key(), max, &scoring.id, now).await {
+        let reason = match self.ledger.use_permit(scoring.endpoint.key(), max, &scoring.id, || self.clock.now()).await {
             Ok(PermitOutcome::Yes(permit)) => return Ok(Some(permit)),
             Ok(PermitOutcome::No { until }) => {
                 self.controls.mark_full(LimitScope::Endpoint(scoring.endpoint.key().clone()), now);

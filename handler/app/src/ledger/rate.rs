@@ -42,17 +42,21 @@ pub enum PermitOutcome {
 }
 
 impl Ledger {
-    /// Uses one of the `most` permits of an endpoint.
+    /// Uses one of the `max` permits of an endpoint.
+    ///
+    /// `clock` is read after the permits were: a process that slept on the way would take one that was used meanwhile for
+    /// one of a clock that is ahead, and use it a second time within its minute.
     pub async fn use_permit(
         &self,
         endpoint: &EndpointKey,
         max: u32,
         owner: &ScoringId,
-        now: OffsetDateTime,
+        clock: impl Fn() -> OffsetDateTime + Send,
     ) -> Result<PermitOutcome, Error> {
         let partition = format!("rate~endpoint~{endpoint}");
         let range = Range { partition: partition.clone(), from: "0".to_owned(), below: ":".to_owned() };
         let rows = self.all(&self.0.state, &range, usize::MAX).await?;
+        let now = clock();
         let uses: Vec<(u32, OffsetDateTime, ETag)> = rows
             .into_iter()
             .filter_map(|row| Some((row.entity.key.row.parse().ok()?, row.entity.time("UsedTime")?, row.etag)))
