@@ -370,8 +370,13 @@ async fn no_answer_of_a_service_and_no_token_shows_or_logs_a_secret() {
             assert_hidden(kind, &format!("the answer {place}"), &shown);
         }
         // What the doctor asks, and what is asked of a job that failed.
-        let cloud = AzureCloud::new(&server.url(""), tokens("t"), (tokens("t"), EndpointHosts::default()), tokens("t"))
-            .unwrap();
+        let cloud = AzureCloud::new(
+            &server.url(""),
+            tokens("t"),
+            (tokens("t"), EndpointHosts::default()),
+            (tokens("t"), StorageHosts::default()),
+        )
+        .unwrap();
         let error = cloud.resource(WORKSPACE, "v").await.unwrap_err();
         assert_hidden(kind, "the doctor's query", &error_chain(&error));
         server.next(canned::json(200, &json!({ "name": "j", "id": format!("{WORKSPACE}/batchEndpoints/e/jobs/j"), "properties": {

@@ -14,14 +14,14 @@ use crate::config::{AzureCloudFacts, Config, LedgerLocation, LedgerSettings, Tab
 use app::ledger::{Ledger, LedgerOptions};
 use app::ports::Clock;
 use app::ports::table_store::TableStore;
-use app::{App, Parts, error_chain};
+use app::{App, Parts};
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::management::AzureCloud;
 use azure::resource_manager;
 use azure::tables::{Auth, AzureTables};
 use azure::tokens::{Audience as _, CredentialKind, MachineLearning, ResourceManager, Storage, Tokens};
-use doctor::{AppFacts, Caller, Check, Doctor, Finding, Installation};
+use doctor::{AppFacts, Caller, Check, Doctor, Finding, Installation, LedgerNotOpened};
 use lifecycle::{LedgerId, StorageHosts};
 use stores::embedded::EmbeddedStore;
 
@@ -77,12 +77,12 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
     }
     .source();
     let (manager, ml) = cloud_tokens(config, &source, &clock);
-    let storage = Tokens::new(Arc::clone(&source), Arc::clone(&clock));
+    let storage = (Tokens::new(Arc::clone(&source), Arc::clone(&clock)), storage_hosts(config));
     let hosts = config.endpoint_hosts.clone();
     let cloud = AzureCloud::new(config.resource_manager.as_str(), manager, (ml, hosts), storage)?;
     let ledger = store(&config.ledger, source, &clock, Access::Write)
         .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)))
-        .map_err(|error| error_chain(&error));
+        .map_err(|error| LedgerNotOpened(Box::new(error)));
     let ledger_account = match &config.ledger {
         LedgerLocation::Embedded(_) => None,
         LedgerLocation::Tables { auth: TablesAuth::SharedKeyLite { account, .. }, .. } => Some(account.clone()),

@@ -2,6 +2,7 @@
 
 use azure::management::AzureCloud;
 use doctor::{Cloud as _, QueryError};
+use lifecycle::StorageHosts;
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,7 +18,7 @@ fn at(base: &str) -> AzureCloud {
         base,
         Tokens::new(Arc::new(source()), clock()),
         (Tokens::new(Arc::new(source()), clock()), EndpointHosts::default()),
-        Tokens::new(Arc::new(source()), clock()),
+        (Tokens::new(Arc::new(source()), clock()), StorageHosts::default()),
     )
     .unwrap()
 }

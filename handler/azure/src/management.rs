@@ -14,11 +14,12 @@ use azure_core::http::Transport;
 use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
-use lifecycle::EndpointHosts;
+use lifecycle::{EndpointHosts, StorageHosts};
 use reqwest::Url;
 use serde_json::Value;
 
 use crate::batch_endpoint::{ask_endpoint, job_url};
+use crate::blobs::emulator::EmulatorAccess;
 use crate::http;
 use crate::http::authorized::HttpAnswer;
 use crate::resource_manager;
@@ -34,27 +35,30 @@ pub struct AzureCloud {
     ml: Tokens<MachineLearning>,
     endpoint_hosts: EndpointHosts,
     storage: Tokens<Storage>,
+    emulator: Arc<EmulatorAccess>,
     transport: Transport,
     /// By host, how far its clock was ahead when it last answered.
     clocks: Mutex<BTreeMap<String, time::Duration>>,
 }
 
 impl AzureCloud {
-    /// The Resource Manager at `base` and what its resources lead to. Tokens for Azure Machine Learning go to the hosts beside
-    /// them alone.
+    /// The Resource Manager at `base` and what its resources lead to. Tokens go to the hosts beside them
+    /// alone.
     pub fn new(
         base: &str,
         management: Tokens<ResourceManager>,
         (ml, endpoint_hosts): (Tokens<MachineLearning>, EndpointHosts),
-        storage: Tokens<Storage>,
+        (storage, storage_hosts): (Tokens<Storage>, StorageHosts),
     ) -> Result<Self, resource_manager::InvalidAddress> {
         let manager = resource_manager::Client::new(base, management.clone())?;
+        let emulator = EmulatorAccess::new(storage.clone(), storage_hosts);
         Ok(Self {
             manager,
             management,
             ml,
             endpoint_hosts,
             storage,
+            emulator,
             transport: http::transport(),
             clocks: Mutex::default(),
         })
@@ -165,10 +169,10 @@ impl Cloud for AzureCloud {
             Url::parse(url).map_err(|why| Inconclusive::not_asked(format!("`{url}` cannot be read")).caused_by(why))?;
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let options = BlobContainerClientOptions {
-            client_options: http::options(self.transport.clone()),
+            client_options: self.emulator.options(self.transport.clone()),
             ..BlobContainerClientOptions::default()
         };
-        // An emulator on this machine takes no token, see `blobs`.
+        // An emulator on this machine asks for its token itself.
         let credential = (url.scheme() == "https").then(|| Arc::new(self.storage.clone()) as Arc<dyn TokenCredential>);
         let looked = async {
             let client = BlobContainerClient::new(url, credential, Some(options))?;

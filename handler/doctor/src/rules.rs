@@ -13,10 +13,11 @@ use lifecycle::datastore::DatastorePath;
 use lifecycle::watched_output::{WatchedOutput, watched_outputs};
 
 use crate::datastore::{DatastoreInfo, Store, sources, targets};
-use crate::examine::Examination;
+use crate::examination::Examination;
 use crate::finding::{Check, Finding, Verdict};
 use crate::storage::ContainerName;
-use crate::workspace::{ML, NO_WORKSPACE, of_workspace};
+use crate::unseen::{NotLookedAt, Unseen};
+use crate::workspace::{ML, of_workspace};
 use app::ports::management::QueryError;
 
 impl Examination {
@@ -30,29 +31,27 @@ impl Examination {
     }
 
     /// A datastore: what is shown of it, `None` if it is not there, or why that is not known.
-    pub(super) async fn datastore(&self, store: &Store) -> Result<Option<DatastoreInfo>, Result<QueryError, String>> {
-        let workspace = store.workspace.as_deref().ok_or_else(|| Err(NO_WORKSPACE.to_owned()))?;
-        self.visible(workspace).await.map_err(Err)?;
+    pub(super) async fn datastore(&self, store: &Store) -> Result<Option<DatastoreInfo>, Unseen> {
+        let workspace = store.workspace.as_deref().ok_or(NotLookedAt::WorkspaceUnnamed)?;
+        self.visible(workspace).await?;
         match self.queries.resource(&format!("{workspace}/datastores/{}", store.name), ML).await {
             Ok(document) => Ok(Some(DatastoreInfo::read(&document))),
             Err(QueryError::Missing(_)) => Ok(None),
-            Err(error) => Err(Ok(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Whether identities read the rule's inputs: `false` if stored credentials do; an error if nobody can tell.
-    pub(super) async fn read_by_identity(&self, rule: &Rule) -> Result<bool, String> {
+    pub(super) async fn read_by_identity(&self, rule: &Rule) -> Result<bool, Unseen> {
         let (stores, by_url) = sources(rule);
         if by_url {
             return Ok(true);
         }
         for store in stores {
-            match self.datastore(&store).await {
-                Ok(Some(shown)) if shown.credentials.is_some() => {}
-                Ok(Some(_)) => return Ok(true),
-                Ok(None) => return Err(format!("the workspace has no datastore {}", store.name)),
-                Err(Ok(error)) => return Err(error.to_string()),
-                Err(Err(reason)) => return Err(reason),
+            match self.datastore(&store).await? {
+                Some(shown) if shown.credentials.is_some() => {}
+                Some(_) => return Ok(true),
+                None => return Err(NotLookedAt::DatastoreMissing(store.name).into()),
             }
         }
         Ok(false)
@@ -190,11 +189,11 @@ impl Examination {
                 );
                 (fault, skipped("the datastore is not there"))
             }
-            Err(Err(reason)) => (Finding::skipped(check, &reason), skipped(&reason)),
-            Err(Ok(QueryError::Forbidden { .. })) if self.lacks(workspace, Check::Datastores).await => {
+            Err(Unseen::NotLookedAt(reason)) => (Finding::skipped(check, &reason), skipped(&reason.to_string())),
+            Err(Unseen::Query(QueryError::Forbidden { .. })) if self.lacks(workspace, Check::Datastores).await => {
                 (Finding::skipped(check, "the app may not read datastores"), skipped("the app may not read datastores"))
             }
-            Err(Ok(error)) => (
+            Err(Unseen::Query(error)) => (
                 Self::not_visible(check, &error, "Microsoft.MachineLearningServices/workspaces/datastores/read"),
                 skipped("the datastore was not seen"),
             ),

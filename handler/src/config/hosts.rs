@@ -45,7 +45,7 @@ fn entry(entry: &str) -> Result<(String, Option<Url>), Refused> {
     let host = name(host).ok_or_else(refused)?;
     let Some(reached) = reached else { return Ok((host, None)) };
     let url = Url::parse(reached).map_err(|_| refused())?;
-    // No token follows there, so that a wrong one can do no harm.
+    // A token that follows there does not leave this machine.
     let emulator = url.scheme() == "http" && lifecycle::uri::is_loopback(&url);
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     if emulator && plain { Ok((host, Some(url))) } else { Err(refused()) }

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use self::faults::FAULTS;
 use self::installation::{APP, CLIENT, Case, Fake, SCIENTIST, TOPIC, account, forbidden, site, topic, workspace};
+use app::ports::table_store::TableName;
+
 use super::*;
 use crate::Verdict;
 
