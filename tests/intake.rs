@@ -51,9 +51,10 @@ async fn a_batch_is_taken_event_by_event() {
 /// the array, or one in the string around it.
 #[tokio::test]
 async fn half_a_surrogate_in_one_event_costs_that_event_alone() {
-    let case = include_str!("cases/lossy/half-surrogate-in-a-batch.json").replace("/claims/", "/in/");
+    let case = include_str!("cases/lossy/half-surrogate-in-a-batch.json");
+    let case = case.replace("/claims/", "/in/").replace("//uploads.", "//acct.");
     let escaped = json!(case).to_string();
-    for value in [case, escaped.replace(r"\\ud83d", r"\ud83d"), escaped] {
+    for value in [case.clone(), escaped.replace(r"\\ud83d", r"\ud83d"), escaped] {
         let cloud = Cloud::start().await;
         let host = FunctionsHost::start(cloud.root(), &cloud.vars("ledger")).await;
         let envelope = format!(r#"{{"Data":{{"event":{value}}},"Metadata":{{}}}}"#);

@@ -47,7 +47,7 @@ impl Stage {
         let orders = json!({ "faults": faults }).to_string();
         // An orphan scan reads the whole list, ten jobs to a page, and a process that was just started looks at each of them: with
         // many jobs it has to come less often. Slow jobs are there for at least one.
-        let (orphan_scan_interval, slow) = if uploads <= 500 { ("PT5S", 8) } else { ("PT60S", 90) };
+        let (orphan_scan_interval, slow) = if uploads <= 500 { ("PT5S", 20) } else { ("PT60S", 90) };
         let score =
             format!("case $SCORE_INPUT in *{SLOW}*) sleep {slow};; *) sleep 2;; esac; cp $SCORE_INPUT $SCORE_OUTPUT");
         let place = ["--listen", "127.0.0.1:0", "--data", "cloud", "--nodes", "60"];

@@ -14,10 +14,10 @@ const LEFT_OUT: [(&str, &str); 8] = [
     ("SCOREKEEPER_LOG_FORMAT", "the handler writes JSON under a host"),
     ("SCOREKEEPER_RETENTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "the handler's own default, unless app.settings has it"),
+    ("SCOREKEEPER_STORAGE_HOSTS", "the hosts of the cloud's storage are known, others are named in app.settings"),
+    ("SCOREKEEPER_ENDPOINT_HOSTS", "the hosts of the cloud's endpoints are known, others are named in app.settings"),
     ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
-    ("SCOREKEEPER_STORAGE_HOSTS", "the cloud's own hosts, unless app.settings names further ones"),
-    ("SCOREKEEPER_ENDPOINT_HOSTS", "the cloud's own hosts, unless app.settings names further ones"),
 ];
 
 /// Settings of the Functions host that the templates make.

@@ -170,7 +170,7 @@ fn part(inner: &[u8]) -> Result<Part<'_>, Unreadable> {
     let mut words = line.split_ascii_whitespace();
     let status = words
         .next()
-        .filter(|version| version.starts_with("HTTP/"))
+        .filter(|version| *version == "HTTP/1.1")
         .and_then(|_| words.next())
         .and_then(|status| status.parse().ok())
         .ok_or(Unreadable::Part("a part that begins with no status line"))?;
