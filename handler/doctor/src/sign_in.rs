@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::examine::Examination;
+use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::remedy::{ResourceId, shell};
 use app::ports::management::Audience;
