@@ -51,8 +51,8 @@ async fn a_tick_does_not_fail_for_want_of_its_heartbeat() {
 
 #[tokio::test]
 async fn a_tick_tells_how_the_ledger_stands_and_whose_fault_failures_are() {
-    let world =
-        World::with_rules(&RULE.replace("\"id\":\"claims\"", "\"id\":\"claims\",\"maxInFlight\":1,\"maxAttempts\":1"));
+    let one_slot = RULE.replace("\"id\":", "\"maxInFlight\":1,\"id\":");
+    let world = World::with_rules(&one_slot.replace("\"maxAttempts\":2", "\"maxAttempts\":1"));
     let app = world.app();
     world.deliver(&app, &event("a.csv", "1")).await;
     world.deliver(&app, &event("b.csv", "1")).await;
