@@ -55,12 +55,14 @@ module subscriptions 'modules/subscription.bicep' = [
       name: subscriptionName
       accountName: toLower(last(split(account.resourceId, '/')))
       rules: rules
+      containers: account.?containers ?? []
       renames: false
       hierarchical: account.?hierarchical ?? true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       stateAccountResourceId: stateAccount.id
       queueName: queues.events
       deadLetterContainer: containers.deadLetters
+      platformLogs: installation.platformLogs
     }
     // Without its rights the topic could not keep what it fails to deliver.
     dependsOn: [topicAccess[index]]
@@ -69,19 +71,21 @@ module subscriptions 'modules/subscription.bicep' = [
 
 module renameSubscriptions 'modules/subscription.bicep' = [
   for (account, index) in watchedAccounts: if (account.?hierarchical ?? true) {
-    name: take('renames-${last(split(account.resourceId, '/'))}-${functionAppName}', 64)
+    name: take('renames-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 64)
     scope: resourceGroup(topicPlaces[index][2], topicPlaces[index][4])
     params: {
       topicName: last(split(topics[index].outputs.resourceId, '/'))
       name: renameSubscriptionName
-      accountName: last(split(account.resourceId, '/'))
+      accountName: toLower(last(split(account.resourceId, '/')))
       rules: rules
+      containers: account.?containers ?? []
       renames: true
       hierarchical: true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       stateAccountResourceId: stateAccount.id
       queueName: queues.events
       deadLetterContainer: containers.deadLetters
+      platformLogs: installation.platformLogs
     }
     // Without its rights the topic could not keep what it fails to deliver.
     dependsOn: [topicAccess[index]]

@@ -81,14 +81,21 @@ var checkedSubnet = private && empty(network.?integrationSubnetResourceId)
   : (network.?integrationSubnetResourceId ?? '')
 
 // App Service takes no more in its settings; the app would not start.
-var rulesText = length(string(rules)) > 100000 ? fail('the rules have ${length(string(rules))} characters, and an application setting takes 100000: shorten them, or share them between two installations') : string(rules)
+var rulesText = length(string(rules)) > 100000
+  ? fail('the rules have ${length(string(rules))} characters, and an application setting takes 100000: put them into the package (cargo xtask package --rules FILE), give { rules: [] } here, and name the containers of each watched account')
+  : string(rules)
+var ruleSetting = empty(rules.rules)
+  ? {}
+  : {
+      SCOREKEEPER_RULES: rulesText
+    }
 
 // A watched account that no rule names gets no event, silently. Account names are lower-case, ids may be written otherwise.
-var watchedNames = map(watchedAccounts, account => toLower(last(split(account.resourceId, '/'))))
+var watchedNames = map(filter(watchedAccounts, account => empty(account.?containers)), account => toLower(last(split(account.resourceId, '/'))))
 var anyAccount = !empty(filter(rules.rules, rule => !contains(rule.match, 'account')))
 var ruled = map(filter(rules.rules, rule => contains(rule.match, 'account')), rule => toLower(rule.match.account))
 var unruled = anyAccount ? [] : filter(watchedNames, name => !contains(ruled, name))
-var checkedAccounts = empty(unruled) ? watchedAccounts : fail('no rule names the watched account ${join(unruled, ', ')}: add a rule, or take the account out of watchedAccounts')
+var checkedAccounts = empty(unruled) ? watchedAccounts : fail('no rule names the watched account ${join(unruled, ', ')}: add a rule, take the account out of watchedAccounts, or name its containers if the rules are in the package')
 
 // The function of the other delivery mode is off: it would ask for a queue that is not there.
 var unused = queueDelivery ? functions.event : functions.queue
@@ -117,6 +124,7 @@ module storage 'modules/storage.bicep' = {
     principalId: identity.outputs.principalId
     queueDelivery: queueDelivery
     network: network
+    platformLogs: platformLogs
   }
 }
 
@@ -131,6 +139,8 @@ module logs 'modules/monitoring.bicep' = {
     principalId: identity.outputs.principalId
   }
 }
+
+var platformLogs = (monitoring.?platformLogs ?? false) ? logs.outputs.workspaceResourceId : ''
 
 // Modules in groups of others have names: two installations may deploy into one group under the same outer name.
 module workspaceAccess 'modules/ml-access.bicep' = [
@@ -167,7 +177,7 @@ module site 'modules/function.bicep' = {
     identityResourceId: identity.outputs.resourceId
     deploymentContainerUrl: '${storage.outputs.blobEndpoint}${containers.deployments}'
     // What is not here has the handler's own default: one truth for each.
-    settings: union(app.?settings ?? {}, disabled, {
+    settings: union(app.?settings ?? {}, disabled, ruleSetting, {
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
       APPLICATIONINSIGHTS_CONNECTION_STRING: logs.outputs.ingestion
       AZURE_CLIENT_ID: identity.outputs.clientId
@@ -181,13 +191,13 @@ module site 'modules/function.bicep' = {
       RECONCILE_SCHEDULE: app.?reconcileSchedule ?? '0 * * * * *'
       SCOREKEEPER_CONCURRENCY: string(app.?concurrency ?? 64)
       SCOREKEEPER_RESOURCE_MANAGER: environment().resourceManager
-      SCOREKEEPER_RULES: rulesText
       SCOREKEEPER_TASK_HUB: taskHub
     })
     options: app
     network: network
     integrationSubnetResourceId: checkedSubnet
     publicNetworkAccess: checkedPublicNetworkAccess
+    platformLogs: platformLogs
   }
   // Nothing of theirs is used above, and yet the first start needs them.
   dependsOn: [workspaceAccess, blobAccess]
@@ -202,13 +212,7 @@ resource mail 'Microsoft.Insights/actionGroups@2023-01-01' = if (alerting && !em
   properties: {
     groupShortName: 'scorekeeper'
     enabled: true
-    emailReceivers: [
-      for (email, index) in monitoring.?alertEmails ?? []: {
-        name: 'mail-${index}'
-        emailAddress: email
-        useCommonAlertSchema: true
-      }
-    ]
+    emailReceivers: [for (email, index) in monitoring.?alertEmails ?? []: { name: 'mail-${index}', emailAddress: email, useCommonAlertSchema: true }]
   }
 }
 
@@ -244,6 +248,7 @@ var told firstStage = {
   alerts: alerting
   actionGroupResourceIds: actionGroups
   runbookUrl: runbookUrl
+  platformLogs: platformLogs
   tags: tags
 }
 
@@ -298,11 +303,7 @@ output workbookResourceId string = (monitoring.?workbook ?? true) ? workbook!.ou
 output events object = {
   contentVersion: '1.0.0.0'
   parameters: {
-    installation: {
-      value: told
-    }
-    rules: {
-      value: rules
-    }
+    installation: { value: told }
+    rules: { value: rules }
   }
 }

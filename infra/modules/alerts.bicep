@@ -26,7 +26,8 @@ param runbookUrl string
 var records = loadTextContent('../queries/records.kql')
 
 // `resolves`: whether the alert may say `resolved` when its query has nothing any more. What counts events may not: the event is not
-// fixed by being older than the window.
+// fixed by being older than the window. What asks for a state reads the newest record of a reconcile run, however old the state
+// is that it tells of; `lookBack` is how old that record may be, the most that Azure Monitor allows: a dead app is the heartbeat's.
 var always = [
   {
     name: 'heartbeat'

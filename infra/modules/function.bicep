@@ -39,6 +39,13 @@ param integrationSubnetResourceId string
 @description('Whether the app can be reached from the internet.')
 param publicNetworkAccess string
 
+@description('ARM id of the Log Analytics workspace that platform logs go to; empty: they are not kept.')
+param platformLogs string
+
+// Otherwise the plan is refused by Azure, after the rest was made.
+var ready = map(options.?alwaysReady ?? [], group => group.instanceCount)
+var checkedZones = (options.?zoneRedundant ?? false) && (empty(ready) || max(ready) < 2) ? fail('a plan over zones needs two or more instances: set app.alwaysReady') : (options.?zoneRedundant ?? false)
+var signInRequired = options.?authentication.?required ?? true
 var allowedIpRanges = network.?allowedIpRanges ?? []
 var allowed = [
   for (addresses, index) in allowedIpRanges: {
@@ -67,7 +74,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   }
   properties: {
     reserved: true
-    zoneRedundant: options.?zoneRedundant ?? false
+    zoneRedundant: checkedZones
   }
 }
 
@@ -157,8 +164,8 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (contains(o
       enabled: true
     }
     globalValidation: {
-      requireAuthentication: true
-      unauthenticatedClientAction: 'RedirectToLoginPage'
+      requireAuthentication: signInRequired
+      unauthenticatedClientAction: signInRequired ? 'RedirectToLoginPage' : 'AllowAnonymous'
       redirectToProvider: 'azureactivedirectory'
       // Event Grid calls /runtime/webhooks with a key of the platform; it would be answered 401 (eventgrid-extension 103).
       excludedPaths: ['/runtime/*', '/admin/*']
@@ -177,6 +184,20 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (contains(o
         enabled: false
       }
     }
+  }
+}
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(platformLogs)) {
+  scope: site
+  name: 'scorekeeper'
+  properties: {
+    workspaceId: platformLogs
+    logs: [
+      {
+        category: 'FunctionAppLogs'
+        enabled: true
+      }
+    ]
   }
 }
 

@@ -31,6 +31,9 @@ param queueDelivery bool
 @description('Private endpoints; left out: the account has a public endpoint.')
 param network networkOptions
 
+@description('ARM id of the Log Analytics workspace that platform logs go to; empty: they are not kept.')
+param platformLogs string
+
 var closed = !empty(network.?privateEndpointSubnetResourceId)
 var zones privateDnsZones = network.?privateDnsZoneResourceIds ?? {}
 var endpointGroups = concat(['blob', 'table'], queueDelivery ? ['queue'] : [])
@@ -179,6 +182,29 @@ resource deletionLock 'Microsoft.Authorization/locks@2020-05-01' = if (options.?
     level: 'CanNotDelete'
     notes: 'The ledger of Scorekeeper: without it every blob version would be scored again.'
   }
+}
+
+// Who took something away. Writes are not kept: there are ten for each scoring, and the ledger has a history of its own.
+var deletions = {
+  workspaceId: platformLogs
+  logs: [
+    {
+      category: 'StorageDelete'
+      enabled: true
+    }
+  ]
+}
+
+resource blobDeletions 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(platformLogs)) {
+  scope: blobs
+  name: 'scorekeeper'
+  properties: deletions
+}
+
+resource tableDeletions 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(platformLogs)) {
+  scope: tableService
+  name: 'scorekeeper'
+  properties: deletions
 }
 
 module privateEndpoints 'private-endpoint.bicep' = [

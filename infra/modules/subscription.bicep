@@ -26,6 +26,9 @@ param accountName string
 @description('The rules, as the handler gets them.')
 param rules rulesFile
 
+@description('Containers whose events are all let through: rules that are not here may want them.')
+param containers string[]
+
 @description('Whether it is the subscription for new names.')
 param renames bool
 
@@ -44,6 +47,9 @@ param queueName string
 @description('Name of the container for dead letters.')
 param deadLetterContainer string
 
+@description('ARM id of the Log Analytics workspace that failed deliveries are told to; empty: none.')
+param platformLogs string
+
 // Event Grid takes 25 values in all filters of a subscription, of 512 characters each.
 var mostPrefixes = 12
 var mostSuffixes = 6
@@ -51,15 +57,16 @@ var mostLength = 512
 
 var root = '/blobServices/default/containers/'
 var ours = filter(rules.rules, rule => !contains(rule.match, 'account') || toLower(rule.match.account) == accountName)
-var prefixes = union([], map(ours, rule => take('${root}${rule.match.container}/blobs/${rule.match.?prefix ?? ''}', mostLength)))
-var wholeContainers = union([], map(ours, rule => '${root}${rule.match.container}/blobs/'))
-var suffixes = union([], map(ours, rule => rule.match.?suffix ?? ''))
+var unseen = !empty(containers)
+var prefixes = union(map(containers, container => '${root}${container}/blobs/'), map(ours, rule => take('${root}${rule.match.container}/blobs/${rule.match.?prefix ?? ''}', mostLength)))
+var wholeContainers = union(map(containers, container => '${root}${container}/blobs/'), map(ours, rule => '${root}${rule.match.container}/blobs/'))
+var suffixes = union(unseen ? [''] : [], map(ours, rule => rule.match.?suffix ?? ''))
 var subjectPrefixes = length(prefixes) <= mostPrefixes ? prefixes : (length(wholeContainers) <= mostPrefixes ? wholeContainers : [root])
 var subjectSuffixes = contains(suffixes, '') || length(suffixes) > mostSuffixes ? [] : suffixes
 var emptyBlobsWanted = !empty(filter(ours, rule => (rule.?emptyBlobs ?? 'skip') == 'score'))
-var unclosedWanted = !empty(filter(ours, rule => (rule.?complete ?? 'closed') != 'closed'))
+var unclosedWanted = unseen || !empty(filter(ours, rule => (rule.?complete ?? 'closed') != 'closed'))
 // Where content may come after its event, an event of no bytes is the only one.
-var noBytesWanted = emptyBlobsWanted || unclosedWanted || hierarchical
+var noBytesWanted = unseen || emptyBlobsWanted || unclosedWanted || hierarchical
 
 var createdFilters = concat(
   [
@@ -134,7 +141,7 @@ var toQueue = {
   }
 }
 
-resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (!empty(ours)) {
+resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = if (unseen || !empty(ours)) {
   parent: topic
   name: name
   properties: {
@@ -161,5 +168,20 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
         }
       }
     }
+  }
+}
+
+// Of the topic: others who have subscriptions on it get the same, under a name of their own.
+resource failures 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!renames && !empty(platformLogs)) {
+  scope: topic
+  name: name
+  properties: {
+    workspaceId: platformLogs
+    logs: [
+      {
+        category: 'DeliveryFailures'
+        enabled: true
+      }
+    ]
   }
 }

@@ -21,9 +21,11 @@ param actionGroupResourceIds string[]
 @description('Where the runbook of an alert is; its name follows as an anchor.')
 param runbookUrl string
 
+// `resolves`: whether the alert may say `resolved`. Events that were given up are not there again because time has passed.
 var alerts = [
   {
     name: 'dead-lettered'
+    resolves: false
     title: 'events were dead-lettered'
     metric: 'DeadLetteredCount'
     severity: 1
@@ -32,6 +34,7 @@ var alerts = [
   }
   {
     name: 'dropped'
+    resolves: false
     title: 'events were lost'
     metric: 'DroppedEventCount'
     severity: 0
@@ -40,6 +43,7 @@ var alerts = [
   }
   {
     name: 'delivery-failing'
+    resolves: true
     title: 'deliveries keep failing'
     metric: 'DeliveryAttemptFailCount'
     severity: 2
@@ -61,7 +65,7 @@ resource metricAlerts 'Microsoft.Insights/metricAlerts@2026-01-01' = [
       description: '${appName}, ${accountName}: ${alert.title}. Runbook: ${runbookUrl}#${alert.name}'
       enabled: true
       severity: alert.severity
-      autoMitigate: true
+      autoMitigate: alert.resolves
       scopes: [topicResourceId]
       evaluationFrequency: 'PT5M'
       windowSize: alert.window

@@ -12,12 +12,15 @@ type watchedAccount = {
 
   @description('Whether the account has a hierarchical namespace (Data Lake Storage, SFTP): files are renamed there, and their content may come after the event. Left out: as if it had, so that nothing is missed; `false` spares a subscription, and calls for blobs of no bytes.')
   hierarchical: bool?
+
+  @description('Containers whose events are all let through, whatever the rules here say: for rules in the package, which the templates do not see.')
+  containers: string[]?
 }
 
 @description('The rules file, as the handler reads it. Only what the templates use is typed; the handler checks the rest.')
 @export()
 type rulesFile = {
-  @description('The rules, in the order of the file.')
+  @description('The rules, in the order of the file. Empty: those of the package (`cargo xtask package --rules FILE`); each watched account then names its `containers`.')
   rules: object[]
 
   @description('What holds for an endpoint whatever the rule.')
@@ -126,6 +129,9 @@ type monitoringOptions = {
   @description('Where your copy of infra/README.md is read; an alert\'s name follows as an anchor. Left out: alerts name the file.')
   runbookUrl: string?
 
+  @description('Whether platform logs go to the Log Analytics workspace too (default false): the function app\'s, what was deleted in the state account, deliveries that failed.')
+  platformLogs: bool?
+
   @description('Whether the workbook is made (default true).')
   workbook: bool?
 
@@ -180,6 +186,9 @@ type authenticationOptions = {
 
   @description('Issuer of its tokens, `https://login.microsoftonline.com/TENANT/v2.0`.')
   issuer: string
+
+  @description('Whether nobody gets in who has not signed in (default true). With false the app is told who has.')
+  required: bool?
 }
 
 @description('The function app.')
@@ -256,6 +265,9 @@ type firstStage = {
 
   @description('Where the runbook of an alert is; its name follows as an anchor.')
   runbookUrl: string
+
+  @description('ARM id of the Log Analytics workspace that platform logs go to; empty: they are not kept.')
+  platformLogs: string
 
   @description('Tags of everything that is made.')
   tags: object

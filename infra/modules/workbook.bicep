@@ -22,6 +22,12 @@ var charts = [
     query: '${records}\n${loadTextContent('../queries/workbook-now.kql')}'
   }
   {
+    name: 'runs'
+    title: 'What reconcile runs found in flight'
+    view: 'table'
+    query: '${records}\n${loadTextContent('../queries/workbook-runs.kql')}'
+  }
+  {
     name: 'outcomes'
     title: 'Ends of scorings by hour'
     view: 'barchart'

@@ -304,6 +304,17 @@ fn delivery() -> Vec<Case> {
             ] })),
         ),
         Case::fault(
+            "sign-in over what Event Grid calls",
+            "delivery.signIn",
+            &["app.authentication", "--excluded-paths '[/runtime/*, /admin/*]'"],
+            changed(
+                "authSettings/*",
+                json!({ "properties": { "platform": { "enabled": true }, "globalValidation": {
+                    "requireAuthentication": true, "unauthenticatedClientAction": "RedirectToLoginPage", "excludedPaths": ["/.auth/*"],
+                } } }),
+            ),
+        ),
+        Case::fault(
             "nowhere for dead letters",
             "delivery.deadLetter",
             EVENTS,

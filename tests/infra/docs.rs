@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::contract::setting_names;
 use super::project::{Project, root};
+use super::queries::runbook;
 use super::roles::assignments;
+use super::snapshot::Resource;
 
 const README: &str = "infra/README.md";
 const MAIN: &str = "infra/main.bicep";
@@ -19,6 +21,7 @@ pub fn written(project: &Project) -> Result<String, String> {
         ("outputs", outputs(project)),
         ("settings", app_settings(project)),
         ("roles", roles(project)),
+        ("alerts", alerts(project)),
     ] {
         let begin = format!("<!-- generated: {name} -->\n");
         let (before, rest) =
@@ -172,6 +175,46 @@ fn roles(project: &Project) -> String {
     }
     for row in rows.values() {
         let _ = writeln!(table, "{row}");
+    }
+    table
+}
+
+/// When each alert fires and whether it closes by itself, from what would be deployed.
+fn alerts(project: &Project) -> String {
+    let mut table = "| alert | severity | fires when | asked | closes |\n|---|---|---|---|---|\n".to_owned();
+    let private = &project.snapshots["private"];
+    let condition = |of: &Value| {
+        let is = if of["operator"] == "LessThan" { "under" } else { "over" };
+        format!("{is} {}", of["threshold"])
+    };
+    let plain = |of: &Value| of.as_str().unwrap_or_default().to_owned();
+    let closes = |alert: &Resource| match alert.get("properties/autoMitigate").as_bool() {
+        Some(true) => "by itself, once it is not so any more",
+        _ => "by whoever has seen to it",
+    };
+    let on_log = private.of("Microsoft.Insights/scheduledQueryRules").map(|alert| {
+        let name = runbook(alert.get("properties/description"));
+        let title = plain(alert.get("properties/displayName"));
+        let title = title.split_once(": ").map_or(&*title, |(_, title)| title).to_owned();
+        let of = condition(&alert.get("properties/criteria/allOf")[0]);
+        let state = alert.get("properties/overrideQueryTimeRange").is_string();
+        let span = if state { "newest run" } else { alert.get("properties/windowSize").as_str().unwrap_or_default() };
+        (name, alert, format!("{title}: [its query](queries) gives {of} ({span})"))
+    });
+    let mut on_metrics = std::collections::BTreeMap::new();
+    for alert in private.of("Microsoft.Insights/metricAlerts") {
+        on_metrics.entry(runbook(alert.get("properties/description"))).or_insert(alert);
+    }
+    let on_metrics = on_metrics.into_iter().map(|(name, alert)| {
+        let of = &alert.get("properties/criteria/allOf")[0];
+        let span = plain(alert.get("properties/windowSize"));
+        let when = format!("the topic's `{}` is {} ({span})", plain(&of["metricName"]), condition(of));
+        (name, alert, when)
+    });
+    for (name, alert, when) in on_log.chain(on_metrics) {
+        let severity = alert.get("properties/severity");
+        let every = plain(alert.get("properties/evaluationFrequency"));
+        let _ = writeln!(table, "| [{name}](#{name}) | {severity} | {} | {every} | {} |", cell(&when), closes(alert));
     }
     table
 }

@@ -14,6 +14,7 @@
     clippy::too_many_lines
 )]
 
+mod alerts;
 mod compiler;
 mod contract;
 mod defects;
@@ -37,7 +38,7 @@ use serde_json::Value;
 
 use self::compiler::Compiler;
 use self::project::{Files, Project};
-use self::snapshot::{Resource, Snapshot};
+use self::snapshot::{Resource, Snapshot, kind_of};
 use crate::support::cloud::{Cloud, event};
 use crate::support::functions_host::FunctionsHost;
 
@@ -153,6 +154,27 @@ fn azd_deploys_the_same_templates() {
     assert!(site.id.contains("/resourceGroups/rg-scorekeeper-dev/"), "{}", site.id);
 }
 
+/// azd looks for `azure.yaml` at the root, and goes by its paths from there.
+#[test]
+fn azd_finds_the_templates_the_package_and_the_second_stage_from_the_root() {
+    let project = Project::load();
+    let yaml = project.files.get("azure.yaml");
+    let value = |name: &str| {
+        let line = yaml.lines().map(str::trim).find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        line.unwrap_or_else(|| panic!("azure.yaml has no {name}"))
+    };
+    for end in ["bicep", "bicepparam"] {
+        project.files.get(&format!("{}/{}.{end}", value("path"), value("module")));
+    }
+    assert_eq!(
+        (value("host"), value("language"), value("project"), value("dist")),
+        ("function", "custom", ".", "target/app")
+    );
+    assert!(yaml.contains("run: cargo xtask package\n") && yaml.contains("infra/deploy.sh events\n"), "{yaml}");
+    let tags = &project.snapshots["azd"].one("Microsoft.Web/sites").body["tags"];
+    assert!(yaml.contains(&format!("\n  {}:\n", tags["azd-service-name"].as_str().unwrap())), "{yaml}");
+}
+
 /// The parameters that stage 1 gives out deploy stage 2 as they are.
 #[test]
 fn the_second_stage_deploys_from_the_outputs_of_the_first() {
@@ -204,6 +226,55 @@ fn queue_delivery_needs_one_stage_and_opens_nothing_to_the_internet() {
     assert_eq!(off, ["AzureWebJobs_BlobCreated_Disabled"]);
 }
 
+/// The templates do not see rules of the package, so nothing is kept back on their account, and the setting does not hide them.
+#[test]
+fn rules_of_the_package_get_all_events_of_the_containers_that_are_named() {
+    let packaged = &Project::load().snapshots["packaged"];
+    assert_eq!(packaged.setting("SCOREKEEPER_RULES"), None);
+    let places = ["claims", "images"].map(|name| format!("/blobServices/default/containers/{name}/blobs/"));
+    let subscriptions: Vec<&Resource> = packaged.of(SUBSCRIPTION).collect();
+    assert_eq!(subscriptions.len(), 2, "one of them for new names");
+    for subscription in subscriptions {
+        for filter in subscription.get("properties/filter/advancedFilters").as_array().unwrap() {
+            match filter["key"].as_str() {
+                Some("subject") => assert_eq!(filter["values"], serde_json::json!(places)),
+                Some("data.api") => assert!(filter["values"].to_string().contains("CreateFile"), "{filter}"),
+                other => panic!("{other:?} keeps back what a rule may want"),
+            }
+        }
+    }
+}
+
+/// And only there; who leaves out the instances for them is told before anything is made.
+#[test]
+fn a_plan_is_spread_over_zones_where_that_is_asked_for() {
+    let project = Project::load();
+    for (name, spread) in [("branches", true), ("prod", false)] {
+        let plan = project.snapshots[name].one("Microsoft.Web/serverfarms");
+        assert_eq!(plan.get("properties/zoneRedundant"), spread, "{name}");
+    }
+}
+
+#[test]
+fn platform_logs_are_kept_where_that_is_asked_for() {
+    let project = Project::load();
+    let kept = |name: &str| -> BTreeSet<String> {
+        let all = project.snapshots[name].of("Microsoft.Insights/diagnosticSettings");
+        all.map(|it| {
+            format!("{} of {}", it.get("properties/logs")[0]["category"].as_str().unwrap(), kind_of(it.scope()))
+        })
+        .collect()
+    };
+    let all = [
+        "DeliveryFailures of systemTopics",
+        "FunctionAppLogs of sites",
+        "StorageDelete of blobServices",
+        "StorageDelete of tableServices",
+    ];
+    assert_eq!(kept("branches"), all.map(str::to_owned).into());
+    assert_eq!(kept("dev"), BTreeSet::new());
+}
+
 /// `resolved` must mean it: an event that is older than the window is not fixed by that.
 #[test]
 fn alerts_on_events_stay_open_until_somebody_closes_them() {
@@ -216,6 +287,10 @@ fn alerts_on_events_stay_open_until_somebody_closes_them() {
     };
     assert_eq!(names(true), ["heartbeat", "not-taken", "stuck", "errors"]);
     assert_eq!(names(false), ["failed", "held", "orphaned-jobs", "quarantined", "poison"]);
+    for alert in private.of("Microsoft.Insights/metricAlerts") {
+        let given_up = alert.id.ends_with("-dead-lettered") || alert.id.ends_with("-dropped");
+        assert_eq!(alert.get("properties/autoMitigate"), !given_up, "{}", alert.id);
+    }
 }
 
 /// `branches` has an id in capitals, a hyphen in the environment's name and an app's name of 60 characters.
@@ -234,6 +309,11 @@ fn names_are_what_azure_takes_and_compares() {
         .collect();
     assert!(places[0].contains("/containers/aaa/"), "the rule of the account that was named in capitals: {places:?}");
     assert!(!places[1].contains("/containers/aaa/"), "{places:?}");
+    // So is that for new names.
+    let renames = branches.of(SUBSCRIPTION).filter(|it| it.id.ends_with("-renames"));
+    let renames: Vec<String> =
+        renames.map(|it| it.get("properties/filter/advancedFilters")[0]["values"].to_string()).collect();
+    assert_eq!(renames.iter().filter(|places| places.contains("/containers/aaa/")).count(), 1, "{renames:?}");
 }
 
 #[test]
@@ -253,6 +333,9 @@ fn sign_in_leaves_out_what_the_platform_calls() {
     let excluded = config.get("properties/globalValidation/excludedPaths").to_string();
     assert!(excluded.contains("/runtime/*") && excluded.contains("/admin/*"), "{excluded}");
     assert_eq!(config.get("properties/globalValidation/requireAuthentication"), true);
+    let offered = project.snapshots["packaged"].one("Microsoft.Web/sites/config");
+    assert_eq!(offered.get("properties/globalValidation/requireAuthentication"), false);
+    assert_eq!(offered.get("properties/globalValidation/unauthenticatedClientAction"), "AllowAnonymous");
     assert_eq!(project.snapshots["dev"].of("Microsoft.Web/sites/config").count(), 0);
 }
 
@@ -312,6 +395,13 @@ async fn a_real_log_has_what_the_queries_read() {
         assert!(moved[member].is_string(), "{member}: {moved}");
     }
     assert!(moved["attempt"].is_u64(), "{moved}");
+    host.invoke("Reconcile", "6a5b0c6e-logged", "timer", &Value::Object(serde_json::Map::new())).await.value();
+    let run = record(host.process().until_logged(|line| line.contains("reconcile run ended")).await);
+    assert_eq!((&run["level"], &run["message"]), (&Value::from("INFO"), &Value::from("reconcile run ended")));
+    let counts =
+        ["in_flight", "queued", "unconfirmed", "held", "stuck", "oldest_seconds", "failed", "orphaned", "duration_ms"];
+    assert!(counts.iter().all(|count| run[count].is_u64() || run[count].is_i64()), "{run}");
+    assert_eq!((&run["whole"], &run["in_flight"]), (&Value::from(true), &Value::from(1)), "{run}");
     let quarantined = record(host.process().until_logged(|line| line.contains("quarantined")).await);
     assert!(quarantined["message"].as_str().is_some_and(|said| said.starts_with("event quarantined")), "{quarantined}");
 }

@@ -15,10 +15,11 @@ use super::delivery;
 use super::project::{Files, SNAPSHOTS, root};
 
 /// Parameter files by the names of their snapshots.
-pub const PARAMETER_FILES: [(&str, &str); 5] = [
+pub const PARAMETER_FILES: [(&str, &str); 6] = [
     ("azd", "infra/azd/main.bicepparam"),
     ("branches", "tests/infra/templates/branches.bicepparam"),
     ("dev", "infra/params/dev.bicepparam"),
+    ("packaged", "tests/infra/templates/packaged.bicepparam"),
     ("private", "infra/params/private.bicepparam"),
     ("prod", "infra/params/prod.bicepparam"),
 ];
@@ -34,9 +35,10 @@ const TEMPLATES: [(&str, &str); 5] = [
 
 /// What must be refused, as further lines of the smallest parameter file, and a word of the remedy.
 #[rustfmt::skip] // a table
-pub const REFUSED: [(&str, &str, &str); 4] = [
+pub const REFUSED: [(&str, &str, &str); 5] = [
     ("pushed into a closed app", "param network = { publicNetworkAccess: 'Disabled' }", "storageQueue"),
     ("closed state without a way to it", "param network = { privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s' }", "integrationSubnetResourceId"),
+    ("zones without an instance for each", "param app = { zoneRedundant: true, alwaysReady: [{ name: 'http', instanceCount: 1 }] }", "set app.alwaysReady"),
     ("rules too long for a setting", "param rules = { rules: map(range(0, 3000), n => { id: 'r${n}', match: { container: 'ccccccccccccccccc' } }) }", "100000"),
     ("watched account that no rule names", "param rules = { rules: [{ id: 'r', match: { account: 'other', container: 'c' } }] }", "no rule names the watched account st"),
 ];

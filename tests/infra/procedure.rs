@@ -106,7 +106,7 @@ fn with_queue_delivery_the_queues_function_is_waited_for_and_there_is_no_second_
     assert_eq!(played.calls("scorekeeper-events"), 0);
 }
 
-/// Azure/functions-action 318 and others: the identity's roles on the storage account are minutes old.
+/// azure-functions-core-tools 4346 shows the 403 of an upload: the identity's roles on the storage account are minutes old.
 #[test]
 fn code_that_storage_refuses_is_sent_again_with_the_reason_shown() {
     let refused = "|functionapp deployment source config-zip*|1|InaccessibleStorageException: Failed to access storage account for deployment (403)\n";

@@ -29,7 +29,9 @@ impl Files {
         for folder in ["infra", "function-definitions", "handler", ".github", "tests/infra/templates"] {
             gather(&root(), folder, &mut files);
         }
-        files.insert("host.json".to_owned(), fs::read_to_string(root().join("host.json")).unwrap());
+        for file in ["azure.yaml", "host.json"] {
+            files.insert(file.to_owned(), fs::read_to_string(root().join(file)).unwrap());
+        }
         Self(files)
     }
 
@@ -84,7 +86,8 @@ fn gather(root: &Path, folder: &str, files: &mut BTreeMap<String, String>) {
 #[derive(Debug)]
 pub struct Project {
     pub files: Files,
-    /// What would be deployed, by name: each of [`ENVIRONMENTS`], `dev.events` and `prod.events` for the second stage.
+    /// What would be deployed, by name: each of [`ENVIRONMENTS`], `dev.events` and `prod.events` for the second stage, `packaged` with
+    /// rules that the templates do not see.
     pub snapshots: BTreeMap<String, Snapshot>,
     /// The compiled templates' parameters, types, outputs, order and exported variables.
     pub templates: Value,
@@ -96,7 +99,7 @@ impl Project {
             let path = format!("{SNAPSHOTS}{name}.json");
             serde_json::from_str(files.get(&path)).unwrap_or_else(|why| panic!("{path}: {why}"))
         };
-        let names = ENVIRONMENTS.into_iter().chain(["dev.events", "prod.events"]);
+        let names = ENVIRONMENTS.into_iter().chain(["dev.events", "packaged", "prod.events"]);
         let snapshots = names.map(|name| (name.to_owned(), Snapshot::read(&json(name)))).collect();
         let templates = json("templates");
         Self { files, snapshots, templates }

@@ -14,7 +14,7 @@ const COLUMNS: [&str; 7] = ["customDimensions", "duration", "itemCount", "messag
 /// Members of every record of the handler's log, whatever is said: the JSON formatter of tracing-subscriber.
 const OF_EVERY_RECORD: [&str; 5] = ["level", "message", "spans", "target", "timestamp"];
 /// What the queries use of the language.
-const WORDS: [&str; 43] = [
+const WORDS: [&str; 46] = [
     "ago",
     "and",
     "arg_max",
@@ -45,11 +45,14 @@ const WORDS: [&str; 43] = [
     "project",
     "requests",
     "startswith",
+    "sum",
     "summarize",
     "take",
     "take_any",
     "tobool",
     "toint",
+    "tolong",
+    "top",
     "tostring",
     "traces",
     "where",
@@ -157,7 +160,7 @@ pub fn deployed(project: &Project) -> BTreeMap<String, String> {
 }
 
 /// The anchor of the runbook at the end of an alert's description, which is the alert's name.
-fn runbook(description: &Value) -> String {
+pub fn runbook(description: &Value) -> String {
     description.as_str().and_then(|text| text.rsplit_once('#')).map_or(String::new(), |(_, name)| name.to_owned())
 }
 

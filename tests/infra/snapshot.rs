@@ -62,11 +62,11 @@ impl Resource {
         path.split('/').fold(&self.body, |value, name| &value[name])
     }
 
-    /// The id of what an extension resource (a role assignment, a lock) is on.
+    /// The id of what an extension resource (a role assignment, a lock, a diagnostic setting) is on.
     pub fn scope(&self) -> &str {
         match self.id.strip_prefix("[extensionResourceId('") {
             Some(rest) => rest.split('\'').next().unwrap_or_default(),
-            None => self.id.rsplit_once("/providers/Microsoft.Authorization/").map_or("", |(scope, _)| scope),
+            None => self.id.rsplit_once("/providers/").map_or("", |(scope, _)| scope),
         }
     }
 }

@@ -1,9 +1,12 @@
-//! Can somebody follow the pages command by command? Each command's inputs must come from an earlier command, from a
-//! parameter file, or from a word that the page explains; what it asks a deployment for must be an output of that template.
+//! Can somebody follow the page command by command? It is run, from its first block to its last, by a shell that knows no
+//! variable which no block before has set; every program is one that only notes how it was called. What a command asks a
+//! deployment for must be an output of that template, and each file that it names must be there.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
 
-use super::project::Project;
+use super::project::{Project, root};
 
 const README: &str = "infra/README.md";
 const DEPLOY: &str = ".github/workflows/deploy.yml";
@@ -11,13 +14,13 @@ const AZD: &str = "infra/azd/main.bicepparam";
 /// What a shell or the tools in it set.
 const SET_BY_OTHERS: [&str; 4] = ["AZURE_RESOURCE_GROUP", "AZURE_SUBSCRIPTION_ID", "GITHUB_OUTPUT", "HOME"];
 /// Upper-case words in commands that are no placeholders: names of files, fields and tags.
-const WORDS: [&str; 3] = ["PUT", "SHA256SUMS", "ID"];
+const WORDS: [&str; 3] = ["PUT", "SHA256SUMS", "SCOPE"];
 
 pub fn check(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let page = project.files.get(README);
     let commands = commands(page);
-    findings.extend(inputs(page, &commands));
+    findings.extend(inputs(&commands));
     findings.extend(order(&commands));
     let scripts: Vec<(&str, String)> = [README, DEPLOY, "infra/deploy.sh"]
         .into_iter()
@@ -54,36 +57,30 @@ fn words(text: &str) -> impl Iterator<Item = (Option<char>, &str)> {
     })
 }
 
-/// Every variable is set before it is used, and every placeholder explained in the text.
-fn inputs(page: &str, commands: &[String]) -> Vec<String> {
+/// Every variable is set before it is used, and nothing stands for something that the reader has to put in.
+fn inputs(commands: &[String]) -> Vec<String> {
     let mut findings = Vec::new();
     let mut set: BTreeSet<&str> = SET_BY_OTHERS.into();
-    let prose: String = page.split("```").step_by(2).collect();
     for command in commands {
         let assigned = command.split_once('=').map(|(name, _)| name).filter(|name| is_name(name));
         let looped = command.strip_prefix("for ").and_then(|rest| rest.split(' ').next());
         set.extend(looped);
+        set.extend(command.split_once("read -r ").and_then(|(_, rest)| rest.split(';').next()));
+        let (mut before_last, mut last) = ("", "");
         for (before, word) in words(command) {
             let used = before == Some('$') || (before == Some('{') && command.contains(&format!("${{{word}")));
             if used && !set.contains(word) && !word.chars().all(|c| c.is_ascii_digit()) {
                 findings.push(format!("{README}: `{command}` uses `{word}`, which no command before it has set"));
             }
             let shouted = word.len() > 1
-                && word.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())
+                && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
                 && word.chars().any(|c| c.is_ascii_uppercase());
-            let named =
-                command.contains(&format!("variable set {word} ")) || command.contains(&format!("env set {word} "));
-            if shouted
-                && !used
-                && Some(word) != assigned
-                && !named
-                && !WORDS.contains(&word)
-                && !prose.contains(&format!("`{word}`"))
-                && !prose.contains(&format!("{word}/"))
-                && !prose.contains(&format!("/{word}`"))
-            {
+            // `gh variable set NAME`, `azd env set NAME`.
+            let named = last == "set" && ["variable", "env"].contains(&before_last);
+            if shouted && !used && Some(word) != assigned && !named && !set.contains(word) && !WORDS.contains(&word) {
                 findings.push(format!("{README}: nobody says what `{word}` is in `{command}`"));
             }
+            (before_last, last) = (last, word);
         }
         set.extend(assigned);
         set.extend(command.strip_prefix("export ").into_iter().flat_map(|rest| rest.split([' ', '='])));
@@ -185,4 +182,62 @@ fn variables(project: &Project, commands: &[String]) -> Vec<String> {
         );
     }
     findings
+}
+
+/// Programs of the page that are played: each notes its call, and answers with an id where somebody reads one.
+const PLAYED: [&str; 7] = ["az", "azd", "cargo", "docker", "gh", "git", "sha256sum"];
+
+#[test]
+fn the_page_runs_from_the_first_command_to_the_last_with_no_variable_unset() {
+    let project = Project::load();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    for path in ["bin", "infra", "target/before"] {
+        fs::create_dir_all(at(path)).unwrap();
+    }
+    fs::write(at("infra/ml-role.json"), project.files.get("infra/ml-role.json")).unwrap();
+    let note = |name: &str, more: &str| {
+        format!(
+            "#!/bin/sh\nprintf '%s' {name} >> \"$CALLS\"\nfor word; do printf ' [%s]' \"$word\" >> \"$CALLS\"; done\necho {more} >> \"$CALLS\"\n"
+        )
+    };
+    for name in PLAYED {
+        let answer = if name == "az" {
+            "echo /subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/systemTopics/t\n"
+        } else {
+            ""
+        };
+        fs::write(at(&format!("bin/{name}")), note(name, "") + answer).unwrap();
+    }
+    fs::write(at("infra/deploy.sh"), note("deploy.sh", "\"$GROUP $PARAMETERS\"")).unwrap();
+    let blocks = project.files.get(README).split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let script = format!("chmod +x bin/* infra/deploy.sh\nset -eu\n{}", blocks.collect::<Vec<_>>().join("\n"));
+    fs::write(at("page.sh"), script).unwrap();
+    let output = Command::new("sh")
+        .arg("page.sh")
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", at("bin").display()))
+        .env("CALLS", at("calls"))
+        .output()
+        .unwrap();
+    let calls = fs::read_to_string(at("calls")).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}\n{calls}");
+    assert!(calls.trim_end().ends_with("azd [up]"), "the last command is run: {calls}");
+    for path in ["infra/params/dev.bicepparam", "infra/azd/main.bicepparam"] {
+        assert!(root().join(path).is_file(), "{path}");
+    }
+    let deployed: Vec<&str> = calls.lines().filter(|call| call.starts_with("deploy.sh")).collect();
+    assert_eq!(
+        deployed,
+        ["what-if", "all", "code"]
+            .map(|verb| format!("deploy.sh [{verb}]rg-scorekeeper-dev infra/params/dev.bicepparam"))
+    );
+    // A word in capitals would be a placeholder that nobody sets; what is in quotes for a service is none.
+    let shouted = |word: &str| word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    for call in calls.lines().filter(|call| !call.contains("[variable] [set]") && !call.contains("[env] [set]")) {
+        let words = call.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        assert_eq!(words.filter(|word| shouted(word) && *word != "PUT").collect::<Vec<_>>(), [""; 0], "{call}");
+    }
 }

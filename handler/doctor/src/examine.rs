@@ -74,17 +74,18 @@ impl Doctor {
         let (subject, finding) = Subject::find(&queries, caller, &installation, seen).await;
         findings.push(finding);
         let exam = Examination { at: installation, queries, subject, nonce, no_token, no_management };
-        let (ledger, workspaces, endpoints, rules, accounts) = futures::join!(
+        let (ledger, workspaces, endpoints, rules, accounts, sign_in) = futures::join!(
             exam.ledger(ledger, &clock),
             exam.workspaces(),
             exam.endpoints(),
             exam.rules(),
             exam.accounts(clock()),
+            exam.sign_in(),
         );
         for more in [ledger, workspaces, endpoints, rules, accounts] {
             findings.extend(more);
         }
-        findings.push(clocks(&exam.queries.clocks()));
+        findings.extend([sign_in, clocks(&exam.queries.clocks())]);
         Report::new(exam.subject.to_string(), findings)
     }
 }

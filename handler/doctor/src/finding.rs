@@ -80,6 +80,7 @@ checks! {
     ComputeInput = "compute.input": "the compute's identity may read the inputs";
     ComputeOutput = "compute.output": "the compute's identity may write the outputs";
     Subscription = "delivery.subscription": "an event subscription delivers the account's events to this app";
+    SignIn = "delivery.signIn": "sign-in to the app leaves out what Event Grid and the host call";
     Filter = "delivery.filter": "its filters let through what the rule wants";
     DeadLetter = "delivery.deadLetter": "what cannot be delivered is kept";
     LastEvent = "lastEvent": "events arrive";

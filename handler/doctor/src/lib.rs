@@ -28,6 +28,7 @@ mod ledger;
 mod permissions;
 mod remedy;
 mod rules;
+mod sign_in;
 mod storage;
 mod subscription;
 mod unseen;

@@ -165,6 +165,11 @@ fn look(shared: &Shared, path: &ResourcePath) -> Option<Found> {
         }
         (MACHINE_LEARNING, ["workspaces"], None) => Many(workspace::itself(shared).into_iter().collect()),
         (WEB, ["sites", name], None) if *name == shared.options.app.name.to_ascii_lowercase() => One(site(shared)?),
+        (WEB, ["sites", name, "config", "authsettingsv2"], None)
+            if *name == shared.options.app.name.to_ascii_lowercase() =>
+        {
+            One(sign_in(shared)?)
+        }
         (MACHINE_LEARNING, ["workspaces", name, ..], None) if *name == own.name.to_ascii_lowercase() => {
             workspace::find(shared, &path.path[2..], &lower[2..])?
         }
@@ -198,6 +203,20 @@ fn site(shared: &Shared) -> Option<Value> {
         "properties": { "state": "Running", "enabled": true, "httpsOnly": true },
     });
     shared.resources().shown("sites", name, document)
+}
+
+/// App Service Authentication of the function app, as it is where nobody has turned it on.
+fn sign_in(shared: &Shared) -> Option<Value> {
+    let document = json!({
+        "id": format!("{}/config/authsettingsV2", shared.options.app.id(&shared.options.workspace)),
+        "name": "authsettingsV2",
+        "type": "Microsoft.Web/sites/config",
+        "properties": {
+            "platform": { "enabled": false },
+            "globalValidation": { "requireAuthentication": false, "unauthenticatedClientAction": "AllowAnonymous" },
+        },
+    });
+    shared.resources().shown("authSettings", &shared.options.app.name, document)
 }
 
 /// All of them, or the one that is named.

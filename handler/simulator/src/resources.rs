@@ -31,8 +31,9 @@ pub struct Resources {
 }
 
 /// Kinds of resources that can be changed.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "sites",
+    "authSettings",
     "workspaces",
     "batchEndpoints",
     "deployments",

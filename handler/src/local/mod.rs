@@ -26,6 +26,7 @@ use self::guard::Names;
 use self::inbox::{Inbox, Scan};
 use self::terminal::View;
 use crate::cli::local::LocalArgs;
+use crate::config::{ProcessVars, Vars as _};
 use crate::functions;
 use crate::page;
 use app::error_chain;
@@ -254,6 +255,11 @@ fn settings(listener: &TcpListener, options: &SimulatorOptions, data: &Path) -> 
         setting("SCOREKEEPER_RESOURCE_MANAGER", service.clone()),
         setting("SCOREKEEPER_STORAGE_HOSTS", format!("{}={service}/{}", inbox::HOST, inbox::ACCOUNT)),
         setting("SCOREKEEPER_LOG_FORMAT", "text".to_owned()),
+        // A run each second, and a record for each, would hide what happens.
+        setting(
+            "SCOREKEEPER_LOG",
+            ProcessVars.get("SCOREKEEPER_LOG").unwrap_or_else(|| "info,app::tick::report=warn".to_owned()),
+        ),
         setting("IDENTITY_ENDPOINT", format!("{service}/identity/oauth2/token")),
         setting("IDENTITY_HEADER", options.identity_header.clone()),
         // An id of the surrounding session's would ask for an identity that the simulator does not have.

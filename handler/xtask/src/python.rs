@@ -31,6 +31,10 @@ pub(crate) const CARGO_LAMBDA: Environment = Environment {
     dependencies: false,
 };
 
+/// Kusto's language on DuckDB, which runs the queries of alerts over records.
+pub(crate) const KQL: Environment =
+    Environment { name: "kql", purpose: "runs the queries of alerts over records", dependencies: true };
+
 impl Environment {
     /// Is what is pinned installed?
     pub(crate) fn is_installed(&self) -> Result<bool> {

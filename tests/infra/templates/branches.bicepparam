@@ -63,6 +63,13 @@ param app = {
     SCOREKEEPER_LOG_FORMAT: 'json'
   }
   disabledFunctions: ['Reconcile']
+  zoneRedundant: true
+  alwaysReady: [
+    {
+      name: 'http'
+      instanceCount: 2
+    }
+  ]
   authentication: {
     clientId: '00000000-0000-0000-0000-000000000000'
     issuer: 'https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/v2.0'
@@ -71,6 +78,7 @@ param app = {
 
 param monitoring = {
   alertEmails: ['ops@example.com']
+  platformLogs: true
 }
 
 param network = {

@@ -33,12 +33,14 @@ module subscriptions '../../../infra/modules/subscription.bicep' = [
       rules: {
         rules: one.set.rules
       }
+      containers: []
       renames: one.renames
       hierarchical: one.hierarchical
       functionResourceId: resourceId('Microsoft.Web/sites/functions', 'f', 'BlobCreated')
       stateAccountResourceId: resourceId('Microsoft.Storage/storageAccounts', 'state')
       queueName: 'q'
       deadLetterContainer: 'd'
+      platformLogs: ''
     }
   }
 ]

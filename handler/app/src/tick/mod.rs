@@ -29,7 +29,7 @@ mod walk;
 use maintain::Maintain;
 use pending::PendingLooks;
 use report::Counts;
-pub use report::TickReport;
+pub use report::{StateCounts, TickReport};
 use scopes::Scopes;
 use submit::Submit;
 use walk::{Walk, WalkOptions, Walked};
@@ -115,7 +115,7 @@ impl Tick {
             until: deadline - (deadline - now).max(Duration::ZERO) / QUEUED_TIME_SHARE,
         };
         let walked = self.walk.run(&options, &counts).await?;
-        report.in_flight = walked.in_flight;
+        (report.in_flight, report.states, report.whole) = (walked.in_flight, walked.states, walked.whole);
         let jobs = options.jobs;
         let in_flight = self.submit(walked, controls.as_deref(), now, deadline, &counts, &mut report).await;
         // After the queue: what is found goes behind what has waited.
@@ -127,11 +127,14 @@ impl Tick {
         }
         let last_complete = *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner);
         self.maintain.run(last_complete, now, deadline, &counts, &mut report).await;
-        counts.report(&mut report, self.clock.now() < deadline);
+        let ended = self.clock.now();
+        counts.report(&mut report, ended < deadline);
+        report.duration_ms = u64::try_from((ended - now).whole_milliseconds()).unwrap_or_default();
         if report.complete {
             *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
             self.record_heartbeat(now, &report).await;
         }
+        report.log();
         Ok(report)
     }
 

@@ -1,11 +1,20 @@
-//! What a tick did, for its answer, the log and the heartbeat.
+//! What a tick found and did, for its answer, the log and the heartbeat.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use lifecycle::ScoringId;
+use lifecycle::{FailureCause, Scoring, ScoringId, Status};
 use serde::Serialize;
+use time::{Duration, OffsetDateTime};
 
 use crate::error::{Error, error_chain};
+use crate::ledger::InFlight;
+
+/// A scoring that is for longer than this in a status that lasts minutes is stuck.
+const STUCK_AFTER: Duration = Duration::hours(1);
+/// A scoring that is queued for longer than this is stuck. Bursts and breakers make it wait for hours.
+const STUCK_IN_QUEUE_AFTER: Duration = Duration::days(1);
 
 /// What a tick did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -13,6 +22,11 @@ use crate::error::{Error, error_chain};
 pub struct TickReport {
     /// Scorings that were not final when they were read.
     pub in_flight: usize,
+    /// How they stood then.
+    #[serde(flatten)]
+    pub states: StateCounts,
+    /// Whether these are all: each row of the in-flight index was read.
+    pub whole: bool,
     /// How many of them something was due for.
     pub due: usize,
     /// How many are in another status afterwards.
@@ -31,8 +45,92 @@ pub struct TickReport {
     pub projected: usize,
     /// Final scorings removed after their retention.
     pub purged: usize,
+    /// Scorings that this tick ended as failed, by whose fault it was.
+    pub failed: BTreeMap<FailureCause, usize>,
+    /// How long the tick took, in milliseconds.
+    pub duration_ms: u64,
     /// Whether everything due was done before the deadline.
     pub complete: bool,
+}
+
+impl TickReport {
+    /// The one record in which the log says how the ledger stands. Alerts over states and the workbook read it
+    /// (`infra/queries/`), as the answer of a timer's function reaches nobody: the Functions host drops it. It is written by
+    /// every tick that could read the ledger, so that what is wrong is told of for as long as it is.
+    pub(super) fn log(&self) {
+        let failed = |cause| self.failed.get(&cause).copied().unwrap_or_default();
+        tracing::info!(
+            whole = self.whole,
+            in_flight = self.in_flight,
+            queued = self.states.queued,
+            unconfirmed = self.states.unconfirmed,
+            held = self.states.held,
+            stuck = self.states.stuck,
+            oldest_seconds = self.states.oldest_seconds,
+            pending = self.pending,
+            orphaned = self.orphaned_jobs,
+            failed = self.failed.values().sum::<usize>(),
+            failed_input = failed(FailureCause::Input),
+            failed_access = failed(FailureCause::Access),
+            failed_request = failed(FailureCause::Request),
+            failed_user_code = failed(FailureCause::UserCode),
+            failed_platform = failed(FailureCause::Platform),
+            failed_unknown = failed(FailureCause::Unknown),
+            errors = self.errors,
+            complete = self.complete,
+            duration_ms = self.duration_ms,
+            "reconcile run ended"
+        );
+    }
+}
+
+/// How the scorings in flight stood when they were read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateCounts {
+    /// Those that wait for their turn.
+    pub queued: usize,
+    /// Those whose submission was lost and that are looked for; those that are held are not among them.
+    pub unconfirmed: usize,
+    /// Those that are held: an operator may decide.
+    pub held: usize,
+    /// Those that are for more than an hour in a status that lasts minutes, or queued for more than a day.
+    pub stuck: usize,
+    /// For how long the oldest of all is in the ledger, in seconds.
+    pub oldest_seconds: i64,
+}
+
+impl StateCounts {
+    /// Counts one more.
+    pub(super) fn add(&mut self, row: &InFlight, now: OffsetDateTime) {
+        let for_longer_than = |limit: Duration| now - row.since > limit;
+        let stuck = match row.status {
+            Status::Queued => {
+                self.queued += 1;
+                for_longer_than(STUCK_IN_QUEUE_AFTER)
+            }
+            Status::Unknown => {
+                self.unconfirmed += 1;
+                for_longer_than(STUCK_AFTER)
+            }
+            Status::Held => {
+                self.held += 1;
+                // It waits for a person, and has an alert of its own.
+                false
+            }
+            Status::Submitting | Status::Cancelling | Status::Verifying => for_longer_than(STUCK_AFTER),
+            // A job runs as long as its rule lets it (`jobTimeout`); the rest is final, and is not in the index.
+            Status::Running
+            | Status::Scored
+            | Status::Failed
+            | Status::Cancelled
+            | Status::Gone
+            | Status::Superseded => false,
+        };
+        self.stuck += usize::from(stuck);
+        // A row of another process may be of the next second.
+        self.oldest_seconds = self.oldest_seconds.max((now - row.created).whole_seconds());
+    }
 }
 
 /// What a tick did so far; counted by all that work for it at one time.
@@ -40,6 +138,7 @@ pub struct TickReport {
 pub(super) struct Counts {
     due: AtomicUsize,
     moved: AtomicUsize,
+    failed: Mutex<BTreeMap<FailureCause, usize>>,
     errors: AtomicUsize,
     late: AtomicBool,
 }
@@ -50,9 +149,13 @@ impl Counts {
         self.due.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A scoring is in another status than it was when it was read.
-    pub(super) fn moved(&self) {
+    /// A scoring is in another status than it was when it was read: as it is now, unless somebody else moved it.
+    pub(super) fn moved(&self, now: Option<&Scoring>) {
         self.moved.fetch_add(1, Ordering::Relaxed);
+        if let Some(failed) = now.filter(|scoring| scoring.status == Status::Failed) {
+            let cause = failed.failure.unwrap_or(FailureCause::Unknown);
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default() += 1;
+        }
     }
 
     /// Something could not be done, and is tried again by the next tick.
@@ -75,7 +178,71 @@ impl Counts {
     pub(super) fn report(self, report: &mut TickReport, in_time: bool) {
         report.due = self.due.into_inner();
         report.moved = self.moved.into_inner();
+        report.failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         report.errors = self.errors.into_inner();
         report.complete = in_time && !self.late.into_inner();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
+
+    /// A scoring that is in a status for so long, and was accepted an hour before it came into it.
+    fn row(status: Status, for_so_long: Duration) -> InFlight {
+        let since = NOW - for_so_long;
+        InFlight {
+            id: "a".repeat(32).parse().unwrap(),
+            status,
+            since,
+            due: since,
+            rule: "claims".parse().unwrap(),
+            endpoint: "https://e.example/jobs".parse().unwrap(),
+            deployment: None,
+            workspace: None,
+            job: None,
+            job_status: None,
+            missing: false,
+            slot_freed: false,
+            created: since - Duration::HOUR,
+            attempt: 1,
+        }
+    }
+
+    fn counted(rows: &[InFlight]) -> StateCounts {
+        let mut counts = StateCounts::default();
+        rows.iter().for_each(|row| counts.add(row, NOW));
+        counts
+    }
+
+    #[test]
+    fn what_is_stuck_is_so_for_as_long_as_it_is_there() {
+        for (status, limit) in [
+            (Status::Submitting, Duration::HOUR),
+            (Status::Unknown, Duration::HOUR),
+            (Status::Verifying, Duration::HOUR),
+            (Status::Cancelling, Duration::HOUR),
+            (Status::Queued, Duration::DAY),
+        ] {
+            for (for_so_long, stuck) in [(limit, 0), (limit + Duration::SECOND, 1), (Duration::days(60), 1)] {
+                assert_eq!(counted(&[row(status, for_so_long)]).stuck, stuck, "{status} {for_so_long}");
+            }
+        }
+        for status in [Status::Running, Status::Held] {
+            assert_eq!(counted(&[row(status, Duration::days(60))]).stuck, 0, "{status}");
+        }
+    }
+
+    #[test]
+    fn states_are_counted_apart_and_the_oldest_is_the_one_accepted_first() {
+        let rows = [Status::Queued, Status::Queued, Status::Unknown, Status::Held, Status::Running];
+        let counts = counted(&rows.map(|status| row(status, Duration::MINUTE)));
+        assert_eq!(counts, StateCounts { queued: 2, unconfirmed: 1, held: 1, stuck: 0, oldest_seconds: 61 * 60 });
+        // Another process's clock is ahead.
+        assert_eq!(counted(&[row(Status::Running, -Duration::days(1))]).oldest_seconds, 0);
     }
 }

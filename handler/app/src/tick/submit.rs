@@ -129,7 +129,7 @@ impl Submit {
                     wait(&mut left, &by, &reason, &row);
                     stopped.insert(by, reason);
                 }
-                Ok(Turn::Passed) => counts.moved(),
+                Ok(Turn::Passed) => counts.moved(None),
                 Err(error) => counts.failed(&row.id, &error),
             }
         }
@@ -158,7 +158,7 @@ impl Submit {
         match self.driver.drive_from(one.loaded, one.observed).await {
             // Its claims grew old, or the rules changed: its turn comes again.
             Ok(driven) if driven.scoring.status == Status::Queued => {}
-            Ok(_) => counts.moved(),
+            Ok(driven) => counts.moved(Some(&driven.scoring)),
             Err(error) => counts.failed(&id, &error),
         }
     }

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::order::{scattered_index, shards_from};
 use super::queue::{MAX_QUEUED_PER_RULE, Queue};
-use super::report::Counts;
+use super::report::{Counts, StateCounts};
 use super::scopes::Holders;
 use crate::admission::limited;
 use crate::clock::LedgerClock;
@@ -64,6 +64,8 @@ pub(super) struct WalkOptions<'a> {
 pub(super) struct Walked {
     /// Rows that were read.
     pub(super) in_flight: usize,
+    /// How those stood that could be read.
+    pub(super) states: StateCounts,
     /// Whether that was all of them, and each could be read: only then who is not among the holders holds nothing.
     pub(super) whole: bool,
     /// What is queued and can be submitted.
@@ -91,6 +93,7 @@ impl Walk {
         let looks = Semaphore::new(MAX_CONCURRENT_LOOKUPS);
         let walked = Mutex::new(Walked {
             in_flight: 0,
+            states: StateCounts::default(),
             whole: true,
             queue: Queue::new(MAX_QUEUED_PER_RULE),
             holders: Holders::new(),
@@ -177,6 +180,7 @@ impl Walk {
         walked: &mut Walked,
         due: &mut Due,
     ) {
+        walked.states.add(&row, options.now);
         row.due = believable_due(row.since, row.due, options.now);
         if row.status == Status::Queued {
             // Only what can be submitted: what cannot must not take the place of what can.
@@ -255,8 +259,12 @@ impl Walk {
             _ => Evidence::None,
         };
         match self.driver.drive(&row.id, evidence).await {
-            Ok(driven) if driven.as_ref().map(|driven| driven.scoring.status) != Some(row.status) => counts.moved(),
-            Ok(_) => {}
+            Ok(driven) => {
+                let scoring = driven.as_ref().map(|driven| &driven.scoring);
+                if scoring.is_none_or(|scoring| scoring.status != row.status) {
+                    counts.moved(scoring);
+                }
+            }
             Err(error) => counts.failed(&row.id, &error),
         }
         true

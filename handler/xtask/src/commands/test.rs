@@ -8,7 +8,7 @@ use crate::{
     failure::{Failure, Result},
     musl,
     npm::{AZURITE, KUSTO},
-    python::{AZURE_AI_ML, CARGO_LAMBDA},
+    python::{AZURE_AI_ML, CARGO_LAMBDA, KQL},
     workspace::{asked, cargo, run as run_command, shown},
 };
 
@@ -39,6 +39,9 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
         step("install: cargo-lambda", "cargo xtask test", || {
             unless_in_ci(CARGO_LAMBDA.install(), "the tests under Lambda's emulator", &mut left_out)
         })?;
+        step("install: duckdb-kql", "cargo xtask test", || {
+            unless_in_ci(KQL.install(), "the queries of alerts, run over records", &mut left_out)
+        })?;
     }
     step_command("formatting", cargo(["fmt", "--all", "--", "--check"]))?;
     step_command("lints", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -50,6 +53,7 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
             (KUSTO.is_installed()?, "Kusto's language service", "SCOREKEEPER_REQUIRE_KUSTO"),
             (AZURE_AI_ML.is_installed()?, "azure-ai-ml", "SCOREKEEPER_REQUIRE_PYTHON"),
             (CARGO_LAMBDA.is_installed()?, "cargo-lambda", "SCOREKEEPER_REQUIRE_CARGO_LAMBDA"),
+            (KQL.is_installed()?, "duckdb-kql", "SCOREKEEPER_REQUIRE_KQL"),
         ]),
     )?;
     if !quick {

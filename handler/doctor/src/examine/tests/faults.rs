@@ -3,7 +3,7 @@
 use app::ports::Inconclusive;
 use serde_json::{Value, json};
 
-use super::installation::{CLUSTER, Case, URI, account, dead_letters, forbidden, site, workspace};
+use super::installation::{CLUSTER, Case, URI, account, dead_letters, forbidden, sign_in, site, workspace};
 use crate::{Audience, QueryError};
 use stores::faulty::Fault;
 
@@ -107,6 +107,9 @@ pub(super) const FAULTS: &[Broken] = &[
     }),
     ("delivery.subscription", "AzureWebJobs_BlobCreated_Disabled", |case| {
         case.switched_off = vec!["BlobCreated".into()];
+    }),
+    ("delivery.signIn", "--excluded-paths '[/runtime/*, /admin/*]'", |case| {
+        case.cloud.document(&sign_in())["properties"]["globalValidation"]["excludedPaths"] = json!(["/admin/*"]);
     }),
     ("delivery.filter", "filters are made of the rules", |case| {
         case.subscription()["filter"]["subjectEndsWith"] = json!(".json");

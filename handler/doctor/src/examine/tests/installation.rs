@@ -37,6 +37,10 @@ pub(super) fn site() -> String {
     format!("{GROUP}/Microsoft.Web/sites/func")
 }
 
+pub(super) fn sign_in() -> String {
+    format!("{}/config/authsettingsV2", site())
+}
+
 pub(super) fn topic() -> String {
     format!("{GROUP}/Microsoft.EventGrid/systemTopics/t1")
 }
@@ -206,6 +210,9 @@ pub(super) fn healthy() -> Fake {
         "deadLetterWithResourceIdentity": {"deadLetterDestination": {"endpointType": "StorageBlob",
             "properties": {"resourceId": account("state"), "blobContainerName": "dead-letters"}}}}}));
     cloud.listed(&format!("{}/providers/Microsoft.EventGrid/eventSubscriptions", account("uploads")));
+    cloud.put(json!({"id": sign_in(), "properties": {"platform": {"enabled": true}, "globalValidation": {
+        "requireAuthentication": true, "unauthenticatedClientAction": "RedirectToLoginPage",
+        "excludedPaths": ["/runtime/*", "/admin/*"]}}}));
     cloud.put(json!({"id": dead_letters(), "name": "dead-letters"}));
     cloud
 }

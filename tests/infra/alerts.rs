@@ -1,0 +1,262 @@
+//! Alerts on the log, run over records: when each fires, and that it is over when it may say so.
+//!
+//! duckdb-kql runs the queries that would be deployed, word for word. `tests/kql/requirements.txt` names the version; `cargo xtask
+//! test` installs it under `target/kql`. Where it is not installed the tests say so and pass, unless `SCOREKEEPER_REQUIRE_KQL` is set.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::project::{Project, root};
+use super::queries::runbook;
+use super::snapshot::Resource;
+
+/// Records of the two tables, each with the minutes for which it is there.
+#[derive(Clone, Default)]
+struct Records {
+    traces: Vec<Value>,
+    requests: Vec<Value>,
+}
+
+impl Records {
+    /// A line of the handler's log, as the Functions host forwards it.
+    fn logged(mut self, minutes: i64, line: &Value) -> Self {
+        let category = json!({ "Category": "Host.Function.Console" });
+        self.traces.push(json!({ "minutes": minutes, "message": line.to_string(), "customDimensions": category }));
+        self
+    }
+
+    /// A message of the host itself.
+    fn hosts(mut self, minutes: i64, message: &str) -> Self {
+        self.traces.push(
+            json!({ "minutes": minutes, "message": message, "customDimensions": { "Category": "Host.General" } }),
+        );
+        self
+    }
+
+    fn invoked(mut self, minutes: i64, name: &str, success: bool) -> Self {
+        let success = if success { "True" } else { "False" };
+        self.requests.push(json!({ "minutes": minutes, "name": name, "success": success, "duration": 1.0 }));
+        self
+    }
+
+    /// As often as it is said.
+    fn times(self, count: usize, add: impl Fn(Self) -> Self) -> Self {
+        (0..count).fold(self, |records, _| add(records))
+    }
+
+    /// What an evaluation sees: nothing that is older than its window.
+    fn within(&self, minutes: i64) -> Self {
+        let seen = |all: &[Value]| all.iter().filter(|it| it["minutes"].as_i64() < Some(minutes)).cloned().collect();
+        Self { traces: seen(&self.traces), requests: seen(&self.requests) }
+    }
+}
+
+/// A scoring's move, as the driver tells of it.
+fn moved(scoring: &str, from: &str, to: &str) -> Value {
+    json!({ "level": "INFO", "message": format!("{scoring} {from} -> {to}"), "scoring": scoring, "rule": "claims", "from": from, "to": to,
+        "reason": "why", "attempt": 1, "blob": "https://st.blob.core.windows.net/c/a.csv", "spans": [{ "invocation_id": "6a5b0c6e" }] })
+}
+
+fn run_ended(stuck: u64, whole: bool) -> Value {
+    json!({ "level": "INFO", "message": "reconcile run ended", "whole": whole, "in_flight": 9, "queued": 1, "unconfirmed": 1, "held": 1,
+        "stuck": stuck, "oldest_seconds": 99, "failed": 0, "duration_ms": 12 })
+}
+
+fn said(level: &str, message: &str) -> Value {
+    json!({ "level": level, "message": message, "job": "job-1", "target": "app" })
+}
+
+/// An alert, records on which it fires, and records on which it is over or has never begun.
+struct Case {
+    alert: &'static str,
+    fires: Vec<Records>,
+    silent: Vec<Records>,
+}
+
+fn cases() -> Vec<Case> {
+    let none = Records::default;
+    let day = 24 * 60;
+    vec![
+        Case {
+            alert: "heartbeat",
+            fires: vec![none(), none().invoked(16, "Reconcile", true), none().invoked(1, "Reconcile", false)],
+            silent: vec![none().invoked(14, "Reconcile", true).invoked(1, "Reconcile", false)],
+        },
+        Case {
+            alert: "not-taken",
+            fires: vec![
+                none().times(6, |it| it.invoked(2, "BlobCreated", false)),
+                none().times(6, |it| it.invoked(2, "BlobCreatedFromQueue", false)),
+            ],
+            silent: vec![
+                none().times(5, |it| it.invoked(2, "BlobCreated", false)),
+                none().times(6, |it| it.invoked(16, "BlobCreated", false)),
+                none().times(6, |it| it.invoked(2, "BlobCreated", true)),
+                none().times(6, |it| it.invoked(2, "Reconcile", false)),
+            ],
+        },
+        Case {
+            alert: "failed",
+            fires: vec![none().logged(3, &moved("s1", "running", "failed"))],
+            silent: vec![none().logged(3, &moved("s1", "running", "scored")).hosts(1, "failed")],
+        },
+        Case {
+            alert: "held",
+            fires: vec![none().logged(3, &moved("s1", "unknown", "held"))],
+            silent: vec![none().logged(3, &moved("s1", "held", "running"))],
+        },
+        Case {
+            alert: "stuck",
+            fires: vec![
+                none().logged(1, &run_ended(2, true)),
+                // A run that could not read all does not take it back, and neither does an app that is silent for a day.
+                none().logged(2, &run_ended(2, true)).logged(1, &run_ended(0, false)),
+                none().logged(day, &run_ended(2, true)),
+                // For a month, as each run finds it again.
+                none().times(1, |it| {
+                    it.logged(30 * day, &run_ended(2, true))
+                        .logged(day, &run_ended(2, true))
+                        .logged(1, &run_ended(2, true))
+                }),
+            ],
+            silent: vec![none(), none().logged(2, &run_ended(2, true)).logged(1, &run_ended(0, true))],
+        },
+        Case {
+            alert: "orphaned-jobs",
+            fires: vec![
+                none().logged(3, &said("WARN", "orphaned job job-1 of s1: one request made two")),
+                none().logged(3, &said("WARN", "orphaned job job-1 of s1 still runs")),
+            ],
+            silent: vec![none().logged(3, &said("WARN", "the jobs of e were not scanned for orphaned jobs: why"))],
+        },
+        Case {
+            alert: "quarantined",
+            fires: vec![none().logged(3, &said("WARN", "event quarantined: no subject"))],
+            silent: vec![none().logged(3, &said("WARN", "a pending upload made no progress"))],
+        },
+        Case {
+            alert: "errors",
+            fires: vec![none().times(6, |it| it.logged(20, &said("ERROR", "row cannot be read")))],
+            silent: vec![
+                none().times(5, |it| it.logged(20, &said("ERROR", "row cannot be read"))),
+                none().times(6, |it| it.logged(31, &said("ERROR", "row cannot be read"))),
+                none().times(6, |it| it.logged(1, &said("WARN", "it is slow"))),
+            ],
+        },
+        Case {
+            alert: "poison",
+            fires: vec![none().hosts(
+                3,
+                "Message has reached MaxDequeueCount of 1440. Moving message to queue 'blob-events-poison'.",
+            )],
+            silent: vec![
+                none().hosts(3, "Message has reached MaxDequeueCount of 5. Moving message to queue 'others-poison'."),
+            ],
+        },
+    ]
+}
+
+/// ISO 8601 durations that alerts have.
+fn minutes(duration: &str) -> i64 {
+    match duration {
+        "PT15M" => 15,
+        "PT30M" => 30,
+        "PT1H" => 60,
+        "P2D" => 2 * 24 * 60,
+        other => panic!("no alert had {other}"),
+    }
+}
+
+/// The answers of the engine; `None` where it is not installed.
+fn answers(questions: &Value) -> Option<Value> {
+    let folder = root().join("target/kql");
+    if !folder.join("installed.txt").is_file() {
+        assert!(std::env::var_os("SCOREKEEPER_REQUIRE_KQL").is_none(), "target/kql has no duckdb-kql");
+        println!("left out: duckdb-kql is not installed");
+        return None;
+    }
+    let mut python = Command::new(folder.join("bin/python"))
+        .arg(root().join("tests/kql/run.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(questions.to_string().as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// The log alerts of the environment that has all of them, by name.
+fn alerts(project: &Project) -> Vec<(String, &Resource)> {
+    let all = project.snapshots["private"].of("Microsoft.Insights/scheduledQueryRules");
+    all.map(|alert| (runbook(alert.get("properties/description")), alert)).collect()
+}
+
+/// Whether the condition of an alert holds of a value.
+fn holds(alert: &Resource, value: f64) -> bool {
+    let condition = &alert.get("properties/criteria/allOf")[0];
+    let threshold = condition["threshold"].as_f64().unwrap();
+    match condition["operator"].as_str() {
+        Some("GreaterThan") => value > threshold,
+        Some("LessThan") => value < threshold,
+        other => panic!("no alert had {other:?}"),
+    }
+}
+
+#[test]
+fn each_alert_on_the_log_fires_on_its_records_and_on_nothing_else() {
+    let project = Project::load();
+    let alerts = alerts(&project);
+    let cases = cases();
+    let names = |of: &mut dyn Iterator<Item = &str>| of.map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        names(&mut alerts.iter().map(|(name, _)| &**name)),
+        names(&mut cases.iter().map(|case| case.alert)),
+        "each alert has its case"
+    );
+    let mut questions = Vec::new();
+    let mut expected = Vec::new();
+    for (case, (name, alert)) in cases.iter().zip(&alerts) {
+        let look_back = alert.get("properties/overrideQueryTimeRange").as_str();
+        let window = look_back.or(alert.get("properties/windowSize").as_str()).unwrap();
+        let query = &alert.get("properties/criteria/allOf")[0]["query"];
+        for (records, fires) in case.fires.iter().map(|it| (it, true)).chain(case.silent.iter().map(|it| (it, false))) {
+            let seen = records.within(minutes(window));
+            questions.push(json!({ "query": query, "traces": seen.traces, "requests": seen.requests }));
+            expected.push((name, *alert, fires));
+        }
+    }
+    let Some(answers) = answers(&json!(questions)) else { return };
+    for (at, (name, alert, fires)) in expected.into_iter().enumerate() {
+        let rows = answers[at]["rows"].as_array().unwrap_or_else(|| panic!("{name}: {}", answers[at]));
+        assert_eq!(rows.len(), 1, "{name}: one row, also when there is nothing: {rows:?}");
+        let value = rows[0][0].as_f64().unwrap_or_else(|| panic!("{name}: {rows:?}"));
+        assert_eq!(holds(alert, value), fires, "{name}: {value} of {}", questions[at]);
+    }
+}
+
+/// What the engine lacks is bound by Kusto's language service alone.
+#[test]
+fn every_query_of_the_workbook_runs_but_those_that_the_engine_lacks() {
+    let queries = super::queries::deployed(&Project::load());
+    let records = Records::default()
+        .logged(5, &moved("s1", "running", "scored"))
+        .logged(4, &said("WARN", "it is slow"))
+        .logged(3, &run_ended(1, true))
+        .invoked(2, "Reconcile", true);
+    let of_workbook: Vec<(&String, &String)> =
+        queries.iter().filter(|(name, _)| name.starts_with("workbook ")).collect();
+    let ask = |query: &String| json!({ "query": query, "traces": records.traces, "requests": records.requests });
+    let Some(answers) = answers(&of_workbook.iter().map(|(_, query)| ask(query)).collect()) else { return };
+    let mut lacks = Vec::new();
+    for (at, (name, _)) in of_workbook.iter().enumerate() {
+        match answers[at]["rows"].as_array() {
+            Some(rows) => assert_eq!(rows.is_empty(), *name == "workbook attention", "{name}: {rows:?}"),
+            None => lacks.push((name.as_str(), answers[at]["unsupported"].as_str().unwrap().contains("minif"))),
+        }
+    }
+    assert_eq!(lacks, [("workbook duration", true)]);
+}
