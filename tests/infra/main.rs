@@ -258,7 +258,7 @@ fn a_plan_is_spread_over_zones_where_that_is_asked_for() {
 #[test]
 fn platform_logs_are_kept_where_that_is_asked_for() {
     let project = Project::load();
-    let kept = |name: &str| -> BTreeSet<String> {
+    let categories = |name: &str| -> BTreeSet<String> {
         let all = project.snapshots[name].of("Microsoft.Insights/diagnosticSettings");
         all.map(|it| {
             format!("{} of {}", it.get("properties/logs")[0]["category"].as_str().unwrap(), kind_of(it.scope()))
@@ -271,8 +271,8 @@ fn platform_logs_are_kept_where_that_is_asked_for() {
         "StorageDelete of blobServices",
         "StorageDelete of tableServices",
     ];
-    assert_eq!(kept("branches"), all.map(str::to_owned).into());
-    assert_eq!(kept("dev"), BTreeSet::new());
+    assert_eq!(categories("branches"), all.map(str::to_owned).into());
+    assert_eq!(categories("dev"), BTreeSet::new());
 }
 
 /// `resolved` must mean it: an event that is older than the window is not fixed by that.

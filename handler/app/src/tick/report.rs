@@ -215,7 +215,9 @@ mod tests {
 
     fn counted(rows: &[InFlight]) -> StateCounts {
         let mut counts = StateCounts::default();
-        rows.iter().for_each(|row| counts.add(row, NOW));
+        for row in rows {
+            counts.add(row, NOW);
+        }
         counts
     }
 
