@@ -4,11 +4,11 @@
 use app::App;
 use app::ledger::MAX_UNANNOUNCED;
 use app::ports::Inconclusive;
-use lifecycle::{JobStatus, Scoring, Status};
+use lifecycle::{JobStatus, Rules, Scoring, SeenVersion, Status};
 use serde_json::json;
 use time::Duration;
 
-use crate::support::world::{Fault, World, event};
+use crate::support::world::{Fault, RULE, World, event};
 
 const URL: &str = "https://uploads.blob.core.windows.net/claims/a.csv";
 
@@ -139,6 +139,9 @@ async fn a_newer_version_is_on_record_before_the_older_ends_and_is_scored_once()
     let app = world.app();
     put(&world, "2", 2);
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    assert_eq!(by_etag(&all(&app).await), [("1", Status::Queued)], "first of all it is on record itself");
+    world.later(Duration::minutes(1));
+    tick(&world, &app).await;
     let scorings = all(&app).await;
     assert_eq!(by_etag(&scorings), [("1", Status::Superseded), ("2", Status::Queued)]);
     assert_eq!(scorings[0].replaced_by.as_ref(), Some(&scorings[1].id));
@@ -153,12 +156,13 @@ async fn a_newer_version_that_cannot_be_recorded_leaves_the_older_one_waiting() 
     let world = World::new();
     let app = world.app();
     put(&world, "2", 2);
-    world.deliver(&app, &event("b.csv", "1")).await; // the table is made
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(1));
     // The count of unannounced versions is the first write.
     world.store.push(Fault::NotSent);
-    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    tick(&world, &app).await;
     let scoring = world.get(&app, &ids[0]).await;
-    assert_eq!((scoring.status, all(&app).await.len()), (Status::Queued, 2));
+    assert_eq!((scoring.status, all(&app).await.len()), (Status::Queued, 1));
     assert!(scoring.last_error.unwrap().contains("was not recorded"));
     world.tick_until_final(&app, 10).await;
     let of_a: Vec<_> = all(&app).await.into_iter().filter(|scoring| scoring.blob.path == "a.csv").collect();
@@ -219,6 +223,26 @@ async fn a_mark_by_metadata_joins_the_scoring_and_so_does_its_event() {
     let scorings = all(&app).await;
     assert_eq!(by_etag(&scorings), [("1", Status::Scored), (marked.as_str(), Status::Superseded)]);
     assert_eq!((scorings[1].replaced_by.as_ref(), world.jobs().len()), (Some(&scoring.id), 1));
+}
+
+/// One process looked at version 1 and fell asleep, another one found the marked version and took it in; then the first went on.
+#[tokio::test]
+async fn a_version_that_a_look_took_in_is_not_scored_if_its_content_is_after_all() {
+    let world = World::new();
+    let app = world.app();
+    let id = running(&world, &app).await;
+    let scoring = world.get(&app, &id).await;
+    let seen = SeenVersion { etag: mark(&world), content: scoring.input.clone().unwrap() };
+    let ledger = app.ledger();
+    let rules = Rules::read(RULE).unwrap();
+    let rule = rules.iter().next().unwrap();
+    let mut marked = scoring.of_version(ledger.id().await.unwrap(), rule, &seen, world.now());
+    marked.in_place_of = Some(scoring.id.clone());
+    ledger.accept(&marked, &[marked.accepted_entry("a look found it".to_owned())]).await.unwrap();
+    tick(&world, &app).await;
+    let marked = world.get(&app, &marked.id).await;
+    assert_eq!((marked.status, &marked.replaced_by), (Status::Superseded, &Some(scoring.id)));
+    assert_eq!(world.jobs().len(), 1);
 }
 
 #[tokio::test]

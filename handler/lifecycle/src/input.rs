@@ -49,6 +49,8 @@ pub enum InputFound {
     Named(SeenVersion),
     /// The same content under an ETag that no scoring has; it joins this one.
     SameContent(SeenVersion),
+    /// The version that the scoring was made for, with the content of another scoring of its path: it joins that one.
+    SameAs(ScoringId),
     /// Another content, which has a scoring of its own in the ledger.
     Newer {
         /// The ETag of what the path holds now.

@@ -88,6 +88,9 @@ pub struct Scoring {
     pub aliases: Vec<String>,
     /// The scoring that scores another version of the path in place of this one; only when superseded.
     pub replaced_by: Option<ScoringId>,
+    /// The scoring whose path was found to hold this version, if no event had told of it. Before a job is made for this one
+    /// that one must have ended, and if it turns out to have the same content, this one joins it.
+    pub in_place_of: Option<ScoringId>,
 
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
@@ -163,6 +166,7 @@ impl Scoring {
             input: None,
             aliases: Vec::new(),
             replaced_by: None,
+            in_place_of: None,
             output_bytes: None,
             error: None,
             failure: None,

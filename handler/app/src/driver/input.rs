@@ -30,12 +30,29 @@ impl Driver {
             Err(inconclusive) => return InputFound::NotSeen(error_chain(&inconclusive)),
         };
         let settled = match scoring.likeness(&seen) {
-            Likeness::SameVersion => return InputFound::Named(seen),
+            Likeness::SameVersion => self.settle_named(scoring, seen).await,
             likeness => self.settle_other(scoring, likeness, seen).await,
         };
         // Nothing is concluded from a version that could not be put on record.
         settled.unwrap_or_else(|error| {
             InputFound::NotSeen(format!("the version that its path holds was not recorded: {}", error_chain(&error)))
+        })
+    }
+
+    /// The path holds the version that was named. Where no event had told of it, another scoring's look did, which may have
+    /// known nothing of its own content; whoever moved that one on meanwhile may. Until it has ended, or is known to have
+    /// another content, nothing is sent for this one: the same bytes would be scored twice.
+    async fn settle_named(&self, scoring: &Scoring, seen: SeenVersion) -> Result<InputFound, ledger::Error> {
+        let Some(origin) = scoring.in_place_of.as_ref().filter(|_| scoring.attempt == 0) else {
+            return Ok(InputFound::Named(seen));
+        };
+        let Some((before, _)) = self.ledger.get(origin).await? else { return Ok(InputFound::Named(seen)) };
+        Ok(match before.status {
+            Status::Queued => {
+                InputFound::NotSeen(format!("it takes the place of scoring {origin}, which has not ended yet"))
+            }
+            _ if scores(&before) && before.likeness(&seen) != Likeness::Other => InputFound::SameAs(before.id),
+            _ => InputFound::Named(seen),
         })
     }
 
@@ -46,11 +63,17 @@ impl Driver {
         likeness: Likeness,
         seen: SeenVersion,
     ) -> Result<InputFound, ledger::Error> {
-        // An event that comes again has a scoring that was not read: what is on record of it may know the content, be further,
-        // or have ended. Nothing may follow for others from one that will be found to be a repetition.
-        let known = self.ledger.get(&scoring.id).await?;
-        if known.is_some_and(|(known, _)| known.version != scoring.version) {
-            return Ok(InputFound::NotSeen("the scoring was moved on meanwhile".to_owned()));
+        // An event has a scoring that was not read: what is, or comes, on record of it may know the content, be further, or have
+        // ended. Nothing may follow for others from one that will be found to be a repetition.
+        match self.ledger.get(&scoring.id).await? {
+            Some((known, _)) if known.version == scoring.version => {}
+            Some(_) => return Ok(InputFound::NotSeen("the scoring was moved on meanwhile".to_owned())),
+            None => {
+                let etag = &seen.etag;
+                return Ok(InputFound::NotSeen(format!(
+                    "its path holds another version already ({etag}), which is put on record after this one"
+                )));
+            }
         }
         match likeness {
             Likeness::SameContent => self.join(scoring, seen).await,
@@ -62,7 +85,8 @@ impl Driver {
     async fn take_in_newer(&self, scoring: &Scoring, seen: &SeenVersion) -> Result<InputFound, ledger::Error> {
         let (now, etag) = (self.clock.now(), seen.etag.clone());
         let Some(rule) = self.rule(scoring) else { return Ok(without_rule(scoring, seen)) };
-        let other = scoring.of_version(self.ledger.id().await?, rule, seen, now);
+        let mut other = scoring.of_version(self.ledger.id().await?, rule, seen, now);
+        other.in_place_of = Some(scoring.id.clone());
         if let Some(why) = rule.refuses(&other.blob) {
             return Ok(InputFound::Unwanted { etag, why });
         }
@@ -113,9 +137,8 @@ impl Driver {
             }
             Some((present, _)) => Some(present),
         };
-        let other_scores = |other: &Scoring| !other.status.is_terminal() || other.status == Status::Scored;
         match present {
-            Some(present) if scoring.status == Status::Queued && other_scores(&present) => {
+            Some(present) if scoring.status == Status::Queued && scores(&present) => {
                 Ok(InputFound::Newer { etag: seen.etag, scoring: present.id })
             }
             _ => Ok(InputFound::SameContent(seen)),
@@ -158,6 +181,11 @@ impl Driver {
         let moved = self.move_other(loaded, &Observation::VersionSeen).await;
         Ok(moved.map_err(during("opening a scoring again"))?.unwrap_or(known))
     }
+}
+
+/// Whether a scoring has scored its content, or is about to.
+fn scores(scoring: &Scoring) -> bool {
+    !scoring.status.is_terminal() || scoring.status == Status::Scored
 }
 
 /// What takes its place can be scored by nobody: whoever put the rule away decides.

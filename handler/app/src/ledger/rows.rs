@@ -239,6 +239,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         )
         .with_some("Aliases", list(&s.aliases))
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
+        .with_some("InPlaceOf", s.in_place_of.as_ref().map(ScoringId::as_str))
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with_some("FailureCause", s.failure.map(FailureCause::name))
@@ -305,6 +306,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             .map(|bytes| InputContent { bytes, md5: row.string("InputMd5").map(str::to_owned) }),
         aliases: read.list("Aliases")?,
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
+        in_place_of: row.string("InPlaceOf").map(|text| read.scoring_id("InPlaceOf", text)).transpose()?,
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
         failure: read.parsed_if_there("FailureCause")?,

@@ -26,6 +26,7 @@ impl DecideContext<'_> {
             None => self.look_first(),
             Some(InputFound::Named(_) | InputFound::SameContent(_)) => None,
             Some(InputFound::NotSeen(why)) => Some(self.input_not_seen(why)),
+            Some(InputFound::SameAs(other)) => Some(self.same_content(other)),
             Some(found) => self.ends_by_input(found, "no job is made for it"),
         }
     }
@@ -48,7 +49,7 @@ impl DecideContext<'_> {
             // Nobody may delete what is being scored and expect no result: deleting an input that was looked at before its
             // job was made is how many writers tidy up. An overwrite in between, deleted as well, cannot be told from
             // that; RELIABILITY says so.
-            InputFound::Named(_) | InputFound::SameContent(_) | InputFound::Gone => None,
+            InputFound::Named(_) | InputFound::SameContent(_) | InputFound::SameAs(_) | InputFound::Gone => None,
             InputFound::NotSeen(why) => Some(self.cannot_look(why)),
             InputFound::Newer { .. } | InputFound::Unwanted { .. } => {
                 self.ends_by_input(found, "what the job read is not known, so its output is not shown as scored")
@@ -91,7 +92,9 @@ impl DecideContext<'_> {
                 let reason = format!("the path holds a newer version ({etag}), which is not scored: {why}; {so}");
                 self.transition(Event::InputNewer, reason, Effect::None, |_| {})
             }
-            InputFound::Named(_) | InputFound::SameContent(_) | InputFound::NotSeen(_) => return None,
+            InputFound::Named(_) | InputFound::SameContent(_) | InputFound::SameAs(_) | InputFound::NotSeen(_) => {
+                return None;
+            }
         })
     }
 
