@@ -15,7 +15,7 @@ use azure::batch_endpoint::AzureMl;
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use lifecycle::{BlobVersion, Job, LedgerId, Rules, Scoring};
+use lifecycle::{BlobVersion, EndpointHosts, Job, LedgerId, MlDomains, Rules, Scoring};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -54,7 +54,7 @@ fn azure_ml(server: &Canned) -> AzureMl {
 }
 
 fn azure_ml_at(server: &Canned, clock: Clock) -> AzureMl {
-    AzureMl::new(Tokens::new(Arc::new(Source::default()), clock), manager(server))
+    AzureMl::new(Tokens::new(Arc::new(Source::default()), clock), EndpointHosts::default(), manager(server))
 }
 
 /// A clock that begins now, and what moves it on.

@@ -30,7 +30,7 @@ use handler::page;
 use handler::redacting::Redacting;
 use handler::telemetry;
 use lifecycle::duration::IsoDuration;
-use lifecycle::{Job, LedgerId, Rules, StorageHosts};
+use lifecycle::{EndpointHosts, Job, LedgerId, Rules, StorageHosts};
 use serde_json::{Value, json};
 use stores::memory::MemoryStore;
 use time::macros::datetime;
@@ -250,7 +250,7 @@ fn app(server: &Canned, rules: &Value, token: &str) -> Option<App> {
     let hosts = StorageHosts::of_cloud("core.windows.net");
     Some(App::new(Parts {
         ledger: Ledger::new(Arc::new(MemoryStore::new()), &options).unwrap(),
-        endpoint: Arc::new(AzureMl::new(tokens(token), Arc::clone(&manager))),
+        endpoint: Arc::new(AzureMl::new(tokens(token), EndpointHosts::default(), Arc::clone(&manager))),
         blobs: Arc::new(AzureBlobs::new(manager, tokens(token), hosts.clone())),
         rules,
         storage_hosts: hosts,
@@ -370,14 +370,20 @@ async fn no_answer_of_a_service_and_no_token_shows_or_logs_a_secret() {
             assert_hidden(kind, &format!("the answer {place}"), &shown);
         }
         // What the doctor asks, and what is asked of a job that failed.
-        let cloud = AzureCloud::new(&server.url(""), tokens("t"), tokens("t"), tokens("t")).unwrap();
+        let cloud = AzureCloud::new(
+            &server.url(""),
+            tokens("t"),
+            (tokens("t"), EndpointHosts::default()),
+            (tokens("t"), StorageHosts::default()),
+        )
+        .unwrap();
         let error = cloud.resource(WORKSPACE, "v").await.unwrap_err();
         assert_hidden(kind, "the doctor's query", &error_chain(&error));
         server.next(canned::json(200, &json!({ "name": "j", "id": format!("{WORKSPACE}/batchEndpoints/e/jobs/j"), "properties": {
             "status": "Failed", "interactionEndpoints": { "Tracking": { "endpoint": format!("azureml://{}/x", server.authority) } } } })));
         server.next(canned::json(200, &json!({ "error": { "error": { "code": "UserError", "message": text } } })));
         let manager = Arc::new(resource_manager::Client::new(&server.url(""), tokens("t")).unwrap());
-        let ml = AzureMl::new(tokens("t"), Arc::clone(&manager));
+        let ml = AzureMl::new(tokens("t"), EndpointHosts::default(), Arc::clone(&manager));
         let job = Job { name: "j".parse().unwrap(), id: None, studio: None };
         let at = JobAddress { endpoint: server.url("/other/jobs").parse().unwrap(), workspace: None, job };
         let failed = ml.job(&at).await.unwrap().expect("the job is known");

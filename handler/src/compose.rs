@@ -10,18 +10,18 @@ use azure_core::Uuid;
 use azure_core::credentials::TokenCredential;
 use time::OffsetDateTime;
 
-use crate::config::{Config, LedgerLocation, LedgerSettings, TablesAuth};
+use crate::config::{AzureCloudFacts, Config, LedgerLocation, LedgerSettings, TablesAuth, Warning};
 use app::ledger::{Ledger, LedgerOptions};
 use app::ports::Clock;
 use app::ports::table_store::TableStore;
-use app::{App, Parts, error_chain};
+use app::{App, Parts};
 use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::management::AzureCloud;
 use azure::resource_manager;
 use azure::tables::{Auth, AzureTables};
-use azure::tokens::{CredentialKind, Storage, Tokens};
-use doctor::{AppFacts, Caller, Doctor, Installation};
+use azure::tokens::{Audience as _, CredentialKind, MachineLearning, ResourceManager, Storage, Tokens};
+use doctor::{AppFacts, Caller, Check, Doctor, Finding, Installation, LedgerNotOpened};
 use lifecycle::{LedgerId, StorageHosts};
 use stores::embedded::EmbeddedStore;
 
@@ -52,9 +52,9 @@ pub fn system_clock() -> Clock {
 pub fn app(config: &Config, clock: Clock) -> Result<App, Error> {
     let source = CredentialKind::ManagedIdentity { client_id: config.client_id.clone() }.source();
     let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
-    let manager = Tokens::new(Arc::clone(&source), Arc::clone(&clock));
+    let (manager, ml) = cloud_tokens(config, &source, &clock);
     let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
-    let endpoint = AzureMl::new(Tokens::new(Arc::clone(&source), Arc::clone(&clock)), Arc::clone(&manager));
+    let endpoint = AzureMl::new(ml, config.endpoint_hosts.clone(), Arc::clone(&manager));
     let hosts = storage_hosts(config);
     let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)), hosts.clone());
     Ok(App::new(Parts {
@@ -76,15 +76,13 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         Caller::Operator => CredentialKind::SignedIn,
     }
     .source();
-    let cloud = AzureCloud::new(
-        config.resource_manager.as_str(),
-        Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
-        Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
-        Tokens::new(Arc::clone(&source), Arc::clone(&clock)),
-    )?;
+    let (manager, ml) = cloud_tokens(config, &source, &clock);
+    let storage = (Tokens::new(Arc::clone(&source), Arc::clone(&clock)), storage_hosts(config));
+    let hosts = config.endpoint_hosts.clone();
+    let cloud = AzureCloud::new(config.resource_manager.as_str(), manager, (ml, hosts), storage)?;
     let ledger = store(&config.ledger, source, &clock, Access::Write)
         .and_then(|store| Ok((open(Arc::clone(&store), &config.task_hub, config.projection)?, store)))
-        .map_err(|error| error_chain(&error));
+        .map_err(|error| LedgerNotOpened(Box::new(error)));
     let ledger_account = match &config.ledger {
         LedgerLocation::Embedded(_) => None,
         LedgerLocation::Tables { auth: TablesAuth::SharedKeyLite { account, .. }, .. } => Some(account.clone()),
@@ -104,18 +102,30 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         switched_off: facts.switched_off,
         storage_domain: storage_domain(config),
         settings: format!("{rules} {}, ledger at {}", if rules == 1 { "rule" } else { "rules" }, config.ledger),
-        warnings: config.warnings.clone(),
+        // Where outputs go is looked at: what the rules alone tell of it is not needed.
+        warnings: config.warnings.iter().map(settings_warning).collect(),
     };
     let nonce = Uuid::new_v4().simple().to_string();
     Ok(Doctor { installation, cloud: Arc::new(cloud), ledger, caller, clock, nonce, time })
 }
 
-/// Resource Manager's address and the storage domain of each cloud.
-const CLOUDS: [(&str, &str); 3] = [
-    (resource_manager::PUBLIC_CLOUD, "core.windows.net"),
-    ("https://management.chinacloudapi.cn", "core.chinacloudapi.cn"),
-    ("https://management.usgovcloudapi.net", "core.usgovcloudapi.net"),
-];
+fn settings_warning(warning: &Warning) -> Finding {
+    Finding::warning(Check::Settings, &warning.seen, &warning.cause, &warning.remedy)
+}
+
+/// Tokens for Resource Manager and for Azure Machine Learning, by the names that these have in the cloud.
+fn cloud_tokens(
+    config: &Config,
+    source: &Arc<dyn TokenCredential>,
+    clock: &Clock,
+) -> (Tokens<ResourceManager>, Tokens<MachineLearning>) {
+    let cloud = AzureCloudFacts::of(&config.resource_manager);
+    let manager = cloud.map_or(ResourceManager::RESOURCE, |cloud| cloud.resource_manager);
+    let ml = cloud.map_or(MachineLearning::RESOURCE, |cloud| cloud.ml_audience);
+    let of = || (Arc::clone(source), Arc::clone(clock));
+    let ((manager_source, manager_clock), (ml_source, ml_clock)) = (of(), of());
+    (Tokens::of_resource(manager_source, manager_clock, manager), Tokens::of_resource(ml_source, ml_clock, ml))
+}
 
 /// What follows `ACCOUNT.blob.` in this cloud: as the ledger's address has it, or that of the public cloud.
 fn storage_domain(config: &Config) -> Option<String> {
@@ -124,8 +134,7 @@ fn storage_domain(config: &Config) -> Option<String> {
     {
         return Some(domain.to_owned());
     }
-    let manager = config.resource_manager.as_str().trim_end_matches('/');
-    CLOUDS.iter().find(|(address, _)| *address == manager).map(|(_, domain)| (*domain).to_owned())
+    AzureCloudFacts::of(&config.resource_manager).map(|cloud| cloud.storage_domain.to_owned())
 }
 
 /// Hosts that blobs may lie on: the cloud's, and those that the settings name.

@@ -324,3 +324,37 @@ async fn no_token_follows_a_blob_or_a_datastore_to_a_foreign_host() {
     assert!(app::error_chain(&why).contains("`acct.blob.evil.example` is not a storage host"), "{why:?}");
     assert!(https.asked.lock().unwrap().is_empty(), "nobody was asked, with or without a token");
 }
+
+#[tokio::test]
+async fn storage_on_this_machine_gets_a_token_if_it_asks_and_a_setting_names_it() {
+    let asks = || canned::text(401, "").header("WWW-Authenticate", "Bearer resource_id=https://storage.azure.com");
+    for (is_named, sent) in [(true, vec![false, true, true]), (false, vec![false])] {
+        let server = emulator().await;
+        let scoring = with_outputs(&server, &json!({ "score": { "type": "UriFile", "uri": uri("a") } }));
+        let path = format!("HEAD /acct/results/a/{}/2", scoring.id);
+        server.at(&path, asks());
+        if is_named {
+            server.at(&path, properties(9, MODIFIED));
+            server.at(&path, properties(9, MODIFIED));
+        }
+        let there = format!("http://{}/acct", server.authority).parse().unwrap();
+        let hosts = StorageHosts::default();
+        let hosts = if is_named { hosts.and("acct.blob.core.windows.net", Some(there)) } else { hosts };
+        let blobs = AzureBlobs::new(manager(&server), Tokens::new(Arc::new(Source::default()), clock()), hosts);
+        assert_eq!(blobs.outputs(&scoring).await.is_ok(), is_named);
+        if is_named {
+            assert!(blobs.outputs(&scoring).await.is_ok(), "once it asked, it is shown the token at once");
+        }
+        let looks: Vec<_> = server.requests().into_iter().filter(|request| request.method == "HEAD").collect();
+        let shown =
+            looks.iter().map(|look| look.header("authorization").is_some_and(|it| it.contains("storage.azure.com")));
+        let shown: Vec<bool> = shown.collect();
+        // Without a token a refusal is repeated once, as any 401 is.
+        assert_eq!(
+            shown.iter().filter(|shown| **shown).count(),
+            sent.iter().filter(|sent| **sent).count(),
+            "{shown:?}"
+        );
+        assert!(!shown[0], "nothing is shown to who did not ask");
+    }
+}

@@ -2,6 +2,7 @@
 
 use azure::management::AzureCloud;
 use doctor::{Cloud as _, QueryError};
+use lifecycle::StorageHosts;
 use serde_json::{Value, json};
 
 use super::*;
@@ -16,8 +17,8 @@ fn at(base: &str) -> AzureCloud {
     AzureCloud::new(
         base,
         Tokens::new(Arc::new(source()), clock()),
-        Tokens::new(Arc::new(source()), clock()),
-        Tokens::new(Arc::new(source()), clock()),
+        (Tokens::new(Arc::new(source()), clock()), EndpointHosts::default()),
+        (Tokens::new(Arc::new(source()), clock()), StorageHosts::default()),
     )
     .unwrap()
 }

@@ -323,7 +323,7 @@ impl TokenCredential for Dry {
 #[tokio::test]
 async fn without_a_token_nothing_is_sent() {
     let server = Canned::start().await;
-    let ml = AzureMl::new(Tokens::new(Arc::new(Dry), clock()), manager(&server));
+    let ml = AzureMl::new(Tokens::new(Arc::new(Dry), clock()), EndpointHosts::default(), manager(&server));
     let answer = ml.submit(&scoring(&server), TIMEOUT).await.answer;
     assert_eq!(verdict(&answer), "refused, no token");
     let Answer::Refused { text, .. } = answer else { panic!() };
@@ -342,7 +342,7 @@ async fn waiting_for_a_token_is_part_of_the_time() {
         }
     }
     let server = Canned::start().await;
-    let ml = AzureMl::new(Tokens::new(Arc::new(Silent), clock()), manager(&server));
+    let ml = AzureMl::new(Tokens::new(Arc::new(Silent), clock()), EndpointHosts::default(), manager(&server));
     let before = std::time::Instant::now();
     let answer = ml.submit(&scoring(&server), Duration::from_millis(50)).await.answer;
     assert_eq!(verdict(&answer), "refused, no token");
@@ -375,4 +375,29 @@ async fn a_validation_error_is_told_member_by_member() {
         panic!()
     };
     assert!(text.ends_with("JobOutputType: Job output type must be 'uri_file'. (it was `uri_folder`)"), "{text}");
+}
+
+#[tokio::test]
+async fn no_token_for_azure_ml_goes_to_a_host_that_is_not_of_the_cloud() {
+    let server = Canned::start().await;
+    let dry = || Tokens::new(Arc::new(Dry), clock()); // it would say that it was asked
+    let public = MlDomains { inference: "inference.ml.azure.com", api: "api.azureml.ms" };
+    let ml = AzureMl::new(dry(), EndpointHosts::of_cloud(public), manager(&server));
+    for host in
+        ["evil.example", "heart.westeurope.inference.ml.azure.com.evil.example", "heart.x.inference.ml.azure.cn"]
+    {
+        let mut scoring = scoring(&server);
+        scoring.endpoint = format!("https://{host}/jobs").parse().unwrap();
+        let answer = ml.submit(&scoring, TIMEOUT).await.answer;
+        assert_eq!(verdict(&answer), "refused, not sent", "{host}");
+        let Answer::Refused { text, permanent, .. } = answer else { panic!() };
+        assert!(text.contains(&format!("`{host}` is no host of a batch endpoint")), "{text}");
+        assert!(!permanent, "the setting may come back");
+        let at = address(&scoring, "j1");
+        let looked = ml.job(&at).await.unwrap_err();
+        assert!(looked.what.contains("SCOREKEEPER_ENDPOINT_HOSTS"), "{looked:?}");
+    }
+    let mut elsewhere = scoring(&server);
+    elsewhere.endpoint = "https://heart.westeurope.inference.ml.azure.com/jobs".parse().unwrap();
+    assert_eq!(verdict(&ml.submit(&elsewhere, TIMEOUT).await.answer), "refused, no token", "this one may have it");
 }

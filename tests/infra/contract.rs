@@ -9,12 +9,13 @@ use super::project::{ENVIRONMENTS, Project};
 use super::snapshot::{Snapshot, substituted};
 
 /// Settings of the handler that the templates leave out, with the reason.
-const LEFT_OUT: [(&str, &str); 7] = [
+const LEFT_OUT: [(&str, &str); 8] = [
     ("SCOREKEEPER_LEDGER", "the handler takes the account of the host's storage"),
     ("SCOREKEEPER_LOG_FORMAT", "the handler writes JSON under a host"),
     ("SCOREKEEPER_RETENTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_STORAGE_HOSTS", "the hosts of the cloud's storage are known, others are named in app.settings"),
+    ("SCOREKEEPER_ENDPOINT_HOSTS", "the hosts of the cloud's endpoints are known, others are named in app.settings"),
     ("SCOREKEEPER_PROJECTION", "the handler's own default, unless app.settings has it"),
     ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
 ];
@@ -222,7 +223,7 @@ fn environments(project: &Project) -> Vec<String> {
         match handler::config::Config::read(&settings, std::path::Path::new("/")) {
             Err(problems) => findings.push(format!("{name}: the handler would not start: {problems}")),
             Ok(config) => {
-                let warnings = config.warnings.iter();
+                let warnings = config.all_warnings();
                 findings.extend(warnings.map(|warning| format!("{name}: the handler would warn: {warning}")));
                 // azd's template hands on fewer outputs.
                 let output =

@@ -12,7 +12,7 @@ use azure::blobs::AzureBlobs;
 use azure::resource_manager;
 use azure::tokens::Tokens;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use lifecycle::{BlobVersion, JobName, JobStatus, Rules, Scoring, StorageHosts, UnversionedBlob};
+use lifecycle::{BlobVersion, EndpointHosts, JobName, JobStatus, Rules, Scoring, StorageHosts, UnversionedBlob};
 use simulation::{End, Inputs, Sandbox, Written};
 use simulator::{
     Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
@@ -128,7 +128,8 @@ impl Azure {
         let manager = Arc::new(resource_manager::Client::new(&handle.origin(), tokens).unwrap());
         let there = format!("{}/uploads", handle.origin()).parse().unwrap();
         let hosts = StorageHosts::default().and("127.0.0.1", None).and("uploads.blob.core.windows.net", Some(there));
-        let endpoint = AzureMl::new(Tokens::new(source.clone(), read.clone()), manager.clone());
+        let endpoint =
+            AzureMl::new(Tokens::new(source.clone(), read.clone()), EndpointHosts::default(), manager.clone());
         let blobs = AzureBlobs::new(manager, Tokens::new(source, read), hosts);
         Self { handle, hand, clock, endpoint, blobs, folder, endings: Mutex::default(), serving }
     }

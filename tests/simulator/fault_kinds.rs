@@ -6,7 +6,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use simulator::{BodyKind, Clock, Fault, FaultKind, Instead, Route};
 
-use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
+use super::{ARM, ML, STORAGE, Sim, VERSION, body, seconds, sim};
 
 /// A simulator that has just this fault.
 async fn with(route: Route, fault: FaultKind) -> (Sim, tempfile::TempDir) {
@@ -293,7 +293,7 @@ async fn an_answer_trickles_and_is_whole_in_the_end() {
     .await;
     sim.put("x.csv", "0123456789");
     let began = Instant::now();
-    let answer = sim.http.get(sim.url("/local/inbox/x.csv")).send().await.unwrap();
+    let answer = sim.get(&sim.url("/local/inbox/x.csv"), STORAGE).await;
     assert_eq!(answer.text().await.unwrap(), "0123456789");
     assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
 }

@@ -4,9 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use simulator::{Fault, FaultKind, FaultPlan, Instead, Route};
 
-use super::{ARM, ML, Sim, VERSION, body, seconds, sim};
-
-const STORAGE: &str = "https://storage.azure.com";
+use super::{ARM, ML, STORAGE, Sim, VERSION, body, seconds, sim};
 
 async fn set_plan(sim: &Sim, plan: &Value) -> (StatusCode, String) {
     let answer = sim.http.post(sim.url("/admin/faults")).json(plan).send().await.unwrap();

@@ -5,13 +5,12 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use simulator::{self, Container, Resources, SimulatorOptions};
 
-use super::{ARM, ML, Sim, VERSION, body, listed, sim};
+use super::{ARM, ML, STORAGE, Sim, VERSION, body, listed, sim};
 
 const STORAGE_VERSION: &str = "api-version=2025-06-01";
 const EVENTS_VERSION: &str = "api-version=2025-02-15";
 const RIGHTS_VERSION: &str = "api-version=2022-04-01";
 const SUBSCRIPTION: &str = "/subscriptions/00000000-0000-0000-0000-000000000000";
-const BLOBS: &str = "https://storage.azure.com";
 const JOBS: &str = "Microsoft.MachineLearningServices/workspaces/jobs";
 
 fn resources(plan: Value) -> Resources {
@@ -76,7 +75,7 @@ async fn each_hop_leads_to_the_next_one() {
     let shown = sim.seen(&format!("{}?{STORAGE_VERSION}", account("LOCAL"))).await;
     sim.put("x.csv", "a\n");
     let blob = format!("{}inbox/x.csv", shown["properties"]["primaryEndpoints"]["blob"].as_str().unwrap());
-    assert_eq!(sim.get(&blob, BLOBS).await.text().await.unwrap(), "a\n");
+    assert_eq!(sim.get(&blob, STORAGE).await.text().await.unwrap(), "a\n");
 
     let (topics, _) =
         sim.all(&format!("{SUBSCRIPTION}/providers/Microsoft.EventGrid/systemTopics?{EVENTS_VERSION}")).await;
@@ -216,9 +215,9 @@ async fn a_right_that_is_lacking_is_lacking_everywhere() {
         (json!({ "denied": [format!("{ml}/experiments/runs/read")] }), &history, ML),
         (json!({ "denied": [format!("{JOBS}/read")] }), &at(&jobs), ARM),
         (json!({ "denied": ["*/storageAccounts/read"] }), &at(&format!("{account}?{STORAGE_VERSION}")), ARM),
-        (json!({ "unassigned": ["app/Storage Blob Data Reader"] }), &blob, BLOBS),
-        (json!({ "unassigned": ["app/Storage Blob Data Reader"] }), &list, BLOBS),
-        (json!({ "denied": ["*/blobServices/containers/read"] }), &container, BLOBS),
+        (json!({ "unassigned": ["app/Storage Blob Data Reader"] }), &blob, STORAGE),
+        (json!({ "unassigned": ["app/Storage Blob Data Reader"] }), &list, STORAGE),
+        (json!({ "denied": ["*/blobServices/containers/read"] }), &container, STORAGE),
         (json!({ "unassigned": ["app/*"] }), &at(&format!("{id}?{VERSION}")), ARM),
     ] {
         assert_eq!(sim.get(url, audience).await.status(), StatusCode::OK, "{url}");
@@ -230,7 +229,11 @@ async fn a_right_that_is_lacking_is_lacking_everywhere() {
         sim.set_resources(json!({ "unassigned": ["app/Storage Blob Data Reader"] })).await,
         StatusCode::NO_CONTENT
     );
-    assert_eq!(sim.http.get(&blob).send().await.unwrap().status(), StatusCode::FORBIDDEN, "no token is no way round");
+    assert_eq!(
+        sim.http.get(&blob).send().await.unwrap().status(),
+        StatusCode::UNAUTHORIZED,
+        "no token is no way round"
+    );
     assert_eq!(
         sim.set_resources(json!({ "unassigned": ["app/AzureML Data Scientist"] })).await,
         StatusCode::NO_CONTENT
@@ -314,8 +317,8 @@ async fn what_is_ordered_missing_or_otherwise_is_so_on_every_plane() {
     let deployments = sim.arm_get("/batchEndpoints/claims/deployments").await;
     assert_eq!(names(deployments["value"].as_array().unwrap()), ["model-1"]);
     sim.put("x.csv", "a\n");
-    assert_eq!(sim.status("/local/inbox/x.csv", BLOBS).await, StatusCode::NOT_FOUND);
-    assert_eq!(sim.status("/local/outbox?restype=container", BLOBS).await, StatusCode::OK);
+    assert_eq!(sim.status("/local/inbox/x.csv", STORAGE).await, StatusCode::NOT_FOUND);
+    assert_eq!(sim.status("/local/outbox?restype=container", STORAGE).await, StatusCode::OK);
     let containers = format!("{}/blobServices/default/containers?{STORAGE_VERSION}", account("local"));
     assert_eq!(names(&sim.all(&containers).await.0), ["outbox"]);
     assert_eq!(sim.arm_get("/datastores/scores").await["properties"]["datastoreType"], "AzureFile");

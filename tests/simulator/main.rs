@@ -50,6 +50,7 @@ use tokio::task::JoinHandle;
 
 const ML: &str = "https://ml.azure.com";
 const ARM: &str = "https://management.azure.com";
+const STORAGE: &str = "https://storage.azure.com";
 const VERSION: &str = "api-version=2025-12-01";
 
 /// A running simulator; it ends with the test.

@@ -1,7 +1,11 @@
 //! Blobs of the simulated accounts, and who may reach them.
 
+use std::sync::Arc;
+
+use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::{ClientOptions, Context, Request};
 use azure_storage_blob::models::BlobClientGetPropertiesResultHeaders as _;
-use azure_storage_blob::{BlobClient, BlobContainerClient};
+use azure_storage_blob::{BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
 use reqwest::StatusCode;
 use simulator::{self, Container, SimulatorOptions};
@@ -9,7 +13,24 @@ use tempfile::TempDir;
 use time::macros::datetime;
 use tokio::net::TcpListener;
 
-use super::{ML, sim};
+use super::{ML, STORAGE, Sim, sim};
+
+/// Shows a token in the clear, which Microsoft's client does not do of itself.
+#[derive(Debug)]
+struct Shown(String);
+
+#[async_trait::async_trait]
+impl Policy for Shown {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        request.insert_header("authorization", format!("Bearer {}", self.0));
+        next[0].send(ctx, request, &next[1..]).await
+    }
+}
+
+async fn with_token(sim: &Sim) -> ClientOptions {
+    let shown: Arc<dyn Policy> = Arc::new(Shown(sim.token(STORAGE).await));
+    ClientOptions { per_call_policies: vec![shown], ..ClientOptions::default() }
+}
 
 #[tokio::test]
 async fn the_official_storage_client_reads_an_output_where_the_datastore_says() {
@@ -23,7 +44,8 @@ async fn the_official_storage_client_reads_an_output_where_the_datastore_says() 
     let container =
         format!("{}://{}/{}/{}", told("protocol"), told("endpoint"), told("accountName"), told("containerName"));
     let url = format!("{container}/a%20b/%C3%BC%26.csv");
-    let blob = BlobClient::new(url.parse().unwrap(), None, None).unwrap();
+    let options = BlobClientOptions { client_options: with_token(&sim).await, ..Default::default() };
+    let blob = BlobClient::new(url.parse().unwrap(), None, Some(options)).unwrap();
     let seen = blob.get_properties(None).await.unwrap();
     let written = sim.output("a b/ü&.csv").unwrap();
     assert_eq!(seen.content_length().unwrap(), Some(written.len() as u64));
@@ -36,18 +58,44 @@ async fn the_official_storage_client_reads_an_output_where_the_datastore_says() 
     for file in ["a/1", "a/2", "a.csv", "b"] {
         std::fs::write(sim.root.join("outbox").join(file), file).unwrap();
     }
-    let client = BlobContainerClient::new(container.parse().unwrap(), None, None).unwrap();
+    let options = BlobContainerClientOptions { client_options: with_token(&sim).await, ..Default::default() };
+    let client = BlobContainerClient::new(container.parse().unwrap(), None, Some(options)).unwrap();
     let blobs: Vec<_> = client.list_blobs(None).unwrap().into_stream().try_collect().await.unwrap();
     let names: Vec<_> = blobs.iter().map(|blob| blob.name.clone().unwrap()).collect();
     assert_eq!(names, ["a b/ü&.csv", "a.csv", "a/1", "a/2", "b"], "in storage's order, without what is hidden");
     let page = format!("{container}?restype=container&comp=list&prefix=a&maxresults=2&marker=a.csv");
-    let page = sim.http.get(page).send().await.unwrap().text().await.unwrap();
+    let page = sim.get(&page, STORAGE).await.text().await.unwrap();
     assert!(page.contains("<Name>a/1</Name>") && page.contains("<Name>a/2</Name>"), "{page}");
     assert!(!page.contains("a.csv</Name>") && !page.contains("NextMarker") && !page.contains("<Name>b"), "{page}");
-    let ranged = sim.http.get(format!("{container}/a.csv")).header("range", "bytes=2-3").send().await.unwrap();
+    let ranged = sim
+        .http
+        .get(format!("{container}/a.csv"))
+        .bearer_auth(sim.token(STORAGE).await)
+        .header("range", "bytes=2-3")
+        .send()
+        .await
+        .unwrap();
     assert_eq!((ranged.status(), ranged.text().await.unwrap()), (StatusCode::PARTIAL_CONTENT, "cs".to_owned()));
-    let with_token = sim.http.get(&url).bearer_auth(sim.token(ML).await).send().await.unwrap();
-    assert_eq!(with_token.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn storage_wants_a_token_of_its_own_and_says_so_with_a_challenge() {
+    let (sim, _root) = sim(|_| {}).await;
+    sim.put("x.csv", "secret");
+    for path in
+        ["/local/inbox/x.csv", "/local/inbox?restype=container&comp=list", "/local/inbox/nothing", "/nobody/c/x"]
+    {
+        let url = sim.url(path);
+        let (bare, foreign) = (sim.http.get(&url).send().await.unwrap(), sim.get(&url, ML).await);
+        for (answer, code) in [(bare, "NoAuthenticationInformation"), (foreign, "InvalidAuthenticationInfo")] {
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+            assert_eq!(answer.headers()["x-ms-error-code"], code, "{path}");
+            let challenge = answer.headers()["www-authenticate"].to_str().unwrap().to_owned();
+            assert!(challenge.starts_with("Bearer ") && challenge.contains(STORAGE), "{challenge}");
+            assert!(!answer.text().await.unwrap().contains("secret"), "{path}");
+        }
+    }
+    assert_eq!(sim.get(&sim.url("/local/inbox/x.csv"), STORAGE).await.text().await.unwrap(), "secret");
 }
 
 #[tokio::test]
@@ -56,7 +104,7 @@ async fn nothing_outside_of_the_containers_is_served() {
     std::fs::write(sim.root.join("secret"), "s3cret").unwrap();
     sim.put("x", "x");
     std::os::unix::fs::symlink(sim.root.join("secret"), sim.root.join("inbox/link")).unwrap();
-    assert_eq!(sim.http.get(sim.url("/local/inbox/x")).send().await.unwrap().text().await.unwrap(), "x");
+    assert_eq!(sim.get(&sim.url("/local/inbox/x"), STORAGE).await.text().await.unwrap(), "x");
     for path in [
         "/local/inbox/%2E%2E%2Fsecret",
         "/local/inbox/a%2F..%2F..%2Fsecret",
@@ -68,13 +116,14 @@ async fn nothing_outside_of_the_containers_is_served() {
         "/local/nowhere/x",
         "/other/inbox/x",
     ] {
-        let answer = sim.http.get(sim.url(path)).send().await.unwrap();
+        let answer = sim.get(&sim.url(path), STORAGE).await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
         assert!(!answer.text().await.unwrap().contains("s3cret"), "{path}");
     }
-    let missing = sim.http.head(sim.url("/local/inbox/nothing")).send().await.unwrap();
+    let missing =
+        sim.http.head(sim.url("/local/inbox/nothing")).bearer_auth(sim.token(STORAGE).await).send().await.unwrap();
     assert_eq!(missing.headers()["x-ms-error-code"], "BlobNotFound");
-    let listed = sim.http.get(sim.url("/local/inbox?restype=container&comp=list")).send().await.unwrap();
+    let listed = sim.get(&sim.url("/local/inbox?restype=container&comp=list"), STORAGE).await;
     assert!(!listed.text().await.unwrap().contains("link"));
     let put = sim.http.put(sim.url("/local/inbox/new")).body("x").send().await.unwrap();
     assert_eq!(put.status(), StatusCode::NOT_FOUND);

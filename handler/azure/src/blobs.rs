@@ -34,7 +34,10 @@ use crate::tokens::{Storage, Tokens};
 use app::ports::{BlobPage, Blobs, Inconclusive};
 use lifecycle::datastore::DatastorePath;
 
+pub(crate) mod emulator;
 mod uploads;
+
+use self::emulator::EmulatorAccess;
 
 /// A look at an input, with all its tries: the writer of an event waits for it.
 const INPUT_TIME: Duration = Duration::from_secs(6);
@@ -54,6 +57,7 @@ pub struct AzureBlobs {
     tokens: Tokens<Storage>,
     transport: Transport,
     hosts: StorageHosts,
+    emulator: Arc<EmulatorAccess>,
     /// By workspace and name.
     datastores: Mutex<BTreeMap<(String, String), (Datastore, OffsetDateTime)>>,
 }
@@ -82,7 +86,8 @@ impl AzureBlobs {
         tokens: Tokens<Storage>,
         hosts: StorageHosts,
     ) -> Self {
-        Self { manager, tokens, transport, hosts, datastores: Mutex::default() }
+        let emulator = EmulatorAccess::new(tokens.clone(), hosts.clone());
+        Self { manager, tokens, transport, hosts, emulator, datastores: Mutex::default() }
     }
 
     async fn look(&self, scoring: &Scoring, output: &Output) -> Result<Found, Inconclusive> {
@@ -130,8 +135,8 @@ impl AzureBlobs {
         Ok(datastore)
     }
 
-    /// The credential for a place; none for an emulator on this machine, which the storage clients would refuse to send a
-    /// token to anyway. An error for a host that no token goes to: a datastore's place is what somebody wrote into the
+    /// The credential for a place; none for an emulator on this machine, to which the storage clients would send no token and
+    /// which asks for one itself, see [`EmulatorAccess`]. An error for a host that no token goes to: a datastore's place is what somebody wrote into the
     /// workspace.
     fn credential(&self, url: &Url) -> azure_core::Result<Option<Arc<dyn TokenCredential>>> {
         if url.scheme() != "https" && lifecycle::uri::is_loopback(url) {
@@ -146,8 +151,8 @@ impl AzureBlobs {
     }
 
     fn blob_client(&self, url: &Url) -> azure_core::Result<BlobClient> {
-        let options =
-            BlobClientOptions { client_options: http::options(self.transport.clone()), ..BlobClientOptions::default() };
+        let client_options = self.emulator.options(self.transport.clone());
+        let options = BlobClientOptions { client_options, ..BlobClientOptions::default() };
         // A client for each look: it would keep a token of its own, and ours is kept where it is renewed.
         BlobClient::new(url.clone(), self.credential(url)?, Some(options))
     }
@@ -205,7 +210,7 @@ impl AzureBlobs {
 
     fn container_client(&self, container: &Url) -> azure_core::Result<BlobContainerClient> {
         let options = BlobContainerClientOptions {
-            client_options: http::options(self.transport.clone()),
+            client_options: self.emulator.options(self.transport.clone()),
             ..BlobContainerClientOptions::default()
         };
         BlobContainerClient::new(container.clone(), self.credential(container)?, Some(options))

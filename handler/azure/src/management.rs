@@ -14,12 +14,14 @@ use azure_core::http::Transport;
 use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use futures::TryStreamExt as _;
-use reqwest::{Method, Url};
+use lifecycle::{EndpointHosts, StorageHosts};
+use reqwest::Url;
 use serde_json::Value;
 
-use crate::batch_endpoint::job_url;
+use crate::batch_endpoint::{ask_endpoint, job_url};
+use crate::blobs::emulator::EmulatorAccess;
 use crate::http;
-use crate::http::authorized::{HttpAnswer, ask};
+use crate::http::authorized::HttpAnswer;
 use crate::resource_manager;
 use crate::text::{member, parse_service_error};
 use crate::tokens::{MachineLearning, ResourceManager, Storage, Tokens};
@@ -31,22 +33,35 @@ pub struct AzureCloud {
     manager: resource_manager::Client,
     management: Tokens<ResourceManager>,
     ml: Tokens<MachineLearning>,
+    endpoint_hosts: EndpointHosts,
     storage: Tokens<Storage>,
+    emulator: Arc<EmulatorAccess>,
     transport: Transport,
     /// By host, how far its clock was ahead when it last answered.
     clocks: Mutex<BTreeMap<String, time::Duration>>,
 }
 
 impl AzureCloud {
-    /// The Resource Manager at `base` and what its resources lead to.
+    /// The Resource Manager at `base` and what its resources lead to. Tokens go to the hosts beside them
+    /// alone.
     pub fn new(
         base: &str,
         management: Tokens<ResourceManager>,
-        ml: Tokens<MachineLearning>,
-        storage: Tokens<Storage>,
+        (ml, endpoint_hosts): (Tokens<MachineLearning>, EndpointHosts),
+        (storage, storage_hosts): (Tokens<Storage>, StorageHosts),
     ) -> Result<Self, resource_manager::InvalidAddress> {
         let manager = resource_manager::Client::new(base, management.clone())?;
-        Ok(Self { manager, management, ml, storage, transport: http::transport(), clocks: Mutex::default() })
+        let emulator = EmulatorAccess::new(storage.clone(), storage_hosts);
+        Ok(Self {
+            manager,
+            management,
+            ml,
+            endpoint_hosts,
+            storage,
+            emulator,
+            transport: http::transport(),
+            clocks: Mutex::default(),
+        })
     }
 
     fn note_clock(&self, host: &str, got: &HttpAnswer, now: time::OffsetDateTime) {
@@ -144,7 +159,7 @@ impl Cloud for AzureCloud {
 
     async fn job(&self, endpoint: &str, name: &str) -> Result<(), QueryError> {
         let url = job_url(endpoint, name)?;
-        let got = ask(&self.ml, Method::GET, &url).await?;
+        let got = ask_endpoint(&self.ml, &self.endpoint_hosts, &url).await?;
         self.note_clock(url.host_str().unwrap_or_default(), &got, self.ml.now());
         check_status(got, "the endpoint", "a job that does not exist").map(drop)
     }
@@ -154,10 +169,10 @@ impl Cloud for AzureCloud {
             Url::parse(url).map_err(|why| Inconclusive::not_asked(format!("`{url}` cannot be read")).caused_by(why))?;
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
         let options = BlobContainerClientOptions {
-            client_options: http::options(self.transport.clone()),
+            client_options: self.emulator.options(self.transport.clone()),
             ..BlobContainerClientOptions::default()
         };
-        // An emulator on this machine takes no token, see `blobs`.
+        // An emulator on this machine asks for its token itself.
         let credential = (url.scheme() == "https").then(|| Arc::new(self.storage.clone()) as Arc<dyn TokenCredential>);
         let looked = async {
             let client = BlobContainerClient::new(url, credential, Some(options))?;

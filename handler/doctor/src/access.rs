@@ -5,8 +5,8 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::cloud::CloudQueries;
-use crate::examine::{Caller, Installation};
 use crate::finding::{Check, Finding};
+use crate::installation::{Caller, Installation};
 use crate::permissions::{Grant, READ_BLOBS, SEND_MESSAGES, WRITE_BLOBS, allowed_on_data};
 use crate::remedy::{ResourceId, shell};
 use app::ports::management::QueryError;

@@ -4,7 +4,7 @@ use lifecycle::ScoringId;
 use lifecycle::schedule::is_ahead;
 use time::{Duration, OffsetDateTime};
 
-use crate::examine::Examination;
+use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::remedy::{ResourceId, shell};
 use app::ledger::{self, Heartbeat, Ledger, RecordedEvent};

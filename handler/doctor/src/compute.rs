@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::access::{Permission, rights};
 use crate::datastore::{DatastoreInfo, targets};
-use crate::examine::Examination;
+use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::permissions::{READ_BLOBS, WRITE_BLOBS};
 use crate::remedy::{assign_to_principal, in_workspace, shell};
 use crate::storage::ContainerName;
+use crate::unseen::Unseen;
 use crate::workspace::ML;
 use app::ports::management::{Audience, QueryError};
 
@@ -108,8 +109,8 @@ impl Examination {
                     self.cluster_may(check, cluster, place, WRITE_BLOBS, "Storage Blob Data Contributor").await
                 }
                 Ok(None) => Finding::skipped(check, "the datastore is not there"),
-                Err(Ok(_)) => Finding::skipped(check, "the datastore was not seen"),
-                Err(Err(reason)) => Finding::skipped(check, reason),
+                Err(Unseen::Query(_)) => Finding::skipped(check, "the datastore was not seen"),
+                Err(Unseen::NotLookedAt(reason)) => Finding::skipped(check, reason),
             };
             findings.push(finding.about(format!("compute {}, datastore {}", cluster.name, store.name)));
         }

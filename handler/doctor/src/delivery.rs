@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::access::{Permission, rights};
 use crate::coverage;
-use crate::examine::Examination;
+use crate::examination::Examination;
 use crate::finding::{Check, Finding, Verdict};
 use crate::permissions::SEND_MESSAGES;
 use crate::remedy::{assign_to_principal, shell};

@@ -4,10 +4,12 @@ use lifecycle::rule::Target;
 use lifecycle::{EndpointKey, Rule};
 use serde_json::Value;
 
-use crate::examine::{Caller, Examination};
+use crate::examination::Examination;
 use crate::finding::{Check, Finding};
+use crate::installation::Caller;
 use crate::remedy::{in_workspace, shell};
-use crate::workspace::{ML, NO_WORKSPACE, PAGES, of_workspace};
+use crate::unseen::{NotLookedAt, Unseen};
+use crate::workspace::{ML, PAGES, of_workspace};
 use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
 
@@ -22,7 +24,7 @@ pub(super) struct Found {
 #[derive(Debug, Clone)]
 enum DeploymentError {
     /// There is a finding about the cause already; this is what it comes to.
-    Because(String),
+    Because(NotLookedAt),
     /// The endpoint is there and has no default one.
     NoDefault(Found),
     /// It was looked for and not found.
@@ -52,9 +54,9 @@ impl Examination {
     }
 
     /// The endpoint of a rule by its URI, wherever in the workspace it is.
-    pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<Found>, Result<QueryError, String>> {
-        let workspace = rule.endpoint.workspace.as_deref().ok_or_else(|| Err(NO_WORKSPACE.to_owned()))?;
-        self.visible(workspace).await.map_err(Err)?;
+    pub(super) async fn find_endpoint(&self, rule: &Rule) -> Result<Option<Found>, Unseen> {
+        let workspace = rule.endpoint.workspace.as_deref().ok_or(NotLookedAt::WorkspaceUnnamed)?;
+        self.visible(workspace).await?;
         let has_it = |document: &Value| {
             document
                 .pointer("/properties/scoringUri")
@@ -69,16 +71,17 @@ impl Examination {
             match self.queries.resource(&format!("{workspace}/batchEndpoints/{name}"), ML).await {
                 Ok(document) if has_it(&document) => return Ok(found(document)),
                 Ok(_) | Err(QueryError::Missing(_)) => {}
-                Err(error) => return Err(Ok(error)),
+                Err(error) => return Err(error.into()),
             }
         }
-        let listed = self.queries.list(&format!("{workspace}/batchEndpoints"), ML, None, PAGES).await.map_err(Ok)?;
+        let listed = self.queries.list(&format!("{workspace}/batchEndpoints"), ML, None, PAGES).await?;
         match listed.items.into_iter().find(has_it) {
             Some(document) => Ok(found(document)),
             None if listed.complete => Ok(None),
-            None => Err(Ok(QueryError::Inconclusive(Inconclusive::unfinished(
+            None => Err(QueryError::Inconclusive(Inconclusive::unfinished(
                 "the workspace has more endpoints than were listed",
-            )))),
+            ))
+            .into()),
         }
     }
 
@@ -102,11 +105,11 @@ impl Examination {
                     rule.id
                 ),
             ),
-            Err(Err(reason)) => Finding::skipped(check, reason),
-            Err(Ok(QueryError::Forbidden { .. })) if self.lacks(workspace, Check::Invoke).await => {
+            Err(Unseen::NotLookedAt(reason)) => Finding::skipped(check, reason),
+            Err(Unseen::Query(QueryError::Forbidden { .. })) if self.lacks(workspace, Check::Invoke).await => {
                 Finding::skipped(check, "the app may not read batch endpoints")
             }
-            Err(Ok(error)) => {
+            Err(Unseen::Query(error)) => {
                 Self::not_visible(check, &error, "Microsoft.MachineLearningServices/workspaces/batchEndpoints/read")
             }
         }
@@ -125,7 +128,7 @@ impl Examination {
             Ok(()) | Err(QueryError::Missing(_))
                 if !through_a_gateway(&rule.endpoint.uri) && matches!(self.find_endpoint(rule).await, Ok(None)) =>
             {
-                Finding::skipped(check, "no endpoint of the workspace has this URI")
+                Finding::skipped(check, NotLookedAt::EndpointMissing)
             }
             // So it says when it has nothing to route to; whether that is so is the deployment's finding.
             Err(QueryError::Missing(text)) if text.to_ascii_lowercase().contains("valid deployment") => {
@@ -154,7 +157,7 @@ impl Examination {
             }
             Err(error @ QueryError::NoAnswer(_)) => {
                 if matches!(self.find_endpoint(rule).await, Ok(None)) {
-                    return Finding::skipped(check, "no endpoint of the workspace has this URI");
+                    return Finding::skipped(check, NotLookedAt::EndpointMissing);
                 }
                 Finding::fault(
                     check,
@@ -172,9 +175,9 @@ impl Examination {
         let workspace = rule.endpoint.workspace.as_deref().unwrap_or_default();
         let endpoint = match self.find_endpoint(rule).await {
             Ok(Some(found)) => found,
-            Ok(None) => return Err(DeploymentError::Because("no endpoint of the workspace has this URI".to_owned())),
-            Err(Err(reason)) => return Err(DeploymentError::Because(reason)),
-            Err(Ok(error)) => return Err(DeploymentError::Unseen(error)),
+            Ok(None) => return Err(DeploymentError::Because(NotLookedAt::EndpointMissing)),
+            Err(Unseen::NotLookedAt(reason)) => return Err(DeploymentError::Because(reason)),
+            Err(Unseen::Query(error)) => return Err(DeploymentError::Unseen(error)),
         };
         let default = || {
             let name = endpoint.document.pointer("/properties/defaults/deploymentName").and_then(Value::as_str);
@@ -195,11 +198,11 @@ impl Examination {
     }
 
     /// What Resource Manager shows of a rule's deployment, or why nothing that hangs on it can be looked at.
-    pub(super) async fn deployment_of(&self, rule: &Rule) -> Result<Value, String> {
+    pub(super) async fn deployment_of(&self, rule: &Rule) -> Result<Value, NotLookedAt> {
         match self.find_deployment(rule).await {
             Ok((_, document)) => Ok(document),
             Err(DeploymentError::Because(reason)) => Err(reason),
-            Err(_) => Err("the deployment was not seen".to_owned()),
+            Err(_) => Err(NotLookedAt::DeploymentUnseen),
         }
     }
 

@@ -1,73 +1,28 @@
 //! The examination: which checks there are to make for these rules, in which order, and what each one waits for.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lifecycle::{Rule, Rules};
 
 use crate::access::Subject;
 use crate::cloud::CloudQueries;
+use crate::examination::Examination;
 use crate::finding::{CHECKS, Check, Finding, Report};
-use crate::ledger;
+use crate::installation::{Caller, Installation};
+use crate::ledger::LedgerNotOpened;
+use crate::unseen::NotLookedAt;
 use app::ledger::Ledger;
 use app::ports::Clock;
 use app::ports::management::{Audience, Cloud, QueryError};
-use app::ports::table_store::{TableName, TableStore};
+use app::ports::table_store::TableStore;
 
 /// Clocks that differ by less are as good as equal: `Date` headers have whole seconds, and answers take time.
 const SKEW_SEEN: time::Duration = time::Duration::seconds(60);
 /// Beyond this a lost job is looked for in the wrong window (`azure/src/batch_endpoint/search.rs`), and an output may look
 /// older than its submission.
 const SKEW_BORNE: time::Duration = time::Duration::minutes(5);
-
-/// Who looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// The app's own identity: what it sees is what the app sees.
-    App,
-    /// Somebody who is signed in on this machine. What they may do says nothing about the app.
-    Operator,
-}
-
-/// What is known of a function app beyond the settings of the handler.
-#[derive(Debug, Clone, Default)]
-pub struct AppFacts {
-    /// Its ARM id; `None`: as the host says.
-    pub site: Option<String>,
-    /// Functions that a setting switches off.
-    pub switched_off: Vec<String>,
-    /// Storage account of the host's queues; `None`: that of the ledger.
-    pub queue_account: Option<String>,
-}
-
-/// What is examined.
-#[derive(Debug, Clone)]
-pub struct Installation {
-    /// The rules.
-    pub rules: Rules,
-    /// Prefix of the ledger's tables.
-    pub task_hub: String,
-    /// Where the ledger is, as settings have it.
-    pub ledger_place: String,
-    /// Storage account of the ledger; `None` for a folder.
-    pub ledger_account: Option<String>,
-    /// Storage account of the Functions host's queues, which is also where the templates keep dead letters; `None`: not known.
-    pub queue_account: Option<String>,
-    /// Client id of the app's user-assigned identity; `None`: the system-assigned one.
-    pub client_id: Option<String>,
-    /// ARM id of the function app, if it is known.
-    pub site: Option<String>,
-    /// Functions that a setting switches off.
-    pub switched_off: Vec<String>,
-    /// Domain of the storage accounts behind `ACCOUNT.blob.`; `None` where it cannot be told.
-    pub storage_domain: Option<String>,
-    /// What was understood of the settings, for the report.
-    pub settings: String,
-    /// What looks wrong in them and does not prevent a start.
-    pub warnings: Vec<String>,
-}
 
 /// An examination that is to be made.
 pub struct Doctor {
@@ -76,7 +31,7 @@ pub struct Doctor {
     /// The world.
     pub cloud: Arc<dyn Cloud>,
     /// The ledger with the store under it, or why it cannot be opened.
-    pub ledger: Result<(Ledger, Arc<dyn TableStore>), String>,
+    pub ledger: Result<(Ledger, Arc<dyn TableStore>), LedgerNotOpened>,
     /// Who looks.
     pub caller: Caller,
     /// What time it is.
@@ -85,18 +40,6 @@ pub struct Doctor {
     pub nonce: String,
     /// How long it may take in all.
     pub time: Duration,
-}
-
-/// An examination under way.
-pub(super) struct Examination {
-    pub(super) at: Installation,
-    pub(super) queries: CloudQueries,
-    pub(super) subject: Subject,
-    pub(super) nonce: String,
-    /// Why there is no token, by what it is for.
-    no_token: BTreeMap<Audience, String>,
-    /// Why nothing of Resource Manager can be seen.
-    no_management: Option<String>,
 }
 
 impl Doctor {
@@ -147,10 +90,7 @@ impl Doctor {
 }
 
 fn settings(installation: &Installation) -> Vec<Finding> {
-    let warning = |warning: &String| {
-        Finding::warning(Check::Settings, warning, "it is probably a typing error", "correct the name, or remove it")
-    };
-    let mut findings: Vec<Finding> = installation.warnings.iter().map(warning).collect();
+    let mut findings = installation.warnings.clone();
     findings.push(Finding::ok(Check::Settings, &installation.settings));
     findings
 }
@@ -159,7 +99,7 @@ async fn tokens(
     queries: &CloudQueries,
     caller: Caller,
     installation: &Installation,
-) -> (Vec<Finding>, BTreeMap<Audience, String>) {
+) -> (Vec<Finding>, BTreeSet<Audience>) {
     const ALL: [(Audience, Check); 3] = [
         (Audience::Storage, Check::TokenStorage),
         (Audience::MachineLearning, Check::TokenMl),
@@ -169,7 +109,7 @@ async fn tokens(
     // For a person each token is a run of the Azure CLI, whose first one takes seconds; several at once take longer.
     let asked: Vec<_> = asks.buffered(if caller == Caller::App { ALL.len() } else { 1 }).collect().await;
     let none = asked.iter().all(Result::is_err);
-    let (mut findings, mut missing) = (Vec::new(), BTreeMap::new());
+    let (mut findings, mut missing) = (Vec::new(), BTreeSet::new());
     for (index, ((audience, check), answer)) in ALL.into_iter().zip(asked).enumerate() {
         let Err(error) = answer else {
             let seen = if caller == Caller::App { "there is one" } else { "there is one for whoever is signed in" };
@@ -186,7 +126,7 @@ async fn tokens(
                 if none { "the identity gets no token at all" } else { "the identity gets tokens, but not this one" };
             Finding::fault(check, error.to_string(), cause, installation.identity_remedy())
         });
-        missing.insert(audience, error.to_string());
+        missing.insert(audience);
     }
     (findings, missing)
 }
@@ -195,17 +135,17 @@ async fn tokens(
 async fn management(
     queries: &CloudQueries,
     caller: Caller,
-    no_token: &BTreeMap<Audience, String>,
-) -> (Finding, Option<String>) {
+    no_token: &BTreeSet<Audience>,
+) -> (Finding, Option<NotLookedAt>) {
     let check = Check::Management;
-    if no_token.contains_key(&Audience::ResourceManager) {
-        let reason = "there is no token for Resource Manager".to_owned();
+    if no_token.contains(&Audience::ResourceManager) {
+        let reason = NotLookedAt::WithoutToken(Audience::ResourceManager);
         return (Finding::skipped(check, &reason), Some(reason));
     }
     match queries.subscriptions().await {
         Ok(_) | Err(QueryError::Missing(_) | QueryError::Forbidden { .. }) => (Finding::ok(check, "it answers"), None),
         Err(error @ QueryError::NoAnswer(_)) => {
-            let reason = "Resource Manager does not answer".to_owned();
+            let reason = NotLookedAt::ManagementSilent;
             let finding = match caller {
                 Caller::App => Finding::fault(
                     check,
@@ -236,89 +176,6 @@ fn clocks(seen: &[(String, time::Duration)]) -> Finding {
         skew if skew > SKEW_BORNE => Finding::fault(check, text, cause, remedy),
         skew if skew > SKEW_SEEN => Finding::warning(check, text, cause, remedy),
         _ => Finding::ok(check, text),
-    }
-}
-
-impl Installation {
-    /// What fixes an identity that gets no token.
-    fn identity_remedy(&self) -> String {
-        let site = self.site.as_deref().and_then(super::remedy::ResourceId::read);
-        let Some(site) = site else {
-            return "az functionapp identity assign --resource-group GROUP --name APP, and AZURE_CLIENT_ID as the client id of an identity that the app has".to_owned();
-        };
-        let which = self.client_id.as_ref().map_or_else(String::new, |client| {
-            format!(" --identities \"$(az identity list --query \"[?clientId=='{client}'].id\" --output tsv)\"")
-        });
-        format!("az functionapp identity assign {} --name {}{which}", site.place(), super::remedy::shell(site.name))
-    }
-}
-
-impl Examination {
-    /// Why nothing can be asked for with this audience; also if the service as such does not answer.
-    pub(super) fn no_token_reason(&self, audience: Audience) -> Option<String> {
-        match audience {
-            Audience::ResourceManager => self.no_management.clone(),
-            Audience::Storage => self.no_token.contains_key(&audience).then(|| "there is no token for storage".into()),
-            Audience::MachineLearning => {
-                self.no_token.contains_key(&audience).then(|| "there is no token for Azure Machine Learning".into())
-            }
-        }
-    }
-
-    /// Something at Resource Manager could not be seen: what, and which right it takes.
-    pub(super) fn not_visible(check: Check, error: &QueryError, right: &str) -> Finding {
-        match error {
-            QueryError::Forbidden { text, .. } => Finding::unknown(check, text, format!("whoever looks needs {right}")),
-            QueryError::Missing(text) => Finding::unknown(check, text, "a Resource Manager that knows it"),
-            other => Finding::unknown(check, other.to_string(), "run it again"),
-        }
-    }
-
-    /// Rules by something that several of them may share, in the order of the rules.
-    pub(super) fn grouped<K: PartialEq>(&self, key: impl Fn(&Rule) -> Option<K>) -> Vec<(K, Vec<&Rule>)> {
-        let mut groups: Vec<(K, Vec<&Rule>)> = Vec::new();
-        for rule in &self.at.rules {
-            let Some(key) = key(rule) else { continue };
-            match groups.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, rules)) => rules.push(rule),
-                None => groups.push((key, vec![rule])),
-            }
-        }
-        groups
-    }
-
-    async fn ledger(&self, opened: Result<(Ledger, Arc<dyn TableStore>), String>, clock: &Clock) -> Vec<Finding> {
-        let skipped =
-            |reason: &str| vec![Finding::skipped(Check::LastEvent, reason), Finding::skipped(Check::LastRun, reason)];
-        let (ledger, store) = match opened {
-            Ok(opened) => opened,
-            Err(why) => {
-                let fault = Finding::fault(
-                    Check::Ledger,
-                    why,
-                    "the ledger cannot be opened, so no event can be taken in",
-                    "correct SCOREKEEPER_LEDGER, or the folder that it names",
-                );
-                return [vec![fault], skipped("the ledger cannot be opened")].concat();
-            }
-        };
-        if let Some(reason) =
-            self.no_token_reason(Audience::Storage).filter(|_| self.at.ledger_place.starts_with("https:"))
-        {
-            return [vec![Finding::skipped(Check::Ledger, &reason)], skipped(&reason)].concat();
-        }
-        let Ok(table) = TableName::read(&format!("{}State", self.at.task_hub)) else { return Vec::new() };
-        let probing = async { Ok(ledger::probe(store.as_ref(), &table, &self.nonce).await) };
-        let probe = self.queries.in_time(probing).await;
-        let finding = self.judge_ledger(&table, probe).await;
-        let broken = finding.verdict == super::Verdict::Fault;
-        let mut findings = vec![finding];
-        if broken {
-            findings.extend(skipped("the ledger does not work"));
-        } else {
-            findings.extend(self.activity(&ledger, clock()).await);
-        }
-        findings
     }
 }
 

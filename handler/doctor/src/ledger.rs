@@ -1,12 +1,19 @@
 //! The ledger's table: takes a row, shows it, gives it up again.
 
+use std::sync::Arc;
+
+use lifecycle::text::error_chain;
+
 use crate::access::Permission;
-use crate::examine::{Caller, Examination};
-use crate::finding::{Check, Finding};
+use crate::examination::Examination;
+use crate::finding::{Check, Finding, Verdict};
+use crate::installation::Caller;
 use crate::permissions::WRITE_ROWS;
 use crate::remedy::{account_scope, assign, shell};
 use crate::storage::STORAGE;
-use app::ports::management::QueryError;
+use app::ledger::Ledger;
+use app::ports::Clock;
+use app::ports::management::{Audience, QueryError};
 use app::ports::table_store::{Entity, Error, IfMatch, Key, Op, TableName, TableStore};
 
 /// The partition of probe rows; nothing else reads or writes it.
@@ -54,7 +61,51 @@ pub(super) async fn probe(store: &dyn TableStore, table: &TableName, name: &str)
     }
 }
 
+/// The ledger cannot be opened: what is wrong with its place or its settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger cannot be opened")]
+pub struct LedgerNotOpened(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
 impl Examination {
+    /// Everything about the ledger, and what it tells of the past.
+    pub(super) async fn ledger(
+        &self,
+        opened: Result<(Ledger, Arc<dyn TableStore>), LedgerNotOpened>,
+        clock: &Clock,
+    ) -> Vec<Finding> {
+        let skipped =
+            |reason: &str| vec![Finding::skipped(Check::LastEvent, reason), Finding::skipped(Check::LastRun, reason)];
+        let (ledger, store) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                let fault = Finding::fault(
+                    Check::Ledger,
+                    error_chain(why.0.as_ref()),
+                    "the ledger cannot be opened, so no event can be taken in",
+                    "correct SCOREKEEPER_LEDGER, or the folder that it names",
+                );
+                return [vec![fault], skipped("the ledger cannot be opened")].concat();
+            }
+        };
+        if let Some(reason) =
+            self.no_token_reason(Audience::Storage).filter(|_| self.at.ledger_place.starts_with("https:"))
+        {
+            return [vec![Finding::skipped(Check::Ledger, &reason)], skipped(&reason.to_string())].concat();
+        }
+        let Ok(table) = TableName::read(&format!("{}State", self.at.task_hub)) else { return Vec::new() };
+        let probing = async { Ok(probe(store.as_ref(), &table, &self.nonce).await) };
+        let probe = self.queries.in_time(probing).await;
+        let finding = self.judge_ledger(&table, probe).await;
+        let broken = finding.verdict == Verdict::Fault;
+        let mut findings = vec![finding];
+        if broken {
+            findings.extend(skipped("the ledger does not work"));
+        } else {
+            findings.extend(self.activity(&ledger, clock()).await);
+        }
+        findings
+    }
+
     /// Whether Resource Manager shows the table. It needs no right to the rows.
     async fn table_exists(&self, account: Option<&str>, table: &TableName) -> bool {
         let Some(account) = account else { return false };
@@ -154,8 +205,6 @@ fn works(table: &TableName, place: &str, made: bool, of_app: Option<Permission>)
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use app::ports::table_store::Range;
     use stores::faulty::{Fault, Faulty};

@@ -6,13 +6,18 @@
 //!
 //! Source: Azure Machine Learning, *Authorization on batch endpoints*, *Create jobs and input data for batch endpoints*.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lifecycle::Rule;
+use lifecycle::datastore::DatastorePath;
+use lifecycle::watched_output::{WatchedOutput, watched_outputs};
 
 use crate::datastore::{DatastoreInfo, Store, sources, targets};
-use crate::examine::Examination;
-use crate::finding::{Check, Finding};
+use crate::examination::Examination;
+use crate::finding::{Check, Finding, Verdict};
 use crate::storage::ContainerName;
-use crate::workspace::{ML, NO_WORKSPACE, of_workspace};
+use crate::unseen::{NotLookedAt, Unseen};
+use crate::workspace::{ML, of_workspace};
 use app::ports::management::QueryError;
 
 impl Examination {
@@ -26,29 +31,27 @@ impl Examination {
     }
 
     /// A datastore: what is shown of it, `None` if it is not there, or why that is not known.
-    pub(super) async fn datastore(&self, store: &Store) -> Result<Option<DatastoreInfo>, Result<QueryError, String>> {
-        let workspace = store.workspace.as_deref().ok_or_else(|| Err(NO_WORKSPACE.to_owned()))?;
-        self.visible(workspace).await.map_err(Err)?;
+    pub(super) async fn datastore(&self, store: &Store) -> Result<Option<DatastoreInfo>, Unseen> {
+        let workspace = store.workspace.as_deref().ok_or(NotLookedAt::WorkspaceUnnamed)?;
+        self.visible(workspace).await?;
         match self.queries.resource(&format!("{workspace}/datastores/{}", store.name), ML).await {
             Ok(document) => Ok(Some(DatastoreInfo::read(&document))),
             Err(QueryError::Missing(_)) => Ok(None),
-            Err(error) => Err(Ok(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Whether identities read the rule's inputs: `false` if stored credentials do; an error if nobody can tell.
-    pub(super) async fn read_by_identity(&self, rule: &Rule) -> Result<bool, String> {
+    pub(super) async fn read_by_identity(&self, rule: &Rule) -> Result<bool, Unseen> {
         let (stores, by_url) = sources(rule);
         if by_url {
             return Ok(true);
         }
         for store in stores {
-            match self.datastore(&store).await {
-                Ok(Some(shown)) if shown.credentials.is_some() => {}
-                Ok(Some(_)) => return Ok(true),
-                Ok(None) => return Err(format!("the workspace has no datastore {}", store.name)),
-                Err(Ok(error)) => return Err(error.to_string()),
-                Err(Err(reason)) => return Err(reason),
+            match self.datastore(&store).await? {
+                Some(shown) if shown.credentials.is_some() => {}
+                Some(_) => return Ok(true),
+                None => return Err(NotLookedAt::DatastoreMissing(store.name).into()),
             }
         }
         Ok(false)
@@ -69,15 +72,24 @@ impl Examination {
                 "name the account in match.account",
             ));
         };
-        match self.read_by_identity(rule).await {
-            Ok(true) => {}
-            Ok(false) => {
+        // The app itself looks at each input before a job is made, whoever reads it then.
+        let looked_at = rule.policy.verify_input;
+        let by_identity = match self.read_by_identity(rule).await {
+            Ok(false) if !looked_at => {
                 return by_rule(Finding::ok(check, "the inputs are read with the credentials of their datastore"));
             }
-            Err(reason) => return by_rule(Finding::skipped(check, reason)),
-        }
+            Ok(by_identity) => by_identity,
+            Err(reason) if !looked_at => return by_rule(Finding::skipped(check, reason)),
+            Err(_) => true,
+        };
         let url = self.blob_url(place).await;
-        let finding = self.readable(check, place, url).await;
+        let mut finding = self.readable(check, place, url).await;
+        if finding.verdict == Verdict::Fault && !by_identity {
+            // The job gets at the blob all the same: so the look may be left out.
+            finding.remedy = finding.remedy.map(|remedy| {
+                format!("{remedy}; or set \"verifyInput\": false in the rule {}, whose jobs read with their datastore's credentials", rule.id)
+            });
+        }
         finding.about(format!("container {}/{}", place.account, place.container))
     }
 
@@ -102,7 +114,37 @@ impl Examination {
             let (itself, read) = self.output(rule, store).await;
             findings.extend([itself.about(&about), read.about(about)]);
         }
+        findings.extend(self.watched_outputs(rule, &stores).await);
         findings
+    }
+
+    /// Outputs that fall into a place that a rule watches: by the containers that their datastores stand for.
+    async fn watched_outputs(&self, rule: &Rule, stores: &BTreeSet<Store>) -> Vec<Finding> {
+        let mut places = BTreeMap::new();
+        for store in stores {
+            if let Ok(Some(shown)) = self.datastore(store).await {
+                places.insert(store.name.to_ascii_lowercase(), shown);
+            }
+        }
+        let lies_in = |place: &DatastorePath, watcher: &Rule| {
+            let shown = places.get(&place.datastore.to_ascii_lowercase());
+            shown.is_some_and(|shown| {
+                let account = watcher.matches.account.as_ref();
+                *shown.container == *watcher.matches.container
+                    && account.is_none_or(|account| **account == *shown.account)
+            })
+        };
+        let warning = |it: WatchedOutput<'_>| {
+            let seen = format!(
+                "output {}, such as {}, falls into the place that the rule {} watches: container {}",
+                it.output, it.example, it.watched_by.id, it.watched_by.matches.container
+            );
+            let cause = "each output is an event more that is skipped, and what other tools write beside it is scored";
+            let remedy =
+                "write to a container that no rule watches, or narrow match.prefix of the rule that watches it";
+            Finding::warning(Check::Output, seen, cause, remedy).about(format!("rule {}", rule.id))
+        };
+        watched_outputs(&self.at.rules, rule, lies_in).into_iter().map(warning).collect()
     }
 
     async fn output(&self, rule: &Rule, store: &Store) -> (Finding, Finding) {
@@ -148,11 +190,11 @@ impl Examination {
                 );
                 (fault, skipped("the datastore is not there"))
             }
-            Err(Err(reason)) => (Finding::skipped(check, &reason), skipped(&reason)),
-            Err(Ok(QueryError::Forbidden { .. })) if self.lacks(workspace, Check::Datastores).await => {
+            Err(Unseen::NotLookedAt(reason)) => (Finding::skipped(check, &reason), skipped(&reason.to_string())),
+            Err(Unseen::Query(QueryError::Forbidden { .. })) if self.lacks(workspace, Check::Datastores).await => {
                 (Finding::skipped(check, "the app may not read datastores"), skipped("the app may not read datastores"))
             }
-            Err(Ok(error)) => (
+            Err(Unseen::Query(error)) => (
                 Self::not_visible(check, &error, "Microsoft.MachineLearningServices/workspaces/datastores/read"),
                 skipped("the datastore was not seen"),
             ),

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::access::{Permission, own_rights, rights};
 use crate::cloud::CloudQueries;
-use crate::examine::{Caller, Examination};
+use crate::examination::Examination;
 use crate::finding::{Check, Finding};
+use crate::installation::Caller;
 use crate::permissions::READ_BLOBS;
 use crate::remedy::{ResourceId, account_scope, assign, shell};
 use crate::workspace::PAGES;
@@ -64,7 +65,7 @@ impl Examination {
     pub(super) async fn account(&self, name: &str) -> Result<Account, (String, String)> {
         let needed = format!("the role Reader on the storage account {name} for whoever looks");
         if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
-            return Err((reason, "see there".to_owned()));
+            return Err((reason.to_string(), "see there".to_owned()));
         }
         let subscriptions = self.subscriptions().await;
         for subscription in &subscriptions {
@@ -123,7 +124,7 @@ impl Examination {
             let (why, needed) = self.account(account).await.err().unwrap_or_default();
             return Finding::unknown(check, why, needed);
         };
-        if let Some(reason) = self.no_token_reason(Audience::Storage).filter(|_| url.starts_with("https:")) {
+        if let Some(reason) = self.no_token_reason(Audience::Storage) {
             return Finding::skipped(check, reason);
         }
         let id = self.account(account).await.ok().map(|account| account.id);
@@ -151,7 +152,7 @@ impl Examination {
         if matches!(looked, Err(QueryError::Missing(_))) {
             return absent();
         }
-        // An emulator is asked without a token, so that its answer says nothing about rights.
+        // An emulator may not want a token, so that its answer says nothing about rights.
         if self.subject.caller == Caller::Operator || (looked.is_ok() && !url.starts_with("https:")) {
             let may = self.app_may(account, |account| account.container(container), READ_BLOBS).await;
             return match (may, looked) {

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::coverage::{self, Coverage, Told};
-use crate::examine::Installation;
 use crate::finding::{Check, Finding, Verdict};
+use crate::installation::Installation;
 use crate::permissions::{SEND_MESSAGES, WRITE_BLOBS};
 use crate::remedy::{ResourceId, shell};
 use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE};

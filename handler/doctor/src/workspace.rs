@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use crate::access::{own_rights, rights};
-use crate::examine::{Caller, Examination};
+use crate::examination::Examination;
 use crate::finding::{Check, Finding};
+use crate::installation::Caller;
 use crate::permissions::{CAPABILITIES, Grant, RUN, missing};
 use crate::remedy::{ResourceId, assign, in_workspace, shell};
+use crate::unseen::NotLookedAt;
 use app::ports::management::{Audience, QueryError};
 
 /// Of everything below `Microsoft.MachineLearningServices`; the same as the client of jobs uses.
@@ -15,9 +17,6 @@ pub(super) const ML: &str = "2025-12-01";
 const TIGHT: f64 = 90.0;
 /// Pages of lists that have a handful of members.
 pub(super) const PAGES: usize = 10;
-
-/// Needs a workspace that no rule names.
-pub(super) const NO_WORKSPACE: &str = "the rule does not name its workspace (endpoint.workspace)";
 
 impl Examination {
     /// Everything about the workspaces that the rules name.
@@ -33,7 +32,7 @@ impl Examination {
             findings.push(
                 Finding::unknown(
                     Check::Workspace,
-                    NO_WORKSPACE,
+                    NotLookedAt::WorkspaceUnnamed.to_string(),
                     "set endpoint.workspace in the rule: az ml workspace show --name WORKSPACE --resource-group GROUP --query id --output tsv",
                 )
                 .about(format!("rule {}", rule.id)),
@@ -52,13 +51,13 @@ impl Examination {
     }
 
     /// The workspace as Resource Manager shows it, or why nothing in it can be looked at.
-    pub(super) async fn visible(&self, workspace: &str) -> Result<Value, String> {
+    pub(super) async fn visible(&self, workspace: &str) -> Result<Value, NotLookedAt> {
         if let Some(reason) = self.no_token_reason(Audience::ResourceManager) {
             return Err(reason);
         }
         match self.queries.resource(workspace, ML).await {
             Ok(document) => Ok(document),
-            Err(QueryError::Missing(_)) => Err("there is no such workspace".to_owned()),
+            Err(QueryError::Missing(_)) => Err(NotLookedAt::WorkspaceMissing),
             // What lies in it may be seen all the same.
             Err(_) => Ok(Value::Null),
         }
@@ -123,7 +122,8 @@ impl Examination {
     }
 
     async fn permissions(&self, workspace: &str) -> Vec<Finding> {
-        let skipped = |reason: &str| CAPABILITIES.iter().map(|(check, _)| Finding::skipped(*check, reason)).collect();
+        let skipped =
+            |reason: &NotLookedAt| CAPABILITIES.iter().map(|(check, _)| Finding::skipped(*check, reason)).collect();
         let known = match self.visible(workspace).await {
             Err(reason) => return skipped(&reason),
             Ok(_) => self.grants(workspace).await,

@@ -22,6 +22,7 @@ mod settings;
 pub mod template;
 mod upload;
 mod warnings;
+pub use warnings::Warning;
 mod written;
 
 pub use definition::{DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Target};

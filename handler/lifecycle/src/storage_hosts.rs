@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
+use crate::uri::is_loopback;
+
 /// Suffixes of the public cloud: the usual one, and that of accounts with a DNS zone of their own.
 const PUBLIC: [&str; 2] = ["core.windows.net", "storage.azure.net"];
 
@@ -48,6 +50,14 @@ impl StorageHosts {
     pub fn check(&self, url: &str) -> Result<(), ForeignHost> {
         let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
         if self.permits(&host) { Ok(()) } else { Err(ForeignHost(host)) }
+    }
+
+    /// Whether something on this machine that a setting names, such as an emulator, is reached at this URL: a token that is
+    /// shown to it in the clear does not leave the machine.
+    pub fn is_emulator(&self, url: &Url) -> bool {
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let reached = || self.named.values().flatten().any(|reached| reached.origin() == url.origin());
+        url.scheme() == "http" && is_loopback(url) && (self.named.contains_key(&host) || reached())
     }
 
     /// Where a blob is asked for.
@@ -138,5 +148,17 @@ mod tests {
         assert_eq!(reach(&format!("https://local.blob.localhost/{name}")), expected);
         assert_eq!(reach("https://files.example/c/x"), Ok("https://files.example/c/x".to_owned()));
         assert_eq!(reach("https://x.files.example/c/x"), Err(ForeignHost("x.files.example".to_owned())));
+    }
+
+    #[test]
+    fn an_emulator_is_on_this_machine_and_named() {
+        let url = |text: &str| Url::parse(text).expect("a URL");
+        let there = StorageHosts::default().and("local.blob.localhost", Some(url("http://127.0.0.1:1000/local")));
+        assert!(there.is_emulator(&url("http://127.0.0.1:1000/local/outbox/x")));
+        for other in ["http://127.0.0.1:1001/local/x", "https://127.0.0.1:1000/x", "http://10.0.0.1:1000/x"] {
+            assert!(!there.is_emulator(&url(other)), "{other}");
+        }
+        assert!(StorageHosts::default().and("127.0.0.1", None).is_emulator(&url("http://127.0.0.1:7/a/c/x")));
+        assert!(!StorageHosts::default().and("10.0.0.1", None).is_emulator(&url("http://10.0.0.1:7/a/c/x")));
     }
 }

@@ -1,8 +1,8 @@
 //! Blob storage over the configured folders, read only, as an emulator spells it: `/{account}/{container}/{blob}`.
 //!
-//! Enough for the official client: get, head, ranges, flat listing with prefix and pages. Reading needs no token, since
-//! clients send none in the clear; whoever asks is taken for the caller, and refused if that one's roles do not hold the
-//! right. A token for another service is refused, since sending one is a defect that the real storage would show.
+//! Enough for the official client: get, head, ranges, flat listing with prefix and pages. Whoever asks must show a token for
+//! storage, and is refused if the caller's roles do not hold the right. The 401 says so as the service does, with a challenge:
+//! Microsoft's client sends no token in the clear unless it is told to.
 
 use std::io::SeekFrom;
 use std::path::Path;
@@ -43,9 +43,8 @@ pub(super) async fn answer(shared: &Shared, account: &str, container: &str, blob
 }
 
 async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> Response {
-    if call.header("authorization").is_some() && unauthorized(shared, call, &[AUDIENCE]).is_some() {
-        let text = "The token is not for https://storage.azure.com, or has expired.";
-        return error(StatusCode::UNAUTHORIZED, "InvalidAuthenticationInfo", text);
+    if unauthorized(shared, call, &[AUDIENCE]).is_some() {
+        return challenge(shared, call.header("authorization").is_some());
     }
     if accounts::is_known(shared, account) && !may_read(shared, account, container, blob, call) {
         let text = "This request is not authorized to perform this operation using this permission.";
@@ -123,7 +122,21 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     response
 }
 
-/// The caller's roles count, whether or not it shows its token.
+/// 401, with what is wanted instead.
+fn challenge(shared: &Shared, has_token: bool) -> Response {
+    let (code, text) = if has_token {
+        ("InvalidAuthenticationInfo", "The token is not for https://storage.azure.com, or has expired.")
+    } else {
+        ("NoAuthenticationInformation", "Server failed to authenticate the request. See the www-authenticate header.")
+    };
+    let mut response = error(StatusCode::UNAUTHORIZED, code, text);
+    let place = format!("{}/{}/oauth2/authorize", shared.origin(), roles::TENANT);
+    let wanted = format!("Bearer authorization_uri={place} resource_id={AUDIENCE}");
+    add(response.headers_mut(), &[("www-authenticate", &wanted)]);
+    response
+}
+
+/// What the caller's roles hold.
 fn may_read(shared: &Shared, account: &str, container: &str, blob: &str, call: &Call) -> bool {
     let scope = format!("{}/blobServices/default/containers/{container}", ids::account(shared, account));
     if blob.is_empty() && call.query("comp").is_none() {

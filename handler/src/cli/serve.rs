@@ -37,7 +37,7 @@ pub(super) fn run(clock: &Clock) -> Result<ExitCode, super::Error> {
     let config = Config::read(&ProcessVars, &working_directory()?)?;
     let port = config.host.port.ok_or(Error::NoPort)?;
     telemetry::start(&config.log);
-    for warning in &config.warnings {
+    for warning in config.all_warnings() {
         tracing::warn!("{warning}");
     }
     let runtime = all_processors()?;

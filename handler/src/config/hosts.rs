@@ -9,6 +9,31 @@ pub(super) fn read(text: &str) -> Result<Vec<(String, Option<Url>)>, Refused> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(entry).collect()
 }
 
+/// `HOST[,HOST…]`.
+pub(super) fn read_names(text: &str) -> Result<Vec<String>, Refused> {
+    let names = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    names
+        .map(|entry| {
+            name(entry).ok_or_else(|| {
+                Refused::new(
+                    format!("host names with commas between, `{entry}` is none"),
+                    "write HOST, without https:// and path",
+                )
+            })
+        })
+        .collect()
+}
+
+fn name(text: &str) -> Option<String> {
+    // A pattern is a host to a URL's reader, and would be compared as it is written: with nothing.
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) if is_name(&name) && (name.contains('.') || name == "localhost") => Some(name),
+        Ok(Host::Ipv4(ip)) => Some(ip.to_string()),
+        _ => None,
+    }
+}
+
 fn entry(entry: &str) -> Result<(String, Option<Url>), Refused> {
     let refused = || {
         Refused::new(
@@ -17,16 +42,10 @@ fn entry(entry: &str) -> Result<(String, Option<Url>), Refused> {
         )
     };
     let (host, reached) = entry.split_once('=').map_or((entry, None), |(host, url)| (host, Some(url)));
-    // A pattern is a host to a URL's reader, and would be compared as it is written: with nothing.
-    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    let host = match Host::parse(host) {
-        Ok(Host::Domain(name)) if is_name(&name) && (name.contains('.') || name == "localhost") => name,
-        Ok(Host::Ipv4(ip)) => ip.to_string(),
-        _ => return Err(refused()),
-    };
+    let host = name(host).ok_or_else(refused)?;
     let Some(reached) = reached else { return Ok((host, None)) };
     let url = Url::parse(reached).map_err(|_| refused())?;
-    // No token follows there, so that a wrong one can do no harm.
+    // A token that follows there does not leave this machine.
     let emulator = url.scheme() == "http" && lifecycle::uri::is_loopback(&url);
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
     if emulator && plain { Ok((host, Some(url))) } else { Err(refused()) }
@@ -54,6 +73,16 @@ mod tests {
             "a.example=",
         ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_before_endpoints_are_names_alone() {
+        assert_eq!(read_names("Gateway.Example.com, 10.0.0.7").expect("good"), ["gateway.example.com", "10.0.0.7"]);
+        for bad in
+            ["https://gateway.example.com", "gateway.example.com/jobs", "*.example.com", "com", "a.example=b.example"]
+        {
+            assert!(read_names(bad).is_err(), "{bad}");
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | `AZURE_CLIENT_ID` | the system-assigned identity | client id of a user-assigned managed identity |
 //! | `SCOREKEEPER_RESOURCE_MANAGER` | `https://management.azure.com` | https URL; http for loopback hosts only |
 //! | `SCOREKEEPER_STORAGE_HOSTS` | the cloud's storage hosts alone | further hosts that blobs may lie on, with commas between: `HOST`, or `HOST=http://127.0.0.1:PORT/ACCOUNT` for an emulator. Events of other hosts are skipped, and no token goes there |
+//! | `SCOREKEEPER_ENDPOINT_HOSTS` | the cloud's batch endpoint hosts, and this machine | further hosts that rules may name in `endpoint.uri`, with commas between: a gateway or a domain of your own before an endpoint. Tokens for Azure Machine Learning go to no other host |
 //! | `SCOREKEEPER_RETENTION` | `P30D` | ISO 8601 duration, at least `P8D`: how long finished scorings are kept. Shorter than a week and a day, a late redelivery could score a blob again |
 //! | `SCOREKEEPER_ORPHAN_SCAN_INTERVAL` | `PT10M` | ISO 8601 duration from `PT1S` to `PT6H`, or `off`: how often the workspaces' jobs are looked through for jobs that no scoring needs |
 //! | `SCOREKEEPER_PROJECTION` | `on` | `on`, `off`: the tables in the shape of Durable Functions |
@@ -24,6 +25,7 @@
 //! `functionTimeout` from `AzureFunctionsJobHost__functionTimeout`, else `host.json`, else five minutes, the smallest
 //! default of any plan. Empty variables count as not set: App Service cannot unset an inherited one.
 
+mod cloud;
 mod host;
 mod hosts;
 mod ledger;
@@ -35,14 +37,18 @@ mod vars;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use lifecycle::Rules;
 use lifecycle::duration::IsoDuration;
 use lifecycle::redact::redacted;
 use lifecycle::text::one_line;
+use lifecycle::watched_output::watched_outputs;
+use lifecycle::{EndpointHosts, Rules};
 use time::Duration;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
+pub use lifecycle::rule::Warning;
+
+pub use self::cloud::AzureCloudFacts;
 pub use self::host::HostFacts;
 pub use self::ledger::{LedgerLocation, Secret, TablesAuth};
 pub use self::problems::{Problem, Problems};
@@ -67,6 +73,8 @@ pub struct Config {
     pub resource_manager: Url,
     /// Hosts that blobs may lie on beside the cloud's, and where an emulator stands for one.
     pub storage_hosts: Vec<(String, Option<Url>)>,
+    /// Hosts that a token for Azure Machine Learning may go to.
+    pub endpoint_hosts: EndpointHosts,
     /// How long finished scorings are kept.
     pub retention: Duration,
     /// Between two orphan scans of the jobs behind an endpoint; `None`: never.
@@ -82,7 +90,9 @@ pub struct Config {
     /// Every setting as it was understood, in the order of the table above.
     pub settings: Vec<Setting>,
     /// What looks wrong but does not prevent a start.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
+    /// Outputs that may fall into a place that a rule watches, as far as the rules alone tell.
+    pub output_warnings: Vec<Warning>,
 }
 
 /// What is logged, and how.
@@ -149,6 +159,7 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_RULES",
     "SCOREKEEPER_RESOURCE_MANAGER",
     "SCOREKEEPER_STORAGE_HOSTS",
+    "SCOREKEEPER_ENDPOINT_HOSTS",
     "SCOREKEEPER_RETENTION",
     "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
     "SCOREKEEPER_PROJECTION",
@@ -169,6 +180,7 @@ impl Config {
         let resource_manager =
             reader.read("SCOREKEEPER_RESOURCE_MANAGER", "https://management.azure.com", resource_manager);
         let storage_hosts = reader.read("SCOREKEEPER_STORAGE_HOSTS", "", hosts::read);
+        let endpoint_hosts = reader.endpoint_hosts(&resource_manager, rules.as_ref());
         let retention = reader.read("SCOREKEEPER_RETENTION", "P30D", retention);
         let orphan_scan_interval = reader.read("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "PT10M", orphan_scan_interval);
         let projection = reader.read("SCOREKEEPER_PROJECTION", "on", on_or_off);
@@ -190,15 +202,8 @@ impl Config {
             _ => Err(Refused::new("`json` or `text`", "leave it out: a host gets json, a terminal text")),
         });
         let host = reader.host(root);
-        let mut warnings: Vec<String> = vars
-            .names()
-            .into_iter()
-            .filter(|name| name.starts_with("SCOREKEEPER_") && !OURS.contains(&name.as_str()))
-            .map(|name| {
-                format!("`{}` is not a setting and was ignored; there are {}", redacted(&name), OURS.join(", "))
-            })
-            .collect();
-        warnings.extend(rules.iter().flat_map(Rules::warnings));
+        let warnings = unknown_settings(vars).chain(rules.iter().flat_map(Rules::warnings)).collect();
+        let output_warnings = rules.as_ref().map(watched_output_warnings).unwrap_or_default();
         let Reader { problems, settings, .. } = reader;
         // `ledger` and `rules` are `None` only together with a problem.
         match (ledger, rules) {
@@ -209,6 +214,7 @@ impl Config {
                 client_id,
                 resource_manager,
                 storage_hosts,
+                endpoint_hosts,
                 retention,
                 orphan_scan_interval,
                 projection,
@@ -217,6 +223,7 @@ impl Config {
                 host,
                 settings,
                 warnings,
+                output_warnings,
             }),
             _ => Err(Problems(problems)),
         }
@@ -240,7 +247,7 @@ impl Config {
                 one_line(&rule.matches.exclude.to_string(), MAX_SHOWN)
             );
         }
-        for warning in &self.warnings {
+        for warning in self.all_warnings() {
             let _ = writeln!(text, "warning: {warning}");
         }
         text
@@ -253,8 +260,53 @@ impl Config {
             serde_json::json!({ "id": rule.id, "leavesOut": left_out })
         };
         let rules: Vec<_> = self.rules.iter().map(rule).collect();
-        serde_json::json!({ "settings": self.settings, "rules": rules, "warnings": self.warnings })
+        let warnings: Vec<_> = self.all_warnings().collect();
+        serde_json::json!({ "settings": self.settings, "rules": rules, "warnings": warnings })
     }
+
+    /// Everything that looks wrong but does not prevent a start.
+    pub fn all_warnings(&self) -> impl Iterator<Item = &Warning> {
+        self.warnings.iter().chain(&self.output_warnings)
+    }
+}
+
+/// Variables that begin as our settings do and are none.
+fn unknown_settings(vars: &dyn Vars) -> impl Iterator<Item = Warning> {
+    let unknown = |name: &String| name.starts_with("SCOREKEEPER_") && !OURS.contains(&name.as_str());
+    vars.names().into_iter().filter(unknown).map(|name| Warning {
+        seen: format!("`{}` is not a setting and was ignored", redacted(&name)),
+        cause: "it is probably a typing error".to_owned(),
+        remedy: format!("correct the name, or remove it; there are {}", OURS.join(", ")),
+    })
+}
+
+/// Outputs that fall into a watched place if their datastore is the container that is watched. Which one it is only the
+/// workspace knows, and the doctor asks it. Here a rule is told of any datastore that may hold its own uploads, as its outputs
+/// would come round again, and of another rule's container only where a name says that it is the datastore's.
+fn watched_output_warnings(rules: &Rules) -> Vec<Warning> {
+    // Their containers are called `azureml…`.
+    const OF_WORKSPACE: [&str; 2] = ["workspaceblobstore", "workspaceartifactstore"];
+    let all = rules.iter().flat_map(|rule| {
+        watched_outputs(rules, rule, |place, watcher| {
+            let is = |name: &str| place.datastore.eq_ignore_ascii_case(name);
+            let of_workspace = OF_WORKSPACE.iter().any(|name| is(name));
+            is(&watcher.matches.container) || (watcher.id == rule.id && !of_workspace)
+        })
+    });
+    let warning = |it: lifecycle::watched_output::WatchedOutput<'_>| Warning {
+        seen: format!(
+            "rule `{}`: output `{}`, such as `{}`, falls into the place that rule `{}` watches if datastore `{}` is its \
+             container `{}`",
+            it.rule.id, it.output, it.example, it.watched_by.id, it.datastore, it.watched_by.matches.container
+        ),
+        cause: "each output is then an event more that is skipped, and what other tools write beside it is scored"
+            .to_owned(),
+        remedy:
+            "write to a container that no rule watches, or narrow `match.prefix`; `scorekeeper doctor` looks at the \
+                 datastore"
+                .to_owned(),
+    };
+    all.map(warning).collect()
 }
 
 /// Reads settings one by one, collecting what was understood and what was not.
@@ -292,6 +344,27 @@ impl Reader<'_> {
             self.understood(name, default, Source::Default(None));
         }
         parse(default).unwrap_or_else(|_| unreachable!("the default of {name} is valid"))
+    }
+
+    /// Hosts that a token for Azure Machine Learning may go to; a rule whose endpoint is none of them is a problem, before any
+    /// token is asked for.
+    fn endpoint_hosts(&mut self, resource_manager: &Url, rules: Option<&Rules>) -> EndpointHosts {
+        let cloud = AzureCloudFacts::of(resource_manager)
+            .map_or_else(EndpointHosts::default, |it| EndpointHosts::of_cloud(it.ml));
+        let named = self.read("SCOREKEEPER_ENDPOINT_HOSTS", "", hosts::read_names);
+        let hosts = named.iter().fold(cloud, |hosts, host| hosts.and(host));
+        for rule in rules.into_iter().flatten() {
+            let Err(foreign) = hosts.check(rule.endpoint.uri.url()) else { continue };
+            self.problem(
+                "SCOREKEEPER_RULES",
+                Some(lifecycle::uri::without_query(rule.endpoint.uri.as_str())),
+                Refused::new(
+                    format!("a batch endpoint in `endpoint.uri` of the rule `{}` ({foreign})", rule.id),
+                    "correct endpoint.uri, or name the host in SCOREKEEPER_ENDPOINT_HOSTS if a gateway of yours stands there",
+                ),
+            );
+        }
+        hosts
     }
 
     fn client_id(&mut self) -> Option<String> {

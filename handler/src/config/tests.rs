@@ -92,8 +92,8 @@ fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
 #[test]
 fn what_each_rule_leaves_out_is_shown() {
     let rules = r#"{"rules":[
-        {"id":"a","match":{"container": "con","exclude":{"globs":["**/x-*"],"defaults":false}},"endpoint":{"uri":"https://e.example/jobs"}},
-        {"id":"b","match":{"container": "con"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#;
+        {"id":"a","match":{"container":"con","exclude":{"globs":["**/x-*"],"defaults":false}},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"}},
+        {"id":"b","match":{"container":"con"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"}}]}"#;
     let config = good(&[EMBEDDED, ("SCOREKEEPER_RULES", rules)]);
     let table = config.table();
     assert!(table.contains("rule a leaves out globs **/x-*\n"), "{table}");
@@ -248,7 +248,7 @@ fn empty_variables_count_as_not_set() {
 #[test]
 fn a_misspelt_setting_is_warned_about() {
     let config = good(&[EMBEDDED, ("SCOREKEEPER_RETENSION", "P30D")]);
-    assert!(config.warnings[0].contains("`SCOREKEEPER_RETENSION`"), "{:?}", config.warnings);
+    assert!(config.warnings[0].seen.contains("`SCOREKEEPER_RETENSION`"), "{:?}", config.warnings);
     assert!(config.table().contains("warning: `SCOREKEEPER_RETENSION`"));
 }
 
@@ -278,4 +278,74 @@ fn the_site_is_named_by_its_arm_id() {
         )
     );
     assert_eq!((composed.site.as_deref(), composed.instance.as_deref()), (Some("func-scores"), Some("pod-1")));
+}
+
+#[test]
+fn a_rule_whose_endpoint_is_on_a_foreign_host_is_refused_with_value_place_and_remedy() {
+    let rules = r#"{"rules":[{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://gateway.example/jobs?code=SECRET"}}]}"#;
+    let told = problems(&[EMBEDDED, ("SCOREKEEPER_RULES", rules)]).join("\n");
+    for part in [
+        "`https://gateway.example/jobs`",
+        "rule `a`",
+        "`endpoint.uri`",
+        "`gateway.example`",
+        "SCOREKEEPER_ENDPOINT_HOSTS",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("SECRET"), "{told}");
+    let named = ("SCOREKEEPER_ENDPOINT_HOSTS", "Gateway.example");
+    assert_eq!(good(&[EMBEDDED, ("SCOREKEEPER_RULES", rules), named]).rules.iter().count(), 1);
+    assert!(problems(&[EMBEDDED, ("SCOREKEEPER_ENDPOINT_HOSTS", "https://gateway.example")])[0].contains("HOST"));
+}
+
+#[test]
+fn each_cloud_has_its_own_endpoint_hosts_and_this_machine_is_of_all() {
+    let read_with = |manager: &str, host: &str| {
+        let rules =
+            format!(r#"{{"rules":[{{"id":"a","match":{{"container":"c"}},"endpoint":{{"uri":"{host}/jobs"}}}}]}}"#);
+        read(&[EMBEDDED, ("SCOREKEEPER_RULES", &rules), ("SCOREKEEPER_RESOURCE_MANAGER", manager)]).is_ok()
+    };
+    let clouds = [
+        ("https://management.azure.com", "https://heart.westeurope.inference.ml.azure.com"),
+        ("https://management.chinacloudapi.cn", "https://heart.chinaeast2.inference.ml.azure.cn"),
+        ("https://management.usgovcloudapi.net", "https://heart.usgovvirginia.inference.ml.azure.us"),
+    ];
+    for (manager, _) in clouds {
+        for (other, host) in clouds {
+            assert_eq!(read_with(manager, host), manager == other, "{manager} {host}");
+        }
+        assert!(read_with(manager, "http://127.0.0.1:7071"), "{manager}");
+    }
+    assert!(!read_with("http://127.0.0.1:1", clouds[0].1), "a simulator's tokens are for nobody else");
+}
+
+#[test]
+fn outputs_that_fall_into_a_watched_place_are_a_warning_with_the_rule_and_an_example() {
+    let warned = |prefix: &str, datastore: &str| {
+        let rules = serde_json::json!({"rules": [{"id": "a", "match": {"container": "claims", "prefix": prefix},
+            "endpoint": {"uri": "https://e.r.inference.ml.azure.com/jobs"}, "outputs": {"score": {"type": "UriFolder",
+            "uri": format!("azureml://datastores/{datastore}/paths/out/{{scoring.id}}/{{attempt}}/")}}}]});
+        let config = good(&[EMBEDDED, ("SCOREKEEPER_RULES", &rules.to_string())]);
+        let (table, json) = (config.table(), config.json());
+        assert_eq!(json["warnings"].as_array().unwrap().len(), table.matches("warning: ").count(), "{table}");
+        table.lines().find(|line| line.starts_with("warning: ")).map(str::to_owned)
+    };
+    let warning = warned("", "claims").expect("a warning");
+    for part in ["rule `a`: output `score`, such as `out/", "datastore `claims`", "container `claims`", "match.prefix"]
+    {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
+    assert_eq!(warned("in/", "claims"), None, "elsewhere in the container");
+    assert_eq!(warned("", "workspaceblobstore"), None, "the workspace's own container has another name");
+}
+
+#[test]
+fn inputs_that_are_the_same_for_all_scorings_are_a_warning() {
+    let rules = r#"{"rules":[{"id":"a","match":{"container":"c"},"endpoint":{"uri":"https://e.r.inference.ml.azure.com/jobs"},
+        "inputs":{"folder":{"type":"UriFolder","uri":"azureml://datastores/d/paths/in/"}}}]}"#;
+    let config = good(&[EMBEDDED, ("SCOREKEEPER_RULES", rules)]);
+    assert!(config.warnings[0].seen.contains("no input says which blob"), "{:?}", config.warnings);
+    assert!(config.warnings[0].remedy.contains("{blob.url}"), "{:?}", config.warnings);
+    assert_eq!(good(&[EMBEDDED]).warnings, []);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use app::ports::{Inconclusive, JobAddress};
 use lifecycle::id::workspace_of;
 use lifecycle::text::error_chain;
-use lifecycle::{Answer, Reply, Scoring};
+use lifecycle::{Answer, EndpointHosts, Reply, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::answer;
 use super::job_cache::JobCache;
 use super::wire::{self, Resource};
-use crate::http::authorized::{ask, wished_pause};
+use crate::http::authorized::{HttpAnswer, ask, wished_pause};
 use crate::http::body::read_body;
 use crate::http::retry::may_pass;
 use crate::tokens::{MachineLearning, Tokens};
@@ -27,6 +27,8 @@ const MAX_ANSWER: usize = 1 << 20;
 #[derive(Debug)]
 pub struct AzureMl {
     pub(super) tokens: Tokens<MachineLearning>,
+    /// Where these may go.
+    pub(super) hosts: EndpointHosts,
     pub(super) manager: Arc<resource_manager::Client>,
     pub(super) job_cache: JobCache,
 }
@@ -39,9 +41,9 @@ pub(super) enum JobLookup {
 }
 
 impl AzureMl {
-    /// Endpoints reached with `tokens`; `manager` lists and cancels their jobs.
-    pub fn new(tokens: Tokens<MachineLearning>, manager: Arc<resource_manager::Client>) -> Self {
-        Self { tokens, manager, job_cache: JobCache::default() }
+    /// Endpoints reached with `tokens`, which go to `hosts` alone; `manager` lists and cancels their jobs.
+    pub fn new(tokens: Tokens<MachineLearning>, hosts: EndpointHosts, manager: Arc<resource_manager::Client>) -> Self {
+        Self { tokens, hosts, manager, job_cache: JobCache::default() }
     }
 
     /// Sends the submission once and classifies what comes back.
@@ -52,6 +54,11 @@ impl AzureMl {
             return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
         };
         let url = scoring.endpoint.url().clone();
+        // Before a token is asked for. Not for good: the next start refuses rules with such a host, but a scoring may be of
+        // a rule that is gone, and the setting may come back.
+        if let Err(foreign) = self.hosts.check(&url) {
+            return not_sent(foreign.to_string(), false);
+        }
         let body = match wire::request(scoring, submission) {
             Ok(body) => body,
             Err(error) => return not_sent(error.to_string(), true),
@@ -103,7 +110,7 @@ impl AzureMl {
 
     /// `GET {uri}/{name}`.
     pub(super) async fn look(&self, endpoint: &str, name: &str) -> Result<JobLookup, Inconclusive> {
-        let got = ask(&self.tokens, Method::GET, &job_url(endpoint, name)?).await?;
+        let got = ask_endpoint(&self.tokens, &self.hosts, &job_url(endpoint, name)?).await?;
         match got.status {
             200..=299 => match Resource::read(&got.body) {
                 Some(resource) => Ok(JobLookup::Job(resource)),
@@ -150,6 +157,17 @@ impl AzureMl {
             Err(_) => Ok(None),
         }
     }
+}
+
+/// Looks at something that Azure Machine Learning serves at an address which a rule, a row or an answer gave. The token goes
+/// to hosts of the cloud or of the settings alone.
+pub(crate) async fn ask_endpoint(
+    tokens: &Tokens<MachineLearning>,
+    hosts: &EndpointHosts,
+    url: &Url,
+) -> Result<HttpAnswer, Inconclusive> {
+    hosts.check(url).map_err(|foreign| Inconclusive::not_asked(foreign.to_string()))?;
+    ask(tokens, Method::GET, url).await
 }
 
 /// Where the endpoint is asked about a job: `{invoke URI}/{name}`, with the URI's own query.

@@ -29,7 +29,7 @@ use time::OffsetDateTime;
 use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 pub use client::AzureMl;
 use client::JobLookup;
-pub(crate) use client::job_url;
+pub(crate) use client::{ask_endpoint, job_url};
 
 /// Why a job failed is told if run history says so within this time.
 const ERROR_TEXT_LIMIT: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ impl Endpoint for AzureMl {
         let mut error = None;
         if status == JobStatus::Failed {
             let workspace = Self::needed_workspace(at.workspace.as_deref(), job.id()).ok();
-            let text = run_history::error_text(&self.tokens, &at.endpoint, workspace.as_deref(), &job);
+            let text = run_history::error_text((&self.tokens, &self.hosts), &at.endpoint, workspace.as_deref(), &job);
             error = tokio::time::timeout(ERROR_TEXT_LIMIT, text).await.ok().flatten();
         }
         Ok(Some(JobSnapshot { status, error, studio: job.studio() }))

@@ -4,41 +4,42 @@
 //!
 //! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
 
+use lifecycle::EndpointHosts;
 use lifecycle::id::workspace_of;
 use lifecycle::text::{error_chain, fit};
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde_json::Value;
 
+use super::client::ask_endpoint;
 use super::wire::Resource;
-use crate::http::authorized::ask;
 use crate::text::member;
 use crate::tokens::{MachineLearning, Tokens};
 
 /// Failed children whose texts are looked at.
 const MAX_CHILDREN: usize = 3;
-/// Hosts that may be sent a token for Azure Machine Learning: the host's name comes out of an answer.
-const DOMAINS: &[&str] = &[".api.azureml.ms", ".api.ml.azure.us", ".api.ml.azure.cn"];
+/// Tokens, and the hosts that these may go to: the host of a run history comes out of an answer.
+type Access<'a> = (&'a Tokens<MachineLearning>, &'a EndpointHosts);
 
 /// The error text of a failed job, if the run history has one.
 pub(super) async fn error_text(
-    tokens: &Tokens<MachineLearning>,
+    access: Access<'_>,
     endpoint: &str,
     workspace: Option<&str>,
     job: &Resource,
 ) -> Option<String> {
     let run = job.name()?;
-    let base = base(endpoint, workspace, job)?;
-    let parent = read(tokens, &base, &[run, "details"]).await;
+    let base = base(access.1, endpoint, workspace, job)?;
+    let parent = read(access, &base, &[run, "details"]).await;
     let text = parent.as_ref().and_then(message);
     if text.as_deref().is_some_and(|text| !is_general(text)) {
         return text;
     }
-    children(tokens, &base, run).await.or(text)
+    children(access, &base, run).await.or(text)
 }
 
 /// `…/history/v1.0/WORKSPACE/runs`. The tracking address of the job knows host and workspace; else they are put
 /// together from what else is known.
-fn base(endpoint: &str, workspace: Option<&str>, job: &Resource) -> Option<Url> {
+fn base(hosts: &EndpointHosts, endpoint: &str, workspace: Option<&str>, job: &Resource) -> Option<Url> {
     let tracking = job.tracking().and_then(|text| text.strip_prefix("azureml://"));
     let workspace = job
         .id()
@@ -52,9 +53,8 @@ fn base(endpoint: &str, workspace: Option<&str>, job: &Resource) -> Option<Url> 
     let mut url = Url::parse(&format!("https://{authority}/history/v1.0")).ok()?;
     if lifecycle::uri::is_loopback(&url) {
         url = Url::parse(&format!("http://{authority}/history/v1.0")).ok()?;
-    } else if !url.host_str().is_some_and(|host| DOMAINS.iter().any(|domain| host.ends_with(domain))) {
-        return None;
     }
+    hosts.check(&url).ok()?;
     let mut path = url.path_segments_mut().ok()?;
     path.extend(workspace.split('/').filter(|part| !part.is_empty())).push("runs");
     drop(path);
@@ -75,10 +75,10 @@ fn guess(endpoint: &str) -> Option<String> {
     }
 }
 
-async fn read(tokens: &Tokens<MachineLearning>, base: &Url, path: &[&str]) -> Option<Value> {
+async fn read((tokens, hosts): Access<'_>, base: &Url, path: &[&str]) -> Option<Value> {
     let mut url = base.clone();
     url.path_segments_mut().ok()?.extend(path);
-    match ask(tokens, Method::GET, &url).await {
+    match ask_endpoint(tokens, hosts, &url).await {
         Ok(got) if got.status == 200 => serde_json::from_slice(&got.body).ok(),
         Ok(got) => {
             tracing::debug!(status = got.status, "run history has no error text of a failed job");
@@ -111,8 +111,8 @@ fn is_general(text: &str) -> bool {
 }
 
 /// The first text of a failed step; a model deployment has one step, `batchscoring`.
-async fn children(tokens: &Tokens<MachineLearning>, base: &Url, run: &str) -> Option<String> {
-    let list = read(tokens, base, &[run, "children"]).await?;
+async fn children(access: Access<'_>, base: &Url, run: &str) -> Option<String> {
+    let list = read(access, base, &[run, "children"]).await?;
     let children = member(&list, "value").and_then(Value::as_array)?;
     let failed = children.iter().filter(|child| {
         member(child, "status").and_then(Value::as_str).is_none_or(|status| status.eq_ignore_ascii_case("Failed"))
@@ -123,7 +123,7 @@ async fn children(tokens: &Tokens<MachineLearning>, base: &Url, run: &str) -> Op
         if found.is_none()
             && let Some(id) = text("runId")
         {
-            found = read(tokens, base, &[id, "details"]).await.as_ref().and_then(message);
+            found = read(access, base, &[id, "details"]).await.as_ref().and_then(message);
         }
         if let Some(found) = found {
             let step = text("displayName").or_else(|| text("name")).unwrap_or("a step");
@@ -135,6 +135,8 @@ async fn children(tokens: &Tokens<MachineLearning>, base: &Url, run: &str) -> Op
 
 #[cfg(test)]
 mod tests {
+    use lifecycle::MlDomains;
+
     use super::*;
     use serde_json::json;
 
@@ -142,10 +144,14 @@ mod tests {
         "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
     const ENDPOINT: &str = "https://claims.westeurope.inference.ml.azure.com/jobs";
 
+    fn hosts() -> EndpointHosts {
+        EndpointHosts::of_cloud(MlDomains { inference: "inference.ml.azure.com", api: "api.azureml.ms" })
+    }
+
     fn of(tracking: &str) -> Option<String> {
         let job = json!({"name": "j", "id": format!("{WORKSPACE}/batchEndpoints/e/jobs/j"),
             "properties": {"interactionEndpoints": {"Tracking": {"endpoint": tracking}}}});
-        base(ENDPOINT, None, &Resource::of(job)).map(String::from)
+        base(&hosts(), ENDPOINT, None, &Resource::of(job)).map(String::from)
     }
 
     #[test]
@@ -154,8 +160,8 @@ mod tests {
         assert_eq!(of("azureml://westus.api.azureml.ms/mlflow/v1.0/subscriptions/x?"), Some(expected));
         let bare = Resource::of(json!({"name": "j"}));
         let guessed = format!("https://westeurope.api.azureml.ms/history/v1.0{WORKSPACE}/runs");
-        assert_eq!(base(ENDPOINT, Some(WORKSPACE), &bare).map(String::from), Some(guessed));
-        assert_eq!(base(ENDPOINT, None, &bare), None);
+        assert_eq!(base(&hosts(), ENDPOINT, Some(WORKSPACE), &bare).map(String::from), Some(guessed));
+        assert_eq!(base(&hosts(), ENDPOINT, None, &bare), None);
     }
 
     #[test]
@@ -172,7 +178,7 @@ mod tests {
             "api.azureml.ms.evil.example",
             "evilazureml.ms",
             "10.0.0.1:80",
-            "other.westus.inference.ml.azure.com",
+            "westus.api.ml.azure.cn",
             "a@evil.example",
         ] {
             assert_eq!(of(&format!("azureml://{foreign}/mlflow/v1.0")), None, "{foreign}");

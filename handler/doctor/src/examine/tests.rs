@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use self::faults::FAULTS;
 use self::installation::{APP, CLIENT, Case, Fake, SCIENTIST, TOPIC, account, forbidden, site, topic, workspace};
+use app::ports::table_store::TableName;
+
 use super::*;
 use crate::Verdict;
 
@@ -315,6 +317,55 @@ async fn stored_credentials_spare_the_identities() {
     case.cloud.document(&format!("{}/computes/cpu", workspace()))["identity"] = Value::Null;
     let report = case.report().await;
     assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", text_of(&report));
+}
+
+#[tokio::test]
+async fn what_the_app_may_not_read_it_must_not_be_told_to_look_at() {
+    let with_stored_credentials = |verify: bool| {
+        let mut case = Case::new();
+        case.cloud
+            .put(json!({"id": format!("{}/datastores/raw", workspace()), "properties": {"datastoreType": "AzureBlob",
+            "accountName": "uploads", "containerName": "claims", "credentials": {"credentialsType": "Sas"}}}));
+        case.rule["inputs"] =
+            json!({"input_data": {"type": "UriFile", "uri": "azureml://datastores/raw/paths/{blob.path}"}});
+        case.rule["verifyInput"] = json!(verify);
+        case.cloud.error("https://uploads.blob.core.windows.net/claims", forbidden());
+        case
+    };
+    let report = with_stored_credentials(true).report().await;
+    assert_eq!(of(&report, Verdict::Fault), ["input"], "{}", text_of(&report));
+    let fault = report.findings.iter().find(|finding| finding.verdict == Verdict::Fault).unwrap();
+    let remedy = fault.remedy.as_deref().unwrap();
+    for part in ["'Storage Blob Data Reader'", "\"verifyInput\": false in the rule claims"] {
+        assert!(remedy.contains(part), "{remedy}");
+    }
+    let report = with_stored_credentials(false).report().await;
+    assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 0), "{}", text_of(&report));
+    // Where the job reads with the app's identity as well, nothing but the right helps.
+    let mut by_url = Case::new();
+    by_url.cloud.error("https://uploads.blob.core.windows.net/claims", forbidden());
+    assert!(!text_of(&by_url.report().await).contains("verifyInput"));
+}
+
+#[tokio::test]
+async fn outputs_in_a_watched_container_are_a_warning_and_in_another_one_are_not() {
+    let warned = async |container: &str, prefix: &str| {
+        let mut case = Case::new();
+        let store = format!("{}/datastores/workspaceblobstore", workspace());
+        case.cloud.document(&store)["properties"]["accountName"] = json!("uploads");
+        case.cloud.document(&store)["properties"]["containerName"] = json!(container);
+        case.rule["match"]["prefix"] = json!(prefix);
+        let report = case.report().await;
+        let warning = |finding: &&Finding| finding.check == Check::Output && finding.verdict == Verdict::Warning;
+        report.findings.iter().find(warning).cloned()
+    };
+    let warning = warned("claims", "scorekeeper/").await.expect("a warning");
+    assert!(
+        warning.seen.contains("such as scorekeeper/claims/") && warning.seen.contains("the rule claims"),
+        "{warning:?}"
+    );
+    assert_eq!(warned("claims", "eu/").await, None);
+    assert_eq!(warned("scores", "scorekeeper/").await, None);
 }
 
 #[test]

@@ -1,22 +1,49 @@
 //! What looks wrong in good rules and is no reason not to start.
 
+use std::fmt;
+
 use super::definition::{Match, Rule};
 use super::reading::Rules;
 
+/// Something that looks wrong, and does not prevent a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What was seen.
+    pub seen: String,
+    /// What comes of it.
+    pub cause: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.seen, self.cause, self.remedy)
+    }
+}
+
+impl serde::Serialize for Warning {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl Rules {
-    /// One sentence for each.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What looks wrong in them.
+    pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let rules: Vec<&Rule> = self.iter().collect();
         for (index, rule) in rules.iter().enumerate() {
             warnings.extend(repeats_container(rule));
             warnings.extend(has_shared_inputs(rule));
-            let after = &rules[index + 1..];
-            warnings.extend(after.iter().filter(|other| overlap(&rule.matches, &other.matches)).map(|other| {
-                format!(
-                    "rules `{}` and `{}` may want the same blob of container `{}`: each scores it; narrow one of them down if only one is meant",
+            let after = rules[index + 1..].iter().filter(|other| overlap(&rule.matches, &other.matches));
+            warnings.extend(after.map(|other| Warning {
+                seen: format!(
+                    "rules `{}` and `{}` may want the same blob of container `{}`",
                     rule.id, other.id, rule.matches.container
-                )
+                ),
+                cause: "each scores it".to_owned(),
+                remedy: "narrow one of them down if only one is meant".to_owned(),
             }));
         }
         warnings
@@ -24,24 +51,23 @@ impl Rules {
 }
 
 /// A folder may be named as its container is; most often the container was taken for part of the path.
-fn repeats_container(rule: &Rule) -> Option<String> {
+fn repeats_container(rule: &Rule) -> Option<Warning> {
     let Match { container, prefix, .. } = &rule.matches;
     let rest = prefix.strip_prefix(container.as_str())?.strip_prefix('/')?;
-    Some(format!(
-        "rule `{}`: `match.prefix` is `{prefix}` and begins with the container's name, so it wants blobs of \
-         `{container}/{prefix}` alone; if the folder `{container}` is not meant, write `{rest}`",
-        rule.id
-    ))
+    Some(Warning {
+        seen: format!("rule `{}`: `match.prefix` is `{prefix}` and begins with the container's name", rule.id),
+        cause: format!("it wants blobs of `{container}/{prefix}` alone"),
+        remedy: format!("if the folder `{container}` is not meant, write `{rest}`"),
+    })
 }
 
-fn has_shared_inputs(rule: &Rule) -> Option<String> {
-    rule.has_shared_inputs().then(|| {
-        format!(
-            "rule `{}`: no input says which blob it is made for, so after a lost answer the jobs of all its scorings \
-             look alike if Azure ML shows neither outputs nor tags, and each waits for all of them; put `{{blob.url}}`, \
-             `{{blob.path}}` or `{{scoring.id}}` into an input",
-            rule.id
-        )
+fn has_shared_inputs(rule: &Rule) -> Option<Warning> {
+    rule.has_shared_inputs().then(|| Warning {
+        seen: format!("rule `{}`: no input says which blob it is made for", rule.id),
+        cause: "after a lost answer the jobs of all its scorings look alike if Azure ML shows neither outputs nor tags, and \
+                each waits for all of them"
+            .to_owned(),
+        remedy: "put `{blob.url}`, `{blob.path}` or `{scoring.id}` into an input".to_owned(),
     })
 }
 
@@ -62,7 +88,7 @@ fn overlap(one: &Match, other: &Match) -> bool {
 mod tests {
     use super::*;
 
-    fn warnings(matches: &[serde_json::Value]) -> Vec<String> {
+    fn warnings(matches: &[serde_json::Value]) -> Vec<Warning> {
         let rule = |(index, matches)| serde_json::json!({"id": format!("r{index}"), "match": matches, "endpoint": {"uri": "https://e.example/jobs"}});
         let rules: Vec<_> = matches.iter().enumerate().map(rule).collect();
         Rules::read(&serde_json::json!({ "rules": rules }).to_string()).expect("good rules").warnings()
@@ -81,16 +107,21 @@ mod tests {
         ] {
             let said = warnings(&[eu.clone(), json(other)]);
             assert_eq!(said.len(), usize::from(both), "{other}: {said:?}");
-            assert!(!both || said[0].starts_with("rules `r0` and `r1` may want the same blob of container `claims`"));
+            assert!(
+                !both || said[0].seen.starts_with("rules `r0` and `r1` may want the same blob of container `claims`")
+            );
         }
         let accounts = |account: &str| json(&format!(r#"{{"container": "claims", "account": "{account}"}}"#));
-        assert_eq!(warnings(&[accounts("uploads"), accounts("images")]), Vec::<String>::new());
+        assert_eq!(warnings(&[accounts("uploads"), accounts("images")]), Vec::new());
     }
 
     #[test]
     fn a_prefix_that_begins_with_the_container_is_warned_of() {
         let said = warnings(&[serde_json::json!({"container": "claims", "prefix": "claims/eu/"})]);
-        assert!(said.len() == 1 && said[0].ends_with("if the folder `claims` is not meant, write `eu/`"), "{said:?}");
+        assert!(
+            said.len() == 1 && said[0].remedy.ends_with("if the folder `claims` is not meant, write `eu/`"),
+            "{said:?}"
+        );
         assert_eq!(warnings(&[serde_json::json!({"container": "claims", "prefix": "claims-eu/"})]).len(), 0);
     }
 }

@@ -1,0 +1,67 @@
+//! What is examined, and who looks.
+
+use lifecycle::Rules;
+
+use crate::finding::Finding;
+use crate::remedy::{ResourceId, shell};
+
+/// Who looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// The app's own identity: what it sees is what the app sees.
+    App,
+    /// Somebody who is signed in on this machine. What they may do says nothing about the app.
+    Operator,
+}
+
+/// What is known of a function app beyond the settings of the handler.
+#[derive(Debug, Clone, Default)]
+pub struct AppFacts {
+    /// Its ARM id; `None`: as the host says.
+    pub site: Option<String>,
+    /// Functions that a setting switches off.
+    pub switched_off: Vec<String>,
+    /// Storage account of the host's queues; `None`: that of the ledger.
+    pub queue_account: Option<String>,
+}
+
+/// What is examined.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// The rules.
+    pub rules: Rules,
+    /// Prefix of the ledger's tables.
+    pub task_hub: String,
+    /// Where the ledger is, as settings have it.
+    pub ledger_place: String,
+    /// Storage account of the ledger; `None` for a folder.
+    pub ledger_account: Option<String>,
+    /// Storage account of the Functions host's queues, which is also where the templates keep dead letters; `None`: not known.
+    pub queue_account: Option<String>,
+    /// Client id of the app's user-assigned identity; `None`: the system-assigned one.
+    pub client_id: Option<String>,
+    /// ARM id of the function app, if it is known.
+    pub site: Option<String>,
+    /// Functions that a setting switches off.
+    pub switched_off: Vec<String>,
+    /// Domain of the storage accounts behind `ACCOUNT.blob.`; `None` where it cannot be told.
+    pub storage_domain: Option<String>,
+    /// What was understood of the settings, for the report.
+    pub settings: String,
+    /// What looks wrong in them and does not prevent a start.
+    pub warnings: Vec<Finding>,
+}
+
+impl Installation {
+    /// What fixes an identity that gets no token.
+    pub(super) fn identity_remedy(&self) -> String {
+        let site = self.site.as_deref().and_then(ResourceId::read);
+        let Some(site) = site else {
+            return "az functionapp identity assign --resource-group GROUP --name APP, and AZURE_CLIENT_ID as the client id of an identity that the app has".to_owned();
+        };
+        let which = self.client_id.as_ref().map_or_else(String::new, |client| {
+            format!(" --identities \"$(az identity list --query \"[?clientId=='{client}'].id\" --output tsv)\"")
+        });
+        format!("az functionapp identity assign {} --name {}{which}", site.place(), shell(site.name))
+    }
+}

@@ -1,0 +1,48 @@
+//! What differs between Azure's clouds.
+
+use azure::resource_manager::PUBLIC_CLOUD;
+use lifecycle::MlDomains;
+use url::Url;
+
+/// One of Azure's clouds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AzureCloudFacts {
+    /// Its Resource Manager, which is also the audience of tokens for it.
+    pub resource_manager: &'static str,
+    /// What follows `ACCOUNT.blob.` there.
+    pub storage_domain: &'static str,
+    /// The audience of tokens for Azure Machine Learning.
+    pub ml_audience: &'static str,
+    /// Where its batch endpoints are.
+    pub ml: MlDomains,
+}
+
+/// The clouds that there are.
+const CLOUDS: [AzureCloudFacts; 3] = [
+    AzureCloudFacts {
+        resource_manager: PUBLIC_CLOUD,
+        storage_domain: "core.windows.net",
+        ml_audience: "https://ml.azure.com",
+        ml: MlDomains { inference: "inference.ml.azure.com", api: "api.azureml.ms" },
+    },
+    AzureCloudFacts {
+        resource_manager: "https://management.chinacloudapi.cn",
+        storage_domain: "core.chinacloudapi.cn",
+        ml_audience: "https://ml.azure.cn",
+        ml: MlDomains { inference: "inference.ml.azure.cn", api: "api.ml.azure.cn" },
+    },
+    AzureCloudFacts {
+        resource_manager: "https://management.usgovcloudapi.net",
+        storage_domain: "core.usgovcloudapi.net",
+        ml_audience: "https://ml.azure.us",
+        ml: MlDomains { inference: "inference.ml.azure.us", api: "api.ml.azure.us" },
+    },
+];
+
+impl AzureCloudFacts {
+    /// The cloud of this Resource Manager; `None` for one of somebody's own, such as the simulator's.
+    pub fn of(resource_manager: &Url) -> Option<&'static Self> {
+        let address = resource_manager.as_str().trim_end_matches('/');
+        CLOUDS.iter().find(|cloud| cloud.resource_manager == address)
+    }
+}
