@@ -454,7 +454,9 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
     }
     let mut help = run(&["--help"], folder.path());
     assert_eq!(help.ended().await.code(), Some(0));
-    for command in ["serve", "local", "simulator", "status", "list", "show", "resolve", "limit", "breaker", "config"] {
+    for command in
+        ["serve", "local", "simulator", "status", "list", "show", "resolve", "limit", "breaker", "rules", "config"]
+    {
         assert!(help.stdout().iter().any(|line| line.trim_start().starts_with(command)), "{command}");
     }
 }

@@ -115,7 +115,7 @@ fn full() -> Value {
         "rules": [{
             "id": "claims_1-a",
             "match": { "account": "uploads", "container": "claims-eu", "prefix": "eu/", "suffix": ".csv",
-                "exclude": { "defaults": false, "prefixes": ["eu/old/"], "suffixes": ["-x.csv"], "globs": ["**/a-*.csv"] } },
+                "globs": ["**/*-[0-9].csv"], "exclude": { "defaults": false, "prefixes": ["eu/old/"], "suffixes": ["-x.csv"], "globs": ["**/a-*.csv"] } },
             "endpoint": { "uri": "https://heart.westeurope.inference.ml.azure.com/jobs", "deployment": "v7", "workspace": workspace },
             "inputs": {
                 "data": { "type": "UriFile", "uri": "{blob.url}" },

@@ -27,6 +27,7 @@ pub(crate) mod local;
 pub mod on_ledger;
 mod progress;
 pub mod resolve;
+mod rules;
 mod serve;
 pub mod show;
 #[cfg(feature = "dev")]
@@ -77,6 +78,8 @@ enum Command {
     /// process is touched.
     #[cfg(feature = "dev")]
     Simulate(simulation::SimulateArgs),
+    /// Check rules, or say what they make of a blob; needs no ledger and no cloud.
+    Rules(rules::RulesArgs),
     /// Print every setting as it is understood, with where it came from; secrets are masked.
     Config(config::ConfigArgs),
 }
@@ -106,6 +109,8 @@ pub(crate) enum Error {
     Serve(#[from] serve::Error),
     #[error(transparent)]
     Doctor(#[from] doctor::Error),
+    #[error(transparent)]
+    Rules(#[from] rules::Error),
     #[cfg(feature = "dev")]
     #[error(transparent)]
     Local(#[from] local::Error),
@@ -117,7 +122,7 @@ pub(crate) enum Error {
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Doctor(_) | Self::Serve(serve::Error::NoPort) => USAGE,
+            Self::Settings(_) | Self::Doctor(_) | Self::Rules(_) | Self::Serve(serve::Error::NoPort) => USAGE,
             // A reader that went away (`| head`) has seen enough: no failure of ours.
             Self::Output(error) | Self::OnLedger(on_ledger::Error::Output(error))
                 if error.kind() == io::ErrorKind::BrokenPipe =>
@@ -186,6 +191,7 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::Doctor(args) => doctor::run(&args, clock),
         #[cfg(feature = "dev")]
         Command::Simulate(args) => simulate::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Config(args) => config::run(&args),
     }
 }

@@ -31,10 +31,10 @@ mod hosts;
 mod ledger;
 mod problems;
 mod reading;
+mod rules;
 mod vars;
 
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use lifecycle::duration::IsoDuration;
@@ -53,6 +53,7 @@ pub use self::host::HostFacts;
 pub use self::ledger::{LedgerLocation, Secret, TablesAuth};
 pub use self::problems::{Problem, Problems};
 pub use self::reading::{LedgerSettings, WhichLedger};
+pub use self::rules::RulesText;
 pub use self::vars::{ProcessVars, Vars};
 
 use self::problems::{MAX_SHOWN, Refused};
@@ -166,9 +167,6 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_LOG",
     "SCOREKEEPER_LOG_FORMAT",
 ];
-
-/// Larger is no rules file but a mistaken path.
-const MAX_RULES_BYTES: u64 = 1024 * 1024;
 
 impl Config {
     /// Reads everything. `cwd` stands for the app's root if the host named none. `Err` holds all problems.
@@ -389,69 +387,6 @@ impl Reader<'_> {
             None
         }
     }
-
-    fn rules(&mut self, root: &Path) -> Option<Rules> {
-        const NAME: &str = "SCOREKEEPER_RULES";
-        let set = self.get(NAME);
-        let (text, shown, source) = match &set {
-            // Some editors begin a text with a byte order mark, which goes along when it is pasted.
-            Some(inline) if inline.trim_start_matches('\u{feff}').starts_with('{') => {
-                (Ok(inline.clone()), "(inline)".to_owned(), Source::Variable(NAME.to_owned()))
-            }
-            path => {
-                let file = root.join(path.as_deref().unwrap_or("rules.json"));
-                let source = match path {
-                    Some(_) => Source::Variable(NAME.to_owned()),
-                    None => Source::Default(None),
-                };
-                (read_rules(&file), file.display().to_string(), source)
-            }
-        };
-        let text = match text {
-            Ok(text) => text,
-            Err(why) => {
-                let remedy =
-                    "put rules.json beside host.json, or set SCOREKEEPER_RULES to its path or to the JSON itself";
-                self.problem(NAME, Some(&shown), Refused::new(format!("a readable rules file ({why})"), remedy));
-                return None;
-            }
-        };
-        match Rules::read(&text) {
-            Ok(rules) => {
-                let count = rules.iter().count();
-                let noun = if count == 1 { "rule" } else { "rules" };
-                self.understood(NAME, format!("{shown}: {count} {noun}"), source);
-                Some(rules)
-            }
-            Err(wrong) => {
-                for lifecycle::rule::Problem { place, value, expected, remedy } in wrong {
-                    let is = value.map_or_else(|| "is missing".to_owned(), |value| format!("is {value}"));
-                    let expected = format!("good rules, and {place} {is}; expected {expected}");
-                    self.problem(NAME, Some(&shown), Refused::new(expected, remedy));
-                }
-                None
-            }
-        }
-    }
-}
-
-/// Why a rules file cannot be taken.
-#[derive(Debug, thiserror::Error)]
-enum RulesFileError {
-    #[error("{0}")]
-    Unreadable(#[from] std::io::Error),
-    #[error("it has more than {MAX_RULES_BYTES} bytes")]
-    TooLarge,
-}
-
-fn read_rules(file: &Path) -> Result<String, RulesFileError> {
-    let mut text = String::new();
-    // One more than allowed, to tell "too large" from "just so".
-    std::fs::File::open(file)?.take(MAX_RULES_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_RULES_BYTES {
-        return Err(RulesFileError::TooLarge);
-    }
-    Ok(text)
 }
 
 fn task_hub(text: &str) -> Result<String, Refused> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::exclude::Exclude;
+use super::exclude::{Exclude, Glob};
 use super::policy::Policy;
 use super::template::Template;
 use super::upload::{Complete, Renames};
@@ -91,6 +91,10 @@ pub struct Match {
     /// The decoded path ends with this text (`.csv`).
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("pattern" = "^[^*\\\\]*$")))]
     pub suffix: String,
+    /// The decoded path has one of these forms; none: any path. `*` within a segment, `**/` any number of segments, `?` one
+    /// character, `[ab]` one of these.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Glob>>"))]
+    pub globs: Vec<Glob>,
     /// What of these is not wanted all the same; default: temporary names and markers.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Exclude>"))]
     pub exclude: Exclude,

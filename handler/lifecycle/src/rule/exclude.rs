@@ -38,7 +38,7 @@ impl Default for Exclude {
     }
 }
 
-/// A pattern of `match.exclude.globs`.
+/// A pattern of `match.globs` or `match.exclude.globs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob(glob::Pattern);
 
@@ -61,7 +61,7 @@ impl std::str::FromStr for Glob {
 }
 
 impl Glob {
-    fn matches(&self, path: &str) -> bool {
+    pub(super) fn matches(&self, path: &str) -> bool {
         let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
         self.0.matches_with(path, options)
     }

@@ -21,12 +21,16 @@ impl Rule {
 
     /// Why this rule wants no version of a blob of this name; `None` if it wants some.
     pub fn refuses_name(&self, account: &str, container: &str, path: &str) -> Option<String> {
-        let Match { prefix, suffix, exclude, .. } = &self.matches;
+        let Match { prefix, suffix, globs, exclude, .. } = &self.matches;
         if let Some(why) = self.refuses_place(account, container, path) {
             return Some(why);
         }
         if !path.ends_with(suffix.as_str()) {
             return Some(format!("path does not end with `{suffix}`"));
+        }
+        if !globs.is_empty() && !globs.iter().any(|glob| glob.matches(path)) {
+            let forms: Vec<String> = globs.iter().map(|glob| format!("`{glob}`")).collect();
+            return Some(format!("path has none of the forms {} (match.globs)", forms.join(", ")));
         }
         exclude.excludes(path, prefix, suffix).map(|why| why.to_string())
     }

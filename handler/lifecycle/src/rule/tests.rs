@@ -192,6 +192,28 @@ fn an_exclusion_that_leaves_out_all_is_refused_and_names_it() {
 }
 
 #[test]
+fn a_rule_with_globs_wants_what_has_one_of_their_forms_and_is_excluded_by_none() {
+    let text = FULL.replace(
+        r#""prefix": "eu/""#,
+        r#""prefix": "eu/", "globs": ["eu/*/*.csv", "**/final-[0-9]*.json"], "exclude": {"globs": ["**/x-*"]}"#,
+    );
+    let rules = Rules::read(&text).expect("good rules");
+    let rule = rules.get("claims").expect("the rule");
+    let refused = |path: &str| rule.refuses_name("uploads", "claims", path).unwrap_or_default();
+    for path in ["eu/fr/a.csv", "eu/a/b/c/final-1.json", "eu/final-9x.json"] {
+        assert_eq!(refused(path), "", "{path}");
+    }
+    for path in ["eu/a.csv", "eu/fr/x/a.csv", "eu/final-a.json", "eu/fr/a.CSV"] {
+        let why = "path has none of the forms `eu/*/*.csv`, `**/final-[0-9]*.json` (match.globs)";
+        assert_eq!(refused(path), why, "{path}");
+    }
+    assert!(refused("eu/fr/x-1.csv").contains("match.exclude.globs"));
+    assert_eq!(rule.refuses_folder("uploads", "claims", "eu/fr"), None, "its files may have one of the forms");
+    let bad = problems_with(&serde_json::json!({"match": {"container": "con", "globs": ["**/a", "a**"]}}));
+    assert!(bad.starts_with("rules[0].match.globs[1] (line 1, ") && bad.contains("at character "), "{bad}");
+}
+
+#[test]
 fn a_workspace_is_named_by_its_whole_id() {
     let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
     let with = |workspace: &str| {

@@ -110,6 +110,7 @@ impl Read for Match {
         let account = members.optional("account");
         let container = members.required("container", Refused::new("the container that is watched", "name it"));
         let (prefix, suffix): (String, String) = (members.or_default("prefix"), members.or_default("suffix"));
+        let globs: Vec<Glob> = members.or_default("globs");
         let exclude: Exclude = members.or_default("exclude");
         check_path_part(&members, "prefix", &prefix);
         check_path_part(&members, "suffix", &suffix);
@@ -123,7 +124,7 @@ impl Read for Match {
             );
         }
         members.end();
-        Some(Self { account, container: container?, prefix, suffix, exclude })
+        Some(Self { account, container: container?, prefix, suffix, globs, exclude })
     }
 }
 
@@ -142,7 +143,7 @@ fn check_path_part(members: &Members<'_>, name: &'static str, part: &str) {
                 format!("write {:?}; it is compared as it is", pattern.split('*').next().unwrap_or_default())
             }
         };
-        members.refuse(name, Refused::new("a text without wildcards", remedy));
+        members.refuse(name, Refused::new("a text without wildcards, which are for `globs`", remedy));
     } else if part.chars().any(|c| c.is_control() || c == '\\') {
         members.refuse(name, Refused::new(DECODED, "remove control characters; folders are parted by `/`"));
     } else if part.split('/').any(|segment| matches!(segment, "." | "..")) && part.contains('/') {

@@ -1,0 +1,304 @@
+//! `scorekeeper rules`: what is wrong with rules, and what they make of a blob, before anything is deployed. No ledger and no
+//! cloud is asked.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use lifecycle::blob::InvalidBlob;
+use lifecycle::intake::{self, Classification};
+use lifecycle::job::{Input, OutputKind};
+use lifecycle::payload::TooManyEvents;
+use lifecycle::{BlobVersion, LedgerId, Payload, Rule, Rules, ScoringId};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::working_directory;
+use crate::config::{ProcessVars, RulesText};
+use crate::redacting::Redacting;
+
+/// What is asked of the rules.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct RulesArgs {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Question {
+    /// Tell all that is wrong with rules, each with line and column; exit code 1 if there is something.
+    Check {
+        /// The rules [default: those that the settings name]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which rule wants a blob, what would be sent, and why each other rule does not; exit code 1 if none wants it.
+    Test {
+        /// The blob's URL, or a file with the event that tells of it
+        #[arg(value_name = "BLOB-URL|EVENT.json")]
+        blob: String,
+        /// The rules [default: those that the settings name]
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+    },
+}
+
+/// Why rules cannot be tried on a blob.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// What was given is not the URL of a blob.
+    #[error("give the blob's URL, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or a file with an event")]
+    Blob(#[source] InvalidBlob),
+    /// The event's file.
+    #[error("`{file}` cannot be read; give a blob's URL, or a file with an event")]
+    Event {
+        /// Its path.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// More events than the app takes at once.
+    #[error(transparent)]
+    TooManyEvents(#[from] TooManyEvents),
+}
+
+/// What rules are tried on.
+enum Told {
+    Blob(BlobVersion),
+    Event(Payload),
+}
+
+impl Told {
+    fn read(text: &str) -> Result<Self, Error> {
+        if text.contains("://") {
+            return BlobVersion::read(text, "ETAG").map(Self::Blob).map_err(Error::Blob);
+        }
+        let event = std::fs::read_to_string(text);
+        // What is not JSON is quarantined, as it would be when it is delivered.
+        event
+            .map(|event| Self::Event(Payload::new(event)))
+            .map_err(|source| Error::Event { file: text.to_owned(), source })
+    }
+
+    fn test(self, rules: &Rules, out: &mut dyn Write) -> Result<u8, super::Error> {
+        let event = match self {
+            Self::Blob(blob) => return Ok(test(rules, &blob, out)?),
+            Self::Event(event) => event,
+        };
+        // Ledger and time are part of what is recorded, not of what is decided here.
+        let (ledger, now) = (LedgerId::of_random([0; 16]), OffsetDateTime::UNIX_EPOCH);
+        let mut code = 0;
+        for classification in intake::read(event, &ledger, rules, now).map_err(Error::from)? {
+            code |= classified(&classification, rules, out)?;
+        }
+        Ok(code)
+    }
+}
+
+fn classified(classification: &Classification, rules: &Rules, out: &mut dyn Write) -> io::Result<u8> {
+    match classification {
+        Classification::Wanted(scorings) => {
+            scorings.first().map_or(Ok(ATTENTION), |scoring| test(rules, &scoring.blob, out))
+        }
+        Classification::Pending { .. } => {
+            writeln!(
+                out,
+                "It is looked at in storage before it is taken in: the event does not say that it is whole."
+            )?;
+            Ok(0)
+        }
+        Classification::Folder(_) => {
+            writeln!(out, "A folder was renamed: it is listed, and each file that a rule wants is taken in.")?;
+            Ok(0)
+        }
+        Classification::Skipped(skipped) => {
+            writeln!(out, "{} is skipped: {}", skipped.subject, skipped.reason)?;
+            Ok(ATTENTION)
+        }
+        Classification::Quarantined(event) => {
+            writeln!(out, "It is quarantined: {}", event.reason)?;
+            Ok(ATTENTION)
+        }
+    }
+}
+
+/// Something needs attention.
+const ATTENTION: u8 = 1;
+
+pub(super) fn run(args: &RulesArgs) -> Result<ExitCode, super::Error> {
+    let mut out = Redacting::new(io::stdout());
+    let read = |file: &Option<PathBuf>| {
+        Ok::<_, super::Error>(RulesText::read(&ProcessVars, &working_directory()?, file.as_deref())?)
+    };
+    let code = match &args.question {
+        Question::Check { file, json } => check(&read(file)?, *json, &mut out)?,
+        Question::Test { blob, rules } => {
+            let told = Told::read(blob)?;
+            let RulesText { shown, text } = read(rules)?;
+            match Rules::read(&text) {
+                Ok(rules) => told.test(&rules, &mut out)?,
+                Err(problems) => {
+                    writeln!(out, "{shown}: the rules are broken\n{problems}")?;
+                    ATTENTION
+                }
+            }
+        }
+    };
+    out.flush()?;
+    Ok(ExitCode::from(code))
+}
+
+/// Prints what is wrong, or that nothing is, and what looks wrong.
+fn check(RulesText { shown, text }: &RulesText, json: bool, out: &mut dyn Write) -> io::Result<u8> {
+    let read = Rules::read(text);
+    let warnings = read.as_ref().map(Rules::warnings).unwrap_or_default();
+    let problems: Vec<_> = read.as_ref().err().into_iter().flatten().collect();
+    let count = read.as_ref().map_or(0, |rules| rules.iter().count());
+    if json {
+        let report = json!({ "file": shown, "rules": count, "problems": problems, "warnings": warnings });
+        writeln!(out, "{report:#}")?;
+    } else {
+        match problems.len() {
+            0 => writeln!(out, "{shown}: good, {count} {}", if count == 1 { "rule" } else { "rules" })?,
+            1 => writeln!(out, "{shown}: one problem")?,
+            many => writeln!(out, "{shown}: {many} problems")?,
+        }
+        problems.iter().try_for_each(|problem| writeln!(out, "{problem}"))?;
+        warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
+    }
+    Ok(if problems.is_empty() { 0 } else { ATTENTION })
+}
+
+/// Prints what each rule makes of the blob.
+fn test(rules: &Rules, blob: &BlobVersion, out: &mut dyn Write) -> io::Result<u8> {
+    writeln!(out, "{} in container {} of account {}", blob.path, blob.container, blob.account)?;
+    if let Some(rule) = rules.output_of(blob) {
+        writeln!(out, "It is an output of rule {}, which never triggers a scoring.", rule.id)?;
+        return Ok(ATTENTION);
+    }
+    let mut wanted = false;
+    for rule in rules {
+        if let Some(why) = rule.refuses(blob) {
+            writeln!(out, "rule {} does not want it: {why}", rule.id)?;
+        } else {
+            wanted = true;
+            sent(rule, blob, out)?;
+        }
+    }
+    Ok(if wanted { 0 } else { ATTENTION })
+}
+
+fn sent(rule: &Rule, blob: &BlobVersion, out: &mut dyn Write) -> io::Result<()> {
+    // The id depends on the ledger and the version, which are not known here.
+    let unknown = ScoringId::new(&LedgerId::of_random([0; 16]), &rule.id, blob, rule.generation);
+    let submission = rule.submission(blob, &unknown, 1);
+    let shown = |text: &str| text.replace(unknown.as_str(), "{scoring.id}");
+    writeln!(out, "rule {} wants it", rule.id)?;
+    let deployment = rule.endpoint.deployment.as_deref().unwrap_or("(the endpoint's default)");
+    writeln!(out, "  endpoint    {}\n  deployment  {deployment}", rule.endpoint.uri)?;
+    for (name, input) in &submission.inputs {
+        let (kind, value) = match input {
+            Input::UriFile { uri } => ("UriFile", shown(uri)),
+            Input::UriFolder { uri } => ("UriFolder", shown(uri)),
+            Input::Literal { value } => ("Literal", shown(&value.to_string())),
+        };
+        writeln!(out, "  input       {name} {kind} {value}")?;
+    }
+    for (name, output) in &submission.outputs {
+        let kind = match output.kind {
+            OutputKind::UriFile => "UriFile",
+            OutputKind::UriFolder => "UriFolder",
+        };
+        writeln!(out, "  output      {name} {kind} {}", shown(&output.uri))?;
+    }
+    if !submission.settings.is_empty() {
+        writeln!(out, "  settings    {}", serde_json::Value::Object(submission.settings))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = r#"{"rules": [
+        {"id": "claims", "match": {"container": "claims", "prefix": "eu/"}, "endpoint": {"uri": "https://e.example/jobs", "deployment": "v7"},
+         "settings": {"MiniBatchSize": 5}},
+        {"id": "all", "match": {"container": "claims"}, "endpoint": {"uri": "https://e.example/jobs"}},
+        {"id": "scans", "match": {"container": "scans"}, "endpoint": {"uri": "https://e.example/jobs"}}]}"#;
+
+    fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<u8>) -> (u8, String) {
+        let mut out = Vec::new();
+        let code = write(&mut out).expect("a vector takes all");
+        (code, String::from_utf8(out).expect("text"))
+    }
+
+    fn checked(text_of_rules: &str, json: bool) -> (u8, String) {
+        let rules = RulesText { shown: "rules.json".to_owned(), text: text_of_rules.to_owned() };
+        text(|out| check(&rules, json, out))
+    }
+
+    #[test]
+    fn check_tells_problems_with_their_places_and_warnings_of_good_rules() {
+        let (code, said) = checked(RULES, false);
+        assert!(
+            code == 0 && said.starts_with("rules.json: good, 3 rules\nwarning: rules `claims` and `all` may"),
+            "{said}"
+        );
+        let (code, said) = checked(&RULES.replace("\"scans\"}", "\"Scans\"}"), false);
+        assert!(code == 1 && said.starts_with("rules.json: one problem\nrules[2].match.container (line 5, "), "{said}");
+        let (code, said) = checked(r#"{"rules": [{"id": "a"}]}"#, true);
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let first = json!({ "path": "rules[0].endpoint", "line": 1, "column": 12, "expected": "where its scorings go",
+            "remedy": "write \"endpoint\": { \"uri\": \"https://ENDPOINT.REGION.inference.ml.azure.com/jobs\" }" });
+        assert_eq!((code, &said["problems"][0], &said["rules"]), (1, &first, &json!(0)));
+        assert_eq!(said["problems"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn test_says_what_is_sent_and_why_each_other_rule_does_not_want_it() {
+        let rules = Rules::read(RULES).expect("good rules");
+        let tested = |url: &str| {
+            let blob = BlobVersion::read(url, "ETAG").expect("a blob");
+            text(|out| test(&rules, &blob, out))
+        };
+        let (code, said) = tested("https://uploads.dfs.core.windows.net/claims/us/a%20b.csv?sig=x");
+        let golden = "\
+us/a b.csv in container claims of account uploads
+rule claims does not want it: path does not begin with `eu/`
+rule all wants it
+  endpoint    https://e.example/jobs
+  deployment  (the endpoint's default)
+  input       input_data UriFile https://uploads.blob.core.windows.net/claims/us/a%20b.csv
+  output      score UriFile azureml://datastores/workspaceblobstore/paths/scorekeeper/all/{scoring.id}/1/predictions.csv
+rule scans does not want it: container `claims` is not `scans`
+";
+        assert_eq!((code, said.as_str()), (0, golden));
+        let (code, said) = tested("https://uploads.blob.core.windows.net/claims/eu/a.csv");
+        assert!(
+            code == 0 && said.contains("  deployment  v7\n") && said.contains("  settings    {\"miniBatchSize\":5}\n"),
+            "{said}"
+        );
+        assert_eq!(tested("https://uploads.blob.core.windows.net/other/a.csv").0, 1);
+        let event = |url: &str| {
+            let event = json!({"eventType": "Microsoft.Storage.BlobCreated", "id": "1",
+                "data": {"api": "PutBlob", "url": url, "eTag": "0x1", "contentLength": 5, "blobType": "BlockBlob"}});
+            let told = Told::Event(Payload::new(event.to_string()));
+            text(|out| told.test(&rules, out).map_err(io::Error::other))
+        };
+        let (code, said) = event("https://uploads.blob.core.windows.net/claims/us/a%20b.csv");
+        assert_eq!((code, said.as_str()), (0, golden), "an event is read as it would be when it is delivered");
+        let (code, said) = event("https://uploads.blob.core.windows.net/photos/a.jpg");
+        assert!(code == 1 && said.contains("photos/a.jpg is skipped: "), "{said}");
+        let (code, said) = event("nonsense");
+        assert!(code == 1 && said.starts_with("It is quarantined: "), "{said}");
+        let own =
+            "https://o.blob.core.windows.net/x/scorekeeper/all/0123456789abcdef0123456789abcdef/1/predictions.csv";
+        let (code, said) = tested(own);
+        assert!(code == 1 && said.contains("It is an output of rule"), "{said}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Where the rules come from: a file, or the setting itself.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use lifecycle::Rules;
+
+use super::problems::Refused;
+use super::{Problems, Reader, Source, Vars};
+
+const NAME: &str = "SCOREKEEPER_RULES";
+
+/// Larger is no rules file but a mistaken path.
+const MAX_RULES_BYTES: u64 = 1024 * 1024;
+
+/// Rules that nobody has looked at yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulesText {
+    /// The file's path, or `(inline)`.
+    pub shown: String,
+    /// What it holds.
+    pub text: String,
+}
+
+impl RulesText {
+    /// What this file holds, else what the settings name; `cwd` stands for the app's root if the host named none.
+    pub fn read(vars: &dyn Vars, cwd: &Path, file: Option<&Path>) -> Result<Self, Problems> {
+        let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
+        let read = if let Some(file) = file {
+            reader.rules_file(&cwd.join(file))
+        } else {
+            let root = reader.get("FUNCTIONS_APP_ROOT_PATH").map_or_else(|| cwd.to_owned(), Into::into);
+            reader.rules_text(&root).map(|(text, _)| text)
+        };
+        read.ok_or(Problems(reader.problems))
+    }
+}
+
+/// Why a rules file cannot be taken.
+#[derive(Debug, thiserror::Error)]
+enum RulesFileError {
+    #[error("{0}")]
+    Unreadable(#[from] std::io::Error),
+    #[error("it has more than {MAX_RULES_BYTES} bytes")]
+    TooLarge,
+}
+
+impl Reader<'_> {
+    pub(super) fn rules(&mut self, root: &Path) -> Option<Rules> {
+        let (RulesText { shown, text }, source) = self.rules_text(root)?;
+        match Rules::read(&text) {
+            Ok(rules) => {
+                let count = rules.iter().count();
+                let noun = if count == 1 { "rule" } else { "rules" };
+                self.understood(NAME, format!("{shown}: {count} {noun}"), source);
+                Some(rules)
+            }
+            Err(wrong) => {
+                for lifecycle::rule::Problem { place, value, expected, remedy } in wrong {
+                    let is = value.map_or_else(|| "is missing".to_owned(), |value| format!("is {value}"));
+                    let expected = format!("good rules, and {place} {is}; expected {expected}");
+                    self.problem(NAME, Some(&shown), Refused::new(expected, remedy));
+                }
+                None
+            }
+        }
+    }
+
+    fn rules_text(&mut self, root: &Path) -> Option<(RulesText, Source)> {
+        match self.get(NAME) {
+            // Some editors begin a text with a byte order mark, which goes along when it is pasted.
+            Some(text) if text.trim_start_matches('\u{feff}').starts_with('{') => {
+                let shown = "(inline)".to_owned();
+                Some((RulesText { shown, text }, Source::Variable(NAME.to_owned())))
+            }
+            Some(path) => Some((self.rules_file(&root.join(path))?, Source::Variable(NAME.to_owned()))),
+            None => Some((self.rules_file(&root.join("rules.json"))?, Source::Default(None))),
+        }
+    }
+
+    fn rules_file(&mut self, file: &Path) -> Option<RulesText> {
+        let shown = file.display().to_string();
+        match read_rules(file) {
+            Ok(text) => Some(RulesText { shown, text }),
+            Err(why) => {
+                let remedy =
+                    "put rules.json beside host.json, or set SCOREKEEPER_RULES to its path or to the JSON itself";
+                self.problem(NAME, Some(&shown), Refused::new(format!("a readable rules file ({why})"), remedy));
+                None
+            }
+        }
+    }
+}
+
+fn read_rules(file: &Path) -> Result<String, RulesFileError> {
+    let mut text = String::new();
+    // One more than allowed, to tell "too large" from "just so".
+    std::fs::File::open(file)?.take(MAX_RULES_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_RULES_BYTES {
+        return Err(RulesFileError::TooLarge);
+    }
+    Ok(text)
+}
