@@ -462,6 +462,38 @@ fn a_look_that_failed_and_is_taken_for_gone_is_found() {
     is_found(&Wiring { blobs: |it| Arc::new(Hasty(it)), ..Wiring::default() }, &["liveness"]);
 }
 
+/// The ledger does not say whose output a path is: scorings that have outputs are not found when they are asked for.
+struct Forgotten(Arc<dyn TableStore>);
+
+#[async_trait]
+impl TableStore for Forgotten {
+    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
+        self.0.create_table(table).await
+    }
+
+    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
+        let row = self.0.get(table, key).await?;
+        Ok(row.filter(|row| !(key.row.starts_with("J~") && row.entity.string("State") == Some("scored"))))
+    }
+
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.0.page(table, range, from).await
+    }
+
+    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        self.0.write(table, ops).await
+    }
+}
+
+/// A file that a tool left beside an output is known by the ledger alone: no rule's template has its name.
+#[test]
+fn outputs_that_the_ledger_is_not_asked_about_are_found() {
+    let wiring = Wiring { store: |it| Arc::new(Forgotten(it)), ..Wiring::default() };
+    // Nothing else goes wrong: whoever asks for a scoring again for another reason would not find it either.
+    let options = |seed| RunOptions { faults: Faults::NONE.with(Kind::OwnOutputs), ..RunOptions::new(seed) };
+    is_found_in(&options, &wiring, &["own outputs"]);
+}
+
 /// Of a folder's listing only the first page is asked for.
 struct FirstPageOnly(Arc<dyn Blobs>);
 

@@ -80,7 +80,7 @@ pub(super) fn url(container: &str, path: &str) -> String {
     format!("{HOST}/{container}/{path}")
 }
 
-fn created(container: &str, path: &str, etag: &str, api: &str) -> Value {
+pub(super) fn created(container: &str, path: &str, etag: &str, api: &str) -> Value {
     json!({
         "id": format!("{path}-{etag}"),
         "eventType": "Microsoft.Storage.BlobCreated",

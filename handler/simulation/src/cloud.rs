@@ -364,6 +364,12 @@ impl Cloud {
         written.max_by_key(|(good, ..)| *good).map(|(_, bytes, modified)| (bytes, modified))
     }
 
+    /// URIs of outputs that jobs have written by now.
+    pub(super) fn written(&self, now: OffsetDateTime) -> impl Iterator<Item = &str> {
+        let of = self.jobs.iter().filter(move |job| !job.stranger && job.ended(now));
+        of.flat_map(|job| &job.outputs).map(String::as_str).filter(move |uri| self.output(uri, now).is_some())
+    }
+
     /// Jobs that run on, beside the adopted ones, and that nobody has asked to stop.
     pub(super) fn orphaned_jobs(&self, adopted: &BTreeSet<String>, now: OffsetDateTime) -> Vec<&str> {
         let of =

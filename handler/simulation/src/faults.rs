@@ -89,6 +89,8 @@ kinds! {
     BadInputs = "bad-inputs",
     /// One request to the endpoint makes two jobs, of which the second may run for long; requests to stop a job fail.
     SubmitDoubled = "submit-doubled",
+    /// Jobs write into the container that is watched, and Event Grid tells of outputs as of uploads.
+    OwnOutputs = "own-outputs",
 }
 
 /// A set of kinds.

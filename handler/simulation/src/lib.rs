@@ -16,6 +16,7 @@ mod executor;
 mod faults;
 mod inputs;
 mod invariants;
+mod output_events;
 mod plan;
 mod run;
 mod sandbox;

@@ -16,7 +16,7 @@ use crate::uploaded::Uploaded;
 /// The clock of a process is off by at most this.
 const SKEW_SECONDS: i64 = 120;
 /// Containers that rules watch.
-const CONTAINERS: [&str; 2] = ["claims", "photos"];
+pub(super) const CONTAINERS: [&str; 2] = ["claims", "photos"];
 
 /// One blob version.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@ use crate::behaviour::{Behaviours, Script};
 use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
 use crate::invariants::{Invariants, ScoredVersion, Violation};
+use crate::output_events::OutputEvents;
 use crate::plan::{ChangeAt, LimitChange, Plan};
 use crate::trace::Trace;
 use crate::world::{ProcessPorts, TASK_HUB, World, WorldConfig, WorldState, skewed};
@@ -149,6 +150,7 @@ struct Run {
     /// Deliveries that were answered with success.
     taken: Arc<Mutex<Vec<bool>>>,
     tries: Vec<u32>,
+    output_events: OutputEvents,
     healed: bool,
     ticks_since: u32,
     settled: Option<(u32, u64)>,
@@ -231,6 +233,7 @@ impl Run {
             ids: rng.fork(5),
             taken: Arc::new(Mutex::new(vec![false; plan.deliveries.len()])),
             tries: vec![0; plan.deliveries.len()],
+            output_events: OutputEvents::default(),
             healed: false,
             ticks_since: 0,
             settled: None,
@@ -447,10 +450,29 @@ impl Run {
     }
 
     fn tick(&mut self) {
+        self.tell_of_outputs();
         if let Some((process, app)) = self.somebody() {
             self.executor.spawn(process, async move {
                 // What a tick could not do, the next one does.
                 let _ = app.tick(app.now() + TICK).await;
+            });
+        }
+    }
+
+    /// Event Grid tells of outputs. Nobody waits for what becomes of that: nothing may.
+    fn tell_of_outputs(&mut self) {
+        let events = {
+            let (now, mut state) = (self.world.time().now(), self.world.state());
+            let WorldState { cloud, dice, .. } = &mut *state;
+            self.output_events.draw(cloud, dice, now)
+        };
+        for event in events {
+            let Some((process, app)) = self.somebody() else { continue };
+            self.world.trace(Some(process), None, || format!("is told of an output: {}", event["subject"]));
+            self.executor.spawn(process, async move {
+                if let Ok(delivery) = app.accept(&event).await {
+                    delivery.submit().await;
+                }
             });
         }
     }
