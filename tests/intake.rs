@@ -52,7 +52,7 @@ async fn a_batch_is_taken_event_by_event() {
 #[tokio::test]
 async fn half_a_surrogate_in_one_event_costs_that_event_alone() {
     let case = include_str!("cases/lossy/half-surrogate-in-a-batch.json");
-    let case = case.replace("/claims/", "/in/").replace("//uploads.", "//acct.");
+    let case = case.replace("/claims/", "/inbox/").replace("//uploads.", "//acct.");
     let escaped = json!(case).to_string();
     for value in [case.clone(), escaped.replace(r"\\ud83d", r"\ud83d"), escaped] {
         let cloud = Cloud::start().await;

@@ -12,7 +12,6 @@ use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::USER_ERROR;
 use crate::cloud::Cloud;
-use crate::output_events::is_own;
 use app::ledger::{MAX_CLAIM_AGE, rows};
 use app::ports::table_store::{Key, Op, Row};
 
@@ -269,7 +268,7 @@ impl Invariants {
             None => {
                 let key = (next.rule.clone(), next.blob.url.clone(), next.blob.etag.clone());
                 let other = self.versions.insert(key, id.clone());
-                let own = is_own(&next.blob.path, self.tracked.keys());
+                let own = self.tracked.keys().any(|id| next.blob.path.contains(id.as_str()));
                 self.hold(!own, "own outputs", id, || format!("an output was taken in: {}", next.blob.path));
                 self.hold(other.is_none(), "one scoring", id, || {
                     "one blob version has two scorings under one rule".to_owned()

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use lifecycle::ScoringId;
 use lifecycle::datastore::DatastorePath;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -39,9 +38,4 @@ impl OutputEvents {
         }
         events
     }
-}
-
-/// Whether a path is that of an output of one of these scorings: it has the scoring's id in it.
-pub(super) fn is_own<'a>(path: &str, mut scorings: impl Iterator<Item = &'a ScoringId>) -> bool {
-    scorings.any(|id| path.contains(id.as_str()))
 }
