@@ -84,6 +84,21 @@ struct TrackedScoring {
     path_empty: Option<(u32, OffsetDateTime)>,
 }
 
+impl TrackedScoring {
+    fn new(scoring: Scoring) -> Self {
+        Self {
+            scoring,
+            intents: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+            proved: BTreeSet::new(),
+            opened: false,
+            found_none: None,
+            path_empty: None,
+        }
+    }
+}
+
 /// The checks and what they remember.
 #[derive(Debug)]
 pub(super) struct Invariants {
@@ -273,17 +288,7 @@ impl Invariants {
                 self.hold(other.is_none(), "one scoring", id, || {
                     "one blob version has two scorings under one rule".to_owned()
                 });
-                let known = TrackedScoring {
-                    scoring: next.clone(),
-                    intents: BTreeMap::new(),
-                    sent: BTreeMap::new(),
-                    adopted: BTreeMap::new(),
-                    proved: BTreeSet::new(),
-                    opened: false,
-                    found_none: None,
-                    path_empty: None,
-                };
-                self.tracked.insert(id.clone(), known);
+                self.tracked.insert(id.clone(), TrackedScoring::new(next.clone()));
             }
             Some(before) => {
                 let same = before.status == next.status && before.completed == next.completed;
