@@ -507,6 +507,41 @@ async fn the_page_shows_each_scoring_escapes_names_and_loads_nothing() {
 }
 
 #[tokio::test]
+async fn a_superseded_scoring_and_the_one_in_its_place_name_each_other() {
+    let world = World::new();
+    let app = world.app();
+    let url = "https://uploads.blob.core.windows.net/claims/a.csv";
+    world.change_inputs(|inputs, now| inputs.put(url, "2", 2, true, now));
+    let old = world.deliver(&app, &event("a.csv", "1")).await.remove(0);
+    world.later(time::Duration::minutes(1));
+    app.tick(world.now() + time::Duration::minutes(5)).await.unwrap();
+    let new = world.get(&app, &old).await.replaced_by.unwrap();
+    let (code, shown) = text(async |out| show::show(app.ledger(), &old, false, out).await).await;
+    assert!(code == OK && shown.contains(&format!("  replacedBy {new}\n")), "{shown}");
+    assert!(shown.starts_with(&format!("{old}  superseded: ")), "{shown}");
+    let (_, shown) = text(async |out| show::show(app.ledger(), new.as_str(), false, out).await).await;
+    assert!(shown.contains(&format!("  inPlaceOf {old}\n")), "{shown}");
+    for (one, other) in [(old.as_str(), new.as_str()), (new.as_str(), old.as_str())] {
+        let (_, _, html) = page(&app, &world, &format!("/scorings/{one}")).await;
+        assert!(html.contains(&format!("href=\"/scorings/{other}\"")), "{html}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_uploads_that_wait_for_a_look() {
+    let world = World::new();
+    let app = world.app();
+    world.blind_storage(Some("403"));
+    let renamed: Value = serde_json::from_str(include_str!("cases/renames/rename-file.json")).unwrap();
+    app.accept(&renamed).await.unwrap().submit().await;
+    let (_, _, html) = page(&app, &world, "/").await;
+    assert!(html.contains("waits for a look") && html.contains("claims/eu/part-00000-abc.csv"), "{html}");
+    let (_, _, pending) = page(&app, &world, "/api/pending").await;
+    let pending: Value = serde_json::from_str(&pending).unwrap();
+    assert_eq!((pending.as_array().map(Vec::len), &pending[0]["lookFailed"]), (Some(1), &json!(true)), "{pending}");
+}
+
+#[tokio::test]
 async fn the_page_of_a_scoring_and_its_json_tell_the_same_story() {
     let world = World::new();
     let app = populate(&world).await;

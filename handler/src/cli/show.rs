@@ -109,6 +109,8 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         ("studio", s.studio.clone()),
         ("output", s.output_uri.clone()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
+        ("replacedBy", s.replaced_by.clone()),
+        ("inPlaceOf", s.in_place_of.clone()),
         ("waits", detail.waits.clone()),
         ("lastError", s.last_error.clone()),
         ("error", s.error.clone()),

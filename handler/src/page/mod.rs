@@ -29,14 +29,15 @@ struct Ops {
     title: String,
 }
 
-/// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`, `/api/limits`,
-/// `/api/breakers`. `title` says whose ledger it is.
+/// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`, `/api/pending`,
+/// `/api/limits`, `/api/breakers`. `title` says whose ledger it is.
 pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/scorings/{id}", get(detail))
         .route("/api/scorings", get(list_json))
         .route("/api/scorings/{id}", get(detail_json))
+        .route("/api/pending", get(pending_json))
         .route("/api/limits", get(limits_json))
         .route("/api/breakers", get(breakers_json))
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is no such page"))
@@ -70,10 +71,11 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
         let in_flight = ops.ledger.in_flight().await?;
         let ended = ops.ledger.ended_since(now - Duration::days(1)).await?;
         let rows = reports::newest(&ops.ledger, &args, || ()).await?;
+        let pending = reports::pending(&ops.ledger).await?;
         let (controls, _) = ops.ledger.readable_controls().await?;
-        Ok::<_, ledger::Error>((in_flight, ended, rows, controls))
+        Ok::<_, ledger::Error>((in_flight, ended, rows, pending, controls))
     };
-    let (in_flight, ended, rows, controls) = match read.await {
+    let (in_flight, ended, rows, pending, controls) = match read.await {
         Ok(read) => read,
         Err(error) => return unreadable(&error),
     };
@@ -84,6 +86,7 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
             counts: count_by_status(in_flight.iter().map(|r| r.status).chain(ended.iter().map(|r| r.status))),
             breakers: reports::breakers(&controls),
             limits: reports::limits(&controls),
+            pending,
             rows,
             now,
         },
@@ -125,6 +128,13 @@ async fn detail_json(State(ops): State<Ops>, Path(id): Path<String>) -> Response
         Ok(Found::Scoring(detail)) => json(&detail),
         Ok(Found::Unreadable(row)) => json(&row),
         Err(response) => response,
+    }
+}
+
+async fn pending_json(State(ops): State<Ops>) -> Response {
+    match reports::pending(&ops.ledger).await {
+        Ok(pending) => json(&pending),
+        Err(error) => unreadable(&error),
     }
 }
 

@@ -8,9 +8,12 @@ use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
 use super::ROWS;
-use app::reports::{BreakerView, LimitView, Newest, ScoringDetail, ScoringView, shortened, utc_text};
+use app::reports::{BreakerView, LimitView, Newest, PendingView, ScoringDetail, ScoringView, shortened, utc_text};
 
 use crate::cli::view::ago;
+
+/// Uploads that wait for a look, on the first page: the rest is `scorekeeper list --pending`.
+const PENDING: usize = 20;
 
 /// What the first page shows.
 pub(super) struct Index<'a> {
@@ -22,6 +25,8 @@ pub(super) struct Index<'a> {
     pub(super) breakers: Vec<BreakerView>,
     /// All limits; only those that hold something back are shown.
     pub(super) limits: Vec<LimitView>,
+    /// What waits for a look at the storage, the oldest first; the first [`PENDING`] are shown.
+    pub(super) pending: Vec<PendingView>,
     /// The newest scorings that pass the filter, at most [`ROWS`].
     pub(super) rows: Newest,
     /// When it was read.
@@ -30,7 +35,7 @@ pub(super) struct Index<'a> {
 
 /// The first page: counts, what holds scorings back, the newest scorings.
 pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
-    let Index { filter, counts, breakers, limits, rows: Newest { scorings: rows, unreadable }, now } = index;
+    let Index { filter, counts, breakers, limits, pending, rows: Newest { scorings: rows, unreadable }, now } = index;
     let body = html! {
         nav {
             a href="/" class=[filter.is_empty().then_some("on")] { "all" }
@@ -49,6 +54,7 @@ pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
         @for row in unreadable {
             p { span.s.failed { (row.status) } " " (row.error) }
         }
+        (waiting(pending, *now))
         @if rows.is_empty() {
             p { @if filter.is_empty() { "No scoring yet. Upload a blob to a watched place." } @else { "No scoring matches. " a href="/" { "Show all" } } }
         } @else {
@@ -61,6 +67,28 @@ pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
         p.foot { "final states of the last 24 h are counted · " (utc_text(*now)) " UTC · refreshes every 3 s" }
     };
     page(title, true, &body)
+}
+
+/// Uploads that are no scorings yet.
+fn waiting(pending: &[PendingView], now: OffsetDateTime) -> Markup {
+    html! {
+        @if !pending.is_empty() {
+            table {
+                thead { tr { th { "waits for a look" } th { "rule" } th { "age" } th { "reason" } } }
+                tbody {
+                    @for row in pending.iter().take(PENDING) {
+                        tr {
+                            td title=(row.url) { (shortened(&row.url, 80)) }
+                            td { (row.rule.as_deref().unwrap_or("–")) }
+                            td title={ (utc_text(row.since)) " UTC" } { (ago(row.since, now)) }
+                            td { (row.reason) }
+                        }
+                    }
+                }
+            }
+            @if pending.len() > PENDING { p { "The oldest " (PENDING) " of " (pending.len()) " are shown." } }
+        }
+    }
 }
 
 fn line(row: &ScoringView, now: OffsetDateTime) -> Markup {
@@ -103,6 +131,8 @@ pub(super) fn detail(title: &str, detail: &ScoringDetail) -> Response {
             dt { "attempt" } dd { (s.attempt) }
             dt { "job" } dd { (job(s)) }
             @if let Some(uri) = &s.output_uri { dt { "output" } dd { code { (uri) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
+            @if let Some(id) = &s.replaced_by { dt { "replaced by" } dd { a href={ "/scorings/" (id) } { code { (id) } } } }
+            @if let Some(id) = &s.in_place_of { dt { "in place of" } dd { a href={ "/scorings/" (id) } { code { (id) } } } }
             @if let Some(text) = &detail.waits { dt { "waits" } dd { (text) } }
             @if let Some(text) = &s.last_error { dt { "last error" } dd { (text) } }
             @if let Some(text) = &s.error { dt { "error" } dd { (text) } }

@@ -45,6 +45,12 @@ pub struct ScoringView {
     pub error: Option<String>,
     /// What keeps it from moving on.
     pub last_error: Option<String>,
+    /// The scoring that is shown in its place, if it ended for another version of its path or joined one of the same content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
+    /// The scoring whose path held this version, if no event had told of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_place_of: Option<String>,
     /// Jobs that were made for it and that it did not need; they were cancelled.
     pub orphaned_job_count: u32,
     /// Names of those.
@@ -80,6 +86,8 @@ impl From<Scoring> for ScoringView {
             output_bytes: s.output_bytes,
             error: s.error.map(shown),
             last_error: s.last_error.map(shown),
+            replaced_by: s.replaced_by.map(|id| id.to_string()),
+            in_place_of: s.in_place_of.map(|id| id.to_string()),
             orphaned_job_count: s.orphaned_job_count,
             orphaned_jobs: s.orphaned_jobs.iter().map(|job| shown(job.to_string())).collect(),
             created_time: s.created,
