@@ -57,6 +57,44 @@ async fn whatever_answer_is_lost_no_job_of_another_installation_is_touched() {
     }
 }
 
+/// Takes the upload in, in a process that dies once its intent is on record: before its request is sent, or before it hears
+/// that the endpoint made a job.
+async fn taken_in_by_one_that_dies(world: &World, is_sent: bool) -> String {
+    let (accepted, submissions) = world.app().accept(&event("a.csv", "1")).await.unwrap().into_parts();
+    if is_sent {
+        let held = world.hold_next_post();
+        let sending = tokio::spawn(submissions.send());
+        held.waits.notified().await;
+        sending.abort();
+        assert!(sending.await.unwrap_err().is_cancelled());
+    }
+    accepted.accepted[0].id.clone()
+}
+
+#[tokio::test]
+async fn whichever_process_dies_no_job_of_another_installation_is_touched() {
+    for (first_sent, second_sent) in [(true, true), (true, false), (false, true), (false, false)] {
+        for omits in [false, true] {
+            let case = format!("requests sent: {first_sent}, {second_sent}; outputs and tags omitted: {omits}");
+            let ours = World::new();
+            ours.scan_every(Duration::minutes(10));
+            ours.keep_tags(!omits);
+            ours.omit_outputs(omits);
+            let theirs = ours.second_installation();
+            let our_id = taken_in_by_one_that_dies(&ours, first_sent).await;
+            let their_id = taken_in_by_one_that_dies(&theirs, second_sent).await;
+            let (our_app, their_app) = (ours.app(), theirs.app());
+            settle([(&ours, &our_app), (&theirs, &their_app)]).await;
+
+            for scoring in [ours.get(&our_app, &our_id).await, theirs.get(&their_app, &their_id).await] {
+                assert_eq!((scoring.status, scoring.orphaned_job_count), (Status::Scored, 0), "{case}: {scoring:?}");
+            }
+            let jobs: Vec<_> = ours.jobs().into_iter().map(|job| job.status).collect();
+            assert_eq!(jobs, [JobStatus::Completed, JobStatus::Completed], "{case}: one each, and none told to stop");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_ledger_is_called_once_and_each_process_reads_that_once() {
     let world = World::new();
