@@ -1,6 +1,6 @@
 //! What the rules file says of batch endpoints as such: limits that all rules which use one share.
 //!
-//! The list is optional, and so is an endpoint's place in it. Entries are matched by [`EndpointKey`], never by text, so
+//! The list is optional, and so is an endpoint's place in it. Entries are matched by [`EndpointKey`](crate::EndpointKey), never by text, so
 //! that two spellings of one address cannot have two limits.
 
 use super::document::{Node, Read, Refused};
