@@ -174,7 +174,7 @@ what_if() {
 doctor() {
   if [ -z "$DOCTOR" ]; then return 0; fi
   if [ -z "$site" ]; then
-    say 'the doctor has nothing to look at: there is no app'
+    say 'the doctor has nothing to look at: no deployment in this group tells of an app'
     return 0
   fi
   az functionapp config appsettings list --resource-group "$GROUP" --name "$app" --output json > "$scratch/settings.json" || return 0
@@ -199,6 +199,10 @@ case ${1:-} in
   all) trap finish EXIT; stage_1; know_the_app; reachable; code; events ;;
   code) trap finish EXIT; know_the_app; reachable; code ;;
   events) trap finish EXIT; know_the_app; reachable; listed; events ;;
-  doctor) trap finish EXIT; know_the_app ;;
+  doctor)
+    if [ -z "$DOCTOR" ]; then die 'DOCTOR must name the scorekeeper that looks, for example DOCTOR=target/release/scorekeeper'; fi
+    trap finish EXIT
+    know_the_app
+    ;;
   *) die 'one of: what-if, all, code, events, doctor' ;;
 esac
