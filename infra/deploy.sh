@@ -156,8 +156,8 @@ events() {
   output events.value json > "$scratch/events.parameters.json" || die 'stage 1 has told no parameters of stage 2'
   try=1
   until step az deployment group create --resource-group "$GROUP" --name scorekeeper-events --template-file "$here/events.bicep" --parameters "@$scratch/events.parameters.json" --output none; do
-    why 'RoleAssignmentExists' && die 'somebody gave a role by hand that the template gives: delete that assignment (its id is above) and repeat'
-    # Event Grid does not see the function yet, or the topic'\''s new identity or roles are not known everywhere.
+    why 'RoleAssignmentExists' && die 'somebody gave a role by hand that the template gives: delete that assignment (az role assignment list names it) and repeat'
+    # Event Grid does not see the function yet, or the topic's new identity or roles are not known everywhere.
     why 'ndpoint|not found|NotFound|PrincipalNotFound|403|Forbidden' || die 'stage 2, with the reason above'
     if [ "$try" -ge "$TRIES" ]; then die "stage 2 was refused $TRIES times"; fi
     say "Event Grid does not see everything yet: try $try of $TRIES"

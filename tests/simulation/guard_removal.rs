@@ -274,144 +274,30 @@ fn requests_without_a_permit_are_found() {
     is_found_in(&options, &wiring, &["submitsPerMinute"]);
 }
 
-/// A search for jobs that is not made: the answer is always that there is none.
-struct Blindfolded(Arc<dyn Endpoint>);
-
-#[async_trait]
-impl Endpoint for Blindfolded {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
-        self.0.submit(scoring, timeout).await
-    }
-
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
-        self.0.job(at).await
-    }
-
-    async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None })
-    }
-
-    async fn jobs_created_since(
-        &self,
-        at: &ScanTarget,
-        since: OffsetDateTime,
-        known: &HashSet<lifecycle::JobName>,
-    ) -> Result<JobListing, Inconclusive> {
-        self.0.jobs_created_since(at, since, known).await
-    }
-
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
-        self.0.cancel(at).await
-    }
+/// What becomes of the search for an attempt's jobs.
+#[derive(Clone, Copy)]
+enum SearchBent {
+    /// It is not made: there is never a job.
+    NotMade,
+    /// Jobs that may be the attempt's own and show too little are taken for it.
+    PossibleAdopted,
+    /// The same are left out.
+    PossibleDenied,
 }
 
-#[test]
-fn a_second_request_without_a_look_for_the_first_ones_job_is_found() {
-    is_found(&Wiring { endpoint: |it| Arc::new(Blindfolded(it)), ..Wiring::default() }, &["look first"]);
-}
-
-/// An output that nobody looks at: the answer is always that it is there.
-struct Optimist(Arc<dyn Blobs>);
-
-#[async_trait]
-impl Blobs for Optimist {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        self.0.input(blob).await
-    }
-
-    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        self.0.output_print(scoring).await
-    }
-
-    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        self.0.blob(blob).await
-    }
-
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.0.blobs_below(folder, from).await
-    }
-
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        Ok(OutputSnapshot::Present { bytes: 1, modified: scoring.updated })
-    }
-}
-
-#[test]
-fn scored_without_a_look_at_the_output_is_found() {
-    is_found(&Wiring { blobs: |it| Arc::new(Optimist(it)), ..Wiring::default() }, &["scored"]);
-}
-
-/// An output path that nobody looks at before a request is sent again: the answer is always that nothing is there.
-struct NeverThere(Arc<dyn Blobs>);
-
-#[async_trait]
-impl Blobs for NeverThere {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        self.0.input(blob).await
-    }
-
-    async fn output_print(&self, _: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        Ok(None)
-    }
-
-    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        self.0.blob(blob).await
-    }
-
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.0.blobs_below(folder, from).await
-    }
-
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        self.0.outputs(scoring).await
-    }
-}
-
-#[test]
-fn temporary_names_that_are_not_left_out_are_found() {
-    let rules = |rules: &Rules| rules.clone().changed(|rule| rule.matches.exclude.defaults = false);
-    is_found(&Wiring { rules, ..Wiring::default() }, &["temporary names", "liveness"]);
-}
-
-/// A look at an upload that fails is taken for one that finds nothing.
-struct Hasty(Arc<dyn Blobs>);
-
-#[async_trait]
-impl Blobs for Hasty {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        self.0.input(blob).await
-    }
-
-    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        self.0.output_print(scoring).await
-    }
-
-    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        Ok(self.0.blob(blob).await.unwrap_or(None))
-    }
-
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.0.blobs_below(folder, from).await
-    }
-
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        self.0.outputs(scoring).await
-    }
-}
-
-#[test]
-fn a_second_request_without_a_look_at_the_output_path_is_found() {
-    is_found(&Wiring { blobs: |it| Arc::new(NeverThere(it)), ..Wiring::default() }, &["output first"]);
-}
-
-/// What is made of jobs that may be the attempt's own and show too little.
-struct Possible {
+struct Searching {
+    bent: SearchBent,
     inner: Arc<dyn Endpoint>,
-    adopted: bool,
+}
+
+impl SearchBent {
+    fn of(self, inner: Arc<dyn Endpoint>) -> Arc<dyn Endpoint> {
+        Arc::new(Searching { bent: self, inner })
+    }
 }
 
 #[async_trait]
-impl Endpoint for Possible {
+impl Endpoint for Searching {
     async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
         self.inner.submit(scoring, timeout).await
     }
@@ -421,8 +307,11 @@ impl Endpoint for Possible {
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
+        if matches!(self.bent, SearchBent::NotMade) {
+            return Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None });
+        }
         let JobSearch { mut jobs, possible, as_of } = self.inner.find(scoring).await?;
-        if self.adopted {
+        if matches!(self.bent, SearchBent::PossibleAdopted) {
             jobs.extend(possible);
         }
         Ok(JobSearch { jobs, possible: Vec::new(), as_of })
@@ -442,24 +331,120 @@ impl Endpoint for Possible {
     }
 }
 
+#[test]
+fn a_second_request_without_a_look_for_the_first_ones_job_is_found() {
+    is_found(&Wiring { endpoint: |it| SearchBent::NotMade.of(it), ..Wiring::default() }, &["look first"]);
+}
+
+/// The guard that an app without it would have at the storage.
+#[derive(Clone, Copy)]
+enum StorageGuard {
+    /// An output is looked at before it is shown as scored. Without it, it is always there.
+    Output,
+    /// The attempt's output path is looked at before a request is sent again. Without it, nothing is ever there.
+    OutputPath,
+    /// A look at an upload that failed says nothing. Without it, it found nothing.
+    FailedUpload,
+    /// A folder is listed to its end. Without it, only its first page is asked for.
+    FurtherPages,
+    /// An input is looked at before its job. Without it, it is always the version that was named.
+    Input,
+    /// A look at an input that failed says nothing. Without it, it found nothing.
+    FailedInput,
+}
+
+/// A storage to an app without one guard: what the guard would ask is not asked, or its answer is bent.
+struct StorageWithout {
+    guard: StorageGuard,
+    inner: Arc<dyn Blobs>,
+}
+
+impl StorageGuard {
+    fn removed(self, inner: Arc<dyn Blobs>) -> Arc<dyn Blobs> {
+        Arc::new(StorageWithout { guard: self, inner })
+    }
+}
+
+#[async_trait]
+impl Blobs for StorageWithout {
+    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
+        match self.guard {
+            StorageGuard::Input => {
+                let content = InputContent { bytes: 1, md5: None };
+                Ok(InputSnapshot::Present(SeenVersion { etag: blob.etag.clone(), content }))
+            }
+            StorageGuard::FailedInput => Ok(self.inner.input(blob).await.unwrap_or(InputSnapshot::Gone)),
+            _ => self.inner.input(blob).await,
+        }
+    }
+
+    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
+        match self.guard {
+            StorageGuard::OutputPath => Ok(None),
+            _ => self.inner.output_print(scoring).await,
+        }
+    }
+
+    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        let seen = self.inner.blob(blob).await;
+        if matches!(self.guard, StorageGuard::FailedUpload) { Ok(seen.unwrap_or(None)) } else { seen }
+    }
+
+    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
+        let mut page = self.inner.blobs_below(folder, from).await?;
+        if matches!(self.guard, StorageGuard::FurtherPages) {
+            page.next = None;
+        }
+        Ok(page)
+    }
+
+    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
+        match self.guard {
+            StorageGuard::Output => Ok(OutputSnapshot::Present { bytes: 1, modified: scoring.updated }),
+            _ => self.inner.outputs(scoring).await,
+        }
+    }
+}
+
+#[test]
+fn scored_without_a_look_at_the_output_is_found() {
+    is_found(&Wiring { blobs: |it| StorageGuard::Output.removed(it), ..Wiring::default() }, &["scored"]);
+}
+
+#[test]
+fn temporary_names_that_are_not_left_out_are_found() {
+    let rules = |rules: &Rules| rules.clone().changed(|rule| rule.matches.exclude.defaults = false);
+    is_found(&Wiring { rules, ..Wiring::default() }, &["temporary names", "liveness"]);
+}
+
+#[test]
+fn a_second_request_without_a_look_at_the_output_path_is_found() {
+    is_found(&Wiring { blobs: |it| StorageGuard::OutputPath.removed(it), ..Wiring::default() }, &["output first"]);
+}
+
 /// Equal inputs are taken for a proof, so that strangers' jobs, and those of other scorings of one blob, are adopted.
 #[test]
 fn adopting_what_only_has_the_same_inputs_is_found() {
-    let endpoint: fn(Arc<dyn Endpoint>) -> Arc<dyn Endpoint> = |inner| Arc::new(Possible { inner, adopted: true });
-    is_found(&Wiring { endpoint, ..Wiring::default() }, &["adoption", "strangers", "cancel"]);
+    is_found(
+        &Wiring { endpoint: |it| SearchBent::PossibleAdopted.of(it), ..Wiring::default() },
+        &["adoption", "strangers", "cancel"],
+    );
 }
 
 /// What shows too little is denied, so that a request is sent again while its job runs.
 #[test]
 fn denying_what_shows_too_little_is_found() {
-    let endpoint: fn(Arc<dyn Endpoint>) -> Arc<dyn Endpoint> = |inner| Arc::new(Possible { inner, adopted: false });
     // It takes two lost requests for one scoring: more uploads have them more often.
-    is_found_among(15, &Wiring { endpoint, ..Wiring::default() }, &["look first"]);
+    is_found_among(
+        15,
+        &Wiring { endpoint: |it| SearchBent::PossibleDenied.of(it), ..Wiring::default() },
+        &["look first"],
+    );
 }
 
 #[test]
 fn a_look_that_failed_and_is_taken_for_gone_is_found() {
-    is_found(&Wiring { blobs: |it| Arc::new(Hasty(it)), ..Wiring::default() }, &["liveness"]);
+    is_found(&Wiring { blobs: |it| StorageGuard::FailedUpload.removed(it), ..Wiring::default() }, &["liveness"]);
 }
 
 /// The ledger does not say whose output a path is: scorings that have outputs are not found when they are asked for.
@@ -494,35 +479,13 @@ fn outputs_that_the_ledger_is_not_asked_about_are_found() {
     is_found_in(&options, &wiring, &["own outputs"]);
 }
 
-/// Of a folder's listing only the first page is asked for.
-struct FirstPageOnly(Arc<dyn Blobs>);
-
-#[async_trait]
-impl Blobs for FirstPageOnly {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        self.0.input(blob).await
-    }
-
-    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        self.0.output_print(scoring).await
-    }
-
-    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        self.0.blob(blob).await
-    }
-
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        Ok(BlobPage { next: None, ..self.0.blobs_below(folder, from).await? })
-    }
-
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        self.0.outputs(scoring).await
-    }
-}
-
 #[test]
 fn a_folder_of_which_only_the_first_page_is_taken_in_is_found() {
-    is_found_among(12, &Wiring { blobs: |it| Arc::new(FirstPageOnly(it)), ..Wiring::default() }, &["liveness"]);
+    is_found_among(
+        12,
+        &Wiring { blobs: |it| StorageGuard::FurtherPages.removed(it), ..Wiring::default() },
+        &["liveness"],
+    );
 }
 
 /// The row of what waits for a look is never written.
@@ -540,65 +503,12 @@ fn a_rename_that_is_answered_before_it_is_on_record_is_found() {
     is_found(&Wiring { store: |it| bent(|row| row, unkept)(it), ..Wiring::default() }, &["liveness"]);
 }
 
-/// An input that nobody looks at before its job: it is always the version that was named.
-struct Unseeing(Arc<dyn Blobs>);
-
-#[async_trait]
-impl Blobs for Unseeing {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        let content = InputContent { bytes: 1, md5: None };
-        Ok(InputSnapshot::Present(SeenVersion { etag: blob.etag.clone(), content }))
-    }
-
-    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        self.0.output_print(scoring).await
-    }
-
-    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        self.0.blob(blob).await
-    }
-
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.0.blobs_below(folder, from).await
-    }
-
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        self.0.outputs(scoring).await
-    }
-}
-
 #[test]
 fn scored_for_another_content_without_a_look_at_the_input_is_found() {
-    is_found(&Wiring { blobs: |it| Arc::new(Unseeing(it)), ..Wiring::default() }, &["content"]);
-}
-
-/// A look at an input that fails is taken for one that finds nothing.
-struct Careless(Arc<dyn Blobs>);
-
-#[async_trait]
-impl Blobs for Careless {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        Ok(self.0.input(blob).await.unwrap_or(InputSnapshot::Gone))
-    }
-
-    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        self.0.output_print(scoring).await
-    }
-
-    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        self.0.blob(blob).await
-    }
-
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.0.blobs_below(folder, from).await
-    }
-
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        self.0.outputs(scoring).await
-    }
+    is_found(&Wiring { blobs: |it| StorageGuard::Input.removed(it), ..Wiring::default() }, &["content"]);
 }
 
 #[test]
 fn an_input_that_could_not_be_looked_at_and_is_taken_for_gone_is_found() {
-    is_found(&Wiring { blobs: |it| Arc::new(Careless(it)), ..Wiring::default() }, &["gone"]);
+    is_found(&Wiring { blobs: |it| StorageGuard::FailedInput.removed(it), ..Wiring::default() }, &["gone"]);
 }
