@@ -23,7 +23,7 @@ use crate::clock::LedgerClock;
 use crate::driver::{Driver, Loaded, Observed, Services};
 use crate::error::{Error, error_chain};
 use crate::ledger::{self, Ledger, OrphanScan};
-use crate::ports::{Inconclusive, ListedJob, ScanTarget};
+use crate::ports::{Answered, Inconclusive, ListedJob, ScanTarget};
 
 /// Jobs may appear in a list so long after they were made. Nobody says how long that takes; what appears within the
 /// `resubmitAfter` is found by the search for it.
@@ -296,7 +296,7 @@ impl Orphans {
                     "orphaned job {name} of {} still runs",
                     scoring.id
                 );
-                // Not recorded here: each scan asks again.
+                // Not recorded here, as each scan asks again; the log has the answers.
                 let _ = self.services.cancel(scoring, vec![listed.job.clone()]).await;
             }
             return Ok(Some(if ended { Outcome::Settled } else { Outcome::StillRunning }));
@@ -313,7 +313,8 @@ impl Orphans {
             // It is the scoring's own, or its end is known: nothing to record, now or later.
             return Ok(Some(Outcome::Settled));
         }
-        self.driver.drive_from(loaded, Observed::of(observation, now)).await?;
+        let seen = Answered { value: observation, request_id: listed.request_id.clone() };
+        self.driver.drive_from(loaded, Observed::of(seen, now)).await?;
         // Not by what the drive returns: it may have gone on, or have been overtaken by one who recorded the same job.
         Ok(match self.driver.load(&id).await?.map(|after| after.scoring) {
             Some(after) if after.orphaned_jobs.contains(name) => Some(Outcome::Orphaned { runs: !ended }),

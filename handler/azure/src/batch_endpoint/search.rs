@@ -27,7 +27,7 @@ use super::client::{AzureMl, JobLookup};
 use super::job_cache::{CachedJob, SilentJob, Turn};
 use super::list::{self, Entry};
 use super::wire::{InputShown, JobTags, Resource};
-use app::ports::{Inconclusive, JobListing, JobSearch, ListedJob, ScanTarget};
+use app::ports::{Answered, Inconclusive, JobListing, JobSearch, ListedJob, ScanTarget};
 
 /// Jobs in the window that one search looks at one by one; the next one goes on.
 const MAX_JOBS: usize = 1_000;
@@ -129,7 +129,12 @@ async fn find_in_turn(
         return Err(list::too_many(&list));
     }
     found.keep_followed(scoring, &list);
-    Ok(JobSearch { jobs: found.ours, possible: found.possible, as_of: Some(as_of) })
+    Ok(JobSearch {
+        jobs: found.ours,
+        possible: found.possible,
+        as_of: Some(as_of),
+        request_id: list.request_id.clone(),
+    })
 }
 
 /// A list that shows what was made since the submission: one that others have just read, or a new one.
@@ -229,7 +234,7 @@ async fn look(
     let name = &listed.job.name;
     let before = ml.tokens.now();
     // Missing: not a job of this endpoint, or not yet known to it. Only our own mark in the list speaks for it.
-    let seen = match ml.look(&scoring.endpoint, name).await? {
+    let seen = match ml.look(&scoring.endpoint, name).await?.value {
         JobLookup::Job(seen) => Some(seen),
         JobLookup::Missing(_) => None,
     };
@@ -329,7 +334,8 @@ pub(super) async fn jobs_created_since(
     listed.sort_by_key(|job| (job.created.is_some(), Reverse(job.created)));
     let looks = listed.into_iter().map(|listed| async move {
         let tags = listed.tags.as_ref().and_then(JobTags::read);
-        let seen = match ml.look(&at.endpoint, &listed.job.name).await? {
+        let Answered { value, request_id } = ml.look(&at.endpoint, &listed.job.name).await?;
+        let seen = match value {
             JobLookup::Job(seen) => Some(seen),
             JobLookup::Missing(_) if tags.is_some() => None,
             JobLookup::Missing(_) => return Ok(None),
@@ -340,6 +346,7 @@ pub(super) async fn jobs_created_since(
             status: seen.and_then(Resource::status).or(listed.status).unwrap_or(JobStatus::Unknown),
             outputs: seen.map(Resource::outputs).unwrap_or_default().into_iter().map(str::to_owned).collect(),
             tags: seen.and_then(|seen| seen.tags()?.read()).or(tags),
+            request_id,
         }))
     });
     // A job that cannot be looked at does not keep the others from being seen; it only makes the listing not whole.
