@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::Once;
 
+use app::ledger::OrphanScan;
 use app::{App, ResolveOutcome, TickReport, resolve};
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
@@ -213,6 +214,25 @@ async fn jobs_for_whose_names_the_row_has_no_room_are_remembered_all_the_same() 
     assert_eq!(world.get(&other, &ids[0]).await.orphaned_jobs.len(), 129);
     assert_eq!(other.ledger().purge(world.now() + Duration::days(90), 1_000).await.unwrap(), 1);
     assert_eq!((state_rows(&world, "N~").await.len(), state_rows(&world, "J~").await.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn how_far_a_scan_came_by_a_clock_that_was_ahead_hides_no_job() {
+    let world = orphan_scan();
+    let app = world.app();
+    world.next_faults([Fault::Duplicated { times: 2 }]);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let endpoint = "https://heart.example/jobs".parse().unwrap();
+    // Ended long ago, by what it says, and saw all jobs that will be made within a year.
+    let scan = OrphanScan { at: START - Duration::days(1), through: START + Duration::days(365) };
+    app.ledger().record_orphan_scan(&endpoint, scan).await.unwrap();
+    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.orphaned_jobs, 1);
+    // The same of when it was.
+    let scan = OrphanScan { at: START + Duration::days(365), through: START };
+    app.ledger().record_orphan_scan(&endpoint, scan).await.unwrap();
+    let before = world.orphan_scans().len();
+    tick(&world, &world.app(), Duration::minutes(10)).await;
+    assert_eq!(world.orphan_scans().len(), before + 1);
 }
 
 #[tokio::test]

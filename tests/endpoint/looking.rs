@@ -580,6 +580,34 @@ async fn jobs_of_other_experiments_are_looked_at_last_and_not_denied() {
 }
 
 #[tokio::test]
+async fn an_orphan_scan_looks_once_at_old_pipelines_of_other_experiments() {
+    let server = Canned::start().await;
+    let uri = server.url("/batchEndpoints/claims/jobs");
+    let scoring = scoring_of(&uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }));
+    let output = scoring.output_uri().unwrap().to_owned();
+    let of_training = |name: &str, created: &str, kind: &str| {
+        let mut one = listed(name, created);
+        one["properties"]["experimentName"] = json!("training");
+        one["properties"]["jobType"] = json!(kind);
+        one
+    };
+    let old = "2026-07-21T09:20:00Z";
+    let list = json!({ "value": [
+        of_training("young", IN_TIME, "Pipeline"), of_training("ours", old, "Pipeline"),
+        of_training("theirs", old, "Pipeline"), of_training("no-batch-job", old, "Command"),
+    ] });
+    server.at(&arm("GET", ""), canned::json(200, &list));
+    server.at("GET /batchEndpoints/claims/jobs/ours", with_output(&server, "ours", old, &output));
+    server.at("GET /batchEndpoints/claims/jobs/theirs", canned::text(404, ""));
+    let target = ScanTarget { endpoint: scoring.endpoint, workspace: WORKSPACE.parse().ok(), experiments: vec![] };
+    let since = datetime!(2026-07-21 09:00 UTC);
+    let listing = azure_ml(&server).jobs_created_since(&target, since, &HashSet::new()).await.unwrap();
+    assert_eq!(listing.jobs.iter().map(|listed| listed.job.name.as_str()).collect::<Vec<_>>(), ["ours"]);
+    assert_eq!((listing.elsewhere, listing.complete), (vec!["theirs".parse().unwrap()], true));
+    assert_eq!(server.requests().len(), 3, "neither the young one nor the command is asked for");
+}
+
+#[tokio::test]
 async fn an_answer_without_end_is_not_read_to_its_end() {
     let server = Canned::start().await;
     let mut endless = job(&server, "j", "Running");

@@ -577,7 +577,7 @@ impl Endpoint for World {
         let max = state.scan_limit.unwrap_or(usize::MAX);
         let jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, state.listed_until(now));
         let complete = jobs.len() <= max;
-        Ok(JobListing { jobs: jobs.into_iter().take(max).collect(), complete })
+        Ok(JobListing { jobs: jobs.into_iter().take(max).collect(), complete, elsewhere: Vec::new() })
     }
 
     async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {

@@ -203,6 +203,7 @@ impl Orphans {
         let since = last.map(|last| last.through).filter(|through| !is_ahead(*through, now)).unwrap_or(now - FIRST);
         let listing =
             self.services.endpoint.jobs_created_since(scan_target, since, known).await.map_err(ScanError::List)?;
+        self.settle(listing.elsewhere);
         let checked = self.check_jobs(scan_target, listing.jobs).await?;
         let through = match (listing.complete && !checked.busy, checked.running) {
             (true, false) => now - LIST_LAG,
@@ -239,15 +240,21 @@ impl Orphans {
                     checked.orphaned += usize::from(matches!(outcome, Outcome::Orphaned { .. }));
                     checked.running |= matches!(outcome, Outcome::Orphaned { runs: true } | Outcome::StillRunning);
                     checked.busy |= outcome == Outcome::Busy;
-                    let mut memory = self.memory();
-                    if outcome == Outcome::Settled && memory.settled.len() < MAX_REMEMBERED_JOBS {
-                        memory.settled.insert(name);
+                    if outcome == Outcome::Settled {
+                        self.settle([name]);
                     }
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         failure.map_or(Ok(checked), |error| Err(ScanError::Check(error)))
+    }
+
+    /// These jobs need no second look.
+    fn settle(&self, names: impl IntoIterator<Item = JobName>) {
+        let mut memory = self.memory();
+        let room = MAX_REMEMBERED_JOBS.saturating_sub(memory.settled.len());
+        memory.settled.extend(names.into_iter().take(room));
     }
 
     async fn check_job(&self, scan_target: &ScanTarget, listed: &ListedJob) -> Result<Outcome, Error> {

@@ -686,7 +686,7 @@ impl Endpoint for ProcessPorts {
             if !complete {
                 jobs.truncate(1);
             }
-            (JobListing { jobs, complete }, state.pause())
+            (JobListing { jobs, complete, elsewhere: Vec::new() }, state.pause())
         };
         self.sleep(pause).await;
         Ok(listing)

@@ -168,6 +168,8 @@ pub struct JobSearch {
 pub struct JobListing {
     /// Those that were not known.
     pub jobs: Vec<ListedJob>,
+    /// Those that turned out to be of something else than the endpoint, for good.
+    pub elsewhere: Vec<JobName>,
     /// Whether that is all of them.
     pub complete: bool,
 }
