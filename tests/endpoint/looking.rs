@@ -298,7 +298,7 @@ async fn an_orphan_scan_sees_outputs_and_tags_but_nothing_known_old_or_of_others
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let place =
-        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: vec![] };
+        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: Some(vec![]) };
     let mut marked = listed("marked", IN_TIME);
     marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     server.at("GET /jobs/plain", with_output(&server, "plain", IN_TIME, "azureml://datastores/d/paths/p.csv"));
