@@ -64,7 +64,7 @@ fn moved(scoring: &Scoring, rule: &Rule, seen: &Observation) -> Scoring {
 fn running(rules: &Rules) -> Scoring {
     let submitting = moved(&queued(rules), rule(rules), &Observation::SlotFree);
     let job = Job { name: "batchjob-0c5a".parse().expect("a name"), id: None, studio: None };
-    moved(&submitting, rule(rules), &Observation::answer(Answer::Accepted { job, status: JobStatus::Running }))
+    moved(&submitting, rule(rules), &Observation::Answer(Answer::Accepted { job, status: JobStatus::Running }))
 }
 
 fn look(status: JobStatus) -> Observation {

@@ -22,7 +22,7 @@ use crate::clock::LedgerClock;
 use crate::driver::{Driver, Loaded, Observed, Services};
 use crate::error::{Error, error_chain};
 use crate::ledger::{self, Ledger, OrphanScan};
-use crate::ports::{Inconclusive, ListedJob, ScanTarget};
+use crate::ports::{Answered, Inconclusive, ListedJob, ScanTarget};
 
 /// Jobs may appear in a list so long after they were made. Nobody says how long that takes; what appears within the
 /// `resubmitAfter` is found by the search for it.
@@ -202,6 +202,7 @@ impl Orphans {
         let since = last.map(|last| last.through).filter(|through| !is_ahead(*through, now)).unwrap_or(now - FIRST);
         let listing =
             self.services.endpoint.jobs_created_since(scan_target, since, known).await.map_err(ScanError::List)?;
+        self.settle(listing.elsewhere);
         let checked = self.check_jobs(scan_target, listing.jobs).await?;
         let through = match (listing.complete && !checked.busy, checked.running) {
             (true, false) => now - LIST_LAG,
@@ -238,15 +239,21 @@ impl Orphans {
                     checked.orphaned += usize::from(matches!(outcome, Outcome::Orphaned { .. }));
                     checked.running |= matches!(outcome, Outcome::Orphaned { runs: true } | Outcome::StillRunning);
                     checked.busy |= outcome == Outcome::Busy;
-                    let mut memory = self.memory();
-                    if outcome == Outcome::Settled && memory.settled.len() < MAX_REMEMBERED_JOBS {
-                        memory.settled.insert(name);
+                    if outcome == Outcome::Settled {
+                        self.settle([name]);
                     }
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         failure.map_or(Ok(checked), |error| Err(ScanError::Check(error)))
+    }
+
+    /// These jobs need no second look.
+    fn settle(&self, names: impl IntoIterator<Item = JobName>) {
+        let mut memory = self.memory();
+        let room = MAX_REMEMBERED_JOBS.saturating_sub(memory.settled.len());
+        memory.settled.extend(names.into_iter().take(room));
     }
 
     async fn check_job(&self, scan_target: &ScanTarget, listed: &ListedJob) -> Result<Outcome, Error> {
@@ -295,7 +302,7 @@ impl Orphans {
                     "orphaned job {name} of {} still runs",
                     scoring.id
                 );
-                // Not recorded here: each scan asks again.
+                // Not recorded here, as each scan asks again; the log has the answers.
                 let _ = self.services.cancel(scoring, vec![listed.job.clone()]).await;
             }
             return Ok(Some(if ended { Outcome::Settled } else { Outcome::StillRunning }));
@@ -312,7 +319,8 @@ impl Orphans {
             // It is the scoring's own, or its end is known: nothing to record, now or later.
             return Ok(Some(Outcome::Settled));
         }
-        self.driver.drive_from(loaded, Observed::of(observation, now)).await?;
+        let seen = Answered { value: observation, request_id: listed.request_id.clone() };
+        self.driver.drive_from(loaded, Observed::of(seen, now)).await?;
         // Not by what the drive returns: it may have gone on, or have been overtaken by one who recorded the same job.
         Ok(match self.driver.load(&id).await?.map(|after| after.scoring) {
             Some(after) if after.orphaned_jobs.contains(name) => Some(Outcome::Orphaned { runs: !ended }),

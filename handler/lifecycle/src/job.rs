@@ -162,21 +162,6 @@ pub enum Answer {
     },
 }
 
-/// What came back for one POST.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// What it means.
-    pub answer: Answer,
-    /// The service's own id of the request (`x-ms-request-id`): what its support asks for. `None` if nothing came back.
-    pub request_id: Option<String>,
-}
-
-impl From<Answer> for Reply {
-    fn from(answer: Answer) -> Self {
-        Self { answer, request_id: None }
-    }
-}
-
 /// What a look at a known job found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSnapshot {
