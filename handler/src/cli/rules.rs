@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use app::ports::Clock;
 use clap::Subcommand;
 use lifecycle::blob::InvalidBlob;
 use lifecycle::intake::{self, Classification};
@@ -134,7 +135,7 @@ fn classified(
 /// Something needs attention.
 const ATTENTION: u8 = 1;
 
-pub(super) fn run(args: &RulesArgs) -> Result<ExitCode, super::Error> {
+pub(super) fn run(args: &RulesArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let mut out = Redacting::new(io::stdout());
     let read = |file: &Option<PathBuf>| {
         Ok::<_, super::Error>(RulesText::read(&ProcessVars, &working_directory()?, file.as_deref())?)
@@ -145,7 +146,7 @@ pub(super) fn run(args: &RulesArgs) -> Result<ExitCode, super::Error> {
             let told = Told::read(blob)?;
             let RulesText { shown, text } = read(rules)?;
             match Rules::read(&text) {
-                Ok(rules) => told.test(&rules, OffsetDateTime::now_utc(), &mut out)?,
+                Ok(rules) => told.test(&rules, clock(), &mut out)?,
                 Err(problems) => {
                     writeln!(out, "{shown}: the rules are broken\n{problems}")?;
                     ATTENTION
