@@ -157,6 +157,6 @@ fn json(bencher: Bencher) {
 fn template(bencher: Bencher) {
     let scoring = queued(&some_rules());
     let template = Template::parse(rule::DEFAULT_OUTPUT).expect("it is the built-in one");
-    let values = Values { blob: &scoring.blob, rule: &scoring.rule, scoring: &scoring.id, attempt: 1 };
+    let values = Values::of(&scoring, 1);
     bencher.bench_local(|| black_box(&template).fill(&values));
 }

@@ -209,8 +209,11 @@ async fn the_services_own_id_of_each_look_list_and_cancel_is_told() {
     assert_eq!(text(&ml.cancel(&at).await.unwrap_err().request_id).as_deref(), Some("cancel-2"));
     server.next(id(canned::json(200, &json!({ "value": [] })), "list-1"));
     assert_eq!(text(&ml.find(&scoring).await.unwrap().request_id).as_deref(), Some("list-1"));
-    let orphans =
-        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: scoring.workspace.clone(), experiments: vec![] };
+    let orphans = ScanTarget {
+        endpoint: scoring.endpoint.clone(),
+        workspace: scoring.workspace.clone(),
+        experiments: Some(vec![]),
+    };
     let list = json!({ "value": [listed("j", IN_TIME)] });
     server
         .next(id(canned::json(200, &list), "list-2"))
@@ -332,7 +335,7 @@ async fn an_orphan_scan_sees_outputs_and_tags_but_nothing_known_old_or_of_others
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let place =
-        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: vec![] };
+        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: Some(vec![]) };
     let mut marked = listed("marked", IN_TIME);
     marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     server.at("GET /jobs/plain", with_output(&server, "plain", IN_TIME, "azureml://datastores/d/paths/p.csv"));
@@ -599,7 +602,8 @@ async fn an_orphan_scan_looks_once_at_old_pipelines_of_other_experiments() {
     server.at(&arm("GET", ""), canned::json(200, &list));
     server.at("GET /batchEndpoints/claims/jobs/ours", with_output(&server, "ours", old, &output));
     server.at("GET /batchEndpoints/claims/jobs/theirs", canned::text(404, ""));
-    let target = ScanTarget { endpoint: scoring.endpoint, workspace: WORKSPACE.parse().ok(), experiments: vec![] };
+    let target =
+        ScanTarget { endpoint: scoring.endpoint, workspace: WORKSPACE.parse().ok(), experiments: Some(vec![]) };
     let since = datetime!(2026-07-21 09:00 UTC);
     let listing = azure_ml(&server).jobs_created_since(&target, since, &HashSet::new()).await.unwrap();
     assert_eq!(listing.jobs.iter().map(|listed| listed.job.name.as_str()).collect::<Vec<_>>(), ["ours"]);

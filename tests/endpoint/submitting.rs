@@ -21,7 +21,7 @@ async fn the_request_is_the_documented_one() {
         "inputs": {
             "data": { "type": "UriFile", "uri": "{blob.url}" },
             "folder": { "type": "UriFolder", "uri": "azureml://datastores/d/paths/f/" },
-            "mode": { "type": "Literal", "value": "append {blob.name}" },
+            "mode": { "type": "Literal", "template": "append {blob.name}" },
             "factor": { "type": "Literal", "value": 0.5 }
         },
         "settings": {

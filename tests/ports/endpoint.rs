@@ -170,8 +170,11 @@ pub async fn jobs_since_a_time_are_those_that_were_made_since_and_are_not_known(
     let (known, new) = (accepted(stage, &second).await, accepted(stage, &third).await);
     // A list need not show the outputs of a job that is some seconds old.
     stage.pass(Duration::seconds(15)).await;
-    let target =
-        ScanTarget { endpoint: first.endpoint.clone(), workspace: first.workspace.clone(), experiments: Vec::new() };
+    let target = ScanTarget {
+        endpoint: first.endpoint.clone(),
+        workspace: first.workspace.clone(),
+        experiments: Some(Vec::new()),
+    };
     let known = HashSet::from([known.name]);
     let listing = stage.endpoint().jobs_created_since(&target, since, &known).await.unwrap();
     assert!(listing.complete, "{listing:?}");
@@ -215,7 +218,7 @@ pub async fn what_cannot_be_looked_at_is_an_error_and_never_none(stage: &dyn Sta
     let target = ScanTarget {
         endpoint: scoring.endpoint.clone(),
         workspace: scoring.workspace.clone(),
-        experiments: Vec::new(),
+        experiments: Some(Vec::new()),
     };
     assert!(endpoint.jobs_created_since(&target, stage.now(), &HashSet::new()).await.is_err());
 }

@@ -363,7 +363,7 @@ impl World {
         let rule = self.rules.iter().next().unwrap();
         let blob = lifecycle::BlobVersion::read("https://else.blob.core.windows.net/c/x", "1").unwrap();
         let mut scoring = Scoring::accept(&self.ledger_id, rule, blob, now);
-        let mut submission = rule.submission(&scoring.blob, &scoring.id, 1);
+        let mut submission = rule.submission(&scoring, 1);
         submission.outputs.values_mut().for_each(|out| out.uri = output.replace("{id}", &id));
         scoring.submission = Some(submission);
         scoring.rule = "of-somebody-else".parse().unwrap();

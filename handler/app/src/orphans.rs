@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
-use lifecycle::job::experiment_asked_for;
 use lifecycle::schedule::is_ahead;
 use lifecycle::{JobStatus, Observation, Rules, Scoring, ScoringId, Status, Step};
 use time::{Duration, OffsetDateTime};
@@ -172,18 +171,18 @@ impl Orphans {
         let mut scan_targets: Vec<ScanTarget> = Vec::new();
         for rule in &*self.rules {
             let target = &rule.endpoint;
-            let asked = experiment_asked_for(&rule.settings);
+            let asked = match rule.settings.experiment() {
+                None => Some(Vec::new()),
+                Some(experiment) => experiment.constant(&rule.id).map(|name| vec![name]),
+            };
             let workspace = target.workspace.clone();
             match scan_targets.iter_mut().find(|scan_target| scan_target.endpoint == target.uri) {
                 Some(scan_target) => {
                     scan_target.workspace = scan_target.workspace.take().or(workspace);
-                    scan_target.experiments.extend(asked);
+                    let known = scan_target.experiments.take().zip(asked);
+                    scan_target.experiments = known.map(|(known, asked)| [known, asked].concat());
                 }
-                None => scan_targets.push(ScanTarget {
-                    endpoint: target.uri.clone(),
-                    workspace,
-                    experiments: asked.into_iter().collect(),
-                }),
+                None => scan_targets.push(ScanTarget { endpoint: target.uri.clone(), workspace, experiments: asked }),
             }
         }
         scan_targets
@@ -342,7 +341,7 @@ impl Orphans {
             return Some(scoring.attempt);
         }
         let rule = self.rules.get(&scoring.rule)?;
-        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(&scoring.blob, &scoring.id, *attempt)))
+        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
     }
 }
 

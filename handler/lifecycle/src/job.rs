@@ -64,8 +64,9 @@ pub enum Input {
     },
     /// A value, for pipeline component deployments only.
     Literal {
-        /// A string, a number or a boolean, sent as it is.
-        value: serde_json::Value,
+        /// The text of a string, a number or a boolean, as it was written. On the wire each is a string; the component's
+        /// declared type says how it is read.
+        value: String,
     },
 }
 

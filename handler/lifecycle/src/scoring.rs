@@ -1,7 +1,7 @@
 //! What is remembered of a scoring: the blob version, the current attempt, the job, and how it came to be so.
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::blob::BlobVersion;
 use crate::failure::FailureCause;
@@ -196,6 +196,13 @@ impl Scoring {
         }
     }
 
+    /// When its blob version was uploaded: as its event says; where none told of it, when it was accepted. Of another process's
+    /// clock or of ours, it is on record and never changes.
+    pub fn event_time(&self) -> OffsetDateTime {
+        let at = self.blob.event_time.unwrap_or(self.created);
+        at.checked_to_offset(UtcOffset::UTC).unwrap_or(at)
+    }
+
     /// URI of the attempt's first output: what people look for.
     pub fn output_uri(&self) -> Option<&str> {
         self.submission.as_ref()?.outputs.values().next().map(|output| output.uri.as_str())
@@ -208,6 +215,7 @@ impl Scoring {
             etag: seen.etag.clone(),
             size: Some(seen.content.bytes),
             sequencer: None,
+            event_time: None,
             ..self.blob.clone()
         };
         Self::accept(ledger, rule, blob, now)

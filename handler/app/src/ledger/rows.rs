@@ -206,6 +206,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Sequencer", s.blob.sequencer.as_deref())
         .with_some("Size", s.blob.size.and_then(|size| i64::try_from(size).ok()))
         .with_some("ContentType", s.blob.content_type.as_deref())
+        .with_some("EventTime", s.blob.event_time)
         .with("Endpoint", s.endpoint.as_str())
         .with_some("Deployment", s.deployment.as_deref())
         .with_some("Workspace", s.workspace.as_deref())
@@ -275,6 +276,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             sequencer: row.string("Sequencer").map(str::to_owned),
             size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
             content_type: row.string("ContentType").map(str::to_owned),
+            event_time: row.time("EventTime"),
         },
         endpoint: read.parsed("Endpoint")?,
         deployment: read.parsed_if_there("Deployment")?,

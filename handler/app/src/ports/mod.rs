@@ -130,8 +130,9 @@ pub struct ScanTarget {
     pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
-    /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name.
-    pub experiments: Vec<String>,
+    /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name. `None`: a rule
+    /// names one by what it scores, so that a job may be in any.
+    pub experiments: Option<Vec<String>>,
 }
 
 /// A job as the workspace's list and the endpoint show it.

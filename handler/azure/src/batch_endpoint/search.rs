@@ -294,10 +294,7 @@ fn has_inputs(shown: &[InputShown], submission: &Submission) -> bool {
     shown.iter().filter(|one| one.uri.is_some() || one.value.is_some()).all(|one| {
         let same = |ours: &&Input| match (ours, &one.uri, &one.value) {
             (Input::UriFile { uri } | Input::UriFolder { uri }, Some(theirs), _) => same_input(uri, theirs),
-            (Input::Literal { value }, None, Some(theirs)) => {
-                let ours = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                ours == *theirs
-            }
+            (Input::Literal { value }, None, Some(theirs)) => value == theirs,
             _ => false,
         };
         left.iter().position(same).map(|at| left.swap_remove(at)).is_some()
@@ -325,7 +322,7 @@ pub(super) async fn jobs_created_since(
     known: &HashSet<lifecycle::JobName>,
 ) -> Result<JobListing, Inconclusive> {
     let end = Instant::now() + LIMIT;
-    let names = experiments(&at.endpoint, &at.experiments);
+    let names = at.experiments.as_ref().and_then(|asked| experiments(&at.endpoint, asked));
     let list = list::read(&ml.manager, ml.tokens.now(), workspace, since).await?;
     let window = Window::of(&list, since, ml.tokens.now());
     let (mut listed, mut complete) = (list.jobs, list.complete);

@@ -35,7 +35,7 @@ impl DecideContext<'_> {
                 // taken for its result. The submission is kept as it is sent: the rule may change before a lost answer
                 // is searched for.
                 next.attempt = attempt;
-                next.submission = rule.map(|rule| rule.submission(&self.scoring.blob, &self.scoring.id, attempt));
+                next.submission = rule.map(|rule| rule.submission(self.scoring, attempt));
                 next.submitted = Some(now);
                 next.resumed = None;
                 next.submits = 0;

@@ -527,7 +527,7 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
         life.later(Duration::days(7)).moves(&job(JobStatus::Running));
         life
     };
-    for mut life in [
+    for mut life in vec![
         waits_for_the_second(),
         second_attempt(),
         unknown_second(),
