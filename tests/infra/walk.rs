@@ -133,7 +133,12 @@ fn outputs(project: &Project, path: &str, text: &str) -> Vec<String> {
             _ => "",
         };
         for rest in line.split("properties.outputs.").skip(1).filter(|rest| !rest.starts_with('$')) {
-            asked(line, template, rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default());
+            // One of them, or a list of them.
+            let list = rest.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(rest);
+            let names = if rest.starts_with('[') { list.split(", ").collect() } else { vec![rest] };
+            for name in names {
+                asked(line, template, name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default());
+            }
         }
         // The page's own function of that name.
         let begins = line.strip_prefix("output ").into_iter().filter(|rest| !rest.starts_with('('));
