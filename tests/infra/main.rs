@@ -21,6 +21,7 @@ mod defects;
 mod delivery;
 mod docs;
 mod kusto;
+mod play;
 mod policy;
 mod predictions;
 mod procedure;
