@@ -28,6 +28,7 @@ use crate::ports::table_store::{
 mod controls;
 mod heartbeat;
 mod identity;
+mod job_names;
 mod orphan_scan;
 mod pending;
 mod projection;
@@ -226,7 +227,7 @@ impl Ledger {
                 // Ours, and the answer got lost: without the operation id our own success would look like a repetition, and
                 // its intent would wait for its lease.
                 Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Acceptance::New(row.etag)),
-                Some(row) => Ok(Acceptance::Duplicate(Box::new(rows::from_scoring_row(&row.entity)?))),
+                Some(row) => Ok(Acceptance::Duplicate(Box::new(self.whole_scoring(&row.entity).await?))),
                 // Not there after a lost answer: it may still arrive. The event is delivered again.
                 None => Err(error.into()),
             },
@@ -266,6 +267,7 @@ impl Ledger {
         if entry.seq <= rows::MAX_HISTORY_ENTRIES || ends {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
+        ops.extend(job_names::added(before, next));
         ops.extend(self.outbox(next));
         match self.write(&ops).await {
             Ok(etags) => Ok(Recorded::Done(first(etags)?)),
@@ -298,7 +300,7 @@ impl Ledger {
     pub async fn get(&self, id: &ScoringId) -> Result<Option<(Scoring, ETag)>, Error> {
         match self.row(&rows::scoring_key(id)).await? {
             None => Ok(None),
-            Some(row) => Ok(Some((rows::from_scoring_row(&row.entity)?, row.etag))),
+            Some(row) => Ok(Some((self.whole_scoring(&row.entity).await?, row.etag))),
         }
     }
 
