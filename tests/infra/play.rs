@@ -177,7 +177,7 @@ impl Play {
         let mut path = format!("{}:/usr/bin:/bin", root().join("tests/cases/az").canonicalize().unwrap().display());
         if !self.has_timeout {
             let programs =
-                ["cat", "date", "dirname", "env", "grep", "mktemp", "rm", "sed", "sh", "sleep", "sort", "tr"];
+                ["cat", "date", "dirname", "env", "grep", "mkfifo", "mktemp", "rm", "sed", "sh", "sleep", "sort", "tr"];
             for program in programs.map(|name| Path::new("/usr/bin").join(name)) {
                 symlink(&program, at("bin").join(program.file_name().unwrap())).unwrap();
             }
