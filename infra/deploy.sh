@@ -5,7 +5,7 @@
 #   GROUP=rg-scorekeeper-dev infra/deploy.sh what-if | all | roles | code | events | doctor
 #
 #   GROUP         resource group
-#   SUBSCRIPTION  its subscription (default: azd's AZURE_SUBSCRIPTION_ID, else the one that az has selected)
+#   SUBSCRIPTION  its subscription (default: the one that az has selected)
 #   PARAMETERS    parameter file (default: infra/params/dev.bicepparam)
 #   ZIP           the package (default: target/scorekeeper.zip)
 #   DOCTOR        a scorekeeper executable that looks at the outcome, also after a failure (default: none)
@@ -17,7 +17,7 @@ set -eu
 
 : "${GROUP:?name the resource group by the variable GROUP}"
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-SUBSCRIPTION=${SUBSCRIPTION:-${AZURE_SUBSCRIPTION_ID:-}}
+SUBSCRIPTION=${SUBSCRIPTION:-}
 PARAMETERS=${PARAMETERS:-$here/params/dev.bicepparam}
 ZIP=${ZIP:-$here/../target/scorekeeper.zip}
 DOCTOR=${DOCTOR:-}

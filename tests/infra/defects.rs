@@ -73,7 +73,7 @@ const OF_TEMPLATES: &[OfTemplate] = &[
     refused("undefined symbol", "infra/main.bicep", "    taskHub: taskHub\n", "    taskHub: taskHubb\n", "BCP057"),
     refused("missing parameter of a module", "infra/main.bicep", "    options: state\n", "", "BCP035"),
     refused("misspelt output of a module", "infra/main.bicep", "storage.outputs.tableEndpoint\n", "storage.outputs.tablesEndpoint\n", "BCP"),
-    refused("misspelt member of an option", "infra/params/dev.bicepparam", "computePrincipalIds: []", "computePrincipals: []", "BCP089"),
+    refused("misspelt member of an option", "infra/params/dev.bicepparam", "computePrincipalIds: empty", "computePrincipals: empty", "BCP089"),
     refused("missing parameter of an environment", "infra/params/dev.bicepparam", "param rules = loadJsonContent('dev.rules.json')\n", "", "BCP258"),
     refused("unused parameter", "infra/main.bicep", "    options: state\n", "    options: {}\n", "no-unused-params"),
     refused("role assignment of another name each time", "infra/modules/storage.bicep", "name: guid(account.id, principalId, roles.storageTableDataContributor)", "name: newGuid()", "BCP065"),

@@ -179,6 +179,7 @@ fn azd_finds_the_templates_the_package_and_the_second_stage_from_the_root() {
         let (_, hook) = yaml.split_once(hook).unwrap();
         let run = hook.lines().find(|line| line.trim().starts_with("run: ")).unwrap();
         assert!(run.ends_with(&format!(" infra/deploy.sh {verb}")) && run.contains("GROUP=\"$"), "{run}");
+        assert!(run.contains("SUBSCRIPTION=\"$AZURE_SUBSCRIPTION_ID\""), "azd's, whatever az has selected: {run}");
     }
     let tags = &project.snapshots["azd"].one("Microsoft.Web/sites").body["tags"];
     assert!(yaml.contains(&format!("\n  {}:\n", tags["azd-service-name"].as_str().unwrap())), "{yaml}");

@@ -69,7 +69,7 @@ pub fn nothing_deployed() -> Answer {
 }
 
 /// Answers of a deployment at which nothing goes wrong. A play's own come before them.
-fn smooth() -> Vec<Answer> {
+pub fn smooth() -> Vec<Answer> {
     let stage_2 = r#"{"parameters":{"installation":{"value":{"watchedAccounts":[{"resourceId":"/subscriptions/s/resourceGroups/data/providers/Microsoft.Storage/storageAccounts/stUploads"}]}}}}"#;
     vec![
         told("eventGrid"),
@@ -101,6 +101,16 @@ fn smooth() -> Vec<Answer> {
         answer(FUNCTIONS, "*", "functionapp function list*", "0", "func/BlobCreated\nfunc/Reconcile"),
         answer(SETTINGS, "*", "functionapp config appsettings list*", "0", r#"[{ "name": "SCOREKEEPER_RULES" }]"#),
     ]
+}
+
+/// A play as the fake `az` reads it.
+pub fn lines(answers: &[Answer]) -> String {
+    let mut lines = String::new();
+    for it in answers {
+        assert!(it.source.starts_with("https://"), "who has seen this answer? {it:?}");
+        let _ = writeln!(lines, "{}|{}|{}|{}", it.times, it.pattern, it.exit, it.text.replace('\n', "\\n"));
+    }
+    lines
 }
 
 pub struct Play {
@@ -159,11 +169,7 @@ impl Play {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let answers: Vec<Answer> = self.answers.iter().cloned().chain(smooth()).collect();
-        let lines = answers.iter().map(|it| {
-            assert!(it.source.starts_with("https://"), "{}: who has seen this answer? {it:?}", self.name);
-            format!("{}|{}|{}|{}\n", it.times, it.pattern, it.exit, it.text.replace('\n', "\\n"))
-        });
-        fs::write(at("play"), lines.collect::<String>()).unwrap();
+        fs::write(at("play"), lines(&answers)).unwrap();
         let mut head = format!("# infra/deploy.sh {}\n", self.verb);
         for (name, value) in &self.vars {
             let _ = writeln!(head, "# {name}={value}");
@@ -188,7 +194,7 @@ impl Play {
         command
             .args(["infra/deploy.sh", self.verb])
             .current_dir(root())
-            .env_remove("AZURE_SUBSCRIPTION_ID")
+            .env_remove("SUBSCRIPTION")
             .env("PATH", path)
             .env("PLAY", at("play"))
             .env("TMPDIR", folder.path())
