@@ -29,6 +29,10 @@ use crate::uri::without_query;
 /// Characters of a malformed event that are kept: a property of a row holds 32,000 UTF-16 units, and a character may
 /// take two. Of an event that is longer the beginning is kept, and its delivery is not answered with success.
 pub const MAX_RECEIVED: usize = 16_000;
+/// The shortest time for which a ledger remembers a scoring after its end: Event Grid's day of redelivery and a week of dead
+/// letters.
+pub const MIN_RETENTION: Duration = Duration::days(8);
+
 /// Characters of a reason that are kept; it quotes the event or names each rule.
 const MAX_REASON: usize = 2_000;
 /// After an event whose blob's content comes later, until the first look at the blob.
@@ -250,7 +254,10 @@ impl Upload {
 
     fn classify(self, ledger: &LedgerId, rules: &Rules, now: OffsetDateTime) -> Classification {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
-        if let Some(rule) = rules.output_of(&self.blob) {
+        // Whether a scoring handed the path out, the ledger knows and is asked, as long as it surely remembers; what only looks
+        // like an output is an upload. Of what is older than that, the rules of today are all that is left to go by.
+        let forgotten = self.blob.event_time.is_none_or(|at| now - at >= MIN_RETENTION);
+        if let Some(rule) = rules.output_of(&self.blob).filter(|_| forgotten) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
             return self.skipped(Some(rule.id.clone()), &reason);
         }
@@ -485,13 +492,19 @@ mod tests {
     }
 
     #[test]
-    fn our_own_output_never_triggers() {
+    fn what_looks_like_an_output_is_one_by_the_rules_only_if_the_ledger_may_have_forgotten_it() {
         let url = "https://uploads.blob.core.windows.net/everything/scorekeeper/all/0123456789abcdef0123456789abcdef/1/predictions.csv";
-        let classifications = judged(&event(url));
-        assert!(
-            matches!(&classifications[0], Classification::Skipped(skip) if skip.reason.contains("output")),
-            "{classifications:?}"
-        );
+        let told = |event: &Value, now: OffsetDateTime| {
+            let ledger = LedgerId::of_random([1; 16]);
+            read(event, &ledger, &rules(), now).expect("not too many events").remove(0)
+        };
+        let (at, output) = (datetime!(2026-07-21 10:00 UTC), event(url));
+        assert!(matches!(told(&output, at + Duration::days(7)), Classification::Wanted(_)), "the ledger is asked");
+        let mut without_time = output.clone();
+        without_time.as_object_mut().expect("an object").remove("eventTime");
+        for old in [told(&output, at + MIN_RETENTION), told(&without_time, at)] {
+            assert!(matches!(&old, Classification::Skipped(skip) if skip.reason.contains("output")), "{old:?}");
+        }
     }
 
     /// What becomes of an event under one rule with these members.
