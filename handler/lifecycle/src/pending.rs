@@ -49,6 +49,8 @@ pub struct PendingUpload {
     pub seen: Option<Sighting>,
     /// What it waits for, for people.
     pub reason: String,
+    /// Its event as it came, if that was kept.
+    pub event: Option<String>,
 }
 
 /// A version of a blob, and since when it is not known to have been another.
@@ -177,7 +179,19 @@ impl PendingUpload {
             Cause::Taken => "it is looked at once more".to_owned(),
         };
         let rule = rule.id.clone();
-        Self { key, rule, blob, cause, since: now, due: now, looks: 0, look_failed: false, seen: None, reason }
+        Self {
+            key,
+            rule,
+            blob,
+            cause,
+            since: now,
+            due: now,
+            looks: 0,
+            look_failed: false,
+            seen: None,
+            reason,
+            event: None,
+        }
     }
 
     /// Which scoring it was under its former name, if the rule minds and it is the same version.
@@ -344,6 +358,7 @@ impl PendingUpload {
             key,
             subject: self.blob.url,
             rule: Some(self.rule),
+            etag: self.seen.map(|seen| seen.etag),
             reason: one_line(reason, MAX_REASON),
         })
     }
