@@ -165,8 +165,8 @@ ID1  scored: the output is there, not empty, and newer than the submission
   history  (UTC)
     2026-07-21 10:00:00             → queued      rule `claims` wants this blob version
     2026-07-21 10:00:00      queued → submitting  a slot is free
-    2026-07-21 10:00:00  submitting → running     the endpoint made job job-1 (Preparing)
-    2026-07-21 10:02:00     running → verifying   the job completed; its output is to be looked at
+    2026-07-21 10:00:00  submitting → running     the endpoint made job job-1 (Preparing) (request post-1)
+    2026-07-21 10:02:00     running → verifying   the job completed; its output is to be looked at (request poll-1)
     2026-07-21 10:02:00   verifying → scored      the output is there (7 bytes) and newer than the submission
 ";
     let (code, by_path) = text(async |out| show::show(app.ledger(), "eu/a.csv", false, START, out).await).await;

@@ -78,7 +78,7 @@ pub fn scoring_of(endpoint: &str, rule: &Value) -> Scoring {
     let blob = BlobVersion::read("https://acct.blob.core.windows.net/uploads/eu/a%20b.csv", "0x8DC1").unwrap();
     let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, NOW - Duration::minutes(3));
     scoring.attempt = 2;
-    scoring.submission = Some(rule.submission(&scoring.blob, &scoring.id, 2));
+    scoring.submission = Some(rule.submission(&scoring, 2));
     scoring.submitted = Some(NOW - Duration::minutes(2));
     scoring
 }

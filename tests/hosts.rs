@@ -308,14 +308,12 @@ async fn a_taken_port_ends_the_process_so_that_the_host_starts_another() {
 }
 
 #[tokio::test]
-async fn wrong_settings_end_both_binaries_with_64_before_a_port_is_bound() {
+async fn wrong_settings_end_every_command_with_64() {
     let folder = tempfile::tempdir().unwrap();
-    // The port is taken: had it been bound first, the code would be 1.
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let wrong =
         [("SCOREKEEPER_TASK_HUB", "my-hub"), ("SCOREKEEPER_RETENTION", "P7D"), ("SCOREKEEPER_LEDGER", "/ledger")];
     let wrong = wrong.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let vars = given(folder.path(), taken.local_addr().unwrap().port(), &wrong);
+    let vars: BTreeMap<_, _> = wrong;
     for (program, arguments) in [(SCOREKEEPER, &["serve"][..]), (SCOREKEEPER, &["config"]), (BOOTSTRAP, &[])] {
         let (code, process) = ended(program, arguments, folder.path(), &vars).await;
         assert_eq!(code, 64, "{program} {arguments:?}");
@@ -326,6 +324,41 @@ async fn wrong_settings_end_both_binaries_with_64_before_a_port_is_bound() {
         }
         assert!(process.stdout().is_empty());
     }
+}
+
+/// The host gives up for good after the third end of its handler: a wrong setting would take the app away, and the reason with it.
+#[tokio::test]
+async fn wrong_settings_are_told_by_a_handler_that_stays_and_loses_no_event() {
+    let cloud = Cloud::start().await;
+    let good = cloud.vars("ledger");
+    let uploaded = event("a.csv");
+    // Settings, a rule file, and what only the adapters see: a ledger's folder that is a file.
+    std::fs::write(cloud.root().join("no-folder"), "").unwrap();
+    for (name, value, told) in [
+        ("SCOREKEEPER_TASK_HUB", "my-hub", "`SCOREKEEPER_TASK_HUB` is `my-hub`"),
+        ("SCOREKEEPER_RULES", "{\"rules\": [{\"id\": 7}]}", "rules[0].id"),
+        ("SCOREKEEPER_LEDGER", "embedded:no-folder/x", "no-folder"),
+    ] {
+        let mut vars = good.clone();
+        vars.insert(name.to_owned(), value.to_owned());
+        let mut host = FunctionsHost::start(cloud.root(), &vars).await;
+        for function in ["BlobCreated", "BlobCreatedFromQueue", "Reconcile"] {
+            let answer = host.invoke(function, "1", "event", &uploaded).await;
+            assert_eq!((answer.status, &answer.json()["errorType"]), (500, &json!("Unusable")), "{name}: {function}");
+            assert!(answer.json()["errorMessage"].as_str().unwrap().contains(told), "{answer:?}");
+        }
+        let logged = host.process().until_logged(|line| line.contains("every invocation is refused")).await;
+        let record: Value = serde_json::from_str(&logged).unwrap();
+        assert_eq!(record["level"], "ERROR");
+        assert!(record["reason"].as_str().unwrap().contains(told), "{logged}");
+        assert!(host.process().stderr().contains(told), "the host makes an error of it: {}", host.process().stderr());
+        let logged = host.process().stdout().iter().filter(|line| line.contains("is refused")).count();
+        assert_eq!(logged, 1, "once a minute, not for each event");
+    }
+    // Corrected: what was refused is delivered again.
+    let host = FunctionsHost::start(cloud.root(), &good).await;
+    let answer = host.invoke("BlobCreated", "2", "event", &uploaded).await;
+    assert_eq!(answer.value()["accepted"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]

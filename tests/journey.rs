@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use simulator::{Fault, FaultKind, Instead, Route};
 
 use crate::support::cloud::{Cloud, event};
-use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
+use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER, client};
 
 /// Nothing here takes longer; a hang must fail the test, not block it.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -295,6 +295,41 @@ async fn a_scoring_command_scores_and_its_failure_is_told() {
     process.until_logged(|line| line.contains("scored") && line.contains("good.csv")).await;
     let line = process.until_logged(|line| line.contains("failed") && line.contains("bad.csv")).await;
     assert!(line.contains("no good row"), "{line}");
+}
+
+/// What another site's script, or a name that it lets point to this machine, would send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_local_answers_this_machine_and_no_other_site() {
+    let status = async |page: &str, header: &str, value: &str| {
+        client().get(page).header(header, value).send().await.unwrap().status().as_u16()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = local(folder.path()).await;
+    let line = process.until_logged(|line| line.contains("page ")).await;
+    let page = line.split_whitespace().nth(1).unwrap();
+    let origin = page.trim_end_matches('/');
+    for (header, value, expected) in [
+        ("accept", "*/*", 200),
+        ("origin", origin, 200),
+        ("host", "evil.example", 403),
+        ("origin", "http://evil.example", 403),
+        ("origin", "null", 403),
+    ] {
+        assert_eq!(status(page, header, value).await, expected, "{header}: {value}");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| Process::spawn(SCOREKEEPER, arguments, folder.path(), &BTreeMap::new());
+    let mut refused = run(&["local", "--listen", "0.0.0.0:0"]);
+    assert!(!refused.ended().await.success());
+    assert!(refused.stderr().contains("add --allow-remote"), "{}", refused.stderr());
+    assert!(!folder.path().join(".scorekeeper").exists(), "nothing was begun");
+    // To the network it is shown under any name, to other sites never.
+    let mut open = run(&["local", "--listen", "0.0.0.0:0", "--allow-remote"]);
+    let line = open.until_logged(|line| line.contains("page ")).await;
+    let page = line.split_whitespace().nth(1).unwrap().replace("0.0.0.0", "127.0.0.1");
+    assert_eq!(status(&page, "host", "build-7.lan").await, 200);
+    assert_eq!(status(&page, "origin", "http://evil.example").await, 403);
 }
 
 /// A pipe that the command and its children hold open: reading it to the end returns when all of them are gone.

@@ -122,7 +122,9 @@ fn full() -> Value {
                 "folder": { "type": "UriFolder", "uri": format!("{workspace}/datastores/blobs/paths/f/") },
                 "asset": { "type": "UriFile", "uri": format!("{workspace}/data/reference/versions/3") },
                 "url": { "type": "UriFile", "uri": "https://uploads.dfs.core.windows.net/c/{blob.encodedPath}" },
-                "text": { "type": "Literal", "value": "{rule.id}" },
+                "text": { "type": "Literal", "template": "{rule.id} {event.time:yyyy-MM-dd} {blob.stem}{{}}" },
+                "json": { "type": "Literal", "value": "{\"braces\": {}}" },
+                "own": { "type": "UriFolder", "uri": "{blob.folderUrl}" },
                 "number": { "type": "Literal", "value": -1.5e3 },
                 "flag": { "type": "Literal", "value": false },
             },
@@ -149,8 +151,8 @@ fn full() -> Value {
 
 /// The same with this member replaced by null, for each that may be absent; required ones stay.
 fn with_nulls(value: &Value, path: &str, each: &mut dyn FnMut(String, Value)) {
-    const REQUIRED: [&str; 9] =
-        ["id", "match", "endpoint", "container", "uri", "type", "value", "rules", "unchangedFor"];
+    const REQUIRED: [&str; 10] =
+        ["id", "match", "endpoint", "container", "uri", "type", "value", "template", "rules", "unchangedFor"];
     match value {
         Value::Object(members) => {
             for (name, inner) in members {

@@ -64,7 +64,7 @@ fn moved(scoring: &Scoring, rule: &Rule, seen: &Observation) -> Scoring {
 fn running(rules: &Rules) -> Scoring {
     let submitting = moved(&queued(rules), rule(rules), &Observation::SlotFree);
     let job = Job { name: "batchjob-0c5a".parse().expect("a name"), id: None, studio: None };
-    moved(&submitting, rule(rules), &Observation::answer(Answer::Accepted { job, status: JobStatus::Running }))
+    moved(&submitting, rule(rules), &Observation::Answer(Answer::Accepted { job, status: JobStatus::Running }))
 }
 
 fn look(status: JobStatus) -> Observation {
@@ -157,6 +157,6 @@ fn json(bencher: Bencher) {
 fn template(bencher: Bencher) {
     let scoring = queued(&some_rules());
     let template = Template::parse(rule::DEFAULT_OUTPUT).expect("it is the built-in one");
-    let values = Values { blob: &scoring.blob, rule: &scoring.rule, scoring: &scoring.id, attempt: 1 };
+    let values = Values::of(&scoring, 1);
     bencher.bench_local(|| black_box(&template).fill(&values));
 }

@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use app::ledger::{Acceptance, Announced, Cap, Ledger, LedgerOptions, LimitScope, Recorded, rows};
 use app::ports::table_store::{ETag, Op, TableName, TableStore};
-use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use lifecycle::{
     Answer, BlobVersion, Entry, InputContent, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, Observation,
-    OutputPrint, OutputSnapshot, Reply, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
+    OutputPrint, OutputSnapshot, Rules, Scoring, SeenVersion, Step, StorageHosts, decide, intake,
 };
 use lifecycle::{BlobSnapshot, UnversionedBlob};
 use stores::embedded::EmbeddedStore;
@@ -100,16 +100,16 @@ struct AtOnce;
 
 #[async_trait]
 impl Endpoint for AtOnce {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Reply {
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answered<Answer> {
         Answer::Accepted { job: job_of(scoring), status: JobStatus::Running }.into()
     }
 
-    async fn job(&self, _at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
-        Ok(Some(JobSnapshot { status: JobStatus::Running, error: None, studio: None }))
+    async fn job(&self, _at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
+        Ok(Some(JobSnapshot { status: JobStatus::Running, error: None, studio: None }).into())
     }
 
     async fn find(&self, _scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None })
+        Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None, request_id: None })
     }
 
     async fn jobs_created_since(
@@ -121,8 +121,8 @@ impl Endpoint for AtOnce {
         Ok(JobListing::default())
     }
 
-    async fn cancel(&self, _at: &JobAddress) -> Result<(), Inconclusive> {
-        Ok(())
+    async fn cancel(&self, _at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
+        Ok(().into())
     }
 }
 
@@ -226,7 +226,7 @@ fn record_a_move<K: Kind>(bencher: Bencher) {
             let (scoring, entries) = claimed(&rules);
             let etag = accepted(&runtime, &ledger, &scoring, &entries);
             let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
-            let (next, entry) = moved(&scoring, &rules, &Observation::answer(answer));
+            let (next, entry) = moved(&scoring, &rules, &Observation::Answer(answer));
             (scoring, etag, next, entry)
         })
         .bench_local_values(|(scoring, etag, next, entry)| {
@@ -275,7 +275,7 @@ fn in_flight(store: &Store, runtime: &Runtime, count: usize) {
     for _ in 0..count {
         let (scoring, _) = claimed(&rules);
         let answer = Answer::Accepted { job: job_of(&scoring), status: JobStatus::Running };
-        let (running, _) = moved(&scoring, &rules, &Observation::answer(answer));
+        let (running, _) = moved(&scoring, &rules, &Observation::Answer(answer));
         let partition = rows::partition_of(&running.id);
         let shard = (0..rows::SHARDS).position(|shard| rows::shard(shard) == partition).expect("a shard of the table");
         shards[shard].push(Op::Insert(rows::to_in_flight_row(&running)));

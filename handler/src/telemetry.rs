@@ -53,12 +53,17 @@ pub fn start_for_people() {
 
 /// Says on stderr why the process cannot start or go on, and gives its exit code. This is all that stderr is for: the
 /// Functions host shows its last lines together with the code.
-#[expect(clippy::print_stderr, reason = "fatal errors, before or without a log")]
 pub fn fatal(code: u8, why: &str) -> ExitCode {
+    complain(why);
+    ExitCode::from(code)
+}
+
+/// Says on stderr why the process can do nothing, although it goes on.
+#[expect(clippy::print_stderr, reason = "the host makes an error of it, whatever the log's level and format")]
+pub fn complain(why: &str) {
     for line in why.lines() {
         eprintln!("scorekeeper: {}", visible(&redacted(line)));
     }
-    ExitCode::from(code)
 }
 
 /// What a panic said.

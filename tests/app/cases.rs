@@ -49,7 +49,7 @@ async fn world_with_outputs() -> World {
     let mut scoring = lifecycle::Scoring::accept(&world.ledger_id, rule, blob, world.now());
     scoring.id = ScoringId::read("0123456789abcdef0123456789abcdef").unwrap();
     scoring.attempt = 1;
-    scoring.submission = Some(rule.submission(&scoring.blob, &scoring.id, 1));
+    scoring.submission = Some(rule.submission(&scoring, 1));
     let entry = scoring.accepted_entry("a test".to_owned());
     world.app().ledger().accept(&scoring, &[entry], &app::ledger::Announced::default()).await.unwrap();
     world

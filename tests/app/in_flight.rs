@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use app::ledger::rows;
 use app::ports::table_store::{Op, TableStore as _};
-use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{Answered, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
 use async_trait::async_trait;
-use lifecycle::{JobName, JobSnapshot, JobStatus, Reply, Scoring, ScoringId, StorageHosts};
+use lifecycle::{Answer, JobName, JobSnapshot, JobStatus, Scoring, ScoringId, StorageHosts};
 use time::{Duration, OffsetDateTime};
 
 use crate::support::world::{World, event};
@@ -18,12 +18,12 @@ struct RunsOn;
 
 #[async_trait]
 impl Endpoint for RunsOn {
-    async fn submit(&self, _: &Scoring, _: std::time::Duration) -> Reply {
+    async fn submit(&self, _: &Scoring, _: std::time::Duration) -> Answered<Answer> {
         unreachable!("nothing is queued")
     }
 
-    async fn job(&self, _: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
-        Ok(Some(JobSnapshot { status: JobStatus::Running, error: None, studio: None }))
+    async fn job(&self, _: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
+        Ok(Some(JobSnapshot { status: JobStatus::Running, error: None, studio: None }).into())
     }
 
     async fn find(&self, _: &Scoring) -> Result<JobSearch, Inconclusive> {
@@ -39,7 +39,7 @@ impl Endpoint for RunsOn {
         unreachable!("no scan is asked for")
     }
 
-    async fn cancel(&self, _: &JobAddress) -> Result<(), Inconclusive> {
+    async fn cancel(&self, _: &JobAddress) -> Result<Answered<()>, Inconclusive> {
         unreachable!("nothing is to stop")
     }
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::Once;
 
+use app::ledger::OrphanScan;
 use app::{App, ResolveOutcome, TickReport, resolve};
 use lifecycle::{JobStatus, Resolution, Status};
 use serde_json::{Value, json};
@@ -189,6 +190,89 @@ async fn orphaned_jobs_of_one_scoring_that_turn_up_together_are_all_counted() {
     world.later(Duration::hours(3));
     assert_eq!(tick(&world, &app, Duration::minutes(10)).await.orphaned_jobs, 30);
     assert_eq!((world.get(&app, &ids[0]).await.orphaned_job_count, running(&world).len()), (30, 1));
+}
+
+#[tokio::test]
+async fn jobs_for_whose_names_the_row_has_no_room_are_remembered_all_the_same() {
+    let world = orphan_scan();
+    let app = world.app();
+    world.next_faults([Fault::LostAnswer { times: 130 }]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    tick(&world, &app, Duration::minutes(3)).await;
+    let scoring = world.get(&app, &ids[0]).await;
+    assert_eq!((scoring.status, scoring.orphaned_job_count, scoring.orphaned_jobs.len()), (Status::Running, 129, 129));
+    assert_eq!(running(&world).len(), 1);
+    assert_eq!(state_rows(&world, "N~").await.len(), 3, "89 names, forty to a row");
+    // Another process, which has seen none of them: all are listed, and none is counted again.
+    let other = world.app();
+    for _ in 0..3 {
+        assert_eq!(tick(&world, &other, Duration::minutes(10)).await.orphaned_jobs, 0);
+    }
+    assert_eq!(world.get(&other, &ids[0]).await.version, scoring.version);
+    world.end_jobs(&JobStatus::Completed);
+    world.tick_until_final(&other, 4).await;
+    assert_eq!(world.get(&other, &ids[0]).await.orphaned_jobs.len(), 129);
+    assert_eq!(other.ledger().purge(world.now() + Duration::days(90), 1_000).await.unwrap(), 1);
+    assert_eq!((state_rows(&world, "N~").await.len(), state_rows(&world, "J~").await.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn how_far_a_scan_came_by_a_clock_that_was_ahead_hides_no_job() {
+    let world = orphan_scan();
+    let app = world.app();
+    world.next_faults([Fault::Duplicated { times: 2 }]);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let endpoint = "https://heart.example/jobs".parse().unwrap();
+    // Ended long ago, by what it says, and saw all jobs that will be made within a year.
+    let scan = OrphanScan { at: START - Duration::days(1), through: START + Duration::days(365) };
+    app.ledger().record_orphan_scan(&endpoint, scan).await.unwrap();
+    assert_eq!(tick(&world, &app, Duration::minutes(10)).await.orphaned_jobs, 1);
+    // The same of when it was.
+    let scan = OrphanScan { at: START + Duration::days(365), through: START };
+    app.ledger().record_orphan_scan(&endpoint, scan).await.unwrap();
+    let before = world.orphan_scans().len();
+    tick(&world, &world.app(), Duration::minutes(10)).await;
+    assert_eq!(world.orphan_scans().len(), before + 1);
+}
+
+#[tokio::test]
+async fn every_line_about_an_answer_names_the_services_own_id_of_it() {
+    let world = World::with_rules(
+        r#"{"rules":[{"id":"claims","match":{"container":"claims"},"jobTimeout":"PT1H",
+        "endpoint":{"uri":"https://heart.example/jobs"},"maxAttempts":1}]}"#,
+    );
+    world.scan_every(Duration::minutes(10));
+    let app = world.app();
+    world.next_faults([Fault::LostAnswer { times: 2 }]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    tick(&world, &app, Duration::minutes(3)).await;
+    world.fail_cancels(1);
+    tick(&world, &app, Duration::minutes(90)).await;
+    tick(&world, &app, Duration::minutes(6)).await;
+    world.end_jobs(&JobStatus::Canceled);
+    tick(&world, &app, Duration::minutes(6)).await;
+    let id = lifecycle::ScoringId::read(&ids[0]).unwrap();
+    let entries = app.ledger().entries(&id).await.unwrap();
+    let lines: Vec<(String, &str)> = entries
+        .iter()
+        .map(|entry| {
+            let event = entry.event.map_or("", lifecycle::Event::name).to_owned();
+            (event, entry.request_id.as_deref().map_or("", |id| id.split('-').next().unwrap_or_default()))
+        })
+        .collect();
+    let expected = [
+        ("", ""),
+        ("slotFree", ""),
+        ("answerLost", "post"),
+        ("foundSeveral", "search"),
+        ("cancelAnswered", "cancel"),
+        ("jobStuck", "poll"),
+        ("cancelAnswered", "cancel"),
+        ("jobStuck", "poll"),
+        ("cancelAnswered", "cancel"),
+        ("lastAttemptFailed", "poll"),
+    ];
+    assert_eq!(lines, expected.map(|(event, id)| (event.to_owned(), id)));
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ async fn what_a_service_says_at_any_length_is_recorded_and_projected() {
     };
     let name = |n: usize| format!("{n:03}{}", "\"".repeat(257)).parse().unwrap();
     let mut observations = vec![job(JobStatus::read(&endless))];
-    observations.extend((0..50).map(|n| Observation::UnexpectedJob {
+    observations.extend((0..100).map(|n| Observation::UnexpectedJob {
         attempt: 1,
         job: Job::told(name(n), Some(&endless), Some(&endless)),
         status: JobStatus::Completed,
@@ -143,7 +143,7 @@ async fn what_a_service_says_at_any_length_is_recorded_and_projected() {
         let Recorded::Done(new) = recorded else { panic!("{recorded:?}") };
         (scoring, etag) = (*next, new);
     }
-    assert_eq!((scoring.status, scoring.orphaned_jobs.len()), (Status::Queued, lifecycle::scoring::MAX_JOB_NAMES));
+    assert_eq!((scoring.status, scoring.orphaned_jobs.len()), (Status::Queued, 100));
     assert!(app.ledger().project(&|| true).await.unwrap() > 0);
     assert!(state_rows(&world, "P~").await.is_empty(), "the projection holds it too");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use app::ports::{Blobs as _, Endpoint as _, Inconclusive, JobSearch, ScanTarget};
+use app::ports::{Answered, Blobs as _, Endpoint as _, Inconclusive, JobSearch, ScanTarget};
 use lifecycle::{JobSnapshot, JobStatus, Scoring};
 use serde_json::{Value, json};
 
@@ -17,8 +17,8 @@ pub(super) fn arm(method: &str, rest: &str) -> String {
     format!("{method} {WORKSPACE}/jobs{rest}")
 }
 
-fn seen(found: Result<Option<JobSnapshot>, Inconclusive>) -> JobSnapshot {
-    found.unwrap().expect("the job is known")
+fn seen(found: Result<Answered<Option<JobSnapshot>>, Inconclusive>) -> JobSnapshot {
+    found.unwrap().value.expect("the job is known")
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_job_is_missing_only_if_resource_manager_does_not_know_it_either() {
         inconclusive.what.contains("No valid deployments") && inconclusive.what.contains("jobs/read"),
         "{inconclusive}"
     );
-    assert_eq!(ml.job(&at).await, Ok(None));
+    assert_eq!(ml.job(&at).await, Ok(None.into()));
 
     let mut unknown = at.clone();
     unknown.workspace = None;
@@ -82,7 +82,7 @@ async fn a_job_is_missing_only_if_resource_manager_does_not_know_it_either() {
     let plain = Canned::start().await;
     plain.at("GET /jobs/j", canned::json(404, &json!({ "error": { "code": "NotFound", "message": "no such job" } })));
     unknown.endpoint = plain.url("/jobs").parse().unwrap();
-    assert_eq!(fresh.job(&unknown).await, Ok(None));
+    assert_eq!(fresh.job(&unknown).await, Ok(None.into()));
 }
 
 #[tokio::test]
@@ -187,12 +187,49 @@ async fn each_side_gets_a_token_of_its_own_audience() {
 }
 
 #[tokio::test]
+async fn the_services_own_id_of_each_look_list_and_cancel_is_told() {
+    let server = Canned::start().await;
+    let (ml, scoring) = (azure_ml(&server), scoring(&server));
+    let at = address(&scoring, "j");
+    let id = |answer: Answer, id: &str| answer.header("x-ms-request-id", id);
+    let text = |id: &Option<lifecycle::ServiceRequestId>| id.as_deref().map(str::to_owned);
+    let running = canned::json(200, &job(&server, "j", "Running"));
+    server
+        .next(id(running, "look-1"))
+        .next(id(canned::text(403, ""), "look-2"))
+        .next(id(canned::text(404, ""), "look-3"));
+    assert_eq!(text(&ml.job(&at).await.unwrap().request_id).as_deref(), Some("look-1"));
+    assert_eq!(text(&ml.job(&at).await.unwrap_err().request_id).as_deref(), Some("look-2"));
+    // Missing on the endpoint: it is Resource Manager's answer that counts.
+    server.next(id(canned::text(404, ""), "manager-1"));
+    let missing = ml.job(&at).await.unwrap();
+    assert_eq!((missing.value, text(&missing.request_id).as_deref()), (None, Some("manager-1")));
+    server.next(id(canned::text(202, ""), "cancel-1")).next(id(canned::text(403, ""), "cancel-2"));
+    assert_eq!(text(&ml.cancel(&at).await.unwrap().request_id).as_deref(), Some("cancel-1"));
+    assert_eq!(text(&ml.cancel(&at).await.unwrap_err().request_id).as_deref(), Some("cancel-2"));
+    server.next(id(canned::json(200, &json!({ "value": [] })), "list-1"));
+    assert_eq!(text(&ml.find(&scoring).await.unwrap().request_id).as_deref(), Some("list-1"));
+    let orphans = ScanTarget {
+        endpoint: scoring.endpoint.clone(),
+        workspace: scoring.workspace.clone(),
+        experiments: Some(vec![]),
+    };
+    let list = json!({ "value": [listed("j", IN_TIME)] });
+    server
+        .next(id(canned::json(200, &list), "list-2"))
+        .next(id(with_output(&server, "j", IN_TIME, "azureml://x"), "look-4"));
+    let listing =
+        azure_ml(&server).jobs_created_since(&orphans, NOW - Duration::hours(1), &HashSet::new()).await.unwrap();
+    assert_eq!(listing.jobs.iter().map(|job| text(&job.request_id)).collect::<Vec<_>>(), [Some("look-4".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_cancel_is_safe_to_repeat() {
     let server = Canned::start().await;
     let at = address(&scoring(&server), "j");
     for status in [200, 202, 204, 404, 409] {
         server.next(canned::text(status, ""));
-        assert_eq!(azure_ml(&server).cancel(&at).await, Ok(()), "{status}");
+        assert_eq!(azure_ml(&server).cancel(&at).await, Ok(().into()), "{status}");
     }
     let request = &server.requests()[0];
     assert_eq!(request.line(), arm("POST", "/j/cancel"));
@@ -243,7 +280,7 @@ pub(super) const IN_TIME: &str = "2026-07-21T09:58:30Z";
 
 /// No job, as of now.
 pub(super) fn none() -> JobSearch {
-    JobSearch { jobs: vec![], possible: vec![], as_of: Some(NOW) }
+    JobSearch { jobs: vec![], possible: vec![], as_of: Some(NOW), request_id: None }
 }
 
 #[tokio::test]
@@ -298,7 +335,7 @@ async fn an_orphan_scan_sees_outputs_and_tags_but_nothing_known_old_or_of_others
     let server = Canned::start().await;
     let scoring = scoring(&server);
     let place =
-        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: vec![] };
+        ScanTarget { endpoint: scoring.endpoint.clone(), workspace: WORKSPACE.parse().ok(), experiments: Some(vec![]) };
     let mut marked = listed("marked", IN_TIME);
     marked["properties"]["tags"] = json!({ "scorekeeper.scoring": scoring.id.as_str(), "scorekeeper.attempt": "2" });
     server.at("GET /jobs/plain", with_output(&server, "plain", IN_TIME, "azureml://datastores/d/paths/p.csv"));
@@ -543,6 +580,35 @@ async fn jobs_of_other_experiments_are_looked_at_last_and_not_denied() {
     server.at("GET /batchEndpoints/claims/jobs/other", with_output(&server, "other", IN_TIME, &output));
     server.at(&arm("GET", ""), canned::json(200, &json!({ "value": [one] })));
     assert_eq!(names(&azure_ml(&server).find(&scoring).await.unwrap()), ["other"]);
+}
+
+#[tokio::test]
+async fn an_orphan_scan_looks_once_at_old_pipelines_of_other_experiments() {
+    let server = Canned::start().await;
+    let uri = server.url("/batchEndpoints/claims/jobs");
+    let scoring = scoring_of(&uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }));
+    let output = scoring.output_uri().unwrap().to_owned();
+    let of_training = |name: &str, created: &str, kind: &str| {
+        let mut one = listed(name, created);
+        one["properties"]["experimentName"] = json!("training");
+        one["properties"]["jobType"] = json!(kind);
+        one
+    };
+    let old = "2026-07-21T09:20:00Z";
+    let list = json!({ "value": [
+        of_training("young", IN_TIME, "Pipeline"), of_training("ours", old, "Pipeline"),
+        of_training("theirs", old, "Pipeline"), of_training("no-batch-job", old, "Command"),
+    ] });
+    server.at(&arm("GET", ""), canned::json(200, &list));
+    server.at("GET /batchEndpoints/claims/jobs/ours", with_output(&server, "ours", old, &output));
+    server.at("GET /batchEndpoints/claims/jobs/theirs", canned::text(404, ""));
+    let target =
+        ScanTarget { endpoint: scoring.endpoint, workspace: WORKSPACE.parse().ok(), experiments: Some(vec![]) };
+    let since = datetime!(2026-07-21 09:00 UTC);
+    let listing = azure_ml(&server).jobs_created_since(&target, since, &HashSet::new()).await.unwrap();
+    assert_eq!(listing.jobs.iter().map(|listed| listed.job.name.as_str()).collect::<Vec<_>>(), ["ours"]);
+    assert_eq!((listing.elsewhere, listing.complete), (vec!["theirs".parse().unwrap()], true));
+    assert_eq!(server.requests().len(), 3, "neither the young one nor the command is asked for");
 }
 
 #[tokio::test]

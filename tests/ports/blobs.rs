@@ -11,7 +11,7 @@ use super::stage::{Ending, Stage, scoring};
 /// The scoring after its job came to its end.
 async fn ended(stage: &dyn Stage, ending: Ending) -> Scoring {
     let scoring = scoring(stage, "a.csv", ending).await;
-    let answer = stage.endpoint().submit(&scoring, std::time::Duration::from_secs(20)).await.answer;
+    let answer = stage.endpoint().submit(&scoring, std::time::Duration::from_secs(20)).await.value;
     assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
     stage.finish().await;
     scoring

@@ -12,7 +12,7 @@ use super::stage::{Ending, Stage, address, next_attempt, scoring};
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
 async fn accepted(stage: &dyn Stage, scoring: &Scoring) -> Job {
-    match stage.endpoint().submit(scoring, TIMEOUT).await.answer {
+    match stage.endpoint().submit(scoring, TIMEOUT).await.value {
         Answer::Accepted { job, .. } => job,
         other => panic!("{other:?}"),
     }
@@ -27,7 +27,7 @@ async fn found(stage: &dyn Stage, scoring: &Scoring) -> Vec<JobName> {
 }
 
 async fn status(stage: &dyn Stage, scoring: &Scoring, job: &Job) -> JobStatus {
-    stage.endpoint().job(&address(scoring, job)).await.unwrap().expect("the job is known").status
+    stage.endpoint().job(&address(scoring, job)).await.unwrap().value.expect("the job is known").status
 }
 
 /// Names of the jobs that may be the scoring's.
@@ -77,7 +77,7 @@ pub async fn a_refused_submission_makes_no_job(stage: &dyn Stage) {
     for permanent in [true, false] {
         let scoring = scoring(stage, &format!("{permanent}.csv"), Ending::Scored).await;
         stage.next(Fault::Refused { permanent });
-        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.answer;
+        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.value;
         assert!(matches!(&answer, Answer::Refused { permanent: told, .. } if *told == permanent), "{answer:?}");
         assert!(found(stage, &scoring).await.is_empty());
     }
@@ -87,7 +87,7 @@ pub async fn a_throttled_submission_makes_no_job_and_says_when_to_come_again(sta
     for wait in [Some(Duration::seconds(7)), None] {
         let scoring = scoring(stage, &format!("{wait:?}.csv"), Ending::Scored).await;
         stage.next(Fault::Throttled(wait));
-        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.answer;
+        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.value;
         let Answer::Refused { permanent: false, retry_after, .. } = answer else { panic!("{answer:?}") };
         assert_eq!(retry_after, wait);
         assert!(found(stage, &scoring).await.is_empty());
@@ -97,7 +97,7 @@ pub async fn a_throttled_submission_makes_no_job_and_says_when_to_come_again(sta
 pub async fn a_lost_request_is_unknown_and_made_no_job(stage: &dyn Stage) {
     let scoring = scoring(stage, "a.csv", Ending::Scored).await;
     stage.next(Fault::LostRequest);
-    let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.answer;
+    let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.value;
     assert!(matches!(answer, Answer::Unknown { .. }), "{answer:?}");
     assert!(found(stage, &scoring).await.is_empty());
 }
@@ -106,7 +106,7 @@ pub async fn a_lost_answer_is_unknown_and_each_job_that_was_made_is_found(stage:
     for times in [1, 2] {
         let scoring = scoring(stage, &format!("{times}.csv"), Ending::Scored).await;
         stage.next(Fault::LostAnswer { times });
-        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.answer;
+        let answer = stage.endpoint().submit(&scoring, TIMEOUT).await.value;
         assert!(matches!(answer, Answer::Unknown { .. }), "{answer:?}");
         assert_eq!(found(stage, &scoring).await.len(), usize::try_from(times).unwrap());
     }
@@ -144,7 +144,7 @@ pub async fn a_job_that_was_never_made_is_none(stage: &dyn Stage) {
     let scoring = scoring(stage, "a.csv", Ending::Scored).await;
     accepted(stage, &scoring).await;
     let nobodys = Job { name: "batchjob-nobodys".parse().unwrap(), id: None, studio: None };
-    assert_eq!(stage.endpoint().job(&address(&scoring, &nobodys)).await, Ok(None));
+    assert_eq!(stage.endpoint().job(&address(&scoring, &nobodys)).await.map(|found| found.value), Ok(None));
 }
 
 pub async fn a_failed_job_has_its_error_text_and_a_completed_one_has_none(stage: &dyn Stage) {
@@ -153,9 +153,9 @@ pub async fn a_failed_job_has_its_error_text_and_a_completed_one_has_none(stage:
     let bad = scoring(stage, "bad.csv", Ending::Failed).await;
     let bad_job = accepted(stage, &bad).await;
     stage.finish().await;
-    let seen = stage.endpoint().job(&address(&good, &good_job)).await.unwrap().unwrap();
+    let seen = stage.endpoint().job(&address(&good, &good_job)).await.unwrap().value.unwrap();
     assert_eq!((seen.status, seen.error), (JobStatus::Completed, None));
-    let seen = stage.endpoint().job(&address(&bad, &bad_job)).await.unwrap().unwrap();
+    let seen = stage.endpoint().job(&address(&bad, &bad_job)).await.unwrap().value.unwrap();
     assert_eq!(seen.status, JobStatus::Failed);
     assert!(seen.error.is_some_and(|text| !text.is_empty()));
 }
@@ -170,8 +170,11 @@ pub async fn jobs_since_a_time_are_those_that_were_made_since_and_are_not_known(
     let (known, new) = (accepted(stage, &second).await, accepted(stage, &third).await);
     // A list need not show the outputs of a job that is some seconds old.
     stage.pass(Duration::seconds(15)).await;
-    let target =
-        ScanTarget { endpoint: first.endpoint.clone(), workspace: first.workspace.clone(), experiments: Vec::new() };
+    let target = ScanTarget {
+        endpoint: first.endpoint.clone(),
+        workspace: first.workspace.clone(),
+        experiments: Some(Vec::new()),
+    };
     let known = HashSet::from([known.name]);
     let listing = stage.endpoint().jobs_created_since(&target, since, &known).await.unwrap();
     assert!(listing.complete, "{listing:?}");
@@ -215,7 +218,7 @@ pub async fn what_cannot_be_looked_at_is_an_error_and_never_none(stage: &dyn Sta
     let target = ScanTarget {
         endpoint: scoring.endpoint.clone(),
         workspace: scoring.workspace.clone(),
-        experiments: Vec::new(),
+        experiments: Some(Vec::new()),
     };
     assert!(endpoint.jobs_created_since(&target, stage.now(), &HashSet::new()).await.is_err());
 }

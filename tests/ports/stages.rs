@@ -253,7 +253,7 @@ impl Stage for Azure {
         for output in theirs.submission.iter_mut().flat_map(|sent| sent.outputs.values_mut()) {
             "azureml://datastores/workspaceblobstore/paths/theirs/predictions.csv".clone_into(&mut output.uri);
         }
-        let answer = self.endpoint.submit(&theirs, std::time::Duration::from_secs(20)).await.answer;
+        let answer = self.endpoint.submit(&theirs, std::time::Duration::from_secs(20)).await.value;
         let lifecycle::Answer::Accepted { job, .. } = answer else { panic!("{answer:?}") };
         job.name
     }

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use app::ports::table_store::{
     Continuation, ETag, Entity, Error, IfMatch, Key, Op, Page, Range, Row, TableName, TableStore,
 };
-use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
 use lifecycle::rule::template::Template;
 use lifecycle::{
-    BlobSnapshot, BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, OutputPrint, OutputSnapshot, Reply,
+    Answer, BlobSnapshot, BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, OutputPrint, OutputSnapshot,
     Rule, Rules, Scoring, SeenVersion, TRANSITIONS, UnversionedBlob,
 };
 use simulation::{Faults, Kind, RunOptions, Wiring, run};
@@ -298,23 +298,23 @@ impl SearchBent {
 
 #[async_trait]
 impl Endpoint for Searching {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answered<Answer> {
         self.inner.submit(scoring, timeout).await
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+    async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
         self.inner.job(at).await
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
         if matches!(self.bent, SearchBent::NotMade) {
-            return Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None });
+            return Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None, request_id: None });
         }
-        let JobSearch { mut jobs, possible, as_of } = self.inner.find(scoring).await?;
+        let JobSearch { mut jobs, possible, as_of, request_id } = self.inner.find(scoring).await?;
         if matches!(self.bent, SearchBent::PossibleAdopted) {
             jobs.extend(possible);
         }
-        Ok(JobSearch { jobs, possible: Vec::new(), as_of })
+        Ok(JobSearch { jobs, possible: Vec::new(), as_of, request_id })
     }
 
     async fn jobs_created_since(
@@ -326,7 +326,7 @@ impl Endpoint for Searching {
         self.inner.jobs_created_since(at, since, known).await
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
+    async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
         self.inner.cancel(at).await
     }
 }

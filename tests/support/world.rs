@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use app::ledger::{Ledger, LedgerOptions};
 use app::ports::table_store::{TableName, TableStore};
-use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget};
+use app::ports::{
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget,
+};
 use app::{App, Parts};
 use async_trait::async_trait;
 use lifecycle::{
     Answer, BlobSnapshot, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputPrint,
-    OutputSnapshot, Reply, Rules, Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob,
+    OutputSnapshot, Rules, Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob,
 };
 use serde_json::{Value, json};
 use simulation::{Cloud, CloudJob, End, Inputs, JobBehaviour, Uploaded, Written};
@@ -66,6 +68,7 @@ struct State {
     searched: Vec<Option<lifecycle::WorkspaceId>>,
     list_stands_still: Option<OffsetDateTime>,
     cancels_fail: usize,
+    cancels: usize,
     hidden: bool,
     inconclusive: Option<String>,
     storage_inconclusive: Option<String>,
@@ -360,7 +363,7 @@ impl World {
         let rule = self.rules.iter().next().unwrap();
         let blob = lifecycle::BlobVersion::read("https://else.blob.core.windows.net/c/x", "1").unwrap();
         let mut scoring = Scoring::accept(&self.ledger_id, rule, blob, now);
-        let mut submission = rule.submission(&scoring.blob, &scoring.id, 1);
+        let mut submission = rule.submission(&scoring, 1);
         submission.outputs.values_mut().for_each(|out| out.uri = output.replace("{id}", &id));
         scoring.submission = Some(submission);
         scoring.rule = "of-somebody-else".parse().unwrap();
@@ -507,20 +510,29 @@ impl World {
     }
 }
 
+/// An answer under an id that tells what it is the answer to.
+fn answered<T>(to: &str, nth: usize, value: T) -> Answered<T> {
+    Answered { value, request_id: request_id(to, nth) }
+}
+
+fn request_id(of: &str, nth: usize) -> Option<lifecycle::ServiceRequestId> {
+    format!("{of}-{nth}").parse().ok()
+}
+
 #[async_trait]
 impl Endpoint for World {
-    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Reply {
+    async fn submit(&self, scoring: &Scoring, _timeout: std::time::Duration) -> Answered<Answer> {
         let (answer, held) = self.post(scoring);
         if let Some(held) = held {
             held.waits.notify_one();
             held.go.notified().await;
         }
-        answer.into()
+        answered("post", usize::try_from(scoring.submits).unwrap_or_default(), answer)
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+    async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
         let now = self.now();
-        let (seen, held) = {
+        let (seen, polls, held) = {
             let mut state = self.state.lock().unwrap();
             state.polls += 1;
             state.now = Some(now + state.poll_takes);
@@ -528,13 +540,13 @@ impl Endpoint for World {
                 return Err(Inconclusive::not_reachable(why.clone()));
             }
             let seen = if state.hidden { None } else { state.cloud.look(&at.job.name, now, Duration::ZERO) };
-            (seen, state.held_poll.take())
+            (seen, state.polls, state.held_poll.take())
         };
         if let Some(held) = held {
             held.waits.notify_one();
             held.go.notified().await;
         }
-        Ok(seen)
+        Ok(answered("poll", polls, seen))
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
@@ -547,7 +559,7 @@ impl Endpoint for World {
         let (jobs, possible) = state.cloud.find(scoring, state.listed_until(now));
         let as_of = state.search_shows.map(|age| now - age);
         state.now = Some(now + state.search_takes);
-        Ok(JobSearch { jobs, possible, as_of })
+        Ok(JobSearch { jobs, possible, as_of, request_id: request_id("search", state.searched.len()) })
     }
 
     async fn jobs_created_since(
@@ -565,18 +577,20 @@ impl Endpoint for World {
         let max = state.scan_limit.unwrap_or(usize::MAX);
         let jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, state.listed_until(now));
         let complete = jobs.len() <= max;
-        Ok(JobListing { jobs: jobs.into_iter().take(max).collect(), complete })
+        Ok(JobListing { jobs: jobs.into_iter().take(max).collect(), complete, elsewhere: Vec::new() })
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
+    async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
         let mut state = self.state.lock().unwrap();
         if state.cancels_fail > 0 {
             state.cancels_fail -= 1;
-            return Err(Inconclusive::not_reachable("Resource Manager answers 503"));
+            let id = request_id("cancel-refused", state.cancels_fail);
+            return Err(Inconclusive::not_reachable("Resource Manager answers 503").answered_as(id));
         }
         let now = state.now.unwrap_or(START);
         state.cloud.cancel(&at.job.name, now);
-        Ok(())
+        state.cancels += 1;
+        Ok(answered("cancel", state.cancels, ()))
     }
 }
 

@@ -22,8 +22,8 @@ use crate::admission::{Admission, Claims, Refusal, WaitScope};
 use crate::clock::LedgerClock;
 use crate::error::{Error, during, error_chain};
 use crate::ledger::{self, Acceptance, Announced, Ledger, Recorded};
-use crate::ports::Clock;
 use crate::ports::table_store::{self, ETag};
+use crate::ports::{Answered, Clock};
 
 mod driven;
 mod input;
@@ -109,10 +109,10 @@ impl Driver {
     pub async fn drive(&self, id: &ScoringId, evidence: Evidence) -> Result<Option<Driven>, Error> {
         let Some(loaded) = self.load(id).await? else { return Ok(None) };
         let observed = match evidence {
-            Evidence::OfJob { job, observation, at }
+            Evidence::OfJob { job, seen, at }
                 if loaded.scoring.job.as_ref().is_some_and(|own| own.name == job.name) =>
             {
-                Observed::of(observation, at)
+                Observed::of(seen, at)
             }
             Evidence::Given(observation) => Observed::of(observation, self.clock.now()),
             Evidence::None | Evidence::OfJob { .. } => self.observe(&loaded.scoring).await,
@@ -230,7 +230,7 @@ impl Driver {
         let mut moves = 0;
         for _ in 0..MAX_STEPS {
             let scoring = &loaded.scoring;
-            let (next, entry, effect) = match self.decide_looking(scoring, &mut observed).await {
+            let (next, mut entry, effect) = match self.decide_looking(scoring, &mut observed).await {
                 Step::LookAtInput => {
                     let reason = "the next reconcile run looks at its input".to_owned();
                     return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
@@ -257,6 +257,7 @@ impl Driver {
                 self.release(std::mem::take(&mut observed.claims)).await;
             }
             let (at, begun) = (observed.at, observed.begun);
+            entry.request_id.clone_from(&observed.request_id);
             match self.record(&loaded, &next, &entry, observed).await? {
                 Written::Done(etag) => {
                     let before = std::mem::replace(&mut loaded, Loaded { scoring: next, etag }).scoring;
@@ -340,12 +341,15 @@ impl Driver {
         let again = self.load(&sent.id).await?;
         observed.claims.leave_to(again.as_ref().map(|present| &present.scoring));
         self.release(observed.claims).await;
-        let (Observation::Answer(reply), Some(present)) = (observed.observation, again) else {
+        let (Observation::Answer(answer), Some(present)) = (observed.observation, again) else {
             return Ok(Written::Overtaken(None));
         };
         // What the endpoint answered is known to nobody else.
-        Ok(match late(sent, &present.scoring, reply) {
-            Some(observation) => Written::StillCounts(Box::new((present, Observed::of(observation, self.clock.now())))),
+        Ok(match late(sent, &present.scoring, answer) {
+            Some(value) => {
+                let seen = Answered { value, request_id: observed.request_id };
+                Written::StillCounts(Box::new((present, Observed::of(seen, self.clock.now()))))
+            }
             None => Written::Overtaken(Some(Box::new(present.scoring))),
         })
     }
@@ -382,10 +386,8 @@ impl Driver {
             }
             Effect::Cancel(jobs) => {
                 // The job does not stop at once: whether it did is seen by the next look.
-                match services.cancel(scoring, jobs).await {
-                    Some(refused) => ControlFlow::Continue(Observed::of(refused, self.clock.now())),
-                    None => ControlFlow::Break(End::Done),
-                }
+                let answers = services.cancel(scoring, jobs).await;
+                ControlFlow::Continue(Observed::of(answers, self.clock.now()))
             }
             // What has just come to stand there; what was noted beside it was seen a moment ago. A fresh job is not among
             // these: it has nothing to tell yet.
@@ -406,10 +408,7 @@ impl Driver {
                 let now = self.clock.now();
                 Observed::admitted(admission.admit(scoring, self.rule(scoring), now).await, now)
             }
-            Reach::Services { services, .. } => {
-                let (observation, at) = services.observe(scoring).await;
-                Observed::of(observation, at)
-            }
+            Reach::Services { services, .. } => services.observe(scoring).await,
             // Nothing can be looked at, and nothing is concluded from that.
             Reach::LedgerOnly => Observed::of(Observation::Nothing, self.clock.now()),
         }

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
-use lifecycle::job::experiment_asked_for;
 use lifecycle::schedule::is_ahead;
 use lifecycle::{JobStatus, Observation, Rules, Scoring, ScoringId, Status, Step};
 use time::{Duration, OffsetDateTime};
@@ -23,7 +22,7 @@ use crate::clock::LedgerClock;
 use crate::driver::{Driver, Loaded, Observed, Services};
 use crate::error::{Error, error_chain};
 use crate::ledger::{self, Ledger, OrphanScan};
-use crate::ports::{Inconclusive, ListedJob, ScanTarget};
+use crate::ports::{Answered, Inconclusive, ListedJob, ScanTarget};
 
 /// Jobs may appear in a list so long after they were made. Nobody says how long that takes; what appears within the
 /// `resubmitAfter` is found by the search for it.
@@ -172,18 +171,18 @@ impl Orphans {
         let mut scan_targets: Vec<ScanTarget> = Vec::new();
         for rule in &*self.rules {
             let target = &rule.endpoint;
-            let asked = experiment_asked_for(&rule.settings);
+            let asked = match rule.settings.experiment() {
+                None => Some(Vec::new()),
+                Some(experiment) => experiment.constant(&rule.id).map(|name| vec![name]),
+            };
             let workspace = target.workspace.clone();
             match scan_targets.iter_mut().find(|scan_target| scan_target.endpoint == target.uri) {
                 Some(scan_target) => {
                     scan_target.workspace = scan_target.workspace.take().or(workspace);
-                    scan_target.experiments.extend(asked);
+                    let known = scan_target.experiments.take().zip(asked);
+                    scan_target.experiments = known.map(|(known, asked)| [known, asked].concat());
                 }
-                None => scan_targets.push(ScanTarget {
-                    endpoint: target.uri.clone(),
-                    workspace,
-                    experiments: asked.into_iter().collect(),
-                }),
+                None => scan_targets.push(ScanTarget { endpoint: target.uri.clone(), workspace, experiments: asked }),
             }
         }
         scan_targets
@@ -203,6 +202,7 @@ impl Orphans {
         let since = last.map(|last| last.through).filter(|through| !is_ahead(*through, now)).unwrap_or(now - FIRST);
         let listing =
             self.services.endpoint.jobs_created_since(scan_target, since, known).await.map_err(ScanError::List)?;
+        self.settle(listing.elsewhere);
         let checked = self.check_jobs(scan_target, listing.jobs).await?;
         let through = match (listing.complete && !checked.busy, checked.running) {
             (true, false) => now - LIST_LAG,
@@ -239,15 +239,21 @@ impl Orphans {
                     checked.orphaned += usize::from(matches!(outcome, Outcome::Orphaned { .. }));
                     checked.running |= matches!(outcome, Outcome::Orphaned { runs: true } | Outcome::StillRunning);
                     checked.busy |= outcome == Outcome::Busy;
-                    let mut memory = self.memory();
-                    if outcome == Outcome::Settled && memory.settled.len() < MAX_REMEMBERED_JOBS {
-                        memory.settled.insert(name);
+                    if outcome == Outcome::Settled {
+                        self.settle([name]);
                     }
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         failure.map_or(Ok(checked), |error| Err(ScanError::Check(error)))
+    }
+
+    /// These jobs need no second look.
+    fn settle(&self, names: impl IntoIterator<Item = JobName>) {
+        let mut memory = self.memory();
+        let room = MAX_REMEMBERED_JOBS.saturating_sub(memory.settled.len());
+        memory.settled.extend(names.into_iter().take(room));
     }
 
     async fn check_job(&self, scan_target: &ScanTarget, listed: &ListedJob) -> Result<Outcome, Error> {
@@ -296,7 +302,7 @@ impl Orphans {
                     "orphaned job {name} of {} still runs",
                     scoring.id
                 );
-                // Not recorded here: each scan asks again.
+                // Not recorded here, as each scan asks again; the log has the answers.
                 let _ = self.services.cancel(scoring, vec![listed.job.clone()]).await;
             }
             return Ok(Some(if ended { Outcome::Settled } else { Outcome::StillRunning }));
@@ -313,7 +319,8 @@ impl Orphans {
             // It is the scoring's own, or its end is known: nothing to record, now or later.
             return Ok(Some(Outcome::Settled));
         }
-        self.driver.drive_from(loaded, Observed::of(observation, now)).await?;
+        let seen = Answered { value: observation, request_id: listed.request_id.clone() };
+        self.driver.drive_from(loaded, Observed::of(seen, now)).await?;
         // Not by what the drive returns: it may have gone on, or have been overtaken by one who recorded the same job.
         Ok(match self.driver.load(&id).await?.map(|after| after.scoring) {
             Some(after) if after.orphaned_jobs.contains(name) => Some(Outcome::Orphaned { runs: !ended }),
@@ -334,7 +341,7 @@ impl Orphans {
             return Some(scoring.attempt);
         }
         let rule = self.rules.get(&scoring.rule)?;
-        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(&scoring.blob, &scoring.id, *attempt)))
+        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
     }
 }
 

@@ -13,7 +13,8 @@ use crate::http::authorized::{HttpAnswer, ask};
 use crate::http::retry::may_pass;
 use crate::text::{member, parse_service_error};
 use crate::tokens::{ResourceManager, Tokens};
-use app::ports::Inconclusive;
+use app::ports::{Answered, Inconclusive};
+use lifecycle::ServiceRequestId;
 
 /// Resource Manager of the public cloud.
 pub const PUBLIC_CLOUD: &str = "https://management.azure.com";
@@ -42,6 +43,7 @@ pub(crate) struct Page {
     pub(crate) next: Option<Url>,
     /// The service's clock when it answered.
     pub(crate) date: Option<OffsetDateTime>,
+    pub(crate) request_id: Option<ServiceRequestId>,
 }
 
 /// Where a datastore keeps its data.
@@ -67,12 +69,13 @@ impl Client {
     }
 
     /// A job as Resource Manager shows it; `None` if it knows none of this name.
-    pub(crate) async fn job(&self, workspace: &str, name: &str) -> Result<Option<Value>, Inconclusive> {
+    pub(crate) async fn job(&self, workspace: &str, name: &str) -> Result<Answered<Option<Value>>, Inconclusive> {
         let got = self.ask(Method::GET, &self.url(workspace, &["jobs", name])).await?;
-        match got.status {
-            404 => Ok(None),
-            _ => json(&got, "workspaces/jobs/read").map(Some),
-        }
+        let value = match got.status {
+            404 => None,
+            _ => Some(json(&got, "workspaces/jobs/read")?),
+        };
+        Ok(Answered { value, request_id: got.request_id })
     }
 
     /// One page of the workspace's jobs, in no order that could be relied on.
@@ -90,16 +93,17 @@ impl Client {
             Some(link) => Some(self.own(link)?),
         };
         match page.get_mut("value").map(Value::take) {
-            Some(Value::Array(jobs)) => Ok(Page { jobs, next, date: got.date }),
-            _ => Err(Inconclusive::not_understood("Resource Manager's list of jobs could not be read")),
+            Some(Value::Array(jobs)) => Ok(Page { jobs, next, date: got.date, request_id: got.request_id }),
+            _ => Err(Inconclusive::not_understood("Resource Manager's list of jobs could not be read")
+                .answered_as(got.request_id)),
         }
     }
 
     /// Asks for a job to be stopped. A job that has ended or is gone needs no stopping.
-    pub(crate) async fn cancel(&self, workspace: &str, name: &str) -> Result<(), Inconclusive> {
+    pub(crate) async fn cancel(&self, workspace: &str, name: &str) -> Result<Answered<()>, Inconclusive> {
         let got = self.ask(Method::POST, &self.url(workspace, &["jobs", name, "cancel"])).await?;
         match got.status {
-            200..=299 | 404 | 409 => Ok(()),
+            200..=299 | 404 | 409 => Ok(Answered { value: (), request_id: got.request_id }),
             _ => Err(refused(&got, "workspaces/jobs/cancel/action")),
         }
     }
@@ -179,6 +183,7 @@ fn json(got: &HttpAnswer, action: &str) -> Result<Value, Inconclusive> {
         200..=299 => serde_json::from_slice(&got.body).map_err(|why| {
             Inconclusive::not_understood(format!("Resource Manager's answer to {action} could not be read"))
                 .caused_by(why)
+                .answered_as(got.request_id.clone())
         }),
         _ => Err(refused(got, action)),
     }
@@ -188,11 +193,12 @@ fn refused(got: &HttpAnswer, action: &str) -> Inconclusive {
     let said = parse_service_error(&got.body);
     let code = said.code.map(|code| format!(" {code}")).unwrap_or_default();
     let text = format!("Resource Manager answered {}{code} to {action}: {}", got.status, said.text);
-    match got.status {
+    let inconclusive = match got.status {
         401 | 403 => Inconclusive::not_allowed(format!(
             "{text}; the app's identity needs Microsoft.MachineLearningServices/{action} on the workspace (role AzureML Data Scientist)"
         )),
         status if may_pass(status) => Inconclusive::not_reachable(text),
         _ => Inconclusive::not_understood(text),
-    }
+    };
+    inconclusive.answered_as(got.request_id.clone())
 }

@@ -185,12 +185,15 @@ struct Cluster<'a> {
 
 /// The compute that a rule's jobs run on: the one that the rule asks for, else the deployment's.
 fn compute_id(rule: &Rule, deployment: &Value, workspace: &str) -> Option<String> {
-    let asked =
-        rule.settings.get("compute").and_then(|compute| compute.as_str().or_else(|| compute.get("target")?.as_str()));
+    // Of one that each blob names for itself nothing is known here.
+    let asked = match rule.settings.compute_target() {
+        Some(target) => Some(target.constant(&rule.id)?),
+        None => None,
+    };
     let own = deployment.pointer("/properties/compute").and_then(Value::as_str);
     let of_pipeline =
         deployment.pointer("/properties/deploymentConfiguration/settings/default_compute").and_then(Value::as_str);
-    let named = asked.or(own).or(of_pipeline).filter(|name| !name.is_empty())?;
+    let named = asked.as_deref().or(own).or(of_pipeline).filter(|name| !name.is_empty())?;
     let named = named.strip_prefix("azureml:").unwrap_or(named);
     if named.starts_with('/') { Some(named.to_owned()) } else { Some(format!("{workspace}/computes/{named}")) }
 }

@@ -2,6 +2,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::uri::without_query;
 
@@ -50,6 +51,9 @@ pub struct BlobVersion {
     /// Content type, if the event told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// The time that its event names, in whole seconds of UTC; informative. `None` where no event told of it.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<OffsetDateTime>,
 }
 
 impl BlobVersion {
@@ -106,6 +110,7 @@ impl BlobVersion {
             sequencer: None,
             size: None,
             content_type: None,
+            event_time: None,
         })
     }
 

@@ -21,7 +21,7 @@ mod output;
 mod step;
 mod unknown;
 
-pub use observation::{Observation, Resolution};
+pub use observation::{CancelAnswer, Observation, Resolution};
 pub use step::{Effect, Step};
 
 /// Decides. `rule` is `None` when the rules no longer hold the scoring's rule: what is under way is seen to its end
@@ -40,7 +40,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
     match (scoring.status, observation) {
         // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
-        (_, Observation::CancelRefused(why)) => on.cancel_refused(why),
+        (_, Observation::CancelAnswered(answers)) => on.cancel_answered(answers),
         (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),
         // Elsewhere the scoring moves by itself, and what an operator says of it may be out of date by the time it
         // arrives.
@@ -61,7 +61,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         (Status::Queued, Observation::Waiting { reason }) => wait(reason.clone()),
         (Status::Queued, Observation::SlotFree) => on.submit(rule),
 
-        (Status::Submitting, Observation::Answer(reply)) => on.answered(reply),
+        (Status::Submitting, Observation::Answer(answer)) => on.answered(answer),
         // Whatever was seen, only the owner's answer counts within the lease: a search during the POST finds no job and
         // would conclude that there is none.
         (Status::Submitting, _) if scoring.due > now => {

@@ -11,7 +11,8 @@ pub use endpoint::{EndpointKey, EndpointUri, InvalidEndpointUri, InvalidKey};
 pub use ledger::{InvalidLedgerId, LedgerId};
 pub use name::{
     AccountName, ContainerName, DatastoreName, DeploymentName, InvalidAccountName, InvalidContainerName,
-    InvalidDatastoreName, InvalidDeploymentName, InvalidJobName, InvalidRuleId, JobName, RuleId,
+    InvalidDatastoreName, InvalidDeploymentName, InvalidJobName, InvalidRuleId, InvalidServiceRequestId, JobName,
+    RuleId, ServiceRequestId,
 };
 pub use scoring::{InvalidScoringId, ScoringId};
 pub use workspace::{InvalidWorkspaceId, WorkspaceId, workspace_of};

@@ -10,7 +10,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, Engine as _, GeneralPurpose, general_purpose};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use time::{Duration, OffsetDateTime};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime, UtcOffset};
 
 use crate::blob::{BlobVersion, InvalidBlob};
 use crate::digest::digest;
@@ -33,7 +34,8 @@ const MAX_REASON: usize = 2_000;
 /// After an event whose blob's content comes later, until the first look at the blob.
 const CONTENT_COMES: Duration = Duration::minutes(2);
 /// Members of an event that are read.
-const EVENT: [&str; 7] = ["id", "specversion", "type", "eventType", "subject", "data", "data_base64"];
+const EVENT: [&str; 9] =
+    ["id", "specversion", "type", "eventType", "subject", "data", "data_base64", "eventTime", "time"];
 /// Members of its `data` that are read.
 const DATA: [&str; 9] =
     ["url", "eTag", "etag", "sequencer", "contentType", "contentLength", "api", "blobType", "accessTier"];
@@ -173,9 +175,11 @@ enum About {
 
 impl About {
     fn read(event: &RawValue) -> Result<Self, Malformed> {
-        let [id, spec_version, cloud_type, grid_type, subject, data, data_base64] =
+        let [id, spec_version, cloud_type, grid_type, subject, data, data_base64, grid_time, cloud_time] =
             members(event, EVENT).ok_or_else(|| no_object(event))?;
-        let (member, event_type) = if spec_version.is_some() { ("type", cloud_type) } else { ("eventType", grid_type) };
+        let (member, event_type, at) =
+            if spec_version.is_some() { ("type", cloud_type, cloud_time) } else { ("eventType", grid_type, grid_time) };
+        let at = at.and_then(string).and_then(|at| event_time(&at));
         let event_type = event_type.and_then(string).ok_or(Malformed::NoType(member))?;
         let subject = subject.and_then(string).unwrap_or_default();
         // CloudEvents 1.0 has data in one of two members, and relays write the second for whatever they took as bytes.
@@ -184,9 +188,9 @@ impl About {
             (data, _) => data.map(Cow::Borrowed).ok_or(Malformed::NoData),
         };
         match &*event_type {
-            BLOB_CREATED => return Upload::read(&subject, &data()?).map(Self::Upload),
-            BLOB_RENAMED => return Ok(Self::Rename(Rename::read(&subject, &data()?)?)),
-            DIRECTORY_RENAMED => return Ok(Self::FolderRename(Rename::read(&subject, &data()?)?)),
+            BLOB_CREATED => return Upload::read(&subject, &data()?, at).map(Self::Upload),
+            BLOB_RENAMED => return Ok(Self::Rename(Rename::read(&subject, &data()?, at)?)),
+            DIRECTORY_RENAMED => return Ok(Self::FolderRename(Rename::read(&subject, &data()?, at)?)),
             _ => {}
         }
         let id = id.and_then(string).unwrap_or_default();
@@ -222,7 +226,7 @@ enum Handling {
 }
 
 impl Upload {
-    fn read(subject: &str, data: &RawValue) -> Result<Self, Malformed> {
+    fn read(subject: &str, data: &RawValue, at: Option<OffsetDateTime>) -> Result<Self, Malformed> {
         let opened = json_within(data);
         let data = members(opened.as_deref().unwrap_or(data), DATA).ok_or(Malformed::NoData)?;
         let [url, etag, etag_as_documented, sequencer, content_type, content_length, api, kind, tier] = data;
@@ -230,6 +234,7 @@ impl Upload {
         // Documentation and practice disagree on the spelling.
         let etag = etag.and_then(string).or_else(|| etag_as_documented.and_then(string)).ok_or(Malformed::NoETag)?;
         let mut blob = BlobVersion::of_event(subject, &url, &etag)?;
+        blob.event_time = at;
         blob.sequencer = sequencer.and_then(string).map(|s| clipped(&s, 64).to_owned());
         blob.content_type = content_type.and_then(string).map(|s| clipped(&s, 128).to_owned());
         blob.size = content_length.and_then(|length| serde_json::from_str(length.get()).ok());
@@ -318,7 +323,7 @@ impl Upload {
         let cause = Cause::Created { api: self.api.clone().unwrap_or_default() };
         let seen = Some(Sighting { etag: self.blob.etag.clone(), since: now });
         let pending = PendingUpload::new(rule, self.blob.clone().into(), cause, now);
-        PendingUpload { due: now + after, seen, ..pending }
+        PendingUpload { due: now + after, event_time: self.blob.event_time, seen, ..pending }
     }
 
     fn skipped(self, rule: Option<RuleId>, reason: &str) -> Classification {
@@ -331,6 +336,13 @@ pub fn skipped(blob: &BlobVersion, rule: Option<RuleId>, reason: &str) -> Skippe
     let key = digest(&[&blob.url, &blob.etag, rule.as_deref().unwrap_or_default()]);
     let (subject, etag) = (blob.url.clone(), Some(blob.etag.clone()));
     SkippedEvent { key, subject, rule, etag, reason: one_line(reason, MAX_REASON) }
+}
+
+/// The time that an event names, in whole seconds of UTC: it stands in paths, which a store that keeps less of a second must
+/// not change. One that no table can hold is none.
+fn event_time(text: &str) -> Option<OffsetDateTime> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+    at.replace_nanosecond(0).ok().filter(|at| at.year() > 1601)
 }
 
 /// The JSON that a string holds in base64, with or without padding.
@@ -373,6 +385,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use time::macros::datetime;
 
     fn rules() -> Rules {
         Rules::read(
@@ -396,7 +409,8 @@ mod tests {
     }
 
     fn cloud_event(url: &str) -> Value {
-        json!({"id": "831e1650", "specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "source": "/x", "data": data(url)})
+        json!({"id": "831e1650", "specversion": "1.0", "type": "Microsoft.Storage.BlobCreated", "source": "/x",
+               "time": "2026-07-21T12:00:00.5+02:00", "data": data(url)})
     }
 
     fn judged(payload: &Value) -> Vec<Classification> {
@@ -411,6 +425,7 @@ mod tests {
         let Classification::Wanted(scorings) = &plain[0] else { panic!("{plain:?}") };
         assert_eq!((scorings.len(), scorings[0].rule.as_str()), (1, "claims"));
         assert_eq!(scorings[0].blob.size, Some(5));
+        assert_eq!(scorings[0].event_time(), datetime!(2026-07-21 10:00 UTC));
         for one in [event(URL), cloud_event(URL)] {
             for payload in [
                 one.clone(),
@@ -511,10 +526,32 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_no_row_holds_costs_the_time_and_not_the_event() {
+        for (told, known) in [
+            (json!("2026-07-21T10:00:00.1234567Z"), Some(datetime!(2026-07-21 10:00 UTC))),
+            (json!("1601-01-01T00:00:00Z"), None),
+            (json!("9999-12-31T23:59:59-23:59"), None),
+            (json!("yesterday"), None),
+            (json!(1_721_556_000), None),
+            (Value::Null, None),
+        ] {
+            let mut event = event(URL);
+            event["eventTime"] = told.clone();
+            let Classification::Wanted(scorings) = judged(&event).remove(0) else { panic!("{told}") };
+            assert_eq!(scorings[0].blob.event_time, known, "{told}");
+            assert_eq!(
+                scorings[0].event_time(),
+                known.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+                "else when it is accepted"
+            );
+        }
+    }
+
+    #[test]
     fn data_in_base64_is_decoded() {
         let plain = judged(&event(URL));
         let engine = general_purpose::STANDARD;
-        let with = |data: &str| json!({"id": "1", "specversion": "1.0", "type": BLOB_CREATED, "data_base64": data});
+        let with = |data: &str| json!({"id": "1", "specversion": "1.0", "type": BLOB_CREATED, "time": "2026-07-21T10:00:00Z", "data_base64": data});
         let encoded = engine.encode(data(URL).to_string());
         assert_eq!(judged(&with(&encoded)), plain);
         assert_eq!(judged(&with(encoded.trim_end_matches('='))), plain, "without padding");

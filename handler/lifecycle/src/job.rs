@@ -64,8 +64,9 @@ pub enum Input {
     },
     /// A value, for pipeline component deployments only.
     Literal {
-        /// A string, a number or a boolean, sent as it is.
-        value: serde_json::Value,
+        /// The text of a string, a number or a boolean, as it was written. On the wire each is a string; the component's
+        /// declared type says how it is read.
+        value: String,
     },
 }
 
@@ -159,21 +160,6 @@ pub enum Answer {
         /// What was seen instead of an answer.
         text: String,
     },
-}
-
-/// What came back for one POST.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// What it means.
-    pub answer: Answer,
-    /// The service's own id of the request (`x-ms-request-id`): what its support asks for. `None` if nothing came back.
-    pub request_id: Option<String>,
-}
-
-impl From<Answer> for Reply {
-    fn from(answer: Answer) -> Self {
-        Self { answer, request_id: None }
-    }
 }
 
 /// What a look at a known job found.

@@ -44,14 +44,16 @@ pub mod watched_output;
 
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
-pub use decide::{Effect, Observation, Resolution, Step, decide, stop_at};
+pub use decide::{CancelAnswer, Effect, Observation, Resolution, Step, decide, stop_at};
 pub use endpoint_hosts::{EndpointHosts, MlDomains};
 pub use failure::FailureCause;
-pub use id::{DeploymentName, EndpointKey, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
+pub use id::{
+    DeploymentName, EndpointKey, EndpointUri, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId,
+};
 pub use input::{InputContent, InputFound, InputSnapshot, Likeness, SeenVersion};
 pub use job::{
     Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputPrint, OutputSnapshot,
-    Reply, Submission,
+    Submission,
 };
 pub use payload::Payload;
 pub use pending::{BlobSnapshot, PendingUpload};

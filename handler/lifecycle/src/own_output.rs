@@ -88,7 +88,7 @@ mod tests {
         let blob = BlobVersion::read("https://a.blob.core.windows.net/con/in.csv", "1").expect("a blob");
         let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, OffsetDateTime::UNIX_EPOCH);
         scoring.attempt = 2;
-        scoring.submission = Some(rule.submission(&scoring.blob, &scoring.id, 2));
+        scoring.submission = Some(rule.submission(&scoring, 2));
         scoring
     }
 

@@ -39,6 +39,8 @@ pub struct PendingUpload {
     pub cause: Cause,
     /// When its event came.
     pub since: OffsetDateTime,
+    /// The time that its event names; `None` where it names none, or tells of another version.
+    pub event_time: Option<OffsetDateTime>,
     /// Not looked at before.
     pub due: OffsetDateTime,
     /// How often it was looked at.
@@ -185,6 +187,7 @@ impl PendingUpload {
             blob,
             cause,
             since: now,
+            event_time: None,
             due: now,
             looks: 0,
             look_failed: false,
@@ -284,6 +287,7 @@ impl PendingUpload {
         };
         blob.size = Some(seen.size);
         blob.content_type.clone_from(&seen.content_type);
+        blob.event_time = self.event_time;
         let reason = format!("rule `{}` wants this blob version: {}", rule.id, self.told());
         let again = quiet.map(|quiet| {
             let seen = Some(Sighting { etag: seen.etag.clone(), since: now });
@@ -300,7 +304,7 @@ impl PendingUpload {
         }
         let cause = Cause::Created { api: "a change after it was taken in".to_owned() };
         let quiet = self.due - self.seen.as_ref().map_or(self.since, |last| last.since);
-        Judgement::Wait(Box::new(Self { cause, since: now, ..self }.watched(seen, quiet, now)))
+        Judgement::Wait(Box::new(Self { cause, since: now, event_time: None, ..self }.watched(seen, quiet, now)))
     }
 
     fn judge_empty(self, rule: &Rule, now: OffsetDateTime) -> Judgement {

@@ -39,11 +39,13 @@ pub(crate) struct Rename {
     to: UnversionedBlob,
     /// URL of the former name, if it can be read.
     from: Option<String>,
+    /// When, if the event tells.
+    at: Option<OffsetDateTime>,
 }
 
 impl Rename {
     /// Reads `subject` and `data` of an event: both tell what the blob is called now.
-    pub(crate) fn read(subject: &str, data: &RawValue) -> Result<Self, InvalidRename> {
+    pub(crate) fn read(subject: &str, data: &RawValue, at: Option<OffsetDateTime>) -> Result<Self, InvalidRename> {
         let opened = json_within(data);
         let [to, from] = members(opened.as_deref().unwrap_or(data), DATA).ok_or(InvalidRename::NoData)?;
         let to = UnversionedBlob::of_event(subject, &to.and_then(string).ok_or(InvalidRename::NoDestination)?)?;
@@ -53,12 +55,13 @@ impl Rename {
         if to.url.len() > MAX_URL || to.path.chars().count() > MAX_PATH {
             return Err(InvalidRename::TooLong);
         }
-        Ok(Self { to, from })
+        Ok(Self { to, from, at })
     }
 
     /// The blob under each rule that wants its name; else why none does.
     pub(crate) fn uploads(&self, rules: &Rules, now: OffsetDateTime) -> Result<Vec<PendingUpload>, SkippedEvent> {
-        renamed(&self.to, self.from.as_deref(), rules, now)
+        let uploads = renamed(&self.to, self.from.as_deref(), rules, now)?;
+        Ok(uploads.into_iter().map(|upload| PendingUpload { event_time: self.at, ..upload }).collect())
     }
 
     /// The folder, if a rule may want one of its files; else why none does.

@@ -33,6 +33,7 @@ pub use problem::{Place, Problem, Problems};
 pub use reading::Rules;
 #[cfg(feature = "schema")]
 pub use schema::schema;
+pub use settings::Settings;
 pub use upload::{Complete, Renames};
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! What is remembered of a scoring: the blob version, the current attempt, the job, and how it came to be so.
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::blob::BlobVersion;
 use crate::failure::FailureCause;
-use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, WorkspaceId};
+use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId};
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, OutputPrint, Submission};
 use crate::rule::Rule;
 use crate::status::{Event, Status};
 
-/// Names of jobs that a scoring keeps in a list. A service that makes more than this for one scoring is broken, and a row
-/// has its limits.
-pub const MAX_JOB_NAMES: usize = 40;
+/// Names of former and of orphaned jobs that a scoring remembers, of each. What is not remembered would be adopted, followed
+/// or counted again; a service that makes more than this for one scoring is broken, and a ledger has its limits.
+pub const MAX_JOB_NAMES: usize = 1_000;
+
+/// Jobs that a scoring follows at one time.
+pub const MAX_FOLLOWED: usize = 40;
 
 /// ETags of one content that a scoring keeps. A blob that is marked more often while it is scored is compared by its content
 /// again.
@@ -64,13 +67,13 @@ pub struct Scoring {
     pub job_status: Option<String>,
     /// Since when the job cannot be found.
     pub missing_since: Option<OffsetDateTime>,
-    /// Jobs that earlier attempts had adopted, the last [`MAX_JOB_NAMES`].
+    /// Jobs that earlier attempts had adopted, the first [`MAX_JOB_NAMES`] of them.
     pub previous_jobs: Vec<JobName>,
     /// Jobs that were made for this scoring and adopted by no attempt; the first [`MAX_JOB_NAMES`] of them.
     pub orphaned_jobs: Vec<JobName>,
     /// How many of those there were. Each was cancelled unless it had ended.
     pub orphaned_job_count: u32,
-    /// Jobs that may be this attempt's and show too little, at most [`MAX_JOB_NAMES`]. They are followed: never adopted, never
+    /// Jobs that may be this attempt's and show too little, at most [`MAX_FOLLOWED`]. They are followed: never adopted, never
     /// cancelled, as they may be a stranger's. Several scorings may follow the same one.
     pub followed: Vec<JobName>,
     /// Since when all of them have ended, and nothing is at the attempt's output path.
@@ -193,6 +196,13 @@ impl Scoring {
         }
     }
 
+    /// When its blob version was uploaded: as its event says; where none told of it, when it was accepted. Of another process's
+    /// clock or of ours, it is on record and never changes.
+    pub fn event_time(&self) -> OffsetDateTime {
+        let at = self.blob.event_time.unwrap_or(self.created);
+        at.checked_to_offset(UtcOffset::UTC).unwrap_or(at)
+    }
+
     /// URI of the attempt's first output: what people look for.
     pub fn output_uri(&self) -> Option<&str> {
         self.submission.as_ref()?.outputs.values().next().map(|output| output.uri.as_str())
@@ -205,6 +215,7 @@ impl Scoring {
             etag: seen.etag.clone(),
             size: Some(seen.content.bytes),
             sequencer: None,
+            event_time: None,
             ..self.blob.clone()
         };
         Self::accept(ledger, rule, blob, now)
@@ -244,9 +255,10 @@ pub struct Entry {
     pub attempt: u32,
     /// The job's name, if there was one.
     pub job: Option<JobName>,
-    /// The service's own id of the answer that this is about (`x-ms-request-id`), if it is about one.
+    /// The service's own id of the answer that this is about (`x-ms-request-id`), if it is about one: a submission, a look at
+    /// the job, the list that a search ended with, a request to stop the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    pub request_id: Option<ServiceRequestId>,
 }
 
 #[cfg(test)]

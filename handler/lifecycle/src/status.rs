@@ -132,8 +132,9 @@ pub enum Event {
     OutputProved,
     /// It was held for longer than a job may run (`jobTimeout`): its slot goes to others. It is looked for all the same.
     SlotFreed,
-    /// A job that was to be told to stop was not: Azure ML refused it, or could not be reached. It is asked again.
-    CancelRefused,
+    /// Jobs were told to stop: Azure ML has taken the requests, or refused them, or could not be reached. What was not taken is
+    /// asked again.
+    CancelAnswered,
     /// Storage says that the input's blob is not there (404 `BlobNotFound`). Before a job is made that saves the job; after a
     /// job failed it says why, and no further attempt is made.
     InputGone,
@@ -156,7 +157,7 @@ impl Event {
     /// Whether it comes in every status and changes none: it says something of a job that the scoring does not need, which
     /// has nothing to do with where the scoring stands.
     pub fn comes_in_every_status(self) -> bool {
-        matches!(self, Self::OrphanFound | Self::CancelRefused)
+        matches!(self, Self::OrphanFound | Self::CancelAnswered)
     }
 
     /// The event as one word for tables and JSON.
@@ -185,7 +186,7 @@ impl Event {
             Self::JobCancelled => "jobCancelled",
             Self::JobStuck => "jobStuck",
             Self::OutputGood => "outputGood",
-            Self::CancelRefused => "cancelRefused",
+            Self::CancelAnswered => "cancelAnswered",
             Self::Followed => "followed",
             Self::OutputSeen => "outputSeen",
             Self::OutputProved => "outputProved",
@@ -287,18 +288,18 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Scored, E::OrphanFound, S::Scored),
         (S::Failed, E::OrphanFound, S::Failed),
         (S::Cancelled, E::OrphanFound, S::Cancelled),
-        (S::Queued, E::CancelRefused, S::Queued),
-        (S::Submitting, E::CancelRefused, S::Submitting),
-        (S::Unknown, E::CancelRefused, S::Unknown),
-        (S::Held, E::CancelRefused, S::Held),
-        (S::Running, E::CancelRefused, S::Running),
-        (S::Cancelling, E::CancelRefused, S::Cancelling),
-        (S::Verifying, E::CancelRefused, S::Verifying),
-        (S::Scored, E::CancelRefused, S::Scored),
-        (S::Failed, E::CancelRefused, S::Failed),
-        (S::Cancelled, E::CancelRefused, S::Cancelled),
-        (S::Gone, E::CancelRefused, S::Gone),
-        (S::Superseded, E::CancelRefused, S::Superseded),
+        (S::Queued, E::CancelAnswered, S::Queued),
+        (S::Submitting, E::CancelAnswered, S::Submitting),
+        (S::Unknown, E::CancelAnswered, S::Unknown),
+        (S::Held, E::CancelAnswered, S::Held),
+        (S::Running, E::CancelAnswered, S::Running),
+        (S::Cancelling, E::CancelAnswered, S::Cancelling),
+        (S::Verifying, E::CancelAnswered, S::Verifying),
+        (S::Scored, E::CancelAnswered, S::Scored),
+        (S::Failed, E::CancelAnswered, S::Failed),
+        (S::Cancelled, E::CancelAnswered, S::Cancelled),
+        (S::Gone, E::CancelAnswered, S::Gone),
+        (S::Superseded, E::CancelAnswered, S::Superseded),
         (S::Gone, E::OrphanFound, S::Gone),
         (S::Superseded, E::OrphanFound, S::Superseded),
     ]
@@ -440,7 +441,7 @@ mod tests {
         assert_eq!(text.lines().next(), Some("stateDiagram-v2"));
         for (from, event, to) in TRANSITIONS {
             let line = format!("    {from} --> {to}: {}", event.name());
-            let shown = !matches!(event, Event::OrphanFound | Event::CancelRefused);
+            let shown = !matches!(event, Event::OrphanFound | Event::CancelAnswered);
             assert_eq!(text.lines().any(|other| other == line), shown, "{line}");
         }
         assert!(text.contains("scored --> [*]") && !text.contains("queued --> [*]"));

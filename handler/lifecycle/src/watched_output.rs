@@ -1,11 +1,14 @@
 //! Outputs that may fall into a place that a rule watches. They are never scored, since the ledger knows them; but each is an
 //! event, a read of the ledger and a row of what was skipped, and all that other tools write beside them is an upload.
 
+use time::OffsetDateTime;
+
 use crate::blob::BlobVersion;
 use crate::datastore::DatastorePath;
-use crate::id::{LedgerId, ScoringId};
+use crate::id::LedgerId;
 use crate::job::OutputKind;
 use crate::rule::{Rule, Rules};
+use crate::scoring::Scoring;
 
 /// An output of a rule that a rule would take for an upload by its name.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,9 +68,9 @@ fn examples(rule: &Rule, watcher: &Rule, output: &str) -> Vec<(DatastorePath, St
         if let Some(account) = &rule.matches.account {
             blob.account = account.to_string();
         }
-        // Of any ledger: all ids look alike.
-        let id = ScoringId::new(&LedgerId::of_random([0; 16]), &rule.id, &blob, rule.generation);
-        let filled = rule.submission(&blob, &id, 1).outputs.remove(output)?;
+        // Of any ledger and time: all ids and times look alike.
+        let scoring = Scoring::accept(&LedgerId::of_random([0; 16]), rule, blob, OffsetDateTime::UNIX_EPOCH);
+        let filled = rule.submission(&scoring, 1).outputs.remove(output)?;
         let place = DatastorePath::read(&filled.uri)?;
         let path = place.path.trim_start_matches('/').to_owned();
         Some((place, path))

@@ -171,7 +171,8 @@ proptest! {
         let Ok(blob) = blob(&format!("https://a.blob.core.windows.net/c/{}", spelled(&path, 0)), &etag) else { return Ok(()) };
         let rule: RuleId = rule.parse().expect("an id");
         let id = ScoringId::new(&LedgerId::of_random([1; 16]), &rule, &blob, 0);
-        let values = Values { blob: &blob, rule: &rule, scoring: &id, attempt };
+        let event_time = time::OffsetDateTime::UNIX_EPOCH;
+        let values = Values { blob: &blob, rule: &rule, scoring: &id, event_time, attempt };
         let template = Template::parse(&format!("azureml://datastores/d/paths/{behind}")).expect("only known holes");
         let uri = template.fill(&values);
         let made = uri.strip_prefix("azureml://datastores/d/paths/").expect("the text before the first hole stays");

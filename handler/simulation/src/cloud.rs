@@ -230,6 +230,7 @@ impl Cloud {
                 job.outputs.clone()
             },
             tags: job.tagged.then(|| (job.scoring.id.clone(), job.scoring.attempt)),
+            request_id: None,
         };
         shown.map(listed).collect()
     }

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
 use lifecycle::{
-    BlobSnapshot, BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputPrint, OutputSnapshot, Reply, Scoring,
+    Answer, BlobSnapshot, BlobVersion, InputSnapshot, JobName, JobSnapshot, OutputPrint, OutputSnapshot, Scoring,
     UnversionedBlob,
 };
 use stores::fault::Fault;
@@ -108,11 +108,11 @@ impl Sandbox {
 
 #[async_trait]
 impl Endpoint for Sandbox {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answered<Answer> {
         self.drive(self.ports.submit(scoring, timeout))
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+    async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
         self.drive(self.ports.job(at))
     }
 
@@ -129,7 +129,7 @@ impl Endpoint for Sandbox {
         self.drive(self.ports.jobs_created_since(at, since, known))
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
+    async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
         self.drive(self.ports.cancel(at))
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use lifecycle::{
     Answer, BlobSnapshot, BlobVersion, Candidate, InputSnapshot, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
-    Reply, Resolution, Scoring, ScoringId, UnversionedBlob,
+    Resolution, Scoring, ScoringId, UnversionedBlob,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -23,7 +23,9 @@ use crate::invariants::Invariants;
 use crate::trace::Trace;
 use app::ledger::rows;
 use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
-use app::ports::{BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget};
+use app::ports::{
+    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget,
+};
 use stores::fault::Fault;
 use stores::memory::MemoryStore;
 
@@ -589,7 +591,7 @@ impl TableStore for ProcessPorts {
 
 #[async_trait]
 impl Endpoint for ProcessPorts {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply {
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answered<Answer> {
         let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
         let process = self.process;
         let (fault, there, back) = {
@@ -628,7 +630,7 @@ impl Endpoint for ProcessPorts {
         if lost { reset().into() } else { answer.into() }
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
+    async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
         self.looks().await?;
         let (seen, pause) = {
             let now = self.world.0.time.now();
@@ -641,7 +643,7 @@ impl Endpoint for ProcessPorts {
             (state.cloud.look(&at.job.name, now, behind), state.pause())
         };
         self.sleep(pause).await;
-        Ok(seen)
+        Ok(seen.into())
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
@@ -665,7 +667,7 @@ impl Endpoint for ProcessPorts {
         };
         self.sleep(pause).await;
         let (jobs, possible) = found;
-        Ok(JobSearch { jobs, possible, as_of: None })
+        Ok(JobSearch { jobs, possible, as_of: None, request_id: None })
     }
 
     async fn jobs_created_since(
@@ -684,13 +686,13 @@ impl Endpoint for ProcessPorts {
             if !complete {
                 jobs.truncate(1);
             }
-            (JobListing { jobs, complete }, state.pause())
+            (JobListing { jobs, complete, elsewhere: Vec::new() }, state.pause())
         };
         self.sleep(pause).await;
         Ok(listing)
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
+    async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
         let (lost, there, back) = {
             let mut state = self.world.state();
             let lost = state.dice.strikes(Kind::LookupFailed, 100) || state.dice.strikes(Kind::SubmitDoubled, 600);
@@ -715,7 +717,7 @@ impl Endpoint for ProcessPorts {
             cloud.cancel(&name, now);
         };
         self.world.send(there, back, Box::new(stop)).await;
-        if lost.is_some() { inconclusive() } else { Ok(()) }
+        if lost.is_some() { inconclusive() } else { Ok(().into()) }
     }
 }
 

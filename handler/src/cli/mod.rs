@@ -196,7 +196,7 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::Doctor(args) => doctor::run(&args, clock),
         #[cfg(feature = "dev")]
         Command::Simulate(args) => simulate::run(&args),
-        Command::Rules(args) => rules::run(&args),
+        Command::Rules(args) => rules::run(&args, clock),
         Command::Config(args) => config::run(&args),
     }
 }

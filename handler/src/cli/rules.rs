@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use app::ports::Clock;
 use clap::Subcommand;
 use lifecycle::blob::InvalidBlob;
 use lifecycle::intake::{self, Classification};
 use lifecycle::job::{Input, OutputKind};
 use lifecycle::payload::TooManyEvents;
-use lifecycle::{BlobVersion, LedgerId, Payload, Rule, Rules, ScoringId};
+use lifecycle::{BlobVersion, LedgerId, Payload, Rule, Rules, Scoring};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -84,25 +85,30 @@ impl Told {
             .map_err(|source| Error::Event { file: text.to_owned(), source })
     }
 
-    fn test(self, rules: &Rules, out: &mut dyn Write) -> Result<u8, super::Error> {
+    fn test(self, rules: &Rules, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, super::Error> {
         let event = match self {
-            Self::Blob(blob) => return Ok(test(rules, &blob, out)?),
+            Self::Blob(blob) => return Ok(test(rules, &blob, now, out)?),
             Self::Event(event) => event,
         };
-        // Ledger and time are part of what is recorded, not of what is decided here.
-        let (ledger, now) = (LedgerId::of_random([0; 16]), OffsetDateTime::UNIX_EPOCH);
+        // The ledger is part of what is recorded, not of what is decided here.
+        let ledger = LedgerId::of_random([0; 16]);
         let mut code = 0;
         for classification in intake::read(event, &ledger, rules, now).map_err(Error::from)? {
-            code |= classified(&classification, rules, out)?;
+            code |= classified(&classification, rules, now, out)?;
         }
         Ok(code)
     }
 }
 
-fn classified(classification: &Classification, rules: &Rules, out: &mut dyn Write) -> io::Result<u8> {
+fn classified(
+    classification: &Classification,
+    rules: &Rules,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
     match classification {
         Classification::Wanted(scorings) => {
-            scorings.first().map_or(Ok(ATTENTION), |scoring| test(rules, &scoring.blob, out))
+            scorings.first().map_or(Ok(ATTENTION), |scoring| test(rules, &scoring.blob, now, out))
         }
         Classification::Pending { .. } => {
             writeln!(
@@ -129,7 +135,7 @@ fn classified(classification: &Classification, rules: &Rules, out: &mut dyn Writ
 /// Something needs attention.
 const ATTENTION: u8 = 1;
 
-pub(super) fn run(args: &RulesArgs) -> Result<ExitCode, super::Error> {
+pub(super) fn run(args: &RulesArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let mut out = Redacting::new(io::stdout());
     let read = |file: &Option<PathBuf>| {
         Ok::<_, super::Error>(RulesText::read(&ProcessVars, &working_directory()?, file.as_deref())?)
@@ -140,7 +146,7 @@ pub(super) fn run(args: &RulesArgs) -> Result<ExitCode, super::Error> {
             let told = Told::read(blob)?;
             let RulesText { shown, text } = read(rules)?;
             match Rules::read(&text) {
-                Ok(rules) => told.test(&rules, &mut out)?,
+                Ok(rules) => told.test(&rules, clock(), &mut out)?,
                 Err(problems) => {
                     writeln!(out, "{shown}: the rules are broken\n{problems}")?;
                     ATTENTION
@@ -174,7 +180,7 @@ fn check(RulesText { shown, text }: &RulesText, json: bool, out: &mut dyn Write)
 }
 
 /// Prints what each rule makes of the blob.
-fn test(rules: &Rules, blob: &BlobVersion, out: &mut dyn Write) -> io::Result<u8> {
+fn test(rules: &Rules, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Write) -> io::Result<u8> {
     writeln!(out, "{} in container {} of account {}", blob.path, blob.container, blob.account)?;
     if let Some(rule) = rules.output_of(blob) {
         writeln!(out, "It is an output of rule {}, which never triggers a scoring.", rule.id)?;
@@ -186,17 +192,17 @@ fn test(rules: &Rules, blob: &BlobVersion, out: &mut dyn Write) -> io::Result<u8
             writeln!(out, "rule {} does not want it: {why}", rule.id)?;
         } else {
             wanted = true;
-            sent(rule, blob, out)?;
+            sent(rule, blob, now, out)?;
         }
     }
     Ok(if wanted { 0 } else { ATTENTION })
 }
 
-fn sent(rule: &Rule, blob: &BlobVersion, out: &mut dyn Write) -> io::Result<()> {
+fn sent(rule: &Rule, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Write) -> io::Result<()> {
     // The id depends on the ledger and the version, which are not known here.
-    let unknown = ScoringId::new(&LedgerId::of_random([0; 16]), &rule.id, blob, rule.generation);
-    let submission = rule.submission(blob, &unknown, 1);
-    let shown = |text: &str| text.replace(unknown.as_str(), "{scoring.id}");
+    let scoring = Scoring::accept(&LedgerId::of_random([0; 16]), rule, blob.clone(), now);
+    let submission = rule.submission(&scoring, 1);
+    let shown = |text: &str| text.replace(scoring.id.as_str(), "{scoring.id}");
     writeln!(out, "rule {} wants it", rule.id)?;
     let deployment = rule.endpoint.deployment.as_deref().unwrap_or("(the endpoint's default)");
     writeln!(out, "  endpoint    {}\n  deployment  {deployment}", rule.endpoint.uri)?;
@@ -204,7 +210,7 @@ fn sent(rule: &Rule, blob: &BlobVersion, out: &mut dyn Write) -> io::Result<()> 
         let (kind, value) = match input {
             Input::UriFile { uri } => ("UriFile", shown(uri)),
             Input::UriFolder { uri } => ("UriFolder", shown(uri)),
-            Input::Literal { value } => ("Literal", shown(&value.to_string())),
+            Input::Literal { value } => ("Literal", shown(value)),
         };
         writeln!(out, "  input       {name} {kind} {value}")?;
     }
@@ -216,7 +222,7 @@ fn sent(rule: &Rule, blob: &BlobVersion, out: &mut dyn Write) -> io::Result<()> 
         writeln!(out, "  output      {name} {kind} {}", shown(&output.uri))?;
     }
     if !submission.settings.is_empty() {
-        writeln!(out, "  settings    {}", serde_json::Value::Object(submission.settings))?;
+        writeln!(out, "  settings    {}", shown(&serde_json::Value::Object(submission.settings).to_string()))?;
     }
     Ok(())
 }
@@ -224,6 +230,8 @@ fn sent(rule: &Rule, blob: &BlobVersion, out: &mut dyn Write) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
     const RULES: &str = r#"{"rules": [
         {"id": "claims", "match": {"container": "claims", "prefix": "eu/"}, "endpoint": {"uri": "https://e.example/jobs", "deployment": "v7"},
@@ -264,7 +272,7 @@ mod tests {
         let rules = Rules::read(RULES).expect("good rules");
         let tested = |url: &str| {
             let blob = BlobVersion::read(url, "ETAG").expect("a blob");
-            text(|out| test(&rules, &blob, out))
+            text(|out| test(&rules, &blob, NOW, out))
         };
         let (code, said) = tested("https://uploads.dfs.core.windows.net/claims/us/a%20b.csv?sig=x");
         let golden = "\
@@ -288,7 +296,7 @@ rule scans does not want it: container `claims` is not `scans`
             let event = json!({"eventType": "Microsoft.Storage.BlobCreated", "id": "1",
                 "data": {"api": "PutBlob", "url": url, "eTag": "0x1", "contentLength": 5, "blobType": "BlockBlob"}});
             let told = Told::Event(Payload::new(event.to_string()));
-            text(|out| told.test(&rules, out).map_err(io::Error::other))
+            text(|out| told.test(&rules, NOW, out).map_err(io::Error::other))
         };
         let (code, said) = event("https://uploads.blob.core.windows.net/claims/us/a%20b.csv");
         assert_eq!((code, said.as_str()), (0, golden), "an event is read as it would be when it is delivered");

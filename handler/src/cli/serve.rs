@@ -4,10 +4,11 @@ use std::io;
 use std::process::ExitCode;
 
 use app::ports::Clock;
+use lifecycle::text::error_chain;
 
 use super::{all_processors, working_directory};
 use crate::compose;
-use crate::config::{Config, ProcessVars};
+use crate::config::{AtStart, Config, HostFacts, Problems, ProcessVars};
 use crate::functions::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE, RECONCILE, blob_created, reconcile};
 use crate::hosts::azure::{self, Functions};
 use crate::telemetry;
@@ -29,34 +30,65 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+/// Why the handler listens and can do nothing else. It stays: the third end within half an hour would end the host, and with
+/// it the place where anybody can read why.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    /// A setting is wrong, or several are.
+    #[error(transparent)]
+    Settings(Problems),
+    /// What the settings name cannot be used.
     #[error(transparent)]
     Compose(#[from] compose::Error),
 }
 
 pub(super) fn run(clock: &Clock) -> Result<ExitCode, super::Error> {
-    let config = Config::read(&ProcessVars, &working_directory()?)?;
-    let port = config.host.port.ok_or(Error::NoPort)?;
-    telemetry::start(&config.log);
-    for warning in config.all_warnings() {
+    let AtStart { host, log, concurrency, config } = AtStart::read(&ProcessVars, &working_directory()?);
+    let port = match (host.port, &config) {
+        (Some(port), _) => port,
+        // No host started us, so a person did.
+        (None, Ok(_)) => return Err(Error::NoPort.into()),
+        (None, Err(problems)) => return Err(problems.clone().into()),
+    };
+    telemetry::start(&log);
+    for warning in config.iter().flat_map(Config::all_warnings) {
         tracing::warn!("{warning}");
     }
     let runtime = all_processors()?;
-    let code = runtime.block_on(serve(&config, port, clock));
+    let code = runtime.block_on(serve(config, port, (concurrency, &host), clock));
     // Work that is still running is not waited for: what it leaves undone is in the ledger.
     runtime.shutdown_background();
     Ok(ExitCode::from(code?))
 }
 
-async fn serve(config: &Config, port: u16, clock: &Clock) -> Result<u8, Error> {
+async fn serve(
+    config: Result<Config, Problems>,
+    port: u16,
+    (concurrency, host): (usize, &HostFacts),
+    clock: &Clock,
+) -> Result<u8, Error> {
     // First, so that the host's probe is answered while the rest is put together.
-    let listening =
-        azure::listen(port, config.concurrency, &config.host).map_err(|source| Error::Listen { port, source })?;
+    let listening = azure::listen(port, concurrency, host).map_err(|source| Error::Listen { port, source })?;
+    let functions = config.map_err(Unusable::Settings).and_then(|config| functions(&config, clock));
+    Ok(match functions {
+        Ok(functions) => listening.run(functions).await,
+        Err(unusable) => {
+            let why = error_chain(&unusable);
+            // The host makes an error of each line there; what is logged it takes for information.
+            telemetry::complain(&unusable.to_string());
+            listening.refuse(why).await
+        }
+    })
+}
+
+fn functions(config: &Config, clock: &Clock) -> Result<Functions, Unusable> {
     let app = compose::app(config, Clock::clone(clock))?;
     // One value, two triggers: together they have the places that one has.
     let taking = blob_created(app.clone());
-    let functions = Functions::new()
+    Ok(Functions::new()
         .event(BLOB_CREATED, taking.clone())
         .event(BLOB_CREATED_FROM_QUEUE, taking)
-        .timer(RECONCILE, reconcile(app));
-    Ok(listening.run(functions).await)
+        .timer(RECONCILE, reconcile(app)))
 }

@@ -1,7 +1,8 @@
 //! Settings: read once at start, checked together, remembered with where each came from.
 //!
-//! A start with a wrong setting fails before a port is bound, with **every** problem named at once (exit code 64), so
-//! that a deployment needs one correction and not five. `scorekeeper config` prints what was understood. Nothing
+//! **Every** problem is named at once, so that a deployment needs one correction and not five. Commands end with exit code 64;
+//! under the Functions host, which gives up for good when its handler has ended three times, the handler stays, refuses each
+//! invocation and says why, so that what it refuses is delivered again. `scorekeeper config` prints what was understood. Nothing
 //! below the mains reads the environment; this module reads it through [`Vars`] and never prints a secret.
 //!
 //! | setting | default | takes |
@@ -168,9 +169,29 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_LOG_FORMAT",
 ];
 
+/// The settings, and beside them what a host needs of a handler that cannot use the others: somebody must answer it.
+#[derive(Debug)]
+pub struct AtStart {
+    /// What the host said about itself.
+    pub host: HostFacts,
+    /// What is logged, and how; by defaults where that was set wrong.
+    pub log: Log,
+    /// Most invocations at once; the default if that was set wrong.
+    pub concurrency: usize,
+    /// Everything, or all problems.
+    pub config: Result<Config, Problems>,
+}
+
 impl Config {
     /// Reads everything. `cwd` stands for the app's root if the host named none. `Err` holds all problems.
     pub fn read(vars: &dyn Vars, cwd: &Path) -> Result<Self, Problems> {
+        AtStart::read(vars, cwd).config
+    }
+}
+
+impl AtStart {
+    /// Reads everything; see [`Config::read`].
+    pub fn read(vars: &dyn Vars, cwd: &Path) -> Self {
         let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
         let root = reader.get("FUNCTIONS_APP_ROOT_PATH").map_or_else(|| cwd.to_owned(), PathBuf::from);
         let ledger = reader.ledger(&root);
@@ -205,9 +226,10 @@ impl Config {
         let warnings = unknown_settings(vars).chain(rules.iter().flat_map(Rules::warnings)).collect();
         let output_warnings = rules.as_ref().map(watched_output_warnings).unwrap_or_default();
         let Reader { problems, settings, .. } = reader;
+        let log = Log { filter, format };
         // `ledger` and `rules` are `None` only together with a problem.
-        match (ledger, rules) {
-            (Some(ledger), Some(rules)) if problems.is_empty() => Ok(Self {
+        let config = match (ledger, rules) {
+            (Some(ledger), Some(rules)) if problems.is_empty() => Ok(Config {
                 ledger,
                 task_hub,
                 rules,
@@ -219,16 +241,19 @@ impl Config {
                 orphan_scan_interval,
                 projection,
                 concurrency,
-                log: Log { filter, format },
-                host,
+                log: log.clone(),
+                host: host.clone(),
                 settings,
                 warnings,
                 output_warnings,
             }),
             _ => Err(Problems(problems)),
-        }
+        };
+        Self { host, log, concurrency, config }
     }
+}
 
+impl Config {
     /// The settings as a table: name, value, source; then the warnings.
     pub fn table(&self) -> String {
         use std::fmt::Write as _;

@@ -107,6 +107,9 @@ pub(crate) fn ledger_folder(data: &Path) -> PathBuf {
 
 /// Runs until Ctrl-C or SIGTERM. `binary` is this program, started again as the handler.
 pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Result<(), Error> {
+    if let Some(address) = args.listen.filter(|address| !address.ip().is_loopback() && !args.allow_remote) {
+        return Err(Error::Remote(address));
+    }
     let data = folder("cannot make the data folder", &args.data)?;
     let _lock = lock(&data)?;
     let inbox = folder("cannot make the inbox", &data.join("inbox"))?;
@@ -121,9 +124,6 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     let store = EmbeddedStore::open(&ledger_folder(&data))?;
     let ledger = Ledger::new(Arc::new(store), &crate::compose::ledger_options(TASK_HUB, false))?;
 
-    if let Some(address) = args.listen.filter(|address| !address.ip().is_loopback() && !args.allow_remote) {
-        return Err(Error::Remote(address));
-    }
     let page = page_listener(args.listen).await?;
     let address = page
         .local_addr()

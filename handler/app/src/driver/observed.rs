@@ -1,11 +1,15 @@
 //! What a driver is given: a scoring as it was read, and what was seen of the world beside it.
 
-use lifecycle::{Answer, InputFound, Job, Observation, Reply, Scoring, Status};
+use lifecycle::{Answer, InputFound, Job, Observation, Scoring, ServiceRequestId, Status};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::admission::{Claims, Refusal};
+use crate::ports::Answered;
 use crate::ports::table_store::ETag;
+
+/// What was seen, with the id of the answer that showed it.
+pub(crate) type Seen = Answered<Observation>;
 
 /// A scoring as it was read, with the version that a write must still find.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ impl From<(Scoring, ETag)> for Loaded {
 /// What was seen, when, and what was claimed on the way.
 pub(crate) struct Observed {
     pub(crate) observation: Observation,
+    /// The service's own id of the answer that showed it; the line of history about it names it.
+    pub(crate) request_id: Option<ServiceRequestId>,
     /// For looks the time *before* they began: a job that was made while we looked must not be found missing "after
     /// `resubmitAfter`". For the answer to a POST the time after it.
     pub(crate) at: OffsetDateTime,
@@ -33,8 +39,9 @@ pub(crate) struct Observed {
 
 impl Observed {
     /// What was seen without claiming anything.
-    pub(crate) fn of(observation: Observation, at: OffsetDateTime) -> Self {
-        Self { observation, at, claims: Claims::default(), begun: Instant::now() }
+    pub(crate) fn of(seen: impl Into<Seen>, at: OffsetDateTime) -> Self {
+        let Seen { value: observation, request_id } = seen.into();
+        Self { observation, request_id, at, claims: Claims::default(), begun: Instant::now() }
     }
 
     /// What admission says of a scoring that waits for its turn.
@@ -69,7 +76,7 @@ pub enum Evidence {
         /// The job that was looked at.
         job: Job,
         /// What was seen.
-        observation: Observation,
+        seen: Answered<Observation>,
         /// Before the look.
         at: OffsetDateTime,
     },
@@ -78,14 +85,14 @@ pub enum Evidence {
 }
 
 /// What an answer says about a scoring that was moved on while it was under way.
-pub(crate) fn late(sent: &Scoring, present: &Scoring, reply: Reply) -> Option<Observation> {
+pub(crate) fn late(sent: &Scoring, present: &Scoring, answer: Answer) -> Option<Observation> {
     let same_submit =
         present.status == Status::Submitting && (present.attempt, present.submits) == (sent.attempt, sent.submits);
     if same_submit {
         // Only something beside it changed: the answer counts as if it had come now.
-        return Some(Observation::Answer(reply));
+        return Some(Observation::Answer(answer));
     }
-    match reply.answer {
+    match answer {
         // The job is there, and nobody else was told of it: unheard it would run, and cost, beside the next one.
         Answer::Accepted { job, status } => Some(Observation::UnexpectedJob { attempt: sent.attempt, job, status }),
         // Whoever moved it on knows more by now, or will look.

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use lifecycle::{Answer, Job, JobsFound, LostLook, Observation, OutputFound, Policy, Rule, Scoring, Status};
-use time::OffsetDateTime;
+use lifecycle::{
+    Answer, CancelAnswer, Job, JobsFound, LostLook, Observation, OutputFound, Policy, Rule, Scoring, Status,
+};
 use tokio::time::Instant;
 
+use super::observed::{Observed, Seen};
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
-use crate::ports::{Blobs, Endpoint, JobAddress, JobSearch};
+use crate::ports::{Answered, Blobs, Endpoint, Inconclusive, JobAddress, JobSearch};
 use crate::workspaces::Workspaces;
 
 /// The batch endpoint, and the storage of inputs and outputs. Cheap to clone.
@@ -27,7 +29,7 @@ impl Services {
     /// Never again without a look at the attempt's output path: what lies there was written by an earlier request of the same
     /// attempt, whatever was concluded of it.
     /// `begun` is when its lease began, or before.
-    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>, begun: Instant) -> Observation {
+    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>, begun: Instant) -> Seen {
         let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
         // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
@@ -40,7 +42,7 @@ impl Services {
             OutputFound::Nothing => {}
             OutputFound::Something(_) => {
                 let text = "it was not sent again, as something is at its output path: an earlier request ran";
-                return Observation::answer(Answer::Unknown { text: text.to_owned() });
+                return Seen::from(Observation::Answer(Answer::Unknown { text: text.to_owned() }));
             }
             OutputFound::NotSeen(why) => return not_sent(format!("its output path could not be looked at: {why}")),
         }
@@ -50,53 +52,57 @@ impl Services {
             return not_sent("too little was left of the lease for the request and its answer".to_owned());
         }
         let timeout = std::time::Duration::try_from(policy.submit_timeout.0).unwrap_or_default(); // rules refuse negative ones
-        Observation::Answer(self.endpoint.submit(scoring, timeout).await)
+        self.endpoint.submit(scoring, timeout).await.map(Observation::Answer)
     }
 
-    /// Asks for jobs of a scoring to be stopped; says which were not, if some were not. A request that is lost, or not listened
+    /// Asks for jobs of a scoring to be stopped, and says what was answered. A request that is lost, or not listened
     /// to, is made again by whoever meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
-    pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) -> Option<Observation> {
-        let mut refused = Vec::new();
+    pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) -> Seen {
+        let mut answers = Vec::new();
         for job in jobs {
             let name = job.name.clone();
-            match self.endpoint.cancel(&address(scoring, job)).await {
-                Ok(()) => {
-                    tracing::info!(scoring = %scoring.id, job = name.as_str(), "cancellation of job {name} requested");
+            let (request_id, refused) = match self.endpoint.cancel(&address(scoring, job)).await {
+                Ok(Answered { request_id, value: () }) => {
+                    tracing::info!(scoring = %scoring.id, job = name.as_str(), request = request_id.as_deref(), "cancellation of job {name} requested");
+                    (request_id, None)
                 }
                 Err(error) => {
                     let why = error_chain(&error);
-                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), error = why, "job {name} could not be cancelled: {why}");
-                    refused.push(format!("job {name} could not be told to stop: {why}"));
+                    tracing::warn!(scoring = %scoring.id, job = name.as_str(), request = error.request_id.as_deref(), error = why, "job {name} could not be cancelled: {why}");
+                    (error.request_id, Some(format!("job {name} could not be told to stop: {why}")))
                 }
-            }
+            };
+            answers.push(CancelAnswer { job: name, refused, request_id });
         }
-        (!refused.is_empty()).then(|| Observation::CancelRefused(refused.join("; ")))
+        // With several the reason tells each id.
+        let request_id = if let [one] = answers.as_slice() { one.request_id.clone() } else { None };
+        Seen { value: Observation::CancelAnswered(answers), request_id }
     }
 
-    /// The look that a scoring's status needs, and the time that it tells of. What is queued needs none here: whether it
+    /// The look that a scoring's status needs. What is queued needs none here: whether it
     /// may go is for admission to say.
-    pub(crate) async fn observe(&self, scoring: &Scoring) -> (Observation, OffsetDateTime) {
+    pub(crate) async fn observe(&self, scoring: &Scoring) -> Observed {
         let now = self.clock.now();
         // Where there is a job, its id tells the workspace or nothing does.
         let needs_workspace =
             scoring.job.is_none() && matches!(scoring.status, Status::Unknown | Status::Held | Status::Verifying);
         let scoring = if needs_workspace { &*self.with_workspace(scoring).await } else { scoring };
-        let observation = match scoring.status {
+        let seen = match scoring.status {
             // Before it is due a job may not be listed yet: "none" would mean nothing, and the list is dear.
             Status::Unknown | Status::Held if scoring.due <= now => return self.look_for_lost(scoring, now).await,
             Status::Running | Status::Cancelling => match &scoring.job {
                 Some(job) => self.observe_job(&address(scoring, job.clone())).await,
-                None => Observation::CannotLook("the ledger has no job for a running scoring".to_owned()),
+                None => Observation::CannotLook("the ledger has no job for a running scoring".to_owned()).into(),
             },
             Status::Verifying => match self.blobs.outputs(scoring).await {
-                Ok(output) => Observation::Output(output),
-                Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
+                Ok(output) => Observation::Output(output).into(),
+                Err(inconclusive) => cannot_look(inconclusive),
             },
-            _ => Observation::Nothing,
+            _ => Observation::Nothing.into(),
         };
         // The time before the look, whatever it took: a job that was made meanwhile must not be found missing "after
         // `resubmitAfter`".
-        (observation, now)
+        Observed::of(seen, now)
     }
 
     /// The scoring with the workspace of its endpoint: neither the rule nor a job of its own may have said it.
@@ -108,17 +114,17 @@ impl Services {
         Cow::Owned(Scoring { workspace, ..scoring.clone() })
     }
 
-    /// A look for the job of a lost submission, and the time that it tells of.
-    async fn look_for_lost(&self, scoring: &Scoring, now: OffsetDateTime) -> (Observation, OffsetDateTime) {
-        let (jobs, at) = match self.endpoint.find(scoring).await {
+    /// A look for the job of a lost submission.
+    async fn look_for_lost(&self, scoring: &Scoring, now: time::OffsetDateTime) -> Observed {
+        let (jobs, at, request_id) = match self.endpoint.find(scoring).await {
             // Searches share lists, so that what was seen may be older than this look.
-            Ok(JobSearch { jobs: ours, possible, as_of }) => {
-                (JobsFound::Seen { ours, possible }, as_of.map_or(now, |as_of| as_of.min(now)))
+            Ok(JobSearch { jobs: ours, possible, as_of, request_id }) => {
+                (JobsFound::Seen { ours, possible }, as_of.map_or(now, |as_of| as_of.min(now)), request_id)
             }
-            Err(inconclusive) => (JobsFound::NotSeen(error_chain(&inconclusive)), now),
+            Err(inconclusive) => (JobsFound::NotSeen(error_chain(&inconclusive)), now, inconclusive.request_id),
         };
         let output = self.output_found(scoring).await;
-        (Observation::Lost(LostLook { jobs, output }), at)
+        Observed::of(Seen { value: Observation::Lost(LostLook { jobs, output }), request_id }, at)
     }
 
     async fn output_found(&self, scoring: &Scoring) -> OutputFound {
@@ -130,17 +136,25 @@ impl Services {
     }
 
     /// A job as it is now. That it could not be looked at is an observation too, and never "missing".
-    pub(crate) async fn observe_job(&self, at: &JobAddress) -> Observation {
+    pub(crate) async fn observe_job(&self, at: &JobAddress) -> Seen {
         match self.endpoint.job(at).await {
-            Ok(Some(job)) => Observation::Job(job),
-            Ok(None) => Observation::JobMissing,
-            Err(inconclusive) => Observation::CannotLook(error_chain(&inconclusive)),
+            Ok(answered) => answered.map(|job| job.map_or(Observation::JobMissing, Observation::Job)),
+            Err(inconclusive) => cannot_look(inconclusive),
         }
     }
 }
 
-fn not_sent(text: String) -> Observation {
-    Observation::answer(Answer::Refused { code: "not sent".to_owned(), text, permanent: false, retry_after: None })
+fn cannot_look(inconclusive: Inconclusive) -> Seen {
+    Seen { value: Observation::CannotLook(error_chain(&inconclusive)), request_id: inconclusive.request_id }
+}
+
+fn not_sent(text: String) -> Seen {
+    Seen::from(Observation::Answer(Answer::Refused {
+        code: "not sent".to_owned(),
+        text,
+        permanent: false,
+        retry_after: None,
+    }))
 }
 
 fn address(scoring: &Scoring, job: Job) -> JobAddress {

@@ -1,4 +1,4 @@
-//! Rows of the indexes for people, and back: the list index (`N~`), what was received of a blob (`B~`), and skipped events (`S~`).
+//! Rows of the indexes for people, and back: the list index (`L~`), what was received of a blob (`B~`), and skipped events (`S~`).
 //!
 //! They are written with a scoring, or a skip, and never changed but for the note that an event came again.
 
@@ -11,7 +11,7 @@ use super::rows::{self, Reader, Unreadable};
 use crate::ports::table_store::{Entity, Key};
 
 /// What the keys of the list index begin with.
-pub(super) const LISTED: &str = "N~";
+pub(super) const LISTED: &str = "L~";
 
 /// A scoring as the list index has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The list index `N~{time}~{id}`: one immutable row for each scoring, the newest first, so that a page of a list costs the same
+//! The list index `L~{time}~{id}`: one immutable row for each scoring, the newest first, so that a page of a list costs the same
 //! however many there are.
 //!
 //! It is written with the scoring and removed with it. It holds what a list filters by and nothing that changes.

@@ -28,6 +28,7 @@ mod controls;
 mod heartbeat;
 mod identity;
 mod index_rows;
+mod job_names;
 mod listed;
 mod merged;
 mod orphan_scan;
@@ -240,7 +241,7 @@ impl Ledger {
                 // Ours, and the answer got lost: without the operation id our own success would look like a repetition, and
                 // its intent would wait for its lease.
                 Some(row) if row.entity.string("OpId") == Some(&op) => Ok(Acceptance::New(row.etag)),
-                Some(row) => Ok(Acceptance::Duplicate(Box::new(rows::from_scoring_row(&row.entity)?))),
+                Some(row) => Ok(Acceptance::Duplicate(Box::new(self.whole_scoring(&row.entity).await?))),
                 // Not there after a lost answer: it may still arrive. The event is delivered again.
                 None => Err(error.into()),
             },
@@ -280,6 +281,7 @@ impl Ledger {
         if entry.seq <= rows::MAX_HISTORY_ENTRIES || ends {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
+        ops.extend(job_names::added(before, next));
         ops.extend(self.outbox(next));
         match self.write(&ops).await {
             Ok(etags) => Ok(Recorded::Done(first(etags)?)),
@@ -312,7 +314,7 @@ impl Ledger {
     pub async fn get(&self, id: &ScoringId) -> Result<Option<(Scoring, ETag)>, Error> {
         match self.row(&rows::scoring_key(id)).await? {
             None => Ok(None),
-            Some(row) => Ok(Some((rows::from_scoring_row(&row.entity)?, row.etag))),
+            Some(row) => Ok(Some((self.whole_scoring(&row.entity).await?, row.etag))),
         }
     }
 

@@ -82,7 +82,7 @@ fn to_row(pending: &Pending) -> Entity {
         .with("Due", pending.due())
         .with("Reason", pending.reason());
     match pending {
-        Pending::Upload(PendingUpload { rule, cause, looks, look_failed, seen, event, .. }) => {
+        Pending::Upload(PendingUpload { rule, cause, event_time, looks, look_failed, seen, event, .. }) => {
             let (from, api) = match cause {
                 Cause::Renamed { from } => (from.as_deref(), None),
                 Cause::Created { api } => (None, Some(api.as_str())),
@@ -90,6 +90,7 @@ fn to_row(pending: &Pending) -> Entity {
             };
             row.with("Kind", cause.name())
                 .with("RuleId", rule.as_str())
+                .with_some("EventTime", *event_time)
                 .with("Looks", rows::count(*looks))
                 .with("LookFailed", *look_failed)
                 .with_some("SourceUrl", from)
@@ -132,7 +133,21 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
     let seen = seen.map(|(etag, since)| Sighting { etag: etag.to_owned(), since });
     let (rule, look_failed) = (read.parsed("RuleId")?, row.boolean("LookFailed").unwrap_or(false));
     let event = row.string("Event").map(str::to_owned);
-    Ok(Pending::Upload(PendingUpload { key, rule, blob, cause, since, due, looks, look_failed, seen, reason, event }))
+    let event_time = row.time("EventTime");
+    Ok(Pending::Upload(PendingUpload {
+        key,
+        rule,
+        blob,
+        cause,
+        since,
+        event_time,
+        due,
+        looks,
+        look_failed,
+        seen,
+        reason,
+        event,
+    }))
 }
 
 impl Ledger {
@@ -212,7 +227,8 @@ mod tests {
             Cause::Taken,
         ];
         for cause in causes {
-            let upload = PendingUpload::new(rule, blob.clone(), cause, now);
+            let event_time = Some(now.replace_nanosecond(0).unwrap());
+            let upload = PendingUpload { event_time, ..PendingUpload::new(rule, blob.clone(), cause, now) };
             let seen = Some(Sighting { etag: "0x1".to_owned(), since: now });
             let event = Some("{}".to_owned());
             for upload in [PendingUpload { seen, event, ..upload.clone() }, upload.not_seen("403", now)] {

@@ -57,6 +57,8 @@ impl Ledger {
         let terminal = rows::from_terminal_row(terminal)?;
         let id = &terminal.id;
         let partition = rows::partition_of(id);
+        // First: a crash after it leaves a scoring that remembers fewer jobs, and is purged by the next one.
+        self.purge_job_names(id).await?;
         let history = Range::of_prefix(partition.as_str(), &format!("H~{id}~"));
         let keys = [
             rows::scoring_key(id),
@@ -75,7 +77,7 @@ impl Ledger {
     }
 
     /// Deletes in one transaction; `false` when another purge was faster.
-    async fn delete(&self, ops: &[Op]) -> Result<bool, Error> {
+    pub(super) async fn delete(&self, ops: &[Op]) -> Result<bool, Error> {
         match self.write(ops).await {
             Ok(_) => Ok(true),
             // A lost answer: the next purge finds what is left.

@@ -8,8 +8,9 @@
 //! | `F~{id}` | in-flight index: all that a tick needs to see that nothing is to do | while not final |
 //! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
 //! | `T~{hour}~{id}` | terminal index by hour of completion, the newest first | while final |
-//! | `N~{time}~{id}` | list index, the newest first (`listed.rs`) | with `J~` |
+//! | `L~{time}~{id}` | list index, the newest first (`listed.rs`) | with `J~` |
 //! | `B~{blob}~{time}~{id or key}` | what was received of a blob, the newest first (`received.rs`) | with `J~` or `S~` |
+//! | `N~{id}~{version}~{kind}{n}` | names of former and orphaned jobs for which `J~` has no room (`job_names.rs`) | with `J~` |
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{day}~{key}`, `Q~{day}~{key}` | skipped and quarantined events, the newest day first | for the retention |
 //! | `V~{yyyyMMddHH}~{key}` | versions of a path that were taken in without an event, by hour | for the retention |
@@ -34,6 +35,7 @@ use lifecycle::{
 use time::macros::{datetime, format_description};
 use time::{Duration, OffsetDateTime};
 
+use super::job_names;
 use crate::ports::table_store::{Entity, Key};
 
 /// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
@@ -199,8 +201,6 @@ pub(super) const MAX_FOREIGN: usize = 4_000;
 /// What is kept of an event that was understood, in UTF-16 units. Event Grid's have about a thousand.
 pub const MAX_EVENT: usize = 4_000;
 
-/// What is kept of a request's id; Azure's are UUIDs.
-const MAX_REQUEST_ID: usize = 200;
 /// An MD5 has 24 characters in base64; what is longer is none, and is not kept.
 const MAX_MD5: usize = 64;
 
@@ -224,7 +224,7 @@ pub(super) fn count(number: u32) -> i32 {
 }
 
 /// Texts as a JSON list, readable in a storage browser; no column when there are none.
-fn list<T: serde::Serialize>(texts: &[T]) -> Option<String> {
+pub(super) fn list<T: serde::Serialize>(texts: &[T]) -> Option<String> {
     (!texts.is_empty()).then(|| serde_json::to_string(texts).unwrap_or_default()) // texts always serialise
 }
 
@@ -245,6 +245,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Sequencer", s.blob.sequencer.as_deref())
         .with_some("Size", s.blob.size.and_then(|size| i64::try_from(size).ok()))
         .with_some("ContentType", s.blob.content_type.as_deref())
+        .with_some("EventTime", s.blob.event_time)
         .with("Endpoint", s.endpoint.as_str())
         .with_some("Deployment", s.deployment.as_deref())
         .with_some("Workspace", s.workspace.as_deref())
@@ -263,8 +264,9 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("JobStatus", s.job_status.as_deref())
         .with_some("MissingSince", s.missing_since)
         .with_some("ResumedTime", s.resumed)
-        .with_some("PreviousJobs", list(&s.previous_jobs))
-        .with_some("OrphanedJobs", list(&s.orphaned_jobs))
+        .with_some("PreviousJobs", list(job_names::in_row(&s.previous_jobs)))
+        .with_some("OrphanedJobs", list(job_names::in_row(&s.orphaned_jobs)))
+        .with_some(job_names::FURTHER, job_names::further(s).map(count))
         .with("OrphanedJobCount", count(s.orphaned_job_count))
         .with_some("FollowedJobs", list(&s.followed))
         .with_some("FollowedEndedTime", s.followed_ended)
@@ -313,6 +315,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             sequencer: row.string("Sequencer").map(str::to_owned),
             size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
             content_type: row.string("ContentType").map(str::to_owned),
+            event_time: row.time("EventTime"),
         },
         endpoint: read.parsed("Endpoint")?,
         deployment: read.parsed_if_there("Deployment")?,
@@ -410,7 +413,7 @@ pub fn to_history_row(id: &ScoringId, entry: &Entry) -> Entity {
         .with("Reason", clipped(&entry.reason, MAX_FOREIGN))
         .with("Attempt", count(entry.attempt))
         .with_some("JobName", entry.job.as_deref())
-        .with_some("RequestId", entry.request_id.as_deref().map(|id| clipped(id, MAX_REQUEST_ID)))
+        .with_some("RequestId", entry.request_id.as_deref())
 }
 
 /// Reads a line of history.
@@ -432,7 +435,7 @@ pub fn from_history_row(row: &Entity) -> Result<Entry, Unreadable> {
         reason: read.string("Reason")?,
         attempt: read.number("Attempt")?,
         job: read.parsed_if_there("JobName")?,
-        request_id: row.string("RequestId").map(str::to_owned),
+        request_id: read.parsed_if_there("RequestId")?,
     })
 }
 
@@ -508,7 +511,7 @@ impl Reader<'_> {
         self.0.time(name).ok_or_else(|| self.wrong(format!("`{name}` is missing or not a time")))
     }
 
-    fn list<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, Unreadable> {
+    pub(super) fn list<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, Unreadable> {
         let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a list of names: {e}")))
     }
@@ -551,7 +554,6 @@ mod tests {
         let mut all = vec![(accepted, entry)];
         let job = Job { name: "job-1".parse().unwrap(), id: Some("/subscriptions/s/x".into()), studio: None };
         let answer = Answer::Accepted { job, status: JobStatus::Preparing };
-        let answer = lifecycle::Reply { answer, request_id: Some("8a1e".into()) };
         for seen in [Observation::SlotFree, Observation::Answer(answer), Observation::JobMissing] {
             let (last, _) = all.last().unwrap();
             match decide(last, Some(rule), &seen, now) {

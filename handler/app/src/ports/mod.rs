@@ -1,15 +1,17 @@
 //! What the app needs of the world, in our words. Adapters implement it, tests and the simulator stand in for it.
 
+mod answered;
 pub mod management;
 pub mod table_store;
 
 use std::collections::HashSet;
 
+pub use answered::Answered;
 use async_trait::async_trait;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
 use lifecycle::{
-    BlobSnapshot, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
-    Reply, Scoring, ScoringId, UnversionedBlob,
+    Answer, BlobSnapshot, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint,
+    OutputSnapshot, Scoring, ScoringId, ServiceRequestId, UnversionedBlob,
 };
 use time::OffsetDateTime;
 
@@ -26,6 +28,8 @@ pub struct Inconclusive {
     /// What caused it, if it is not all in the text.
     #[source]
     pub source: Option<Cause>,
+    /// The service's own id of the answer, if there was one.
+    pub request_id: Option<ServiceRequestId>,
 }
 
 /// Situations in which nothing can be concluded.
@@ -46,27 +50,34 @@ pub enum InconclusiveKind {
 impl Inconclusive {
     /// Nobody answered.
     pub fn not_reachable(what: impl Into<String>) -> Self {
-        Self { kind: InconclusiveKind::NotReachable, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::NotReachable, what: what.into(), source: None, request_id: None }
     }
 
     /// This identity may not.
     pub fn not_allowed(what: impl Into<String>) -> Self {
-        Self { kind: InconclusiveKind::NotAllowed, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::NotAllowed, what: what.into(), source: None, request_id: None }
     }
 
     /// The answer says nothing.
     pub fn not_understood(what: impl Into<String>) -> Self {
-        Self { kind: InconclusiveKind::NotUnderstood, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::NotUnderstood, what: what.into(), source: None, request_id: None }
     }
 
     /// It was not asked.
     pub fn not_asked(what: impl Into<String>) -> Self {
-        Self { kind: InconclusiveKind::NotAsked, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::NotAsked, what: what.into(), source: None, request_id: None }
     }
 
     /// There is more to be seen.
     pub fn unfinished(what: impl Into<String>) -> Self {
-        Self { kind: InconclusiveKind::Unfinished, what: what.into(), source: None }
+        Self { kind: InconclusiveKind::Unfinished, what: what.into(), source: None, request_id: None }
+    }
+
+    /// With the service's own id of the answer.
+    #[must_use]
+    pub fn answered_as(mut self, request_id: Option<ServiceRequestId>) -> Self {
+        self.request_id = request_id;
+        self
     }
 
     /// With what caused it.
@@ -119,8 +130,9 @@ pub struct ScanTarget {
     pub endpoint: EndpointUri,
     /// ARM id of the workspace, if known.
     pub workspace: Option<WorkspaceId>,
-    /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name.
-    pub experiments: Vec<String>,
+    /// Experiments that rules ask for; without such a wish a job is in the experiment of its endpoint's name. `None`: a rule
+    /// names one by what it scores, so that a job may be in any.
+    pub experiments: Option<Vec<String>>,
 }
 
 /// A job as the workspace's list and the endpoint show it.
@@ -134,6 +146,8 @@ pub struct ListedJob {
     pub outputs: Vec<String>,
     /// Scoring and attempt that it was made for, if the service kept our tags.
     pub tags: Option<(ScoringId, u32)>,
+    /// The service's own id of the answer that shows it.
+    pub request_id: Option<ServiceRequestId>,
 }
 
 /// What a search for the job of a submission found.
@@ -146,6 +160,8 @@ pub struct JobSearch {
     /// Every job is among them that the service showed at this moment, `None`: when it was asked, or later. It may be a
     /// moment before that, but not before the search was due; "none" must not be held against a later time.
     pub as_of: Option<OffsetDateTime>,
+    /// The service's own id of the answer that ended the list of jobs. A search asks for each job in question beside it.
+    pub request_id: Option<ServiceRequestId>,
 }
 
 /// Jobs made behind an endpoint since some time.
@@ -153,6 +169,8 @@ pub struct JobSearch {
 pub struct JobListing {
     /// Those that were not known.
     pub jobs: Vec<ListedJob>,
+    /// Those that turned out to be of something else than the endpoint, for good.
+    pub elsewhere: Vec<JobName>,
     /// Whether that is all of them.
     pub complete: bool,
 }
@@ -162,10 +180,10 @@ pub struct JobListing {
 pub trait Endpoint: Send + Sync + 'static {
     /// Sends the scoring's submission **exactly once**, whatever the outcome, and gives up waiting after `timeout`.
     /// Has no error: not knowing is an [`Answer`](lifecycle::Answer).
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Reply;
+    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answered<Answer>;
 
     /// The job as it is now, `None` if the endpoint does not know it. Fetches the error text of a failed job.
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive>;
+    async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive>;
 
     /// Every job that carries the outputs of this scoring's current submission, or may do so. Comes to an end within minutes.
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive>;
@@ -180,7 +198,7 @@ pub trait Endpoint: Send + Sync + 'static {
     ) -> Result<JobListing, Inconclusive>;
 
     /// Asks for the job to be stopped. Asking again does no harm.
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive>;
+    async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive>;
 }
 
 /// Blobs of one page: so many that a listing costs little, so few that all of them are taken in within one invocation.

@@ -243,18 +243,18 @@ impl Walk {
                 let at =
                     JobAddress { endpoint: row.endpoint.clone(), workspace: row.workspace.clone(), job: job.clone() };
                 let before = self.clock.now();
-                let observation = self.services.observe_job(&at).await;
-                if let Observation::CannotLook(why) = &observation {
+                let seen = self.services.observe_job(&at).await;
+                if let Observation::CannotLook(why) = &seen.value {
                     // It could not be looked; a running job is not written to for that.
                     counts.errors(1);
-                    tracing::warn!(scoring = %row.id, job = at.job.name.as_str(), reason = why, "job {} could not be looked at: {why}", at.job.name);
+                    tracing::warn!(scoring = %row.id, job = at.job.name.as_str(), request = seen.request_id.as_deref(), reason = why, "job {} could not be looked at: {why}", at.job.name);
                     return true;
                 }
                 let stop_at = stop_at(self.rules.get(&row.rule), row.status, row.since, row.due);
-                if is_unchanged(&row, &observation, stop_at, before) {
+                if is_unchanged(&row, &seen.value, stop_at, before) {
                     return true;
                 }
-                Evidence::OfJob { job: at.job, observation, at: before }
+                Evidence::OfJob { job: at.job, seen, at: before }
             }
             _ => Evidence::None,
         };

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::ports::{Inconclusive, JobAddress};
+use app::ports::{Answered, Inconclusive, JobAddress};
 use lifecycle::id::workspace_of;
 use lifecycle::text::error_chain;
-use lifecycle::{Answer, EndpointHosts, Reply, Scoring};
+use lifecycle::{Answer, EndpointHosts, Scoring};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use tokio::time::Instant;
@@ -47,9 +47,9 @@ impl AzureMl {
     }
 
     /// Sends the submission once and classifies what comes back.
-    pub(super) async fn post(&self, scoring: &Scoring, timeout: Duration) -> Reply {
+    pub(super) async fn post(&self, scoring: &Scoring, timeout: Duration) -> Answered<Answer> {
         let end = Instant::now() + timeout;
-        let not_sent = |text: String, permanent| Reply::from(refused("not sent", text, permanent));
+        let not_sent = |text: String, permanent| Answered::from(refused("not sent", text, permanent));
         let Some(submission) = &scoring.submission else {
             return not_sent("no submission is recorded, and only what is recorded is sent".to_owned(), false);
         };
@@ -105,13 +105,13 @@ impl AzureMl {
             self.tokens.forget(&token);
         }
         let body = read_body(response, MAX_ANSWER).await.map_err(|error| error_chain(&error));
-        Reply { answer: answer::read(status, retry_after, body.as_deref().map_err(String::as_str)), request_id }
+        Answered { value: answer::read(status, retry_after, body.as_deref().map_err(String::as_str)), request_id }
     }
 
     /// `GET {uri}/{name}`.
-    pub(super) async fn look(&self, endpoint: &str, name: &str) -> Result<JobLookup, Inconclusive> {
+    pub(super) async fn look(&self, endpoint: &str, name: &str) -> Result<Answered<JobLookup>, Inconclusive> {
         let got = ask_endpoint(&self.tokens, &self.hosts, &job_url(endpoint, name)?).await?;
-        match got.status {
+        let found = match got.status {
             200..=299 => match Resource::read(&got.body) {
                 Some(resource) => Ok(JobLookup::Job(resource)),
                 None => Err(Inconclusive::not_understood(format!(
@@ -131,6 +131,10 @@ impl AzureMl {
                     _ => Inconclusive::not_understood(text),
                 })
             }
+        };
+        match found {
+            Ok(value) => Ok(Answered { value, request_id: got.request_id }),
+            Err(inconclusive) => Err(inconclusive.answered_as(got.request_id)),
         }
     }
 
@@ -143,18 +147,22 @@ impl AzureMl {
 
     /// A 404 of the data plane can also mean that the *endpoint* has no deployment to route to. Before a job is called
     /// missing, and another made in its place, Resource Manager has to agree if it can be asked.
-    pub(super) async fn elsewhere(&self, at: &JobAddress, said: &str) -> Result<Option<Resource>, Inconclusive> {
+    pub(super) async fn elsewhere(
+        &self,
+        at: &JobAddress,
+        said: &Answered<String>,
+    ) -> Result<Answered<Option<Resource>>, Inconclusive> {
         let asked = match Self::needed_workspace(at.workspace.as_deref(), at.job.id.as_deref()) {
             Ok(workspace) => self.manager.job(&workspace, &at.job.name).await,
             Err(inconclusive) => Err(inconclusive),
         };
         match asked {
-            Ok(found) => Ok(found.map(Resource::of)),
-            Err(inconclusive) if said.to_ascii_lowercase().contains("valid deployment") => Err(Inconclusive {
-                what: format!("{said} (and Resource Manager could not be asked: {})", inconclusive.what),
+            Ok(found) => Ok(found.map(|found| found.map(Resource::of))),
+            Err(inconclusive) if said.value.to_ascii_lowercase().contains("valid deployment") => Err(Inconclusive {
+                what: format!("{} (and Resource Manager could not be asked: {})", said.value, inconclusive.what),
                 ..inconclusive
             }),
-            Err(_) => Ok(None),
+            Err(_) => Ok(Answered { value: None, request_id: said.request_id.clone() }),
         }
     }
 }

@@ -230,7 +230,14 @@ mod tests {
     }
 
     fn list() -> List {
-        List { begun: at(100), from: at(50), clock: ServiceClock(None), jobs: Vec::new(), complete: true }
+        List {
+            begun: at(100),
+            from: at(50),
+            clock: ServiceClock(None),
+            jobs: Vec::new(),
+            complete: true,
+            request_id: None,
+        }
     }
 
     fn elsewhere(turn: &Turn<'_>, name: &str) -> bool {

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use lifecycle::{Job, JobStatus};
+use lifecycle::{Job, JobStatus, ServiceRequestId};
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
@@ -34,6 +34,8 @@ pub(super) struct List {
     pub(super) jobs: Vec<Entry>,
     /// Nothing is missing that was made between the two.
     pub(super) complete: bool,
+    /// The service's own id of its last page.
+    pub(super) request_id: Option<ServiceRequestId>,
 }
 
 /// How far the service's clock is ahead of ours: the times of jobs are its own. Unknown if its answer had no `Date`.
@@ -94,12 +96,13 @@ pub(super) async fn read(
 ) -> Result<List, Inconclusive> {
     let end = Instant::now() + LIMIT;
     let mut seen = HashSet::new();
-    let mut list = List { begun, from, clock: ServiceClock(None), jobs: Vec::new(), complete: false };
+    let mut list = List { begun, from, clock: ServiceClock(None), jobs: Vec::new(), complete: false, request_id: None };
     let mut since = None;
     let (mut next, mut before, mut sorted, mut descents, mut bytes) = (None, None, true, 0, 0);
     for _ in 0..MAX_PAGES {
         let Ok(page) = tokio::time::timeout_at(end, manager.jobs(workspace, next.as_ref())).await else { break };
         let page = page?;
+        list.request_id.clone_from(&page.request_id);
         // By the first page: every page is held against the same time.
         let from = *since.get_or_insert_with(|| {
             list.clock = ServiceClock(page.date.map(|date| date - begun));

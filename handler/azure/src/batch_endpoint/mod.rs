@@ -23,10 +23,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lifecycle::{JobSnapshot, JobStatus, Reply, Scoring};
+use lifecycle::{Answer, JobSnapshot, JobStatus, Scoring};
 use time::OffsetDateTime;
 
-use app::ports::{Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
+use app::ports::{Answered, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 pub use client::AzureMl;
 use client::JobLookup;
 pub(crate) use client::{ask_endpoint, job_url};
@@ -36,16 +36,17 @@ const ERROR_TEXT_LIMIT: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl Endpoint for AzureMl {
-    async fn submit(&self, scoring: &Scoring, timeout: Duration) -> Reply {
+    async fn submit(&self, scoring: &Scoring, timeout: Duration) -> Answered<Answer> {
         self.post(scoring, timeout).await
     }
 
-    async fn job(&self, at: &JobAddress) -> Result<Option<JobSnapshot>, Inconclusive> {
-        let job = match self.look(&at.endpoint, &at.job.name).await? {
-            JobLookup::Job(job) => job,
-            JobLookup::Missing(said) => match self.elsewhere(at, &said).await? {
-                Some(job) => job,
-                None => return Ok(None),
+    async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
+        let Answered { value, request_id } = self.look(&at.endpoint, &at.job.name).await?;
+        let (job, request_id) = match value {
+            JobLookup::Job(job) => (job, request_id),
+            JobLookup::Missing(value) => match self.elsewhere(at, &Answered { value, request_id }).await? {
+                Answered { value: Some(job), request_id } => (job, request_id),
+                Answered { value: None, request_id } => return Ok(Answered { value: None, request_id }),
             },
         };
         // 200 without a status says nothing: look again.
@@ -56,7 +57,7 @@ impl Endpoint for AzureMl {
             let text = run_history::error_text((&self.tokens, &self.hosts), &at.endpoint, workspace.as_deref(), &job);
             error = tokio::time::timeout(ERROR_TEXT_LIMIT, text).await.ok().flatten();
         }
-        Ok(Some(JobSnapshot { status, error, studio: job.studio() }))
+        Ok(Answered { value: Some(JobSnapshot { status, error, studio: job.studio() }), request_id })
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
@@ -75,7 +76,7 @@ impl Endpoint for AzureMl {
         search::jobs_created_since(self, at, &workspace, since, known).await
     }
 
-    async fn cancel(&self, at: &JobAddress) -> Result<(), Inconclusive> {
+    async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
         let workspace = Self::needed_workspace(at.workspace.as_deref(), at.job.id.as_deref())?;
         self.manager.cancel(&workspace, &at.job.name).await
     }

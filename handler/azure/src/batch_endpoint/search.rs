@@ -27,7 +27,7 @@ use super::client::{AzureMl, JobLookup};
 use super::job_cache::{CachedJob, SilentJob, Turn};
 use super::list::{self, Entry};
 use super::wire::{InputShown, JobTags, Resource};
-use app::ports::{Inconclusive, JobListing, JobSearch, ListedJob, ScanTarget};
+use app::ports::{Answered, Inconclusive, JobListing, JobSearch, ListedJob, ScanTarget};
 
 /// Jobs in the window that one search looks at one by one; the next one goes on.
 const MAX_JOBS: usize = 1_000;
@@ -37,6 +37,8 @@ const FURTHER: Duration = Duration::minutes(10);
 const MAX_CONCURRENT_LOOKUPS: usize = 4;
 /// A search takes no longer, with the time that it waits for others of its endpoint. What it saw until then is remembered.
 const LIMIT: Limit = Limit::from_secs(120);
+/// A job that the endpoint does not know so long after it was made is none of its own. Before the orphan scan stops listing it.
+const FAR_AGE: Duration = Duration::minutes(30);
 /// Looks that may fail before a search is given up. One job that nobody can look at does not hide the others.
 const MAX_FAILURES: usize = 3;
 
@@ -129,7 +131,12 @@ async fn find_in_turn(
         return Err(list::too_many(&list));
     }
     found.keep_followed(scoring, &list);
-    Ok(JobSearch { jobs: found.ours, possible: found.possible, as_of: Some(as_of) })
+    Ok(JobSearch {
+        jobs: found.ours,
+        possible: found.possible,
+        as_of: Some(as_of),
+        request_id: list.request_id.clone(),
+    })
 }
 
 /// A list that shows what was made since the submission: one that others have just read, or a new one.
@@ -229,7 +236,7 @@ async fn look(
     let name = &listed.job.name;
     let before = ml.tokens.now();
     // Missing: not a job of this endpoint, or not yet known to it. Only our own mark in the list speaks for it.
-    let seen = match ml.look(&scoring.endpoint, name).await? {
+    let seen = match ml.look(&scoring.endpoint, name).await?.value {
         JobLookup::Job(seen) => Some(seen),
         JobLookup::Missing(_) => None,
     };
@@ -287,10 +294,7 @@ fn has_inputs(shown: &[InputShown], submission: &Submission) -> bool {
     shown.iter().filter(|one| one.uri.is_some() || one.value.is_some()).all(|one| {
         let same = |ours: &&Input| match (ours, &one.uri, &one.value) {
             (Input::UriFile { uri } | Input::UriFolder { uri }, Some(theirs), _) => same_input(uri, theirs),
-            (Input::Literal { value }, None, Some(theirs)) => {
-                let ours = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                ours == *theirs
-            }
+            (Input::Literal { value }, None, Some(theirs)) => value == theirs,
             _ => false,
         };
         left.iter().position(same).map(|at| left.swap_remove(at)).is_some()
@@ -318,36 +322,46 @@ pub(super) async fn jobs_created_since(
     known: &HashSet<lifecycle::JobName>,
 ) -> Result<JobListing, Inconclusive> {
     let end = Instant::now() + LIMIT;
-    let names = experiments(&at.endpoint, &at.experiments);
+    let names = at.experiments.as_ref().and_then(|asked| experiments(&at.endpoint, asked));
     let list = list::read(&ml.manager, ml.tokens.now(), workspace, since).await?;
     let window = Window::of(&list, since, ml.tokens.now());
     let (mut listed, mut complete) = (list.jobs, list.complete);
-    let wanted = |job: &Entry| job.tags.is_some() || is_of(names.as_deref(), job);
-    listed.retain(|job| window.has(job) && wanted(job) && !known.contains(&job.job.name));
+    let old = list.clock.at(ml.tokens.now()) - FAR_AGE;
+    let is_old = |job: &Entry| job.created.is_none_or(|created| created <= old);
+    let is_near = |job: &Entry| job.tags.is_some() || is_of(names.as_deref(), job);
+    // An experiment decides against no job: a rule that is gone may have asked for another one. Most jobs of other experiments
+    // are other people's, so each is looked at once, when nobody can say any more that the endpoint does not know it yet.
+    listed.retain(|job| {
+        let wanted = is_near(job) || job.is_pipeline && is_old(job);
+        window.has(job) && wanted && !known.contains(&job.job.name)
+    });
     // The newest first: what runs on for nobody is among them, and the older ones were there for the orphan scan before, be it
     // another process's. What time does not suffice for is seen by the next orphan scan, which knows those of this one.
-    listed.sort_by_key(|job| (job.created.is_some(), Reverse(job.created)));
+    listed.sort_by_key(|job| (!is_near(job), job.created.is_some(), Reverse(job.created)));
     let looks = listed.into_iter().map(|listed| async move {
         let tags = listed.tags.as_ref().and_then(JobTags::read);
-        let seen = match ml.look(&at.endpoint, &listed.job.name).await? {
+        let Answered { value, request_id } = ml.look(&at.endpoint, &listed.job.name).await?;
+        let seen = match value {
             JobLookup::Job(seen) => Some(seen),
             JobLookup::Missing(_) if tags.is_some() => None,
-            JobLookup::Missing(_) => return Ok(None),
+            JobLookup::Missing(_) => return Ok(Err(is_old(&listed).then_some(listed.job.name))),
         };
         let seen = seen.as_ref();
-        Ok(Some(ListedJob {
+        Ok(Ok(ListedJob {
             job: seen.and_then(Resource::job).unwrap_or(listed.job),
             status: seen.and_then(Resource::status).or(listed.status).unwrap_or(JobStatus::Unknown),
             outputs: seen.map(Resource::outputs).unwrap_or_default().into_iter().map(str::to_owned).collect(),
             tags: seen.and_then(|seen| seen.tags()?.read()).or(tags),
+            request_id,
         }))
     });
     // A job that cannot be looked at does not keep the others from being seen; it only makes the listing not whole.
-    let (mut jobs, mut failure) = (Vec::new(), None);
+    let (mut jobs, mut elsewhere, mut failure) = (Vec::new(), Vec::new(), None);
     let mut looks = stream::iter(looks).buffered(MAX_CONCURRENT_LOOKUPS);
     loop {
         match timeout_at(end, looks.next()).await {
-            Ok(Some(Ok(job))) => jobs.extend(job),
+            Ok(Some(Ok(Ok(job)))) => jobs.push(job),
+            Ok(Some(Ok(Err(name)))) => elsewhere.extend(name),
             Ok(Some(Err(inconclusive))) => failure = failure.or(Some(inconclusive)),
             Ok(None) => break,
             Err(_) => {
@@ -358,7 +372,7 @@ pub(super) async fn jobs_created_since(
     }
     match failure {
         Some(inconclusive) if jobs.is_empty() => Err(inconclusive),
-        failure => Ok(JobListing { jobs, complete: complete && failure.is_none() }),
+        failure => Ok(JobListing { jobs, elsewhere, complete: complete && failure.is_none() }),
     }
 }
 

@@ -37,9 +37,7 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
         let input = match input {
             Input::UriFile { uri } => json!({ "JobInputType": "UriFile", "Uri": uri }),
             Input::UriFolder { uri } => json!({ "JobInputType": "UriFolder", "Uri": uri }),
-            // The model's literal is a string; the component's declared type says how it is read.
-            Input::Literal { value: Value::String(text) } => json!({ "JobInputType": "Literal", "Value": text }),
-            Input::Literal { value } => json!({ "JobInputType": "Literal", "Value": value.to_string() }),
+            Input::Literal { value } => json!({ "JobInputType": "Literal", "Value": value }),
         };
         (name.clone(), input)
     });

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use app::ports::Inconclusive;
+use lifecycle::ServiceRequestId;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderMap};
 use reqwest::{Method, Url};
 use time::OffsetDateTime;
 
 use super::body::{BodyError, read_body};
 use super::retry::{Tries, may_pass, retry_after};
-use super::{CLIENT_REQUEST_ID, client, new_request_id};
+use super::{CLIENT_REQUEST_ID, client, new_request_id, request_id};
 use crate::tokens::{Audience, Tokens};
 
 /// One try, from the connection to the last byte of the answer.
@@ -24,6 +25,8 @@ pub(crate) struct HttpAnswer {
     pub(crate) body: Vec<u8>,
     /// The service's clock when it answered, to the second.
     pub(crate) date: Option<OffsetDateTime>,
+    /// The service's own id of the answer.
+    pub(crate) request_id: Option<ServiceRequestId>,
 }
 
 /// What one try came to.
@@ -84,9 +87,10 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
     let asked = wished_pause(response.headers(), now);
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| azure_core::time::parse_rfc7231(date).ok());
+    let request_id = request_id(response.headers());
     match read_body(response, MAX_BODY).await {
         Ok(body) => {
-            let got = HttpAnswer { status, body, date };
+            let got = HttpAnswer { status, body, date, request_id };
             Ok(match status {
                 401 => Tried::Refused(got),
                 status if may_pass(status) => Tried::MayPass(Ok(got), asked),
@@ -94,8 +98,13 @@ async fn answer(request: reqwest::RequestBuilder, place: &str, now: OffsetDateTi
             })
         }
         // The same would come again.
-        Err(error @ BodyError::TooLong(_)) => Err(Inconclusive::not_understood(place).caused_by(error)),
-        Err(error) => Ok(Tried::MayPass(Err(Inconclusive::not_reachable(place).caused_by(error)), asked)),
+        Err(error @ BodyError::TooLong(_)) => {
+            Err(Inconclusive::not_understood(place).caused_by(error).answered_as(request_id))
+        }
+        Err(error) => {
+            let inconclusive = Inconclusive::not_reachable(place).caused_by(error).answered_as(request_id);
+            Ok(Tried::MayPass(Err(inconclusive), asked))
+        }
     }
 }
 

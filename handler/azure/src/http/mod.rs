@@ -10,7 +10,7 @@ mod client;
 pub(crate) mod retry;
 
 use azure_core::Uuid;
-use lifecycle::text::one_line;
+use lifecycle::ServiceRequestId;
 use reqwest::header::{HeaderMap, HeaderName};
 
 pub use client::{choose_cryptography, client, options, transport};
@@ -21,13 +21,10 @@ pub(crate) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-c
 
 /// Names the request in the service's logs, by the service: Azure's own header, and the one that Azure ML's front door sends.
 const REQUEST_IDS: [&str; 2] = ["x-ms-request-id", "x-request-id"];
-/// Such an id has some forty characters.
-const MAX_REQUEST_ID: usize = 128;
 
 /// The service's own id of an answered request.
-pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
-    let id = REQUEST_IDS.into_iter().find_map(|name| headers.get(name)?.to_str().ok().filter(|id| !id.is_empty()))?;
-    Some(one_line(id, MAX_REQUEST_ID))
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<ServiceRequestId> {
+    REQUEST_IDS.into_iter().find_map(|name| headers.get(name)?.to_str().ok()?.parse().ok())
 }
 
 /// An id for a request that has none of its own.

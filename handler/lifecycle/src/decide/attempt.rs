@@ -3,13 +3,14 @@
 use time::Duration;
 
 use super::step::{DecideContext, Effect, Step};
+use super::unknown::remember;
 use crate::duration::utc_text;
 use crate::failure::FailureCause;
-use crate::id::{JobName, WorkspaceId};
-use crate::job::{Answer, Job, JobStatus, Reply};
+use crate::id::WorkspaceId;
+use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
 use crate::schedule::back_off;
-use crate::scoring::{MAX_JOB_NAMES, Scoring};
+use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 
 /// First back-off after a refusal that may pass.
@@ -34,7 +35,7 @@ impl DecideContext<'_> {
                 // taken for its result. The submission is kept as it is sent: the rule may change before a lost answer
                 // is searched for.
                 next.attempt = attempt;
-                next.submission = rule.map(|rule| rule.submission(&self.scoring.blob, &self.scoring.id, attempt));
+                next.submission = rule.map(|rule| rule.submission(self.scoring, attempt));
                 next.submitted = Some(now);
                 next.resumed = None;
                 next.submits = 0;
@@ -47,15 +48,7 @@ impl DecideContext<'_> {
     }
 
     /// What became of the POST. The outcomes differ in one thing only: whether a job can exist.
-    pub(super) fn answered(&self, reply: &Reply) -> Step {
-        let mut step = self.answer_means(&reply.answer);
-        if let Step::Move { entry, .. } = &mut step {
-            entry.request_id.clone_from(&reply.request_id);
-        }
-        step
-    }
-
-    fn answer_means(&self, answer: &Answer) -> Step {
+    pub(super) fn answered(&self, answer: &Answer) -> Step {
         let now = self.now;
         match answer {
             Answer::Accepted { job, status } => {
@@ -203,17 +196,9 @@ impl DecideContext<'_> {
 pub(super) fn close_attempt(next: &mut Scoring) {
     next.submission = None;
     if let Some(job) = next.job.take() {
-        push_bounded(&mut next.previous_jobs, job.name);
+        remember(&mut next.previous_jobs, job.name);
     }
     next.job_status = None;
     next.missing_since = None;
     next.forget_look();
-}
-
-/// Keeps the last names of a list, as a row has its limits. The oldest is the least likely to turn up again.
-pub(super) fn push_bounded(names: &mut Vec<JobName>, name: JobName) {
-    if names.len() >= MAX_JOB_NAMES {
-        names.remove(0);
-    }
-    names.push(name);
 }

@@ -15,7 +15,7 @@ use crate::failure::FailureCause;
 use crate::id::JobName;
 use crate::job::{Candidate, JobStatus, OutputPrint};
 use crate::rule::OnUnknown;
-use crate::scoring::{MAX_JOB_NAMES, OutputSeen};
+use crate::scoring::{MAX_FOLLOWED, OutputSeen};
 use crate::status::{Event, Status};
 
 /// Names told in one reason.
@@ -134,7 +134,7 @@ impl DecideContext<'_> {
 
 /// Names that are kept: the oldest, if there are too many.
 fn names(jobs: &[&Candidate]) -> Vec<JobName> {
-    jobs.iter().take(MAX_JOB_NAMES).map(|found| found.job.name.clone()).collect()
+    jobs.iter().take(MAX_FOLLOWED).map(|found| found.job.name.clone()).collect()
 }
 
 fn told(jobs: &[&Candidate]) -> String {

@@ -2,6 +2,7 @@
 
 use time::Duration;
 
+use super::observation::CancelAnswer;
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
 use crate::failure::FailureCause;
@@ -86,18 +87,27 @@ impl DecideContext<'_> {
         }
     }
 
-    /// A job that was to be told to stop was not. It is asked again, by the next look at a scoring that is `cancelling` or by
-    /// the scan for orphaned jobs; people read here why it runs on.
-    pub(super) fn cancel_refused(&self, why: &str) -> Step {
+    /// Jobs were told to stop, or were not. Those that were not are asked again, by the next look at a scoring that is
+    /// `cancelling` or by the scan for orphaned jobs; people read here why a job runs on, and by which id support finds the
+    /// request.
+    pub(super) fn cancel_answered(&self, answers: &[CancelAnswer]) -> Step {
         let cancelling = self.scoring.status == Status::Cancelling;
+        let refused = answers.iter().filter_map(|one| one.refused.as_deref()).collect::<Vec<_>>().join("; ");
         // It is asked every few minutes, for days perhaps: each reason is written once.
-        if cancelling && self.scoring.last_error.as_deref() == Some(why) {
-            return wait(why.to_owned());
+        if cancelling && !refused.is_empty() && self.scoring.last_error.as_ref() == Some(&refused) {
+            return wait(refused);
         }
-        let reason = format!("{why}; it is asked again");
-        self.transition(Event::CancelRefused, reason, Effect::None, |next| {
+        let told: Vec<String> = answers.iter().map(|one| told(one, answers.len() > 1)).collect();
+        if told.is_empty() {
+            return wait("nothing was told to stop".to_owned());
+        }
+        self.transition(Event::CancelAnswered, told.join("; "), Effect::None, |next| {
             // An orphaned job says nothing about what keeps the scoring itself waiting.
-            next.last_error = if cancelling { Some(why.to_owned()) } else { self.scoring.last_error.clone() };
+            next.last_error = if cancelling {
+                Some(refused).filter(|refused| !refused.is_empty())
+            } else {
+                self.scoring.last_error.clone()
+            };
         })
     }
 
@@ -122,5 +132,15 @@ impl DecideContext<'_> {
             }
             Some(since) => wait(format!("the job cannot be found since {}", utc_text(since))),
         }
+    }
+}
+
+/// What became of one request to stop a job, for the history. With several of them, the line has no room for the id of each.
+fn told(answer: &CancelAnswer, one_of_several: bool) -> String {
+    let id = answer.request_id.as_ref().filter(|_| one_of_several);
+    let id = id.map_or_else(String::new, |id| format!(" (request {id})"));
+    match &answer.refused {
+        Some(why) => format!("{why}{id}; it is asked again"),
+        None => format!("Azure ML has taken the request to stop job {}{id}", answer.job),
     }
 }

@@ -1,8 +1,8 @@
 //! What was seen of the world, as it is handed to the decision.
 
-use crate::id::{JobName, ScoringId};
+use crate::id::{JobName, ScoringId, ServiceRequestId};
 use crate::input::InputFound;
-use crate::job::{Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot, Reply};
+use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot};
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Observation {
         reason: String,
     },
     /// What became of the POST that was sent for this intent, as far as the sender can know.
-    Answer(Reply),
+    Answer(Answer),
     /// The adopted job, as Azure ML shows it now.
     Job(JobSnapshot),
     /// The endpoint, and Resource Manager if it could be asked, do not know the adopted job.
@@ -28,8 +28,8 @@ pub enum Observation {
     Output(OutputSnapshot),
     /// It could not be looked: why, and the remedy.
     CannotLook(String),
-    /// A job that was to be told to stop was not: which, why, and the remedy.
-    CancelRefused(String),
+    /// What became of the requests to stop jobs, one for each job.
+    CancelAnswered(Vec<CancelAnswer>),
     /// A job that was made for this scoring, come to light by itself: an answer that came late, or a look through all
     /// jobs of the workspace.
     UnexpectedJob {
@@ -66,11 +66,18 @@ impl Observation {
     pub fn candidates(ours: Vec<Candidate>) -> Self {
         Self::Lost(LostLook { jobs: JobsFound::Seen { ours, possible: Vec::new() }, output: OutputFound::Nothing })
     }
+}
 
-    /// What became of a POST.
-    pub fn answer(reply: impl Into<Reply>) -> Self {
-        Self::Answer(reply.into())
-    }
+/// What became of one request to stop a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelAnswer {
+    /// The job that was to be told to stop.
+    pub job: JobName,
+    /// Why it was not told, and the remedy; `None`: Azure ML has taken the request, and the job stops within minutes or not at
+    /// all.
+    pub refused: Option<String>,
+    /// The service's own id of the answer; `None` if nothing came back.
+    pub request_id: Option<ServiceRequestId>,
 }
 
 /// What an operator says about a scoring whose submission cannot be found out about.

@@ -100,6 +100,7 @@ impl DecideContext<'_> {
             attempt: next.attempt,
             // When an attempt ends, its job is no longer in `next`; the line is about that job.
             job: next.job.as_ref().or(self.scoring.job.as_ref()).map(|job| job.name.clone()),
+            // Known to whoever saw it, and nothing is decided by it.
             request_id: None,
         };
         Step::Move { next: Box::new(next), entry, effect }

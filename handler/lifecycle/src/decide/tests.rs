@@ -8,7 +8,7 @@ use crate::duration::IsoDuration;
 use crate::failure::FailureCause;
 use crate::id::{JobName, LedgerId};
 use crate::input::InputFound;
-use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot, Reply};
+use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
 use crate::rule::{OnUnknown, Rules};
 use crate::scoring::MAX_JOB_NAMES;
 use crate::status::TRANSITIONS;
@@ -92,7 +92,7 @@ impl Life {
 
     fn unknown() -> Self {
         let mut life = Self::submitting();
-        life.moves(&Observation::answer(Answer::Unknown { text: "connection reset".into() }));
+        life.moves(&Observation::Answer(Answer::Unknown { text: "connection reset".into() }));
         life.now = life.scoring.due;
         life
     }
@@ -108,6 +108,10 @@ fn job_name(text: &str) -> JobName {
     text.parse().expect("a name")
 }
 
+fn cancel_answer(refused: Option<&str>) -> CancelAnswer {
+    CancelAnswer { job: job_name("job-1"), refused: refused.map(str::to_owned), request_id: "8a1e".parse().ok() }
+}
+
 fn named(name: &str) -> Job {
     let id = format!(
         "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/batchEndpoints/e/jobs/{name}"
@@ -116,7 +120,7 @@ fn named(name: &str) -> Job {
 }
 
 fn accepted() -> Observation {
-    Observation::answer(Answer::Accepted { job: named("job-1"), status: JobStatus::Preparing })
+    Observation::Answer(Answer::Accepted { job: named("job-1"), status: JobStatus::Preparing })
 }
 
 fn job(status: JobStatus) -> Observation {
@@ -124,11 +128,11 @@ fn job(status: JobStatus) -> Observation {
 }
 
 fn refused(permanent: bool, retry_after: Option<Duration>) -> Observation {
-    Observation::answer(Answer::Refused { code: "429".into(), text: "slow down".into(), permanent, retry_after })
+    Observation::Answer(Answer::Refused { code: "429".into(), text: "slow down".into(), permanent, retry_after })
 }
 
 fn tags_refused() -> Observation {
-    Observation::answer(Answer::TagsRefused {
+    Observation::Answer(Answer::TagsRefused {
         code: "400 UserError".into(),
         text: "could not find member 'tags'".into(),
     })
@@ -174,7 +178,7 @@ fn every_seen() -> Vec<Observation> {
         accepted(),
         refused(true, None),
         refused(false, None),
-        Observation::answer(Answer::Unknown { text: "reset".into() }),
+        Observation::Answer(Answer::Unknown { text: "reset".into() }),
         Observation::JobMissing,
         Observation::candidates(vec![]),
         Observation::candidates(vec![candidate("a", 0)]),
@@ -185,7 +189,7 @@ fn every_seen() -> Vec<Observation> {
         absent(),
         Observation::CannotLook("403".into()),
         Observation::CannotLook("503".into()),
-        Observation::CancelRefused("403".into()),
+        Observation::CancelAnswered(vec![cancel_answer(Some("403"))]),
         followed::possible(&[("other", JobStatus::Running)]),
         followed::possible(&[("other", JobStatus::Completed)]),
         followed::possible(&[("other", JobStatus::Failed)]),
@@ -314,7 +318,7 @@ fn the_time_in_the_queue_does_not_count_for_give_up_after() {
 
     let mut life = Life::new();
     life.later(Duration::days(2)).moves(&Observation::SlotFree);
-    life.moves(&Observation::answer(Answer::Unknown { text: "reset".into() }));
+    life.moves(&Observation::Answer(Answer::Unknown { text: "reset".into() }));
     assert_eq!(life.later(Duration::minutes(20)).moves(&Observation::candidates(vec![])), Effect::Submit);
 }
 
@@ -495,7 +499,7 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
     };
     let unknown_second = || {
         let mut life = second_attempt();
-        life.moves(&Observation::answer(Answer::Unknown { text: "reset".into() }));
+        life.moves(&Observation::Answer(Answer::Unknown { text: "reset".into() }));
         life
     };
     let held_second = || {
@@ -523,7 +527,7 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
         life.later(Duration::days(7)).moves(&job(JobStatus::Running));
         life
     };
-    for mut life in [
+    for mut life in vec![
         waits_for_the_second(),
         second_attempt(),
         unknown_second(),
@@ -562,17 +566,17 @@ fn a_job_that_nothing_needs_is_cancelled_counted_once_and_changes_nothing_else()
 }
 
 #[test]
-fn orphaned_jobs_without_end_do_not_fill_the_row() {
+fn orphaned_jobs_without_end_do_not_fill_the_ledger() {
     let mut life = Life::running();
     for n in 0..MAX_JOB_NAMES {
         life.moves(&made(1, &format!("orphaned job-{n}"), "Running"));
     }
     life.waits(&made(1, "one-more", "Running"));
-    let mut life = Life::running();
+    let mut names = Vec::new();
     for n in 0..2 * MAX_JOB_NAMES {
-        super::attempt::push_bounded(&mut life.scoring.previous_jobs, job_name(&n.to_string()));
+        super::unknown::remember(&mut names, job_name(&n.to_string()));
     }
-    assert_eq!((life.scoring.previous_jobs.len(), life.scoring.previous_jobs[0].as_str()), (MAX_JOB_NAMES, "40"));
+    assert_eq!((names.len(), names[0].as_str()), (MAX_JOB_NAMES, "0"));
 }
 
 #[test]
@@ -740,25 +744,11 @@ fn what_is_refused_for_its_tags_is_sent_once_more_without_them_by_the_reconciler
 }
 
 #[test]
-fn the_services_id_of_an_answer_is_in_the_line_about_it() {
-    let life = Life::submitting();
-    let reply = |answer| Observation::Answer(Reply { answer, request_id: Some("8a1e".into()) });
-    for answer in [
-        Answer::Unknown { text: "500".into() },
-        Answer::Accepted { job: named("job-1"), status: JobStatus::Running },
-        Answer::Refused { code: "400".into(), text: "no".into(), permanent: true, retry_after: None },
-    ] {
-        let Step::Move { entry, .. } = life.decide(&reply(answer)) else { panic!("it moves") };
-        assert_eq!(entry.request_id.as_deref(), Some("8a1e"));
-    }
-}
-
-#[test]
 fn a_refused_cancel_is_on_record_once_for_each_reason() {
     let mut life = Life::running();
     life.now = life.scoring.due;
     assert!(matches!(life.moves(&job(JobStatus::Running)), Effect::Cancel(_)));
-    let refused = |why: &str| Observation::CancelRefused(why.into());
+    let refused = |why: &str| Observation::CancelAnswered(vec![cancel_answer(Some(why))]);
     life.moves(&refused("403 from Resource Manager"));
     assert_eq!(
         (life.scoring.status, life.scoring.last_error.as_deref()),
@@ -771,6 +761,27 @@ fn a_refused_cancel_is_on_record_once_for_each_reason() {
     life.moves(&output(120, life.now));
     life.moves(&refused("403"));
     assert_eq!((life.scoring.status, life.scoring.last_error.as_deref()), (Status::Scored, None), "of an orphaned job");
+}
+
+#[test]
+fn a_request_to_stop_a_job_is_on_record_with_its_answer() {
+    let mut life = Life::running();
+    life.now = life.scoring.due;
+    life.moves(&job(JobStatus::Running));
+    life.moves(&Observation::CancelAnswered(vec![cancel_answer(Some("403"))]));
+    let taken = |job: &str| CancelAnswer { job: job_name(job), ..cancel_answer(None) };
+    let Step::Move { next, entry, .. } = life.decide(&Observation::CancelAnswered(vec![taken("job-1")])) else {
+        panic!("it moves")
+    };
+    assert_eq!((next.status, next.last_error), (Status::Cancelling, None), "it is told now");
+    assert_eq!(entry.reason, "Azure ML has taken the request to stop job job-1", "its id is a member of its own");
+    let several = vec![taken("job-2"), CancelAnswer { refused: Some("503".into()), ..taken("job-3") }];
+    let Step::Move { entry, .. } = life.decide(&Observation::CancelAnswered(several)) else { panic!("it moves") };
+    assert_eq!(
+        entry.reason,
+        "Azure ML has taken the request to stop job job-2 (request 8a1e); 503 (request 8a1e); it is asked again"
+    );
+    life.waits(&Observation::CancelAnswered(Vec::new()));
 }
 
 #[test]

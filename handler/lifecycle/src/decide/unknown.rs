@@ -240,7 +240,12 @@ impl DecideContext<'_> {
 /// Counts an orphaned job and remembers it by name, so that it is found once.
 fn record_orphan(next: &mut Scoring, job: &Job) {
     next.orphaned_job_count = next.orphaned_job_count.saturating_add(1);
-    if next.orphaned_jobs.len() < MAX_JOB_NAMES {
-        next.orphaned_jobs.push(job.name.clone());
+    remember(&mut next.orphaned_jobs, job.name.clone());
+}
+
+/// Keeps a name, as long as the list may grow. The first ones stay: their rows in the ledger are never written again.
+pub(super) fn remember(names: &mut Vec<JobName>, name: JobName) {
+    if names.len() < MAX_JOB_NAMES {
+        names.push(name);
     }
 }

@@ -182,6 +182,17 @@ name! {
     }
 }
 
+name! {
+    /// A service's own id of an answer (`x-ms-request-id`): what its support asks for. Nothing documents its form; Azure's have
+    /// some forty characters.
+    ServiceRequestId
+    /// A text that is no [`ServiceRequestId`].
+    #[error("`{0}` is an invalid id of a request; it takes 1 to 128 visible ASCII characters")]
+    InvalidServiceRequestId
+
+    if |text| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// Resource Manager's pattern for children of a workspace: `^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,254}$`.
 fn is_resource_name(text: &str) -> bool {
     (1..=255).contains(&text.len())

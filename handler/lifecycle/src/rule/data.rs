@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::definition::{InputTemplate, Literal, OutputTemplate};
-use super::document::{Node, Read, Refused};
+use super::document::{Members, Node, Read, Refused};
 use super::template::{Template, Values};
 use crate::blob::BlobVersion;
 use crate::datastore::{DatastorePath, same_place};
@@ -54,16 +54,15 @@ impl Read for InputTemplate {
             Folder,
             Literal,
         }
-        let mut members = node.object("\"type\" and \"uri\", or \"type\": \"Literal\" and \"value\"")?;
+        let mut members =
+            node.object("\"type\" and \"uri\", or \"type\": \"Literal\" and \"value\" or \"template\"")?;
         let kind =
             members.required_node("type", Refused::new("UriFile, UriFolder or Literal", "say what the input is"));
         let kind = kind.and_then(|kind| {
             kind.word(&[("UriFile", Kind::File), ("UriFolder", Kind::Folder), ("Literal", Kind::Literal)])
         });
         let input = match kind {
-            Some(Kind::Literal) => members
-                .required("value", Refused::new("the value that is sent", "write a text, a number, true or false"))
-                .map(|value| Self::Literal { value }),
+            Some(Kind::Literal) => literal(&mut members).map(|value| Self::Literal { value }),
             Some(kind) => {
                 let uri = members.required_node("uri", Refused::new(INPUT_FORMS, "say where it lies"));
                 let uri = uri.and_then(|node| input_uri(&node));
@@ -77,20 +76,26 @@ impl Read for InputTemplate {
     }
 }
 
-impl Read for Literal {
-    fn read(node: &Node<'_>) -> Option<Self> {
-        if node.text().is_some() {
-            return Template::read(node).map(Self::Text);
-        }
-        match node.json()? {
-            Value::Number(number) => Some(Self::Number(number)),
-            Value::Bool(flag) => Some(Self::Bool(flag)),
-            _ => node.refused(Refused::new(
-                "a text, a number, true or false",
-                "write an object or a list as JSON in a text",
-            )),
-        }
+/// The value itself, or a template of it.
+fn literal(members: &mut Members<'_>) -> Option<Literal> {
+    let Some(template) = members.node("template") else {
+        let expected = "the value that is sent, or `template` for a text with placeholders";
+        let value = members.required_node("value", Refused::new(expected, "write a text, a number, true or false"));
+        return value.as_ref().and_then(as_written).map(Literal::AsWritten);
+    };
+    if members.node("value").is_some() {
+        return template.refused(Refused::new("one of `value` and `template`", "remove one of them"));
     }
+    Template::read(&template).map(Literal::Template)
+}
+
+/// The text of a value as it was written: no number is read and written anew, which would cost digits.
+fn as_written(node: &Node<'_>) -> Option<String> {
+    let boolean = node.boolean().map(|boolean| boolean.to_string());
+    let found = node.text().or_else(|| node.digits()).map(str::to_owned).or(boolean);
+    found.or_else(|| {
+        node.refused(Refused::new("a text, a number, true or false", "write an object or a list as JSON in a text"))
+    })
 }
 
 impl Read for OutputTemplate {
@@ -113,7 +118,8 @@ fn example(template: &Template) -> String {
     };
     let Ok(rule) = "rule".parse() else { return String::new() };
     let scoring = ScoringId::new(&LedgerId::of_random([0; 16]), &rule, &blob, 0);
-    template.fill(&Values { blob: &blob, rule: &rule, scoring: &scoring, attempt: 1 })
+    let event_time = OffsetDateTime::UNIX_EPOCH;
+    template.fill(&Values { blob: &blob, rule: &rule, scoring: &scoring, event_time, attempt: 1 })
 }
 
 fn input_uri(node: &Node<'_>) -> Option<Template> {
@@ -177,7 +183,7 @@ fn no_datastore(path: &DatastorePath) -> Option<String> {
 }
 
 /// `…/data/NAME/versions/VERSION`, `…/data/NAME/labels/LABEL`, in a workspace or a registry.
-fn is_data_asset(uri: &str) -> bool {
+pub(super) fn is_data_asset(uri: &str) -> bool {
     let segments: Vec<&str> = uri.trim_end_matches('/').split('/').collect();
     let [.., data, name, by, version] = segments.as_slice() else { return false };
     data.eq_ignore_ascii_case("data")
@@ -204,8 +210,8 @@ fn output_uri(node: &Node<'_>) -> Option<Template> {
     if let Some(remedy) = remedy {
         node.refuse(Refused::new(OUTPUT_FORM, remedy));
     }
-    for placeholder in ["scoring.id", "attempt"] {
-        if !template.has(placeholder) {
+    for (placeholder, has) in [("scoring.id", template.has_scoring_id()), ("attempt", template.has_attempt())] {
+        if !has {
             node.refuse(Refused::new(
                 "a path of its own for each attempt, or a second job could overwrite a result",
                 format!("put {{{placeholder}}} into it"),

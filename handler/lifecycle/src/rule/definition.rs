@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::exclude::{Exclude, Glob};
 use super::policy::Policy;
+use super::settings::Settings;
 use super::template::Template;
 use super::upload::{Complete, Renames};
 use crate::id::{AccountName, ContainerName, DeploymentName, EndpointUri, RuleId, WorkspaceId};
@@ -32,9 +31,10 @@ pub struct Rule {
     /// Outputs by name; default: one `UriFile` named `score` at [`DEFAULT_OUTPUT`].
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, OutputTemplate>>", transform = super::forms::named))]
     pub outputs: BTreeMap<String, OutputTemplate>,
-    /// Further members of the request's `properties` (`miniBatchSize`, `compute`, …), in REST's spelling.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<super::settings::Settings>"))]
-    pub settings: serde_json::Map<String, Value>,
+    /// Further members of the request's `properties` (`miniBatchSize`, `compute`, …), in REST's spelling. Their texts are
+    /// templates.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Settings>"))]
+    pub settings: Settings,
     /// Jobs get tags that say whose they are. Off for a service that refuses a request with the member `tags`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
     pub tags: bool,
@@ -65,15 +65,12 @@ impl Rule {
     /// No input says which blob it is made for: all scorings of the rule have the same inputs. After a lost answer a job
     /// that shows neither outputs nor tags may then be any of theirs.
     pub fn has_shared_inputs(&self) -> bool {
-        // `blob.name` is not among these: it is the same in two folders.
-        let tells = |text: &Template| {
-            ["{blob.url", "{blob.path", "{blob.etag", "{scoring.id"].iter().any(|hole| text.source().contains(hole))
+        let tells = |input: &InputTemplate| match input {
+            InputTemplate::UriFile { uri } | InputTemplate::UriFolder { uri } => uri.tells_the_blob(),
+            InputTemplate::Literal { value: Literal::Template(template) } => template.tells_the_blob(),
+            InputTemplate::Literal { value: Literal::AsWritten(_) } => false,
         };
-        !self.inputs.values().any(|input| match input {
-            InputTemplate::UriFile { uri } | InputTemplate::UriFolder { uri } => tells(uri),
-            InputTemplate::Literal { value: Literal::Text(text) } => tells(text),
-            InputTemplate::Literal { value: Literal::Number(_) | Literal::Bool(_) } => false,
-        })
+        !self.inputs.values().any(tells)
     }
 }
 
@@ -114,8 +111,8 @@ pub struct Target {
 }
 
 /// An input whose texts are templates.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(tag = "type", deny_unknown_fields))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(tag = "type", deny_unknown_fields, transform = super::forms::literal))]
 pub enum InputTemplate {
     /// One file, most often the blob itself.
     UriFile {
@@ -125,27 +122,25 @@ pub enum InputTemplate {
     },
     /// A folder, for deployments that read several files.
     UriFolder {
-        /// Its URI; it ends in `/`.
+        /// Its URI; a slash is added at its end where there is none.
         #[cfg_attr(feature = "schema", schemars(transform = super::forms::input))]
         uri: Template,
     },
     /// A value, for pipeline component deployments only.
     Literal {
         /// The value that is sent.
+        #[cfg_attr(feature = "schema", schemars(skip))]
         value: Literal,
     },
 }
 
 /// A literal value of a rule's input.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(untagged))]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Literal {
-    /// A text, which is a template.
-    Text(Template),
-    /// A number, sent as it was written.
-    Number(serde_json::Number),
-    /// A boolean, sent as it was written.
-    Bool(bool),
+    /// `value`: a text, a number or a boolean, sent exactly as it was written. A text may be JSON or anything else with braces.
+    AsWritten(String),
+    /// `template`: a text with placeholders.
+    Template(Template),
 }
 
 /// An output whose URI is a template.

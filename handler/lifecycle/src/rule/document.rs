@@ -264,9 +264,13 @@ impl<'d> Node<'d> {
     pub(super) fn json(&self) -> Option<serde_json::Value> {
         Some(match self.value {
             ast::Value::StringLit(text) => serde_json::Value::String(text.value.clone().into_owned()),
+            // A number that would be sent as another one is none.
             ast::Value::NumberLit(number) => match number.value.parse::<serde_json::Number>() {
-                Ok(number) => serde_json::Value::Number(number),
-                Err(_) => return self.refused(Refused::new("a number", "write it as a text, or shorter")),
+                Ok(parsed) if is_exact(number.value, &parsed) => serde_json::Value::Number(parsed),
+                _ => {
+                    let expected = "a number of 64 bits, of 15 significant digits where it is no whole number";
+                    return self.refused(Refused::new(expected, "write it as a text, or shorter"));
+                }
             },
             ast::Value::BooleanLit(boolean) => serde_json::Value::Bool(boolean.value),
             ast::Value::NullKeyword(_) => serde_json::Value::Null,
@@ -408,6 +412,13 @@ impl<'d> Members<'d> {
         let member = object.properties.iter().find(|member| std::ptr::eq(&raw const member.value, node.value));
         member.map_or(0, |member| member.range.start)
     }
+}
+
+/// No digit is lost when the number is kept in 64 bits: a whole number fits, and of another one 15 digits do.
+fn is_exact(digits: &str, parsed: &serde_json::Number) -> bool {
+    let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
+    let significant = mantissa.chars().filter(char::is_ascii_digit).collect::<String>();
+    parsed.is_i64() || parsed.is_u64() || significant.trim_matches('0').len() <= 15
 }
 
 /// The path of a member: `outputs.score`, or `outputs["my score"]` where the name would not be read as one.

@@ -30,8 +30,21 @@ pub(super) fn input(schema: &mut Schema) {
     let asset = format!("{}/[^/]+/({}|{})/[^/]+/*", any_case("data"), any_case("versions"), any_case("labels"));
     let of_workspace =
         format!("({azureml}://|/subscriptions/)([^?]*/)?(datastores/{RESOURCE_NAME}/{}/.+|{asset})", any_case("paths"));
-    let pattern = format!(r"^(\{{blob\.url\}}[^?]*|{https}://[^?/]+/[^?]+|{of_workspace})$");
+    let pattern = format!(r"^(\{{blob\.(url|folderUrl)\}}[^?]*|{https}://[^?/]+/[^?]+|{of_workspace})$");
     schema.insert("allOf".to_owned(), json!([{ "pattern": pattern }, { "not": { "pattern": DOTS } }]));
+}
+
+/// A literal is a value as it stands, or a template of one.
+pub(super) fn literal(schema: &mut Schema) {
+    let variants = schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten();
+    for variant in variants.filter(|variant| variant["properties"]["type"]["const"] == "Literal") {
+        variant["properties"]["value"] = json!({
+            "type": ["string", "number", "boolean"],
+            "description": "The value that is sent, exactly as it is written.",
+        });
+        variant["properties"]["template"] = json!({ "type": "string", "pattern": template(), "description": "A text with placeholders, in place of `value`." });
+        variant["oneOf"] = json!([{ "required": ["value"] }, { "required": ["template"] }]);
+    }
 }
 
 /// An output's path is on a datastore and each attempt's own.
@@ -127,10 +140,14 @@ text!(
 );
 text!(IsoDuration, "^P(?=[0-9.T])([0-9.]+D)?(T(?=[0-9.])([0-9.]+H)?([0-9.]+M)?([0-9.]+S)?)?$");
 text!(Glob, "");
-text!(Template, {
+text!(Template, template());
+
+/// Texts with placeholders that there are.
+fn template() -> String {
     let names: Vec<String> = PLACEHOLDERS.iter().map(|(name, _)| name.replace('.', r"\.")).collect();
-    format!(r"^([^{{]|\{{({})\}})*$", names.join("|"))
-});
+    let time = r"event\.time:(yyyy|MM|dd|HH|mm|ss|[^A-Za-z0-9{}])+";
+    format!(r"^([^{{}}]|\{{\{{|\}}\}}|\{{({}|{time})\}})*$", names.join("|"))
+}
 
 /// A pattern that matches the text whatever its case.
 fn any_case(text: &str) -> String {

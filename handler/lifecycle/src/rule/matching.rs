@@ -1,13 +1,12 @@
 //! What a rule makes of a blob version: whether it wants it, and what is sent for it.
 
-use serde_json::Value;
-
+use super::data::is_data_asset;
 use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, Rule};
 use super::exclude::Excluded;
 use super::template::Values;
 use crate::blob::BlobVersion;
-use crate::id::ScoringId;
 use crate::job::{Input, Output, Submission};
+use crate::scoring::Scoring;
 
 impl Rule {
     /// Why this rule does not want the blob; `None` if it does. Container and account decide whether the blob is in
@@ -61,14 +60,20 @@ impl Rule {
         (!path.starts_with(prefix.as_str())).then(|| format!("path does not begin with `{prefix}`"))
     }
 
-    /// What an attempt to score `blob` sends.
-    pub fn submission(&self, blob: &BlobVersion, scoring: &ScoringId, attempt: u32) -> Submission {
-        let values = Values { blob, rule: &self.id, scoring, attempt };
+    /// What an attempt of a scoring sends. The same whenever it is asked for, by whichever process: nothing but the rule and
+    /// what is on record of the scoring goes into it.
+    pub fn submission(&self, scoring: &Scoring, attempt: u32) -> Submission {
+        let values = Values::of(scoring, attempt);
         let inputs = self.inputs.iter().map(|(name, input)| {
             let input = match input {
                 InputTemplate::UriFile { uri } => Input::UriFile { uri: uri.fill(&values) },
-                InputTemplate::UriFolder { uri } => Input::UriFolder { uri: uri.fill(&values) },
-                InputTemplate::Literal { value } => Input::Literal { value: fill_literal(value, &values) },
+                InputTemplate::UriFolder { uri } => Input::UriFolder { uri: as_folder(uri.fill(&values)) },
+                InputTemplate::Literal { value } => Input::Literal {
+                    value: match value {
+                        Literal::AsWritten(text) => text.clone(),
+                        Literal::Template(template) => template.fill(&values),
+                    },
+                },
             };
             (name.clone(), input)
         });
@@ -79,16 +84,14 @@ impl Rule {
         Submission {
             inputs: inputs.collect(),
             outputs: outputs.collect(),
-            settings: self.settings.clone(),
+            settings: self.settings.fill(&values),
             untagged: !self.tags,
         }
     }
 }
 
-fn fill_literal(value: &Literal, values: &Values<'_>) -> Value {
-    match value {
-        Literal::Text(template) => Value::String(template.fill(values)),
-        Literal::Number(number) => Value::Number(number.clone()),
-        Literal::Bool(flag) => Value::Bool(*flag),
-    }
+/// A folder's URI ends in a slash, as the SDK writes it: without one a service may take it for a blob of that name. A data
+/// asset's id is no path.
+fn as_folder(uri: String) -> String {
+    if uri.ends_with('/') || is_data_asset(&uri) { uri } else { uri + "/" }
 }

@@ -152,7 +152,12 @@ fn refused_template(why: &template::Error) -> Refused {
                 |meant| format!("`{{{name}}}` is not a placeholder; write `{{{meant}}}`"),
             )
         }
-        template::Error::Unclosed(_) => "close the brace".to_owned(),
+        template::Error::TimeFormat(_) => {
+            "write for example `{event.time:yyyy/MM/dd}`; yyyy, MM, dd, HH, mm and ss stand for parts of the time, other letters for nothing"
+                .to_owned()
+        }
+        template::Error::Unclosed(_) => "close the brace, or write `{{` for a brace itself".to_owned(),
+        template::Error::Unopened(_) => "write `}}` for a brace itself".to_owned(),
     };
     Refused::new(format!("a text with the placeholders {known}"), remedy)
 }

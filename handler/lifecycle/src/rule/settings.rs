@@ -9,16 +9,18 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::document::{Members, Node, Read, Refused};
+use super::template::{Template, Values};
 use crate::duration::IsoDuration;
 
 /// Overrides of the deployment's own settings, and what a job is called. Each is sent only if it is written.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+/// Texts are templates in a rule and filled in in a request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(default, deny_unknown_fields, transform = super::forms::settings))]
-pub(super) struct Settings {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Settings", default, deny_unknown_fields, transform = super::forms::settings))]
+pub struct Settings<T = Template> {
     /// What the job runs on. `ComputeInstanceCount`, as Fabric spells it, is `compute.instanceCount`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    compute: Option<Compute>,
+    compute: Option<Compute<T>>,
     /// Files in one call of the model's script.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
@@ -39,22 +41,22 @@ pub(super) struct Settings {
     max_concurrency_per_instance: Option<u32>,
     /// The file that predictions are appended to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    output_file_name: Option<String>,
+    output_file_name: Option<T>,
     /// Columns by which a tabular input is cut into mini-batches.
     #[serde(skip_serializing_if = "Option::is_none")]
-    partition_keys: Option<Vec<String>>,
+    partition_keys: Option<Vec<T>>,
     /// The job's display name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    name: Option<T>,
     /// The job's description.
     #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
+    description: Option<T>,
     /// The job's tags, texts by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    tags: BTreeMap<String, String>,
+    tags: BTreeMap<String, T>,
     /// The job's properties, texts by name; `experimentName` names its experiment (pipeline component deployments only).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    properties: BTreeMap<String, String>,
+    properties: BTreeMap<String, T>,
     /// Members that nothing here knows, sent as they are. Azure ML refuses what it does not know either.
     #[serde(flatten)]
     #[cfg_attr(feature = "schema", schemars(skip))]
@@ -62,29 +64,29 @@ pub(super) struct Settings {
 }
 
 /// What the job runs on, in place of the deployment's own.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(default, deny_unknown_fields, transform = super::forms::either_case))]
-struct Compute {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Compute", default, deny_unknown_fields, transform = super::forms::either_case))]
+struct Compute<T> {
     /// Name or ARM id of the compute.
     #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
+    target: Option<T>,
     /// Number of nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = i32::MAX)))]
     instance_count: Option<u32>,
     /// Size of a node.
     #[serde(skip_serializing_if = "Option::is_none")]
-    instance_type: Option<String>,
+    instance_type: Option<T>,
     /// Whether it runs where it is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_local: Option<bool>,
     /// Region.
     #[serde(skip_serializing_if = "Option::is_none")]
-    location: Option<String>,
+    location: Option<T>,
     /// Further properties, texts by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    properties: BTreeMap<String, String>,
+    properties: BTreeMap<String, T>,
 }
 
 /// When a mini-batch is tried again.
@@ -128,14 +130,85 @@ const RESERVED: [(&str, &str); 8] = [
 /// Tags that begin so say whose a job is.
 const OWN_TAGS: &str = "scorekeeper.";
 
+/// Not derived: a text need not have a default.
+impl<T> Default for Settings<T> {
+    fn default() -> Self {
+        Self {
+            compute: None,
+            mini_batch_size: None,
+            error_threshold: None,
+            retry_settings: None,
+            logging_level: None,
+            max_concurrency_per_instance: None,
+            output_file_name: None,
+            partition_keys: None,
+            name: None,
+            description: None,
+            tags: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            pass_through: Map::new(),
+        }
+    }
+}
+
+impl<T> Default for Compute<T> {
+    fn default() -> Self {
+        Self {
+            target: None,
+            instance_count: None,
+            instance_type: None,
+            is_local: None,
+            location: None,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
 impl Settings {
-    /// The members of the request.
-    pub(super) fn into_members(self) -> Map<String, Value> {
-        match serde_json::to_value(self) {
+    /// The members of the request of one attempt. What is passed through is sent as it is written.
+    pub(super) fn fill(&self, values: &Values<'_>) -> Map<String, Value> {
+        let fill = |text: &Template| text.fill(values);
+        let fill_all = |texts: &BTreeMap<String, Template>| {
+            texts.iter().map(|(name, text)| (name.clone(), text.fill(values))).collect::<BTreeMap<_, _>>()
+        };
+        let filled = Settings {
+            compute: self.compute.as_ref().map(|compute| Compute {
+                target: compute.target.as_ref().map(fill),
+                instance_count: compute.instance_count,
+                instance_type: compute.instance_type.as_ref().map(fill),
+                is_local: compute.is_local,
+                location: compute.location.as_ref().map(fill),
+                properties: fill_all(&compute.properties),
+            }),
+            mini_batch_size: self.mini_batch_size,
+            error_threshold: self.error_threshold,
+            retry_settings: self.retry_settings,
+            logging_level: self.logging_level,
+            max_concurrency_per_instance: self.max_concurrency_per_instance,
+            output_file_name: self.output_file_name.as_ref().map(fill),
+            partition_keys: self.partition_keys.as_ref().map(|keys| keys.iter().map(fill).collect()),
+            name: self.name.as_ref().map(fill),
+            description: self.description.as_ref().map(fill),
+            tags: fill_all(&self.tags),
+            properties: fill_all(&self.properties),
+            pass_through: self.pass_through.clone(),
+        };
+        match serde_json::to_value(filled) {
             Ok(Value::Object(members)) => members,
             // A struct of texts and numbers is always an object.
             _ => Map::new(),
         }
+    }
+
+    /// The compute that is asked for in place of the deployment's own.
+    pub fn compute_target(&self) -> Option<&Template> {
+        self.compute.as_ref()?.target.as_ref()
+    }
+
+    /// The experiment that is asked for; else it is the endpoint's name.
+    pub fn experiment(&self) -> Option<&Template> {
+        // The service reads names of members without regard to case.
+        self.properties.iter().find(|(name, _)| name.eq_ignore_ascii_case("experimentName")).map(|(_, text)| text)
     }
 }
 
@@ -144,7 +217,7 @@ impl Read for Settings {
         let mut members = node.object("further members of the request's `properties`, such as `miniBatchSize`")?;
         let positive =
             |node: Option<Node<'_>>| node.and_then(|node| whole(&node, 1, "leave it out for the deployment's own"));
-        let mut compute: Option<Compute> = members.optional_either("compute", "Compute");
+        let mut compute: Option<Compute<Template>> = members.optional_either("compute", "Compute");
         let nodes = members.either("computeInstanceCount", "ComputeInstanceCount");
         if let (Some(node), Some(count)) = (&nodes, positive(nodes.clone())) {
             let compute = compute.get_or_insert_default();
@@ -187,14 +260,14 @@ impl Read for Settings {
 
 /// What Fabric's activity offers for pipeline component deployments. No contract says where it goes in a request; a job's
 /// properties take any text.
-fn pipeline_settings(members: &mut Members<'_>) -> Vec<(&'static str, String)> {
+fn pipeline_settings(members: &mut Members<'_>) -> Vec<(&'static str, Template)> {
     let mut found = Vec::new();
     for (camel, pascal) in [("continueOnStepFailure", "ContinueOnStepFailure"), ("forceRun", "ForceRun")] {
         let flag = members.either(camel, pascal).as_ref().and_then(bool::read);
-        found.extend(flag.map(|flag| (pascal, flag.to_string())));
+        found.extend(flag.map(|flag| (pascal, Template::fixed(flag.to_string()))));
     }
     let datastore: Option<crate::id::DatastoreName> = members.optional_either("defaultDatastore", "DefaultDatastore");
-    found.extend(datastore.map(|name| ("DefaultDatastore", name.to_string())));
+    found.extend(datastore.map(|name| ("DefaultDatastore", Template::fixed(name.to_string()))));
     found
 }
 
@@ -202,7 +275,7 @@ fn whole(node: &Node<'_>, min: i64, remedy: &str) -> Option<u32> {
     node.whole_number(min, i64::from(i32::MAX), remedy)?.try_into().ok()
 }
 
-fn tags(node: &Node<'_>) -> BTreeMap<String, String> {
+fn tags(node: &Node<'_>) -> BTreeMap<String, Template> {
     let Some(members) = node.object("texts by name") else { return BTreeMap::new() };
     members.all(|name, node| {
         if name.get(..OWN_TAGS.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(OWN_TAGS)) {
@@ -211,7 +284,7 @@ fn tags(node: &Node<'_>) -> BTreeMap<String, String> {
                 "rename it",
             ));
         }
-        String::read(node)
+        Template::read(node)
     })
 }
 
@@ -229,7 +302,7 @@ fn pass_through(node: &Node<'_>, known: &Members<'_>) -> Map<String, Value> {
     read.into_iter().collect()
 }
 
-impl Read for Compute {
+impl Read for Compute<Template> {
     fn read(node: &Node<'_>) -> Option<Self> {
         let mut members = node.object("`target`, `instanceCount` and the like")?;
         let compute = Self {
@@ -265,8 +338,8 @@ impl Read for LoggingLevel {
     }
 }
 
-impl Read for BTreeMap<String, String> {
+impl Read for BTreeMap<String, Template> {
     fn read(node: &Node<'_>) -> Option<Self> {
-        Some(node.object("texts by name")?.all(|_, node| String::read(node)))
+        Some(node.object("texts by name")?.all(|_, node| Template::read(node)))
     }
 }

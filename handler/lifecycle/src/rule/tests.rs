@@ -1,9 +1,10 @@
 use serde_json::Value;
+use time::macros::datetime;
 
-use super::{Policy, Rules};
+use super::{Policy, Rule, Rules};
 use crate::blob::BlobVersion;
-use crate::id::{LedgerId, ScoringId};
-use crate::job::Input;
+use crate::id::LedgerId;
+use crate::job::{Input, Submission};
 use crate::scoring::Scoring;
 
 const FULL: &str = r#"{ "rules": [ {
@@ -35,7 +36,7 @@ fn three_members_are_enough() {
     let rule = rules.get("a").expect("the rule");
     let blob = BlobVersion::read("https://x.blob.core.windows.net/con/p.csv", "1").expect("a blob");
     let scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, time::OffsetDateTime::UNIX_EPOCH);
-    let submission = rule.submission(&scoring.blob, &scoring.id, 1);
+    let submission = rule.submission(&scoring, 1);
     assert_eq!(
         submission.inputs["input_data"],
         Input::UriFile { uri: "https://x.blob.core.windows.net/con/p.csv".into() }
@@ -161,7 +162,7 @@ fn limits_of_a_rule_lie_where_its_errors_say() {
         (output(&format!("azureml://datastores/d/{holes}")), "write azureml://datastores/NAME/paths/PATH"),
         (output(&format!("https://x/paths/{holes}")), "outputs are not written to URLs"),
         (
-            serde_json::json!({"inputs": {"i": {"type": "Literal", "value": "{nothing}"}}}),
+            serde_json::json!({"inputs": {"i": {"type": "Literal", "template": "{nothing}"}}}),
             "`{nothing}` is not a placeholder",
         ),
         (
@@ -235,20 +236,80 @@ fn a_workspace_is_named_by_its_whole_id() {
     assert!(with(&format!("{id}/jobs")).contains("/subscriptions/SUBSCRIPTION"));
 }
 
+/// What an attempt for a blob at this path sends.
+fn submitted(rule: &Rule, path: &str, attempt: u32) -> Submission {
+    let url = format!("https://uploads.blob.core.windows.net/{}/{path}", rule.matches.container);
+    let mut blob = BlobVersion::read(&url, "0x1").expect("a blob");
+    blob.event_time = Some(datetime!(2026-07-21 23:59:59 UTC));
+    let scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, datetime!(2026-07-22 00:00 UTC));
+    rule.submission(&scoring, attempt)
+}
+
 #[test]
-fn texts_among_literals_are_filled_and_the_rest_is_sent_as_it_is() {
+fn literals_are_sent_as_they_are_written_and_templates_are_filled() {
     let text = FULL.replace(
         r#""inputs":  {"#,
-        r#""inputs":  { "t": { "type": "Literal", "value": "{attempt}x" }, "n": { "type": "Literal", "value": 5 },"#,
+        r#""inputs":  { "t": { "type": "Literal", "template": "{attempt}x{{}}" }, "n": { "type": "Literal", "value": 1e5 },
+            "long": { "type": "Literal", "value": 123456789012345678901234567890 }, "no": { "type": "Literal", "value": false },
+            "json": { "type": "Literal", "value": "{\"a\": {\"b\": \"{blob.name}\"}}" }, "empty": { "type": "Literal", "value": "" },"#,
     );
     let rules = Rules::read(&text).expect("good rules").changed(|rule| rule.generation = 7);
     let rule = rules.get("claims").expect("the rule");
     assert_eq!(rule.generation, 7);
-    let blob = BlobVersion::read("https://uploads.blob.core.windows.net/claims/eu/p.csv", "1").expect("a blob");
-    let id = ScoringId::new(&LedgerId::of_random([1; 16]), &rule.id, &blob, rule.generation);
-    let sent = rule.submission(&blob, &id, 3);
-    let value = |name: &str| serde_json::to_value(&sent.inputs[name]).expect("JSON")["value"].clone();
-    assert_eq!((value("t"), value("n")), (Value::from("3x"), Value::from(5)));
+    let sent = submitted(rule, "eu/p.csv", 3);
+    // What is recorded is what is sent.
+    let sent: Submission = serde_json::from_str(&serde_json::to_string(&sent).expect("JSON")).expect("as it was");
+    for (name, value) in [
+        ("t", "3x{}"),
+        ("n", "1e5"),
+        ("long", "123456789012345678901234567890"),
+        ("no", "false"),
+        ("json", r#"{"a": {"b": "{blob.name}"}}"#),
+        ("empty", ""),
+    ] {
+        assert_eq!(sent.inputs[name], Input::Literal { value: value.to_owned() }, "{name}");
+    }
+    assert!(rules.warnings().iter().any(|warning| warning.seen.contains("`inputs.json.value` has a placeholder")));
+    for (input, said) in [
+        (serde_json::json!({"type": "Literal"}), "inputs.i.value (line 1, "),
+        (serde_json::json!({"type": "Literal", "value": 1, "template": "x"}), "one of `value` and `template`"),
+        (serde_json::json!({"type": "Literal", "template": 1}), "write it between quotes"),
+    ] {
+        let told = problems_with(&serde_json::json!({"inputs": {"i": input}}));
+        assert!(told.lines().count() == 1 && told.contains(said), "{told}");
+    }
+}
+
+#[test]
+fn every_text_of_a_rule_is_a_template_and_what_is_passed_through_is_none() {
+    let rule = serde_json::json!({"id": "r", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"},
+        "inputs": {"d": {"type": "UriFolder", "uri": "azureml://datastores/d/paths/{blob.folder}"},
+            "asset": {"type": "UriFolder", "uri": "azureml://locations/l/workspaces/w/data/{blob.stem}/versions/1"}},
+        "outputs": {"o": {"type": "UriFolder", "uri": "azureml://datastores/d/paths/{event.time:yyyy/MM/dd}/{scoring.id}/{attempt}"}},
+        "settings": {"name": "{blob.stem} {attempt}", "description": "{{{rule.id}}}", "tags": {"day": "{event.time:yyyy-MM-dd}"},
+            "properties": {"experimentName": "{rule.id}-{blob.container}"}, "outputFileName": "{blob.name}", "partitionKeys": ["{blob.folder}"],
+            "compute": {"target": "{blob.account}", "properties": {"x": "{blob.extension}"}}, "passThrough": {"raw": "{blob.name}"}}});
+    let rules = Rules::read(&serde_json::json!({ "rules": [rule] }).to_string()).expect("good rules");
+    let sent = submitted(rules.get("r").expect("the rule"), "eu/fr/a.csv", 2);
+    assert_eq!(sent.inputs["d"], Input::UriFolder { uri: "azureml://datastores/d/paths/eu/fr/".into() });
+    let asset = "azureml://locations/l/workspaces/w/data/a/versions/1";
+    assert_eq!(sent.inputs["asset"], Input::UriFolder { uri: asset.into() }, "an id is no path");
+    assert!(sent.outputs["o"].uri.starts_with("azureml://datastores/d/paths/2026/07/21/"), "{}", sent.outputs["o"].uri);
+    let settings = serde_json::json!({"name": "a 2", "description": "{r}", "tags": {"day": "2026-07-21"},
+        "properties": {"experimentName": "r-con"}, "outputFileName": "a.csv", "partitionKeys": ["eu/fr"],
+        "compute": {"target": "uploads", "properties": {"x": ".csv"}}, "raw": "{blob.name}"});
+    assert_eq!(Value::Object(sent.settings), settings);
+    for (settings, said) in [
+        (serde_json::json!({"name": "{blob.nme}"}), "settings.name (line 1"),
+        (serde_json::json!({"tags": {"t": "{blob.fodler}"}}), "write `{blob.folder}`"),
+        (serde_json::json!({"description": "{event.time:YYYY}"}), "write for example `{event.time:yyyy/MM/dd}`"),
+        (serde_json::json!({"description": "a}"}), "write `}}` for a brace itself"),
+    ] {
+        let told = problems_with(&serde_json::json!({ "settings": settings }));
+        assert!(told.lines().count() == 1 && told.contains(said), "{told}");
+    }
+    let digits = r#"{"rules":[{"id":"a","match":{"container":"con"},"endpoint":{"uri":"https://e.example/jobs"},"settings":{"passThrough":{"n":123456789012345678901234567890}}}]}"#;
+    assert!(Rules::read(digits).expect_err("digits are lost").to_string().contains("a number of 64 bits"));
 }
 
 #[test]
@@ -277,9 +338,11 @@ fn inputs_that_say_of_which_blob_they_are_are_told_from_those_that_are_shared() 
         Rules::read(&text).expect("good rules").get("a").expect("the rule").has_shared_inputs()
     };
     assert!(shared(r#"{"d":{"type":"UriFolder","uri":"azureml://datastores/d/paths/f/"}}"#));
-    assert!(shared(r#"{"n":{"type":"Literal","value":3},"t":{"type":"Literal","value":"{blob.name}"}}"#));
+    assert!(shared(
+        r#"{"n":{"type":"Literal","value":3},"t":{"type":"Literal","template":"{blob.name}"},"u":{"type":"Literal","value":"{blob.url}"}}"#
+    ));
     assert!(!shared(
-        r#"{"d":{"type":"UriFolder","uri":"azureml://datastores/d/paths/f/"},"t":{"type":"Literal","value":"{scoring.id}"}}"#
+        r#"{"d":{"type":"UriFolder","uri":"azureml://datastores/d/paths/f/"},"t":{"type":"Literal","template":"{scoring.id}"}}"#
     ));
     assert!(!shared(r#"{"d":{"type":"UriFile","uri":"{blob.url}"}}"#));
 }
@@ -290,7 +353,7 @@ fn settings_are_sent_in_rests_spelling_however_they_are_written() {
         let rule = serde_json::json!({"id": "a", "match": {"container": "con"},
             "endpoint": {"uri": "https://e.example/jobs"}, "settings": settings});
         let text = serde_json::json!({ "rules": [rule] }).to_string();
-        Rules::read(&text).map(|rules| Value::Object(rules.get("a").expect("the rule").settings.clone()))
+        Rules::read(&text).map(|rules| Value::Object(submitted(rules.get("a").expect("the rule"), "a.csv", 1).settings))
     };
     for (written, sent) in [
         (serde_json::json!({}), serde_json::json!({})),

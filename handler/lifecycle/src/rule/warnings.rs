@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::definition::{Match, Rule};
+use super::definition::{InputTemplate, Literal, Match, Rule};
 use super::reading::Rules;
+use super::template::PLACEHOLDERS;
 
 /// Something that looks wrong, and does not prevent a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,7 @@ impl Rules {
         for (index, rule) in rules.iter().enumerate() {
             warnings.extend(repeats_container(rule));
             warnings.extend(has_shared_inputs(rule));
+            warnings.extend(literals_with_placeholders(rule));
             let after = rules[index + 1..].iter().filter(|other| overlap(&rule.matches, &other.matches));
             warnings.extend(after.map(|other| Warning {
                 seen: format!(
@@ -68,6 +70,20 @@ fn has_shared_inputs(rule: &Rule) -> Option<Warning> {
                 each waits for all of them"
             .to_owned(),
         remedy: "put `{blob.url}`, `{blob.path}` or `{scoring.id}` into an input".to_owned(),
+    })
+}
+
+/// A `value` is sent as it is written; whoever writes a placeholder into it most often means `template`.
+fn literals_with_placeholders(rule: &Rule) -> impl Iterator<Item = Warning> {
+    // JSON in a text has braces of its own, so that it is no template.
+    let has_holes = |text: &str| PLACEHOLDERS.iter().any(|(name, _)| text.contains(&format!("{{{name}}}")));
+    rule.inputs.iter().filter_map(move |(name, input)| match input {
+        InputTemplate::Literal { value: Literal::AsWritten(text) } if has_holes(text) => Some(Warning {
+            seen: format!("rule `{}`: `inputs.{name}.value` has a placeholder in it", rule.id),
+            cause: "a `value` is sent exactly as it is written, with its braces".to_owned(),
+            remedy: "write `template` in place of `value` if it is to be filled in".to_owned(),
+        }),
+        _ => None,
     })
 }
 

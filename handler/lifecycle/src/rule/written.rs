@@ -1,18 +1,18 @@
 //! A rule as the file has it, and what makes a good rule of it.
 
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::data::{check_outputs, read_inputs, read_outputs};
 use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default_outputs};
 use super::document::{Members, Node, Read, Refused};
 use super::exclude::{Exclude, Glob};
 use super::policy::{OnUnknown, Policy};
-use super::settings::Settings;
 use super::upload::{Complete, Renames};
 use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
-use crate::id::{LedgerId, ScoringId};
+use crate::id::LedgerId;
 use crate::job::MAX_SUBMISSION_UNITS;
+use crate::scoring::Scoring;
 
 /// Azure ML ends a job after this, whatever a rule says.
 const MAX_JOB_TIMEOUT: Duration = Duration::days(21);
@@ -45,7 +45,7 @@ impl Read for Rule {
             None => default_outputs(),
         };
         let rule = (
-            members.optional("settings").map(Settings::into_members).unwrap_or_default(),
+            members.or_default("settings"),
             members.optional("tags").unwrap_or(true),
             members.or_default("generation"),
             read_max_in_flight(&mut members),
@@ -83,9 +83,9 @@ impl Read for Rule {
 fn check_fits(node: &Node<'_>, rule: &Rule) {
     let shortest = BlobVersion::read("https://acc.blob.core.windows.net/con/b", "0");
     let units = shortest.map_or(0, |blob| {
-        // Of any ledger: all ids are equally long.
-        let id = ScoringId::new(&LedgerId::of_random([0; 16]), &rule.id, &blob, rule.generation);
-        rule.submission(&blob, &id, 1).units()
+        // Of any ledger and time: all ids and times are equally long.
+        let scoring = Scoring::accept(&LedgerId::of_random([0; 16]), rule, blob, OffsetDateTime::UNIX_EPOCH);
+        rule.submission(&scoring, 1).units()
     });
     if units > MAX_SUBMISSION_UNITS {
         node.refuse(Refused::new(

@@ -54,7 +54,7 @@ pub(crate) fn late(sent: &Scoring, present: &Scoring, answer: &Answer) -> Option
     let same_post =
         present.status == Status::Submitting && (present.attempt, present.submits) == (sent.attempt, sent.submits);
     match answer {
-        answer if same_post => Some(Observation::answer(answer.clone())),
+        answer if same_post => Some(Observation::Answer(answer.clone())),
         Answer::Accepted { job, status } => {
             Some(Observation::UnexpectedJob { attempt: sent.attempt, job: job.clone(), status: status.clone() })
         }

@@ -325,7 +325,7 @@ impl State {
     }
 
     fn answer(&mut self, world: &World, worker: usize, of: usize, op: u32, sent: Arc<Scoring>, answer: Answer) {
-        self.decided(world, worker, of, Some(op), &sent, &Observation::answer(answer.clone()), self.now, None);
+        self.decided(world, worker, of, Some(op), &sent, &Observation::Answer(answer.clone()), self.now, None);
         if let Worker::Writing(write) = &mut self.workers[worker] {
             write.answer = Some((sent, answer));
         }

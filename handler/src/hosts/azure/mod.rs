@@ -18,6 +18,7 @@ pub mod envelope;
 mod mount;
 mod process;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ use self::process::{Ending, Parent};
 
 /// After a signal, invocations get this long to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often a handler that refuses everything says why.
+const REPEAT: Duration = Duration::from_secs(60);
 /// Connections that wait to be accepted; the host opens one per concurrent invocation.
 const BACKLOG: u32 = 1024;
 
@@ -70,6 +73,19 @@ pub fn listen(port: u16, concurrency: usize, facts: &HostFacts) -> io::Result<Li
     Ok(Listening { address, mount, parent, server, stop })
 }
 
+/// Tells why nothing is done, once a minute: the log of a minute that somebody looks at has it, and no flood of events fills it.
+async fn repeat(why: Option<String>) -> Infallible {
+    let Some(why) = why else { return std::future::pending().await };
+    let mut every = tokio::time::interval(REPEAT);
+    loop {
+        every.tick().await;
+        tracing::error!(
+            reason = why,
+            "every invocation is refused, and delivered again, until this is corrected and the app restarted: {why}"
+        );
+    }
+}
+
 fn bind(port: u16) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     // A restarted handler gets the same port, while connections of its predecessor are still in TIME_WAIT.
@@ -86,6 +102,15 @@ impl Listening {
 
     /// Serves the functions until a signal comes or the host is gone. Returns the exit code, which is never 0.
     pub async fn run(self, functions: Functions) -> u8 {
+        self.until_the_end(Ok(functions)).await
+    }
+
+    /// Refuses each invocation with this reason, and tells it once a minute, for as long as [`run`](Self::run) would serve.
+    pub async fn refuse(self, why: String) -> u8 {
+        self.until_the_end(Err(why)).await
+    }
+
+    async fn until_the_end(self, functions: Result<Functions, String>) -> u8 {
         let Self { mount, parent, mut server, stop, .. } = self;
         let mut signals = match process::Signals::listen() {
             Ok(signals) => signals,
@@ -94,9 +119,11 @@ impl Listening {
                 return 1;
             }
         };
+        let why = functions.as_ref().err().cloned();
         mount.open(functions);
         let ending = tokio::select! {
             ending = signals.next() => ending,
+            never = repeat(why) => match never {},
             () = process::gone(parent) => Ending::ParentGone,
             ended = &mut server => {
                 tracing::error!("the server ended by itself: {ended:?}");

@@ -133,7 +133,8 @@ fn answer(status: StatusCode, json: String) -> Response {
 
 /// What all invocations share.
 pub(super) struct Mount {
-    functions: SetOnce<Functions>,
+    /// What to run, or why nothing can be run.
+    functions: SetOnce<Result<Functions, String>>,
     permits: Semaphore,
     concurrency: usize,
     large: Semaphore,
@@ -152,7 +153,7 @@ impl Mount {
     }
 
     /// Says what to run. Only the first call has an effect.
-    pub(super) fn open(&self, functions: Functions) {
+    pub(super) fn open(&self, functions: Result<Functions, String>) {
         let _ = self.functions.set(functions);
     }
 }
@@ -171,6 +172,14 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
     }
     let Ok(functions) = timeout_at(received.0 + STARTING, mount.functions.wait()).await else {
         return Failed::internal("Starting", format!("the handler is still starting after {STARTING:?}")).answer();
+    };
+    let functions = match functions {
+        Ok(functions) => functions,
+        Err(why) => {
+            // Read to its end, or the host might see a broken connection in place of the answer.
+            let _ = timeout_at(received.0 + BODY, body::read(request.into_body(), &mount.large)).await;
+            return Failed::internal("Unusable", why.clone()).answer();
+        }
     };
     let known = path.strip_prefix('/').and_then(|name| functions.0.get_key_value(name));
     let Some((name, mounted)) = known else {

@@ -41,7 +41,7 @@ fn echo() -> Functions {
 
 fn mounted(concurrency: usize, functions: Functions) -> Router {
     let mount = Arc::new(Mount::new(concurrency, &facts()));
-    mount.open(functions);
+    mount.open(Ok(functions));
     router(mount)
 }
 
@@ -86,7 +86,7 @@ async fn the_probe_is_answered_before_there_are_functions_and_when_all_places_ar
     let mount = Arc::new(Mount::new(0, &facts()));
     let router = router(mount.clone());
     assert_eq!(called(&router, Method::GET, "/", "").await.0, StatusCode::OK);
-    mount.open(echo());
+    mount.open(Ok(echo()));
     assert_eq!(called(&router, Method::GET, "/", "").await.0, StatusCode::OK);
 }
 
@@ -96,7 +96,7 @@ async fn an_invocation_waits_for_a_handler_that_starts_but_not_for_ever() {
     let router = router(mount.clone());
     let (status, body) = post(&router, "/Echo", envelope()).await;
     assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("Starting")));
-    let (answer, ()) = tokio::join!(post(&router, "/Echo", envelope()), async { mount.open(echo()) });
+    let (answer, ()) = tokio::join!(post(&router, "/Echo", envelope()), async { mount.open(Ok(echo())) });
     assert_eq!(answer.0, StatusCode::OK);
 }
 
