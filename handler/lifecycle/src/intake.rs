@@ -119,9 +119,8 @@ pub fn classify(event: &RawValue, ledger: &LedgerId, rules: &Rules, now: OffsetD
         },
         Ok(About::SomethingElse(skipped)) => Classification::Skipped(skipped),
         Err(malformed) => {
-            // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
+            let received = received(event, MAX_RECEIVED);
             let event = string(event).unwrap_or(Cow::Borrowed(event.get()));
-            let received = one_line(&event, MAX_RECEIVED);
             // By what is kept: of two deliveries that differ in a signature alone, one is kept.
             let key = digest(&[&received]);
             Classification::Quarantined(QuarantinedEvent {
@@ -132,6 +131,12 @@ pub fn classify(event: &RawValue, ledger: &LedgerId, rules: &Rules, now: OffsetD
             })
         }
     }
+}
+
+/// An event as it came, on one line and cut to so many characters. Without its secrets also in the ledger: a table is a display
+/// too, for Storage browser and whatever reads it.
+pub fn received(event: &RawValue, max: usize) -> String {
+    one_line(&string(event).unwrap_or(Cow::Borrowed(event.get())), max)
 }
 
 /// Why an event cannot be read as one about a blob.
@@ -197,6 +202,7 @@ impl About {
             key: digest(&[&event_type, &id]),
             subject: one_line(&subject, MAX_REASON),
             rule: None,
+            etag: None,
             reason: format!("event type `{}` tells of no upload", one_line(&event_type, 200)),
         }))
     }
@@ -348,7 +354,8 @@ impl Upload {
 /// The record of a blob version that is skipped. What another rule skips after a change of the rules is another record.
 pub fn skipped(blob: &BlobVersion, rule: Option<RuleId>, reason: &str) -> SkippedEvent {
     let key = digest(&[&blob.url, &blob.etag, rule.as_deref().unwrap_or_default()]);
-    SkippedEvent { key, subject: blob.url.clone(), rule, reason: one_line(reason, MAX_REASON) }
+    let (subject, etag) = (blob.url.clone(), Some(blob.etag.clone()));
+    SkippedEvent { key, subject, rule, etag, reason: one_line(reason, MAX_REASON) }
 }
 
 /// The time that an event names, in whole seconds of UTC: it stands in paths, which a store that keeps less of a second must
