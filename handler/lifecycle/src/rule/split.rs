@@ -85,7 +85,7 @@ mod tests {
         Split(shares.iter().map(|(name, share)| (name.parse().expect("a name"), *share)).collect())
     }
 
-    fn picked<'a>(split: &'a Split, n: u32, generation: u32) -> &'a str {
+    fn picked(split: &Split, n: u32, generation: u32) -> &str {
         let rule: RuleId = "claims".parse().expect("an id");
         let url = format!("https://uploads.blob.core.windows.net/claims/eu/{n:04}.csv");
         split.pick(&rule, &url, generation).expect("one of them")
