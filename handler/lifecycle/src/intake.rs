@@ -286,9 +286,12 @@ impl Upload {
 
     fn handling_under(&self, rule: &Rule) -> Handling {
         let api = self.api.as_deref().unwrap_or_default();
-        let quiet = match rule.complete {
+        if let Some(reason) = rule.refuses_api(api) {
+            return Handling::Refuse(reason);
+        }
+        let quiet = match &rule.complete {
             Complete::UnchangedFor(quiet) => Some(quiet.0),
-            Complete::Closed => None,
+            Complete::Closed | Complete::Marker(_) => None,
         };
         // No api: from an emulator, which tells of whole blobs only.
         if !api.is_empty() && !COMPLETE.contains(&api) {
@@ -308,8 +311,18 @@ impl Upload {
             // The event may come when the copy begins.
             (BlobKind::Block, _) if api == "CopyBlob" || self.archived => Handling::Look(Duration::ZERO),
             // SFTP gateways are known to tell no length.
-            (BlobKind::Block, _) if api == "SftpCommit" && self.blob.size == Some(0) => Handling::Look(CONTENT_COMES),
-            (BlobKind::Block, _) => rule.refuses(&self.blob).map_or(Handling::TakeIn, Handling::Refuse),
+            (BlobKind::Block, _)
+                if api == "SftpCommit"
+                    && self.blob.size == Some(0)
+                    && !matches!(rule.complete, Complete::Marker(_)) =>
+            {
+                Handling::Look(CONTENT_COMES)
+            }
+            (BlobKind::Block, _) => match rule.refuses(&self.blob) {
+                Some(reason) => Handling::Refuse(reason),
+                None if rule.needs_more_than(&self.blob) => Handling::Look(Duration::ZERO),
+                None => Handling::TakeIn,
+            },
         }
     }
 
@@ -479,6 +492,78 @@ mod tests {
             matches!(&classifications[0], Classification::Skipped(skip) if skip.reason.contains("output")),
             "{classifications:?}"
         );
+    }
+
+    /// What becomes of an event under one rule with these members.
+    fn under(rule: &Value, event: &Value) -> Classification {
+        let mut full =
+            json!({"id": "r", "match": {"container": "claims"}, "endpoint": {"uri": "https://e.example/jobs"}});
+        full.as_object_mut().expect("an object").extend(rule.as_object().expect("an object").clone());
+        let rules = Rules::read(&json!({ "rules": [full] }).to_string()).expect("good rules");
+        let ledger = LedgerId::of_random([1; 16]);
+        read(event, &ledger, &rules, OffsetDateTime::UNIX_EPOCH).expect("not too many events").remove(0)
+    }
+
+    #[test]
+    fn size_type_and_operation_decide_and_what_the_event_does_not_tell_is_looked_at() {
+        let told = |matches: Value, change: &dyn Fn(&mut Value)| {
+            let mut rule = json!({ "match": matches });
+            rule["match"]["container"] = json!("claims");
+            let mut event = event(URL);
+            change(&mut event["data"]);
+            match under(&rule, &event) {
+                Classification::Wanted(_) => "taken in".to_owned(),
+                Classification::Pending { uploads, .. } if uploads.len() == 1 => "looked at".to_owned(),
+                Classification::Skipped(skipped) => skipped.reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let as_it_is: &dyn Fn(&mut Value) = &|_| {};
+        let unsized_: &dyn Fn(&mut Value) = &|data| drop(data.as_object_mut().expect("data").remove("contentLength"));
+        let untyped: &dyn Fn(&mut Value) = &|data| drop(data.as_object_mut().expect("data").remove("contentType"));
+        let by_copy: &dyn Fn(&mut Value) = &|data| data["api"] = json!("FlushWithClose");
+        for (matches, change, said) in [
+            (json!({"minBytes": 5, "maxBytes": 5}), as_it_is, "taken in"),
+            (json!({"minBytes": 6}), as_it_is, "rule `r`: it has 5 bytes, fewer than 6 (match.minBytes)"),
+            (json!({"maxBytes": 4}), as_it_is, "rule `r`: it has 5 bytes, more than 4 (match.maxBytes)"),
+            (json!({"minBytes": 6}), unsized_, "looked at"),
+            (json!({}), unsized_, "taken in"),
+            (json!({"contentTypes": ["application/json", "Text/*"]}), as_it_is, "taken in"),
+            (
+                json!({"contentTypes": ["application/json"]}),
+                as_it_is,
+                "rule `r`: its content type is `text/csv`, not `application/json` (match.contentTypes)",
+            ),
+            (json!({"contentTypes": ["application/json"]}), untyped, "looked at"),
+            (json!({"apis": ["PutBlob", "PutBlockList"]}), as_it_is, "taken in"),
+            (
+                json!({"apis": ["PutBlob", "PutBlockList"]}),
+                by_copy,
+                "rule `r`: it was written by `FlushWithClose`, not by PutBlob, PutBlockList (match.apis)",
+            ),
+        ] {
+            assert_eq!(told(matches.clone(), change), said, "{matches}");
+        }
+    }
+
+    #[test]
+    fn a_marker_stands_for_its_folder_and_other_files_wait_for_it() {
+        let rule = json!({"complete": {"marker": "_SUCCESS"}, "emptyBlobs": "score"});
+        let marker = |path: &str, api: &str| {
+            let mut event = event(&format!("https://uploads.blob.core.windows.net/claims/{path}"));
+            (event["data"]["contentLength"], event["data"]["api"]) = (json!(0), json!(api));
+            under(&rule, &event)
+        };
+        for (path, api) in
+            [("eu/2026/_SUCCESS", "PutBlob"), ("_SUCCESS", "FlushWithClose"), ("a/_SUCCESS", "SftpCommit")]
+        {
+            let Classification::Wanted(scorings) = marker(path, api) else { panic!("{path}") };
+            assert_eq!(scorings[0].blob.path, path);
+        }
+        for path in ["eu/2026/part-0.csv", "eu/2026/_SUCCESS.crc", "eu/x_SUCCESS", "_SUCCESS/a.csv"] {
+            let Classification::Skipped(skipped) = marker(path, "PutBlob") else { panic!("{path}") };
+            assert!(skipped.reason.contains("it is not the marker `_SUCCESS`"), "{path}: {}", skipped.reason);
+        }
     }
 
     #[test]
