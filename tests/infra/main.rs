@@ -121,6 +121,15 @@ fn the_tables_of_the_readme_are_those_of_the_templates() {
     none(&docs::check(&Project::load()));
 }
 
+/// What an infra engineer has to read before the first deployment.
+#[test]
+fn the_main_template_stays_small() {
+    let project = Project::load();
+    let parameters = project.templates["main"]["parameters"].as_object().unwrap().len();
+    let lines = project.files.get("infra/main.bicep").lines().count();
+    assert!(parameters <= 17 && lines <= 310, "{parameters} parameters, {lines} lines");
+}
+
 #[test]
 fn the_page_can_be_followed_command_by_command() {
     none(&walk::check(&Project::load()));
