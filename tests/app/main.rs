@@ -34,6 +34,7 @@ mod caps;
 mod cases;
 mod cases_renames;
 mod clocks;
+mod explain;
 mod followed;
 mod guards;
 mod heartbeat;

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::admission::{Admission, Claims, Refusal, WaitScope};
 use crate::clock::LedgerClock;
 use crate::error::{Error, during, error_chain};
-use crate::ledger::{self, Acceptance, Ledger, Recorded};
+use crate::ledger::{self, Acceptance, Announced, Ledger, Recorded};
 use crate::ports::table_store::{self, ETag};
 use crate::ports::{Answered, Clock};
 
@@ -127,7 +127,13 @@ impl Driver {
 
     /// Takes a new scoring in and, if it may go at once, records the intent of its first attempt in the same transaction.
     /// **Durable once `Ok`.** An error says that the ledger did not take it, or that nobody knows: deliver the event again.
-    pub(crate) async fn take_in(&self, queued: Scoring, reason: String, now: OffsetDateTime) -> Result<TakenIn, Error> {
+    pub(crate) async fn take_in(
+        &self,
+        queued: Scoring,
+        reason: String,
+        announced: &Announced<'_>,
+        now: OffsetDateTime,
+    ) -> Result<TakenIn, Error> {
         let mut entries = vec![queued.accepted_entry(reason)];
         let mut observed = match &self.reach {
             Reach::Services { admission, .. } => {
@@ -149,7 +155,7 @@ impl Driver {
             entries.push(entry);
             moved = Some(next);
         }
-        match self.ledger.accept(moved.as_deref().unwrap_or(&queued), &entries).await {
+        match self.ledger.accept(moved.as_deref().unwrap_or(&queued), &entries, announced).await {
             Ok(Acceptance::New(etag)) => {
                 let scoring = moved.unwrap_or_else(|| Box::new(queued));
                 let intent = (scoring.status == Status::Submitting)
@@ -159,6 +165,7 @@ impl Driver {
             Ok(Acceptance::Duplicate(existing)) => {
                 claims.leave_to(Some(&existing));
                 self.release(claims).await;
+                self.ledger.note_repetition(&existing, now).await;
                 // The event shows the version, or is an old one delivered again: the look before its job tells which.
                 Ok(TakenIn::Duplicate(Box::new(self.seen_again(*existing).await?)))
             }
@@ -167,7 +174,7 @@ impl Driver {
                 self.release(claims).await;
                 match moved {
                     // The upload fits; what is to be sent for it may not.
-                    Some(_) => self.take_in_as_failed(queued, entries.swap_remove(0), source, now).await,
+                    Some(_) => self.take_in_as_failed(queued, entries.swap_remove(0), announced, source, now).await,
                     None => Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source }),
                 }
             }
@@ -181,6 +188,7 @@ impl Driver {
         &self,
         queued: Scoring,
         accepted: Entry,
+        announced: &Announced<'_>,
         source: table_store::Error,
         now: OffsetDateTime,
     ) -> Result<TakenIn, Error> {
@@ -188,7 +196,7 @@ impl Driver {
         let Step::Move { next, entry, .. } = self.decide(&queued, &refused, now) else {
             return Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source });
         };
-        match self.ledger.accept(&next, &[accepted, entry]).await {
+        match self.ledger.accept(&next, &[accepted, entry], announced).await {
             Ok(Acceptance::New(_)) => Ok(TakenIn::New { scoring: next, intent: None }),
             Ok(Acceptance::Duplicate(existing)) => Ok(TakenIn::Duplicate(existing)),
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {

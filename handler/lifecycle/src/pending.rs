@@ -51,6 +51,8 @@ pub struct PendingUpload {
     pub seen: Option<Sighting>,
     /// What it waits for, for people.
     pub reason: String,
+    /// Its event as it came, if that was kept.
+    pub event: Option<String>,
 }
 
 /// A version of a blob, and since when it is not known to have been another.
@@ -191,6 +193,7 @@ impl PendingUpload {
             look_failed: false,
             seen: None,
             reason,
+            event: None,
         }
     }
 
@@ -364,6 +367,7 @@ impl PendingUpload {
             key,
             subject: self.blob.url,
             rule: Some(self.rule),
+            etag: self.seen.map(|seen| seen.etag),
             reason: one_line(reason, MAX_REASON),
         })
     }

@@ -78,6 +78,7 @@ impl Rename {
                 key: folder.key,
                 subject: folder.folder.url,
                 rule: None,
+                etag: None,
                 reason: one_line(&format!("a folder was renamed; {}", reasons.join("; ")), MAX_REASON),
             }),
         }
@@ -126,6 +127,7 @@ impl PendingFolder {
             key: digest(&[&self.key, path]),
             subject: format!("{}/{path}", self.folder.url),
             rule: None,
+            etag: None,
             reason: one_line(&why, MAX_REASON),
         };
         let blob = self.folder.beside(path).map_err(|invalid| unreadable(invalid.to_string()))?;
@@ -173,6 +175,7 @@ fn renamed(
             key: digest(&["renamed", &blob.url, from.unwrap_or_default()]),
             subject: blob.url.clone(),
             rule: Some(rule.id.clone()),
+            etag: None,
             reason: format!("the blob is an output of rule `{}`; outputs never trigger", rule.id),
         });
     }
@@ -197,6 +200,7 @@ fn renamed(
         key: digest(&["renamed", &blob.url, from.unwrap_or_default()]),
         subject: blob.url.clone(),
         rule: nearest,
+        etag: None,
         reason: one_line(&reasons.join("; "), MAX_REASON),
     })
 }

@@ -35,7 +35,8 @@ pub(super) struct Index<'a> {
 
 /// The first page: counts, what holds scorings back, the newest scorings.
 pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
-    let Index { filter, counts, breakers, limits, pending, rows: Newest { scorings: rows, unreadable }, now } = index;
+    let Index { filter, counts, breakers, limits, pending, rows: Newest { scorings: rows, unreadable, .. }, now } =
+        index;
     let body = html! {
         nav {
             a href="/" class=[filter.is_empty().then_some("on")] { "all" }

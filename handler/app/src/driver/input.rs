@@ -9,7 +9,7 @@ use super::observed::{Loaded, Observed};
 use super::services::Services;
 use super::{Driver, Reach};
 use crate::error::{Error, during, error_chain};
-use crate::ledger::{self, Acceptance, MAX_UNANNOUNCED, Recorded, Unannounced};
+use crate::ledger::{self, Acceptance, Announced, MAX_UNANNOUNCED, Recorded, Unannounced};
 
 impl Driver {
     /// Decides; if the decision wants the input looked at first, looks and decides by that. Without services there is no
@@ -147,7 +147,7 @@ impl Driver {
 
     /// Takes another scoring in. Returns it as it is in the ledger.
     async fn insert(&self, other: &Scoring, entries: &[Entry]) -> Result<Option<Scoring>, ledger::Error> {
-        Ok(Some(match self.ledger.accept(other, entries).await? {
+        Ok(Some(match self.ledger.accept(other, entries, &Announced::default()).await? {
             Acceptance::New(_) => {
                 let reason = entries.last().map_or("", |entry| entry.reason.as_str());
                 tracing::info!(scoring = %other.id, rule = other.rule.as_str(), blob = other.blob.url, status = %other.status,
