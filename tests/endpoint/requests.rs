@@ -34,7 +34,7 @@ async fn sent(file: &str) -> Value {
     let mut endpoint = json!({ "uri": server.url("/jobs") });
     if let Some(more) = case["rule"]["endpoint"].as_object() {
         endpoint.as_object_mut().unwrap().extend(more.clone());
-        text = "}".to_owned();
+        "}".clone_into(&mut text);
     }
     let comma = if text.trim_start().starts_with('}') { "" } else { "," };
     let rules = format!(
