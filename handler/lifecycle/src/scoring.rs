@@ -228,6 +228,12 @@ impl Scoring {
         self.submission.as_ref()?.outputs.values().next().map(|output| output.uri.as_str())
     }
 
+    /// URIs of all outputs of the attempt, by name.
+    pub fn output_uris(&self) -> impl Iterator<Item = (&str, &str)> {
+        let outputs = self.submission.iter().flat_map(|sent| &sent.outputs);
+        outputs.map(|(name, output)| (name.as_str(), output.uri.as_str()))
+    }
+
     /// The scoring of another version of its path under the same rule, queued.
     #[must_use]
     pub fn of_version(&self, ledger: &LedgerId, rule: &Rule, seen: &SeenVersion, now: OffsetDateTime) -> Self {
