@@ -2,24 +2,30 @@
 # Deploys an environment: stage 1, the code, stage 2, and the doctor's look at the outcome. The workflow, infra/README.md and azd
 # call this one; it may be repeated at any time and goes on from where Azure stands.
 #
-#   GROUP=rg-scorekeeper-dev infra/deploy.sh what-if | all | code | events | doctor
+#   GROUP=rg-scorekeeper-dev infra/deploy.sh what-if | all | roles | code | events | doctor
 #
-#   GROUP       resource group
-#   PARAMETERS  parameter file (default: infra/params/dev.bicepparam)
-#   ZIP         the package (default: target/scorekeeper.zip)
-#   DOCTOR      a scorekeeper executable that looks at the outcome, also after a failure (default: none)
-#   PAUSE       seconds between tries (default: 60); TRIES: how many (default: 10)
-#   LIMIT       most seconds that one step may take (default: 1800)
+#   GROUP         resource group
+#   SUBSCRIPTION  its subscription (default: the one that az has selected)
+#   PARAMETERS    parameter file (default: infra/params/dev.bicepparam)
+#   ZIP           the package (default: target/scorekeeper.zip)
+#   DOCTOR        a scorekeeper executable that looks at the outcome, also after a failure (default: none)
+#   PAUSE         seconds between tries (default: 60)
+#   TRIES         how many tries (default: 10)
+#   LIMIT         most seconds that one call may take (default: 1800)
+#   DEADLINE      most seconds for all of them (default: 4200); the doctor has ten minutes of its own after that
 set -eu
 
 : "${GROUP:?name the resource group by the variable GROUP}"
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+SUBSCRIPTION=${SUBSCRIPTION:-}
 PARAMETERS=${PARAMETERS:-$here/params/dev.bicepparam}
 ZIP=${ZIP:-$here/../target/scorekeeper.zip}
 DOCTOR=${DOCTOR:-}
 PAUSE=${PAUSE:-60}
 TRIES=${TRIES:-10}
 LIMIT=${LIMIT:-1800}
+DEADLINE=${DEADLINE:-4200}
+ends=$(($(date +%s) + DEADLINE))
 scratch=$(mktemp -d)
 app=''
 site=''
@@ -31,75 +37,144 @@ die() {
   exit 1
 }
 
-# A step may not wait for ever: config-zip does when the host does not answer. 124: the time is over.
+# Nothing may be waited for for ever: config-zip does not end when the host does not answer. 124: the time is over.
 limited() {
+  seconds=$((ends - $(date +%s)))
+  if [ "$seconds" -gt "$LIMIT" ]; then seconds=$LIMIT; fi
+  if [ "$seconds" -le 0 ]; then return 124; fi
+  code=0
   if command -v timeout > /dev/null; then
-    timeout -k 10 "$LIMIT" "$@"
+    timeout -k 10 "$seconds" "$@" || code=$?
   else
     "$@" &
     step=$!
-    (sleep "$LIMIT" && kill "$step") > /dev/null 2>&1 &
+    (sleep "$seconds" && kill "$step") > /dev/null 2>&1 &
     watch=$!
-    code=0
     wait "$step" || code=$?
     kill "$watch" 2> /dev/null || true
-    if [ "$code" -gt 128 ]; then code=124; fi
-    return "$code"
   fi
+  # What a signal ended, or what did not even heed it.
+  if [ "$code" -gt 128 ]; then code=124; fi
+  return "$code"
 }
 
-# Runs a step with its errors kept in $scratch/why, which is shown if it fails.
-step() {
+# Every call of az: limited, in the chosen subscription, with its errors kept in $scratch/why and shown if it fails.
+az() {
+  case $1 in
+    bicep | rest) ;; # files, and URLs that name their subscription
+    *) if [ -n "$SUBSCRIPTION" ]; then set -- "$@" --subscription "$SUBSCRIPTION"; fi ;;
+  esac
   code=0
-  limited "$@" 2> "$scratch/why" || code=$?
+  limited env az "$@" 2> "$scratch/why" || code=$?
+  if [ "$code" -eq 124 ]; then say "no answer in time: az $1 $2 $3" >> "$scratch/why"; fi
   if [ "$code" -ne 0 ]; then cat "$scratch/why" >&2; fi
   return "$code"
 }
 
 why() { grep -q -E "$1" "$scratch/why"; }
 
-output() { step az deployment group show --resource-group "$GROUP" --name scorekeeper --query "properties.outputs.$1" --output "${2:-tsv}"; }
+# Waits for another try, with the reason; fails when the tries or the time are used up.
+again() {
+  if [ "$try" -ge "$TRIES" ] || [ $(($(date +%s) + PAUSE)) -ge "$ends" ]; then return 1; fi
+  say "$*: try $try of $TRIES"
+  try=$((try + 1))
+  sleep "$PAUSE"
+}
+
+# What stage 1 gave out. A deployment that failed gives out nothing, also where an earlier one has made an app.
+told_by_stage_1() {
+  told=$(az deployment group show --resource-group "$GROUP" --name scorekeeper --output tsv \
+    --query 'properties.outputs.[functionAppName.value, functionAppResourceId.value, stateAccountName.value, applicationInsightsName.value, identityPrincipalId.value, events.value.parameters.installation.value.deliveryMode]') || return 1
+  { read -r app && read -r site && read -r state && read -r insights && read -r identity && read -r mode; } << END
+$told
+END
+}
 
 know_the_app() {
-  app=$(output functionAppName.value) || die 'there is no deployment `scorekeeper` in this group: run stage 1 first'
-  site=$(output functionAppResourceId.value) || die 'stage 1 has told no function app'
-  mode=$(output events.value.parameters.installation.value.deliveryMode) || die 'stage 1 has told no way of delivery'
+  told_by_stage_1 || die 'no deployment `scorekeeper` in this group has succeeded last: run stage 1 first (infra/deploy.sh all)'
   case $mode in
     storageQueue) event=BlobCreatedFromQueue ;;
     *) event=BlobCreated ;;
   esac
 }
 
-# Roles that people gave by hand: the template gives the same ones under names of its own, and Azure refuses a second one.
-roles_given_by_hand() {
-  principal=$(az deployment group show --resource-group "$GROUP" --name scorekeeper --query properties.outputs.identityPrincipalId.value --output tsv 2> /dev/null) || return 0
-  for id in $principal ${COMPUTE_PRINCIPALS:-}; do
-    found=$(step az role assignment list --all --assignee "$id" --output tsv --query "[?(roleDefinitionName=='Storage Blob Data Reader' || roleDefinitionName=='AzureML Data Scientist') && !(starts_with(description || '', 'Function app on') || starts_with(description || '', 'Compute cluster on'))].id") || return 0
-    if [ -n "$found" ]; then
-      say "given by hand, and in the way of the template's own (RoleAssignmentExists):"
-      say "$found"
-    fi
+# Whole strings of a JSON file that fit a pattern.
+strings() { tr '"' '\n' < "$1" | grep -i -x "$2" | sort -u || true; }
+
+ids() { strings "$1" "/subscriptions/.*/providers/$2/[^/]*"; }
+
+# Roles on a scope that somebody else gave to one of $principals: the templates give the same ones under names of their own, and
+# Azure refuses a second one (RoleAssignmentExists). Those of the templates are known by their description.
+template_roles="contains(['AzureML Data Scientist', 'Monitoring Metrics Publisher', 'Storage Blob Data Contributor', 'Storage Blob Data Owner', 'Storage Blob Data Reader', 'Storage Queue Data Contributor', 'Storage Queue Data Message Sender', 'Storage Table Data Contributor'], roleDefinitionName)"
+template_made="starts_with(description || '', 'Function app on') || starts_with(description || '', 'Compute cluster on') || starts_with(description || '', 'Event Grid topic on')"
+by_hand() {
+  az role assignment list --scope "$1" --fill-principal-name false --query "[?$template_roles && !($template_made)].[principalId, id, roleDefinitionName]" --output tsv > "$scratch/given" 2> /dev/null || {
+    say "not looked at for roles given by hand: $1"
+    return 0
+  }
+  while read -r principal id role; do
+    case " $principals " in
+      *" $principal "*)
+        say "given by hand, and in the way of the template's own (RoleAssignmentExists): $role on $1 to $principal"
+        say "  remedy: az role assignment delete --ids $id"
+        ;;
+    esac
+  done < "$scratch/given"
+}
+
+# Before the first deployment too, when people have prepared accounts and workspaces: whom and where is in the parameter file.
+roles() {
+  told_by_stage_1 2> /dev/null || identity=''
+  if ! az bicep build-params --file "$PARAMETERS" --outfile "$scratch/parameters.json" > /dev/null; then
+    say "not looked at for roles given by hand: $PARAMETERS"
+    return 0
+  fi
+  # Clusters; an identity that is given; the app's own one, which cannot have got a role before it was made.
+  principals=$(strings "$scratch/parameters.json" '[0-9a-f]\{8\}-[0-9a-f-]\{27\}' | tr '\n' ' ')
+  for given in $(ids "$scratch/parameters.json" Microsoft.ManagedIdentity/userAssignedIdentities); do
+    principals="$principals $(az rest --method get --url "$given?api-version=2024-11-30" --query properties.principalId --output tsv || true)"
   done
+  principals="$principals $identity"
+  for scope in $(ids "$scratch/parameters.json" Microsoft.Storage/storageAccounts) $(ids "$scratch/parameters.json" Microsoft.MachineLearningServices/workspaces); do
+    by_hand "$scope"
+  done
+  if [ -z "$identity" ]; then return 0; fi
+  ours=${site%/Microsoft.Web/*}
+  by_hand "$ours/Microsoft.Storage/storageAccounts/$state"
+  by_hand "$ours/Microsoft.Insights/components/$insights"
+  if [ "$mode" = storageQueue ]; then topic_roles "$scratch/parameters.json"; fi
+}
+
+# The same for topics, whose roles are on parts of the state account. One that is made has its name from the account.
+topic_roles() {
+  principals=''
+  made=$(ids "$1" Microsoft.Storage/storageAccounts | tr '[:upper:]' '[:lower:]' | sed 's|/microsoft.storage/storageaccounts/|/Microsoft.EventGrid/systemTopics/evgt-|')
+  for topic in $(ids "$1" Microsoft.EventGrid/systemTopics) $made; do
+    principals="$principals $(az rest --method get --url "$topic?api-version=2025-02-15" --query identity.principalId --output tsv 2> /dev/null || true)"
+  done
+  account=${site%/Microsoft.Web/*}/Microsoft.Storage/storageAccounts/$state
+  by_hand "$account/blobServices/default/containers/dead-letters"
+  if [ "$mode" = storageQueue ]; then by_hand "$account/queueServices/default/queues/blob-events"; fi
 }
 
 stage_1() {
-  roles_given_by_hand
+  roles
   say "stage 1: $PARAMETERS"
-  if step az deployment group create --resource-group "$GROUP" --name scorekeeper --parameters "$PARAMETERS" --output none; then return 0; fi
+  if az deployment group create --resource-group "$GROUP" --name scorekeeper --parameters "$PARAMETERS" --output none; then return 0; fi
   if why RoleAssignmentExists; then
-    die 'somebody gave a role by hand that the template gives. Delete that assignment (its id is above: az role assignment delete --ids ID) and repeat; or let its giver keep it: dataAccess.assign: false, mlAccess: none'
+    die 'somebody gave a role by hand that the template gives. Delete that assignment (its id is above: az role assignment delete --ids ID) and repeat; or let its giver keep it, for one account or workspace by existing.roleAssignmentScopes, for all by dataAccess.assign: false and mlAccess: none'
   fi
   die 'stage 1, with the reason above'
 }
 
 # Nothing may be sent to an app that cannot take it: a stopped app answers 403, and Event Grid was seen to dead-letter at once.
 reachable() {
-  state=$(step az functionapp show --resource-group "$GROUP" --name "$app" --query state --output tsv) || die 'the app cannot be looked at'
-  if [ "$state" = Stopped ]; then
+  running=$(az functionapp show --resource-group "$GROUP" --name "$app" --query state --output tsv) || die 'the app cannot be looked at'
+  if [ "$running" = Stopped ]; then
     die "the app is stopped: its events are refused with 403 and may be dead-lettered at once. Start it (az functionapp start --resource-group $GROUP --name $app); to pause, set the limit 0 instead: scorekeeper limit 0"
   fi
-  open=$(step az rest --method get --url "$site/config/authsettingsV2?api-version=2024-11-01" --query "properties.platform.enabled && !contains(properties.globalValidation.excludedPaths || \`[]\`, '/runtime/*')" --output tsv) || die 'the app'\''s authentication cannot be looked at'
-  if [ "$open" = true ]; then
+  covered=$(az rest --method get --url "$site/config/authsettingsV2?api-version=2024-11-01" --query "properties.platform.enabled && !contains(properties.globalValidation.excludedPaths || \`[]\`, '/runtime/*')" --output tsv) || die 'the app'\''s authentication cannot be looked at'
+  if [ "$covered" = true ]; then
     die 'App Service Authentication covers /runtime/*, so Event Grid is answered 401: exclude /runtime/* and /admin/* (app.authentication does)'
   fi
 }
@@ -109,19 +184,16 @@ code() {
   try=1
   while :; do
     code=0
-    step az functionapp deployment source config-zip --resource-group "$GROUP" --name "$app" --src "$ZIP" --output none || code=$?
+    az functionapp deployment source config-zip --resource-group "$GROUP" --name "$app" --src "$ZIP" --output none || code=$?
     if [ "$code" -eq 0 ]; then break; fi
     if [ "$code" -eq 124 ]; then
       # It waits for an answer of the host, which may never be 2xx; the package can be there all the same.
-      say "config-zip did not end within $LIMIT s; whether the functions are there is looked at now"
+      say 'config-zip did not end; whether the functions are there is looked at now'
       break
     fi
     # The app's roles on its storage are minutes old.
     why 'InaccessibleStorage|403|Forbidden' || die 'the code, with the reason above'
-    if [ "$try" -ge "$TRIES" ]; then die "the code was refused $TRIES times: does the app's identity have its roles on the state account?"; fi
-    say "the app may not read its storage yet (new roles take minutes): try $try of $TRIES"
-    try=$((try + 1))
-    sleep "$PAUSE"
+    again 'the app may not read its storage yet (new roles take minutes)' || die "the code was refused $try times: does the app's identity have its roles on the state account?"
   done
   listed
 }
@@ -130,8 +202,8 @@ code() {
 listed() {
   try=1
   while :; do
-    step az rest --method post --url "$site/host/default/sync?api-version=2024-11-01" --output none || say 'the triggers were not synchronised'
-    names=$(step az functionapp function list --resource-group "$GROUP" --name "$app" --query '[].name' --output tsv) || names=''
+    az rest --method post --url "$site/host/default/sync?api-version=2024-11-01" --output none || say 'the triggers were not synchronised'
+    names=$(az functionapp function list --resource-group "$GROUP" --name "$app" --query '[].name' --output tsv) || names=''
     missing=''
     for name in Reconcile "$event"; do
       printf '%s\n' "$names" | grep -q "/$name\$" || missing="$missing $name"
@@ -140,10 +212,7 @@ listed() {
       say "functions: Reconcile, $event"
       return 0
     fi
-    if [ "$try" -ge "$TRIES" ]; then die "the platform does not list$missing: the package or its start is at fault; see the app's log"; fi
-    say "not listed yet:$missing (try $try of $TRIES)"
-    try=$((try + 1))
-    sleep "$PAUSE"
+    again "not listed yet:$missing" || die "the platform does not list$missing: the package or its start is at fault; see the app's log"
   done
 }
 
@@ -153,36 +222,46 @@ events() {
     return 0
   fi
   say 'stage 2'
-  output events.value json > "$scratch/events.parameters.json" || die 'stage 1 has told no parameters of stage 2'
+  az deployment group show --resource-group "$GROUP" --name scorekeeper --query properties.outputs.events.value --output json > "$scratch/events.parameters.json" || die 'stage 1 has told no parameters of stage 2'
+  topic_roles "$scratch/events.parameters.json"
   try=1
-  until step az deployment group create --resource-group "$GROUP" --name scorekeeper-events --template-file "$here/events.bicep" --parameters "@$scratch/events.parameters.json" --output none; do
-    why 'RoleAssignmentExists' && die 'somebody gave a role by hand that the template gives: delete that assignment (az role assignment list names it) and repeat'
+  until az deployment group create --resource-group "$GROUP" --name scorekeeper-events --template-file "$here/events.bicep" --parameters "@$scratch/events.parameters.json" --output none; do
+    why 'RoleAssignmentExists' && die 'somebody gave a role by hand that the template gives: delete that assignment (its id is above: az role assignment delete --ids ID) and repeat'
     # Event Grid does not see the function yet, or the topic's new identity or roles are not known everywhere.
     why 'ndpoint|not found|NotFound|PrincipalNotFound|403|Forbidden' || die 'stage 2, with the reason above'
-    if [ "$try" -ge "$TRIES" ]; then die "stage 2 was refused $TRIES times"; fi
-    say "Event Grid does not see everything yet: try $try of $TRIES"
-    try=$((try + 1))
-    sleep "$PAUSE"
+    again 'Event Grid does not see everything yet' || die "stage 2 was refused $try times"
   done
 }
 
 what_if() {
+  roles
   say 'stage 1, what would change (role assignments, workbook and subscriptions cannot be named before they are made):'
-  limited az deployment group what-if --resource-group "$GROUP" --name scorekeeper --parameters "$PARAMETERS"
+  az deployment group what-if --resource-group "$GROUP" --name scorekeeper --parameters "$PARAMETERS" || die 'the look, with the reason above'
+  # Its parameters are outputs of the stage 1 that is only being looked at: those of the last one would show the last change again.
+  say 'stage 2 (topics, their subscriptions, roles and alerts) is made of what stage 1 gives out, and cannot be looked at before: it follows rules and watchedAccounts of the parameter file'
 }
 
+# What stage 1 told; after one that failed, whatever app of ours an earlier one has left in the group.
 doctor() {
   if [ -z "$DOCTOR" ]; then return 0; fi
-  if [ -z "$site" ]; then
-    say 'the doctor has nothing to look at: no deployment in this group tells of an app'
-    return 0
+  ends=$(($(date +%s) + 600))
+  apps=$site
+  if [ -z "$apps" ]; then
+    apps=$(az functionapp list --resource-group "$GROUP" --query '[].id' --output tsv) || apps=''
   fi
-  az functionapp config appsettings list --resource-group "$GROUP" --name "$app" --output json > "$scratch/settings.json" || return 0
-  code=0
-  limited "$DOCTOR" doctor --settings "$scratch/settings.json" --app "$site" || code=$?
-  # 2: nothing is wrong, not everything could be seen. Who deploys may not see everything.
-  if [ "$code" -eq 2 ]; then code=0; fi
-  return "$code"
+  wrong=0
+  seen=''
+  for one in $apps; do
+    az functionapp config appsettings list --resource-group "$GROUP" --name "${one##*/}" --output json > "$scratch/settings.json" || continue
+    if ! grep -q '"SCOREKEEPER_' "$scratch/settings.json"; then continue; fi
+    seen=$one
+    code=0
+    limited "$DOCTOR" doctor --settings "$scratch/settings.json" --app "$one" || code=$?
+    # 2: nothing is wrong, not everything could be seen. Who deploys may not see everything.
+    if [ "$code" -ne 0 ] && [ "$code" -ne 2 ]; then wrong=1; fi
+  done
+  if [ -z "$seen" ]; then say 'the doctor has nothing to look at: no app of this group could be found, or its settings not be read'; fi
+  return "$wrong"
 }
 
 # After a failure too: it says what fixes it.
@@ -196,13 +275,14 @@ finish() {
 
 case ${1:-} in
   what-if) trap 'rm -rf "$scratch"' EXIT; what_if ;;
+  roles) trap 'rm -rf "$scratch"' EXIT; roles ;;
   all) trap finish EXIT; stage_1; know_the_app; reachable; code; events ;;
   code) trap finish EXIT; know_the_app; reachable; code ;;
   events) trap finish EXIT; know_the_app; reachable; listed; events ;;
   doctor)
-    if [ -z "$DOCTOR" ]; then die 'DOCTOR must name the scorekeeper that looks, for example DOCTOR=target/release/scorekeeper'; fi
+    if [ -z "$DOCTOR" ]; then die 'DOCTOR must name the scorekeeper that looks, for example DOCTOR=target/app/scorekeeper'; fi
     trap finish EXIT
-    know_the_app
+    told_by_stage_1 || true
     ;;
-  *) die 'one of: what-if, all, code, events, doctor' ;;
+  *) die 'one of: what-if, all, roles, code, events, doctor' ;;
 esac

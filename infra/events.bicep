@@ -18,6 +18,8 @@ var queueDelivery = installation.deliveryMode == 'storageQueue'
 // Another name for each mode: while one is exchanged for the other both exist, so that no event falls between them.
 var subscriptionName = '${take(functionAppName, 54)}-${queueDelivery ? 'queue' : 'function'}'
 var renameSubscriptionName = '${take(functionAppName, 46)}-${queueDelivery ? 'queue' : 'function'}-renames'
+// Modules in groups of others have names of this installation: another one may deploy into that group, too, at the same time.
+var unique = uniqueString(resourceGroup().id, functionAppName)
 // The resource group of an account's topic is the account's, unless a topic is given.
 var topicPlaces = map(watchedAccounts, account => split(account.?systemTopicResourceId ?? account.resourceId, '/'))
 
@@ -27,11 +29,12 @@ resource stateAccount 'Microsoft.Storage/storageAccounts@2025-06-01' existing = 
 
 module topics 'modules/topic-of-account.bicep' = [
   for (account, index) in watchedAccounts: {
-    name: take('topic-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 64)
+    name: '${take('topic-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 50)}-${unique}'
     scope: resourceGroup(split(account.resourceId, '/')[2], split(account.resourceId, '/')[4])
     params: {
       accountName: toLower(last(split(account.resourceId, '/')))
       existingTopicResourceId: account.?systemTopicResourceId ?? ''
+      unique: unique
     }
   }
 ]
@@ -48,7 +51,7 @@ module topicAccess 'modules/topic-access.bicep' = [
 
 module subscriptions 'modules/subscription.bicep' = [
   for (account, index) in watchedAccounts: {
-    name: take('events-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 64)
+    name: '${take('events-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 50)}-${unique}'
     scope: resourceGroup(topicPlaces[index][2], topicPlaces[index][4])
     params: {
       topicName: last(split(topics[index].outputs.resourceId, '/'))
@@ -71,7 +74,7 @@ module subscriptions 'modules/subscription.bicep' = [
 
 module renameSubscriptions 'modules/subscription.bicep' = [
   for (account, index) in watchedAccounts: if (account.?hierarchical ?? true) {
-    name: take('renames-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 64)
+    name: '${take('renames-${toLower(last(split(account.resourceId, '/')))}-${functionAppName}', 50)}-${unique}'
     scope: resourceGroup(topicPlaces[index][2], topicPlaces[index][4])
     params: {
       topicName: last(split(topics[index].outputs.resourceId, '/'))

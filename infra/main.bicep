@@ -7,8 +7,9 @@ targetScope = 'resourceGroup'
 
 import { appOptions, dataAccessOptions, delivery, existingResources, firstStage, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from 'modules/types.bicep'
 import { containers, functions, queues } from 'modules/contract.bicep'
+import { alphanumeric, checked, lowerCase, only } from 'modules/names.bicep'
 
-@description('Begins the names of all resources. Lower-case letters and digits, a letter first.')
+@description('Begins the names of all resources. Lower-case letters and digits.')
 @minLength(2)
 @maxLength(12)
 param workload string = 'scorekeeper'
@@ -65,18 +66,19 @@ param state stateOptions = {}
 @description('The function app.')
 param app appOptions = {}
 
-var stem = '${workload}-${environmentName}'
+var stem = '${checked('workload', workload, lowerCase, 2, 12)}-${checked('environmentName', environmentName, '${alphanumeric}-', 2, 12)}'
 var hash = uniqueString(resourceGroup().id, workload, environmentName)
-var functionAppName = names.?functionApp ?? 'func-${stem}-${take(hash, 6)}'
+var functionAppName = checked('names.functionApp', names.?functionApp ?? 'func-${stem}-${take(hash, 6)}', '${alphanumeric}-', 2, 60)
+var unique = uniqueString(resourceGroup().id, functionAppName)
+var storageAccountName = checked('names.storageAccount', names.?storageAccount ?? take('st${take(only(toLower(stem), lowerCase), 12)}${hash}', 24), lowerCase, 3, 24)
 var queueDelivery = deliveryMode == 'storageQueue'
-var private = !empty(network.?privateEndpointSubnetResourceId)
-var taskHub = app.?taskHub ?? 'Scorekeeper'
+var taskHub = checked('app.taskHub', app.?taskHub ?? 'Scorekeeper', alphanumeric, 3, 45)
 
 // What cannot work is refused here, and not by an app that never gets an event.
 var checkedPublicNetworkAccess = !queueDelivery && network.?publicNetworkAccess == 'Disabled'
   ? fail('Event Grid cannot push to an app without public network access: set deliveryMode to storageQueue')
   : (network.?publicNetworkAccess ?? 'Enabled')
-var checkedSubnet = private && empty(network.?integrationSubnetResourceId)
+var checkedSubnet = !empty(network.?privateEndpointSubnetResourceId) && empty(network.?integrationSubnetResourceId)
   ? fail('the state account is closed to the internet: set network.integrationSubnetResourceId, so that the app can reach it')
   : (network.?integrationSubnetResourceId ?? '')
 
@@ -84,26 +86,24 @@ var checkedSubnet = private && empty(network.?integrationSubnetResourceId)
 var rulesText = length(string(rules)) > 100000
   ? fail('the rules have ${length(string(rules))} characters, and an application setting takes 100000: put them into the package (cargo xtask package --rules FILE), give { rules: [] } here, and name the containers of each watched account')
   : string(rules)
-var ruleSetting = empty(rules.rules)
-  ? {}
-  : {
-      SCOREKEEPER_RULES: rulesText
-    }
+// Sent where they are set; what is left out has the handler's own default: one truth for each.
+var sometimes = union(empty(rules.rules) ? {} : { SCOREKEEPER_RULES: rulesText }, contains(app, 'concurrency') ? { SCOREKEEPER_CONCURRENCY: string(app.?concurrency) } : {})
 
 // A watched account that no rule names gets no event, silently. Account names are lower-case, ids may be written otherwise.
 var watchedNames = map(filter(watchedAccounts, account => empty(account.?containers)), account => toLower(last(split(account.resourceId, '/'))))
 var anyAccount = !empty(filter(rules.rules, rule => !contains(rule.match, 'account')))
-var ruled = map(filter(rules.rules, rule => contains(rule.match, 'account')), rule => toLower(rule.match.account))
-var unruled = anyAccount ? [] : filter(watchedNames, name => !contains(ruled, name))
+var unruled = anyAccount ? [] : filter(watchedNames, name => !contains(map(rules.rules, rule => toLower(rule.match.?account ?? '')), name))
 var checkedAccounts = empty(unruled) ? watchedAccounts : fail('no rule names the watched account ${join(unruled, ', ')}: add a rule, take the account out of watchedAccounts, or name its containers if the rules are in the package')
 
 // The function of the other delivery mode is off: it would ask for a queue that is not there.
-var unused = queueDelivery ? functions.event : functions.queue
-var off = union(app.?disabledFunctions ?? [], [unused])
+var off = union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event : functions.queue])
 var disabled = toObject(off, name => 'AzureWebJobs_${name}_Disabled', name => 'true')
 
 var watchedIds = map(watchedAccounts, account => toLower(account.resourceId))
 var readIds = union(watchedIds, map(outputAccountResourceIds, id => toLower(id)))
+var elsewhere = map(existing.?roleAssignmentScopes ?? [], id => toLower(id))
+var unknown = filter(elsewhere, id => !contains(union(readIds, map(workspaceResourceIds, id => toLower(id))), id))
+var givenElsewhere = empty(unknown) ? elsewhere : fail('existing.roleAssignmentScopes names ${join(unknown, ', ')}, which is no account and no workspace of this deployment')
 
 module identity 'modules/identity.bicep' = {
   params: {
@@ -116,7 +116,7 @@ module identity 'modules/identity.bicep' = {
 
 module storage 'modules/storage.bicep' = {
   params: {
-    name: names.?storageAccount ?? take('st${take(replace(toLower('${workload}${environmentName}'), '-', ''), 12)}${hash}', 24)
+    name: storageAccountName
     location: location
     tags: tags
     options: state
@@ -142,10 +142,10 @@ module logs 'modules/monitoring.bicep' = {
 
 var platformLogs = (monitoring.?platformLogs ?? false) ? logs.outputs.workspaceResourceId : ''
 
-// Modules in groups of others have names: two installations may deploy into one group under the same outer name.
+// Modules in groups of others have names of this installation: another one may deploy into that group, too, at the same time.
 module workspaceAccess 'modules/ml-access.bicep' = [
-  for id in workspaceResourceIds: if (mlAccess != 'none') {
-    name: take('ml-${last(split(id, '/'))}-${functionAppName}', 64)
+  for id in workspaceResourceIds: if (mlAccess != 'none' && !contains(givenElsewhere, toLower(id))) {
+    name: '${take('ml-${last(split(id, '/'))}-${functionAppName}', 50)}-${unique}'
     scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
     params: {
       workspaceName: last(split(id, '/'))
@@ -157,8 +157,8 @@ module workspaceAccess 'modules/ml-access.bicep' = [
 ]
 
 module blobAccess 'modules/data-access.bicep' = [
-  for id in readIds: if (dataAccess.?assign ?? true) {
-    name: take('data-${last(split(id, '/'))}-${functionAppName}', 64)
+  for id in readIds: if ((dataAccess.?assign ?? true) && !contains(givenElsewhere, id)) {
+    name: '${take('data-${last(split(id, '/'))}-${functionAppName}', 50)}-${unique}'
     scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
     params: {
       accountName: last(split(id, '/'))
@@ -176,8 +176,7 @@ module site 'modules/function.bicep' = {
     tags: tags
     identityResourceId: identity.outputs.resourceId
     deploymentContainerUrl: '${storage.outputs.blobEndpoint}${containers.deployments}'
-    // What is not here has the handler's own default: one truth for each.
-    settings: union(app.?settings ?? {}, disabled, ruleSetting, {
+    settings: union(app.?settings ?? {}, disabled, sometimes, {
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
       APPLICATIONINSIGHTS_CONNECTION_STRING: logs.outputs.ingestion
       AZURE_CLIENT_ID: identity.outputs.clientId
@@ -188,9 +187,11 @@ module site 'modules/function.bicep' = {
       AzureWebJobsStorage__credential: 'managedidentity'
       AzureWebJobsStorage__queueServiceUri: storage.outputs.queueEndpoint
       AzureWebJobsStorage__tableServiceUri: storage.outputs.tableEndpoint
+      // The host reads it in Reconcile/function.json, and knows no default for it.
       RECONCILE_SCHEDULE: app.?reconcileSchedule ?? '0 * * * * *'
-      SCOREKEEPER_CONCURRENCY: string(app.?concurrency ?? 64)
+      // The handler cannot know the cloud that it runs in.
       SCOREKEEPER_RESOURCE_MANAGER: environment().resourceManager
+      // Whose tables storage.bicep makes: a new version of the code must not choose another ledger by a new default.
       SCOREKEEPER_TASK_HUB: taskHub
     })
     options: app

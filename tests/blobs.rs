@@ -95,7 +95,12 @@ fn datastore(base: &str, container: &str) -> Answer {
 fn with_output(kind: OutputKind, path: &str) -> Scoring {
     let uri = "https://heart.example/jobs";
     let mut scoring = scoring_of(uri, &json!({ "endpoint": { "uri": uri, "workspace": WORKSPACE } }));
-    let output = Output { kind, uri: format!("azureml://datastores/workspaceblobstore/paths/{path}") };
+    let output = Output {
+        kind,
+        uri: format!("azureml://datastores/workspaceblobstore/paths/{path}"),
+        mode: None,
+        description: None,
+    };
     scoring.submission.as_mut().unwrap().outputs = [("o".to_owned(), output)].into();
     scoring
 }

@@ -23,7 +23,8 @@ use stores::embedded::EmbeddedStore;
 use time::Duration;
 use tower::ServiceExt as _;
 
-use crate::support::functions_host::{Process, SCOREKEEPER};
+use crate::support::functions_host::SCOREKEEPER;
+use crate::support::process::Process;
 use crate::support::world::{Fault, RULE, START, World, event};
 
 /// One scored, one whose answer was lost, one that runs, one skipped event and one that cannot be read.

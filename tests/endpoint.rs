@@ -3,6 +3,7 @@
 mod blobs;
 mod examining;
 mod looking;
+mod requests;
 mod sharing;
 mod submitting;
 mod tokens;

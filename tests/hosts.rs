@@ -11,8 +11,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::cloud::{Cloud, cloud_event, event};
-use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER, free_port, given};
+use crate::support::functions_host::{FunctionsHost, SCOREKEEPER, free_port, given};
 use crate::support::lambda::{BOOTSTRAP, Deadline, Host, Lambda};
+use crate::support::process::Process;
 
 const TIMER: &str = include_str!("fixtures/timer.json");
 const EVENT_BRIDGE: &str = include_str!("fixtures/eventbridge.json");

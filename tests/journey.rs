@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use simulator::{Fault, FaultKind, Instead, Route};
 
 use crate::support::cloud::{Cloud, event};
-use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER, client};
+use crate::support::functions_host::{FunctionsHost, SCOREKEEPER, client};
+use crate::support::process::Process;
 
 /// Nothing here takes longer; a hang must fail the test, not block it.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -340,7 +341,7 @@ async fn the_scoring_command_dies_with_local_however_that_ends() {
         let fifo = folder.path().join("alive");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
-        let command = format!("exec 3> '{}'; echo started >&3; sleep 1000 & sleep 1000", fifo.display());
+        let command = format!("exec 3> '{}'; echo started >&3; sleep 60 & sleep 60", fifo.display());
         let arguments = ["local", "--data", "d", "--listen", "127.0.0.1:0", "--score-command", &command];
         let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
         process.until_logged(|line| line.contains("page ")).await;

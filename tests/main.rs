@@ -28,4 +28,5 @@ mod readme;
 mod rules;
 mod secrets;
 mod simulation;
+mod supervised_host;
 mod support;

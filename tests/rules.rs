@@ -115,10 +115,12 @@ fn full() -> Value {
         "rules": [{
             "id": "claims_1-a",
             "match": { "account": "uploads", "container": "claims-eu", "prefix": "eu/", "suffix": ".csv",
-                "globs": ["**/*-[0-9].csv"], "exclude": { "defaults": false, "prefixes": ["eu/old/"], "suffixes": ["-x.csv"], "globs": ["**/a-*.csv"] } },
+                "globs": ["**/*-[0-9].csv"], "minBytes": 1, "maxBytes": 1_000_000_000, "contentTypes": ["text/csv", "application/*"],
+                "apis": ["PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose", "SftpCommit", "CreateFile", "SftpCreate", "RenameFile"],
+                "exclude": { "defaults": false, "prefixes": ["eu/old/"], "suffixes": ["-x.csv"], "globs": ["**/a-*.csv"] } },
             "endpoint": { "uri": "https://heart.westeurope.inference.ml.azure.com/jobs", "deployment": "v7", "workspace": workspace },
             "inputs": {
-                "data": { "type": "UriFile", "uri": "{blob.url}" },
+                "data": { "type": "UriFile", "uri": "{blob.url}", "mode": "ReadOnlyMount", "description": "{blob.name}" },
                 "folder": { "type": "UriFolder", "uri": format!("{workspace}/datastores/blobs/paths/f/") },
                 "asset": { "type": "UriFile", "uri": format!("{workspace}/data/reference/versions/3") },
                 "url": { "type": "UriFile", "uri": "https://uploads.dfs.core.windows.net/c/{blob.encodedPath}" },
@@ -129,7 +131,7 @@ fn full() -> Value {
                 "flag": { "type": "Literal", "value": false },
             },
             "outputs": {
-                "score": { "type": "UriFile", "uri": format!("{output}/p.csv") },
+                "score": { "type": "UriFile", "uri": format!("{output}/p.csv"), "mode": "Upload", "description": "scores" },
                 "more": { "type": "UriFolder", "uri": format!("azureml://subscriptions/s/resourcegroups/g/workspaces/w/datastores/d/paths/{{scoring.id}}/{{attempt}}/") },
             },
             "settings": {
@@ -189,6 +191,12 @@ fn what_is_read_is_taken_by_the_schema_with_null_for_any_member_that_may_be_abse
     let mut files = vec![("all".to_owned(), full())];
     with_nulls(&full(), "", &mut |place, file| files.push((place, file)));
     assert!(files.len() > 50, "{}", files.len());
+    let mut marker = full();
+    marker["rules"][0]["complete"] = json!({ "marker": "a-1.csv" });
+    marker["rules"][0]["inputs"] = json!({});
+    marker["rules"][0]["endpoint"] =
+        json!({ "uri": "https://heart.westeurope.inference.ml.azure.com/jobs", "deployments": { "v7": 90, "v8": 10 } });
+    files.push(("marker and split".to_owned(), marker));
     for name in ["dev", "prod"] {
         let path = format!("{}/../infra/params/{name}.rules.json", env!("CARGO_MANIFEST_DIR"));
         files.push((path.clone(), serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()));

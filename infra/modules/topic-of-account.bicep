@@ -6,6 +6,9 @@ param accountName string
 @description('ARM id of the account\'s system topic, if it has one; empty: one is created.')
 param existingTopicResourceId string
 
+@description('What makes the name of a deployment that of one installation.')
+param unique string
+
 // The stand-in keeps the indexes below valid when nothing is given.
 var parts = split(empty(existingTopicResourceId) ? '/subscriptions/-/resourceGroups/-/providers/-/-/-' : existingTopicResourceId, '/')
 
@@ -15,7 +18,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
 
 // A module of its own, because a resource's location must be known when a deployment starts.
 module created 'topic.bicep' = if (empty(existingTopicResourceId)) {
-  name: take('scorekeeper-topic-${accountName}', 64)
+  name: 'topic-made-${accountName}-${unique}'
   params: {
     name: 'evgt-${accountName}'
     location: account.location

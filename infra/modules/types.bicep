@@ -58,7 +58,7 @@ type resourceNames = {
 @export()
 @sealed()
 type dataAccessOptions = {
-  @description('Whether they are given here (default). False where another team gives them.')
+  @description('Whether they are given here (default). False where another team gives them all; for single accounts see `existing.roleAssignmentScopes`.')
   assign: bool?
 
   @description('Object ids of the compute clusters\' identities, which read inputs too.')
@@ -74,6 +74,9 @@ type existingResources = {
 
   @description('ARM id of a Log Analytics workspace.')
   logAnalyticsResourceId: string?
+
+  @description('ARM ids of those watched and output accounts and machine learning workspaces on which others give the roles (to app and clusters): none is assigned there.')
+  roleAssignmentScopes: string[]?
 }
 
 @description('Private DNS zones by what they resolve. Leave one out where a policy registers private endpoints.')
@@ -223,7 +226,7 @@ type appOptions = {
   @description('Instances that are kept warm.')
   alwaysReady: alwaysReadyGroup[]?
 
-  @description('Most invocations at once in one instance (default 64): the handler\'s `SCOREKEEPER_CONCURRENCY` and the platform\'s measure for starting another instance.')
+  @description('Most invocations at once in one instance (default 64, the handler\'s own): `SCOREKEEPER_CONCURRENCY`, and the platform\'s measure for starting another instance.')
   @minValue(1)
   @maxValue(1000)
   concurrency: int?

@@ -1,36 +1,40 @@
-// A small environment: public endpoints, events pushed by Event Grid, one workspace, one account. infra/README.md,
-// "Before you start", has the command for each value.
+// A small environment: public endpoints, events pushed by Event Grid, one workspace, one account.
 using '../main.bicep'
+
+// What is yours. infra/README.md, "In short", looks it up and puts it in here, and the rule's part into dev.rules.json.
+
+// The storage account that is watched, and whether its namespace is hierarchical.
+var uploads = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data-dev/providers/Microsoft.Storage/storageAccounts/stuploadsdev'
+var hierarchical = false
+
+// Its Event Grid system topic, if it has one: an account can have only one.
+var topic = ''
+
+// The workspace whose batch endpoint scores, and the account that outputs go to: by default the workspace's own.
+var workspace = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.MachineLearningServices/workspaces/mlw-dev'
+var outputs = '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.Storage/storageAccounts/stmlwdev'
+
+// Object id of the identity that the jobs' cluster runs as, so that it can read the inputs.
+var cluster = ''
 
 param environmentName = 'dev'
 
-// What is scored, and where: dev.rules.json beside this file.
 param rules = loadJsonContent('dev.rules.json')
 
-// az storage account show --name UPLOADS --query id
 param watchedAccounts = [
   {
-    resourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-data-dev/providers/Microsoft.Storage/storageAccounts/stuploadsdev'
-    // az storage account show --name UPLOADS --query isHnsEnabled
-    hierarchical: false
+    resourceId: uploads
+    hierarchical: hierarchical
+    systemTopicResourceId: empty(topic) ? null : topic
   }
 ]
 
-// The account behind the datastore that outputs go to; by default the workspace's own:
-// az ml workspace show --name WORKSPACE --resource-group ML_GROUP --query storage_account
-param outputAccountResourceIds = [
-  '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.Storage/storageAccounts/stmlwdev'
-]
+param outputAccountResourceIds = [outputs]
 
-// az ml workspace show --name WORKSPACE --resource-group ML_GROUP --query id
-param workspaceResourceIds = [
-  '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.MachineLearningServices/workspaces/mlw-dev'
-]
+param workspaceResourceIds = [workspace]
 
-// Whom the jobs' cluster runs as, so that it can read the inputs: '…', …
-// az ml compute show --name CLUSTER --workspace-name WORKSPACE --resource-group ML_GROUP --query identity
 param dataAccess = {
-  computePrincipalIds: []
+  computePrincipalIds: empty(cluster) ? [] : [cluster]
 }
 
 param tags = {

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 
 use super::{CAP, SLOW};
 use crate::support::azurite::{self, OnDisk};
-use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
+use crate::support::functions_host::{FunctionsHost, SCOREKEEPER};
+use crate::support::process::Process;
 
 /// Processes that get events, and never a tick.
 const HANDLERS: usize = 4;

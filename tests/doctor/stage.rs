@@ -17,7 +17,8 @@ use tokio::sync::OnceCell;
 
 use crate::support::azurite;
 use crate::support::cloud::event_about;
-use crate::support::functions_host::{FunctionsHost, Process, SCOREKEEPER};
+use crate::support::functions_host::{FunctionsHost, SCOREKEEPER};
+use crate::support::process::Process;
 
 /// A task hub that took an event in and ticked a moment ago.
 pub(super) const ALIVE: &str = "DoctorAlive";

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::project::Files;
 
 /// What `azd` would have in its environment.
-const AZD: [(&str, &str); 4] = [
+pub const AZD: [(&str, &str); 4] = [
     ("AZURE_ENV_NAME", "dev"),
     ("AZURE_LOCATION", "westeurope"),
     (

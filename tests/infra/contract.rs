@@ -20,6 +20,28 @@ const LEFT_OUT: [(&str, &str); 8] = [
     ("SCOREKEEPER_LOG", "the handler's own default, unless app.settings has it"),
 ];
 
+/// Settings that are sent only where something asks for them, and what.
+pub const SENT_WHERE: [(&str, &str); 2] = [
+    ("SCOREKEEPER_CONCURRENCY", " where `app.concurrency` is set"),
+    ("SCOREKEEPER_RULES", " unless the rules are in the package"),
+];
+
+/// Settings that are always sent, with the reason why no default of the code will do.
+const ALWAYS: [(&str, &str); 12] = [
+    ("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "names the app's identity"),
+    ("APPLICATIONINSIGHTS_CONNECTION_STRING", "names the component"),
+    ("AZURE_CLIENT_ID", "names the app's identity"),
+    ("AzureWebJobsStorage__accountName", "names the state account"),
+    ("AzureWebJobsStorage__blobServiceUri", "names the state account"),
+    ("AzureWebJobsStorage__clientId", "names the app's identity"),
+    ("AzureWebJobsStorage__credential", "the host would take it for a connection string"),
+    ("AzureWebJobsStorage__queueServiceUri", "names the state account"),
+    ("AzureWebJobsStorage__tableServiceUri", "names the state account"),
+    ("RECONCILE_SCHEDULE", "the host reads it in Reconcile/function.json and knows no default"),
+    ("SCOREKEEPER_RESOURCE_MANAGER", "the handler cannot know its cloud"),
+    ("SCOREKEEPER_TASK_HUB", "the templates make its tables; another default of the code would be another ledger"),
+];
+
 /// Settings of the Functions host that the templates make.
 const OF_THE_HOST: [&str; 8] = [
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
@@ -96,10 +118,24 @@ fn settings(project: &Project) -> Vec<String> {
             findings.push(format!("{MAIN}: the Functions host needs `{name}`"));
         }
     }
-    // Made by us all the same, so they must be the handler's own defaults.
-    for (option, setting) in [("taskHub", "SCOREKEEPER_TASK_HUB"), ("concurrency", "SCOREKEEPER_CONCURRENCY")] {
-        let default = read.iter().find(|(name, _)| name == setting).map(|(_, default)| &**default);
-        if default != project.snapshots["dev"].setting(setting).as_deref() {
+    let made = project.snapshots["packaged"].settings().into_iter().map(|(name, _)| name);
+    let made: BTreeSet<String> = made.filter(|name| !name.ends_with("_Disabled")).collect();
+    let expected: BTreeSet<String> = ALWAYS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    for name in made.symmetric_difference(&expected) {
+        findings
+            .push(format!("{MAIN}: `{name}` is sent though nobody asks for it, or is not sent though it is needed"));
+    }
+    // What the templates use themselves must be the handler's own defaults.
+    let dev = &project.snapshots["dev"];
+    let scale =
+        dev.of("Microsoft.Web/sites").next().map(|site| site.get("properties/functionAppConfig/scaleAndConcurrency"));
+    let concurrency = scale.map(|scale| scale["triggers"]["http"]["perInstanceConcurrency"].to_string());
+    let task_hub = dev.setting("SCOREKEEPER_TASK_HUB");
+    for (option, setting, ours) in
+        [("taskHub", "SCOREKEEPER_TASK_HUB", task_hub), ("concurrency", "SCOREKEEPER_CONCURRENCY", concurrency)]
+    {
+        let default = read.iter().find(|(name, _)| name == setting).map(|(_, default)| default.clone());
+        if default != ours {
             let default = default.unwrap_or_default();
             findings.push(format!("{MAIN}: the default of `app.{option}` is not the handler's, {default}"));
         }

@@ -73,7 +73,7 @@ const OF_TEMPLATES: &[OfTemplate] = &[
     refused("undefined symbol", "infra/main.bicep", "    taskHub: taskHub\n", "    taskHub: taskHubb\n", "BCP057"),
     refused("missing parameter of a module", "infra/main.bicep", "    options: state\n", "", "BCP035"),
     refused("misspelt output of a module", "infra/main.bicep", "storage.outputs.tableEndpoint\n", "storage.outputs.tablesEndpoint\n", "BCP"),
-    refused("misspelt member of an option", "infra/params/dev.bicepparam", "computePrincipalIds: []", "computePrincipals: []", "BCP089"),
+    refused("misspelt member of an option", "infra/params/dev.bicepparam", "computePrincipalIds: empty", "computePrincipals: empty", "BCP089"),
     refused("missing parameter of an environment", "infra/params/dev.bicepparam", "param rules = loadJsonContent('dev.rules.json')\n", "", "BCP258"),
     refused("unused parameter", "infra/main.bicep", "    options: state\n", "    options: {}\n", "no-unused-params"),
     refused("role assignment of another name each time", "infra/modules/storage.bicep", "name: guid(account.id, principalId, roles.storageTableDataContributor)", "name: newGuid()", "BCP065"),
@@ -106,6 +106,8 @@ const OF_TEMPLATES: &[OfTemplate] = &[
     // The template refuses the source in words of its own: no rule is left for the watched one.
     seen("rule of an account that is not watched", "infra/params/prod.rules.json", "stimagesprod", "stpictures", "prod", " watched", ("prod", "\\\"account\\\":\\\"stimagesprod", "\\\"account\\\":\\\"stpictures")),
     seen("alert without a runbook", "infra/modules/alerts.bicep", "name: 'stuck'", "name: 'stalled'", "dev", "no runbook", ("dev", "README.md#stuck", "README.md#stalled")),
+    seen("deployment of the same name for two installations", "infra/events.bicep", "-${functionAppName}', 50)}-${unique}'", "-${functionAppName}', 50)}'", "templates", "same name for two installations", ("templates", "variables('unique')", "variables('functionAppName')")),
+    seen("setting that is sent though nobody asks", "infra/main.bicep", "      SCOREKEEPER_TASK_HUB: taskHub\n", "      SCOREKEEPER_TASK_HUB: taskHub\n      SCOREKEEPER_LOG: 'info'\n", "packaged", "is sent though nobody asks", ("packaged", "\"SCOREKEEPER_RESOURCE_MANAGER\"", "\"SCOREKEEPER_LOG\"")),
     seen("output renamed and still asked for", "infra/main.bicep", "output functionAppResourceId string", "output siteId string", "templates", "no output `functionAppResourceId`", ("templates", "\"functionAppResourceId\"", "\"siteId\"")),
     seen("variable of azd that nobody reads", "infra/azd/main.bicepparam", "'COMPUTE_PRINCIPALS', '')) ? [] : split(readEnvironmentVariable('COMPUTE_PRINCIPALS'", "'COMPUTE', '')) ? [] : split(readEnvironmentVariable('COMPUTE'", "azd", "`COMPUTE_PRINCIPALS` is set", ("", "", "")),
 ];

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::contract::setting_names;
+use super::contract::{SENT_WHERE, setting_names};
 use super::project::{Project, root};
 use super::queries::runbook;
 use super::roles::assignments;
@@ -151,8 +151,13 @@ fn app_settings(project: &Project) -> String {
     for name in setting_names(project) {
         // As the template has it, which says where a value comes from.
         let begins = format!("{name}: ");
-        let line = project.files.get(MAIN).lines().find_map(|line| line.trim_start().strip_prefix(&*begins));
-        let _ = writeln!(table, "| `{name}` | `{}` |", cell(line.unwrap_or_default()));
+        let source = project.files.get(MAIN);
+        let whole = source.lines().find_map(|line| line.trim_start().strip_prefix(&*begins));
+        // Those that are sent only where they are set stand in an object of one line: `{ NAME: VALUE }`.
+        let part = || source.split_once(&format!("{{ {begins}")).and_then(|(_, rest)| rest.split(" }").next());
+        let value = whole.or_else(part).unwrap_or_default();
+        let when = SENT_WHERE.iter().find(|(is, _)| *is == name).map_or("", |(_, when)| when);
+        let _ = writeln!(table, "| `{name}` | `{}`{when} |", cell(value));
     }
     table += "| `AzureWebJobs_NAME_Disabled` | `'true'` for each of `app.disabledFunctions` and for the function of the other delivery mode |\n";
     table
@@ -220,7 +225,7 @@ fn alerts(project: &Project) -> String {
 }
 
 /// `storageBlobDataOwner` as Azure's portal has it.
-fn spoken(role: &str) -> String {
+pub fn spoken(role: &str) -> String {
     let role = role.replace("azureML", "AzureML");
     let mut words = String::new();
     for (at, c) in role.char_indices() {

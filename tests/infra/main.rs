@@ -21,6 +21,7 @@ mod defects;
 mod delivery;
 mod docs;
 mod kusto;
+mod play;
 mod policy;
 mod predictions;
 mod procedure;
@@ -171,6 +172,15 @@ fn azd_finds_the_templates_the_package_and_the_second_stage_from_the_root() {
         ("function", "custom", ".", "target/app")
     );
     assert!(yaml.contains("run: cargo xtask package\n") && yaml.contains("infra/deploy.sh events\n"), "{yaml}");
+    // The procedure's steps, each at its place: service hooks are further in than those of the whole.
+    for (hook, verb) in
+        [("\n  preprovision:\n", "roles"), ("\n      predeploy:\n", "code"), ("\n  postdeploy:\n", "events")]
+    {
+        let (_, hook) = yaml.split_once(hook).unwrap();
+        let run = hook.lines().find(|line| line.trim().starts_with("run: ")).unwrap();
+        assert!(run.ends_with(&format!(" infra/deploy.sh {verb}")) && run.contains("GROUP=\"$"), "{run}");
+        assert!(run.contains("SUBSCRIPTION=\"$AZURE_SUBSCRIPTION_ID\""), "azd's, whatever az has selected: {run}");
+    }
     let tags = &project.snapshots["azd"].one("Microsoft.Web/sites").body["tags"];
     assert!(yaml.contains(&format!("\n  {}:\n", tags["azd-service-name"].as_str().unwrap())), "{yaml}");
 }
@@ -316,12 +326,30 @@ fn names_are_what_azure_takes_and_compares() {
     assert_eq!(renames.iter().filter(|places| places.contains("/containers/aaa/")).count(), 1, "{renames:?}");
 }
 
+/// Who sets it says it to handler and platform; who does not leaves each at the handler's default, which `contract.rs` compares.
 #[test]
 fn one_measure_says_how_much_an_instance_takes_at_once() {
     for (name, snapshot) in Project::load().environments() {
         let scale = snapshot.one("Microsoft.Web/sites").get("properties/functionAppConfig/scaleAndConcurrency");
         let platforms = scale["triggers"]["http"]["perInstanceConcurrency"].to_string();
-        assert_eq!(snapshot.setting("SCOREKEEPER_CONCURRENCY"), Some(platforms), "{name}");
+        let expected = if name == "branches" { Some("16".to_owned()) } else { None };
+        assert_eq!(snapshot.setting("SCOREKEEPER_CONCURRENCY"), expected, "{name}");
+        assert_eq!(platforms, expected.unwrap_or_else(|| "64".to_owned()), "{name}");
+    }
+}
+
+/// Others give the roles on one account and on one workspace, written in another case.
+#[test]
+fn on_scopes_whose_roles_others_give_nothing_is_assigned() {
+    let branches = &Project::load().snapshots["branches"];
+    let scopes: BTreeSet<String> =
+        branches.of("Microsoft.Authorization/roleAssignments").map(|it| it.scope().to_lowercase()).collect();
+    let given = |end: &str| scopes.iter().any(|scope| scope.ends_with(end));
+    for end in ["/sssssssssssssssssssssssa", "/sssssssssssssssssssssssb", "/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwa"] {
+        assert!(given(end), "{end}: {scopes:#?}");
+    }
+    for end in ["/sssssssssssssssssssssssc", "/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwb"] {
+        assert!(!given(end), "{end}: {scopes:#?}");
     }
 }
 

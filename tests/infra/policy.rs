@@ -112,6 +112,7 @@ pub fn check(project: &Project) -> Vec<String> {
     }
     findings.extend(words(project));
     findings.extend(order(project));
+    findings.extend(deployments(project));
     findings.extend(workflows(project));
     findings
 }
@@ -189,6 +190,22 @@ fn order(project: &Project) -> Vec<String> {
             .any(|on| on.starts_with(first) || on.contains(&format!("'{first}")));
         if !found {
             findings.push(format!("infra/{template}.bicep: `{later}` must wait for `{first}`"));
+        }
+    }
+    findings
+}
+
+/// Two installations that deploy into one group of others must not overwrite each other's records, or wait for each other.
+fn deployments(project: &Project) -> Vec<String> {
+    let mut findings = Vec::new();
+    // A hash that holds the group and the app's name, or what was made of it.
+    let ours = ["variables('unique')", "parameters('unique')", "parameters('suffix')"];
+    for template in ["events", "main"] {
+        let names = project.templates[template]["deploymentsElsewhere"].as_array();
+        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        for name in names.filter(|name| !ours.iter().any(|part| name.contains(part))) {
+            findings
+                .push(format!("infra/{template}.bicep: the deployment {name} has the same name for two installations"));
         }
     }
     findings

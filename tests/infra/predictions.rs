@@ -35,11 +35,18 @@ const TEMPLATES: [(&str, &str); 5] = [
 
 /// What must be refused, as further lines of the smallest parameter file, and a word of the remedy.
 #[rustfmt::skip] // a table
-pub const REFUSED: [(&str, &str, &str); 5] = [
+pub const REFUSED: [(&str, &str, &str); 12] = [
     ("pushed into a closed app", "param network = { publicNetworkAccess: 'Disabled' }", "storageQueue"),
     ("closed state without a way to it", "param network = { privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s' }", "integrationSubnetResourceId"),
     ("zones without an instance for each", "param app = { zoneRedundant: true, alwaysReady: [{ name: 'http', instanceCount: 1 }] }", "set app.alwaysReady"),
     ("rules too long for a setting", "param rules = { rules: map(range(0, 3000), n => { id: 'r${n}', match: { container: 'ccccccccccccccccc' } }) }", "100000"),
+    ("workload of other characters", "param workload = 'score-keep'", "workload is score-keep"),
+    ("environment of other characters", "param environmentName = 'de_v'", "environmentName is de_v"),
+    ("account's name of other characters", "param names = { storageAccount: 'stScorekeeper' }", "names.storageAccount is stScorekeeper: it takes 3 to 24 of the characters abc"),
+    ("account's name too long", "param names = { storageAccount: 'aaaaaaaaaaaaaaaaaaaaaaaaa' }", "names.storageAccount is aaa"),
+    ("app's name of other characters", "param names = { functionApp: 'func.prod' }", "names.functionApp is func.prod"),
+    ("task hub of other characters", "param app = { taskHub: 'Score-Keeper' }", "app.taskHub is Score-Keeper"),
+    ("others' roles on something else", "param existing = { roleAssignmentScopes: ['/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/st2'] }", "no account and no workspace"),
     ("watched account that no rule names", "param rules = { rules: [{ id: 'r', match: { account: 'other', container: 'c' } }] }", "no rule names the watched account st"),
 ];
 
@@ -143,11 +150,30 @@ fn templates(compiler: &mut Compiler) -> Result<Value, String> {
                 "parameters": template["parameters"], "definitions": definitions,
                 "outputs": of("outputs", &|output| output["metadata"]["description"].clone()),
                 "dependsOn": of("resources", &|resource| resource["dependsOn"].clone()),
+                // azd's group is its own, and `main` tells what is made in it.
+                "deploymentsElsewhere": if name == "azd" { Vec::new() } else { deployments_elsewhere(&template, false) },
             })
         };
         all.insert(name.to_owned(), told);
     }
     Ok(Value::Object(all))
+}
+
+/// Names of the deployments that a template makes in groups of others, with those that these make in turn.
+fn deployments_elsewhere(template: &Value, elsewhere: bool) -> Vec<String> {
+    let mut names = Vec::new();
+    let resources = &template["resources"];
+    let by_name = resources.as_object().into_iter().flat_map(Map::values);
+    for resource in by_name.chain(resources.as_array().into_iter().flatten()) {
+        if resource["type"] == "Microsoft.Resources/deployments" {
+            let elsewhere = elsewhere || !resource["resourceGroup"].is_null();
+            if elsewhere {
+                names.push(resource["name"].as_str().unwrap_or_default().to_owned());
+            }
+            names.extend(deployments_elsewhere(&resource["properties"]["template"], elsewhere));
+        }
+    }
+    names
 }
 
 /// Of everything that predictions are made of: the templates, what they load, and what the tests put to them.

@@ -1,191 +1,376 @@
 //! `infra/deploy.sh` against a fake `az` that plays what Azure is known to do. A call that a play does not know fails the test.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
 
-use super::project::root;
+use super::compiler;
+use super::play::{APP, Answer, CLUSTER, answer, nothing_deployed, play, told};
+use super::project::{Files, Project, root};
 
-const APP: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/func";
+const SYNC: &str = "https://github.com/Azure/azure-functions-host/issues/10169";
+const REFUSED_UPLOAD: &str = "https://github.com/Azure/azure-functions-core-tools/issues/4346";
+const ENDLESS: &str = "https://github.com/Azure/azure-cli/pull/33388";
+const EXISTS: &str = "https://github.com/Azure/azure-dev/issues/9253";
+const STOPPED: &str = "https://github.com/Azure/azure-functions-eventgrid-extension/issues/113";
+const AUTHENTICATION: &str = "https://github.com/Azure/azure-functions-eventgrid-extension/issues/103";
+const NO_ENDPOINT: &str = "https://github.com/Azure/bicep/issues/11656";
+const UPLOADS: &str = "/subscriptions/s/resourceGroups/data/providers/Microsoft.Storage/storageAccounts/stUploads";
 
-/// A play, its transcript, and how the procedure ended.
-struct Played {
-    folder: tempfile::TempDir,
-    output: Output,
+fn lists(times: &'static str, names: &str) -> Answer {
+    answer(SYNC, times, "functionapp function list*", "0", names)
 }
 
-/// Lines of a deployment at which nothing goes wrong. A play's own lines come before them, so they answer first.
-fn smooth() -> String {
-    format!(
-        "\
-*|deployment group show*identityPrincipalId*|1|not there yet
-*|deployment group show*functionAppName.value*|0|func
-*|deployment group show*functionAppResourceId.value*|0|{APP}
-*|deployment group show*deliveryMode*|0|eventGrid
-*|deployment group show*outputs.events.value --output json|0|{{}}
-*|deployment group create*--name scorekeeper --parameters*|0|
-*|deployment group create*--name scorekeeper-events*|0|
-*|functionapp show*|0|Running
-*|rest --method get*authsettingsV2*|0|false
-*|rest --method post*/host/default/sync*|0|
-*|functionapp deployment source config-zip*|0|
-*|functionapp function list*|0|func/BlobCreated\\nfunc/Reconcile
-"
-    )
+fn by_hand(scope: &'static str, principal: &str, role: &str) -> Answer {
+    let id = "/subscriptions/s/providers/Microsoft.Authorization/roleAssignments/by-hand";
+    answer(EXISTS, "*", scope, "0", &format!("{principal}\t{id}\t{role}"))
 }
 
-fn play(own: &str, command: &str) -> Played {
-    let folder = tempfile::tempdir().unwrap();
-    let play = folder.path().join("play");
-    fs::write(&play, format!("{own}{}", smooth())).unwrap();
-    let az: PathBuf = root().join("tests/cases/az");
-    let output = Command::new("sh")
-        .arg(root().join("infra/deploy.sh"))
-        .arg(command)
-        .env("PATH", format!("{}:/usr/bin:/bin", az.canonicalize().unwrap().display()))
-        .env("PLAY", &play)
-        .envs([("GROUP", "g"), ("PAUSE", "0"), ("TRIES", "3"), ("LIMIT", "1")])
-        .output()
-        .unwrap();
-    let unplayed = fs::read_to_string(folder.path().join("play.unplayed")).unwrap_or_default();
-    assert_eq!(unplayed, "", "calls that the play does not know");
-    Played { folder, output }
-}
-
-impl Played {
-    fn ends(&self, code: i32) -> &Self {
-        assert_eq!(self.output.status.code(), Some(code), "{}", self.said());
-        self
-    }
-
-    fn said(&self) -> String {
-        format!("{}{}", String::from_utf8_lossy(&self.output.stdout), String::from_utf8_lossy(&self.output.stderr))
-    }
-
-    fn says(&self, text: &str) -> &Self {
-        assert!(self.said().contains(text), "`{text}` is missing: {}", self.said());
-        self
-    }
-
-    fn calls(&self, part: &str) -> usize {
-        let calls = fs::read_to_string(self.folder.path().join("play.calls")).unwrap_or_default();
-        calls.lines().filter(|call| call.contains(part)).count()
-    }
+fn exists(pattern: &'static str) -> Answer {
+    answer(EXISTS, "*", pattern, "1", "ERROR: RoleAssignmentExists: The role assignment already exists.")
 }
 
 #[test]
 fn a_deployment_goes_stage_code_sync_stage() {
-    let played = play("", "all");
+    let played = play("first-deployment", "all").with(nothing_deployed()).run();
     played.ends(0).says("functions: Reconcile, BlobCreated").says("stage 2");
-    let calls = fs::read_to_string(played.folder.path().join("play.calls")).unwrap();
-    let places: Vec<usize> =
-        ["--name scorekeeper --parameters", "config-zip", "default/sync", "--name scorekeeper-events"]
-            .iter()
-            .map(|part| calls.find(part).unwrap())
-            .collect();
-    assert!(places.is_sorted(), "{calls}");
+    let calls: Vec<&str> = played.calls().collect();
+    let place = |part: &str| calls.iter().position(|call| call.contains(part)).unwrap();
+    let order = ["--name scorekeeper --parameters", "config-zip", "default/sync", "--name scorekeeper-events"];
+    assert!(order.map(place).is_sorted(), "{calls:#?}");
 }
 
 /// azure-functions-host 10169, functions-action 373: WarmUp alone is listed until somebody synchronises the triggers.
 #[test]
 fn triggers_are_synchronised_until_both_functions_are_listed() {
-    let played = play("2|functionapp function list*|0|func/WarmUp\n", "all");
-    played.ends(0).says("not listed yet: Reconcile BlobCreated (try 1 of 3)");
-    assert_eq!(played.calls("/host/default/sync"), 3);
-    let never = play("*|functionapp function list*|0|func/WarmUp\n", "all");
+    let played = play("warm-up-alone", "all").with(lists("2", "func/WarmUp")).run();
+    played.ends(0).says("not listed yet: Reconcile BlobCreated: try 1 of 3");
+    assert_eq!(played.count("/host/default/sync"), 3);
+    let never = play("warm-up-for-ever", "all").with(lists("*", "func/WarmUp")).run();
     never.ends(1).says("does not list Reconcile BlobCreated");
-    assert_eq!(never.calls("scorekeeper-events"), 0, "Event Grid would refuse it");
+    assert_eq!(never.count("scorekeeper-events"), 0, "Event Grid would refuse it");
 }
 
 #[test]
 fn with_queue_delivery_the_queues_function_is_waited_for_and_there_is_no_second_stage() {
-    let queue = "*|deployment group show*deliveryMode*|0|storageQueue\n*|functionapp function list*|0|func/BlobCreatedFromQueue\\nfunc/Reconcile\n";
-    let played = play(queue, "all");
+    let queue = lists("*", "func/BlobCreatedFromQueue\nfunc/Reconcile");
+    let played = play("queue-delivery", "all").with(told("storageQueue")).with(queue).run();
     played.ends(0).says("none with queue delivery");
-    assert_eq!(played.calls("/host/default/sync"), 1, "it is synchronised in every mode");
-    assert_eq!(played.calls("scorekeeper-events"), 0);
+    assert_eq!(played.count("/host/default/sync"), 1, "it is synchronised in every mode");
+    assert_eq!(played.count("scorekeeper-events"), 0);
 }
 
-/// azure-functions-core-tools 4346 shows the 403 of an upload: the identity's roles on the storage account are minutes old.
+/// The identity's roles on the storage account are minutes old.
 #[test]
 fn code_that_storage_refuses_is_sent_again_with_the_reason_shown() {
-    let refused = "|functionapp deployment source config-zip*|1|InaccessibleStorageException: Failed to access storage account for deployment (403)\n";
-    let played = play(&format!("2{refused}"), "all");
+    let zip = "functionapp deployment source config-zip*";
+    let why = "ERROR: InaccessibleStorageException: Failed to access storage account for deployment: BlobUploadFailedException: Failed to upload blob to storage account: Response status code does not indicate success: 403 (This request is not authorized to perform this operation.)";
+    let refused = |times| answer(REFUSED_UPLOAD, times, zip, "1", why);
+    let played = play("roles-not-in-force", "all").with(refused("2")).run();
     played.ends(0).says("InaccessibleStorageException").says("try 2 of 3");
-    assert_eq!(played.calls("config-zip"), 3);
-    play(&format!("*{refused}"), "all").ends(1).says("does the app's identity have its roles");
-    let other = play("*|functionapp deployment source config-zip*|1|The zip is damaged\n", "all");
-    other.ends(1).says("The zip is damaged");
-    assert_eq!(other.calls("config-zip"), 1, "what will not pass by itself is not repeated");
+    assert_eq!(played.count("config-zip"), 3);
+    let never = play("roles-never-in-force", "code").with(refused("*")).run();
+    never.ends(1).says("does the app's identity have its roles");
+    let why = "ERROR: Zip deployment failed. InvalidAppSettingsException: The app settings WEBSITE_RUN_FROM_PACKAGE are not supported with this SKU.";
+    let source =
+        "https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations";
+    let other = play("code-refused", "code").with(answer(source, "*", zip, "1", why)).run();
+    other.ends(1).says("InvalidAppSettingsException");
+    assert_eq!(other.count("config-zip"), 1, "what will not pass by itself is not repeated");
 }
 
-/// azure-cli's tracking of a deployment never ends if the host does not answer 2xx: its counter is not raised.
+/// `check_flex_app_after_deployment` asks again for ever what is not answered 2xx: its counter is not raised.
 #[test]
 fn a_config_zip_that_never_answers_is_ended_and_the_functions_are_looked_at() {
-    let played = play("*|functionapp deployment source config-zip*|never|\n", "all");
-    played.ends(0).says("config-zip did not end within 1 s").says("functions: Reconcile, BlobCreated");
+    let zip = || answer(ENDLESS, "*", "functionapp deployment source config-zip*", "never", "");
+    let played = play("config-zip-without-end", "all").var("LIMIT", "3").with(zip()).run();
+    played.ends(0).says("config-zip did not end").says("functions: Reconcile, BlobCreated");
+    let elsewhere =
+        play("config-zip-without-end", "all").var("LIMIT", "3").with(zip()).without_timeout().not_written_down().run();
+    elsewhere.ends(0).says("config-zip did not end").says("functions: Reconcile, BlobCreated");
+}
+
+/// People prepare accounts and workspaces before anything is deployed: then nobody has told of an identity yet.
+#[test]
+fn a_role_given_by_hand_is_named_before_the_first_deployment() {
+    let reader = by_hand("role assignment list --scope *stUploads *", CLUSTER, "Storage Blob Data Reader");
+    let scientist = "33333333-3333-3333-3333-333333333333";
+    let scientist = by_hand("role assignment list --scope *workspaces/mlw *", scientist, "AzureML Data Scientist");
+    let refused = exists("deployment group create*--name scorekeeper --parameters*");
+    let first = play("role-given-by-hand", "all").with(nothing_deployed()).with(reader.clone()).with(scientist);
+    let played = first.with(refused).run();
+    played
+        .ends(1)
+        .says(&format!("Storage Blob Data Reader on {UPLOADS} to {CLUSTER}"))
+        .says("AzureML Data Scientist on ")
+        .says("az role assignment delete --ids /subscriptions/s/providers/Microsoft.Authorization/roleAssignments/by-hand")
+        .says("existing.roleAssignmentScopes")
+        .says("dataAccess.assign: false");
+    assert_eq!(played.count("config-zip"), 0);
+    // What the approval approves, and azd before it provisions.
+    for (name, verb) in [("look", "what-if"), ("roles", "roles")] {
+        let looked = play(name, verb).with(nothing_deployed()).with(reader.clone()).run();
+        looked.ends(0).says("given by hand");
+        assert_eq!(looked.count("deployment group create"), 0);
+    }
 }
 
 #[test]
-fn a_role_given_by_hand_is_named_before_and_its_error_has_a_remedy() {
-    let by_hand = "*|deployment group show*identityPrincipalId*|0|p-1\n*|role assignment list --all --assignee p-1*|0|/subscriptions/s/providers/Microsoft.Authorization/roleAssignments/by-hand\n";
-    let refused = "*|deployment group create*--name scorekeeper --parameters*|1|RoleAssignmentExists: The role assignment already exists.\n";
-    let played = play(&format!("{by_hand}{refused}"), "all");
-    played
-        .ends(1)
-        .says("roleAssignments/by-hand")
-        .says("az role assignment delete --ids")
-        .says("dataAccess.assign: false");
-    assert_eq!(played.calls("config-zip"), 0);
+fn a_role_of_the_topic_given_by_hand_is_named_before_the_second_stage() {
+    let topic = "44444444-4444-4444-4444-444444444444";
+    let given = by_hand("role assignment list --scope *dead-letters *", topic, "Storage Blob Data Contributor");
+    let refused = exists("deployment group create*--name scorekeeper-events*");
+    let played = play("topic-role-given-by-hand", "events").with(given).with(refused).run();
+    played.ends(1).says("dead-letters to 44444444").says("its id is above");
+    assert_eq!(played.count("--name scorekeeper-events"), 1);
+}
+
+/// Who may not read role assignments deploys all the same.
+#[test]
+fn roles_that_cannot_be_looked_at_are_said_and_stop_nobody() {
+    let source = "https://learn.microsoft.com/azure/role-based-access-control/troubleshooting";
+    let why = "ERROR: (AuthorizationFailed) The client does not have authorization to perform action 'Microsoft.Authorization/roleAssignments/read'";
+    let closed = answer(source, "*", "role assignment list*", "1", why);
+    let uncompiled = answer(
+        "https://learn.microsoft.com/azure/azure-resource-manager/bicep/diagnostics/bcp427",
+        "*",
+        "bicep build-params*",
+        "1",
+        "Error BCP427: Environment variable \"AZURE_LOCATION\" does not exist and there's no default value set.",
+    );
+    let played = play("roles-not-to-be-read", "roles").with(closed).run();
+    played.ends(0).says(&format!("not looked at for roles given by hand: {UPLOADS}"));
+    let played = play("parameters-not-compiled", "roles").with(uncompiled).run();
+    played.ends(0).says("not looked at for roles given by hand: infra/params/dev.bicepparam");
+}
+
+/// What the real compiler makes of the parameter files is what the script looks at.
+#[test]
+fn the_script_finds_accounts_workspaces_and_clusters_in_each_parameter_file() {
+    let Some(compiler) = compiler::find() else { return println!("left out: there is no Bicep compiler") };
+    let source = "https://learn.microsoft.com/cli/azure/bicep#az-bicep-build-params";
+    let [watched, outputs, workspaces] = ["stuploads", "stmlw", "workspaces/mlw-"];
+    for (file, seen) in [
+        ("infra/params/dev.bicepparam", &[watched, outputs, workspaces][..]),
+        ("infra/params/prod.bicepparam", &[watched, "stimagesprod", outputs, workspaces]),
+        ("infra/params/private.bicepparam", &[watched, "stimagesprod", workspaces]),
+        ("infra/azd/main.bicepparam", &[watched, workspaces]),
+    ] {
+        let asked = play("compiled", "roles").with(answer(source, "*", "bicep build-params*", "compile", ""));
+        let asked = compiler::AZD.iter().fold(asked, |asked, (name, value)| asked.var(name, *value));
+        let asked = asked.var("PARAMETERS", file).var("BICEP", compiler.display().to_string());
+        let identity = answer(source, "*", "rest --method get*userAssignedIdentities/id-scorekeeper*", "0", CLUSTER);
+        let topics = answer(source, "*", "rest --method get*systemTopics/*", "0", "");
+        let played = asked.with(identity).with(topics).not_written_down().run();
+        for part in seen {
+            played.ends(0);
+            assert!(played.calls().any(|call| call.starts_with("az role") && call.contains(part)), "{file}: {part}");
+        }
+        assert_eq!(played.count("role assignment list"), seen.len() + 2, "{file}, and what stage 1 has made");
+    }
+}
+
+/// `roles.bicep` and the look for roles given by hand name the same ones.
+#[test]
+fn each_role_that_the_templates_give_is_looked_for() {
+    let script = fs::read_to_string(root().join("infra/deploy.sh")).unwrap();
+    for role in super::roles::built_in() {
+        assert!(script.contains(&format!("'{}'", super::docs::spoken(role))), "{role}");
+    }
+    for assignment in super::roles::assignments(&Project::load()) {
+        let begin = assignment.description.split(" on ").next().unwrap();
+        assert!(script.contains(&format!("starts_with(description || '', '{begin} on')")), "{begin}");
+    }
 }
 
 /// eventgrid-extension 113, azure-docs 104894: a stopped app answers 403, and events were dead-lettered at once.
 #[test]
 fn a_stopped_app_gets_no_events_and_the_remedy_says_how_to_pause_instead() {
-    let played = play("*|functionapp show*|0|Stopped\n", "all");
+    let played = play("stopped-app", "all").with(answer(STOPPED, "*", "functionapp show*", "0", "Stopped")).run();
     played.ends(1).says("may be dead-lettered at once").says("scorekeeper limit 0");
-    assert_eq!(played.calls("scorekeeper-events"), 0);
+    assert_eq!(played.count("scorekeeper-events"), 0);
 }
 
 /// eventgrid-extension 103: authentication over /runtime/webhooks answers Event Grid 401.
 #[test]
 fn sign_in_over_the_platforms_own_paths_is_refused() {
-    let played = play("*|rest --method get*authsettingsV2*|0|true\n", "all");
+    let covered = answer(AUTHENTICATION, "*", "rest --method get*authsettingsV2*", "0", "true");
+    let played = play("authentication-over-runtime", "all").with(covered).run();
     played.ends(1).says("exclude /runtime/*");
-    assert_eq!(played.calls("scorekeeper-events"), 0);
+    assert_eq!(played.count("scorekeeper-events"), 0);
 }
 
 #[test]
 fn a_subscription_that_does_not_see_its_function_yet_is_made_again() {
-    let refused = "2|deployment group create*--name scorekeeper-events*|1|Destination endpoint not found\n";
-    let played = play(refused, "all");
+    let events = "deployment group create*--name scorekeeper-events*";
+    let why = "ERROR: {\"code\":\"Endpoint validation\",\"message\":\"Destination endpoint not found.\"}";
+    let played = play("function-not-seen-yet", "events").with(answer(NO_ENDPOINT, "2", events, "1", why)).run();
     played.ends(0).says("try 2 of 3");
-    assert_eq!(played.calls("--name scorekeeper-events"), 3);
-    let other = play("*|deployment group create*--name scorekeeper-events*|1|InvalidTemplate\n", "all");
+    assert_eq!(played.count("--name scorekeeper-events"), 3);
+    let source = "https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-invalid-template";
+    let why = "ERROR: InvalidTemplate - Deployment template validation failed";
+    let other = play("second-stage-refused", "events").with(answer(source, "*", events, "1", why)).run();
     other.ends(1).says("InvalidTemplate");
-    assert_eq!(other.calls("--name scorekeeper-events"), 1);
+    assert_eq!(other.count("--name scorekeeper-events"), 1);
 }
 
 #[test]
 fn the_doctor_looks_after_a_failure_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let doctor = folder.path().join("doctor");
-    fs::write(&doctor, "#!/bin/sh\necho \"doctor was asked: $*\"\nexit 1\n").unwrap();
-    let play = folder.path().join("play");
-    let stopped = "*|functionapp show*|0|Stopped\n*|functionapp config appsettings list*|0|[]\n";
-    fs::write(&play, format!("{stopped}{}", smooth())).unwrap();
-    let run = |script: &str| {
-        Command::new("sh")
-            .args(["-c", script])
-            .current_dir(root())
-            .env("PLAY", &play)
-            .env("DOCTOR", &doctor)
-            .envs([("GROUP", "g"), ("PAUSE", "0"), ("TRIES", "1"), ("LIMIT", "5")])
-            .output()
-            .unwrap()
+    let stopped = answer(STOPPED, "*", "functionapp show*", "0", "Stopped");
+    let played = play("doctor-after-a-failure", "all").with(stopped).doctor(1).run();
+    played.ends(1).says(&format!("doctor was asked: doctor --settings SCRATCH/settings.json --app {APP}"));
+    let healthy = play("doctor", "doctor").doctor(0).run();
+    healthy.ends(0).says("doctor was asked");
+    let ill = play("doctor", "doctor").doctor(1).not_written_down().run();
+    ill.ends(1);
+    let unsure = play("doctor", "doctor").doctor(2).not_written_down().run();
+    unsure.ends(0);
+}
+
+/// A stage 1 that failed gives out nothing, and yet an earlier one may have made the app that people ask about.
+#[test]
+fn after_a_failed_stage_1_the_doctor_looks_at_the_app_that_is_there() {
+    let failed = exists("deployment group create*--name scorekeeper --parameters*");
+    let outputs = "https://learn.microsoft.com/azure/azure-resource-manager/templates/outputs";
+    let none = answer(outputs, "*", "deployment group show*functionAppName.value*", "0", "");
+    let apps = format!("{APP}\n{APP}-of-others");
+    let list = "https://learn.microsoft.com/cli/azure/functionapp#az-functionapp-list";
+    let apps = answer(list, "*", "functionapp list*", "0", &apps);
+    let others = answer(list, "*", "functionapp config appsettings list*func-of-others*", "0", "[]");
+    let played = play("stage-1-failed", "all").with(failed).with(none).with(apps).with(others).doctor(1).run();
+    played.ends(1).says(&format!("--app {APP}"));
+    assert_eq!(
+        played.said().filter(|line| line.starts_with("doctor was asked")).count(),
+        1,
+        "not at the app of others"
+    );
+    let empty = answer(list, "*", "functionapp list*", "0", "");
+    let failed = exists("deployment group create*--name scorekeeper --parameters*");
+    let first = play("first-stage-1-failed", "all").with(nothing_deployed()).with(failed).with(empty).doctor(0);
+    let first = first.with(answer(outputs, "*", "deployment group show*functionAppName.value*", "0", "")).run();
+    first.ends(1).says("the doctor has nothing to look at");
+}
+
+#[test]
+fn no_code_is_sent_before_a_stage_1_has_succeeded() {
+    let outputs = "https://learn.microsoft.com/azure/azure-resource-manager/templates/outputs";
+    let none = answer(outputs, "*", "deployment group show*functionAppName.value*", "0", "");
+    let played = play("code-without-stage-1", "code").with(none).run();
+    played.ends(1).says("run stage 1 first");
+    assert_eq!(played.count("config-zip"), 0);
+}
+
+/// Each one of a whole deployment, one after the other: without a limit of its own it would be waited for here too.
+#[test]
+fn a_call_of_az_that_never_answers_is_ended_whichever_it_is() {
+    let smooth = |(verb, queue): (&'static str, bool)| {
+        let it = play("smooth", verb).not_written_down().doctor(0);
+        let queued = || lists("*", "func/BlobCreatedFromQueue\nfunc/Reconcile");
+        if queue { it.with(told("storageQueue")).with(queued()) } else { it }
     };
-    let output = run(r#"chmod +x "$DOCTOR"; PATH="$PWD/tests/cases/az:/usr/bin:/bin" exec sh infra/deploy.sh all"#);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("doctor was asked: doctor --settings") && said.contains(APP), "{said}");
-    assert_eq!(output.status.code(), Some(1));
+    let mut silent = Vec::new();
+    for of in [("all", false), ("all", true), ("what-if", false)] {
+        silent.extend((1..=smooth(of).run().calls().count()).map(|call| (of, call)));
+    }
+    assert!(silent.len() > 30, "{silent:?}");
+    let one = |&(of, call): &((&'static str, bool), usize)| {
+        let it = smooth(of).var("SILENT_AT", call.to_string()).var("TRIES", "1").var("LIMIT", "2");
+        assert!(it.run().waited(), "{of:?} has no call {call}");
+    };
+    std::thread::scope(|scope| {
+        for chunk in silent.chunks(silent.len().div_ceil(12)) {
+            scope.spawn(move || chunk.iter().for_each(one));
+        }
+    });
+}
+
+/// The job's limit would end it without the doctor, and tell nothing.
+#[test]
+fn the_script_gives_up_before_the_job_that_runs_it_does() {
+    let files = Files::load();
+    let workflow = files.get(".github/workflows/deploy.yml");
+    let jobs: Vec<(&str, &str)> = jobs(workflow).collect();
+    assert_eq!(jobs.len(), 2);
+    for (verb, job) in jobs {
+        let number =
+            |name: &str| job.lines().find_map(|line| line.trim().strip_prefix(name)?.trim().parse::<u64>().ok());
+        let doctor = if verb == "what-if" { 0 } else { 600 };
+        let (deadline, minutes) = (number("DEADLINE:").unwrap(), number("timeout-minutes:").unwrap());
+        assert!(
+            deadline + doctor + 300 <= minutes * 60,
+            "{verb}: {deadline} s, and five minutes around, in {minutes} min"
+        );
+    }
+    let over = play("deadline", "all").var("DEADLINE", "0").doctor(0).run();
+    over.ends(1).says("no answer in time: az deployment group create").says("doctor was asked");
+    let waiting = play("deadline-while-waiting", "code").with(lists("*", "func/WarmUp"));
+    let waiting = waiting.var("PAUSE", "3000").var("DEADLINE", "2000").run();
+    waiting.ends(1).says("does not list Reconcile BlobCreated");
+}
+
+/// Jobs of a workflow that run the script, by its verb.
+fn jobs(workflow: &str) -> impl Iterator<Item = (&str, &str)> {
+    let (_, jobs) = workflow.split_once("\njobs:\n").unwrap();
+    jobs.split("\n\n  ").filter_map(|job| {
+        let (_, verb) = job.lines().filter_map(|line| line.split_once("infra/deploy.sh ")).next_back()?;
+        Some((verb.split_whitespace().next()?, job))
+    })
+}
+
+#[test]
+fn the_subscription_that_is_named_is_the_one_of_every_call() {
+    let played = play("subscription", "all").var("SUBSCRIPTION", "sub-1").not_written_down().run();
+    // Files, and URLs that name their subscription.
+    let exempt = |call: &&str| !call.starts_with("az rest") && !call.starts_with("az bicep");
+    let without = played.calls().filter(exempt).filter(|call| !call.ends_with("--subscription sub-1"));
+    assert_eq!(without.collect::<Vec<_>>(), [""; 0]);
+    played.ends(0);
+}
+
+/// What the script reads is in its header, in the workflow and in the README's block, and the defaults are the same.
+#[test]
+fn every_variable_of_the_script_is_told_of_wherever_it_is_called() {
+    let files = Files::load();
+    let script = files.get("infra/deploy.sh");
+    let is_name = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let names = |text: &str, before: &str| -> BTreeSet<String> {
+        let words = text.split(before).skip(1).map(|rest| {
+            rest.trim_start_matches('{').split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap()
+        });
+        words.filter(is_name).map(str::to_owned).collect()
+    };
+    let read = names(script, "$");
+    let head = script.split("\nset -eu").next().unwrap();
+    assert_eq!(names(head, "\n#   "), read, "header");
+    let workflow = files.get(".github/workflows/deploy.yml");
+    let env = |line: &str| Some(line.trim().split_once(": ")?.0.to_owned()).filter(|name| is_name(&name.as_str()));
+    let in_workflow: BTreeSet<String> = workflow.lines().filter_map(env).collect();
+    assert_eq!(in_workflow, read, "deploy.yml");
+    let page = files.get("infra/README.md");
+    let block =
+        page.split("```sh\n").skip(1).find(|block| block.contains("GROUP=")).unwrap().split("```").next().unwrap();
+    let exported: BTreeSet<String> = block
+        .lines()
+        .filter_map(|line| line.strip_prefix("export "))
+        .flat_map(str::split_whitespace)
+        .map(str::to_owned)
+        .collect();
+    assert!(read.is_subset(&exported), "README: {read:?}, {exported:?}");
+    for name in ["PARAMETERS", "ZIP", "PAUSE", "TRIES", "LIMIT", "DEADLINE"] {
+        let (_, default) = script.split_once(&format!("{name}=${{{name}:-")).unwrap();
+        let default = default.split('}').next().unwrap().replace("$here/../", "").replace("$here", "infra");
+        let of_block = block.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+        assert_eq!(of_block.and_then(|value| value.split_whitespace().next()), Some(&*default), "{name}");
+        assert!(head.contains(&format!("(default: {default})")), "header: {name} is {default}");
+    }
+}
+
+/// A transcript that no play writes any more would tell of something that is not so.
+#[test]
+fn each_transcript_is_that_of_a_play() {
+    let plays = include_str!("procedure.rs");
+    for entry in fs::read_dir(root().join("tests/infra/transcripts")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.strip_suffix(".txt").unwrap();
+        assert!(plays.contains(&format!("\"{name}\", ")), "{name}");
+    }
 }

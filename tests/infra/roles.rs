@@ -18,6 +18,11 @@ const ROLES: [(&str, &str, &str, &str, &[&str]); 9] = [
     ("storageTableDataContributor", "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3", "Function app", "storageAccounts", &["azd", "branches", "dev", "private", "prod"]),
 ];
 
+/// Names of the built-in roles that are given to anybody.
+pub fn built_in() -> impl Iterator<Item = &'static str> {
+    ROLES.iter().map(|(role, ..)| *role)
+}
+
 /// A role assignment of a snapshot.
 pub struct Assignment {
     snapshot: String,

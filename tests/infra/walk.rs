@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use super::compiler::{self, Compiler};
+use super::play::{Answer, answer, lines, smooth};
 use super::project::{Project, root};
 
 const README: &str = "infra/README.md";
@@ -133,7 +135,12 @@ fn outputs(project: &Project, path: &str, text: &str) -> Vec<String> {
             _ => "",
         };
         for rest in line.split("properties.outputs.").skip(1).filter(|rest| !rest.starts_with('$')) {
-            asked(line, template, rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default());
+            // One of them, or a list of them.
+            let list = rest.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(rest);
+            let names = if rest.starts_with('[') { list.split(", ").collect() } else { vec![rest] };
+            for name in names {
+                asked(line, template, name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default());
+            }
         }
         // The page's own function of that name.
         let begins = line.strip_prefix("output ").into_iter().filter(|rest| !rest.starts_with('('));
@@ -173,7 +180,12 @@ fn variables(project: &Project, commands: &[String]) -> Vec<String> {
         asked.remove(own);
     }
     let mut findings = Vec::new();
-    for (given, wanted, whose) in [(set("gh variable set "), read, DEPLOY), (set("azd env set "), asked, AZD)] {
+    let mut for_azd = set("azd env set ");
+    // azd's own, so that it asks for nothing.
+    for own in ["AZURE_SUBSCRIPTION_ID", "AZURE_LOCATION"] {
+        for_azd.remove(own);
+    }
+    for (given, wanted, whose) in [(set("gh variable set "), read, DEPLOY), (for_azd, asked, AZD)] {
         findings.extend(
             wanted.difference(&given).map(|name| format!("{README}: nobody sets `{name}`, which {whose} reads")),
         );
@@ -184,32 +196,103 @@ fn variables(project: &Project, commands: &[String]) -> Vec<String> {
     findings
 }
 
-/// Programs of the page that are played: each notes its call, and answers with an id where somebody reads one.
-const PLAYED: [&str; 7] = ["az", "azd", "cargo", "docker", "gh", "git", "sha256sum"];
+/// Programs of the page that only note how they were called; `az` is played, and `deploy.sh` is itself.
+const NOTED: [&str; 6] = ["azd", "cargo", "docker", "gh", "git", "sha256sum"];
+const ID: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg-theirs/providers";
+const CLUSTER: &str = "66666666-7777-8888-9999-000000000000";
 
-#[test]
-fn the_page_runs_from_the_first_command_to_the_last_with_no_variable_unset() {
-    let project = Project::load();
+/// What `az` tells somebody who looks for what is there.
+fn found() -> Vec<Answer> {
+    const STORAGE: &str = "https://learn.microsoft.com/cli/azure/storage/account#az-storage-account-show";
+    const TOPIC: &str = "https://learn.microsoft.com/cli/azure/eventgrid/system-topic#az-eventgrid-system-topic-list";
+    const ML: &str = "https://learn.microsoft.com/cli/azure/ml";
+    const ANY: &str = "https://learn.microsoft.com/cli/azure/reference-index";
+    let account = format!("{ID}/Microsoft.Storage/storageAccounts/");
+    vec![
+        answer(STORAGE, "*", "storage account show*isHnsEnabled*", "0", "true"),
+        answer(STORAGE, "*", "storage account show*--query id*", "0", &format!("{account}sttheirs")),
+        answer(
+            TOPIC,
+            "*",
+            "eventgrid system-topic list*",
+            "0",
+            &format!("{ID}/Microsoft.EventGrid/systemTopics/theirs"),
+        ),
+        answer(ML, "*", "ml workspace show*storage_account*", "0", &format!("{account}stoutputs")),
+        answer(ML, "*", "ml workspace show*", "0", &format!("{ID}/Microsoft.MachineLearningServices/workspaces/mlw")),
+        answer(ML, "*", "ml batch-endpoint show*", "0", "https://theirs.westeurope.inference.ml.azure.com/jobs"),
+        answer(ML, "*", "ml compute show*", "0", CLUSTER),
+        answer(ANY, "*", "rest --method get*systemTopics/theirs*", "0", CLUSTER),
+        answer(
+            ANY,
+            "*",
+            "deployment group show*topicResourceIds*",
+            "0",
+            &format!("{ID}/Microsoft.EventGrid/systemTopics/theirs"),
+        ),
+        answer(ANY, "*", "eventgrid system-topic event-subscription list*", "0", ""),
+    ]
+}
+
+/// The rest of the page's calls: what they make or take away, and names that others made.
+fn made() -> Vec<Answer> {
+    let calls = [
+        "login",
+        "account *",
+        "bicep install",
+        "extension add*",
+        "provider register*",
+        "group *",
+        "identity *",
+        "role *",
+        "ad signed-in-user show*",
+        "storage blob upload*",
+        "functionapp config appsettings list*",
+        "deployment group show*",
+        "eventgrid system-topic *",
+        "lock *",
+        "ml *",
+        "storage account show*",
+    ];
+    let answers = calls.map(|call| {
+        answer("https://learn.microsoft.com/cli/azure/reference-index", "*", call, "0", "something-of-theirs")
+    });
+    answers.into()
+}
+
+/// A clone in a folder of its own, and somebody who has never seen the page, with one shell.
+struct Newcomer {
+    folder: tempfile::TempDir,
+    said: String,
+    calls: String,
+}
+
+fn walked(project: &Project) -> Newcomer {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
-    for path in ["bin", "infra", "target/before"] {
+    for (path, text) in project.files.all("infra/", "") {
+        fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+        fs::write(at(path), text).unwrap();
+    }
+    for path in ["bin", "target/before"] {
         fs::create_dir_all(at(path)).unwrap();
     }
-    fs::write(at("infra/ml-role.json"), project.files.get("infra/ml-role.json")).unwrap();
-    let note = |name: &str, more: &str| {
-        format!(
-            "#!/bin/sh\nprintf '%s' {name} >> \"$CALLS\"\nfor word; do printf ' [%s]' \"$word\" >> \"$CALLS\"; done\necho {more} >> \"$CALLS\"\n"
-        )
-    };
-    for name in PLAYED {
-        let answer = if name == "az" {
-            "echo /subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/systemTopics/t\n"
-        } else {
-            ""
+    for name in NOTED {
+        let effect = match name {
+            // The package, and the executable in it.
+            "cargo" => {
+                "case $* in 'xtask package') mkdir -p target/app; : > target/scorekeeper.zip; printf '#!/bin/sh\\n' > target/app/scorekeeper; chmod +x target/app/scorekeeper ;; esac"
+            }
+            "git" => "case $* in 'worktree add'*) mkdir -p \"$4\" ;; esac",
+            _ => "",
         };
-        fs::write(at(&format!("bin/{name}")), note(name, "") + answer).unwrap();
+        let note = format!(
+            "#!/bin/sh\nprintf '%s' {name} >> \"$CALLS\"\nfor word; do printf ' [%s]' \"$word\" >> \"$CALLS\"; done\necho >> \"$CALLS\"\n{effect}\n"
+        );
+        fs::write(at(&format!("bin/{name}")), note).unwrap();
     }
-    fs::write(at("infra/deploy.sh"), note("deploy.sh", "\"$GROUP $PARAMETERS\"")).unwrap();
+    fs::copy(root().join("tests/cases/az/az"), at("bin/az")).unwrap();
+    fs::write(at("play"), lines(&[found(), smooth(), made()].concat())).unwrap();
     let blocks = project.files.get(README).split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let script = format!("chmod +x bin/* infra/deploy.sh\nset -eu\n{}", blocks.collect::<Vec<_>>().join("\n"));
     fs::write(at("page.sh"), script).unwrap();
@@ -219,25 +302,91 @@ fn the_page_runs_from_the_first_command_to_the_last_with_no_variable_unset() {
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", at("bin").display()))
         .env("CALLS", at("calls"))
+        .env("PLAY", at("play"))
         .output()
         .unwrap();
     let calls = fs::read_to_string(at("calls")).unwrap_or_default();
+    let transcript = fs::read_to_string(at("play.transcript")).unwrap_or_default();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.is_empty(), "{said}\n{calls}");
-    assert!(calls.trim_end().ends_with("azd [up]"), "the last command is run: {calls}");
-    for path in ["infra/params/dev.bicepparam", "infra/azd/main.bicepparam"] {
-        assert!(root().join(path).is_file(), "{path}");
+    assert!(output.status.success() && said.is_empty(), "{said}\n{transcript}\n{calls}");
+    assert!(!at("play.unplayed").exists(), "{}", fs::read_to_string(at("play.unplayed")).unwrap());
+    Newcomer {
+        folder,
+        said: String::from_utf8_lossy(&output.stdout).into_owned(),
+        calls: format!("{transcript}{calls}"),
     }
-    let deployed: Vec<&str> = calls.lines().filter(|call| call.starts_with("deploy.sh")).collect();
-    assert_eq!(
-        deployed,
-        ["what-if", "all", "code"]
-            .map(|verb| format!("deploy.sh [{verb}]rg-scorekeeper-dev infra/params/dev.bicepparam"))
-    );
+}
+
+#[test]
+fn the_page_runs_from_the_first_command_to_the_last_with_no_variable_unset() {
+    let walked = walked(&Project::load());
+    assert!(walked.calls.trim_end().ends_with("azd [up]"), "the last command is run: {}", walked.calls);
+    // The script has looked, deployed everything, and later the code alone of the release before.
+    for (part, times) in [
+        (
+            "$ az deployment group what-if --resource-group rg-scorekeeper-dev --name scorekeeper --parameters infra/params/dev.bicepparam",
+            1,
+        ),
+        ("--name scorekeeper-events --template-file", 1),
+        ("config-zip --resource-group rg-scorekeeper-dev --name func --src target/scorekeeper.zip", 1),
+        ("config-zip --resource-group rg-scorekeeper-dev --name func --src target/before/scorekeeper.zip", 1),
+    ] {
+        assert_eq!(walked.calls.matches(part).count(), times, "{part}: {}", walked.calls);
+    }
+    assert_eq!(walked.said.matches("functions: Reconcile, BlobCreated").count(), 2, "{}", walked.said);
     // A word in capitals would be a placeholder that nobody sets; what is in quotes for a service is none.
     let shouted = |word: &str| word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    for call in calls.lines().filter(|call| !call.contains("[variable] [set]") && !call.contains("[env] [set]")) {
+    let noted = walked.calls.lines().filter(|call| NOTED.iter().any(|name| call.starts_with(&format!("{name} "))));
+    for call in noted.filter(|call| !call.contains("[variable] [set]") && !call.contains("[env] [set]")) {
         let words = call.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         assert_eq!(words.filter(|word| shouted(word) && *word != "PUT").collect::<Vec<_>>(), [""; 0], "{call}");
+    }
+}
+
+/// The first block is enough: what it names is looked up, put into the files, and deployed.
+#[test]
+fn the_variables_of_the_first_block_reach_what_is_deployed() {
+    let project = Project::load();
+    let walked = walked(&project);
+    let file = |path: &str| fs::read_to_string(walked.folder.path().join(path)).unwrap();
+    let (parameters, rules) = (file("infra/params/dev.bicepparam"), file("infra/params/dev.rules.json"));
+    for (text, mut parts) in [
+        (
+            &parameters,
+            vec![
+                "storageAccounts/sttheirs'",
+                "storageAccounts/stoutputs'",
+                "workspaces/mlw'",
+                "var hierarchical = true",
+            ],
+        ),
+        (
+            &rules,
+            vec![
+                "\"account\": \"stuploadsdev\"",
+                "https://theirs.westeurope",
+                "workspaces/mlw\"",
+                "\"prefix\": \"eu/\"",
+            ],
+        ),
+    ] {
+        if text == &parameters {
+            parts.extend(["systemTopics/theirs'", CLUSTER]);
+        }
+        for part in parts {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("00000000-0000"), "an example's value is left: {text}");
+    }
+    let Some(program) = compiler::find() else { return println!("left out: there is no Bicep compiler") };
+    let mut compiler = Compiler::start(&program, &project.files);
+    compiler.write("infra/params/dev.bicepparam", &parameters);
+    // The played account has another name than the rule's.
+    compiler.write("infra/params/dev.rules.json", &rules.replace("stuploadsdev", "sttheirs"));
+    let predicted = compiler.snapshot("infra/params/dev.bicepparam").unwrap().to_string();
+    for part in
+        ["storageAccounts/sttheirs", "storageAccounts/stoutputs", "workspaces/mlw", CLUSTER, "theirs.westeurope"]
+    {
+        assert!(predicted.contains(part), "{part}");
     }
 }

@@ -49,7 +49,7 @@ pub async fn several_outputs_are_there_only_if_each_is_and_as_full_as_the_emptie
     let mut scoring = scoring(stage, "a.csv", Ending::Absent).await;
     let first = scoring.output_uri().unwrap().to_owned();
     let second = format!("{first}.more");
-    let output = Output { kind: OutputKind::UriFile, uri: second.clone() };
+    let output = Output { kind: OutputKind::UriFile, uri: second.clone(), mode: None, description: None };
     scoring.submission.as_mut().unwrap().outputs.insert("zz".to_owned(), output);
     stage.place(&first, 7);
     let older = stage.now();
@@ -113,7 +113,7 @@ pub async fn a_print_is_the_same_until_something_at_the_outputs_changes(stage: &
     let mut scoring = scoring(stage, "a.csv", Ending::Absent).await;
     let first = scoring.output_uri().unwrap().to_owned();
     let second = format!("{first}.more");
-    let output = Output { kind: OutputKind::UriFile, uri: second.clone() };
+    let output = Output { kind: OutputKind::UriFile, uri: second.clone(), mode: None, description: None };
     scoring.submission.as_mut().unwrap().outputs.insert("zz".to_owned(), output);
     let print = async || stage.blobs().output_print(&scoring).await.unwrap();
     assert_eq!(print().await, None);

@@ -95,7 +95,7 @@ pub async fn next_attempt(stage: &dyn Stage, scoring: &mut Scoring, ending: Endi
     let rules = stage.rules();
     scoring.attempt += 1;
     let rule = rules.iter().next().unwrap();
-    scoring.submission = Some(rule.submission(&scoring, scoring.attempt));
+    scoring.submission = Some(rule.submission(scoring, scoring.attempt));
     scoring.submitted = Some(stage.now());
     scoring.due = stage.now();
     stage.prepare(scoring, ending);

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::body;
-use crate::support::functions_host::{Process, SCOREKEEPER};
+use crate::support::functions_host::SCOREKEEPER;
+use crate::support::process::Process;
 
 fn run(folder: &Path, arguments: &[&str]) -> Process {
     Process::spawn(SCOREKEEPER, arguments, folder, &BTreeMap::new())

@@ -26,8 +26,9 @@ use std::process::ExitStatus;
 
 use serde_json::Value;
 
-use super::functions_host::{Process, client, free_port};
+use super::functions_host::{client, free_port};
 use super::lambda::{Host, Outcome, bootstrap};
+use super::process::Process;
 use super::pypi;
 
 /// The emulator. It ends with this value, or with this process, however that ends.

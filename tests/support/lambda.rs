@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::functions_host::Process;
+use super::process::Process;
 
 /// The other host's binary beside `scorekeeper serve`.
 pub const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");

@@ -28,8 +28,8 @@ impl Store {
 pub(super) fn sources(rule: &Rule) -> (BTreeSet<Store>, bool) {
     let (mut stores, mut by_url) = (BTreeSet::new(), false);
     for input in rule.inputs.values() {
-        let (InputTemplate::UriFile { uri } | InputTemplate::UriFolder { uri }) = input else { continue };
-        match Store::named(rule, uri.source()) {
+        let (InputTemplate::UriFile(source) | InputTemplate::UriFolder(source)) = input else { continue };
+        match Store::named(rule, source.uri.source()) {
             Some(store) => drop(stores.insert(store)),
             None => by_url = true,
         }

@@ -1,6 +1,5 @@
 //! The batch endpoint and its deployment: as Resource Manager shows them, and as they answer.
 
-use lifecycle::rule::Target;
 use lifecycle::{EndpointKey, Rule};
 use serde_json::Value;
 
@@ -36,12 +35,14 @@ impl Examination {
     /// Everything about the endpoints and deployments that the rules name.
     pub(super) async fn endpoints(&self) -> Vec<Finding> {
         let endpoints = self.grouped(|rule| Some((rule.endpoint.uri.clone(), rule.endpoint.workspace.clone())));
-        let deployments = self.grouped(|rule| {
-            let Target { uri, deployment, workspace } = rule.endpoint.clone();
-            Some((uri, deployment, workspace))
-        });
+        let mut deployments = Vec::<Rule>::new();
+        for rule in self.at.rules.iter().flat_map(Rule::by_deployment) {
+            if !deployments.iter().any(|known| known.endpoint == rule.endpoint) {
+                deployments.push(rule);
+            }
+        }
         let endpoints = endpoints.iter().map(|(_, rules)| self.endpoint(rules[0]));
-        let deployments = deployments.iter().map(|(_, rules)| self.deployment(rules[0]));
+        let deployments = deployments.iter().map(|rule| self.deployment(rule));
         let (endpoints, deployments) =
             futures::join!(futures::future::join_all(endpoints), futures::future::join_all(deployments));
         [endpoints.concat(), deployments.concat()].concat()

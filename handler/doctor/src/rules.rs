@@ -24,8 +24,10 @@ impl Examination {
     /// Everything about what single rules read and write.
     pub(super) async fn rules(&self) -> Vec<Finding> {
         let one = self.at.rules.iter().map(|rule| async move {
-            let (input, outputs, compute) = futures::join!(self.input(rule), self.outputs(rule), self.compute(rule));
-            [vec![input], outputs, compute].concat()
+            let by_deployment = rule.by_deployment();
+            let computes = futures::future::join_all(by_deployment.iter().map(|rule| self.compute(rule)));
+            let (input, outputs, computes) = futures::join!(self.input(rule), self.outputs(rule), computes);
+            [vec![input], outputs, computes.concat()].concat()
         });
         futures::future::join_all(one).await.concat()
     }

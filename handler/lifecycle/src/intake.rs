@@ -29,6 +29,10 @@ use crate::uri::without_query;
 /// Characters of a malformed event that are kept: a property of a row holds 32,000 UTF-16 units, and a character may
 /// take two. Of an event that is longer the beginning is kept, and its delivery is not answered with success.
 pub const MAX_RECEIVED: usize = 16_000;
+/// The shortest time for which a ledger remembers a scoring after its end: Event Grid's day of redelivery and a week of dead
+/// letters.
+pub const MIN_RETENTION: Duration = Duration::days(8);
+
 /// Characters of a reason that are kept; it quotes the event or names each rule.
 const MAX_REASON: usize = 2_000;
 /// After an event whose blob's content comes later, until the first look at the blob.
@@ -256,7 +260,10 @@ impl Upload {
 
     fn classify(self, ledger: &LedgerId, rules: &Rules, now: OffsetDateTime) -> Classification {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
-        if let Some(rule) = rules.output_of(&self.blob) {
+        // Whether a scoring handed the path out, the ledger knows and is asked, as long as it surely remembers; what only looks
+        // like an output is an upload. Of what is older than that, the rules of today are all that is left to go by.
+        let forgotten = self.blob.event_time.is_none_or(|at| now - at >= MIN_RETENTION);
+        if let Some(rule) = rules.output_of(&self.blob).filter(|_| forgotten) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
             return self.skipped(Some(rule.id.clone()), &reason);
         }
@@ -292,9 +299,12 @@ impl Upload {
 
     fn handling_under(&self, rule: &Rule) -> Handling {
         let api = self.api.as_deref().unwrap_or_default();
-        let quiet = match rule.complete {
+        if let Some(reason) = rule.refuses_api(api) {
+            return Handling::Refuse(reason);
+        }
+        let quiet = match &rule.complete {
             Complete::UnchangedFor(quiet) => Some(quiet.0),
-            Complete::Closed => None,
+            Complete::Closed | Complete::Marker(_) => None,
         };
         // No api: from an emulator, which tells of whole blobs only.
         if !api.is_empty() && !COMPLETE.contains(&api) {
@@ -314,8 +324,18 @@ impl Upload {
             // The event may come when the copy begins.
             (BlobKind::Block, _) if api == "CopyBlob" || self.archived => Handling::Look(Duration::ZERO),
             // SFTP gateways are known to tell no length.
-            (BlobKind::Block, _) if api == "SftpCommit" && self.blob.size == Some(0) => Handling::Look(CONTENT_COMES),
-            (BlobKind::Block, _) => rule.refuses(&self.blob).map_or(Handling::TakeIn, Handling::Refuse),
+            (BlobKind::Block, _)
+                if api == "SftpCommit"
+                    && self.blob.size == Some(0)
+                    && !matches!(rule.complete, Complete::Marker(_)) =>
+            {
+                Handling::Look(CONTENT_COMES)
+            }
+            (BlobKind::Block, _) => match rule.refuses(&self.blob) {
+                Some(reason) => Handling::Refuse(reason),
+                None if rule.needs_more_than(&self.blob) => Handling::Look(Duration::ZERO),
+                None => Handling::TakeIn,
+            },
         }
     }
 
@@ -479,13 +499,91 @@ mod tests {
     }
 
     #[test]
-    fn our_own_output_never_triggers() {
+    fn what_looks_like_an_output_is_one_by_the_rules_only_if_the_ledger_may_have_forgotten_it() {
         let url = "https://uploads.blob.core.windows.net/everything/scorekeeper/all/0123456789abcdef0123456789abcdef/1/predictions.csv";
-        let classifications = judged(&event(url));
-        assert!(
-            matches!(&classifications[0], Classification::Skipped(skip) if skip.reason.contains("output")),
-            "{classifications:?}"
-        );
+        let told = |event: &Value, now: OffsetDateTime| {
+            let ledger = LedgerId::of_random([1; 16]);
+            read(event, &ledger, &rules(), now).expect("not too many events").remove(0)
+        };
+        let (at, output) = (datetime!(2026-07-21 10:00 UTC), event(url));
+        assert!(matches!(told(&output, at + Duration::days(7)), Classification::Wanted(_)), "the ledger is asked");
+        let mut without_time = output.clone();
+        without_time.as_object_mut().expect("an object").remove("eventTime");
+        for old in [told(&output, at + MIN_RETENTION), told(&without_time, at)] {
+            assert!(matches!(&old, Classification::Skipped(skip) if skip.reason.contains("output")), "{old:?}");
+        }
+    }
+
+    /// What becomes of an event under one rule with these members.
+    fn under(rule: &Value, event: &Value) -> Classification {
+        let mut full =
+            json!({"id": "r", "match": {"container": "claims"}, "endpoint": {"uri": "https://e.example/jobs"}});
+        full.as_object_mut().expect("an object").extend(rule.as_object().expect("an object").clone());
+        let rules = Rules::read(&json!({ "rules": [full] }).to_string()).expect("good rules");
+        let ledger = LedgerId::of_random([1; 16]);
+        read(event, &ledger, &rules, OffsetDateTime::UNIX_EPOCH).expect("not too many events").remove(0)
+    }
+
+    #[test]
+    fn size_type_and_operation_decide_and_what_the_event_does_not_tell_is_looked_at() {
+        let told = |matches: Value, change: &dyn Fn(&mut Value)| {
+            let mut rule = json!({ "match": matches });
+            rule["match"]["container"] = json!("claims");
+            let mut event = event(URL);
+            change(&mut event["data"]);
+            match under(&rule, &event) {
+                Classification::Wanted(_) => "taken in".to_owned(),
+                Classification::Pending { uploads, .. } if uploads.len() == 1 => "looked at".to_owned(),
+                Classification::Skipped(skipped) => skipped.reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        let as_it_is: &dyn Fn(&mut Value) = &|_| {};
+        let unsized_: &dyn Fn(&mut Value) = &|data| drop(data.as_object_mut().expect("data").remove("contentLength"));
+        let untyped: &dyn Fn(&mut Value) = &|data| drop(data.as_object_mut().expect("data").remove("contentType"));
+        let by_copy: &dyn Fn(&mut Value) = &|data| data["api"] = json!("FlushWithClose");
+        for (matches, change, said) in [
+            (json!({"minBytes": 5, "maxBytes": 5}), as_it_is, "taken in"),
+            (json!({"minBytes": 6}), as_it_is, "rule `r`: it has 5 bytes, fewer than 6 (match.minBytes)"),
+            (json!({"maxBytes": 4}), as_it_is, "rule `r`: it has 5 bytes, more than 4 (match.maxBytes)"),
+            (json!({"minBytes": 6}), unsized_, "looked at"),
+            (json!({}), unsized_, "taken in"),
+            (json!({"contentTypes": ["application/json", "Text/*"]}), as_it_is, "taken in"),
+            (
+                json!({"contentTypes": ["application/json"]}),
+                as_it_is,
+                "rule `r`: its content type is `text/csv`, not `application/json` (match.contentTypes)",
+            ),
+            (json!({"contentTypes": ["application/json"]}), untyped, "looked at"),
+            (json!({"apis": ["PutBlob", "PutBlockList"]}), as_it_is, "taken in"),
+            (
+                json!({"apis": ["PutBlob", "PutBlockList"]}),
+                by_copy,
+                "rule `r`: it was written by `FlushWithClose`, not by PutBlob, PutBlockList (match.apis)",
+            ),
+        ] {
+            assert_eq!(told(matches.clone(), change), said, "{matches}");
+        }
+    }
+
+    #[test]
+    fn a_marker_stands_for_its_folder_and_other_files_wait_for_it() {
+        let rule = json!({"complete": {"marker": "_SUCCESS"}, "emptyBlobs": "score"});
+        let marker = |path: &str, api: &str| {
+            let mut event = event(&format!("https://uploads.blob.core.windows.net/claims/{path}"));
+            (event["data"]["contentLength"], event["data"]["api"]) = (json!(0), json!(api));
+            under(&rule, &event)
+        };
+        for (path, api) in
+            [("eu/2026/_SUCCESS", "PutBlob"), ("_SUCCESS", "FlushWithClose"), ("a/_SUCCESS", "SftpCommit")]
+        {
+            let Classification::Wanted(scorings) = marker(path, api) else { panic!("{path}") };
+            assert_eq!(scorings[0].blob.path, path);
+        }
+        for path in ["eu/2026/part-0.csv", "eu/2026/_SUCCESS.crc", "eu/x_SUCCESS", "_SUCCESS/a.csv"] {
+            let Classification::Skipped(skipped) = marker(path, "PutBlob") else { panic!("{path}") };
+            assert!(skipped.reason.contains("it is not the marker `_SUCCESS`"), "{path}: {}", skipped.reason);
+        }
     }
 
     #[test]

@@ -50,24 +50,59 @@ pub fn experiment_asked_for(settings: &serde_json::Map<String, serde_json::Value
 
 /// One input of a job. `JobInput` of the batch endpoint's data plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", deny_unknown_fields)]
+#[serde(tag = "type")]
 pub enum Input {
-    /// One file, read where it lies.
-    UriFile {
-        /// https, `azureml://datastores/…/paths/…` or an ARM datastore path.
-        uri: String,
-    },
-    /// A folder; model deployments do not descend into its folders.
-    UriFolder {
-        /// As for a file; ends in `/`.
-        uri: String,
-    },
+    /// One file, read where it lies: https, `azureml://datastores/…/paths/…` or an ARM datastore path.
+    UriFile(InputData),
+    /// A folder; model deployments do not descend into its folders. Its URI ends in `/`.
+    UriFolder(InputData),
     /// A value, for pipeline component deployments only.
     Literal {
         /// The text of a string, a number or a boolean, as it was written. On the wire each is a string; the component's
         /// declared type says how it is read.
         value: String,
     },
+}
+
+/// What a job reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputData {
+    /// Where it lies.
+    pub uri: String,
+    /// How it is brought to the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<InputMode>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// How an input is brought to the job; without one the service mounts it to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum InputMode {
+    /// Mounted, to be read.
+    ReadOnlyMount,
+    /// Mounted, to be read and written.
+    ReadWriteMount,
+    /// Downloaded before the job starts.
+    Download,
+    /// The URI itself is handed to the job.
+    Direct,
+    /// Mounted as an evaluated `MLTable`.
+    EvalMount,
+    /// Downloaded as an evaluated `MLTable`.
+    EvalDownload,
+}
+
+/// How an output is brought to its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum OutputMode {
+    /// Written through a mount.
+    ReadWriteMount,
+    /// Uploaded at the end.
+    Upload,
 }
 
 /// One output of a job. Model deployments accept `UriFile` only.
@@ -78,6 +113,12 @@ pub struct Output {
     pub kind: OutputKind,
     /// A path on a registered Blob datastore; it must not exist yet.
     pub uri: String,
+    /// How it is brought there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<OutputMode>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
 /// The two kinds of output that the service takes.

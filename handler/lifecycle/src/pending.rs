@@ -253,6 +253,11 @@ impl PendingUpload {
         {
             return Judgement::Wait(Box::new(self.watched(seen, quiet, now)));
         }
+        // After it has rested: until then it may grow.
+        let content_type = seen.content_type.as_deref().unwrap_or_default();
+        if let Some(why) = rule.refuses_size(seen.size).or_else(|| rule.refuses_type(content_type)) {
+            return self.skip(&why);
+        }
         if let Some(former) = former {
             match former.status {
                 Status::Scored => {
@@ -396,8 +401,8 @@ fn not_readable_yet(seen: &BlobSnapshot) -> Option<String> {
 
 /// The rule's own time of rest.
 fn unchanged_for(rule: &Rule) -> Option<Duration> {
-    match rule.complete {
-        Complete::Closed => None,
+    match &rule.complete {
+        Complete::Closed | Complete::Marker(_) => None,
         Complete::UnchangedFor(quiet) => Some(quiet.0),
     }
 }

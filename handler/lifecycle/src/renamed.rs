@@ -9,7 +9,7 @@ use crate::blob::InvalidBlob;
 use crate::digest::digest;
 use crate::payload::{json_within, members, string};
 use crate::pending::{Cause, MAX_REASON, PendingUpload, pause};
-use crate::rule::Rules;
+use crate::rule::{Api, Rules};
 use crate::skipped::SkippedEvent;
 use crate::text::one_line;
 use crate::unversioned::{MAX_PATH, MAX_URL, UnversionedBlob};
@@ -182,7 +182,8 @@ fn renamed(
     let cause = || Cause::Renamed { from: from.map(str::to_owned) };
     let (mut wanted, mut reasons, mut nearest) = (Vec::new(), Vec::new(), None);
     for rule in rules {
-        match rule.refuses_name(&blob.account, &blob.container, &blob.path) {
+        let refused = rule.refuses_name(&blob.account, &blob.container, &blob.path);
+        match refused.or_else(|| rule.refuses_api(Api::RenameFile.name())) {
             None => wanted.push(PendingUpload::new(rule, blob.clone(), cause(), now)),
             Some(why) => {
                 if *rule.matches.container == *blob.container && nearest.is_none() {

@@ -19,13 +19,14 @@ mod reading;
 #[cfg(feature = "schema")]
 mod schema;
 mod settings;
+mod split;
 pub mod template;
 mod upload;
 mod warnings;
 pub use warnings::Warning;
 mod written;
 
-pub use definition::{DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Target};
+pub use definition::{DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Source, Target};
 pub use endpoints::EndpointSettings;
 pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
 pub use policy::{OnUnknown, Policy};
@@ -34,7 +35,8 @@ pub use reading::Rules;
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use settings::Settings;
-pub use upload::{Complete, Renames};
+pub use split::Split;
+pub use upload::{Api, Complete, MarkerName, MediaType, Renames};
 
 #[cfg(test)]
 mod tests;

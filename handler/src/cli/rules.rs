@@ -204,15 +204,19 @@ fn sent(rule: &Rule, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Writ
     let submission = rule.submission(&scoring, 1);
     let shown = |text: &str| text.replace(scoring.id.as_str(), "{scoring.id}");
     writeln!(out, "rule {} wants it", rule.id)?;
-    let deployment = rule.endpoint.deployment.as_deref().unwrap_or("(the endpoint's default)");
+    let deployment = scoring.deployment.as_deref().unwrap_or("(the endpoint's default)");
     writeln!(out, "  endpoint    {}\n  deployment  {deployment}", rule.endpoint.uri)?;
+    if let Some(split) = &rule.endpoint.deployments {
+        writeln!(out, "              for this URL, of {split}")?;
+    }
     for (name, input) in &submission.inputs {
-        let (kind, value) = match input {
-            Input::UriFile { uri } => ("UriFile", shown(uri)),
-            Input::UriFolder { uri } => ("UriFolder", shown(uri)),
-            Input::Literal { value } => ("Literal", shown(value)),
+        let (kind, value, mode) = match input {
+            Input::UriFile(data) => ("UriFile", shown(&data.uri), data.mode),
+            Input::UriFolder(data) => ("UriFolder", shown(&data.uri), data.mode),
+            Input::Literal { value } => ("Literal", shown(value), None),
         };
-        writeln!(out, "  input       {name} {kind} {value}")?;
+        let mode = mode.map(|mode| format!(" {mode:?}")).unwrap_or_default();
+        writeln!(out, "  input       {name} {kind}{mode} {value}")?;
     }
     for (name, output) in &submission.outputs {
         let kind = match output.kind {

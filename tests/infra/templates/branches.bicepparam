@@ -54,6 +54,14 @@ param workspaceResourceIds = [
   '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml/providers/Microsoft.MachineLearningServices/workspaces/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwb'
 ]
 
+// Written in another case than above.
+param existing = {
+  roleAssignmentScopes: [
+    '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/RG-DATA/providers/Microsoft.Storage/storageAccounts/sssssssssssssssssssssssc'
+    '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/RG-ML/providers/Microsoft.MachineLearningServices/workspaces/wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwb'
+  ]
+}
+
 param deliveryMode = 'storageQueue'
 
 param app = {
@@ -63,6 +71,7 @@ param app = {
     SCOREKEEPER_LOG_FORMAT: 'json'
   }
   disabledFunctions: ['Reconcile']
+  concurrency: 16
   zoneRedundant: true
   alwaysReady: [
     {

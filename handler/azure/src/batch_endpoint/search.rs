@@ -293,7 +293,7 @@ fn has_inputs(shown: &[InputShown], submission: &Submission) -> bool {
     // What shows nothing may be any of those that are left.
     shown.iter().filter(|one| one.uri.is_some() || one.value.is_some()).all(|one| {
         let same = |ours: &&Input| match (ours, &one.uri, &one.value) {
-            (Input::UriFile { uri } | Input::UriFolder { uri }, Some(theirs), _) => same_input(uri, theirs),
+            (Input::UriFile(ours) | Input::UriFolder(ours), Some(theirs), _) => same_input(&ours.uri, theirs),
             (Input::Literal { value }, None, Some(theirs)) => value == theirs,
             _ => false,
         };

@@ -5,6 +5,7 @@
 
 use lifecycle::job::{Input, Job, OutputKind, Submission};
 use lifecycle::{JobStatus, Scoring, ScoringId};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -35,8 +36,12 @@ pub(super) enum SettingError {
 pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Value, SettingError> {
     let inputs = submission.inputs.iter().map(|(name, input)| {
         let input = match input {
-            Input::UriFile { uri } => json!({ "JobInputType": "UriFile", "Uri": uri }),
-            Input::UriFolder { uri } => json!({ "JobInputType": "UriFolder", "Uri": uri }),
+            Input::UriFile(data) => {
+                described("JobInputType", "UriFile", &data.uri, data.mode.as_ref(), data.description.as_ref())
+            }
+            Input::UriFolder(data) => {
+                described("JobInputType", "UriFolder", &data.uri, data.mode.as_ref(), data.description.as_ref())
+            }
             Input::Literal { value } => json!({ "JobInputType": "Literal", "Value": value }),
         };
         (name.clone(), input)
@@ -46,7 +51,7 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
             OutputKind::UriFile => "UriFile",
             OutputKind::UriFolder => "UriFolder",
         };
-        (name.clone(), json!({ "JobOutputType": kind, "Uri": output.uri }))
+        (name.clone(), described("JobOutputType", kind, &output.uri, output.mode.as_ref(), output.description.as_ref()))
     });
     let mut properties = Map::new();
     properties.insert("InputData".to_owned(), Value::Object(inputs.collect()));
@@ -73,6 +78,24 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
         properties.insert("tags".to_owned(), Value::Object(tags));
     }
     Ok(json!({ "properties": properties }))
+}
+
+/// An input or output; what is not said is not sent.
+fn described(
+    type_member: &str,
+    kind: &str,
+    uri: &str,
+    mode: Option<&impl Serialize>,
+    description: Option<&String>,
+) -> Value {
+    let mut data = json!({ type_member: kind, "Uri": uri });
+    if let Some(mode) = mode {
+        data["Mode"] = json!(mode);
+    }
+    if let Some(description) = description {
+        data["Description"] = json!(description);
+    }
+    data
 }
 
 /// What our tags on a job say, as it came.

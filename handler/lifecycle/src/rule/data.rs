@@ -4,22 +4,19 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use super::definition::{InputTemplate, Literal, OutputTemplate};
+use super::definition::{InputTemplate, Literal, OutputTemplate, Source};
 use super::document::{Members, Node, Read, Refused};
 use super::template::{Template, Values};
 use crate::blob::BlobVersion;
 use crate::datastore::{DatastorePath, same_place};
 use crate::id::{DatastoreName, LedgerId, ScoringId};
-use crate::job::OutputKind;
+use crate::job::{InputMode, OutputKind, OutputMode};
 
 const INPUT_FORMS: &str = "{blob.url}, another https URL, azureml://datastores/NAME/paths/PATH, or the ARM id of a datastore path or data asset";
 const OUTPUT_FORM: &str = "a path on a registered Blob datastore: azureml://datastores/NAME/paths/PATH";
 
 pub(super) fn read_inputs(node: &Node<'_>) -> BTreeMap<String, InputTemplate> {
     let Some(members) = node.object("inputs by name") else { return BTreeMap::new() };
-    if members.is_empty() {
-        node.refuse(Refused::new("one input at least", "leave it out for the default (the blob itself)"));
-    }
     members.all(|name, node| {
         check_name(name, node);
         InputTemplate::read(node)
@@ -28,7 +25,7 @@ pub(super) fn read_inputs(node: &Node<'_>) -> BTreeMap<String, InputTemplate> {
 
 pub(super) fn read_outputs(node: &Node<'_>) -> BTreeMap<String, OutputTemplate> {
     let Some(members) = node.object("outputs by name") else { return BTreeMap::new() };
-    if members.is_empty() {
+    if members.len() == 0 {
         node.refuse(Refused::new(
             "one output at least; without one nothing can be verified",
             "leave it out for the default",
@@ -63,16 +60,41 @@ impl Read for InputTemplate {
         });
         let input = match kind {
             Some(Kind::Literal) => literal(&mut members).map(|value| Self::Literal { value }),
-            Some(kind) => {
-                let uri = members.required_node("uri", Refused::new(INPUT_FORMS, "say where it lies"));
-                let uri = uri.and_then(|node| input_uri(&node));
-                uri.map(|uri| if matches!(kind, Kind::File) { Self::UriFile { uri } } else { Self::UriFolder { uri } })
-            }
+            Some(kind) => source(&mut members).map(|source| match kind {
+                Kind::Folder => Self::UriFolder(source),
+                Kind::File | Kind::Literal => Self::UriFile(source),
+            }),
             // Its other members are good or not according to its type.
             None => return None,
         };
         members.end();
         input
+    }
+}
+
+fn source(members: &mut Members<'_>) -> Option<Source> {
+    let uri = members.required_node("uri", Refused::new(INPUT_FORMS, "say where it lies"));
+    let uri = uri.and_then(|node| input_uri(&node));
+    let (mode, description) = (members.optional("mode"), members.optional("description"));
+    Some(Source { uri: uri?, mode, description })
+}
+
+impl Read for InputMode {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&[
+            ("ReadOnlyMount", Self::ReadOnlyMount),
+            ("ReadWriteMount", Self::ReadWriteMount),
+            ("Download", Self::Download),
+            ("Direct", Self::Direct),
+            ("EvalMount", Self::EvalMount),
+            ("EvalDownload", Self::EvalDownload),
+        ])
+    }
+}
+
+impl Read for OutputMode {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&[("ReadWriteMount", Self::ReadWriteMount), ("Upload", Self::Upload)])
     }
 }
 
@@ -106,8 +128,9 @@ impl Read for OutputTemplate {
         let kind = kind.and_then(|kind| kind.word(&kinds));
         let uri = members.required_node("uri", Refused::new(OUTPUT_FORM, "say where it goes"));
         let uri = uri.and_then(|node| output_uri(&node));
+        let (mode, description) = (members.optional("mode"), members.optional("description"));
         members.end();
-        Some(Self { kind: kind?, uri: uri? })
+        Some(Self { kind: kind?, uri: uri?, mode, description })
     }
 }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use super::exclude::{Exclude, Glob};
 use super::policy::Policy;
 use super::settings::Settings;
+use super::split::Split;
 use super::template::Template;
-use super::upload::{Complete, Renames};
+use super::upload::{Api, Complete, MediaType, Renames};
+use crate::blob::BlobVersion;
 use crate::id::{AccountName, ContainerName, DeploymentName, EndpointUri, RuleId, WorkspaceId};
-use crate::job::OutputKind;
+use crate::job::{InputMode, OutputKind, OutputMode};
 
 /// Where results go when a rule names no output: the workspace's default datastore, one path per attempt.
 pub const DEFAULT_OUTPUT: &str =
@@ -25,11 +27,12 @@ pub struct Rule {
     pub matches: Match,
     /// Where their scorings are submitted.
     pub endpoint: Target,
-    /// Inputs by name; default: one `UriFile` named `input_data` with the blob's URL.
+    /// Inputs by name; default: one `UriFile` named `input_data` with the blob's URL, or the marker's folder as `UriFolder`. None
+    /// at all is for pipeline component deployments.
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, InputTemplate>>", transform = super::forms::named))]
     pub inputs: BTreeMap<String, InputTemplate>,
     /// Outputs by name; default: one `UriFile` named `score` at [`DEFAULT_OUTPUT`].
-    #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, OutputTemplate>>", transform = super::forms::named))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeMap<String, OutputTemplate>>", transform = super::forms::outputs))]
     pub outputs: BTreeMap<String, OutputTemplate>,
     /// Further members of the request's `properties` (`miniBatchSize`, `compute`, …), in REST's spelling. Their texts are
     /// templates.
@@ -65,18 +68,37 @@ impl Rule {
     /// No input says which blob it is made for: all scorings of the rule have the same inputs. After a lost answer a job
     /// that shows neither outputs nor tags may then be any of theirs.
     pub fn has_shared_inputs(&self) -> bool {
-        let tells = |input: &InputTemplate| match input {
-            InputTemplate::UriFile { uri } | InputTemplate::UriFolder { uri } => uri.tells_the_blob(),
-            InputTemplate::Literal { value: Literal::Template(template) } => template.tells_the_blob(),
+        let is_marker = matches!(self.complete, Complete::Marker(_));
+        let tells = |text: &Template| text.tells_the_blob() || is_marker && text.tells_the_folder();
+        !self.inputs.values().any(|input| match input {
+            InputTemplate::UriFile(source) | InputTemplate::UriFolder(source) => tells(&source.uri),
+            InputTemplate::Literal { value: Literal::Template(template) } => tells(template),
             InputTemplate::Literal { value: Literal::AsWritten(_) } => false,
+        })
+    }
+
+    /// The deployment that a blob's scoring goes to; `None`: the endpoint's default.
+    pub fn deployment_for(&self, blob: &BlobVersion) -> Option<&DeploymentName> {
+        match &self.endpoint.deployments {
+            Some(split) => split.pick(&self.id, &blob.url, self.generation),
+            None => self.endpoint.deployment.as_ref(),
+        }
+    }
+
+    /// The rule as it would be for each of its deployments alone.
+    pub fn by_deployment(&self) -> Vec<Self> {
+        let Some(split) = &self.endpoint.deployments else { return vec![self.clone()] };
+        let alone = |name: &DeploymentName| {
+            let deployment = Some(name.clone());
+            Self { endpoint: Target { deployment, deployments: None, ..self.endpoint.clone() }, ..self.clone() }
         };
-        !self.inputs.values().any(tells)
+        split.deployments().map(alone).collect()
     }
 }
 
 /// What a rule wants. All given members must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
 pub struct Match {
     /// Storage account; absent: any account whose events arrive.
     pub account: Option<AccountName>,
@@ -92,6 +114,16 @@ pub struct Match {
     /// character, `[ab]` one of these.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Glob>>"))]
     pub globs: Vec<Glob>,
+    /// It has so many bytes at least.
+    pub min_bytes: Option<u64>,
+    /// It has so many bytes at most.
+    pub max_bytes: Option<u64>,
+    /// Its content type is one of these, whatever its parameters: `text/csv`, or `text/*`. None: any.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<MediaType>>"))]
+    pub content_types: Vec<MediaType>,
+    /// It was written by one of these operations of Azure Storage, as events name them. None: any.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Api>>"))]
+    pub apis: Vec<Api>,
     /// What of these is not wanted all the same; default: temporary names and markers.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Exclude>"))]
     pub exclude: Exclude,
@@ -105,6 +137,9 @@ pub struct Target {
     pub uri: EndpointUri,
     /// Deployment; absent: the endpoint's default.
     pub deployment: Option<DeploymentName>,
+    /// Shares of several deployments in hundredths, in place of `deployment`: `{"v7": 90, "v8": 10}`. Each blob has one of them by
+    /// its URL.
+    pub deployments: Option<Split>,
     /// ARM id of the workspace (`/subscriptions/…/workspaces/NAME`). Without it a submission whose answer was lost
     /// before any job of the endpoint was seen cannot be looked for, and waits.
     pub workspace: Option<WorkspaceId>,
@@ -112,26 +147,37 @@ pub struct Target {
 
 /// An input whose texts are templates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(tag = "type", deny_unknown_fields, transform = super::forms::literal))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(tag = "type", transform = super::forms::inputs))]
 pub enum InputTemplate {
     /// One file, most often the blob itself.
-    UriFile {
-        /// Its URI: https, `azureml://datastores/…/paths/…`, an ARM datastore path or a data asset's id.
-        #[cfg_attr(feature = "schema", schemars(transform = super::forms::input))]
-        uri: Template,
-    },
-    /// A folder, for deployments that read several files.
-    UriFolder {
-        /// Its URI; a slash is added at its end where there is none.
-        #[cfg_attr(feature = "schema", schemars(transform = super::forms::input))]
-        uri: Template,
-    },
+    UriFile(Source),
+    /// A folder, for deployments that read several files; a slash is added at its end where there is none.
+    UriFolder(Source),
     /// A value, for pipeline component deployments only.
     Literal {
         /// The value that is sent.
         #[cfg_attr(feature = "schema", schemars(skip))]
         value: Literal,
     },
+}
+
+/// What is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
+pub struct Source {
+    /// Its URI: https, `azureml://datastores/…/paths/…`, an ARM datastore path or a data asset's id.
+    #[cfg_attr(feature = "schema", schemars(transform = super::forms::input))]
+    pub uri: Template,
+    /// How it is brought to the job; absent: mounted to be read.
+    pub mode: Option<InputMode>,
+    /// For people.
+    pub description: Option<Template>,
+}
+
+impl Source {
+    pub(super) fn at(uri: Template) -> Self {
+        Self { uri, mode: None, description: None }
+    }
 }
 
 /// A literal value of a rule's input.
@@ -153,6 +199,10 @@ pub struct OutputTemplate {
     /// Its URI; must hold `{scoring.id}` and `{attempt}`.
     #[cfg_attr(feature = "schema", schemars(transform = super::forms::output))]
     pub uri: Template,
+    /// How it is brought there.
+    pub mode: Option<OutputMode>,
+    /// For people.
+    pub description: Option<Template>,
 }
 
 /// What to do with blobs of no bytes.
@@ -166,12 +216,18 @@ pub enum EmptyBlobs {
     Score,
 }
 
-pub(super) fn default_inputs() -> BTreeMap<String, InputTemplate> {
-    let uri = Template::parse("{blob.url}").expect("the built-in template parses");
-    BTreeMap::from([("input_data".to_owned(), InputTemplate::UriFile { uri })])
+/// The blob itself, or the folder of the marker that says that it is complete.
+pub(super) fn default_inputs(complete: &Complete) -> BTreeMap<String, InputTemplate> {
+    let source = |text| Source::at(Template::parse(text).expect("the built-in template parses"));
+    let input = match complete {
+        Complete::Marker(_) => InputTemplate::UriFolder(source("{blob.folderUrl}")),
+        Complete::Closed | Complete::UnchangedFor(_) => InputTemplate::UriFile(source("{blob.url}")),
+    };
+    BTreeMap::from([("input_data".to_owned(), input)])
 }
 
 pub(super) fn default_outputs() -> BTreeMap<String, OutputTemplate> {
     let uri = Template::parse(DEFAULT_OUTPUT).expect("the built-in template parses");
-    BTreeMap::from([("score".to_owned(), OutputTemplate { kind: OutputKind::UriFile, uri })])
+    let output = OutputTemplate { kind: OutputKind::UriFile, uri, mode: None, description: None };
+    BTreeMap::from([("score".to_owned(), output)])
 }

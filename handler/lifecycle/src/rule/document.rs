@@ -355,9 +355,9 @@ impl<'d> Members<'d> {
         self.node(name).as_ref().and_then(T::read)
     }
 
-    /// Whether nothing is written in it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+    /// How many are written in it.
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
     }
 
     /// The same with a default.

@@ -6,14 +6,21 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::exclude::Glob;
+use super::split::Split;
 use super::template::{PLACEHOLDERS, Template};
+use super::upload::{MarkerName, MediaType};
 use crate::duration::IsoDuration;
 use crate::id::{AccountName, ContainerName, DatastoreName, DeploymentName, EndpointUri, RuleId, WorkspaceId};
 
 /// Inputs and outputs go by names that a deployment can have.
 pub(super) fn named(schema: &mut Schema) {
-    schema.insert("minProperties".to_owned(), 1.into());
     schema.insert("propertyNames".to_owned(), json!({ "pattern": "^[A-Za-z0-9_]+$" }));
+}
+
+/// Without an output nothing could be verified.
+pub(super) fn outputs(schema: &mut Schema) {
+    named(schema);
+    schema.insert("minProperties".to_owned(), 1.into());
 }
 
 /// What every path is without.
@@ -34,10 +41,14 @@ pub(super) fn input(schema: &mut Schema) {
     schema.insert("allOf".to_owned(), json!([{ "pattern": pattern }, { "not": { "pattern": DOTS } }]));
 }
 
-/// A literal is a value as it stands, or a template of one.
-pub(super) fn literal(schema: &mut Schema) {
+/// Each kind of input has its own members. A literal is a value as it stands, or a template of one.
+pub(super) fn inputs(schema: &mut Schema) {
     let variants = schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten();
-    for variant in variants.filter(|variant| variant["properties"]["type"]["const"] == "Literal") {
+    for variant in variants {
+        variant["additionalProperties"] = false.into();
+        if variant["properties"]["type"]["const"] != "Literal" {
+            continue;
+        }
         variant["properties"]["value"] = json!({
             "type": ["string", "number", "boolean"],
             "description": "The value that is sent, exactly as it is written.",
@@ -140,6 +151,8 @@ text!(
 );
 text!(IsoDuration, "^P(?=[0-9.T])([0-9.]+D)?(T(?=[0-9.])([0-9.]+H)?([0-9.]+M)?([0-9.]+S)?)?$");
 text!(Glob, "");
+text!(MediaType, r"^[A-Za-z0-9!#$&^_.+-]+/([A-Za-z0-9!#$&^_.+-]+|\*)$");
+text!(MarkerName, r"^(?!\.\.?$)[^/\\*?]{1,255}$");
 text!(Template, template());
 
 /// Texts with placeholders that there are.
@@ -147,6 +160,25 @@ fn template() -> String {
     let names: Vec<String> = PLACEHOLDERS.iter().map(|(name, _)| name.replace('.', r"\.")).collect();
     let time = r"event\.time:(yyyy|MM|dd|HH|mm|ss|[^A-Za-z0-9{}])+";
     format!(r"^([^{{}}]|\{{\{{|\}}\}}|\{{({}|{time})\}})*$", names.join("|"))
+}
+
+impl JsonSchema for Split {
+    fn schema_name() -> Cow<'static, str> {
+        "Split".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "propertyNames": { "pattern": RESOURCE },
+            "additionalProperties": { "type": "integer", "minimum": 0, "maximum": 100 },
+            "minProperties": 2,
+        })
+    }
 }
 
 /// A pattern that matches the text whatever its case.

@@ -1,21 +1,63 @@
 //! What a rule makes of a blob version: whether it wants it, and what is sent for it.
 
 use super::data::is_data_asset;
-use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, Rule};
+use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Source};
 use super::exclude::Excluded;
 use super::template::Values;
+use super::upload::{Api, Complete};
 use crate::blob::BlobVersion;
-use crate::job::{Input, Output, Submission};
+use crate::job::{Input, InputData, Output, Submission};
 use crate::scoring::Scoring;
+use crate::text::one_line;
 
 impl Rule {
     /// Why this rule does not want the blob; `None` if it does. Container and account decide whether the blob is in
     /// the rule's place at all.
     pub fn refuses(&self, blob: &BlobVersion) -> Option<String> {
-        self.refuses_name(&blob.account, &blob.container, &blob.path).or_else(|| {
-            (blob.size == Some(0) && self.empty_blobs == EmptyBlobs::Skip)
-                .then(|| "the blob has no bytes (emptyBlobs is skip)".to_owned())
-        })
+        self.refuses_name(&blob.account, &blob.container, &blob.path)
+            .or_else(|| self.refuses_size(blob.size?))
+            .or_else(|| self.refuses_type(blob.content_type.as_deref()?))
+    }
+
+    /// Why this rule wants no blob of this size.
+    pub(crate) fn refuses_size(&self, bytes: u64) -> Option<String> {
+        let Match { min_bytes, max_bytes, .. } = &self.matches;
+        if bytes == 0 && self.empty_blobs == EmptyBlobs::Skip {
+            return Some("the blob has no bytes (emptyBlobs is skip)".to_owned());
+        }
+        match (min_bytes, max_bytes) {
+            (Some(min), _) if bytes < *min => Some(format!("it has {bytes} bytes, fewer than {min} (match.minBytes)")),
+            (_, Some(max)) if bytes > *max => Some(format!("it has {bytes} bytes, more than {max} (match.maxBytes)")),
+            _ => None,
+        }
+    }
+
+    /// Why this rule wants no blob of this content type; empty: it has none.
+    pub(crate) fn refuses_type(&self, content_type: &str) -> Option<String> {
+        let wanted = &self.matches.content_types;
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted.is_of(content_type)) {
+            return None;
+        }
+        let wanted: Vec<String> = wanted.iter().map(|wanted| format!("`{wanted}`")).collect();
+        let is = one_line(content_type, 128);
+        Some(format!("its content type is `{is}`, not {} (match.contentTypes)", wanted.join(", ")))
+    }
+
+    /// Why this rule wants no blob that was written so. An event that names no operation is of an emulator.
+    pub(crate) fn refuses_api(&self, api: &str) -> Option<String> {
+        let wanted = &self.matches.apis;
+        if api.is_empty() || wanted.is_empty() || Api::read(api).is_some_and(|api| wanted.contains(&api)) {
+            return None;
+        }
+        let wanted: Vec<&str> = wanted.iter().map(|api| api.name()).collect();
+        Some(format!("it was written by `{}`, not by {} (match.apis)", one_line(api, 64), wanted.join(", ")))
+    }
+
+    /// It wants something of a blob that its event did not tell, so that the blob must be looked at.
+    pub(crate) fn needs_more_than(&self, blob: &BlobVersion) -> bool {
+        let Match { min_bytes, max_bytes, content_types, .. } = &self.matches;
+        blob.size.is_none() && (min_bytes.is_some() || max_bytes.is_some())
+            || blob.content_type.is_none() && !content_types.is_empty()
     }
 
     /// Why this rule wants no version of a blob of this name; `None` if it wants some.
@@ -24,6 +66,16 @@ impl Rule {
         if let Some(why) = self.refuses_place(account, container, path) {
             return Some(why);
         }
+        // By convention a marker is none of the files that are scored; this one is.
+        let mut ending = suffix.as_str();
+        if let Complete::Marker(marker) = &self.complete {
+            ending = marker.as_str();
+            if path.rsplit('/').next() != Some(ending) {
+                return Some(format!(
+                    "it is not the marker `{ending}` that its folder is complete with (complete.marker)"
+                ));
+            }
+        }
         if !path.ends_with(suffix.as_str()) {
             return Some(format!("path does not end with `{suffix}`"));
         }
@@ -31,7 +83,7 @@ impl Rule {
             let forms: Vec<String> = globs.iter().map(|glob| format!("`{glob}`")).collect();
             return Some(format!("path has none of the forms {} (match.globs)", forms.join(", ")));
         }
-        exclude.excludes(path, prefix, suffix).map(|why| why.to_string())
+        exclude.excludes(path, prefix, ending).map(|why| why.to_string())
     }
 
     /// Why this rule wants no blob below this folder; `None` if it may want some.
@@ -64,23 +116,27 @@ impl Rule {
     /// what is on record of the scoring goes into it.
     pub fn submission(&self, scoring: &Scoring, attempt: u32) -> Submission {
         let values = Values::of(scoring, attempt);
+        let data = |source: &Source, uri: fn(String) -> String| InputData {
+            uri: uri(source.uri.fill(&values)),
+            mode: source.mode,
+            description: source.description.as_ref().map(|text| text.fill(&values)),
+        };
         let inputs = self.inputs.iter().map(|(name, input)| {
             let input = match input {
-                InputTemplate::UriFile { uri } => Input::UriFile { uri: uri.fill(&values) },
-                InputTemplate::UriFolder { uri } => Input::UriFolder { uri: as_folder(uri.fill(&values)) },
-                InputTemplate::Literal { value } => Input::Literal {
-                    value: match value {
-                        Literal::AsWritten(text) => text.clone(),
-                        Literal::Template(template) => template.fill(&values),
-                    },
-                },
+                InputTemplate::UriFile(source) => Input::UriFile(data(source, |uri| uri)),
+                InputTemplate::UriFolder(source) => Input::UriFolder(data(source, as_folder)),
+                InputTemplate::Literal { value: Literal::AsWritten(text) } => Input::Literal { value: text.clone() },
+                InputTemplate::Literal { value: Literal::Template(template) } => {
+                    Input::Literal { value: template.fill(&values) }
+                }
             };
             (name.clone(), input)
         });
-        let outputs = self
-            .outputs
-            .iter()
-            .map(|(name, output)| (name.clone(), Output { kind: output.kind, uri: output.uri.fill(&values) }));
+        let outputs = self.outputs.iter().map(|(name, output)| {
+            let OutputTemplate { kind, uri, mode, description } = output;
+            let description = description.as_ref().map(|text| text.fill(&values));
+            (name.clone(), Output { kind: *kind, uri: uri.fill(&values), mode: *mode, description })
+        });
         Submission {
             inputs: inputs.collect(),
             outputs: outputs.collect(),

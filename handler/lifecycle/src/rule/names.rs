@@ -3,6 +3,7 @@
 use super::document::{Node, Read, Refused};
 use super::exclude::{Glob, InvalidGlob};
 use super::template::{self, Template};
+use super::upload::{Api, InvalidMarker, InvalidMediaType, MarkerName, MediaType};
 use crate::duration::{InvalidDuration, IsoDuration};
 use crate::id::{
     AccountName, ContainerName, DatastoreName, DeploymentName, EndpointUri, InvalidEndpointUri, RuleId, WorkspaceId,
@@ -160,6 +161,31 @@ fn refused_template(why: &template::Error) -> Refused {
         template::Error::Unopened(_) => "write `}}` for a brace itself".to_owned(),
     };
     Refused::new(format!("a text with the placeholders {known}"), remedy)
+}
+
+impl Read for MediaType {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, _: InvalidMediaType| {
+            Refused::new(
+                "a content type such as `text/csv` or `text/*`",
+                "write it so; parameters such as a charset are not compared",
+            )
+        })
+    }
+}
+
+impl Read for Api {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&Self::WORDS)
+    }
+}
+
+impl Read for MarkerName {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.parsed(|_, _: InvalidMarker| {
+            Refused::new("the name of a marker, without folders and wildcards", "write for example \"_SUCCESS\"")
+        })
+    }
 }
 
 impl Read for Glob {

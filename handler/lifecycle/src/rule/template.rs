@@ -149,6 +149,11 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Hole(hole) if hole.tells_the_blob()))
     }
 
+    /// Blobs of two folders are told apart by what it makes of them.
+    pub(crate) fn tells_the_folder(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Hole(Placeholder::FolderUrl | Placeholder::Folder { .. })))
+    }
+
     /// What it makes of every blob, if that is the same.
     pub fn constant(&self, of_rule: &RuleId) -> Option<String> {
         let text = |part: &Part| match part {

@@ -4,7 +4,7 @@ use time::macros::datetime;
 use super::{Policy, Rule, Rules};
 use crate::blob::BlobVersion;
 use crate::id::LedgerId;
-use crate::job::{Input, Submission};
+use crate::job::{Input, InputData, Submission};
 use crate::scoring::Scoring;
 
 const FULL: &str = r#"{ "rules": [ {
@@ -14,6 +14,10 @@ const FULL: &str = r#"{ "rules": [ {
     "inputs":  { "input_data": { "type": "UriFile", "uri": "{blob.url}" } },
     "outputs": { "score": { "type": "UriFile", "uri": "azureml://datastores/workspaceblobstore/paths/scores/{scoring.id}/{attempt}/predictions.csv" } },
     "pollInterval": "PT2M", "maxInFlight": 50 } ] }"#;
+
+fn at(uri: &str) -> InputData {
+    InputData { uri: uri.to_owned(), mode: None, description: None }
+}
 
 fn problems(rule: &str) -> String {
     Rules::read(&format!("{{\"rules\":[{rule}]}}")).unwrap_err().to_string()
@@ -37,10 +41,7 @@ fn three_members_are_enough() {
     let blob = BlobVersion::read("https://x.blob.core.windows.net/con/p.csv", "1").expect("a blob");
     let scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, time::OffsetDateTime::UNIX_EPOCH);
     let submission = rule.submission(&scoring, 1);
-    assert_eq!(
-        submission.inputs["input_data"],
-        Input::UriFile { uri: "https://x.blob.core.windows.net/con/p.csv".into() }
-    );
+    assert_eq!(submission.inputs["input_data"], Input::UriFile(at("https://x.blob.core.windows.net/con/p.csv")));
     assert!(submission.outputs["score"].uri.contains(scoring.id.as_str()));
 }
 
@@ -291,9 +292,9 @@ fn every_text_of_a_rule_is_a_template_and_what_is_passed_through_is_none() {
             "compute": {"target": "{blob.account}", "properties": {"x": "{blob.extension}"}}, "passThrough": {"raw": "{blob.name}"}}});
     let rules = Rules::read(&serde_json::json!({ "rules": [rule] }).to_string()).expect("good rules");
     let sent = submitted(rules.get("r").expect("the rule"), "eu/fr/a.csv", 2);
-    assert_eq!(sent.inputs["d"], Input::UriFolder { uri: "azureml://datastores/d/paths/eu/fr/".into() });
+    assert_eq!(sent.inputs["d"], Input::UriFolder(at("azureml://datastores/d/paths/eu/fr/")));
     let asset = "azureml://locations/l/workspaces/w/data/a/versions/1";
-    assert_eq!(sent.inputs["asset"], Input::UriFolder { uri: asset.into() }, "an id is no path");
+    assert_eq!(sent.inputs["asset"], Input::UriFolder(at(asset)), "an id is no path");
     assert!(sent.outputs["o"].uri.starts_with("azureml://datastores/d/paths/2026/07/21/"), "{}", sent.outputs["o"].uri);
     let settings = serde_json::json!({"name": "a 2", "description": "{r}", "tags": {"day": "2026-07-21"},
         "properties": {"experimentName": "r-con"}, "outputFileName": "a.csv", "partitionKeys": ["eu/fr"],
@@ -399,5 +400,98 @@ fn settings_are_sent_in_rests_spelling_however_they_are_written() {
     ] {
         let told = settings(written.clone()).expect_err("bad rules");
         assert!(told.iter().count() == 1 && told.to_string().contains(said), "{written}: {told}");
+    }
+}
+
+#[test]
+fn a_marker_gives_its_folder_as_input_unless_the_rule_says_otherwise() {
+    let read = |more: &Value| {
+        let mut rule = serde_json::json!({"id": "a", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"},
+            "complete": {"marker": "_SUCCESS"}, "emptyBlobs": "score"});
+        rule.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        Rules::read(&serde_json::json!({ "rules": [rule] }).to_string())
+    };
+    let rules = read(&serde_json::json!({})).expect("good rules");
+    let rule = rules.get("a").expect("the rule");
+    assert!(!rule.has_shared_inputs());
+    for (path, folder) in [("eu/2026%2F07/_SUCCESS", "eu/2026/07/"), ("_SUCCESS", "")] {
+        let uri = format!("https://uploads.blob.core.windows.net/con/{folder}");
+        assert_eq!(submitted(rule, path, 1).inputs["input_data"], Input::UriFolder(at(&uri)), "{path}");
+    }
+    for (more, said) in [
+        (serde_json::json!({"emptyBlobs": "skip"}), "write \"emptyBlobs\": \"score\" into the rule"),
+        (serde_json::json!({"match": {"container": "con", "suffix": ".csv"}}), "leave out `match.suffix`"),
+        (serde_json::json!({"complete": {"marker": "x/_SUCCESS"}}), "without folders and wildcards"),
+        (serde_json::json!({"complete": {"marker": "_SUCCESS", "unchangedFor": "PT1M"}}), "complete.unchangedFor"),
+    ] {
+        let told = read(&more).expect_err("bad rules").to_string();
+        assert!(told.lines().count() == 1 && told.contains(said), "{more}: {told}");
+    }
+    assert!(read(&serde_json::json!({"match": {"container": "con", "suffix": "/_SUCCESS"}})).is_ok());
+}
+
+#[test]
+fn a_split_decides_the_deployment_of_a_scoring_and_a_later_share_does_not() {
+    let rules = |endpoint: &str| {
+        let uri = r#""uri": "https://e.example/jobs""#;
+        Rules::read(&format!(
+            r#"{{"rules":[{{"id":"a","match":{{"container":"con"}},"endpoint":{{{uri}, {endpoint}}}}}]}}"#
+        ))
+    };
+    let told = |endpoint: &str| rules(endpoint).expect_err("bad rules").to_string();
+    let (before, after) = (r#""deployments": {"v7": 90, "v8": 10}"#, r#""deployments": {"v7": 0, "v8": 100}"#);
+    let (before, after) = (rules(before).expect("good rules"), rules(after).expect("good rules"));
+    let ledger = LedgerId::of_random([1; 16]);
+    let accepted = |rules: &Rules, n: u32, etag: &str| {
+        let url = format!("https://uploads.blob.core.windows.net/con/{n}.csv");
+        let blob = BlobVersion::read(&url, etag).expect("a blob");
+        Scoring::accept(&ledger, rules.get("a").expect("the rule"), blob, time::OffsetDateTime::UNIX_EPOCH)
+    };
+    for n in 0..1_000 {
+        let (first, newer) = (accepted(&before, n, "1"), accepted(&before, n, "2"));
+        assert_eq!(first.deployment, newer.deployment, "each version of a blob goes to the same one");
+        let again = accepted(&after, n, "1");
+        assert_eq!((again.id, again.deployment.as_deref()), (first.id, Some("v8")), "a share is no part of the id");
+    }
+    for (endpoint, said) in [
+        (r#""deployments": {"v7": 90, "v8": 9}"#, "shares that add up to 100, not to 99"),
+        (r#""deployments": {"v7": 100}"#, "two deployments at least"),
+        (r#""deployments": {"v7": 50, "v 8": 50}"#, r#"endpoint.deployments["v 8"] (line 1"#),
+        (r#""deployments": {"v7": 50.5, "v8": 49.5}"#, "a whole number from 0 to 100"),
+        (r#""deployments": {"v7": 50, "v8": 50}, "deployment": "v7""#, "one of `deployment` and `deployments`"),
+    ] {
+        assert!(told(endpoint).contains(said), "{endpoint}: {}", told(endpoint));
+    }
+}
+
+#[test]
+fn what_a_rule_says_of_inputs_and_outputs_is_sent_and_none_is_an_answer() {
+    let rule = serde_json::json!({"id": "a", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"},
+        "inputs": {"d": {"type": "UriFile", "uri": "{blob.url}", "mode": "Download", "description": "of {blob.name}"}},
+        "outputs": {"o": {"type": "UriFolder", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/", "mode": "Upload"}}});
+    let read = |rule: &Value| Rules::read(&serde_json::json!({ "rules": [rule] }).to_string());
+    let rules = read(&rule).expect("good rules");
+    let sent = submitted(rules.get("a").expect("the rule"), "a.csv", 1);
+    let sent = serde_json::to_value(sent).expect("JSON");
+    assert_eq!(
+        (&sent["inputs"]["d"]["mode"], &sent["inputs"]["d"]["description"]),
+        (&"Download".into(), &"of a.csv".into())
+    );
+    assert_eq!((&sent["outputs"]["o"]["mode"], sent["outputs"]["o"].get("description")), (&"Upload".into(), None));
+    let mut none = rule.clone();
+    none["inputs"] = serde_json::json!({});
+    let rules = read(&none).expect("good rules");
+    let rule = rules.get("a").expect("the rule");
+    assert!(submitted(rule, "a.csv", 1).inputs.is_empty() && rule.has_shared_inputs());
+    for (member, value, said) in [
+        (
+            "inputs",
+            serde_json::json!({"d": {"type": "UriFile", "uri": "{blob.url}", "mode": "Upload"}}),
+            "one of \"ReadOnlyMount\"",
+        ),
+        ("outputs", serde_json::json!({}), "one output at least"),
+    ] {
+        let told = problems_with(&serde_json::json!({ member: value }));
+        assert!(told.contains(said), "{told}");
     }
 }

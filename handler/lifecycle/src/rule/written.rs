@@ -7,7 +7,7 @@ use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default
 use super::document::{Members, Node, Read, Refused};
 use super::exclude::{Exclude, Glob};
 use super::policy::{OnUnknown, Policy};
-use super::upload::{Complete, Renames};
+use super::upload::{Complete, MarkerName, Renames};
 use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
 use crate::id::LedgerId;
@@ -35,7 +35,8 @@ impl Read for Rule {
                 "write \"endpoint\": { \"uri\": \"https://ENDPOINT.REGION.inference.ml.azure.com/jobs\" }",
             ),
         );
-        let inputs = members.node("inputs").map_or_else(default_inputs, |inputs| read_inputs(&inputs));
+        let complete: Complete = members.or_default("complete");
+        let inputs = members.node("inputs").map_or_else(|| default_inputs(&complete), |inputs| read_inputs(&inputs));
         let outputs = match members.node("outputs") {
             Some(written) => {
                 let outputs = read_outputs(&written);
@@ -51,12 +52,12 @@ impl Read for Rule {
             read_max_in_flight(&mut members),
             members.or_default("priority"),
             members.or_default("emptyBlobs"),
-            members.or_default("complete"),
             members.or_default("renames"),
             read_policy(&mut members),
         );
+        check_marker(&members, &complete, rule.5, matches.as_ref());
         members.end();
-        let (settings, tags, generation, max_in_flight, priority, empty_blobs, complete, renames, policy) = rule;
+        let (settings, tags, generation, max_in_flight, priority, empty_blobs, renames, policy) = rule;
         let rule = Self {
             id: id?,
             matches: matches?,
@@ -75,6 +76,29 @@ impl Read for Rule {
         };
         check_fits(node, &rule);
         Some(rule)
+    }
+}
+
+/// Notes a marker that no event could be wanted for.
+fn check_marker(members: &Members<'_>, complete: &Complete, empty_blobs: EmptyBlobs, matches: Option<&Match>) {
+    let Complete::Marker(marker) = complete else { return };
+    // Said and not assumed: event subscriptions are made by it, which leave out what has no bytes.
+    if empty_blobs == EmptyBlobs::Skip {
+        members.refuse(
+            "complete",
+            Refused::new(
+                "`emptyBlobs` to be `score`, as markers have no bytes",
+                "write \"emptyBlobs\": \"score\" into the rule",
+            ),
+        );
+    }
+    if let Some(Match { suffix, .. }) =
+        matches.filter(|matches| !marker.as_str().ends_with(matches.suffix.rsplit('/').next().unwrap_or_default()))
+    {
+        let (expected, marker) =
+            (format!("a marker that ends with `match.suffix`, which is `{suffix}`"), marker.as_str());
+        members
+            .refuse("complete", Refused::new(expected, format!("leave out `match.suffix`, or write {marker:?} there")));
     }
 }
 
@@ -112,6 +136,18 @@ impl Read for Match {
         let (prefix, suffix): (String, String) = (members.or_default("prefix"), members.or_default("suffix"));
         let globs: Vec<Glob> = members.or_default("globs");
         let exclude: Exclude = members.or_default("exclude");
+        let mut bytes = |name| {
+            let node = members.node(name)?;
+            node.whole_number(0, i64::MAX, "leave it out for no limit")?.try_into().ok()
+        };
+        let (min_bytes, max_bytes): (Option<u64>, Option<u64>) = (bytes("minBytes"), bytes("maxBytes"));
+        if min_bytes.zip(max_bytes).is_some_and(|(min, max)| min > max) {
+            members.refuse(
+                "minBytes",
+                Refused::new("not more than `maxBytes`, or no blob is wanted", "correct one of them"),
+            );
+        }
+        let (content_types, apis) = (members.or_default("contentTypes"), members.or_default("apis"));
         check_path_part(&members, "prefix", &prefix);
         check_path_part(&members, "suffix", &suffix);
         if let Some(excluded) = exclude.excludes_all_of(&prefix, &suffix) {
@@ -124,7 +160,18 @@ impl Read for Match {
             );
         }
         members.end();
-        Some(Self { account, container: container?, prefix, suffix, globs, exclude })
+        Some(Self {
+            account,
+            container: container?,
+            prefix,
+            suffix,
+            globs,
+            min_bytes,
+            max_bytes,
+            content_types,
+            apis,
+            exclude,
+        })
     }
 }
 
@@ -185,14 +232,19 @@ impl Read for NotEmpty {
 
 impl Read for Target {
     fn read(node: &Node<'_>) -> Option<Self> {
-        let mut members = node.object("`uri`, perhaps `deployment` and `workspace`")?;
+        let mut members = node.object("`uri`, perhaps `deployment` or `deployments`, and `workspace`")?;
         let uri = members.required(
             "uri",
             Refused::new("the batch endpoint's invoke URI", "copy its REST endpoint, which ends in /jobs"),
         );
-        let (deployment, workspace) = (members.optional("deployment"), members.optional("workspace"));
+        let deployment = members.optional("deployment");
+        let deployments = members.optional("deployments");
+        if deployment.is_some() && deployments.is_some() {
+            members.refuse("deployments", Refused::new("one of `deployment` and `deployments`", "remove one of them"));
+        }
+        let workspace = members.optional("workspace");
         members.end();
-        Some(Self { uri: uri?, deployment, workspace })
+        Some(Self { uri: uri?, deployment, deployments, workspace })
     }
 }
 
@@ -217,9 +269,13 @@ impl Read for OnUnknown {
 impl Read for Complete {
     fn read(node: &Node<'_>) -> Option<Self> {
         if node.text().is_some() {
-            return node.word(&[("closed", Self::Closed)]);
+            return node.word(&[("closed", ())]).map(|()| Self::Closed);
         }
-        let mut members = node.object("\"closed\" or { \"unchangedFor\": \"PT2M\" }")?;
+        let mut members = node.object("\"closed\", { \"unchangedFor\": \"PT2M\" } or { \"marker\": \"_SUCCESS\" }")?;
+        if let Some(marker) = members.node("marker") {
+            members.end();
+            return MarkerName::read(&marker).map(Self::Marker);
+        }
         let quiet =
             members.required_node("unchangedFor", Refused::new("how long it must be unchanged", "write \"PT2M\""));
         let quiet = quiet.and_then(|quiet| duration(&quiet, Duration::seconds(10)..=Duration::days(1)));
