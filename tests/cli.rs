@@ -12,11 +12,12 @@ use handler::cli::breaker::{self, Action, BreakerArgs};
 use handler::cli::limit::{self, LimitArgs, NewLimit};
 use handler::cli::list::{self, Instead, ListArgs};
 use handler::cli::on_ledger::{self, ATTENTION, OK};
+use handler::cli::order::{self, OrderArgs};
 use handler::cli::{explain, resolve, show, status};
 use handler::config::WhichLedger;
 use handler::page;
 use handler::redacting::Redacting;
-use lifecycle::{JobStatus, Resolution, ScoringId, Status};
+use lifecycle::{JobStatus, Resolution, ScoringId, Status, Verb};
 use serde_json::{Value, json};
 use stores::embedded::EmbeddedStore;
 use time::Duration;
@@ -262,18 +263,27 @@ In flight   2   (queued 0   submitting 0   unknown 1   held 0   running 1   canc
 Last 24 h   scored 1   failed 0   cancelled 0   gone 0   superseded 0
 Events      skipped 1   quarantined 1
 Oldest      accepted 30 s ago
+Last upload 0 s ago
 Last run    30 s ago
 Needs attention
-  1 events quarantined in the last 24 h, the first because `eventType` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type)
+  1 events quarantined in the last 24 h, because `eventType` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type), since 2026-07-21 10:02:30 UTC: scorekeeper list --quarantined
 ";
-    let (code, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
+    let (code, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
     assert_eq!((code, status.as_str()), (ATTENTION, golden));
-    let (_, status) = text(async |out| status::status(app.ledger(), true, world.now(), out).await).await;
+    let (_, status) = text(async |out| status::status(app.ledger(), true, None, world.now(), out).await).await;
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!((&status["counts"]["running"], &status["quarantined24h"]), (&json!(1), &json!(1)));
     assert!(status["lastRun"].as_str().is_some_and(|at| at.starts_with("2026-07-21T10:")), "{status}");
-    let (code, calm) = text(async |out| status::status(World::new().app().ledger(), false, START, out).await).await;
-    assert!(code == OK && calm.ends_with("Nothing needs attention.\n"), "{calm}");
+    let found = &status["attention"];
+    assert_eq!((found.as_array().map(Vec::len), &found[0]["kind"]), (Some(1), &json!("quarantined")), "{status}");
+    assert_eq!((&found[0]["count"], &found[0]["since"]), (&json!(1), &json!("2026-07-21T10:02:30Z")), "{status}");
+    assert_eq!(found[0]["next"], "scorekeeper list --quarantined");
+    for part in [&found[0]["reason"], &found[0]["next"]] {
+        assert!(golden.contains(part.as_str().unwrap()), "text and JSON say the same: {part}");
+    }
+    let (code, none) =
+        text(async |out| status::status(World::new().app().ledger(), false, None, START, out).await).await;
+    assert!(code == ATTENTION && none.contains("no ledger under the task hub Test"), "{none}");
 }
 
 #[tokio::test]
@@ -284,9 +294,13 @@ async fn failures_need_attention() {
     world.later(Duration::minutes(2));
     world.end_jobs(&JobStatus::Failed);
     app.tick(world.now() + Duration::minutes(1)).await.unwrap();
-    let (code, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
+    let (code, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
     assert_eq!(code, ATTENTION);
-    assert!(status.contains("1 failed in the last 24 h: scorekeeper list --status failed"), "{status}");
+    assert!(
+        status.contains("1 failed under rule claims (unknown: ")
+            && status.contains("scorekeeper retry --status failed"),
+        "{status}"
+    );
     let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
     assert!(list.contains("exit code 42"), "{list}");
 }
@@ -302,10 +316,11 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
         world.later(Duration::minutes(10));
         app.tick(world.now() + Duration::minutes(1)).await.unwrap();
     }
-    let (code, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
+    let (code, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
     assert_eq!(code, ATTENTION);
     assert!(
-        status.contains("1 held, the answer lost and the job not found: scorekeeper list --status held"),
+        status.contains("1 held, the answer lost and the job not found (")
+            && status.contains(": scorekeeper list --status held"),
         "{status}"
     );
     let said = async |id: &str, resolution| {
@@ -344,6 +359,70 @@ async fn the_binary_takes_exactly_one_resolution() {
 
 const LIMITED: &str = r#"{"rules":[{"id":"claims","match":{"container":"claims"},
     "endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":2}]}"#;
+
+async fn ordered(app: &App, world: &World, verb: Verb, args: &OrderArgs) -> (u8, String) {
+    text(async |out| order::order(app.ledger(), verb, args, "ann", world.now(), out).await).await
+}
+
+#[tokio::test]
+async fn what_failed_is_retried_or_acknowledged_by_id_or_by_filter_with_a_count_to_confirm() {
+    let world = World::new();
+    let app = world.app();
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        world.next_faults([Fault::Refused { permanent: true }]);
+        ids.extend(world.deliver(&app, &event(&format!("{n}.csv"), "1")).await);
+        world.later(Duration::SECOND);
+    }
+    let reason = || "the model is fixed".to_owned();
+    let all = OrderArgs { status: vec![Status::Failed], reason: reason(), ..OrderArgs::default() };
+    let (code, asked) = ordered(&app, &world, Verb::Retry, &all).await;
+    assert_eq!(code, ATTENTION);
+    assert!(asked.ends_with("3 scorings are to be retried; nothing was changed; to do it, add --yes.\n"), "{asked}");
+    let dry = OrderArgs { dry_run: true, ..all.clone() };
+    let (code, told) = ordered(&app, &world, Verb::Retry, &dry).await;
+    assert!(code == OK && told.ends_with("3 scorings would be retried; nothing was changed.\n"), "{told}");
+    assert_eq!(world.statuses(&app).await[&Status::Failed], 3);
+
+    let one = OrderArgs { ids: vec![ids[0][..12].to_owned()], reason: reason(), ..OrderArgs::default() };
+    let (code, told) = ordered(&app, &world, Verb::Acknowledge, &one).await;
+    assert_eq!((code, told), (OK, format!("{}  acknowledged; it is failed now\n", ids[0])));
+    let (code, told) = ordered(&app, &world, Verb::Acknowledge, &one).await;
+    assert!(code == ATTENTION && told.contains("left alone"), "{told}");
+    let (_, told) = ordered(&app, &world, Verb::Acknowledge, &OrderArgs { yes: true, ..all.clone() }).await;
+    assert!(told.ends_with("2 acknowledged, 0 left alone; the next reconcile run goes on.\n"), "{told}");
+    let (code, told) = ordered(&app, &world, Verb::Retry, &OrderArgs { yes: true, json: true, ..all.clone() }).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, told.as_array().map(Vec::len), &told[0]["status"]), (OK, Some(3), &json!("queued")));
+    let (_, shown) = text(async |out| show::show(app.ledger(), &ids[0], false, START, out).await).await;
+    assert!(shown.contains("acknowledged by ann (the model is fixed)"), "{shown}");
+    assert!(shown.contains("retried by ann (the model is fixed)"), "{shown}");
+
+    for (args, why) in [
+        (OrderArgs { reason: " ".to_owned(), ..all.clone() }, "--reason is empty"),
+        (OrderArgs { reason: reason(), ..OrderArgs::default() }, "Name what is to be retried"),
+        (OrderArgs { ids: vec!["x".to_owned()], reason: reason(), ..OrderArgs::default() }, "`x` is not the id"),
+        (OrderArgs { ids: vec!["0".repeat(32)], reason: reason(), ..OrderArgs::default() }, "There is no scoring"),
+        (OrderArgs { prefix: Some("nothing".to_owned()), ..all }, "No scoring matches"),
+    ] {
+        let (code, told) = ordered(&app, &world, Verb::Retry, &args).await;
+        assert!(code == ATTENTION && told.contains(why), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_quarantined_event_is_acknowledged_by_its_id() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let quarantined = ListArgs { instead: Instead { quarantined: true, ..Instead::default() }, ..args(&[]) };
+    let (_, list) = text(async |out| list::list(app.ledger(), &quarantined, world.now(), out).await).await;
+    let id = list.lines().nth(1).unwrap()[..32].to_owned();
+    let one = OrderArgs { ids: vec![id], reason: "a test event".to_owned(), ..OrderArgs::default() };
+    let (code, told) = ordered(&app, &world, Verb::Acknowledge, &one).await;
+    assert!(code == OK && told.contains("quarantined"), "{told}");
+    let (code, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+    assert!(code == OK && status.ends_with("Nothing needs attention.\n"), "{status}");
+}
 
 async fn limited(world: &World, app: &App, arguments: LimitArgs) -> (u8, String) {
     text(async |out| limit::limit(app.ledger(), &arguments, world.now(), out).await).await
@@ -389,7 +468,7 @@ endpoint  https://heart.example/jobs                          no limit
         assert!(code == OK && set.contains(says) && set.contains("15 seconds"), "{set}");
         let (_, shown) = show().await;
         assert!(shown.contains(summary), "{shown}");
-        let (_, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
+        let (_, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
         assert!(status.contains(&format!("Limit       rule claims: {summary}")), "{status}");
         let (_, _, html) = page(&app, &world, "/").await;
         assert!(html.contains(&summary.replace('\'', "&#39;")) || html.contains(summary), "{html}");
@@ -424,7 +503,7 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
   scorekeeper breaker close --endpoint https://heart.example/jobs --deployment v7
 ";
     assert_eq!(ask(BreakerArgs::default()).await, (ATTENTION, golden.to_owned()));
-    let (_, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
+    let (_, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
     assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
     assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
     let (_, trace) = text(async |out| show::show(app.ledger(), &late[0], false, START, out).await).await;

@@ -273,7 +273,7 @@ async fn shown(ledger: &Ledger) -> String {
         .await
         .unwrap();
     for json in [false, true] {
-        status::status(ledger, json, NOW, &mut out).await.unwrap();
+        status::status(ledger, json, None, NOW, &mut out).await.unwrap();
         let args = ListArgs { limit: 100, json, ..ListArgs::default() };
         list::list(ledger, &args, NOW, &mut out).await.unwrap();
         for (skipped, quarantined) in [(true, false), (false, true)] {

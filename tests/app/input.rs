@@ -192,7 +192,7 @@ async fn a_job_that_failed_for_want_of_its_input_is_no_failed_attempt() {
         end(&world, &app, JobStatus::Failed).await;
         let scoring = world.get(&app, &id).await;
         assert_eq!((scoring.status, scoring.attempt), (status, 1), "one attempt, although two are allowed");
-        let breakers = app::reports::status(app.ledger(), world.now()).await.unwrap().breakers;
+        let breakers = app::reports::status(app.ledger(), world.now(), None).await.unwrap().breakers;
         assert!(breakers.is_empty(), "the deployment is not to blame: {breakers:?}");
     }
 }

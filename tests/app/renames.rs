@@ -106,7 +106,7 @@ async fn a_rename_whose_blob_cannot_be_asked_is_kept_and_completed_by_a_tick() {
     tick(&world, &app, Duration::minutes(2)).await;
     assert!(pending(&app).await[0].reason().contains("403 AuthorizationPermissionMismatch"));
     assert!(jobs(&world).is_empty());
-    let report = reports::status(app.ledger(), world.now()).await.unwrap();
+    let report = reports::status(app.ledger(), world.now(), None).await.unwrap();
     assert_eq!(report.pending, 1);
     let told: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|line| line.contains("403 Auth") && line.contains("list --pending")), "{told:?}");

@@ -32,7 +32,7 @@ pub use driver::{Driven, Driver, End, Evidence};
 pub use error::Error;
 pub use intake::{Accepted, AcceptedScoring, Delivery, Intake, Submissions};
 pub use lifecycle::text::error_chain;
-pub use operate::{Refused, ResolveOutcome, resolve};
+pub use operate::{Refused, ResolveOutcome, order, resolve};
 pub use tick::{StateCounts, Tick, TickReport};
 
 use admission::Admission;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lifecycle::{Effect, Observation, Resolution, Scoring, ScoringId};
+use lifecycle::{Effect, Observation, Order, Resolution, Scoring, ScoringId};
 use time::OffsetDateTime;
 
 use crate::driver::{Driven, Driver, End, Evidence};
@@ -45,8 +45,28 @@ pub async fn resolve(
     resolution: Resolution,
     now: OffsetDateTime,
 ) -> Result<ResolveOutcome, Error> {
+    say(ledger, id, Observation::Resolved(resolution), now).await
+}
+
+/// Records what an operator orders of a scoring, with the ledger alone at hand: the next tick acts on it. The same order again
+/// changes nothing, so that one whose answer was lost may be given again.
+pub async fn order(
+    ledger: &Ledger,
+    id: &ScoringId,
+    order: &Order,
+    now: OffsetDateTime,
+) -> Result<ResolveOutcome, Error> {
+    say(ledger, id, Observation::Ordered(order.clone()), now).await
+}
+
+async fn say(
+    ledger: &Ledger,
+    id: &ScoringId,
+    observation: Observation,
+    now: OffsetDateTime,
+) -> Result<ResolveOutcome, Error> {
     let driver = Driver::over_ledger(ledger.clone(), Arc::new(move || now));
-    let said = Evidence::Given(Observation::Resolved(resolution));
+    let said = Evidence::Given(observation);
     Ok(match driver.drive(id, said).await? {
         None => ResolveOutcome::Refused(Refused::NoSuchScoring(id.clone())),
         Some(Driven { moves: 0, end: End::Waits { reason }, .. }) => ResolveOutcome::Refused(Refused::NotNow(reason)),

@@ -17,11 +17,12 @@ mod followed;
 mod input;
 mod job;
 mod observation;
+mod operator;
 mod output;
 mod step;
 mod unknown;
 
-pub use observation::{CancelAnswer, Observation, Resolution};
+pub use observation::{CancelAnswer, Observation, Order, Resolution, Verb};
 pub use step::{Effect, Step};
 
 /// Decides. `rule` is `None` when the rules no longer hold the scoring's rule: what is under way is seen to its end
@@ -41,6 +42,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),
         (_, Observation::CancelAnswered(answers)) => on.cancel_answered(answers),
+        (_, Observation::Ordered(order)) => on.ordered(order),
         (Status::Held, Observation::Resolved(resolution)) => on.resolved(resolution),
         // Elsewhere the scoring moves by itself, and what an operator says of it may be out of date by the time it
         // arrives.

@@ -9,7 +9,7 @@
 //!
 //! Invariants, always true of every [`Step`]:
 //! * a move is a row of [`TRANSITIONS`]; its target status is read from that table;
-//! * a terminal status never changes;
+//! * a terminal status changes only if an operator orders it, or what was gone is seen again;
 //! * `version` rises by one with each move, so history has no gaps;
 //! * an attempt that may have made a job is never given up for another before it was looked for;
 //! * two attempts never share an output path; two POSTs of one attempt always do.
@@ -44,7 +44,7 @@ pub mod watched_output;
 
 pub use blob::BlobVersion;
 pub use breaker::{Breaker, BreakerSettings};
-pub use decide::{CancelAnswer, Effect, Observation, Resolution, Step, decide, stop_at};
+pub use decide::{CancelAnswer, Effect, Observation, Order, Resolution, Step, Verb, decide, stop_at};
 pub use endpoint_hosts::{EndpointHosts, MlDomains};
 pub use failure::FailureCause;
 pub use id::{

@@ -96,6 +96,11 @@ pub struct Scoring {
     /// that one must have ended, and if it turns out to have the same content, this one joins it.
     pub in_place_of: Option<ScoringId>,
 
+    /// An operator ordered its job to stop: however that ends without a result, no attempt follows.
+    pub stop_ordered: bool,
+    /// When a person acknowledged that it failed, or that it has orphaned jobs; none: not since the last of these.
+    pub acknowledged: Option<OffsetDateTime>,
+
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
     /// Why the last attempt ended badly.
@@ -128,6 +133,11 @@ impl Scoring {
     /// It holds one of its rule's slots, because a job of it may exist and be unfinished.
     pub fn holds_slot(&self) -> bool {
         self.status.holds_slot() && !self.slot_freed
+    }
+
+    /// It needs a person's attention until they acknowledge it.
+    pub fn needs_acknowledgement(&self) -> bool {
+        self.acknowledged.is_none() && (self.status == Status::Failed || self.orphaned_job_count > 0)
     }
 
     /// The same scoring with the times at which something happened to it moved to `now`, where they lie ahead of that: a clock told
@@ -190,6 +200,8 @@ impl Scoring {
             aliases: Vec::new(),
             replaced_by: None,
             in_place_of: None,
+            stop_ordered: false,
+            acknowledged: None,
             output_bytes: None,
             error: None,
             failure: None,

@@ -47,8 +47,8 @@ pub enum Status {
     /// No attempt is left, the request was refused for good, or a person gave it up. Final; `error` says why. A higher
     /// `generation` in the rule scores the blob version again, as another scoring.
     Failed,
-    /// Somebody cancelled the job in Azure ML while we had not asked for that. Final, and no attempt follows even if
-    /// some are left: what a person stopped is not started again behind their back.
+    /// An operator cancelled it, or somebody cancelled the job in Azure ML while we had not asked for that. Final, and no attempt
+    /// follows even if some are left: what a person stopped is not started again behind their back.
     Cancelled,
     /// The blob version is not there any more (404 `BlobNotFound`; nothing else counts as that), and no job is made for
     /// it, or its job failed for want of it. Final, but not for ever: an event or a look that shows this very version
@@ -102,6 +102,14 @@ pub enum Event {
     JobNamed,
     /// An operator gives a held scoring up. It fails; a job of it that appears later is an orphaned one.
     GivenUp,
+    /// An operator orders a further attempt of what has ended, or ends the back-off of what is queued.
+    Retried,
+    /// An operator orders that it is not scored, and no job of it is known.
+    Withdrawn,
+    /// An operator orders its job to stop. It is told to, as after `jobTimeout`; no attempt follows.
+    StopOrdered,
+    /// A person has seen that it failed, or that a job of it was orphaned: it needs no further attention.
+    Acknowledged,
     /// A job of this scoring turned up that no attempt needs. It is cancelled, unless it has ended, and counted. The
     /// status stays, also if it is final: what is wrong is the job and not the scoring.
     OrphanFound,
@@ -154,10 +162,10 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether it comes in every status and changes none: it says something of a job that the scoring does not need, which
-    /// has nothing to do with where the scoring stands.
+    /// Whether it comes in every status and changes none: it says something of a job that the scoring does not need, or of a
+    /// person, which has nothing to do with where the scoring stands.
     pub fn comes_in_every_status(self) -> bool {
-        matches!(self, Self::OrphanFound | Self::CancelAnswered)
+        matches!(self, Self::OrphanFound | Self::CancelAnswered | Self::Acknowledged)
     }
 
     /// The event as one word for tables and JSON.
@@ -177,6 +185,10 @@ impl Event {
             Self::SendAgain => "sendAgain",
             Self::JobNamed => "jobNamed",
             Self::GivenUp => "givenUp",
+            Self::Retried => "retried",
+            Self::Withdrawn => "withdrawn",
+            Self::StopOrdered => "stopOrdered",
+            Self::Acknowledged => "acknowledged",
             Self::OrphanFound => "orphanFound",
             Self::Progressed => "progressed",
             Self::Missing => "missing",
@@ -271,6 +283,28 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Verifying, E::InputGone, S::Gone),
         (S::Verifying, E::InputNewer, S::Superseded),
         (S::Gone, E::SeenAgain, S::Queued),
+        (S::Queued, E::Retried, S::Queued),
+        (S::Failed, E::Retried, S::Queued),
+        (S::Cancelled, E::Retried, S::Queued),
+        (S::Gone, E::Retried, S::Queued),
+        (S::Queued, E::Withdrawn, S::Cancelled),
+        (S::Held, E::Withdrawn, S::Cancelled),
+        (S::Running, E::StopOrdered, S::Cancelling),
+        (S::Cancelling, E::StopOrdered, S::Cancelling),
+        (S::Cancelling, E::JobCancelled, S::Cancelled),
+        (S::Verifying, E::JobCancelled, S::Cancelled),
+        (S::Queued, E::Acknowledged, S::Queued),
+        (S::Submitting, E::Acknowledged, S::Submitting),
+        (S::Unknown, E::Acknowledged, S::Unknown),
+        (S::Held, E::Acknowledged, S::Held),
+        (S::Running, E::Acknowledged, S::Running),
+        (S::Cancelling, E::Acknowledged, S::Cancelling),
+        (S::Verifying, E::Acknowledged, S::Verifying),
+        (S::Scored, E::Acknowledged, S::Scored),
+        (S::Failed, E::Acknowledged, S::Failed),
+        (S::Cancelled, E::Acknowledged, S::Cancelled),
+        (S::Gone, E::Acknowledged, S::Gone),
+        (S::Superseded, E::Acknowledged, S::Superseded),
         (S::Queued, E::RecordRefused, S::Failed),
         (S::Submitting, E::RecordRefused, S::Failed),
         (S::Unknown, E::RecordRefused, S::Failed),
@@ -357,18 +391,18 @@ impl Status {
                 "the answer was lost and the search was inconclusive; nothing is sent until its job is found or an operator decides (`scorekeeper resolve`)"
             }
             Self::Running => "Azure ML has the job; each reconcile run polls it when it is due",
-            Self::Cancelling => "the job outlived its time limit and is being stopped",
+            Self::Cancelling => "the job outlived its time limit, or an operator cancelled it: it is being stopped",
             Self::Verifying => "the job completed; its output is being looked at",
             Self::Scored => "the output is there, not empty, and newer than the submission",
             Self::Failed => "no attempt is left or the request was refused for good; see the error",
-            Self::Cancelled => "somebody cancelled the job in Azure ML",
+            Self::Cancelled => "an operator cancelled it, or somebody cancelled the job in Azure ML",
             Self::Gone => "the blob version is no longer there; an event or a look that shows it again queues it again",
             Self::Superseded => "another version of this path is scored in its place",
         }
     }
 
-    /// Final: nothing is due any more, and retention counts from its end. Its status never changes again, but for
-    /// [`Gone`](Self::Gone), which an event or a look may open again.
+    /// Final: nothing is due any more, and retention counts from its end. Its status never changes again, but by an operator who
+    /// orders a further attempt ([`Event::Retried`]), and by an event or a look that shows what was [`Gone`](Self::Gone).
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Scored | Self::Failed | Self::Cancelled | Self::Gone | Self::Superseded)
     }
@@ -441,7 +475,7 @@ mod tests {
         assert_eq!(text.lines().next(), Some("stateDiagram-v2"));
         for (from, event, to) in TRANSITIONS {
             let line = format!("    {from} --> {to}: {}", event.name());
-            let shown = !matches!(event, Event::OrphanFound | Event::CancelAnswered);
+            let shown = !event.comes_in_every_status();
             assert_eq!(text.lines().any(|other| other == line), shown, "{line}");
         }
         assert!(text.contains("scored --> [*]") && !text.contains("queued --> [*]"));
@@ -456,14 +490,15 @@ mod tests {
     }
 
     #[test]
-    fn terminal_statuses_but_gone_are_never_left_and_the_others_reach_one() {
+    fn terminal_statuses_are_left_by_a_person_or_what_is_seen_again_and_others_reach_one() {
         for status in Status::ALL {
             let leaves = TRANSITIONS.iter().any(|(from, _, to)| *from == status && *to != status);
-            assert_eq!(leaves, !status.is_terminal() || status == Status::Gone, "{status}");
+            let may_leave = [Status::Failed, Status::Cancelled, Status::Gone].contains(&status);
+            assert_eq!(leaves, !status.is_terminal() || may_leave, "{status}");
         }
         let opened: Vec<_> =
             TRANSITIONS.iter().filter(|(from, _, to)| from.is_terminal() && from != to).map(|row| row.1).collect();
-        assert_eq!(opened, [Event::SeenAgain]);
+        assert_eq!(opened, [Event::SeenAgain, Event::Retried, Event::Retried, Event::Retried]);
         let mut reached: Vec<_> = Status::ALL.into_iter().filter(|s| s.is_terminal()).collect();
         loop {
             let more: Vec<_> = TRANSITIONS

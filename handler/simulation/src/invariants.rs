@@ -292,7 +292,7 @@ impl Invariants {
             }
             Some(before) => {
                 let same = before.status == next.status && before.completed == next.completed;
-                let opened = event == Some(Event::SeenAgain) && next.completed.is_none();
+                let opened = matches!(event, Some(Event::SeenAgain | Event::Retried)) && next.completed.is_none();
                 self.hold(!before.status.is_terminal() || same || opened, "final is final", id, || {
                     format!("{} was left for {}", before.status, next.status)
                 });
@@ -355,7 +355,10 @@ impl Invariants {
             Status::Cancelled => {
                 let ours =
                     before.and_then(|before| before.job.as_ref()).is_some_and(|job| cloud.stop_requested(&job.name));
-                self.hold(!ours, "cancelled", id, || "cancelled, but it was us who told the job to stop".to_owned());
+                let ordered = next.stop_ordered;
+                self.hold(!ours || ordered, "cancelled", id, || {
+                    "cancelled, but it was us who told the job to stop".to_owned()
+                });
             }
             _ => {}
         }
@@ -488,6 +491,10 @@ impl Invariants {
                 .is_ok_and(|row| row.status == next.status && row.due == next.due && row.attempt == next.attempt);
             self.hold(agrees, "in-flight index", id, || "the in-flight index says something else".to_owned());
         }
+        let told = peek(&app::ledger::attention_key(id)).is_some();
+        self.hold(told == next.needs_acknowledgement(), "attention", id, || {
+            format!("{}, and it is {}among what needs a person", next.status, if told { "" } else { "not " })
+        });
         if let Some(at) = next.completed {
             let listed = peek(&rows::terminal_key(id, at)).is_some();
             self.hold(listed, "terminal index", id, || format!("{}, and not in the terminal index", next.status));

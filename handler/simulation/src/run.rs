@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{LedgerId, Resolution, Rules, ScoringId, Status, StorageHosts};
+use lifecycle::{LedgerId, Order, Resolution, Rules, ScoringId, Status, StorageHosts, Verb};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -152,6 +152,8 @@ struct Run {
     world: World,
     executor: Executor,
     order: Rng,
+    /// What operators order, of dice of its own: what else is drawn for a seed stays as it is.
+    orders: Rng,
     control: Arc<Mutex<VecDeque<Control>>>,
     processes: Vec<Process>,
     writers: usize,
@@ -237,6 +239,7 @@ impl Run {
             world,
             executor: Executor::new(),
             order,
+            orders: rng.fork(7),
             control: Arc::default(),
             processes,
             writers: 0,
@@ -525,11 +528,42 @@ impl Run {
                 });
             }
         }
+        if !self.healed {
+            self.give_orders();
+        }
         // A word that was on its way for long may have come after the last one.
         if let Some(last) = self.plan.limit_changes.len().checked_sub(1).filter(|_| self.healed) {
             self.limit(last);
         }
         self.later(PERSON, Control::Person);
+    }
+
+    /// Operators order this and that, some of it twice, and may die before they hear an answer.
+    fn give_orders(&mut self) {
+        let all: Vec<_> = self.world.state().invariants.scorings().cloned().collect();
+        for scoring in all {
+            let verb = match scoring.status {
+                _ if scoring.needs_acknowledgement() && self.orders.chance(300) => Verb::Acknowledge,
+                Status::Failed | Status::Cancelled | Status::Gone | Status::Queued if self.orders.chance(100) => {
+                    Verb::Retry
+                }
+                Status::Queued | Status::Held | Status::Running | Status::Cancelling if self.orders.chance(60) => {
+                    Verb::Cancel
+                }
+                _ => continue,
+            };
+            let order = Order { verb, by: "an operator".to_owned(), reason: "the seed says so".to_owned() };
+            for _ in 0..=usize::from(self.orders.chance(200)) {
+                let (id, order) = (scoring.id.clone(), order.clone());
+                let process = self.orders.index(self.processes.len());
+                let Some(app) = self.processes[process].app.clone() else { continue };
+                self.world.trace(None, Some(&id), || format!("is ordered: {verb:?}"));
+                self.executor.spawn(process, async move {
+                    // The command tells who gave it that it did not work; they may give it again.
+                    let _ = app::order(app.ledger(), &id, &order, app.now()).await;
+                });
+            }
+        }
     }
 
     fn heal(&mut self) {

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use app::error_chain;
 use app::ports::Clock;
 use clap::{Parser, Subcommand};
+use lifecycle::Verb;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Problems;
@@ -26,6 +27,7 @@ pub mod list;
 #[cfg(feature = "dev")]
 pub(crate) mod local;
 pub mod on_ledger;
+pub mod order;
 mod progress;
 pub mod resolve;
 mod rules;
@@ -67,6 +69,12 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Resolve a held scoring: its submission's answer was lost, and the search was inconclusive.
     Resolve(resolve::ResolveArgs),
+    /// Try scorings again that failed, were cancelled or are gone; or end the back-off of queued ones.
+    Retry(order::OrderArgs),
+    /// Do not score these: what is queued or held ends at once, a job is told to stop.
+    Cancel(order::OrderArgs),
+    /// Acknowledge that scorings failed, or that jobs of them were orphaned: they need no attention any more.
+    Ack(order::OrderArgs),
     /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
     Limit(limit::LimitArgs),
     /// Show the circuit breakers of deployments whose attempts fail, or close one for all processes at once.
@@ -191,6 +199,9 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::Show(args) => show::run(&args, clock),
         Command::Explain(args) => explain::run(&args, clock),
         Command::Resolve(args) => resolve::run(args, clock),
+        Command::Retry(args) => order::run(Verb::Retry, &args, clock),
+        Command::Cancel(args) => order::run(Verb::Cancel, &args, clock),
+        Command::Ack(args) => order::run(Verb::Acknowledge, &args, clock),
         Command::Limit(args) => limit::run(&args, clock),
         Command::Breaker(args) => breaker::run(&args, clock),
         Command::Doctor(args) => doctor::run(&args, clock),

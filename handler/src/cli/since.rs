@@ -23,6 +23,11 @@ impl Since {
         if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
             return Ok(Self::At(at));
         }
+        Self::time(text).map(Self::Ago)
+    }
+
+    /// Reads `45s`, `90m`, `24h` or `7d`.
+    pub fn time(text: &str) -> Result<Duration, NoTime> {
         let no_time = || NoTime(text.to_owned());
         let unit = text.chars().next_back().ok_or_else(no_time)?;
         let seconds = match unit {
@@ -33,7 +38,7 @@ impl Since {
             _ => return Err(no_time()),
         };
         let number: u32 = text[..text.len() - 1].parse().map_err(|_| no_time())?;
-        Ok(Self::Ago(Duration::seconds(i64::from(number) * seconds)))
+        Ok(Duration::seconds(i64::from(number) * seconds))
     }
 
     /// The time that it tells.

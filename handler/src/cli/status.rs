@@ -9,9 +9,10 @@ use app::reports;
 use lifecycle::Status;
 use lifecycle::text::visible;
 use serde_json::json;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::since::Since;
 use super::view::ago;
 use crate::config::WhichLedger;
 
@@ -21,19 +22,29 @@ pub struct StatusArgs {
     /// Which ledger it is about.
     #[command(flatten)]
     pub which: WhichLedger,
+    /// Count it as trouble if no upload was received for so long: `90m`, `24h`, `7d`
+    #[arg(long, value_name = "TIME", value_parser = Since::time)]
+    pub events_within: Option<Duration>,
     /// As JSON
     #[arg(long)]
     pub json: bool,
 }
 
 pub(super) fn run(args: &StatusArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| status(ledger, args.json, now, out).await;
+    let command =
+        async |ledger: &Ledger, now, out: &mut dyn Write| status(ledger, args.json, args.events_within, now, out).await;
     run_on_ledger(&args.which, Access::Read, clock, command)
 }
 
 /// `status`: counts, and what needs attention with the next command to run.
-pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
-    let report = reports::status(ledger, now).await?;
+pub async fn status(
+    ledger: &Ledger,
+    json: bool,
+    events_within: Option<Duration>,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let report = reports::status(ledger, now, events_within).await?;
     let attention: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     let code = if attention.is_empty() { OK } else { ATTENTION };
 
@@ -50,7 +61,8 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
             "quarantined24h": report.quarantined,
             "limits": report.limits,
             "breakers": report.breakers,
-            "attention": attention,
+            "lastUpload": report.last_upload.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
+            "attention": report.findings,
         });
         writeln!(out, "{json:#}")?;
         return Ok(code);
@@ -67,6 +79,9 @@ pub async fn status(ledger: &Ledger, json: bool, now: OffsetDateTime, out: &mut 
     }
     if let Some(oldest) = report.oldest {
         writeln!(out, "Oldest      accepted {} ago", ago(oldest, now))?;
+    }
+    if let Some(last) = report.last_upload {
+        writeln!(out, "Last upload {} ago", ago(last, now))?;
     }
     if let Some(last_run) = report.last_run {
         writeln!(out, "Last run    {} ago", ago(last_run, now))?;

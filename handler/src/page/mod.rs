@@ -10,10 +10,9 @@ use axum::routing::get;
 use lifecycle::redact::redacted;
 use lifecycle::{ScoringId, Status};
 use serde::{Deserialize, Serialize};
-use time::Duration;
 
 use app::error_chain;
-use app::ledger::{self, Ledger, count_by_status};
+use app::ledger::{self, Ledger};
 use app::ports::Clock;
 use app::reports::{self, Found};
 
@@ -69,29 +68,16 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
     };
     let now = (ops.clock)();
     let read = async {
-        let in_flight = ops.ledger.in_flight().await?;
-        let ended = ops.ledger.ended_since(now - Duration::days(1)).await?;
+        let report = reports::status(&ops.ledger, now, None).await?;
         let rows = reports::newest(&ops.ledger, &args, || ()).await?;
         let pending = reports::pending(&ops.ledger).await?;
-        let (controls, _) = ops.ledger.readable_controls().await?;
-        Ok::<_, ledger::Error>((in_flight, ended, rows, pending, controls))
+        Ok::<_, ledger::Error>((report, rows, pending))
     };
-    let (in_flight, ended, rows, pending, controls) = match read.await {
+    let (report, rows, pending) = match read.await {
         Ok(read) => read,
         Err(error) => return unreadable(&error),
     };
-    views::index(
-        &ops.title,
-        &views::Index {
-            filter: &args.status,
-            counts: count_by_status(in_flight.iter().map(|r| r.status).chain(ended.iter().map(|r| r.status))),
-            breakers: reports::breakers(&controls),
-            limits: reports::limits(&controls),
-            pending,
-            rows,
-            now,
-        },
-    )
+    views::index(&ops.title, &views::Index { filter: &args.status, report, pending, rows, now })
 }
 
 async fn scoring_detail(ops: &Ops, id: &str) -> Result<Found, Response> {

@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
 use super::ROWS;
-use app::reports::{BreakerView, LimitView, Newest, PendingView, ScoringDetail, ScoringView, shortened, utc_text};
+use app::reports::{Newest, PendingView, ScoringDetail, ScoringView, StatusReport, shortened, utc_text};
 
 use crate::cli::view::ago;
 
@@ -19,12 +19,8 @@ const PENDING: usize = 20;
 pub(super) struct Index<'a> {
     /// Statuses that the rows are limited to; none: all.
     pub(super) filter: &'a [Status],
-    /// Scorings by status, final ones of the last 24 h.
-    pub(super) counts: Vec<(Status, usize)>,
-    /// All breakers; only open ones are shown.
-    pub(super) breakers: Vec<BreakerView>,
-    /// All limits; only those that hold something back are shown.
-    pub(super) limits: Vec<LimitView>,
+    /// How the ledger stands: counts, what needs attention, what holds something back.
+    pub(super) report: StatusReport,
     /// What waits for a look at the storage, the oldest first; the first [`PENDING`] are shown.
     pub(super) pending: Vec<PendingView>,
     /// The newest scorings that pass the filter, at most [`ROWS`].
@@ -35,8 +31,8 @@ pub(super) struct Index<'a> {
 
 /// The first page: counts, what holds scorings back, the newest scorings.
 pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
-    let Index { filter, counts, breakers, limits, pending, rows: Newest { scorings: rows, unreadable, .. }, now } =
-        index;
+    let Index { filter, report, pending, rows: Newest { scorings: rows, unreadable, .. }, now } = index;
+    let StatusReport { counts, findings, limits, .. } = report;
     let body = html! {
         nav {
             a href="/" class=[filter.is_empty().then_some("on")] { "all" }
@@ -46,8 +42,8 @@ pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
                 }
             }
         }
-        @for view in breakers.iter().filter(|view| view.is_open()) {
-            p { span.s.failed { "breaker" } " " (view.subject()) ": " (view.summary()) br; small { (view.remedy()) } }
+        @for finding in findings {
+            p { span.s.failed { "needs attention" } " " (finding.reason) @if let Some(since) = finding.since { ", since " (utc_text(since)) " UTC" } br; small { (finding.next) } }
         }
         @for view in limits.iter().filter(|view| view.matters()) {
             p title=[view.reason.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }

@@ -23,6 +23,11 @@ impl Ledger {
         self.0.id.get_or_try_init(|| self.read_or_write_id()).await
     }
 
+    /// Whether anybody has ever written the ledger's id.
+    pub async fn exists(&self) -> Result<bool, Error> {
+        Ok(self.row(&key()).await?.is_some())
+    }
+
     async fn read_or_write_id(&self) -> Result<LedgerId, Error> {
         // Read first: there is none once in the life of a ledger, and one at each cold start.
         if let Some(id) = self.written_id().await? {

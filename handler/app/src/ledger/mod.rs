@@ -24,6 +24,8 @@ use crate::ports::table_store::{
     self, Continuation, ETag, Entity, IfMatch, InvalidTableName, Key, Op, Page, Range, Row, TableName, TableStore,
 };
 
+mod attention;
+mod attention_rows;
 mod controls;
 mod heartbeat;
 mod identity;
@@ -42,6 +44,7 @@ mod slots;
 mod unannounced;
 mod workspaces;
 
+pub use attention_rows::{Unacknowledged, attention_key};
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::Heartbeat;
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
@@ -208,6 +211,12 @@ impl Ledger {
         })))
     }
 
+    /// What the names of its tables begin with.
+    pub fn task_hub(&self) -> &str {
+        let state = self.0.state.as_str();
+        state.strip_suffix("State").unwrap_or(state)
+    }
+
     fn op_id(&self) -> String {
         format!("{}-{}", self.0.writer, self.0.ops.fetch_add(1, Ordering::Relaxed))
     }
@@ -227,6 +236,9 @@ impl Ledger {
             None => Op::Insert(rows::to_in_flight_row(scoring)),
         };
         let mut ops = vec![Op::Insert(rows::to_scoring_row(scoring, &op)), index];
+        if scoring.needs_acknowledgement() {
+            ops.push(Op::Upsert(attention_rows::to_row(scoring)));
+        }
         ops.push(Op::Upsert(index_rows::to_listed_row(scoring)));
         ops.push(Op::Upsert(index_rows::to_received_row(scoring, announced)));
         ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
@@ -274,6 +286,11 @@ impl Ledger {
             ops.push(Op::Upsert(rows::to_terminal_row(next, next.completed.unwrap_or(next.updated))));
         } else {
             ops.push(Op::Replace(rows::to_in_flight_row(next), IfMatch::Any));
+        }
+        if next.needs_acknowledgement() {
+            ops.push(Op::Upsert(attention_rows::to_row(next)));
+        } else if before.needs_acknowledgement() {
+            ops.push(Op::Delete(attention_rows::attention_key(&next.id), IfMatch::Any));
         }
         // A scoring that goes round for years must not grow beyond what one transaction can purge; how it ended is kept.
         // What is gone may come and go again: beyond the limit its ends would be lines without end.

@@ -3,15 +3,16 @@
 //! `B~` is written with the scoring or the skip that it belongs to, and removed with it. It keeps the event as it came, without
 //! its secrets, so that "why was it scored, or not?" can be answered from what was delivered.
 
+use lifecycle::id::RuleId;
 use lifecycle::intake::{QuarantinedEvent, SkippedEvent};
-use lifecycle::{Scoring, UnversionedBlob};
+use lifecycle::{Scoring, Status, UnversionedBlob};
 use time::OffsetDateTime;
 
 use super::index_rows::{Received, Skipped, from_received_row, from_skipped_row, key_of, received_key, to_skipped_row};
 use super::merged::{IndexRange, Merged};
 use super::rows::{self, Reader, Unreadable};
 use super::{Error, Ledger, Rows};
-use crate::ports::table_store::{self, Entity, IfMatch, Key, Op};
+use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range};
 
 /// An event that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,55 @@ impl Ledger {
             found.push(from_received_row(&row));
         }
         Ok(Rows::of(found))
+    }
+
+    /// Whether a version of this blob that was accepted after `created` is scored under the rule.
+    pub(crate) async fn is_scored_since(
+        &self,
+        blob: &str,
+        rule: &RuleId,
+        created: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        let range =
+            IndexRange { from: format!("B~{blob}~"), below: format!("B~{blob}~{}", rows::newest_first(created)) };
+        let mut index = Merged::new(self, &range, 1);
+        while let Some(row) = index.next().await? {
+            let Ok(Received::Scoring(row)) = from_received_row(&row) else { continue };
+            // What cannot be read is no success, and is told of elsewhere.
+            if let Ok(Some((scoring, _))) = self.get(&row.id).await
+                && scoring.status == Status::Scored
+                && scoring.rule == *rule
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes that a person has seen a quarantined event; `false` if there is none of this key.
+    pub async fn acknowledge_quarantined(
+        &self,
+        key: &str,
+        by: &str,
+        reason: &str,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        let range = Range::of_prefix(rows::partition_of_key(key), "Q~");
+        let found = self.all(&self.0.state, &range, usize::MAX).await?;
+        let mut any = false;
+        for row in found.into_iter().filter(|row| key_of(&row.entity) == key) {
+            let note = Entity::new(row.entity.key)
+                .with("AcknowledgedTime", now)
+                .with("AcknowledgedBy", rows::clipped(by, 200))
+                .with("AcknowledgedReason", rows::clipped(reason, rows::MAX_SHORT_ERROR));
+            match self.write(&[Op::Merge(note, IfMatch::Any)]).await {
+                Ok(_) => any = true,
+                // Removed by its retention meanwhile.
+                Err(table_store::Error::Missing { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(any)
     }
 
     /// Skipped events, the newest day first and within a day in no order; at most `max` since a day.

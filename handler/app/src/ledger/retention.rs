@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 use super::index_rows::{listed_key, received_key};
-use super::{Error, Ledger, RecordedEvent, SHARDS, rows, unannounced};
+use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, rows, unannounced};
 
 fn purge_key() -> Key {
     Key::new("retention", "purge")
@@ -82,6 +82,9 @@ impl Ledger {
             received_key(&terminal.blob, id, terminal.created),
         ];
         let mut ops: Vec<Op> = keys.into_iter().map(|key| Op::Delete(key, IfMatch::Any)).collect();
+        if self.row(&attention_rows::attention_key(id)).await?.is_some() {
+            ops.push(Op::Delete(attention_rows::attention_key(id), IfMatch::Any));
+        }
         // What one transaction takes beside the rows above: 100 operations, and a history has at most 61 lines.
         let lines = self.all(&self.0.state, &history, 90).await?;
         ops.extend(lines.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)));

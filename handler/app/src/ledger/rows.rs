@@ -9,6 +9,7 @@
 //! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
 //! | `T~{hour}~{id}` | terminal index by hour of completion, the newest first | while final |
 //! | `L~{time}~{id}` | list index, the newest first (`listed.rs`) | with `J~` |
+//! | `A~{id}` | failed or with orphaned jobs, and not acknowledged (`attention.rs`) | while so |
 //! | `B~{blob}~{time}~{id or key}` | what was received of a blob, the newest first (`received.rs`) | with `J~` or `S~` |
 //! | `N~{id}~{version}~{kind}{n}` | names of former and orphaned jobs for which `J~` has no room (`job_names.rs`) | with `J~` |
 //! | `P~{id}` | projection outbox | until projected |
@@ -90,6 +91,10 @@ pub struct InFlight {
     pub missing: bool,
     /// It is held for so long that its slot was freed.
     pub slot_freed: bool,
+    /// What keeps it from moving on, its beginning.
+    pub last_error: Option<String>,
+    /// Refusals in a row.
+    pub refusals: u32,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The number of the current attempt, from 1; 0 before the first.
@@ -198,6 +203,9 @@ pub(super) const MAX_PROPERTY: usize = 32_768;
 /// JSON text it may grow to six times this.
 pub(super) const MAX_FOREIGN: usize = 4_000;
 
+/// What is kept of an error in an index, in UTF-16 units: enough to group by.
+pub(super) const MAX_SHORT_ERROR: usize = 300;
+
 /// What is kept of an event that was understood, in UTF-16 units. Event Grid's have about a thousand.
 pub const MAX_EVENT: usize = 4_000;
 
@@ -282,6 +290,8 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Aliases", list(&s.aliases))
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
         .with_some("InPlaceOf", s.in_place_of.as_ref().map(ScoringId::as_str))
+        .with_some("StopOrdered", s.stop_ordered.then_some(true))
+        .with_some("AcknowledgedTime", s.acknowledged)
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
         .with_some("Error", s.error.as_deref().map(|text| clipped(text, MAX_FOREIGN)))
         .with_some("FailureCause", s.failure.map(FailureCause::name))
@@ -356,6 +366,8 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         aliases: read.list("Aliases")?,
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
         in_place_of: row.string("InPlaceOf").map(|text| read.scoring_id("InPlaceOf", text)).transpose()?,
+        stop_ordered: row.boolean("StopOrdered").unwrap_or(false),
+        acknowledged: row.time("AcknowledgedTime"),
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
         error: row.string("Error").map(str::to_owned),
         failure: read.parsed_if_there("FailureCause")?,
@@ -383,6 +395,8 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with_some("JobStatus", s.job_status.as_deref())
         .with("Missing", s.missing_since.is_some())
         .with_some("SlotFreed", s.slot_freed.then_some(true))
+        .with_some("LastError", s.last_error.as_deref().map(|error| clipped(error, MAX_SHORT_ERROR)))
+        .with("Refusals", count(s.refusals))
         .with("CreatedTime", s.created)
         .with("Attempt", count(s.attempt))
 }
@@ -404,6 +418,8 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         job_status: row.string("JobStatus").map(str::to_owned),
         missing: row.boolean("Missing").unwrap_or(false),
         slot_freed: row.boolean("SlotFreed").unwrap_or(false),
+        last_error: row.string("LastError").map(str::to_owned),
+        refusals: read.number("Refusals")?,
         created: read.time("CreatedTime")?,
         attempt: read.number("Attempt")?,
     })

@@ -234,6 +234,7 @@ fn of_skip(skip: &Skipped) -> Verdict {
 fn next(s: &Scoring) -> String {
     match s.status {
         Status::Held => format!("scorekeeper resolve {} --send-again | --job NAME | --give-up", s.id),
+        Status::Failed | Status::Cancelled => format!("scorekeeper retry {} --reason …", s.id),
         _ => format!("scorekeeper show {}", s.id),
     }
 }

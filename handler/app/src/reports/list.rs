@@ -62,7 +62,8 @@ impl Filter {
         self.prefix.as_deref().is_none_or(|prefix| path.starts_with(prefix))
     }
 
-    fn wants_scoring(&self, scoring: &Scoring) -> bool {
+    /// Whether it passes the filter, wherever it lies.
+    pub fn wants_scoring(&self, scoring: &Scoring) -> bool {
         let status = self.status.is_empty() || self.status.contains(&scoring.status);
         status && self.wants(&scoring.rule, scoring.created) && self.wants_path(&path(&scoring.blob))
     }

@@ -79,6 +79,8 @@ mod tests {
             job_status: None,
             missing: false,
             slot_freed: false,
+            last_error: None,
+            refusals: 0,
             created: NOW + Duration::seconds(i64::from(n)),
             attempt: 0,
         }

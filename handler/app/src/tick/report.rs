@@ -189,6 +189,8 @@ mod tests {
             job_status: None,
             missing: false,
             slot_freed: false,
+            last_error: None,
+            refusals: 0,
             created: since - Duration::HOUR,
             attempt: 1,
         }

@@ -154,6 +154,9 @@ impl DecideContext<'_> {
                 next.job_status = Some(ended.name().to_owned());
             }
         };
+        if self.scoring.stop_ordered {
+            return self.stopped_as_ordered(error, note_end);
+        }
         if let Some(mut step) = self.after_failure(error) {
             if let Step::Move { next, .. } = &mut step {
                 note_end(next);

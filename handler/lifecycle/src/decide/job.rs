@@ -41,6 +41,7 @@ impl DecideContext<'_> {
                 self.attempt_failed(text, FailureCause::of_job(text), Some(&observation.status))
             }
             // It was stopped by us: a failed attempt, as it took too long.
+            JobStatus::Canceled if self.scoring.stop_ordered => self.stopped_as_ordered("the job was stopped", note),
             JobStatus::Canceled if cancelling => {
                 let error = format!("stopped after jobTimeout ({})", self.policy.job_timeout);
                 self.attempt_failed(&error, FailureCause::Platform, Some(&observation.status))

@@ -1,8 +1,16 @@
 //! What was seen of the world, as it is handed to the decision.
 
+use std::fmt;
+
 use crate::id::{JobName, ScoringId, ServiceRequestId};
 use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot};
+use crate::text::one_line;
+
+/// Characters of a person's name that are kept.
+const MAX_BY: usize = 200;
+/// Characters of a person's reason that are kept.
+const MAX_REASON: usize = 500;
 
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +50,8 @@ pub enum Observation {
     },
     /// What an operator says about a held scoring.
     Resolved(Resolution),
+    /// What an operator orders of any scoring.
+    Ordered(Order),
     /// The ledger refused the move that was decided for it, and would refuse it again. Not that it could not be reached, nor
     /// that it denies access: those pass, or concern every scoring.
     RecordRefused {
@@ -78,6 +88,47 @@ pub struct CancelAnswer {
     pub refused: Option<String>,
     /// The service's own id of the answer; `None` if nothing came back.
     pub request_id: Option<ServiceRequestId>,
+}
+
+/// What an operator orders, who that is, and why: all of it stands in the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What is to be done.
+    pub verb: Verb,
+    /// Who orders it: a name in Microsoft Entra ID, or a user of an operating system.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What can be ordered of a scoring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Try it again: a further attempt of what has ended, or an end of its back-off.
+    Retry,
+    /// Do not score it; its job is told to stop.
+    Cancel,
+    /// A person has seen that it failed, or that a job of it was orphaned.
+    Acknowledge,
+}
+
+impl Verb {
+    /// What was done, as part of a sentence.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Retry => "retried",
+            Self::Cancel => "cancelled",
+            Self::Acknowledge => "acknowledged",
+        }
+    }
+}
+
+/// `retried by ann@contoso.com (the role is there now)`
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (by, reason) = (one_line(&self.by, MAX_BY), one_line(&self.reason, MAX_REASON));
+        write!(f, "{} by {by} ({reason})", self.verb.done())
+    }
 }
 
 /// What an operator says about a scoring whose submission cannot be found out about.

@@ -6,7 +6,7 @@ use crate::input::InputFound;
 use crate::job::Job;
 use crate::rule::Policy;
 use crate::scoring::{Entry, Scoring};
-use crate::status::{Event, next};
+use crate::status::{Event, Status, next};
 
 /// What is to happen, and why. Whoever carries it out never asks whether it is right.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +86,11 @@ impl DecideContext<'_> {
         }
         self.note_input(&mut next);
         change(&mut next);
+        let orphaned = next.orphaned_job_count > self.scoring.orphaned_job_count;
+        if orphaned || to == Status::Failed && from != to {
+            // Something else than what was seen.
+            next.acknowledged = None;
+        }
         if from != to {
             // What is opened again has not ended: its row of the terminal index goes, and retention does not count.
             next.completed = to.is_terminal().then_some(self.now);

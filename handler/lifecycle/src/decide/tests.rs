@@ -157,6 +157,7 @@ fn absent() -> Observation {
 
 mod followed;
 mod input;
+mod operator;
 
 fn every_seen() -> Vec<Observation> {
     let statuses = [
@@ -203,6 +204,9 @@ fn every_seen() -> Vec<Observation> {
         Observation::Resolved(Resolution::JobIs(job_name("named"))),
         Observation::Resolved(Resolution::GiveUp),
         Observation::RecordRefused { reason: "a property is too long".into() },
+        operator::order(Verb::Retry),
+        operator::order(Verb::Cancel),
+        operator::order(Verb::Acknowledge),
     ];
     all.extend(statuses.map(|word| job(JobStatus::read(word))));
     let seen = input::version("1", Some("m"));
@@ -242,7 +246,7 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
                 if let Step::Move { next, entry, .. } = decide(&life.scoring, Some(&life.rule), &observation, now) {
                     let row = (life.scoring.status, entry.event.unwrap(), next.status);
                     assert!(TRANSITIONS.contains(&row), "{row:?}");
-                    let opened = row.1 == Event::SeenAgain && next.completed.is_none();
+                    let opened = matches!(row.1, Event::SeenAgain | Event::Retried) && next.completed.is_none();
                     let same = (next.status, next.completed) == (life.scoring.status, life.scoring.completed);
                     assert!(!life.scoring.status.is_terminal() || same || opened);
                     taken.insert(row);
@@ -254,7 +258,7 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
                         next.missing_since.is_some(),
                         next.last_error.is_some(),
                         next.followed_ended.is_some(),
-                        next.output_seen.is_some()
+                        next.output_seen.is_some() || next.stop_ordered
                     );
                     if depth < 9 && known.insert(key) {
                         lives.push((Life { rule: rule(), scoring: *next, now, taken: Vec::new() }, depth + 1));
@@ -263,7 +267,9 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
             }
         }
     }
-    let missed: Vec<_> = TRANSITIONS.iter().filter(|row| !taken.contains(row)).collect();
+    // Acknowledging is tried in each status by a test of its own: here it would double all that is to be known.
+    let elsewhere = |row: &&(_, Event, _)| row.1 == Event::Acknowledged;
+    let missed: Vec<_> = TRANSITIONS.iter().filter(|row| !taken.contains(row) && !elsewhere(row)).collect();
     assert!(missed.is_empty(), "never taken: {missed:?}");
 }
 

@@ -1,0 +1,69 @@
+//! Rows of scorings that need a person, and back; see `attention.rs`.
+
+use lifecycle::id::RuleId;
+use lifecycle::{FailureCause, Scoring, ScoringId, Status};
+use time::OffsetDateTime;
+
+use super::rows::{self, Reader, Unreadable};
+use crate::ports::table_store::{Entity, Key};
+
+/// What the keys of these rows begin with.
+pub(super) const PREFIX: &str = "A~";
+
+/// A scoring that needs a person until they acknowledge it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unacknowledged {
+    /// The scoring.
+    pub id: ScoringId,
+    /// Its status.
+    pub status: Status,
+    /// Its rule.
+    pub rule: RuleId,
+    /// The key of its blob, as rows of what was received have it.
+    pub blob: String,
+    /// When it was accepted.
+    pub created: OffsetDateTime,
+    /// Since when it needs them.
+    pub since: OffsetDateTime,
+    /// Whose fault it is that it failed.
+    pub failure: Option<FailureCause>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How many jobs of it were orphaned.
+    pub orphaned_jobs: u32,
+}
+
+/// Key of the row.
+pub fn attention_key(id: &ScoringId) -> Key {
+    Key::new(rows::partition_of(id), format!("{PREFIX}{id}"))
+}
+
+pub(super) fn to_row(s: &Scoring) -> Entity {
+    Entity::new(attention_key(&s.id))
+        .with("SchemaVersion", rows::SCHEMA)
+        .with("State", s.status.name())
+        .with("RuleId", s.rule.as_str())
+        .with("BlobKey", rows::blob_key(&s.blob.container, &s.blob.path))
+        .with("CreatedTime", s.created)
+        .with("Since", s.completed.unwrap_or(s.updated))
+        .with_some("FailureCause", s.failure.map(FailureCause::name))
+        .with_some("Error", s.error.as_deref().map(|error| rows::clipped(error, rows::MAX_SHORT_ERROR)))
+        .with("OrphanedJobCount", rows::count(s.orphaned_job_count))
+}
+
+pub(super) fn from_row(row: &Entity) -> Result<Unacknowledged, Unreadable> {
+    let read = Reader(row);
+    read.schema()?;
+    let id = row.key.row.rsplit('~').next().and_then(ScoringId::read);
+    Ok(Unacknowledged {
+        id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
+        status: read.parsed("State")?,
+        rule: read.parsed("RuleId")?,
+        blob: read.string("BlobKey")?,
+        created: read.time("CreatedTime")?,
+        since: read.time("Since")?,
+        failure: read.parsed_if_there("FailureCause")?,
+        error: row.string("Error").map(str::to_owned),
+        orphaned_jobs: read.number("OrphanedJobCount")?,
+    })
+}

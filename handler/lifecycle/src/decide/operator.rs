@@ -1,0 +1,107 @@
+//! What an operator orders of a scoring. Each order is one move with who ordered it and why, or nothing: what cannot be done now is
+//! answered with the reason.
+
+use super::attempt::close_attempt;
+use super::observation::{Order, Verb};
+use super::step::{DecideContext, Effect, Step, wait};
+use crate::scoring::Scoring;
+use crate::status::{Event, Status};
+
+impl DecideContext<'_> {
+    pub(super) fn ordered(&self, order: &Order) -> Step {
+        match order.verb {
+            Verb::Retry => self.retry(order),
+            Verb::Cancel => self.cancel(order),
+            Verb::Acknowledge => self.acknowledge(order),
+        }
+    }
+
+    /// Tried again: from its end with an attempt of its own, from its back-off at once.
+    fn retry(&self, order: &Order) -> Step {
+        let (status, now) = (self.scoring.status, self.now);
+        match status {
+            Status::Queued if self.scoring.due > now => {
+                let reason = format!("{order}: its back-off ends");
+                self.transition(Event::Retried, reason, Effect::None, |next| {
+                    next.due = now;
+                    next.refusals = 0;
+                })
+            }
+            Status::Failed | Status::Cancelled | Status::Gone => {
+                let reason = format!("{order}: queued again for a further attempt");
+                self.transition(Event::Retried, reason, Effect::None, |next| {
+                    // A path of its own, and what an earlier request may still make is an orphaned job.
+                    close_attempt(next);
+                    (next.error, next.failure) = (None, None);
+                    next.refusals = 0;
+                    next.stop_ordered = false;
+                    next.due = now;
+                })
+            }
+            Status::Queued => wait("it is queued already, and nothing but its turn holds it back".to_owned()),
+            Status::Scored => {
+                wait("it is scored; what is to be scored once more takes a generation of its own".to_owned())
+            }
+            Status::Superseded => wait("another version of its path is scored in its place".to_owned()),
+            Status::Held => wait("it is held; `scorekeeper resolve` says how it goes on".to_owned()),
+            Status::Submitting | Status::Unknown | Status::Running | Status::Cancelling | Status::Verifying => {
+                wait(format!("it is {status}: an attempt is under way"))
+            }
+        }
+    }
+
+    /// Not to be scored any more. What has a job is final once that has stopped.
+    fn cancel(&self, order: &Order) -> Step {
+        match self.scoring.status {
+            Status::Queued => self.withdraw(order, "nothing was sent for it"),
+            // As when it is given up: a job of it that appears later is an orphaned one, and is stopped then.
+            Status::Held => {
+                self.withdraw(order, "whether a job of it exists is not known; one that appears is stopped")
+            }
+            Status::Running | Status::Cancelling if self.scoring.stop_ordered => {
+                wait("it is told to stop already; Azure ML takes minutes for that".to_owned())
+            }
+            Status::Running | Status::Cancelling => {
+                let jobs = self.scoring.job.iter().cloned().collect();
+                let reason = format!("{order}: the job is told to stop");
+                self.transition(Event::StopOrdered, reason, Effect::Cancel(jobs), |next| {
+                    next.stop_ordered = true;
+                    next.error = Some(order.to_string());
+                    // Whoever has the ledger alone tells nobody to stop: the next look at the job does.
+                    next.due = self.now;
+                })
+            }
+            // Its owner's answer is on its way, or it is looked for: a job that nobody knows of can't be told to stop, and would
+            // run beside its slot.
+            Status::Submitting | Status::Unknown => {
+                wait("whether its request made a job is being found out; cancel it once it runs or is held".to_owned())
+            }
+            Status::Verifying => wait("its job has ended; its output is being looked at".to_owned()),
+            status => wait(format!("{status} is final")),
+        }
+    }
+
+    fn withdraw(&self, order: &Order, so: &str) -> Step {
+        self.transition(Event::Withdrawn, format!("{order}: {so}"), Effect::None, |next| {
+            next.error = Some(order.to_string());
+        })
+    }
+
+    /// It was seen by a person, and needs no further attention.
+    fn acknowledge(&self, order: &Order) -> Step {
+        if !self.scoring.needs_acknowledgement() {
+            return wait("it did not fail and has no orphaned job, or that is acknowledged".to_owned());
+        }
+        self.transition(Event::Acknowledged, order.to_string(), Effect::None, |next| {
+            next.acknowledged = Some(self.now);
+            // That it was seen changes nothing of what keeps it waiting.
+            next.last_error.clone_from(&self.scoring.last_error);
+        })
+    }
+
+    /// What an attempt that ended badly comes to after an operator has ordered it to stop.
+    pub(super) fn stopped_as_ordered(&self, error: &str, note_end: impl FnOnce(&mut Scoring)) -> Step {
+        let ordered = self.scoring.error.as_deref().unwrap_or("an operator ordered it to stop");
+        self.transition(Event::JobCancelled, format!("{error}; {ordered}"), Effect::None, note_end)
+    }
+}
