@@ -9,6 +9,7 @@ use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringI
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, OutputPrint, Submission};
 use crate::rule::Rule;
+use crate::rule::template::Values;
 use crate::schedule::is_ahead;
 use crate::status::{Event, Status};
 
@@ -233,6 +234,12 @@ impl Scoring {
     pub fn event_time(&self) -> OffsetDateTime {
         let at = self.blob.event_time.unwrap_or(self.created);
         at.checked_to_offset(UtcOffset::UTC).unwrap_or(at)
+    }
+
+    /// What an attempt of it fills into the texts of its rule.
+    pub fn values(&self, attempt: u32) -> Values<'_> {
+        let Self { id, rule, blob, .. } = self;
+        Values { blob, rule, scoring: id, event_time: self.event_time(), attempt }
     }
 
     /// URI of the attempt's first output: what people look for.
