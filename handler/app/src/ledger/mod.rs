@@ -346,6 +346,17 @@ impl Ledger {
         })
     }
 
+    /// The scoring of a row, with the names of jobs that are in rows of their own.
+    async fn whole_scoring(&self, row: &Entity) -> Result<Scoring, Error> {
+        let mut scoring = rows::from_scoring_row(row)?;
+        if row.int32(rows::FURTHER_JOB_NAMES).is_some_and(|further| further > 0) {
+            for row in self.all(&self.0.state, &job_names::range(&scoring.id), usize::MAX).await? {
+                job_names::add(&mut scoring, &row.entity)?;
+            }
+        }
+        Ok(scoring)
+    }
+
     /// The scoring and its version.
     pub async fn get(&self, id: &ScoringId) -> Result<Option<(Scoring, ETag)>, Error> {
         match self.row(&rows::scoring_key(id)).await? {
