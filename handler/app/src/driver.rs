@@ -31,6 +31,7 @@ mod observed;
 mod services;
 
 pub use driven::{Driven, End};
+pub(crate) use input::too_many;
 pub use observed::Evidence;
 use observed::late;
 pub(crate) use observed::{Loaded, Observed};
@@ -55,6 +56,15 @@ enum Reach {
     Services { services: Services, admission: Arc<Admission> },
     /// The ledger alone, as the command line: what `decide` asks for is left on record, for the next tick.
     LedgerOnly,
+}
+
+/// Who shows a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShownBy {
+    /// An event: its ETag was new at its path when it was raised.
+    Event,
+    /// A look, just now: the version may have been there before, and have come back by a rename.
+    Look,
 }
 
 /// What became of a scoring that an event asks for.
@@ -127,7 +137,13 @@ impl Driver {
 
     /// Takes a new scoring in and, if it may go at once, records the intent of its first attempt in the same transaction.
     /// **Durable once `Ok`.** An error says that the ledger did not take it, or that nobody knows: deliver the event again.
-    pub(crate) async fn take_in(&self, queued: Scoring, reason: String, now: OffsetDateTime) -> Result<TakenIn, Error> {
+    pub(crate) async fn take_in(
+        &self,
+        queued: Scoring,
+        reason: String,
+        by: ShownBy,
+        now: OffsetDateTime,
+    ) -> Result<TakenIn, Error> {
         let mut entries = vec![queued.accepted_entry(reason)];
         let mut observed = match &self.reach {
             Reach::Services { admission, .. } => {
@@ -160,7 +176,8 @@ impl Driver {
                 claims.leave_to(Some(&existing));
                 self.release(claims).await;
                 // The event shows the version, or is an old one delivered again: the look before its job tells which.
-                Ok(TakenIn::Duplicate(Box::new(self.seen_again(*existing).await?)))
+                let shown = self.show(*existing, by).await.map_err(during("showing a scoring its version again"))?;
+                Ok(TakenIn::Duplicate(Box::new(shown)))
             }
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
                 // For certain nothing was written: the slot is nobody's.

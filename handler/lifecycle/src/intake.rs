@@ -18,7 +18,7 @@ use crate::digest::digest;
 use crate::id::{LedgerId, RuleId};
 use crate::payload::{Payload, TooManyEvents, json_within, members, repair, string};
 use crate::pending::{APPEND_BLOB, BlobKind, Cause, PendingUpload, Sighting};
-use crate::renamed::{InvalidRename, PendingFolder, Rename};
+use crate::renamed::{InvalidRename, PendingFolder, Rename, Renamed};
 use crate::rule::{Complete, Rule, Rules};
 use crate::scoring::Scoring;
 pub use crate::skipped::SkippedEvent;
@@ -184,8 +184,10 @@ impl About {
         };
         match &*event_type {
             BLOB_CREATED => return Upload::read(&subject, &data()?, at).map(Self::Upload),
-            BLOB_RENAMED => return Ok(Self::Rename(Rename::read(&subject, &data()?, at)?)),
-            DIRECTORY_RENAMED => return Ok(Self::FolderRename(Rename::read(&subject, &data()?, at)?)),
+            BLOB_RENAMED => return Ok(Self::Rename(Rename::read(Renamed::Blob, &subject, &data()?, at)?)),
+            DIRECTORY_RENAMED => {
+                return Ok(Self::FolderRename(Rename::read(Renamed::Folder, &subject, &data()?, at)?));
+            }
             _ => {}
         }
         let id = id.and_then(string).unwrap_or_default();
@@ -338,10 +340,12 @@ impl Upload {
     }
 }
 
-/// The record of a blob version that is skipped. What another rule skips after a change of the rules is another record.
+/// The record of a blob version that is skipped. One that is skipped for another reason, as after a change of the rules, is
+/// another record.
 pub fn skipped(blob: &BlobVersion, rule: Option<RuleId>, reason: &str) -> SkippedEvent {
-    let key = digest(&[&blob.url, &blob.etag, rule.as_deref().unwrap_or_default()]);
-    SkippedEvent { key, subject: blob.url.clone(), rule, reason: one_line(reason, MAX_REASON) }
+    let reason = one_line(reason, MAX_REASON);
+    let key = digest(&[&blob.url, &blob.etag, rule.as_deref().unwrap_or_default(), &reason]);
+    SkippedEvent { key, subject: blob.url.clone(), rule, reason }
 }
 
 /// The time that an event names, in whole seconds of UTC: it stands in paths, which a store that keeps less of a second must

@@ -55,8 +55,9 @@ pub enum Status {
     /// queues it again, with an attempt and an output path of its own.
     Gone,
     /// Another version of the path is scored in its place (`replacedBy`): the path holds a newer upload, or the same
-    /// content under an ETag that another scoring has. Final. The other scoring is in the ledger before this is shown, so
-    /// that the path is never without one.
+    /// content under an ETag that another scoring has. The other scoring is in the ledger before this is shown, so
+    /// that the path is never without one. Final, but not for ever: an event or a look that shows this very version at its path
+    /// queues it again, unless its content is scored as that of the other one.
     Superseded,
 }
 
@@ -146,7 +147,7 @@ pub enum Event {
     /// The input could not be looked at (no right, no network, a container that is missing): nothing is concluded, no
     /// job is made, and it is looked at again after a back-off.
     InputNotSeen,
-    /// An event or a look shows a version that was gone. It is queued again.
+    /// An event or a look shows a version that was gone or had given way to another one. It is queued again.
     SeenAgain,
     /// The ledger refuses to hold the scoring's next move, and would refuse it again: a request that outgrew a property of a
     /// row, for example. It fails with that reason; what it held becomes free, and a job of it is stopped.
@@ -271,6 +272,7 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Verifying, E::InputGone, S::Gone),
         (S::Verifying, E::InputNewer, S::Superseded),
         (S::Gone, E::SeenAgain, S::Queued),
+        (S::Superseded, E::SeenAgain, S::Queued),
         (S::Queued, E::RecordRefused, S::Failed),
         (S::Submitting, E::RecordRefused, S::Failed),
         (S::Unknown, E::RecordRefused, S::Failed),
@@ -368,7 +370,7 @@ impl Status {
     }
 
     /// Final: nothing is due any more, and retention counts from its end. Its status never changes again, but for
-    /// [`Gone`](Self::Gone), which an event or a look may open again.
+    /// [`Gone`](Self::Gone) and [`Superseded`](Self::Superseded), which an event or a look may open again.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Scored | Self::Failed | Self::Cancelled | Self::Gone | Self::Superseded)
     }
@@ -456,14 +458,15 @@ mod tests {
     }
 
     #[test]
-    fn terminal_statuses_but_gone_are_never_left_and_the_others_reach_one() {
+    fn terminal_statuses_but_gone_and_superseded_are_never_left_and_the_others_reach_one() {
         for status in Status::ALL {
             let leaves = TRANSITIONS.iter().any(|(from, _, to)| *from == status && *to != status);
-            assert_eq!(leaves, !status.is_terminal() || status == Status::Gone, "{status}");
+            let opens = matches!(status, Status::Gone | Status::Superseded);
+            assert_eq!(leaves, !status.is_terminal() || opens, "{status}");
         }
         let opened: Vec<_> =
             TRANSITIONS.iter().filter(|(from, _, to)| from.is_terminal() && from != to).map(|row| row.1).collect();
-        assert_eq!(opened, [Event::SeenAgain]);
+        assert_eq!(opened, [Event::SeenAgain; 2]);
         let mut reached: Vec<_> = Status::ALL.into_iter().filter(|s| s.is_terminal()).collect();
         loop {
             let more: Vec<_> = TRANSITIONS

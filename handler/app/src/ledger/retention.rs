@@ -36,6 +36,7 @@ impl Ledger {
                     self.delete(batch).await?;
                 }
             }
+            self.purge_moved(shard, cutoff, 1_000).await?;
             if purged >= max {
                 break;
             }

@@ -11,6 +11,8 @@
 //! | `N~{id}~{version}~{kind}{n}` | names of former and orphaned jobs for which `J~` has no room (`job_names.rs`) | with `J~` |
 //! | `P~{id}` | projection outbox | until projected |
 //! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
+//! | `O~{key}` | the first name of a version that was moved after it was scored | for the retention |
+//! | `M~{yyyyMMdd}~{key}` | such notes by day | for the retention |
 //! | `V~{yyyyMMddHH}~{key}` | versions of a path that were taken in without an event, by hour | for the retention |
 //!
 //! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`orphan_scan.rs`),
