@@ -8,7 +8,9 @@ use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
 use super::ROWS;
-use app::reports::{BreakerView, LimitView, Newest, PendingView, ScoringDetail, ScoringView, shortened, utc_text};
+use app::reports::{
+    BreakerView, LimitView, Newest, PendingList, PendingView, ScoringDetail, ScoringView, shortened, utc_text,
+};
 
 use crate::cli::view::ago;
 
@@ -25,8 +27,8 @@ pub(super) struct Index<'a> {
     pub(super) breakers: Vec<BreakerView>,
     /// All limits; only those that hold something back are shown.
     pub(super) limits: Vec<LimitView>,
-    /// What waits for a look at the storage, the oldest first; the first [`PENDING`] are shown.
-    pub(super) pending: Vec<PendingView>,
+    /// What waits for a look at the storage; the first [`PENDING`] are shown, and each row that cannot be read.
+    pub(super) pending: PendingList,
     /// The newest scorings that pass the filter, at most [`ROWS`].
     pub(super) rows: Newest,
     /// When it was read.
@@ -51,10 +53,10 @@ pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
         @for view in limits.iter().filter(|view| view.matters()) {
             p title=[view.reason.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
         }
-        @for row in unreadable {
+        @for row in unreadable.iter().chain(&pending.unreadable) {
             p { span.s.failed { (row.status) } " " (row.error) }
         }
-        (waiting(pending, *now))
+        (waiting(&pending.waiting, *now))
         @if rows.is_empty() {
             p { @if filter.is_empty() { "No scoring yet. Upload a blob to a watched place." } @else { "No scoring matches. " a href="/" { "Show all" } } }
         } @else {

@@ -11,7 +11,7 @@ mod text;
 
 pub use breakers::{BreakerView, breakers};
 pub use limits::{LimitView, limits, waits_for};
-pub use pending::{PendingView, pending};
+pub use pending::{PendingList, PendingView, pending};
 pub use scorings::{Filter, Found, Newest, ScoringDetail, ScoringView, UnreadableView, detail, detail_of, newest};
 pub use status::{Finding, StatusReport, status};
 pub use text::{path, shortened, utc_text};

@@ -32,7 +32,7 @@ pub struct StatusReport {
     pub skipped: usize,
     /// Events since `since` that could not be read, at most a thousand.
     pub quarantined: usize,
-    /// Uploads and renamed folders that wait for a look at the storage.
+    /// Uploads and renamed folders that wait for a look at the storage, and rows of such that cannot be read.
     pub pending: usize,
     /// Every rule and endpoint with its limit.
     pub limits: Vec<LimitView>,
@@ -101,7 +101,7 @@ impl fmt::Display for Finding {
             Self::Unreadable { count, first } => {
                 write!(
                     f,
-                    "{count} rows of the ledger cannot be read, so that nothing is done for them, the first is {first}: scorekeeper list"
+                    "{count} rows of the ledger cannot be read, so that nothing is done for them, the first is {first}: scorekeeper list, scorekeeper list --pending"
                 )
             }
             Self::Quarantined { count, reason } => {
@@ -129,10 +129,11 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
     let (controls, unreadable) = ledger.readable_controls().await?;
     let unreadable: Vec<&Unreadable> =
         in_flight.unreadable.iter().chain(&ended.unreadable).chain(&unreadable).collect();
-    let unreadable = unreadable
-        .first()
-        .map(|first| Finding::Unreadable { count: unreadable.len(), first: redacted(&first.to_string()).into_owned() });
     let pending = pending(ledger).await?;
+    let first = unreadable.first().map(|first| redacted(&first.to_string()).into_owned());
+    let first = first.or_else(|| Some(pending.unreadable.first()?.error.clone()));
+    let count = unreadable.len() + pending.unreadable.len();
+    let unreadable = first.map(|first| Finding::Unreadable { count, first });
     let mut report = StatusReport {
         counts: count_by_status(statuses),
         since,
@@ -147,7 +148,7 @@ pub async fn status(ledger: &Ledger, now: OffsetDateTime) -> Result<StatusReport
         findings: Vec::new(),
     };
     let reason = quarantined.first().map(|event| redacted(event.string("Reason").unwrap_or_default()).into_owned());
-    report.findings = findings(&report, &in_flight, &pending, unreadable, reason);
+    report.findings = findings(&report, &in_flight, &pending.waiting, unreadable, reason);
     Ok(report)
 }
 
