@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use app::App;
-use app::ledger::rows;
+use app::ledger::{Place, rows};
 use app::ports::table_store::{Entity, IfMatch, Key, Op, TableStore as _};
 use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
 use handler::cli::breaker::{self, Action, BreakerArgs};
 use handler::cli::limit::{self, LimitArgs, NewLimit};
-use handler::cli::list::{self, ListArgs};
+use handler::cli::list::{self, Instead, ListArgs};
 use handler::cli::on_ledger::{self, ATTENTION, OK};
-use handler::cli::{resolve, show, status};
+use handler::cli::{explain, resolve, show, status};
 use handler::config::WhichLedger;
 use handler::page;
 use handler::redacting::Redacting;
@@ -52,7 +52,7 @@ async fn text(command: impl AsyncFnOnce(&mut dyn std::io::Write) -> Result<u8, o
 async fn list_shows_the_newest_first_and_filters() {
     let world = World::new();
     let app = populate(&world).await;
-    let (code, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
+    let (code, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
     assert_eq!(code, OK);
     let golden = "\
 ID                                STATUS      BLOB                                      ATTEMPT  CREATED (UTC)        JOB
@@ -61,13 +61,17 @@ ID2                               unknown     claims/eu/b.csv                   
 ID1                               scored      claims/eu/a.csv                                 1  2026-07-21 10:00:00  job-1
 ";
     assert_eq!(without_ids(&list), golden);
-    let (_, scored) = text(async |out| list::list(app.ledger(), &args(&[Status::Scored]), out).await).await;
+    let (_, scored) = text(async |out| list::list(app.ledger(), &args(&[Status::Scored]), START, out).await).await;
     assert_eq!(scored.lines().count(), 2);
-    let (_, none) = text(async |out| list::list(app.ledger(), &args(&[Status::Failed]), out).await).await;
+    let (_, none) = text(async |out| list::list(app.ledger(), &args(&[Status::Failed]), START, out).await).await;
     assert_eq!(none, "No scoring matches the filter.\n");
     let limited = ListArgs { limit: 1, ..args(&[]) };
-    let (_, one) = text(async |out| list::list(app.ledger(), &limited, out).await).await;
-    assert!(one.contains("ü <c>.csv") && one.contains("--limit"), "{one}");
+    let (_, one) = text(async |out| list::list(app.ledger(), &limited, START, out).await).await;
+    assert!(one.contains("ü <c>.csv"), "{one}");
+    let cursor = one.split("--after ").nth(1).and_then(|rest| rest.split(')').next()).expect("a cursor");
+    let rest = ListArgs { after: Some(Place::read(cursor).unwrap()), ..args(&[]) };
+    let (_, rest) = text(async |out| list::list(app.ledger(), &rest, START, out).await).await;
+    assert_eq!(rest.lines().count(), 3, "the two before it: {rest}");
 }
 
 fn args(status: &[Status]) -> ListArgs {
@@ -76,7 +80,10 @@ fn args(status: &[Status]) -> ListArgs {
         status: status.to_vec(),
         rule: None,
         limit: 100,
-        pending: false,
+        instead: Instead::default(),
+        prefix: None,
+        since: None,
+        after: None,
         json: false,
     }
 }
@@ -105,13 +112,13 @@ async fn what_turns_the_direction_of_writing_is_shown_and_stays_itself_in_json()
     let world = World::new();
     let app = world.app();
     let id = world.deliver(&app, &event("eu/a\u{202e}gpj.csv", "1")).await.remove(0);
-    let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
-    let (_, shown) = text(async |out| show::show(app.ledger(), &id, false, out).await).await;
+    let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
+    let (_, shown) = text(async |out| show::show(app.ledger(), &id, false, START, out).await).await;
     assert!(!list.contains('\u{202e}') && !shown.contains('\u{202e}'), "{list:?} {shown:?}");
     assert!(list.contains(r"a\u202egpj.csv"), "{list}");
     let mut json = Vec::new();
     let all = ListArgs { json: true, ..args(&[]) };
-    list::list(app.ledger(), &all, &mut Redacting::new(&mut json)).await.unwrap();
+    list::list(app.ledger(), &all, START, &mut Redacting::new(&mut json)).await.unwrap();
     assert!(!String::from_utf8_lossy(&json).contains('\u{202e}'));
     let json: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(json[0]["path"], "claims/eu/a\u{202e}gpj.csv");
@@ -122,7 +129,7 @@ async fn list_json_is_an_array_of_objects_with_stable_members() {
     let world = World::new();
     let app = populate(&world).await;
     let json = ListArgs { json: true, ..args(&[Status::Scored]) };
-    let (_, list) = text(async |out| list::list(app.ledger(), &json, out).await).await;
+    let (_, list) = text(async |out| list::list(app.ledger(), &json, START, out).await).await;
     let rows: Value = serde_json::from_str(&list).unwrap();
     let row = &rows.as_array().unwrap()[0];
     assert_eq!(
@@ -138,7 +145,7 @@ async fn list_json_is_an_array_of_objects_with_stable_members() {
     let empty = World::new();
     let app = empty.app();
     let json = ListArgs { json: true, ..args(&[]) };
-    let (_, list) = text(async |out| list::list(app.ledger(), &json, out).await).await;
+    let (_, list) = text(async |out| list::list(app.ledger(), &json, START, out).await).await;
     assert_eq!(list.trim(), "[]", "also before there is a table");
 }
 
@@ -151,6 +158,7 @@ ID1  scored: the output is there, not empty, and newer than the submission
   blob     https://uploads.blob.core.windows.net/claims/eu/a.csv
   etag     1
   rule     claims
+  created  2026-07-21 10:00:00 UTC
   attempt  1
   job      job-1 (Completed)
   output   azureml://datastores/workspaceblobstore/paths/scorekeeper/claims/ID/1/predictions.csv
@@ -162,24 +170,87 @@ ID1  scored: the output is there, not empty, and newer than the submission
     2026-07-21 10:02:00     running → verifying   the job completed; its output is to be looked at (request poll-1)
     2026-07-21 10:02:00   verifying → scored      the output is there (7 bytes) and newer than the submission
 ";
-    let (code, by_path) = text(async |out| show::show(app.ledger(), "eu/a.csv", false, out).await).await;
+    let (code, by_path) = text(async |out| show::show(app.ledger(), "eu/a.csv", false, START, out).await).await;
     let id = by_path[..32].to_owned();
     assert_eq!(by_path.replace(&format!("/{id}/"), "/ID/").replace(&id, "ID1"), golden);
     assert_eq!(code, OK);
     let url = "https://uploads.blob.core.windows.net/claims/eu/a.csv?sig=SECRET";
     // The last is how `list` prints it.
     for wanted in [id.as_str(), &id[..6], url, "claims/eu/a.csv"] {
-        let (_, again) = text(async |out| show::show(app.ledger(), wanted, false, out).await).await;
+        let (_, again) = text(async |out| show::show(app.ledger(), wanted, false, START, out).await).await;
         assert_eq!(again, by_path, "{wanted}");
     }
-    let (code, none) = text(async |out| show::show(app.ledger(), "nothing?sig=SECRET", false, out).await).await;
+    let (code, none) = text(async |out| show::show(app.ledger(), "nothing?sig=SECRET", false, START, out).await).await;
     assert_eq!(code, ATTENTION);
     assert!(none.contains("`nothing`") && none.contains("scorekeeper list") && !none.contains("SECRET"), "{none}");
-    let (code, several) = text(async |out| show::show(app.ledger(), "", false, out).await).await;
-    assert!(code == ATTENTION && several.contains("3 scorings match"), "{several}");
-    let (_, trace) = text(async |out| show::show(app.ledger(), &id, true, out).await).await;
+    let (code, none) = text(async |out| show::show(app.ledger(), "", false, START, out).await).await;
+    assert!(code == ATTENTION && none.contains("No event was ever received"), "{none}");
+    let (_, trace) = text(async |out| show::show(app.ledger(), &id, true, START, out).await).await;
     let trace: Value = serde_json::from_str(&trace).unwrap();
     assert_eq!(trace["history"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn show_of_a_path_tells_of_all_its_versions_the_newest_first_with_their_dates() {
+    let world = World::new();
+    let app = world.app();
+    world.deliver(&app, &event("eu/a.csv", "1")).await;
+    world.later(Duration::hours(1));
+    world.deliver(&app, &event("eu/a.csv", "2")).await;
+    let (code, both) = text(async |out| show::show(app.ledger(), "claims/eu/a.csv", false, START, out).await).await;
+    let told: Vec<_> = both.lines().filter(|line| line.contains("etag ") || line.contains("created ")).collect();
+    assert_eq!(
+        (code, told),
+        (
+            OK,
+            vec![
+                "  etag     2",
+                "  created  2026-07-21 11:00:00 UTC",
+                "  etag     1",
+                "  created  2026-07-21 10:00:00 UTC"
+            ]
+        )
+    );
+    let (_, json) = text(async |out| show::show(app.ledger(), "claims/eu/a.csv", true, START, out).await).await;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json[0]["etag"], &json[1]["etag"]), (&json!("2"), &json!("1")));
+}
+
+/// One refused by its rule, one of a container that no rule looks at, one that cannot be read, and one that never came.
+#[tokio::test]
+async fn what_became_no_scoring_is_explained_shown_and_listed_with_its_event() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let golden = "\
+photos/a.jpg
+  version 1: skipped since 2026-07-21 10:02:30 UTC (30 min)
+    why        rule `claims`: container `photos` is not `claims`
+    received   2026-07-21 10:02:30 UTC
+    event      EVENT
+";
+    let later = world.now() + Duration::minutes(30);
+    let url = "https://uploads.blob.core.windows.net/photos/a.jpg?sig=SECRET";
+    for wanted in [url, "photos/a.jpg", "a.jpg"] {
+        let (code, told) = text(async |out| explain::explain(app.ledger(), wanted, false, later, out).await).await;
+        let event = told.lines().find_map(|line| line.trim().strip_prefix("event")).map(str::trim).unwrap_or_default();
+        assert!(event.starts_with('{') && event.contains("BlobCreated") && event.contains("photos/a.jpg"), "{told}");
+        assert_eq!((code, told.replace(event, "EVENT").as_str()), (OK, golden));
+        let (_, shown) = text(async |out| show::show(app.ledger(), wanted, false, later, out).await).await;
+        assert_eq!(shown, told, "`show` of it says the same");
+    }
+    let skipped = ListArgs { instead: Instead { skipped: true, ..Instead::default() }, ..args(&[]) };
+    let (_, list) = text(async |out| list::list(app.ledger(), &skipped, later, out).await).await;
+    assert!(list.contains("photos/a.jpg") && list.contains("is not `claims`"), "{list}");
+    let other = ListArgs { prefix: Some("claims/".to_owned()), ..skipped };
+    let (_, none) = text(async |out| list::list(app.ledger(), &other, later, out).await).await;
+    assert_eq!(none, "No skipped event matches.\n");
+    let quarantined = ListArgs { instead: Instead { quarantined: true, ..Instead::default() }, ..args(&[]) };
+    let (_, list) = text(async |out| list::list(app.ledger(), &quarantined, later, out).await).await;
+    assert!(list.contains("eventType") && list.contains(r#"{"x":1}"#), "{list}");
+    let (code, never) =
+        text(async |out| explain::explain(app.ledger(), "claims/eu/never.csv", false, later, out).await).await;
+    assert_eq!(code, ATTENTION);
+    assert!(never.starts_with("No event was ever received for `claims/eu/never.csv`"), "{never}");
 }
 
 #[tokio::test]
@@ -216,7 +287,7 @@ async fn failures_need_attention() {
     let (code, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
     assert_eq!(code, ATTENTION);
     assert!(status.contains("1 failed in the last 24 h: scorekeeper list --status failed"), "{status}");
-    let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
+    let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
     assert!(list.contains("exit code 42"), "{list}");
 }
 
@@ -250,7 +321,7 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
     assert!(code == ATTENTION && answer.starts_with("Nothing was changed: only a held scoring"), "{answer}");
     world.blind(None);
     world.tick_until_final(&app, 5).await;
-    let (_, trace) = text(async |out| show::show(app.ledger(), &ids[0], false, out).await).await;
+    let (_, trace) = text(async |out| show::show(app.ledger(), &ids[0], false, START, out).await).await;
     assert!(trace.contains("held → queued      an operator says that no job exists"), "{trace}");
 }
 
@@ -356,7 +427,7 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
     let (_, status) = text(async |out| status::status(app.ledger(), false, world.now(), out).await).await;
     assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
     assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
-    let (_, trace) = text(async |out| show::show(app.ledger(), &late[0], false, out).await).await;
+    let (_, trace) = text(async |out| show::show(app.ledger(), &late[0], false, START, out).await).await;
     assert!(trace.contains("waits    the circuit breaker is open, as 10 scorings in a row failed"), "{trace}");
     let (_, _, html) = page(&app, &world, "/").await;
     assert!(html.contains("one scoring probes it at 2026-07-21 10:07:00 UTC"), "{html}");
@@ -389,7 +460,7 @@ async fn show_tells_what_a_queued_scoring_waits_for() {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
     let waits = async || {
-        let (_, trace) = text(async |out| show::show(app.ledger(), "2.csv", false, out).await).await;
+        let (_, trace) = text(async |out| show::show(app.ledger(), "2.csv", false, START, out).await).await;
         trace.lines().find_map(|line| line.strip_prefix("  waits    ").map(str::to_owned)).unwrap_or_default()
     };
     assert_eq!(waits().await, "the next reconcile run submits it");
@@ -466,15 +537,15 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
 async fn a_row_that_cannot_be_read_hides_no_other_from_list_show_and_page() {
     let world = World::new();
     let app = populate(&world).await;
-    let (_, before) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
+    let (_, before) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
     let id: ScoringId = before.lines().nth(1).unwrap()[..32].parse().unwrap();
     let damage = Entity::new(rows::scoring_key(&id)).with("State", "lost");
     world.store.write(&world.table("State"), &[Op::Merge(damage, IfMatch::Any)]).await.unwrap();
-    let (code, list) = text(async |out| list::list(app.ledger(), &args(&[]), out).await).await;
+    let (code, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
     assert_eq!((code, list.lines().count()), (ATTENTION, before.lines().count()), "{list}");
     assert!(list.lines().last().unwrap().starts_with(&format!("{id}  unreadable")), "{list}");
     for wanted in [id.as_str(), &id.as_str()[..9]] {
-        let (code, shown) = text(async |out| show::show(app.ledger(), wanted, false, out).await).await;
+        let (code, shown) = text(async |out| show::show(app.ledger(), wanted, false, START, out).await).await;
         assert!(code == ATTENTION && shown.contains("`State`"), "{shown}");
     }
     let (status, _, html) = page(&app, &world, "/").await;
@@ -517,10 +588,10 @@ async fn a_superseded_scoring_and_the_one_in_its_place_name_each_other() {
     world.later(time::Duration::minutes(1));
     app.tick(world.now() + time::Duration::minutes(5)).await.unwrap();
     let new = world.get(&app, &old).await.replaced_by.unwrap();
-    let (code, shown) = text(async |out| show::show(app.ledger(), &old, false, out).await).await;
+    let (code, shown) = text(async |out| show::show(app.ledger(), &old, false, START, out).await).await;
     assert!(code == OK && shown.contains(&format!("  replacedBy {new}\n")), "{shown}");
     assert!(shown.starts_with(&format!("{old}  superseded: ")), "{shown}");
-    let (_, shown) = text(async |out| show::show(app.ledger(), new.as_str(), false, out).await).await;
+    let (_, shown) = text(async |out| show::show(app.ledger(), new.as_str(), false, START, out).await).await;
     assert!(shown.contains(&format!("  inPlaceOf {old}\n")), "{shown}");
     for (one, other) in [(old.as_str(), new.as_str()), (new.as_str(), old.as_str())] {
         let (_, _, html) = page(&app, &world, &format!("/scorings/{one}")).await;
@@ -544,8 +615,8 @@ async fn the_page_shows_uploads_that_wait_for_a_look() {
     world.store.write(&world.table("State"), &[Op::Insert(damaged)]).await.unwrap();
     let (_, _, html) = page(&app, &world, "/").await;
     assert!(html.contains("unreadable") && html.contains("claims/eu/part-00000-abc.csv"), "{html}");
-    let args = list::ListArgs { pending: true, ..list::ListArgs::default() };
-    let (code, shown) = text(async |out| list::list(app.ledger(), &args, out).await).await;
+    let waiting = ListArgs { instead: Instead { pending: true, ..Instead::default() }, ..args(&[]) };
+    let (code, shown) = text(async |out| list::list(app.ledger(), &waiting, START, out).await).await;
     assert!(code == ATTENTION && shown.contains("unreadable") && shown.contains("part-00000-abc.csv"), "{shown}");
 }
 

@@ -23,8 +23,8 @@ use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions}
 use doctor::Cloud as _;
 use handler::cli::breaker::{self, BreakerArgs};
 use handler::cli::limit::{self, LimitArgs};
-use handler::cli::list::{self, ListArgs};
-use handler::cli::{doctor as examination, show, status};
+use handler::cli::list::{self, Instead, ListArgs};
+use handler::cli::{doctor as examination, explain, show, status};
 use handler::config::{Config, LedgerSettings, Log, LogFormat, WhichLedger};
 use handler::page;
 use handler::redacting::Redacting;
@@ -275,11 +275,17 @@ async fn shown(ledger: &Ledger) -> String {
     for json in [false, true] {
         status::status(ledger, json, NOW, &mut out).await.unwrap();
         let args = ListArgs { limit: 100, json, ..ListArgs::default() };
-        list::list(ledger, &args, &mut out).await.unwrap();
+        list::list(ledger, &args, NOW, &mut out).await.unwrap();
+        for (skipped, quarantined) in [(true, false), (false, true)] {
+            let instead = Instead { skipped, quarantined, ..Instead::default() };
+            let args = ListArgs { limit: 100, json, instead, ..ListArgs::default() };
+            list::list(ledger, &args, NOW, &mut out).await.unwrap();
+        }
         limit::limit(ledger, &LimitArgs { json, ..LimitArgs::default() }, NOW, &mut out).await.unwrap();
         breaker::breaker(ledger, &BreakerArgs { json, ..BreakerArgs::default() }, NOW, &mut out).await.unwrap();
         for id in &ids {
-            show::show(ledger, id, json, &mut out).await.unwrap();
+            show::show(ledger, id, json, NOW, &mut out).await.unwrap();
+            explain::explain(ledger, id, json, NOW, &mut out).await.unwrap();
         }
     }
     let pages = ["/", "/api/scorings", "/api/limits", "/api/breakers"].map(str::to_owned).into_iter();

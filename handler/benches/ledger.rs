@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use app::ledger::{Acceptance, Cap, Ledger, LedgerOptions, LimitScope, Recorded, rows};
+use app::ledger::{Acceptance, Announced, Cap, Ledger, LedgerOptions, LimitScope, Recorded, rows};
 use app::ports::table_store::{ETag, Op, TableName, TableStore};
 use app::ports::{Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use app::{App, Parts};
@@ -36,6 +36,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     divan::main();
 }
+
+/// Event Grid's have about as much.
+const EVENT: &str = include_str!("../../tests/fixtures/event_grid.json");
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 const TASK_HUB: &str = "Bench";
@@ -197,13 +200,13 @@ fn claimed(rules: &Rules) -> (Scoring, Vec<Entry>) {
 }
 
 fn accepted(runtime: &Runtime, ledger: &Ledger, scoring: &Scoring, entries: &[Entry]) -> ETag {
-    match runtime.block_on(ledger.accept(scoring, entries)) {
+    match runtime.block_on(ledger.accept(scoring, entries, &Announced { event: Some(EVENT), refused: None })) {
         Ok(Acceptance::New(etag)) => etag,
         other => panic!("it is new, and not {other:?}"),
     }
 }
 
-/// One transaction of five rows: scoring, index, two lines of history, outbox.
+/// One transaction of seven rows: scoring, index, list index, what was received, two lines of history, outbox.
 #[divan::bench(types = [Memory, Embedded], counters = [ItemsCount::new(1_u32)], max_time = 2)]
 fn accept_with_its_first_intent<K: Kind>(bencher: Bencher) {
     let (store, runtime, rules) = (K::make(), runtime(), some_rules());

@@ -51,7 +51,7 @@ async fn world_with_outputs() -> World {
     scoring.attempt = 1;
     scoring.submission = Some(rule.submission(&scoring, 1));
     let entry = scoring.accepted_entry("a test".to_owned());
-    world.app().ledger().accept(&scoring, &[entry]).await.unwrap();
+    world.app().ledger().accept(&scoring, &[entry], &app::ledger::Announced::default()).await.unwrap();
     world
 }
 

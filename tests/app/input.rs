@@ -238,7 +238,10 @@ async fn a_version_that_a_look_took_in_is_not_scored_if_its_content_is_after_all
     let rule = rules.iter().next().unwrap();
     let mut marked = scoring.of_version(ledger.id().await.unwrap(), rule, &seen, world.now());
     marked.in_place_of = Some(scoring.id.clone());
-    ledger.accept(&marked, &[marked.accepted_entry("a look found it".to_owned())]).await.unwrap();
+    ledger
+        .accept(&marked, &[marked.accepted_entry("a look found it".to_owned())], &app::ledger::Announced::default())
+        .await
+        .unwrap();
     tick(&world, &app).await;
     let marked = world.get(&app, &marked.id).await;
     assert_eq!((marked.status, &marked.replaced_by), (Status::Superseded, &Some(scoring.id)));

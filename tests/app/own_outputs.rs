@@ -38,6 +38,32 @@ async fn a_folder_output_in_a_watched_container_starts_nothing() {
     assert_eq!(world.jobs().len(), 1);
 }
 
+/// Uploads of people have checksums in their paths; a rule may put the path of the upload before the id.
+#[tokio::test]
+async fn outputs_are_ours_however_many_other_ids_stand_in_their_path() {
+    let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
+        "outputs": {"score": {"type": "UriFile", "uri": "azureml://datastores/claims/paths/{blob.path}/{scoring.id}/{attempt}/p.csv"}}});
+    let world = World::with_rules(&json!({ "rules": [rule] }).to_string());
+    let app = world.app();
+    let checksums: Vec<String> = (0..12).map(|n| format!("{n:064x}")).collect();
+    world.deliver(&app, &event(&format!("{}/a.csv", checksums.join("/")), "1")).await;
+    for _ in 0..3 {
+        tell_of_outputs(&world, &app).await;
+    }
+    assert_eq!(world.jobs().len(), 1);
+}
+
+/// Only the ledger knows what it handed out: a path of the same shape is somebody's upload.
+#[tokio::test]
+async fn an_upload_in_the_shape_of_an_output_is_scored() {
+    let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
+        "outputs": {"score": {"type": "UriFile", "uri": "azureml://datastores/claims/paths/out/{scoring.id}/{attempt}.csv"}}});
+    let world = World::with_rules(&json!({ "rules": [rule] }).to_string());
+    let app = world.app();
+    world.deliver(&app, &event("out/0123456789abcdef0123456789abcdef/2024.csv", "1")).await;
+    assert_eq!(world.jobs().len(), 1);
+}
+
 #[tokio::test]
 async fn outputs_of_a_rule_that_was_changed_since_start_nothing() {
     let mut world = World::with_rules(&rules("p"));

@@ -155,8 +155,9 @@ async fn events_that_became_no_scoring_are_kept_at_any_length() {
     let endless = || "\u{1F600}".repeat(100_000);
     let bad = QuarantinedEvent { key: "a".repeat(32), reason: endless(), received: endless(), whole: false };
     ledger.quarantine(&bad, world.now()).await.unwrap();
-    let skip = SkippedEvent { key: "b".repeat(32), subject: endless(), rule: None, reason: endless() };
-    ledger.skip(&skip, world.now()).await.unwrap();
+    let skip =
+        SkippedEvent { key: "b".repeat(32), subject: endless(), rule: None, etag: Some(endless()), reason: endless() };
+    ledger.skip(&skip, Some(&endless()), world.now()).await.unwrap();
 }
 
 #[tokio::test]

@@ -109,6 +109,7 @@ hold! {
     the_longest_values_survive
     strange_keys_survive_alone_in_transactions_and_in_ranges
     pages_are_complete_and_in_order
+    a_page_of_few_rows_has_no_more_and_the_rest_is_behind_it
     a_range_has_its_lower_bound_in_and_its_upper_bound_out
     what_the_service_would_refuse_is_refused
     a_missing_table_is_told_and_creating_it_twice_does_no_harm

@@ -13,7 +13,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use lifecycle::schedule::believable_due;
 use lifecycle::{Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -21,7 +20,7 @@ use tokio::time::Instant;
 use crate::admission::{Admission, Claims, Refusal, WaitScope};
 use crate::clock::LedgerClock;
 use crate::error::{Error, during, error_chain};
-use crate::ledger::{self, Acceptance, Ledger, Recorded};
+use crate::ledger::{self, Acceptance, Announced, Ledger, Recorded};
 use crate::ports::table_store::{self, ETag};
 use crate::ports::{Answered, Clock};
 
@@ -141,6 +140,7 @@ impl Driver {
         &self,
         queued: Scoring,
         reason: String,
+        announced: &Announced<'_>,
         by: ShownBy,
         now: OffsetDateTime,
     ) -> Result<TakenIn, Error> {
@@ -165,7 +165,7 @@ impl Driver {
             entries.push(entry);
             moved = Some(next);
         }
-        match self.ledger.accept(moved.as_deref().unwrap_or(&queued), &entries).await {
+        match self.ledger.accept(moved.as_deref().unwrap_or(&queued), &entries, announced).await {
             Ok(Acceptance::New(etag)) => {
                 let scoring = moved.unwrap_or_else(|| Box::new(queued));
                 let intent = (scoring.status == Status::Submitting)
@@ -175,6 +175,7 @@ impl Driver {
             Ok(Acceptance::Duplicate(existing)) => {
                 claims.leave_to(Some(&existing));
                 self.release(claims).await;
+                self.ledger.note_repetition(&existing, now).await;
                 // The event shows the version, or is an old one delivered again: the look before its job tells which.
                 let shown = self.show(*existing, by).await.map_err(during("showing a scoring its version again"))?;
                 Ok(TakenIn::Duplicate(Box::new(shown)))
@@ -184,7 +185,7 @@ impl Driver {
                 self.release(claims).await;
                 match moved {
                     // The upload fits; what is to be sent for it may not.
-                    Some(_) => self.take_in_as_failed(queued, entries.swap_remove(0), source, now).await,
+                    Some(_) => self.take_in_as_failed(queued, entries.swap_remove(0), announced, source, now).await,
                     None => Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source }),
                 }
             }
@@ -198,6 +199,7 @@ impl Driver {
         &self,
         queued: Scoring,
         accepted: Entry,
+        announced: &Announced<'_>,
         source: table_store::Error,
         now: OffsetDateTime,
     ) -> Result<TakenIn, Error> {
@@ -205,7 +207,7 @@ impl Driver {
         let Step::Move { next, entry, .. } = self.decide(&queued, &refused, now) else {
             return Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source });
         };
-        match self.ledger.accept(&next, &[accepted, entry]).await {
+        match self.ledger.accept(&next, &[accepted, entry], announced).await {
             Ok(Acceptance::New(_)) => Ok(TakenIn::New { scoring: next, intent: None }),
             Ok(Acceptance::Duplicate(existing)) => Ok(TakenIn::Duplicate(existing)),
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
@@ -227,11 +229,21 @@ impl Driver {
     }
 
     pub(crate) async fn load(&self, id: &ScoringId) -> Result<Option<Loaded>, Error> {
-        let mut loaded = self.ledger.get(id).await.map_err(during("reading a scoring"))?.map(Loaded::from);
-        if let Some(Loaded { scoring, .. }) = &mut loaded {
-            scoring.due = believable_due(scoring.since, scoring.due, self.clock.now());
+        let Some((mut scoring, mut etag)) = self.ledger.get(id).await.map_err(during("reading a scoring"))? else {
+            return Ok(None);
+        };
+        // Written and not only believed: read again, it would be a moment old each time, and nothing would ever be over.
+        if let Some(corrected) = scoring.with_believable_times(self.clock.now()) {
+            let written = self.ledger.correct_times(&etag, &corrected).await;
+            match written.map_err(during("correcting times that lie ahead"))? {
+                Recorded::Done(new) => {
+                    tracing::warn!(scoring = %id, since = %scoring.since, "times of scoring {id} that lie ahead were corrected: a clock was wrong");
+                    (scoring, etag) = (corrected, new);
+                }
+                Recorded::Lost => return Box::pin(self.load(id)).await,
+            }
         }
-        Ok(loaded)
+        Ok(Some(Loaded { scoring, etag }))
     }
 
     /// Decide, record, act, observe again, until there is nothing to do now.

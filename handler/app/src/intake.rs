@@ -7,14 +7,18 @@ use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::pending::{Former, Judgement};
 use lifecycle::rule::Renames;
-use lifecycle::{BlobSnapshot, BlobVersion, Payload, PendingUpload, Rule, Rules, Scoring, ScoringId, StorageHosts};
+use lifecycle::{
+    BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, ScoringId, StorageHosts,
+};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::clock::LedgerClock;
 use crate::driver::{Driver, Intent, ShownBy, TakenIn, too_many};
 use crate::error::{Error, during, error_chain};
-use crate::ledger::{Ledger, Pending, Unannounced};
+use crate::ledger::rows::MAX_EVENT;
+use crate::ledger::{Announced, Ledger, Pending, Unannounced};
 use crate::own_outputs;
 use crate::ports::{Blobs, Inconclusive};
 
@@ -138,6 +142,7 @@ impl Intake {
             key: digest(&[url]),
             subject: url.clone(),
             rule: None,
+            etag: None,
             reason: foreign.to_string(),
         })
     }
@@ -161,11 +166,11 @@ impl Intake {
         if let [event] = &events[..] {
             // By far the most frequent delivery: no queue of futures is made for it. Boxed, as it has kilobytes, and each
             // future around it would be copied with it.
-            all = Box::pin(self.accept_event(intake::classify(event, ledger_id, &self.rules, now), now)).await;
+            all = Box::pin(self.accept_event(event, ledger_id, now)).await;
         } else {
             // By index: a closure over borrowed events would not be general enough for a future that is sent between threads.
             let mut outcomes = stream::iter(0..events.len())
-                .map(|at| self.accept_event(intake::classify(&events[at], ledger_id, &self.rules, now), now))
+                .map(|at| self.accept_event(&events[at], ledger_id, now))
                 .buffered(MAX_CONCURRENT_SCORINGS);
             // Through all of them, whatever fails: fewer are left for the next delivery.
             while let Some(outcome) = outcomes.next().await {
@@ -184,14 +189,16 @@ impl Intake {
         }
     }
 
-    async fn accept_event(&self, classification: Classification, now: OffsetDateTime) -> Outcome {
+    async fn accept_event(&self, event: &RawValue, ledger: &LedgerId, now: OffsetDateTime) -> Outcome {
         let mut outcome = Outcome::default();
+        let classification = intake::classify(event, ledger, &self.rules, now);
+        let event = &*intake::received(event, MAX_EVENT);
         let classification = self.foreign(&classification).map_or(classification, Classification::Skipped);
         match classification {
-            Classification::Wanted(scorings) => self.accept_scorings(scorings, now, &mut outcome).await,
+            Classification::Wanted(scorings) => self.accept_scorings(scorings, event, now, &mut outcome).await,
             Classification::Pending { scorings, uploads } => {
-                self.accept_scorings(scorings, now, &mut outcome).await;
-                self.accept_uploads(uploads, now, &mut outcome).await;
+                self.accept_scorings(scorings, event, now, &mut outcome).await;
+                self.accept_uploads(uploads, event, now, &mut outcome).await;
             }
             Classification::Folder(folder) => {
                 // Listed by the ticks: a folder may hold any number of files, and an invocation has seconds.
@@ -199,7 +206,7 @@ impl Intake {
                 outcome.note(kept);
             }
             Classification::Skipped(skip) => {
-                let kept = self.skip(&skip, now, &mut outcome).await;
+                let kept = self.skip(&skip, Some(event), now, &mut outcome).await;
                 outcome.note(kept);
             }
             Classification::Quarantined(bad) => match self.quarantine(&bad, "keeping an unreadable event", now).await {
@@ -215,9 +222,11 @@ impl Intake {
         outcome
     }
 
-    async fn accept_scorings(&self, scorings: Vec<Scoring>, now: OffsetDateTime, outcome: &mut Outcome) {
+    async fn accept_scorings(&self, scorings: Vec<Scoring>, event: &str, now: OffsetDateTime, outcome: &mut Outcome) {
         let Some(blob) = scorings.first().map(|scoring| scoring.blob.clone()) else { return };
-        match self.skipped_as_output(&blob, now, outcome).await {
+        let refused = self.refusals(&blob, &scorings);
+        let announced = Announced { event: Some(event), refused: refused.as_deref() };
+        match self.skipped_as_output(&blob, Some(event), now, outcome).await {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => return outcome.note(Err(error)),
@@ -225,24 +234,40 @@ impl Intake {
         for scoring in scorings {
             // What was taken before stays taken, and its intents are to be carried out.
             let reason = format!("rule `{}` wants this blob version", scoring.rule);
-            let taken = self.accept_scoring(scoring, reason, ShownBy::Event, now, outcome).await;
+            let taken = self.accept_scoring(scoring, reason, &announced, ShownBy::Event, now, outcome).await;
             outcome.note(taken);
         }
     }
 
+    /// Why the rules that look at the blob's container do not want it, as far as some do not.
+    fn refusals(&self, blob: &BlobVersion, wanted: &[Scoring]) -> Option<String> {
+        let others = self.rules.iter().filter(|rule| *rule.matches.container == *blob.container);
+        let others = others.filter(|rule| wanted.iter().all(|scoring| scoring.rule != rule.id));
+        let refused: Vec<String> =
+            others.filter_map(|rule| Some(format!("rule `{}`: {}", rule.id, rule.refuses(blob)?))).collect();
+        (!refused.is_empty()).then(|| refused.join("; "))
+    }
+
     /// Uploads of one blob, each under one rule: looked at now if they are due, else kept until they are.
-    async fn accept_uploads(&self, uploads: Vec<PendingUpload>, now: OffsetDateTime, outcome: &mut Outcome) {
+    async fn accept_uploads(
+        &self,
+        uploads: Vec<PendingUpload>,
+        event: &str,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) {
         let seen = match uploads.iter().find(|upload| upload.due <= now) {
             Some(upload) => Some(self.blobs.blob(&upload.blob).await),
             None => None,
         };
-        for upload in uploads {
+        for mut upload in uploads {
+            upload.event = Some(event.to_owned());
             let judgement = match seen.as_ref().filter(|_| upload.due <= now) {
                 None => Ok(Judgement::Wait(Box::new(upload))),
                 Some(seen) => self.judge(upload, seen.as_ref().map(Option::as_ref), now).await,
             };
             let carried_out = match judgement {
-                Ok(judgement) => self.carry_out(judgement, now, outcome).await,
+                Ok(judgement) => self.carry_out(judgement, Some(event), now, outcome).await,
                 Err(error) => Err(error),
             };
             let kept = match carried_out {
@@ -310,28 +335,31 @@ impl Intake {
         Ok(former)
     }
 
-    /// Carries out what was judged. What is to be looked at again comes back, for the caller to keep.
+    /// Carries out what was judged of an upload; `event` told of it. What is to be looked at again comes back, for the caller to
+    /// keep.
     pub(crate) async fn carry_out(
         &self,
         judgement: Judgement,
+        event: Option<&str>,
         now: OffsetDateTime,
         outcome: &mut Outcome,
     ) -> Result<Option<PendingUpload>, Error> {
         match judgement {
             Judgement::TakeIn { scoring, reason, again, unannounced } => {
-                if !self.skipped_as_output(&scoring.blob, now, outcome).await? {
+                if !self.skipped_as_output(&scoring.blob, event, now, outcome).await? {
                     if let Some(upload) = unannounced
                         && let Unannounced::TooMany { until } = self.count_unannounced(&scoring, now).await?
                     {
                         return Ok(Some(upload.put_off(until, &too_many(until), now)));
                     }
-                    self.accept_scoring(*scoring, reason, ShownBy::Look, now, outcome).await?;
+                    let announced = Announced { event, refused: None };
+                    self.accept_scoring(*scoring, reason, &announced, ShownBy::Look, now, outcome).await?;
                 }
                 Ok(again.map(|again| *again))
             }
             Judgement::Wait(upload) => Ok(Some(*upload)),
             Judgement::Skip(skip) => {
-                self.skip(&skip, now, outcome).await?;
+                self.skip(&skip, event, now, outcome).await?;
                 Ok(None)
             }
             Judgement::Done => Ok(None),
@@ -362,13 +390,14 @@ impl Intake {
         &self,
         queued: Scoring,
         reason: String,
+        announced: &Announced<'_>,
         by: ShownBy,
         now: OffsetDateTime,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
         let wanted = queued.blob.clone();
         let rule = queued.rule.clone();
-        match self.driver.take_in(queued, reason, by, now).await? {
+        match self.driver.take_in(queued, reason, announced, by, now).await? {
             TakenIn::New { scoring, intent } => {
                 if intent.is_some() {
                     // The record of its answer follows with the same members and more: one for each event is enough.
@@ -412,19 +441,21 @@ impl Intake {
     async fn skipped_as_output(
         &self,
         blob: &BlobVersion,
+        event: Option<&str>,
         now: OffsetDateTime,
         outcome: &mut Outcome,
     ) -> Result<bool, Error> {
         let owner = own_outputs::owner_of(&self.ledger, blob).await;
         let Some((id, rule)) = owner.map_err(during("asking whose output a blob is"))? else { return Ok(false) };
         let reason = format!("the blob is an output of scoring {id}; outputs never trigger");
-        self.skip(&intake::skipped(blob, rule, &reason), now, outcome).await?;
+        self.skip(&intake::skipped(blob, rule, &reason), event, now, outcome).await?;
         Ok(true)
     }
 
     pub(crate) async fn skip(
         &self,
         skip: &SkippedEvent,
+        event: Option<&str>,
         now: OffsetDateTime,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
@@ -435,7 +466,7 @@ impl Intake {
             "event skipped: {}",
             skip.reason
         );
-        self.ledger.skip(skip, now).await.map_err(during("keeping a skipped event"))?;
+        self.ledger.skip(skip, event, now).await.map_err(during("keeping a skipped event"))?;
         outcome.accepted.skipped += 1;
         Ok(())
     }

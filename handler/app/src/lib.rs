@@ -24,6 +24,7 @@ mod orphans;
 mod own_outputs;
 pub mod ports;
 pub mod reports;
+mod stuck;
 mod tick;
 mod workspaces;
 

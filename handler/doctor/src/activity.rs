@@ -1,6 +1,5 @@
 //! Signs of life in the ledger: the last event that was taken in, and the last complete tick.
 
-use lifecycle::ScoringId;
 use lifecycle::schedule::is_ahead;
 use time::{Duration, OffsetDateTime};
 
@@ -125,16 +124,17 @@ fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
 /// When the newest event was taken in of which the ledger knows: a scoring, or one that was skipped or quarantined.
 async fn newest_event(ledger: &Ledger, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, ledger::Error> {
     let since = now - EVENTS;
-    let mut newest = ledger.in_flight().await?.iter().map(|row| row.created).max();
+    // The first row that can be read: others are told of elsewhere.
+    let (mut newest, mut index) = (None, ledger.newest(None, 1));
+    while let Some(row) = index.next().await? {
+        if let Ok(row) = row {
+            newest = Some(row.created);
+            break;
+        }
+    }
     for kind in [RecordedEvent::Skipped, RecordedEvent::Quarantined] {
         let seen = ledger.recorded_events(kind, since, MAX_EVENTS).await?;
         newest = newest.max(seen.iter().filter_map(|row| row.time("SeenTime")).max());
-    }
-    // The row names the hour in which it ended; the scoring itself when it began.
-    let ended = ledger.ended_since(since).await?;
-    if let Some(last) = ended.iter().max_by(|a, b| a.row.cmp(&b.row)) {
-        let id: &ScoringId = &last.id;
-        newest = newest.max(ledger.get(id).await?.map(|(scoring, _)| scoring.created));
     }
     Ok(newest.filter(|at| *at >= since))
 }

@@ -29,6 +29,10 @@ use crate::uri::without_query;
 /// Characters of a malformed event that are kept: a property of a row holds 32,000 UTF-16 units, and a character may
 /// take two. Of an event that is longer the beginning is kept, and its delivery is not answered with success.
 pub const MAX_RECEIVED: usize = 16_000;
+/// The shortest time for which a ledger remembers a scoring after its end: Event Grid's day of redelivery and a week of dead
+/// letters.
+pub const MIN_RETENTION: Duration = Duration::days(8);
+
 /// Characters of a reason that are kept; it quotes the event or names each rule.
 const MAX_REASON: usize = 2_000;
 /// After an event whose blob's content comes later, until the first look at the blob.
@@ -115,9 +119,8 @@ pub fn classify(event: &RawValue, ledger: &LedgerId, rules: &Rules, now: OffsetD
         },
         Ok(About::SomethingElse(skipped)) => Classification::Skipped(skipped),
         Err(malformed) => {
-            // Without its secrets also in the ledger: a table is a display too, for Storage browser and whatever reads it.
+            let received = received(event, MAX_RECEIVED);
             let event = string(event).unwrap_or(Cow::Borrowed(event.get()));
-            let received = one_line(&event, MAX_RECEIVED);
             // By what is kept: of two deliveries that differ in a signature alone, one is kept.
             let key = digest(&[&received]);
             Classification::Quarantined(QuarantinedEvent {
@@ -128,6 +131,12 @@ pub fn classify(event: &RawValue, ledger: &LedgerId, rules: &Rules, now: OffsetD
             })
         }
     }
+}
+
+/// An event as it came, on one line and cut to so many characters. Without its secrets also in the ledger: a table is a display
+/// too, for Storage browser and whatever reads it.
+pub fn received(event: &RawValue, max: usize) -> String {
+    one_line(&string(event).unwrap_or(Cow::Borrowed(event.get())), max)
 }
 
 /// Why an event cannot be read as one about a blob.
@@ -195,6 +204,7 @@ impl About {
             key: digest(&[&event_type, &id]),
             subject: one_line(&subject, MAX_REASON),
             rule: None,
+            etag: None,
             reason: format!("event type `{}` tells of no upload", one_line(&event_type, 200)),
         }))
     }
@@ -252,7 +262,10 @@ impl Upload {
 
     fn classify(self, ledger: &LedgerId, rules: &Rules, now: OffsetDateTime) -> Classification {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
-        if let Some(rule) = rules.output_of(&self.blob) {
+        // Whether a scoring handed the path out, the ledger knows and is asked, as long as it surely remembers; what only looks
+        // like an output is an upload. Of what is older than that, the rules of today are all that is left to go by.
+        let forgotten = self.blob.event_time.is_none_or(|at| now - at >= MIN_RETENTION);
+        if let Some(rule) = rules.output_of(&self.blob).filter(|_| forgotten) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
             return self.skipped(Some(rule.id.clone()), &reason);
         }
@@ -345,7 +358,8 @@ impl Upload {
 pub fn skipped(blob: &BlobVersion, rule: Option<RuleId>, reason: &str) -> SkippedEvent {
     let reason = one_line(reason, MAX_REASON);
     let key = digest(&[&blob.url, &blob.etag, rule.as_deref().unwrap_or_default(), &reason]);
-    SkippedEvent { key, subject: blob.url.clone(), rule, reason }
+    let (subject, etag) = (blob.url.clone(), Some(blob.etag.clone()));
+    SkippedEvent { key, subject, rule, etag, reason }
 }
 
 /// The time that an event names, in whole seconds of UTC: it stands in paths, which a store that keeps less of a second must
@@ -489,13 +503,19 @@ mod tests {
     }
 
     #[test]
-    fn our_own_output_never_triggers() {
+    fn what_looks_like_an_output_is_one_by_the_rules_only_if_the_ledger_may_have_forgotten_it() {
         let url = "https://uploads.blob.core.windows.net/everything/scorekeeper/all/0123456789abcdef0123456789abcdef/1/predictions.csv";
-        let classifications = judged(&event(url));
-        assert!(
-            matches!(&classifications[0], Classification::Skipped(skip) if skip.reason.contains("output")),
-            "{classifications:?}"
-        );
+        let told = |event: &Value, now: OffsetDateTime| {
+            let ledger = LedgerId::of_random([1; 16]);
+            read(event, &ledger, &rules(), now).expect("not too many events").remove(0)
+        };
+        let (at, output) = (datetime!(2026-07-21 10:00 UTC), event(url));
+        assert!(matches!(told(&output, at + Duration::days(7)), Classification::Wanted(_)), "the ledger is asked");
+        let mut without_time = output.clone();
+        without_time.as_object_mut().expect("an object").remove("eventTime");
+        for old in [told(&output, at + MIN_RETENTION), told(&without_time, at)] {
+            assert!(matches!(&old, Classification::Skipped(skip) if skip.reason.contains("output")), "{old:?}");
+        }
     }
 
     /// What becomes of an event under one rule with these members.

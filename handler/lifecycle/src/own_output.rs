@@ -11,11 +11,11 @@ use crate::scoring::Scoring;
 
 /// Digits of a scoring id.
 const DIGITS: usize = 32;
-/// Ids that a path is asked for; ours have one, and a path full of hex digits is not worth more reads.
-const MAX_IDS: usize = 4;
-
 /// The ids that a path may hold. A longer run of hex digits may begin or end with one, as templates put digits beside it;
 /// to try each place in it would cost a read for each digit of every file that is named by a checksum.
+///
+/// All runs count: the path of the upload, which a template may put before the id, may hold checksums of its own. A blob's name of
+/// 1,024 characters has room for thirty.
 pub fn ids_in(path: &str) -> Vec<ScoringId> {
     let runs = path.split(|c: char| !c.is_ascii_hexdigit()).filter(|run| run.len() >= DIGITS);
     let mut ids: Vec<ScoringId> = runs
@@ -23,7 +23,8 @@ pub fn ids_in(path: &str) -> Vec<ScoringId> {
         .filter_map(|digits| ScoringId::read(digits?))
         .collect();
     ids.dedup();
-    ids.truncate(MAX_IDS);
+    // Templates put the id behind the path of the upload.
+    ids.reverse();
     ids
 }
 
@@ -109,16 +110,16 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_asked_for_the_ids_that_it_may_hold_and_few() {
+    fn a_path_is_asked_for_every_id_that_it_may_hold_ours_first() {
         let id = "0123456789abcdef0123456789abcdef";
         let ids = |path: &str| ids_in(path).iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
         assert_eq!(ids(&format!("p/{id}/1/a.csv")), [id]);
-        assert_eq!(ids(&format!("{id}12.csv"))[0], id);
-        assert_eq!(ids(&format!("0x1f{id}.csv"))[1], id);
+        assert_eq!(ids(&format!("{id}12.csv"))[1], id);
+        assert_eq!(ids(&format!("0x1f{id}.csv"))[0], id);
         assert_eq!(ids("eu/2026/report-abc.csv"), [""; 0]);
         assert_eq!(ids(&id.to_uppercase().replace('0', "A")), [""; 0]);
         assert_eq!(ids(&format!("{}/", "f".repeat(64)).repeat(20)).len(), 1);
         let many: Vec<String> = (0..20).map(|n| format!("{n:032x}")).collect();
-        assert_eq!(ids(&many.join("/")).len(), MAX_IDS);
+        assert_eq!(ids(&format!("{}/{id}/1/p.csv", many.join("/")))[0], id, "however many stand before it");
     }
 }

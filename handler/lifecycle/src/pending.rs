@@ -54,6 +54,8 @@ pub struct PendingUpload {
     pub seen: Option<Sighting>,
     /// What it waits for, for people.
     pub reason: String,
+    /// Its event as it came, if that was kept.
+    pub event: Option<String>,
 }
 
 /// A version of a blob, and since when it is not known to have been another.
@@ -222,6 +224,7 @@ impl PendingUpload {
             look_failed: false,
             seen: None,
             reason,
+            event: None,
         }
     }
 
@@ -443,7 +446,8 @@ impl PendingUpload {
     fn skip(self, reason: &str) -> Judgement {
         let reason = one_line(reason, MAX_REASON);
         let key = skip_key(&[&self.key, "skipped"], self.event_time, &reason);
-        Judgement::Skip(SkippedEvent { key, subject: self.blob.url, rule: Some(self.rule), reason })
+        let etag = self.seen.map(|seen| seen.etag);
+        Judgement::Skip(SkippedEvent { key, subject: self.blob.url, rule: Some(self.rule), etag, reason })
     }
 }
 

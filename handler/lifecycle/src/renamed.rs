@@ -97,7 +97,7 @@ impl Rename {
             Some(reasons) => {
                 let reason = one_line(&format!("a folder was renamed; {}", reasons.join("; ")), MAX_REASON);
                 let key = skip_key(&[&folder.key], self.at, &reason);
-                Err(SkippedEvent { key, subject: folder.folder.url, rule: None, reason })
+                Err(SkippedEvent { key, subject: folder.folder.url, rule: None, etag: None, reason })
             }
         }
     }
@@ -167,6 +167,7 @@ impl PendingFolder {
             key: digest(&[&self.key, path]),
             subject: format!("{}/{path}", self.folder.url),
             rule: None,
+            etag: None,
             reason: one_line(&why, MAX_REASON),
         };
         let blob = self.folder.beside(path).map_err(|invalid| unreadable(invalid.to_string()))?;
@@ -214,7 +215,7 @@ fn renamed(
     let skipped = |rule: Option<RuleId>, reason: &str| {
         let reason = one_line(reason, MAX_REASON);
         let key = skip_key(&["renamed", &blob.url, from.unwrap_or_default()], at, &reason);
-        Err(SkippedEvent { key, subject: blob.url.clone(), rule, reason })
+        Err(SkippedEvent { key, subject: blob.url.clone(), rule, etag: None, reason })
     };
     if let Some(rule) = rules.output_at(&blob.path) {
         let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);

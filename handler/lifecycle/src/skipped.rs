@@ -14,6 +14,8 @@ pub struct SkippedEvent {
     pub subject: String,
     /// The rule whose container the blob lies in, if there is one.
     pub rule: Option<RuleId>,
+    /// ETag of the version that it tells of, if it tells of one.
+    pub etag: Option<String>,
     /// Why.
     pub reason: String,
 }

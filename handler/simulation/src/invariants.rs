@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::USER_ERROR;
 use crate::cloud::Cloud;
-use app::ledger::{MAX_CLAIM_AGE, rows};
+use app::ledger::{MAX_CLAIM_AGE, listed_key, rows};
 use app::ports::table_store::{Key, Op, Row};
 
 /// A promise that was broken.
@@ -472,10 +472,13 @@ impl Invariants {
         }
     }
 
-    /// The in-flight row is there while it is not final, the terminal row once it is, and they say what it says.
+    /// The in-flight row is there while it is not final, the terminal row once it is, the row of the list always, and they say what
+    /// it says.
     fn indexes(&mut self, next: &Scoring, peek: Peek<'_>) {
         let id = &next.id;
         let ended = next.status.is_terminal();
+        let listed = peek(&listed_key(id, next.created)).is_some();
+        self.hold(listed, "list index", id, || "it is not in the list index".to_owned());
         let in_flight = peek(&rows::in_flight_key(id));
         self.hold(in_flight.is_some() != ended, "in-flight index", id, || {
             format!("{}, and it is {}in the in-flight index", next.status, if ended { "" } else { "not " })

@@ -3,14 +3,16 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use app::ledger::Ledger;
+use app::ledger::{Ledger, Place};
 use app::ports::Clock;
 use app::reports::{self, Filter, Newest, PendingList, UnreadableView};
-use lifecycle::Status;
 use lifecycle::text::visible;
+use lifecycle::{Status, UnversionedBlob};
+use time::OffsetDateTime;
 
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::progress::Progress;
+use super::since::Since;
 use super::view::{shortened, utc_text};
 use crate::config::WhichLedger;
 
@@ -23,12 +25,21 @@ pub struct ListArgs {
     /// Only scorings in this status; may be given several times
     #[arg(long, value_name = "STATUS")]
     pub status: Vec<Status>,
-    /// Uploads whose version is not known yet, and renamed folders whose files are not listed yet, in place of scorings
-    #[arg(long, conflicts_with_all = ["status", "rule", "limit"])]
-    pub pending: bool,
+    /// What is listed in place of scorings.
+    #[command(flatten)]
+    pub instead: Instead,
     /// Only scorings of this rule
     #[arg(long, value_name = "ID")]
     pub rule: Option<String>,
+    /// Only blobs whose container and path begin so
+    #[arg(long, value_name = "CONTAINER/PATH")]
+    pub prefix: Option<String>,
+    /// Only what was received since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = Since::read)]
+    pub since: Option<Since>,
+    /// Go on behind a page, by the cursor that it ends with
+    #[arg(long, value_name = "CURSOR", value_parser = place)]
+    pub after: Option<Place>,
     /// Show at most this many, the newest first
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: usize,
@@ -37,26 +48,54 @@ pub struct ListArgs {
     pub json: bool,
 }
 
+/// What is listed in place of scorings; one at most.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[group(multiple = false)]
+pub struct Instead {
+    /// Uploads whose version is not known yet, and renamed folders whose files are not listed yet, in place of scorings
+    #[arg(long, conflicts_with_all = ["status", "rule", "limit", "prefix", "since", "after"])]
+    pub pending: bool,
+    /// Events that no rule wanted, in place of scorings
+    #[arg(long, conflicts_with_all = ["status", "after"])]
+    pub skipped: bool,
+    /// Events that could not be read, in place of scorings
+    #[arg(long, conflicts_with_all = ["status", "rule", "prefix", "after"])]
+    pub quarantined: bool,
+}
+
 pub(super) fn run(args: &ListArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    run_on_ledger(&args.which, Access::Read, clock, async |ledger, _, out| list(ledger, args, out).await)
+    run_on_ledger(&args.which, Access::Read, clock, async |ledger, now, out| list(ledger, args, now, out).await)
 }
 
 /// `list`: scorings, the newest first.
-pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Result<u8, Error> {
-    if args.pending {
+pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
+    if args.instead.pending {
         return list_pending(ledger, args.json, out).await;
     }
+    if args.instead.skipped {
+        return list_skipped(ledger, args, now, out).await;
+    }
+    if args.instead.quarantined {
+        return list_quarantined(ledger, args, now, out).await;
+    }
     let mut progress = Progress::new();
-    let filter = Filter { status: args.status.clone(), rule: args.rule.clone(), limit: args.limit };
+    let filter = Filter {
+        status: args.status.clone(),
+        rule: args.rule.clone(),
+        prefix: args.prefix.clone(),
+        since: args.since.map(|since| since.before(now)),
+        after: args.after.clone(),
+        limit: args.limit,
+    };
     let found = reports::newest(ledger, &filter, || progress.count()).await?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
         writeln!(out)?;
         return Ok(OK);
     }
-    let Newest { scorings: found, unreadable } = found;
+    let Newest { scorings: found, unreadable, next } = found;
     if found.is_empty() {
-        let filtered = !args.status.is_empty() || args.rule.is_some();
+        let filtered = filter != Filter { limit: filter.limit, ..Filter::default() };
         let text = if filtered { "No scoring matches the filter." } else { "The ledger holds no scoring yet." };
         writeln!(out, "{text}")?;
         return told(&unreadable, out);
@@ -77,8 +116,8 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, out: &mut dyn Write) -> Resu
             note.unwrap_or_default(),
         )?;
     }
-    if found.len() == args.limit {
-        writeln!(out, "({} shown; --limit N shows more)", args.limit)?;
+    if let Some(next) = next {
+        writeln!(out, "({} shown; the next: --after {})", found.len(), next.as_str())?;
     }
     told(&unreadable, out)
 }
@@ -89,6 +128,81 @@ fn told(unreadable: &[UnreadableView], out: &mut dyn Write) -> Result<u8, Error>
         writeln!(out, "{:32}  {:10}  {}", row.id.as_deref().unwrap_or("?"), row.status, visible(&row.error))?;
     }
     Ok(if unreadable.is_empty() { OK } else { ATTENTION })
+}
+
+fn place(text: &str) -> Result<Place, NoPlace> {
+    Place::read(text).ok_or_else(|| NoPlace(text.to_owned()))
+}
+
+/// A text that is no cursor.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no cursor; one stands at the end of a list that has more, and in its JSON as `cursor`")]
+struct NoPlace(String);
+
+/// `list --skipped`: events that no rule wanted, the newest first.
+async fn list_skipped(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
+    let since = args.since.map_or(OffsetDateTime::UNIX_EPOCH, |since| since.before(now));
+    let filtered = args.rule.is_some() || args.prefix.is_some();
+    let read = if filtered { usize::MAX } else { args.limit };
+    let mut found = reports::skipped(ledger, since, read).await?;
+    found.retain(|skip| {
+        let in_place = |prefix: &String| {
+            UnversionedBlob::read(&skip.subject)
+                .is_ok_and(|blob| format!("{}/{}", blob.container, blob.path).starts_with(prefix.as_str()))
+        };
+        skip.seen_time >= since
+            && (args.rule.is_none() || args.rule == skip.rule)
+            && args.prefix.as_ref().is_none_or(in_place)
+    });
+    found.truncate(args.limit);
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(OK);
+    }
+    if found.is_empty() {
+        writeln!(out, "No skipped event matches.")?;
+        return Ok(OK);
+    }
+    writeln!(out, "{:19}  {:16}  {:60}  WHY", "RECEIVED (UTC)", "RULE", "BLOB")?;
+    for skip in &found {
+        writeln!(
+            out,
+            "{:19}  {:16}  {:60}  {}",
+            utc_text(skip.seen_time),
+            shortened(skip.rule.as_deref().unwrap_or("-"), 16),
+            shortened(&skip.subject, 60),
+            shortened(&skip.reason, 200),
+        )?;
+    }
+    Ok(OK)
+}
+
+/// `list --quarantined`: events that could not be read, the newest first.
+async fn list_quarantined(
+    ledger: &Ledger,
+    args: &ListArgs,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let since = args.since.map_or(OffsetDateTime::UNIX_EPOCH, |since| since.before(now));
+    let mut found = reports::quarantined(ledger, since, args.limit).await?;
+    found.retain(|event| event.seen_time >= since);
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(OK);
+    }
+    if found.is_empty() {
+        writeln!(out, "No event is quarantined.")?;
+        return Ok(OK);
+    }
+    writeln!(out, "{:32}  {:19}  WHY", "ID", "RECEIVED (UTC)")?;
+    for event in &found {
+        writeln!(out, "{:32}  {:19}  {}", event.id, utc_text(event.seen_time), shortened(&event.reason, 200))?;
+        writeln!(out, "{:32}  {}", "", shortened(&event.received, 200))?;
+    }
+    Ok(OK)
 }
 
 /// `list --pending`: what waits for a look at the storage, the oldest first.

@@ -20,6 +20,7 @@ use crate::telemetry::fatal;
 pub mod breaker;
 mod config;
 pub mod doctor;
+pub mod explain;
 pub mod limit;
 pub mod list;
 #[cfg(feature = "dev")]
@@ -34,6 +35,7 @@ pub mod show;
 mod simulate;
 #[cfg(feature = "dev")]
 pub mod simulator;
+pub mod since;
 pub mod status;
 pub mod view;
 
@@ -59,8 +61,10 @@ enum Command {
     Status(status::StatusArgs),
     /// List scorings, the newest first.
     List(list::ListArgs),
-    /// Show one scoring with its history: what happened, and why.
+    /// Show a scoring with its history, or all of a blob: what happened, and why.
     Show(show::ShowArgs),
+    /// Explain why a blob was scored, why not, why not yet, or why never: each version, each rule, the event as it came.
+    Explain(explain::ExplainArgs),
     /// Resolve a held scoring: its submission's answer was lost, and the search was inconclusive.
     Resolve(resolve::ResolveArgs),
     /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
@@ -185,6 +189,7 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::Status(args) => status::run(&args, clock),
         Command::List(args) => list::run(&args, clock),
         Command::Show(args) => show::run(&args, clock),
+        Command::Explain(args) => explain::run(&args, clock),
         Command::Resolve(args) => resolve::run(args, clock),
         Command::Limit(args) => limit::run(&args, clock),
         Command::Breaker(args) => breaker::run(&args, clock),

@@ -1,14 +1,16 @@
-//! `scorekeeper show`: one scoring with its history: what happened to it, and why.
+//! `scorekeeper show`: scorings with their history: what happened to them, and why.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use app::ledger::{self, Ledger, Unreadable};
+use app::ledger::Ledger;
 use app::ports::Clock;
 use app::reports::{self, ScoringDetail, UnreadableView};
+use lifecycle::intake;
 use lifecycle::text::visible;
-use lifecycle::{ScoringId, intake};
+use time::OffsetDateTime;
 
+use super::explain::explain;
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::progress::Progress;
 use super::view::{path, utc_text};
@@ -28,73 +30,65 @@ pub struct ShowArgs {
 }
 
 pub(super) fn run(args: &ShowArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, _, out: &mut dyn Write| show(ledger, &args.id, args.json, out).await;
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| show(ledger, &args.id, args.json, now, out).await;
     run_on_ledger(&args.which, Access::Read, clock, command)
 }
 
-/// `show ID`: one scoring with its whole history. An unambiguous beginning of the id, or a blob's URL or path, is enough.
-pub async fn show(ledger: &Ledger, wanted: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
-    let mut found = Vec::new();
-    let mut unreadable = Vec::new();
-    let url = intake::shown(wanted);
-    if let Some(id) = ScoringId::read(wanted) {
-        match ledger.get(&id).await {
-            Err(ledger::Error::Unreadable(row)) => unreadable.push(row),
-            other => found.extend(other?.map(|(scoring, _)| scoring)),
-        }
-    } else {
-        let mut progress = Progress::new();
-        unreadable = ledger
-            .scorings(|scoring| {
-                progress.count();
-                let by_id = scoring.id.as_str().starts_with(wanted);
-                // With its container, as `list` prints it, or without.
-                let by_path = scoring.blob.path == wanted || path(&scoring.blob) == wanted;
-                if by_id || by_path || scoring.blob.url == url {
-                    found.push(scoring);
-                }
-                found.len() < 100
-            })
-            .await?;
+/// `show ID`: a scoring with its whole history. An unambiguous beginning of the id, or a blob's URL or path, is enough; of a blob
+/// all versions are shown, the newest first, and what became of it if that is no scoring.
+pub async fn show(
+    ledger: &Ledger,
+    wanted: &str,
+    json: bool,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let mut progress = Progress::new();
+    let known = reports::find(ledger, wanted, || progress.count()).await?;
+    drop(progress);
+    let of_blob = known.blob.is_some();
+    if known.scorings.is_empty() && known.unreadable.is_empty() {
+        return explain(ledger, wanted, json, now, out).await;
     }
-    let of_it = |row: &&Unreadable| row.scoring().is_some_and(|id| id.as_str().starts_with(wanted));
-    let scoring = match found.as_slice() {
-        [] if unreadable.iter().any(|row| of_it(&row)) => {
-            for row in unreadable.into_iter().filter(|row| of_it(&row)).map(UnreadableView::from) {
-                if json {
-                    serde_json::to_writer_pretty(&mut *out, &row).map_err(std::io::Error::from)?;
-                    writeln!(out)?;
-                } else {
-                    writeln!(out, "{}  {}: {}", row.id.as_deref().unwrap_or("?"), row.status, row.error)?;
-                }
-            }
-            return Ok(ATTENTION);
+    if known.scorings.len() > 1 && !of_blob {
+        let wanted = visible(intake::shown(wanted));
+        writeln!(out, "{} scorings match `{wanted}`; name one of them:", known.scorings.len())?;
+        for scoring in &known.scorings {
+            writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, visible(&path(&scoring.blob)))?;
         }
-        [] => {
-            writeln!(
-                out,
-                "No scoring has the id `{url}`, nor is there one of such a blob. `scorekeeper list` shows what there is."
-            )?;
-            return Ok(ATTENTION);
-        }
-        [_] => found.remove(0),
-        several => {
-            writeln!(out, "{} scorings match `{}`; name one of them:", several.len(), visible(url))?;
-            for scoring in several {
-                writeln!(out, "  {}  {:10}  {}", scoring.id, scoring.status, visible(&path(&scoring.blob)))?;
-            }
-            return Ok(ATTENTION);
-        }
-    };
-    let sentence = scoring.status.sentence();
-    let detail = reports::detail(ledger, scoring).await?;
+        return Ok(ATTENTION);
+    }
+    let code = if known.scorings.is_empty() { ATTENTION } else { OK };
+    let unreadable: Vec<UnreadableView> = known.unreadable.into_iter().map(Into::into).collect();
+    let mut details = Vec::with_capacity(known.scorings.len());
+    for scoring in known.scorings {
+        let sentence = scoring.status.sentence();
+        details.push((reports::detail(ledger, scoring).await?, sentence));
+    }
     if json {
-        serde_json::to_writer_pretty(&mut *out, &detail).map_err(std::io::Error::from)?;
+        match (&details[..], &unreadable[..]) {
+            // By far the most frequent: an object, as scripts have always had it.
+            ([(detail, _)], []) => serde_json::to_writer_pretty(&mut *out, detail),
+            ([], [row]) => serde_json::to_writer_pretty(&mut *out, row),
+            _ => {
+                let details: Vec<&ScoringDetail> = details.iter().map(|(detail, _)| detail).collect();
+                serde_json::to_writer_pretty(&mut *out, &details)
+            }
+        }
+        .map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(OK);
+        return Ok(code);
     }
-    print(&detail, sentence, out)?;
-    Ok(OK)
+    for row in &unreadable {
+        writeln!(out, "{}  {}: {}", row.id.as_deref().unwrap_or("?"), row.status, row.error)?;
+    }
+    for (number, (detail, sentence)) in details.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        print(detail, sentence, out)?;
+    }
+    Ok(code)
 }
 
 fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io::Result<()> {
@@ -104,10 +98,11 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         ("blob", Some(s.blob_url.clone())),
         ("etag", Some(s.etag.clone())),
         ("rule", Some(s.rule.clone())),
+        ("created", Some(format!("{} UTC", utc_text(s.created_time)))),
         ("attempt", Some(s.attempt.to_string())),
         ("job", s.job.as_ref().map(|job| format!("{job} ({})", s.job_status.as_deref().unwrap_or("?")))),
         ("studio", s.studio.clone()),
-        ("output", s.output_uri.clone()),
+        ("output", s.all_outputs()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
         ("replacedBy", s.replaced_by.clone()),
         ("inPlaceOf", s.in_place_of.clone()),

@@ -465,7 +465,7 @@ fn retention(text: &str) -> Result<Duration, Refused> {
     let remedy = "leave it out for P30D";
     let IsoDuration(period) =
         text.parse::<IsoDuration>().map_err(|why| Refused::new(format!("a duration ({why})"), remedy))?;
-    if period < Duration::days(8) {
+    if period < lifecycle::intake::MIN_RETENTION {
         return Err(Refused::new("at least P8D, or a late redelivery could score a blob again", remedy));
     }
     Ok(period)

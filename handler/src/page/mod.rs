@@ -57,7 +57,8 @@ impl Filter {
             Some(word) => vec![word.parse::<Status>()?],
             None => Vec::new(),
         };
-        Ok(reports::Filter { status, rule: self.rule.clone().filter(|id| !id.is_empty()), limit: ROWS })
+        let rule = self.rule.clone().filter(|id| !id.is_empty());
+        Ok(reports::Filter { status, rule, limit: ROWS, ..reports::Filter::default() })
     }
 }
 

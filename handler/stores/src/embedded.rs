@@ -381,8 +381,9 @@ fn list(
     table: &str,
     range: &Range,
     first: &str,
+    max: usize,
 ) -> rusqlite::Result<Vec<(String, i64, String)>> {
-    let limit = i64::try_from(PAGE + 1).unwrap_or(i64::MAX);
+    let limit = i64::try_from(max + 1).unwrap_or(i64::MAX);
     connection
         .prepare(
             "SELECT rk, etag, properties FROM entities
@@ -443,14 +444,25 @@ impl TableStore for EmbeddedStore {
     }
 
     async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.page_of(table, range, from, PAGE).await
+    }
+
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
         check_range(range)?;
+        let max = max.clamp(1, PAGE);
         let (table, range) = (folded(table), range.clone());
         // The continuation is the row key to go on with.
         let first = from.map_or_else(|| range.from.clone(), |Continuation(row)| row.clone());
         self.reading(move |connection| {
             require(connection, &table)?;
-            let mut found = list(connection, &table, &range, &first).map_err(|error| unavailable(&error))?;
-            let next = if found.len() > PAGE { found.pop().map(|(row, ..)| Continuation(row)) } else { None };
+            let mut found = list(connection, &table, &range, &first, max).map_err(|error| unavailable(&error))?;
+            let next = if found.len() > max { found.pop().map(|(row, ..)| Continuation(row)) } else { None };
             let rows = found
                 .into_iter()
                 .map(|(row, etag, json)| shown(Key::new(&range.partition, row), etag, &json))

@@ -19,6 +19,8 @@ pub struct Calls {
     pub reads: u64,
     /// Pages of ranges.
     pub pages: u64,
+    /// Rows on those pages.
+    pub rows: u64,
     /// Writes, those that failed included.
     pub writes: u64,
 }
@@ -35,6 +37,7 @@ pub struct Faulty {
     delayed: Mutex<Vec<(TableName, Vec<Op>)>>,
     reads: AtomicU64,
     pages: AtomicU64,
+    rows: AtomicU64,
     writes: AtomicU64,
 }
 
@@ -55,6 +58,7 @@ impl Faulty {
             delayed: Mutex::default(),
             reads: AtomicU64::new(0),
             pages: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
             writes: AtomicU64::new(0),
         }
     }
@@ -87,6 +91,7 @@ impl Faulty {
         Calls {
             reads: self.reads.load(Ordering::SeqCst),
             pages: self.pages.load(Ordering::SeqCst),
+            rows: self.rows.load(Ordering::SeqCst),
             writes: self.writes.load(Ordering::SeqCst),
         }
     }
@@ -133,7 +138,23 @@ impl TableStore for Faulty {
     async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
         self.pages.fetch_add(1, Ordering::SeqCst);
         self.readable()?;
-        self.inner.page(table, range, from).await
+        let page = self.inner.page(table, range, from).await?;
+        self.rows.fetch_add(page.rows.len() as u64, Ordering::SeqCst);
+        Ok(page)
+    }
+
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
+        self.pages.fetch_add(1, Ordering::SeqCst);
+        self.readable()?;
+        let page = self.inner.page_of(table, range, from, max).await?;
+        self.rows.fetch_add(page.rows.len() as u64, Ordering::SeqCst);
+        Ok(page)
     }
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
@@ -215,7 +236,7 @@ mod tests {
             assert_eq!(there, *done, "{fault:?}");
         }
         assert!(faulty.write(&table, &insert("after")).await.is_ok());
-        assert_eq!(faulty.calls(), Calls { reads: 9, pages: 0, writes: 10 });
+        assert_eq!(faulty.calls(), Calls { reads: 9, pages: 0, rows: 0, writes: 10 });
     }
 
     #[tokio::test]
@@ -253,6 +274,6 @@ mod tests {
         faulty.push_read(Error::Unavailable("dark".to_owned()));
         assert!(faulty.get(&table, &Key::new("p", "1")).await.is_err());
         assert!(faulty.page(&table, &Range::of_prefix("p", "1"), None).await.is_ok());
-        assert_eq!(faulty.calls(), Calls { reads: 1, pages: 1, writes: 0 });
+        assert_eq!(faulty.calls(), Calls { reads: 1, pages: 1, rows: 0, writes: 0 });
     }
 }

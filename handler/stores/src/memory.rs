@@ -82,6 +82,16 @@ impl TableStore for MemoryStore {
     }
 
     async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.page_of(table, range, from, self.page_size).await
+    }
+
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
         check_range(range)?;
         // `=` or `-`, then the row key to begin at; `-` asks for an empty page first.
         let (empty, first) = match from.map(|Continuation(text)| text.split_at_checked(1)) {
@@ -103,7 +113,7 @@ impl TableStore for MemoryStore {
             Bound::Excluded(Key::new(&range.partition, &range.below)),
         );
         let mut found = table.range(bounds).map(|(_, row)| row);
-        let rows: Vec<Row> = found.by_ref().take(self.page_size).cloned().collect();
+        let rows: Vec<Row> = found.by_ref().take(max.clamp(1, self.page_size)).cloned().collect();
         let mark = if self.empty_pages { '-' } else { '=' };
         let next = found.next().map(|row| Continuation(format!("{mark}{}", row.entity.key.row)));
         Ok(Page { rows, next })

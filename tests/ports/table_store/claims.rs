@@ -332,6 +332,23 @@ pub async fn pages_are_complete_and_in_order(store: &dyn TableStore, table: &Tab
     put(store, table, Op::Merge(entity("F~0001"), IfMatch::Tag(found[1].etag.clone()))).await;
 }
 
+pub async fn a_page_of_few_rows_has_no_more_and_the_rest_is_behind_it(store: &dyn TableStore, table: &TableName) {
+    for row in ["F~1", "F~2", "F~3", "F~4", "F~5"] {
+        put(store, table, Op::Insert(entity(row))).await;
+    }
+    let (range, mut from, mut found) = (Range::of_prefix("p", "F~"), None, Vec::new());
+    loop {
+        let page = store.page_of(table, &range, from.as_ref(), 2).await.unwrap();
+        assert!(page.rows.len() <= 2, "{:?}", keys(&page.rows));
+        found.extend(page.rows);
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(keys(&found), ["F~1", "F~2", "F~3", "F~4", "F~5"]);
+}
+
 pub async fn a_range_has_its_lower_bound_in_and_its_upper_bound_out(store: &dyn TableStore, table: &TableName) {
     for row in ["F~1", "F~2", "F~3", "F}", "F", "G", "H~1"] {
         put(store, table, Op::Insert(entity(row))).await;

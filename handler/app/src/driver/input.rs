@@ -12,7 +12,7 @@ use super::observed::{Loaded, Observed};
 use super::services::Services;
 use super::{Driver, Reach, ShownBy};
 use crate::error::error_chain;
-use crate::ledger::{self, Acceptance, MAX_UNANNOUNCED, Recorded, Unannounced};
+use crate::ledger::{self, Acceptance, Announced, MAX_UNANNOUNCED, Recorded, Unannounced};
 use crate::ports::table_store;
 
 /// Attempts against other processes that move the same scoring.
@@ -161,7 +161,7 @@ impl Driver {
 
     /// Takes another scoring in. Returns it as it is in the ledger, if it was there already.
     async fn insert(&self, other: &Scoring, entries: &[Entry]) -> Result<Option<Scoring>, ledger::Error> {
-        Ok(match self.ledger.accept(other, entries).await? {
+        Ok(match self.ledger.accept(other, entries, &Announced::default()).await? {
             Acceptance::New(_) => {
                 let reason = entries.last().map_or("", |entry| entry.reason.as_str());
                 tracing::info!(scoring = %other.id, rule = other.rule.as_str(), blob = other.blob.url, status = %other.status,

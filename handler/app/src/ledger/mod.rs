@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt as _, stream};
 use lifecycle::id::LedgerId;
-use lifecycle::intake::{QuarantinedEvent, SkippedEvent};
 use lifecycle::{Entry, Scoring, ScoringId, Status};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
@@ -28,12 +27,16 @@ use crate::ports::table_store::{
 mod controls;
 mod heartbeat;
 mod identity;
+mod index_rows;
 mod job_names;
+mod listed;
+mod merged;
 mod moved;
 mod orphan_scan;
 mod pending;
 mod projection;
 mod rate;
+mod received;
 mod retention;
 pub mod rows;
 mod slots;
@@ -42,9 +45,12 @@ mod workspaces;
 
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::Heartbeat;
+pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
+pub use listed::{NewestEnds, NewestScorings};
 pub use orphan_scan::OrphanScan;
 pub use pending::Pending;
 pub use rate::{PermitOutcome, SubmitPermit};
+pub use received::{Quarantined, RecordedEvent};
 pub use rows::{InFlight, SHARDS, Terminal, Unreadable};
 pub use slots::{Cap, LimitScope, MAX_CLAIM_AGE, ReconciledSlots, SLOT_EXPIRY, Slot};
 pub use unannounced::{MAX_UNANNOUNCED, Unannounced};
@@ -207,8 +213,14 @@ impl Ledger {
         format!("{}-{}", self.0.writer, self.0.ops.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Takes a scoring in: one transaction. `entries` are its first lines of history, `scoring` as it is after them.
-    pub async fn accept(&self, scoring: &Scoring, entries: &[Entry]) -> Result<Acceptance, Error> {
+    /// Takes a scoring in: one transaction. `entries` are its first lines of history, `scoring` as it is after them; `announced`
+    /// is how it came.
+    pub async fn accept(
+        &self,
+        scoring: &Scoring,
+        entries: &[Entry],
+        announced: &Announced<'_>,
+    ) -> Result<Acceptance, Error> {
         let op = self.op_id();
         let index = match scoring.completed {
             // Its input was looked at on the way in, and it ended by that.
@@ -216,6 +228,8 @@ impl Ledger {
             None => Op::Insert(rows::to_in_flight_row(scoring)),
         };
         let mut ops = vec![Op::Insert(rows::to_scoring_row(scoring, &op)), index];
+        ops.push(Op::Upsert(index_rows::to_listed_row(scoring)));
+        ops.push(Op::Upsert(index_rows::to_received_row(scoring, announced)));
         ops.extend(entries.iter().map(|entry| Op::Insert(rows::to_history_row(&scoring.id, entry))));
         ops.extend(self.outbox(scoring));
         match self.write(&ops).await {
@@ -306,6 +320,25 @@ impl Ledger {
         }
     }
 
+    /// Writes a scoring's times that lay ahead, read at the version `etag`. No move: where it stands and its history stay.
+    pub async fn correct_times(&self, etag: &ETag, corrected: &Scoring) -> Result<Recorded, Error> {
+        let op = self.op_id();
+        let ops = [
+            Op::Replace(rows::to_scoring_row(corrected, &op), IfMatch::Tag(etag.clone())),
+            Op::Replace(rows::to_in_flight_row(corrected), IfMatch::Any),
+        ];
+        match self.write(&ops).await {
+            Ok(etags) => Ok(Recorded::Done(first(etags)?)),
+            // Whoever was faster, or our own lost answer: it is read again.
+            Err(
+                table_store::Error::Conflict { .. }
+                | table_store::Error::Missing { .. }
+                | table_store::Error::Ambiguous(_),
+            ) => Ok(Recorded::Lost),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn outbox(&self, scoring: &Scoring) -> Option<Op> {
         self.0.projection.then(|| {
             Op::Upsert(
@@ -355,11 +388,11 @@ impl Ledger {
         Ok(Rows::of(all))
     }
 
-    /// Final scorings that ended in or after the hour of `since`, from the terminal index.
+    /// Final scorings that ended in or after the hour of `since`, from the terminal index, the newest hour of a shard first.
     pub async fn ended_since(&self, since: OffsetDateTime) -> Result<Rows<Terminal>, Error> {
-        let from = format!("T~{}", rows::hour(since));
+        let below = format!("{}{}~~", rows::TERMINAL, rows::newest_hour_first(since));
         let shards = stream::iter(0..SHARDS).map(|shard| {
-            let range = Range { partition: rows::shard(shard), from: from.clone(), below: "T~~".to_owned() };
+            let range = Range { partition: rows::shard(shard), from: rows::TERMINAL.to_owned(), below: below.clone() };
             async move { self.all(&self.0.state, &range, usize::MAX).await }
         });
         let mut all = Vec::new();
@@ -368,6 +401,16 @@ impl Ledger {
             all.extend(rows?.iter().map(|row| rows::from_terminal_row(&row.entity)));
         }
         Ok(Rows::of(all))
+    }
+
+    /// Scorings whose id begins so, at least one digit; at most `max`.
+    pub async fn of_id(&self, beginning: &str, max: usize) -> Result<Rows<Scoring>, Error> {
+        // One digit tells the shard: there are sixteen.
+        let padded = ScoringId::read(&format!("{beginning:0<32}"));
+        let Some(least) = padded else { return Ok(Rows { read: Vec::new(), unreadable: Vec::new() }) };
+        let range = Range::of_prefix(rows::partition_of(&least), &format!("J~{beginning}"));
+        let found = self.all(&self.0.state, &range, max).await?;
+        Ok(Rows::of(found.iter().map(|row| rows::from_scoring_row(&row.entity))))
     }
 
     /// Walks all scorings, shard by shard, page by page; `each` returns whether to go on. Returns the rows that it passed
@@ -398,63 +441,6 @@ impl Ledger {
         Ok(unreadable)
     }
 
-    /// Keeps a skipped event with its reason. The same event twice is one row a day.
-    pub async fn skip(&self, skip: &SkippedEvent, now: OffsetDateTime) -> Result<(), Error> {
-        let key = Key::new(rows::partition_of_key(&skip.key), format!("S~{}~{}", rows::day(now), skip.key));
-        let row = Entity::new(key)
-            .with("SchemaVersion", rows::SCHEMA)
-            .with("SeenTime", now)
-            .with("Subject", rows::clipped(&skip.subject, rows::MAX_FOREIGN))
-            .with_some("RuleId", skip.rule.as_deref())
-            .with("Reason", rows::clipped(&skip.reason, rows::MAX_FOREIGN));
-        self.upsert_row(row).await
-    }
-
-    /// Keeps an event that cannot be read, with its reason and what was received.
-    pub async fn quarantine(&self, bad: &QuarantinedEvent, now: OffsetDateTime) -> Result<(), Error> {
-        let key = Key::new(rows::partition_of_key(&bad.key), format!("Q~{}~{}", rows::day(now), bad.key));
-        let row = Entity::new(key)
-            .with("SchemaVersion", rows::SCHEMA)
-            .with("SeenTime", now)
-            .with("Reason", rows::clipped(&bad.reason, rows::MAX_FOREIGN))
-            .with("Received", rows::clipped(&bad.received, rows::MAX_PROPERTY));
-        self.upsert_row(row).await
-    }
-
-    async fn upsert_row(&self, row: Entity) -> Result<(), Error> {
-        // Last writer wins, and all writers write the same: a lost answer is answered by writing again.
-        let ops = [Op::Upsert(row)];
-        match self.write(&ops).await {
-            Err(table_store::Error::Ambiguous(_)) => self.write(&ops).await.map(drop)?,
-            other => other.map(drop)?,
-        }
-        Ok(())
-    }
-
-    /// Skipped (`S~`) or quarantined (`Q~`) events since a day, newest day last; at most `most`.
-    pub async fn recorded_events(
-        &self,
-        kind: RecordedEvent,
-        since: OffsetDateTime,
-        max: usize,
-    ) -> Result<Vec<Entity>, Error> {
-        let prefix = kind.prefix();
-        let mut all = Vec::new();
-        for shard in 0..SHARDS {
-            let range = Range {
-                partition: rows::shard(shard),
-                from: format!("{prefix}{}", rows::day(since)),
-                below: format!("{prefix}~"),
-            };
-            let left = max.saturating_sub(all.len());
-            if left == 0 {
-                break;
-            }
-            all.extend(self.all(&self.0.state, &range, left).await?.into_iter().map(|row| row.entity));
-        }
-        Ok(all)
-    }
-
     async fn row(&self, key: &Key) -> Result<Option<Row>, Error> {
         match self.0.store.get(&self.0.state, key).await {
             Err(table_store::Error::TableMissing) => Ok(None),
@@ -464,6 +450,13 @@ impl Ledger {
 
     async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
         match self.0.store.page(table, range, from).await {
+            Err(table_store::Error::TableMissing) => Ok(Page::default()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn page_of(&self, range: &Range, from: Option<&Continuation>, max: usize) -> Result<Page, Error> {
+        match self.0.store.page_of(&self.0.state, range, from, max).await {
             Err(table_store::Error::TableMissing) => Ok(Page::default()),
             other => Ok(other?),
         }
@@ -498,24 +491,6 @@ impl Ledger {
                 self.0.store.write(table, ops).await
             }
             other => other,
-        }
-    }
-}
-
-/// The two kinds of events that became no scoring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordedEvent {
-    /// Understood, and wanted by no rule.
-    Skipped,
-    /// Not understood.
-    Quarantined,
-}
-
-impl RecordedEvent {
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::Skipped => "S~",
-            Self::Quarantined => "Q~",
         }
     }
 }

@@ -110,7 +110,7 @@ fn to_row(pending: &Pending) -> Entity {
         .with_some("EventTime", event_time)
         .with("Reason", pending.reason());
     match pending {
-        Pending::Upload(PendingUpload { rule, cause, looks, look_failed, seen, .. }) => {
+        Pending::Upload(PendingUpload { rule, cause, looks, look_failed, seen, event, .. }) => {
             let (from, api, taken) = match cause {
                 Cause::Renamed { from } => (from.as_deref(), None, None),
                 Cause::Created { api } => (None, Some(api.as_str()), None),
@@ -126,6 +126,7 @@ fn to_row(pending: &Pending) -> Entity {
                 .with_some("TakenETag", taken)
                 .with_some("SeenETag", seen.as_ref().map(|seen| seen.etag.as_str()))
                 .with_some("SeenETagSince", seen.as_ref().map(|seen| seen.since))
+                .with_some("Event", event.as_deref().map(|event| rows::clipped(event, rows::MAX_EVENT)))
         }
         Pending::Folder(PendingFolder { from, failures, cursor, files, .. }) => row
             .with("Kind", "folder")
@@ -173,6 +174,7 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
     let seen = row.string("SeenETag").zip(row.time("SeenETagSince"));
     let seen = seen.map(|(etag, since)| Sighting { etag: etag.to_owned(), since });
     let (rule, look_failed) = (read.parsed("RuleId")?, row.boolean("LookFailed").unwrap_or(false));
+    let event = row.string("Event").map(str::to_owned);
     Ok(Pending::Upload(PendingUpload {
         key,
         rule,
@@ -186,6 +188,7 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
         look_failed,
         seen,
         reason,
+        event,
     }))
 }
 
@@ -290,7 +293,8 @@ mod tests {
             let event_time = Some(now.replace_nanosecond(0).unwrap());
             let upload = PendingUpload { event_time, ..PendingUpload::new(rule, blob.clone(), cause, now) };
             let seen = Some(Sighting { etag: "0x1".to_owned(), since: now });
-            for upload in [PendingUpload { seen, ..upload.clone() }, upload.not_seen("403", now)] {
+            let event = Some("{}".to_owned());
+            for upload in [PendingUpload { seen, event, ..upload.clone() }, upload.not_seen("403", now)] {
                 let pending = Pending::Upload(upload);
                 assert_eq!(from_row(&to_row(&pending)), Ok(pending));
             }

@@ -5,35 +5,60 @@
 
 use time::OffsetDateTime;
 
-use crate::ports::table_store::{self, Entity, IfMatch, Op, Range};
+use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
+use super::index_rows::{listed_key, received_key};
 use super::{Error, Ledger, RecordedEvent, SHARDS, rows, unannounced};
 
+fn purge_key() -> Key {
+    Key::new("retention", "purge")
+}
+
 impl Ledger {
+    /// What ended before this may have been removed; `None`: nothing was yet.
+    pub async fn purged_through(&self) -> Result<Option<OffsetDateTime>, Error> {
+        Ok(self.row(&purge_key()).await?.and_then(|row| row.entity.time("ThroughTime")))
+    }
+
+    /// Keeps how far a purge went.
+    pub async fn record_purged_through(&self, through: OffsetDateTime) -> Result<(), Error> {
+        let row = Entity::new(purge_key()).with("SchemaVersion", rows::SCHEMA).with("ThroughTime", through);
+        self.upsert_row(row).await
+    }
+
     /// Removes what became final before `cutoff`, at most `most` scorings, and notes of days before it. One transaction
     /// for each scoring: a crash leaves none half removed. Returns how many scorings went.
     pub async fn purge(&self, cutoff: OffsetDateTime, max: usize) -> Result<usize, Error> {
         let mut purged = 0;
         for shard in 0..SHARDS {
+            // What ended within the hour of the cutoff stays.
             let range = Range {
                 partition: rows::shard(shard),
-                from: "T~".to_owned(),
-                below: format!("T~{}", rows::hour(cutoff)),
+                from: format!("{}{}~~", rows::TERMINAL, rows::newest_hour_first(cutoff)),
+                below: format!("{}~", rows::TERMINAL),
             };
             for row in self.all(&self.0.state, &range, max - purged).await? {
                 purged += usize::from(self.purge_one(&row.entity).await?);
             }
             let notes = [RecordedEvent::Skipped, RecordedEvent::Quarantined].map(RecordedEvent::prefix);
-            for prefix in notes.into_iter().chain([unannounced::PREFIX]) {
-                let range = Range {
-                    partition: rows::shard(shard),
-                    from: prefix.to_owned(),
-                    below: format!("{prefix}{}", rows::day(cutoff)),
-                };
-                let old = self.all(&self.0.state, &range, 1_000).await?;
-                let deletes: Vec<Op> = old.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)).collect();
-                for batch in deletes.chunks(100) {
-                    self.delete(batch).await?;
+            let notes = notes.map(|prefix| Range {
+                partition: rows::shard(shard),
+                from: format!("{prefix}{}~~", rows::newest_day_first(cutoff)),
+                below: format!("{prefix}~"),
+            });
+            let counts = Range {
+                partition: rows::shard(shard),
+                from: unannounced::PREFIX.to_owned(),
+                below: format!("{}{}", unannounced::PREFIX, rows::day(cutoff)),
+            };
+            for range in notes.iter().chain([&counts]) {
+                let old = self.all(&self.0.state, range, 1_000).await?;
+                // With what was received of its blob beside it: both were written together.
+                for batch in old.chunks(50) {
+                    let beside = |row: &Row| Some(Key::new(rows::shard(shard), row.entity.string("BlobRow")?));
+                    let keys = batch.iter().flat_map(|row| [Some(row.entity.key.clone()), beside(row)]);
+                    let ops: Vec<Op> = keys.flatten().map(|key| Op::Delete(key, IfMatch::Any)).collect();
+                    self.delete(&ops).await?;
                 }
             }
             self.purge_moved(shard, cutoff, 1_000).await?;
@@ -51,11 +76,15 @@ impl Ledger {
         // First: a crash after it leaves a scoring that remembers fewer jobs, and is purged by the next one.
         self.purge_job_names(id).await?;
         let history = Range::of_prefix(partition.as_str(), &format!("H~{id}~"));
-        let key = |row: String| crate::ports::table_store::Key::new(partition.as_str(), row);
-        let mut ops =
-            vec![Op::Delete(rows::scoring_key(id), IfMatch::Any), Op::Delete(key(terminal.row), IfMatch::Any)];
+        let keys = [
+            rows::scoring_key(id),
+            Key::new(partition.as_str(), terminal.row),
+            listed_key(id, terminal.created),
+            received_key(&terminal.blob, id, terminal.created),
+        ];
+        let mut ops: Vec<Op> = keys.into_iter().map(|key| Op::Delete(key, IfMatch::Any)).collect();
         // What one transaction takes beside the rows above: 100 operations, and a history has at most 61 lines.
-        let lines = self.all(&self.0.state, &history, 97).await?;
+        let lines = self.all(&self.0.state, &history, 90).await?;
         ops.extend(lines.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)));
         if self.0.projection {
             ops.push(Op::Upsert(Entity::new(rows::outbox_key(id)).with("Deleted", true)));

@@ -7,29 +7,35 @@
 //! | `J~{id}` | the scoring: authority and compare-and-swap target | from acceptance to purge |
 //! | `F~{id}` | in-flight index: all that a tick needs to see that nothing is to do | while not final |
 //! | `H~{id}~{seq}` | one immutable line of history, at most [`MAX_HISTORY_ENTRIES`] | with `J~` |
-//! | `T~{yyyyMMddHH}~{id}` | terminal index by hour of completion | while final |
+//! | `T~{hour}~{id}` | terminal index by hour of completion, the newest first | while final |
+//! | `L~{time}~{id}` | list index, the newest first (`listed.rs`) | with `J~` |
+//! | `B~{blob}~{time}~{id or key}` | what was received of a blob, the newest first (`received.rs`) | with `J~` or `S~` |
 //! | `N~{id}~{version}~{kind}{n}` | names of former and orphaned jobs for which `J~` has no room (`job_names.rs`) | with `J~` |
 //! | `P~{id}` | projection outbox | until projected |
-//! | `S~{yyyyMMdd}~{key}`, `Q~{yyyyMMdd}~{key}` | skipped and quarantined events | for the retention |
 //! | `O~{key}` | the first name of a version that was moved after it was scored | for the retention |
 //! | `M~{yyyyMMdd}~{key}` | such notes by day | for the retention |
+//! | `S~{day}~{key}`, `Q~{day}~{key}` | skipped and quarantined events, the newest day first | for the retention |
 //! | `V~{yyyyMMddHH}~{key}` | versions of a path that were taken in without an event, by hour | for the retention |
 //!
 //! Beside the shards stand the partitions of slots (`slots.rs`), of controls (`controls.rs`), of the orphan scan (`orphan_scan.rs`),
 //! of what waits for a look at the storage (`pending.rs`) and of the heartbeat (`heartbeat.rs`).
+//!
+//! Hours, days and times that come the newest first are written as what is left of them until the year 10000, since a range is
+//! read upwards only.
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
 use std::fmt;
 use std::str::FromStr;
 
+use lifecycle::digest::digest;
 use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
 use lifecycle::scoring::OutputSeen;
 use lifecycle::{
     BlobVersion, Entry, Event, FailureCause, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission,
 };
-use time::OffsetDateTime;
-use time::macros::format_description;
+use time::macros::{datetime, format_description};
+use time::{Duration, OffsetDateTime};
 
 use super::job_names;
 use crate::ports::table_store::{Entity, Key};
@@ -101,6 +107,12 @@ pub struct Terminal {
     pub status: Status,
     /// Its rule.
     pub rule: RuleId,
+    /// When it was accepted.
+    pub created: OffsetDateTime,
+    /// The key of its blob, as rows of what was received have it.
+    pub blob: String,
+    /// How long its last attempt took, from the intent to its end.
+    pub took: Option<Duration>,
     /// RowKey of the index row.
     pub row: String,
 }
@@ -141,9 +153,14 @@ pub fn outbox_key(id: &ScoringId) -> Key {
     Key::new(partition_of(id), format!("P~{id}"))
 }
 
+/// The key of a blob in the rows of what was received, whichever host its URL named.
+pub(super) fn blob_key(container: &str, path: &str) -> String {
+    digest(&["blob", container, path])
+}
+
 /// Key of the terminal row.
 pub fn terminal_key(id: &ScoringId, completed: OffsetDateTime) -> Key {
-    Key::new(partition_of(id), format!("T~{}~{id}", hour(completed)))
+    Key::new(partition_of(id), format!("{TERMINAL}{}~{id}", newest_hour_first(completed)))
 }
 
 /// An hour as it stands in keys: sorts by time.
@@ -158,11 +175,33 @@ pub fn day(at: OffsetDateTime) -> String {
     hour(at)[..8].to_owned()
 }
 
+/// What the keys of the terminal index begin with.
+pub(super) const TERMINAL: &str = "T~";
+
+/// What is left of an hour's number: sorts by time, the newest first.
+pub(super) fn newest_hour_first(at: OffsetDateTime) -> String {
+    format!("{:010}", 9_999_999_999 - hour(at).parse::<u64>().unwrap_or(0)) // ten digits by their format
+}
+
+/// The same of a day.
+pub(super) fn newest_day_first(at: OffsetDateTime) -> String {
+    format!("{:08}", 99_999_999 - day(at).parse::<u64>().unwrap_or(0)) // eight digits by their format
+}
+
+/// The same of a time, to the resolution of the table service.
+pub fn newest_first(at: OffsetDateTime) -> String {
+    let left = datetime!(9999-12-31 23:59:59.999_999_9 UTC) - at;
+    format!("{:019}", left.whole_nanoseconds().max(0) / 100)
+}
+
 /// What a property of a row holds, in UTF-16 units.
 pub(super) const MAX_PROPERTY: usize = 32_768;
 /// What is kept of a text that comes from outside, in UTF-16 units: beside it stand others, and where it becomes part of a
 /// JSON text it may grow to six times this.
 pub(super) const MAX_FOREIGN: usize = 4_000;
+
+/// What is kept of an event that was understood, in UTF-16 units. Event Grid's have about a thousand.
+pub const MAX_EVENT: usize = 4_000;
 
 /// An MD5 has 24 characters in base64; what is longer is none, and is not kept.
 const MAX_MD5: usize = 64;
@@ -218,6 +257,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with("Attempt", count(s.attempt))
         .with_some("Submission", submission)
         .with_some("OutputUri", s.output_uri())
+        .with_some("Outputs", several_outputs(s))
         .with_some("SubmittedTime", s.submitted)
         .with("Submits", count(s.submits))
         .with("Refusals", count(s.refusals))
@@ -251,6 +291,12 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
         .with_some("CompletedTime", s.completed)
+}
+
+/// All outputs by name as JSON, for people, where one URI does not tell them; the submission has them too.
+fn several_outputs(s: &Scoring) -> Option<String> {
+    let outputs: std::collections::BTreeMap<&str, &str> = s.output_uris().collect();
+    (outputs.len() > 1).then(|| serde_json::to_string(&outputs).unwrap_or_default()) // texts always serialise
 }
 
 /// Reads the scoring's row.
@@ -409,7 +455,9 @@ pub fn to_terminal_row(s: &Scoring, completed: OffsetDateTime) -> Entity {
         .with("State", s.status.name())
         .with("RuleId", s.rule.as_str())
         .with("Endpoint", s.endpoint.as_str())
+        .with("BlobKey", blob_key(&s.blob.container, &s.blob.path))
         .with("CreatedTime", s.created)
+        .with_some("AttemptTime", s.submitted.map(|at| (completed - at).whole_seconds()))
 }
 
 /// Reads a terminal row.
@@ -421,6 +469,9 @@ pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
         id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
         status: read.status()?,
         rule: read.parsed("RuleId")?,
+        created: read.time("CreatedTime")?,
+        blob: read.string("BlobKey")?,
+        took: row.int64("AttemptTime").map(Duration::seconds),
         row: row.key.row.clone(),
     })
 }
@@ -455,7 +506,7 @@ impl Reader<'_> {
         self.parsed_if_there(name)?.ok_or_else(|| self.wrong(format!("`{name}` is missing or not a string")))
     }
 
-    fn parsed_if_there<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
+    pub(super) fn parsed_if_there<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
         let read = self.0.string(name).map(str::parse).transpose();
         read.map_err(|error| self.wrong(format!("`{name}`: {error}")))
     }

@@ -34,6 +34,18 @@ pub trait TableStore: Send + Sync + 'static {
     /// One page of a range, in order of row key. **A page may be empty and still have a continuation.**
     async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error>;
 
+    /// The same with about so many rows at most, where the store can be told: for who needs the first ones of a long range.
+    /// What is behind them has a continuation.
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        _max: usize,
+    ) -> Result<Page, Error> {
+        self.page(table, range, from).await
+    }
+
     /// Writes one entity, or up to 100 of one partition atomically. Returns the new ETag of each operation, in order;
     /// `None` for deletes. With several operations the errors name the first that failed, and nothing was written.
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error>;

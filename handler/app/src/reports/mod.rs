@@ -3,15 +3,23 @@
 //! Members are named as scripts see them in JSON; texts say what is to be done next. Nothing here writes.
 
 mod breakers;
+mod events;
+mod explain;
+mod find;
 mod limits;
+mod list;
 mod pending;
 mod scorings;
 mod status;
 mod text;
 
 pub use breakers::{BreakerView, breakers};
+pub use events::{QuarantinedView, SkippedView, quarantined, skipped};
+pub use explain::{Explanation, Verdict, explain};
+pub use find::{Known, find};
 pub use limits::{LimitView, limits, waits_for};
+pub use list::{Filter, Newest, newest};
 pub use pending::{PendingList, PendingView, pending};
-pub use scorings::{Filter, Found, Newest, ScoringDetail, ScoringView, UnreadableView, detail, detail_of, newest};
+pub use scorings::{Found, ScoringDetail, ScoringView, UnreadableView, detail, detail_of};
 pub use status::{Finding, StatusReport, status};
 pub use text::{path, shortened, utc_text};

@@ -1,9 +1,10 @@
 //! Scorings as people and scripts see them: the same members in the command line's JSON and on the page.
 
+use std::collections::BTreeMap;
+
 use lifecycle::redact::redacted;
-use lifecycle::{Entry, Scoring, ScoringId, Status};
+use lifecycle::{Entry, Scoring, ScoringId};
 use serde::Serialize;
-use serde::ser::{SerializeSeq as _, Serializer};
 use time::OffsetDateTime;
 
 use super::limits::waits_for;
@@ -37,8 +38,10 @@ pub struct ScoringView {
     pub job_status: Option<String>,
     /// Its page in Azure ML studio.
     pub studio: Option<String>,
-    /// Where the attempt's output goes.
+    /// Where the attempt's output goes; of several the first by name.
     pub output_uri: Option<String>,
+    /// Where each of its outputs goes, by name.
+    pub outputs: BTreeMap<String, String>,
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
     /// Why the last attempt ended badly.
@@ -64,6 +67,9 @@ pub struct ScoringView {
     /// When it became final.
     #[serde(with = "time::serde::rfc3339::option")]
     pub completed_time: Option<OffsetDateTime>,
+    /// Its place in the list that shows it: the next page begins behind the last one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 impl From<Scoring> for ScoringView {
@@ -74,6 +80,7 @@ impl From<Scoring> for ScoringView {
             status: s.status.name(),
             since: s.since,
             output_uri: s.output_uri().map(|uri| shown(uri.to_owned())),
+            outputs: s.output_uris().map(|(name, uri)| (name.to_owned(), shown(uri.to_owned()))).collect(),
             id: s.id.to_string(),
             rule: shown(s.rule.to_string()),
             path: shown(path(&s.blob)),
@@ -93,7 +100,19 @@ impl From<Scoring> for ScoringView {
             created_time: s.created,
             last_updated_time: s.updated,
             completed_time: s.completed,
+            cursor: None,
         }
+    }
+}
+
+impl ScoringView {
+    /// Its outputs on one line; with their names where there are several.
+    pub fn all_outputs(&self) -> Option<String> {
+        if self.outputs.len() < 2 {
+            return self.output_uri.clone();
+        }
+        let each = self.outputs.iter().map(|(name, uri)| format!("{name}: {uri}"));
+        Some(each.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -113,26 +132,6 @@ impl From<Unreadable> for UnreadableView {
     fn from(row: Unreadable) -> Self {
         let id = row.scoring().map(|id| id.to_string());
         Self { id, status: "unreadable", error: redacted(&row.to_string()).into_owned() }
-    }
-}
-
-/// What a list shows: scorings, and behind them the rows that cannot be read, whatever the filter: nobody knows whether
-/// they pass it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Newest {
-    /// The newest scorings that pass the filter.
-    pub scorings: Vec<ScoringView>,
-    /// Every row that should be a scoring and cannot be read.
-    pub unreadable: Vec<UnreadableView>,
-}
-
-/// One list, as scripts see it.
-impl Serialize for Newest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.scorings.len() + self.unreadable.len()))?;
-        self.scorings.iter().try_for_each(|scoring| list.serialize_element(scoring))?;
-        self.unreadable.iter().try_for_each(|row| list.serialize_element(row))?;
-        list.end()
     }
 }
 
@@ -159,44 +158,6 @@ pub enum Found {
     Scoring(Box<ScoringDetail>),
     /// Its row cannot be read.
     Unreadable(UnreadableView),
-}
-
-/// Which scorings are listed, and how many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only those in one of these statuses; none: in any.
-    pub status: Vec<Status>,
-    /// Only those of the rule of this id.
-    pub rule: Option<String>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// The newest scorings that pass the filter. Holds `limit` of them at a time, and a thousand, whatever the ledger's size;
-/// `progress` is called for each that is read.
-pub async fn newest(ledger: &Ledger, filter: &Filter, mut progress: impl FnMut()) -> Result<Newest, ledger::Error> {
-    let mut found: Vec<ScoringView> = Vec::new();
-    let order = |found: &mut Vec<ScoringView>| {
-        found.sort_by(|a, b| b.created_time.cmp(&a.created_time).then_with(|| a.id.cmp(&b.id)));
-        found.truncate(filter.limit);
-    };
-    let unreadable = ledger
-        .scorings(|scoring| {
-            progress();
-            let wanted = (filter.status.is_empty() || filter.status.contains(&scoring.status))
-                && filter.rule.as_ref().is_none_or(|rule| scoring.rule.as_str() == rule);
-            if wanted {
-                found.push(scoring.into());
-                // Sorted once for as many again: the ledger is in the order of ids, not of time.
-                if found.len() >= filter.limit.saturating_mul(2).max(1_000) {
-                    order(&mut found);
-                }
-            }
-            true
-        })
-        .await?;
-    order(&mut found);
-    Ok(Newest { scorings: found, unreadable: unreadable.into_iter().map(Into::into).collect() })
 }
 
 /// A scoring with its history, and what it waits for.

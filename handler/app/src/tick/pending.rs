@@ -107,9 +107,10 @@ impl PendingLooks {
         let kept = Pending::Upload(upload.clone());
         let seen = self.blobs.blob(&upload.blob).await;
         let now = self.clock.now();
+        let event = upload.event.clone();
         let judgement = self.intake.judge(upload, seen.as_ref().map(Option::as_ref), now).await?;
         let mut outcome = Outcome::default();
-        let again = self.intake.carry_out(judgement, now, &mut outcome).await?;
+        let again = self.intake.carry_out(judgement, event.as_deref(), now, &mut outcome).await?;
         let done = match again {
             Some(again) => self.ledger.replace_pending(&etag, &Pending::Upload(again)).await.map(drop),
             None => self.ledger.remove_pending(&etag, &kept).await,
@@ -173,11 +174,11 @@ impl PendingLooks {
             let now = self.clock.now();
             let mut outcome = Outcome::default();
             match folder.file(&path, &self.rules, now) {
-                Err(skip) => self.intake.skip(&skip, now, &mut outcome).await?,
+                Err(skip) => self.intake.skip(&skip, None, now, &mut outcome).await?,
                 Ok(uploads) => {
                     for upload in uploads {
                         let judgement = self.intake.judge(upload, Ok(Some(&seen)), now).await?;
-                        if let Some(again) = self.intake.carry_out(judgement, now, &mut outcome).await? {
+                        if let Some(again) = self.intake.carry_out(judgement, None, now, &mut outcome).await? {
                             let kept = self.ledger.keep_pending(&Pending::Upload(again)).await;
                             kept.map_err(during("keeping a file of a renamed folder"))?;
                         }

@@ -6,15 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use lifecycle::{FailureCause, Scoring, ScoringId, Status};
 use serde::Serialize;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::error::{Error, error_chain};
 use crate::ledger::InFlight;
-
-/// A scoring that is for longer than this in a status that lasts minutes is stuck.
-const STUCK_AFTER: Duration = Duration::hours(1);
-/// A scoring that is queued for longer than this is stuck. Bursts and breakers make it wait for hours.
-const STUCK_IN_QUEUE_AFTER: Duration = Duration::days(1);
+use crate::stuck::is_stuck;
 
 /// What a tick did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -103,30 +99,14 @@ pub struct StateCounts {
 impl StateCounts {
     /// Counts one more.
     pub(super) fn add(&mut self, row: &InFlight, now: OffsetDateTime) {
-        let for_longer_than = |limit: Duration| now - row.since > limit;
-        let stuck = match row.status {
-            Status::Queued => {
-                self.queued += 1;
-                for_longer_than(STUCK_IN_QUEUE_AFTER)
-            }
-            Status::Unknown => {
-                self.unconfirmed += 1;
-                for_longer_than(STUCK_AFTER)
-            }
-            Status::Held => {
-                self.held += 1;
-                // It waits for a person, and has an alert of its own.
-                false
-            }
-            Status::Submitting | Status::Cancelling | Status::Verifying => for_longer_than(STUCK_AFTER),
-            // A job runs as long as its rule lets it (`jobTimeout`); the rest is final, and is not in the index.
-            Status::Running
-            | Status::Scored
-            | Status::Failed
-            | Status::Cancelled
-            | Status::Gone
-            | Status::Superseded => false,
-        };
+        match row.status {
+            Status::Queued => self.queued += 1,
+            Status::Unknown => self.unconfirmed += 1,
+            // It waits for a person, and has an alert of its own.
+            Status::Held => self.held += 1,
+            _ => {}
+        }
+        let stuck = is_stuck(row.status, row.since, now);
         self.stuck += usize::from(stuck);
         // A row of another process may be of the next second.
         self.oldest_seconds = self.oldest_seconds.max((now - row.created).whole_seconds());
@@ -189,6 +169,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use time::Duration;
 
     const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 

@@ -67,6 +67,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(25);
 const LAST_TRY: Duration = Duration::from_secs(5);
 /// One attempt of a read; the service ends queries after 5 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Rows that the service puts on a page at most.
+const MAX_PAGE: usize = 1_000;
 /// No answer is longer: a page is at most 1,000 entities and, by the service's rules, far below this.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
@@ -296,8 +298,22 @@ impl TableStore for AzureTables {
     }
 
     async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.page_of(table, range, from, MAX_PAGE).await
+    }
+
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
         check_range(range)?;
         let mut url = format!("{}/{table}()?$filter={}", self.base, filter(range));
+        if max < MAX_PAGE {
+            url.push_str("&$top=");
+            url.push_str(&max.max(1).to_string());
+        }
         if let Some(continuation) = from {
             let Ok((partition, row)) = serde_json::from_str::<(String, Option<String>)>(&continuation.0) else {
                 return Err(Error::Refused("a continuation that this store did not give".to_owned()));

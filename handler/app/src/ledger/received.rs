@@ -1,0 +1,156 @@
+//! What was received: of each blob, the newest first (`B~{blob}~{time}~{key}`), and events that became no scoring (`S~`, `Q~`).
+//!
+//! `B~` is written with the scoring or the skip that it belongs to, and removed with it. It keeps the event as it came, without
+//! its secrets, so that "why was it scored, or not?" can be answered from what was delivered.
+
+use lifecycle::intake::{QuarantinedEvent, SkippedEvent};
+use lifecycle::{Scoring, UnversionedBlob};
+use time::OffsetDateTime;
+
+use super::index_rows::{Received, Skipped, from_received_row, from_skipped_row, key_of, received_key, to_skipped_row};
+use super::merged::{IndexRange, Merged};
+use super::rows::{self, Reader, Unreadable};
+use super::{Error, Ledger, Rows};
+use crate::ports::table_store::{self, Entity, IfMatch, Key, Op};
+
+/// An event that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The same for every delivery of the event.
+    pub key: String,
+    /// When it was last received.
+    pub at: OffsetDateTime,
+    /// Why.
+    pub reason: String,
+    /// What was received.
+    pub received: String,
+    /// Since when it needs no attention any more.
+    pub acknowledged: Option<OffsetDateTime>,
+}
+
+/// The two kinds of events that became no scoring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordedEvent {
+    /// Understood, and wanted by no rule.
+    Skipped,
+    /// Not understood.
+    Quarantined,
+}
+
+impl RecordedEvent {
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Skipped => "S~",
+            Self::Quarantined => "Q~",
+        }
+    }
+}
+
+fn from_quarantined_row(row: &Entity) -> Result<Quarantined, Unreadable> {
+    let read = Reader(row);
+    read.schema()?;
+    Ok(Quarantined {
+        key: key_of(row),
+        at: read.time("SeenTime")?,
+        reason: read.string("Reason")?,
+        received: read.string("Received")?,
+        acknowledged: row.time("AcknowledgedTime"),
+    })
+}
+
+impl Ledger {
+    /// Keeps a skipped event with its reason. The same event twice is one row a day.
+    pub async fn skip(&self, skip: &SkippedEvent, event: Option<&str>, now: OffsetDateTime) -> Result<(), Error> {
+        let partition = rows::partition_of_key(&skip.key);
+        let day = rows::newest_day_first(now);
+        let mut row = to_skipped_row(Key::new(&partition, format!("S~{day}~{}", skip.key)), skip, event, now);
+        let mut ops = Vec::with_capacity(2);
+        // An event that tells of no upload names no blob.
+        if let Ok(blob) = UnversionedBlob::read(&skip.subject) {
+            let of_blob = rows::blob_key(&blob.container, &blob.path);
+            let start = rows::newest_first(now.to_offset(time::UtcOffset::UTC).replace_time(time::Time::MIDNIGHT));
+            let key = format!("B~{of_blob}~{start}~{}", skip.key);
+            row = row.with("BlobRow", key.as_str());
+            ops.push(Op::Upsert(to_skipped_row(Key::new(&partition, key), skip, event, now).with("Kind", "skipped")));
+        }
+        ops.push(Op::Upsert(row));
+        self.upsert_rows(&ops).await
+    }
+
+    /// Keeps an event that cannot be read, with its reason and what was received.
+    pub async fn quarantine(&self, bad: &QuarantinedEvent, now: OffsetDateTime) -> Result<(), Error> {
+        let day = rows::newest_day_first(now);
+        let row = Entity::new(Key::new(rows::partition_of_key(&bad.key), format!("Q~{day}~{}", bad.key)))
+            .with("SchemaVersion", rows::SCHEMA)
+            .with("SeenTime", now)
+            .with("Reason", rows::clipped(&bad.reason, rows::MAX_FOREIGN))
+            .with("Received", rows::clipped(&bad.received, rows::MAX_PROPERTY));
+        self.upsert_row(row).await
+    }
+
+    /// Notes that the event of a scoring was delivered again. People read it; nothing is decided by it, so that it is not worth a
+    /// second try.
+    pub(crate) async fn note_repetition(&self, known: &Scoring, now: OffsetDateTime) {
+        let blob = rows::blob_key(&known.blob.container, &known.blob.path);
+        let note = Entity::new(received_key(&blob, &known.id, known.created)).with("RepeatedTime", now);
+        if let Err(error) = self.write(&[Op::Merge(note, IfMatch::Any)]).await {
+            tracing::debug!(scoring = %known.id, %error, "a repeated event was not noted: {error}");
+        }
+    }
+
+    /// What was received of a blob of this container and path, the newest first; at most `max`.
+    pub async fn received(&self, container: &str, path: &str, max: usize) -> Result<Rows<Received>, Error> {
+        let range = IndexRange::of_prefix(&format!("B~{}~", rows::blob_key(container, path)));
+        let (mut found, mut index) = (Vec::new(), Merged::new(self, &range, 1));
+        while found.len() < max
+            && let Some(row) = index.next().await?
+        {
+            found.push(from_received_row(&row));
+        }
+        Ok(Rows::of(found))
+    }
+
+    /// Skipped events, the newest day first and within a day in no order; at most `max` since a day.
+    pub async fn skipped(&self, since: OffsetDateTime, max: usize) -> Result<Rows<Skipped>, Error> {
+        let rows = self.recorded_events(RecordedEvent::Skipped, since, max).await?;
+        Ok(Rows::of(rows.iter().map(from_skipped_row)))
+    }
+
+    /// Quarantined events, as [`Self::skipped`].
+    pub async fn quarantined(&self, since: OffsetDateTime, max: usize) -> Result<Rows<Quarantined>, Error> {
+        let rows = self.recorded_events(RecordedEvent::Quarantined, since, max).await?;
+        Ok(Rows::of(rows.iter().map(from_quarantined_row)))
+    }
+
+    /// Skipped (`S~`) or quarantined (`Q~`) events since a day, the newest day first; at most `max`.
+    pub async fn recorded_events(
+        &self,
+        kind: RecordedEvent,
+        since: OffsetDateTime,
+        max: usize,
+    ) -> Result<Vec<Entity>, Error> {
+        let prefix = kind.prefix();
+        let range =
+            IndexRange { from: prefix.to_owned(), below: format!("{prefix}{}~~", rows::newest_day_first(since)) };
+        let (mut found, mut index) = (Vec::new(), Merged::new(self, &range, max.min(1_000)));
+        while found.len() < max
+            && let Some(row) = index.next().await?
+        {
+            found.push(row);
+        }
+        Ok(found)
+    }
+
+    async fn upsert_rows(&self, ops: &[Op]) -> Result<(), Error> {
+        // Last writer wins, and all writers write the same: a lost answer is answered by writing again.
+        match self.write(ops).await {
+            Err(table_store::Error::Ambiguous(_)) => self.write(ops).await.map(drop)?,
+            other => other.map(drop)?,
+        }
+        Ok(())
+    }
+
+    pub(super) async fn upsert_row(&self, row: Entity) -> Result<(), Error> {
+        self.upsert_rows(&[Op::Upsert(row)]).await
+    }
+}

@@ -1,0 +1,239 @@
+//! Why a blob was scored, why not, why not yet, or why never: every version of it, each rule's verdict, and the event as it came.
+
+use lifecycle::redact::redacted;
+use lifecycle::uri::without_query;
+use lifecycle::{Entry, Scoring, Status};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::events::QuarantinedView;
+use super::find::{self, Known};
+use super::limits::waits_for;
+use super::pending::{PendingView, pending};
+use super::scorings::UnreadableView;
+use crate::ledger::{self, Controls, InFlight, Ledger, Received, ReceivedScoring, Rows, Skipped};
+use crate::stuck;
+
+/// Quarantined events that are looked through for a blob's name.
+const MAX_QUARANTINED: usize = 1_000;
+
+/// The answer to "why?" for one blob.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Container and path, if they are known.
+    pub blob: Option<String>,
+    /// Every version of it that the ledger knows, under each rule; the newest first.
+    pub verdicts: Vec<Verdict>,
+    /// Uploads of it that wait for a look at the storage.
+    pub pending: Vec<PendingView>,
+    /// Events that could not be read and have its name in them.
+    pub quarantined: Vec<QuarantinedView>,
+    /// Rows of it that cannot be read.
+    pub unreadable: Vec<UnreadableView>,
+}
+
+/// What became of one version under one rule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// The version; none if the event told of none.
+    pub etag: Option<String>,
+    /// The scoring's status, or `skipped`.
+    pub verdict: &'static str,
+    /// The rule; for a skip the one whose container it lies in.
+    pub rule: Option<String>,
+    /// When it was received.
+    #[serde(with = "time::serde::rfc3339")]
+    pub received_time: OffsetDateTime,
+    /// When the same was last delivered again.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub repeated_time: Option<OffsetDateTime>,
+    /// Since when it stands so.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Why.
+    pub reason: String,
+    /// What it waits for, and behind whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+    /// It stands so for longer than that takes.
+    pub stuck: bool,
+    /// The scoring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// The scoring in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
+    /// Why other rules of its container do not want it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_rules: Option<String>,
+    /// The event as it came; none: no event of its own told of it.
+    pub event: Option<String>,
+    /// The next command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl Explanation {
+    /// No event was ever received for it.
+    pub fn was_never_received(&self) -> bool {
+        self.verdicts.is_empty() && self.pending.is_empty() && self.quarantined.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// Explains what a word means; see [`find`](super::find). `progress` is called for each row that a search walks over.
+pub async fn explain(
+    ledger: &Ledger,
+    wanted: &str,
+    now: OffsetDateTime,
+    progress: impl FnMut(),
+) -> Result<Explanation, ledger::Error> {
+    let mut known = find::find(ledger, wanted, progress).await?;
+    // Whoever names a scoring asks of its blob; whoever names the beginning of several ids asks of each of them.
+    if known.blob.is_none()
+        && let Some(first) = known.scorings.first()
+        && known.scorings.iter().all(|other| other.blob.url == first.blob.url)
+    {
+        known = find::beside(ledger, first).await?;
+    }
+    let context = Context::read(ledger, &known, now).await?;
+    let mut verdicts = Vec::new();
+    for scoring in &known.scorings {
+        let received = known.received.iter().find_map(|row| match row {
+            Received::Scoring(row) if row.id == scoring.id => Some(row),
+            _ => None,
+        });
+        let last = ledger.entries(&scoring.id).await?.into_iter().next_back();
+        verdicts.push(context.of_scoring(scoring, received, last.as_ref()));
+    }
+    let skips = known.received.iter().filter_map(|row| match row {
+        Received::Skipped(skip) => Some(of_skip(skip)),
+        Received::Scoring(_) => None,
+    });
+    verdicts.extend(skips);
+    verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.received_time));
+    let name = known.blob.as_ref().map(|(container, path)| format!("{container}/{path}"));
+    let (mut waiting, mut bad) = (Vec::new(), Vec::new());
+    if let Some((container, path)) = &known.blob {
+        let is_it = |url: &str| {
+            lifecycle::UnversionedBlob::read(url).is_ok_and(|blob| blob.container == *container && blob.path == *path)
+        };
+        waiting = pending(ledger).await?.waiting.into_iter().filter(|view| is_it(&view.url)).collect();
+        // An event may name it in percent-encoding, as a URL that is asked for does.
+        let asked = without_query(wanted).trim();
+        let names_it = |text: &str| text.contains(path.as_str()) || text.contains(asked);
+        let quarantined = ledger.quarantined(OffsetDateTime::UNIX_EPOCH, MAX_QUARANTINED).await?;
+        bad = quarantined.into_iter().filter(|event| names_it(&event.received)).map(Into::into).collect();
+    }
+    Ok(Explanation {
+        blob: name.map(|name| redacted(&name).into_owned()),
+        verdicts,
+        pending: waiting,
+        quarantined: bad,
+        unreadable: known.unreadable.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// What is asked once for all versions.
+struct Context {
+    controls: Controls,
+    in_flight: Option<Rows<InFlight>>,
+    now: OffsetDateTime,
+}
+
+impl Context {
+    async fn read(ledger: &Ledger, known: &Known, now: OffsetDateTime) -> Result<Self, ledger::Error> {
+        let waits = known.scorings.iter().any(|scoring| scoring.status == Status::Queued);
+        let (controls, _) = if waits { ledger.readable_controls().await? } else { Default::default() };
+        let in_flight = if waits { Some(ledger.in_flight().await?) } else { None };
+        Ok(Self { controls, in_flight, now })
+    }
+
+    fn of_scoring(&self, s: &Scoring, received: Option<&ReceivedScoring>, last: Option<&Entry>) -> Verdict {
+        let shown = |text: &str| redacted(text).into_owned();
+        let since = s.since;
+        let reason = match last {
+            // A status says what it means; the last line of history says why it came to be so.
+            Some(entry) => format!("{}: {}", s.status.sentence(), entry.reason),
+            None => s.status.sentence().to_owned(),
+        };
+        let waits = match s.status {
+            Status::Queued => Some(self.waits(s)),
+            status if status.is_terminal() => None,
+            _ => s.last_error.clone(),
+        };
+        let told = |text: &Option<String>| text.as_deref().map(shown);
+        Verdict {
+            etag: Some(shown(&s.blob.etag)),
+            verdict: s.status.name(),
+            rule: Some(shown(&s.rule)),
+            received_time: s.created,
+            repeated_time: received.and_then(|row| row.repeated),
+            since,
+            reason: shown(&reason),
+            waits: waits.as_deref().map(shown),
+            stuck: stuck::is_stuck(s.status, since, self.now),
+            id: Some(s.id.to_string()),
+            job: s.job.as_ref().map(|job| shown(&job.name)),
+            replaced_by: s.replaced_by.as_ref().map(ToString::to_string),
+            other_rules: received.and_then(|row| told(&row.refused)),
+            event: received.and_then(|row| told(&row.event)),
+            next: Some(next(s)),
+        }
+    }
+
+    /// What a queued scoring waits for, and how many are before it.
+    fn waits(&self, s: &Scoring) -> String {
+        let waits = waits_for(&self.controls, s);
+        let before = self.in_flight.as_ref().map_or(0, |rows| {
+            let earlier = |row: &&InFlight| {
+                row.status == Status::Queued
+                    && row.endpoint == s.endpoint
+                    && (row.created, &row.id) < (s.created, &s.id)
+            };
+            rows.iter().filter(earlier).count()
+        });
+        let behind = match before {
+            0 => "first in the queue of its endpoint".to_owned(),
+            1 => "1 scoring is before it in the queue of its endpoint".to_owned(),
+            before => format!("{before} scorings are before it in the queue of its endpoint"),
+        };
+        match waits {
+            Some(waits) => format!("{waits}; {behind}"),
+            None => behind,
+        }
+    }
+}
+
+fn of_skip(skip: &Skipped) -> Verdict {
+    let shown = |text: &str| redacted(text).into_owned();
+    Verdict {
+        etag: skip.etag.as_deref().map(shown),
+        verdict: "skipped",
+        rule: skip.rule.as_deref().map(shown),
+        received_time: skip.at,
+        repeated_time: None,
+        since: skip.at,
+        reason: shown(&skip.reason),
+        waits: None,
+        stuck: false,
+        id: None,
+        job: None,
+        replaced_by: None,
+        other_rules: None,
+        event: skip.event.as_deref().map(shown),
+        next: None,
+    }
+}
+
+/// The command that goes on from here.
+fn next(s: &Scoring) -> String {
+    match s.status {
+        Status::Held => format!("scorekeeper resolve {} --send-again | --job NAME | --give-up", s.id),
+        _ => format!("scorekeeper show {}", s.id),
+    }
+}

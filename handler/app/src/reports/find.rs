@@ -1,0 +1,123 @@
+//! What people mean: a scoring's id or its beginning, a blob's URL, its container and path, or its path alone.
+
+use lifecycle::uri::without_query;
+use lifecycle::{Scoring, UnversionedBlob};
+use time::OffsetDateTime;
+
+use crate::ledger::{self, Ledger, Received, Unreadable};
+
+/// Scorings that one word may mean.
+const MAX_FOUND: usize = 100;
+/// Scorings whose containers are tried for a path alone.
+const RECENT: usize = 50;
+
+/// What there is of what was asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Known {
+    /// Scorings, the newest first.
+    pub scorings: Vec<Scoring>,
+    /// What was received of the blob, the newest first; nothing if an id was asked for.
+    pub received: Vec<Received>,
+    /// Rows of it that cannot be read.
+    pub unreadable: Vec<Unreadable>,
+    /// The blob's container and path, if a blob was asked for and its name can be told.
+    pub blob: Option<(String, String)>,
+}
+
+impl Known {
+    /// There is nothing of it.
+    pub fn is_empty(&self) -> bool {
+        self.scorings.is_empty() && self.received.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// Finds what is meant. A path without its container is looked for in the containers of recent scorings, and then in the whole
+/// list index: `progress` is called for each row of that.
+pub async fn find(ledger: &Ledger, wanted: &str, mut progress: impl FnMut()) -> Result<Known, ledger::Error> {
+    let wanted = without_query(wanted).trim();
+    let digits = (1..=32).contains(&wanted.len()) && wanted.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if digits {
+        let found = ledger.of_id(wanted, MAX_FOUND).await?;
+        if !found.is_empty() || !found.unreadable.is_empty() {
+            let mut known = Known { scorings: found.read, unreadable: found.unreadable, ..Known::default() };
+            known.scorings.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+            return Ok(known);
+        }
+    }
+    if wanted.contains("://") {
+        return match UnversionedBlob::read(wanted) {
+            Ok(blob) => of_blob(ledger, blob.container, blob.path).await,
+            Err(_) => Ok(Known::default()),
+        };
+    }
+    let named = wanted.split_once('/').map(|(container, path)| (container.to_owned(), path.to_owned()));
+    let mut first = Known { blob: named.clone(), ..Known::default() };
+    if let Some((container, path)) = named.filter(|(_, path)| !path.is_empty()) {
+        first = of_blob(ledger, container, path).await?;
+        if !first.is_empty() {
+            return Ok(first);
+        }
+    }
+    let found = by_path_alone(ledger, wanted, &mut progress).await?;
+    Ok(found.unwrap_or(first))
+}
+
+async fn by_path_alone(
+    ledger: &Ledger,
+    wanted: &str,
+    progress: &mut impl FnMut(),
+) -> Result<Option<Known>, ledger::Error> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let (mut index, mut tried, mut read) = (ledger.newest(None, RECENT), Vec::new(), 0);
+    while let Some(row) = index.next().await? {
+        progress();
+        let Ok(row) = row else { continue };
+        read += 1;
+        if row.blob.path == wanted {
+            return of_blob(ledger, row.blob.container, row.blob.path).await.map(Some);
+        }
+        if read <= RECENT && !tried.contains(&row.blob.container) {
+            let found = of_blob(ledger, row.blob.container.clone(), wanted.to_owned()).await?;
+            if !found.is_empty() {
+                return Ok(Some(found));
+            }
+            tried.push(row.blob.container);
+        }
+    }
+    // A container of which nothing is scored.
+    for skip in ledger.skipped(OffsetDateTime::UNIX_EPOCH, usize::MAX).await?.iter() {
+        progress();
+        if let Ok(blob) = UnversionedBlob::read(&skip.subject)
+            && blob.path == wanted
+        {
+            return of_blob(ledger, blob.container, blob.path).await.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// What there is of the blob of this name, whichever account it lies in.
+pub(super) async fn of_blob(ledger: &Ledger, container: String, path: String) -> Result<Known, ledger::Error> {
+    let received = ledger.received(&container, &path, MAX_FOUND).await?;
+    let mut known = Known { unreadable: received.unreadable, ..Known::default() };
+    for row in &received.read {
+        let Received::Scoring(row) = row else { continue };
+        match ledger.get(&row.id).await {
+            Ok(scoring) => known.scorings.extend(scoring.map(|(scoring, _)| scoring)),
+            Err(ledger::Error::Unreadable(row)) => known.unreadable.push(row),
+            Err(error) => return Err(error),
+        }
+    }
+    known.received = received.read;
+    // Skips have the time of their day in the index.
+    known.received.sort_by_key(|row| std::cmp::Reverse(row.at()));
+    known.blob = Some((container, path));
+    Ok(known)
+}
+
+/// What was received of a scoring's own blob.
+pub(super) async fn beside(ledger: &Ledger, scoring: &Scoring) -> Result<Known, ledger::Error> {
+    of_blob(ledger, scoring.blob.container.clone(), scoring.blob.path.clone()).await
+}

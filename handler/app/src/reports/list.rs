@@ -1,0 +1,194 @@
+//! Lists of scorings: by an index, a page at a time, whatever the ledger's size.
+
+use futures::{StreamExt as _, stream};
+use lifecycle::{Scoring, ScoringId, Status};
+use serde::Serialize;
+use serde::ser::{SerializeSeq as _, Serializer};
+use time::OffsetDateTime;
+
+use super::scorings::{ScoringView, UnreadableView};
+use super::text::path;
+use crate::ledger::{self, Ledger, Place};
+
+/// Rows that are read at one time.
+const MAX_CONCURRENT_READS: usize = 16;
+/// Rows that are read before it is asked which of them are wanted.
+const CHUNK: usize = 64;
+
+/// What a list shows: scorings, and the rows in their places that cannot be read: nobody knows whether they pass the filter.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Newest {
+    /// The newest scorings that pass the filter.
+    pub scorings: Vec<ScoringView>,
+    /// Every row that was met, should be a scoring and cannot be read.
+    pub unreadable: Vec<UnreadableView>,
+    /// Where the next page begins; `None`: there are no more.
+    pub next: Option<Place>,
+}
+
+/// One list, as scripts see it.
+impl Serialize for Newest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.scorings.len() + self.unreadable.len()))?;
+        self.scorings.iter().try_for_each(|scoring| list.serialize_element(scoring))?;
+        self.unreadable.iter().try_for_each(|row| list.serialize_element(row))?;
+        list.end()
+    }
+}
+
+/// Which scorings are listed, and how many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those in one of these statuses; none: in any.
+    pub status: Vec<Status>,
+    /// Only those of the rule of this id.
+    pub rule: Option<String>,
+    /// Only those whose container and path begin so.
+    pub prefix: Option<String>,
+    /// Only those accepted then or later.
+    pub since: Option<OffsetDateTime>,
+    /// Only those behind this place.
+    pub after: Option<Place>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Filter {
+    fn wants(&self, rule: &str, created: OffsetDateTime) -> bool {
+        self.rule.as_deref().is_none_or(|wanted| wanted == rule) && self.since.is_none_or(|since| created >= since)
+    }
+
+    fn wants_path(&self, path: &str) -> bool {
+        self.prefix.as_deref().is_none_or(|prefix| path.starts_with(prefix))
+    }
+
+    fn wants_scoring(&self, scoring: &Scoring) -> bool {
+        let status = self.status.is_empty() || self.status.contains(&scoring.status);
+        status && self.wants(&scoring.rule, scoring.created) && self.wants_path(&path(&scoring.blob))
+    }
+}
+
+/// The newest scorings that pass the filter; `progress` is called for each row of an index that is read.
+///
+/// By status, those in flight come first, then final ones by the hour of their end; else all by the time of their acceptance.
+pub async fn newest(ledger: &Ledger, filter: &Filter, mut progress: impl FnMut()) -> Result<Newest, ledger::Error> {
+    let mut page = Page { ledger, filter, found: Newest::default(), chunk: Vec::new() };
+    if filter.limit == 0 {
+        return Ok(page.found);
+    }
+    if filter.status.is_empty() {
+        page.all(&mut progress).await?;
+        return Ok(page.found);
+    }
+    let behind_ends = filter.after.as_ref().is_some_and(Place::is_of_ends);
+    let (ended, in_flight): (Vec<_>, Vec<_>) = filter.status.iter().partition(|status| status.is_terminal());
+    if !behind_ends && !in_flight.is_empty() && page.in_flight(&in_flight, &mut progress).await? {
+        return Ok(page.found);
+    }
+    if !ended.is_empty() {
+        page.ended(&ended, &mut progress).await?;
+    }
+    Ok(page.found)
+}
+
+/// A page that is being filled.
+struct Page<'a> {
+    ledger: &'a Ledger,
+    filter: &'a Filter,
+    found: Newest,
+    /// Scorings to be read, with their places.
+    chunk: Vec<(ScoringId, Place)>,
+}
+
+impl Page<'_> {
+    async fn all(&mut self, progress: &mut impl FnMut()) -> Result<(), ledger::Error> {
+        let mut index = self.ledger.newest(self.filter.after.as_ref(), self.filter.limit);
+        while let Some(row) = index.next().await? {
+            progress();
+            match row {
+                Err(row) => self.found.unreadable.push(row.into()),
+                Ok(row) => {
+                    if self.filter.since.is_some_and(|since| row.created < since) {
+                        break;
+                    }
+                    let path = format!("{}/{}", row.blob.container, row.blob.path);
+                    if self.filter.wants(&row.rule, row.created) && self.filter.wants_path(&path) {
+                        self.chunk.push((row.id, row.place));
+                    }
+                }
+            }
+            if self.is_full().await? {
+                return Ok(());
+            }
+        }
+        self.read_chunk().await
+    }
+
+    /// Returns whether the page is full.
+    async fn in_flight(&mut self, statuses: &[Status], progress: &mut impl FnMut()) -> Result<bool, ledger::Error> {
+        let rows = self.ledger.in_flight().await?;
+        self.found.unreadable.extend(rows.unreadable.iter().cloned().map(Into::into));
+        let wanted = rows.iter().inspect(|_| progress());
+        let wanted = wanted.filter(|row| statuses.contains(&row.status) && self.filter.wants(&row.rule, row.created));
+        let mut places: Vec<_> = wanted.map(|row| (Place::of(&row.id, row.created), row.id.clone())).collect();
+        places.sort();
+        let after = self.filter.after.as_ref();
+        for (place, id) in places.into_iter().filter(|(place, _)| after.is_none_or(|after| place > after)) {
+            self.chunk.push((id, place));
+            if self.is_full().await? {
+                return Ok(true);
+            }
+        }
+        self.read_chunk().await?;
+        Ok(self.found.scorings.len() >= self.filter.limit)
+    }
+
+    async fn ended(&mut self, statuses: &[Status], progress: &mut impl FnMut()) -> Result<(), ledger::Error> {
+        let after = self.filter.after.as_ref();
+        let mut index = self.ledger.newest_ends(statuses, after, self.filter.limit);
+        while let Some(row) = index.next().await? {
+            progress();
+            match row {
+                Err(row) => self.found.unreadable.push(row.into()),
+                Ok((end, place)) if self.filter.wants(&end.rule, end.created) => self.chunk.push((end.id, place)),
+                Ok(_) => {}
+            }
+            if self.is_full().await? {
+                return Ok(());
+            }
+        }
+        self.read_chunk().await
+    }
+
+    /// Whether the page has all that it may have, if what is to be read is read.
+    async fn is_full(&mut self) -> Result<bool, ledger::Error> {
+        let left = self.filter.limit.saturating_sub(self.found.scorings.len());
+        if self.chunk.len() >= left.min(CHUNK) {
+            self.read_chunk().await?;
+        }
+        Ok(self.found.scorings.len() >= self.filter.limit)
+    }
+
+    async fn read_chunk(&mut self) -> Result<(), ledger::Error> {
+        let ledger = self.ledger;
+        let reads: Vec<_> =
+            self.chunk.drain(..).map(|(id, place)| async move { (ledger.get(&id).await, place) }).collect();
+        let mut reads = stream::iter(reads).buffered(MAX_CONCURRENT_READS);
+        while let Some((read, place)) = reads.next().await {
+            match read {
+                Ok(Some((scoring, _))) if self.filter.wants_scoring(&scoring) => {
+                    let cursor = Some(place.as_str().to_owned());
+                    self.found.scorings.push(ScoringView { cursor, ..scoring.into() });
+                }
+                // Moved on or removed since the index was read.
+                Ok(_) => {}
+                Err(ledger::Error::Unreadable(row)) => self.found.unreadable.push(row.into()),
+                Err(error) => return Err(error),
+            }
+            if self.found.scorings.len() >= self.filter.limit {
+                self.found.next = Some(place);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! `scorekeeper explain`: why a blob was scored, why not, why not yet, or why never.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use app::ledger::Ledger;
+use app::ports::Clock;
+use app::reports::{self, Explanation, Verdict};
+use lifecycle::intake;
+use lifecycle::text::visible;
+use time::OffsetDateTime;
+
+use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
+use super::progress::Progress;
+use super::view::{ago, utc_text};
+use crate::config::WhichLedger;
+
+/// What `explain` explains.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExplainArgs {
+    /// Which ledger it is about.
+    #[command(flatten)]
+    pub which: WhichLedger,
+    /// The blob's URL, its container and path, its path alone, or the id of one of its scorings
+    pub blob: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub(super) fn run(args: &ExplainArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    let command =
+        async |ledger: &Ledger, now, out: &mut dyn Write| explain(ledger, &args.blob, args.json, now, out).await;
+    run_on_ledger(&args.which, Access::Read, clock, command)
+}
+
+/// `explain BLOB`: every version of it, each rule's verdict, and the event as it came.
+pub async fn explain(
+    ledger: &Ledger,
+    wanted: &str,
+    json: bool,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let mut progress = Progress::new();
+    let explanation = reports::explain(ledger, wanted, now, || progress.count()).await?;
+    drop(progress);
+    let code = if explanation.was_never_received() { ATTENTION } else { OK };
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &explanation).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        print(&explanation, wanted, now, out)?;
+    }
+    Ok(code)
+}
+
+/// The explanation as people read it.
+pub(super) fn print(
+    explanation: &Explanation,
+    wanted: &str,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    if explanation.was_never_received() {
+        let asked = visible(intake::shown(wanted));
+        writeln!(out, "No event was ever received for `{asked}`, as far as the ledger remembers.")?;
+        writeln!(
+            out,
+            "  Is that how it is called?      scorekeeper list --prefix CONTAINER/BEGINNING-OF-PATH\n  \
+             Would a rule want it?          scorekeeper rules test URL\n  \
+             Do events come at all?         scorekeeper doctor"
+        )?;
+        return Ok(());
+    }
+    if let Some(blob) = &explanation.blob {
+        writeln!(out, "{}", visible(blob))?;
+    }
+    for row in &explanation.unreadable {
+        writeln!(out, "  {}: {}", row.status, visible(&row.error))?;
+    }
+    for verdict in &explanation.verdicts {
+        print_verdict(verdict, now, out)?;
+    }
+    for view in &explanation.pending {
+        let rule = view.rule.as_deref().map(|rule| format!(" under rule {rule}")).unwrap_or_default();
+        writeln!(
+            out,
+            "  waits for a look at the storage{} since {} UTC ({})",
+            visible(&rule),
+            utc_text(view.since),
+            ago(view.since, now)
+        )?;
+        writeln!(out, "    why        {}", visible(&view.reason))?;
+        writeln!(out, "    next look  {} UTC", utc_text(view.due))?;
+    }
+    for event in &explanation.quarantined {
+        writeln!(
+            out,
+            "  quarantined at {} UTC: an event with its name in it cannot be read",
+            utc_text(event.seen_time)
+        )?;
+        writeln!(out, "    why        {}", visible(&event.reason))?;
+        writeln!(out, "    received   {}", visible(&event.received))?;
+    }
+    Ok(())
+}
+
+fn print_verdict(verdict: &Verdict, now: OffsetDateTime, out: &mut dyn Write) -> std::io::Result<()> {
+    let version = verdict.etag.as_deref().map(|etag| format!("version {etag}")).unwrap_or_default();
+    let rule = verdict.rule.as_deref().map(|rule| format!(" under rule {rule}")).unwrap_or_default();
+    let stuck = if verdict.stuck { ", stuck" } else { "" };
+    writeln!(
+        out,
+        "  {}: {}{}{stuck} since {} UTC ({})",
+        visible(if version.is_empty() { "an event" } else { &version }),
+        verdict.verdict,
+        visible(&rule),
+        utc_text(verdict.since),
+        ago(verdict.since, now)
+    )?;
+    let repeated = verdict.repeated_time.map(|at| format!(", delivered again at {} UTC", utc_text(at)));
+    let event = verdict.event.as_deref().unwrap_or("none of its own: the reason says how it came in");
+    let rows = [
+        ("why", Some(verdict.reason.clone())),
+        ("waits", verdict.waits.clone()),
+        ("job", verdict.job.clone()),
+        ("replaced by", verdict.replaced_by.clone()),
+        ("received", Some(format!("{} UTC{}", utc_text(verdict.received_time), repeated.unwrap_or_default()))),
+        ("other rules", verdict.other_rules.clone()),
+        ("event", Some(event.to_owned())),
+        ("next", verdict.next.clone()),
+    ];
+    for (name, value) in rows {
+        if let Some(value) = value {
+            writeln!(out, "    {name:11}{}", visible(&value))?;
+        }
+    }
+    Ok(())
+}

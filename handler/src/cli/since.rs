@@ -1,0 +1,71 @@
+//! Times as people say them: so long before now, or at a date.
+
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+/// A time that is told from now, or by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long before now.
+    Ago(Duration),
+    /// Then.
+    At(OffsetDateTime),
+}
+
+/// A text that tells no time.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is neither a time before now such as 90m, 24h or 7d, nor one such as 2026-07-21T10:00:00Z")]
+pub struct NoTime(String);
+
+impl Since {
+    /// Reads `45s`, `90m`, `24h`, `7d`, or a time of RFC 3339.
+    pub fn read(text: &str) -> Result<Self, NoTime> {
+        if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
+            return Ok(Self::At(at));
+        }
+        let no_time = || NoTime(text.to_owned());
+        let unit = text.chars().next_back().ok_or_else(no_time)?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return Err(no_time()),
+        };
+        let number: u32 = text[..text.len() - 1].parse().map_err(|_| no_time())?;
+        Ok(Self::Ago(Duration::seconds(i64::from(number) * seconds)))
+    }
+
+    /// The time that it tells.
+    pub fn before(self, now: OffsetDateTime) -> OffsetDateTime {
+        match self {
+            // Before there was a calendar, all is since then.
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            Self::At(at) => at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_time_is_told_from_now_or_by_itself_and_nothing_else_is_one() {
+        let now = datetime!(2026-07-21 10:00 UTC);
+        for (text, at) in [
+            ("45s", datetime!(2026-07-21 09:59:15 UTC)),
+            ("90m", datetime!(2026-07-21 08:30 UTC)),
+            ("24h", datetime!(2026-07-20 10:00 UTC)),
+            ("7d", datetime!(2026-07-14 10:00 UTC)),
+            ("2026-07-01T00:00:00+02:00", datetime!(2026-06-30 22:00 UTC)),
+        ] {
+            assert_eq!(Since::read(text).map(|since| since.before(now)).ok(), Some(at), "{text}");
+        }
+        assert_eq!(Since::Ago(Duration::MAX).before(now), OffsetDateTime::UNIX_EPOCH);
+        for bad in ["", "h", "7", "-7d", "1.5h", "7é", "yesterday", "99999999999d"] {
+            assert!(Since::read(bad).is_err_and(|why| why.to_string().contains(bad)), "{bad}");
+        }
+    }
+}
