@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use app::App;
 use app::ledger::{Place, rows};
-use app::ports::table_store::{Entity, IfMatch, Op, TableStore as _};
+use app::ports::table_store::{Entity, IfMatch, Key, Op, TableStore as _};
 use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
 use handler::cli::breaker::{self, Action, BreakerArgs};
@@ -690,6 +690,13 @@ async fn the_page_shows_uploads_that_wait_for_a_look() {
     let (_, _, pending) = page(&app, &world, "/api/pending").await;
     let pending: Value = serde_json::from_str(&pending).unwrap();
     assert_eq!((pending.as_array().map(Vec::len), &pending[0]["lookFailed"]), (Some(1), &json!(true)), "{pending}");
+    let damaged = Entity::new(Key::new("pending", "0".repeat(32))).with("SchemaVersion", 1).with("Kind", "lost");
+    world.store.write(&world.table("State"), &[Op::Insert(damaged)]).await.unwrap();
+    let (_, _, html) = page(&app, &world, "/").await;
+    assert!(html.contains("unreadable") && html.contains("claims/eu/part-00000-abc.csv"), "{html}");
+    let waiting = ListArgs { instead: Instead { pending: true, ..Instead::default() }, ..args(&[]) };
+    let (code, shown) = text(async |out| list::list(app.ledger(), &waiting, START, out).await).await;
+    assert!(code == ATTENTION && shown.contains("unreadable") && shown.contains("part-00000-abc.csv"), "{shown}");
 }
 
 #[tokio::test]

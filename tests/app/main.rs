@@ -42,15 +42,18 @@ mod heartbeat;
 mod in_flight;
 mod input;
 mod load;
+mod moves;
 mod orders;
 mod orphaned_jobs;
 mod own_outputs;
+mod pending_looks;
 mod races;
 mod rate;
 mod record_refused;
 mod renames;
 
 mod reports;
+mod rolled_back;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_installations;

@@ -2,10 +2,10 @@
 
 use app::App;
 use app::ledger::{Announced, rows};
-use app::ports::table_store::{Entity, IfMatch, Op, TableStore as _};
+use app::ports::table_store::{Entity, IfMatch, Key, Op, TableStore as _};
 use app::reports::{self, Filter, FindingKind, Found, ScoringDetail};
 use lifecycle::{BlobVersion, JobStatus, Scoring, ScoringId, Status};
-use serde_json::json;
+use serde_json::{Value, json};
 use stores::fault::Fault;
 use time::Duration;
 
@@ -173,6 +173,24 @@ async fn a_row_that_cannot_be_read_is_shown_as_such_and_hides_no_other() {
         app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     }
     assert_eq!(world.get(&app, &good).await.status, Status::Scored, "it goes on");
+}
+
+#[tokio::test]
+async fn a_pending_row_that_cannot_be_read_is_listed_counted_and_a_finding() {
+    let world = World::new();
+    let app = world.app();
+    world.blind_storage(Some("403"));
+    let renamed: Value = serde_json::from_str(include_str!("../cases/renames/rename-file.json")).unwrap();
+    app.accept(&renamed).await.unwrap().submit().await;
+    let damaged = Entity::new(Key::new("pending", "0".repeat(32))).with("SchemaVersion", 1).with("Kind", "lost");
+    world.store.write(&world.table("State"), &[Op::Insert(damaged)]).await.unwrap();
+    let found = reports::pending(app.ledger()).await.unwrap();
+    assert_eq!((found.waiting.len(), found.unreadable.len(), found.unreadable[0].id.as_deref()), (1, 1, None));
+    assert_eq!(json!(found)[1]["status"], "unreadable");
+    let report = reports::status(app.ledger(), world.now(), None).await.unwrap();
+    assert_eq!(report.pending, 2);
+    let told = report.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).expect("it is told of");
+    assert!(told.count == 1 && told.reason.contains("pending"), "{told:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use app::ports::{
 };
 use app::{App, Parts};
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use lifecycle::{
     Answer, BlobSnapshot, BlobVersion, InputSnapshot, Job, JobSnapshot, JobStatus, LedgerId, OutputPrint,
     OutputSnapshot, Rules, Scoring, ScoringId, Status, StorageHosts, Submission, UnversionedBlob,
@@ -46,6 +47,9 @@ pub struct OrphanScanCall {
     pub known: usize,
 }
 
+/// What others do while a call is under way.
+type Act = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
 #[derive(Default)]
 struct State {
     now: Option<OffsetDateTime>,
@@ -74,6 +78,8 @@ struct State {
     storage_inconclusive: Option<String>,
     input_inconclusive: Option<Inconclusive>,
     input_looks: usize,
+    during_input: Option<Act>,
+    during_look: Option<Act>,
     writers: usize,
 }
 
@@ -220,6 +226,32 @@ impl World {
     pub fn change_inputs<T>(&self, change: impl FnOnce(&mut Inputs, OffsetDateTime) -> T) -> T {
         let now = self.now();
         change(&mut self.state.lock().unwrap().cloud.inputs, now)
+    }
+
+    /// What others do between the next look at an upload, or for a folder's files, and its answer.
+    pub fn during_next_look<F: Future<Output = ()> + Send + 'static>(&self, act: impl FnOnce() -> F + Send + 'static) {
+        self.state.lock().unwrap().during_look = Some(Box::new(|| Box::pin(act())));
+    }
+
+    /// What others do between the next look at an input and its answer.
+    pub fn during_next_input<F: Future<Output = ()> + Send + 'static>(&self, act: impl FnOnce() -> F + Send + 'static) {
+        self.state.lock().unwrap().during_input = Some(Box::new(|| Box::pin(act())));
+    }
+
+    /// What a look at the storage shows, once what others do meanwhile is done.
+    async fn look<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, Inconclusive> {
+        let (seen, act) = {
+            let mut state = self.state.lock().unwrap();
+            let seen = match &state.storage_inconclusive {
+                Some(why) => Err(Inconclusive::not_reachable(why.clone())),
+                None => Ok(look(&state)),
+            };
+            (seen, state.during_look.take())
+        };
+        if let Some(act) = act {
+            act().await;
+        }
+        seen
     }
 
     /// How often an input was looked at.
@@ -598,12 +630,19 @@ impl Endpoint for World {
 impl Blobs for World {
     async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
         let now = self.now();
-        let mut state = self.state.lock().unwrap();
-        state.input_looks += 1;
-        if let Some(inconclusive) = &state.input_inconclusive {
-            return Err(inconclusive.clone());
+        let (seen, act) = {
+            let mut state = self.state.lock().unwrap();
+            state.input_looks += 1;
+            let seen = match &state.input_inconclusive {
+                Some(inconclusive) => Err(inconclusive.clone()),
+                None => Ok(state.cloud.inputs.look(blob, now)),
+            };
+            (seen, state.during_input.take())
+        };
+        if let Some(act) = act {
+            act().await;
         }
-        Ok(state.cloud.inputs.look(blob, now))
+        seen
     }
 
     async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
@@ -617,19 +656,11 @@ impl Blobs for World {
     }
 
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        let state = self.state.lock().unwrap();
-        match &state.storage_inconclusive {
-            Some(why) => Err(Inconclusive::not_reachable(why.clone())),
-            None => Ok(state.cloud.uploaded.get(blob)),
-        }
+        self.look(|state| state.cloud.uploaded.get(blob)).await
     }
 
     async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        let state = self.state.lock().unwrap();
-        match &state.storage_inconclusive {
-            Some(why) => Err(Inconclusive::not_reachable(why.clone())),
-            None => Ok(state.cloud.uploaded.page(folder, from, MAX_PAGE)),
-        }
+        self.look(|state| state.cloud.uploaded.page(folder, from, MAX_PAGE)).await
     }
 
     async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {

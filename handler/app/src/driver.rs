@@ -30,6 +30,7 @@ mod observed;
 mod services;
 
 pub use driven::{Driven, End};
+pub(crate) use input::too_many;
 pub use observed::Evidence;
 use observed::late;
 pub(crate) use observed::{Loaded, Observed};
@@ -54,6 +55,15 @@ enum Reach {
     Services { services: Services, admission: Arc<Admission> },
     /// The ledger alone, as the command line: what `decide` asks for is left on record, for the next tick.
     LedgerOnly,
+}
+
+/// Who shows a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShownBy {
+    /// An event: its ETag was new at its path when it was raised.
+    Event,
+    /// A look, just now: the version may have been there before, and have come back by a rename.
+    Look,
 }
 
 /// What became of a scoring that an event asks for.
@@ -131,6 +141,7 @@ impl Driver {
         queued: Scoring,
         reason: String,
         announced: &Announced<'_>,
+        by: ShownBy,
         now: OffsetDateTime,
     ) -> Result<TakenIn, Error> {
         let mut entries = vec![queued.accepted_entry(reason)];
@@ -166,7 +177,8 @@ impl Driver {
                 self.release(claims).await;
                 self.ledger.note_repetition(&existing, now).await;
                 // The event shows the version, or is an old one delivered again: the look before its job tells which.
-                Ok(TakenIn::Duplicate(Box::new(self.seen_again(*existing).await?)))
+                let shown = self.show(*existing, by).await.map_err(during("showing a scoring its version again"))?;
+                Ok(TakenIn::Duplicate(Box::new(shown)))
             }
             Err(ledger::Error::Refused(source @ table_store::Error::Refused(_))) => {
                 // For certain nothing was written: the slot is nobody's.

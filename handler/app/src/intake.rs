@@ -5,17 +5,20 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream};
 use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
-use lifecycle::pending::{FormerScoring, Judgement};
-use lifecycle::{BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rules, Scoring, StorageHosts};
+use lifecycle::pending::{Former, Judgement};
+use lifecycle::rule::Renames;
+use lifecycle::{
+    BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, ScoringId, StorageHosts,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::clock::LedgerClock;
-use crate::driver::{Driver, Intent, TakenIn};
+use crate::driver::{Driver, Intent, ShownBy, TakenIn, too_many};
 use crate::error::{Error, during, error_chain};
 use crate::ledger::rows::MAX_EVENT;
-use crate::ledger::{Announced, Ledger, Pending};
+use crate::ledger::{Announced, Ledger, Pending, Unannounced};
 use crate::own_outputs;
 use crate::ports::{Blobs, Inconclusive};
 
@@ -231,7 +234,7 @@ impl Intake {
         for scoring in scorings {
             // What was taken before stays taken, and its intents are to be carried out.
             let reason = format!("rule `{}` wants this blob version", scoring.rule);
-            let taken = self.accept_scoring(scoring, reason, &announced, now, outcome).await;
+            let taken = self.accept_scoring(scoring, reason, &announced, ShownBy::Event, now, outcome).await;
             outcome.note(taken);
         }
     }
@@ -292,14 +295,44 @@ impl Intake {
         };
         let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         let rule = self.rules.get(&upload.rule);
-        let former = match rule.zip(seen).and_then(|(rule, seen)| upload.former_scoring(ledger, rule, seen)) {
+        let former = match rule.zip(seen) {
+            Some((rule, seen)) => self.former(&upload, rule, seen, now).await?,
             None => None,
-            Some(id) => {
-                let known = self.ledger.get(&id).await.map_err(during("reading a scoring of a blob's former name"))?;
-                known.map(|(scoring, _)| FormerScoring { id, status: scoring.status })
-            }
         };
         Ok(upload.judge(ledger, rule, seen, former.as_ref(), now))
+    }
+
+    /// What is known of an upload's version under the names that it had before. If that counts, the version is known by its new
+    /// name from then on: it may be moved once more, whatever comes of it.
+    async fn former(
+        &self,
+        upload: &PendingUpload,
+        rule: &Rule,
+        seen: &BlobSnapshot,
+        now: OffsetDateTime,
+    ) -> Result<Option<Former>, Error> {
+        let Some(before) = upload.former_version(seen) else { return Ok(None) };
+        let reading = during("reading what a blob was before it was renamed");
+        let before = self.ledger.first_name(&before).await.map_err(reading)?.unwrap_or(before);
+        let owner = own_outputs::owner_of(&self.ledger, &before).await;
+        let former = match owner.map_err(during("asking whose output a blob is"))? {
+            Some((of, _)) => Some(Former::Output { of }),
+            None if rule.renames == Renames::Score => None,
+            None => {
+                let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
+                let id = ScoringId::new(ledger, &rule.id, &before, rule.generation);
+                let known =
+                    self.driver.standing(id).await.map_err(during("reading a scoring of a blob's former name"))?;
+                known.map(|scoring| Former::Scoring { id: scoring.id, status: scoring.status })
+            }
+        };
+        if former.as_ref().is_some_and(Former::counts)
+            && let Ok(moved) = upload.blob.version(&seen.etag)
+        {
+            let noted = self.ledger.note_moved(&moved, &before, now).await;
+            noted.map_err(during("keeping what a renamed blob was before"))?;
+        }
+        Ok(former)
     }
 
     /// Carries out what was judged of an upload; `event` told of it. What is to be looked at again comes back, for the caller to
@@ -312,10 +345,15 @@ impl Intake {
         outcome: &mut Outcome,
     ) -> Result<Option<PendingUpload>, Error> {
         match judgement {
-            Judgement::TakeIn { scoring, reason, again } => {
+            Judgement::TakeIn { scoring, reason, again, unannounced } => {
                 if !self.skipped_as_output(&scoring.blob, event, now, outcome).await? {
+                    if let Some(upload) = unannounced
+                        && let Unannounced::TooMany { until } = self.count_unannounced(&scoring, now).await?
+                    {
+                        return Ok(Some(upload.put_off(until, &too_many(until), now)));
+                    }
                     let announced = Announced { event, refused: None };
-                    self.accept_scoring(*scoring, reason, &announced, now, outcome).await?;
+                    self.accept_scoring(*scoring, reason, &announced, ShownBy::Look, now, outcome).await?;
                 }
                 Ok(again.map(|again| *again))
             }
@@ -326,6 +364,15 @@ impl Intake {
             }
             Judgement::Done => Ok(None),
         }
+    }
+
+    /// Counts a version that a look has shown, unless an event, or another look, has brought its scoring.
+    async fn count_unannounced(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<Unannounced, Error> {
+        let counting = || during("counting a version that no event told of");
+        if self.ledger.get(&scoring.id).await.map_err(counting())?.is_some() {
+            return Ok(Unannounced::Counted);
+        }
+        self.ledger.count_unannounced(&scoring.blob, now).await.map_err(counting())
     }
 
     async fn keep(&self, pending: &Pending, outcome: &mut Outcome) -> Result<(), Error> {
@@ -344,12 +391,13 @@ impl Intake {
         queued: Scoring,
         reason: String,
         announced: &Announced<'_>,
+        by: ShownBy,
         now: OffsetDateTime,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
         let wanted = queued.blob.clone();
         let rule = queued.rule.clone();
-        match self.driver.take_in(queued, reason, announced, now).await? {
+        match self.driver.take_in(queued, reason, announced, by, now).await? {
             TakenIn::New { scoring, intent } => {
                 if intent.is_some() {
                     // The record of its answer follows with the same members and more: one for each event is enough.

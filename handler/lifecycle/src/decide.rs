@@ -51,7 +51,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         }
 
         (status, Observation::RecordRefused { reason }) if !status.is_terminal() => on.record_refused(reason),
-        (Status::Gone, Observation::VersionSeen) => on.seen_again(),
+        (Status::Gone | Status::Superseded, Observation::VersionSeen) => on.seen_again(),
         (Status::Queued, Observation::ScoredAs(other)) => on.same_content(other),
 
         // Not failed: a rule that is gone by mistake, or in one process that has not read the new file yet, must not

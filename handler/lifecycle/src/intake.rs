@@ -18,7 +18,7 @@ use crate::digest::digest;
 use crate::id::{LedgerId, RuleId};
 use crate::payload::{Payload, TooManyEvents, json_within, members, repair, string};
 use crate::pending::{APPEND_BLOB, BlobKind, Cause, PendingUpload, Sighting};
-use crate::renamed::{InvalidRename, PendingFolder, Rename};
+use crate::renamed::{InvalidRename, PendingFolder, Rename, Renamed};
 use crate::rule::{Complete, Rule, Rules};
 use crate::scoring::Scoring;
 pub use crate::skipped::SkippedEvent;
@@ -193,8 +193,10 @@ impl About {
         };
         match &*event_type {
             BLOB_CREATED => return Upload::read(&subject, &data()?, at).map(Self::Upload),
-            BLOB_RENAMED => return Ok(Self::Rename(Rename::read(&subject, &data()?, at)?)),
-            DIRECTORY_RENAMED => return Ok(Self::FolderRename(Rename::read(&subject, &data()?, at)?)),
+            BLOB_RENAMED => return Ok(Self::Rename(Rename::read(Renamed::Blob, &subject, &data()?, at)?)),
+            DIRECTORY_RENAMED => {
+                return Ok(Self::FolderRename(Rename::read(Renamed::Folder, &subject, &data()?, at)?));
+            }
             _ => {}
         }
         let id = id.and_then(string).unwrap_or_default();
@@ -351,11 +353,13 @@ impl Upload {
     }
 }
 
-/// The record of a blob version that is skipped. What another rule skips after a change of the rules is another record.
+/// The record of a blob version that is skipped. One that is skipped for another reason, as after a change of the rules, is
+/// another record.
 pub fn skipped(blob: &BlobVersion, rule: Option<RuleId>, reason: &str) -> SkippedEvent {
-    let key = digest(&[&blob.url, &blob.etag, rule.as_deref().unwrap_or_default()]);
+    let reason = one_line(reason, MAX_REASON);
+    let key = digest(&[&blob.url, &blob.etag, rule.as_deref().unwrap_or_default(), &reason]);
     let (subject, etag) = (blob.url.clone(), Some(blob.etag.clone()));
-    SkippedEvent { key, subject, rule, etag, reason: one_line(reason, MAX_REASON) }
+    SkippedEvent { key, subject, rule, etag, reason }
 }
 
 /// The time that an event names, in whole seconds of UTC: it stands in paths, which a store that keeps less of a second must

@@ -5,12 +5,13 @@
 
 use time::{Duration, OffsetDateTime};
 
+use crate::blob::BlobVersion;
 use crate::digest::digest;
 use crate::id::{LedgerId, RuleId, ScoringId};
 use crate::rule::{Complete, EmptyBlobs, Renames, Rule};
-use crate::schedule::back_off;
+use crate::schedule::{back_off, is_ahead};
 use crate::scoring::Scoring;
-use crate::skipped::SkippedEvent;
+use crate::skipped::{SkippedEvent, skip_key};
 use crate::status::Status;
 use crate::text::one_line;
 use crate::unversioned::UnversionedBlob;
@@ -19,7 +20,7 @@ use crate::unversioned::UnversionedBlob;
 const FIRST_PAUSE: Duration = Duration::seconds(30);
 /// Between two looks at most.
 const MAX_PAUSE: Duration = Duration::hours(1);
-/// A blob that has no bytes for so long after its event is taken for empty.
+/// A blob that has no bytes for so long after its last event is taken for empty.
 const CONTENT_DEADLINE: Duration = Duration::days(1);
 /// How long a page blob, which is written in place, must be unchanged where the rule does not say.
 const PAGES_UNCHANGED_FOR: Duration = Duration::minutes(2);
@@ -29,7 +30,7 @@ pub(crate) const MAX_REASON: usize = 2_000;
 /// An upload that waits for a look at its blob, under one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingUpload {
-    /// The same for every delivery of the event.
+    /// The same for every event that tells the same of the blob, however often.
     pub key: String,
     /// The rule that wants it.
     pub rule: RuleId,
@@ -37,12 +38,14 @@ pub struct PendingUpload {
     pub blob: UnversionedBlob,
     /// What was told of it.
     pub cause: Cause,
-    /// When its event came.
+    /// When its last event came.
     pub since: OffsetDateTime,
     /// The time that its event names; `None` where it names none, or tells of another version.
     pub event_time: Option<OffsetDateTime>,
     /// Not looked at before.
     pub due: OffsetDateTime,
+    /// When `due` was set, by the clock of whoever set it.
+    pub updated: OffsetDateTime,
     /// How often it was looked at.
     pub looks: u32,
     /// The last look did not tell anything: no right, no network.
@@ -79,6 +82,11 @@ pub enum Cause {
     },
     /// It was taken in because it was unchanged for a while, and is looked at once more.
     Taken,
+    /// It was another version when it was looked at once more, and no event has told of that one.
+    Changed {
+        /// ETag of the version that was taken in.
+        taken: String,
+    },
 }
 
 impl Cause {
@@ -88,6 +96,7 @@ impl Cause {
             Self::Renamed { .. } => "renamed",
             Self::Created { .. } => "created",
             Self::Taken => "taken",
+            Self::Changed { .. } => "changed",
         }
     }
 }
@@ -137,13 +146,32 @@ pub enum CopyState {
     Aborted,
 }
 
-/// The scoring of the same version under its former name.
+/// What is known of the same version under a name that it had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FormerScoring {
-    /// Its id.
-    pub id: ScoringId,
-    /// Where it stands.
-    pub status: Status,
+pub enum Former {
+    /// The rule's scoring of it.
+    Scoring {
+        /// Its id.
+        id: ScoringId,
+        /// Where it stands.
+        status: Status,
+    },
+    /// It is an output of ours.
+    Output {
+        /// The scoring that wrote it.
+        of: ScoringId,
+    },
+}
+
+impl Former {
+    /// Whether it stands against a scoring of the version under its new name, now or as it looks now.
+    pub fn counts(&self) -> bool {
+        match self {
+            Self::Output { .. } => true,
+            // What waits finds its blob gone; what ended without a result has scored nothing.
+            Self::Scoring { status, .. } => status.holds_slot() || matches!(status, Status::Verifying | Status::Scored),
+        }
+    }
 }
 
 /// What becomes of a pending upload after a look at its blob.
@@ -157,6 +185,8 @@ pub enum Judgement {
         reason: String,
         /// What is to be looked at again later.
         again: Option<Box<PendingUpload>>,
+        /// No event told of the version: it is one of the few of its path that are taken in so within an hour, or waits as this.
+        unannounced: Option<Box<PendingUpload>>,
     },
     /// It is looked at again.
     Wait(Box<PendingUpload>),
@@ -171,14 +201,14 @@ impl PendingUpload {
     pub fn new(rule: &Rule, blob: UnversionedBlob, cause: Cause, now: OffsetDateTime) -> Self {
         let from = match &cause {
             Cause::Renamed { from } => from.as_deref().unwrap_or_default(),
-            Cause::Created { .. } | Cause::Taken => "",
+            Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } => "",
         };
         // One row for all that is begun, however often and by whichever operation; one for each rename.
         let key = digest(&["pending", &rule.id, &blob.url, cause.name(), from]);
         let reason = match &cause {
             Cause::Renamed { .. } => "it was renamed, and which version it is was not looked at yet".to_owned(),
             Cause::Created { api } => format!("the content of a blob may come after `{}`", one_line(api, 64)),
-            Cause::Taken => "it is looked at once more".to_owned(),
+            Cause::Taken | Cause::Changed { .. } => "it is looked at once more".to_owned(),
         };
         let rule = rule.id.clone();
         Self {
@@ -189,6 +219,7 @@ impl PendingUpload {
             since: now,
             event_time: None,
             due: now,
+            updated: now,
             looks: 0,
             look_failed: false,
             seen: None,
@@ -197,14 +228,29 @@ impl PendingUpload {
         }
     }
 
-    /// Which scoring it was under its former name, if the rule minds and it is the same version.
-    pub fn former_scoring(&self, ledger: &LedgerId, rule: &Rule, seen: &BlobSnapshot) -> Option<ScoringId> {
+    /// One more event of its kind has come while it waited. What it tells of came after whatever was seen before, so that a
+    /// look which was begun earlier must not be the last one: whoever keeps this changes the row by it.
+    #[must_use]
+    pub fn told_again(self, told: Self) -> Self {
+        let (reason, look_failed) = match (self.look_failed, told.look_failed) {
+            (true, false) => (self.reason, true),
+            (_, failed) => (told.reason, failed),
+        };
+        // A version that rests goes on resting, and events without end put no look off; all else begins anew, as by a first event.
+        let (event_time, due) = (told.event_time.max(self.event_time), told.due.min(self.due));
+        Self { seen: self.seen.or(told.seen), event_time, due, reason, look_failed, ..told }
+    }
+
+    /// The version under its former name, if that was told.
+    pub fn former_version(&self, seen: &BlobSnapshot) -> Option<BlobVersion> {
         let Cause::Renamed { from: Some(from) } = &self.cause else { return None };
-        if rule.renames == Renames::Score {
-            return None;
-        }
-        let former = UnversionedBlob::read(from).ok()?.version(&seen.etag).ok()?;
-        Some(ScoringId::new(ledger, &rule.id, &former, rule.generation))
+        UnversionedBlob::read(from).ok()?.version(&seen.etag).ok()
+    }
+
+    /// Its version is one too many for now.
+    #[must_use]
+    pub fn put_off(self, until: OffsetDateTime, why: &str, now: OffsetDateTime) -> Self {
+        Self { due: until, updated: now, reason: one_line(why, MAX_REASON), ..self }
     }
 
     /// It could not be looked at.
@@ -214,30 +260,49 @@ impl PendingUpload {
         Self { look_failed: true, ..self.later(reason, now) }
     }
 
-    /// What becomes of it. `seen` is the blob as it is now, `None` if it is not there; `former` the scoring that
-    /// [`former_scoring`](Self::former_scoring) names, if there is one.
+    /// What becomes of it. `seen` is the blob as it is now, `None` if it is not there; `former` what is known of
+    /// [`former_version`](Self::former_version), if anything is.
     pub fn judge(
         self,
         ledger: &LedgerId,
         rule: Option<&Rule>,
         seen: Option<&BlobSnapshot>,
-        former: Option<&FormerScoring>,
+        former: Option<&Former>,
         now: OffsetDateTime,
     ) -> Judgement {
-        let Some(rule) = rule else { return self.skip("the rule that wanted it was removed") };
+        let upload = self.by_this_clock(now);
+        let Some(rule) = rule else { return upload.skip("the rule that wanted it was removed") };
         let Some(seen) = seen else {
-            if self.cause == Cause::Taken {
+            if matches!(upload.cause, Cause::Taken | Cause::Changed { .. }) {
                 return Judgement::Done;
             }
-            return self
+            return upload
                 .skip("the blob is not there any more: it was renamed again or deleted before it was looked at");
         };
-        if let Some(why) = rule.refuses_name(&self.blob.account, &self.blob.container, &self.blob.path) {
-            return self.skip(&why);
+        let UnversionedBlob { account, container, path, .. } = &upload.blob;
+        if let Some(why) = rule.refuses_name(account, container, path) {
+            return upload.skip(&why);
         }
-        if self.cause == Cause::Taken {
-            return self.judge_again(seen, now);
+        if let Some(Former::Output { of }) = former {
+            let why =
+                format!("{}; it is an output of scoring {of} that was moved, and outputs never trigger", upload.told());
+            return upload.skip(&why);
         }
+        if upload.cause == Cause::Taken {
+            return upload.judge_again(rule, seen, now);
+        }
+        upload.judge_version(ledger, rule, seen, former, now)
+    }
+
+    /// What becomes of it by what its blob is like.
+    fn judge_version(
+        self,
+        ledger: &LedgerId,
+        rule: &Rule,
+        seen: &BlobSnapshot,
+        former: Option<&Former>,
+        now: OffsetDateTime,
+    ) -> Judgement {
         if let Some(why) = never_scored(rule, seen) {
             return self.skip(&why);
         }
@@ -258,22 +323,17 @@ impl PendingUpload {
         if let Some(why) = rule.refuses_size(seen.size).or_else(|| rule.refuses_type(content_type)) {
             return self.skip(&why);
         }
-        if let Some(former) = former {
-            match former.status {
-                Status::Scored => {
-                    let why =
-                        format!("{}; this rule has scored it as {} (renames is ignoreScored)", self.told(), former.id);
-                    return self.skip(&why);
-                }
-                // Its job may be reading what was there: whether this is the same again shows at its end.
-                status if status.holds_slot() || status == Status::Verifying => {
-                    let why =
-                        format!("{}, and {} scores it, {status} (renames is ignoreScored)", self.told(), former.id);
-                    return Judgement::Wait(Box::new(self.later(why, now)));
-                }
-                // It waits, and finds its blob gone; or it ended without a result.
-                _ => {}
+        match former.filter(|former| former.counts() && rule.renames == Renames::IgnoreScored) {
+            Some(Former::Scoring { id, status: Status::Scored }) => {
+                let why = format!("{}; this rule has scored it as {id} (renames is ignoreScored)", self.told());
+                return self.skip(&why);
             }
+            // Its job may be reading what was there: whether this is the same again shows at its end.
+            Some(Former::Scoring { id, status }) => {
+                let why = format!("{}, and {id} scores it, {status} (renames is ignoreScored)", self.told());
+                return Judgement::Wait(Box::new(self.later(why, now)));
+            }
+            Some(Former::Output { .. }) | None => {}
         }
         self.take_in(ledger, rule, seen, quiet, now)
     }
@@ -294,28 +354,46 @@ impl PendingUpload {
         blob.content_type.clone_from(&seen.content_type);
         blob.event_time = self.event_time;
         let reason = format!("rule `{}` wants this blob version: {}", rule.id, self.told());
+        let mut scoring = Scoring::accept(ledger, rule, blob, now);
+        let unannounced = if let Cause::Changed { taken } = &self.cause {
+            // The same content under another ETag, as after a change of metadata, is not scored twice where that can be told.
+            let taken = self.blob.version(taken).ok();
+            scoring.in_place_of = taken.map(|taken| ScoringId::new(ledger, &rule.id, &taken, rule.generation));
+            Some(Box::new(self.clone()))
+        } else {
+            None
+        };
         let again = quiet.map(|quiet| {
             let seen = Some(Sighting { etag: seen.etag.clone(), since: now });
             let reason = "it was taken in unchanged, and is looked at once more".to_owned();
-            Box::new(Self { cause: Cause::Taken, seen, due: now + quiet, looks: 0, reason, ..self })
+            Box::new(Self { cause: Cause::Taken, seen, due: now + quiet, updated: now, looks: 0, reason, ..self })
         });
-        Judgement::TakeIn { scoring: Box::new(Scoring::accept(ledger, rule, blob, now)), reason, again }
+        Judgement::TakeIn { scoring: Box::new(scoring), reason, again, unannounced }
     }
 
     /// A version was taken in because it had rested: one that came since is an upload like that one.
-    fn judge_again(self, seen: &BlobSnapshot, now: OffsetDateTime) -> Judgement {
-        if self.seen.as_ref().is_some_and(|last| last.etag == seen.etag) {
-            return Judgement::Done;
-        }
-        let cause = Cause::Created { api: "a change after it was taken in".to_owned() };
-        let quiet = self.due - self.seen.as_ref().map_or(self.since, |last| last.since);
-        Judgement::Wait(Box::new(Self { cause, since: now, event_time: None, ..self }.watched(seen, quiet, now)))
+    fn judge_again(self, rule: &Rule, seen: &BlobSnapshot, now: OffsetDateTime) -> Judgement {
+        let taken = match &self.seen {
+            Some(last) if last.etag != seen.etag => last.etag.clone(),
+            _ => return Judgement::Done,
+        };
+        let changed = Self { cause: Cause::Changed { taken }, since: now, event_time: None, ..self };
+        // The rule may say by now that only what is closed is whole: what rested was taken in before that.
+        let quiet = changed.must_be_unchanged_for(rule, seen.kind).unwrap_or(PAGES_UNCHANGED_FOR);
+        Judgement::Wait(Box::new(changed.watched(seen, quiet, now)))
+    }
+
+    /// What a clock told that was wrong, and is corrected, is told now: nothing waits for it.
+    fn by_this_clock(self, now: OffsetDateTime) -> Self {
+        let believed = |at: OffsetDateTime| if is_ahead(at, now) { now } else { at };
+        let seen = self.seen.map(|seen| Sighting { since: believed(seen.since), ..seen });
+        Self { since: believed(self.since), seen, ..self }
     }
 
     fn judge_empty(self, rule: &Rule, now: OffsetDateTime) -> Judgement {
         let may_come = match &self.cause {
             Cause::Renamed { .. } => matches!(rule.complete, Complete::UnchangedFor(_)),
-            Cause::Created { .. } | Cause::Taken => true,
+            Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } => true,
         };
         if !may_come {
             return self.skip("the blob has no bytes (emptyBlobs is skip)");
@@ -328,11 +406,13 @@ impl PendingUpload {
 
     /// How long the blob must be unchanged before it is taken for whole.
     fn must_be_unchanged_for(&self, rule: &Rule, kind: BlobKind) -> Option<Duration> {
-        let Cause::Created { .. } = self.cause else {
+        match self.cause {
             // Whoever renames has written before.
-            return (kind == BlobKind::Append).then(|| unchanged_for(rule)).flatten();
-        };
-        unchanged_for(rule).or((kind == BlobKind::Page).then_some(PAGES_UNCHANGED_FOR))
+            Cause::Renamed { .. } | Cause::Taken => (kind == BlobKind::Append).then(|| unchanged_for(rule)).flatten(),
+            Cause::Created { .. } | Cause::Changed { .. } => {
+                unchanged_for(rule).or((kind == BlobKind::Page).then_some(PAGES_UNCHANGED_FOR))
+            }
+        }
     }
 
     /// Seen in this version, and looked at again when it may have rested long enough.
@@ -343,12 +423,13 @@ impl PendingUpload {
         };
         let due = seen.since + quiet;
         let reason = format!("it must be unchanged for {} s before it is taken for whole", quiet.whole_seconds());
-        Self { due, reason, seen: Some(seen), looks: self.looks.saturating_add(1), look_failed: false, ..self }
+        let looks = self.looks.saturating_add(1);
+        Self { due, updated: now, reason, seen: Some(seen), looks, look_failed: false, ..self }
     }
 
     fn later(self, reason: String, now: OffsetDateTime) -> Self {
         let (due, looks) = (now + pause(&self.key, self.looks), self.looks.saturating_add(1));
-        Self { due, reason, looks, look_failed: false, ..self }
+        Self { due, updated: now, reason, looks, look_failed: false, ..self }
     }
 
     /// What was told, as part of a sentence.
@@ -358,18 +439,15 @@ impl PendingUpload {
             Cause::Renamed { from: None } => "it was renamed".to_owned(),
             Cause::Created { api } => format!("it was created by `{}` and is whole now", one_line(api, 64)),
             Cause::Taken => "it was taken in before".to_owned(),
+            Cause::Changed { .. } => "it has changed since it was taken in, and rests now".to_owned(),
         }
     }
 
     fn skip(self, reason: &str) -> Judgement {
-        let key = digest(&[&self.key, "skipped"]);
-        Judgement::Skip(SkippedEvent {
-            key,
-            subject: self.blob.url,
-            rule: Some(self.rule),
-            etag: self.seen.map(|seen| seen.etag),
-            reason: one_line(reason, MAX_REASON),
-        })
+        let reason = one_line(reason, MAX_REASON);
+        let key = skip_key(&[&self.key, "skipped"], self.event_time, &reason);
+        let etag = self.seen.map(|seen| seen.etag);
+        Judgement::Skip(SkippedEvent { key, subject: self.blob.url, rule: Some(self.rule), etag, reason })
     }
 }
 

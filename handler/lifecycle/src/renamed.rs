@@ -7,10 +7,11 @@ use time::OffsetDateTime;
 
 use crate::blob::InvalidBlob;
 use crate::digest::digest;
+use crate::id::RuleId;
 use crate::payload::{json_within, members, string};
 use crate::pending::{Cause, MAX_REASON, PendingUpload, pause};
 use crate::rule::{Api, Rules};
-use crate::skipped::SkippedEvent;
+use crate::skipped::{SkippedEvent, skip_key};
 use crate::text::one_line;
 use crate::unversioned::{MAX_PATH, MAX_URL, UnversionedBlob};
 
@@ -34,6 +35,13 @@ pub enum InvalidRename {
     TooLong,
 }
 
+/// What has another name now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renamed {
+    Blob,
+    Folder,
+}
+
 /// A blob or folder that has another name now. Neither version nor size is told.
 pub(crate) struct Rename {
     to: UnversionedBlob,
@@ -45,12 +53,25 @@ pub(crate) struct Rename {
 
 impl Rename {
     /// Reads `subject` and `data` of an event: both tell what the blob is called now.
-    pub(crate) fn read(subject: &str, data: &RawValue, at: Option<OffsetDateTime>) -> Result<Self, InvalidRename> {
+    pub(crate) fn read(
+        what: Renamed,
+        subject: &str,
+        data: &RawValue,
+        at: Option<OffsetDateTime>,
+    ) -> Result<Self, InvalidRename> {
         let opened = json_within(data);
         let [to, from] = members(opened.as_deref().unwrap_or(data), DATA).ok_or(InvalidRename::NoData)?;
-        let to = UnversionedBlob::of_event(subject, &to.and_then(string).ok_or(InvalidRename::NoDestination)?)?;
+        let to = to.and_then(string).ok_or(InvalidRename::NoDestination)?;
+        let to = match what {
+            Renamed::Blob => UnversionedBlob::of_event(subject, &to)?,
+            Renamed::Folder => UnversionedBlob::folder_of_event(subject, &to)?,
+        };
         // What the blob was called before is worth knowing, and no reason to lose what it is called now.
-        let from = from.and_then(string).and_then(|url| UnversionedBlob::read(&url).ok()).map(|blob| blob.url);
+        let from = from.and_then(string).and_then(|url| match what {
+            Renamed::Blob => UnversionedBlob::read(&url).ok(),
+            Renamed::Folder => UnversionedBlob::folder(&url).ok(),
+        });
+        let from = from.map(|blob| blob.url);
         let from = from.filter(|url| url.len() <= MAX_URL);
         if to.url.len() > MAX_URL || to.path.chars().count() > MAX_PATH {
             return Err(InvalidRename::TooLong);
@@ -60,8 +81,7 @@ impl Rename {
 
     /// The blob under each rule that wants its name; else why none does.
     pub(crate) fn uploads(&self, rules: &Rules, now: OffsetDateTime) -> Result<Vec<PendingUpload>, SkippedEvent> {
-        let uploads = renamed(&self.to, self.from.as_deref(), rules, now)?;
-        Ok(uploads.into_iter().map(|upload| PendingUpload { event_time: self.at, ..upload }).collect())
+        renamed(&self.to, self.from.as_deref(), self.at, rules, now)
     }
 
     /// The folder, if a rule may want one of its files; else why none does.
@@ -71,16 +91,14 @@ impl Rename {
             .iter()
             .map(|rule| Some(format!("rule `{}`: {}", rule.id, rule.refuses_folder(account, container, path)?)))
             .collect();
-        let folder = PendingFolder::new(self.to, self.from, now);
+        let folder = PendingFolder { event_time: self.at, ..PendingFolder::new(self.to, self.from, now) };
         match refused {
             None => Ok(folder),
-            Some(reasons) => Err(SkippedEvent {
-                key: folder.key,
-                subject: folder.folder.url,
-                rule: None,
-                etag: None,
-                reason: one_line(&format!("a folder was renamed; {}", reasons.join("; ")), MAX_REASON),
-            }),
+            Some(reasons) => {
+                let reason = one_line(&format!("a folder was renamed; {}", reasons.join("; ")), MAX_REASON);
+                let key = skip_key(&[&folder.key], self.at, &reason);
+                Err(SkippedEvent { key, subject: folder.folder.url, rule: None, etag: None, reason })
+            }
         }
     }
 }
@@ -88,16 +106,20 @@ impl Rename {
 /// A folder that was renamed, and how far its files were taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingFolder {
-    /// The same for every delivery of the event.
+    /// The same for every event that tells of this folder under these two names, however often.
     pub key: String,
     /// The folder as it is called now.
     pub folder: UnversionedBlob,
     /// URL of its former name, if that was told.
     pub from: Option<String>,
-    /// When its event came.
+    /// When its last event came.
     pub since: OffsetDateTime,
+    /// The time that its event names, if it names one.
+    pub event_time: Option<OffsetDateTime>,
     /// Not listed before.
     pub due: OffsetDateTime,
+    /// When `due` was set, by the clock of whoever set it.
+    pub updated: OffsetDateTime,
     /// Listings in a row that failed.
     pub failures: u32,
     /// Where the listing goes on; `None`: at its beginning.
@@ -113,7 +135,25 @@ impl PendingFolder {
     pub fn new(folder: UnversionedBlob, from: Option<String>, now: OffsetDateTime) -> Self {
         let key = digest(&["folder", &folder.url, from.as_deref().unwrap_or_default()]);
         let reason = "it was renamed, and its files are not listed yet".to_owned();
-        Self { key, folder, from, since: now, due: now, failures: 0, cursor: None, files: 0, reason }
+        Self {
+            key,
+            folder,
+            from,
+            since: now,
+            event_time: None,
+            due: now,
+            updated: now,
+            failures: 0,
+            cursor: None,
+            files: 0,
+            reason,
+        }
+    }
+
+    /// It was renamed once more while it was listed: files may have come to where the listing has been, so that it begins anew.
+    #[must_use]
+    pub fn told_again(self, told: Self) -> Self {
+        Self { event_time: told.event_time.max(self.event_time), ..told }
     }
 
     /// What the paths of its files begin with.
@@ -137,7 +177,7 @@ impl PendingFolder {
             folder.beside(&format!("{}/{rest}", folder.path)).ok().map(|blob| blob.url)
         };
         let from = self.from.as_ref().and_then(former);
-        renamed(&blob, from.as_deref(), rules, now)
+        renamed(&blob, from.as_deref(), self.event_time, rules, now)
     }
 
     /// The listing went so far; `next`: where it goes on.
@@ -149,6 +189,7 @@ impl PendingFolder {
             files,
             failures: 0,
             due: now,
+            updated: now,
             reason: format!("{files} of its files were taken in"),
             ..self
         }
@@ -159,7 +200,7 @@ impl PendingFolder {
     pub fn not_listed(self, why: &str, now: OffsetDateTime) -> Self {
         let due = now + pause(&self.key, self.failures);
         let reason = format!("the folder could not be listed: {}", one_line(why, MAX_REASON));
-        Self { due, failures: self.failures.saturating_add(1), reason, ..self }
+        Self { due, updated: now, failures: self.failures.saturating_add(1), reason, ..self }
     }
 }
 
@@ -167,24 +208,28 @@ impl PendingFolder {
 fn renamed(
     blob: &UnversionedBlob,
     from: Option<&str>,
+    at: Option<OffsetDateTime>,
     rules: &Rules,
     now: OffsetDateTime,
 ) -> Result<Vec<PendingUpload>, SkippedEvent> {
+    let skipped = |rule: Option<RuleId>, reason: &str| {
+        let reason = one_line(reason, MAX_REASON);
+        let key = skip_key(&["renamed", &blob.url, from.unwrap_or_default()], at, &reason);
+        Err(SkippedEvent { key, subject: blob.url.clone(), rule, etag: None, reason })
+    };
     if let Some(rule) = rules.output_at(&blob.path) {
-        return Err(SkippedEvent {
-            key: digest(&["renamed", &blob.url, from.unwrap_or_default()]),
-            subject: blob.url.clone(),
-            rule: Some(rule.id.clone()),
-            etag: None,
-            reason: format!("the blob is an output of rule `{}`; outputs never trigger", rule.id),
-        });
+        let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
+        return skipped(Some(rule.id.clone()), &reason);
     }
     let cause = || Cause::Renamed { from: from.map(str::to_owned) };
     let (mut wanted, mut reasons, mut nearest) = (Vec::new(), Vec::new(), None);
     for rule in rules {
         let refused = rule.refuses_name(&blob.account, &blob.container, &blob.path);
         match refused.or_else(|| rule.refuses_api(Api::RenameFile.name())) {
-            None => wanted.push(PendingUpload::new(rule, blob.clone(), cause(), now)),
+            None => {
+                let upload = PendingUpload::new(rule, blob.clone(), cause(), now);
+                wanted.push(PendingUpload { event_time: at, ..upload });
+            }
             Some(why) => {
                 if *rule.matches.container == *blob.container && nearest.is_none() {
                     nearest = Some(rule.id.clone());
@@ -193,16 +238,7 @@ fn renamed(
             }
         }
     }
-    if !wanted.is_empty() {
-        return Ok(wanted);
-    }
-    Err(SkippedEvent {
-        key: digest(&["renamed", &blob.url, from.unwrap_or_default()]),
-        subject: blob.url.clone(),
-        rule: nearest,
-        etag: None,
-        reason: one_line(&reasons.join("; "), MAX_REASON),
-    })
+    if wanted.is_empty() { skipped(nearest, &reasons.join("; ")) } else { Ok(wanted) }
 }
 
 #[cfg(test)]

@@ -93,8 +93,9 @@ pub struct Scoring {
     pub aliases: Vec<String>,
     /// The scoring that scores another version of the path in place of this one; only when superseded.
     pub replaced_by: Option<ScoringId>,
-    /// The scoring whose path was found to hold this version, if no event had told of it. Before a job is made for this one
-    /// that one must have ended, and if it turns out to have the same content, this one joins it.
+    /// The scoring whose path was found to hold this version, if no event had told of it, or the one that had taken this one's
+    /// place before it was seen again. Before a job is made for this one that one must have ended, and if it turns out to have
+    /// the same content, this one joins it.
     pub in_place_of: Option<ScoringId>,
 
     /// An operator ordered its job to stop: however that ends without a result, no attempt follows.

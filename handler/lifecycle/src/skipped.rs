@@ -1,11 +1,14 @@
 //! The record of an event that no rule wants.
 
+use time::OffsetDateTime;
+
+use crate::digest::digest;
 use crate::id::RuleId;
 
 /// An event that was understood and refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedEvent {
-    /// The same for every delivery of the event.
+    /// The same for every delivery of the event that is skipped for the same reason.
     pub key: String,
     /// URL of the blob, without query; of an event that tells of no upload its `subject`, as far as it has one.
     pub subject: String,
@@ -15,4 +18,11 @@ pub struct SkippedEvent {
     pub etag: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+/// The key of a skip of what `parts` name. Two events may say the same of one blob at different times, or one may be skipped for
+/// another reason when it comes again: neither record hides the other.
+pub(crate) fn skip_key(parts: &[&str], event_time: Option<OffsetDateTime>, reason: &str) -> String {
+    let at = event_time.map(|at| at.unix_timestamp().to_string()).unwrap_or_default();
+    digest(&[parts, &[&at, reason]].concat())
 }

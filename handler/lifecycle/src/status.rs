@@ -55,8 +55,9 @@ pub enum Status {
     /// queues it again, with an attempt and an output path of its own.
     Gone,
     /// Another version of the path is scored in its place (`replacedBy`): the path holds a newer upload, or the same
-    /// content under an ETag that another scoring has. Final. The other scoring is in the ledger before this is shown, so
-    /// that the path is never without one.
+    /// content under an ETag that another scoring has. The other scoring is in the ledger before this is shown, so
+    /// that the path is never without one. Final, but not for ever: an event or a look that shows this very version at its path
+    /// queues it again, unless its content is scored as that of the other one.
     Superseded,
 }
 
@@ -154,7 +155,7 @@ pub enum Event {
     /// The input could not be looked at (no right, no network, a container that is missing): nothing is concluded, no
     /// job is made, and it is looked at again after a back-off.
     InputNotSeen,
-    /// An event or a look shows a version that was gone. It is queued again.
+    /// An event or a look shows a version that was gone or had given way to another one. It is queued again.
     SeenAgain,
     /// The ledger refuses to hold the scoring's next move, and would refuse it again: a request that outgrew a property of a
     /// row, for example. It fails with that reason; what it held becomes free, and a job of it is stopped.
@@ -283,6 +284,7 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Verifying, E::InputGone, S::Gone),
         (S::Verifying, E::InputNewer, S::Superseded),
         (S::Gone, E::SeenAgain, S::Queued),
+        (S::Superseded, E::SeenAgain, S::Queued),
         (S::Queued, E::Retried, S::Queued),
         (S::Failed, E::Retried, S::Queued),
         (S::Cancelled, E::Retried, S::Queued),
@@ -402,7 +404,8 @@ impl Status {
     }
 
     /// Final: nothing is due any more, and retention counts from its end. Its status never changes again, but by an operator who
-    /// orders a further attempt ([`Event::Retried`]), and by an event or a look that shows what was [`Gone`](Self::Gone).
+    /// orders a further attempt ([`Event::Retried`]), and by an event or a look that shows again what was [`Gone`](Self::Gone) or
+    /// [`Superseded`](Self::Superseded).
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Scored | Self::Failed | Self::Cancelled | Self::Gone | Self::Superseded)
     }
@@ -493,12 +496,12 @@ mod tests {
     fn terminal_statuses_are_left_by_a_person_or_what_is_seen_again_and_others_reach_one() {
         for status in Status::ALL {
             let leaves = TRANSITIONS.iter().any(|(from, _, to)| *from == status && *to != status);
-            let may_leave = [Status::Failed, Status::Cancelled, Status::Gone].contains(&status);
+            let may_leave = [Status::Failed, Status::Cancelled, Status::Gone, Status::Superseded].contains(&status);
             assert_eq!(leaves, !status.is_terminal() || may_leave, "{status}");
         }
         let opened: Vec<_> =
             TRANSITIONS.iter().filter(|(from, _, to)| from.is_terminal() && from != to).map(|row| row.1).collect();
-        assert_eq!(opened, [Event::SeenAgain, Event::Retried, Event::Retried, Event::Retried]);
+        assert_eq!(opened, [Event::SeenAgain, Event::SeenAgain, Event::Retried, Event::Retried, Event::Retried]);
         let mut reached: Vec<_> = Status::ALL.into_iter().filter(|s| s.is_terminal()).collect();
         loop {
             let more: Vec<_> = TRANSITIONS

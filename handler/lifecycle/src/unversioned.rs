@@ -17,19 +17,29 @@ pub struct UnversionedBlob {
     pub account: String,
     /// Container, decoded.
     pub container: String,
-    /// Path in the container, decoded; no slash at its end.
+    /// Path in the container, decoded. A folder's has no slash at its end; a blob's may, and is another blob's with it.
     pub path: String,
 }
 
 impl UnversionedBlob {
-    /// Reads the URL of a blob or folder.
+    /// Reads the URL of a blob, or of a folder in the spelling of [`folder`](Self::folder).
     pub fn read(url: &str) -> Result<Self, InvalidBlob> {
-        BlobVersion::read(url.trim_end_matches('/'), NO_ETAG).map(Self::from)
+        BlobVersion::read(url, NO_ETAG).map(Self::from)
     }
 
-    /// The same for what an event tells of, which names it twice; see [`BlobVersion::of_event`].
+    /// Reads the URL of a folder, which may end with a slash.
+    pub fn folder(url: &str) -> Result<Self, InvalidBlob> {
+        Self::read(url.trim_end_matches('/'))
+    }
+
+    /// The same as [`read`](Self::read) for what an event tells of, which names it twice; see [`BlobVersion::of_event`].
     pub(crate) fn of_event(subject: &str, url: &str) -> Result<Self, InvalidBlob> {
-        BlobVersion::of_event(subject.trim_end_matches('/'), url.trim_end_matches('/'), NO_ETAG).map(Self::from)
+        BlobVersion::of_event(subject, url, NO_ETAG).map(Self::from)
+    }
+
+    /// The same for a folder.
+    pub(crate) fn folder_of_event(subject: &str, url: &str) -> Result<Self, InvalidBlob> {
+        Self::of_event(subject.trim_end_matches('/'), url.trim_end_matches('/'))
     }
 
     /// This version of it.
@@ -67,8 +77,19 @@ mod tests {
         assert_eq!(beside.url, "https://uploads.blob.core.windows.net/claims/us/a%20b%25.csv");
         assert_eq!(beside.path, "us/a b%.csv");
         assert_eq!(
-            UnversionedBlob::read("https://a.blob.core.windows.net/c/d/").map(|folder| folder.path),
+            UnversionedBlob::folder("https://a.blob.core.windows.net/c/d/").map(|folder| folder.path),
             Ok("d".to_owned())
         );
+    }
+
+    #[test]
+    fn a_blob_whose_name_ends_with_a_slash_is_not_the_one_without_it() {
+        let url = "https://a.blob.core.windows.net/c/x.csv/";
+        let blob = UnversionedBlob::read(url).expect("a blob");
+        assert_eq!((blob.url.as_str(), blob.path.as_str()), (url, "x.csv/"));
+        assert_eq!(blob.beside("y//").map(|blob| blob.path), Ok("y//".to_owned()));
+        let subject = "/blobServices/default/containers/c/blobs/x.csv/";
+        assert_eq!(UnversionedBlob::of_event(subject, url).as_ref(), Ok(&blob));
+        assert_eq!(UnversionedBlob::folder_of_event(subject, url).map(|folder| folder.path), Ok("x.csv".to_owned()));
     }
 }

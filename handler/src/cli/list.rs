@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use app::ledger::{Ledger, Place};
 use app::ports::Clock;
-use app::reports::{self, Filter, Newest, UnreadableView};
+use app::reports::{self, Filter, Newest, PendingList, UnreadableView};
 use lifecycle::text::visible;
 use lifecycle::{Status, UnversionedBlob};
 use time::OffsetDateTime;
@@ -213,12 +213,13 @@ async fn list_pending(ledger: &Ledger, json: bool, out: &mut dyn Write) -> Resul
         writeln!(out)?;
         return Ok(OK);
     }
-    if found.is_empty() {
+    let PendingList { waiting, unreadable } = found;
+    if waiting.is_empty() {
         writeln!(out, "No upload waits for a look at the storage.")?;
-        return Ok(OK);
+        return told(&unreadable, out);
     }
     writeln!(out, "{:19}  {:19}  {:16}  {:60}  WAITS FOR", "SINCE (UTC)", "NEXT LOOK (UTC)", "RULE", "BLOB")?;
-    for view in &found {
+    for view in &waiting {
         writeln!(
             out,
             "{:19}  {:19}  {:16}  {:60}  {}",
@@ -229,5 +230,5 @@ async fn list_pending(ledger: &Ledger, json: bool, out: &mut dyn Write) -> Resul
             shortened(&view.reason, 200),
         )?;
     }
-    Ok(OK)
+    told(&unreadable, out)
 }

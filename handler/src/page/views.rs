@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 use time::OffsetDateTime;
 
 use super::ROWS;
-use app::reports::{Newest, PendingView, ScoringDetail, ScoringView, StatusReport, shortened, utc_text};
+use app::reports::{Newest, PendingList, PendingView, ScoringDetail, ScoringView, StatusReport, shortened, utc_text};
 
 use crate::cli::view::ago;
 
@@ -21,8 +21,8 @@ pub(super) struct Index<'a> {
     pub(super) filter: &'a [Status],
     /// How the ledger stands: counts, what needs attention, what holds something back.
     pub(super) report: StatusReport,
-    /// What waits for a look at the storage, the oldest first; the first [`PENDING`] are shown.
-    pub(super) pending: Vec<PendingView>,
+    /// What waits for a look at the storage; the first [`PENDING`] are shown, and each row that cannot be read.
+    pub(super) pending: PendingList,
     /// The newest scorings that pass the filter, at most [`ROWS`].
     pub(super) rows: Newest,
     /// When it was read.
@@ -48,10 +48,10 @@ pub(super) fn index(title: &str, index: &Index<'_>) -> Response {
         @for view in limits.iter().filter(|view| view.matters()) {
             p title=[view.reason.as_deref()] { small { (view.kind) " " } (view.name) ": " (view.summary()) }
         }
-        @for row in unreadable {
+        @for row in unreadable.iter().chain(&pending.unreadable) {
             p { span.s.failed { (row.status) } " " (row.error) }
         }
-        (waiting(pending, *now))
+        (waiting(&pending.waiting, *now))
         @if rows.is_empty() {
             p { @if filter.is_empty() { "No scoring yet. Upload a blob to a watched place." } @else { "No scoring matches. " a href="/" { "Show all" } } }
         } @else {

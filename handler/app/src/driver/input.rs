@@ -3,13 +3,22 @@
 //!
 //! Never: a scoring that ends because of another one which is not on record.
 
-use lifecycle::{Entry, InputFound, InputSnapshot, Likeness, Observation, Scoring, SeenVersion, Status, Step};
+use lifecycle::{
+    Entry, InputFound, InputSnapshot, Likeness, Observation, Scoring, ScoringId, SeenVersion, Status, Step,
+};
+use time::OffsetDateTime;
 
 use super::observed::{Loaded, Observed};
 use super::services::Services;
-use super::{Driver, Reach};
-use crate::error::{Error, during, error_chain};
+use super::{Driver, Reach, ShownBy};
+use crate::error::error_chain;
 use crate::ledger::{self, Acceptance, Announced, MAX_UNANNOUNCED, Recorded, Unannounced};
+use crate::ports::table_store;
+
+/// Attempts against other processes that move the same scoring.
+const MAX_TRIES: usize = 5;
+/// Scorings of a path that have taken each other's place, and are followed.
+const MAX_REPLACED: usize = 20;
 
 impl Driver {
     /// Decides; if the decision wants the input looked at first, looks and decides by that. Without services there is no
@@ -43,13 +52,14 @@ impl Driver {
     /// known nothing of its own content; whoever moved that one on meanwhile may. Until it has ended, or is known to have
     /// another content, nothing is sent for this one: the same bytes would be scored twice.
     async fn settle_named(&self, scoring: &Scoring, seen: SeenVersion) -> Result<InputFound, ledger::Error> {
-        let Some(origin) = scoring.in_place_of.as_ref().filter(|_| scoring.attempt == 0) else {
+        let Some(origin) = scoring.in_place_of.as_ref().filter(|_| scoring.status == Status::Queued) else {
             return Ok(InputFound::Named(seen));
         };
-        let Some((before, _)) = self.ledger.get(origin).await? else { return Ok(InputFound::Named(seen)) };
+        let Some(before) = self.standing(origin.clone()).await? else { return Ok(InputFound::Named(seen)) };
         Ok(match before.status {
+            _ if before.id == scoring.id => InputFound::Named(seen),
             Status::Queued => {
-                InputFound::NotSeen(format!("it takes the place of scoring {origin}, which has not ended yet"))
+                InputFound::NotSeen(format!("it takes the place of scoring {}, which has not ended yet", before.id))
             }
             _ if scores(&before) && before.likeness(&seen) != Likeness::Other => InputFound::SameAs(before.id),
             _ => InputFound::Named(seen),
@@ -90,28 +100,28 @@ impl Driver {
         if let Some(why) = rule.refuses(&other.blob) {
             return Ok(InputFound::Unwanted { etag, why });
         }
-        let found = InputFound::Newer { etag, scoring: other.id.clone() };
-        match self.ledger.get(&other.id).await? {
-            Some((gone, version)) if gone.status == Status::Gone => {
-                self.move_other(Loaded { scoring: gone, etag: version }, &Observation::VersionSeen).await?;
-            }
-            Some(_) => {}
+        let known = match self.ledger.get(&other.id).await? {
+            Some((known, _)) => Some(known),
             // A writer that never comes to rest, or one that marks each input by rewriting it, would else be scored for ever.
             None => match self.ledger.count_unannounced(&other.blob, now).await? {
                 Unannounced::Counted => {
                     let reason = format!("the path of scoring {} holds this version; no event told of it", scoring.id);
-                    self.insert(&other, &[other.accepted_entry(reason)]).await?;
+                    self.insert(&other, &[other.accepted_entry(reason)]).await?
                 }
                 Unannounced::TooMany { until } => {
                     return Ok(InputFound::NotSeen(format!(
-                        "the path holds another version ({}), and {MAX_UNANNOUNCED} of its versions were scored within an hour without an event of their own; the next at {}",
+                        "the path holds another version ({}), and {}",
                         seen.etag,
-                        lifecycle::duration::utc_text(until)
+                        too_many(until)
                     )));
                 }
             },
-        }
-        Ok(found)
+        };
+        let Some(known) = known else { return Ok(InputFound::Newer { etag, scoring: other.id }) };
+        // It may have given way to this one while this one's version was there, or be about to.
+        let shown = self.show(known, ShownBy::Look).await?;
+        let scored_as = if shown.status == Status::Superseded { self.scored_as(&shown).await? } else { None };
+        Ok(InputFound::Newer { etag, scoring: scored_as.map_or(shown.id, |by| by.id) })
     }
 
     /// The path holds the same content under another ETag. That version joins the scoring, so that its event, should
@@ -129,7 +139,7 @@ impl Driver {
                     return Ok(InputFound::SameContent(seen));
                 };
                 entries.push(entry);
-                self.insert(&next, &entries).await?
+                self.insert(&next, &entries).await?.or(Some(*next))
             }
             // Nothing was sent for it yet: one of the two is enough.
             Some((queued, etag)) if queued.status == Status::Queued && queued.attempt == 0 => {
@@ -139,23 +149,27 @@ impl Driver {
         };
         match present {
             Some(present) if scoring.status == Status::Queued && scores(&present) => {
-                Ok(InputFound::Newer { etag: seen.etag, scoring: present.id })
+                let present = self.show(present, ShownBy::Look).await?;
+                if scores(&present) {
+                    return Ok(InputFound::Newer { etag: seen.etag, scoring: present.id });
+                }
+                Ok(InputFound::SameContent(seen))
             }
             _ => Ok(InputFound::SameContent(seen)),
         }
     }
 
-    /// Takes another scoring in. Returns it as it is in the ledger.
+    /// Takes another scoring in. Returns it as it is in the ledger, if it was there already.
     async fn insert(&self, other: &Scoring, entries: &[Entry]) -> Result<Option<Scoring>, ledger::Error> {
-        Ok(Some(match self.ledger.accept(other, entries, &Announced::default()).await? {
+        Ok(match self.ledger.accept(other, entries, &Announced::default()).await? {
             Acceptance::New(_) => {
                 let reason = entries.last().map_or("", |entry| entry.reason.as_str());
                 tracing::info!(scoring = %other.id, rule = other.rule.as_str(), blob = other.blob.url, status = %other.status,
                     "scoring {} accepted as {}: {reason}", other.id, other.status);
-                other.clone()
+                None
             }
-            Acceptance::Duplicate(present) => *present,
-        }))
+            Acceptance::Duplicate(present) => Some(*present),
+        })
     }
 
     /// Moves another scoring by what was seen of it. Returns it as it is then, as far as that is known.
@@ -172,15 +186,62 @@ impl Driver {
         }
     }
 
-    /// An event tells of a version that is known: if it was gone, it is opened again.
-    pub(super) async fn seen_again(&self, known: Scoring) -> Result<Scoring, Error> {
-        if known.status != Status::Gone {
+    /// A version that is known is shown: what had ended because it was not at its path is opened again, so that no path is
+    /// without a scoring for what it holds. A version comes back to its path when it is renamed there, and whoever looked before
+    /// that may be about to end its scoring. Where a look shows it, such a decision is made to fail.
+    pub(super) async fn show(&self, known: Scoring, by: ShownBy) -> Result<Scoring, ledger::Error> {
+        let ended = |scoring: &Scoring| matches!(scoring.status, Status::Gone | Status::Superseded);
+        if !ended(&known) && (by == ShownBy::Event || known.status.is_terminal()) {
             return Ok(known);
         }
-        let Some(loaded) = self.load(&known.id).await? else { return Ok(known) };
-        let moved = self.move_other(loaded, &Observation::VersionSeen).await;
-        Ok(moved.map_err(during("opening a scoring again"))?.unwrap_or(known))
+        for _ in 0..MAX_TRIES {
+            let Some((scoring, etag)) = self.ledger.get(&known.id).await? else { return Ok(known) };
+            if !ended(&scoring) {
+                if scoring.status.is_terminal() || self.ledger.touch(&scoring.id, &etag, self.clock.now()).await? {
+                    return Ok(scoring);
+                }
+            } else if scoring.status == Status::Superseded && self.scored_as(&scoring).await?.is_some() {
+                return Ok(scoring);
+            } else if let Some(opened) = self.move_other(Loaded { scoring, etag }, &Observation::VersionSeen).await?
+                && !ended(&opened)
+            {
+                return Ok(opened);
+            }
+        }
+        let why = format!("scoring {} keeps changing", known.id);
+        Err(ledger::Error::Unavailable(table_store::Error::Unavailable(why)))
     }
+
+    /// The scoring that scores the content of a superseded one, known to be the same by the ETag.
+    async fn scored_as(&self, superseded: &Scoring) -> Result<Option<Scoring>, ledger::Error> {
+        let Some(by) = superseded.replaced_by.clone() else { return Ok(None) };
+        let etag = &superseded.blob.etag;
+        let by = self.standing(by).await?;
+        Ok(by.filter(|by| scores(by) && (by.blob.etag == *etag || by.aliases.contains(etag))))
+    }
+
+    /// A scoring, or the one that has taken its place in the end; if that cannot be told, the last one that was come by.
+    pub(crate) async fn standing(&self, mut id: ScoringId) -> Result<Option<Scoring>, ledger::Error> {
+        let mut last = None;
+        for _ in 0..MAX_REPLACED {
+            let Some((scoring, _)) = self.ledger.get(&id).await? else { break };
+            let next = scoring.replaced_by.clone().filter(|_| scoring.status == Status::Superseded);
+            last = Some(scoring);
+            match next {
+                Some(next) => id = next,
+                None => break,
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// Why a version that no event told of waits.
+pub(crate) fn too_many(until: OffsetDateTime) -> String {
+    format!(
+        "{MAX_UNANNOUNCED} of its versions were scored within an hour without an event of their own; the next at {}",
+        lifecycle::duration::utc_text(until)
+    )
 }
 
 /// Whether a scoring has scored its content, or is about to.

@@ -33,6 +33,7 @@ mod index_rows;
 mod job_names;
 mod listed;
 mod merged;
+mod moved;
 mod orphan_scan;
 mod pending;
 mod projection;
@@ -293,8 +294,9 @@ impl Ledger {
             ops.push(Op::Delete(attention_rows::attention_key(&next.id), IfMatch::Any));
         }
         // A scoring that goes round for years must not grow beyond what one transaction can purge; how it ended is kept.
-        // What is gone may come and go again: beyond the limit its ends would be lines without end.
-        let ends = next.status.is_terminal() && entry.from != Some(next.status) && next.status != Status::Gone;
+        // What is gone or superseded may come and go again: beyond the limit its ends would be lines without end.
+        let comes_again = matches!(next.status, Status::Gone | Status::Superseded);
+        let ends = next.status.is_terminal() && entry.from != Some(next.status) && !comes_again;
         if entry.seq <= rows::MAX_HISTORY_ENTRIES || ends {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
@@ -315,6 +317,22 @@ impl Ledger {
                 }
                 _ => Ok(Recorded::Lost),
             },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes the row of a scoring, read at the version `etag`, and nothing else: whoever has decided by a look that was begun
+    /// before fails to record that, and looks again. `false` if somebody moved it meanwhile, or nobody knows.
+    pub async fn touch(&self, id: &ScoringId, etag: &ETag, now: OffsetDateTime) -> Result<bool, Error> {
+        // Not its operation id: by that a writer knows its own write whose answer was lost.
+        let touched = Entity::new(rows::scoring_key(id)).with("SeenAgainTime", now);
+        match self.write(&[Op::Merge(touched, IfMatch::Tag(etag.clone()))]).await {
+            Ok(_) => Ok(true),
+            Err(
+                table_store::Error::Conflict { .. }
+                | table_store::Error::Missing { .. }
+                | table_store::Error::Ambiguous(_),
+            ) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

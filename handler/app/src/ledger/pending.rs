@@ -5,6 +5,7 @@
 //! has meanwhile.
 
 use lifecycle::pending::{Cause, Sighting};
+use lifecycle::schedule::believable_due;
 use lifecycle::{PendingFolder, PendingUpload, UnversionedBlob};
 use time::OffsetDateTime;
 
@@ -13,6 +14,8 @@ use crate::ports::table_store::{self, Continuation, ETag, Entity, IfMatch, Key, 
 
 /// The partition of all such rows.
 const PARTITION: &str = "pending";
+/// Attempts against other processes that keep or change the same row.
+const MAX_TRIES: usize = 5;
 
 /// What waits for a look at the storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +43,26 @@ impl Pending {
         }
     }
 
-    /// When its event came.
+    /// Whether it is looked at now. What was put off by a clock that was wrong is.
+    pub fn is_due(&self, now: OffsetDateTime) -> bool {
+        let updated = match self {
+            Self::Upload(upload) => upload.updated,
+            Self::Folder(folder) => folder.updated,
+        };
+        believable_due(updated, self.due(), now) <= now
+    }
+
+    /// One more event about it; see [`PendingUpload::told_again`] and [`PendingFolder::told_again`].
+    fn told_again(self, told: Self) -> Self {
+        match (self, told) {
+            (Self::Upload(kept), Self::Upload(told)) => Self::Upload(kept.told_again(told)),
+            (Self::Folder(kept), Self::Folder(told)) => Self::Folder(kept.told_again(told)),
+            // Their keys tell the two apart.
+            (_, told) => told,
+        }
+    }
+
+    /// When its last event came.
     pub fn since(&self) -> OffsetDateTime {
         match self {
             Self::Upload(upload) => upload.since,
@@ -75,26 +97,33 @@ impl Pending {
 
 /// Its row.
 fn to_row(pending: &Pending) -> Entity {
+    let (updated, event_time) = match pending {
+        Pending::Upload(upload) => (upload.updated, upload.event_time),
+        Pending::Folder(folder) => (folder.updated, folder.event_time),
+    };
     let row = Entity::new(pending.key())
         .with("SchemaVersion", rows::SCHEMA)
         .with("BlobUrl", pending.url())
         .with("SeenTime", pending.since())
         .with("Due", pending.due())
+        .with("Updated", updated)
+        .with_some("EventTime", event_time)
         .with("Reason", pending.reason());
     match pending {
-        Pending::Upload(PendingUpload { rule, cause, event_time, looks, look_failed, seen, event, .. }) => {
-            let (from, api) = match cause {
-                Cause::Renamed { from } => (from.as_deref(), None),
-                Cause::Created { api } => (None, Some(api.as_str())),
-                Cause::Taken => (None, None),
+        Pending::Upload(PendingUpload { rule, cause, looks, look_failed, seen, event, .. }) => {
+            let (from, api, taken) = match cause {
+                Cause::Renamed { from } => (from.as_deref(), None, None),
+                Cause::Created { api } => (None, Some(api.as_str()), None),
+                Cause::Taken => (None, None, None),
+                Cause::Changed { taken } => (None, None, Some(taken.as_str())),
             };
             row.with("Kind", cause.name())
                 .with("RuleId", rule.as_str())
-                .with_some("EventTime", *event_time)
                 .with("Looks", rows::count(*looks))
                 .with("LookFailed", *look_failed)
                 .with_some("SourceUrl", from)
                 .with_some("Api", api)
+                .with_some("TakenETag", taken)
                 .with_some("SeenETag", seen.as_ref().map(|seen| seen.etag.as_str()))
                 .with_some("SeenETagSince", seen.as_ref().map(|seen| seen.since))
                 .with_some("Event", event.as_deref().map(|event| rows::clipped(event, rows::MAX_EVENT)))
@@ -115,17 +144,30 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
     let (key, kind) = (row.key.row.clone(), read.string("Kind")?);
     let blob = UnversionedBlob::read(&read.string("BlobUrl")?).map_err(|why| read.wrong(why.to_string()))?;
     let (since, due, reason) = (read.time("SeenTime")?, read.time("Due")?, read.string("Reason")?);
+    let (updated, event_time) = (read.time("Updated")?, row.time("EventTime"));
     let from = row.string("SourceUrl").map(str::to_owned);
     let looks = read.number("Looks")?;
     let cause = match kind.as_str() {
         "renamed" => Cause::Renamed { from },
         "created" => Cause::Created { api: read.string("Api")? },
         "taken" => Cause::Taken,
+        "changed" => Cause::Changed { taken: read.string("TakenETag")? },
         "folder" => {
             let cursor = row.string("Cursor").map(str::to_owned);
             let files = row.int64("Files").and_then(|files| u64::try_from(files).ok()).unwrap_or_default();
-            let folder = PendingFolder { key, folder: blob, from, since, due, failures: looks, cursor, files, reason };
-            return Ok(Pending::Folder(folder));
+            return Ok(Pending::Folder(PendingFolder {
+                key,
+                folder: blob,
+                from,
+                since,
+                event_time,
+                due,
+                updated,
+                failures: looks,
+                cursor,
+                files,
+                reason,
+            }));
         }
         other => return Err(read.wrong(format!("`Kind` is `{other}`, which this version does not know"))),
     };
@@ -133,7 +175,6 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
     let seen = seen.map(|(etag, since)| Sighting { etag: etag.to_owned(), since });
     let (rule, look_failed) = (read.parsed("RuleId")?, row.boolean("LookFailed").unwrap_or(false));
     let event = row.string("Event").map(str::to_owned);
-    let event_time = row.time("EventTime");
     Ok(Pending::Upload(PendingUpload {
         key,
         rule,
@@ -142,6 +183,7 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
         since,
         event_time,
         due,
+        updated,
         looks,
         look_failed,
         seen,
@@ -151,18 +193,38 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
 }
 
 impl Ledger {
-    /// Keeps what waits for a look; `false` if it is kept already. **Durable once `Ok`.**
+    /// Keeps what waits for a look; `false` if it was kept already. **Durable once `Ok`.**
+    ///
+    /// A row that is there is changed all the same: somebody may be looking at its blob, in the version before the one that this
+    /// event tells of, and must neither remove the row by that look nor write over it.
     pub async fn keep_pending(&self, pending: &Pending) -> Result<bool, Error> {
-        match self.write(&[Op::Insert(to_row(pending))]).await {
-            Ok(_) => Ok(true),
-            Err(table_store::Error::AlreadyExists { .. } | table_store::Error::Conflict { .. }) => Ok(false),
-            // What is there after a lost answer is this, or what an earlier delivery left.
-            Err(error @ table_store::Error::Ambiguous(_)) => match self.row(&pending.key()).await? {
-                Some(_) => Ok(true),
-                None => Err(error.into()),
-            },
-            Err(error) => Err(error.into()),
+        let (mut op, mut is_new) = (Op::Insert(to_row(pending)), true);
+        for _ in 0..MAX_TRIES {
+            match self.write(&[op]).await {
+                Ok(_) => return Ok(is_new),
+                // What is there then is this, or what an earlier event left: changed it is in either case.
+                Err(table_store::Error::Ambiguous(_)) => {}
+                Err(
+                    table_store::Error::AlreadyExists { .. }
+                    | table_store::Error::Conflict { .. }
+                    | table_store::Error::Missing { .. },
+                ) => is_new = false,
+                Err(error) => return Err(error.into()),
+            }
+            op = match self.row(&pending.key()).await? {
+                None => Op::Insert(to_row(pending)),
+                Some(row) => {
+                    // One that cannot be read cannot be looked at either: what this event tells takes its place.
+                    let kept = from_row(&row.entity).ok();
+                    let kept = kept.map_or_else(|| pending.clone(), |kept| kept.told_again(pending.clone()));
+                    Op::Replace(to_row(&kept), IfMatch::Tag(row.etag))
+                }
+            };
         }
+        Err(Error::Unavailable(table_store::Error::Unavailable(format!(
+            "the row of {} that waits for a look keeps changing",
+            pending.url()
+        ))))
     }
 
     /// One page of what waits, in no order of time; rows that cannot be read are told apart.
@@ -225,6 +287,7 @@ mod tests {
             Cause::Renamed { from: None },
             Cause::Created { api: "CreateFile".to_owned() },
             Cause::Taken,
+            Cause::Changed { taken: "0x0".to_owned() },
         ];
         for cause in causes {
             let event_time = Some(now.replace_nanosecond(0).unwrap());

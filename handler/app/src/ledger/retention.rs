@@ -62,6 +62,7 @@ impl Ledger {
                     self.delete(&ops).await?;
                 }
             }
+            self.purge_moved(shard, cutoff, 1_000).await?;
             if purged >= max {
                 break;
             }
@@ -106,7 +107,7 @@ impl Ledger {
     }
 
     /// Deletes in one transaction; `false` when another purge was faster.
-    async fn delete(&self, ops: &[Op]) -> Result<bool, Error> {
+    pub(super) async fn delete(&self, ops: &[Op]) -> Result<bool, Error> {
         match self.write(ops).await {
             Ok(_) => Ok(true),
             // A lost answer: the next purge finds what is left.

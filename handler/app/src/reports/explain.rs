@@ -122,7 +122,7 @@ pub async fn explain(
         let is_it = |url: &str| {
             lifecycle::UnversionedBlob::read(url).is_ok_and(|blob| blob.container == *container && blob.path == *path)
         };
-        waiting = pending(ledger).await?.into_iter().filter(|view| is_it(&view.url)).collect();
+        waiting = pending(ledger).await?.waiting.into_iter().filter(|view| is_it(&view.url)).collect();
         // An event may name it in percent-encoding, as a URL that is asked for does.
         let asked = without_query(wanted).trim();
         let names_it = |text: &str| text.contains(path.as_str()) || text.contains(asked);

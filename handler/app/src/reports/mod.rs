@@ -21,7 +21,7 @@ pub use find::{Known, find};
 pub use findings::{Finding, FindingKind};
 pub use limits::{LimitView, limits, waits_for};
 pub use list::{Filter, Newest, newest};
-pub use pending::{PendingView, pending};
+pub use pending::{PendingList, PendingView, pending};
 pub use scorings::{Found, ScoringDetail, ScoringView, UnreadableView, detail, detail_of};
 pub use status::{StatusReport, status};
 pub use text::{path, shortened, utc_text};

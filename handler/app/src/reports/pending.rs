@@ -2,8 +2,10 @@
 
 use lifecycle::redact::redacted;
 use serde::Serialize;
+use serde::ser::{SerializeSeq as _, Serializer};
 use time::OffsetDateTime;
 
+use super::scorings::UnreadableView;
 use crate::ledger::{self, Ledger, Pending};
 
 /// An upload or a folder that waits, for people.
@@ -44,15 +46,52 @@ impl From<&Pending> for PendingView {
     }
 }
 
-/// All that waits, the oldest first. A row that cannot be read is left to the tick to complain of.
-pub async fn pending(ledger: &Ledger) -> Result<Vec<PendingView>, ledger::Error> {
-    let (mut found, mut from) = (Vec::new(), None);
+/// What waits, and behind it the rows that cannot be read: nothing is done for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PendingList {
+    /// What waits, the oldest first.
+    pub waiting: Vec<PendingView>,
+    /// Every row that should say what waits and cannot be read.
+    pub unreadable: Vec<UnreadableView>,
+}
+
+impl PendingList {
+    /// How many rows there are, readable or not.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.unreadable.len()
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One list, as scripts see it.
+impl Serialize for PendingList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.len()))?;
+        self.waiting.iter().try_for_each(|one| list.serialize_element(one))?;
+        self.unreadable.iter().try_for_each(|row| list.serialize_element(row))?;
+        list.end()
+    }
+}
+
+/// All that waits.
+pub async fn pending(ledger: &Ledger) -> Result<PendingList, ledger::Error> {
+    let (mut found, mut from) = (PendingList::default(), None);
     loop {
         let (rows, next) = ledger.pending_page(from.as_ref()).await?;
-        found.extend(rows.iter().flatten().map(|(pending, _)| PendingView::from(pending)));
+        for row in rows {
+            match row {
+                Ok((pending, _)) => found.waiting.push(PendingView::from(&pending)),
+                // Its key is in the form of an id, and no scoring's.
+                Err(row) => found.unreadable.push(UnreadableView { id: None, ..row.into() }),
+            }
+        }
         from = next;
         if from.is_none() {
-            found.sort_by(|a, b| a.since.cmp(&b.since).then_with(|| a.url.cmp(&b.url)));
+            found.waiting.sort_by(|a, b| a.since.cmp(&b.since).then_with(|| a.url.cmp(&b.url)));
             return Ok(found);
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lifecycle::Status;
+use lifecycle::redact::redacted;
 use time::{Duration, OffsetDateTime};
 
 use super::breakers::{BreakerView, breakers};
@@ -33,7 +34,7 @@ pub struct StatusReport {
     pub skipped: usize,
     /// Events since `since` that could not be read, at most a thousand.
     pub quarantined: usize,
-    /// Uploads and renamed folders that wait for a look at the storage.
+    /// Uploads and renamed folders that wait for a look at the storage, and rows of such that cannot be read.
     pub pending: usize,
     /// Every rule and endpoint with its limit.
     pub limits: Vec<LimitView>,
@@ -77,6 +78,9 @@ pub async fn status(
         .chain(&unacknowledged.unreadable)
         .collect();
     let pending = pending(ledger).await?;
+    let first = unreadable.first().map(|first| redacted(&first.to_string()).into_owned());
+    let first = first.or_else(|| Some(pending.unreadable.first()?.error.clone()));
+    let unreadable = (unreadable.len() + pending.unreadable.len(), first);
     let heartbeat = ledger.heartbeat().await?;
     let last_upload = last_upload(ledger).await?;
     let mut report = StatusReport {
@@ -105,9 +109,9 @@ pub async fn status(
         unacknowledged: &unacknowledged,
         breakers: &report.breakers,
         limits: &report.limits,
-        pending: &pending,
+        pending: &pending.waiting,
         quarantined: &quarantined,
-        unreadable: (unreadable.len(), unreadable.first().map(ToString::to_string)),
+        unreadable,
         events: (last_upload, events_within),
         now,
     });

@@ -86,8 +86,8 @@ impl PendingLooks {
             for row in rows {
                 report.pending += 1;
                 match row {
-                    Ok((pending, etag)) if pending.due() <= now && due.len() < MAX_DUE => due.push((pending, etag)),
-                    Ok((pending, _)) if pending.due() <= now => counts.late(),
+                    Ok((pending, etag)) if pending.is_due(now) && due.len() < MAX_DUE => due.push((pending, etag)),
+                    Ok((pending, _)) if pending.is_due(now) => counts.late(),
                     Ok(_) => {}
                     Err(unreadable) => {
                         counts.errors(1);

@@ -57,7 +57,7 @@ impl DecideContext<'_> {
         }
     }
 
-    /// An event or a look shows the version that was gone.
+    /// An event or a look shows a version that had ended because it was not at its path.
     pub(super) fn seen_again(&self) -> Step {
         let reason = "the blob version was seen again; queued again";
         self.transition(Event::SeenAgain, reason.to_owned(), Effect::None, |next| {
@@ -66,6 +66,8 @@ impl DecideContext<'_> {
             (next.error, next.failure) = (None, None);
             next.refusals = 0;
             next.due = self.now;
+            // What had taken its place may have scored the same content: compared before a job is made.
+            next.in_place_of = next.replaced_by.take().or_else(|| next.in_place_of.take());
         })
     }
 

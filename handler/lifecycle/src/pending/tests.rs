@@ -111,23 +111,82 @@ fn a_renamed_blob_that_is_gone_or_empty_or_a_folder_is_skipped() {
 
 #[test]
 fn what_was_scored_or_is_in_flight_is_not_scored_again_for_being_moved() {
-    let all = rules(&json!({}));
-    let rule = all.get("r").expect("the rule");
+    let (all, score) = (rules(&json!({})), rules(&json!({"renames": "score"})));
     let from = "https://uploads.blob.core.windows.net/claims/b.csv";
-    let id = renamed(from).former_scoring(&ledger(), rule, &seen("0x1", 5)).expect("a former name");
-    let former = |status| FormerScoring { id: id.clone(), status };
-    let judge = |status| renamed(from).judge(&ledger(), Some(rule), Some(&seen("0x1", 5)), Some(&former(status)), NOW);
-    assert!(skip_of(judge(Status::Scored)).contains("ignoreScored"));
-    for status in
-        [Status::Submitting, Status::Unknown, Status::Held, Status::Running, Status::Cancelling, Status::Verifying]
-    {
-        assert!(waits(judge(status)).reason.contains(id.as_str()), "{status}");
+    let before = renamed(from).former_version(&seen("\"0x1\"", 5)).expect("a former name");
+    assert_eq!((before.url.as_str(), before.etag.as_str()), (from, "0x1"));
+    let id = ScoringId::new(&ledger(), &renamed(from).rule, &before, 0);
+    let judge = |rules: &Rules, former: &Former| {
+        renamed(from).judge(&ledger(), rules.get("r"), Some(&seen("0x1", 5)), Some(former), NOW)
+    };
+    let former = |status| Former::Scoring { id: id.clone(), status };
+    for status in Status::ALL {
+        assert!(matches!(judge(&score, &former(status)), Judgement::TakeIn { .. }), "{status}");
+        match status {
+            Status::Scored => assert!(skip_of(judge(&all, &former(status))).contains("ignoreScored")),
+            Status::Queued | Status::Failed | Status::Cancelled | Status::Gone | Status::Superseded => {
+                assert!(matches!(judge(&all, &former(status)), Judgement::TakeIn { .. }), "{status}");
+            }
+            _ => assert!(waits(judge(&all, &former(status))).reason.contains(id.as_str()), "{status}"),
+        }
     }
-    for status in [Status::Queued, Status::Failed, Status::Cancelled] {
-        assert!(matches!(judge(status), Judgement::TakeIn { .. }), "{status}");
+    for rules in [all, score] {
+        assert!(skip_of(judge(&rules, &Former::Output { of: id.clone() })).contains("an output of scoring"));
     }
-    let score = rules(&json!({"renames": "score"}));
-    assert_eq!(renamed(from).former_scoring(&ledger(), score.get("r").expect("the rule"), &seen("0x1", 5)), None);
+}
+
+#[test]
+fn an_event_that_comes_again_is_waited_for_from_then_on_and_keeps_what_rests() {
+    let rules = resting();
+    let first = waits(judged(
+        pending(&created("CreateFile", "BlockBlob", 0), &rules),
+        &rules,
+        &seen("0x2", 4),
+        Duration::MINUTE,
+    ));
+    let later = NOW + Duration::days(2);
+    let told = PendingUpload {
+        since: later,
+        due: later,
+        updated: later,
+        ..pending(&created("CreateFile", "BlockBlob", 0), &rules)
+    };
+    assert_eq!(told.key, first.key);
+    let again = first.clone().told_again(told.clone());
+    assert_eq!((again.since, again.due, &again.seen), (later, first.due, &first.seen));
+    let not_seen = first.not_seen("403", NOW).told_again(told);
+    assert!(not_seen.look_failed && not_seen.reason.contains("403"), "{not_seen:?}");
+}
+
+#[test]
+fn what_a_clock_far_ahead_told_is_told_now() {
+    let (rules, ahead) = (resting(), Duration::days(400));
+    let begun = pending(&created("CreateFile", "BlockBlob", 0), &rules);
+    let watched = waits(judged(begun, &rules, &seen("0x2", 4), ahead));
+    assert!(watched.due > NOW + ahead);
+    let corrected = waits(judged(watched, &rules, &seen("0x2", 4), Duration::ZERO));
+    assert_eq!(corrected.due, NOW + Duration::minutes(2));
+    assert!(matches!(judged(corrected, &rules, &seen("0x2", 4), Duration::minutes(2)), Judgement::TakeIn { .. }));
+}
+
+#[test]
+fn skips_of_one_blob_for_two_reasons_or_at_two_times_are_two_records() {
+    let rules = rules(&json!({}));
+    let key = |upload: PendingUpload, seen: Option<&BlobSnapshot>| match upload.judge(
+        &ledger(),
+        rules.get("r"),
+        seen,
+        None,
+        NOW,
+    ) {
+        Judgement::Skip(skipped) => skipped.key,
+        other => panic!("{other:?}"),
+    };
+    let empty = seen("1", 0);
+    let first = key(renamed("x"), Some(&empty));
+    assert_eq!(first, key(renamed("x"), Some(&empty)), "a repetition");
+    assert_ne!(first, key(renamed("x"), None));
+    assert_ne!(first, key(PendingUpload { event_time: Some(NOW), ..renamed("x") }, Some(&empty)));
 }
 
 #[test]
@@ -164,8 +223,14 @@ fn a_file_that_nobody_closes_is_taken_when_it_rests_and_looked_at_once_more() {
     assert_eq!(judged(again.clone(), &rules, &seen("0x3", 8), at + 6 * minute), Judgement::Done);
     assert_eq!(again.clone().judge(&ledger(), rules.get("r"), None, None, NOW + at + 6 * minute), Judgement::Done);
     let changed = waits(judged(again, &rules, &seen("0x4", 9), at + 6 * minute));
-    let (later, _) = taken(judged(changed, &rules, &seen("0x4", 9), at + 8 * minute));
-    assert_eq!(later.blob.etag, "0x4");
+    let judgement = judged(changed.clone(), &rules, &seen("0x4", 9), at + 8 * minute);
+    // No event told of that one: it is counted, and compared with the one before.
+    assert!(matches!(&judgement, Judgement::TakeIn { unannounced: Some(waits), .. } if **waits == changed));
+    let (later, _) = taken(judgement);
+    assert_eq!((later.blob.etag.as_str(), later.in_place_of), ("0x4", Some(scoring.id)));
+    let told = PendingUpload { since: NOW + at, ..pending(&created("CreateFile", "BlockBlob", 0), &rules) };
+    let announced = judged(changed.told_again(told), &rules, &seen("0x4", 9), at + 8 * minute);
+    assert!(matches!(announced, Judgement::TakeIn { unannounced: None, .. }));
 }
 
 #[test]

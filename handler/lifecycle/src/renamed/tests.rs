@@ -129,3 +129,28 @@ fn a_listing_goes_on_where_it_was_and_slows_down_when_it_fails() {
     let listed = failed.listed(7, Some("next".to_owned()), NOW).listed(3, Some("more".to_owned()), NOW);
     assert_eq!((listed.files, listed.failures, listed.cursor.as_deref()), (10, 0, Some("more")));
 }
+
+#[test]
+fn a_folder_that_is_renamed_again_while_it_is_listed_is_listed_from_its_beginning() {
+    let Classification::Folder(folder) = classified(&event("DirectoryRenamed", "eu/2026", "eu/_stage")) else {
+        panic!("a folder")
+    };
+    let listed = folder.clone().listed(7, Some("next".to_owned()), NOW);
+    assert_eq!(listed.told_again(folder.clone()), folder);
+}
+
+#[test]
+fn a_renamed_blob_keeps_a_slash_at_its_end_and_a_folder_has_none() {
+    let any = Rules::read(
+        r#"{"rules":[{"id":"r","match":{"container":"claims"},"endpoint":{"uri":"https://e.example/jobs"}}]}"#,
+    )
+    .expect("good rules");
+    let classified = |kind| {
+        let event = event(kind, "eu/a.csv/", "eu/b/");
+        read(&event, &LedgerId::of_random([1; 16]), &any, NOW).expect("one event").remove(0)
+    };
+    let Classification::Pending { uploads, .. } = classified("BlobRenamed") else { panic!("a blob") };
+    assert_eq!(uploads[0].blob.path, "eu/a.csv/");
+    let Classification::Folder(folder) = classified("DirectoryRenamed") else { panic!("a folder") };
+    assert!(folder.folder.path == "eu/a.csv" && folder.from.is_some_and(|from| from.ends_with("/eu/b")));
+}

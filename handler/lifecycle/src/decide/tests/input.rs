@@ -126,13 +126,15 @@ fn gone_is_not_for_ever_and_begins_an_attempt_of_its_own() {
 }
 
 #[test]
-fn a_version_that_is_seen_changes_nothing_unless_it_was_gone() {
+fn a_version_that_is_seen_changes_nothing_unless_it_was_gone_or_superseded() {
     for life in [Life::new(), Life::submitting(), Life::running(), Life::verifying(), Life::unknown()] {
         life.waits(&Observation::VersionSeen);
     }
     let mut superseded = Life::new();
     superseded.moves(&after(Observation::SlotFree, newer()));
-    superseded.waits(&Observation::VersionSeen);
+    superseded.moves(&Observation::VersionSeen);
+    let Scoring { status, replaced_by, in_place_of, .. } = &superseded.scoring;
+    assert_eq!((*status, replaced_by, in_place_of), (Status::Queued, &None, &Some(other_scoring())));
 }
 
 #[test]

@@ -1,0 +1,151 @@
+//! Blobs that are moved after they were scored, moved outputs, and what is kept of them.
+
+use lifecycle::JobStatus;
+use serde_json::json;
+use time::Duration;
+
+use super::renames::{created, jobs, name, pending, put, renamed, skips, tick, url};
+use crate::support::world::{World, event};
+
+/// Moves a blob, or a folder, and lets it be seen.
+async fn moved(world: &World, app: &app::App, kind: &str, from: &str, to: &str) {
+    match kind {
+        "BlobRenamed" => world.uploaded(|uploaded| uploaded.rename(&name(from), &name(to))),
+        _ => world.uploaded(|uploaded| uploaded.rename_folder(&name(from), &name(to))),
+    }
+    world.deliver(app, &renamed(kind, from, to)).await;
+    for _ in 0..3 {
+        tick(world, app, Duration::minutes(3)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_scored_may_be_moved_on_and_on_without_being_scored_again() {
+    let world = World::new();
+    let app = world.app();
+    put(&world, "a.csv", "1", 5);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.tick_until_final(&app, 5).await;
+    for (from, to) in [
+        ("a.csv", "done/a.csv"),
+        ("done/a.csv", "archive/a.csv"),
+        ("archive/a.csv", "old/a.csv"),
+        ("old/a.csv", "a.csv"),
+    ] {
+        moved(&world, &app, "BlobRenamed", from, to).await;
+        assert_eq!(jobs(&world), ["a.csv"], "{from} -> {to}");
+    }
+}
+
+#[tokio::test]
+async fn folders_of_scored_files_may_be_moved_on_and_on_too() {
+    let world = World::new();
+    let app = world.app();
+    for n in 0..3 {
+        put(&world, &format!("in/{n}.csv"), &format!("{n}"), 5);
+        world.deliver(&app, &event(&format!("in/{n}.csv"), &format!("{n}"))).await;
+    }
+    world.tick_until_final(&app, 5).await;
+    for (from, to) in [("in", "done"), ("done", "old")] {
+        moved(&world, &app, "DirectoryRenamed", from, to).await;
+        assert_eq!(world.jobs().len(), 3, "{from} -> {to}");
+    }
+    let told = skips(&world, &app).await;
+    assert!(
+        told.iter().any(|(subject, why)| subject.ends_with("/old/1.csv") && why.contains("ignoreScored")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_was_marked_while_it_was_scored_is_not_scored_again_for_being_moved() {
+    let world = World::new();
+    let app = world.app();
+    put(&world, "a.csv", "1", 5);
+    world.change_inputs(|inputs, now| inputs.put(&url("a.csv"), "1", 5, true, now));
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let etag = world.change_inputs(|inputs, now| inputs.mark(&url("a.csv"), now)).unwrap();
+    put(&world, "a.csv", &etag, 5);
+    world.tick_until_final(&app, 5).await;
+    moved(&world, &app, "BlobRenamed", "a.csv", "done/a.csv").await;
+    assert_eq!(jobs(&world), ["a.csv"]);
+}
+
+#[tokio::test]
+async fn what_is_moved_twice_while_its_job_runs_is_scored_once_more_only_if_that_fails() {
+    for (end, count) in [(JobStatus::Completed, 1), (JobStatus::Canceled, 2)] {
+        let world = World::new();
+        let app = world.app();
+        put(&world, "a.csv", "1", 5);
+        world.deliver(&app, &event("a.csv", "1")).await;
+        moved(&world, &app, "BlobRenamed", "a.csv", "b.csv").await;
+        moved(&world, &app, "BlobRenamed", "b.csv", "c.csv").await;
+        assert_eq!(jobs(&world), ["a.csv"]);
+        world.end_jobs(&end);
+        for _ in 0..30 {
+            tick(&world, &app, Duration::minutes(3)).await;
+        }
+        assert_eq!(world.jobs().len(), count, "{end:?}");
+        assert!(pending(&app).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_is_moved_and_moved_on_never_triggers() {
+    let rules = json!({"rules":[{"id":"claims","match":{"container":"claims"},"renames":"score","endpoint":{"uri":"https://heart.example/jobs"},
+        "outputs":{"s":{"type":"UriFile","uri":"azureml://datastores/claims/paths/out/{scoring.id}/{attempt}/p.csv"}}}]});
+    let world = World::with_rules(&rules.to_string());
+    let app = world.app();
+    world.deliver(&app, &event("in.csv", "1")).await;
+    world.tick_until_final(&app, 5).await;
+    let out = world.jobs()[0].submission.outputs["s"].uri.split_once("/paths/").unwrap().1.to_owned();
+    put(&world, &out, "0x9", 5);
+    moved(&world, &app, "BlobRenamed", &out, "published/1.csv").await;
+    moved(&world, &app, "DirectoryRenamed", "published", "archive").await;
+    assert_eq!(jobs(&world), ["in.csv"]);
+    let told = skips(&world, &app).await;
+    for path in ["/published/1.csv", "/archive/1.csv"] {
+        let is = |(subject, why): &(String, String)| subject.ends_with(path) && why.contains("an output of scoring");
+        assert!(told.iter().any(is), "{path}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn skips_of_one_rename_for_two_reasons_are_both_kept() {
+    let world = World::new();
+    let app = world.app();
+    world.deliver(&app, &renamed("BlobRenamed", "t", "x.csv")).await;
+    put(&world, "x.csv", "0x2", 0);
+    for _ in 0..2 {
+        world.deliver(&app, &renamed("BlobRenamed", "t", "x.csv")).await;
+    }
+    let told = skips(&world, &app).await;
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_ends_with_a_slash_is_not_another_blobs() {
+    let world = World::new();
+    let app = world.app();
+    world.blind_storage(Some("503"));
+    world.deliver(&app, &created("CopyBlob", "x.csv/", "0x9", 5)).await;
+    world.blind_storage(None);
+    put(&world, "x.csv", "0x1", 5);
+    put(&world, "x.csv/", "0x9", 5);
+    tick(&world, &app, Duration::minutes(3)).await;
+    assert_eq!(jobs(&world), ["x.csv/"]);
+}
+
+#[tokio::test]
+async fn notes_of_moves_go_with_the_retention() {
+    let world = World::new();
+    let app = world.app();
+    put(&world, "a.csv", "1", 5);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.tick_until_final(&app, 5).await;
+    moved(&world, &app, "BlobRenamed", "a.csv", "b.csv").await;
+    let moved = name("b.csv").version("1").unwrap();
+    assert!(app.ledger().first_name(&moved).await.unwrap().is_some_and(|first| first.path == "a.csv"));
+    app.ledger().purge(world.now() + Duration::days(2), 100).await.unwrap();
+    assert_eq!(app.ledger().first_name(&moved).await.unwrap(), None);
+}
