@@ -269,9 +269,14 @@ async fn local_scores_what_is_dropped_into_its_inbox_also_after_it_was_killed() 
     process.until_logged(|line| line.contains("scored") && line.contains("second.csv")).await;
     listed(folder.path(), |rows| all_scored(rows, 2)).await;
 
+    // A backslash is a character of a name like any other.
+    std::fs::write(data.join("inbox/back\\slash.csv"), csv).unwrap();
+    process.until_logged(|line| line.contains("scored") && line.contains("back\\slash.csv")).await;
+    std::fs::remove_file(data.join("inbox/back\\slash.csv")).unwrap();
+
     // The same bytes again under the same name are a new version.
     std::fs::write(data.join("inbox/claims.csv"), csv).unwrap();
-    let rows = listed(folder.path(), |rows| all_scored(rows, 3)).await;
+    let rows = listed(folder.path(), |rows| all_scored(rows, 4)).await;
     let versions: std::collections::BTreeSet<_> =
         rows.iter().filter(|row| row["path"] == "inbox/claims.csv").map(|row| row["etag"].to_string()).collect();
     assert_eq!(versions.len(), 2);

@@ -1,5 +1,6 @@
 //! Time that does not behave: clocks that differ by minutes, local time, timers that fire twice, late or not at all.
 
+use app::App;
 use lifecycle::{JobStatus, Status};
 use time::macros::offset;
 use time::{Duration, OffsetDateTime};
@@ -162,4 +163,103 @@ async fn an_event_before_1970_is_taken_like_any_other() {
         app.tick(world.now() + Duration::minutes(1)).await.unwrap();
     }
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
+}
+
+/// So far ahead that nobody would see the day.
+const YEARS: Duration = Duration::days(400);
+
+async fn ticks(world: &World, app: &App, times: usize) {
+    for _ in 0..times {
+        world.later(Duration::minutes(10));
+        app.tick(world.now() + Duration::hours(1)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_submission_that_was_lost_by_a_clock_years_ahead_is_looked_for_and_sent_again() {
+    for fault in [Fault::LostRequest, Fault::LostAnswer { times: 1 }, Fault::Refused { permanent: false }] {
+        let world = World::new();
+        world.next_faults([fault.clone()]);
+        let ahead = world.app_with_clock(|now| now + YEARS);
+        ahead.accept(&event("a.csv", "1")).await.unwrap().submit().await;
+        let app = world.app();
+        ticks(&world, &app, 6).await;
+        world.end_jobs(&JobStatus::Completed);
+        ticks(&world, &app, 2).await;
+        let (statuses, jobs) = (world.statuses(&app).await, world.jobs().len());
+        assert_eq!((statuses, jobs), ([(Status::Scored, 1)].into(), 1), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_left_running_or_to_be_verified_comes_to_its_end() {
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},
+        "maxAttempts":1,"jobTimeout":"PT2H"}]}"#;
+    for completes in [true, false] {
+        let world = World::with_rules(rules);
+        let app = world.app();
+        let ahead = world.app_with_clock(|now| now + Duration::hours(12));
+        let ids = if completes {
+            let ids = world.deliver(&app, &event("a.csv", "1")).await;
+            let job = world.jobs()[0].name.clone();
+            world.end_job_as(&job, simulation::End::Completed(simulation::Written::Absent));
+            world.later(Duration::minutes(1));
+            ahead.tick(world.now() + Duration::hours(13)).await.unwrap();
+            assert_eq!(world.get(&app, &ids[0]).await.status, Status::Verifying);
+            ids
+        } else {
+            // Its job runs on, as was seen by the same clock.
+            let ids = world.deliver(&ahead, &event("a.csv", "1")).await;
+            world.later(Duration::minutes(1));
+            ahead.tick(world.now() + Duration::hours(13)).await.unwrap();
+            ids
+        };
+        ticks(&world, &app, 24).await;
+        let scoring = world.get(&app, &ids[0]).await;
+        assert_eq!(scoring.status, Status::Failed, "four hours later, completes: {completes}: {scoring:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_breaker_that_was_opened_by_a_clock_years_ahead_is_probed() {
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxAttempts":1}],
+        "endpoints":[{"uri":"https://heart.example/jobs","breaker":{"failures":2,"pause":"PT5M"}}]}"#;
+    let world = World::with_rules(rules);
+    let app = world.app();
+    for folder in ["a", "b", "c"] {
+        world.deliver(&app, &event(&format!("{folder}/x.csv"), "1")).await;
+    }
+    world.fail_jobs("exit code 1");
+    let ahead = world.app_with_clock(|now| now + YEARS);
+    ahead.tick(world.now() + YEARS + Duration::minutes(5)).await.unwrap();
+    let app = world.app();
+    let ids = world.deliver(&app, &event("good.csv", "1")).await;
+    ticks(&world, &app, 2).await;
+    world.end_jobs(&JobStatus::Completed);
+    ticks(&world, &app, 2).await;
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
+}
+
+/// What is forgotten is scored again when its event comes again.
+#[tokio::test]
+async fn a_clock_years_ahead_does_not_make_the_ledger_forget() {
+    let world = World::new();
+    let app = world.app();
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.tick_until_final(&app, 5).await;
+    let ahead = world.app_with_clock(|now| now + YEARS);
+    for _ in 0..12 {
+        world.later(Duration::hours(1));
+        ahead.tick(world.now() + YEARS + Duration::minutes(5)).await.unwrap();
+    }
+    world.deliver(&world.app(), &event("a.csv", "1")).await;
+    assert_eq!(world.jobs().len(), 1);
+    // By the right clock it goes in its time, an hour's ticks after the other.
+    let app = world.app();
+    let mut purged = 0;
+    for _ in 0..31 * 24 {
+        world.later(Duration::hours(1));
+        purged += app.tick(world.now() + Duration::minutes(5)).await.unwrap().purged;
+    }
+    assert_eq!(purged, 1);
 }

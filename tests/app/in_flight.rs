@@ -66,7 +66,7 @@ async fn running(world: &World, count: usize) {
 #[tokio::test]
 async fn a_tick_over_20_000_unchanged_jobs_reads_each_page_once_and_writes_its_heartbeat() {
     let world = World::new();
-    running(&world, 20_000).await;
+    Box::pin(running(&world, 20_000)).await;
     let app = where_jobs_run_on(&world);
     for due in [20_000, 0] {
         let before = world.store.calls();
@@ -78,7 +78,8 @@ async fn a_tick_over_20_000_unchanged_jobs_reads_each_page_once_and_writes_its_h
         // and of what waits for a look at the storage.
         assert_eq!(calls.pages - before.pages, 16 * (2 + 1) + 2);
         assert_eq!(calls.writes - before.writes, 1, "the heartbeat");
-        assert_eq!(calls.reads - before.reads, 0, "no scoring is read");
+        let first_of_process = u64::from(due > 0);
+        assert_eq!(calls.reads - before.reads, first_of_process, "how far a purge went; no scoring is read");
     }
 }
 

@@ -13,7 +13,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use lifecycle::schedule::believable_due;
 use lifecycle::{Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -218,11 +217,21 @@ impl Driver {
     }
 
     pub(crate) async fn load(&self, id: &ScoringId) -> Result<Option<Loaded>, Error> {
-        let mut loaded = self.ledger.get(id).await.map_err(during("reading a scoring"))?.map(Loaded::from);
-        if let Some(Loaded { scoring, .. }) = &mut loaded {
-            scoring.due = believable_due(scoring.since, scoring.due, self.clock.now());
+        let Some((mut scoring, mut etag)) = self.ledger.get(id).await.map_err(during("reading a scoring"))? else {
+            return Ok(None);
+        };
+        // Written and not only believed: read again, it would be a moment old each time, and nothing would ever be over.
+        if let Some(corrected) = scoring.with_believable_times(self.clock.now()) {
+            let written = self.ledger.correct_times(&etag, &corrected).await;
+            match written.map_err(during("correcting times that lie ahead"))? {
+                Recorded::Done(new) => {
+                    tracing::warn!(scoring = %id, since = %scoring.since, "times of scoring {id} that lie ahead were corrected: a clock was wrong");
+                    (scoring, etag) = (corrected, new);
+                }
+                Recorded::Lost => return Box::pin(self.load(id)).await,
+            }
         }
-        Ok(loaded)
+        Ok(Some(Loaded { scoring, etag }))
     }
 
     /// Decide, record, act, observe again, until there is nothing to do now.

@@ -31,6 +31,7 @@ use crate::duration::{IsoDuration, utc_text};
 use crate::failure::FailureCause;
 use crate::id::{DeploymentName, EndpointUri, RuleId, ScoringId};
 use crate::rule::Rule;
+use crate::schedule::is_ahead;
 use crate::scoring::Scoring;
 use crate::status::Event;
 
@@ -172,6 +173,23 @@ pub struct Probe {
     pub until: OffsetDateTime,
 }
 
+impl Probe {
+    fn awaited_until(&self, settings: &BreakerSettings, now: OffsetDateTime) -> OffsetDateTime {
+        not_beyond(self.until, probe_time(settings), now)
+    }
+}
+
+/// For how long a probe's word is awaited.
+fn probe_time(settings: &BreakerSettings) -> Duration {
+    settings.pause.0.max(PROBE)
+}
+
+/// A time that was at most `span` ahead when it was told; `now` if it cannot have been, as a clock told it that was corrected
+/// since. Nobody may wait for it: it may lie years ahead.
+fn not_beyond(until: OffsetDateTime, span: Duration, now: OffsetDateTime) -> OffsetDateTime {
+    if is_ahead(until, now + span) { now } else { until }
+}
+
 /// Whether a scoring may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerDecision {
@@ -230,11 +248,12 @@ impl Breaker {
     /// Whether a scoring may go now.
     pub fn check(&self, id: &ScoringId, settings: &BreakerSettings, now: OffsetDateTime) -> BreakerDecision {
         let Some(until) = self.open_until.filter(|_| settings.is_on()) else { return BreakerDecision::Allow };
+        let until = not_beyond(until, settings.pause.0, now);
         match &self.probe {
             // It is let through as often as it asks: between its claim and its POST there are a slot and the rate
             // limit, and a probe that cannot go would keep all others waiting.
             Some(probe) if probe.id == *id => BreakerDecision::Allow,
-            Some(probe) if now < probe.until => {
+            Some(probe) if now < probe.awaited_until(settings, now) => {
                 BreakerDecision::Wait(format!("{}; scoring {} probes it now", self.reason(), probe.id))
             }
             _ if now < until => {
@@ -247,8 +266,8 @@ impl Breaker {
     /// Whether the next scoring that asks would probe.
     pub fn awaits_probe(&self, settings: &BreakerSettings, now: OffsetDateTime) -> bool {
         settings.is_on()
-            && self.open_until.is_some_and(|until| until <= now)
-            && self.probe.as_ref().is_none_or(|probe| probe.until <= now)
+            && self.open_until.is_some_and(|until| not_beyond(until, settings.pause.0, now) <= now)
+            && self.probe.as_ref().is_none_or(|probe| probe.awaited_until(settings, now) <= now)
     }
 
     /// The failed scorings at the end, the last first.
@@ -336,7 +355,7 @@ impl Breaker {
                 if self.check(id, settings, now) != BreakerDecision::Probe {
                     return None;
                 }
-                next.probe = Some(Probe { id: id.clone(), until: now + settings.pause.0.max(PROBE) });
+                next.probe = Some(Probe { id: id.clone(), until: now + probe_time(settings) });
             }
         }
         (next != *self).then_some(next)
@@ -389,12 +408,12 @@ impl Breaker {
 
     fn failed(&mut self, subject: &BreakerSubject, outcome: Outcome, settings: &BreakerSettings, now: OffsetDateTime) {
         let probed = self.probe.as_ref().is_some_and(|probe| probe.id == outcome.id);
-        let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.until);
+        let awaited = self.probe.as_ref().is_some_and(|probe| now < probe.awaited_until(settings, now));
         self.remember(outcome);
         let opens = match self.open_until {
             None => self.opens(subject, settings),
             // What was under way when it opened fails, as was to be expected; or the probe's word is awaited.
-            Some(until) => probed || (until <= now && !awaited),
+            Some(until) => probed || (not_beyond(until, settings.pause.0, now) <= now && !awaited),
         };
         if opens {
             // Also where nobody probed: a failure after the pause tells as much as a probe's.

@@ -10,6 +10,7 @@ use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, OutputPrint, Submission};
 use crate::rule::Rule;
 use crate::rule::template::Values;
+use crate::schedule::is_ahead;
 use crate::status::{Event, Status};
 
 /// Names of former and of orphaned jobs that a scoring remembers, of each. What is not remembered would be adopted, followed
@@ -128,6 +129,25 @@ impl Scoring {
     /// It holds one of its rule's slots, because a job of it may exist and be unfinished.
     pub fn holds_slot(&self) -> bool {
         self.status.holds_slot() && !self.slot_freed
+    }
+
+    /// The same scoring with the times at which something happened to it moved to `now`, where they lie ahead of that: a clock told
+    /// them that was corrected since, and what is counted from them would be over in a year. `None`: none does, or it has ended.
+    pub fn with_believable_times(&self, now: OffsetDateTime) -> Option<Self> {
+        let ahead = |at: &mut OffsetDateTime| is_ahead(*at, now).then(|| *at = now).is_some();
+        let mut next = self.clone();
+        let mut moved = ahead(&mut next.since);
+        if moved {
+            next.due = next.due.min(now);
+        }
+        let optional = [&mut next.submitted, &mut next.resumed, &mut next.missing_since, &mut next.followed_ended];
+        for at in optional.into_iter().flatten() {
+            moved |= ahead(at);
+        }
+        if let Some(seen) = &mut next.output_seen {
+            moved |= ahead(&mut seen.at);
+        }
+        (moved && !self.status.is_terminal()).then_some(next)
     }
 
     /// What was learned while its job was looked for says nothing any more.

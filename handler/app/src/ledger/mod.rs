@@ -302,6 +302,25 @@ impl Ledger {
         }
     }
 
+    /// Writes a scoring's times that lay ahead, read at the version `etag`. No move: where it stands and its history stay.
+    pub async fn correct_times(&self, etag: &ETag, corrected: &Scoring) -> Result<Recorded, Error> {
+        let op = self.op_id();
+        let ops = [
+            Op::Replace(rows::to_scoring_row(corrected, &op), IfMatch::Tag(etag.clone())),
+            Op::Replace(rows::to_in_flight_row(corrected), IfMatch::Any),
+        ];
+        match self.write(&ops).await {
+            Ok(etags) => Ok(Recorded::Done(first(etags)?)),
+            // Whoever was faster, or our own lost answer: it is read again.
+            Err(
+                table_store::Error::Conflict { .. }
+                | table_store::Error::Missing { .. }
+                | table_store::Error::Ambiguous(_),
+            ) => Ok(Recorded::Lost),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn outbox(&self, scoring: &Scoring) -> Option<Op> {
         self.0.projection.then(|| {
             Op::Upsert(

@@ -10,7 +10,22 @@ use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 use super::index_rows::{listed_key, received_key};
 use super::{Error, Ledger, RecordedEvent, SHARDS, rows, unannounced};
 
+fn purge_key() -> Key {
+    Key::new("retention", "purge")
+}
+
 impl Ledger {
+    /// What ended before this may have been removed; `None`: nothing was yet.
+    pub async fn purged_through(&self) -> Result<Option<OffsetDateTime>, Error> {
+        Ok(self.row(&purge_key()).await?.and_then(|row| row.entity.time("ThroughTime")))
+    }
+
+    /// Keeps how far a purge went.
+    pub async fn record_purged_through(&self, through: OffsetDateTime) -> Result<(), Error> {
+        let row = Entity::new(purge_key()).with("SchemaVersion", rows::SCHEMA).with("ThroughTime", through);
+        self.upsert_row(row).await
+    }
+
     /// Removes what became final before `cutoff`, at most `most` scorings, and notes of days before it. One transaction
     /// for each scoring: a crash leaves none half removed. Returns how many scorings went.
     pub async fn purge(&self, cutoff: OffsetDateTime, max: usize) -> Result<usize, Error> {

@@ -6,8 +6,11 @@ use time::{Duration, OffsetDateTime};
 use super::report::{Counts, TickReport};
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 
+/// How much further a purge may go than the one before it. They are an hour apart: after a long stop it takes as many hours as
+/// it lasted days, times six, and a clock that is months ahead must be so for two days before a retention of eight is used up.
+const MAX_ADVANCE: Duration = Duration::hours(4);
 /// Scorings that one round of a purge removes; rounds follow while there is time.
 const PURGE_BATCH: usize = 500;
 
@@ -38,25 +41,42 @@ impl Maintain {
                 tracing::warn!(error = %error_chain(&error), "the Durable-shaped tables were not brought up to date");
             }
         }
-        if !purge_is_due(last_complete, now) {
-            return;
+        if let Err(error) = self.purge(last_complete, now, &in_time, report).await {
+            counts.errors(1);
+            tracing::warn!(error = %error_chain(&error), "old scorings were not removed");
         }
-        let cutoff = now - self.retention;
+    }
+
+    /// Removes what is older than the retention, and not much more than last time: a clock that jumps ahead must not take
+    /// everything with it. What is forgotten would be scored again when its event comes again.
+    async fn purge(
+        &self,
+        last_complete: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+        in_time: &impl Fn() -> bool,
+        report: &mut TickReport,
+    ) -> Result<(), ledger::Error> {
+        let (is_first, is_due) = (last_complete.is_none(), purge_is_due(last_complete, now));
+        if !is_first && !is_due {
+            return Ok(());
+        }
+        let wanted = now - self.retention;
+        let Some(through) = self.ledger.purged_through().await? else {
+            // From here on it is known how far a purge may go, whatever the clock says then.
+            return self.ledger.record_purged_through(wanted).await;
+        };
+        if !is_due {
+            return Ok(());
+        }
+        let cutoff = wanted.min(through + MAX_ADVANCE);
         while in_time() {
-            match self.ledger.purge(cutoff, PURGE_BATCH).await {
-                Ok(purged) => {
-                    report.purged += purged;
-                    if purged < PURGE_BATCH {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    counts.errors(1);
-                    tracing::warn!(error = %error_chain(&error), "old scorings were not removed");
-                    return;
-                }
+            let purged = self.ledger.purge(cutoff, PURGE_BATCH).await?;
+            report.purged += purged;
+            if purged < PURGE_BATCH {
+                return self.ledger.record_purged_through(cutoff).await;
             }
         }
+        Ok(())
     }
 }
 

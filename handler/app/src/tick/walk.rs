@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, stream};
-use lifecycle::schedule::{believable_due, lookup_interval, poll_is_due};
+use lifecycle::schedule::{believable_due, is_ahead, lookup_interval, poll_is_due};
 use lifecycle::{JobStatus, Observation, Policy, Rules, Status, stop_at};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
@@ -239,7 +239,8 @@ impl Walk {
         counts.due();
         let evidence = match (&row.status, &row.job) {
             // By the index row alone, as most jobs are as they were: the scoring is read when its job has changed.
-            (Status::Running | Status::Cancelling, Some(job)) => {
+            // One whose times lie ahead is read all the same, which corrects them.
+            (Status::Running | Status::Cancelling, Some(job)) if !is_ahead(row.since, self.clock.now()) => {
                 let at =
                     JobAddress { endpoint: row.endpoint.clone(), workspace: row.workspace.clone(), job: job.clone() };
                 let before = self.clock.now();
