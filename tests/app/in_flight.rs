@@ -66,7 +66,7 @@ async fn running(world: &World, count: usize) {
 #[tokio::test]
 async fn a_tick_over_20_000_unchanged_jobs_reads_each_page_once_and_writes_its_heartbeat() {
     let world = World::new();
-    running(&world, 20_000).await;
+    Box::pin(running(&world, 20_000)).await;
     let app = where_jobs_run_on(&world);
     for due in [20_000, 0] {
         let before = world.store.calls();

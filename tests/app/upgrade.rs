@@ -116,7 +116,7 @@ fn from_json(json: &Json) -> Entity {
 #[tokio::test]
 #[ignore = "writes the golden rows of the present schema; run it once when the schema was raised"]
 async fn write_the_golden_rows() {
-    let world = lived_in().await;
+    let world = Box::pin(lived_in()).await;
     let rows: Vec<Json> = state(&world).await.iter().map(to_json).collect();
     std::fs::create_dir_all(file(0).parent().unwrap()).unwrap();
     std::fs::write(file(rows::SCHEMA), format!("{:#}\n", Json::Array(rows))).unwrap();
