@@ -116,7 +116,7 @@ by_hand() {
     case " $principals " in
       *" $principal "*)
         say "given by hand, and in the way of the template's own (RoleAssignmentExists): $role on $1 to $principal"
-        say "  remedy: az role assignment delete --ids $id"
+        say "  remedy: az role assignment delete --ids $id${2:-}"
         ;;
     esac
   done < "$scratch/given"
@@ -135,8 +135,16 @@ roles() {
     principals="$principals $(az rest --method get --url "$given?api-version=2024-11-30" --query properties.principalId --output tsv || true)"
   done
   principals="$principals $identity"
-  for scope in $(ids "$scratch/parameters.json" Microsoft.Storage/storageAccounts) $(ids "$scratch/parameters.json" Microsoft.MachineLearningServices/workspaces); do
-    by_hand "$scope"
+  # What is left to others is in nobody's way.
+  flat=$(tr -d ' \r\n' < "$scratch/parameters.json")
+  left=$(printf '%s\n' "$flat" | sed -n 's/.*"roleAssignmentScopes":\[\([^]]*\)\].*/\1/p' | tr '[:upper:]",' '[:lower:]  ')
+  accounts=$(ids "$scratch/parameters.json" Microsoft.Storage/storageAccounts)
+  workspaces=$(ids "$scratch/parameters.json" Microsoft.MachineLearningServices/workspaces)
+  case $flat in *'"assign":false'*) accounts='' ;; esac
+  case $flat in *'"mlAccess":{"value":"none"}'*) workspaces='' ;; esac
+  for scope in $accounts $workspaces; do
+    case " $left " in *" $(printf '%s\n' "$scope" | tr '[:upper:]' '[:lower:]') "*) continue ;; esac
+    by_hand "$scope" "; or leave to its giver what is given there: existing.roleAssignmentScopes in $PARAMETERS"
   done
   if [ -z "$identity" ]; then return 0; fi
   ours=${site%/Microsoft.Web/*}

@@ -15,11 +15,13 @@ param rules rulesFile
 var functionAppName = installation.functionAppName
 var watchedAccounts = installation.watchedAccounts
 var queueDelivery = installation.deliveryMode == 'storageQueue'
-// Another name for each mode: while one is exchanged for the other both exist, so that no event falls between them.
-var subscriptionName = '${take(functionAppName, 54)}-${queueDelivery ? 'queue' : 'function'}'
-var renameSubscriptionName = '${take(functionAppName, 46)}-${queueDelivery ? 'queue' : 'function'}-renames'
 // Modules in groups of others have names of this installation: another one may deploy into that group, too, at the same time.
 var unique = uniqueString(resourceGroup().id, functionAppName)
+// Another name for each mode: while one is exchanged for the other both exist, so that no event falls between them.
+// A long name is cut, and what tells two installations apart may be at its end.
+var shortName = length(functionAppName) <= 46 ? functionAppName : '${take(functionAppName, 32)}-${unique}'
+var subscriptionName = '${shortName}-${queueDelivery ? 'queue' : 'function'}'
+var renameSubscriptionName = '${subscriptionName}-renames'
 // The resource group of an account's topic is the account's, unless a topic is given.
 var topicPlaces = map(watchedAccounts, account => split(account.?systemTopicResourceId ?? account.resourceId, '/'))
 

@@ -7,7 +7,7 @@ targetScope = 'resourceGroup'
 
 import { appOptions, dataAccessOptions, delivery, existingResources, firstStage, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from 'modules/types.bicep'
 import { containers, functions, queues } from 'modules/contract.bicep'
-import { alphanumeric, checked, lowerCase, only } from 'modules/names.bicep'
+import { alphanumeric, checked, letters, lowerCase, only } from 'modules/names.bicep'
 
 @description('Begins the names of all resources. Lower-case letters and digits.')
 @minLength(2)
@@ -66,13 +66,13 @@ param state stateOptions = {}
 @description('The function app.')
 param app appOptions = {}
 
-var stem = '${checked('workload', workload, lowerCase, 2, 12)}-${checked('environmentName', environmentName, '${alphanumeric}-', 2, 12)}'
+var stem = '${checked('workload', workload, lowerCase, lowerCase, 2, 12)}-${checked('environmentName', environmentName, alphanumeric, '${alphanumeric}-', 2, 12)}'
 var hash = uniqueString(resourceGroup().id, workload, environmentName)
-var functionAppName = checked('names.functionApp', names.?functionApp ?? 'func-${stem}-${take(hash, 6)}', '${alphanumeric}-', 2, 60)
+var functionAppName = checked('names.functionApp', names.?functionApp ?? 'func-${stem}-${take(hash, 6)}', alphanumeric, '${alphanumeric}-', 2, 60)
 var unique = uniqueString(resourceGroup().id, functionAppName)
-var storageAccountName = checked('names.storageAccount', names.?storageAccount ?? take('st${take(only(toLower(stem), lowerCase), 12)}${hash}', 24), lowerCase, 3, 24)
+var storageAccountName = checked('names.storageAccount', names.?storageAccount ?? take('st${take(only(toLower(stem), lowerCase), 12)}${hash}', 24), lowerCase, lowerCase, 3, 24)
 var queueDelivery = deliveryMode == 'storageQueue'
-var taskHub = checked('app.taskHub', app.?taskHub ?? 'Scorekeeper', alphanumeric, 3, 45)
+var taskHub = checked('app.taskHub', app.?taskHub ?? 'Scorekeeper', letters, alphanumeric, 3, 45)
 
 // What cannot work is refused here, and not by an app that never gets an event.
 var checkedPublicNetworkAccess = !queueDelivery && network.?publicNetworkAccess == 'Disabled'

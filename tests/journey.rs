@@ -269,9 +269,14 @@ async fn local_scores_what_is_dropped_into_its_inbox_also_after_it_was_killed() 
     process.until_logged(|line| line.contains("scored") && line.contains("second.csv")).await;
     listed(folder.path(), |rows| all_scored(rows, 2)).await;
 
+    // A backslash is a character of a name like any other.
+    std::fs::write(data.join("inbox/back\\slash.csv"), csv).unwrap();
+    process.until_logged(|line| line.contains("scored") && line.contains("back\\slash.csv")).await;
+    std::fs::remove_file(data.join("inbox/back\\slash.csv")).unwrap();
+
     // The same bytes again under the same name are a new version.
     std::fs::write(data.join("inbox/claims.csv"), csv).unwrap();
-    let rows = listed(folder.path(), |rows| all_scored(rows, 3)).await;
+    let rows = listed(folder.path(), |rows| all_scored(rows, 4)).await;
     let versions: std::collections::BTreeSet<_> =
         rows.iter().filter(|row| row["path"] == "inbox/claims.csv").map(|row| row["etag"].to_string()).collect();
     assert_eq!(versions.len(), 2);
@@ -280,6 +285,46 @@ async fn local_scores_what_is_dropped_into_its_inbox_also_after_it_was_killed() 
     let mut second = Process::spawn(SCOREKEEPER, &["local"], folder.path(), &BTreeMap::new());
     assert!(!second.ended().await.success());
     assert!(second.stderr().contains("another"), "{}", second.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customers_rules_are_rehearsed_with_folders_and_endpoints_of_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let workspace = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w";
+    let output =
+        |name: &str| format!("azureml://datastores/results/paths/{{blob.folder}}/{{scoring.id}}-{{attempt}}/{name}");
+    let rules = json!({ "rules": [
+        { "id": "claims", "match": { "account": "uploads", "container": "claims", "suffix": ".csv", "contentTypes": ["text/csv"] },
+          "endpoint": { "uri": "https://heart.westeurope.inference.ml.azure.com/jobs", "deployment": "v7", "workspace": workspace } },
+        { "id": "batches", "match": { "account": "uploads", "container": "batches" }, "complete": { "marker": "_SUCCESS" }, "emptyBlobs": "score",
+          "endpoint": { "uri": "https://steps.westeurope.inference.ml.azure.com/jobs" },
+          "inputs": { "data": { "type": "UriFolder", "uri": "{blob.folderUrl}" }, "day": { "type": "Literal", "template": "{event.time:yyyy-MM-dd}" } },
+          "outputs": { "score": { "type": "UriFile", "uri": output("p.csv") }, "charts": { "type": "UriFolder", "uri": output("charts") } } },
+    ] });
+    std::fs::write(folder.path().join("rules.json"), rules.to_string()).unwrap();
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let arguments = ["local", "--listen", "127.0.0.1:0", "--rules", "rules.json"];
+    let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    process.until_logged(|line| line.contains("page ")).await;
+    let inbox = folder.path().join(".scorekeeper/inbox");
+    std::fs::create_dir(inbox.join("batches/monday")).unwrap();
+    std::fs::write(inbox.join("claims/a.csv"), "n\n1\n").unwrap();
+    std::fs::write(inbox.join("batches/monday/part-0.csv"), "n\n1\n2\n").unwrap();
+    std::fs::write(inbox.join("batches/monday/_SUCCESS"), "").unwrap();
+    let rows = listed(folder.path(), |rows| all_scored(rows, 2)).await;
+    let of = |rule: &str| rows.iter().find(|row| row["rule"] == rule).unwrap();
+    assert_eq!(of("claims")["path"], "claims/a.csv");
+    let batch = of("batches");
+    assert_eq!((&batch["path"], batch["outputs"].as_object().unwrap().len()), (&json!("batches/monday/_SUCCESS"), 2));
+    let outbox = folder.path().join(".scorekeeper/outbox/results/monday");
+    let of_attempt = std::fs::read_dir(outbox).unwrap().next().unwrap().unwrap().path();
+    assert!(of_attempt.join("p.csv").is_file() && of_attempt.join("charts").is_dir());
+
+    std::fs::write(folder.path().join("broken.json"), rules.to_string().replace("\"claims\",", "\"Claims\",")).unwrap();
+    let arguments = ["local", "--data", "d", "--rules", "broken.json"];
+    let mut refused = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    assert!(!refused.ended().await.success());
+    assert!(refused.stderr().contains("rules[0].match.container (line 1, column "), "{}", refused.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,6 +40,57 @@ fn every_text_that_a_failure_is_recognised_by_is_listed_with_its_cause() {
     }
 }
 
+/// All sources that hold tests.
+fn sources(folder: &std::path::Path, all: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push(std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// A function of this name is a test by its attribute, or one of a suite that runs under several stages.
+fn is_test(name: &str, sources: &[String]) -> bool {
+    sources.iter().any(|source| {
+        let lines: Vec<&str> = source.lines().map(str::trim).collect();
+        let declared = lines.iter().position(|line| line.contains(&format!("fn {name}(")));
+        let attributes = |at: usize| {
+            lines[at.saturating_sub(4)..at]
+                .iter()
+                .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+        };
+        let in_suite = || lines.iter().any(|line| line.split([' ', ',']).next() == Some(name));
+        declared.is_some_and(|at| attributes(at) || in_suite())
+    })
+}
+
+#[test]
+fn every_capability_has_a_verdict_and_each_yes_a_test_that_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("docs/capabilities.md")).unwrap();
+    let mut all = Vec::new();
+    sources(root, &mut all);
+    sources(&root.join("../tests"), &mut all);
+    let rows = table.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let rows: Vec<Vec<&str>> = rows.filter(|cells| cells.len() == 7 && cells[1].parse::<u32>().is_ok()).collect();
+    let numbers: Vec<usize> = rows.iter().map(|cells| cells[1].parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=43).collect::<Vec<_>>());
+    for cells in rows {
+        let (capability, verdict) = (cells[2], cells[3]);
+        assert!(["yes", "partly", "no"].contains(&verdict), "{capability}: {verdict}");
+        let tests: Vec<&str> =
+            cells[5].split(',').map(|name| name.trim().trim_matches('`')).filter(|name| !name.is_empty()).collect();
+        assert_eq!(tests.is_empty(), verdict == "no", "{capability}");
+        for test in tests {
+            assert!(is_test(test, &all), "{capability}: there is no test `{test}`");
+        }
+    }
+    assert!(!is_test("there_is_no_such_test", &all));
+}
+
 #[test]
 fn every_placeholder_is_listed() {
     for (name, _) in PLACEHOLDERS {

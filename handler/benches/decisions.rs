@@ -8,7 +8,7 @@ mod upload;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use handler::hosts::azure::envelope;
-use lifecycle::rule::template::{Template, Values};
+use lifecycle::rule::template::Template;
 use lifecycle::{
     Answer, Job, JobSnapshot, JobStatus, LedgerId, Observation, Payload, Rule, Rules, Scoring, Step, decide, intake,
     rule,
@@ -157,6 +157,6 @@ fn json(bencher: Bencher) {
 fn template(bencher: Bencher) {
     let scoring = queued(&some_rules());
     let template = Template::parse(rule::DEFAULT_OUTPUT).expect("it is the built-in one");
-    let values = Values::of(&scoring, 1);
+    let values = scoring.values(1);
     bencher.bench_local(|| black_box(&template).fill(&values));
 }

@@ -187,6 +187,7 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (contains(o
   }
 }
 
+#disable-next-line use-recent-api-versions // it is the newest; the linter would have the stable one of 2016
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(platformLogs)) {
   scope: site
   name: 'scorekeeper'

@@ -195,12 +195,14 @@ var deletions = {
   ]
 }
 
+#disable-next-line use-recent-api-versions // it is the newest; the linter would have the stable one of 2016
 resource blobDeletions 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(platformLogs)) {
   scope: blobs
   name: 'scorekeeper'
   properties: deletions
 }
 
+#disable-next-line use-recent-api-versions // it is the newest; the linter would have the stable one of 2016
 resource tableDeletions 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(platformLogs)) {
   scope: tableService
   name: 'scorekeeper'

@@ -171,10 +171,11 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
   }
 }
 
-// Of the topic: others who have subscriptions on it get the same, under a name of their own.
+// Of the topic, which takes one for each workspace (bicep-registry-modules 3407): another installation with the same one writes the same.
+#disable-next-line use-recent-api-versions // it is the newest; the linter would have the stable one of 2016
 resource failures 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!renames && !empty(platformLogs)) {
   scope: topic
-  name: name
+  name: 'scorekeeper-${uniqueString(platformLogs)}'
   properties: {
     workspaceId: platformLogs
     logs: [

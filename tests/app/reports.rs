@@ -58,6 +58,30 @@ async fn the_newest_scorings_come_first_and_the_filter_keeps_to_its_number() {
     assert!(paths(Filter { rule: Some("another".to_owned()), ..two }).await.0.is_empty());
 }
 
+#[tokio::test]
+async fn all_outputs_of_a_scoring_are_shown_and_kept() {
+    let at = |name: &str| format!("azureml://datastores/d/paths/{{scoring.id}}/{{attempt}}/{name}");
+    let rules = json!({"rules": [{"id": "r", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"},
+        "outputs": {"score": {"type": "UriFile", "uri": at("p.csv")}, "charts": {"type": "UriFolder", "uri": at("charts/")}}}]});
+    let rules = lifecycle::Rules::read(&rules.to_string()).unwrap();
+    let rule = rules.get("r").unwrap();
+    let blob = lifecycle::BlobVersion::read("https://a.blob.core.windows.net/con/a.csv", "1").unwrap();
+    let now = World::new().now();
+    let mut scoring = lifecycle::Scoring::accept(&lifecycle::LedgerId::of_random([1; 16]), rule, blob, now);
+    scoring.attempt = 1;
+    scoring.submission = Some(rule.submission(&scoring, 1));
+    let id = scoring.id.to_string();
+    let (score, charts) = (at("p.csv"), at("charts/"));
+    let filled = |uri: &str| uri.replace("{scoring.id}", &id).replace("{attempt}", "1");
+    let all = json!({"charts": filled(&charts), "score": filled(&score)});
+    let row = rows::to_scoring_row(&scoring, "op");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(row.string("Outputs").unwrap()).unwrap(), all);
+    let shown = app::reports::ScoringView::from(scoring);
+    assert_eq!(serde_json::to_value(&shown).unwrap()["outputs"], all);
+    let line = format!("charts: {}, score: {}", filled(&charts), filled(&score));
+    assert_eq!(shown.all_outputs(), Some(line));
+}
+
 /// A ledger with so many scorings of which each hundredth has failed and the others are scored, the newest last.
 async fn many(world: &World, app: &App, count: usize) {
     let rule = world.rules.get("claims").unwrap();

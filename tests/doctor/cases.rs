@@ -77,8 +77,13 @@ fn refused(route: &str, status: u16, matching: &str) -> Value {
     json!({ "faults": [{ "route": route, "fault": { "refused": { "status": status } }, "matching": matching }] })
 }
 
-const DATA_SCIENTIST: &[&str] =
-    &["az role assignment create", "--role 'AzureML Data Scientist'", "--scope /subscriptions/", "/workspaces/local"];
+const DATA_SCIENTIST: &[&str] = &[
+    "deploy with ",
+    "az role assignment create",
+    "--role 'AzureML Data Scientist'",
+    "--scope /subscriptions/",
+    "/workspaces/local",
+];
 const EVENTS: &[&str] = &["az deployment group create", "--resource-group local", "infra/events.bicep"];
 
 /// All of them.
@@ -101,7 +106,12 @@ fn settings() -> Vec<Case> {
         Case::of_settings(
             "a ledger that may not be written",
             "ledger",
-            &["az role assignment create", "--role 'Storage Table Data Contributor'", azurite::OTHER_ACCOUNT],
+            &[
+                "deploy with ",
+                "az role assignment create",
+                "--role 'Storage Table Data Contributor'",
+                azurite::OTHER_ACCOUNT,
+            ],
             |vars| {
                 let (url, account, _) = azurite::tables_of_other_account().unwrap();
                 let connection = format!("AccountName={account};AccountKey=bm90IHRoZSBrZXk=;TableEndpoint={url}");
@@ -206,7 +216,12 @@ fn data() -> Vec<Case> {
         Case::fault(
             "may not read inputs",
             "input",
-            &["az role assignment create", "--role 'Storage Blob Data Reader'", "/storageAccounts/local"],
+            &[
+                "deploy with ",
+                "az role assignment create",
+                "--role 'Storage Blob Data Reader'",
+                "/storageAccounts/local",
+            ],
             refused("storage", 403, "local/inbox"),
         ),
         Case::fault(
@@ -242,7 +257,12 @@ fn compute() -> Vec<Case> {
         Case::fault(
             "a compute that may not read inputs",
             "compute.input",
-            &["az role assignment create", "--role 'Storage Blob Data Reader'", "/storageAccounts/local"],
+            &[
+                "deploy with ",
+                "az role assignment create",
+                "--role 'Storage Blob Data Reader'",
+                "/storageAccounts/local",
+            ],
             // Outputs are written with the account's key, so that the compute needs no right for them.
             json!({ "resources": {
                 "changed": { "datastores/*": { "properties": { "credentials": { "credentialsType": "AccountKey" } } } },
@@ -329,7 +349,12 @@ fn delivery() -> Vec<Case> {
         Case::fault(
             "a topic that may not write dead letters",
             "delivery.deadLetter",
-            &["az role assignment create", "--role 'Storage Blob Data Contributor'", "/containers/dead-letters"],
+            &[
+                "deploy with ",
+                "az role assignment create",
+                "--role 'Storage Blob Data Contributor'",
+                "/containers/dead-letters",
+            ],
             json!({ "resources": { "unassigned": ["topic/*"] } }),
         ),
         Case::fault(

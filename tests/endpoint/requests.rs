@@ -25,20 +25,16 @@ async fn sent(file: &str) -> Value {
     let server = Canned::start().await;
     server.next(canned::json(201, &job(&server, "batchjob-1", "Preparing")));
     let case: Value = serde_json::from_str(file).unwrap();
+    let members = &file[file.find("\"rule\":").unwrap() + "\"rule\":".len()..file.rfind("\"sent\":").unwrap()];
+    let members = members.trim().trim_end_matches(',').strip_prefix('{').unwrap();
     // The members that every rule has come first.
-    let mut text = file[file.find("\"rule\":").unwrap()..file.rfind("\"sent\":").unwrap()]
-        .trim_end()
-        .trim_end_matches(',')
-        .to_owned();
-    text = text["\"rule\":".len()..].trim_start()[1..].to_owned();
     let mut endpoint = json!({ "uri": server.url("/jobs") });
-    if let Some(more) = case["rule"]["endpoint"].as_object() {
-        endpoint.as_object_mut().unwrap().extend(more.clone());
-        "}".clone_into(&mut text);
-    }
-    let comma = if text.trim_start().starts_with('}') { "" } else { "," };
+    let own = case["rule"]["endpoint"].as_object();
+    endpoint.as_object_mut().unwrap().extend(own.cloned().unwrap_or_default());
+    let members = if own.is_some() { "}" } else { members };
+    let comma = if members.trim_start().starts_with('}') { "" } else { "," };
     let rules = format!(
-        r#"{{"rules": [{{"id": "claims", "match": {{"container": "uploads"}}, "endpoint": {endpoint}{comma} {text}]}}"#
+        r#"{{"rules": [{{"id": "claims", "match": {{"container": "uploads"}}, "endpoint": {endpoint}{comma} {members}]}}"#
     );
     let rules = Rules::read(&rules).unwrap();
     let rule = rules.get("claims").unwrap();

@@ -121,6 +121,15 @@ fn the_tables_of_the_readme_are_those_of_the_templates() {
     none(&docs::check(&Project::load()));
 }
 
+/// What an infra engineer has to read before the first deployment.
+#[test]
+fn the_main_template_stays_small() {
+    let project = Project::load();
+    let parameters = project.templates["main"]["parameters"].as_object().unwrap().len();
+    let lines = project.files.get("infra/main.bicep").lines().count();
+    assert!(parameters <= 17 && lines <= 310, "{parameters} parameters, {lines} lines");
+}
+
 #[test]
 fn the_page_can_be_followed_command_by_command() {
     none(&walk::check(&Project::load()));
@@ -319,6 +328,18 @@ fn names_are_what_azure_takes_and_compares() {
         .collect();
     assert!(places[0].contains("/containers/aaa/"), "the rule of the account that was named in capitals: {places:?}");
     assert!(!places[1].contains("/containers/aaa/"), "{places:?}");
+    // 60 characters are cut, and the hash tells those apart that differ at their end only.
+    for subscription in branches.of(SUBSCRIPTION) {
+        let name = name(subscription);
+        let parts: Vec<&str> = name.rsplit('/').next().unwrap().split('-').collect();
+        assert!(parts[0].len() == 32 && parts[1].len() == 13 && parts[2] == "queue", "{name}");
+    }
+    // Azure refuses a second setting of one category and workspace, so that two installations must write the same one.
+    let setting = |it: &&Resource| it.scope().contains("/systemTopics/");
+    for setting in branches.of("Microsoft.Insights/diagnosticSettings").filter(setting) {
+        let name = name(setting);
+        assert!(name.starts_with("scorekeeper-") && name.len() == 25, "{name}: of the workspace alone");
+    }
     // So is that for new names.
     let renames = branches.of(SUBSCRIPTION).filter(|it| it.id.ends_with("-renames"));
     let renames: Vec<String> =

@@ -182,10 +182,13 @@ impl Play {
         fs::create_dir(at("bin")).unwrap();
         let mut path = format!("{}:/usr/bin:/bin", root().join("tests/cases/az").canonicalize().unwrap().display());
         if !self.has_timeout {
-            let programs =
-                ["cat", "date", "dirname", "env", "grep", "mkfifo", "mktemp", "rm", "sed", "sh", "sleep", "sort", "tr"];
-            for program in programs.map(|name| Path::new("/usr/bin").join(name)) {
-                symlink(&program, at("bin").join(program.file_name().unwrap())).unwrap();
+            let programs = [
+                "cat", "date", "dirname", "env", "grep", "mkfifo", "mktemp", "mv", "rm", "sed", "sh", "sleep", "sort",
+                "tr",
+            ];
+            for name in programs {
+                let places = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
+                symlink(places.iter().find(|program| program.is_file()).unwrap(), at("bin").join(name)).unwrap();
             }
             symlink(root().canonicalize().unwrap().join("tests/cases/az/az"), at("bin/az")).unwrap();
             path = at("bin").display().to_string();

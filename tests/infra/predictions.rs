@@ -35,7 +35,7 @@ const TEMPLATES: [(&str, &str); 5] = [
 
 /// What must be refused, as further lines of the smallest parameter file, and a word of the remedy.
 #[rustfmt::skip] // a table
-pub const REFUSED: [(&str, &str, &str); 12] = [
+pub const REFUSED: [(&str, &str, &str); 14] = [
     ("pushed into a closed app", "param network = { publicNetworkAccess: 'Disabled' }", "storageQueue"),
     ("closed state without a way to it", "param network = { privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s' }", "integrationSubnetResourceId"),
     ("zones without an instance for each", "param app = { zoneRedundant: true, alwaysReady: [{ name: 'http', instanceCount: 1 }] }", "set app.alwaysReady"),
@@ -46,6 +46,8 @@ pub const REFUSED: [(&str, &str, &str); 12] = [
     ("account's name too long", "param names = { storageAccount: 'aaaaaaaaaaaaaaaaaaaaaaaaa' }", "names.storageAccount is aaa"),
     ("app's name of other characters", "param names = { functionApp: 'func.prod' }", "names.functionApp is func.prod"),
     ("task hub of other characters", "param app = { taskHub: 'Score-Keeper' }", "app.taskHub is Score-Keeper"),
+    ("task hub that begins with a digit", "param app = { taskHub: '1Scorekeeper' }", "first one of abc"),
+    ("app's name that begins with a hyphen", "param names = { functionApp: '-func' }", "names.functionApp is -func"),
     ("others' roles on something else", "param existing = { roleAssignmentScopes: ['/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/st2'] }", "no account and no workspace"),
     ("watched account that no rule names", "param rules = { rules: [{ id: 'r', match: { account: 'other', container: 'c' } }] }", "no rule names the watched account st"),
 ];

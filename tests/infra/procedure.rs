@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::compiler;
-use super::play::{APP, Answer, CLUSTER, answer, nothing_deployed, play, told};
+use super::play::{APP, Answer, CLUSTER, COMPILED, answer, nothing_deployed, play, told};
 use super::project::{Files, Project, root};
 
 const SYNC: &str = "https://github.com/Azure/azure-functions-host/issues/10169";
@@ -109,7 +109,7 @@ fn a_role_given_by_hand_is_named_before_the_first_deployment() {
     // What the approval approves, and azd before it provisions.
     for (name, verb) in [("look", "what-if"), ("roles", "roles")] {
         let looked = play(name, verb).with(nothing_deployed()).with(reader.clone()).run();
-        looked.ends(0).says("given by hand");
+        looked.ends(0).says("given by hand").says("existing.roleAssignmentScopes in infra/params/dev.bicepparam");
         assert_eq!(looked.count("deployment group create"), 0);
     }
 }
@@ -122,6 +122,30 @@ fn a_role_of_the_topic_given_by_hand_is_named_before_the_second_stage() {
     let played = play("topic-role-given-by-hand", "events").with(given).with(refused).run();
     played.ends(1).says("dead-letters to 44444444").says("its id is above");
     assert_eq!(played.count("--name scorekeeper-events"), 1);
+}
+
+/// Whoever follows the remedy is not told again, and neither is who has left all of them to others from the start.
+#[test]
+fn roles_that_the_parameter_file_leaves_to_others_are_in_nobodys_way() {
+    let source = "https://github.com/Azure/bicep/issues/14186";
+    let compiled = |from: &str, to: &str| {
+        assert!(COMPILED.contains(from), "{from}");
+        answer(source, "*", "bicep build-params*", "0", &COMPILED.replace(from, to))
+    };
+    let one = format!(
+        "{}\", \"roleAssignmentScopes\": [\"{}\"]",
+        "id-given",
+        UPLOADS.to_uppercase().replace("/SUBSCRIPTIONS", "/subscriptions")
+    );
+    let looked = |name: &str, answer: Answer| play(name, "roles").with(nothing_deployed()).with(answer).run();
+    let played = looked("role-left-on-one-account", compiled("id-given\"", &one));
+    assert_eq!((played.count("stUploads"), played.count("STUPLOADS"), played.count("workspaces/mlw")), (0, 0, 1));
+    let all = "{ \"computePrincipalIds\"";
+    let played = looked("roles-left-on-accounts", compiled(all, "{ \"assign\": false, \"computePrincipalIds\""));
+    assert_eq!((played.count("stUploads"), played.count("workspaces/mlw")), (0, 1));
+    let none = "\"mlAccess\": { \"value\": \"none\" }, \"dataAccess\"";
+    let played = looked("roles-left-on-workspaces", compiled("\"dataAccess\"", none));
+    assert_eq!((played.count("stUploads"), played.count("workspaces/mlw")), (1, 0));
 }
 
 /// Who may not read role assignments deploys all the same.
@@ -152,7 +176,8 @@ fn the_script_finds_accounts_workspaces_and_clusters_in_each_parameter_file() {
     for (file, seen) in [
         ("infra/params/dev.bicepparam", &[watched, outputs, workspaces][..]),
         ("infra/params/prod.bicepparam", &[watched, "stimagesprod", outputs, workspaces]),
-        ("infra/params/private.bicepparam", &[watched, "stimagesprod", workspaces]),
+        // All is left to another team.
+        ("infra/params/private.bicepparam", &[]),
         ("infra/azd/main.bicepparam", &[watched, workspaces]),
     ] {
         let asked = play("compiled", "roles").with(answer(source, "*", "bicep build-params*", "compile", ""));

@@ -11,7 +11,6 @@ use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::resource_manager;
 use azure::tokens::Tokens;
-use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use lifecycle::{BlobVersion, EndpointHosts, JobName, JobStatus, Rules, Scoring, StorageHosts, UnversionedBlob};
 use simulation::{End, Inputs, Sandbox, Written};
 use simulator::{
@@ -22,6 +21,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::stage::{Ending, Stage, name_in_azure, rules_for};
+use crate::support::identity::Identity;
 use crate::support::world::World;
 
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
@@ -58,28 +58,7 @@ pub struct Azure {
     serving: tokio::task::JoinHandle<()>,
 }
 
-/// The simulator's identity endpoint, asked as App Service's is.
-#[derive(Debug)]
-struct Identity {
-    http: reqwest::Client,
-    endpoint: String,
-    clock: Clock,
-}
-
 const IDENTITY_HEADER: &str = "a secret of the platform";
-
-#[async_trait]
-impl TokenCredential for Identity {
-    async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
-        let resource = scopes[0].trim_end_matches("/.default");
-        let query = [("api-version", "2019-08-01"), ("resource", resource)];
-        let url = reqwest::Url::parse_with_params(&self.endpoint, query).unwrap();
-        let answer = self.http.get(url).header("X-IDENTITY-HEADER", IDENTITY_HEADER).send().await.unwrap();
-        let answer: serde_json::Value = answer.json().await.unwrap();
-        let token = answer["access_token"].as_str().unwrap().to_owned();
-        Ok(AccessToken::new(token, self.clock.now() + Duration::HOUR))
-    }
-}
 
 impl Azure {
     pub async fn start() -> Self {
@@ -117,11 +96,7 @@ impl Azure {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (handle, serving) = simulator::start(listener, options).unwrap();
         let serving = tokio::spawn(async move { serving.await.unwrap() });
-        let source = Arc::new(Identity {
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
-            endpoint: handle.identity_endpoint(),
-            clock: clock.clone(),
-        });
+        let source = Arc::new(Identity::new(handle.identity_endpoint(), IDENTITY_HEADER, clock.clone()));
         let shown = clock.clone();
         let read: app::ports::Clock = Arc::new(move || shown.now());
         let tokens = Tokens::new(source.clone(), read.clone());

@@ -16,6 +16,7 @@ use lifecycle::{
     Answer, BlobSnapshot, BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, OutputPrint, OutputSnapshot,
     Rule, Rules, Scoring, SeenVersion, TRANSITIONS, UnversionedBlob,
 };
+use serde_json::Value;
 use simulation::{Faults, Kind, RunOptions, Wiring, run};
 use stores::faulty::{Fault, Faulty};
 use time::{Duration, OffsetDateTime};
@@ -511,4 +512,22 @@ fn scored_for_another_content_without_a_look_at_the_input_is_found() {
 #[test]
 fn an_input_that_could_not_be_looked_at_and_is_taken_for_gone_is_found() {
     is_found(&Wiring { blobs: |it| StorageGuard::FailedInput.removed(it), ..Wiring::default() }, &["gone"]);
+}
+
+/// Only the URL is asked for the name, as a parser of URLs reads it: what follows `#` or `?` is gone, and `%20` in a name is a space.
+#[test]
+fn a_name_that_is_read_from_the_url_alone_is_found() {
+    fn without_subject(mut delivery: Value) -> Value {
+        match &mut delivery {
+            Value::Array(events) => events.iter_mut().for_each(|event| event["subject"] = "".into()),
+            event if event.is_object() => event["subject"] = "".into(),
+            _ => {}
+        }
+        delivery
+    }
+    let options = |seed| RunOptions { faults: Faults::NONE.with(Kind::Names), ..RunOptions::new(seed) };
+    is_found_in(&options, &Wiring { deliveries: without_subject, ..Wiring::default() }, &["names"]);
+    for seed in 1..=20 {
+        assert_eq!(run(&options(seed), &Wiring::default(), false).violation, None, "seed {seed}: with both witnesses");
+    }
 }

@@ -5,6 +5,7 @@ pub mod canned;
 pub mod cloud;
 pub mod emulator;
 pub mod functions_host;
+pub mod identity;
 pub mod lambda;
 pub mod meanwhile;
 pub mod process;

@@ -10,7 +10,7 @@ use crate::datastore::{DatastoreInfo, targets};
 use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::permissions::{READ_BLOBS, WRITE_BLOBS};
-use crate::remedy::{assign_to_principal, in_workspace, shell};
+use crate::remedy::{assign_to_principal, deploy_with, in_workspace, shell};
 use crate::storage::ContainerName;
 use crate::unseen::Unseen;
 use crate::workspace::ML;
@@ -89,7 +89,7 @@ impl Examination {
             return Finding::unknown(check, "the rule takes blobs of any account, so there is none to look at", needed)
                 .about(about);
         };
-        let finding = self.cluster_may(check, cluster, place, READ_BLOBS, "Storage Blob Data Reader").await;
+        let finding = self.cluster_may(check, cluster, place, READ_BLOBS, READER).await;
         finding.about(format!("compute {}, container {}/{}", cluster.name, place.account, place.container))
     }
 
@@ -168,8 +168,21 @@ impl Examination {
             check,
             format!("the identity {principal} of the compute {who} has no role for it"),
             "jobs end as failed with AuthorizationPermissionMismatch or a stream access error",
-            assign_to_principal(principal, role, &found.id),
+            cluster_role(principal, role, &found.id),
         )
+    }
+}
+
+/// The role that reads blobs.
+const READER: &str = "Storage Blob Data Reader";
+
+/// How a cluster's identity gets a role. The templates let it read watched accounts, and write nowhere.
+fn cluster_role(principal: &str, role: &str, scope: &str) -> String {
+    let command = assign_to_principal(principal, role, scope);
+    if role == READER {
+        deploy_with(&format!("{} among dataAccess.computePrincipalIds", shell(principal)), command)
+    } else {
+        command
     }
 }
 

@@ -9,7 +9,7 @@ use crate::examination::Examination;
 use crate::finding::{Check, Finding, Verdict};
 use crate::installation::Caller;
 use crate::permissions::WRITE_ROWS;
-use crate::remedy::{account_scope, assign, shell};
+use crate::remedy::{account_scope, assign, deploy_with, shell};
 use crate::storage::STORAGE;
 use app::ledger::Ledger;
 use app::ports::Clock;
@@ -129,7 +129,11 @@ impl Examination {
         let role = async || {
             let account = account.unwrap_or_default();
             let id = self.account(account).await.ok().map(|account| account.id);
-            assign(&self.subject.assignee, "Storage Table Data Contributor", account_scope(account, id.as_deref()))
+            let role = "Storage Table Data Contributor";
+            deploy_with(
+                "the same parameters",
+                assign(&self.subject.assignee, role, account_scope(account, id.as_deref())),
+            )
         };
         let of_app = match account {
             Some(account) if self.subject.caller == Caller::Operator && place.starts_with("https:") => {

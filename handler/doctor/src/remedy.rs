@@ -67,6 +67,14 @@ pub(super) fn assign_to_principal(principal: &str, role: &str, scope: &str) -> S
     )
 }
 
+/// Gives a role that the templates give, too: by them, as the next deployment would meet one that was given by hand
+/// (`RoleAssignmentExists`). `command` is for those to whom the parameter file leaves these roles.
+pub(super) fn deploy_with(parameter: &str, command: impl fmt::Display) -> String {
+    format!(
+        "deploy with {parameter} (infra/deploy.sh all), which gives it; by hand only what the parameter file leaves to others: {command}"
+    )
+}
+
 /// The scope of a storage account: its id if it is known, else a command that finds it.
 pub(super) fn account_scope(account: &str, id: Option<&str>) -> String {
     match id {

@@ -8,7 +8,7 @@ use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::installation::Caller;
 use crate::permissions::READ_BLOBS;
-use crate::remedy::{ResourceId, account_scope, assign, shell};
+use crate::remedy::{ResourceId, account_scope, assign, deploy_with, shell};
 use crate::workspace::PAGES;
 use app::ports::Inconclusive;
 use app::ports::management::{Audience, QueryError};
@@ -145,7 +145,10 @@ impl Examination {
                 check,
                 seen,
                 "the app's identity has no right to read blobs there, or has it for less than ten minutes",
-                assign(&self.subject.assignee, "Storage Blob Data Reader", account_scope(account, id.as_deref())),
+                deploy_with(
+                    &format!("{} among watchedAccounts or outputAccountResourceIds", shell(account)),
+                    assign(&self.subject.assignee, "Storage Blob Data Reader", account_scope(account, id.as_deref())),
+                ),
             )
         };
         let looked = self.queries.container(&url).await;

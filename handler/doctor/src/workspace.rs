@@ -7,7 +7,7 @@ use crate::examination::Examination;
 use crate::finding::{Check, Finding};
 use crate::installation::Caller;
 use crate::permissions::{CAPABILITIES, Grant, RUN, missing};
-use crate::remedy::{ResourceId, assign, in_workspace, shell};
+use crate::remedy::{ResourceId, assign, deploy_with, in_workspace, shell};
 use crate::unseen::NotLookedAt;
 use app::ports::management::{Audience, QueryError};
 
@@ -134,7 +134,7 @@ impl Examination {
                 return CAPABILITIES.iter().map(|(check, _)| Finding::unknown(*check, &why, &needed)).collect();
             }
         };
-        judge(&grants, &doubtful, &assign(&self.subject.assignee, "AzureML Data Scientist", shell(workspace)))
+        judge(&grants, &doubtful, &self.ml_role(Some(workspace)))
     }
 
     async fn job_list(&self, workspace: &str) -> Finding {
@@ -191,7 +191,8 @@ impl Examination {
     /// How to give the app its role on the workspace.
     pub(super) fn ml_role(&self, workspace: Option<&str>) -> String {
         let scope = workspace.map_or_else(|| "WORKSPACE_ID".to_owned(), shell);
-        assign(&self.subject.assignee, "AzureML Data Scientist", scope)
+        let command = assign(&self.subject.assignee, "AzureML Data Scientist", scope);
+        deploy_with("the workspace among workspaceResourceIds, and mlAccess", command)
     }
 }
 

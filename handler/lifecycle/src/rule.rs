@@ -16,6 +16,7 @@ mod names;
 mod policy;
 mod problem;
 mod reading;
+mod redirect;
 #[cfg(feature = "schema")]
 mod schema;
 mod settings;
@@ -32,6 +33,7 @@ pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
 pub use policy::{OnUnknown, Policy};
 pub use problem::{Place, Problem, Problems};
 pub use reading::Rules;
+pub use redirect::Redirect;
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use settings::Settings;

@@ -9,6 +9,7 @@ use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringI
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, OutputPrint, Submission};
 use crate::rule::Rule;
+use crate::rule::template::Values;
 use crate::schedule::is_ahead;
 use crate::status::{Event, Status};
 
@@ -235,9 +236,21 @@ impl Scoring {
         at.checked_to_offset(UtcOffset::UTC).unwrap_or(at)
     }
 
+    /// What an attempt of it fills into the texts of its rule.
+    pub fn values(&self, attempt: u32) -> Values<'_> {
+        let Self { id, rule, blob, .. } = self;
+        Values { blob, rule, scoring: id, event_time: self.event_time(), attempt }
+    }
+
     /// URI of the attempt's first output: what people look for.
     pub fn output_uri(&self) -> Option<&str> {
         self.submission.as_ref()?.outputs.values().next().map(|output| output.uri.as_str())
+    }
+
+    /// URIs of all outputs of the attempt, by name.
+    pub fn output_uris(&self) -> impl Iterator<Item = (&str, &str)> {
+        let outputs = self.submission.iter().flat_map(|sent| &sent.outputs);
+        outputs.map(|(name, output)| (name.as_str(), output.uri.as_str()))
     }
 
     /// The scoring of another version of its path under the same rule, queued.

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
 use crate::invariants::Invariants;
+use crate::names;
 use crate::uploaded::Uploaded;
 
 /// Length of every upload.
 pub(super) const SIZE: u64 = 524_288;
-const HOST: &str = "https://uploads.blob.core.windows.net";
+pub(super) const HOST: &str = "https://uploads.blob.core.windows.net";
 /// The folder that is renamed as a whole, and what it was called before.
 const FOLDER: (&str, &str) = ("day", "_temporary/0/day");
 
@@ -26,6 +27,8 @@ pub(super) enum Arrival {
     Renamed,
     /// It was written into a folder that was renamed then.
     WithFolder,
+    /// It was written under a name that a URL can be misread as another one.
+    OddlyNamed,
 }
 
 impl Arrival {
@@ -40,7 +43,7 @@ impl Arrival {
     /// The path that an upload of this name has in the end.
     pub(super) fn path(self, name: &str) -> String {
         match self {
-            Self::Written | Self::Renamed => name.to_owned(),
+            Self::Written | Self::Renamed | Self::OddlyNamed => name.to_owned(),
             Self::WithFolder => format!("{}/{name}", FOLDER.0),
         }
     }
@@ -50,6 +53,7 @@ impl Arrival {
         let name = path.rsplit('/').next().unwrap_or(path);
         match self {
             Self::Written => vec![created(container, path, etag, "PutBlob")],
+            Self::OddlyNamed => names::events(container, path, etag),
             Self::Renamed => {
                 let temporary = format!("{path}.filepart");
                 vec![
@@ -77,7 +81,7 @@ impl Arrival {
 
 /// URL of a blob of the account that is watched.
 pub(super) fn url(container: &str, path: &str) -> String {
-    format!("{HOST}/{container}/{path}")
+    format!("{HOST}/{container}/{}", names::encoded(path))
 }
 
 pub(super) fn created(container: &str, path: &str, etag: &str, api: &str) -> Value {

@@ -89,6 +89,8 @@ kinds! {
     BadInputs = "bad-inputs",
     /// One request to the endpoint makes two jobs, of which the second may run for long; requests to stop a job fail.
     SubmitDoubled = "submit-doubled",
+    /// Blobs have names that a URL can be misread as another one, and events tell of them in several spellings.
+    Names = "names",
     /// Jobs write into the container that is watched, and Event Grid tells of outputs as of uploads.
     OwnOutputs = "own-outputs",
     /// Operators order retries, cancels and acknowledgements, some of them twice.

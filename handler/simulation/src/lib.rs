@@ -16,6 +16,7 @@ mod executor;
 mod faults;
 mod inputs;
 mod invariants;
+mod names;
 mod output_events;
 mod plan;
 mod run;

@@ -11,6 +11,7 @@ use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
 use crate::inputs::InputChange;
 use crate::invariants::ScoredVersion;
+use crate::names;
 use crate::uploaded::Uploaded;
 
 /// The clock of a process is off by at most this.
@@ -223,6 +224,12 @@ impl Plan {
         all
     }
 
+    /// Every blob that there ever was, by its URL.
+    pub(super) fn urls(&self) -> BTreeSet<String> {
+        let blobs = self.uploads.iter().map(|upload| BlobVersion::read(&upload.url(), &upload.etag));
+        blobs.filter_map(|blob| Some(blob.ok()?.url)).collect()
+    }
+
     /// The longest that anything about a request may take: how late one may be.
     pub(super) fn latest(&self) -> Duration {
         let longest = self.rules.iter().map(|rule| rule.policy.resubmit_after.0).max().unwrap_or_default();
@@ -244,6 +251,10 @@ fn drawn_upload(draw: &mut Rng, dice: &mut Dice, n: usize) -> Upload {
     if let Some(before) = n.checked_sub(1).filter(|_| draw.chance(150)) {
         let path = format!("{before}.csv");
         return Upload { container, path, etag: "2".to_owned(), arrival: Arrival::Written };
+    }
+    if dice.strikes(Kind::Names, 200) {
+        let path = names::draw(dice.stream(Kind::Names), n);
+        return Upload { container, path, etag: "1".to_owned(), arrival: Arrival::OddlyNamed };
     }
     let arrival = Arrival::draw(dice);
     Upload { container, path: arrival.path(&format!("{n}.csv")), etag: "1".to_owned(), arrival }

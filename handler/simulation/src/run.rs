@@ -13,6 +13,7 @@ use crate::behaviour::{Behaviours, Script};
 use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
 use crate::invariants::{Invariants, ScoredVersion, Violation};
+use crate::names;
 use crate::output_events::OutputEvents;
 use crate::plan::{ChangeAt, LimitChange, Plan};
 use crate::trace::Trace;
@@ -78,11 +79,20 @@ pub struct Wiring {
     pub clock: fn(Clock) -> Clock,
     /// The app gets these instead of the rules as they are meant.
     pub rules: fn(&Rules) -> Rules,
+    /// The app gets these deliveries instead of those that Event Grid makes.
+    pub deliveries: fn(Value) -> Value,
 }
 
 impl Default for Wiring {
     fn default() -> Self {
-        Self { store: |it| it, endpoint: |it| it, blobs: |it| it, clock: |it| it, rules: Rules::clone }
+        Self {
+            store: |it| it,
+            endpoint: |it| it,
+            blobs: |it| it,
+            clock: |it| it,
+            rules: Rules::clone,
+            deliveries: |it| it,
+        }
     }
 }
 
@@ -419,7 +429,7 @@ impl Run {
         let tries = self.tries[n];
         self.tries[n] += 1;
         if let Some((process, app)) = self.somebody() {
-            let payload = self.plan.deliveries[n].payload.clone();
+            let payload = (self.wiring.deliveries)(self.plan.deliveries[n].payload.clone());
             self.executor.spawn(process, delivery(app, payload, Arc::clone(&self.taken), n));
         }
         // 10 s, 30 s, 1 min, 5 min: the beginning of Event Grid's schedule.
@@ -588,7 +598,7 @@ impl Run {
                 let taken = Arc::new(Mutex::new(vec![false; self.plan.deliveries.len()]));
                 for n in 0..self.plan.deliveries.len() {
                     if let Some((process, app)) = self.somebody() {
-                        let payload = self.plan.deliveries[n].payload.clone();
+                        let payload = (self.wiring.deliveries)(self.plan.deliveries[n].payload.clone());
                         self.executor.spawn(process, delivery(app, payload, Arc::clone(&taken), n));
                     }
                 }
@@ -598,6 +608,7 @@ impl Run {
                     self.world.state().invariants.broken("rest", None, "a repeated event made a request");
                 }
                 if self.ticks_since >= ticks + TICKS_AFTER {
+                    names::check(&mut self.world.state().invariants, &self.plan.urls());
                     self.world.check_the_end();
                     self.over = true;
                 }

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use azure_core::Uuid;
-use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
@@ -229,14 +228,12 @@ fn environment(job: &Job, inputs: &[(String, PathBuf)], outputs: &[Output]) -> V
         env.push(("SCORE_OUTPUT".to_owned(), output.staged.clone().into()));
     }
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let literals = job.request.inputs.iter().filter(|(_, data)| data.is_literal()).map(|(name, data)| {
-        let value = match &data.value {
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        };
-        ("INPUT", name, OsString::from(value))
-    });
+    let literals = job
+        .request
+        .inputs
+        .iter()
+        .filter(|(_, data)| data.is_literal())
+        .map(|(name, data)| ("INPUT", name, OsString::from(data.value.clone().unwrap_or_default())));
     let inputs = inputs.iter().map(|(name, path)| ("INPUT", name, path.into()));
     let outputs = outputs.iter().map(|output| ("OUTPUT", &output.name, output.staged.clone().into()));
     let named = literals.chain(inputs).chain(outputs).filter(|(_, name, _)| is_name(name));

@@ -145,7 +145,14 @@ impl Job {
             name: self.name.clone(),
             endpoint: self.endpoint.clone(),
             deployment: self.deployment.clone(),
-            inputs: inputs.iter().map(|(name, data)| (name.clone(), without_query(&data.uri).to_owned())).collect(),
+            inputs: inputs
+                .iter()
+                .map(|(name, data)| {
+                    let literal = data.value.as_deref().filter(|_| data.is_literal());
+                    (name.clone(), literal.unwrap_or_else(|| without_query(&data.uri)).to_owned())
+                })
+                .collect(),
+            request: serde_json::to_value(self.request.without_queries()).unwrap_or_default(), // texts always serialise
             outputs: self.outputs.clone(),
             request_id: self.request_id.clone(),
             created: self.created,
@@ -168,10 +175,12 @@ pub struct JobView {
     pub endpoint: String,
     /// The deployment that runs it.
     pub deployment: String,
-    /// Input URIs by name, without queries; empty text for a literal.
+    /// Input URIs by name, without queries; a literal's text.
     pub inputs: BTreeMap<String, String>,
     /// Output URIs by name.
     pub outputs: BTreeMap<String, String>,
+    /// All that was asked for, in one spelling: inputs, outputs, name, description, tags, properties, settings.
+    pub request: serde_json::Value,
     /// The request's `repeatability_request-id`.
     pub request_id: Option<String>,
     /// When it was made, by the service's clock.

@@ -71,7 +71,8 @@ pub(super) struct Data {
     pub(super) kind: String,
     /// Empty for literals.
     pub(super) uri: String,
-    pub(super) value: Option<Value>,
+    /// The model's literal is a text, whatever JSON it came as.
+    pub(super) value: Option<String>,
     pub(super) mode: Option<String>,
     pub(super) description: Option<String>,
 }
@@ -83,6 +84,17 @@ impl Data {
 
     pub(super) fn is_literal(&self) -> bool {
         self.kind == "Literal"
+    }
+}
+
+impl Request {
+    /// The same with URIs that may be shown.
+    pub(super) fn without_queries(&self) -> Self {
+        let mut shown = self.clone();
+        for data in shown.inputs.values_mut().chain(shown.outputs.values_mut()) {
+            data.uri = without_query(&data.uri).to_owned();
+        }
+        shown
     }
 }
 
@@ -167,7 +179,13 @@ fn data(value: Option<Value>, type_member: &str, allow: bool) -> Result<BTreeMap
         let plain = kind.replace('_', "");
         let kind = TYPES.iter().find(|t| t.eq_ignore_ascii_case(&plain)).map_or(kind, |t| (*t).to_owned());
         let (uri, mode, description) = (text("uri").unwrap_or_default(), text("mode"), text("description"));
-        all.insert(name, Data { kind, uri, value: entry.remove("value"), mode, description });
+        let value = match entry.remove("value") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(Value::Array(_) | Value::Object(_)) => return Err(malformed()),
+            Some(other) => Some(other.to_string()),
+        };
+        all.insert(name, Data { kind, uri, value, mode, description });
     }
     Ok(all)
 }

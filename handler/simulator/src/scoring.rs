@@ -254,7 +254,7 @@ fn new_job(
     let id = Uuid::new_v4();
     let name = if behaviour.bare_names { id.to_string() } else { format!("batchjob-{id}") };
     let suffix = &Uuid::new_v4().simple().to_string()[..8];
-    let honoured = request.name.take().filter(|_| behaviour.honour_name);
+    let honoured = request.name.clone().filter(|_| behaviour.honour_name);
     let display_name = honoured.unwrap_or_else(|| format!("simulated_batch_{suffix}"));
     let experiment = request.properties.get("experimentName").filter(|_| kind == DeploymentKind::Pipeline);
     let experiment = experiment.map_or_else(|| endpoint.to_owned(), Clone::clone);
@@ -349,7 +349,7 @@ fn data(all: &BTreeMap<String, Data>, type_member: &str, mode: &str) -> Value {
     let entry = |data: &Data| {
         let mut entry = json!({ "description": data.description, (type_member): data.kind });
         if data.is_literal() {
-            entry["value"] = data.value.clone().unwrap_or_default();
+            entry["value"] = json!(data.value);
         } else {
             entry["uri"] = json!(data.uri);
             entry["mode"] = json!(data.mode.as_deref().unwrap_or(mode));

@@ -160,8 +160,11 @@ impl StorageMap {
 
 /// A blob's name as a path below a folder; `None` for a name that climbs, is absolute, or is hidden.
 fn relative(name: &str) -> Option<PathBuf> {
-    let good =
-        |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with(HIDDEN) && !part.contains(['\\', '\0']);
+    // A backslash is a character of a name like any other, but where it separates folders.
+    let separates = |part: &str| std::path::MAIN_SEPARATOR == '\\' && part.contains('\\');
+    let good = |part: &str| {
+        !matches!(part, "" | "." | "..") && !part.starts_with(HIDDEN) && !part.contains('\0') && !separates(part)
+    };
     name.split('/').all(good).then(|| name.split('/').collect())
 }
 
@@ -226,7 +229,10 @@ mod tests {
         std::os::unix::fs::symlink(root.path(), root.path().join("inbox/link")).unwrap();
         std::os::unix::fs::symlink(root.path(), root.path().join("outbox/link")).unwrap();
         let inbox = storage_map.container("local", "inbox").unwrap();
-        assert!(existing(inbox, "x").is_some());
+        std::fs::write(root.path().join("inbox/a\\b"), "x").unwrap();
+        for name in ["x", "a\\b"] {
+            assert!(existing(inbox, name).is_some(), "{name}");
+        }
         for name in ["../secret", "link/secret", "a/../../secret", "./x", "", "/x", "..\\secret", "x\0"] {
             assert_eq!(existing(inbox, name), None, "{name}");
         }

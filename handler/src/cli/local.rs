@@ -18,6 +18,12 @@ pub(crate) struct LocalArgs {
     /// Folder for everything: inbox, outbox, ledger, log
     #[arg(long, value_name = "DIR", default_value = ".scorekeeper")]
     pub data: PathBuf,
+    /// Rules to rehearse, in place of one for the whole inbox
+    ///
+    /// Each container that they name is a folder of the inbox, each datastore one of the outbox; their endpoints are simulated,
+    /// as a model or, where a rule asks for what models do not take, as a pipeline. Nothing that the file names is reached.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     /// Address of the status page [default: 127.0.0.1:7072, or a free port if that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,

@@ -102,7 +102,7 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         ("attempt", Some(s.attempt.to_string())),
         ("job", s.job.as_ref().map(|job| format!("{job} ({})", s.job_status.as_deref().unwrap_or("?")))),
         ("studio", s.studio.clone()),
-        ("output", s.output_uri.clone()),
+        ("output", s.all_outputs()),
         ("bytes", s.output_bytes.map(|bytes| bytes.to_string())),
         ("replacedBy", s.replaced_by.clone()),
         ("inPlaceOf", s.in_place_of.clone()),

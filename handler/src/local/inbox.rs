@@ -13,10 +13,20 @@ use std::time::{Duration, Instant};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-/// Account and container that the inbox stands for. `.localhost` never leaves a machine (RFC 6761).
-pub(super) const ACCOUNT: &str = "local";
-pub(super) const CONTAINER: &str = "inbox";
-pub(super) const HOST: &str = "local.blob.localhost";
+/// A folder and the container that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) account: String,
+    pub(super) container: String,
+    pub(super) folder: PathBuf,
+}
+
+impl Place {
+    /// The host of its blobs. `.localhost` never leaves a machine (RFC 6761).
+    pub(super) fn host(&self) -> String {
+        format!("{}.blob.localhost", self.account)
+    }
+}
 
 /// A file must look the same for this long before it is taken for complete.
 const STILL: Duration = Duration::from_secs(1);
@@ -30,7 +40,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_')
 /// Remembers what it has seen and what was delivered.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    folder: PathBuf,
+    place: Place,
     files: HashMap<PathBuf, SeenFile>,
     /// Versions that are scored, with the name under which they are: the same file under another name is not scored again.
     scored: HashMap<String, PathBuf>,
@@ -109,15 +119,15 @@ pub(super) struct Scan {
 
 impl Inbox {
     /// `scored`: the versions that the ledger holds, with their paths.
-    pub(super) fn new(folder: PathBuf, scored: HashMap<String, PathBuf>) -> Self {
-        Self { folder, files: HashMap::new(), scored, told: HashSet::new() }
+    pub(super) fn new(place: Place, scored: HashMap<String, PathBuf>) -> Self {
+        Self { place, files: HashMap::new(), scored, told: HashSet::new() }
     }
 
     /// One scan: the files that are complete and not delivered yet. `now` comes from the caller. An error: the inbox itself
     /// cannot be read.
     pub(super) fn scan(&mut self, now: Instant) -> io::Result<Scan> {
         let mut seen = Listing::by(|path| std::fs::read_dir(path));
-        seen.walk(&self.folder, Path::new(""))?;
+        seen.walk(&self.place.folder, Path::new(""))?;
         let Listing { files: mut found, notices: mut unscored, .. } = seen;
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         if found.len() >= MAX_FILES {
@@ -140,7 +150,7 @@ impl Inbox {
                     && (versions.insert(seen.etag.clone()) || !SAME_FILE_IS_KNOWN) =>
                 {
                     scan.ready.push(Ready {
-                        event: event(&path, &seen.etag, metadata.len()),
+                        event: event(&self.place, &path, &seen.etag, metadata.len()),
                         etag: seen.etag.clone(),
                         path: path.clone(),
                     });
@@ -223,26 +233,41 @@ impl Listing {
 /// Whether a file is told from all others by its version: file systems of Unix number them.
 const SAME_FILE_IS_KNOWN: bool = cfg!(unix);
 
-fn event(path: &Path, etag: &str, size: u64) -> Value {
+fn event(place: &Place, path: &Path, etag: &str, size: u64) -> Value {
+    let Place { account, container, .. } = place;
     // On Unix a backslash is a character of a name like any other.
     let path = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
     let encoded = utf8_percent_encode(&path, PATH);
     let id = format!("{path}#{etag}");
     json!({
         "id": id,
-        "topic": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local/providers/Microsoft.Storage/storageAccounts/local",
-        "subject": format!("/blobServices/default/containers/{CONTAINER}/blobs/{path}"),
+        "topic": format!("/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local/providers/Microsoft.Storage/storageAccounts/{account}"),
+        "subject": format!("/blobServices/default/containers/{container}/blobs/{path}"),
         "eventType": "Microsoft.Storage.BlobCreated",
         "data": {
             "api": "PutBlob",
             "eTag": etag,
             "contentLength": size,
+            "contentType": content_type(&path),
             "blobType": "BlockBlob",
-            "url": format!("https://{HOST}/{CONTAINER}/{encoded}"),
+            "url": format!("https://{}/{container}/{encoded}", place.host()),
         },
         "dataVersion": "",
         "metadataVersion": "1",
     })
+}
+
+/// What an upload tool would say of it.
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).as_deref() {
+        Some("csv") => "text/csv",
+        Some("txt") => "text/plain",
+        Some("json") => "application/json",
+        Some("xml") => "application/xml",
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        _ => "application/octet-stream",
+    }
 }
 
 #[cfg(test)]
@@ -250,8 +275,12 @@ mod tests {
     use super::*;
     use lifecycle::BlobVersion;
 
+    fn place(folder: &Path) -> Place {
+        Place { account: "local".to_owned(), container: "inbox".to_owned(), folder: folder.to_owned() }
+    }
+
     fn inbox(folder: &Path) -> Inbox {
-        Inbox::new(folder.to_owned(), HashMap::new())
+        Inbox::new(place(folder), HashMap::new())
     }
 
     fn ready(inbox: &mut Inbox, at: Instant) -> Vec<String> {
@@ -310,7 +339,7 @@ mod tests {
         assert_eq!(ready(&mut first, now + STILL * 5), ["copy.csv"]);
 
         // Started again, it knows from the ledger.
-        let mut again = Inbox::new(folder.path().to_owned(), [(found[0].etag.clone(), "b.csv".into())].into());
+        let mut again = Inbox::new(place(folder.path()), [(found[0].etag.clone(), "b.csv".into())].into());
         let notices = again.scan(now).unwrap().notices;
         assert_eq!(notices, ["a.csv", "c.csv"].map(|name| Notice::OtherName(name.into(), "b.csv".into())));
         assert_eq!(ready(&mut again, now + STILL), ["copy.csv"]);
@@ -374,12 +403,9 @@ mod tests {
             if cfg!(not(unix)) && name.contains('\\') {
                 continue;
             }
-            let event = event(Path::new(name), "1", 1);
+            let event = event(&place(Path::new("inbox")), Path::new(name), "1", 1);
             let blob = BlobVersion::read(event["data"]["url"].as_str().unwrap(), "1").unwrap();
-            assert_eq!(
-                (blob.account.as_str(), blob.container.as_str(), blob.path.as_str()),
-                (ACCOUNT, CONTAINER, name)
-            );
+            assert_eq!((blob.account.as_str(), blob.container.as_str(), blob.path.as_str()), ("local", "inbox", name));
         }
     }
 }

@@ -17,27 +17,29 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, stream};
 use lifecycle::Scoring;
 use lifecycle::text::visible;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use self::functions_host::{FunctionsHost, Invoker, timer};
 use self::guard::Names;
-use self::inbox::{Inbox, Scan};
+use self::inbox::{Inbox, Place, Scan};
+use self::installation::{Installation, OUTBOX};
 use self::terminal::View;
 use crate::cli::local::LocalArgs;
-use crate::config::{ProcessVars, Vars as _};
+use crate::config::{self, ProcessVars, RulesText, Vars as _};
 use crate::functions;
 use crate::page;
 use app::error_chain;
 use app::ledger::{self, Ledger};
 use app::ports::Clock;
-use simulator::{self, Container, Datastore, SimulatorOptions};
+use simulator::{self, Container, SimulatorOptions};
 use stores::embedded::{EmbeddedStore, OpenError};
 
 mod functions_host;
 mod guard;
 mod inbox;
+mod installation;
 mod terminal;
 
 /// Between two ticks. Azure's timer runs each minute; nobody wants to wait for that here.
@@ -48,7 +50,6 @@ const SCAN: Duration = Duration::from_millis(500);
 const MAX_CONCURRENT_DELIVERIES: usize = 16;
 /// The page's address unless another is given.
 const PAGE: &str = "127.0.0.1:7072";
-const OUTBOX: &str = "outbox";
 
 /// Why it could not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,17 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
+    /// The rules to rehearse cannot be read.
+    #[error(transparent)]
+    RulesFile(#[from] config::Problems),
+    /// The rules to rehearse are broken.
+    #[error("{shown}: the rules are broken\n{problems}")]
+    Rules {
+        /// Their file.
+        shown: String,
+        /// All that is wrong.
+        problems: lifecycle::rule::Problems,
+    },
     /// The simulated endpoint.
     #[error(transparent)]
     Simulator(#[from] simulator::Error),
@@ -116,8 +128,13 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     let outbox = folder("cannot make the outbox", &data.join(OUTBOX))?;
 
     let listener = simulator_listener(&data).await?;
-    let options = simulator_options(args, &data, inbox.clone(), outbox.clone());
-    let settings = settings(&listener, &options, &data)?;
+    let service = service(&listener)?;
+    let installation = installation(args, &inbox, &outbox, &service)?;
+    for place in &installation.places {
+        folder("cannot make the inbox", &place.folder)?;
+    }
+    let options = simulator_options(args, &data, &installation);
+    let settings = settings(&service, &options, &data, &installation)?;
     let (handle, simulator) = simulator::start(listener, options)?;
     let simulator = tokio::spawn(simulator);
 
@@ -135,16 +152,18 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
 
     let host = Arc::new(Mutex::new(FunctionsHost::new(binary, &data, settings)));
     host.lock().await.running().await?;
-    greet(&inbox, &outbox, address, args);
+    greet(&installation.places, &outbox, address, args);
     if args.fault_args.faults.is_some() {
         print_fault_notice(&handle);
     }
 
-    let events = tokio::spawn(deliver(Inbox::new(inbox, scored_files(&ledger).await?), Arc::clone(&host)));
-    let ticks = tokio::spawn(tick(Arc::clone(&host)));
-    let view = tokio::spawn(show(ledger, clock));
+    let mut tasks = vec![tokio::spawn(tick(Arc::clone(&host))), tokio::spawn(show(ledger.clone(), clock))];
+    for place in installation.places {
+        let scored = scored_files(&ledger, &place).await?;
+        tasks.push(tokio::spawn(deliver(Inbox::new(place, scored), Arc::clone(&host))));
+    }
     stopped().await;
-    for task in [events, ticks, view] {
+    for task in tasks {
         task.abort();
     }
     page.abort();
@@ -201,19 +220,32 @@ async fn simulator_listener(data: &Path) -> Result<TcpListener, Error> {
     Ok(listener)
 }
 
-fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: PathBuf) -> SimulatorOptions {
+/// Where the simulator is reached.
+fn service(listener: &TcpListener) -> Result<String, Error> {
+    let address = listener
+        .local_addr()
+        .map_err(|source| folder_error("cannot read the address of", Path::new("the simulator"), source))?;
+    Ok(format!("http://{address}"))
+}
+
+fn installation(args: &LocalArgs, inbox: &Path, outbox: &Path, service: &str) -> Result<Installation, Error> {
+    let Some(file) = &args.rules else { return Ok(Installation::demonstration(inbox, outbox, service)) };
+    let cwd = std::env::current_dir().map_err(|source| folder_error("cannot find", Path::new("."), source))?;
+    let RulesText { shown, text } = RulesText::read(&ProcessVars, &cwd, Some(file))?;
+    Installation::rehearsal(&text, inbox, outbox, service).map_err(|problems| Error::Rules { shown, problems })
+}
+
+fn simulator_options(args: &LocalArgs, data: &Path, installation: &Installation) -> SimulatorOptions {
+    let container = |Place { account, container, folder }: &Place| Container {
+        account: account.clone(),
+        container: container.clone(),
+        folder: folder.clone(),
+    };
     let mut options = SimulatorOptions {
-        containers: vec![Container {
-            account: inbox::ACCOUNT.to_owned(),
-            container: inbox::CONTAINER.to_owned(),
-            folder: inbox,
-        }],
-        datastores: vec![Datastore {
-            name: OUTBOX.to_owned(),
-            account: inbox::ACCOUNT.to_owned(),
-            container: OUTBOX.to_owned(),
-            folder: outbox,
-        }],
+        containers: installation.places.iter().map(container).collect(),
+        datastores: installation.datastores.clone(),
+        endpoints: installation.endpoints.clone(),
+        workspace: installation.workspace.clone(),
         score_command: args.score_command.clone(),
         journal: Some(data.join("simulator.journal")),
         ..SimulatorOptions::default()
@@ -222,38 +254,27 @@ fn simulator_options(args: &LocalArgs, data: &Path, inbox: PathBuf, outbox: Path
     options
 }
 
-/// The handler's application settings. Times are short: a person is watching.
-fn settings(listener: &TcpListener, options: &SimulatorOptions, data: &Path) -> Result<Vec<(String, String)>, Error> {
-    let address = listener
-        .local_addr()
-        .map_err(|source| folder_error("cannot read the address of", Path::new("the simulator"), source))?;
-    let service = format!("http://{address}");
-    let rules = json!({ "rules": [ {
-        "id": "local",
-        "match": { "account": inbox::ACCOUNT, "container": inbox::CONTAINER },
-        "endpoint": {
-            "uri": format!("{service}/endpoints/demonstration/jobs"),
-            "workspace": options.workspace.id(),
-        },
-        "outputs": { "score": {
-            "type": "UriFile",
-            "uri": format!("azureml://datastores/{OUTBOX}/paths/{{blob.path}}/{{scoring.id}}/{{attempt}}/predictions.csv"),
-        } },
-        "maxInFlight": 50,
-        "pollInterval": "PT1S",
-        "retryBackOff": "PT2S",
-        "submitTimeout": "PT10S",
-        "lookupInterval": "PT2S",
-        "resubmitAfter": "PT15S",
-        "outputTimeout": "PT10S",
-    } ] });
+/// The handler's application settings.
+fn settings(
+    service: &str,
+    options: &SimulatorOptions,
+    data: &Path,
+    installation: &Installation,
+) -> Result<Vec<(String, String)>, Error> {
+    // As a file: an environment variable of Linux ends at 128 KiB.
+    let rules = data.join("rules.json");
+    std::fs::write(&rules, &installation.rules).map_err(|source| folder_error("cannot write", &rules, source))?;
+    let hosts = installation.places.iter().map(|place| format!("{}={service}/{}", place.host(), place.account));
     let setting = |name: &str, value: String| (name.to_owned(), value);
     Ok(vec![
         setting("SCOREKEEPER_LEDGER", format!("embedded:{}", ledger_folder(data).display())),
         setting("SCOREKEEPER_TASK_HUB", TASK_HUB.to_owned()),
-        setting("SCOREKEEPER_RULES", rules.to_string()),
-        setting("SCOREKEEPER_RESOURCE_MANAGER", service.clone()),
-        setting("SCOREKEEPER_STORAGE_HOSTS", format!("{}={service}/{}", inbox::HOST, inbox::ACCOUNT)),
+        setting("SCOREKEEPER_RULES", rules.display().to_string()),
+        setting("SCOREKEEPER_RESOURCE_MANAGER", service.to_owned()),
+        setting(
+            "SCOREKEEPER_STORAGE_HOSTS",
+            hosts.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(","),
+        ),
         setting("SCOREKEEPER_LOG_FORMAT", "text".to_owned()),
         // A run each second, and a record for each, would hide what happens.
         setting(
@@ -283,13 +304,16 @@ async fn page_listener(wanted: Option<SocketAddr>) -> Result<TcpListener, Error>
 }
 
 #[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
-fn greet(inbox: &Path, outbox: &Path, page: SocketAddr, args: &LocalArgs) {
+fn greet(places: &[Place], outbox: &Path, page: SocketAddr, args: &LocalArgs) {
     let scorer = match &args.score_command {
         Some(command) => format!("`{}`", visible(command)),
         None => "demonstration (numbers made from a hash, not a model)".to_owned(),
     };
     println!("Scorekeeper, local: a simulated batch endpoint, a real handler. Ctrl-C stops it.");
-    println!("  inbox   {}   copy a file here", visible(&inbox.display().to_string()));
+    for Place { container, folder, .. } in places {
+        let of = if args.rules.is_some() { format!(" (container {container})") } else { String::new() };
+        println!("  inbox   {}   copy a file here{of}", visible(&folder.display().to_string()));
+    }
     println!("  outbox  {}   find its predictions here", visible(&outbox.display().to_string()));
     println!("  page    http://{page}/");
     println!("  scorer  {scorer}");
@@ -361,10 +385,10 @@ fn is_scored(taken: &Value) -> bool {
 }
 
 /// The versions of files that the ledger holds, with their paths in the inbox.
-async fn scored_files(ledger: &Ledger) -> Result<HashMap<String, PathBuf>, Error> {
+async fn scored_files(ledger: &Ledger, place: &Place) -> Result<HashMap<String, PathBuf>, Error> {
     let mut files = HashMap::new();
     let each = |scoring: Scoring| {
-        if scoring.blob.container == inbox::CONTAINER {
+        if scoring.blob.container == place.container && scoring.blob.account == place.account {
             files.insert(scoring.blob.etag, PathBuf::from(scoring.blob.path));
         }
         true

@@ -65,7 +65,8 @@ impl<W: Write> View<W> {
         let at = utc_text(s.updated);
         let detail = match s.status {
             Status::Scored => {
-                format!("{} bytes at {}", s.output_bytes.unwrap_or_default(), s.output_uri().unwrap_or_default())
+                let places: Vec<&str> = s.output_uris().map(|(_, uri)| uri).collect();
+                format!("{} bytes at {}", s.output_bytes.unwrap_or_default(), places.join(", "))
             }
             Status::Failed => s.error.clone().unwrap_or_default(),
             _ => s.last_error.clone().or_else(|| s.job.as_ref().map(|job| job.name.to_string())).unwrap_or_default(),

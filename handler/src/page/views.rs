@@ -97,7 +97,7 @@ fn line(row: &ScoringView, now: OffsetDateTime) -> Markup {
             td title={ (utc_text(row.created_time)) " UTC" } { (ago(row.created_time, now)) }
             td { (job(row)) }
             td.n { (row.attempt) }
-            td title=[row.output_uri.as_deref()] { @if let Some(bytes) = row.output_bytes { (bytes) " bytes" } @else { "–" } }
+            td title=[row.all_outputs()] { @if let Some(bytes) = row.output_bytes { (bytes) " bytes" } @else { "–" } }
             td { (shortened(row.last_error.as_deref().or(row.error.as_deref()).unwrap_or(""), 80)) }
         }
     }
@@ -127,7 +127,7 @@ pub(super) fn detail(title: &str, detail: &ScoringDetail) -> Response {
             dt { "rule" } dd { (s.rule) }
             dt { "attempt" } dd { (s.attempt) }
             dt { "job" } dd { (job(s)) }
-            @if let Some(uri) = &s.output_uri { dt { "output" } dd { code { (uri) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
+            @if let Some(uris) = s.all_outputs() { dt { "output" } dd { code { (uris) } @if let Some(bytes) = s.output_bytes { " · " (bytes) " bytes" } } }
             @if let Some(id) = &s.replaced_by { dt { "replaced by" } dd { a href={ "/scorings/" (id) } { code { (id) } } } }
             @if let Some(id) = &s.in_place_of { dt { "in place of" } dd { a href={ "/scorings/" (id) } { code { (id) } } } }
             @if let Some(text) = &detail.waits { dt { "waits" } dd { (text) } }

@@ -162,7 +162,14 @@ fn input(scoring: &Scoring) -> String {
 
 fn output(scoring: &Scoring) -> String {
     let (uri, error) = (scoring.output_uri().map(foreign), scoring.error.as_deref().map(foreign));
-    json!({ "outputUri": uri, "bytes": scoring.output_bytes, "error": error }).to_string()
+    let mut output = json!({ "outputUri": uri, "bytes": scoring.output_bytes, "error": error });
+    // Where one URI does not tell them; as long as they are, they fit beside the rest.
+    let all: std::collections::BTreeMap<&str, &str> = scoring.output_uris().collect();
+    let length: usize = all.iter().map(|(name, uri)| name.len() + uri.len()).sum();
+    if all.len() > 1 && length <= MAX_FOREIGN {
+        output["outputs"] = json!(all);
+    }
+    output.to_string()
 }
 
 fn instance(s: &Scoring, table: &str) -> Entity {

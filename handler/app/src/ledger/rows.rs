@@ -263,6 +263,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with("Attempt", count(s.attempt))
         .with_some("Submission", submission)
         .with_some("OutputUri", s.output_uri())
+        .with_some("Outputs", several_outputs(s))
         .with_some("SubmittedTime", s.submitted)
         .with("Submits", count(s.submits))
         .with("Refusals", count(s.refusals))
@@ -298,6 +299,12 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with("CreatedTime", s.created)
         .with("LastUpdatedTime", s.updated)
         .with_some("CompletedTime", s.completed)
+}
+
+/// All outputs by name as JSON, for people, where one URI does not tell them; the submission has them too.
+fn several_outputs(s: &Scoring) -> Option<String> {
+    let outputs: std::collections::BTreeMap<&str, &str> = s.output_uris().collect();
+    (outputs.len() > 1).then(|| serde_json::to_string(&outputs).unwrap_or_default()) // texts always serialise
 }
 
 /// Reads the scoring's row.

@@ -1,5 +1,7 @@
 //! Scorings as people and scripts see them: the same members in the command line's JSON and on the page.
 
+use std::collections::BTreeMap;
+
 use lifecycle::redact::redacted;
 use lifecycle::{Entry, Scoring, ScoringId};
 use serde::Serialize;
@@ -36,8 +38,10 @@ pub struct ScoringView {
     pub job_status: Option<String>,
     /// Its page in Azure ML studio.
     pub studio: Option<String>,
-    /// Where the attempt's output goes.
+    /// Where the attempt's output goes; of several the first by name.
     pub output_uri: Option<String>,
+    /// Where each of its outputs goes, by name.
+    pub outputs: BTreeMap<String, String>,
     /// Size of the verified output.
     pub output_bytes: Option<u64>,
     /// Why the last attempt ended badly.
@@ -76,6 +80,7 @@ impl From<Scoring> for ScoringView {
             status: s.status.name(),
             since: s.since,
             output_uri: s.output_uri().map(|uri| shown(uri.to_owned())),
+            outputs: s.output_uris().map(|(name, uri)| (name.to_owned(), shown(uri.to_owned()))).collect(),
             id: s.id.to_string(),
             rule: shown(s.rule.to_string()),
             path: shown(path(&s.blob)),
@@ -97,6 +102,17 @@ impl From<Scoring> for ScoringView {
             completed_time: s.completed,
             cursor: None,
         }
+    }
+}
+
+impl ScoringView {
+    /// Its outputs on one line; with their names where there are several.
+    pub fn all_outputs(&self) -> Option<String> {
+        if self.outputs.len() < 2 {
+            return self.output_uri.clone();
+        }
+        let each = self.outputs.iter().map(|(name, uri)| format!("{name}: {uri}"));
+        Some(each.collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -37,10 +37,10 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
     let inputs = submission.inputs.iter().map(|(name, input)| {
         let input = match input {
             Input::UriFile(data) => {
-                described("JobInputType", "UriFile", &data.uri, data.mode.as_ref(), data.description.as_ref())
+                described("JobInputType", "UriFile", &data.uri, data.mode, data.description.as_deref())
             }
             Input::UriFolder(data) => {
-                described("JobInputType", "UriFolder", &data.uri, data.mode.as_ref(), data.description.as_ref())
+                described("JobInputType", "UriFolder", &data.uri, data.mode, data.description.as_deref())
             }
             Input::Literal { value } => json!({ "JobInputType": "Literal", "Value": value }),
         };
@@ -51,7 +51,7 @@ pub(super) fn request(scoring: &Scoring, submission: &Submission) -> Result<Valu
             OutputKind::UriFile => "UriFile",
             OutputKind::UriFolder => "UriFolder",
         };
-        (name.clone(), described("JobOutputType", kind, &output.uri, output.mode.as_ref(), output.description.as_ref()))
+        (name.clone(), described("JobOutputType", kind, &output.uri, output.mode, output.description.as_deref()))
     });
     let mut properties = Map::new();
     properties.insert("InputData".to_owned(), Value::Object(inputs.collect()));
@@ -85,8 +85,8 @@ fn described(
     type_member: &str,
     kind: &str,
     uri: &str,
-    mode: Option<&impl Serialize>,
-    description: Option<&String>,
+    mode: Option<impl Serialize>,
+    description: Option<&str>,
 ) -> Value {
     let mut data = json!({ type_member: kind, "Uri": uri });
     if let Some(mode) = mode {

@@ -61,6 +61,9 @@ async fn each_fault_is_named_with_its_remedy_and_no_other() {
         // Whatever was not looked at says for want of what.
         let reasons = report.findings.iter().filter(|finding| finding.verdict == Verdict::Unknown);
         let explained = reasons.into_iter().all(|finding| finding.seen.contains("because") || finding.remedy.is_some());
+        // A role that was given by hand is in the way of the templates' own. To write outputs they give none to clusters.
+        let by_hand = |fix: &str| fix.starts_with("az role assignment create") && *check != "compute.output";
+        let good = good && !faults.iter().filter_map(|fault| fault.remedy.as_deref()).any(by_hand);
         if !good || !explained || report.exit_code() != 1 {
             wrong.extend(["--- ", check, " with ", remedy, "\n", &text_of(&report)]);
         }
@@ -82,7 +85,7 @@ async fn a_ledger_that_does_not_work_says_why() {
         "az role assignment create --assignee {CLIENT} --role 'Storage Table Data Contributor' --scope {}",
         account("state")
     );
-    assert_eq!(fix, expected);
+    assert!(fix.starts_with("deploy with ") && fix.ends_with(&expected), "{fix}");
 }
 
 #[tokio::test]

@@ -155,6 +155,12 @@ impl<'d> Node<'d> {
         }
     }
 
+    /// Where it stands in the text, in bytes.
+    pub(super) fn range(&self) -> std::ops::Range<usize> {
+        let range = self.value.range();
+        range.start..range.end
+    }
+
     /// The digits of the number that it is, as they are written.
     pub(super) fn digits(&self) -> Option<&'d str> {
         match self.value {

@@ -3,7 +3,6 @@
 use super::data::is_data_asset;
 use super::definition::{EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Source};
 use super::exclude::Excluded;
-use super::template::Values;
 use super::upload::{Api, Complete};
 use crate::blob::BlobVersion;
 use crate::job::{Input, InputData, Output, Submission};
@@ -115,7 +114,7 @@ impl Rule {
     /// What an attempt of a scoring sends. The same whenever it is asked for, by whichever process: nothing but the rule and
     /// what is on record of the scoring goes into it.
     pub fn submission(&self, scoring: &Scoring, attempt: u32) -> Submission {
-        let values = Values::of(scoring, attempt);
+        let values = scoring.values(attempt);
         let data = |source: &Source, uri: fn(String) -> String| InputData {
             uri: uri(source.uri.fill(&values)),
             mode: source.mode,
@@ -147,7 +146,7 @@ impl Rule {
 }
 
 /// A folder's URI ends in a slash, as the SDK writes it: without one a service may take it for a blob of that name. A data
-/// asset's id is no path.
+/// asset's id is not a path.
 fn as_folder(uri: String) -> String {
     if uri.ends_with('/') || is_data_asset(&uri) { uri } else { uri + "/" }
 }

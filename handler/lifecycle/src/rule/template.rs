@@ -2,18 +2,16 @@
 
 use std::fmt;
 
-use ::time::OffsetDateTime;
-
-use crate::blob::BlobVersion;
-use crate::id::{RuleId, ScoringId};
-use crate::scoring::Scoring;
+use crate::id::RuleId;
 
 mod own;
 mod placeholder;
 mod time;
+mod values;
 
 pub use placeholder::PLACEHOLDERS;
 use placeholder::{Placeholder, Unknown};
+pub use values::Values;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -49,30 +47,6 @@ pub enum Error {
 
 fn names() -> String {
     PLACEHOLDERS.iter().map(|(name, _)| format!("{{{name}}}")).collect::<Vec<_>>().join(", ")
-}
-
-/// What fills the placeholders of one attempt. All of it is in the ledger from the time at which the scoring was accepted:
-/// whoever makes an attempt, and when, it gets the same texts.
-#[derive(Debug, Clone, Copy)]
-pub struct Values<'a> {
-    /// The blob version that is scored.
-    pub blob: &'a BlobVersion,
-    /// Id of the rule that the template stands in.
-    pub rule: &'a RuleId,
-    /// Id of the scoring, which makes paths unique.
-    pub scoring: &'a ScoringId,
-    /// When the blob was uploaded, in UTC.
-    pub event_time: OffsetDateTime,
-    /// Number of the attempt, from 1.
-    pub attempt: u32,
-}
-
-impl<'a> Values<'a> {
-    /// What an attempt of a scoring fills in.
-    pub fn of(scoring: &'a Scoring, attempt: u32) -> Self {
-        let Scoring { id, rule, blob, .. } = scoring;
-        Self { blob, rule, scoring: id, event_time: scoring.event_time(), attempt }
-    }
 }
 
 impl Template {
@@ -181,7 +155,8 @@ mod tests {
     use ::time::macros::datetime;
 
     use super::*;
-    use crate::id::LedgerId;
+    use crate::blob::BlobVersion;
+    use crate::id::{LedgerId, ScoringId};
 
     fn filled_for(url: &str, source: &str) -> String {
         let blob = BlobVersion::read(url, "0x1").expect("a blob");

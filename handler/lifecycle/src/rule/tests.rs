@@ -294,7 +294,7 @@ fn every_text_of_a_rule_is_a_template_and_what_is_passed_through_is_none() {
     let sent = submitted(rules.get("r").expect("the rule"), "eu/fr/a.csv", 2);
     assert_eq!(sent.inputs["d"], Input::UriFolder(at("azureml://datastores/d/paths/eu/fr/")));
     let asset = "azureml://locations/l/workspaces/w/data/a/versions/1";
-    assert_eq!(sent.inputs["asset"], Input::UriFolder(at(asset)), "an id is no path");
+    assert_eq!(sent.inputs["asset"], Input::UriFolder(at(asset)), "an id is not a path");
     assert!(sent.outputs["o"].uri.starts_with("azureml://datastores/d/paths/2026/07/21/"), "{}", sent.outputs["o"].uri);
     let settings = serde_json::json!({"name": "a 2", "description": "{r}", "tags": {"day": "2026-07-21"},
         "properties": {"experimentName": "r-con"}, "outputFileName": "a.csv", "partitionKeys": ["eu/fr"],

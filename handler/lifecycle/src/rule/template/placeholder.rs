@@ -1,7 +1,7 @@
 //! The placeholders: their names, and what fills them.
 
-use super::Values;
 use super::time::TimeFormat;
+use super::values::Values;
 use crate::blob::{BlobVersion, encoded};
 use crate::digest::digest;
 

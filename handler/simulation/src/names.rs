@@ -1,0 +1,62 @@
+//! Names of uploads that a URL can be misread as another one, and the spellings in which events tell of them.
+//!
+//! `subject` has the name as it is. The URL has it as the writer's client wrote it: encoded, encoded more than it need be, or raw, so
+//! that its reader may take a part of the name for a query, a fragment or an escape.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::arrivals::{HOST, created};
+use crate::executor::Rng;
+use crate::invariants::Invariants;
+
+/// A name that holds what URLs give a meaning to.
+pub(super) fn draw(stream: &mut Rng, n: usize) -> String {
+    let form = stream.pick(&[
+        "report#N.csv",
+        "what?N.csv",
+        "N%20x.csv",
+        "N%%3A.csv",
+        "ä N+ü.csv",
+        "back\\slash N.csv",
+        "N%2Fx.csv",
+        "N;v=1&w.csv",
+    ]);
+    form.replace('N', &n.to_string())
+}
+
+/// Event Grid tells of it once for each spelling; all of them are one blob version.
+pub(super) fn events(container: &str, path: &str, etag: &str) -> Vec<Value> {
+    [path.to_owned(), encoded(path)]
+        .into_iter()
+        .map(|spelling| {
+            let mut event = created(container, path, etag, "PutBlob");
+            event["data"]["url"] = format!("{HOST}/{container}/{spelling}").into();
+            event
+        })
+        .collect()
+}
+
+/// A path of a URL, with every byte encoded that could be taken for something else.
+pub(super) fn encoded(path: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::new();
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_') {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// Each scoring is of a blob that there is: no name was read as another one.
+pub(super) fn check(invariants: &mut Invariants, urls: &BTreeSet<String>) {
+    let found = invariants.scorings().find(|scoring| !urls.contains(&scoring.blob.url));
+    if let Some((id, url)) = found.map(|scoring| (scoring.id.clone(), scoring.blob.url.clone())) {
+        invariants.broken("names", Some(&id), format!("{url} was taken in, and nobody uploaded such a blob"));
+    }
+}
