@@ -30,6 +30,7 @@ mod controls;
 mod heartbeat;
 mod identity;
 mod index_rows;
+mod job_name_rows;
 mod job_names;
 mod listed;
 mod merged;
@@ -298,7 +299,7 @@ impl Ledger {
         if entry.seq <= rows::MAX_HISTORY_ENTRIES || ends {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
-        ops.extend(job_names::added(before, next));
+        ops.extend(job_name_rows::added(before, next));
         ops.extend(self.outbox(next));
         match self.write(&ops).await {
             Ok(etags) => Ok(Recorded::Done(first(etags)?)),

@@ -28,7 +28,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use lifecycle::digest::digest;
-use lifecycle::id::{DeploymentName, EndpointUri, RuleId, WorkspaceId};
+use lifecycle::id::{DeploymentName, EndpointUri, JobName, RuleId, WorkspaceId};
 use lifecycle::scoring::OutputSeen;
 use lifecycle::{
     BlobVersion, Entry, Event, FailureCause, InputContent, Job, OutputPrint, Scoring, ScoringId, Status, Submission,
@@ -36,7 +36,6 @@ use lifecycle::{
 use time::macros::{datetime, format_description};
 use time::{Duration, OffsetDateTime};
 
-use super::job_names;
 use crate::ports::table_store::{Entity, Key};
 
 /// Version of these columns. Readers accept this one and older; a newer one may have columns that a write of ours would
@@ -236,6 +235,23 @@ pub(super) fn list<T: serde::Serialize>(texts: &[T]) -> Option<String> {
     (!texts.is_empty()).then(|| serde_json::to_string(texts).unwrap_or_default()) // texts always serialise
 }
 
+/// Names of each list in the scoring's row, and in one further row: of 260 bytes each they fill a third of a property.
+pub(super) const MAX_IN_ROW: usize = 40;
+/// Column of the scoring's row: how many names are in rows of their own.
+pub(super) const FURTHER: &str = "FurtherJobNames";
+
+/// The names that the scoring's row takes; the others are in rows of their own (`job_names.rs`).
+fn in_row(names: &[JobName]) -> &[JobName] {
+    &names[..names.len().min(MAX_IN_ROW)]
+}
+
+/// How many names it does not take; `None` if it takes all.
+fn further(s: &Scoring) -> Option<u32> {
+    let beyond = |names: &[JobName]| names.len().saturating_sub(MAX_IN_ROW);
+    let further = beyond(&s.previous_jobs) + beyond(&s.orphaned_jobs);
+    (further > 0).then(|| u32::try_from(further).unwrap_or(u32::MAX))
+}
+
 /// The scoring's row; `op` names the write.
 pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
     let submission = s.submission.as_ref().map(|sub| serde_json::to_string(sub).unwrap_or_default()); // maps with string keys always serialise
@@ -273,9 +289,9 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("JobStatus", s.job_status.as_deref())
         .with_some("MissingSince", s.missing_since)
         .with_some("ResumedTime", s.resumed)
-        .with_some("PreviousJobs", list(job_names::in_row(&s.previous_jobs)))
-        .with_some("OrphanedJobs", list(job_names::in_row(&s.orphaned_jobs)))
-        .with_some(job_names::FURTHER, job_names::further(s).map(count))
+        .with_some("PreviousJobs", list(in_row(&s.previous_jobs)))
+        .with_some("OrphanedJobs", list(in_row(&s.orphaned_jobs)))
+        .with_some(FURTHER, further(s).map(count))
         .with("OrphanedJobCount", count(s.orphaned_job_count))
         .with_some("FollowedJobs", list(&s.followed))
         .with_some("FollowedEndedTime", s.followed_ended)
