@@ -354,3 +354,54 @@ async fn an_event_that_comes_again_takes_no_marked_version_in() {
     assert_eq!((all(&app).await.len(), world.get(&app, &id).await.status), (1, Status::Scored));
     assert_eq!(world.jobs().len(), 1);
 }
+
+#[tokio::test]
+async fn what_was_gone_is_scored_when_a_look_for_another_shows_that_version_again() {
+    let world = World::new();
+    let app = world.app();
+    // Version 2 is taken in as it lies there for version 1, and is gone before its own turn.
+    put(&world, "2", 2);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.later(Duration::minutes(1));
+    tick(&world, &app).await;
+    delete(&world);
+    world.later(Duration::minutes(1));
+    tick(&world, &app).await;
+    assert_eq!(by_etag(&all(&app).await), [("1", Status::Superseded), ("2", Status::Gone)]);
+    // It is put back, and a third version's event comes: nobody tells of version 2 but the look for version 3.
+    put(&world, "2", 2);
+    world.deliver(&app, &event("a.csv", "3")).await;
+    world.tick_until_final(&app, 10).await;
+    let scorings = all(&app).await;
+    let ends: Vec<_> = by_etag(&scorings);
+    assert_eq!(ends, [("1", Status::Superseded), ("2", Status::Scored), ("3", Status::Superseded)]);
+    assert_eq!(world.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn a_newer_version_that_the_rule_does_not_want_is_not_scored() {
+    let world = World::with_rules(
+        r#"{"rules":[{"id":"claims","match":{"container":"claims","maxBytes":1000},"endpoint":{"uri":"https://heart.example/jobs"}}]}"#,
+    );
+    let app = world.app();
+    world.change_inputs(|inputs, now| inputs.put(URL, "2", 5_000, true, now));
+    let mut small = event("a.csv", "1");
+    small["data"]["contentLength"] = json!(10);
+    world.deliver(&app, &small).await;
+    world.tick_until_final(&app, 10).await;
+    assert_eq!((world.jobs().len(), all(&app).await.len()), (0, 1), "{:?}", by_etag(&all(&app).await));
+}
+
+#[tokio::test]
+async fn a_renamed_folder_of_another_host_is_skipped_and_nobody_is_asked() {
+    let world = World::new();
+    let app = world.app();
+    let mut one = event("a.csv", "1");
+    one["eventType"] = json!("Microsoft.Storage.DirectoryRenamed");
+    one["subject"] = json!("/blobServices/default/containers/claims/blobs/day");
+    one["data"] = json!({ "api": "RenameDirectory", "sourceUrl": "https://evil.example/claims/_temporary/day",
+        "destinationUrl": "https://evil.example/claims/day" });
+    let delivery = app.accept(&one).await.unwrap();
+    assert_eq!((delivery.accepted.skipped, delivery.accepted.pending), (1, 0));
+    delivery.submit().await;
+}

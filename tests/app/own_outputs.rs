@@ -1,5 +1,6 @@
 //! Outputs that lie where uploads are watched for: whatever is written there, nothing is scored twice.
 
+use app::ports::table_store::{Op, TableStore as _};
 use lifecycle::{JobStatus, Rules};
 use serde_json::json;
 use time::Duration;
@@ -85,4 +86,20 @@ async fn an_upload_without_an_id_in_its_path_costs_no_read() {
     assert_eq!(world.store.calls().reads, before);
     world.deliver(&app, &event("eu/0123456789abcdef0123456789abcdef.csv", "1")).await;
     assert_eq!(world.store.calls().reads, before + 1);
+}
+
+/// To score what may be an output is worse than to skip what lies beside one.
+#[tokio::test]
+async fn what_names_a_scoring_whose_row_cannot_be_read_counts_as_its_output() {
+    let world = World::with_rules(&rules("p"));
+    let app = world.app();
+    let id = world.deliver(&app, &event("in.csv", "1")).await.remove(0);
+    let id = lifecycle::ScoringId::read(&id).unwrap();
+    let key = app::ledger::rows::scoring_key(&id);
+    let mut row = world.store.get(&world.table("State"), &key).await.unwrap().unwrap().entity;
+    row.properties.remove("BlobUrl");
+    world.store.write(&world.table("State"), &[Op::Upsert(row)]).await.unwrap();
+    let delivery = app.accept(&event(&format!("p/{id}/1/charts/x.csv"), "9")).await.unwrap();
+    assert_eq!((delivery.accepted.skipped, delivery.accepted.accepted.len()), (1, 0));
+    delivery.submit().await;
 }

@@ -7,7 +7,7 @@
 //! | the invocations of Event Grid, a queue and a timer, byte by byte (`tests/cases/host`) | `each_captured_invocation_is_answered_as_it_should_be` |
 //! | without Application Insights no `traceparent` | `an_invocation_has_the_headers_of_the_real_host` |
 //! | a delivery of n events is n invocations at once; 202 when all are done, 500 if one of them failed | `a_delivery_is_spread_and_fails_as_a_whole` |
-//! | any non-2xx, or a 2xx that is no JSON, is 500 to the sender | `what_an_answer_means_to_the_sender` |
+//! | any non-2xx, or a 2xx without JSON, is 500 to the sender | `what_an_answer_means_to_the_sender` |
 //! | 204, or an empty 200, is no answer; after `functionTimeout` the whole handler is killed, which counts as no death | `an_answer_without_a_body_costs_everybody_the_handler` |
 //! | what is in flight when the handler dies is 500; what comes while it starts again waits | `a_death_costs_what_is_in_flight_and_nothing_that_comes_after` |
 //! | one port for life | `a_death_costs_what_is_in_flight_and_nothing_that_comes_after` |

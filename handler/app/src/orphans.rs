@@ -202,7 +202,7 @@ impl Orphans {
         let since = last.map(|last| last.through).filter(|through| !is_ahead(*through, now)).unwrap_or(now - FIRST);
         let listing =
             self.services.endpoint.jobs_created_since(scan_target, since, known).await.map_err(ScanError::List)?;
-        self.settle(listing.elsewhere);
+        self.remember(listing.elsewhere);
         let checked = self.check_jobs(scan_target, listing.jobs).await?;
         let through = match (listing.complete && !checked.busy, checked.running) {
             (true, false) => now - LIST_LAG,
@@ -240,7 +240,7 @@ impl Orphans {
                     checked.running |= matches!(outcome, Outcome::Orphaned { runs: true } | Outcome::StillRunning);
                     checked.busy |= outcome == Outcome::Busy;
                     if outcome == Outcome::Settled {
-                        self.settle([name]);
+                        self.remember([name]);
                     }
                 }
                 Err(error) => failure = failure.or(Some(error)),
@@ -250,7 +250,7 @@ impl Orphans {
     }
 
     /// These jobs need no second look.
-    fn settle(&self, names: impl IntoIterator<Item = JobName>) {
+    fn remember(&self, names: impl IntoIterator<Item = JobName>) {
         let mut memory = self.memory();
         let room = MAX_REMEMBERED_JOBS.saturating_sub(memory.settled.len());
         memory.settled.extend(names.into_iter().take(room));

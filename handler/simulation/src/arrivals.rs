@@ -14,7 +14,7 @@ use crate::uploaded::Uploaded;
 
 /// Length of every upload.
 pub(super) const SIZE: u64 = 524_288;
-pub(super) const HOST: &str = "https://uploads.blob.core.windows.net";
+const HOST: &str = "https://uploads.blob.core.windows.net";
 /// The folder that is renamed as a whole, and what it was called before.
 const FOLDER: (&str, &str) = ("day", "_temporary/0/day");
 
@@ -53,7 +53,14 @@ impl Arrival {
         let name = path.rsplit('/').next().unwrap_or(path);
         match self {
             Self::Written => vec![created(container, path, etag, "PutBlob")],
-            Self::OddlyNamed => names::events(container, path, etag),
+            Self::OddlyNamed => {
+                let told = names::spellings(path).map(|spelling| {
+                    let mut event = created(container, path, etag, "PutBlob");
+                    event["data"]["url"] = format!("{HOST}/{container}/{spelling}").into();
+                    event
+                });
+                told.into()
+            }
             Self::Renamed => {
                 let temporary = format!("{path}.filepart");
                 vec![

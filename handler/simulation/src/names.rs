@@ -5,9 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use crate::arrivals::{HOST, created};
 use crate::executor::Rng;
 use crate::invariants::Invariants;
 
@@ -26,16 +23,9 @@ pub(super) fn draw(stream: &mut Rng, n: usize) -> String {
     form.replace('N', &n.to_string())
 }
 
-/// Event Grid tells of it once for each spelling; all of them are one blob version.
-pub(super) fn events(container: &str, path: &str, etag: &str) -> Vec<Value> {
+/// The spellings in which events tell of such a name, in their URL: all of them are one blob version.
+pub(super) fn spellings(path: &str) -> [String; 2] {
     [path.to_owned(), encoded(path)]
-        .into_iter()
-        .map(|spelling| {
-            let mut event = created(container, path, etag, "PutBlob");
-            event["data"]["url"] = format!("{HOST}/{container}/{spelling}").into();
-            event
-        })
-        .collect()
 }
 
 /// A path of a URL, with every byte encoded that could be taken for something else.

@@ -71,7 +71,7 @@ enum Command {
     Resolve(resolve::ResolveArgs),
     /// Try scorings again that failed, were cancelled or are gone; or end the back-off of queued ones.
     Retry(order::OrderArgs),
-    /// Do not score these: what is queued or held ends at once, a job is cancelled.
+    /// Do not score these: what is queued or held ends at once, the cancellation of a job is requested.
     Cancel(order::OrderArgs),
     /// Acknowledge that scorings failed, or that jobs of them were orphaned: they need no attention any more.
     Ack(order::OrderArgs),

@@ -22,7 +22,7 @@ pub struct StatusArgs {
     /// Which ledger it is about.
     #[command(flatten)]
     pub which: WhichLedger,
-    /// Count it as trouble if no upload was received for so long: `90m`, `24h`, `7d`
+    /// Report it if no upload was received for so long: `90m`, `24h`, `7d`
     #[arg(long, value_name = "TIME", value_parser = Since::time)]
     pub events_within: Option<Duration>,
     /// As JSON

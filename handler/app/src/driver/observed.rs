@@ -8,9 +8,6 @@ use crate::admission::{Claims, Refusal};
 use crate::ports::Answered;
 use crate::ports::table_store::ETag;
 
-/// What was seen, with the id of the answer that showed it.
-pub(crate) type Seen = Answered<Observation>;
-
 /// A scoring as it was read, with the version that a write must still find.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -39,8 +36,8 @@ pub(crate) struct Observed {
 
 impl Observed {
     /// What was seen without claiming anything.
-    pub(crate) fn of(seen: impl Into<Seen>, at: OffsetDateTime) -> Self {
-        let Seen { value: observation, request_id } = seen.into();
+    pub(crate) fn of(seen: impl Into<Answered<Observation>>, at: OffsetDateTime) -> Self {
+        let Answered { value: observation, request_id } = seen.into();
         Self { observation, request_id, at, claims: Claims::default(), begun: Instant::now() }
     }
 

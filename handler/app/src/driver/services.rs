@@ -8,7 +8,7 @@ use lifecycle::{
 };
 use tokio::time::Instant;
 
-use super::observed::{Observed, Seen};
+use super::observed::Observed;
 use crate::clock::LedgerClock;
 use crate::error::error_chain;
 use crate::ports::{Answered, Blobs, Endpoint, Inconclusive, JobAddress, JobSearch};
@@ -29,7 +29,7 @@ impl Services {
     /// Never again without a look at the attempt's output path: what lies there was written by an earlier request of the same
     /// attempt, whatever was concluded of it.
     /// `begun` is when its lease began, or before.
-    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>, begun: Instant) -> Seen {
+    pub(crate) async fn submit(&self, scoring: &Scoring, rule: Option<&Rule>, begun: Instant) -> Answered<Observation> {
         let policy = rule.map_or_else(Policy::default, |rule| rule.policy);
         // An intent may have waited behind others, or its record taken long. Whoever holds a lease may send only what
         // is answered before it ends; after that somebody else may look for the job, find none, and send it too.
@@ -42,7 +42,7 @@ impl Services {
             OutputFound::Nothing => {}
             OutputFound::Something(_) => {
                 let text = "it was not sent again, as something is at its output path: an earlier request ran";
-                return Seen::from(Observation::Answer(Answer::Unknown { text: text.to_owned() }));
+                return Answered::from(Observation::Answer(Answer::Unknown { text: text.to_owned() }));
             }
             OutputFound::NotSeen(why) => return not_sent(format!("its output path could not be looked at: {why}")),
         }
@@ -57,7 +57,7 @@ impl Services {
 
     /// Asks for jobs of a scoring to be stopped, and says what was answered. A request that is lost, or not listened
     /// to, is made again by whoever meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
-    pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) -> Seen {
+    pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) -> Answered<Observation> {
         let mut answers = Vec::new();
         for job in jobs {
             let name = job.name.clone();
@@ -76,7 +76,7 @@ impl Services {
         }
         // With several the reason tells each id.
         let request_id = if let [one] = answers.as_slice() { one.request_id.clone() } else { None };
-        Seen { value: Observation::CancelAnswered(answers), request_id }
+        Answered { value: Observation::CancelAnswered(answers), request_id }
     }
 
     /// The look that a scoring's status needs. What is queued needs none here: whether it
@@ -124,7 +124,7 @@ impl Services {
             Err(inconclusive) => (JobsFound::NotSeen(error_chain(&inconclusive)), now, inconclusive.request_id),
         };
         let output = self.output_found(scoring).await;
-        Observed::of(Seen { value: Observation::Lost(LostLook { jobs, output }), request_id }, at)
+        Observed::of(Answered { value: Observation::Lost(LostLook { jobs, output }), request_id }, at)
     }
 
     async fn output_found(&self, scoring: &Scoring) -> OutputFound {
@@ -136,7 +136,7 @@ impl Services {
     }
 
     /// A job as it is now. That it could not be looked at is an observation too, and never "missing".
-    pub(crate) async fn observe_job(&self, at: &JobAddress) -> Seen {
+    pub(crate) async fn observe_job(&self, at: &JobAddress) -> Answered<Observation> {
         match self.endpoint.job(at).await {
             Ok(answered) => answered.map(|job| job.map_or(Observation::JobMissing, Observation::Job)),
             Err(inconclusive) => cannot_look(inconclusive),
@@ -144,12 +144,12 @@ impl Services {
     }
 }
 
-fn cannot_look(inconclusive: Inconclusive) -> Seen {
-    Seen { value: Observation::CannotLook(error_chain(&inconclusive)), request_id: inconclusive.request_id }
+fn cannot_look(inconclusive: Inconclusive) -> Answered<Observation> {
+    Answered { value: Observation::CannotLook(error_chain(&inconclusive)), request_id: inconclusive.request_id }
 }
 
-fn not_sent(text: String) -> Seen {
-    Seen::from(Observation::Answer(Answer::Refused {
+fn not_sent(text: String) -> Answered<Observation> {
+    Answered::from(Observation::Answer(Answer::Refused {
         code: "not sent".to_owned(),
         text,
         permanent: false,

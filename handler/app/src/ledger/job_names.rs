@@ -1,52 +1,73 @@
 //! Names of jobs for which a scoring's row has no room.
 //!
 //! A scoring remembers the former and the orphaned jobs that it had: what it does not know by name would be adopted, followed
-//! or counted once more. Its row `J~` takes [`rows::MAX_IN_ROW`] of each; the others are in rows `N~`, written in the transaction
+//! or counted once more. Its row `J~` takes [`MAX_JOB_NAMES_IN_ROW`] of each; the others are in rows `N~`, written in the transaction
 //! of the move that brought them and never again, several names to a row. `J~` says how many there are, so that a scoring
 //! without any, as nearly all are, costs no further read.
 
 use lifecycle::id::JobName;
 use lifecycle::{Scoring, ScoringId};
 
-use super::job_name_rows::NAMES;
-use super::rows::{self, FURTHER, Reader};
-use super::{Error, Ledger};
-use crate::ports::table_store::{Entity, IfMatch, Op, Range};
+use super::rows::{self, MAX_JOB_NAMES_IN_ROW, Reader, Unreadable};
+use crate::ports::table_store::{Entity, Key, Op, Range};
 
-/// Operations of one transaction, by the Table service.
-const MAX_OPS: usize = 100;
+/// Column of such a row.
+const NAMES: &str = "JobNames";
 
-fn range(id: &ScoringId) -> Range {
+/// What a list of names is of, as it stands in keys.
+#[derive(Clone, Copy)]
+enum Kind {
+    Former,
+    Orphaned,
+}
+
+impl Kind {
+    fn letter(self) -> char {
+        match self {
+            Self::Former => 'f',
+            Self::Orphaned => 'o',
+        }
+    }
+
+    fn names(self, scoring: &Scoring) -> &[JobName] {
+        match self {
+            Self::Former => &scoring.previous_jobs,
+            Self::Orphaned => &scoring.orphaned_jobs,
+        }
+    }
+}
+
+/// The rows that a move adds.
+pub(super) fn added(before: &Scoring, next: &Scoring) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for kind in [Kind::Former, Kind::Orphaned] {
+        // Both lists only grow at their end.
+        let from = kind.names(before).len().max(MAX_JOB_NAMES_IN_ROW);
+        let new = kind.names(next).get(from..).unwrap_or_default();
+        ops.extend(new.chunks(MAX_JOB_NAMES_IN_ROW).enumerate().map(|(nth, names)| {
+            let row = format!("N~{}~{:08X}~{}{nth:02X}", next.id, next.version, kind.letter());
+            let names = rows::list(names).unwrap_or_default(); // a chunk is not empty
+            let row = Entity::new(Key::new(rows::partition_of(&next.id), row)).with("SchemaVersion", rows::SCHEMA);
+            Op::Insert(row.with(NAMES, names))
+        }));
+    }
+    ops
+}
+
+/// Where such rows of a scoring stand.
+pub(super) fn range(id: &ScoringId) -> Range {
     Range::of_prefix(rows::partition_of(id), &format!("N~{id}~"))
 }
 
-impl Ledger {
-    /// The scoring of a row, with the names of jobs that are in rows of their own.
-    pub(super) async fn whole_scoring(&self, row: &Entity) -> Result<Scoring, Error> {
-        let mut scoring = rows::from_scoring_row(row)?;
-        if row.int32(FURTHER).is_none_or(|further| further == 0) {
-            return Ok(scoring);
-        }
-        for row in self.all(&self.0.state, &range(&scoring.id), usize::MAX).await? {
-            let read = Reader(&row.entity);
-            read.schema()?;
-            let names: Vec<JobName> = read.list(NAMES)?;
-            match row.entity.key.row.rsplit('~').next().and_then(|last| last.chars().next()) {
-                Some('f') => scoring.previous_jobs.extend(names),
-                Some('o') => scoring.orphaned_jobs.extend(names),
-                _ => return Err(read.wrong("the key does not tell of which jobs".to_owned()).into()),
-            }
-        }
-        Ok(scoring)
+/// Adds the names of such a row to its scoring.
+pub(super) fn add(scoring: &mut Scoring, row: &Entity) -> Result<(), Unreadable> {
+    let read = Reader(row);
+    read.schema()?;
+    let names: Vec<JobName> = read.list(NAMES)?;
+    match row.key.row.rsplit('~').next().and_then(|last| last.chars().next()) {
+        Some('f') => scoring.previous_jobs.extend(names),
+        Some('o') => scoring.orphaned_jobs.extend(names),
+        _ => return Err(read.wrong("the key does not tell of which jobs".to_owned())),
     }
-
-    /// Removes them, before the scoring goes.
-    pub(super) async fn purge_job_names(&self, id: &ScoringId) -> Result<(), Error> {
-        let rows = self.all(&self.0.state, &range(id), usize::MAX).await?;
-        let deletes: Vec<Op> = rows.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)).collect();
-        for batch in deletes.chunks(MAX_OPS) {
-            self.delete(batch).await?;
-        }
-        Ok(())
-    }
+    Ok(())
 }

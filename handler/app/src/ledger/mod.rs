@@ -30,7 +30,6 @@ mod controls;
 mod heartbeat;
 mod identity;
 mod index_rows;
-mod job_name_rows;
 mod job_names;
 mod listed;
 mod merged;
@@ -299,7 +298,7 @@ impl Ledger {
         if entry.seq <= rows::MAX_HISTORY_ENTRIES || ends {
             ops.push(Op::Insert(rows::to_history_row(&next.id, entry)));
         }
-        ops.extend(job_name_rows::added(before, next));
+        ops.extend(job_names::added(before, next));
         ops.extend(self.outbox(next));
         match self.write(&ops).await {
             Ok(etags) => Ok(Recorded::Done(first(etags)?)),
@@ -345,6 +344,17 @@ impl Ledger {
                 Entity::new(rows::outbox_key(&scoring.id)).with("Version", scoring.version).with("Deleted", false),
             )
         })
+    }
+
+    /// The scoring of a row, with the names of jobs that are in rows of their own.
+    async fn whole_scoring(&self, row: &Entity) -> Result<Scoring, Error> {
+        let mut scoring = rows::from_scoring_row(row)?;
+        if row.int32(rows::FURTHER_JOB_NAMES).is_some_and(|further| further > 0) {
+            for row in self.all(&self.0.state, &job_names::range(&scoring.id), usize::MAX).await? {
+                job_names::add(&mut scoring, &row.entity)?;
+            }
+        }
+        Ok(scoring)
     }
 
     /// The scoring and its version.

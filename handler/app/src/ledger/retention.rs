@@ -3,12 +3,13 @@
 //! While a scoring is remembered, a repetition of its event is known as one; after that it would be scored again. That
 //! is why configuration refuses a retention shorter than Event Grid's day of redelivery and a week of dead letters.
 
+use lifecycle::ScoringId;
 use time::OffsetDateTime;
 
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 use super::index_rows::{listed_key, received_key};
-use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, rows, unannounced};
+use super::{Error, Ledger, RecordedEvent, SHARDS, attention_rows, job_names, rows, unannounced};
 
 fn purge_key() -> Key {
     Key::new("retention", "purge")
@@ -94,8 +95,18 @@ impl Ledger {
         self.delete(&ops).await
     }
 
+    /// Removes the rows of names of a scoring's jobs.
+    async fn purge_job_names(&self, id: &ScoringId) -> Result<(), Error> {
+        let rows = self.all(&self.0.state, &job_names::range(id), usize::MAX).await?;
+        let deletes: Vec<Op> = rows.into_iter().map(|row| Op::Delete(row.entity.key, IfMatch::Any)).collect();
+        for batch in deletes.chunks(100) {
+            self.delete(batch).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes in one transaction; `false` when another purge was faster.
-    pub(super) async fn delete(&self, ops: &[Op]) -> Result<bool, Error> {
+    async fn delete(&self, ops: &[Op]) -> Result<bool, Error> {
         match self.write(ops).await {
             Ok(_) => Ok(true),
             // A lost answer: the next purge finds what is left.

@@ -235,20 +235,20 @@ pub(super) fn list<T: serde::Serialize>(texts: &[T]) -> Option<String> {
     (!texts.is_empty()).then(|| serde_json::to_string(texts).unwrap_or_default()) // texts always serialise
 }
 
-/// Names of each list in the scoring's row, and in one further row: of 260 bytes each they fill a third of a property.
-pub(super) const MAX_IN_ROW: usize = 40;
-/// Column of the scoring's row: how many names are in rows of their own.
-pub(super) const FURTHER: &str = "FurtherJobNames";
+/// Names of jobs of each list in the scoring's row, and in one further row: of 260 bytes each they fill a third of a property.
+pub(super) const MAX_JOB_NAMES_IN_ROW: usize = 40;
+/// Column of the scoring's row: how many names of jobs are in rows of their own.
+pub(super) const FURTHER_JOB_NAMES: &str = "FurtherJobNames";
 
-/// The names that the scoring's row takes; the others are in rows of their own (`job_names.rs`).
-fn in_row(names: &[JobName]) -> &[JobName] {
-    &names[..names.len().min(MAX_IN_ROW)]
+/// The names that the scoring's row takes.
+fn names_in_row(names: &[JobName]) -> &[JobName] {
+    &names[..names.len().min(MAX_JOB_NAMES_IN_ROW)]
 }
 
 /// How many names it does not take; `None` if it takes all.
-fn further(s: &Scoring) -> Option<u32> {
-    let beyond = |names: &[JobName]| names.len().saturating_sub(MAX_IN_ROW);
-    let further = beyond(&s.previous_jobs) + beyond(&s.orphaned_jobs);
+fn further_job_names(scoring: &Scoring) -> Option<u32> {
+    let beyond = |names: &[JobName]| names.len().saturating_sub(MAX_JOB_NAMES_IN_ROW);
+    let further = beyond(&scoring.previous_jobs) + beyond(&scoring.orphaned_jobs);
     (further > 0).then(|| u32::try_from(further).unwrap_or(u32::MAX))
 }
 
@@ -289,9 +289,9 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("JobStatus", s.job_status.as_deref())
         .with_some("MissingSince", s.missing_since)
         .with_some("ResumedTime", s.resumed)
-        .with_some("PreviousJobs", list(in_row(&s.previous_jobs)))
-        .with_some("OrphanedJobs", list(in_row(&s.orphaned_jobs)))
-        .with_some(FURTHER, further(s).map(count))
+        .with_some("PreviousJobs", list(names_in_row(&s.previous_jobs)))
+        .with_some("OrphanedJobs", list(names_in_row(&s.orphaned_jobs)))
+        .with_some(FURTHER_JOB_NAMES, further_job_names(s).map(count))
         .with("OrphanedJobCount", count(s.orphaned_job_count))
         .with_some("FollowedJobs", list(&s.followed))
         .with_some("FollowedEndedTime", s.followed_ended)

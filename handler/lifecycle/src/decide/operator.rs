@@ -71,7 +71,7 @@ impl DecideContext<'_> {
                     next.due = self.now;
                 })
             }
-            // Its owner's answer is on its way, or it is looked for: a job that nobody knows of can't be told to stop, and would
+            // Its owner's answer is on its way, or it is looked for: a job that nobody knows of cannot be told to stop, and would
             // run beside its slot.
             Status::Submitting | Status::Unknown => {
                 wait("whether its request made a job is being found out; cancel it once it runs or is held".to_owned())

@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 use crate::config::HostFacts;
 
 pub use self::mount::Functions;
-use self::mount::Mount;
+use self::mount::{Mount, Unusable};
 use self::process::{Ending, Parent};
 
 /// After a signal, invocations get this long to end.
@@ -107,10 +107,10 @@ impl Listening {
 
     /// Refuses each invocation with this reason, and tells it once a minute, for as long as [`run`](Self::run) would serve.
     pub async fn refuse(self, why: String) -> u8 {
-        self.until_the_end(Err(why)).await
+        self.until_the_end(Err(Unusable(why))).await
     }
 
-    async fn until_the_end(self, functions: Result<Functions, String>) -> u8 {
+    async fn until_the_end(self, functions: Result<Functions, Unusable>) -> u8 {
         let Self { mount, parent, mut server, stop, .. } = self;
         let mut signals = match process::Signals::listen() {
             Ok(signals) => signals,
@@ -119,7 +119,7 @@ impl Listening {
                 return 1;
             }
         };
-        let why = functions.as_ref().err().cloned();
+        let why = functions.as_ref().err().map(|Unusable(why)| why.clone());
         mount.open(functions);
         let ending = tokio::select! {
             ending = signals.next() => ending,

@@ -131,10 +131,13 @@ fn answer(status: StatusCode, json: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
+/// Why nothing can be run; every invocation is answered with it.
+pub(super) struct Unusable(pub(super) String);
+
 /// What all invocations share.
 pub(super) struct Mount {
     /// What to run, or why nothing can be run.
-    functions: SetOnce<Result<Functions, String>>,
+    functions: SetOnce<Result<Functions, Unusable>>,
     permits: Semaphore,
     concurrency: usize,
     large: Semaphore,
@@ -153,7 +156,7 @@ impl Mount {
     }
 
     /// Says what to run. Only the first call has an effect.
-    pub(super) fn open(&self, functions: Result<Functions, String>) {
+    pub(super) fn open(&self, functions: Result<Functions, Unusable>) {
         let _ = self.functions.set(functions);
     }
 }
@@ -175,7 +178,7 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
     };
     let functions = match functions {
         Ok(functions) => functions,
-        Err(why) => {
+        Err(Unusable(why)) => {
             // Read to its end, or the host might see a broken connection in place of the answer.
             let _ = timeout_at(received.0 + BODY, body::read(request.into_body(), &mount.large)).await;
             return Failed::internal("Unusable", why.clone()).answer();
