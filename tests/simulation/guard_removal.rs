@@ -415,7 +415,7 @@ fn scored_without_a_look_at_the_output_is_found() {
 #[test]
 fn temporary_names_that_are_not_left_out_are_found() {
     let rules = |rules: &Rules| rules.clone().changed(|rule| rule.matches.exclude.defaults = false);
-    is_found(&Wiring { rules, ..Wiring::default() }, &["temporary names", "liveness"]);
+    is_found(&Wiring { rules, ..Wiring::default() }, &["temporary names", "names", "liveness"]);
 }
 
 #[test]

@@ -93,6 +93,8 @@ kinds! {
     Names = "names",
     /// Jobs write into the container that is watched, and Event Grid tells of outputs as of uploads.
     OwnOutputs = "own-outputs",
+    /// Operators order retries, cancels and acknowledgements, some of them twice.
+    Orders = "orders",
 }
 
 /// A set of kinds.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{LedgerId, Order, Resolution, Rules, ScoringId, Status, StorageHosts, Verb};
+use lifecycle::{LedgerId, Order, Resolution, Rules, Scoring, ScoringId, Status, StorageHosts, Verb};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -152,8 +152,6 @@ struct Run {
     world: World,
     executor: Executor,
     order: Rng,
-    /// What operators order, of dice of its own: what else is drawn for a seed stays as it is.
-    orders: Rng,
     control: Arc<Mutex<VecDeque<Control>>>,
     processes: Vec<Process>,
     writers: usize,
@@ -239,7 +237,6 @@ impl Run {
             world,
             executor: Executor::new(),
             order,
-            orders: rng.fork(7),
             control: Arc::default(),
             processes,
             writers: 0,
@@ -542,21 +539,12 @@ impl Run {
     fn give_orders(&mut self) {
         let all: Vec<_> = self.world.state().invariants.scorings().cloned().collect();
         for scoring in all {
-            let verb = match scoring.status {
-                _ if scoring.needs_acknowledgement() && self.orders.chance(300) => Verb::Acknowledge,
-                Status::Failed | Status::Cancelled | Status::Gone | Status::Queued if self.orders.chance(100) => {
-                    Verb::Retry
-                }
-                Status::Queued | Status::Held | Status::Running | Status::Cancelling if self.orders.chance(60) => {
-                    Verb::Cancel
-                }
-                _ => continue,
-            };
+            let Some((verb, times, first)) = self.drawn_order(&scoring) else { continue };
             let order = Order { verb, by: "an operator".to_owned(), reason: "the seed says so".to_owned() };
-            for _ in 0..=usize::from(self.orders.chance(200)) {
-                let (id, order) = (scoring.id.clone(), order.clone());
-                let process = self.orders.index(self.processes.len());
+            for nth in 0..times {
+                let process = (first + nth) % self.processes.len();
                 let Some(app) = self.processes[process].app.clone() else { continue };
+                let (id, order) = (scoring.id.clone(), order.clone());
                 self.world.trace(None, Some(&id), || format!("is ordered: {verb:?}"));
                 self.executor.spawn(process, async move {
                     // The command tells who gave it that it did not work; they may give it again.
@@ -564,6 +552,24 @@ impl Run {
                 });
             }
         }
+    }
+
+    /// What is ordered of a scoring, how often, and in which process first.
+    fn drawn_order(&self, scoring: &Scoring) -> Option<(Verb, usize, usize)> {
+        let mut state = self.world.state();
+        let dice = &mut state.dice;
+        let verb = match scoring.status {
+            _ if scoring.needs_acknowledgement() && dice.strikes(Kind::Orders, 200) => Verb::Acknowledge,
+            Status::Failed | Status::Cancelled | Status::Gone | Status::Queued if dice.strikes(Kind::Orders, 70) => {
+                Verb::Retry
+            }
+            Status::Queued | Status::Held | Status::Running | Status::Cancelling if dice.strikes(Kind::Orders, 40) => {
+                Verb::Cancel
+            }
+            _ => return None,
+        };
+        let stream = dice.stream(Kind::Orders);
+        Some((verb, if stream.chance(200) { 2 } else { 1 }, stream.index(self.processes.len())))
     }
 
     fn heal(&mut self) {
