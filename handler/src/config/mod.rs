@@ -217,11 +217,7 @@ impl AtStart {
         });
         let hosted = ["FUNCTIONS_CUSTOMHANDLER_PORT", "FUNCTIONS_HTTPWORKER_PORT", "AWS_LAMBDA_RUNTIME_API"];
         let hosted = hosted.iter().any(|name| reader.get(name).is_some());
-        let format = reader.read("SCOREKEEPER_LOG_FORMAT", if hosted { "json" } else { "text" }, |text| match text {
-            "json" => Ok(LogFormat::Json),
-            "text" => Ok(LogFormat::Text),
-            _ => Err(Refused::new("`json` or `text`", "leave it out: a host gets json, a terminal text")),
-        });
+        let format = reader.log_format(hosted);
         let host = reader.host(root);
         let warnings = unknown_settings(vars).chain(rules.iter().flat_map(Rules::warnings)).collect();
         let output_warnings = rules.as_ref().map(watched_output_warnings).unwrap_or_default();
@@ -390,6 +386,27 @@ impl Reader<'_> {
             );
         }
         hosts
+    }
+
+    /// Whoever asks beside a host which settings its app has must not be shown what holds for this process alone.
+    fn log_format(&mut self, hosted: bool) -> LogFormat {
+        const NAME: &str = "SCOREKEEPER_LOG_FORMAT";
+        let by_default = if hosted { LogFormat::Json } else { LogFormat::Text };
+        let Some(text) = self.get(NAME) else {
+            self.understood(NAME, if hosted { "json" } else { "text here, json under a host" }, Source::Default(None));
+            return by_default;
+        };
+        match text.as_str() {
+            "json" | "text" => {
+                self.understood(NAME, &text, Source::Variable(NAME.to_owned()));
+                if text == "json" { LogFormat::Json } else { LogFormat::Text }
+            }
+            _ => {
+                let remedy = "leave it out: a host gets json, a terminal text";
+                self.problem(NAME, Some(&text), Refused::new("`json` or `text`", remedy));
+                by_default
+            }
+        }
     }
 
     fn client_id(&mut self) -> Option<String> {
