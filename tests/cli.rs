@@ -715,3 +715,37 @@ async fn the_page_of_a_scoring_and_its_json_tell_the_same_story() {
         assert!(html.contains(reason), "{reason} is missing in {html}");
     }
 }
+
+/// What a terminal would obey, or show otherwise than it is, in everything that comes from outside: the name of the blob, and what a
+/// service says of its job. JSON is read on terminals, too.
+#[tokio::test]
+async fn nothing_that_a_terminal_would_obey_is_printed() {
+    let world = World::new();
+    let app = world.app();
+    let name = "eu/gnp.\u{202e}vsc\u{200b}.csv";
+    world.next_faults([Fault::Refused { permanent: false }]);
+    world.deliver(&app, &event(name, "1")).await;
+    world.deliver(&app, &event(&name.replace("eu", "us"), "1")).await;
+    world.fail_jobs("exit code 1: \u{1b}]0;mine\u{7}\u{202e}\u{9b}2J");
+    world.later(Duration::minutes(30));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let ledger = app.ledger();
+    let mut printed = String::new();
+    for json in [false, true] {
+        let args = ListArgs { json, ..args(&[]) };
+        let (now, path) = (world.now(), format!("claims/{name}"));
+        let mut out = Vec::new();
+        // As the binary prints it; its text must be good without that.
+        let mut writer: Box<dyn std::io::Write> =
+            if json { Box::new(Redacting::new(&mut out)) } else { Box::new(&mut out) };
+        list::list(ledger, &args, now, &mut writer).await.unwrap();
+        status::status(ledger, json, None, now, &mut writer).await.unwrap();
+        show::show(ledger, &path, json, now, &mut writer).await.unwrap();
+        explain::explain(ledger, &path, json, now, &mut writer).await.unwrap();
+        drop(writer);
+        printed += &String::from_utf8(out).unwrap();
+    }
+    let unseen = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202e}' | '\u{200b}');
+    assert!(!printed.contains(unseen), "{printed:?}");
+    assert!(printed.contains(r"gnp.\u202evsc\u200b.csv"), "shown in place of being done: {printed}");
+}

@@ -271,3 +271,28 @@ fn listing(folder: &Path, (account, container, prefix): (&str, &str, &str), foun
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// `mv` and `cp -p` put another file in the place of one, with the same time and perhaps the same length.
+    #[test]
+    fn another_file_under_a_name_is_another_version_and_the_same_file_under_another_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "same").unwrap();
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+            path
+        };
+        let etag = |path: &Path| file_etag(&path.metadata().unwrap());
+        let (one, other) = (write("one.csv"), write("other.csv"));
+        assert_ne!(etag(&one), etag(&other));
+        let before = etag(&one);
+        let moved = folder.path().join("moved.csv");
+        std::fs::rename(&one, &moved).unwrap();
+        assert_eq!(etag(&moved), before);
+    }
+}
