@@ -101,6 +101,11 @@ pub(super) fn created(container: &str, path: &str, etag: &str, api: &str) -> Val
     })
 }
 
+/// The event about a blob that was moved away and comes back to its path, with its version.
+pub(super) fn moved_back(container: &str, path: &str) -> Value {
+    renamed("BlobRenamed", container, &format!("_temporary/{path}"), path)
+}
+
 fn renamed(kind: &str, container: &str, from: &str, to: &str) -> Value {
     json!({
         "id": format!("{from}-{to}"),

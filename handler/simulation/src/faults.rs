@@ -65,7 +65,8 @@ kinds! {
     Outputs = "outputs",
     /// Events come twice, again after they were acknowledged, together, or in another order; some cannot be read.
     Events = "events",
-    /// Uploads come under temporary names and are renamed, alone or with their folder; listings of folders come in small pages.
+    /// Uploads come under temporary names and are renamed, alone or with their folder; listings of folders come in small pages. What was
+    /// overwritten comes back by a rename.
     Renames = "renames",
     /// Clocks differ by minutes from process to process.
     Skew = "skew",

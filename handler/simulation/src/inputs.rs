@@ -108,13 +108,17 @@ pub(crate) enum InputChange {
     Delete,
     /// Its metadata is changed.
     Mark,
+    /// A version that was there before comes back by a rename.
+    RollBack { etag: String, content: u64, has_md5: bool },
 }
 
 impl Inputs {
     /// Lets it happen.
     pub(crate) fn change(&mut self, url: &str, change: &InputChange, now: OffsetDateTime) {
         match change {
-            InputChange::Put { etag, content, has_md5 } => self.put(url, etag, *content, *has_md5, now),
+            InputChange::Put { etag, content, has_md5 } | InputChange::RollBack { etag, content, has_md5 } => {
+                self.put(url, etag, *content, *has_md5, now)
+            }
             InputChange::Delete => self.delete(url, now),
             InputChange::Mark => drop(self.mark(url, now)),
         }
@@ -123,6 +127,18 @@ impl Inputs {
     /// Whether a path that somebody wrote to has held nothing since it was first written to.
     pub(crate) fn was_deleted(&self, url: &str) -> bool {
         self.paths.get(url).is_some_and(|versions| versions.iter().any(|(_, input)| input.is_none()))
+    }
+
+    /// Whether a version came back to a path after another one had taken its place.
+    pub(crate) fn was_rolled_back(&self, url: &str) -> bool {
+        let Some(versions) = self.paths.get(url) else { return false };
+        let etags: Vec<_> = versions.iter().map(|(_, input)| input.as_ref().map(|input| &input.etag)).collect();
+        (2..etags.len()).any(|n| etags[n].is_some() && etags[n] != etags[n - 1] && etags[..n - 1].contains(&etags[n]))
+    }
+
+    /// Whether a path holds this version.
+    pub(crate) fn holds(&self, url: &str, etag: &str, now: OffsetDateTime) -> bool {
+        matches!(self.at(url, now), Held::Input(input) if input.etag == etag)
     }
 
     /// Whether a path has held more than one content.

@@ -249,6 +249,10 @@ impl Invariants {
             .filter_map(|op| rows::from_history_row(op.entity()?).ok())
             .collect();
         entries.sort_by_key(|entry| entry.seq);
+        if entries.is_empty() && self.tracked.get(&next.id).is_some_and(|known| known.scoring == next) {
+            // Nothing but its version in the table: older decisions about it are to fail.
+            return Vec::new();
+        }
         self.moved(&next, &entries, cloud, now);
         self.indexes(&next, peek);
         entries
@@ -451,7 +455,9 @@ impl Invariants {
         else {
             return;
         };
-        let read = next.job.as_ref().and_then(|job| cloud.content_read_by(&job.name));
+        // What was overwritten and rolled back while its job ran cannot be told afterwards (RELIABILITY).
+        let job = next.job.as_ref().filter(|_| !cloud.inputs.was_rolled_back(&blob.url));
+        let read = job.and_then(|job| cloud.content_read_by(&job.name));
         self.hold(read.is_none_or(|read| read == named), "content", &next.id, || {
             format!("scored, and its job read content {read:?} and not {named}")
         });
@@ -632,6 +638,26 @@ impl Invariants {
             if before.is_some_and(|before| before > version) {
                 self.broken("projection", id.as_ref(), format!("it went back from {before:?} to {version}"));
             }
+        }
+    }
+
+    /// No path is left without a scoring for what it holds: what has ended as not being there is not, or its content has another
+    /// scoring.
+    pub(super) fn what_is_there(&mut self, cloud: &Cloud, now: OffsetDateTime) {
+        let ended = |scoring: &Scoring| matches!(scoring.status, Status::Gone | Status::Superseded);
+        let all: Vec<&Scoring> = self.tracked.values().map(|known| &known.scoring).collect();
+        let content = |scoring: &Scoring| cloud.inputs.content_of(&scoring.blob.url, &scoring.blob.etag);
+        let left = all.iter().find(|left| {
+            let same = |other: &&&Scoring| {
+                let of_path = other.rule == left.rule && other.blob.url == left.blob.url;
+                of_path && !ended(other) && content(other) == content(left)
+            };
+            ended(left)
+                && cloud.inputs.holds(&left.blob.url, &left.blob.etag, now)
+                && !all.iter().any(|other| same(&other))
+        });
+        if let Some(id) = left.map(|left| left.id.clone()) {
+            self.broken("what is there", Some(&id), "its path holds it, and nobody scores it");
         }
     }
 

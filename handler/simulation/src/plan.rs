@@ -314,6 +314,14 @@ fn drawn_input_changes(
                 let late = dice.stream(Kind::InputsOverwritten).seconds(0, 120);
                 deliveries.extend(again.events().into_iter().map(|payload| Delivery { at: at + late, payload }));
             }
+            if dice.strikes(Kind::Renames, 400) {
+                let stream = dice.stream(Kind::Renames);
+                let at = at + stream.seconds(1, 600);
+                let payload = arrivals::moved_back(upload.container, &upload.path);
+                deliveries.push(Delivery { at: at + stream.seconds(0, 60), payload });
+                let change = InputChange::RollBack { etag: upload.etag.clone(), content, has_md5 };
+                changes.push(ChangeAt { at, url: upload.url(), change });
+            }
         } else if dice.strikes(Kind::InputsMarked, 150) {
             let at = dice.stream(Kind::InputsMarked).seconds(1, 900);
             changes.push(ChangeAt { at, url, change: InputChange::Mark });

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{LedgerId, Order, Resolution, Rules, Scoring, ScoringId, Status, StorageHosts, Verb};
+use lifecycle::{LedgerId, Order, Resolution, Rules, Scoring, ScoringId, Status, StorageHosts, UnversionedBlob, Verb};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
+use crate::arrivals::SIZE;
 use crate::behaviour::{Behaviours, Script};
 use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
+use crate::inputs::InputChange;
 use crate::invariants::{Invariants, ScoredVersion, Violation};
 use crate::names;
 use crate::output_events::OutputEvents;
@@ -491,7 +493,11 @@ impl Run {
         let ChangeAt { url, change, .. } = &self.plan.input_changes[n];
         let now = self.world.time().now();
         self.world.trace(None, None, || format!("{url}: {change:?}"));
-        self.world.state().cloud.inputs.change(url, change, now);
+        let mut state = self.world.state();
+        state.cloud.inputs.change(url, change, now);
+        if let (InputChange::RollBack { etag, .. }, Ok(blob)) = (change, UnversionedBlob::read(url)) {
+            state.cloud.uploaded.put_version(&blob, etag, SIZE);
+        }
     }
 
     /// An operator says what a limit is, until it is taken.

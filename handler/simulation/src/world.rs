@@ -259,7 +259,9 @@ impl World {
                 format!("{pending} uploads wait for a look, and nothing is in their way"),
             );
         }
-        state.invariants.at_the_end(&history, &instance);
+        let WorldState { invariants, cloud, .. } = &mut *state;
+        invariants.what_is_there(cloud, self.0.time.now());
+        invariants.at_the_end(&history, &instance);
     }
 
     /// Lets `act` happen after `there`, and counts it as under way until then.
