@@ -41,8 +41,8 @@ impl DecideContext<'_> {
         self.ends_by_input(found, &format!("the attempt failed ({error})"))
     }
 
-    /// A good output is there. Whose it is depends on what the job read: as ETags never come back, the version that was
-    /// named was there all the time if it is there now.
+    /// A good output is there. Whose it is depends on what the job read: the version that was named was there all the time if it
+    /// is there now, as an ETag comes back by a rename alone. That cannot be told afterwards; RELIABILITY says so.
     pub(super) fn before_scored(&self) -> Option<Step> {
         let Some(found) = self.input else { return self.look_first() };
         match found {
