@@ -179,7 +179,7 @@ pub struct JobListing {
 #[async_trait]
 pub trait Endpoint: Send + Sync + 'static {
     /// Sends the scoring's submission **exactly once**, whatever the outcome, and gives up waiting after `timeout`.
-    /// Has no error: not knowing is an [`Answer`](lifecycle::Answer).
+    /// Has no error: not knowing is an [`Answer`].
     async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answered<Answer>;
 
     /// The job as it is now, `None` if the endpoint does not know it. Fetches the error text of a failed job.
