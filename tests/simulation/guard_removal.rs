@@ -275,22 +275,6 @@ fn requests_without_a_permit_are_found() {
     is_found_in(&options, &wiring, &["submitsPerMinute"]);
 }
 
-/// A look that shows a version does not make older decisions about it fail: one of them ends its scoring when it is back already.
-#[test]
-fn a_version_that_comes_back_while_somebody_looks_is_found_to_be_left() {
-    fn write(op: Op) -> Op {
-        match op {
-            // Somewhere else, where it changes nothing.
-            Op::Merge(touched, _) if touched.time("SeenAgainTime").is_some() => {
-                Op::Upsert(Entity { key: Key::new("nowhere", "nothing"), ..touched })
-            }
-            op => op,
-        }
-    }
-    let wiring = Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() };
-    is_found_in(&|seed| RunOptions { events: 20, ..RunOptions::new(seed) }, &wiring, &["what is there"]);
-}
-
 /// What becomes of the search for an attempt's jobs.
 #[derive(Clone, Copy)]
 enum SearchBent {

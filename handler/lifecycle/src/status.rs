@@ -56,7 +56,7 @@ pub enum Status {
     Gone,
     /// Another version of the path is scored in its place (`replacedBy`): the path holds a newer upload, or the same
     /// content under an ETag that another scoring has. The other scoring is in the ledger before this is shown, so
-    /// that the path is never without one. Final, but not for ever: an event or a look that shows this very version at its path
+    /// that the path is never without one. Final, but not for ever: a look that shows this very version at its path
     /// queues it again, unless its content is scored as that of the other one.
     Superseded,
 }
@@ -404,8 +404,8 @@ impl Status {
     }
 
     /// Final: nothing is due any more, and retention counts from its end. Its status never changes again, but by an operator who
-    /// orders a further attempt ([`Event::Retried`]), and by an event or a look that shows again what was [`Gone`](Self::Gone) or
-    /// [`Superseded`](Self::Superseded).
+    /// orders a further attempt ([`Event::Retried`]), and by an event or a look that shows again what was [`Gone`](Self::Gone), or
+    /// a look at what was [`Superseded`](Self::Superseded).
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Scored | Self::Failed | Self::Cancelled | Self::Gone | Self::Superseded)
     }

@@ -117,7 +117,7 @@ impl Inputs {
     pub(crate) fn change(&mut self, url: &str, change: &InputChange, now: OffsetDateTime) {
         match change {
             InputChange::Put { etag, content, has_md5 } | InputChange::RollBack { etag, content, has_md5 } => {
-                self.put(url, etag, *content, *has_md5, now)
+                self.put(url, etag, *content, *has_md5, now);
             }
             InputChange::Delete => self.delete(url, now),
             InputChange::Mark => drop(self.mark(url, now)),
