@@ -378,6 +378,24 @@ async fn the_page_of_local_answers_this_machine_and_no_other_site() {
     assert_eq!(status(&page, "origin", "http://evil.example").await, 403);
 }
 
+/// A rename is one: what is moved while its job runs is scored under its new name if that comes to nothing, and not twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_moved_in_the_inbox_while_its_job_runs_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let go = folder.path().join("go");
+    let command =
+        format!("while ! [ -e '{}' ]; do sleep 0.1; done; cp \"$SCORE_INPUT\" \"$SCORE_OUTPUT\"", go.display());
+    let arguments = ["local", "--data", "d", "--listen", "127.0.0.1:0", "--score-command", &command];
+    let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    process.until_logged(|line| line.contains("page ")).await;
+    std::fs::write(folder.path().join("d/inbox/one.csv"), "1\n").unwrap();
+    process.until_logged(|line| line.contains("running") && line.contains("one.csv")).await;
+    std::fs::rename(folder.path().join("d/inbox/one.csv"), folder.path().join("d/inbox/two.csv")).unwrap();
+    std::fs::write(go, "").unwrap();
+    process.until_logged(|line| line.contains("scored") && line.contains("two.csv")).await;
+}
+
 /// A pipe that the command and its children hold open: reading it to the end returns when all of them are gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_scoring_command_dies_with_local_however_that_ends() {

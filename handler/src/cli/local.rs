@@ -52,6 +52,13 @@ pub(crate) enum Error {
     Local(#[from] local::Error),
 }
 
+impl Error {
+    /// The rules that were to be rehearsed are what is wrong.
+    pub(super) fn is_about_rules(&self) -> bool {
+        matches!(self, Self::Local(local::Error::Rules { .. } | local::Error::RulesFile(_)))
+    }
+}
+
 pub(super) fn run(args: &LocalArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     telemetry::start_for_people();
     let binary = std::env::current_exe().map_err(Error::OwnPath)?;

@@ -142,6 +142,8 @@ impl Error {
                 0
             }
             Self::OnLedger(_) => on_ledger::LEDGER_UNAVAILABLE,
+            #[cfg(feature = "dev")]
+            Self::Local(error) if error.is_about_rules() => USAGE,
             _ => 1,
         }
     }
@@ -179,6 +181,8 @@ pub fn main(clock: &Clock) -> ExitCode {
                 let text = match &error {
                     // One line for each problem, however long.
                     Error::Settings(problems) => problems.to_string(),
+                    #[cfg(feature = "dev")]
+                    Error::Local(error) if error.is_about_rules() => error.to_string(),
                     error => error_chain(error),
                 };
                 fatal(code, &format!("{text}{remedy}"))

@@ -76,7 +76,7 @@ pub(super) enum Notice {
     NotText(PathBuf),
     /// It cannot be looked into; told of again after it could be.
     Unreadable(PathBuf, io::ErrorKind),
-    /// The same file as one that is scored.
+    /// The same file as one that is scored, under both names.
     OtherName(PathBuf, PathBuf),
     /// There are more files than are looked at.
     TooMany,
@@ -99,7 +99,7 @@ impl fmt::Display for Notice {
             }
             Self::OtherName(path, scored) => write!(
                 f,
-                "`{}` is the file that is scored as `{}`, moved or linked; copy it to score it again",
+                "`{}` is the file that was taken in as `{}`, under another name; copy it to score it again",
                 path.display(),
                 scored.display()
             ),
@@ -134,6 +134,7 @@ impl Inbox {
             unscored.push(Notice::TooMany);
         }
         let mut scan = Scan::default();
+        let paths: HashSet<PathBuf> = found.iter().map(|(path, _)| path.clone()).collect();
         let mut files = HashMap::with_capacity(found.len());
         let mut versions = HashSet::new();
         for (path, metadata) in found {
@@ -143,7 +144,13 @@ impl Inbox {
                 _ => SeenFile { etag, since: now, delivered: false },
             };
             match self.scored.get(&seen.etag).filter(|name| SAME_FILE_IS_KNOWN && **name != path) {
-                Some(name) => unscored.push(Notice::OtherName(path.clone(), name.clone())),
+                Some(name) if paths.contains(name) => unscored.push(Notice::OtherName(path.clone(), name.clone())),
+                // Moved: whether it is scored under its new name is for the rules to say, as of any rename.
+                Some(name) if !seen.delivered && versions.insert(seen.etag.clone()) => scan.ready.push(Ready {
+                    event: renamed(&self.place, name, &path),
+                    etag: seen.etag.clone(),
+                    path: path.clone(),
+                }),
                 // Of two names of one file, the second waits for what becomes of the first.
                 None if !seen.delivered
                     && now.duration_since(seen.since) >= STILL
@@ -155,7 +162,7 @@ impl Inbox {
                         path: path.clone(),
                     });
                 }
-                None => {}
+                _ => {}
             }
             files.insert(path, seen);
         }
@@ -175,8 +182,11 @@ impl Inbox {
         if let Some(seen) = self.files.get_mut(&ready.path).filter(|seen| seen.etag == ready.etag) {
             seen.delivered = true;
         }
-        if scored {
-            self.scored.entry(ready.etag.clone()).or_insert_with(|| ready.path.clone());
+        match self.scored.get_mut(&ready.etag) {
+            // It was moved; the next move is one from here.
+            Some(name) => name.clone_from(&ready.path),
+            None if scored => drop(self.scored.insert(ready.etag.clone(), ready.path.clone())),
+            None => {}
         }
     }
 }
@@ -233,15 +243,42 @@ impl Listing {
 /// Whether a file is told from all others by its version: file systems of Unix number them.
 const SAME_FILE_IS_KNOWN: bool = cfg!(unix);
 
+/// The name of a file's blob. On Unix a backslash is a character of a name like any other.
+fn blob_name(path: &Path) -> String {
+    path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+}
+
+fn url(place: &Place, name: &str) -> String {
+    format!("https://{}/{}/{}", place.host(), place.container, utf8_percent_encode(name, PATH))
+}
+
+/// The event about a file that has another name now, as an account with a hierarchical namespace raises it.
+fn renamed(place: &Place, from: &Path, to: &Path) -> Value {
+    let (from, to) = (blob_name(from), blob_name(to));
+    json!({
+        "id": format!("{from}#{to}"),
+        "topic": topic(&place.account),
+        "subject": format!("/blobServices/default/containers/{}/blobs/{to}", place.container),
+        "eventType": "Microsoft.Storage.BlobRenamed",
+        "data": { "api": "RenameFile", "sourceUrl": url(place, &from), "destinationUrl": url(place, &to) },
+        "dataVersion": "",
+        "metadataVersion": "1",
+    })
+}
+
+fn topic(account: &str) -> String {
+    format!(
+        "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local/providers/Microsoft.Storage/storageAccounts/{account}"
+    )
+}
+
 fn event(place: &Place, path: &Path, etag: &str, size: u64) -> Value {
     let Place { account, container, .. } = place;
-    // On Unix a backslash is a character of a name like any other.
-    let path = path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
-    let encoded = utf8_percent_encode(&path, PATH);
+    let path = blob_name(path);
     let id = format!("{path}#{etag}");
     json!({
         "id": id,
-        "topic": format!("/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/local/providers/Microsoft.Storage/storageAccounts/{account}"),
+        "topic": topic(account),
         "subject": format!("/blobServices/default/containers/{container}/blobs/{path}"),
         "eventType": "Microsoft.Storage.BlobCreated",
         "data": {
@@ -250,7 +287,7 @@ fn event(place: &Place, path: &Path, etag: &str, size: u64) -> Value {
             "contentLength": size,
             "contentType": content_type(&path),
             "blobType": "BlockBlob",
-            "url": format!("https://{}/{container}/{encoded}", place.host()),
+            "url": url(place, &path),
         },
         "dataVersion": "",
         "metadataVersion": "1",
@@ -318,7 +355,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn rights_other_names_and_links_of_a_scored_file_do_not_score_it_again() {
+    fn rights_and_links_are_no_upload_and_another_name_is_a_rename() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -335,14 +372,18 @@ mod tests {
         first.scan(now + STILL * 2).unwrap();
         assert_eq!(ready(&mut first, now + STILL * 3), ["copy.csv"], "a copy is an upload");
         std::fs::rename(at("b.csv"), at("c.csv")).unwrap();
-        first.scan(now + STILL * 4).unwrap();
-        assert_eq!(ready(&mut first, now + STILL * 5), ["copy.csv"]);
-
-        // Started again, it knows from the ledger.
-        let mut again = Inbox::new(place(folder.path()), [(found[0].etag.clone(), "b.csv".into())].into());
-        let notices = again.scan(now).unwrap().notices;
-        assert_eq!(notices, ["a.csv", "c.csv"].map(|name| Notice::OtherName(name.into(), "b.csv".into())));
-        assert_eq!(ready(&mut again, now + STILL), ["copy.csv"]);
+        // One of the names that are left; started again, it knows of the file from the ledger.
+        let again = Inbox::new(place(folder.path()), [(found[0].etag.clone(), "b.csv".into())].into());
+        for mut inbox in [first, again] {
+            inbox.scan(now + STILL * 4).unwrap();
+            let found = inbox.scan(now + STILL * 5).unwrap().ready;
+            let told: Vec<_> = found.iter().map(|ready| (ready.path.to_str(), &ready.event["eventType"])).collect();
+            let (created, renamed) = ("Microsoft.Storage.BlobCreated", "Microsoft.Storage.BlobRenamed");
+            assert_eq!(told, [(Some("a.csv"), &json!(renamed)), (Some("copy.csv"), &json!(created))]);
+            inbox.delivered(&found[0], false);
+            let notices = inbox.scan(now + STILL * 6).unwrap().notices;
+            assert_eq!(notices, [Notice::OtherName("c.csv".into(), "a.csv".into())], "a second name of the same file");
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub async fn explain(
         };
         waiting = pending(ledger).await?.waiting.into_iter().filter(|view| is_it(&view.url)).collect();
         // An event may name it in percent-encoding, as a URL that is asked for does.
-        let asked = without_query(wanted).trim();
+        let asked = if wanted.contains("://") { without_query(wanted) } else { wanted }.trim();
         let names_it = |text: &str| text.contains(path.as_str()) || text.contains(asked);
         let quarantined = ledger.quarantined(OffsetDateTime::UNIX_EPOCH, MAX_QUARANTINED).await?;
         bad = quarantined.into_iter().filter(|event| names_it(&event.received)).map(Into::into).collect();

@@ -33,8 +33,19 @@ impl Known {
 
 /// Finds what is meant. A path without its container is looked for in the containers of recent scorings, and then in the whole
 /// list index: `progress` is called for each row of that.
+///
+/// `#` and `?` may be part of a name, or begin what a copied URL has behind it: the whole is looked for first.
 pub async fn find(ledger: &Ledger, wanted: &str, mut progress: impl FnMut()) -> Result<Known, ledger::Error> {
-    let wanted = without_query(wanted).trim();
+    let (whole, cut) = (wanted.trim(), without_query(wanted).trim());
+    let known = find_exactly(ledger, whole, &mut progress).await?;
+    if whole == cut || !known.is_empty() {
+        return Ok(known);
+    }
+    let without = find_exactly(ledger, cut, &mut progress).await?;
+    Ok(if without.is_empty() { known } else { without })
+}
+
+async fn find_exactly(ledger: &Ledger, wanted: &str, progress: &mut impl FnMut()) -> Result<Known, ledger::Error> {
     let digits = (1..=32).contains(&wanted.len()) && wanted.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if digits {
         let found = ledger.of_id(wanted, MAX_FOUND).await?;
@@ -58,7 +69,7 @@ pub async fn find(ledger: &Ledger, wanted: &str, mut progress: impl FnMut()) -> 
             return Ok(first);
         }
     }
-    let found = by_path_alone(ledger, wanted, &mut progress).await?;
+    let found = by_path_alone(ledger, wanted, progress).await?;
     Ok(found.unwrap_or(first))
 }
 
