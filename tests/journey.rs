@@ -396,6 +396,14 @@ async fn a_file_that_is_moved_in_the_inbox_while_its_job_runs_is_not_lost() {
     process.until_logged(|line| line.contains("scored") && line.contains("two.csv")).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_tells_which_of_its_handlers_settings_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let vars: BTreeMap<String, String> = [("SCOREKEEPER_RETENTION".to_owned(), "P1D".to_owned())].into();
+    let mut process = Process::spawn(SCOREKEEPER, &["local", "--listen", "127.0.0.1:0"], folder.path(), &vars);
+    process.until_complained(|line| line.contains("SCOREKEEPER_RETENTION") && line.contains("P8D")).await;
+}
+
 /// A pipe that the command and its children hold open: reading it to the end returns when all of them are gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_scoring_command_dies_with_local_however_that_ends() {

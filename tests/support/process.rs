@@ -110,10 +110,19 @@ impl Process {
         status
     }
 
+    /// Waits until a line on stderr is as `wanted`, a minute at most.
+    pub async fn until_complained(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        Self::until(&mut self.stderr, wanted).await
+    }
+
     /// Waits until a line on stdout is as `wanted`, a minute at most.
     pub async fn until_logged(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        Self::until(&mut self.stdout, wanted).await
+    }
+
+    async fn until(lines: &mut watch::Receiver<Vec<String>>, wanted: impl Fn(&str) -> bool) -> String {
         let found = |lines: &Vec<String>| lines.iter().any(|line| wanted(line));
-        let waiting = self.stdout.wait_for(found);
+        let waiting = lines.wait_for(found);
         let kept = tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("logged within a minute");
         let line = kept.expect("the process ended").iter().find(|line| wanted(line)).cloned();
         line.unwrap()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lifecycle::text::fit;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -56,8 +57,13 @@ pub(crate) enum Error {
         source: reqwest::Error,
     },
     /// The handler answered that it failed.
-    #[error("{function} failed with status {status}")]
-    Failed { function: &'static str, status: u16 },
+    #[error("{function} failed with status {status}: {reason}")]
+    Failed {
+        function: &'static str,
+        status: u16,
+        /// What it says of it.
+        reason: String,
+    },
 }
 
 impl FunctionsHost {
@@ -144,7 +150,9 @@ impl Invoker {
             .map_err(|source| Error::NoAnswer { function, source })?;
         let status = answer.status();
         if !status.is_success() {
-            return Err(Error::Failed { function, status: status.as_u16() });
+            let said: Option<Value> = answer.bytes().await.ok().and_then(|body| serde_json::from_slice(&body).ok());
+            let reason = said.as_ref().and_then(|said| said["errorMessage"].as_str()).unwrap_or("it gives no reason");
+            return Err(Error::Failed { function, status: status.as_u16(), reason: fit(reason) });
         }
         let answer: Value = answer.json().await.map_err(|source| Error::NoAnswer { function, source })?;
         Ok(answer.get("ReturnValue").cloned().unwrap_or(Value::Null))
