@@ -122,6 +122,6 @@ fn row_time(at: SystemTime) -> String {
 
 fn row(shard: usize, n: usize, endpoint: &str, since: &str) -> String {
     format!(
-        r#"{{"odata.etag":"W/\"1\"","PartitionKey":"s{shard:02x}","RowKey":"F~{shard:x}{n:031x}","SchemaVersion":1,"State":"running","StateSince@odata.type":"Edm.DateTime","StateSince":"{since}","Due@odata.type":"Edm.DateTime","Due":"2099-07-21T10:00:00.1234567Z","RuleId":"claims","Endpoint":"{endpoint}","JobName":"batchjob-{n:012}","JobStatus":"Running","Missing":false,"CreatedTime@odata.type":"Edm.DateTime","CreatedTime":"{since}","Attempt":1}}"#
+        r#"{{"odata.etag":"W/\"1\"","PartitionKey":"s{shard:02x}","RowKey":"F~{shard:x}{n:031x}","SchemaVersion":1,"State":"running","StateSince@odata.type":"Edm.DateTime","StateSince":"{since}","Due@odata.type":"Edm.DateTime","Due":"2099-07-21T10:00:00.1234567Z","RuleId":"claims","Endpoint":"{endpoint}","JobName":"batchjob-{n:012}","JobStatus":"Running","Missing":false,"CreatedTime@odata.type":"Edm.DateTime","CreatedTime":"{since}","Attempt":1,"Refusals":0}}"#
     )
 }
