@@ -15,6 +15,16 @@
 #   DEADLINE      most seconds for all of them (default: 4200); the doctor has ten minutes of its own after that
 set -eu
 
+say() { printf '%s\n' "$*"; }
+
+die() {
+  say "FAILED: $*" >&2
+  exit 1
+}
+
+# Before anything is run, and before the function of this name.
+command -v az > /dev/null || die "no \`az\` on the PATH, which is \`$PATH\`: install the Azure CLI (https://learn.microsoft.com/cli/azure/install-azure-cli)"
+
 : "${GROUP:?name the resource group by the variable GROUP}"
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 SUBSCRIPTION=${SUBSCRIPTION:-}
@@ -25,17 +35,36 @@ PAUSE=${PAUSE:-60}
 TRIES=${TRIES:-10}
 LIMIT=${LIMIT:-1800}
 DEADLINE=${DEADLINE:-4200}
+
+# What would stop it halfway, or have it repeat without an end, is said before anything is asked or changed.
+whole() {
+  case $2 in
+    '' | *[!0-9]* | 0?* | ??????????*) die "$1 is \`$2\`: give it a whole number below 1000000000, for example $1=$3" ;;
+  esac
+}
+is_file() { if [ ! -f "$2" ]; then die "$1 is \`$2\`, and there is no such file: $3"; fi; }
+needs_parameters() { is_file PARAMETERS "$PARAMETERS" 'name the parameter file of the environment, for example PARAMETERS=infra/params/dev.bicepparam'; }
+needs_zip() { is_file ZIP "$ZIP" 'make the package (cargo xtask package), or name that of a release'; }
+needs_doctor() {
+  if [ -n "$DOCTOR" ] && ! command -v "$DOCTOR" > /dev/null; then
+    die "DOCTOR is \`$DOCTOR\`, and that cannot be run: take the executable out of the package (unzip -o $ZIP scorekeeper -d target/doctor), or leave DOCTOR empty"
+  fi
+}
+whole PAUSE "$PAUSE" 60
+whole TRIES "$TRIES" 10
+whole LIMIT "$LIMIT" 1800
+whole DEADLINE "$DEADLINE" 4200
+case ${1:-} in
+  what-if | roles) needs_parameters ;;
+  all) needs_parameters && needs_zip && needs_doctor ;;
+  code) needs_zip && needs_doctor ;;
+  events | doctor) needs_doctor ;;
+esac
+
 ends=$(($(date +%s) + DEADLINE))
 scratch=$(mktemp -d)
 app=''
 site=''
-
-say() { printf '%s\n' "$*"; }
-
-die() {
-  say "FAILED: $*" >&2
-  exit 1
-}
 
 # Nothing may be waited for for ever: config-zip does not end when the host does not answer. 124: the time is over.
 limited() {
@@ -177,7 +206,11 @@ stage_1() {
 
 # Nothing may be sent to an app that cannot take it: a stopped app answers 403, and Event Grid was seen to dead-letter at once.
 reachable() {
-  running=$(az functionapp show --resource-group "$GROUP" --name "$app" --query state --output tsv) || die 'the app cannot be looked at'
+  # For Flex Consumption the CLI gives out what Resource Manager answers, for other plans a flat object.
+  running=$(az functionapp show --resource-group "$GROUP" --name "$app" --query 'properties.state || state' --output tsv) || die 'the app cannot be looked at'
+  if [ -z "$running" ]; then
+    die "Azure tells no state of the app $app, so it may be stopped, and its events be dead-lettered: see what it is (az functionapp show --resource-group $GROUP --name $app), and repeat"
+  fi
   if [ "$running" = Stopped ]; then
     die "the app is stopped: its events are refused with 403 and may be dead-lettered at once. Start it (az functionapp start --resource-group $GROUP --name $app); to pause, set the limit 0 instead: scorekeeper limit 0"
   fi
@@ -199,9 +232,19 @@ code() {
       say 'config-zip did not end; whether the functions are there is looked at now'
       break
     fi
-    # The app's roles on its storage are minutes old.
-    why 'InaccessibleStorage|403|Forbidden' || die 'the code, with the reason above'
-    again 'the app may not read its storage yet (new roles take minutes)' || die "the code was refused $try times: does the app's identity have its roles on the state account?"
+    # Newer ones give up looking at the host after 15 tries, or may not ask for its key: the upload had ended well by then.
+    if why 'Deployment was successful but the app appears to be unhealthy|Failed to fetch host key to check for function app status'; then
+      say 'the package is there, and config-zip does not know whether the app is well; whether the functions are there is looked at now'
+      break
+    fi
+    if why 'InaccessibleStorage|403|Forbidden'; then
+      # The app's roles on its storage are minutes old.
+      again 'the app may not read its storage yet (new roles take minutes)' || die "the code was refused $try times: does the app's identity have its roles on the state account?"
+    elif why 'There may be an ongoing deployment|Failed to retrieve deployment status|[Ss]tatus [Cc]ode:? (409|5[0-9][0-9])'; then
+      again 'the platform is busy, with the reason above' || die "the code was not taken in $try tries, with the reason above: wait until no other deployment runs, and repeat"
+    else
+      die 'the code, with the reason above'
+    fi
   done
   listed
 }

@@ -68,10 +68,19 @@ pub fn nothing_deployed() -> Answer {
     answer(NO_DEPLOYMENT, "1", "deployment group show*functionAppName.value*", "3", why)
 }
 
+/// What `functionapp show` tells of a Flex Consumption app: `{"properties": {"state": …}}`, Resource Manager's own answer. A query of
+/// `state` alone, which other plans have, finds nothing in it; a query that is neither fails the play.
+pub fn shown(source: &'static str, state: &str) -> [Answer; 2] {
+    [
+        answer(source, "*", "functionapp show*--query properties.state*", "0", state),
+        answer(source, "*", "functionapp show*--query state *", "0", ""),
+    ]
+}
+
 /// Answers of a deployment at which nothing goes wrong. A play's own come before them.
 pub fn smooth() -> Vec<Answer> {
     let stage_2 = r#"{"parameters":{"installation":{"value":{"watchedAccounts":[{"resourceId":"/subscriptions/s/resourceGroups/data/providers/Microsoft.Storage/storageAccounts/stUploads"}]}}}}"#;
-    vec![
+    let mut answers = vec![
         told("eventGrid"),
         answer(DEPLOYMENT, "*", "deployment group show*outputs.events.value --output json*", "0", stage_2),
         answer(DEPLOYMENT, "*", "deployment group create*--name scorekeeper --parameters*", "0", ""),
@@ -93,14 +102,15 @@ pub fn smooth() -> Vec<Answer> {
             "44444444-4444-4444-4444-444444444444",
         ),
         answer(ROLES, "*", "role assignment list --scope *", "0", ""),
-        answer(FUNCTIONAPP, "*", "functionapp show*", "0", "Running"),
         answer(FUNCTIONAPP, "*", "functionapp list*", "0", APP),
         answer(REST, "*", "rest --method get*authsettingsV2*", "0", "false"),
         answer(REST, "*", "rest --method post*/host/default/sync*", "0", ""),
         answer(ZIP, "*", "functionapp deployment source config-zip*", "0", ""),
         answer(FUNCTIONS, "*", "functionapp function list*", "0", "func/BlobCreated\nfunc/Reconcile"),
         answer(SETTINGS, "*", "functionapp config appsettings list*", "0", r#"[{ "name": "SCOREKEEPER_RULES" }]"#),
-    ]
+    ];
+    answers.extend(shown(FUNCTIONAPP, "Running"));
+    answers
 }
 
 /// A play as the fake `az` reads it.
@@ -137,6 +147,11 @@ pub fn play(name: &str, verb: &'static str) -> Play {
 }
 
 impl Play {
+    pub fn with_all(mut self, answers: impl IntoIterator<Item = Answer>) -> Self {
+        self.answers.extend(answers);
+        self
+    }
+
     pub fn with(mut self, answer: Answer) -> Self {
         self.answers.push(answer);
         self
@@ -180,6 +195,7 @@ impl Play {
         fs::write(at("play.transcript"), head).unwrap();
         let output = || OpenOptions::new().append(true).open(at("play.transcript")).unwrap();
         fs::create_dir(at("bin")).unwrap();
+        fs::write(at("scorekeeper.zip"), "").unwrap();
         let mut path = format!("{}:/usr/bin:/bin", root().join("tests/cases/az").canonicalize().unwrap().display());
         if !self.has_timeout {
             let programs = [
@@ -201,7 +217,8 @@ impl Play {
             .env("PATH", path)
             .env("PLAY", at("play"))
             .env("TMPDIR", folder.path())
-            .envs([("GROUP", "rg"), ("PARAMETERS", "infra/params/dev.bicepparam"), ("ZIP", "target/scorekeeper.zip")])
+            .envs([("GROUP", "rg"), ("PARAMETERS", "infra/params/dev.bicepparam")])
+            .env("ZIP", at("scorekeeper.zip"))
             .envs([("PAUSE", "0"), ("TRIES", "3"), ("LIMIT", "60")]);
         if let Some(code) = self.doctor {
             let script = format!("#!/bin/sh\necho \"doctor was asked: $*\"\nexit {code}\n");

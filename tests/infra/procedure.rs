@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::compiler;
-use super::play::{APP, Answer, CLUSTER, COMPILED, answer, nothing_deployed, play, told};
+use super::play::{APP, Answer, CLUSTER, COMPILED, answer, nothing_deployed, play, shown, told};
 use super::project::{Files, Project, root};
 
 const SYNC: &str = "https://github.com/Azure/azure-functions-host/issues/10169";
@@ -87,6 +87,84 @@ fn a_config_zip_that_never_answers_is_ended_and_the_functions_are_looked_at() {
     let elsewhere =
         play("config-zip-without-end", "all").var("LIMIT", "3").with(zip()).without_timeout().not_written_down().run();
     elsewhere.ends(0).says("config-zip did not end").says("functions: Reconcile, BlobCreated");
+}
+
+/// `check_flex_app_after_deployment` looks at the host after the upload: 15 times, with a key that it may not be able to get.
+#[test]
+fn code_that_arrived_at_a_host_that_seems_ill_is_looked_at_and_not_sent_again() {
+    for (name, why) in [
+        (
+            "app-seems-unhealthy",
+            "ERROR: Deployment was successful but the app appears to be unhealthy. Please check the app logs.",
+        ),
+        ("no-host-key", "ERROR: Failed to fetch host key to check for function app status"),
+    ] {
+        let zip = answer(ENDLESS, "*", "functionapp deployment source config-zip*", "1", why);
+        let played = play(name, "all").with(zip.clone()).run();
+        played.ends(0).says(why).says("the package is there").says("functions: Reconcile, BlobCreated");
+        assert_eq!((played.count("config-zip"), played.count("/host/default/sync")), (1, 1));
+        // What the CLI guesses of the host is not believed in the other direction either.
+        let ill = play(name, "all").with(zip).with(lists("*", "func/WarmUp")).not_written_down().run();
+        ill.ends(1).says("does not list Reconcile BlobCreated");
+    }
+}
+
+/// `enable_zip_deploy_flex`: 409 while another deployment runs, and what the deployment service says when it is not well.
+#[test]
+fn code_that_meets_a_busy_platform_is_sent_again_with_the_reason_shown() {
+    for (name, why) in [
+        (
+            "ongoing-deployment",
+            "ERROR: There may be an ongoing deployment. Please track your deployment in https://func.scm.azurewebsites.net/api/deployments/latest",
+        ),
+        ("no-deployment-status", "ERROR: Failed to retrieve deployment status. Please try again in a few minutes."),
+        (
+            "deployment-service-ill",
+            "ERROR: An error occured during deployment. Status Code: 503, Details: The service is unavailable.",
+        ),
+    ] {
+        let busy = |times| answer(ENDLESS, times, "functionapp deployment source config-zip*", "1", why);
+        let played = play(name, "code").with(busy("2")).run();
+        played.ends(0).says(why).says("try 2 of 3");
+        assert_eq!(played.count("config-zip"), 3);
+        let never = play(name, "code").with(busy("*")).not_written_down().run();
+        never.ends(1).says("was not taken in 3 tries");
+        assert_eq!(never.count("config-zip"), 3);
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_refused_before_anything_is_asked() {
+    let refused = |verb, name, value: &str, remedy| {
+        let played = play("refused", verb).var(name, value).not_written_down().run();
+        played.ends(1).says(&format!("{name} is `{value}`")).says(remedy);
+        assert_eq!(played.calls().count(), 0, "{verb}: {name}");
+    };
+    for name in ["PAUSE", "TRIES", "LIMIT", "DEADLINE"] {
+        for value in ["ten", "-1", "1.5", "09", "1 0", "99999999999999999999"] {
+            refused("all", name, value, "give it a whole number");
+        }
+    }
+    for verb in ["what-if", "all", "roles"] {
+        refused(verb, "PARAMETERS", "infra/params/none.bicepparam", "name the parameter file");
+    }
+    for verb in ["all", "code"] {
+        refused(verb, "ZIP", "target/no/such.zip", "cargo xtask package");
+    }
+    for verb in ["all", "code", "events", "doctor"] {
+        refused(verb, "DOCTOR", "target/no/such/scorekeeper", "take the executable out of the package");
+    }
+    // What a verb does not use may be missing.
+    let looked = play("unused", "what-if").var("ZIP", "target/no/such.zip").var("DOCTOR", "target/no/such");
+    looked.not_written_down().run().ends(0);
+}
+
+#[test]
+fn without_the_azure_cli_every_verb_fails_and_says_what_to_install() {
+    for verb in ["what-if", "all", "roles", "code", "events"] {
+        let played = play("no-cli", verb).var("PATH", "/var/empty").not_written_down().run();
+        played.ends(1).says("no `az` on the PATH, which is `/var/empty`").says("install the Azure CLI");
+    }
 }
 
 /// People prepare accounts and workspaces before anything is deployed: then nobody has told of an identity yet.
@@ -210,9 +288,13 @@ fn each_role_that_the_templates_give_is_looked_for() {
 /// eventgrid-extension 113, azure-docs 104894: a stopped app answers 403, and events were dead-lettered at once.
 #[test]
 fn a_stopped_app_gets_no_events_and_the_remedy_says_how_to_pause_instead() {
-    let played = play("stopped-app", "all").with(answer(STOPPED, "*", "functionapp show*", "0", "Stopped")).run();
+    let played = play("stopped-app", "all").with_all(shown(STOPPED, "Stopped")).run();
     played.ends(1).says("may be dead-lettered at once").says("scorekeeper limit 0");
-    assert_eq!(played.count("scorekeeper-events"), 0);
+    assert_eq!((played.count("config-zip"), played.count("scorekeeper-events")), (0, 0));
+    // Whatever the CLI's shape is by then: not to know is not to be running.
+    let played = play("app-without-state", "all").with_all(shown(STOPPED, "")).run();
+    played.ends(1).says("Azure tells no state of the app func").says("az functionapp show");
+    assert_eq!((played.count("config-zip"), played.count("scorekeeper-events")), (0, 0));
 }
 
 /// eventgrid-extension 103: authentication over /runtime/webhooks answers Event Grid 401.
@@ -240,8 +322,8 @@ fn a_subscription_that_does_not_see_its_function_yet_is_made_again() {
 
 #[test]
 fn the_doctor_looks_after_a_failure_too() {
-    let stopped = answer(STOPPED, "*", "functionapp show*", "0", "Stopped");
-    let played = play("doctor-after-a-failure", "all").with(stopped).doctor(1).run();
+    let stopped = shown(STOPPED, "Stopped");
+    let played = play("doctor-after-a-failure", "all").with_all(stopped).doctor(1).run();
     played.ends(1).says(&format!("doctor was asked: doctor --settings SCRATCH/settings.json --app {APP}"));
     let healthy = play("doctor", "doctor").doctor(0).run();
     healthy.ends(0).says("doctor was asked");
@@ -363,7 +445,9 @@ fn every_variable_of_the_script_is_told_of_wherever_it_is_called() {
         });
         words.filter(is_name).map(str::to_owned).collect()
     };
-    let read = names(script, "$");
+    let mut read = names(script, "$");
+    // The shell's own.
+    read.remove("PATH");
     let head = script.split("\nset -eu").next().unwrap();
     assert_eq!(names(head, "\n#   "), read, "header");
     let workflow = files.get(".github/workflows/deploy.yml");
@@ -396,6 +480,6 @@ fn each_transcript_is_that_of_a_play() {
     for entry in fs::read_dir(root().join("tests/infra/transcripts")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let name = name.strip_suffix(".txt").unwrap();
-        assert!(plays.contains(&format!("\"{name}\", ")), "{name}");
+        assert!(plays.contains(&format!("\"{name}\",")), "{name}");
     }
 }

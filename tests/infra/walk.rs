@@ -283,6 +283,7 @@ fn walked(project: &Project) -> Newcomer {
             "cargo" => {
                 "case $* in 'xtask package') mkdir -p target/app; : > target/scorekeeper.zip; printf '#!/bin/sh\\n' > target/app/scorekeeper; chmod +x target/app/scorekeeper ;; esac"
             }
+            "gh" => "case $* in *'--dir target/before') : > target/before/scorekeeper.zip ;; esac",
             "git" => "case $* in 'worktree add'*) mkdir -p \"$4\" ;; esac",
             _ => "",
         };
