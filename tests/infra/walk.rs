@@ -344,6 +344,58 @@ fn the_page_runs_from_the_first_command_to_the_last_with_no_variable_unset() {
     }
 }
 
+/// The block that looks up and writes, with the look-up of a call coming back empty; what it says, and whether the files are as before.
+fn looked_up_without(project: &Project, call: &'static str, prefix: &str) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir_all(at("infra/params")).unwrap();
+    let parameters = project.files.get("infra/params/dev.bicepparam");
+    let rules = project.files.get("infra/params/dev.rules.json");
+    fs::write(at("infra/params/dev.bicepparam"), parameters).unwrap();
+    fs::write(at("infra/params/dev.rules.json"), rules).unwrap();
+    fs::create_dir(at("bin")).unwrap();
+    fs::copy(root().join("tests/cases/az/az"), at("bin/az")).unwrap();
+    let empty = answer("https://learn.microsoft.com/cli/azure/reference-index", "*", call, "0", "");
+    fs::write(at("play"), lines(&[vec![empty], found(), made()].concat())).unwrap();
+    let blocks = project.files.get(README).split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let [values, look_up] = blocks.take(2).collect::<Vec<_>>().try_into().unwrap();
+    let (look_up, _) = look_up.split_once("git diff").unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &format!("{values}\nPREFIX='{prefix}'\n{look_up}")])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", at("bin").display()))
+        .env("PLAY", at("play"))
+        .output()
+        .unwrap();
+    let written = fs::read_to_string(at("infra/params/dev.rules.json")).unwrap();
+    let changed = written != rules || fs::read_to_string(at("infra/params/dev.bicepparam")).unwrap() != parameters;
+    assert_eq!(changed, output.status.success(), "{written}");
+    (String::from_utf8_lossy(&output.stderr).into_owned(), written)
+}
+
+#[test]
+fn a_look_up_that_finds_nothing_is_named_and_no_file_is_touched() {
+    let project = Project::load();
+    for (call, name) in [
+        ("storage account show*--query id*", "uploads"),
+        ("storage account show*isHnsEnabled*", "hierarchical"),
+        ("ml workspace show*--query id*", "workspace"),
+        ("ml workspace show*storage_account*", "outputs"),
+        ("ml batch-endpoint show*", "uri"),
+    ] {
+        let (said, _) = looked_up_without(&project, call, "eu/");
+        assert!(said.contains(&format!("{name}: ")), "{call}: {said}");
+    }
+}
+
+#[test]
+fn what_a_prefix_holds_reaches_the_rules_file_as_it_is() {
+    let (said, rules) = looked_up_without(&Project::load(), "no such call", "a&b|c/");
+    assert_eq!(said, "");
+    assert!(rules.contains("\"prefix\": \"a&b|c/\""), "{rules}");
+}
+
 /// The first block is enough: what it names is looked up, put into the files, and deployed.
 #[test]
 fn the_variables_of_the_first_block_reach_what_is_deployed() {
