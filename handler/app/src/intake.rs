@@ -224,13 +224,13 @@ impl Intake {
 
     async fn accept_scorings(&self, scorings: Vec<Scoring>, event: &str, now: OffsetDateTime, outcome: &mut Outcome) {
         let Some(blob) = scorings.first().map(|scoring| scoring.blob.clone()) else { return };
-        let refused = self.refusals(&blob, &scorings);
-        let announced = Announced { event: Some(event), refused: refused.as_deref() };
         match self.skipped_as_output(&blob, Some(event), now, outcome).await {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => return outcome.note(Err(error)),
         }
+        let refused = self.refusals(&blob, &scorings);
+        let announced = Announced { event: Some(event), refused: refused.as_deref() };
         for scoring in scorings {
             // What was taken before stays taken, and its intents are to be carried out.
             let reason = format!("rule `{}` wants this blob version", scoring.rule);

@@ -191,12 +191,13 @@ impl Driver {
     /// that may be about to end its scoring. Where a look shows it, such a decision is made to fail.
     pub(super) async fn show(&self, known: Scoring, by: ShownBy) -> Result<Scoring, ledger::Error> {
         let ended = |scoring: &Scoring| matches!(scoring.status, Status::Gone | Status::Superseded);
-        // An upload's event may be an old one that is delivered again, and what replaced the version has been scored since: only
-        // who looks knows that it is there again. A rename's event is looked at.
-        if by == ShownBy::Event && known.status == Status::Superseded {
-            return Ok(known);
-        }
-        if !ended(&known) && (by == ShownBy::Event || known.status.is_terminal()) {
+        let says_something = match by {
+            // An upload's event may be an old one that is delivered again, and what replaced a superseded version has been scored
+            // since: only who looks knows that it is there again. A rename's event is looked at.
+            ShownBy::Event => known.status == Status::Gone,
+            ShownBy::Look => ended(&known) || !known.status.is_terminal(),
+        };
+        if !says_something {
             return Ok(known);
         }
         for _ in 0..MAX_TRIES {

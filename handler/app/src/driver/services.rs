@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lifecycle::{
     Answer, CancelAnswer, Job, JobsFound, LostLook, Observation, OutputFound, Policy, Rule, Scoring, Status,
 };
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::observed::Observed;
@@ -55,8 +56,7 @@ impl Services {
         self.endpoint.submit(scoring, timeout).await.map(Observation::Answer)
     }
 
-    /// Asks for jobs of a scoring to be stopped, and says what was answered. A request that is lost, or not listened
-    /// to, is made again by whoever meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
+    /// Asks for jobs of a scoring to be stopped, and says what was answered. A request that is lost, or not listened to, is made again by whoever meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
     pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) -> Answered<Observation> {
         let mut answers = Vec::new();
         for job in jobs {
@@ -79,8 +79,7 @@ impl Services {
         Answered { value: Observation::CancelAnswered(answers), request_id }
     }
 
-    /// The look that a scoring's status needs. What is queued needs none here: whether it
-    /// may go is for admission to say.
+    /// The look that a scoring's status needs. What is queued needs none here: whether it may go is for admission to say.
     pub(crate) async fn observe(&self, scoring: &Scoring) -> Observed {
         let now = self.clock.now();
         // Where there is a job, its id tells the workspace or nothing does.
@@ -115,7 +114,7 @@ impl Services {
     }
 
     /// A look for the job of a lost submission.
-    async fn look_for_lost(&self, scoring: &Scoring, now: time::OffsetDateTime) -> Observed {
+    async fn look_for_lost(&self, scoring: &Scoring, now: OffsetDateTime) -> Observed {
         let (jobs, at, request_id) = match self.endpoint.find(scoring).await {
             // Searches share lists, so that what was seen may be older than this look.
             Ok(JobSearch { jobs: ours, possible, as_of, request_id }) => {

@@ -9,7 +9,7 @@ use lifecycle::digest::digest;
 use time::OffsetDateTime;
 
 use super::{Error, Ledger, rows};
-use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range};
+use crate::ports::table_store::{Entity, IfMatch, Key, Op, Range};
 
 /// Prefix of the notes' keys.
 const NOTE: &str = "O~";
@@ -28,13 +28,8 @@ impl Ledger {
             |row: String| Entity::new(Key::new(rows::partition_of_key(&key), row)).with("SchemaVersion", rows::SCHEMA);
         let note =
             named(format!("{NOTE}{key}")).with("BlobUrl", moved.url.as_str()).with("FirstUrl", first.url.as_str());
-        let ops = [Op::Upsert(note), Op::Upsert(named(format!("{BY_DAY}{}~{key}", rows::day(now))))];
-        match self.write(&ops).await {
-            // All writers write the same.
-            Err(table_store::Error::Ambiguous(_)) => self.write(&ops).await.map(drop)?,
-            other => other.map(drop)?,
-        }
-        Ok(())
+        let by_day = named(format!("{BY_DAY}{}~{key}", rows::day(now)));
+        self.upsert_rows(&[Op::Upsert(note), Op::Upsert(by_day)]).await
     }
 
     /// The version under the name that it had when it was scored or written, if it was moved since.

@@ -191,7 +191,7 @@ impl Ledger {
         Ok(found)
     }
 
-    async fn upsert_rows(&self, ops: &[Op]) -> Result<(), Error> {
+    pub(super) async fn upsert_rows(&self, ops: &[Op]) -> Result<(), Error> {
         // Last writer wins, and all writers write the same: a lost answer is answered by writing again.
         match self.write(ops).await {
             Err(table_store::Error::Ambiguous(_)) => self.write(ops).await.map(drop)?,

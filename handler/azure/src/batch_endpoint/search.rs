@@ -19,7 +19,7 @@ use std::time::Duration as Limit;
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
 use lifecycle::job::{Input, experiment_asked_for};
-use lifecycle::{Candidate, Job, JobStatus, Scoring, Submission};
+use lifecycle::{Candidate, Job, JobName, JobStatus, Scoring, Submission};
 use time::{Duration, OffsetDateTime};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -313,13 +313,23 @@ fn plain(uri: &str) -> String {
     decoded.to_lowercase().replacen(".dfs.", ".blob.", 1)
 }
 
+/// What an orphan scan's look at a job came to.
+enum Scanned {
+    /// It is the endpoint's, or carries our tags.
+    Job(ListedJob),
+    /// The endpoint will never know it.
+    Elsewhere(JobName),
+    /// The endpoint does not know it, perhaps not yet.
+    NotYet,
+}
+
 /// Jobs of an endpoint, but for the known ones.
 pub(super) async fn jobs_created_since(
     ml: &AzureMl,
     at: &ScanTarget,
     workspace: &str,
     since: OffsetDateTime,
-    known: &HashSet<lifecycle::JobName>,
+    known: &HashSet<JobName>,
 ) -> Result<JobListing, Inconclusive> {
     let end = Instant::now() + LIMIT;
     let names = at.experiments.as_ref().and_then(|asked| experiments(&at.endpoint, asked));
@@ -344,10 +354,11 @@ pub(super) async fn jobs_created_since(
         let seen = match value {
             JobLookup::Job(seen) => Some(seen),
             JobLookup::Missing(_) if tags.is_some() => None,
-            JobLookup::Missing(_) => return Ok(Err(is_old(&listed).then_some(listed.job.name))),
+            JobLookup::Missing(_) if is_old(&listed) => return Ok(Scanned::Elsewhere(listed.job.name)),
+            JobLookup::Missing(_) => return Ok(Scanned::NotYet),
         };
         let seen = seen.as_ref();
-        Ok(Ok(ListedJob {
+        Ok(Scanned::Job(ListedJob {
             job: seen.and_then(Resource::job).unwrap_or(listed.job),
             status: seen.and_then(Resource::status).or(listed.status).unwrap_or(JobStatus::Unknown),
             outputs: seen.map(Resource::outputs).unwrap_or_default().into_iter().map(str::to_owned).collect(),
@@ -360,8 +371,9 @@ pub(super) async fn jobs_created_since(
     let mut looks = stream::iter(looks).buffered(MAX_CONCURRENT_LOOKUPS);
     loop {
         match timeout_at(end, looks.next()).await {
-            Ok(Some(Ok(Ok(job)))) => jobs.push(job),
-            Ok(Some(Ok(Err(name)))) => elsewhere.extend(name),
+            Ok(Some(Ok(Scanned::Job(job)))) => jobs.push(job),
+            Ok(Some(Ok(Scanned::Elsewhere(name)))) => elsewhere.push(name),
+            Ok(Some(Ok(Scanned::NotYet))) => {}
             Ok(Some(Err(inconclusive))) => failure = failure.or(Some(inconclusive)),
             Ok(None) => break,
             Err(_) => {

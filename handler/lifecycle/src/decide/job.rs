@@ -136,7 +136,8 @@ impl DecideContext<'_> {
     }
 }
 
-/// What became of one request to stop a job, for the history. With several of them, the line has no room for the id of each.
+/// What became of one request to stop a job, for the history. The service's id of a single answer is a member of the line; of
+/// several, each is told here.
 fn told(answer: &CancelAnswer, one_of_several: bool) -> String {
     let id = answer.request_id.as_ref().filter(|_| one_of_several);
     let id = id.map_or_else(String::new, |id| format!(" (request {id})"));
