@@ -62,8 +62,14 @@ impl TableStore for Bent {
         Ok(self.inner.get(table, key).await?.map(self.read))
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        let Page { rows, next } = self.inner.page(table, range, from).await?;
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
+        let Page { rows, next } = self.inner.page_of(table, range, from, max).await?;
         Ok(Page { rows: rows.into_iter().map(self.read).collect(), next })
     }
 
@@ -134,8 +140,14 @@ impl TableStore for Credulous {
         Ok(row)
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.inner.page(table, range, from).await
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
+        self.inner.page_of(table, range, from, max).await
     }
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
@@ -167,8 +179,14 @@ impl TableStore for Forgetful {
         self.0.get(table, key).await
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.0.page(table, range, from).await
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
+        self.0.page_of(table, range, from, max).await
     }
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
@@ -462,8 +480,14 @@ impl TableStore for Forgotten {
         Ok(row.filter(|row| !(key.row.starts_with("J~") && row.entity.string("State") == Some("scored"))))
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.0.page(table, range, from).await
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
+        self.0.page_of(table, range, from, max).await
     }
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {

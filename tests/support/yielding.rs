@@ -30,8 +30,14 @@ impl TableStore for Yielding {
         row
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        let page = self.0.page(table, range, from).await;
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
+        let page = self.0.page_of(table, range, from, max).await;
         yield_now().await;
         page
     }

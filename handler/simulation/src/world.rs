@@ -535,8 +535,14 @@ impl TableStore for ProcessPorts {
         self.read(|| at_once(self.world.0.store.get(table, key))).await
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.read(|| at_once(self.world.0.store.page(table, range, from))).await
+    async fn page_of(
+        &self,
+        table: &TableName,
+        range: &Range,
+        from: Option<&Continuation>,
+        max: usize,
+    ) -> Result<Page, Error> {
+        self.read(|| at_once(self.world.0.store.page_of(table, range, from, max))).await
     }
 
     async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {

@@ -443,10 +443,6 @@ impl TableStore for EmbeddedStore {
         .await
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.page_of(table, range, from, PAGE).await
-    }
-
     async fn page_of(
         &self,
         table: &TableName,

@@ -135,14 +135,6 @@ impl TableStore for Faulty {
         self.inner.get(table, key).await
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.pages.fetch_add(1, Ordering::SeqCst);
-        self.readable()?;
-        let page = self.inner.page(table, range, from).await?;
-        self.rows.fetch_add(page.rows.len() as u64, Ordering::SeqCst);
-        Ok(page)
-    }
-
     async fn page_of(
         &self,
         table: &TableName,

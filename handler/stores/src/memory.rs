@@ -81,10 +81,6 @@ impl TableStore for MemoryStore {
         Ok(self.state().table(table)?.get(key).cloned())
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.page_of(table, range, from, self.page_size).await
-    }
-
     async fn page_of(
         &self,
         table: &TableName,

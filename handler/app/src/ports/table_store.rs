@@ -31,20 +31,21 @@ pub trait TableStore: Send + Sync + 'static {
     /// The entity of this key, if there is one.
     async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error>;
 
-    /// One page of a range, in order of row key. **A page may be empty and still have a continuation.**
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error>;
+    /// One page of a range, in order of row key: as many rows as the store gives at once. **A page may be empty and still
+    /// have a continuation.**
+    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
+        self.page_of(table, range, from, usize::MAX).await
+    }
 
-    /// The same with about so many rows at most, where the store can be told: for who needs the first ones of a long range.
-    /// What is behind them has a continuation.
+    /// The same with so many rows at most, at least one: for who needs the first ones of a long range. What is behind them
+    /// has a continuation.
     async fn page_of(
         &self,
         table: &TableName,
         range: &Range,
         from: Option<&Continuation>,
-        _max: usize,
-    ) -> Result<Page, Error> {
-        self.page(table, range, from).await
-    }
+        max: usize,
+    ) -> Result<Page, Error>;
 
     /// Writes one entity, or up to 100 of one partition atomically. Returns the new ETag of each operation, in order;
     /// `None` for deletes. With several operations the errors name the first that failed, and nothing was written.

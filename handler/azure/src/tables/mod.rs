@@ -297,10 +297,6 @@ impl TableStore for AzureTables {
         }
     }
 
-    async fn page(&self, table: &TableName, range: &Range, from: Option<&Continuation>) -> Result<Page, Error> {
-        self.page_of(table, range, from, MAX_PAGE).await
-    }
-
     async fn page_of(
         &self,
         table: &TableName,
