@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
 use lifecycle::rule::template::Template;
 use lifecycle::{
-    Answer, BlobSnapshot, BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, OutputPrint, OutputSnapshot,
-    Rule, Rules, Scoring, SeenVersion, TRANSITIONS, UnversionedBlob,
+    Answer, BlobSnapshot, BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, LedgerId, OutputPrint,
+    OutputSnapshot, Rule, Rules, Scoring, SeenVersion, TRANSITIONS, UnversionedBlob,
 };
 use serde_json::Value;
 use simulation::{Faults, Kind, RunOptions, Wiring, run};
@@ -240,6 +240,13 @@ fn a_ledger_id_that_is_not_inserted_but_written_over_is_found() {
         }
     }
     is_found(&Wiring { store: |it| bent(|row| row, write)(it), ..Wiring::default() }, &["one scoring"]);
+}
+
+/// Each ledger is called the same: the scorings of two installations have the same ids, tags and output paths.
+#[test]
+fn two_installations_whose_ledgers_have_one_id_are_found() {
+    let wiring = Wiring { ledger_id: |_| LedgerId::of_random([7; 16]), ..Wiring::default() };
+    is_found(&wiring, &["installations"]);
 }
 
 /// The rules that reading refuses: attempts, then scorings, share one output path.

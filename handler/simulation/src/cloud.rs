@@ -365,10 +365,11 @@ impl Cloud {
         written.max_by_key(|(good, ..)| *good).map(|(_, bytes, modified)| (bytes, modified))
     }
 
-    /// URIs of outputs that jobs have written by now.
-    pub(super) fn written(&self, now: OffsetDateTime) -> impl Iterator<Item = &str> {
+    /// URIs of outputs that jobs have written by now, each with the scoring that its job was made for.
+    pub(super) fn written(&self, now: OffsetDateTime) -> impl Iterator<Item = (&ScoringId, &str)> {
         let of = self.jobs.iter().filter(move |job| !job.stranger && job.ended(now));
-        of.flat_map(|job| &job.outputs).map(String::as_str).filter(move |uri| self.output(uri, now).is_some())
+        let all = of.flat_map(|job| job.outputs.iter().map(|uri| (&job.scoring.id, uri.as_str())));
+        all.filter(move |(_, uri)| self.output(uri, now).is_some())
     }
 
     /// Jobs that run on, beside the adopted ones, and that nobody has asked to stop.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use lifecycle::{Event, Status, TRANSITIONS};
 
-use crate::run::{Outcome, RunOptions, Wiring, run};
+use crate::options::{RunOptions, Wiring};
+use crate::outcome::Outcome;
+use crate::run::run;
 use crate::{Faults, Kind, shrink};
 
 /// No invariant was violated.

@@ -96,11 +96,15 @@ kinds! {
     OwnOutputs = "own-outputs",
     /// Operators order retries, cancels and acknowledgements, some of them twice.
     Orders = "orders",
+    /// A second installation with the same rules watches the same containers and asks the same endpoints.
+    SecondInstallation = "second-installation",
+    /// Another deployment of the endpoint becomes the default one.
+    DefaultSwitched = "default-switched",
 }
 
 /// A set of kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Faults(u32);
+pub struct Faults(u64);
 
 impl Faults {
     /// Nothing goes wrong.

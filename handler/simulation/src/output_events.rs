@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use lifecycle::ScoringId;
 use lifecycle::datastore::DatastorePath;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -20,19 +21,20 @@ pub(super) struct OutputEvents {
 
 impl OutputEvents {
     /// Events about outputs that were written since the last call: each may come, and one of a file that its tool left beside it.
-    pub(super) fn draw(&mut self, cloud: &Cloud, dice: &mut Dice, now: OffsetDateTime) -> Vec<Value> {
+    /// With each, whose output it is.
+    pub(super) fn draw(&mut self, cloud: &Cloud, dice: &mut Dice, now: OffsetDateTime) -> Vec<(ScoringId, Value)> {
         if !dice.likes(Kind::OwnOutputs) {
             return Vec::new();
         }
         let mut events = Vec::new();
-        for uri in cloud.written(now) {
+        for (of, uri) in cloud.written(now) {
             let Some(place) = DatastorePath::read(uri).filter(|_| self.told.insert(uri.to_owned())) else { continue };
             let path = place.path.trim_start_matches('/');
             let beside =
                 path.rsplit_once('/').map_or_else(|| path.to_owned(), |(folder, _)| format!("{folder}/part-0.csv"));
             for path in [path, &beside] {
                 if dice.strikes(Kind::OwnOutputs, 200) {
-                    events.push(created(CONTAINERS[0], path, "1", "PutBlob"));
+                    events.push((of.clone(), created(CONTAINERS[0], path, "1", "PutBlob")));
                 }
             }
         }

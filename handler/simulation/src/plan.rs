@@ -77,6 +77,11 @@ pub(super) struct Plan {
     pub(super) limit_changes: Vec<LimitChange>,
     /// What happens to inputs. Paths that are not among these hold whatever version they are asked about.
     pub(super) input_changes: Vec<ChangeAt>,
+    /// When another deployment becomes the default one of each endpoint; `None`: jobs do not say which they are of.
+    pub(super) default_switched: Option<Duration>,
+    /// How many installations with these rules there are, each with a ledger of its own, over the same containers and endpoints.
+    /// The processes are theirs in turn.
+    pub(super) installations: usize,
     /// How far the clock of each process is off at its beginning, in milliseconds.
     pub(super) skews: Vec<i64>,
     /// Clocks of two processes differ by at most this.
@@ -108,7 +113,13 @@ impl Plan {
         let mut deliveries: Vec<Delivery> = uploads.iter().zip(times).flat_map(each).collect();
         disturb_deliveries(&mut deliveries, &uploads, dice);
         let input_changes = drawn_input_changes(&mut deliveries, &uploads, dice, &mut rng.fork(11));
-        let processes = 1 + draw.index(processes.max(1));
+        let most = processes.max(1);
+        let processes = 1 + draw.index(most);
+        let second = most > 1 && dice.strikes(Kind::SecondInstallation, 150);
+        let installations = if second { 2 } else { 1 };
+        let processes = processes.max(installations);
+        let switched = dice.strikes(Kind::DefaultSwitched, 300);
+        let default_switched = switched.then(|| dice.stream(Kind::DefaultSwitched).seconds(0, 900));
         let skew = |stream: &mut Rng| {
             let drawn = i64::try_from(stream.below(2_001)).unwrap_or(0) - 1_000; // below 2001 it fits
             if skewed { drawn * SKEW_SECONDS } else { 0 }
@@ -125,6 +136,8 @@ impl Plan {
             deliveries,
             limit_changes,
             input_changes,
+            default_switched,
+            installations,
             skews,
             spread,
             orphan_scan_interval,
@@ -162,6 +175,8 @@ impl Plan {
             limit_changes: Vec::new(),
             input_changes: Vec::new(),
             uploads,
+            default_switched: None,
+            installations: 1,
             skews: vec![0],
             spread: Duration::ZERO,
             orphan_scan_interval: Duration::minutes(10),
@@ -202,6 +217,8 @@ impl Plan {
             uploads,
             limit_changes: Vec::new(),
             input_changes: Vec::new(),
+            default_switched: None,
+            installations: 1,
             skews: vec![0, 0],
             spread: Duration::ZERO,
             orphan_scan_interval: Duration::minutes(10),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{LedgerId, Order, Resolution, Rules, Scoring, ScoringId, Status, StorageHosts, UnversionedBlob, Verb};
+use lifecycle::{LedgerId, Scoring, ScoringId, Status, StorageHosts, TRANSITIONS, UnversionedBlob};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -14,16 +14,19 @@ use crate::behaviour::{Behaviours, Script};
 use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
 use crate::inputs::InputChange;
-use crate::invariants::{Invariants, ScoredVersion, Violation};
+use crate::invariants::{Invariants, ScoredVersion};
 use crate::names;
+use crate::options::{RunOptions, Wiring};
+use crate::outcome::Outcome;
 use crate::output_events::OutputEvents;
-use crate::plan::{ChangeAt, LimitChange, Plan};
+use crate::plan::{ChangeAt, Plan};
+use crate::process_ports::ProcessPorts;
 use crate::trace::Trace;
-use crate::world::{ProcessPorts, TASK_HUB, World, WorldConfig, WorldState, skewed};
-use app::ledger::{Ledger, LedgerOptions, LimitScope, LiveLimit};
+use crate::world::{TASK_HUBS, World, WorldConfig, WorldState, skewed};
+use app::ledger::{Ledger, LedgerOptions};
 use app::ports::table_store::TableStore;
-use app::ports::{Blobs, Clock, Endpoint};
-use app::{App, Parts, resolve};
+use app::ports::{Blobs, Endpoint};
+use app::{App, Parts};
 
 const START: OffsetDateTime = datetime!(2026-07-21 10:00 UTC);
 /// A tick has this long; the Functions host's limit is ten minutes.
@@ -33,102 +36,20 @@ const TO_SETTLE: Duration = Duration::hours(8);
 /// Ticks come no more often than this once nothing goes wrong any more: what is left is waiting.
 const CALM: Duration = Duration::minutes(2);
 /// Somebody looks after what is held so often.
-const PERSON: Duration = Duration::minutes(7);
+pub(super) const PERSON: Duration = Duration::minutes(7);
+/// The endpoints' default deployment, before and after it is switched.
+const DEFAULTS: [&str; 2] = ["v1", "v2"];
 /// Ticks after everything is settled, in which nothing may change any more.
 const TICKS_AFTER: u32 = 3;
 
-/// What a run is to be like.
-#[derive(Debug, Clone)]
-pub struct RunOptions {
-    /// Decides everything that the other members leave open.
-    pub seed: u64,
-    /// Blob versions that are uploaded.
-    pub events: usize,
-    /// What may go wrong.
-    pub faults: Faults,
-    /// Maximum number of processes at one time.
-    pub processes: usize,
-    /// Most faults in all; `None`: no limit.
-    pub max_faults: Option<u64>,
-}
-
-impl RunOptions {
-    /// A run of this seed as CI has it.
-    pub fn new(seed: u64) -> Self {
-        Self { seed, events: 6, faults: Faults::all(), processes: 4, max_faults: None }
-    }
-
-    /// The command that repeats it.
-    pub fn command(&self) -> String {
-        let Self { seed, events, faults, processes, max_faults } = self;
-        let max_faults = max_faults.map_or_else(String::new, |max| format!(" --max-faults {max}"));
-        format!(
-            "scorekeeper simulate --seed {seed} --events {events} --faults {faults} --processes {processes}{max_faults}"
-        )
-    }
-}
-
-/// What stands between the app and the world. Tests put something of their own there, to take a guard away.
-#[derive(Clone)]
-pub struct Wiring {
-    /// Around the table.
-    pub store: fn(Arc<dyn TableStore>) -> Arc<dyn TableStore>,
-    /// Around the batch endpoint.
-    pub endpoint: fn(Arc<dyn Endpoint>) -> Arc<dyn Endpoint>,
-    /// Around the storage of outputs.
-    pub blobs: fn(Arc<dyn Blobs>) -> Arc<dyn Blobs>,
-    /// Around the clock.
-    pub clock: fn(Clock) -> Clock,
-    /// The app gets these instead of the rules as they are meant.
-    pub rules: fn(&Rules) -> Rules,
-    /// The app gets these deliveries instead of those that Event Grid makes.
-    pub deliveries: fn(Value) -> Value,
-}
-
-impl Default for Wiring {
-    fn default() -> Self {
-        Self {
-            store: |it| it,
-            endpoint: |it| it,
-            blobs: |it| it,
-            clock: |it| it,
-            rules: Rules::clone,
-            deliveries: |it| it,
-        }
-    }
-}
-
-/// What a run was like.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// The first promise that was broken, if one was.
-    pub violation: Option<Violation>,
-    /// Writes to tables, requests and requests to stop that took place.
-    pub effects: u64,
-    /// Requests to the endpoint.
-    pub posts: u64,
-    /// Jobs that the endpoint made.
-    pub jobs: usize,
-    /// Scorings in the ledger.
-    pub scorings: usize,
-    /// Faults that were injected.
-    pub injected_faults: u64,
-    /// How often each row of [`lifecycle::TRANSITIONS`] was taken.
-    pub taken: Vec<u64>,
-    /// What became of each scoring: its status, attempt and job, by its name.
-    pub ends: BTreeMap<String, String>,
-    /// When each scoring that is scored was, since the beginning, by its name.
-    pub scored: BTreeMap<String, Duration>,
-    /// The same for the same run; two runs that differ have another with near certainty.
-    pub fingerprint: u64,
-    /// What happened, line by line, if it was to be told; of the violated scoring if there is one.
-    pub trace: Vec<String>,
-}
-
 /// What is to happen at some time, beside the tasks.
 #[derive(Clone, Copy)]
-enum Control {
-    Deliver(usize),
+pub(super) enum Control {
+    /// A delivery to an installation.
+    Deliver {
+        installation: usize,
+        delivery: usize,
+    },
     Tick,
     /// The timer's own: ticks and comes again.
     Timer,
@@ -139,31 +60,36 @@ enum Control {
     Limit(usize),
     /// Something happens to an input.
     Input(usize),
+    /// Another deployment becomes the default one.
+    SwitchDefault,
     Resume(usize),
     Heal,
 }
 
-struct Process {
-    app: Option<App>,
+/// Which deliveries were answered with success.
+type Taken = Arc<Mutex<Vec<bool>>>;
+
+pub(super) struct Process {
+    pub(super) app: Option<App>,
     clock_off: Arc<AtomicI64>,
 }
 
-struct Run {
-    plan: Plan,
+pub(super) struct Run {
+    pub(super) plan: Plan,
     wiring: Wiring,
-    world: World,
-    executor: Executor,
-    order: Rng,
+    pub(super) world: World,
+    pub(super) executor: Executor,
+    pub(super) order: Rng,
     control: Arc<Mutex<VecDeque<Control>>>,
-    processes: Vec<Process>,
+    pub(super) processes: Vec<Process>,
     writers: usize,
     /// What processes would call the ledger.
     ids: Rng,
-    /// Deliveries that were answered with success.
-    taken: Arc<Mutex<Vec<bool>>>,
-    tries: Vec<u32>,
+    /// Deliveries that each installation answered with success.
+    taken: Vec<Taken>,
+    tries: Vec<Vec<u32>>,
     output_events: OutputEvents,
-    healed: bool,
+    pub(super) healed: bool,
     ticks_since: u32,
     settled: Option<(u32, u64)>,
     expected: BTreeMap<ScoredVersion, String>,
@@ -220,7 +146,7 @@ impl Run {
             rng: rng.fork(2),
             dice,
             behaviours,
-            invariants: Invariants::new(&plan.rules, plan.spread),
+            invariants: (0..plan.installations).map(|_| Invariants::new(&plan.rules, plan.spread)).collect(),
             trace: Trace::new(traced),
             kill_after,
             latest: plan.latest(),
@@ -243,8 +169,8 @@ impl Run {
             processes,
             writers: 0,
             ids: rng.fork(5),
-            taken: Arc::new(Mutex::new(vec![false; plan.deliveries.len()])),
-            tries: vec![0; plan.deliveries.len()],
+            taken: (0..plan.installations).map(|_| none_taken(&plan)).collect(),
+            tries: vec![vec![0; plan.deliveries.len()]; plan.installations],
             output_events: OutputEvents::default(),
             healed: false,
             ticks_since: 0,
@@ -256,8 +182,8 @@ impl Run {
         for process in 0..run.processes.len() {
             run.begin(process);
         }
-        for n in 0..run.plan.deliveries.len() {
-            run.later(run.plan.deliveries[n].at, Control::Deliver(n));
+        for (installation, delivery) in run.all_deliveries() {
+            run.later(run.plan.deliveries[delivery].at, Control::Deliver { installation, delivery });
         }
         run.later(run.plan.period, Control::Timer);
         run.later(run.plan.fault_period, Control::Heal);
@@ -270,20 +196,24 @@ impl Run {
                 run.later(run.plan.input_changes[n].at, Control::Input(n));
             }
         }
+        if let Some(at) = run.plan.default_switched {
+            run.world.state().cloud.set_default_deployment(DEFAULTS[0]);
+            run.later(at, Control::SwitchDefault);
+        }
         for n in 0..run.plan.limit_changes.len() {
             run.later(run.plan.limit_changes[n].at, Control::Limit(n));
         }
         run
     }
 
-    fn later(&self, pause: Duration, what: Control) {
+    pub(super) fn later(&self, pause: Duration, what: Control) {
         let control = Arc::clone(&self.control);
         let put = move || control.lock().unwrap_or_else(PoisonError::into_inner).push_back(what);
         self.world.time().after(pause, put);
     }
 
     fn finish(mut self) -> Outcome {
-        while !self.over && self.world.state().invariants.violation.is_none() {
+        while !self.over && self.world.state().violation().is_none() {
             if let Some(process) = self.executor.poll_one(&mut self.order) {
                 self.strike(process);
             } else if !self.world.time().advance() {
@@ -309,29 +239,36 @@ impl Run {
     fn outcome(self) -> Outcome {
         let state = self.world.state();
         let WorldState { invariants, trace, cloud, .. } = &*state;
-        let names =
-            self.expected.iter().filter_map(|(of, name)| Some((invariants.scoring_of(of)?.clone(), name.clone())));
-        let names: BTreeMap<ScoringId, String> = names.collect();
+        let mut names: BTreeMap<ScoringId, String> = BTreeMap::new();
+        for (invariants, hub) in invariants.iter().zip(TASK_HUBS) {
+            let of_hub = if hub == TASK_HUBS[0] { String::new() } else { format!(" of {hub}") };
+            let of_scoring = |(of, name): (&ScoredVersion, &String)| {
+                Some((invariants.scoring_of(of)?.clone(), format!("{name}{of_hub}")))
+            };
+            names.extend(self.expected.iter().filter_map(of_scoring));
+        }
         let name = |id: &ScoringId| names.get(id).cloned().unwrap_or_else(|| id.to_string());
         let end = |s: &lifecycle::Scoring| {
             let job = s.job.as_ref().map_or("none", |job| job.name.as_str());
             format!("{} at attempt {} with {job}", s.status, s.attempt)
         };
-        let about = invariants.violation.as_ref().and_then(|violation| violation.scoring.as_ref());
+        let scorings = || invariants.iter().flat_map(Invariants::scorings);
+        let violation = state.violation();
+        let about = violation.and_then(|violation| violation.scoring.as_ref());
+        let taken = |row: usize| invariants.iter().map(|invariants| invariants.taken[row]).sum();
         Outcome {
-            violation: invariants.violation.clone(),
+            violation: violation.cloned(),
             effects: state.effects,
             posts: state.posts,
             jobs: cloud.made(),
-            scorings: invariants.scorings().count(),
+            scorings: scorings().count(),
             injected_faults: state.dice.dealt,
-            taken: invariants.taken.clone(),
-            scored: invariants
-                .scorings()
+            taken: (0..TRANSITIONS.len()).map(taken).collect(),
+            scored: scorings()
                 .filter(|s| s.status == Status::Scored)
                 .map(|s| (name(&s.id), s.completed.unwrap_or(s.updated) - START))
                 .collect(),
-            ends: invariants.scorings().map(|s| (name(&s.id), end(s))).collect(),
+            ends: scorings().map(|s| (name(&s.id), end(s))).collect(),
             fingerprint: trace.fingerprint,
             trace: trace.lines(about, &names),
         }
@@ -375,10 +312,10 @@ impl Run {
         let ports = Arc::new(ProcessPorts { world: self.world.clone(), process });
         let store = (self.wiring.store)(Arc::clone(&ports) as Arc<dyn TableStore>);
         let options = LedgerOptions {
-            task_hub: TASK_HUB.to_owned(),
+            task_hub: TASK_HUBS[self.world.installation(process)].to_owned(),
             writer: format!("w{}", self.writers),
             // Each process would call the ledger something else: the first one's word must hold for all.
-            new_id: LedgerId::of_random(self.ids.bytes()),
+            new_id: (self.wiring.ledger_id)(LedgerId::of_random(self.ids.bytes())),
             projection: true,
         };
         let ledger = Ledger::new(store, &options).expect("the task hub's name is fixed and good");
@@ -395,16 +332,36 @@ impl Run {
         self.processes[process].app = Some(app);
     }
 
-    /// A process that is there, by the seed.
-    fn somebody(&mut self) -> Option<(usize, App)> {
-        let first = self.order.index(self.processes.len());
-        let mut all = (0..self.processes.len()).map(|n| (first + n) % self.processes.len());
-        all.find_map(|n| Some((n, self.processes[n].app.clone()?)))
+    /// Every delivery to every installation.
+    fn all_deliveries(&self) -> Vec<(usize, usize)> {
+        let of = |installation| (0..self.plan.deliveries.len()).map(move |delivery| (installation, delivery));
+        (0..self.plan.installations).flat_map(of).collect()
+    }
+
+    /// The processes of an installation, from one by the seed on.
+    pub(super) fn processes_of(&mut self, installation: usize) -> Vec<usize> {
+        let mut all: Vec<usize> =
+            (0..self.processes.len()).filter(|n| self.world.installation(*n) == installation).collect();
+        let first = self.order.index(all.len());
+        all.rotate_left(first);
+        all
+    }
+
+    /// A process of an installation that is there, by the seed.
+    pub(super) fn somebody(&mut self, installation: usize) -> Option<(usize, App)> {
+        self.processes_of(installation).into_iter().find_map(|n| Some((n, self.processes[n].app.clone()?)))
+    }
+
+    /// Every scoring of every installation, as it was last written.
+    pub(super) fn scorings(&self) -> Vec<(usize, Scoring)> {
+        let state = self.world.state();
+        let all = state.invariants.iter().enumerate();
+        all.flat_map(|(installation, of)| of.scorings().map(move |scoring| (installation, scoring.clone()))).collect()
     }
 
     fn happens(&mut self, what: Control) {
         match what {
-            Control::Deliver(n) => self.deliver(n),
+            Control::Deliver { installation, delivery } => self.deliver(installation, delivery),
             Control::Tick => self.tick(),
             Control::Timer => self.timer(),
             Control::Begin(process) => {
@@ -419,25 +376,35 @@ impl Run {
             Control::Person => self.person(),
             Control::Limit(n) => self.limit(n),
             Control::Input(n) => self.change_input(n),
+            Control::SwitchDefault => {
+                self.world.trace(None, None, || format!("{} is the default deployment now", DEFAULTS[1]));
+                self.world.state().cloud.set_default_deployment(DEFAULTS[1]);
+            }
             Control::Heal => self.heal(),
         }
     }
 
     /// Event Grid delivers, and again until it is told that it was taken.
-    fn deliver(&mut self, n: usize) {
-        if self.taken.lock().unwrap_or_else(PoisonError::into_inner)[n] {
+    fn deliver(&mut self, installation: usize, n: usize) {
+        let taken = Arc::clone(&self.taken[installation]);
+        if taken.lock().unwrap_or_else(PoisonError::into_inner)[n] {
             return;
         }
-        let tries = self.tries[n];
-        self.tries[n] += 1;
-        if let Some((process, app)) = self.somebody() {
-            let payload = (self.wiring.deliveries)(self.plan.deliveries[n].payload.clone());
-            self.executor.spawn(process, delivery(app, payload, Arc::clone(&self.taken), n));
-        }
+        let tries = self.tries[installation][n];
+        self.tries[installation][n] += 1;
+        self.hand_over(installation, n, taken);
         // 10 s, 30 s, 1 min, 5 min: the beginning of Event Grid's schedule.
         let pause = [10, 30, 60, 300][usize::try_from(tries).unwrap_or(3).min(3)];
         let pause = Duration::seconds(pause) + self.order.millis(0, 3_000);
-        self.later(pause, Control::Deliver(n));
+        self.later(pause, Control::Deliver { installation, delivery: n });
+    }
+
+    /// Delivers once, to a process that is there.
+    fn hand_over(&mut self, installation: usize, n: usize, taken: Taken) {
+        if let Some((process, app)) = self.somebody(installation) {
+            let payload = (self.wiring.deliveries)(self.plan.deliveries[n].payload.clone());
+            self.executor.spawn(process, delivery(app, payload, taken, n));
+        }
     }
 
     fn timer(&mut self) {
@@ -463,23 +430,28 @@ impl Run {
 
     fn tick(&mut self) {
         self.tell_of_outputs();
-        if let Some((process, app)) = self.somebody() {
-            self.executor.spawn(process, async move {
-                // What a tick could not do, the next one does.
-                let _ = app.tick(app.now() + TICK).await;
-            });
+        for installation in 0..self.plan.installations {
+            if let Some((process, app)) = self.somebody(installation) {
+                self.executor.spawn(process, async move {
+                    // What a tick could not do, the next one does.
+                    let _ = app.tick(app.now() + TICK).await;
+                });
+            }
         }
     }
 
-    /// Event Grid tells of outputs. Nobody waits for what becomes of that: nothing may.
+    /// Event Grid tells of outputs. Nobody waits for what becomes of that: nothing may. Each installation hears of its own alone: those
+    /// of another are uploads to it, and two that watch each other's outputs never come to an end (RELIABILITY).
     fn tell_of_outputs(&mut self) {
-        let events = {
+        let events: Vec<(usize, Value)> = {
             let (now, mut state) = (self.world.time().now(), self.world.state());
-            let WorldState { cloud, dice, .. } = &mut *state;
-            self.output_events.draw(cloud, dice, now)
+            let WorldState { cloud, dice, invariants, .. } = &mut *state;
+            let events = self.output_events.draw(cloud, dice, now);
+            let told = |(of, event): (ScoringId, Value)| Some((invariants.iter().position(|i| i.has(&of))?, event));
+            events.into_iter().filter_map(told).collect()
         };
-        for event in events {
-            let Some((process, app)) = self.somebody() else { continue };
+        for (installation, event) in events {
+            let Some((process, app)) = self.somebody(installation) else { continue };
             self.world.trace(Some(process), None, || format!("is told of an output: {}", event["subject"]));
             self.executor.spawn(process, async move {
                 if let Ok(delivery) = app.accept(&event).await {
@@ -500,84 +472,6 @@ impl Run {
         }
     }
 
-    /// An operator says what a limit is, until it is taken.
-    fn limit(&mut self, n: usize) {
-        let LimitChange { rule, limit, .. } = self.plan.limit_changes[n].clone();
-        let Some((process, app)) = self.somebody() else { return self.later(Duration::SECOND, Control::Limit(n)) };
-        self.executor.spawn(process, async move {
-            let scope = LimitScope::rule(&rule);
-            let limit = limit.map(|limit| LiveLimit { name: rule, limit, set: app.now() });
-            // The command would tell the operator that it did not work; the last change is made without faults.
-            let _ = app.ledger().set_limit(&scope, limit.as_ref()).await;
-        });
-    }
-
-    /// A person looks into the workspace and says what is to become of what is held.
-    fn person(&mut self) {
-        let held: Vec<_> =
-            self.world.state().invariants.scorings().filter(|s| s.status == Status::Held).cloned().collect();
-        for scoring in held {
-            let Some(resolution) = self.world.operator_resolution(&scoring) else { continue };
-            let resolution = if self.order.chance(150) { Resolution::GiveUp } else { resolution };
-            if let Some((process, app)) = self.somebody() {
-                let about = format!("a person says of it: {resolution:?}");
-                self.world.trace(None, Some(&scoring.id), || about);
-                if resolution == Resolution::SendAgain {
-                    self.world.state().invariants.vouched(&scoring);
-                }
-                self.executor.spawn(process, async move {
-                    // What could not be taken is said again later.
-                    let _ = resolve(app.ledger(), &scoring.id, resolution, app.now()).await;
-                });
-            }
-        }
-        if !self.healed {
-            self.give_orders();
-        }
-        // A word that was on its way for long may have come after the last one.
-        if let Some(last) = self.plan.limit_changes.len().checked_sub(1).filter(|_| self.healed) {
-            self.limit(last);
-        }
-        self.later(PERSON, Control::Person);
-    }
-
-    /// Operators order this and that, some of it twice, and may die before they hear an answer.
-    fn give_orders(&mut self) {
-        let all: Vec<_> = self.world.state().invariants.scorings().cloned().collect();
-        for scoring in all {
-            let Some((verb, times, first)) = self.drawn_order(&scoring) else { continue };
-            let order = Order { verb, by: "an operator".to_owned(), reason: "the seed says so".to_owned() };
-            for nth in 0..times {
-                let process = (first + nth) % self.processes.len();
-                let Some(app) = self.processes[process].app.clone() else { continue };
-                let (id, order) = (scoring.id.clone(), order.clone());
-                self.world.trace(None, Some(&id), || format!("is ordered: {verb:?}"));
-                self.executor.spawn(process, async move {
-                    // The command tells who gave it that it did not work; they may give it again.
-                    let _ = app::order(app.ledger(), &id, &order, app.now()).await;
-                });
-            }
-        }
-    }
-
-    /// What is ordered of a scoring, how often, and in which process first.
-    fn drawn_order(&self, scoring: &Scoring) -> Option<(Verb, usize, usize)> {
-        let mut state = self.world.state();
-        let dice = &mut state.dice;
-        let verb = match scoring.status {
-            _ if scoring.needs_acknowledgement() && dice.strikes(Kind::Orders, 200) => Verb::Acknowledge,
-            Status::Failed | Status::Cancelled | Status::Gone | Status::Queued if dice.strikes(Kind::Orders, 70) => {
-                Verb::Retry
-            }
-            Status::Queued | Status::Held | Status::Running | Status::Cancelling if dice.strikes(Kind::Orders, 40) => {
-                Verb::Cancel
-            }
-            _ => return None,
-        };
-        let stream = dice.stream(Kind::Orders);
-        Some((verb, if stream.chance(200) { 2 } else { 1 }, stream.index(self.processes.len())))
-    }
-
     fn heal(&mut self) {
         self.healed = true;
         self.world.heal();
@@ -591,31 +485,30 @@ impl Run {
         match (unsettled, self.settled) {
             (Some((scoring, what)), None) => {
                 if self.world.time().elapsed() > self.plan.fault_period + TO_SETTLE {
-                    self.world.state().invariants.broken("liveness", scoring.as_ref(), what);
+                    self.world.state().broken("liveness", scoring.as_ref(), what);
                 }
             }
             (Some((scoring, what)), Some(_)) => {
                 let what = format!("everything was settled, and then: {what}");
-                self.world.state().invariants.broken("rest", scoring.as_ref(), what);
+                self.world.state().broken("rest", scoring.as_ref(), what);
             }
             (None, None) => {
                 self.settled = Some((self.ticks_since, posts));
                 // Every event once more: nothing may come of it.
-                let taken = Arc::new(Mutex::new(vec![false; self.plan.deliveries.len()]));
-                for n in 0..self.plan.deliveries.len() {
-                    if let Some((process, app)) = self.somebody() {
-                        let payload = (self.wiring.deliveries)(self.plan.deliveries[n].payload.clone());
-                        self.executor.spawn(process, delivery(app, payload, Arc::clone(&taken), n));
-                    }
+                let taken = none_taken(&self.plan);
+                for (installation, n) in self.all_deliveries() {
+                    self.hand_over(installation, n, Arc::clone(&taken));
                 }
             }
             (None, Some((ticks, before))) => {
                 if posts != before {
-                    self.world.state().invariants.broken("rest", None, "a repeated event made a request");
+                    self.world.state().broken("rest", None, "a repeated event made a request");
                 }
                 if self.ticks_since >= ticks + TICKS_AFTER {
-                    names::check(&mut self.world.state().invariants, &self.plan.urls());
-                    self.world.check_the_end();
+                    for installation in 0..self.plan.installations {
+                        names::check(&mut self.world.state().invariants[installation], &self.plan.urls());
+                        self.world.check_the_end(installation);
+                    }
                     self.over = true;
                 }
             }
@@ -624,21 +517,14 @@ impl Run {
 
     /// What is not done yet, if something is not.
     fn unsettled(&self) -> Option<(Option<ScoringId>, String)> {
+        if let Some(what) = (0..self.plan.installations).find_map(|installation| self.unsettled_in(installation)) {
+            return Some(what);
+        }
         let state = self.world.state();
-        if let Some(n) = self.taken.lock().unwrap_or_else(PoisonError::into_inner).iter().position(|taken| !taken) {
-            return Some((None, format!("delivery {n} is not taken")));
-        }
-        if let Some((_, name)) = self.expected.iter().find(|(of, _)| state.invariants.scoring_of(of).is_none()) {
-            return Some((None, format!("{name} is not in the ledger")));
-        }
-        // An event that is repeated may leave something to look at again; at the very end nothing is left.
-        if self.settled.is_none() && self.world.pending() > 0 {
-            return Some((None, "an upload waits for a look at the storage".to_owned()));
-        }
-        if let Some((id, what)) =
-            state.invariants.unsettled(&state.cloud, self.world.time().now(), self.settled.is_some())
-        {
-            return Some((Some(id), what));
+        let adopted = state.invariants.iter().flat_map(Invariants::adopted_jobs).cloned().collect();
+        if let Some(name) = state.cloud.orphaned_jobs(&adopted, self.world.time().now()).first() {
+            let id = state.cloud.owner(name).map(|(id, _)| id);
+            return Some((id, format!("{name} is needed by nobody and runs on")));
         }
         // Who froze before it heard an answer acts on it when it goes on.
         if self.executor.is_any_paused() {
@@ -648,10 +534,34 @@ impl Run {
         let waits = self.settled.is_none() && state.under_way > 0;
         waits.then(|| (None, "requests are under way".to_owned()))
     }
+
+    /// What is not done yet in one installation.
+    fn unsettled_in(&self, installation: usize) -> Option<(Option<ScoringId>, String)> {
+        let state = self.world.state();
+        let invariants = &state.invariants[installation];
+        let taken = self.taken[installation].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n) = taken.iter().position(|taken| !taken) {
+            return Some((None, format!("delivery {n} is not taken")));
+        }
+        if let Some((_, name)) = self.expected.iter().find(|(of, _)| invariants.scoring_of(of).is_none()) {
+            return Some((None, format!("{name} is not in the ledger")));
+        }
+        // An event that is repeated may leave something to look at again; at the very end nothing is left.
+        if self.settled.is_none() && self.world.pending(installation) > 0 {
+            return Some((None, "an upload waits for a look at the storage".to_owned()));
+        }
+        let (id, what) = invariants.unsettled(&state.cloud, self.settled.is_some())?;
+        Some((Some(id), what))
+    }
+}
+
+/// No delivery of the plan.
+fn none_taken(plan: &Plan) -> Taken {
+    Arc::new(Mutex::new(vec![false; plan.deliveries.len()]))
 }
 
 /// One delivery as the function carries it out: taken first, answered, then submitted.
-async fn delivery(app: App, payload: Value, taken: Arc<Mutex<Vec<bool>>>, n: usize) {
+async fn delivery(app: App, payload: Value, taken: Taken, n: usize) {
     if let Ok(delivery) = app.accept(&payload).await {
         taken.lock().unwrap_or_else(PoisonError::into_inner)[n] = true;
         delivery.submit().await;

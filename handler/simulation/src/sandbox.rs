@@ -19,9 +19,10 @@ use crate::executor::{Rng, Time};
 use crate::faults::{Dice, Faults};
 use crate::inputs::Inputs;
 use crate::invariants::Invariants;
+use crate::process_ports::ProcessPorts;
 use crate::trace::Trace;
 use crate::uploaded::Uploaded;
-use crate::world::{ProcessPorts, World, WorldConfig};
+use crate::world::{World, WorldConfig};
 
 /// One process's view of a world in which just that happens which the test says.
 pub struct Sandbox {
@@ -37,7 +38,7 @@ impl Sandbox {
             time: time.clone(),
             dice: Dice::draw(Faults::NONE, None, &rng),
             behaviours: Behaviours::of(Some(&Script { omit_outputs, ..Script::default() })),
-            invariants: Invariants::new(rules, Duration::ZERO),
+            invariants: vec![Invariants::new(rules, Duration::ZERO)],
             trace: Trace::new(false),
             kill_after: None,
             latest: Duration::ZERO,

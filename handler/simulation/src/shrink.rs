@@ -3,7 +3,9 @@
 //! Each kind of fault draws from a stream of its own, so that a run without one kind stays like the run with it; and
 //! what becomes unlike it may still break the promise with another seed, so a few of those are tried as well.
 
-use crate::run::{Outcome, RunOptions, Wiring, run};
+use crate::options::{RunOptions, Wiring};
+use crate::outcome::Outcome;
+use crate::run::run;
 
 /// Runs that a search may take.
 const RUNS: usize = 1_000;

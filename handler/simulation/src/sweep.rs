@@ -10,8 +10,10 @@ use stores::fault::Fault;
 use time::Duration;
 
 use crate::behaviour::{End, Script, Written};
+use crate::options::Wiring;
+use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::run::{Outcome, Wiring, run_script};
+use crate::run::run_script;
 
 /// One thing that happens to one or two uploads.
 #[derive(Debug, Clone)]

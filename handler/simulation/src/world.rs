@@ -1,17 +1,10 @@
-//! The world around the app: the table, the batch endpoint and the storage, behind a network that loses things.
-//!
-//! Each call draws its fate from the dice. A request that was sent arrives, whatever became of its sender. Reads are
-//! answered with what was true when they arrived, which may be a while before the caller goes on.
+//! The world around the app: what the table, the batch endpoint and the storage hold, and what happens when something arrives there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
 use futures::FutureExt as _;
-use lifecycle::{
-    Answer, BlobSnapshot, BlobVersion, Candidate, InputSnapshot, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
-    Resolution, Scoring, ScoringId, UnversionedBlob,
-};
+use lifecycle::{Answer, JobStatus, Resolution, Scoring, ScoringId};
 use time::{Duration, OffsetDateTime};
 
 use crate::arrivals;
@@ -19,29 +12,25 @@ use crate::behaviour::{Behaviours, JobBehaviour};
 use crate::cloud::Cloud;
 use crate::executor::{Rng, Time};
 use crate::faults::{Dice, Kind};
-use crate::invariants::Invariants;
+use crate::invariants::{Invariants, Violation};
 use crate::trace::Trace;
 use app::ledger::rows;
-use app::ports::table_store::{Continuation, ETag, Error, Key, Op, Page, Range, Row, TableName, TableStore};
-use app::ports::{
-    Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, MAX_PAGE, ScanTarget,
-};
+use app::ports::table_store::{ETag, Error, Key, Op, Range, Row, TableName, TableStore as _};
 use stores::fault::Fault;
 use stores::memory::MemoryStore;
 
-/// The task hub of every simulated ledger.
-pub(super) const TASK_HUB: &str = "Simulation";
-/// A client of the table gives up on a write after this.
-const WRITE_TIMEOUT: Duration = Duration::seconds(30);
+/// The task hub of each installation: of one, or of two with the same rules on one endpoint.
+pub(super) const TASK_HUBS: [&str; 2] = ["Simulation", "Neighbour"];
 
 /// What changes in the world.
 pub(super) struct WorldState {
     pub(super) dice: Dice,
     /// How long things take that take a normal time.
-    pace: Rng,
+    pub(super) pace: Rng,
     pub(super) behaviours: Behaviours,
     pub(super) cloud: Cloud,
-    pub(super) invariants: Invariants,
+    /// Of each installation.
+    pub(super) invariants: Vec<Invariants>,
     pub(super) trace: Trace,
     /// Writes, requests and requests to stop that took place.
     pub(super) effects: u64,
@@ -55,7 +44,7 @@ pub(super) struct WorldState {
     /// Requests that were sent and have not arrived.
     pub(super) under_way: usize,
     /// Those of them that may make a job, by scoring and attempt.
-    coming: BTreeMap<(ScoringId, u32), usize>,
+    pub(super) coming: BTreeMap<(ScoringId, u32), usize>,
     /// Until when the table is away.
     dark: Duration,
     /// Until when nobody may look at jobs and outputs.
@@ -65,11 +54,21 @@ pub(super) struct WorldState {
     /// Whether jobs show their outputs never.
     omits_outputs: bool,
     /// A request to the endpoint is late by at most this.
-    latest: Duration,
+    pub(super) latest: Duration,
 }
 
 impl WorldState {
-    fn pause(&mut self) -> Duration {
+    /// The first promise that was broken in any installation.
+    pub(super) fn violation(&self) -> Option<&Violation> {
+        self.invariants.iter().find_map(|invariants| invariants.violation.as_ref())
+    }
+
+    /// Notes a broken promise that is no single installation's.
+    pub(super) fn broken(&mut self, invariant: &'static str, scoring: Option<&ScoringId>, what: impl Into<String>) {
+        self.invariants[0].broken(invariant, scoring, what);
+    }
+
+    pub(super) fn pause(&mut self) -> Duration {
         if self.dice.strikes(Kind::Slow, 10) {
             let stream = self.dice.stream(Kind::Slow);
             return if stream.chance(200) { stream.seconds(20, 200) } else { stream.seconds(1, 15) };
@@ -79,7 +78,7 @@ impl WorldState {
     }
 
     /// Whether the table is away, from now on perhaps.
-    fn dark(&mut self, at: Duration) -> bool {
+    pub(super) fn dark(&mut self, at: Duration) -> bool {
         if self.dice.strikes(Kind::TableLost, 1) && self.dice.stream(Kind::TableLost).chance(300) {
             self.dark = at + self.dice.stream(Kind::TableLost).seconds(10, 600);
         }
@@ -87,7 +86,7 @@ impl WorldState {
     }
 
     /// Whether nobody may look, from now on perhaps.
-    fn blind(&mut self, at: Duration) -> bool {
+    pub(super) fn blind(&mut self, at: Duration) -> bool {
         if self.dice.strikes(Kind::LookupFailed, 10) {
             self.blind = at + self.dice.stream(Kind::LookupFailed).seconds(60, 1_200);
         }
@@ -100,7 +99,7 @@ impl WorldState {
     }
 
     /// What becomes of a write while the table is there.
-    fn drawn_write(&mut self) -> Fault {
+    pub(super) fn drawn_write(&mut self) -> Fault {
         if self.dice.strikes(Kind::TableLost, 60) {
             return match self.dice.stream(Kind::TableLost).below(4) {
                 0 => Fault::NotSent,
@@ -120,7 +119,7 @@ impl WorldState {
         Fault::Pass
     }
 
-    fn effect(&mut self, process: usize) {
+    pub(super) fn effect(&mut self, process: usize) {
         self.effects += 1;
         // What was done and its doer never learns of is where most of the defects are.
         if self.kill_after == Some(self.effects) || self.dice.strikes(Kind::Kills, 8) {
@@ -129,17 +128,30 @@ impl WorldState {
     }
 }
 
-struct Shared {
-    time: Time,
-    store: MemoryStore,
-    state_table: TableName,
-    instances: TableName,
+pub(super) struct Shared {
+    pub(super) time: Time,
+    pub(super) store: MemoryStore,
+    /// Of each installation.
+    tables: Vec<Tables>,
     state: Mutex<WorldState>,
+}
+
+/// The tables of one installation.
+struct Tables {
+    state: TableName,
+    instances: TableName,
+}
+
+impl Tables {
+    fn of_task_hub(hub: &str) -> Self {
+        let table = |name| TableName::read(&format!("{hub}{name}")).expect("the task hubs' names are fixed and good");
+        Self { state: table("State"), instances: table("Instances") }
+    }
 }
 
 /// The world. Clones are the same world.
 #[derive(Clone)]
-pub(super) struct World(Arc<Shared>);
+pub(super) struct World(pub(super) Arc<Shared>);
 
 /// What a world is made of.
 pub(super) struct WorldConfig {
@@ -147,18 +159,15 @@ pub(super) struct WorldConfig {
     pub(super) rng: Rng,
     pub(super) dice: Dice,
     pub(super) behaviours: Behaviours,
-    pub(super) invariants: Invariants,
+    /// Of each installation: there are as many.
+    pub(super) invariants: Vec<Invariants>,
     pub(super) trace: Trace,
     pub(super) kill_after: Option<u64>,
     pub(super) latest: Duration,
 }
 
-fn table(name: &str) -> TableName {
-    TableName::read(&format!("{TASK_HUB}{name}")).expect("the task hub's name is fixed and good")
-}
-
 /// A call to the store in memory: it never waits.
-fn at_once<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn at_once<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("the store in memory never waits")
 }
 
@@ -172,6 +181,7 @@ impl World {
         } else {
             MemoryStore::new()
         };
+        let tables = TASK_HUBS.iter().take(invariants.len()).map(|hub| Tables::of_task_hub(hub)).collect();
         let state = WorldState {
             dice,
             pace: rng.fork(1),
@@ -192,8 +202,7 @@ impl World {
             omits_outputs: omit_outputs.unwrap_or_else(|| rng.fork(5).chance(500)),
             latest,
         };
-        let (state_table, instances) = (table("State"), table("Instances"));
-        Self(Arc::new(Shared { time, store, state_table, instances, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { time, store, tables, state: Mutex::new(state) }))
     }
 
     pub(super) fn time(&self) -> &Time {
@@ -214,10 +223,21 @@ impl World {
         at_once(self.0.store.get(from, key)).ok().flatten()
     }
 
-    /// All rows of a range of the state table, past all faults.
-    fn all(&self, range: &Range) -> Vec<Row> {
+    /// How many installations there are.
+    pub(super) fn installations(&self) -> usize {
+        self.0.tables.len()
+    }
+
+    /// The installation that a process is of.
+    pub(super) fn installation(&self, process: usize) -> usize {
+        process % self.installations()
+    }
+
+    /// All rows of a range of an installation's state table, past all faults.
+    fn all(&self, installation: usize, range: &Range) -> Vec<Row> {
+        let table = &self.0.tables[installation].state;
         let (mut from, mut rows) = (None, Vec::new());
-        while let Ok(page) = at_once(self.0.store.page(&self.0.state_table, range, from.as_ref())) {
+        while let Ok(page) = at_once(self.0.store.page(table, range, from.as_ref())) {
             rows.extend(page.rows);
             from = page.next;
             if from.is_none() {
@@ -239,33 +259,31 @@ impl World {
         (coming == 0).then_some(Resolution::SendAgain)
     }
 
-    /// How many uploads wait for a look at the storage.
-    pub(super) fn pending(&self) -> usize {
+    /// How many uploads wait in an installation for a look at the storage.
+    pub(super) fn pending(&self, installation: usize) -> usize {
         let range = Range { partition: "pending".to_owned(), from: String::new(), below: "~".to_owned() };
-        self.all(&range).len()
+        self.all(installation, &range).len()
     }
 
-    /// The checks that only make sense once everything is over.
-    pub(super) fn check_the_end(&self) {
-        let history = |id: &ScoringId| self.all(&Range::of_prefix(rows::partition_of(id), &format!("H~{id}~")));
-        let instance = |key: &Key| self.peek(&self.0.instances, key);
-        let pending = self.pending();
+    /// The checks of an installation that only make sense once everything is over.
+    pub(super) fn check_the_end(&self, installation: usize) {
+        let history =
+            |id: &ScoringId| self.all(installation, &Range::of_prefix(rows::partition_of(id), &format!("H~{id}~")));
+        let instance = |key: &Key| self.peek(&self.0.tables[installation].instances, key);
+        let pending = self.pending(installation);
         let mut state = self.state();
-        arrivals::check_temporary_names(&mut state.invariants);
-        if pending > 0 {
-            state.invariants.broken(
-                "rest",
-                None,
-                format!("{pending} uploads wait for a look, and nothing is in their way"),
-            );
-        }
         let WorldState { invariants, cloud, .. } = &mut *state;
+        let invariants = &mut invariants[installation];
+        arrivals::check_temporary_names(invariants);
+        if pending > 0 {
+            invariants.broken("rest", None, format!("{pending} uploads wait for a look, and nothing is in their way"));
+        }
         invariants.what_is_there(cloud, self.0.time.now());
         invariants.at_the_end(&history, &instance);
     }
 
     /// Lets `act` happen after `there`, and counts it as under way until then.
-    fn send<T: Send + 'static>(
+    pub(super) fn send<T: Send + 'static>(
         &self,
         there: Duration,
         back: Duration,
@@ -294,10 +312,12 @@ impl World {
     }
 
     /// A transaction arrives at the table.
-    fn apply(&self, process: usize, to: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+    pub(super) fn apply(&self, process: usize, to: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
+        let installation = self.installation(process);
+        let tables = &self.0.tables[installation];
         let slot = ops.iter().map(Op::key).find(|key| key.partition.starts_with("slots~"));
         let owned = |key: &Key| {
-            let row = self.peek(&self.0.state_table, key);
+            let row = self.peek(&tables.state, key);
             row.and_then(|row| row.entity.string("Owner").and_then(ScoringId::read))
         };
         let before = slot.and_then(owned);
@@ -313,10 +333,18 @@ impl World {
         }
         state.effect(process);
         state.trace.fold(at, process, ops.len() as u64);
-        if *to == self.0.state_table {
+        if *to == tables.state {
             let WorldState { invariants, cloud, trace, dice, .. } = &mut *state;
-            let entries = invariants.applied(ops, &|key| self.peek(&self.0.state_table, key), cloud, now);
             let id = scoring_of(ops);
+            if id
+                .as_ref()
+                .is_some_and(|id| invariants.iter().enumerate().any(|(n, of)| n != installation && of.has(id)))
+            {
+                let what = "two installations have a scoring of one id, so that its tag, request id and output path are both's";
+                invariants[installation].broken("installations", id.as_ref(), what);
+            }
+            let invariants = &mut invariants[installation];
+            let entries = invariants.applied(ops, &|key| self.peek(&tables.state, key), cloud, now);
             if let Some(url) = id.as_ref().and_then(|id| invariants.just_scored(id, &entries))
                 && dice.strikes(Kind::InputsMarked, 400)
             {
@@ -345,15 +373,16 @@ impl World {
                 let line = || format!("slot {} of {} {what}", key.row, key.partition);
                 trace.line(at, Some(process), after.or(before).as_ref(), line);
             }
-        } else if *to == self.0.instances {
-            state.invariants.projected(ops);
+        } else if *to == tables.instances {
+            state.invariants[installation].projected(ops);
         }
         done
     }
 
     /// A submission arrives at the endpoint.
-    fn arrive(&self, process: usize, scoring: &Scoring, fault: &Fault) -> Answer {
+    pub(super) fn arrive(&self, process: usize, scoring: &Scoring, fault: &Fault) -> Answer {
         let (at, now) = (self.0.time.elapsed(), self.0.time.now());
+        let installation = self.installation(process);
         let mut state = self.state();
         state.effect(process);
         if let Some(coming) = state.coming.get_mut(&(scoring.id.clone(), scoring.attempt)) {
@@ -393,11 +422,11 @@ impl World {
         };
         match (fault, made.into_iter().next()) {
             (Fault::Refused { permanent }, _) => {
-                state.invariants.refused(scoring);
+                state.invariants[installation].refused(scoring);
                 refused("400", *permanent, &None)
             }
             (Fault::Throttled(retry_after), _) => {
-                state.invariants.refused(scoring);
+                state.invariants[installation].refused(scoring);
                 refused("429", false, retry_after)
             }
             (Fault::Pass | Fault::Duplicated { .. } | Fault::Delayed(_), Some(job)) => {
@@ -417,382 +446,9 @@ impl World {
     }
 }
 
-/// A move that may be too large for a row. Not how a scoring ends by that, nor a new one that only waits: small rows fit.
-fn can_be_refused(ops: &[Op]) -> bool {
-    ops.iter().any(|op| match op {
-        Op::Insert(row) => row.key.row.starts_with("J~") && row.string("State") == Some("submitting"),
-        Op::Replace(row, _) => row.key.row.starts_with("J~") && row.string("State") != Some("failed"),
-        _ => false,
-    })
-}
-
 /// The scoring that a transaction is about.
-fn scoring_of(ops: &[Op]) -> Option<ScoringId> {
+pub(super) fn scoring_of(ops: &[Op]) -> Option<ScoringId> {
     ops.iter().find_map(|op| op.key().row.strip_prefix("J~").and_then(ScoringId::read))
-}
-
-/// The world as one process reaches it.
-#[derive(Clone)]
-pub(super) struct ProcessPorts {
-    pub(super) world: World,
-    pub(super) process: usize,
-}
-
-/// What becomes of a read.
-enum Reading {
-    Answered(Duration),
-    Away(Duration),
-    Throttled(Duration),
-}
-
-/// What becomes of a write, and how long the ways there and back take.
-struct Writing {
-    fault: Fault,
-    there: Duration,
-    back: Duration,
-}
-
-impl ProcessPorts {
-    async fn sleep(&self, pause: Duration) {
-        self.world.0.time.sleep(pause).await;
-    }
-
-    fn reading(&self) -> Reading {
-        let at = self.world.0.time.elapsed();
-        let mut state = self.world.state();
-        let pause = state.pause();
-        if state.dark(at) || state.dice.strikes(Kind::TableLost, 4) {
-            return Reading::Away(pause);
-        }
-        if state.dice.strikes(Kind::TableThrottled, 3) {
-            return Reading::Throttled(pause);
-        }
-        Reading::Answered(pause)
-    }
-
-    fn writing(&self) -> Writing {
-        let at = self.world.0.time.elapsed();
-        let mut state = self.world.state();
-        let (there, back) = (state.pause(), state.pause());
-        let fault = if state.dark(at) { Fault::NotSent } else { state.drawn_write() };
-        Writing { fault, there, back }
-    }
-
-    async fn read<T>(&self, answer: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        match self.reading() {
-            Reading::Answered(pause) => {
-                let answer = answer();
-                self.sleep(pause).await;
-                answer
-            }
-            Reading::Away(pause) => {
-                self.sleep(pause).await;
-                Err(Error::Unavailable("the connection was refused".to_owned()))
-            }
-            Reading::Throttled(pause) => {
-                self.sleep(pause).await;
-                Err(Error::Throttled { retry_after: None })
-            }
-        }
-    }
-
-    fn lost(&self, scoring: Option<&ScoringId>, what: &str) -> Error {
-        self.world.trace(Some(self.process), scoring, || format!("a write to the table: {what}"));
-        Error::Ambiguous(what.to_owned())
-    }
-
-    /// Whether a look at the cloud works, after a while.
-    async fn looks(&self) -> Result<(), Inconclusive> {
-        let (pause, why) = {
-            let at = self.world.0.time.elapsed();
-            let mut state = self.world.state();
-            let why = if state.blind(at) {
-                Some("403: no role yet")
-            } else if state.dice.strikes(Kind::LookupFailed, 60) {
-                Some(state.dice.stream(Kind::LookupFailed).pick(&["the connection was reset", "503: busy"]))
-            } else {
-                None
-            };
-            (state.pause(), why)
-        };
-        match why {
-            None => Ok(()),
-            Some(why) => {
-                self.sleep(pause).await;
-                Err(Inconclusive::not_reachable(why))
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl TableStore for ProcessPorts {
-    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
-        self.read(|| at_once(self.world.0.store.create_table(table))).await
-    }
-
-    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
-        self.read(|| at_once(self.world.0.store.get(table, key))).await
-    }
-
-    async fn page_of(
-        &self,
-        table: &TableName,
-        range: &Range,
-        from: Option<&Continuation>,
-        max: usize,
-    ) -> Result<Page, Error> {
-        self.read(|| at_once(self.world.0.store.page_of(table, range, from, max))).await
-    }
-
-    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
-        let (process, id) = (self.process, scoring_of(ops));
-        if can_be_refused(ops) && self.world.state().dice.strikes(Kind::TableRefused, 6) {
-            self.sleep(Duration::ZERO).await;
-            self.world.trace(Some(process), id.as_ref(), || "a write to the table is refused for good".to_owned());
-            return Err(Error::Refused("a property is too long".to_owned()));
-        }
-        let apply = {
-            let (table, ops) = (table.clone(), ops.to_vec());
-            Box::new(move |world: &World| world.apply(process, &table, &ops))
-        };
-        let Writing { fault, there, back } = self.writing();
-        match fault {
-            Fault::NotSent => {
-                self.sleep(Duration::ZERO).await;
-                self.world.trace(Some(process), id.as_ref(), || "a write to the table could not be sent".to_owned());
-                Err(Error::Unavailable("the connection was refused".to_owned()))
-            }
-            Fault::Throttled(retry_after) => {
-                self.sleep(Duration::ZERO).await;
-                Err(Error::Throttled { retry_after: retry_after.map(Duration::unsigned_abs) })
-            }
-            Fault::LostRequest => {
-                self.sleep(there + back).await;
-                Err(self.lost(id.as_ref(), "the request was lost"))
-            }
-            Fault::LostAnswer { .. } => match self.world.send(there, back, apply).await {
-                Ok(_) => Err(self.lost(id.as_ref(), "it was done, its answer was lost")),
-                Err(_) => Err(self.lost(id.as_ref(), "it was refused, its answer was lost")),
-            },
-            Fault::Duplicated { .. } => {
-                let again = {
-                    let (table, ops) = (table.clone(), ops.to_vec());
-                    Box::new(move |world: &World| world.apply(process, &table, &ops))
-                };
-                // The first answer is dropped on the way.
-                drop(self.world.send(there, Duration::ZERO, apply));
-                self.world
-                    .trace(Some(process), id.as_ref(), || "the network sends a write to the table twice".to_owned());
-                self.world.send(there + Duration::MILLISECOND, back, again).await
-            }
-            Fault::Delayed(after) => {
-                drop(self.world.send(after, Duration::ZERO, apply));
-                self.sleep(WRITE_TIMEOUT).await;
-                Err(self.lost(id.as_ref(), "no answer; it will arrive later"))
-            }
-            // The dice deal out neither of the two others to a write; conflicts come by themselves.
-            Fault::Pass | Fault::Refused { .. } | Fault::Conflict => self.world.send(there, back, apply).await,
-        }
-    }
-}
-
-#[async_trait]
-impl Endpoint for ProcessPorts {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answered<Answer> {
-        let timeout = Duration::try_from(timeout).unwrap_or(Duration::MINUTE);
-        let process = self.process;
-        let (fault, there, back) = {
-            let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
-            let mut state = self.world.state();
-            state.posts += 1;
-            let WorldState { invariants, cloud, behaviours, dice, trace, latest, .. } = &mut *state;
-            invariants.sent(scoring, cloud, now);
-            let fault = behaviours.submission(dice, scoring.submits > 1 || scoring.attempt > 1, *latest);
-            let freezes = dice.strikes(Kind::Pauses, 40).then(|| dice.stream(Kind::Pauses).seconds(30, 1_800));
-            trace.line(at, Some(process), Some(&scoring.id), || {
-                format!("sends request {} of attempt {}; its fate: {fault:?}", scoring.submits, scoring.attempt)
-            });
-            state.frozen = freezes.map(|pause| (process, pause)).or(state.frozen);
-            (fault, state.pause(), state.pause())
-        };
-        let reset = || Answer::Unknown { text: "the connection was reset".to_owned() };
-        let (there, lost) = match &fault {
-            Fault::LostRequest => {
-                self.sleep((there + back).min(timeout)).await;
-                return reset().into();
-            }
-            Fault::Delayed(after) => (*after, false),
-            Fault::LostAnswer { .. } => (there, true),
-            _ => (there, false),
-        };
-        let scoring = scoring.clone();
-        *self.world.state().coming.entry((scoring.id.clone(), scoring.attempt)).or_default() += 1;
-        let answer = self.world.send(there, back, Box::new(move |world| world.arrive(process, &scoring, &fault)));
-        if there + back >= timeout {
-            drop(answer);
-            self.sleep(timeout).await;
-            return Answer::Unknown { text: format!("no answer within {timeout}") }.into();
-        }
-        let answer = answer.await;
-        if lost { reset().into() } else { answer.into() }
-    }
-
-    async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
-        self.looks().await?;
-        let (seen, pause) = {
-            let now = self.world.0.time.now();
-            let mut state = self.world.state();
-            let behind = if state.dice.strikes(Kind::LookupStale, 80) {
-                state.dice.stream(Kind::LookupStale).seconds(5, 90)
-            } else {
-                Duration::ZERO
-            };
-            (state.cloud.look(&at.job.name, now, behind), state.pause())
-        };
-        self.sleep(pause).await;
-        Ok(seen.into())
-    }
-
-    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        self.looks().await?;
-        let (found, pause) = {
-            let (at, now) = (self.world.0.time.elapsed(), self.world.0.time.now());
-            let mut state = self.world.state();
-            let (mut found, possible) = state.cloud.find(scoring, now);
-            if found.is_empty() && possible.iter().all(|job| job.status.is_final()) {
-                state.invariants.found_none(&scoring.id, now);
-            }
-            if found.len() > 1 && state.pace.chance(500) {
-                found.reverse();
-            }
-            state.trace.line(at, Some(self.process), Some(&scoring.id), || {
-                let names =
-                    |of: &[Candidate]| of.iter().map(|one| one.job.name.as_str()).collect::<Vec<_>>().join(", ");
-                format!("looks for jobs and finds [{}], perhaps [{}]", names(&found), names(&possible))
-            });
-            ((found, possible), state.pause())
-        };
-        self.sleep(pause).await;
-        let (jobs, possible) = found;
-        Ok(JobSearch { jobs, possible, as_of: None, request_id: None })
-    }
-
-    async fn jobs_created_since(
-        &self,
-        at: &ScanTarget,
-        since: OffsetDateTime,
-        known: &HashSet<lifecycle::JobName>,
-    ) -> Result<JobListing, Inconclusive> {
-        self.looks().await?;
-        let (listing, pause) = {
-            let now = self.world.0.time.now();
-            let mut state = self.world.state();
-            let mut jobs = state.cloud.jobs_created_since(&at.endpoint, since, known, now);
-            // A list that is too long for one look.
-            let complete = jobs.len() < 2 || !state.dice.strikes(Kind::LookupStale, 100);
-            if !complete {
-                jobs.truncate(1);
-            }
-            (JobListing { jobs, complete, elsewhere: Vec::new() }, state.pause())
-        };
-        self.sleep(pause).await;
-        Ok(listing)
-    }
-
-    async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
-        let (lost, there, back) = {
-            let mut state = self.world.state();
-            let lost = state.dice.strikes(Kind::LookupFailed, 100) || state.dice.strikes(Kind::SubmitDoubled, 600);
-            // Lost before it arrives, or its answer is.
-            (lost.then(|| state.dice.stream(Kind::LookupFailed).chance(500)), state.pause(), state.pause())
-        };
-        let inconclusive = || Err(Inconclusive::not_reachable("the connection was reset"));
-        if lost == Some(true) {
-            self.sleep(there + back).await;
-            return inconclusive();
-        }
-        let (process, name) = (self.process, at.job.name.clone());
-        let stop = move |world: &World| {
-            let (at, now) = (world.0.time.elapsed(), world.0.time.now());
-            let mut state = world.state();
-            state.effect(process);
-            state.trace.fold(at, process, 2_000);
-            let WorldState { invariants, cloud, trace, .. } = &mut *state;
-            invariants.stop_requested(&name, cloud);
-            let id = cloud.owner(&name).map(|(id, _)| id);
-            trace.line(at, Some(process), id.as_ref(), || format!("tells {name} to stop"));
-            cloud.cancel(&name, now);
-        };
-        self.world.send(there, back, Box::new(stop)).await;
-        if lost.is_some() { inconclusive() } else { Ok(().into()) }
-    }
-}
-
-#[async_trait]
-impl Blobs for ProcessPorts {
-    async fn input(&self, blob: &BlobVersion) -> Result<InputSnapshot, Inconclusive> {
-        self.looks().await?;
-        let (seen, pause) = {
-            let now = self.world.0.time.now();
-            let mut state = self.world.state();
-            (state.cloud.inputs.look(blob, now), state.pause())
-        };
-        self.sleep(pause).await;
-        Ok(seen)
-    }
-
-    async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        self.looks().await?;
-        let (seen, pause) = {
-            let mut state = self.world.state();
-            (state.cloud.uploaded.get(blob), state.pause())
-        };
-        self.sleep(pause).await;
-        Ok(seen)
-    }
-
-    async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
-        self.looks().await?;
-        let (page, pause) = {
-            let mut state = self.world.state();
-            let max = if state.dice.likes(Kind::Renames) {
-                arrivals::page_size(state.dice.stream(Kind::Renames))
-            } else {
-                MAX_PAGE
-            };
-            (state.cloud.uploaded.page(folder, from, max), state.pause())
-        };
-        self.sleep(pause).await;
-        Ok(page)
-    }
-
-    async fn outputs(&self, scoring: &Scoring) -> Result<OutputSnapshot, Inconclusive> {
-        self.looks().await?;
-        let Some(uri) = scoring.output_uri() else { return Err(Inconclusive::not_asked("the attempt has no output")) };
-        let (seen, pause) = {
-            let now = self.world.0.time.now();
-            let mut state = self.world.state();
-            state.cloud.looked_at(uri);
-            let seen = state.cloud.outputs(scoring, now);
-            (seen, state.pause())
-        };
-        self.sleep(pause).await;
-        seen.ok_or_else(|| Inconclusive::not_asked("the attempt has no output"))
-    }
-
-    async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {
-        self.looks().await?;
-        let (print, pause) = {
-            let now = self.world.0.time.now();
-            let mut state = self.world.state();
-            let print = state.cloud.output_print(scoring, now);
-            state.invariants.looked_at_path(scoring, print.is_some(), now);
-            (print, state.pause())
-        };
-        self.sleep(pause).await;
-        Ok(print)
-    }
 }
 
 /// The process's clock: the true time and how far it is off.

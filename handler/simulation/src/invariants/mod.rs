@@ -4,6 +4,9 @@
 //! whether or not the answer arrives, and compare it with what the simulated Azure knows. They never ask the product, and
 //! they take limits and times from the rules as they were meant, so that an app with other rules is found out.
 
+mod ends;
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use lifecycle::id::{EndpointUri, RuleId};
@@ -12,7 +15,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::USER_ERROR;
 use crate::cloud::Cloud;
-use app::ledger::{MAX_CLAIM_AGE, listed_key, rows};
+use app::ledger::{listed_key, rows};
 use app::ports::table_store::{Key, Op, Row};
 
 /// A promise that was broken.
@@ -176,16 +179,27 @@ impl Invariants {
         self.versions.get(version)
     }
 
+    /// Whether the ledger has this scoring.
+    pub(super) fn has(&self, id: &ScoringId) -> bool {
+        self.tracked.contains_key(id)
+    }
+
+    /// Jobs that attempts have adopted.
+    pub(super) fn adopted_jobs(&self) -> impl Iterator<Item = &String> {
+        self.tracked.values().flat_map(|known| known.adopted.values())
+    }
+
     /// Every scoring as it was last written.
     pub(super) fn scorings(&self) -> impl Iterator<Item = &Scoring> {
         self.tracked.values().map(|known| &known.scoring)
     }
 
-    /// What is not settled, for people: not final, not projected, or with a job that nobody knows of.
+    /// What is not settled, for people: not final, not projected, or with a job that nobody knows of. Jobs that another
+    /// installation asked for are its own affair.
     /// At rest, what was gone and is looked at once more because its event came again is settled: the next tick finds it gone.
-    pub(super) fn unsettled(&self, cloud: &Cloud, now: OffsetDateTime, at_rest: bool) -> Option<(ScoringId, String)> {
+    pub(super) fn unsettled(&self, cloud: &Cloud, at_rest: bool) -> Option<(ScoringId, String)> {
         let unknown = cloud.all().find(|(name, id, attempt)| {
-            self.tracked.get(*id).is_none_or(|known| {
+            self.tracked.get(*id).is_some_and(|known| {
                 if known.proved.contains(attempt) {
                     return false;
                 }
@@ -201,10 +215,6 @@ impl Invariants {
                 id.clone(),
                 format!("{name} was made and is neither adopted nor counted as an orphaned job"),
             ));
-        }
-        let adopted = self.tracked.values().flat_map(|known| known.adopted.values().cloned()).collect();
-        if let Some(name) = cloud.orphaned_jobs(&adopted, now).first() {
-            return cloud.owner(name).map(|(id, _)| (id, format!("{name} is needed by nobody and runs on")));
         }
         self.tracked.values().find_map(|TrackedScoring { scoring: s, opened, .. }| {
             if at_rest && *opened {
@@ -338,36 +348,6 @@ impl Invariants {
         self.probes.insert(id);
     }
 
-    /// What a status says of the world must be so when a scoring comes to it.
-    fn ended(&mut self, next: &Scoring, before: Option<&Scoring>, cloud: &Cloud, now: OffsetDateTime) {
-        let id = &next.id;
-        match next.status {
-            Status::Scored => {
-                self.scored(next, cloud, now);
-                self.content(next, cloud);
-            }
-            Status::Gone => {
-                let deleted = cloud.inputs.was_deleted(&next.blob.url);
-                self.hold(deleted, "gone", id, || "gone, and its blob was there all the time".to_owned());
-            }
-            Status::Superseded => {
-                let replaced_by = next.replaced_by.as_ref().is_some_and(|other| self.tracked.contains_key(other));
-                self.hold(replaced_by, "superseded", id, || {
-                    "superseded, and what takes its place is not in the ledger".to_owned()
-                });
-            }
-            Status::Cancelled => {
-                let ours =
-                    before.and_then(|before| before.job.as_ref()).is_some_and(|job| cloud.stop_requested(&job.name));
-                let ordered = next.stop_ordered;
-                self.hold(!ours || ordered, "cancelled", id, || {
-                    "cancelled, but it was us who told the job to stop".to_owned()
-                });
-            }
-            _ => {}
-        }
-    }
-
     /// `maxInFlight`: scorings of which a job may exist and be unfinished.
     fn in_flight(&mut self, next: &Scoring, before: Option<Status>, event: Option<Event>, now: OffsetDateTime) {
         for scope in [LimitedBy::Rule(next.rule.clone()), LimitedBy::Endpoint(next.endpoint.clone())] {
@@ -394,29 +374,6 @@ impl Invariants {
         }
     }
 
-    fn intended(&mut self, next: &Scoring) {
-        let id = &next.id;
-        let (attempt, post) = (next.attempt, next.submits);
-        let Some(submission) = &next.submission else {
-            self.broken("intent", Some(id), "an intent without a submission");
-            return;
-        };
-        for output in submission.outputs.values() {
-            let owner = self.paths.entry(output.uri.clone()).or_insert_with(|| (id.clone(), attempt)).clone();
-            self.hold(owner == (id.clone(), attempt), "output paths", id, || {
-                format!("attempt {attempt} writes to {}, as attempt {} of {} does", output.uri, owner.1, owner.0)
-            });
-        }
-        let Some(known) = self.tracked.get_mut(id) else { return };
-        let first = known.intents.range((attempt, 0)..(attempt, u32::MAX)).next().map(|(_, sent)| sent.clone());
-        let taken = known.intents.insert((attempt, post), submission.clone()).is_some();
-        let same = first.is_none_or(|first| first.outputs == submission.outputs);
-        self.hold(same, "output paths", id, || {
-            format!("two requests of attempt {attempt} differ in their output path")
-        });
-        self.hold(!taken, "intent", id, || format!("request {post} of attempt {attempt} is intended twice"));
-    }
-
     fn adopted(&mut self, next: &Scoring, name: &str, cloud: &Cloud) {
         let id = &next.id;
         let owner = cloud.owner(name);
@@ -430,55 +387,10 @@ impl Invariants {
         });
     }
 
-    fn scored(&mut self, next: &Scoring, cloud: &Cloud, now: OffsetDateTime) {
-        let id = &next.id;
-        let good = next.output_uri().and_then(|uri| cloud.output(uri, now));
-        let submitted = next.submitted.unwrap_or(next.created);
-        // What the product allows clocks to differ, and what they may differ here.
-        let oldest = submitted - Duration::minutes(5) - self.spread;
-        let good = good.filter(|(bytes, modified)| *bytes > 0 && *modified >= oldest);
-        self.hold(good.is_some(), "scored", id, || "scored, and there is no new output that is not empty".to_owned());
-        let seen = next.output_uri().is_some_and(|uri| cloud.was_looked_at(uri));
-        self.hold(seen, "scored", id, || "scored, and nobody has looked at the output".to_owned());
-    }
-
     /// The URL of an input whose scoring has just become scored.
     pub(super) fn just_scored(&self, id: &ScoringId, entries: &[Entry]) -> Option<String> {
         entries.iter().find(|entry| entry.to == Status::Scored && entry.from != Some(Status::Scored))?;
         self.tracked.get(id).map(|known| known.scoring.blob.url.clone())
-    }
-
-    /// What is shown as scored is the content that was named, and no content of one path is scored twice under a rule.
-    fn content(&mut self, next: &Scoring, cloud: &Cloud) {
-        let blob = &next.blob;
-        let (Some(named), true) = (cloud.inputs.content_of(&blob.url, &blob.etag), self.verify.contains(&next.rule))
-        else {
-            return;
-        };
-        // What was overwritten and rolled back while its job ran cannot be told afterwards (RELIABILITY).
-        let job = next.job.as_ref().filter(|_| !cloud.inputs.was_rolled_back(&blob.url));
-        let read = job.and_then(|job| cloud.content_read_by(&job.name));
-        self.hold(read.is_none_or(|read| read == named), "content", &next.id, || {
-            format!("scored, and its job read content {read:?} and not {named}")
-        });
-        // Of a path that was overwritten, an older scoring may find the mark of a newer content that was scored already, and
-        // knows nothing of that one's MD5: at most three an hour of a path (RELIABILITY).
-        if cloud.inputs.has_md5(&blob.url, &blob.etag) && !cloud.inputs.was_overwritten(&blob.url) {
-            let key = (next.rule.clone(), blob.url.clone(), named);
-            // Two marks of an upload that was not on record yet, because its acceptance was lost, may both be scored: nothing in
-            // the ledger knows their content. They are at most three an hour of a path. An upload that was scored is known.
-            let is_mark = blob.etag.contains('m');
-            let other = match self.contents.get(&key) {
-                Some(other) => other.clone(),
-                None => next.id.clone(),
-            };
-            if !is_mark {
-                self.contents.insert(key, next.id.clone());
-            }
-            self.hold(other == next.id, "scored once", &next.id, || {
-                format!("the same content was scored as {other} before")
-            });
-        }
     }
 
     /// The in-flight row is there while it is not final, the terminal row once it is, the row of the list always, and they say what
@@ -510,69 +422,6 @@ impl Invariants {
         });
     }
 
-    /// A request to the batch endpoint is being sent.
-    pub(super) fn sent(&mut self, scoring: &Scoring, cloud: &Cloud, now: OffsetDateTime) {
-        let id = &scoring.id;
-        self.rate(scoring, now);
-        let (attempt, post) = (scoring.attempt, scoring.submits);
-        let resubmit_after = self.resubmit_after.get(&scoring.rule).copied().unwrap_or_default();
-        let Some(known) = self.tracked.get_mut(id) else {
-            self.broken("intent", Some(id), "a request for a scoring that is not in the ledger");
-            return;
-        };
-        let recorded = known.intents.get(&(attempt, post));
-        let same = recorded.is_some() && recorded == scoring.submission.as_ref();
-        let may_have_made = known.sent.iter().filter(|((a, p), (_, refused))| *a == attempt && *p != post && !refused);
-        let nearest = may_have_made.map(|((_, p), (at, _))| (now - *at, *p)).min();
-        let first = known.sent.insert((attempt, post), (now, false)).is_none();
-        let looked = known.found_none;
-        let last = known.sent.iter().filter(|((a, p), _)| *a == attempt && *p != post).map(|(_, (at, _))| *at).max();
-        let empty = known.path_empty.filter(|(of, _)| *of == attempt).map(|(_, at)| at);
-        self.hold(same, "intent", id, || {
-            format!("request {post} of attempt {attempt} was sent and not on record before")
-        });
-        self.hold(first, "intent", id, || format!("request {post} of attempt {attempt} was sent twice"));
-        self.hold(last.is_none_or(|last| empty.is_some_and(|empty| empty >= last)), "output first", id, || {
-            format!("request {post} of attempt {attempt} was sent again without a look at its output path")
-        });
-        let Some((since, other)) = nearest else { return };
-        // Who counts `resubmitAfter` reads another clock than who wrote its beginning, twice.
-        self.hold(since >= resubmit_after - self.spread * 2, "resubmitAfter", id, || {
-            format!(
-                "request {post} of attempt {attempt} was sent {since} after request {other}; resubmitAfter is {resubmit_after}"
-            )
-        });
-        let listed = looked.and_then(|at| cloud.listed(id, attempt, at));
-        self.hold(looked.is_some(), "look first", id, || {
-            format!("request {post} of attempt {attempt} was sent without a look for the job of request {other}")
-        });
-        self.hold(listed.is_none(), "look first", id, || {
-            format!("request {post} of attempt {attempt} was sent although {listed:?} was there to be found")
-        });
-    }
-
-    /// `submitsPerMinute`. A permit is used before its request is on record and sent, by whichever clock: those of all the
-    /// minutes in between may arrive in one.
-    fn rate(&mut self, scoring: &Scoring, now: OffsetDateTime) {
-        let Some((max, sent)) = self.rates.get_mut(&scoring.endpoint) else { return };
-        sent.retain(|at| now - *at < Duration::MINUTE);
-        sent.push(now);
-        let between: Duration = MAX_CLAIM_AGE + MAX_LEASE + self.spread * 2;
-        let minutes = 1 + usize::try_from(between.whole_minutes()).unwrap_or(0);
-        let (count, max) = (sent.len(), *max);
-        self.hold(count <= max * minutes, "submitsPerMinute", &scoring.id, || {
-            format!("{count} requests in a minute to {}, submitsPerMinute is {max}", scoring.endpoint)
-        });
-    }
-
-    /// A person has looked into the workspace and vouches that no request of this attempt made a job, or will.
-    pub(super) fn vouched(&mut self, scoring: &Scoring) {
-        let Some(known) = self.tracked.get_mut(&scoring.id) else { return };
-        for ((attempt, _), (_, refused)) in &mut known.sent {
-            *refused |= *attempt == scoring.attempt;
-        }
-    }
-
     /// An operator said what a limit is, or left it to the rules again.
     pub(super) fn limited(&mut self, rule: &str, max: Option<i32>, now: OffsetDateTime) {
         if let Ok(rule) = rule.parse()
@@ -594,41 +443,6 @@ impl Invariants {
         });
     }
 
-    /// A request was refused: surely it made no job.
-    pub(super) fn refused(&mut self, scoring: &Scoring) {
-        let Some(known) = self.tracked.get_mut(&scoring.id) else { return };
-        if let Some((_, refused)) = known.sent.get_mut(&(scoring.attempt, scoring.submits)) {
-            *refused = true;
-        }
-    }
-
-    /// A search for jobs found none, truly.
-    pub(super) fn found_none(&mut self, id: &ScoringId, now: OffsetDateTime) {
-        if let Some(known) = self.tracked.get_mut(id) {
-            known.found_none = Some(now);
-        }
-    }
-
-    /// Somebody looked at the output path of the scoring's attempt.
-    pub(super) fn looked_at_path(&mut self, scoring: &Scoring, there: bool, now: OffsetDateTime) {
-        if let Some(known) = self.tracked.get_mut(&scoring.id) {
-            known.path_empty = (!there).then_some((scoring.attempt, now));
-        }
-    }
-
-    /// A job is told to stop. It must not be one that its scoring counts on.
-    pub(super) fn stop_requested(&mut self, name: &str, cloud: &Cloud) {
-        if cloud.is_strangers(name) {
-            self.broken("strangers", None, format!("{name} is told to stop, and is somebody else's"));
-        }
-        let Some((id, _)) = cloud.owner(name) else { return };
-        let wanted = self.tracked.get(&id).is_some_and(|known| {
-            let own = known.scoring.job.as_ref().is_some_and(|job| job.name == name);
-            own && matches!(known.scoring.status, Status::Running)
-        });
-        self.hold(!wanted, "cancel", &id, || format!("{name} is told to stop, and the scoring waits for it"));
-    }
-
     /// A transaction over the instances of the projection was applied.
     pub(super) fn projected(&mut self, ops: &[Op]) {
         for entity in ops.iter().filter_map(Op::entity) {
@@ -638,53 +452,6 @@ impl Invariants {
             if before.is_some_and(|before| before > version) {
                 self.broken("projection", id.as_ref(), format!("it went back from {before:?} to {version}"));
             }
-        }
-    }
-
-    /// No path is left without a scoring for what it holds: what has ended as not being there is not, or its content has another
-    /// scoring.
-    pub(super) fn what_is_there(&mut self, cloud: &Cloud, now: OffsetDateTime) {
-        let ended = |scoring: &Scoring| matches!(scoring.status, Status::Gone | Status::Superseded);
-        let all: Vec<&Scoring> = self.tracked.values().map(|known| &known.scoring).collect();
-        let content = |scoring: &Scoring| cloud.inputs.content_of(&scoring.blob.url, &scoring.blob.etag);
-        let left = all.iter().find(|left| {
-            let same = |other: &&&Scoring| {
-                let of_path = other.rule == left.rule && other.blob.url == left.blob.url;
-                of_path && !ended(other) && content(other) == content(left)
-            };
-            ended(left)
-                && cloud.inputs.holds(&left.blob.url, &left.blob.etag, now)
-                && !all.iter().any(|other| same(&other))
-        });
-        if let Some(id) = left.map(|left| left.id.clone()) {
-            self.broken("what is there", Some(&id), "its path holds it, and nobody scores it");
-        }
-    }
-
-    /// At the end, from the tables themselves: lines of history without a gap, and the projection's row as the scoring
-    /// is.
-    pub(super) fn at_the_end(&mut self, history: &dyn Fn(&ScoringId) -> Vec<Row>, instance: Peek<'_>) {
-        // What was opened again at rest is looked at by a tick that may not come any more.
-        let settled = self.tracked.values().filter(|known| !known.opened);
-        let all: Vec<Scoring> = settled.map(|known| known.scoring.clone()).collect();
-        for scoring in all {
-            let id = &scoring.id;
-            let seqs: Vec<i64> =
-                history(id).iter().filter_map(|row| rows::from_history_row(&row.entity).ok()).map(|e| e.seq).collect();
-            let whole =
-                seqs == (1..=scoring.version).collect::<Vec<_>>() || scoring.version > rows::MAX_HISTORY_ENTRIES;
-            self.hold(whole, "history", id, || format!("version {} has the history lines {seqs:?}", scoring.version));
-            let expected = match scoring.status {
-                Status::Scored => "Completed",
-                Status::Failed => "Failed",
-                Status::Gone | Status::Superseded => "Terminated",
-                _ => "Canceled",
-            };
-            let row = instance(&Key::new(id.as_str(), ""));
-            let shown = row.as_ref().and_then(|row| row.entity.string("RuntimeStatus"));
-            self.hold(shown == Some(expected), "projection", id, || {
-                format!("{} is shown as {shown:?}", scoring.status)
-            });
         }
     }
 }

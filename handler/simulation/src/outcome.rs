@@ -1,0 +1,34 @@
+//! What a run was like.
+
+use std::collections::BTreeMap;
+
+use time::Duration;
+
+use crate::invariants::Violation;
+
+/// What a run was like.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The first promise that was broken, if one was.
+    pub violation: Option<Violation>,
+    /// Writes to tables, requests and requests to stop that took place.
+    pub effects: u64,
+    /// Requests to the endpoint.
+    pub posts: u64,
+    /// Jobs that the endpoint made.
+    pub jobs: usize,
+    /// Scorings in the ledger.
+    pub scorings: usize,
+    /// Faults that were injected.
+    pub injected_faults: u64,
+    /// How often each row of [`lifecycle::TRANSITIONS`] was taken.
+    pub taken: Vec<u64>,
+    /// What became of each scoring: its status, attempt and job, by its name.
+    pub ends: BTreeMap<String, String>,
+    /// When each scoring that is scored was, since the beginning, by its name.
+    pub scored: BTreeMap<String, Duration>,
+    /// The same for the same run; two runs that differ have another with near certainty.
+    pub fingerprint: u64,
+    /// What happened, line by line, if it was to be told; of the violated scoring if there is one.
+    pub trace: Vec<String>,
+}
