@@ -3,7 +3,7 @@
 use app::App;
 use app::ledger::DeploymentBreaker;
 use lifecycle::breaker::{BreakerEvent, BreakerSubject, Source, Verdict};
-use lifecycle::{BreakerSettings, EndpointKey, FailureCause, JobStatus, Rules, ScoringId, Status};
+use lifecycle::{BreakerSettings, EndpointKey, FailureCause, JobStatus, Order, Rules, ScoringId, Status, Verb};
 use serde_json::{Value, json};
 use time::Duration;
 
@@ -136,6 +136,33 @@ async fn an_event_may_be_the_probe_and_the_next_one_waits() {
     let app = world.app();
     assert_eq!(world.get(&app, &ids[0]).await.status, Status::Running);
     assert_eq!(world.get(&app, &late[0]).await.status, Status::Queued);
+}
+
+/// Whatever keeps an event's scoring from being sent, it does not keep the place of the probe.
+#[tokio::test]
+async fn who_will_not_say_a_word_does_not_stay_the_probe() {
+    let is_free = async |app: &App| known(app).await.breaker.probe.is_none();
+    let world = world();
+    let app = open(&world).await;
+    world.later(Duration::minutes(5));
+    // Event Grid repeats the event of one that has failed.
+    deliver(&world, &app, &["1"]).await;
+    assert!(is_free(&app).await, "it was scored long ago");
+    let next = deliver(&world, &app, &["4"]).await;
+    assert_eq!(world.get(&app, &next[0]).await.status, Status::Running, "the next upload probes");
+
+    // The one that probes is cancelled by somebody who has the ledger alone.
+    world.end_jobs(&JobStatus::Failed);
+    tick(&world, &app, 2).await;
+    let waits = deliver(&world, &app, &["5"]).await;
+    world.later(Duration::minutes(6));
+    let id = ScoringId::read(&waits[0]).unwrap();
+    report(&app, BreakerEvent::ProbeRequested(id.clone()), world.now()).await;
+    assert!(!is_free(&app).await);
+    let order = Order { verb: Verb::Cancel, by: "somebody".to_owned(), reason: "not wanted".to_owned() };
+    app::order(app.ledger(), &id, &order, world.now()).await.unwrap();
+    assert_eq!(world.get(&app, &waits[0]).await.status, Status::Cancelled);
+    assert!(is_free(&app).await, "it was cancelled");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Time that does not behave: clocks that differ by minutes, local time, timers that fire twice, late or not at all.
 
 use app::App;
+use app::ports::Inconclusive;
 use lifecycle::{JobStatus, Status};
 use time::macros::offset;
 use time::{Duration, OffsetDateTime};
@@ -147,6 +148,25 @@ async fn what_a_clock_far_ahead_put_off_goes_on_once_it_is_corrected() {
         }
         assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored, "{same_process}");
     }
+}
+
+/// The clock goes wrong while a scoring waits, so that it stands where it stands since a time that is right.
+#[tokio::test]
+async fn what_is_put_off_again_by_a_clock_far_ahead_goes_on_once_it_is_corrected() {
+    let world = World::new();
+    let app = world.app();
+    world.next_faults([Fault::Refused { permanent: false }]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let ahead = world.app_with_clock(|now| now + YEARS);
+    world.blind_inputs(Some(Inconclusive::not_reachable("403: no role yet")));
+    ahead.tick(world.now() + YEARS + Duration::minutes(5)).await.unwrap();
+    world.blind_inputs(None);
+    let waits = world.get(&app, &ids[0]).await;
+    assert!(waits.status == Status::Queued && waits.due > world.now() + Duration::days(300), "{waits:?}");
+    ticks(&world, &app, 3).await;
+    world.end_jobs(&JobStatus::Completed);
+    ticks(&world, &app, 2).await;
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Scored);
 }
 
 #[tokio::test]

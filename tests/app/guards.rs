@@ -8,6 +8,7 @@ use app::App;
 use app::ledger::{Recorded, RecordedEvent, SLOT_EXPIRY, count_by_status, rows};
 use app::ports::table_store::{Entity, Key, Op, TableName, TableStore};
 use futures::FutureExt as _;
+use lifecycle::duration::IsoDuration;
 use lifecycle::intake::QuarantinedEvent;
 use lifecycle::{Observation, Scoring, ScoringId, Status, Step, decide};
 use stores::faulty::Fault;
@@ -443,6 +444,34 @@ async fn a_purge_is_bounded_and_takes_each_scoring_in_one_transaction() {
     assert_eq!(app.ledger().purge(cutoff, 3).await.unwrap(), 3);
     assert_eq!(app.ledger().purge(cutoff, 40).await.unwrap(), 37);
     assert!(!torn.load(Ordering::SeqCst), "a crash would leave a scoring half removed");
+}
+
+/// As no rules file can say it: nothing is waited for.
+#[tokio::test]
+async fn one_invocation_sends_one_request_whatever_the_intervals_are() {
+    let mut world = World::new();
+    world.rules = world.rules.clone().changed(|rule| {
+        rule.policy.lookup_interval = IsoDuration(Duration::ZERO);
+        rule.policy.resubmit_after = IsoDuration(Duration::ZERO);
+    });
+    world.next_faults([Fault::LostRequest, Fault::LostRequest, Fault::LostRequest]);
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    assert_eq!(world.get(&app, &ids[0]).await.submits, 1);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_no_other_from_being_purged() {
+    let world = World::new();
+    let app = world.app();
+    for n in 0..40 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    world.tick_until_final(&app, 5).await;
+    let terminal = state_rows(&world, "T~").await.remove(0).entity;
+    let damaged = Entity::new(terminal.key).with("SchemaVersion", rows::SCHEMA + 1);
+    world.store.write(&table("TestState"), &[Op::Upsert(damaged)]).await.unwrap();
+    assert_eq!(app.ledger().purge(world.now() + Duration::days(1), 100).await.unwrap(), 39);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Two drivers of one scoring, slow drivers, and slots between them.
 
-use app::ledger::{Recorded, rows};
-use app::ports::table_store::{Error, IfMatch, Op, TableName, TableStore as _};
+use app::ledger::{LimitScope, Recorded, rows};
+use app::ports::table_store::{Entity, Error, IfMatch, Op, TableName, TableStore as _};
 use lifecycle::{JobStatus, Observation, ScoringId, Status, Step, decide};
 use serde_json::json;
 use stores::faulty::Fault;
@@ -207,6 +207,27 @@ async fn the_slot_of_a_row_that_cannot_be_read_is_not_freed() {
     world.later(Duration::hours(1));
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
     assert_eq!((report.errors, report.slots_freed), (1, 0));
+}
+
+#[tokio::test]
+async fn the_slots_of_others_are_freed_though_a_row_cannot_be_read() {
+    let rules = r#"{"rules":[
+        {"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},"maxInFlight":2},
+        {"id":"photos","match":{"container":"photos"},"endpoint":{"uri":"https://lung.example/jobs"},"maxInFlight":1}]}"#;
+    let world = World::with_rules(rules);
+    let app = world.app();
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let newer =
+        Entity::new(rows::in_flight_key(&ScoringId::read(&ids[0]).unwrap())).with("SchemaVersion", rows::SCHEMA + 1);
+    let table = TableName::read("TestState").unwrap();
+    world.store.write(&table, &[Op::Merge(newer, IfMatch::Any)]).await.unwrap();
+    // A process claimed the other rule's slot and died.
+    let scope = LimitScope::Rule("photos".to_owned());
+    let nobody = ScoringId::read(&"e".repeat(32)).unwrap();
+    app.ledger().claim_slot(&scope, cap(1), &nobody, 1, world.now()).await.unwrap().unwrap();
+    world.later(Duration::hours(1));
+    let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!((report.errors, report.slots_freed), (1, 1), "and not the one of the row");
 }
 
 #[tokio::test]

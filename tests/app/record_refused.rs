@@ -100,6 +100,19 @@ async fn any_move_that_the_ledger_refuses_for_good_ends_its_scoring_and_stops_it
 }
 
 #[tokio::test]
+async fn a_job_whose_record_is_refused_is_counted_as_orphaned_and_stopped() {
+    let world = World::with_rules(UNVERIFIED);
+    let app = world.app();
+    app.ledger().id().await.unwrap();
+    world.store.push(Fault::Pass);
+    world.store.push(Fault::Refused { permanent: true });
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let scoring = world.get(&app, &ids[0]).await;
+    assert_eq!((scoring.status, scoring.orphaned_jobs.len()), (Status::Failed, 1), "{scoring:?}");
+    assert_eq!(world.jobs()[0].status, JobStatus::Canceled, "nobody else was told of it");
+}
+
+#[tokio::test]
 async fn a_ledger_that_refuses_everything_costs_no_scoring() {
     let world = World::new();
     let app = world.app();

@@ -193,6 +193,7 @@ async fn every_answer_means_what_is_certain_of_it() {
         (canned::text(400, "bad").into(), "refused, 400"),
         (canned::text(400, page).into(), "refused, 400"),
         (canned::json(400, &json!({ "statusCode": 400, "message": "Invalid body" })).into(), "refused, 400"),
+        (canned::json(400, &json!({ "code": "InvalidHeader", "message": "x" })).into(), "refused, 400 InvalidHeader"),
         (error(400, "Throttled", "slow down").into(), "refused, 400 Throttled"),
         (canned::text(413, "").into(), "refused, 413"),
         (canned::text(413, page).into(), "refused, 413"),
@@ -210,6 +211,17 @@ async fn every_answer_means_what_is_certain_of_it() {
         (canned::json(503, &service_error).into(), "unknown"),
         (error(400, "UserError", "Received 503 from a service request").into(), "unknown"),
         (error(404, "UserError", "Received an answer from a service request").into(), "unknown"),
+        (
+            error(400, "UserError", "Received 400 from a service request; Received 500 from a service request").into(),
+            "unknown",
+        ),
+        (
+            error(400, "UserError", &format!("{} Received 500 from a service request", "x".repeat(5_000))).into(),
+            "unknown",
+        ),
+        // What is missing may have said that.
+        (Reply::CutInside(canned::json(400, &user_error)), "unknown"),
+        (Reply::CutInside(canned::json(424, &user_error)), "unknown"),
         (
             canned::json(
                 400,

@@ -13,11 +13,11 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use lifecycle::{Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
+use lifecycle::{Answer, Effect, Entry, Event, Observation, Rule, Rules, Scoring, ScoringId, Status, Step};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::admission::{Admission, Claims, Refusal, WaitScope};
+use crate::admission::{Admission, Claims, Refusal, WaitScope, free_probes_of};
 use crate::clock::LedgerClock;
 use crate::error::{Error, during, error_chain};
 use crate::ledger::{self, Acceptance, Announced, Ledger, Recorded};
@@ -203,7 +203,7 @@ impl Driver {
         source: table_store::Error,
         now: OffsetDateTime,
     ) -> Result<TakenIn, Error> {
-        let refused = Observation::RecordRefused { reason: error_chain(&source) };
+        let refused = Observation::RecordRefused { reason: error_chain(&source), job: None };
         let Step::Move { next, entry, .. } = self.decide(&queued, &refused, now) else {
             return Ok(TakenIn::DoesNotFit { scoring: Box::new(queued), source });
         };
@@ -249,6 +249,8 @@ impl Driver {
     /// Decide, record, act, observe again, until there is nothing to do now.
     pub(crate) async fn drive_from(&self, mut loaded: Loaded, mut observed: Observed) -> Result<Driven, Error> {
         let mut moves = 0;
+        // An answer is that of a request that was sent a moment ago.
+        let mut is_sent = matches!(observed.observation, Observation::Answer(_));
         for _ in 0..MAX_STEPS {
             let scoring = &loaded.scoring;
             let (next, mut entry, effect) = match self.decide_looking(scoring, &mut observed).await {
@@ -263,6 +265,12 @@ impl Driver {
                 }
                 Step::Move { next, entry, effect } => (*next, entry, effect),
             };
+            if effect == Effect::Submit && std::mem::replace(&mut is_sent, true) {
+                // Whatever the rule says of intervals: who sends twice has looked at nothing in between.
+                self.release(observed.claims).await;
+                let reason = "the next reconcile run sends it again".to_owned();
+                return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
+            }
             if let Err(Refusal { reason, .. }) = self.claim_for(scoring, &effect, &mut observed.claims).await {
                 tracing::debug!(scoring = %scoring.id, "{} is not sent again yet: {reason}", scoring.id);
                 return Ok(Driven { scoring: loaded.scoring, moves, end: End::Waits { reason } });
@@ -347,7 +355,12 @@ impl Driver {
                 let reason = error_chain(&source);
                 tracing::error!(scoring = %next.id, reason, "a move of {} cannot be recorded, ever: {reason}", next.id);
                 self.release(observed.claims).await;
-                let refused = Observed::of(Observation::RecordRefused { reason }, observed.at);
+                // Nobody else was told of it.
+                let job = match observed.observation {
+                    Observation::Answer(Answer::Accepted { job, .. }) => Some(job),
+                    _ => None,
+                };
+                let refused = Observed::of(Observation::RecordRefused { reason, job }, observed.at);
                 return Ok(Written::Refused(Box::new(refused)));
             }
             // Whether it was recorded is not known: the slot stays, and the tick frees it if nobody has it.
@@ -381,18 +394,22 @@ impl Driver {
             attempt = after.attempt, job = entry.job.as_deref(), blob = after.blob.url, reason = entry.reason,
             "{} {} -> {}: {}", after.id, before.status, after.status, entry.reason);
         log_orphaned_jobs(before, after, &entry.reason);
-        if let Reach::Services { admission, services } = &self.reach {
-            if let (None, Some(workspace)) = (&before.workspace, &after.workspace) {
-                services.workspaces.learn(&after.endpoint, workspace).await;
+        let Reach::Services { admission, services } = &self.reach else {
+            // The slot is left to the tick, which frees what its owner does not hold any more.
+            if after.status.is_terminal() && !before.status.is_terminal() {
+                free_probes_of(&self.ledger, after, at).await;
             }
-            // A queued one may have a slot of an earlier try that ended in between.
-            let held = before.holds_slot() || entry.event == Some(Event::RecordRefused);
-            if held && !after.holds_slot() {
-                admission.free_slots_of(after).await;
-            }
-            admission.breakers().notify(before, after, entry.event, at).await;
+            return;
+        };
+        if let (None, Some(workspace)) = (&before.workspace, &after.workspace) {
+            services.workspaces.learn(&after.endpoint, workspace).await;
         }
-        // A driver without services leaves the slot to the tick, which frees what its owner does not hold any more.
+        // A queued one may have a slot of an earlier try that ended in between.
+        let held = before.holds_slot() || entry.event == Some(Event::RecordRefused);
+        if held && !after.holds_slot() {
+            admission.free_slots_of(after).await;
+        }
+        admission.breakers().notify(before, after, entry.event, at).await;
     }
 
     /// Does what a recorded move asks for; goes on with what was seen by that, if there is something to go on with.
@@ -438,7 +455,7 @@ impl Driver {
     async fn release(&self, claims: Claims) {
         // Without services nothing was claimed.
         if let Reach::Services { admission, .. } = &self.reach {
-            admission.release(claims).await;
+            admission.give_back(claims, self.clock.now()).await;
         }
     }
 

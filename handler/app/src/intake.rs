@@ -427,7 +427,8 @@ impl Intake {
                 let bad = QuarantinedEvent {
                     key: scoring.id.to_string(),
                     reason: format!("the ledger cannot hold it: {source}"),
-                    received: scoring.blob.url.clone(),
+                    // A look that found it, as a listing does, has seen no more than its name.
+                    received: announced.event.map_or_else(|| scoring.blob.url.clone(), str::to_owned),
                     whole: true,
                 };
                 self.quarantine(&bad, "keeping an event that does not fit", now).await?;

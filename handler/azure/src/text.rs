@@ -16,8 +16,12 @@ pub(crate) struct ServiceError {
     /// The outermost code.
     pub(crate) code: Option<String>,
     pub(crate) text: String,
+    /// The text before it was cut.
+    pub(crate) whole: String,
     /// Every code of the document, the outermost first; none if it is none of the service's.
     pub(crate) codes: Vec<String>,
+    /// It is an `error` as Azure's services write it: what a proxy says has codes as well.
+    pub(crate) enveloped: bool,
     /// It lists what is wrong with the members of the request.
     pub(crate) validation: bool,
 }
@@ -31,7 +35,8 @@ pub(crate) fn parse_service_error(body: &[u8]) -> ServiceError {
         Err(_) if trimmed.starts_with('<') => ServiceError { text: title(trimmed), ..ServiceError::default() },
         Err(_) => ServiceError { text: trimmed.to_owned(), ..ServiceError::default() },
     };
-    said.text = fit(&said.text);
+    said.whole = std::mem::take(&mut said.text);
+    said.text = fit(&said.whole);
     if said.text.is_empty() {
         said.text.push_str("no further text");
     }
@@ -59,7 +64,9 @@ fn of_document(value: &Value, depth: usize) -> ServiceError {
     }
     let texts = |name: &str| member(error, name).and_then(Value::as_str).map(str::to_owned);
     let code = texts("code").filter(|code| !code.is_empty());
-    let mut said = ServiceError { codes: code.iter().cloned().collect(), code, ..ServiceError::default() };
+    let enveloped = !std::ptr::eq(error, value);
+    let codes = code.iter().cloned().collect();
+    let mut said = ServiceError { code, codes, enveloped, ..ServiceError::default() };
     let mut inner = error;
     while let Some(deeper) = member(inner, "innerError").filter(|_| said.codes.len() < MAX_CODES) {
         said.codes.extend(member(deeper, "code").and_then(Value::as_str).map(str::to_owned));

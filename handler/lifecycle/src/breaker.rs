@@ -459,6 +459,7 @@ pub fn verdicts(event: Event, next: &Scoring) -> Option<Verdicts> {
         // ledger refuses. But the probe's place must become free.
         Event::JobCancelled
         | Event::GivenUp
+        | Event::Withdrawn
         | Event::RecordRefused
         | Event::InputGone
         | Event::InputNewer

@@ -50,7 +50,9 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
             wait(format!("only a held scoring can be resolved, and this one is {status}"))
         }
 
-        (status, Observation::RecordRefused { reason }) if !status.is_terminal() => on.record_refused(reason),
+        (status, Observation::RecordRefused { reason, job }) if !status.is_terminal() => {
+            on.record_refused(reason, job.as_ref())
+        }
         (Status::Gone | Status::Superseded, Observation::VersionSeen) => on.seen_again(),
         (Status::Queued, Observation::ScoredAs(other)) => on.same_content(other),
 

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use time::{Duration, OffsetDateTime};
 
 use crate::id::ScoringId;
+use crate::status::Status;
 
 /// The clocks of two processes may differ by this and more; a time that lies further ahead than this was told by a clock that
 /// was wrong, on a machine whose clock was corrected since, or by a process that dies of other things first.
@@ -21,10 +22,35 @@ pub fn is_ahead(at: OffsetDateTime, now: OffsetDateTime) -> bool {
     at - now > CLOCK_SKEW
 }
 
+/// The longest that a queued scoring is put off: what a service may ask for with `Retry-After`.
+pub const MAX_PUT_OFF: Duration = Duration::DAY;
+/// Time between two requests to stop a job: Azure ML takes minutes to stop one, and may have lost the request.
+pub(crate) const CANCEL_INTERVAL: Duration = Duration::minutes(5);
+
+/// The longest that anything in this status is put off; `None`: a rule may say weeks.
+pub(crate) fn longest_wait(status: Status) -> Option<Duration> {
+    match status {
+        Status::Queued => Some(MAX_PUT_OFF),
+        Status::Cancelling => Some(CANCEL_INTERVAL),
+        _ => None,
+    }
+}
+
 /// When something is due that was put off to `due` at `since`. What was put off by a clock that was wrong is due now: too
 /// early is cheap, since whoever acts looks first, and never is not.
 pub fn believable_due(since: OffsetDateTime, due: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
     if is_ahead(since, now) { due.min(now) } else { due }
+}
+
+/// The same of a scoring in this status, whose clock may have gone wrong after it came to stand there.
+pub fn believable_due_in(
+    status: Status,
+    since: OffsetDateTime,
+    due: OffsetDateTime,
+    now: OffsetDateTime,
+) -> OffsetDateTime {
+    let too_far = longest_wait(status).is_some_and(|longest| is_ahead(due, now + longest));
+    if too_far { now } else { believable_due(since, due, now) }
 }
 
 /// `base` doubled `times` times, at most `cap`, then spread by up to a quarter so that a burst that failed together
@@ -180,7 +206,14 @@ mod tests {
             assert!(poll_is_due(&id, now, Duration::MINUTE, Some(since), now), "the last tick was by that clock");
         }
         for since in [now - Duration::days(400), now, now + CLOCK_SKEW] {
-            assert_eq!(believable_due(since, now + Duration::days(400), now), now + Duration::days(400), "by a rule");
+            let due = now + Duration::days(400);
+            assert_eq!(believable_due(since, due, now), due, "by a rule");
+            assert_eq!(believable_due_in(Status::Running, since, due, now), due, "by a rule");
+            for (status, longest) in [(Status::Queued, MAX_PUT_OFF), (Status::Cancelling, CANCEL_INTERVAL)] {
+                assert_eq!(believable_due_in(status, since, due, now), now, "nobody puts off {status} for so long");
+                let due = now + longest + CLOCK_SKEW;
+                assert_eq!(believable_due_in(status, since, due, now), due, "{status}");
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, OutputPrint, Submission};
 use crate::rule::Rule;
 use crate::rule::template::Values;
-use crate::schedule::is_ahead;
+use crate::schedule::{believable_due_in, is_ahead};
 use crate::status::{Event, Status};
 
 /// Names of former and of orphaned jobs that a scoring remembers, of each. What is not remembered would be adopted, followed
@@ -147,10 +147,9 @@ impl Scoring {
     pub fn with_believable_times(&self, now: OffsetDateTime) -> Option<Self> {
         let ahead = |at: &mut OffsetDateTime| is_ahead(*at, now).then(|| *at = now).is_some();
         let mut next = self.clone();
-        let mut moved = ahead(&mut next.since);
-        if moved {
-            next.due = next.due.min(now);
-        }
+        next.due = believable_due_in(next.status, next.since, next.due, now);
+        let mut moved = next.due != self.due;
+        moved |= ahead(&mut next.since);
         let optional = [&mut next.submitted, &mut next.resumed, &mut next.missing_since, &mut next.followed_ended];
         for at in optional.into_iter().flatten() {
             moved |= ahead(at);

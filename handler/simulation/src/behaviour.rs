@@ -1,12 +1,13 @@
 //! What becomes of a submission, and of a job: drawn from the dice, or written in a script.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use lifecycle::JobStatus;
+use lifecycle::{JobStatus, Scoring};
 use stores::fault::Fault;
 use time::Duration;
 
 use crate::faults::{Dice, Kind};
+use crate::poison::{Poisoned, failing};
 
 /// The error of a job that tells nothing.
 pub(crate) const EXIT_CODE: &str = "exit code 42";
@@ -86,7 +87,7 @@ impl JobBehaviour {
     }
 
     /// A job as Azure ML makes it if all goes well.
-    fn good() -> Self {
+    pub(super) fn good() -> Self {
         Self {
             shows_outputs_after: Duration::seconds(10),
             prepares: Duration::seconds(20),
@@ -116,8 +117,8 @@ pub(super) enum Behaviours {
     Drawn,
     /// From a script.
     Scripted { submissions: VecDeque<Fault>, ends: VecDeque<End>, omit_outputs: bool },
-    /// All goes well, but for the inputs whose paths these are: the user's code fails by them.
-    Poisoned { bad: BTreeSet<String> },
+    /// All goes well but for one thing.
+    Poisoned(Poisoned),
 }
 
 impl Behaviours {
@@ -137,7 +138,7 @@ impl Behaviours {
         match self {
             Self::Drawn => None,
             Self::Scripted { omit_outputs, .. } => Some(*omit_outputs),
-            Self::Poisoned { .. } => Some(false),
+            Self::Poisoned(_) => Some(false),
         }
     }
 
@@ -160,28 +161,25 @@ impl Behaviours {
         match self {
             Self::Scripted { submissions, .. } => submissions.pop_front().unwrap_or(Fault::Pass),
             Self::Drawn => drawn_submission(dice, again, latest),
-            Self::Poisoned { .. } => Fault::Pass,
+            Self::Poisoned(_) => Fault::Pass,
         }
     }
 
-    /// The fate of the next job for the blob at `path`; `second` if its request made one before it.
-    pub(super) fn job(&mut self, dice: &mut Dice, path: &str, second: bool) -> JobBehaviour {
+    /// The fate of the next job, which is made for a scoring so long after the beginning; `second` if its request made one
+    /// before it.
+    pub(super) fn job(&mut self, dice: &mut Dice, scoring: &Scoring, at: Duration, second: bool) -> JobBehaviour {
         match self {
             Self::Scripted { ends, .. } => match ends.pop_front() {
                 Some(end) => JobBehaviour { end, ..JobBehaviour::good() },
                 None => JobBehaviour::good(),
             },
-            Self::Drawn if dice.likes(Kind::BadInputs) && path.starts_with(['0', '5']) => bad_input(),
+            Self::Drawn if dice.likes(Kind::BadInputs) && scoring.blob.path.starts_with(['0', '5']) => {
+                failing(USER_ERROR)
+            }
             Self::Drawn => drawn_job(dice, second),
-            Self::Poisoned { bad } if bad.contains(path) => bad_input(),
-            Self::Poisoned { .. } => JobBehaviour::good(),
+            Self::Poisoned(poisoned) => poisoned.job(scoring, at),
         }
     }
-}
-
-/// A job whose code fails at once.
-fn bad_input() -> JobBehaviour {
-    JobBehaviour { end: End::Failed, lasts: Some(Duration::seconds(30)), error: USER_ERROR, ..JobBehaviour::good() }
 }
 
 fn drawn_submission(dice: &mut Dice, again: bool, latest: Duration) -> Fault {

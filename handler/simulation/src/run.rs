@@ -20,6 +20,7 @@ use crate::options::{RunOptions, Wiring};
 use crate::outcome::Outcome;
 use crate::output_events::OutputEvents;
 use crate::plan::{ChangeAt, Plan};
+use crate::poison::{Poison, Poisoned};
 use crate::process_ports::ProcessPorts;
 use crate::trace::Trace;
 use crate::world::{TASK_HUBS, World, WorldConfig, WorldState, skewed};
@@ -106,16 +107,13 @@ pub fn run(options: &RunOptions, wiring: &Wiring, traced: bool) -> Outcome {
     Run::new(plan, &rng, dice, Behaviours::of(None), None, wiring, traced).finish()
 }
 
-/// Runs a hundred uploads of which ten make the user's code fail, if `with_bad`; else all of them are good. Nothing else goes
-/// wrong.
-pub fn run_poisoned(seed: u64, with_bad: bool, wiring: &Wiring) -> Outcome {
+/// Runs a hundred uploads of two rules on one deployment, with this to make their jobs fail. Nothing else goes wrong.
+pub fn run_poisoned(seed: u64, poison: Poison, wiring: &Wiring) -> Outcome {
     let rng = Rng::new(seed);
     let dice = Dice::draw(Faults::NONE, None, &rng);
-    let (plan, mut bad) = Plan::poisoned(&rng);
-    if !with_bad {
-        bad.clear();
-    }
-    Run::new(plan, &rng, dice, Behaviours::Poisoned { bad }, None, wiring, false).finish()
+    let (plan, bad) = Plan::poisoned(&rng);
+    let behaviours = Behaviours::Poisoned(Poisoned { poison, bad });
+    Run::new(plan, &rng, dice, behaviours, None, wiring, false).finish()
 }
 
 /// Runs a script of one process that is killed right after its effect number `kill_after`.

@@ -397,12 +397,12 @@ impl World {
         let mut made = Vec::new();
         if state.dice.strikes(Kind::Strangers, 100) {
             let WorldState { behaviours, dice, cloud, trace, .. } = &mut *state;
-            let job = cloud.make_strangers(scoring, behaviours.job(dice, &scoring.blob.path, false), now);
+            let job = cloud.make_strangers(scoring, behaviours.job(dice, scoring, at, false), now);
             trace.line(at, None, Some(&scoring.id), || format!("a stranger makes {} over the same input", job.name));
         }
         for n in 0..many {
             let WorldState { behaviours, dice, cloud, keeps_tags, omits_outputs, .. } = &mut *state;
-            let behaviour = behaviours.job(dice, &scoring.blob.path, n > 0);
+            let behaviour = behaviours.job(dice, scoring, at, n > 0);
             let behaviour = JobBehaviour { omits_outputs: *omits_outputs, ..behaviour };
             let job = cloud.make(scoring, behaviour, *keeps_tags, now);
             state.trace.line(at, None, Some(&scoring.id), || {

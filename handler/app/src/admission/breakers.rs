@@ -160,6 +160,13 @@ impl Breakers {
         }
     }
 
+    /// Frees the place of a probe that will not say a word.
+    pub(super) async fn free(&self, subject: &BreakerSubject, nothing: &BreakerEvent, now: OffsetDateTime) {
+        if let Err(error) = self.change(subject, nothing, &BreakerSettings::default(), now).await {
+            tell_not_freed(subject, &error);
+        }
+    }
+
     async fn change(
         &self,
         subject: &BreakerSubject,
@@ -216,6 +223,28 @@ fn is_of(row: &InFlight, subject: &BreakerSubject) -> bool {
         }
         BreakerSubject::Rule(rule) => row.rule == *rule,
     }
+}
+
+/// What a scoring says of a breaker whose word is not awaited any more.
+pub(super) fn says_nothing(scoring: &Scoring) -> BreakerEvent {
+    let source = Source::of(scoring, None);
+    BreakerEvent::Attempt { id: scoring.id.clone(), source, ran_on: None, verdict: Verdict::Nothing }
+}
+
+/// Frees the places of a scoring that was ended by somebody who has the ledger alone.
+pub(crate) async fn free_probes_of(ledger: &Ledger, ended: &Scoring, now: OffsetDateTime) {
+    for subject in [BreakerSubject::rule_of(ended), BreakerSubject::deployment_of(ended)] {
+        // When a breaker opens does not matter here: nothing is counted.
+        let freed = ledger.change_breaker(&subject, &says_nothing(ended), &BreakerSettings::default(), now).await;
+        if let Err(error) = freed {
+            tell_not_freed(&subject, &error);
+        }
+    }
+}
+
+fn tell_not_freed(subject: &BreakerSubject, error: &ledger::Error) {
+    let name = name_of(subject);
+    tracing::warn!(error = %error_chain(error), "whoever probes {name} will not say a word, and its place could not be freed; another one probes when the time for its word is over");
 }
 
 /// `deployment v7 of https://…`, `rule claims`.

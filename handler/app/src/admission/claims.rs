@@ -1,6 +1,7 @@
 //! What was claimed for a submission, and who may give it back.
 
 use lifecycle::Scoring;
+use lifecycle::breaker::{BreakerEvent, BreakerSubject};
 use time::OffsetDateTime;
 
 use crate::ledger::{MAX_CLAIM_AGE, Slot, SubmitPermit};
@@ -11,6 +12,8 @@ use crate::ledger::{MAX_CLAIM_AGE, Slot, SubmitPermit};
 pub(crate) struct Claims {
     pub(super) slots: Vec<Slot>,
     pub(super) submit: Option<SubmitPermit>,
+    /// The breakers that it was made the probe of, with what gives that place back.
+    pub(super) probes: Vec<(BreakerSubject, BreakerEvent)>,
     /// When the first slot was claimed; `None` while nothing is held that others may take for left behind.
     pub(super) claimed: Option<OffsetDateTime>,
 }
@@ -18,7 +21,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// Nothing was claimed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.submit.is_none()
+        self.slots.is_empty() && self.submit.is_none() && self.probes.is_empty()
     }
 
     /// After a lost race: the slots stay if the scoring, as it is now, holds some. It may have got them by our own write,
@@ -26,6 +29,7 @@ impl Claims {
     pub(crate) fn leave_to(&mut self, present: Option<&Scoring>) {
         if present.is_some_and(Scoring::holds_slot) {
             self.slots.clear();
+            self.probes.clear();
         }
     }
 

@@ -28,7 +28,7 @@ mod limits;
 mod refusal;
 
 use breakers::Breakers;
-pub(crate) use breakers::{name_of, remedy};
+pub(crate) use breakers::{free_probes_of, name_of, remedy};
 pub(crate) use claims::Claims;
 pub(crate) use controls::KnownControls;
 pub(crate) use limits::limited;
@@ -169,6 +169,7 @@ impl Admission {
         for subject in probes {
             // Whoever probes and then gets no permit is let through again when it asks again.
             self.breakers.probe(subject, scoring, now).await?;
+            claims.probes.push((subject.clone(), breakers::says_nothing(scoring)));
         }
         // Last, as it can be used once: not for what has no slot.
         claims.submit = self.submit_permit(scoring, now).await?;
@@ -239,8 +240,17 @@ impl Admission {
         Ok(slot.map_or(SlotClaim::Full(cap.limit), SlotClaim::Slot))
     }
 
-    /// Gives back what was claimed for a submission that did not come to be.
-    pub(crate) async fn release(&self, claims: Claims) {
+    /// Gives back what was claimed for a submission that will not come to be, the place of a probe too: of an event nobody knows
+    /// when it asks whether its scoring has ended long ago, and would never say a word.
+    pub(crate) async fn give_back(&self, claims: Claims, now: OffsetDateTime) {
+        for (subject, nothing) in &claims.probes {
+            self.breakers.free(subject, nothing, now).await;
+        }
+        self.release(claims).await;
+    }
+
+    /// Gives back slots and permit. Who probes asks again in its turn, and is let through.
+    async fn release(&self, claims: Claims) {
         // A slot that was ours already belongs to whoever claimed it.
         for slot in claims.slots.iter().filter(|slot| slot.fresh) {
             if let Err(error) = self.ledger.free_slot(slot).await {

@@ -71,7 +71,14 @@ impl Ledger {
     }
 
     async fn purge_one(&self, terminal: &Entity) -> Result<bool, Error> {
-        let terminal = rows::from_terminal_row(terminal)?;
+        let terminal = match rows::from_terminal_row(terminal) {
+            Ok(terminal) => terminal,
+            Err(unreadable) => {
+                // It stays, and so does its scoring; the others have their time all the same.
+                tracing::error!(error = %unreadable, "not purged: {unreadable}");
+                return Ok(false);
+            }
+        };
         let id = &terminal.id;
         let partition = rows::partition_of(id);
         // First: a crash after it leaves a scoring that remembers fewer jobs, and is purged by the next one.

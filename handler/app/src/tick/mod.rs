@@ -162,10 +162,12 @@ impl Tick {
         counts: &Counts,
         report: &mut TickReport,
     ) -> InFlightJobs {
-        let Walked { whole, queue, holders, jobs, .. } = walked;
+        let Walked { whole, queue, holders, may_hold, jobs, .. } = walked;
         // After all shards were read, or not at all: who holds a slot in a shard that was not read would lose it.
         let scope_statuses = match controls.filter(|_| whole) {
-            Some(controls) => Some((controls, self.scopes.reconcile_slots(controls, &holders, now, report).await)),
+            Some(controls) => {
+                Some((controls, self.scopes.reconcile_slots(controls, &holders, &may_hold, now, report).await))
+            }
             None => None,
         };
         drop(holders);

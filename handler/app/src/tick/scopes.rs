@@ -29,11 +29,13 @@ impl Scopes {
     /// Brings the slots of all limited scopes in line with the scorings that hold one. Returns what was seen of every
     /// rule and endpoint.
     ///
-    /// `holders` must have been read whole, after `now`: who is not among them is taken for gone, and loses its slot.
+    /// `holders` must have been read whole, after `now`: who is not among them is taken for gone, and loses its slot. Who is in
+    /// `may_hold` keeps whatever slot it has.
     pub(super) async fn reconcile_slots(
         &self,
         controls: &Controls,
         holders: &Holders,
+        may_hold: &[ScoringId],
         now: OffsetDateTime,
         report: &mut TickReport,
     ) -> BTreeMap<LimitScope, ScopeStatus> {
@@ -52,12 +54,18 @@ impl Scopes {
             }
             caps.extend(limited(&self.rules, controls, &rule.id, endpoint));
         }
-        let none = BTreeSet::new();
+        let unreadable: BTreeSet<_> = may_hold.iter().cloned().collect();
         for (scope, cap) in caps {
-            let reconciled = self
-                .ledger
-                .reconcile_slots(&scope, cap.limit, holders.get(&scope).unwrap_or(&none), now, || self.clock.now())
-                .await;
+            let together;
+            let holders = match holders.get(&scope) {
+                None => &unreadable,
+                Some(holders) if unreadable.is_empty() => holders,
+                Some(holders) => {
+                    together = holders | &unreadable;
+                    &together
+                }
+            };
+            let reconciled = self.ledger.reconcile_slots(&scope, cap.limit, holders, now, || self.clock.now()).await;
             match reconciled {
                 Ok(reconciled) => {
                     report.slots_freed += reconciled.freed;

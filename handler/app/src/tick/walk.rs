@@ -13,8 +13,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, stream};
-use lifecycle::schedule::{believable_due, is_ahead, lookup_interval, poll_is_due};
-use lifecycle::{JobStatus, Observation, Policy, Rules, Status, stop_at};
+use lifecycle::schedule::{believable_due_in, is_ahead, lookup_interval, poll_is_due};
+use lifecycle::{JobStatus, Observation, Policy, Rules, ScoringId, Status, stop_at};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
 
@@ -66,12 +66,14 @@ pub(super) struct Walked {
     pub(super) in_flight: usize,
     /// How those stood that could be read.
     pub(super) states: StateCounts,
-    /// Whether that was all of them, and each could be read: only then who is not among the holders holds nothing.
+    /// Whether that was all of them: only then who is not among the holders holds nothing.
     pub(super) whole: bool,
     /// What is queued and can be submitted.
     pub(super) queue: Queue,
     /// Who holds slots of limited scopes.
     pub(super) holders: Holders,
+    /// Whose row cannot be read, and who may hold a slot of any scope.
+    pub(super) may_hold: Vec<ScoringId>,
     /// The jobs in flight, if they are wanted.
     pub(super) jobs: InFlightJobs,
     /// Shards that could not be read.
@@ -97,6 +99,7 @@ impl Walk {
             whole: true,
             queue: Queue::new(MAX_QUEUED_PER_RULE),
             holders: Holders::new(),
+            may_hold: Vec::new(),
             jobs: InFlightJobs::default(),
             unread: Vec::new(),
         });
@@ -138,8 +141,11 @@ impl Walk {
                         match row {
                             Ok(row) => self.sort_out(row, last, options, &mut walked, &mut due),
                             Err(unreadable) => {
-                                // It may hold a slot: a newer version may have written it.
-                                walked.whole = false;
+                                // It may hold a slot of any scope: a newer version may have written it.
+                                match unreadable.scoring() {
+                                    Some(id) => walked.may_hold.push(id),
+                                    None => walked.whole = false,
+                                }
                                 counts.errors(1);
                                 tracing::error!(error = %unreadable, "{unreadable}");
                             }
@@ -181,7 +187,11 @@ impl Walk {
         due: &mut Due,
     ) {
         walked.states.add(&row, options.now);
-        row.due = believable_due(row.since, row.due, options.now);
+        row.due = believable_due_in(row.status, row.since, row.due, options.now);
+        if is_ahead(row.created, options.now) {
+            // Behind all that ever come it would starve at an endpoint that is full.
+            row.created = OffsetDateTime::UNIX_EPOCH;
+        }
         if row.status == Status::Queued {
             // Only what can be submitted: what cannot must not take the place of what can.
             if row.due <= options.now && self.rules.get(&row.rule).is_some() {

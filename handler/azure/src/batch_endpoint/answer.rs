@@ -26,7 +26,7 @@ pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8
     {
         return Answer::Accepted { job, status: resource.status().unwrap_or(JobStatus::Preparing) };
     }
-    let said = match body {
+    let said = match &body {
         Ok(body) => parse_service_error(body),
         Err(error) => parse_service_error(error.as_bytes()),
     };
@@ -42,6 +42,8 @@ pub(super) fn read(status: u16, retry_after: Option<Duration>, body: Result<&[u8
         400 | 422 if request_is_wrong(&said) && names_tags(&text) => Answer::TagsRefused { code, text },
         // Somebody waited for something in vain, behind the front door perhaps.
         408 => unknown(),
+        // Its beginning may have said that a service behind failed.
+        400 | 409 | 422 | 424 if body.is_err() => unknown(),
         // It may pass: roles that spread, a deployment in the making, a redirect that is not followed, a gateway that lets no
         // body of this size through today. 429 and 503 are throttling; Azure ML documents neither, but a gateway that is full
         // has not handed the request on.
@@ -58,14 +60,13 @@ fn failed_behind(said: &ServiceError) -> bool {
     if said.codes.iter().any(|code| FAILED_BEHIND.iter().any(|failed| code.eq_ignore_ascii_case(failed))) {
         return true;
     }
-    let text = said.text.to_ascii_lowercase();
-    let Some((before, _)) = text.split_once(" from a service request") else { return false };
-    // A refusal that is passed on is one; what is not a status is not known to be.
-    !before
-        .rsplit(' ')
-        .next()
-        .and_then(|status| status.parse().ok())
-        .is_some_and(|status: u16| (400..500).contains(&status) && status != 408)
+    // A refusal that is passed on is one; what is not a status is not known to be. One that is not says it of them all.
+    let refused = |before: &str| {
+        let status = before.rsplit(' ').next().and_then(|status| status.parse().ok());
+        status.is_some_and(|status: u16| (400..500).contains(&status) && status != 408)
+    };
+    let text = said.whole.to_ascii_lowercase();
+    text.match_indices(" from a service request").any(|(at, _)| !refused(&text[..at]))
 }
 
 /// Azure ML's own document, and it says that the request is wrong.
@@ -77,7 +78,7 @@ fn request_is_wrong(said: &ServiceError) -> bool {
     // "The deployment is not ready, provisioning state: Updating" comes as the caller's error, and passes.
     let text = said.text.to_ascii_lowercase();
     let passes = text.contains("provisioning state") || text.contains("provisioningstate");
-    (said.codes.iter().any(is_wrong) || said.validation) && !passes
+    ((said.enveloped && said.codes.iter().any(is_wrong)) || said.validation) && !passes
 }
 
 /// The member `tags` is what is wrong: "Could not find member 'tags' on object of type 'BatchJob'.", "Tags: …" of a validator,

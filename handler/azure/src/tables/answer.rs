@@ -43,6 +43,25 @@ struct Message {
     value: String,
 }
 
+/// Codes by which the service says that it will never take this write: what is written is too large, or not of a form that it
+/// takes. Any other 4xx may pass: a gateway or a proxy on the way says 400, 413 and 431 as well, and says nothing of these.
+const NEVER: [&str; 14] = [
+    "DuplicatePropertiesSpecified",
+    "EntityTooLarge",
+    "ContentLengthExceeded",
+    "InvalidInput",
+    "InvalidValueType",
+    "KeyValueTooLarge",
+    "OutOfRangeInput",
+    "PropertiesNeedValue",
+    "PropertyNameInvalid",
+    "PropertyNameTooLong",
+    "PropertyValueTooLarge",
+    "RequestBodyTooLarge",
+    "TooManyProperties",
+    "ValueTypeNotSupported",
+];
+
 /// Takes an error answer apart; `code_header` and `retry_after` are from its headers.
 pub(super) fn failure(status: u16, code_header: Option<&str>, retry_after: Option<Duration>, body: &[u8]) -> Failure {
     let (code, message) = match serde_json::from_slice::<Body>(body) {
@@ -112,7 +131,9 @@ pub(super) fn classify(kind: RequestKind, failure: &Failure) -> Error {
         )),
         // Another 404 or 409 is about the account or a table that is just going: not an entity's absence.
         (404 | 409, _) => Error::Unavailable(said),
-        (400..=499, _) if *status != 408 => Error::Refused(said),
+        (400..=499, code) if NEVER.contains(&code) => Error::Refused(said),
+        // Whoever refused it, the service did not do it; the next one to come by may get through.
+        (400..=499, _) if *status != 408 => Error::Unavailable(said),
         // 500 OperationTimedOut, gateways' 502 and 504 and whatever else: the write may have been done.
         _ if kind == RequestKind::Read => Error::Unavailable(said),
         _ => Error::Ambiguous(said),
@@ -166,6 +187,15 @@ mod tests {
             matches!(meant(ONE, 400, "EntityTooLarge", "too large"), Error::Refused(said) if said == "400 EntityTooLarge: too large")
         );
         assert!(matches!(meant(ONE, 413, "RequestBodyTooLarge", ""), Error::Refused(_)));
+        assert!(matches!(
+            meant(MANY, 400, "InvalidInput", "0:One of the request inputs is not valid."),
+            Error::Refused(_)
+        ));
+        for status in [400, 405, 411, 413, 414, 431] {
+            let of_a_gateway = failure(status, None, None, b"<html><title>Bad request</title></html>");
+            assert!(matches!(classify(MANY, &of_a_gateway), Error::Unavailable(_)), "{status}");
+            assert!(matches!(meant(ONE, status, "InvalidHeaderValue", ""), Error::Unavailable(_)), "{status}");
+        }
         assert!(matches!(meant(ONE, 409, "TableBeingDeleted", ""), Error::Unavailable(_)));
         assert!(matches!(meant(ONE, 404, "AccountNotFound", ""), Error::Unavailable(_)));
     }

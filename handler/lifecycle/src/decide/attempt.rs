@@ -3,7 +3,7 @@
 use time::Duration;
 
 use super::step::{DecideContext, Effect, Step};
-use super::unknown::remember;
+use super::unknown::{record_orphan, remember};
 use crate::duration::utc_text;
 use crate::failure::FailureCause;
 use crate::id::WorkspaceId;
@@ -135,14 +135,20 @@ impl DecideContext<'_> {
     }
 
     /// What was to follow cannot be kept, so it cannot be done: without a record nobody may send, follow or stop anything.
-    pub(super) fn record_refused(&self, reason: &str) -> Step {
+    pub(super) fn record_refused(&self, reason: &str, job: Option<&Job>) -> Step {
         let error = format!("the ledger cannot hold what follows: {reason}");
         // Its job would compute for nobody. One that nobody has told us of yet is found as an orphaned one.
-        let effect = match (self.scoring.status, &self.scoring.job) {
-            (Status::Running | Status::Cancelling, Some(job)) => Effect::Cancel(vec![job.clone()]),
+        let own = self.scoring.job.as_ref();
+        let effect = match (self.scoring.status, own.or(job)) {
+            (Status::Submitting | Status::Running | Status::Cancelling, Some(job)) => Effect::Cancel(vec![job.clone()]),
             _ => Effect::None,
         };
-        self.transition(Event::RecordRefused, error.clone(), effect, |next| next.error = Some(error))
+        self.transition(Event::RecordRefused, error.clone(), effect, |next| {
+            next.error = Some(error);
+            if let (None, Some(job)) = (own, job) {
+                record_orphan(next, job);
+            }
+        })
     }
 
     /// The attempt ended without a result that can be used, and it is known whose fault that is. `ended`: how its job did,

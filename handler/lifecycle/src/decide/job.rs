@@ -1,17 +1,13 @@
 //! Looks at an adopted job: it goes on, ends, is stuck, or cannot be found.
 
-use time::Duration;
-
 use super::observation::CancelAnswer;
 use super::step::{DecideContext, Effect, Step, wait};
 use crate::duration::utc_text;
 use crate::failure::FailureCause;
 use crate::job::{JobSnapshot, JobStatus, address};
+use crate::schedule::CANCEL_INTERVAL;
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
-
-/// Time between two requests to stop a job: Azure ML takes minutes to stop one, and may have lost the request.
-pub(super) const CANCEL_INTERVAL: Duration = Duration::minutes(5);
 
 impl DecideContext<'_> {
     /// The adopted job was looked at. The order of the arms matters: a job that has ended is never told to stop.

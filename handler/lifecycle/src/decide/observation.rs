@@ -57,6 +57,8 @@ pub enum Observation {
     RecordRefused {
         /// What the ledger says about it.
         reason: String,
+        /// The job that the refused move was to record.
+        job: Option<Job>,
     },
     /// The input was looked at, because the decision on what was seen before asked for that.
     Input {

@@ -203,7 +203,7 @@ fn every_seen() -> Vec<Observation> {
         Observation::Resolved(Resolution::SendAgain),
         Observation::Resolved(Resolution::JobIs(job_name("named"))),
         Observation::Resolved(Resolution::GiveUp),
-        Observation::RecordRefused { reason: "a property is too long".into() },
+        Observation::RecordRefused { reason: "a property is too long".into(), job: None },
         operator::order(Verb::Retry),
         operator::order(Verb::Cancel),
         operator::order(Verb::Acknowledge),
@@ -679,7 +679,7 @@ fn a_stuck_job_is_stopped_and_counts_as_a_failed_attempt() {
     assert_eq!(life.moves(&job(JobStatus::Queued)), Effect::Cancel(vec![named("job-1")]));
     assert_eq!(life.scoring.status, Status::Cancelling);
     life.waits(&job(JobStatus::CancelRequested));
-    life.later(super::job::CANCEL_INTERVAL);
+    life.later(crate::schedule::CANCEL_INTERVAL);
     assert!(matches!(life.moves(&job(JobStatus::CancelRequested)), Effect::Cancel(_)));
     life.moves(&job(JobStatus::Canceled));
     assert_eq!(life.scoring.status, Status::Queued);

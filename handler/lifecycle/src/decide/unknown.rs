@@ -238,7 +238,7 @@ impl DecideContext<'_> {
 }
 
 /// Counts an orphaned job and remembers it by name, so that it is found once.
-fn record_orphan(next: &mut Scoring, job: &Job) {
+pub(super) fn record_orphan(next: &mut Scoring, job: &Job) {
     next.orphaned_job_count = next.orphaned_job_count.saturating_add(1);
     remember(&mut next.orphaned_jobs, job.name.clone());
 }

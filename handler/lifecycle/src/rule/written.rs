@@ -309,8 +309,8 @@ fn read_policy(members: &mut Members<'_>) -> Policy {
         submit_deadline: time("submitDeadline", default.submit_deadline, zero, Duration::days(30)),
         job_timeout: time("jobTimeout", default.job_timeout, second, MAX_JOB_TIMEOUT),
         submit_timeout: time("submitTimeout", default.submit_timeout, second, Duration::minutes(10)),
-        lookup_interval: time("lookupInterval", default.lookup_interval, zero, Duration::DAY),
-        resubmit_after: time("resubmitAfter", default.resubmit_after, zero, Duration::days(30)),
+        lookup_interval: time("lookupInterval", default.lookup_interval, Duration::SECOND, Duration::DAY),
+        resubmit_after: time("resubmitAfter", default.resubmit_after, Duration::SECOND, Duration::days(30)),
         output_timeout: time("outputTimeout", default.output_timeout, zero, Duration::DAY),
         max_attempts: members
             .node("maxAttempts")
