@@ -4,7 +4,8 @@
 use app::App;
 use app::ledger::MAX_UNANNOUNCED;
 use app::ports::Inconclusive;
-use lifecycle::{JobStatus, Rules, Scoring, SeenVersion, Status};
+use lifecycle::pending::{BlobSnapshot, CopyState};
+use lifecycle::{JobStatus, Rules, Scoring, SeenVersion, Status, UnversionedBlob};
 use serde_json::json;
 use time::Duration;
 
@@ -404,4 +405,94 @@ async fn a_renamed_folder_of_another_host_is_skipped_and_nobody_is_asked() {
     let delivery = app.accept(&one).await.unwrap();
     assert_eq!((delivery.accepted.skipped, delivery.accepted.pending), (1, 0));
     delivery.submit().await;
+}
+
+/// Writes a version of which the storage shows this, too.
+fn put_shown(world: &World, etag: &str, content: u64, change: impl FnOnce(&mut BlobSnapshot)) {
+    put(world, etag, content);
+    let blob = UnversionedBlob::read(URL).unwrap();
+    world.uploaded(|uploaded| {
+        uploaded.put_version(&blob, etag, 524_288);
+        uploaded.change(&blob, change);
+    });
+}
+
+/// A version that waits for the one slot of its rule.
+async fn behind_another(world: &World, app: &App) -> String {
+    world.deliver(app, &event("other.csv", "1")).await;
+    put(world, "1", 1);
+    world.deliver(app, &event("a.csv", "1")).await.remove(0)
+}
+
+fn jobs_of(world: &World, path: &str) -> usize {
+    world.jobs().iter().filter(|job| job.path == path).count()
+}
+
+#[tokio::test]
+async fn what_no_job_can_read_yet_waits_with_its_reason_whichever_version_it_is() {
+    for (etag, content) in [("1", 1), ("2", 2)] {
+        for (archived, copy, why) in
+            [(true, CopyState::Whole, "archive tier"), (false, CopyState::Pending, "a copy into it is under way")]
+        {
+            let case = format!("version {etag}: {why}");
+            let world = World::with_rules(ONE_AT_A_TIME);
+            let app = world.app();
+            let id = behind_another(&world, &app).await;
+            put_shown(&world, etag, content, |shown| (shown.archived, shown.copy) = (archived, copy.clone()));
+            end(&world, &app, JobStatus::Completed).await;
+            let waits = world.get(&app, &id).await;
+            assert_eq!((waits.status, jobs_of(&world, "a.csv")), (Status::Queued, 0), "{case}");
+            assert!(waits.last_error.as_deref().is_some_and(|error| error.contains(why)), "{case}: {waits:?}");
+            put_shown(&world, etag, content, |_| {});
+            world.tick_until_final(&app, 20).await;
+            let last = all(&app).await.into_iter().rfind(|scoring| scoring.blob.path == "a.csv").unwrap();
+            assert_eq!((last.blob.etag.as_str(), last.status), (etag, Status::Scored), "{case}");
+            assert_eq!(jobs_of(&world, "a.csv"), 1, "{case}");
+        }
+    }
+}
+
+/// A writer of a rule that waits for rest goes on while the job of what had rested runs.
+#[tokio::test]
+async fn a_newer_version_that_no_event_told_of_is_scored_when_it_rests() {
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},
+        "complete":{"unchangedFor":"PT10M"}}]}"#;
+    let world = World::with_rules(rules);
+    let app = world.app();
+    put(&world, "1", 1);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let minutes = async |minutes: i64| {
+        for _ in 0..minutes {
+            world.later(Duration::MINUTE);
+            tick(&world, &app).await;
+        }
+    };
+    minutes(13).await;
+    assert_eq!(by_etag(&all(&app).await), [("1", Status::Running)]);
+    for n in 0..4 {
+        put(&world, &format!("grows-{n}"), 10 + n);
+        world.end_jobs(&JobStatus::Completed);
+        minutes(6).await;
+        assert_eq!(by_etag(&all(&app).await), [("1", Status::Verifying)], "it grows, and nothing follows for it");
+    }
+    minutes(60).await;
+    world.end_jobs(&JobStatus::Completed);
+    minutes(60).await;
+    assert_eq!(by_etag(&all(&app).await), [("1", Status::Superseded), ("grows-3", Status::Scored)]);
+    assert_eq!(world.jobs().len(), 2);
+}
+
+#[tokio::test]
+async fn a_newer_version_of_a_kind_that_is_not_scored_has_no_scoring() {
+    let world = World::with_rules(ONE_AT_A_TIME);
+    let app = world.app();
+    let id = behind_another(&world, &app).await;
+    put_shown(&world, "2", 2, |shown| shown.kind = lifecycle::pending::BlobKind::Append);
+    end(&world, &app, JobStatus::Completed).await;
+    world.tick_until_final(&app, 20).await;
+    let ended = world.get(&app, &id).await;
+    assert!(ended.status == Status::Superseded && ended.replaced_by.is_none(), "{ended:?}");
+    let told = app.ledger().entries(&ended.id).await.unwrap().last().unwrap().reason.clone();
+    assert!(told.contains("it is an append blob"), "{told}");
+    assert_eq!((all(&app).await.len(), jobs_of(&world, "a.csv")), (2, 0));
 }

@@ -635,7 +635,7 @@ impl Blobs for World {
             state.input_looks += 1;
             let seen = match &state.input_inconclusive {
                 Some(inconclusive) => Err(inconclusive.clone()),
-                None => Ok(state.cloud.inputs.look(blob, now)),
+                None => state.cloud.input(blob, now),
             };
             (seen, state.during_input.take())
         };
@@ -656,7 +656,8 @@ impl Blobs for World {
     }
 
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
-        self.look(|state| state.cloud.uploaded.get(blob)).await
+        let now = self.now();
+        self.look(|state| state.cloud.blob(blob, now)).await
     }
 
     async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {

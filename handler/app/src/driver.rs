@@ -453,9 +453,11 @@ impl Driver {
     }
 
     async fn release(&self, claims: Claims) {
-        // Without services nothing was claimed.
-        if let Reach::Services { admission, .. } = &self.reach {
-            admission.give_back(claims, self.clock.now()).await;
+        // Without services nothing was claimed. Boxed, as it is seldom, and each future around it would be copied with it.
+        if let Reach::Services { admission, .. } = &self.reach
+            && !claims.is_empty()
+        {
+            Box::pin(admission.give_back(claims, self.clock.now())).await;
         }
     }
 

@@ -157,15 +157,13 @@ impl AzureBlobs {
         BlobClient::new(url.clone(), self.credential(url)?, Some(options))
     }
 
-    /// The version that a blob's URL names now.
-    async fn version(&self, url: &Url) -> azure_core::Result<SeenVersion> {
+    /// The version that a blob's URL names now, and why a job could not read it at the moment.
+    async fn version(&self, url: &Url) -> azure_core::Result<(SeenVersion, Option<String>)> {
         let properties = self.blob_client(url)?.get_properties(None).await?;
-        let lacks =
-            || azure_core::Error::with_message(ErrorKind::DataConversion, "storage's answer lacks length or ETag");
-        let etag = properties.etag()?.map(|etag| unquoted(etag.as_ref()).to_owned());
-        let (etag, bytes) = etag.zip(properties.content_length()?).ok_or_else(lacks)?;
+        let shown = uploads::snapshot(&properties)?;
         let md5 = properties.content_md5()?.map(|md5| STANDARD.encode(md5));
-        Ok(SeenVersion { etag, content: InputContent { bytes, md5 } })
+        let content = InputContent { bytes: shown.size, md5 };
+        Ok((SeenVersion { etag: unquoted(&shown.etag).to_owned(), content }, shown.not_readable_yet()))
     }
 
     async fn file(&self, url: Url) -> Result<Found, Inconclusive> {
@@ -347,7 +345,11 @@ impl Blobs for AzureBlobs {
             let text = format!("storage did not answer about {} within {} s", blob.url, INPUT_TIME.as_secs());
             Inconclusive::not_reachable(text)
         })??;
-        Ok(seen.map_or(InputSnapshot::Gone, InputSnapshot::Present))
+        match seen {
+            None => Ok(InputSnapshot::Gone),
+            Some((seen, None)) => Ok(InputSnapshot::Present(seen)),
+            Some((_, Some(why))) => Err(Inconclusive::unfinished(why)),
+        }
     }
 
     async fn output_print(&self, scoring: &Scoring) -> Result<Option<OutputPrint>, Inconclusive> {

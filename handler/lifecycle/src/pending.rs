@@ -120,6 +120,16 @@ pub struct BlobSnapshot {
     pub is_folder: bool,
 }
 
+impl BlobSnapshot {
+    /// Why nobody can read it at the moment, if nobody can.
+    pub fn not_readable_yet(&self) -> Option<String> {
+        if self.copy == CopyState::Pending {
+            return Some("a copy into it is under way (x-ms-copy-status is pending)".to_owned());
+        }
+        self.archived.then(|| "it lies in the archive tier; it is scored when it was rehydrated".to_owned())
+    }
+}
+
 /// How a blob is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BlobKind {
@@ -306,7 +316,7 @@ impl PendingUpload {
         if let Some(why) = never_scored(rule, seen) {
             return self.skip(&why);
         }
-        if let Some(why) = not_readable_yet(seen) {
+        if let Some(why) = seen.not_readable_yet() {
             return Judgement::Wait(Box::new(self.later(why, now)));
         }
         if seen.size == 0 && rule.empty_blobs == EmptyBlobs::Skip {
@@ -468,14 +478,6 @@ fn never_scored(rule: &Rule, seen: &BlobSnapshot) -> Option<String> {
 
 /// Why an append blob is not scored.
 pub(crate) const APPEND_BLOB: &str = "it is an append blob, which grows and never says that it is whole; a rule with `complete: {\"unchangedFor\": …}` scores it when it rests";
-
-/// Why nobody can read it at the moment.
-fn not_readable_yet(seen: &BlobSnapshot) -> Option<String> {
-    if seen.copy == CopyState::Pending {
-        return Some("a copy into it is under way (x-ms-copy-status is pending)".to_owned());
-    }
-    seen.archived.then(|| "it lies in the archive tier; it is scored when it was rehydrated".to_owned())
-}
 
 /// The rule's own time of rest.
 fn unchanged_for(rule: &Rule) -> Option<Duration> {

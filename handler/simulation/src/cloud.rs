@@ -6,13 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lifecycle::id::JobName;
-use lifecycle::{Candidate, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot, Scoring, ScoringId};
+use lifecycle::{
+    BlobSnapshot, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
+    Scoring, ScoringId, UnversionedBlob,
+};
 use time::{Duration, OffsetDateTime};
 
 use crate::behaviour::{End, JobBehaviour, Written};
 use crate::inputs::{Inputs, NothingThere};
 use crate::uploaded::Uploaded;
-use app::ports::ListedJob;
+use app::ports::{Inconclusive, ListedJob};
 
 /// Clocks of processes and of Azure ML differ by at most this.
 const CLOCK_SKEW: Duration = Duration::minutes(5);
@@ -177,6 +180,29 @@ impl Cloud {
     /// Puts a blob at a URI, in place of whatever jobs have written there.
     pub fn place(&mut self, uri: &str, bytes: u64, now: OffsetDateTime) {
         self.placed.insert(uri.to_owned(), (bytes, now));
+    }
+
+    /// What a look at an input shows. What a job could not read yet is not looked at any further.
+    ///
+    /// # Errors
+    /// If a copy into it is under way, or it lies in the archive tier.
+    pub fn input(&self, blob: &BlobVersion, now: OffsetDateTime) -> Result<InputSnapshot, Inconclusive> {
+        let shown = UnversionedBlob::read(&blob.url).ok().and_then(|blob| self.blob(&blob, now));
+        match shown.and_then(|shown| shown.not_readable_yet()) {
+            Some(why) => Err(Inconclusive::unfinished(why)),
+            None => Ok(self.inputs.look(blob, now)),
+        }
+    }
+
+    /// A blob as the storage shows it now. What was written as an input is a block blob of some bytes.
+    pub fn blob(&self, blob: &UnversionedBlob, now: OffsetDateTime) -> Option<BlobSnapshot> {
+        let uploaded = self.uploaded.get(blob);
+        if !self.inputs.has_path(&blob.url) {
+            return uploaded;
+        }
+        let input = self.inputs.shown(blob, now)?;
+        // With what else was said of this very version.
+        uploaded.filter(|shown| shown.etag == input.etag).or(Some(input))
     }
 
     fn job(&self, name: &str) -> Option<&CloudJob> {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lifecycle::{BlobVersion, InputContent, InputSnapshot, SeenVersion};
+use lifecycle::pending::{BlobKind, CopyState};
+use lifecycle::{BlobSnapshot, BlobVersion, InputContent, InputSnapshot, SeenVersion, UnversionedBlob};
 use time::OffsetDateTime;
 
 /// Size of every input.
@@ -80,6 +81,28 @@ impl Inputs {
                 etag: input.etag.clone(),
                 content: InputContent { bytes: BYTES, md5: input.has_md5.then(|| format!("md5-{}", input.content)) },
             }),
+        }
+    }
+
+    /// Whether somebody ever wrote there.
+    pub(crate) fn has_path(&self, url: &str) -> bool {
+        self.paths.contains_key(url)
+    }
+
+    /// What a look shows of a blob that somebody wrote, whatever its version.
+    pub(crate) fn shown(&self, blob: &UnversionedBlob, now: OffsetDateTime) -> Option<BlobSnapshot> {
+        let shown = |input: &Input| BlobSnapshot {
+            etag: input.etag.clone(),
+            size: BYTES,
+            content_type: Some("text/csv".to_owned()),
+            kind: BlobKind::Block,
+            archived: false,
+            copy: CopyState::Whole,
+            is_folder: false,
+        };
+        match self.at(&blob.url, now) {
+            Held::Anything | Held::Nothing => None,
+            Held::Input(input) => Some(shown(input)),
         }
     }
 

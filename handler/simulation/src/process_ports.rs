@@ -329,17 +329,18 @@ impl Blobs for ProcessPorts {
         let (seen, pause) = {
             let now = self.world.0.time.now();
             let mut state = self.world.state();
-            (state.cloud.inputs.look(blob, now), state.pause())
+            (state.cloud.input(blob, now), state.pause())
         };
         self.sleep(pause).await;
-        Ok(seen)
+        seen
     }
 
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
         self.looks().await?;
         let (seen, pause) = {
+            let now = self.world.0.time.now();
             let mut state = self.world.state();
-            (state.cloud.uploaded.get(blob), state.pause())
+            (state.cloud.blob(blob, now), state.pause())
         };
         self.sleep(pause).await;
         Ok(seen)

@@ -3,8 +3,10 @@
 //!
 //! Never: a scoring that ends because of another one which is not on record.
 
+use lifecycle::pending::{Cause, Judgement};
 use lifecycle::{
-    Entry, InputFound, InputSnapshot, Likeness, Observation, Scoring, ScoringId, SeenVersion, Status, Step,
+    Entry, InputFound, InputSnapshot, Likeness, Observation, PendingUpload, Rule, Scoring, ScoringId, SeenVersion,
+    Status, Step, UnversionedBlob,
 };
 use time::OffsetDateTime;
 
@@ -12,7 +14,7 @@ use super::observed::{Loaded, Observed};
 use super::services::Services;
 use super::{Driver, Reach, ShownBy};
 use crate::error::error_chain;
-use crate::ledger::{self, Acceptance, Announced, MAX_UNANNOUNCED, Recorded, Unannounced};
+use crate::ledger::{self, Acceptance, Announced, MAX_UNANNOUNCED, Pending, Recorded, Unannounced};
 use crate::ports::table_store;
 
 /// Attempts against other processes that move the same scoring.
@@ -40,7 +42,7 @@ impl Driver {
         };
         let settled = match scoring.likeness(&seen) {
             Likeness::SameVersion => self.settle_named(scoring, seen).await,
-            likeness => self.settle_other(scoring, likeness, seen).await,
+            likeness => self.settle_other(services, scoring, likeness, seen).await,
         };
         // Nothing is concluded from a version that could not be put on record.
         settled.unwrap_or_else(|error| {
@@ -69,6 +71,7 @@ impl Driver {
     /// The path holds another version: what follows for that one is put on record.
     async fn settle_other(
         &self,
+        services: &Services,
         scoring: &Scoring,
         likeness: Likeness,
         seen: SeenVersion,
@@ -87,12 +90,17 @@ impl Driver {
         }
         match likeness {
             Likeness::SameContent => self.join(scoring, seen).await,
-            _ => self.take_in_newer(scoring, &seen).await,
+            _ => self.take_in_newer(services, scoring, &seen).await,
         }
     }
 
     /// The path holds another content: its version is taken in, unless it is there already.
-    async fn take_in_newer(&self, scoring: &Scoring, seen: &SeenVersion) -> Result<InputFound, ledger::Error> {
+    async fn take_in_newer(
+        &self,
+        services: &Services,
+        scoring: &Scoring,
+        seen: &SeenVersion,
+    ) -> Result<InputFound, ledger::Error> {
         let (now, etag) = (self.clock.now(), seen.etag.clone());
         let Some(rule) = self.rule(scoring) else { return Ok(without_rule(scoring, seen)) };
         let mut other = scoring.of_version(self.ledger.id().await?, rule, seen, now);
@@ -102,6 +110,7 @@ impl Driver {
         }
         let known = match self.ledger.get(&other.id).await? {
             Some((known, _)) => Some(known),
+            None if let Some(found) = self.unfit(services, rule, scoring, seen).await? => return Ok(found),
             // A writer that never comes to rest, or one that marks each input by rewriting it, would else be scored for ever.
             None => match self.ledger.count_unannounced(&other.blob, now).await? {
                 Unannounced::Counted => {
@@ -122,6 +131,42 @@ impl Driver {
         let shown = self.show(known, ShownBy::Look).await?;
         let scored_as = if shown.status == Status::Superseded { self.scored_as(&shown).await? } else { None };
         Ok(InputFound::Newer { etag, scoring: scored_as.map_or(shown.id, |by| by.id) })
+    }
+
+    /// What stands against a newer version that no event told of: it is not whole yet, or of a kind that the rule does not score. It
+    /// costs a look of its own, as seldom as that.
+    async fn unfit(
+        &self,
+        services: &Services,
+        rule: &Rule,
+        scoring: &Scoring,
+        seen: &SeenVersion,
+    ) -> Result<Option<InputFound>, ledger::Error> {
+        let (now, etag) = (self.clock.now(), &seen.etag);
+        let not_seen =
+            |why: String| Ok(Some(InputFound::NotSeen(format!("its path holds another version ({etag}): {why}"))));
+        let blob = match UnversionedBlob::read(&scoring.blob.url) {
+            Ok(blob) => blob,
+            Err(invalid) => return not_seen(invalid.to_string()),
+        };
+        let shown = match services.blobs.blob(&blob).await {
+            Ok(Some(shown)) if shown.etag.trim_matches('"') == etag.as_str() => shown,
+            Ok(_) => return not_seen("it has changed again".to_owned()),
+            Err(inconclusive) => return not_seen(error_chain(&inconclusive)),
+        };
+        let changed = Cause::Changed { taken: scoring.blob.etag.clone() };
+        let upload = PendingUpload::new(rule, blob, changed, now);
+        match upload.judge(self.ledger.id().await?, Some(rule), Some(&shown), None, now) {
+            Judgement::TakeIn { .. } => Ok(None),
+            // On record before the older version waits for it.
+            Judgement::Wait(upload) => {
+                let why = upload.reason.clone();
+                self.ledger.keep_pending(&Pending::Upload(*upload)).await?;
+                not_seen(why)
+            }
+            Judgement::Skip(skip) => Ok(Some(InputFound::Unwanted { etag: etag.clone(), why: skip.reason })),
+            Judgement::Done => not_seen("it is not there any more".to_owned()),
+        }
     }
 
     /// The path holds the same content under another ETag. That version joins the scoring, so that its event, should

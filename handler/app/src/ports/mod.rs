@@ -43,7 +43,7 @@ pub enum InconclusiveKind {
     NotUnderstood,
     /// It was not asked, as a setting or a row does not tell whom or what. It takes a person to change that.
     NotAsked,
-    /// There is more than could be looked at this time; the next look goes on.
+    /// There is more than could be looked at this time, or what is there is not whole yet; a later look goes on.
     Unfinished,
 }
 
@@ -68,7 +68,7 @@ impl Inconclusive {
         Self { kind: InconclusiveKind::NotAsked, what: what.into(), source: None, request_id: None }
     }
 
-    /// There is more to be seen.
+    /// There is more to be seen, now or later.
     pub fn unfinished(what: impl Into<String>) -> Self {
         Self { kind: InconclusiveKind::Unfinished, what: what.into(), source: None, request_id: None }
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use app::ports::{BlobPage, Inconclusive, MAX_PAGE};
 use azure_core::error::ErrorKind;
+use azure_core::http::{NoFormat, Response};
 use azure_storage_blob::models::{
-    AccessTier, BlobClientGetPropertiesResultHeaders as _, BlobContainerClientListBlobsOptions, BlobItem, BlobType,
-    CopyStatus, ListBlobsIncludeItem,
+    AccessTier, BlobClientGetPropertiesResult, BlobClientGetPropertiesResultHeaders as _,
+    BlobContainerClientListBlobsOptions, BlobItem, BlobType, CopyStatus, ListBlobsIncludeItem,
 };
 use futures::TryStreamExt as _;
 use lifecycle::UnversionedBlob;
@@ -36,17 +37,7 @@ impl AzureBlobs {
     pub(super) async fn uploaded(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
         let url = self.reached(&blob.url)?;
         let look = self.with_retries(&url, blob_not_found, || async {
-            let shown = self.blob_client(&url)?.get_properties(None).await?;
-            let metadata = shown.metadata()?;
-            Ok(BlobSnapshot {
-                etag: shown.etag()?.map(|etag| etag.to_string()).ok_or_else(|| lacks("ETag"))?,
-                size: shown.content_length()?.ok_or_else(|| lacks("length"))?,
-                content_type: shown.content_type()?,
-                kind: kind(shown.blob_type()?.as_ref()),
-                archived: shown.access_tier()?.is_some_and(|tier| tier == "Archive"),
-                copy: copy(shown.copy_status()?.as_ref(), shown.copy_status_description()?),
-                is_folder: metadata.iter().any(|(name, value)| is_folder(name, value)),
-            })
+            snapshot(&self.blob_client(&url)?.get_properties(None).await?)
         });
         let late =
             || Inconclusive::not_reachable(format!("storage did not answer about {url} within {} s", LOOK.as_secs()));
@@ -77,6 +68,20 @@ impl AzureBlobs {
         });
         Ok(page.await?.unwrap_or_default())
     }
+}
+
+/// A blob as its properties show it.
+pub(super) fn snapshot(shown: &Response<BlobClientGetPropertiesResult, NoFormat>) -> azure_core::Result<BlobSnapshot> {
+    let metadata = shown.metadata()?;
+    Ok(BlobSnapshot {
+        etag: shown.etag()?.map(|etag| etag.to_string()).ok_or_else(|| lacks("ETag"))?,
+        size: shown.content_length()?.ok_or_else(|| lacks("length"))?,
+        content_type: shown.content_type()?,
+        kind: kind(shown.blob_type()?.as_ref()),
+        archived: shown.access_tier()?.is_some_and(|tier| tier == "Archive"),
+        copy: copy(shown.copy_status()?.as_ref(), shown.copy_status_description()?),
+        is_folder: metadata.iter().any(|(name, value)| is_folder(name, value)),
+    })
 }
 
 /// The URL of the container: what is left of the folder's without its path.
