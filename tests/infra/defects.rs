@@ -24,7 +24,7 @@ const DEFECTS: &[(&str, &str, &str, &str, &str)] = &[
     ("alert on a function that is none", "infra/queries/alert-heartbeat.kql", "'Reconcile'", "'Reconciler'", "no function `Reconciler`"),
     ("alert on words that are never said", "infra/queries/alert-quarantined.kql", "event quarantined", "event in quarantine", "never says"),
     ("workbook with a column that is none", "infra/queries/workbook-by-rule.kql", "by rule\n", "by rules\n", "nothing is called `rules`"),
-    ("README that tells something else", "infra/README.md", "| `deliveryMode` | `'eventGrid'` |", "| `deliveryMode` | `'queue'` |", "cargo xtask docs"),
+    ("README that tells something else", "infra/README.md", "| `delivery.mode` |", "| `delivery.way` |", "cargo xtask docs"),
     ("action that is not pinned", ".github/workflows/ci.yml", "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0", "actions/checkout@v5", "pinned by its commit"),
     ("alert on orphaned jobs by words that are never said", "infra/queries/alert-orphaned-jobs.kql", "'orphaned job'", "'job gone astray'", "never says"),
     ("variable that no command has set", "infra/README.md", "APP=$(output functionAppName)\n", "", "uses `APP`"),
