@@ -180,6 +180,27 @@ async fn a_tick_over_jobs_that_go_on_reads_pages_and_jobs_and_writes_its_signs_o
     assert!((5..45).contains(&report.due), "{report:?}");
 }
 
+/// What `handler/docs/infrastructure.md` multiplies by a price.
+#[tokio::test]
+async fn an_upload_costs_as_many_requests_to_the_tables_as_the_docs_say() {
+    let world = World::new();
+    let app = world.app();
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let before = world.store.calls();
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let mut ticks = 0;
+    for status in [JobStatus::Running, JobStatus::Completed, JobStatus::Completed, JobStatus::Completed] {
+        world.later(Duration::minutes(2));
+        world.end_jobs(&status);
+        app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+        ticks += 1;
+    }
+    let (reads, pages, writes) = since(before, world.store.calls());
+    let idle = 35 + 2;
+    assert_eq!(reads + pages + writes - ticks * idle, 36, "{reads} {pages} {writes}");
+    assert_eq!(world.statuses(&app).await[&Status::Scored], 1);
+}
+
 #[tokio::test]
 async fn a_tick_whose_time_is_over_starts_nothing_and_says_so() {
     let world = World::new();
