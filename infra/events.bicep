@@ -64,6 +64,8 @@ module subscriptions 'modules/subscription.bicep' = [
       renames: false
       hierarchical: account.?hierarchical ?? true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
+      maxEventsPerBatch: installation.pushes.events
+      preferredBatchSizeInKilobytes: installation.pushes.kilobytes
       stateAccountResourceId: stateAccount.id
       queueName: queues.events
       deadLetterContainer: containers.deadLetters
@@ -87,6 +89,8 @@ module renameSubscriptions 'modules/subscription.bicep' = [
       renames: true
       hierarchical: true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
+      maxEventsPerBatch: installation.pushes.events
+      preferredBatchSizeInKilobytes: installation.pushes.kilobytes
       stateAccountResourceId: stateAccount.id
       queueName: queues.events
       deadLetterContainer: containers.deadLetters

@@ -1,11 +1,10 @@
-// Stage 1: everything but the event subscriptions to the function (events.bicep, after the code). With queue delivery
-// it is the only stage.
+// Stage 1: all but the event subscriptions to the function (events.bicep, after the code); with queue delivery the only one.
 //
 // Order: identity, then storage and monitoring with its roles, then rights on workspaces and data, then the app, so that
 // its first start finds its roles; then alerts and the workbook.
 targetScope = 'resourceGroup'
 
-import { appOptions, dataAccessOptions, delivery, existingResources, firstStage, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from 'modules/types.bicep'
+import { appOptions, dataAccessOptions, deliveryOptions, existingResources, firstStage, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from 'modules/types.bicep'
 import { containers, functions, queues } from 'modules/contract.bicep'
 import { alphanumeric, checked, letters, lowerCase, only } from 'modules/names.bicep'
 
@@ -49,7 +48,7 @@ param mlAccess ('dataScientist' | 'custom' | 'none') = 'dataScientist'
 param dataAccess dataAccessOptions = {}
 
 @description('How events reach the app: pushed by Event Grid (a second stage), or through a storage queue (private networks, one stage).')
-param deliveryMode delivery = 'eventGrid'
+param delivery deliveryOptions = {}
 
 @description('What others have made already and is used instead of something new.')
 param existing existingResources = {}
@@ -71,12 +70,12 @@ var hash = uniqueString(resourceGroup().id, workload, environmentName)
 var functionAppName = checked('names.functionApp', names.?functionApp ?? 'func-${stem}-${take(hash, 6)}', alphanumeric, '${alphanumeric}-', 2, 60)
 var unique = uniqueString(resourceGroup().id, functionAppName)
 var storageAccountName = checked('names.storageAccount', names.?storageAccount ?? take('st${take(only(toLower(stem), lowerCase), 12)}${hash}', 24), lowerCase, lowerCase, 3, 24)
-var queueDelivery = deliveryMode == 'storageQueue'
+var queueDelivery = delivery.?mode == 'storageQueue'
 var taskHub = checked('app.taskHub', app.?taskHub ?? 'Scorekeeper', letters, alphanumeric, 3, 45)
 
 // What cannot work is refused here, and not by an app that never gets an event.
 var checkedPublicNetworkAccess = !queueDelivery && network.?publicNetworkAccess == 'Disabled'
-  ? fail('Event Grid cannot push to an app without public network access: set deliveryMode to storageQueue')
+  ? fail('Event Grid cannot push to an app without public network access: set delivery.mode to storageQueue')
   : (network.?publicNetworkAccess ?? 'Enabled')
 var checkedSubnet = !empty(network.?privateEndpointSubnetResourceId) && empty(network.?integrationSubnetResourceId)
   ? fail('the state account is closed to the internet: set network.integrationSubnetResourceId, so that the app can reach it')
@@ -245,7 +244,8 @@ var told firstStage = {
   functionAppName: functionAppName
   stateAccountName: storage.outputs.name
   watchedAccounts: checkedAccounts
-  deliveryMode: deliveryMode
+  deliveryMode: delivery.?mode ?? 'eventGrid'
+  pushes: { events: delivery.?maxEventsPerBatch ?? 50, kilobytes: delivery.?preferredBatchSizeInKilobytes ?? 256 }
   alerts: alerting
   actionGroupResourceIds: actionGroups
   runbookUrl: runbookUrl

@@ -274,6 +274,7 @@ Needs attention
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!((&status["counts"]["running"], &status["quarantined24h"]), (&json!(1), &json!(1)));
     assert!(status["lastRun"].as_str().is_some_and(|at| at.starts_with("2026-07-21T10:")), "{status}");
+    assert_eq!(status["runningSince"], Value::Null);
     let found = &status["attention"];
     assert_eq!((found.as_array().map(Vec::len), &found[0]["kind"]), (Some(1), &json!("quarantined")), "{status}");
     assert_eq!((&found[0]["count"], &found[0]["since"]), (&json!(1), &json!("2026-07-21T10:02:30Z")), "{status}");
@@ -284,6 +285,29 @@ Needs attention
     let (code, none) =
         text(async |out| status::status(World::new().app().ledger(), false, None, START, out).await).await;
     assert!(code == ATTENTION && none.contains("no ledger under the task hub Test"), "{none}");
+}
+
+#[tokio::test]
+async fn status_says_how_long_a_reconcile_run_has_been_running() {
+    for (complete, golden) in [
+        (true, "Last run    3 min ago; one has been running for 90 s\n"),
+        (false, "Last run    none has ended yet; one has been running for 90 s\n"),
+    ] {
+        let world = World::new();
+        let app = world.app();
+        if complete {
+            app.tick(world.now() + Duration::minutes(1)).await.unwrap();
+        }
+        world.later(Duration::seconds(90));
+        let begun = app.ledger().runs().await.unwrap().next(world.now(), world.now() + Duration::minutes(5));
+        app.ledger().record_begun_run(&begun).await.unwrap();
+        world.later(Duration::seconds(90));
+        let (code, told) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+        assert!(told.contains(golden) && told.ends_with("Nothing needs attention.\n") && code == OK, "{told}");
+        let (_, json) = text(async |out| status::status(app.ledger(), true, None, world.now(), out).await).await;
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["runningSince"], "2026-07-21T10:01:30Z");
+    }
 }
 
 #[tokio::test]

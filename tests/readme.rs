@@ -1,37 +1,41 @@
-//! The README says what the code says. Where they differ the test prints what belongs there.
+//! README and the pages of `handler/docs` say what the code says. Where they differ the test prints what belongs there.
+//! Their commands are run by `documented_commands.rs`.
 
 use lifecycle::Status;
 use lifecycle::rule::template::PLACEHOLDERS;
 use lifecycle::status::diagram;
 
 const README: &str = include_str!("../README.md");
+const DATA_TEAMS: &str = include_str!("../handler/docs/data-teams.md");
+const OPERATIONS: &str = include_str!("../handler/docs/operations.md");
+const INFRASTRUCTURE: &str = include_str!("../handler/docs/infrastructure.md");
 const CONFIG: &str = include_str!("../handler/src/config/mod.rs");
 
 #[test]
 fn the_diagram_is_the_transition_table() {
     let diagram = format!("```mermaid\n{}```", diagram());
-    assert!(README.contains(&diagram), "README.md must hold\n{diagram}");
+    assert!(OPERATIONS.contains(&diagram), "operations.md must hold\n{diagram}");
 }
 
 #[test]
 fn the_statuses_are_explained_in_the_words_of_the_code() {
     let rows: String = Status::ALL.map(|status| format!("| `{status}` | {} |\n", status.sentence())).concat();
-    assert!(README.contains(&rows), "README.md must hold\n{rows}");
+    assert!(OPERATIONS.contains(&rows), "operations.md must hold\n{rows}");
 }
 
 #[test]
 fn every_setting_is_listed_with_the_default_and_meaning_of_the_code() {
-    // The table in the module's documentation is the source; the README repeats it.
+    // The table in the module's documentation is the source; the page repeats it.
     let table: Vec<&str> = CONFIG.lines().filter_map(|line| line.strip_prefix("//! |")).collect();
     assert!(table.len() > 8, "{table:?}");
     for row in table {
-        assert!(README.contains(&format!("|{row}\n")), "README.md must hold\n|{row}");
+        assert!(INFRASTRUCTURE.contains(&format!("|{row}\n")), "infrastructure.md must hold\n|{row}");
     }
 }
 
 #[test]
 fn every_text_that_a_failure_is_recognised_by_is_listed_with_its_cause() {
-    let mut lines = README.lines();
+    let mut lines = DATA_TEAMS.lines();
     for (cause, texts) in lifecycle::failure::RECOGNISED {
         let line = lines.find(|line| line.starts_with(&format!("| `{}` |", cause.name())));
         let listed = line.and_then(|line| line.split('|').nth(2)).unwrap_or_default().split(';').next().unwrap();
@@ -94,18 +98,18 @@ fn every_capability_has_a_verdict_and_each_yes_a_test_that_exists() {
 #[test]
 fn every_placeholder_is_listed() {
     for (name, _) in PLACEHOLDERS {
-        assert!(README.contains(&format!("`{{{name}}}`")), "{{{name}}} is missing in README.md");
+        assert!(DATA_TEAMS.contains(&format!("`{{{name}}}`")), "{{{name}}} is missing in data-teams.md");
     }
 }
 
 #[test]
 fn the_example_rules_are_good_and_every_member_is_explained() {
-    let example = README.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let example = DATA_TEAMS.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     let rules = lifecycle::Rules::read(example).unwrap_or_else(|problems| panic!("{problems:?}"));
     assert_eq!(rules.iter().count(), 1);
     for member in members(r#"{"rules":[{"x":0}]}"#, "rules[0].x") {
-        let named = README.contains(&format!("`{member}`")) || README.contains(&format!("`{member}."));
-        assert!(named, "the member {member} is not explained in README.md");
+        let named = DATA_TEAMS.contains(&format!("`{member}`")) || DATA_TEAMS.contains(&format!("`{member}."));
+        assert!(named, "the member {member} is not explained in data-teams.md");
     }
 }
 
@@ -121,15 +125,16 @@ fn members(rules: &str, path: &str) -> Vec<String> {
 #[test]
 fn every_member_of_an_endpoint_is_explained() {
     let section =
-        README.split("\n### Endpoints\n").nth(1).and_then(|rest| rest.split("\n#").next()).expect("a section");
+        DATA_TEAMS.split("\n### Endpoints\n").nth(1).and_then(|rest| rest.split("\n#").next()).expect("a section");
     for member in members(r#"{"rules":[],"endpoints":[{"x":0}]}"#, "endpoints[0].x") {
-        assert!(section.contains(&format!("| `{member}` |")), "the member {member} is not explained in README.md");
+        assert!(section.contains(&format!("| `{member}` |")), "the member {member} is not explained in data-teams.md");
     }
 }
 
 #[test]
 fn every_check_of_the_doctor_is_named_and_no_other() {
-    let section = README.split("\n## Doctor\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    let section =
+        OPERATIONS.split("\n## Doctor\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
     let rows = section.lines().filter(|line| line.starts_with("| of "));
     let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
     let mut sorted = named.clone();
@@ -139,13 +144,92 @@ fn every_check_of_the_doctor_is_named_and_no_other() {
     assert_eq!(sorted, checks);
 }
 
-#[test]
-fn files_that_the_readme_links_to_exist() {
+/// All pages that people read.
+fn pages() -> Vec<(std::path::PathBuf, String)> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for link in README.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        let path = link.split('#').next().unwrap_or_default();
-        if !path.is_empty() && !link.starts_with("http") {
-            assert!(root.join(path).exists(), "{link}");
+    let mut all = Vec::new();
+    for folder in ["", "handler", "handler/docs", "infra", "tests"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                all.push((path, text));
+            }
         }
+    }
+    assert!(all.len() > 12, "{}", all.len());
+    all
+}
+
+/// The page without what is shown of programs.
+fn prose(text: &str) -> String {
+    text.split("```").step_by(2).collect::<Vec<_>>().join("\n")
+}
+
+/// The anchors that GitHub makes of a page's headings.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = prose(text).lines().filter_map(|line| line.strip_prefix('#').map(str::to_owned)).collect::<Vec<_>>();
+    let anchor = |heading: &String| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.iter().map(anchor).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
+    let mut links = 0;
+    for (page, text) in pages() {
+        let prose = prose(&text);
+        let marked = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let named = prose.split("src=\"").skip(1).chain(prose.split("srcset=\"").skip(1));
+        for link in marked.chain(named.filter_map(|rest| rest.split('"').next())) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            links += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            assert!(file.exists(), "{}: {link}", page.display());
+            if !anchor.is_empty() {
+                let there = anchors(&std::fs::read_to_string(&file).unwrap());
+                assert!(there.iter().any(|one| one == anchor), "{}: {link}: {there:?}", page.display());
+            }
+        }
+    }
+    assert!(links > 60, "{links}");
+}
+
+#[test]
+fn the_front_page_is_short_and_its_first_screen_has_the_two_commands() {
+    assert!(README.lines().count() <= 150, "{} lines", README.lines().count());
+    let first: String = README.lines().take(20).collect::<Vec<_>>().join("\n");
+    for command in ["cargo run --release -- local ", "cargo xtask test "] {
+        assert!(first.contains(command), "{command}");
+    }
+}
+
+/// The quantities of the costs, which other tests count (`app/main.rs`, `supervised_host.rs`), times uploads.
+#[test]
+fn the_costs_are_the_arithmetic_that_they_name() {
+    let grouped = |number: u64| {
+        let digits = number.to_string();
+        let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap());
+        groups.collect::<Vec<_>>().join(",")
+    };
+    let runs: u64 = 60 * 24 * 30;
+    let rows = |uploads: u64| {
+        [uploads + runs, (runs + uploads) / 2, 37 * runs + 36 * uploads, 2 * uploads, runs + 3 * uploads].map(grouped)
+    };
+    let (few, many) = (rows(1_000), rows(1_000_000));
+    for (few, many) in few.iter().zip(&many) {
+        let cells: Vec<Vec<&str>> = README.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+        let is_there = cells.iter().any(|cells| {
+            cells.get(2).is_some_and(|cell| cell.starts_with(few.as_str()))
+                && cells.get(3).is_some_and(|cell| cell.starts_with(many.as_str()))
+        });
+        assert!(is_there, "{few} | {many}");
+        assert!(INFRASTRUCTURE.contains(few.as_str()) && INFRASTRUCTURE.contains(many.as_str()), "{few}, {many}");
     }
 }

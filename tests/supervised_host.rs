@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use crate::support::cloud::{Cloud, event};
-use crate::support::functions_host::{FunctionsHost, client};
+use crate::support::functions_host::{FunctionsHost, SCOREKEEPER, client};
 use crate::support::supervised_host::{Handler, Queued, State as HostState, SupervisedHost, is_over};
 
 /// Longer than any answer of a healthy handler.
@@ -296,4 +296,54 @@ async fn deliveries_of_fifty_with_one_that_fails_score_each_of_the_others_once()
     delivery.remove(20);
     assert_eq!(host.deliver("good", &delivery).await, 202);
     assert_eq!(cloud.simulator.summary().posts, 49);
+}
+
+/// What Application Insights is sent of us: a record for each line of stdout (category `Host.Function.Console`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scored_event_costs_three_records_and_an_idle_minute_one() {
+    let cloud = Cloud::start().await;
+    let mut vars = cloud.vars("ledger");
+    let mut rules: Value = serde_json::from_str(&vars["SCOREKEEPER_RULES"]).unwrap();
+    rules["rules"][0]["pollInterval"] = json!("PT1S");
+    vars.insert("SCOREKEEPER_RULES".to_owned(), rules.to_string());
+    let host = SupervisedHost::start(Handler::scorekeeper(cloud.root(), &vars), LONG).await;
+    let timer = captured("timer")["body"].as_str().unwrap().to_owned();
+    for minute in ["idle-1", "idle-2"] {
+        assert_eq!(host.call("Reconcile", minute, timer.clone()).await, 202);
+    }
+    cloud.upload("a.csv", "age\n65\n");
+    assert_eq!(host.deliver("event", &[event("a.csv")]).await, 202);
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    let mut runs = 2;
+    while scored(&cloud, &vars).await != 1 {
+        assert_eq!(host.call("Reconcile", "run", timer.clone()).await, 202);
+        runs += 1;
+        assert!(std::time::Instant::now() < end);
+    }
+    let said = host.stop().await;
+    let records: Vec<Value> = said.iter().map(|line| serde_json::from_str(line).expect("JSON under a host")).collect();
+    let of = |function: &str| {
+        let of_it = records.iter().filter(|record| record["spans"][0]["function"] == function);
+        of_it.map(|record| record["message"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    let [taken_in] = &of("BlobCreated")[..] else { panic!("one for an event: {said:#?}") };
+    assert!(taken_in.contains("submitting -> running"), "{taken_in}");
+    let (ended, moves): (Vec<&str>, Vec<&str>) =
+        of("Reconcile").into_iter().partition(|text| *text == "reconcile run ended");
+    assert_eq!(ended.len(), runs, "one for a minute in which nothing happens, and for any other");
+    // Whether a look finds it preparing or running, which is noted once each, is a matter of time.
+    let (progress, ends): (Vec<&str>, Vec<&str>) =
+        moves.into_iter().partition(|text| text.contains("running -> running"));
+    assert!(progress.len() <= 2, "{progress:?}");
+    let [completed, looked_at] = &ends[..] else { panic!("{ends:?}") };
+    assert!(completed.contains("running -> verifying") && looked_at.contains("verifying -> scored"), "{ends:?}");
+    assert_eq!(records.len(), 1 + runs + progress.len() + 2 + 1, "and one that it listens: {said:#?}");
+}
+
+/// How many scorings the command line shows as scored.
+async fn scored(cloud: &Cloud, vars: &BTreeMap<String, String>) -> u64 {
+    let mut command = tokio::process::Command::new(SCOREKEEPER);
+    let shown = command.args(["status", "--json"]).current_dir(cloud.root()).envs(vars).output().await.unwrap();
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    shown["counts"]["scored"].as_u64().unwrap()
 }

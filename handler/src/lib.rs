@@ -11,3 +11,4 @@ mod local;
 pub mod page;
 pub mod redacting;
 pub mod telemetry;
+mod version;

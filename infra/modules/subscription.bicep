@@ -38,6 +38,12 @@ param hierarchical bool
 @description('ARM id of the function that is called; empty: the queue is used.')
 param functionResourceId string
 
+@description('Most events of one push to the function.')
+param maxEventsPerBatch int
+
+@description('About how large a push may be.')
+param preferredBatchSizeInKilobytes int
+
 @description('ARM id of the state account.')
 param stateAccountResourceId string
 
@@ -118,9 +124,8 @@ var toFunction = {
     endpointType: 'AzureFunction'
     properties: {
       resourceId: functionResourceId
-      // One: a delivery fails as a whole.
-      maxEventsPerBatch: 1
-      preferredBatchSizeInKilobytes: 64
+      maxEventsPerBatch: maxEventsPerBatch
+      preferredBatchSizeInKilobytes: preferredBatchSizeInKilobytes
     }
   }
 }

@@ -29,7 +29,25 @@ type rulesFile = {
 
 @description('How events reach the app: pushed by Event Grid (a second stage), or through a storage queue (private networks, one stage).')
 @export()
-type delivery = 'eventGrid' | 'storageQueue'
+type deliveryMode = 'eventGrid' | 'storageQueue'
+
+@description('How events reach the app.')
+@export()
+@sealed()
+type deliveryOptions = {
+  @description('Pushed by Event Grid (`eventGrid`, default; a second stage), or through a storage queue (`storageQueue`; private networks, one stage).')
+  mode: deliveryMode?
+
+  @description('Most events of one push (default 50). A push fails as a whole, and its good events are duplicates the next time.')
+  @minValue(1)
+  @maxValue(5000)
+  maxEventsPerBatch: int?
+
+  @description('About how large a push may be (default 256); one event alone may be larger.')
+  @minValue(1)
+  @maxValue(1024)
+  preferredBatchSizeInKilobytes: int?
+}
 
 @description('Names of resources. What is left out is made of workload, environment and a hash of the resource group.')
 @export()
@@ -258,7 +276,16 @@ type firstStage = {
   watchedAccounts: watchedAccount[]
 
   @description('How events reach the app.')
-  deliveryMode: delivery
+  deliveryMode: deliveryMode
+
+  @description('Most events of one push, and about how many kilobytes it may have.')
+  pushes: {
+    @description('Events.')
+    events: int
+
+    @description('Kilobytes.')
+    kilobytes: int
+  }
 
   @description('Whether alerts are made.')
   alerts: bool

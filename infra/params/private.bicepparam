@@ -30,7 +30,9 @@ param existing = {
   identityResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-identities/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-scorekeeper'
 }
 
-param deliveryMode = 'storageQueue'
+param delivery = {
+  mode: 'storageQueue'
+}
 
 param network = {
   publicNetworkAccess: 'Disabled'

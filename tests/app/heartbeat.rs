@@ -1,8 +1,10 @@
-//! The sign of life that a tick leaves, and what it says of the ledger.
+//! The signs of life that a tick leaves, when it begins and when it ends, and what it says of the ledger.
 
 use std::sync::Arc;
 
+use app::App;
 use app::ports::table_store::Error;
+use app::reports::{self, FindingKind, StatusReport};
 use lifecycle::{FailureCause, JobStatus};
 use stores::faulty::Fault;
 use stores::memory::MemoryStore;
@@ -32,6 +34,84 @@ async fn a_tick_that_was_not_completed_leaves_none() {
     world.deliver(&app, &event("a.csv", "1")).await;
     assert!(!app.tick(world.now()).await.unwrap().complete);
     assert_eq!(app.ledger().heartbeat().await.unwrap(), None);
+}
+
+/// A run that is stopped by SIGKILL while it looks at its first job: from here on it does nothing any more.
+async fn killed_in_the_middle(world: &World, app: &App) {
+    let held = world.hold_next_poll();
+    let (app, deadline) = (app.clone(), world.now() + Duration::minutes(5));
+    let run = tokio::spawn(async move { app.tick(deadline).await });
+    held.waits.notified().await;
+    run.abort();
+    assert!(run.await.unwrap_err().is_cancelled());
+}
+
+async fn status(world: &World, app: &App) -> StatusReport {
+    reports::status(app.ledger(), world.now(), None).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_first_long_run_is_running_until_it_ends_and_one_that_was_killed_not_for_ever() {
+    let world = World::new();
+    let app = world.app();
+    world.deliver(&app, &event("a.csv", "1")).await;
+    // Long enough ago that a dead timer would be told.
+    world.later(Duration::hours(1));
+    let held = world.hold_next_poll();
+    let run = tokio::spawn({
+        let (app, deadline) = (app.clone(), world.now() + Duration::minutes(5));
+        async move { app.tick(deadline).await }
+    });
+    held.waits.notified().await;
+    let begun = world.now();
+    world.later(Duration::minutes(4));
+    let seen = status(&world, &app).await;
+    assert_eq!((seen.running_since, seen.last_run, seen.findings), (Some(begun), None, vec![]));
+    held.go.notify_one();
+    run.await.unwrap().unwrap();
+    let seen = status(&world, &app).await;
+    assert_eq!((seen.running_since, seen.last_run, seen.findings), (None, Some(begun), vec![]));
+
+    world.later(Duration::minutes(10));
+    killed_in_the_middle(&world, &world.app()).await;
+    let killed = world.now();
+    assert_eq!(status(&world, &app).await.running_since, Some(killed), "nobody can know yet");
+    world.later(Duration::minutes(7));
+    let seen = status(&world, &app).await;
+    assert_eq!(seen.running_since, None, "no run of a host takes longer than it was allowed");
+    let [found] = &seen.findings[..] else { panic!("{:?}", seen.findings) };
+    assert_eq!((found.kind, found.since), (FindingKind::RunOverdue, Some(begun)));
+    assert!(found.reason.contains("1 began since then and were not completed"), "{found}");
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    assert_eq!(status(&world, &app).await.findings, []);
+}
+
+#[tokio::test]
+async fn runs_that_die_each_minute_are_told_although_one_is_always_running() {
+    let world = World::new();
+    world.deliver(&world.app(), &event("a.csv", "1")).await;
+    for minute in 0..12 {
+        killed_in_the_middle(&world, &world.app()).await;
+        let seen = status(&world, &world.app()).await;
+        assert_eq!(seen.running_since, Some(world.now()));
+        let overdue = seen.findings.iter().find(|found| found.kind == FindingKind::RunOverdue);
+        assert_eq!(overdue.is_some(), minute > 10, "{minute}: {overdue:?}");
+        if let Some(overdue) = overdue {
+            assert!(overdue.reason.contains("ever ended; 12 began since then"), "{overdue}");
+        }
+        world.later(Duration::minutes(1));
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_fails_or_is_not_completed_is_not_running_any_more() {
+    let world = World::on(Arc::new(MemoryStore::new()), RULE);
+    let app = world.app();
+    world.deliver(&app, &event("a.csv", "1")).await;
+    assert!(!app.tick(world.now()).await.unwrap().complete);
+    let runs = app.ledger().runs().await.unwrap();
+    let begun = runs.unfinished().unwrap();
+    assert_eq!((runs.running(world.now()), begun.ended, begun.count), (None, Some(world.now()), 1));
 }
 
 #[tokio::test]
@@ -74,8 +154,8 @@ async fn a_tick_that_cannot_read_a_shard_does_not_say_that_it_saw_all() {
     let app = world.app();
     world.deliver(&app, &event("a.csv", "1")).await;
     assert!(app.tick(world.now() + Duration::minutes(5)).await.unwrap().whole);
-    // The limits may be read before the shards.
-    for _ in 0..2 {
+    // The runs before it and the limits may be read before the shards.
+    for _ in 0..3 {
         world.store.push_read(Error::Unavailable("dark".into()));
     }
     let report = app.tick(world.now() + Duration::minutes(5)).await.unwrap();

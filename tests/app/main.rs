@@ -157,7 +157,7 @@ async fn twelve_processes_that_get_the_same_event_at_once_make_one_job(world: Wo
 }
 
 #[tokio::test]
-async fn a_tick_over_jobs_that_go_on_reads_pages_and_jobs_and_writes_its_heartbeat_alone() {
+async fn a_tick_over_jobs_that_go_on_reads_pages_and_jobs_and_writes_its_signs_of_life_alone() {
     let world = World::new();
     let app = world.app();
     for n in 0..50 {
@@ -170,13 +170,35 @@ async fn a_tick_over_jobs_that_go_on_reads_pages_and_jobs_and_writes_its_heartbe
     let report = app.tick(world.now() + deadline).await.unwrap();
     assert_eq!((report.in_flight, report.due, report.moved, report.complete), (50, 50, 0, true));
     let (reads, pages, writes) = since(before, world.store.calls());
-    // The controls and what waits for a look at the storage; 16 shards: one page of the in-flight index and one of the outbox each.
-    assert_eq!((reads, pages, writes), (0, 34, 1));
+    // The runs before it, the controls and what waits for a look at the storage; 16 shards: one page of the in-flight index and one
+    // of the outbox each.
+    assert_eq!((reads, pages, writes), (0, 35, 2));
     assert_eq!(world.polls() - polls, 50);
     // Half an interval later about half of them are due again.
     world.later(Duration::seconds(60));
     let report = app.tick(world.now() + deadline).await.unwrap();
     assert!((5..45).contains(&report.due), "{report:?}");
+}
+
+/// What `handler/docs/infrastructure.md` multiplies by a price.
+#[tokio::test]
+async fn an_upload_costs_as_many_requests_to_the_tables_as_the_docs_say() {
+    let world = World::new();
+    let app = world.app();
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let before = world.store.calls();
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let mut ticks = 0;
+    for status in [JobStatus::Running, JobStatus::Completed, JobStatus::Completed, JobStatus::Completed] {
+        world.later(Duration::minutes(2));
+        world.end_jobs(&status);
+        app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+        ticks += 1;
+    }
+    let (reads, pages, writes) = since(before, world.store.calls());
+    let idle = 35 + 2;
+    assert_eq!(reads + pages + writes - ticks * idle, 36, "{reads} {pages} {writes}");
+    assert_eq!(world.statuses(&app).await[&Status::Scored], 1);
 }
 
 #[tokio::test]

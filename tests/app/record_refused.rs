@@ -91,6 +91,8 @@ async fn any_move_that_the_ledger_refuses_for_good_ends_its_scoring_and_stops_it
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.later(Duration::minutes(2));
     world.hide_jobs(true);
+    // First the run says that it begins.
+    world.store.push(Fault::Pass);
     world.store.push(Fault::Refused { permanent: true });
     tick(&world, &app).await;
     let scoring = world.get(&app, &ids[0]).await;
@@ -119,7 +121,7 @@ async fn a_ledger_that_refuses_everything_costs_no_scoring() {
     let ids = world.deliver(&app, &event("a.csv", "1")).await;
     world.end_jobs(&JobStatus::Completed);
     world.later(Duration::minutes(2));
-    for _ in 0..4 {
+    for _ in 0..5 {
         world.store.push(Fault::Refused { permanent: true });
     }
     let _ = app.tick(world.now() + Duration::minutes(5)).await;

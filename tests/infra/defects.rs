@@ -24,7 +24,7 @@ const DEFECTS: &[(&str, &str, &str, &str, &str)] = &[
     ("alert on a function that is none", "infra/queries/alert-heartbeat.kql", "'Reconcile'", "'Reconciler'", "no function `Reconciler`"),
     ("alert on words that are never said", "infra/queries/alert-quarantined.kql", "event quarantined", "event in quarantine", "never says"),
     ("workbook with a column that is none", "infra/queries/workbook-by-rule.kql", "by rule\n", "by rules\n", "nothing is called `rules`"),
-    ("README that tells something else", "infra/README.md", "| `deliveryMode` | `'eventGrid'` |", "| `deliveryMode` | `'queue'` |", "cargo xtask docs"),
+    ("README that tells something else", "infra/README.md", "| `delivery.mode` |", "| `delivery.way` |", "cargo xtask docs"),
     ("action that is not pinned", ".github/workflows/ci.yml", "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8 # v5.0.0", "actions/checkout@v5", "pinned by its commit"),
     ("alert on orphaned jobs by words that are never said", "infra/queries/alert-orphaned-jobs.kql", "'orphaned job'", "'job gone astray'", "never says"),
     ("variable that no command has set", "infra/README.md", "APP=$(output functionAppName)\n", "", "uses `APP`"),
@@ -34,7 +34,7 @@ const DEFECTS: &[(&str, &str, &str, &str, &str)] = &[
     ("variable of the pipeline that nobody sets", ".github/workflows/deploy.yml", "vars.AZURE_RESOURCE_GROUP", "vars.AZURE_GROUP", "nobody sets `AZURE_GROUP`"),
     ("variable of an environment outside of it", ".github/workflows/deploy.yml", "jobs:\n  package:", "env:\n  GROUP: ${{ vars.AZURE_RESOURCE_GROUP }}\n\njobs:\n  package:", "only in its job"),
     ("release that is built once", ".github/workflows/release.yml", "cargo xtask reproduce", "echo reproduced", "built twice"),
-    ("release without its bill of materials", ".github/workflows/release.yml", "cp target/app/sbom.cdx.json dist/", "ls target/app/sbom.cdx.json # dist/", "bill of materials"),
+    ("release without its bill of materials", ".github/workflows/release.yml", "cargo xtask release --tag", "ls dist # --tag", "bill of materials"),
     ("deployment without a look", ".github/workflows/deploy.yml", "infra/deploy.sh what-if", "echo nothing", "must come first"),
 ];
 

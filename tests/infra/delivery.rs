@@ -270,6 +270,21 @@ proptest! {
 }
 
 #[test]
+fn pushes_are_batches_that_the_handler_takes_whole() {
+    let project = Project::load();
+    for name in ["dev.events", "prod.events"] {
+        let text = project.files.get(&format!("{SNAPSHOTS}{name}.json"));
+        let pushes = text.matches("\"endpointType\": \"AzureFunction\"").count();
+        assert!(pushes > 0, "{name}");
+        for member in ["\"maxEventsPerBatch\": 50", "\"preferredBatchSizeInKilobytes\": 256"] {
+            assert_eq!(text.matches(member).count(), pushes, "{name}: {member}");
+        }
+    }
+    let types = project.files.get("infra/modules/types.bicep");
+    assert!(types.contains(&format!("@maxValue({})\n  maxEventsPerBatch", lifecycle::payload::MAX_EVENTS)));
+}
+
+#[test]
 fn what_no_rule_can_want_does_not_wake_the_app() {
     let filters = filters(&Project::load());
     let lake = &filters[0]["lake"];

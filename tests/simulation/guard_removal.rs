@@ -508,7 +508,9 @@ fn outputs_that_the_ledger_is_not_asked_about_are_found() {
     let wiring = Wiring { store: |it| Arc::new(Forgotten(it)), ..Wiring::default() };
     // Nothing else goes wrong: whoever asks for a scoring again for another reason would not find it either.
     let options = |seed| RunOptions { faults: Faults::NONE.with(Kind::OwnOutputs), ..RunOptions::new(seed) };
-    is_found_in(&options, &wiring, &["own outputs"]);
+    // A row that is hidden is not projected either, so that some seeds end with that alone.
+    let mut violations = (1..=SEEDS).filter_map(|seed| run(&options(seed), &wiring, false).violation);
+    assert!(violations.any(|violation| violation.invariant == "own outputs"), "{SEEDS} seeds did not find it");
 }
 
 #[test]

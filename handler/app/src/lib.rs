@@ -33,7 +33,7 @@ pub use error::Error;
 pub use intake::{Accepted, AcceptedScoring, Delivery, Intake, Submissions};
 pub use lifecycle::text::error_chain;
 pub use operate::{Refused, ResolveOutcome, order, resolve};
-pub use tick::{StateCounts, Tick, TickReport};
+pub use tick::{BEGUN_WORK, StateCounts, Tick, TickReport};
 
 use admission::Admission;
 use clock::LedgerClock;

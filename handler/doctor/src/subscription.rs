@@ -15,7 +15,7 @@ use crate::remedy::{ResourceId, shell};
 use app::function_names::{BLOB_CREATED, BLOB_CREATED_FROM_QUEUE};
 
 /// The queue of the second mode; `function-definitions/BlobCreatedFromQueue` and `infra/modules/contract.bicep` name it too.
-const QUEUE: &str = "blob-events";
+pub(super) const QUEUE: &str = "blob-events";
 /// The container of the templates for what could not be delivered (`infra/modules/contract.bicep`).
 const DEAD_LETTERS: &str = "dead-letters";
 

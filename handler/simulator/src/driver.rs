@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,6 +77,19 @@ struct Output {
     uri: String,
 }
 
+/// Whether these are one file under two names.
+#[cfg(unix)]
+fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Where files have no numbers, by what a link shares.
+#[cfg(not(unix))]
+fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    one.len() == other.len() && one.modified().is_ok_and(|at| other.modified().is_ok_and(|other| at == other))
+}
+
 impl Output {
     /// The file to be written.
     fn file(&self) -> PathBuf {
@@ -89,7 +101,7 @@ impl Output {
         let Ok(target) = self.target.metadata() else { return false };
         let stage = self.staged.parent().and_then(|stage| stage.read_dir().ok());
         let mut staged = stage.into_iter().flatten().flatten().filter_map(|entry| entry.metadata().ok());
-        staged.any(|staged| (staged.dev(), staged.ino()) == (target.dev(), target.ino()))
+        staged.any(|staged| is_same(&staged, &target))
     }
 
     /// Makes it visible at its path, whole. `at` becomes its time of modification.

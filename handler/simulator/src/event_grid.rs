@@ -104,8 +104,8 @@ fn subscription(shared: &Shared, account: &str, parent: &str) -> Option<Value> {
                 "endpointType": "AzureFunction",
                 "properties": {
                     "resourceId": format!("{site}/functions/{FUNCTION}"),
-                    "maxEventsPerBatch": 1,
-                    "preferredBatchSizeInKilobytes": 64,
+                    "maxEventsPerBatch": 50,
+                    "preferredBatchSizeInKilobytes": 256,
                 },
             },
             "filter": {

@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -52,7 +51,12 @@ impl Journal {
         });
         let fresh = path.with_extension("new");
         // Input URIs may hold what their sender should not have put there: the file is the owner's alone.
-        let open = |path: &Path| OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        let open = |path: &Path| {
+            let mut options = OpenOptions::new();
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            options.create(true).append(true).open(path)
+        };
         match std::fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

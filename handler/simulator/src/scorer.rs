@@ -11,7 +11,6 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
@@ -102,13 +101,15 @@ exec sh -c "$1""#;
 /// Runs a shell command with `env` added to this process's environment. When this future is dropped, or this process ends,
 /// the command and everything it started is killed.
 pub(super) async fn command(shell: &str, env: Vec<(String, OsString)>, limit: Duration) -> Result<(), RunError> {
-    let mut child = Command::new("sh")
+    let mut command = Command::new("sh");
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut child = command
         .args(["-c", WITH_LIFELINE, "sh", shell])
         .envs(env)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| RunError::user(format!("the scoring command cannot be run: {error}")))?;
@@ -145,20 +146,34 @@ async fn tail(stderr: Option<tokio::process::ChildStderr>) -> String {
 }
 
 /// A process group, killed when dropped: a shell's children outlive the shell otherwise.
-struct Group(Option<Pid>);
+#[cfg(unix)]
+struct Group(Option<rustix::process::Pid>);
 
+#[cfg(unix)]
 impl Group {
     fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+        Self(child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)))
     }
 }
 
+#[cfg(unix)]
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0.take() {
             // Nobody left in it is the usual case.
-            let _ = kill_process_group(group, Signal::KILL);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
+    }
+}
+
+/// There are no groups: the command is killed when its handle is dropped, what it started ends with its input.
+#[cfg(not(unix))]
+struct Group;
+
+#[cfg(not(unix))]
+impl Group {
+    fn of(_: &Child) -> Self {
+        Self
     }
 }
 

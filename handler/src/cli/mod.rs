@@ -43,7 +43,7 @@ pub mod view;
 
 /// Scores every uploaded blob exactly once on an Azure Machine Learning batch endpoint.
 #[derive(Debug, Parser)]
-#[command(name = "scorekeeper", version)]
+#[command(name = "scorekeeper", version = crate::version::text())]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

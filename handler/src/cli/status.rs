@@ -55,6 +55,7 @@ pub async fn status(
             "counts": by_name,
             "finalSince": report.since.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
             "lastRun": report.last_run.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
+            "runningSince": report.running_since.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "oldestInFlight": report.oldest.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "pendingUploads": report.pending,
             "skipped24h": report.skipped,
@@ -83,8 +84,12 @@ pub async fn status(
     if let Some(last) = report.last_upload {
         writeln!(out, "Last upload {} ago", ago(last, now))?;
     }
-    if let Some(last_run) = report.last_run {
-        writeln!(out, "Last run    {} ago", ago(last_run, now))?;
+    let running = report.running_since.map(|since| format!("one has been running for {}", ago(since, now)));
+    match (report.last_run.map(|last| format!("{} ago", ago(last, now))), running) {
+        (Some(last), Some(running)) => writeln!(out, "Last run    {last}; {running}")?,
+        (Some(last), None) => writeln!(out, "Last run    {last}")?,
+        (None, Some(running)) => writeln!(out, "Last run    none has ended yet; {running}")?,
+        (None, None) => {}
     }
     for view in report.limits.iter().filter(|view| view.matters()) {
         writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;

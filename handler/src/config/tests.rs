@@ -205,6 +205,19 @@ fn each_setting_remembers_where_it_came_from() {
 }
 
 #[test]
+fn whoever_asks_beside_a_host_is_told_that_its_process_logs_json() {
+    let shown = |vars: &[(&str, &str)]| {
+        let config = good(vars);
+        let setting = config.settings.iter().find(|setting| setting.name == "SCOREKEEPER_LOG_FORMAT").unwrap();
+        (config.log.format, setting.value.clone())
+    };
+    assert_eq!(shown(&[EMBEDDED]), (LogFormat::Text, "text here, json under a host".to_owned()));
+    let hosted = [EMBEDDED, ("FUNCTIONS_CUSTOMHANDLER_PORT", "7071")];
+    assert_eq!(shown(&hosted), (LogFormat::Json, "json".to_owned()));
+    assert_eq!(shown(&[EMBEDDED, ("SCOREKEEPER_LOG_FORMAT", "json")]), (LogFormat::Json, "json".to_owned()));
+}
+
+#[test]
 fn a_host_json_with_comments_does_not_prevent_a_start() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("host.json"), "{ // ours\n \"functionTimeout\": \"00:10:00\" }")

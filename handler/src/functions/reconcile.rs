@@ -10,12 +10,10 @@ use serde::Deserialize;
 
 use super::deadline::Deadline;
 use super::{Failure, Function};
-use app::{App, TickReport, error_chain};
+use app::{App, BEGUN_WORK, TickReport, error_chain};
 
 /// How long a run may take whose host sets no deadline, and at most if it sets one. What is left is for the next run.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
-/// Most time that is kept for work already begun when no new work is started any more: a POST's 60 s and its record.
-const MARGIN: Duration = Duration::from_secs(75);
 
 /// A timer's payload, of which nothing is used: Azure's timer object and an EventBridge event both read as this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -36,10 +34,10 @@ pub fn reconcile(app: App) -> impl Function<Tick, Output = TickReport> {
     })
 }
 
-/// For how long new work is begun: a quarter of the time is kept, or [`MARGIN`] if that is less.
+/// For how long new work is begun: a quarter of the time is kept for what was begun before, or [`BEGUN_WORK`] if that is less.
 fn working_time(deadline: Deadline) -> Duration {
     let left = deadline.within(TIME_LIMIT);
-    left.saturating_sub((left / 4).min(MARGIN))
+    left.saturating_sub((left / 4).min(BEGUN_WORK))
 }
 
 #[cfg(test)]

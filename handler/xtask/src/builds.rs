@@ -11,9 +11,10 @@ use std::{
 use cargo_metadata::{Message, PackageId};
 
 use crate::{
+    commit::Commit,
     failure::{Failure, Result, cannot_start},
     prefixes::Prefixes,
-    workspace::{Checkout, shown},
+    workspace::{Checkout, root, shown},
 };
 
 /// The executable's name, in the workspace and in `host.json`.
@@ -38,6 +39,8 @@ pub(crate) struct Build<'a> {
     pub(crate) target: Option<&'a str>,
     /// A cargo profile: `dev`, `release`.
     pub(crate) profile: &'a str,
+    /// With all that people at a terminal use, as the command line is released.
+    pub(crate) whole: bool,
     /// For what is shipped: it is built from what was reviewed (`Cargo.lock` must fit), and tells nothing of this machine.
     pub(crate) shipped: Option<&'a Prefixes>,
 }
@@ -61,7 +64,8 @@ impl Build<'_> {
         command.args(["--profile", self.profile]);
         command.args(self.target.iter().flat_map(|target| ["--target", target]));
         if let Some(prefixes) = self.shipped {
-            command.args(["--locked", LEAN]).env("LIBSQLITE3_FLAGS", SQLITE_FLAGS);
+            command.arg("--locked").args((!self.whole).then_some(LEAN)).env("LIBSQLITE3_FLAGS", SQLITE_FLAGS);
+            command.envs(Commit::of(&root()).variables());
             prefixes.apply(&mut command, self.target.unwrap_or_default());
         }
         // The path depends on target, profile and the user's cargo settings: cargo tells it.

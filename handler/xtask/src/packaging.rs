@@ -42,8 +42,14 @@ impl Order<'_> {
     pub(crate) fn make(&self, checkout: &Checkout) -> Result<Packaged> {
         let metadata = materials::metadata(checkout, self.target)?;
         let prefixes = Prefixes::of(&checkout.root, &metadata);
-        let built =
-            Build { checkout, target: Some(self.target), profile: self.profile, shipped: Some(&prefixes) }.run()?;
+        let built = Build {
+            checkout,
+            target: Some(self.target),
+            profile: self.profile,
+            whole: false,
+            shipped: Some(&prefixes),
+        }
+        .run()?;
         let lock = checkout.root.join("Cargo.lock");
         let lock = Lockfile::load(&lock).map_err(cannot("read", &lock))?;
         let materials = Materials::of(&metadata, &lock, &built)?;

@@ -62,7 +62,9 @@ param existing = {
   ]
 }
 
-param deliveryMode = 'storageQueue'
+param delivery = {
+  mode: 'storageQueue'
+}
 
 param app = {
   settings: {

@@ -37,6 +37,8 @@ module subscriptions '../../../infra/modules/subscription.bicep' = [
       renames: one.renames
       hierarchical: one.hierarchical
       functionResourceId: resourceId('Microsoft.Web/sites/functions', 'f', 'BlobCreated')
+      maxEventsPerBatch: 50
+      preferredBatchSizeInKilobytes: 256
       stateAccountResourceId: resourceId('Microsoft.Storage/storageAccounts', 'state')
       queueName: 'q'
       deadLetterContainer: 'd'

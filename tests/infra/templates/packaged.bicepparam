@@ -18,7 +18,9 @@ param workspaceResourceIds = [
   '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml/providers/Microsoft.MachineLearningServices/workspaces/w'
 ]
 
-param deliveryMode = 'storageQueue'
+param delivery = {
+  mode: 'storageQueue'
+}
 
 param app = {
   authentication: {

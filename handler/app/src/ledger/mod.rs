@@ -47,7 +47,7 @@ mod workspaces;
 
 pub use attention_rows::{Unacknowledged, attention_key};
 pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
 pub use listed::{NewestEnds, NewestScorings};
 pub use orphan_scan::OrphanScan;

@@ -17,7 +17,7 @@ use super::breakers::BreakerView;
 use super::limits::LimitView;
 use super::pending::PendingView;
 use super::text::{shortened, utc_text};
-use crate::ledger::{Heartbeat, InFlight, Quarantined, Terminal, Unacknowledged};
+use crate::ledger::{InFlight, Quarantined, Runs, Terminal, Unacknowledged};
 use crate::stuck;
 
 /// A reconcile run takes ten minutes at most, and comes every minute.
@@ -104,7 +104,7 @@ impl fmt::Display for Finding {
 pub(super) struct Seen<'a> {
     pub(super) task_hub: &'a str,
     pub(super) has_ledger: bool,
-    pub(super) heartbeat: Option<Heartbeat>,
+    pub(super) runs: Runs,
     pub(super) in_flight: &'a [InFlight],
     /// Of the last day.
     pub(super) ended: &'a [Terminal],
@@ -192,24 +192,32 @@ impl Seen<'_> {
             return Some(one(FindingKind::NoLedger, 1, None, reason, "scorekeeper config"));
         }
         let next = "scorekeeper doctor";
-        let Some(last) = &self.heartbeat else {
-            // The first one may be under way.
-            let waits = self.in_flight.iter().map(|row| row.created).chain(self.pending.iter().map(|view| view.since));
-            let since = waits.min().filter(|since| self.now - *since > RUN_OVERDUE_AFTER)?;
-            let reason = "no reconcile run has ever ended, though there is something to do".to_owned();
-            return Some(one(FindingKind::RunOverdue, 1, Some(since), reason, next));
-        };
-        if is_ahead(last.at, self.now) {
+        let last = self.runs.complete.as_ref().map(|heartbeat| heartbeat.at);
+        if let Some(last) = last.filter(|at| is_ahead(*at, self.now)) {
             let reason = format!(
                 "the last reconcile run lies in the future ({} UTC): the clock of the app, or of this machine, is wrong or was",
-                utc_text(last.at)
+                utc_text(last)
             );
             return Some(one(FindingKind::RunAhead, 1, None, reason, next));
         }
-        (self.now - last.at > RUN_OVERDUE_AFTER).then(|| {
-            let reason = "no reconcile run has ended".to_owned();
-            one(FindingKind::RunOverdue, 1, Some(last.at), reason, next)
-        })
+        let is_long = |since: &OffsetDateTime| self.now - *since > RUN_OVERDUE_AFTER;
+        let unfinished = self.runs.unfinished();
+        let waits = self.in_flight.iter().map(|row| row.created).chain(self.pending.iter().map(|view| view.since));
+        let since = last.or_else(|| waits.chain(unfinished.map(|run| run.first)).min()).filter(is_long)?;
+        // A long one, as the first may be, is no sign of a dead timer; nor is one that ends as often as it begins.
+        if self.runs.running(self.now).is_some_and(|run| !is_long(&run.first)) {
+            return None;
+        }
+        let begun = unfinished.map_or(String::new(), |run| {
+            let (count, last) = (run.count, utc_text(run.at));
+            format!("; {count} began since then and were not completed, the last one at {last} UTC")
+        });
+        let reason = match last {
+            Some(_) => format!("no reconcile run has ended{begun}"),
+            None if begun.is_empty() => "no reconcile run has ever ended, though there is something to do".to_owned(),
+            None => format!("no reconcile run has ever ended{begun}"),
+        };
+        Some(one(FindingKind::RunOverdue, 1, Some(since), reason, next))
     }
 
     fn of_events(&self) -> Option<Finding> {

@@ -10,7 +10,7 @@ use super::breakers::{BreakerView, breakers};
 use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
 use super::pending::pending;
-use crate::ledger::{self, Ledger, RecordedEvent, Terminal, Unacknowledged, Unreadable, count_by_status};
+use crate::ledger::{self, Ledger, RecordedEvent, Runs, Terminal, Unacknowledged, Unreadable, count_by_status};
 
 /// Skipped or quarantined events that are counted; of more it is known that there are that many.
 const MAX_EVENTS: usize = 1_000;
@@ -28,6 +28,8 @@ pub struct StatusReport {
     pub oldest: Option<OffsetDateTime>,
     /// When the last complete reconcile run began.
     pub last_run: Option<OffsetDateTime>,
+    /// When the reconcile run began that is at work now.
+    pub running_since: Option<OffsetDateTime>,
     /// When the newest upload was received.
     pub last_upload: Option<OffsetDateTime>,
     /// Events since `since` that no rule wanted, at most a thousand.
@@ -81,14 +83,15 @@ pub async fn status(
     let first = unreadable.first().map(|first| redacted(&first.to_string()).into_owned());
     let first = first.or_else(|| Some(pending.unreadable.first()?.error.clone()));
     let unreadable = (unreadable.len() + pending.unreadable.len(), first);
-    let heartbeat = ledger.heartbeat().await?;
+    let runs = ledger.runs().await?;
     let last_upload = last_upload(ledger).await?;
     let mut report = StatusReport {
         counts: count_by_status(statuses),
         since,
         in_flight: in_flight.len(),
         oldest: in_flight.iter().map(|row| row.created).min(),
-        last_run: heartbeat.as_ref().map(|heartbeat| heartbeat.at),
+        last_run: runs.complete.as_ref().map(|heartbeat| heartbeat.at),
+        running_since: runs.running(now).map(|run| run.at),
         last_upload,
         skipped,
         quarantined: quarantined.len(),
@@ -102,8 +105,8 @@ pub async fn status(
     report.findings = findings(&Seen {
         task_hub: ledger.task_hub(),
         // Whoever has taken something in has written the id before.
-        has_ledger: report.last_upload.is_some() || heartbeat.is_some() || ledger.exists().await?,
-        heartbeat,
+        has_ledger: report.last_upload.is_some() || runs != Runs::default() || ledger.exists().await?,
+        runs,
         in_flight: &in_flight,
         ended: &ended,
         unacknowledged: &unacknowledged,

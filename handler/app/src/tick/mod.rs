@@ -13,7 +13,7 @@ use crate::clock::LedgerClock;
 use crate::driver::Services;
 use crate::error::{Error, error_chain};
 use crate::intake::Intake;
-use crate::ledger::{Controls, Heartbeat, Ledger};
+use crate::ledger::{BegunRun, Controls, Heartbeat, Ledger};
 use crate::orphans::{InFlightJobs, Orphans};
 
 mod backlog;
@@ -36,6 +36,9 @@ use walk::{Walk, WalkOptions, Walked};
 
 /// Part of a tick's time, one over this, that looks at jobs leave to what is queued, however many jobs there are.
 const QUEUED_TIME_SHARE: i32 = 4;
+
+/// Most time that a tick takes beyond its deadline, for work that it had begun: a POST's 60 s and its record.
+pub const BEGUN_WORK: std::time::Duration = std::time::Duration::from_secs(75);
 
 /// What a timer does. One for each process: what it remembers of the last tick spares looks.
 pub struct Tick {
@@ -101,9 +104,21 @@ impl Tick {
         }
     }
 
-    /// One tick. Starts nothing new after `deadline`; what is left is for the next one.
+    /// One tick. Starts nothing new after `deadline`; what is left is for the next one. The ledger knows that it runs from before
+    /// it does anything: a first one may take minutes, and somebody may look meanwhile.
     pub async fn run(&self, deadline: OffsetDateTime) -> Result<TickReport, Error> {
         let now = self.clock.now();
+        let begun = self.record_begin(now, deadline).await;
+        let report = self.reconcile(now, deadline).await;
+        match (&report, begun) {
+            (Ok(report), _) if report.complete => self.record_heartbeat(now, report).await,
+            (_, Some(begun)) => self.record_end(begun).await,
+            _ => {}
+        }
+        report.inspect(TickReport::log)
+    }
+
+    async fn reconcile(&self, now: OffsetDateTime, deadline: OffsetDateTime) -> Result<TickReport, Error> {
         let (counts, mut report) = (Counts::default(), TickReport::default());
         // Before anything else: whatever is submitted in this tick goes by what operators have said until now, and who
         // holds a slot is asked for the scopes that are limited now.
@@ -132,9 +147,7 @@ impl Tick {
         report.duration_ms = u64::try_from((ended - now).whole_milliseconds()).unwrap_or_default();
         if report.complete {
             *self.last_complete.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-            self.record_heartbeat(now, &report).await;
         }
-        report.log();
         Ok(report)
     }
 
@@ -176,6 +189,24 @@ impl Tick {
             self.scopes.publish_scopes(controls, scope_statuses, &backlogs).await;
         }
         jobs
+    }
+
+    /// Says in the ledger that a run begins. Nothing depends on it either.
+    async fn record_begin(&self, now: OffsetDateTime, deadline: OffsetDateTime) -> Option<BegunRun> {
+        let begun = async {
+            let begun = self.ledger.runs().await?.next(now, deadline + BEGUN_WORK);
+            self.ledger.record_begun_run(&begun).await.map(|()| begun)
+        };
+        let unwritten = |error| tracing::warn!(error = %error_chain(&error), "that a run begins was not written");
+        begun.await.map_err(unwritten).ok()
+    }
+
+    /// Says in the ledger that a run ended that was not complete.
+    async fn record_end(&self, begun: BegunRun) {
+        let ended = BegunRun { ended: Some(self.clock.now()), ..begun };
+        if let Err(error) = self.ledger.record_begun_run(&ended).await {
+            tracing::warn!(error = %error_chain(&error), "that a run ended was not written");
+        }
     }
 
     /// Leaves a sign of life. Nothing depends on it, so a tick does not fail by it.

@@ -151,6 +151,18 @@ async fn a_person_examines_the_rights_of_the_app_and_not_their_own() {
 }
 
 #[tokio::test]
+async fn a_first_long_run_is_told_as_running_and_is_no_fault_of_the_timer() {
+    for ticked in [None, Some(time::Duration::hours(1))] {
+        let mut case = Case::new();
+        (case.ticked, case.begun) = (ticked, Some((time::Duration::minutes(4), time::Duration::minutes(4))));
+        let report = case.report().await;
+        assert_eq!((of(&report, Verdict::Fault), report.exit_code()), (vec![], 2), "{}", text_of(&report));
+        let run = report.findings.iter().find(|finding| finding.check == Check::LastRun).unwrap();
+        assert!(run.verdict == Verdict::Unknown && run.seen.contains("one has been running for 4 min"), "{run:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_person_without_rights_to_the_rows_sees_the_table_and_the_role_of_the_app() {
     let person = async |table: bool| {
         let mut case = Case::new();

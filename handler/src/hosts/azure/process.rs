@@ -3,15 +3,9 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
-use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// Where the kernel has no pidfd (before 5.3, some sandboxes), the parent is asked for this often.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+#[cfg(unix)]
+pub(super) use self::parent::Parent;
 
 /// Why the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +36,21 @@ impl fmt::Display for Ending {
 }
 
 /// SIGTERM (containers) and SIGINT (a terminal sends it to the whole group of Core Tools).
+#[cfg(unix)]
 pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
 }
 
+#[cfg(unix)]
 impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     pub(super) async fn next(&mut self) -> Ending {
+        use tokio::signal::unix::SignalKind;
         let kind = tokio::select! {
             _ = self.terminate.recv() => SignalKind::terminate(),
             _ = self.interrupt.recv() => SignalKind::interrupt(),
@@ -61,40 +59,114 @@ impl Signals {
     }
 }
 
-/// The process that started us.
-///
-/// Watched by a pidfd, not by `PR_SET_PDEATHSIG`: that signal comes when the parent's *thread* that forked us ends,
-/// and .NET's host starts processes from pool threads, which end when idle. A healthy handler would be killed.
-pub(super) struct Parent {
-    pid: Pid,
-    handle: Option<AsyncFd<OwnedFd>>,
-}
+/// Ctrl-C, told as the signal that it is elsewhere.
+#[cfg(not(unix))]
+pub(super) struct Signals(tokio::signal::windows::CtrlC);
 
-impl Parent {
-    /// The parent as it is now; `None` if it lies outside of this process's namespace and so cannot be watched.
-    pub(super) fn of_this_process() -> Option<Self> {
-        let pid = getppid()?;
-        #[expect(deprecated, reason = "its successor is an unsafe fn; an OwnedFd keeps the promise that it asks for")]
-        let watch = AsyncFd::new;
-        let handle = pidfd_open(pid, PidfdFlags::empty()).ok().and_then(|handle| watch(handle).ok());
-        Some(Self { pid, handle })
+#[cfg(not(unix))]
+impl Signals {
+    pub(super) fn listen() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
     }
 
-    /// Returns when the parent is gone.
+    pub(super) async fn next(&mut self) -> Ending {
+        self.0.recv().await;
+        Ending::Signal(2)
+    }
+}
+
+#[cfg(unix)]
+mod parent {
+    use std::time::Duration;
+
+    use rustix::process::{Pid, getppid};
+
+    /// Where there is no pidfd (Linux before 5.3, some sandboxes, macOS), the parent is asked for this often.
+    const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+    /// The process that started us.
+    ///
+    /// Watched by a pidfd, not by `PR_SET_PDEATHSIG`: that signal comes when the parent's *thread* that forked us ends,
+    /// and .NET's host starts processes from pool threads, which end when idle. A healthy handler would be killed.
+    pub(in super::super) struct Parent {
+        pub(super) pid: Pid,
+        pub(super) watch: Option<Watch>,
+    }
+
+    impl Parent {
+        /// The parent as it is now; `None` if it lies outside of this process's namespace and so cannot be watched.
+        pub(in super::super) fn of_this_process() -> Option<Self> {
+            let pid = getppid()?;
+            Some(Self { pid, watch: Watch::of(pid) })
+        }
+
+        /// Returns when the parent is gone.
+        pub(super) async fn gone(self) {
+            // Gone between the two calls above: the handle may be another's.
+            if getppid() != Some(self.pid) {
+                return;
+            }
+            if let Some(watch) = &self.watch
+                && watch.gone().await
+            {
+                return;
+            }
+            while getppid() == Some(self.pid) {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+
+    /// A handle of a process.
+    #[cfg(target_os = "linux")]
+    pub(super) struct Watch(tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>);
+
+    #[cfg(target_os = "linux")]
+    impl Watch {
+        fn of(pid: Pid) -> Option<Self> {
+            use rustix::process::{PidfdFlags, pidfd_open};
+            #[expect(
+                deprecated,
+                reason = "its successor is an unsafe fn; an OwnedFd keeps the promise that it asks for"
+            )]
+            let watch = tokio::io::unix::AsyncFd::new;
+            pidfd_open(pid, PidfdFlags::empty()).ok().and_then(|handle| watch(handle).ok()).map(Self)
+        }
+
+        /// A pidfd becomes readable when its process has ended.
+        async fn gone(&self) -> bool {
+            self.0.readable().await.is_ok()
+        }
+    }
+
+    /// There is no such handle.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) enum Watch {}
+
+    #[cfg(not(target_os = "linux"))]
+    impl Watch {
+        fn of(_: Pid) -> Option<Self> {
+            None
+        }
+
+        async fn gone(&self) -> bool {
+            match *self {}
+        }
+    }
+}
+
+/// Nobody is watched: a host there ends its handlers itself.
+#[cfg(not(unix))]
+pub(super) enum Parent {}
+
+#[cfg(not(unix))]
+impl Parent {
+    pub(super) fn of_this_process() -> Option<Self> {
+        None
+    }
+
     async fn gone(self) {
-        // Gone between the two calls above: the handle may be another's.
-        if getppid() != Some(self.pid) {
-            return;
-        }
-        // A pidfd becomes readable when its process has ended.
-        if let Some(handle) = &self.handle
-            && handle.readable().await.is_ok()
-        {
-            return;
-        }
-        while getppid() == Some(self.pid) {
-            tokio::time::sleep(ASK_AGAIN).await;
-        }
+        match self {}
     }
 }
 
@@ -106,7 +178,7 @@ pub(super) async fn gone(parent: Option<Parent>) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use futures::FutureExt as _;
     use rustix::process::getpid;
@@ -121,7 +193,7 @@ mod tests {
         for watched in [true, false] {
             parent = Parent::of_this_process().expect("tests have a parent");
             parent.pid = getpid();
-            parent.handle = parent.handle.filter(|_| watched);
+            parent.watch = parent.watch.filter(|_| watched);
             assert!(gone(Some(parent)).now_or_never().is_some());
         }
         assert!(gone(None).now_or_never().is_none());

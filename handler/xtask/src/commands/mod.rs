@@ -9,6 +9,7 @@ mod docs;
 mod infra;
 mod mutants;
 mod package;
+mod release;
 mod reproduce;
 mod stage;
 mod test;
@@ -20,6 +21,7 @@ use crate::failure::Result;
 pub(crate) enum Command {
     Test(test::Test),
     Package(package::Package),
+    Release(release::Release),
     Reproduce(reproduce::Reproduce),
     Check(check::Check),
     Stage(stage::Stage),
@@ -38,6 +40,7 @@ impl Command {
         match self {
             Self::Test(options) => test::run(options),
             Self::Package(options) => package::run(options),
+            Self::Release(options) => release::run(options),
             Self::Reproduce(options) => reproduce::run(options),
             Self::Check(options) => check::run(options),
             Self::Stage(options) => stage::run(options),

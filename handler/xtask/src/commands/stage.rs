@@ -26,7 +26,7 @@ pub(crate) struct Stage {
 pub(super) fn run(Stage { out, rules, release }: Stage) -> Result<()> {
     let out = out.unwrap_or_else(workspace::target);
     let profile = if release { "release" } else { "dev" };
-    let built = Build { checkout: &Checkout::here(), target: None, profile, shipped: None }.run()?;
+    let built = Build { checkout: &Checkout::here(), target: None, profile, whole: true, shipped: None }.run()?;
     let folder = out.join("app");
     AppFolder::gather(&workspace::root(), &built.executable, rules.as_deref())?.write(&folder)?;
     println!("staged; run it with `cd {} && func start`", folder.display());

@@ -4,7 +4,7 @@
 use std::{env, process, time::Instant};
 
 use crate::{
-    builds::LEAN,
+    builds::{EXECUTABLE, LEAN},
     failure::{Failure, Result},
     musl,
     npm::{AZURITE, KUSTO},
@@ -63,7 +63,9 @@ pub(super) fn run(Test { quick }: Test) -> Result<()> {
         step_command("documentation", documentation)?;
         let has_musl = musl::install(musl::SHIPPED);
         if has_musl.is_ok() {
-            step_command("package", cargo(["xtask", "package"]))?;
+            // The package is one of its files.
+            step_command("release files", cargo(["xtask", "release", "--target", musl::SHIPPED]))?;
+            step_command("the released command line", released())?;
             step_command("budget", cargo(["xtask", "budget"]))?;
         }
         unless_in_ci(has_musl, "the release package", &mut left_out)?;
@@ -115,6 +117,13 @@ fn lean_lints() -> process::Command {
 /// local` needs that build anyway.
 fn simulation() -> process::Command {
     cargo(["run", "--release", "--package", "handler", "--", "simulate", "--seeds", SEEDS, "--every-move"])
+}
+
+/// The tests of the command line as it is released, with that instead of the one that was built for the tests.
+fn released() -> process::Command {
+    let mut command = cargo(["test", "--package", "handler", "--test", "tests", "released::"]);
+    command.env("SCOREKEEPER_RELEASED", super::release::released().join(EXECUTABLE));
+    command
 }
 
 /// A minimal Rust installation has neither.

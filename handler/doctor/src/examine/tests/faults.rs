@@ -129,6 +129,15 @@ pub(super) const FAULTS: &[Broken] = &[
     }),
     ("lastRun", "az functionapp restart", |case| case.ticked = Some(time::Duration::minutes(16))),
     ("lastRun", "a first deployment", |case| case.ticked = None),
+    ("lastRun", "each run that fails says why there", |case| {
+        case.ticked = None;
+        case.begun = Some((time::Duration::minutes(11), time::Duration::minutes(11)));
+    }),
+    ("lastRun", "each run that fails says why there", |case| {
+        // As where each dies after a while: one is always running.
+        case.ticked = Some(time::Duration::minutes(40));
+        case.begun = Some((time::Duration::seconds(20), time::Duration::minutes(39)));
+    }),
     ("lastRun", "AzureWebJobs_Reconcile_Disabled", |case| {
         case.ticked = None;
         case.switched_off = vec!["Reconcile".into()];

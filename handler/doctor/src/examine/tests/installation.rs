@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use crate::{Audience, Caller, Cloud, Doctor, Installation, QueryError, Report, ResourceList};
-use app::ledger::{Heartbeat, Ledger, LedgerOptions};
+use app::ledger::{BegunRun, Heartbeat, Ledger, LedgerOptions};
 use app::ports::table_store::TableStore;
 use stores::faulty::Faulty;
 use stores::memory::MemoryStore;
@@ -225,6 +225,8 @@ pub(super) struct Case {
     pub(super) switched_off: Vec<String>,
     pub(super) store: Arc<Faulty>,
     pub(super) ticked: Option<time::Duration>,
+    /// How long ago a run began that was not completed, and for how long the timer has begun such runs.
+    pub(super) begun: Option<(time::Duration, time::Duration)>,
     pub(super) time: Duration,
 }
 
@@ -239,6 +241,7 @@ impl Case {
             switched_off: Vec::new(),
             store: Arc::new(Faulty::new(Arc::new(MemoryStore::new()))),
             ticked: Some(time::Duration::minutes(1)),
+            begun: None,
             time: Duration::from_secs(120),
         }
     }
@@ -260,6 +263,11 @@ impl Case {
         if let Some(ago) = self.ticked {
             let heartbeat = Heartbeat { at: NOW - ago, version: "0.1.0".into(), in_flight: 0, errors: 0 };
             ledger.record_heartbeat(&heartbeat).await.unwrap();
+        }
+        if let Some((ago, first)) = self.begun {
+            let (at, until) = (NOW - ago, NOW - ago + time::Duration::minutes(10));
+            let run = BegunRun { at, until, ended: None, first: NOW - first, count: 7 };
+            ledger.record_begun_run(&run).await.unwrap();
         }
         let rules = Rules::read(&json!({"rules": [self.rule]}).to_string()).unwrap();
         let installation = Installation {
