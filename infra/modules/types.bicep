@@ -35,22 +35,22 @@ type delivery = 'eventGrid' | 'storageQueue'
 @export()
 @sealed()
 type resourceNames = {
-  @description('Function app; at most 60 characters.')
+  @description('Function app; 2 to 60 letters, digits and hyphens, no hyphen first or last.')
   functionApp: string?
 
-  @description('Flex Consumption plan.')
+  @description('Flex Consumption plan; at most 60 letters, digits, hyphens and underscores.')
   plan: string?
 
-  @description('User-assigned identity.')
+  @description('User-assigned identity; 3 to 128 letters, digits, hyphens and underscores, a letter or digit first.')
   identity: string?
 
   @description('State account; 3 to 24 lower-case letters and digits.')
   storageAccount: string?
 
-  @description('Log Analytics workspace.')
+  @description('Log Analytics workspace; 4 to 63 letters, digits and hyphens, no hyphen first or last.')
   logAnalytics: string?
 
-  @description('Application Insights component.')
+  @description('Application Insights component; at most 255 letters, digits, and `-_.()`, no dot last.')
   applicationInsights: string?
 }
 

@@ -289,7 +289,7 @@ fn the_script_finds_accounts_workspaces_and_clusters_in_each_parameter_file() {
         ("infra/params/prod.bicepparam", &[watched, "stimagesprod", outputs, workspaces]),
         // All is left to another team.
         ("infra/params/private.bicepparam", &[]),
-        ("infra/azd/main.bicepparam", &[watched, workspaces]),
+        ("infra/azd/main.bicepparam", &[watched, outputs, "stmodelsdev", workspaces]),
     ] {
         let asked = play("compiled", "roles").with(answer(source, "*", "bicep build-params*", "compile", ""));
         let asked = compiler::AZD.iter().fold(asked, |asked, (name, value)| asked.var(name, *value));
