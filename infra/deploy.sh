@@ -2,13 +2,14 @@
 # Deploys an environment: stage 1, the code, stage 2, and the doctor's look at the outcome. The workflow, infra/README.md and azd
 # call this one; it may be repeated at any time and goes on from where Azure stands.
 #
-#   GROUP=rg-scorekeeper-dev infra/deploy.sh what-if | all | roles | code | events | doctor
+#   GROUP=rg-scorekeeper-dev infra/deploy.sh what-if | all | rules | roles | code | events | doctor
 #
 #   GROUP         resource group
 #   SUBSCRIPTION  its subscription (default: the one that az has selected)
 #   PARAMETERS    parameter file (default: infra/params/dev.bicepparam)
 #   ZIP           the package (default: target/scorekeeper.zip)
-#   DOCTOR        a scorekeeper executable that looks at the outcome, also after a failure (default: none)
+#   DOCTOR        a scorekeeper executable that checks the rules before anything is asked, and looks at the outcome, also after a
+#                 failure (default: none)
 #   PAUSE         seconds between tries (default: 60)
 #   TRIES         how many tries (default: 10)
 #   LIMIT         most seconds that one call may take (default: 1800)
@@ -22,10 +23,12 @@ die() {
   exit 1
 }
 
-# Before anything is run, and before the function of this name.
-command -v az > /dev/null || die "no \`az\` on the PATH, which is \`$PATH\`: install the Azure CLI (https://learn.microsoft.com/cli/azure/install-azure-cli)"
-
-: "${GROUP:?name the resource group by the variable GROUP}"
+# Before anything is run, and before the function of this name. Rules are checked without Azure.
+case ${1:-} in
+  rules) ;;
+  *) command -v az > /dev/null || die "no \`az\` on the PATH, which is \`$PATH\`: install the Azure CLI (https://learn.microsoft.com/cli/azure/install-azure-cli)"
+    : "${GROUP:?name the resource group by the variable GROUP}" ;;
+esac
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 SUBSCRIPTION=${SUBSCRIPTION:-}
 PARAMETERS=${PARAMETERS:-$here/params/dev.bicepparam}
@@ -45,8 +48,9 @@ whole() {
 is_file() { if [ ! -f "$2" ]; then die "$1 is \`$2\`, and there is no such file: $3"; fi; }
 needs_parameters() { is_file PARAMETERS "$PARAMETERS" 'name the parameter file of the environment, for example PARAMETERS=infra/params/dev.bicepparam'; }
 needs_zip() { is_file ZIP "$ZIP" 'make the package (cargo xtask package), or name that of a release'; }
+has_doctor() { command -v "$DOCTOR" > /dev/null; }
 needs_doctor() {
-  if [ -n "$DOCTOR" ] && ! command -v "$DOCTOR" > /dev/null; then
+  if [ -n "$DOCTOR" ] && ! has_doctor; then
     die "DOCTOR is \`$DOCTOR\`, and that cannot be run: take the executable out of the package (unzip -o $ZIP scorekeeper -d target/doctor), or leave DOCTOR empty"
   fi
 }
@@ -56,6 +60,7 @@ whole LIMIT "$LIMIT" 1800
 whole DEADLINE "$DEADLINE" 4200
 case ${1:-} in
   what-if | roles) needs_parameters ;;
+  rules) needs_parameters && needs_doctor ;;
   all) needs_parameters && needs_zip && needs_doctor ;;
   code) needs_zip && needs_doctor ;;
   events | doctor) needs_doctor ;;
@@ -63,6 +68,7 @@ esac
 
 ends=$(($(date +%s) + DEADLINE))
 scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 app=''
 site=''
 
@@ -98,6 +104,22 @@ az() {
   if [ "$code" -eq 124 ]; then say "no answer in time: az $1 $2 $3" >> "$scratch/why"; fi
   if [ "$code" -ne 0 ]; then cat "$scratch/why" >&2; fi
   return "$code"
+}
+
+# A broken rules file is told of before anything is asked of Azure, where the command line is there.
+rules() {
+  if [ -z "$DOCTOR" ]; then return 0; fi
+  if ! has_doctor; then
+    say "the rules are not checked: there is no $DOCTOR yet"
+    return 0
+  fi
+  file=$(tr -d '\r' < "$PARAMETERS" | sed -n "s/^param rules = loadJsonContent('\([^']*\)').*/\1/p")
+  if [ -z "$file" ]; then
+    say "the rules are not checked: $PARAMETERS does not read them from a file (param rules = loadJsonContent('FILE'))"
+    return 0
+  fi
+  file=$(dirname -- "$PARAMETERS")/$file
+  "$DOCTOR" rules check "$file" || die "the rules of $file, with the reasons above: correct the file and repeat; nothing was asked of Azure or changed"
 }
 
 why() { grep -q -E "$1" "$scratch/why"; }
@@ -324,16 +346,15 @@ finish() {
   exit "$ended"
 }
 
+needs_a_name() { if [ -z "$DOCTOR" ]; then die 'DOCTOR must name the scorekeeper that looks, for example DOCTOR=target/app/scorekeeper'; fi; }
+
 case ${1:-} in
-  what-if) trap 'rm -rf "$scratch"' EXIT; what_if ;;
-  roles) trap 'rm -rf "$scratch"' EXIT; roles ;;
-  all) trap finish EXIT; stage_1; know_the_app; reachable; code; events ;;
+  what-if) rules; what_if ;;
+  rules) needs_a_name; rules ;;
+  roles) rules; roles ;;
+  all) rules; trap finish EXIT; stage_1; know_the_app; reachable; code; events ;;
   code) trap finish EXIT; know_the_app; reachable; code ;;
   events) trap finish EXIT; know_the_app; reachable; listed; events ;;
-  doctor)
-    if [ -z "$DOCTOR" ]; then die 'DOCTOR must name the scorekeeper that looks, for example DOCTOR=target/app/scorekeeper'; fi
-    trap finish EXIT
-    told_by_stage_1 || true
-    ;;
-  *) die 'one of: what-if, all, roles, code, events, doctor' ;;
+  doctor) needs_a_name; trap finish EXIT; told_by_stage_1 || true ;;
+  *) die 'one of: what-if, all, rules, roles, code, events, doctor' ;;
 esac

@@ -1,8 +1,6 @@
 // Stage 2: the event subscriptions. Event Grid refuses a subscription to a function that is not there, so this is
 // deployed after the code. Its parameters are an output of stage 1 (`events`), so that filters and handler go by the
 // same rules. With queue delivery stage 1 deploys it itself, and there is no second stage.
-targetScope = 'resourceGroup'
-
 import { firstStage, rulesFile } from 'modules/types.bicep'
 import { containers, functions, queues } from 'modules/contract.bicep'
 
@@ -62,7 +60,6 @@ module subscriptions 'modules/subscription.bicep' = [
       rules: rules
       containers: account.?containers ?? []
       renames: false
-      hierarchical: account.?hierarchical ?? true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       maxEventsPerBatch: installation.pushes.events
       preferredBatchSizeInKilobytes: installation.pushes.kilobytes
@@ -87,7 +84,6 @@ module renameSubscriptions 'modules/subscription.bicep' = [
       rules: rules
       containers: account.?containers ?? []
       renames: true
-      hierarchical: true
       functionResourceId: queueDelivery ? '' : resourceId('Microsoft.Web/sites/functions', functionAppName, functions.event)
       maxEventsPerBatch: installation.pushes.events
       preferredBatchSizeInKilobytes: installation.pushes.kilobytes

@@ -1,8 +1,5 @@
 // Stage 1: all but the event subscriptions to the function (events.bicep, after the code); with queue delivery the only one.
-//
-// Order: identity, then storage and monitoring with its roles, then rights on workspaces and data, then the app, so that
-// its first start finds its roles; then alerts and the workbook.
-targetScope = 'resourceGroup'
+// Identity, then storage and monitoring with its roles, rights on workspaces and data, the app (whose first start finds its roles), alerts.
 
 import { appOptions, dataAccessOptions, deliveryOptions, existingResources, firstStage, monitoringOptions, networkOptions, resourceNames, rulesFile, stateOptions, watchedAccount } from 'modules/types.bicep'
 import { containers, functions, queues } from 'modules/contract.bicep'
@@ -65,13 +62,17 @@ param state stateOptions = {}
 @description('The function app.')
 param app appOptions = {}
 
-var stem = '${checked('workload', workload, lowerCase, lowerCase, 2, 12)}-${checked('environmentName', environmentName, alphanumeric, '${alphanumeric}-', 2, 12)}'
+var stem = '${checked('workload', workload, lowerCase, lowerCase, lowerCase, 2, 12)}-${checked('environmentName', environmentName, alphanumeric, '${alphanumeric}-', '${alphanumeric}-', 2, 12)}'
 var hash = uniqueString(resourceGroup().id, workload, environmentName)
-var functionAppName = checked('names.functionApp', names.?functionApp ?? 'func-${stem}-${take(hash, 6)}', alphanumeric, '${alphanumeric}-', 2, 60)
+var functionAppName = checked('names.functionApp', names.?functionApp ?? 'func-${stem}-${take(hash, 6)}', alphanumeric, '${alphanumeric}-', alphanumeric, 2, 60)
 var unique = uniqueString(resourceGroup().id, functionAppName)
-var storageAccountName = checked('names.storageAccount', names.?storageAccount ?? take('st${take(only(toLower(stem), lowerCase), 12)}${hash}', 24), lowerCase, lowerCase, 3, 24)
+var storageAccountName = checked('names.storageAccount', names.?storageAccount ?? take('st${take(only(toLower(stem), lowerCase), 12)}${hash}', 24), lowerCase, lowerCase, lowerCase, 3, 24)
+var planName = checked('names.plan', names.?plan ?? 'plan-${stem}-${take(hash, 6)}', '${alphanumeric}-_', '${alphanumeric}-_', '${alphanumeric}-_', 1, 60)
+var identityName = checked('names.identity', names.?identity ?? 'id-${stem}-${take(hash, 6)}', alphanumeric, '${alphanumeric}-_', '${alphanumeric}-_', 3, 128)
+var logAnalyticsName = checked('names.logAnalytics', names.?logAnalytics ?? 'log-${stem}-${take(hash, 6)}', alphanumeric, '${alphanumeric}-', alphanumeric, 4, 63)
+var insightsName = checked('names.applicationInsights', names.?applicationInsights ?? 'appi-${stem}-${take(hash, 6)}', '${alphanumeric}-_(', '${alphanumeric}-_.()', '${alphanumeric}-_()', 1, 255)
 var queueDelivery = delivery.?mode == 'storageQueue'
-var taskHub = checked('app.taskHub', app.?taskHub ?? 'Scorekeeper', letters, alphanumeric, 3, 45)
+var taskHub = checked('app.taskHub', app.?taskHub ?? 'Scorekeeper', letters, alphanumeric, alphanumeric, 3, 45)
 
 // What cannot work is refused here, and not by an app that never gets an event.
 var checkedPublicNetworkAccess = !queueDelivery && network.?publicNetworkAccess == 'Disabled'
@@ -106,7 +107,7 @@ var givenElsewhere = empty(unknown) ? elsewhere : fail('existing.roleAssignmentS
 
 module identity 'modules/identity.bicep' = {
   params: {
-    name: names.?identity ?? 'id-${stem}-${take(hash, 6)}'
+    name: identityName
     location: location
     tags: tags
     existingResourceId: existing.?identityResourceId ?? ''
@@ -129,8 +130,8 @@ module storage 'modules/storage.bicep' = {
 
 module logs 'modules/monitoring.bicep' = {
   params: {
-    name: names.?applicationInsights ?? 'appi-${stem}-${take(hash, 6)}'
-    workspaceName: names.?logAnalytics ?? 'log-${stem}-${take(hash, 6)}'
+    name: insightsName
+    workspaceName: logAnalyticsName
     location: location
     tags: tags
     existingWorkspaceResourceId: existing.?logAnalyticsResourceId ?? ''
@@ -170,7 +171,7 @@ module blobAccess 'modules/data-access.bicep' = [
 module site 'modules/function.bicep' = {
   params: {
     name: functionAppName
-    planName: names.?plan ?? 'plan-${stem}-${take(hash, 6)}'
+    planName: planName
     location: location
     tags: tags
     identityResourceId: identity.outputs.resourceId
@@ -199,8 +200,7 @@ module site 'modules/function.bicep' = {
     publicNetworkAccess: checkedPublicNetworkAccess
     platformLogs: platformLogs
   }
-  // Nothing of theirs is used above, and yet the first start needs them.
-  dependsOn: [workspaceAccess, blobAccess]
+  dependsOn: [workspaceAccess, blobAccess] // nothing of theirs is used above, and yet the first start needs them
 }
 
 var alerting = monitoring.?alerts ?? true

@@ -1,5 +1,7 @@
-// Values of the azd environment: `azd env set NAME VALUE`. Lists are separated by commas.
+// Values of the azd environment: `azd env set NAME VALUE`. Lists are separated by commas; blanks around them are no part of a value.
 using 'main.bicep'
+
+import { listed } from '../modules/names.bicep'
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME')
 
@@ -7,10 +9,10 @@ param location = readEnvironmentVariable('AZURE_LOCATION')
 
 param rules = loadJsonContent('../params/dev.rules.json')
 
-param watchedAccountResourceIds = split(readEnvironmentVariable('WATCHED_ACCOUNTS'), ',')
+param watchedAccountResourceIds = listed(readEnvironmentVariable('WATCHED_ACCOUNTS'))
 
-param workspaceResourceIds = split(readEnvironmentVariable('WORKSPACES'), ',')
+param workspaceResourceIds = listed(readEnvironmentVariable('WORKSPACES'))
 
-param outputAccountResourceIds = empty(readEnvironmentVariable('OUTPUT_ACCOUNTS', '')) ? [] : split(readEnvironmentVariable('OUTPUT_ACCOUNTS', ''), ',')
+param outputAccountResourceIds = listed(readEnvironmentVariable('OUTPUT_ACCOUNTS', ''))
 
-param computePrincipalIds = empty(readEnvironmentVariable('COMPUTE_PRINCIPALS', '')) ? [] : split(readEnvironmentVariable('COMPUTE_PRINCIPALS', ''), ',')
+param computePrincipalIds = listed(readEnvironmentVariable('COMPUTE_PRINCIPALS', ''))

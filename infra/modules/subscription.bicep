@@ -32,9 +32,6 @@ param containers string[]
 @description('Whether it is the subscription for new names.')
 param renames bool
 
-@description('Whether the account has a hierarchical namespace.')
-param hierarchical bool
-
 @description('ARM id of the function that is called; empty: the queue is used.')
 param functionResourceId string
 
@@ -69,11 +66,8 @@ var wholeContainers = union(map(containers, container => '${root}${container}/bl
 var suffixes = union(unseen ? [''] : [], map(ours, rule => rule.match.?suffix ?? ''))
 var subjectPrefixes = length(prefixes) <= mostPrefixes ? prefixes : (length(wholeContainers) <= mostPrefixes ? wholeContainers : [root])
 var subjectSuffixes = contains(suffixes, '') || length(suffixes) > mostSuffixes ? [] : suffixes
-var emptyBlobsWanted = !empty(filter(ours, rule => (rule.?emptyBlobs ?? 'skip') == 'score'))
 var unclosedWanted = unseen || !empty(filter(ours, rule => (rule.?complete ?? 'closed') != 'closed'))
-// Where content may come after its event, an event of no bytes is the only one.
-var noBytesWanted = unseen || emptyBlobsWanted || unclosedWanted || hierarchical
-
+// No filter on the length: where content comes after its event, as with a copy, one of no bytes is the only one.
 var createdFilters = concat(
   [
     {
@@ -94,15 +88,6 @@ var createdFilters = concat(
           operatorType: 'StringEndsWith'
           key: 'subject'
           values: subjectSuffixes
-        }
-      ],
-  noBytesWanted
-    ? []
-    : [
-        {
-          operatorType: 'NumberGreaterThan'
-          key: 'data.contentLength'
-          value: 0
         }
       ]
 )

@@ -10,7 +10,7 @@ type watchedAccount = {
   @description('ARM id of the account\'s Event Grid system topic, if it has one: an account can have only one. It needs a system-assigned identity. Left out: a topic is created beside the account.')
   systemTopicResourceId: string?
 
-  @description('Whether the account has a hierarchical namespace (Data Lake Storage, SFTP): files are renamed there, and their content may come after the event. Left out: as if it had, so that nothing is missed; `false` spares a subscription, and calls for blobs of no bytes.')
+  @description('Whether the account has a hierarchical namespace (Data Lake Storage, SFTP): files are renamed there, and their content may come after the event. Left out: as if it had, so that nothing is missed; `false` spares a subscription.')
   hierarchical: bool?
 
   @description('Containers whose events are all let through, whatever the rules here say: for rules in the package, which the templates do not see.')
@@ -53,22 +53,22 @@ type deliveryOptions = {
 @export()
 @sealed()
 type resourceNames = {
-  @description('Function app; at most 60 characters.')
+  @description('Function app; 2 to 60 letters, digits and hyphens, no hyphen first or last.')
   functionApp: string?
 
-  @description('Flex Consumption plan.')
+  @description('Flex Consumption plan; at most 60 letters, digits, hyphens and underscores.')
   plan: string?
 
-  @description('User-assigned identity.')
+  @description('User-assigned identity; 3 to 128 letters, digits, hyphens and underscores, a letter or digit first.')
   identity: string?
 
   @description('State account; 3 to 24 lower-case letters and digits.')
   storageAccount: string?
 
-  @description('Log Analytics workspace.')
+  @description('Log Analytics workspace; 4 to 63 letters, digits and hyphens, no hyphen first or last.')
   logAnalytics: string?
 
-  @description('Application Insights component.')
+  @description('Application Insights component; at most 255 letters, digits, and `-_.()`, no dot last.')
   applicationInsights: string?
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::project::Files;
 
 /// What `azd` would have in its environment.
-pub const AZD: [(&str, &str); 4] = [
+pub const AZD: [(&str, &str); 5] = [
     ("AZURE_ENV_NAME", "dev"),
     ("AZURE_LOCATION", "westeurope"),
     (
@@ -23,7 +23,12 @@ pub const AZD: [(&str, &str); 4] = [
     ),
     (
         "WORKSPACES",
-        "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.MachineLearningServices/workspaces/mlw-dev",
+        "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.MachineLearningServices/workspaces/mlw-dev ,",
+    ),
+    // As people write a list.
+    (
+        "OUTPUT_ACCOUNTS",
+        "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.Storage/storageAccounts/stmlwdev, /subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-ml-dev/providers/Microsoft.Storage/storageAccounts/stmodelsdev ",
     ),
 ];
 

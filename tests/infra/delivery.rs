@@ -189,9 +189,7 @@ fn wanted_passes(filters: &Value, hierarchical: bool, rules: &[Value], event: &V
         .iter()
         .any(|verdict| !matches!(verdict, Classification::Skipped(_) | Classification::Quarantined(_)));
     // What only an account with a hierarchical namespace raises.
-    let no_bytes = event["data"]["contentLength"] == 0;
-    let only_there = !event["eventType"].as_str().is_some_and(|kind| kind.ends_with("BlobCreated"))
-        || no_bytes && ["SftpCommit", "CopyBlob"].iter().any(|api| event["data"]["api"] == *api);
+    let only_there = !event["eventType"].as_str().is_some_and(|kind| kind.ends_with("BlobCreated"));
     let kinds: &[&str] = if hierarchical { &["lake", "renames"] } else { &["flat"] };
     let ways = kinds.iter().filter(|kind| !filters[**kind].is_null() && passes(&filters[**kind], event)).count();
     match ways {

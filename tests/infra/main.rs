@@ -162,6 +162,11 @@ fn azd_deploys_the_same_templates() {
     assert_eq!(site.body["tags"]["azd-env-name"], "dev");
     assert_eq!(azd.outputs["AZURE_RESOURCE_GROUP"], "rg-scorekeeper-dev");
     assert!(site.id.contains("/resourceGroups/rg-scorekeeper-dev/"), "{}", site.id);
+    // A list has blanks around its commas, and one at its end.
+    let scopes: BTreeSet<&str> = azd.of("Microsoft.Authorization/roleAssignments").map(Resource::scope).collect();
+    for end in ["/stuploadsdev", "/stmlwdev", "/stmodelsdev", "/workspaces/mlw-dev"] {
+        assert!(scopes.iter().any(|scope| scope.ends_with(end)), "{end}: {scopes:#?}");
+    }
 }
 
 /// azd looks for `azure.yaml` at the root, and goes by its paths from there.
@@ -243,6 +248,22 @@ fn queue_delivery_needs_one_stage_and_opens_nothing_to_the_internet() {
     let settings = private.settings();
     let off: Vec<&String> = settings.iter().map(|(name, _)| name).filter(|name| name.ends_with("_Disabled")).collect();
     assert_eq!(off, ["AzureWebJobs_BlobCreated_Disabled"]);
+}
+
+/// The host gives up at once what it cannot decode, and hides what it works on for ten minutes: neither shows in `host.json`.
+#[test]
+fn the_page_tells_of_messages_that_the_handler_never_sees() {
+    let files = Files::load();
+    let host: Value = serde_json::from_str(files.get("host.json")).unwrap();
+    assert_eq!(host["extensions"]["queues"]["messageEncoding"], "base64");
+    let page = files.get("infra/README.md");
+    let section = |begin: &str, end: &str| page.split_once(begin).unwrap().1.split(end).next().unwrap();
+    let poison = section("\n### poison\n", "\n### ");
+    for part in ["not base64", "within the second", "Message decoding has failed", "base64 --wrap=0"] {
+        assert!(poison.contains(part), "{part}: {poison}");
+    }
+    let detail = section("**Queue delivery in detail.**", "\n\n");
+    assert!(detail.contains("come back after ten minutes") && detail.contains("not base64"), "{detail}");
 }
 
 /// The templates do not see rules of the package, so nothing is kept back on their account, and the setting does not hide them.

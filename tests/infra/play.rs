@@ -129,6 +129,7 @@ pub struct Play {
     answers: Vec<Answer>,
     vars: Vec<(&'static str, String)>,
     doctor: Option<i32>,
+    rules: i32,
     has_timeout: bool,
     written_down: bool,
 }
@@ -141,6 +142,7 @@ pub fn play(name: &str, verb: &'static str) -> Play {
         answers: Vec::new(),
         vars: Vec::new(),
         doctor: None,
+        rules: 0,
         has_timeout: true,
         written_down: true,
     }
@@ -162,9 +164,15 @@ impl Play {
         self
     }
 
-    /// A doctor that ends with a code.
+    /// A scorekeeper whose doctor ends with a code.
     pub fn doctor(mut self, code: i32) -> Self {
         self.doctor = Some(code);
+        self
+    }
+
+    /// And whose check of the rules ends with a code.
+    pub fn rules(mut self, code: i32) -> Self {
+        self.rules = code;
         self
     }
 
@@ -221,7 +229,9 @@ impl Play {
             .env("ZIP", at("scorekeeper.zip"))
             .envs([("PAUSE", "0"), ("TRIES", "3"), ("LIMIT", "60")]);
         if let Some(code) = self.doctor {
-            let script = format!("#!/bin/sh\necho \"doctor was asked: $*\"\nexit {code}\n");
+            let rules = format!("rules) echo \"rules were checked: $*\"; exit {} ;;", self.rules);
+            let script =
+                format!("#!/bin/sh\ncase $1 in\n{rules}\n*) echo \"doctor was asked: $*\"; exit {code} ;;\nesac\n");
             fs::write(at("doctor"), script).unwrap();
             fs::set_permissions(at("doctor"), fs::Permissions::from_mode(0o755)).unwrap();
             command.env("DOCTOR", at("doctor"));

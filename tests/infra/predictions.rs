@@ -35,19 +35,26 @@ const TEMPLATES: [(&str, &str); 5] = [
 
 /// What must be refused, as further lines of the smallest parameter file, and a word of the remedy.
 #[rustfmt::skip] // a table
-pub const REFUSED: [(&str, &str, &str); 14] = [
+pub const REFUSED: [(&str, &str, &str); 21] = [
     ("pushed into a closed app", "param network = { publicNetworkAccess: 'Disabled' }", "storageQueue"),
     ("closed state without a way to it", "param network = { privateEndpointSubnetResourceId: '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s' }", "integrationSubnetResourceId"),
     ("zones without an instance for each", "param app = { zoneRedundant: true, alwaysReady: [{ name: 'http', instanceCount: 1 }] }", "set app.alwaysReady"),
     ("rules too long for a setting", "param rules = { rules: map(range(0, 3000), n => { id: 'r${n}', match: { container: 'ccccccccccccccccc' } }) }", "100000"),
-    ("workload of other characters", "param workload = 'score-keep'", "workload is score-keep"),
-    ("environment of other characters", "param environmentName = 'de_v'", "environmentName is de_v"),
-    ("account's name of other characters", "param names = { storageAccount: 'stScorekeeper' }", "names.storageAccount is stScorekeeper: it takes 3 to 24 of the characters abc"),
-    ("account's name too long", "param names = { storageAccount: 'aaaaaaaaaaaaaaaaaaaaaaaaa' }", "names.storageAccount is aaa"),
-    ("app's name of other characters", "param names = { functionApp: 'func.prod' }", "names.functionApp is func.prod"),
-    ("task hub of other characters", "param app = { taskHub: 'Score-Keeper' }", "app.taskHub is Score-Keeper"),
-    ("task hub that begins with a digit", "param app = { taskHub: '1Scorekeeper' }", "first one of abc"),
-    ("app's name that begins with a hyphen", "param names = { functionApp: '-func' }", "names.functionApp is -func"),
+    ("workload of other characters", "param workload = 'score-keep'", "workload is `score-keep`"),
+    ("environment of other characters", "param environmentName = 'de_v'", "environmentName is `de_v`"),
+    ("account's name of other characters", "param names = { storageAccount: 'stScorekeeper' }", "names.storageAccount is `stScorekeeper`: it takes 3 to 24 of the characters `abc"),
+    ("account's name too long", "param names = { storageAccount: 'aaaaaaaaaaaaaaaaaaaaaaaaa' }", "names.storageAccount is `aaa"),
+    ("app's name of other characters", "param names = { functionApp: 'func.prod' }", "names.functionApp is `func.prod`"),
+    ("task hub of other characters", "param app = { taskHub: 'Score-Keeper' }", "app.taskHub is `Score-Keeper`"),
+    ("task hub that begins with a digit", "param app = { taskHub: '1Scorekeeper' }", "first one of `abc"),
+    ("app's name that begins with a hyphen", "param names = { functionApp: '-func' }", "names.functionApp is `-func`"),
+    ("app's name that ends with a hyphen", "param names = { functionApp: 'func-' }", "names.functionApp is `func-`: it takes 2 to 60 of the characters `abc"),
+    ("plan's name of other characters", "param names = { plan: 'my plan!' }", "names.plan is `my plan!`: it takes 1 to 60 of the characters `abc"),
+    ("plan's name too long", "param names = { plan: 'ppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp' }", "names.plan is `ppp"),
+    ("identity's name too short", "param names = { identity: 'id' }", "names.identity is `id`: it takes 3 to 128"),
+    ("log workspace's name that ends with a hyphen", "param names = { logAnalytics: 'log-central-' }", "names.logAnalytics is `log-central-`: it takes 4 to 63"),
+    ("component's name of other characters", "param names = { applicationInsights: 'appi/prod' }", "names.applicationInsights is `appi/prod`"),
+    ("component's name that ends with a dot", "param names = { applicationInsights: 'appi.' }", "last one of `abc"),
     ("others' roles on something else", "param existing = { roleAssignmentScopes: ['/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/st2'] }", "no account and no workspace"),
     ("watched account that no rule names", "param rules = { rules: [{ id: 'r', match: { account: 'other', container: 'c' } }] }", "no rule names the watched account st"),
 ];

@@ -154,9 +154,42 @@ fn a_value_that_cannot_be_used_is_refused_before_anything_is_asked() {
     for verb in ["all", "code", "events", "doctor"] {
         refused(verb, "DOCTOR", "target/no/such/scorekeeper", "take the executable out of the package");
     }
-    // What a verb does not use may be missing.
+    // What a verb does not use may be missing, and a look may come before the package.
     let looked = play("unused", "what-if").var("ZIP", "target/no/such.zip").var("DOCTOR", "target/no/such");
-    looked.not_written_down().run().ends(0);
+    looked.not_written_down().run().ends(0).says("the rules are not checked: there is no target/no/such yet");
+}
+
+#[test]
+fn rules_with_a_fault_cost_no_call_of_az() {
+    for verb in ["what-if", "all", "rules", "roles"] {
+        let it = play("rules-with-a-fault", verb).doctor(0).rules(1);
+        let played = if verb == "all" { it.run() } else { it.not_written_down().run() };
+        played
+            .ends(1)
+            .says("rules were checked: rules check infra/params/dev.rules.json")
+            .says("the rules of infra/params/dev.rules.json, with the reasons above");
+        assert_eq!(played.calls().count(), 0, "{verb}: the doctor has nothing to look at either");
+        let played = play("rules-without-a-fault", verb).doctor(0).not_written_down().run();
+        played.ends(0).says("rules were checked");
+        assert_eq!(played.calls().count() == 0, verb == "rules", "{verb}");
+    }
+    // Beside the file that is named, wherever it is called from.
+    let file = "infra/azd/main.bicepparam";
+    let azd = play("rules-of-azd", "rules").var("PARAMETERS", file).doctor(0).not_written_down().run();
+    azd.ends(0).says("rules check infra/azd/../params/dev.rules.json");
+    // Rules of the package are in no file that is named here.
+    let file = "tests/infra/templates/packaged.bicepparam";
+    let packaged = play("rules-of-the-package", "rules").var("PARAMETERS", file).doctor(0).rules(1).not_written_down();
+    packaged.run().ends(0).says(&format!("the rules are not checked: {file} does not read them from a file"));
+    let nobody = play("rules-without-a-scorekeeper", "rules").not_written_down().run();
+    nobody.ends(1).says("DOCTOR must name the scorekeeper");
+}
+
+/// Where the package is made there is neither a group nor, maybe, the Azure CLI.
+#[test]
+fn rules_are_checked_without_a_group_and_without_the_azure_cli() {
+    let played = play("rules", "rules").doctor(0).var("GROUP", "").var("PATH", "/usr/bin:/bin").not_written_down();
+    played.run().ends(0).says("rules were checked");
 }
 
 #[test]
@@ -256,7 +289,7 @@ fn the_script_finds_accounts_workspaces_and_clusters_in_each_parameter_file() {
         ("infra/params/prod.bicepparam", &[watched, "stimagesprod", outputs, workspaces]),
         // All is left to another team.
         ("infra/params/private.bicepparam", &[]),
-        ("infra/azd/main.bicepparam", &[watched, workspaces]),
+        ("infra/azd/main.bicepparam", &[watched, outputs, "stmodelsdev", workspaces]),
     ] {
         let asked = play("compiled", "roles").with(answer(source, "*", "bicep build-params*", "compile", ""));
         let asked = compiler::AZD.iter().fold(asked, |asked, (name, value)| asked.var(name, *value));
@@ -396,8 +429,9 @@ fn the_script_gives_up_before_the_job_that_runs_it_does() {
     let files = Files::load();
     let workflow = files.get(".github/workflows/deploy.yml");
     let jobs: Vec<(&str, &str)> = jobs(workflow).collect();
-    assert_eq!(jobs.len(), 2);
-    for (verb, job) in jobs {
+    let verbs: Vec<&str> = jobs.iter().map(|(verb, _)| *verb).collect();
+    assert_eq!(verbs, ["rules", "what-if", "doctor"], "the last one of each job");
+    for (verb, job) in jobs.into_iter().skip(1) {
         let number =
             |name: &str| job.lines().find_map(|line| line.trim().strip_prefix(name)?.trim().parse::<u64>().ok());
         let doctor = if verb == "what-if" { 0 } else { 600 };
@@ -412,6 +446,28 @@ fn the_script_gives_up_before_the_job_that_runs_it_does() {
     let waiting = play("deadline-while-waiting", "code").with(lists("*", "func/WarmUp"));
     let waiting = waiting.var("PAUSE", "3000").var("DEADLINE", "2000").run();
     waiting.ends(1).says("does not list Reconcile BlobCreated");
+}
+
+/// What a job's token vouches for is exchanged within minutes. The tokens for Resource Manager hold for an hour; the doctor asks for others.
+#[test]
+fn the_workflow_signs_in_again_before_its_doctor() {
+    let files = Files::load();
+    let workflow = files.get(".github/workflows/deploy.yml");
+    let (_, job) = jobs(workflow).last().unwrap();
+    let steps: Vec<&str> = job.split("\n      - ").collect();
+    let place = |part: &str| steps.iter().position(|step| step.contains(part)).unwrap_or_else(|| panic!("no {part}"));
+    let (stages, doctor) = (place("infra/deploy.sh all"), place("infra/deploy.sh doctor"));
+    assert_eq!(doctor, stages + 2, "one step between");
+    assert!(steps[stages + 1].contains("uses: azure/login@"), "{}", steps[stages + 1]);
+    // After a failure too, but not where nothing was begun.
+    for step in &steps[stages + 1..=doctor] {
+        assert!(step.contains("if: ${{ !cancelled() && steps.stages.outcome != 'skipped' }}"), "{step}");
+    }
+    assert!(steps[stages].contains("id: stages\n") && !steps[stages].contains("DOCTOR"), "{}", steps[stages]);
+    let env = job.split("    steps:").next().unwrap();
+    assert!(!env.contains("DOCTOR:"), "the stages' own doctor would have the first sign-in: {env}");
+    let seconds = env.lines().find_map(|line| line.trim().strip_prefix("DEADLINE: ")?.parse::<u64>().ok());
+    assert!(seconds.unwrap() < 3600, "{seconds:?}");
 }
 
 /// Jobs of a workflow that run the script, by its verb.

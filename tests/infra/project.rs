@@ -76,8 +76,9 @@ fn gather(root: &Path, folder: &str, files: &mut BTreeMap<String, String>) {
         let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
         if entry.file_type().unwrap().is_dir() {
             gather(root, &path, files);
-        } else {
-            files.insert(path.clone(), fs::read_to_string(root.join(&path)).unwrap());
+        } else if let Ok(text) = String::from_utf8(fs::read(root.join(&path)).unwrap()) {
+            // What is no text is a picture.
+            files.insert(path, text);
         }
     }
 }

@@ -216,7 +216,7 @@ fn found() -> Vec<Answer> {
             "*",
             "eventgrid system-topic list*",
             "0",
-            &format!("{ID}/Microsoft.EventGrid/systemTopics/theirs"),
+            "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg-topics/providers/Microsoft.EventGrid/systemTopics/theirs",
         ),
         answer(ML, "*", "ml workspace show*storage_account*", "0", &format!("{account}stoutputs")),
         answer(ML, "*", "ml workspace show*", "0", &format!("{ID}/Microsoft.MachineLearningServices/workspaces/mlw")),
@@ -342,6 +342,37 @@ fn the_page_runs_from_the_first_command_to_the_last_with_no_variable_unset() {
         let words = call.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         assert_eq!(words.filter(|word| shouted(word) && *word != "PUT").collect::<Vec<_>>(), [""; 0], "{call}");
     }
+}
+
+/// A topic may lie in a group that has nothing else of the deployment's, where a subscription is made all the same.
+#[test]
+fn the_pipelines_identity_may_make_subscriptions_wherever_the_topic_is() {
+    let walked = walked(&Project::load());
+    for (role, group, times) in [
+        ("EventGrid Contributor", "rg-topics", 1),
+        ("Reader", "rg-topics", 1),
+        ("Role Based Access Control Administrator", "rg-topics", 0),
+        ("EventGrid Contributor", "rg-theirs", 3),
+    ] {
+        let given = walked.calls.lines().filter(|call| {
+            call.starts_with("$ az role assignment create")
+                && call.contains(&format!("--role {role} "))
+                && call.contains(&format!("/resourceGroups/{group}"))
+        });
+        assert_eq!(given.count(), times, "{role} on {group}: {}", walked.calls);
+    }
+}
+
+/// Else the parameter file would name it as somebody else's after the first deployment, and not find it after a tear-down.
+#[test]
+fn a_topic_that_a_deployment_has_made_is_not_looked_up_as_given() {
+    let project = Project::load();
+    let topic = project.snapshots["dev.events"].one("Microsoft.EventGrid/systemTopics");
+    let [(tag, value)] = topic.body["tags"].as_object().unwrap().iter().collect::<Vec<_>>()[..] else { panic!() };
+    let blocks = project.files.get(README).split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let look_up = blocks.take(2).last().unwrap();
+    let line = look_up.lines().find(|line| line.starts_with("topic=$(az eventgrid system-topic list")).unwrap();
+    assert!(line.contains(&format!("tags.\\\"{tag}\\\" != '{}'", value.as_str().unwrap())), "{line}");
 }
 
 /// The block that looks up and writes, with the look-up of a call coming back empty; what it says, and whether the files are as before.

@@ -8,17 +8,14 @@ var kinds = [
   {
     name: 'flat'
     renames: false
-    hierarchical: false
   }
   {
     name: 'lake'
     renames: false
-    hierarchical: true
   }
   {
     name: 'renames'
     renames: true
-    hierarchical: true
   }
 ]
 var all = flatten(map(ruleSets, (set, index) => map(kinds, kind => union(kind, { set: set, index: index }))))
@@ -35,7 +32,6 @@ module subscriptions '../../../infra/modules/subscription.bicep' = [
       }
       containers: []
       renames: one.renames
-      hierarchical: one.hierarchical
       functionResourceId: resourceId('Microsoft.Web/sites/functions', 'f', 'BlobCreated')
       maxEventsPerBatch: 50
       preferredBatchSizeInKilobytes: 256
