@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use self::in_place::{Files, Moved};
 pub use self::open_error::OpenError;
-use self::open_error::{file_at, folder_error};
+use self::open_error::{FORMAT, file_at, folder_error};
 use crate::memory::{PAGE, apply, folded};
 use app::ports::table_store::json;
 use app::ports::table_store::{
@@ -33,8 +33,6 @@ use app::ports::table_store::{
 /// The ledger's file in its folder.
 pub const FILE: &str = "ledger.db";
 
-/// What this release writes. A file of a later one is refused, as it may mean something else.
-const FORMAT: i64 = 1;
 /// How long a statement waits for another process's write. Writes take milliseconds.
 const BUSY: Duration = Duration::from_secs(10);
 /// Connections for reading; more readers wait.

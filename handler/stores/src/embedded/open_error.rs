@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use super::FORMAT;
+/// What this release writes. A file of a later one is refused, as it may mean something else.
+pub(super) const FORMAT: i64 = 1;
 
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
