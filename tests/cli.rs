@@ -27,6 +27,9 @@ use crate::support::functions_host::SCOREKEEPER;
 use crate::support::process::Process;
 use crate::support::world::{Fault, RULE, START, World, event};
 
+/// No option names the ledger.
+const HERE: WhichLedger = WhichLedger { ledger: None, data: None, task_hub: None };
+
 /// One scored, one whose answer was lost, one that runs, one skipped event and one that cannot be read.
 async fn populate(world: &World) -> App {
     let app = world.app();
@@ -114,7 +117,7 @@ async fn what_turns_the_direction_of_writing_is_shown_and_stays_itself_in_json()
     let app = world.app();
     let id = world.deliver(&app, &event("eu/a\u{202e}gpj.csv", "1")).await.remove(0);
     let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
-    let (_, shown) = text(async |out| show::show(app.ledger(), &id, false, START, out).await).await;
+    let (_, shown) = text(async |out| show::show(app.ledger(), &HERE, &id, false, START, out).await).await;
     assert!(!list.contains('\u{202e}') && !shown.contains('\u{202e}'), "{list:?} {shown:?}");
     assert!(list.contains(r"a\u202egpj.csv"), "{list}");
     let mut json = Vec::new();
@@ -171,22 +174,23 @@ ID1  scored: the output is there, not empty, and newer than the submission
     2026-07-21 10:02:00     running → verifying   the job completed; its output is to be looked at (request poll-1)
     2026-07-21 10:02:00   verifying → scored      the output is there (7 bytes) and newer than the submission
 ";
-    let (code, by_path) = text(async |out| show::show(app.ledger(), "eu/a.csv", false, START, out).await).await;
+    let (code, by_path) = text(async |out| show::show(app.ledger(), &HERE, "eu/a.csv", false, START, out).await).await;
     let id = by_path[..32].to_owned();
     assert_eq!(by_path.replace(&format!("/{id}/"), "/ID/").replace(&id, "ID1"), golden);
     assert_eq!(code, OK);
     let url = "https://uploads.blob.core.windows.net/claims/eu/a.csv?sig=SECRET";
     // The last is how `list` prints it.
     for wanted in [id.as_str(), &id[..6], url, "claims/eu/a.csv"] {
-        let (_, again) = text(async |out| show::show(app.ledger(), wanted, false, START, out).await).await;
+        let (_, again) = text(async |out| show::show(app.ledger(), &HERE, wanted, false, START, out).await).await;
         assert_eq!(again, by_path, "{wanted}");
     }
-    let (code, none) = text(async |out| show::show(app.ledger(), "nothing?sig=SECRET", false, START, out).await).await;
+    let (code, none) =
+        text(async |out| show::show(app.ledger(), &HERE, "nothing?sig=SECRET", false, START, out).await).await;
     assert_eq!(code, ATTENTION);
     assert!(none.contains("`nothing`") && none.contains("scorekeeper list") && !none.contains("SECRET"), "{none}");
-    let (code, none) = text(async |out| show::show(app.ledger(), "", false, START, out).await).await;
+    let (code, none) = text(async |out| show::show(app.ledger(), &HERE, "", false, START, out).await).await;
     assert!(code == ATTENTION && none.contains("No event was ever received"), "{none}");
-    let (_, trace) = text(async |out| show::show(app.ledger(), &id, true, START, out).await).await;
+    let (_, trace) = text(async |out| show::show(app.ledger(), &HERE, &id, true, START, out).await).await;
     let trace: Value = serde_json::from_str(&trace).unwrap();
     assert_eq!(trace["history"].as_array().unwrap().len(), 5);
 }
@@ -198,7 +202,8 @@ async fn show_of_a_path_tells_of_all_its_versions_the_newest_first_with_their_da
     world.deliver(&app, &event("eu/a.csv", "1")).await;
     world.later(Duration::hours(1));
     world.deliver(&app, &event("eu/a.csv", "2")).await;
-    let (code, both) = text(async |out| show::show(app.ledger(), "claims/eu/a.csv", false, START, out).await).await;
+    let (code, both) =
+        text(async |out| show::show(app.ledger(), &HERE, "claims/eu/a.csv", false, START, out).await).await;
     let told: Vec<_> = both.lines().filter(|line| line.contains("etag ") || line.contains("created ")).collect();
     assert_eq!(
         (code, told),
@@ -212,7 +217,7 @@ async fn show_of_a_path_tells_of_all_its_versions_the_newest_first_with_their_da
             ]
         )
     );
-    let (_, json) = text(async |out| show::show(app.ledger(), "claims/eu/a.csv", true, START, out).await).await;
+    let (_, json) = text(async |out| show::show(app.ledger(), &HERE, "claims/eu/a.csv", true, START, out).await).await;
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json[0]["etag"], &json[1]["etag"]), (&json!("2"), &json!("1")));
 }
@@ -232,11 +237,12 @@ photos/a.jpg
     let later = world.now() + Duration::minutes(30);
     let url = "https://uploads.blob.core.windows.net/photos/a.jpg?sig=SECRET";
     for wanted in [url, "photos/a.jpg", "a.jpg"] {
-        let (code, told) = text(async |out| explain::explain(app.ledger(), wanted, false, later, out).await).await;
+        let (code, told) =
+            text(async |out| explain::explain(app.ledger(), &HERE, wanted, false, later, out).await).await;
         let event = told.lines().find_map(|line| line.trim().strip_prefix("event")).map(str::trim).unwrap_or_default();
         assert!(event.starts_with('{') && event.contains("BlobCreated") && event.contains("photos/a.jpg"), "{told}");
         assert_eq!((code, told.replace(event, "EVENT").as_str()), (OK, golden));
-        let (_, shown) = text(async |out| show::show(app.ledger(), wanted, false, later, out).await).await;
+        let (_, shown) = text(async |out| show::show(app.ledger(), &HERE, wanted, false, later, out).await).await;
         assert_eq!(shown, told, "`show` of it says the same");
     }
     let skipped = ListArgs { instead: Instead { skipped: true, ..Instead::default() }, ..args(&[]) };
@@ -249,7 +255,7 @@ photos/a.jpg
     let (_, list) = text(async |out| list::list(app.ledger(), &quarantined, later, out).await).await;
     assert!(list.contains("eventType") && list.contains(r#"{"x":1}"#), "{list}");
     let (code, never) =
-        text(async |out| explain::explain(app.ledger(), "claims/eu/never.csv", false, later, out).await).await;
+        text(async |out| explain::explain(app.ledger(), &HERE, "claims/eu/never.csv", false, later, out).await).await;
     assert_eq!(code, ATTENTION);
     assert!(never.starts_with("No event was ever received for `claims/eu/never.csv`"), "{never}");
 }
@@ -268,9 +274,10 @@ Last run    30 s ago
 Needs attention
   1 events quarantined in the last 24 h, because `eventType` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type), since 2026-07-21 10:02:30 UTC: scorekeeper list --quarantined
 ";
-    let (code, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+    let (code, status) =
+        text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
     assert_eq!((code, status.as_str()), (ATTENTION, golden));
-    let (_, status) = text(async |out| status::status(app.ledger(), true, None, world.now(), out).await).await;
+    let (_, status) = text(async |out| status::status(app.ledger(), &HERE, true, None, world.now(), out).await).await;
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!((&status["counts"]["running"], &status["quarantined24h"]), (&json!(1), &json!(1)));
     assert!(status["lastRun"].as_str().is_some_and(|at| at.starts_with("2026-07-21T10:")), "{status}");
@@ -283,7 +290,7 @@ Needs attention
         assert!(golden.contains(part.as_str().unwrap()), "text and JSON say the same: {part}");
     }
     let (code, none) =
-        text(async |out| status::status(World::new().app().ledger(), false, None, START, out).await).await;
+        text(async |out| status::status(World::new().app().ledger(), &HERE, false, None, START, out).await).await;
     assert!(code == ATTENTION && none.contains("no ledger under the task hub Test"), "{none}");
 }
 
@@ -318,7 +325,8 @@ async fn failures_need_attention() {
     world.later(Duration::minutes(2));
     world.end_jobs(&JobStatus::Failed);
     app.tick(world.now() + Duration::minutes(1)).await.unwrap();
-    let (code, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+    let (code, status) =
+        text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
     assert_eq!(code, ATTENTION);
     assert!(
         status.contains("1 failed under rule claims (unknown: ")
@@ -340,7 +348,8 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
         world.later(Duration::minutes(10));
         app.tick(world.now() + Duration::minutes(1)).await.unwrap();
     }
-    let (code, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+    let (code, status) =
+        text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
     assert_eq!(code, ATTENTION);
     assert!(
         status.contains("1 held, the answer lost and the job not found (")
@@ -360,7 +369,7 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
     assert!(code == ATTENTION && answer.starts_with("Nothing was changed: only a held scoring"), "{answer}");
     world.blind(None);
     world.tick_until_final(&app, 5).await;
-    let (_, trace) = text(async |out| show::show(app.ledger(), &ids[0], false, START, out).await).await;
+    let (_, trace) = text(async |out| show::show(app.ledger(), &HERE, &ids[0], false, START, out).await).await;
     assert!(trace.contains("held → queued      an operator says that no job exists"), "{trace}");
 }
 
@@ -418,7 +427,7 @@ async fn what_failed_is_retried_or_acknowledged_by_id_or_by_filter_with_a_count_
     let (code, told) = ordered(&app, &world, Verb::Retry, &OrderArgs { yes: true, json: true, ..all.clone() }).await;
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!((code, told.as_array().map(Vec::len), &told[0]["status"]), (OK, Some(3), &json!("queued")));
-    let (_, shown) = text(async |out| show::show(app.ledger(), &ids[0], false, START, out).await).await;
+    let (_, shown) = text(async |out| show::show(app.ledger(), &HERE, &ids[0], false, START, out).await).await;
     assert!(shown.contains("acknowledged by ann (the model is fixed)"), "{shown}");
     assert!(shown.contains("retried by ann (the model is fixed)"), "{shown}");
 
@@ -444,7 +453,8 @@ async fn a_quarantined_event_is_acknowledged_by_its_id() {
     let one = OrderArgs { ids: vec![id], reason: "a test event".to_owned(), ..OrderArgs::default() };
     let (code, told) = ordered(&app, &world, Verb::Acknowledge, &one).await;
     assert!(code == OK && told.contains("quarantined"), "{told}");
-    let (code, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+    let (code, status) =
+        text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
     assert!(code == OK && status.ends_with("Nothing needs attention.\n"), "{status}");
 }
 
@@ -492,7 +502,8 @@ endpoint  https://heart.example/jobs                          no limit
         assert!(code == OK && set.contains(says) && set.contains("15 seconds"), "{set}");
         let (_, shown) = show().await;
         assert!(shown.contains(summary), "{shown}");
-        let (_, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+        let (_, status) =
+            text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
         assert!(status.contains(&format!("Limit       rule claims: {summary}")), "{status}");
         let (_, _, html) = page(&app, &world, "/").await;
         assert!(html.contains(&summary.replace('\'', "&#39;")) || html.contains(summary), "{html}");
@@ -527,10 +538,10 @@ deployment v7 of https://heart.example/jobs: open, one scoring probes it at 2026
   scorekeeper breaker close --endpoint https://heart.example/jobs --deployment v7
 ";
     assert_eq!(ask(BreakerArgs::default()).await, (ATTENTION, golden.to_owned()));
-    let (_, status) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+    let (_, status) = text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
     assert!(status.contains("Breaker     deployment v7 of https://heart.example/jobs: open, one"), "{status}");
     assert!(status.contains("  1 wait for deployment v7") && status.contains("scorekeeper breaker close"), "{status}");
-    let (_, trace) = text(async |out| show::show(app.ledger(), &late[0], false, START, out).await).await;
+    let (_, trace) = text(async |out| show::show(app.ledger(), &HERE, &late[0], false, START, out).await).await;
     assert!(trace.contains("waits    the circuit breaker is open, as 10 scorings in a row failed"), "{trace}");
     let (_, _, html) = page(&app, &world, "/").await;
     assert!(html.contains("one scoring probes it at 2026-07-21 10:07:00 UTC"), "{html}");
@@ -563,7 +574,7 @@ async fn show_tells_what_a_queued_scoring_waits_for() {
         world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
     }
     let waits = async || {
-        let (_, trace) = text(async |out| show::show(app.ledger(), "2.csv", false, START, out).await).await;
+        let (_, trace) = text(async |out| show::show(app.ledger(), &HERE, "2.csv", false, START, out).await).await;
         trace.lines().find_map(|line| line.strip_prefix("  waits    ").map(str::to_owned)).unwrap_or_default()
     };
     assert_eq!(waits().await, "the next reconcile run submits it");
@@ -605,6 +616,7 @@ async fn the_binary_reads_a_ledger_by_every_way_of_naming_it() {
 #[tokio::test]
 async fn a_command_that_cannot_work_says_why_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("taken/ledger/ledger.db")).unwrap();
     for (arguments, code, says) in [
         (&["list"][..], 64, "SCOREKEEPER_LEDGER"),
         (&["list", "--data", "nowhere"], 2, "nowhere"),
@@ -617,6 +629,10 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
         (&["limit", "--rule", "x", "many"], 64, "neither a number from 0 nor `default`"),
         (&["limit", "--rule", "x", "3000000000"], 64, "neither a number"),
         (&["limit", "--rule", "x", "3", "--data", "nowhere"], 2, "nowhere"),
+        (&["rules", "check", "none.json"], 64, "none.json`; expected a readable rules file"),
+        (&["rules", "test", "--rules", "none.json", "https://a.blob.core.windows.net/c/b"], 64, "`the rules file`"),
+        (&["local", "--rules", "none.json"], 64, "`the rules file`"),
+        (&["list", "--data", "taken"], 2, "ledger.db is not a file"),
         (&["frobnicate"], 64, "unrecognized"),
         (&["serve"], 64, "SCOREKEEPER_RULES"),
     ] {
@@ -625,6 +641,7 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
         let said = process.stderr();
         assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(says), "{arguments:?}: {said}");
+        assert!(!arguments.contains(&"none.json") || !said.contains("SCOREKEEPER_RULES"), "{arguments:?}: {said}");
         assert!(process.stdout().is_empty(), "{arguments:?}: {:?}", process.stdout());
     }
     let mut help = run(&["--help"], folder.path());
@@ -634,6 +651,72 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
     {
         assert!(help.stdout().iter().any(|line| line.trim_start().starts_with(command)), "{command}");
     }
+}
+
+/// Neither a network nor an address is to blame for a file.
+#[tokio::test]
+async fn a_damaged_ledger_is_told_of_as_that_with_its_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join(".scorekeeper/ledger");
+    let world = World::on(Arc::new(EmbeddedStore::open(&place).unwrap()), RULE);
+    let app = world.app();
+    for n in 0..20 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    drop((app, world));
+    let file = place.join("ledger.db");
+    let log = rusqlite::Connection::open(&file).unwrap();
+    log.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())).unwrap();
+    drop(log);
+    let mut pages = std::fs::read(&file).unwrap();
+    pages[4096..].fill(0xff);
+    std::fs::write(&file, pages).unwrap();
+    for command in [&["list"][..], &["status"]] {
+        let mut process = run(&[command, &["--task-hub", "Test"]].concat(), folder.path());
+        assert_eq!(process.ended().await.code(), Some(2));
+        let said = process.stderr();
+        assert!(said.contains("ledger.db is damaged") && said.contains(".recover"), "{said}");
+        assert!(!said.contains("table service") && !said.contains("network"), "{said}");
+    }
+}
+
+/// Whoever was told where the ledger lies is told of commands that find it there.
+#[tokio::test]
+async fn suggested_commands_name_the_ledger_that_was_named() {
+    let world = World::new();
+    let app = world.app();
+    world.next_faults([Fault::Refused { permanent: true }]);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    let which = WhichLedger { data: Some("d".into()), ..WhichLedger::default() };
+    for json in [false, true] {
+        let (_, told) =
+            text(async |out| status::status(app.ledger(), &which, json, None, world.now(), out).await).await;
+        assert!(told.contains("scorekeeper retry --data d "), "{told}");
+    }
+    for (blob, next) in [("a.csv", "scorekeeper retry --data d "), ("never.csv", "scorekeeper list --data d --prefix")]
+    {
+        let (_, told) =
+            text(async |out| explain::explain(app.ledger(), &which, blob, false, world.now(), out).await).await;
+        assert!(told.contains(next), "{told}");
+    }
+    let router = page::router(app.ledger().clone(), Arc::new(|| START), "Test", which);
+    let answer = router.oneshot(Request::get("/").body(axum::body::Body::empty()).unwrap()).await.unwrap();
+    let html = String::from_utf8(to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap();
+    assert!(html.contains("scorekeeper retry --data d "), "{html}");
+}
+
+/// A question mark is a sign of a name like any other; what looks like a query there is none.
+#[tokio::test]
+async fn a_name_with_a_question_mark_is_shown_as_it_is() {
+    let world = World::new();
+    let app = world.app();
+    let mut upload = event("q%3Fx=1&y=2.csv", "1");
+    upload["subject"] = json!("/blobServices/default/containers/claims/blobs/q?x=1&y=2.csv");
+    world.deliver(&app, &upload).await;
+    let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
+    assert!(list.contains("claims/q?x=1&y=2.csv"), "{list}");
+    let (_, shown) = text(async |out| show::show(app.ledger(), &HERE, "q?x=1&y=2.csv", false, START, out).await).await;
+    assert!(shown.contains("x=1") && shown.contains("y=2.csv") && !shown.contains("***"), "{shown}");
 }
 
 #[tokio::test]
@@ -647,8 +730,11 @@ async fn a_row_that_cannot_be_read_hides_no_other_from_list_show_and_page() {
     let (code, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
     assert_eq!((code, list.lines().count()), (ATTENTION, before.lines().count()), "{list}");
     assert!(list.lines().last().unwrap().starts_with(&format!("{id}  unreadable")), "{list}");
+    let json = ListArgs { json: true, ..args(&[]) };
+    let (code, _) = text(async |out| list::list(app.ledger(), &json, START, out).await).await;
+    assert_eq!(code, ATTENTION, "for scripts as for people");
     for wanted in [id.as_str(), &id.as_str()[..9]] {
-        let (code, shown) = text(async |out| show::show(app.ledger(), wanted, false, START, out).await).await;
+        let (code, shown) = text(async |out| show::show(app.ledger(), &HERE, wanted, false, START, out).await).await;
         assert!(code == ATTENTION && shown.contains("`State`"), "{shown}");
     }
     let (status, _, html) = page(&app, &world, "/").await;
@@ -657,7 +743,7 @@ async fn a_row_that_cannot_be_read_hides_no_other_from_list_show_and_page() {
 
 async fn page(app: &App, world: &World, path: &str) -> (StatusCode, axum::http::HeaderMap, String) {
     let now = world.now();
-    let router = page::router(app.ledger().clone(), Arc::new(move || now), "Test");
+    let router = page::router(app.ledger().clone(), Arc::new(move || now), "Test", HERE);
     let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap();
@@ -691,10 +777,10 @@ async fn a_superseded_scoring_and_the_one_in_its_place_name_each_other() {
     world.later(time::Duration::minutes(1));
     app.tick(world.now() + time::Duration::minutes(5)).await.unwrap();
     let new = world.get(&app, &old).await.replaced_by.unwrap();
-    let (code, shown) = text(async |out| show::show(app.ledger(), &old, false, START, out).await).await;
+    let (code, shown) = text(async |out| show::show(app.ledger(), &HERE, &old, false, START, out).await).await;
     assert!(code == OK && shown.contains(&format!("  replacedBy {new}\n")), "{shown}");
     assert!(shown.starts_with(&format!("{old}  superseded: ")), "{shown}");
-    let (_, shown) = text(async |out| show::show(app.ledger(), new.as_str(), false, START, out).await).await;
+    let (_, shown) = text(async |out| show::show(app.ledger(), &HERE, new.as_str(), false, START, out).await).await;
     assert!(shown.contains(&format!("  inPlaceOf {old}\n")), "{shown}");
     for (one, other) in [(old.as_str(), new.as_str()), (new.as_str(), old.as_str())] {
         let (_, _, html) = page(&app, &world, &format!("/scorings/{one}")).await;
@@ -763,9 +849,9 @@ async fn nothing_that_a_terminal_would_obey_is_printed() {
         let mut writer: Box<dyn std::io::Write> =
             if json { Box::new(Redacting::new(&mut out)) } else { Box::new(&mut out) };
         list::list(ledger, &args, now, &mut writer).await.unwrap();
-        status::status(ledger, json, None, now, &mut writer).await.unwrap();
-        show::show(ledger, &path, json, now, &mut writer).await.unwrap();
-        explain::explain(ledger, &path, json, now, &mut writer).await.unwrap();
+        status::status(ledger, &HERE, json, None, now, &mut writer).await.unwrap();
+        show::show(ledger, &HERE, &path, json, now, &mut writer).await.unwrap();
+        explain::explain(ledger, &HERE, &path, json, now, &mut writer).await.unwrap();
         drop(writer);
         printed += &String::from_utf8(out).unwrap();
     }

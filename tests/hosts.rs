@@ -113,6 +113,20 @@ async fn a_deadline_that_is_past_on_arrival_fails_no_invocation() {
     }
 }
 
+/// Lambda's runtime reads the payload as JSON before any function of ours sees it.
+#[tokio::test]
+async fn under_lambda_a_byte_that_is_no_utf_8_fails_the_whole_delivery_and_the_next_one_is_taken() {
+    let cloud = Cloud::start().await;
+    let lambda = Lambda::start("BlobCreated", cloud.root(), &cloud.vars("lambda")).await;
+    let good = json!([event("a.csv"), event("b-bad.csv")]);
+    let mut damaged = good.to_string().into_bytes();
+    let at = damaged.windows(5).position(|part| part == b"b-bad").unwrap();
+    damaged[at] = 0xff;
+    lambda.invoke_with(damaged.into()).await.expect_err("no success, so that it is delivered again");
+    let taken = lambda.invoke(&good).await.unwrap();
+    assert_eq!(taken["accepted"].as_array().map(Vec::len), Some(2), "nothing of it was taken before: {taken}");
+}
+
 #[tokio::test]
 async fn both_hosts_fail_with_the_same_diagnostic() {
     equal_diagnostics::<Lambda>().await;

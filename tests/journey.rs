@@ -3,6 +3,7 @@
 mod tables;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -349,8 +350,8 @@ async fn the_page_of_local_answers_this_machine_and_no_other_site() {
     let status = async |page: &str, header: &str, value: &str| {
         client().get(page).header(header, value).send().await.unwrap().status().as_u16()
     };
-    let folder = tempfile::tempdir().unwrap();
-    let mut process = local(folder.path()).await;
+    let folder_of_page = tempfile::tempdir().unwrap();
+    let mut process = local(folder_of_page.path()).await;
     let line = process.until_logged(|line| line.contains("page ")).await;
     let page = line.split_whitespace().nth(1).unwrap();
     let origin = page.trim_end_matches('/');
@@ -370,6 +371,20 @@ async fn the_page_of_local_answers_this_machine_and_no_other_site() {
     assert!(!refused.ended().await.success());
     assert!(refused.stderr().contains("add --allow-remote"), "{}", refused.stderr());
     assert!(!folder.path().join(".scorekeeper").exists(), "nothing was begun");
+    // The handler behind it is asked by its host alone: a form or a script may send `text/plain` anywhere.
+    let log = std::fs::read_to_string(folder_of_page.path().join(".scorekeeper/handler.log")).unwrap();
+    let handler = log.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    for (header, value, expected) in
+        [("accept", "*/*", 200), ("origin", "http://evil.example", 403), ("host", "evil.example", 403)]
+    {
+        let asked = client().post(format!("http://{handler}/BlobCreated")).header("content-type", "text/plain");
+        let answer = asked.header(header, value).body(r#"{"Data":{"event":[]}}"#).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), expected, "{header}: {value}");
+    }
+    // Where it is opened to nobody, allowing it changes nothing.
+    let mut closed = run(&["local", "--data", "closed", "--listen", "127.0.0.1:0", "--allow-remote"]);
+    let line = closed.until_logged(|line| line.contains("page ")).await;
+    assert_eq!(status(line.split_whitespace().nth(1).unwrap(), "host", "evil.example").await, 403);
     // To the network it is shown under any name, to other sites never.
     let mut open = run(&["local", "--listen", "0.0.0.0:0", "--allow-remote"]);
     let line = open.until_logged(|line| line.contains("page ")).await;
@@ -401,7 +416,138 @@ async fn local_tells_which_of_its_handlers_settings_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let vars: BTreeMap<String, String> = [("SCOREKEEPER_RETENTION".to_owned(), "P1D".to_owned())].into();
     let mut process = Process::spawn(SCOREKEEPER, &["local", "--listen", "127.0.0.1:0"], folder.path(), &vars);
-    process.until_complained(|line| line.contains("SCOREKEEPER_RETENTION") && line.contains("P8D")).await;
+    assert!(!process.ended().await.success());
+    let told = process.stderr();
+    assert!(told.contains("SCOREKEEPER_RETENTION") && told.contains("P8D") && told.contains("handler.log"), "{told}");
+    assert_eq!(process.stdout(), Vec::<String>::new(), "it is not shown as if it worked");
+}
+
+/// A handler that is killed needs nothing of this; a copy of the folder's one file is whole then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orderly_end_puts_the_ledgers_log_into_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = local(folder.path()).await;
+    let data = folder.path().join(".scorekeeper");
+    std::fs::write(data.join("inbox/a.csv"), "1\n").unwrap();
+    process.until_logged(|line| line.contains("scored") && line.contains("a.csv")).await;
+    process.handle().signal(Signal::TERM);
+    assert!(process.ended().await.success());
+    let length = |name: &str| std::fs::metadata(data.join("ledger").join(name)).map_or(0, |facts| facts.len());
+    assert_eq!((length("ledger.db-wal"), length("ledger.db") > 4096), (0, true));
+    listed(folder.path(), |rows| all_scored(rows, 1)).await;
+}
+
+/// What lies in the log would be gone with the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_upload_is_taken_into_a_log_that_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = local(folder.path()).await;
+    let data = folder.path().join(".scorekeeper");
+    std::fs::write(data.join("inbox/a.csv"), "1\n").unwrap();
+    process.until_logged(|line| line.contains("scored") && line.contains("a.csv")).await;
+    for name in ["ledger.db-wal", "ledger.db-shm"] {
+        std::fs::remove_file(data.join("ledger").join(name)).unwrap();
+    }
+    std::fs::write(data.join("inbox/b.csv"), "1\n").unwrap();
+    let refused = |line: &str| line.contains("an event was not taken") && line.contains("ledger.db-wal was removed");
+    process.until_complained(refused).await;
+    assert!(!process.stdout().iter().any(|line| line.contains("b.csv")), "{:?}", process.stdout());
+}
+
+/// Root may read every file; this is how it goes for everybody else, where the system lets a test become one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_may_not_be_read_yet_waits_and_another_users_ledger_is_told_of_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    set(folder.path(), 0o777);
+    let home = folder.path().to_str().unwrap();
+    let nobody = |arguments: &[&str]| {
+        let program = if rustix::process::geteuid().is_root() {
+            &["/usr/bin/setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", SCOREKEEPER][..]
+        } else {
+            &[SCOREKEEPER][..]
+        };
+        let arguments = [&program[1..], arguments].concat();
+        Process::spawn(program[0], &arguments, folder.path(), &BTreeMap::from([("HOME".into(), home.into())]))
+    };
+    if !nobody(&["--version"]).ended().await.success() {
+        println!("left out: no other user may run {SCOREKEEPER}");
+        return;
+    }
+    let mut process = nobody(&["local", "--data", "d", "--listen", "127.0.0.1:0"]);
+    process.until_logged(|line| line.contains("page ")).await;
+    let inbox = folder.path().join("d/inbox");
+    std::fs::write(folder.path().join("a.csv"), "1\n").unwrap();
+    set(&folder.path().join("a.csv"), 0o000);
+    std::fs::rename(folder.path().join("a.csv"), inbox.join("a.csv")).unwrap();
+    std::fs::create_dir(inbox.join("closed")).unwrap();
+    std::fs::write(inbox.join("closed/b.csv"), "1\n").unwrap();
+    set(&inbox.join("closed"), 0o444);
+    process.until_complained(|line| line.contains("`closed` cannot be read")).await;
+    let end = Instant::now() + LIMIT;
+    loop {
+        let mut explain = nobody(&["explain", "--data", "d", "a.csv"]);
+        explain.ended().await;
+        let told = explain.stdout().join("\n");
+        if told.contains("queued") && told.contains("403") {
+            break;
+        }
+        assert!(Instant::now() < end && !told.contains("gone"), "{told}");
+    }
+    set(&inbox.join("a.csv"), 0o644);
+    process.until_logged(|line| line.contains("scored") && line.contains("a.csv")).await;
+
+    let theirs = folder.path().join("theirs/ledger");
+    std::fs::create_dir_all(&theirs).unwrap();
+    set(&theirs, 0o000);
+    let mut list = nobody(&["list", "--data", "theirs"]);
+    assert_eq!(list.ended().await.code(), Some(2));
+    assert!(list.stderr().contains("theirs/ledger belongs to user"), "{}", list.stderr());
+    assert!(!list.stderr().contains("start the handler"), "{}", list.stderr());
+    set(&theirs, 0o755);
+    set(&inbox.join("closed"), 0o755);
+}
+
+/// Names, and what a scoring command says, are somebody else's: a terminal must not obey them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_terminal_would_obey_is_printed_by_local() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let command = "printf 'no \\033[2J\\342\\200\\256good row' >&2; exit 1";
+    let arguments = ["local", "--data", "d\u{1b}[2J\u{202e}", "--listen", "127.0.0.1:0", "--score-command", command];
+    let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    let greeted = process.until_logged(|line| line.contains("inbox ")).await;
+    assert!(greeted.contains(r"d\u001b[2J\u202e/inbox"), "{greeted}");
+    process.until_logged(|line| line.contains("page ")).await;
+    std::fs::write(folder.path().join(arguments[2]).join("inbox/a\u{202e}vsc.csv"), "1\n").unwrap();
+    let failed = process.until_logged(|line| line.contains("failed")).await;
+    assert!(failed.contains(r"inbox/a\u202evsc.csv") && failed.contains(r"[2J\u202egood row"), "{failed}");
+    let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!process.stdout().join("\n").contains(obeyed), "{:?}", process.stdout());
+    assert!(!process.stderr().contains(obeyed), "{}", process.stderr());
+}
+
+/// Twelve files with a wrong header, then twenty good ones (`tests/cases/poison`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_files_fail_once_each_and_the_good_ones_behind_them_are_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let command = "head -n 1 \"$SCORE_INPUT\" | grep -q chol || { echo 'ValueError: columns are missing' >&2; exit 1; }; \
+                   cp \"$SCORE_INPUT\" \"$SCORE_OUTPUT\"";
+    let arguments = ["local", "--listen", "127.0.0.1:0", "--score-command", command];
+    let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    process.until_logged(|line| line.contains("page ")).await;
+    let inbox = folder.path().join(".scorekeeper/inbox");
+    for n in 1..=12 {
+        std::fs::write(inbox.join(format!("bad-{n}.csv")), include_str!("cases/poison/bad.csv")).unwrap();
+    }
+    listed(folder.path(), |rows| rows.len() == 12 && rows.iter().all(|row| row["status"] == "failed")).await;
+    for n in 1..=20 {
+        std::fs::write(inbox.join(format!("good-{n}.csv")), include_str!("cases/poison/good.csv")).unwrap();
+    }
+    let rows = listed(folder.path(), |rows| rows.iter().filter(|row| row["status"] == "scored").count() == 20).await;
+    let failed: Vec<_> = rows.iter().filter(|row| row["status"] == "failed").collect();
+    assert!(failed.len() == 12 && failed.iter().all(|row| row["attempt"] == 1), "{failed:?}");
 }
 
 /// A pipe that the command and its children hold open: reading it to the end returns when all of them are gone.

@@ -14,6 +14,7 @@
 
 mod blobs;
 mod burst;
+mod cases;
 mod cli;
 mod doctor;
 mod documented_commands;

@@ -233,3 +233,47 @@ fn the_costs_are_the_arithmetic_that_they_name() {
         assert!(INFRASTRUCTURE.contains(few.as_str()) && INFRASTRUCTURE.contains(many.as_str()), "{few}, {many}");
     }
 }
+
+/// What paths of the repository end with, where a page names one.
+const ENDINGS: &[&str] = &[".rs", ".md", ".sh", ".bicep", ".bicepparam", ".toml", ".tsv", ".kql", ".py", ".json"];
+
+/// The repository's files, as `/PATH`.
+fn repository(folder: &std::path::Path, below: &str, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let path = format!("{below}/{name}");
+        if !entry.file_type().unwrap().is_dir() {
+            found.push(path);
+        } else if !["target", ".git", "node_modules"].contains(&name.as_str()) {
+            repository(&entry.path(), &path, found);
+        }
+    }
+}
+
+/// Paths of the repository that a text names in backquotes. They may be short: what stands before `src`, or a file's name alone.
+fn named_paths(prose: &str) -> Vec<&str> {
+    let is_path = |text: &&str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+        text.chars().all(plain) && ENDINGS.iter().any(|ending| text.len() > ending.len() && text.ends_with(ending))
+    };
+    prose.split('`').skip(1).step_by(2).filter(is_path).collect()
+}
+
+#[test]
+fn each_path_of_the_repository_that_a_page_names_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    repository(&root, "", &mut files);
+    let exists = |path: &str| files.iter().any(|file| file.ends_with(&format!("/{path}")));
+    let mut named = 0;
+    for (page, text) in pages() {
+        for path in named_paths(&prose(&text)) {
+            // Made by a build, and by whoever deploys.
+            assert!(exists(path) || path.ends_with(".cdx.json"), "{}: {path} does not exist", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named}");
+    assert!(!exists("app/src/admission.rs"));
+}

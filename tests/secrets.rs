@@ -43,6 +43,8 @@ use crate::support::functions_host::SCOREKEEPER;
 use crate::support::world::event;
 
 const NOW: OffsetDateTime = datetime!(2026-07-21 10:00:00 UTC);
+/// No option names the ledger.
+const HERE: WhichLedger = WhichLedger { ledger: None, data: None, task_hub: None };
 /// What is planted. Nothing else of a test's looks like it.
 const SECRET: &str = "Zq7Xw9Kj2Vb5Nm8Rt4Yp6Lc3";
 
@@ -273,7 +275,7 @@ async fn shown(ledger: &Ledger) -> String {
         .await
         .unwrap();
     for json in [false, true] {
-        status::status(ledger, json, None, NOW, &mut out).await.unwrap();
+        status::status(ledger, &HERE, json, None, NOW, &mut out).await.unwrap();
         let args = ListArgs { limit: 100, json, ..ListArgs::default() };
         list::list(ledger, &args, NOW, &mut out).await.unwrap();
         for (skipped, quarantined) in [(true, false), (false, true)] {
@@ -284,15 +286,15 @@ async fn shown(ledger: &Ledger) -> String {
         limit::limit(ledger, &LimitArgs { json, ..LimitArgs::default() }, NOW, &mut out).await.unwrap();
         breaker::breaker(ledger, &BreakerArgs { json, ..BreakerArgs::default() }, NOW, &mut out).await.unwrap();
         for id in &ids {
-            show::show(ledger, id, json, NOW, &mut out).await.unwrap();
-            explain::explain(ledger, id, json, NOW, &mut out).await.unwrap();
+            show::show(ledger, &HERE, id, json, NOW, &mut out).await.unwrap();
+            explain::explain(ledger, &HERE, id, json, NOW, &mut out).await.unwrap();
         }
     }
     let pages = ["/", "/api/scorings", "/api/limits", "/api/breakers"].map(str::to_owned).into_iter();
     let pages = pages.chain(ids.iter().flat_map(|id| [format!("/scorings/{id}"), format!("/api/scorings/{id}")]));
     for path in pages {
         let request = Request::get(&*path).body(Body::empty()).unwrap();
-        let answer = page::router(ledger.clone(), Arc::new(|| NOW), "Test").oneshot(request).await.unwrap();
+        let answer = page::router(ledger.clone(), Arc::new(|| NOW), "Test", HERE).oneshot(request).await.unwrap();
         out.write_all(&to_bytes(answer.into_body(), 1 << 20).await.unwrap()).unwrap();
     }
     drop(out);

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod functions;
+mod guard;
 pub mod hosts;
 #[cfg(feature = "dev")]
 mod local;

@@ -15,13 +15,7 @@ use super::{rows as rows_of, state_rows};
 use crate::support::world::{UNVERIFIED, World, event};
 
 /// A rule whose requests fit for blobs with short names: what they all hold takes two thirds of a property.
-fn rules() -> String {
-    json!({"rules": [{
-        "id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
-        "settings": {"tags": {"note": "x".repeat(22_000)}}, "maxInFlight": 1, "maxAttempts": 1,
-    }]})
-    .to_string()
-}
+const RULES: &str = include_str!("../cases/rules/request-too-large.json");
 
 /// An upload whose name takes twelve times its length in a URL.
 fn long_name() -> Value {
@@ -47,7 +41,7 @@ fn assert_failed_by_the_ledger(scoring: &Scoring) {
 
 #[tokio::test]
 async fn an_upload_whose_request_the_ledger_cannot_hold_fails_at_once_without_a_slot() {
-    let world = World::with_rules(&rules());
+    let world = World::with_rules(RULES);
     let app = world.app();
     let ids = world.deliver(&app, &long_name()).await;
     let scoring = world.get(&app, &ids[0]).await;
@@ -68,7 +62,7 @@ async fn an_upload_whose_request_the_ledger_cannot_hold_fails_at_once_without_a_
 
 #[tokio::test]
 async fn a_request_that_outgrows_the_ledger_while_its_scoring_waits_starves_nobody() {
-    let world = World::with_rules(&rules());
+    let world = World::with_rules(RULES);
     let app = world.app();
     let first = world.deliver(&app, &event("first.csv", "1")).await;
     let waits = world.deliver(&app, &long_name()).await;

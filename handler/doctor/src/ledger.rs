@@ -186,11 +186,20 @@ impl Examination {
                 };
                 Finding::fault(check, seen, "the ledger cannot be reached, so no event can be taken in", fix)
             }
+            Probe::Stopped { step, why: Error::FileUnusable(text) | Error::Damaged(text) } => {
+                unusable(format!("{place} was asked {step}: {text}"))
+            }
             Probe::Stopped { step, why } => {
                 Finding::unknown(check, format!("{place} was asked {step}: {why}"), "run it again")
             }
         }
     }
+}
+
+/// The text names the file and its remedy.
+fn unusable(seen: String) -> Finding {
+    let cause = "the ledger's file cannot be used, so no event can be taken in";
+    Finding::fault(Check::Ledger, seen, cause, "what is said of the file; then run it again")
 }
 
 /// The probe passed. For whom it did, and whether the app can do the same, are two things.

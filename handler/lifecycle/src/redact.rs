@@ -3,7 +3,7 @@
 //! Foreign texts quote what they were given: a service the URL with its signature, a parser the setting that it could not
 //! read. Nobody can list all of them, so the text itself is looked at:
 //!
-//! * **allowed by name**: the query of a URL. Members that are known to be harmless stay, all others lose their value;
+//! * **allowed by name**: the query of a URL (`azureml://` has none, and a blob's name has `%3F` there). Members that are known to be harmless stay, all others lose their value;
 //! * **refused by name**: `AccountKey=…`, `"clientSecret": "…"`, `x-functions-key: …` and the like, in connection strings,
 //!   JSON, headers and forms;
 //! * **refused by shape**: bearer and other `Authorization` values, JSON Web Tokens, long Base64 with its padding (account,
@@ -107,14 +107,19 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     let units = decoded(text);
     let scan = Scan { units: &units };
     let mut out = String::new();
-    let (mut at, mut copied, mut in_url) = (0, 0, false);
+    let (mut at, mut copied) = (0, 0);
+    let (mut in_url, mut in_query) = (false, false);
     while at < units.len() {
         if scan.is("://", at) {
-            in_url = true;
+            // What follows a name on a datastore is a part of that name.
+            in_url = in_query || !scan.is_before("azureml", at);
         } else if scan.ends_word(at) {
-            in_url = false;
+            (in_url, in_query) = (false, false);
+        } else if in_url && units[at].byte == b'?' && units[at].layer == 0 {
+            // `%3F` is a sign of a blob's name.
+            in_query = true;
         }
-        match scan.secret(at, in_url) {
+        match scan.secret(at, in_query) {
             // A value that goes back before what was masked already has lost its beginning there.
             Some((from, to)) if from < to && scan.offset(from, text) >= copied => {
                 let value = scan.offset(from, text)..scan.offset(to, text);
@@ -226,10 +231,10 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     /// The secret that this unit gives away, which may begin before it.
-    fn secret(&self, at: usize, in_url: bool) -> Option<Span> {
+    fn secret(&self, at: usize, in_query: bool) -> Option<Span> {
         match self.byte(at)? {
-            b'=' => self.member(at, in_url),
-            b':' => self.user(at).or_else(|| self.member(at, in_url)),
+            b'=' => self.member(at, in_query),
+            b':' => self.user(at).or_else(|| self.member(at, in_query)),
             b' ' | b'+' => self.credential(at),
             b'J' => self.json_web_token(at),
             b'~' => self.client_secret(at),
@@ -239,7 +244,7 @@ impl Scan<'_> {
     }
 
     /// `name=value`, `"name": "value"`, `name: value`; `at` is the sign between.
-    fn member(&self, at: usize, in_url: bool) -> Option<Span> {
+    fn member(&self, at: usize, of_url: bool) -> Option<Span> {
         let (name, quoted, before) = self.name(at)?;
         let in_query = matches!(before, Some(b'?' | b'&'));
         let is_assigned = self.byte(at) == Some(b'=');
@@ -253,7 +258,7 @@ impl Scan<'_> {
         }
         let depth = self.backslashes(from);
         let open = from + depth;
-        let is_secret = if in_url && in_query && is_assigned && plainly {
+        let is_secret = if of_url && in_query && is_assigned && plainly {
             !HARMLESS_QUERY.contains(&name.as_str())
         } else if is_assigned {
             known || (in_query && name == "code")
@@ -426,6 +431,11 @@ impl Scan<'_> {
         self.units[at..].iter().map(|unit| unit.byte).take(text.len()).eq(text.bytes())
     }
 
+    /// Whether this text stands before a unit.
+    fn is_before(&self, text: &str, at: usize) -> bool {
+        at.checked_sub(text.len()).is_some_and(|from| self.is(text, from))
+    }
+
     fn is_quote(&self, at: usize) -> bool {
         matches!(self.byte(at), Some(b'"' | b'\''))
     }
@@ -487,6 +497,10 @@ mod tests {
             ("x-functions-key: abc==".into(), "x-functions-key: ***".into()),
             (r#"Held { secret: "abc", at: 1 }"#.into(), r#"Held { secret: "***", at: 1 }"#.into()),
             ("f/x?code=abc==".into(), "f/x?code=***".into()),
+            ("https://h/p?x=abc&y=d".into(), "https://h/p?x=***&y=***".into()),
+            ("https://h/p?sv=azureml://d&y=abc".into(), "https://h/p?sv=azureml://d&y=***".into()),
+            ("azureml://datastores/d/paths/q?sig=abc".into(), "azureml://datastores/d/paths/q?sig=***".into()),
+            ("https://h/c/q%3Fsv=1&sig=abc".into(), "https://h/c/q%3Fsv=1&sig=***".into()),
             ("secret abc8Q~aB3aB3aB3aB3aB3aB3aB3aB3aB3aB3aB".into(), "secret ***".into()),
         ] {
             assert_eq!(redacted(&text), expected, "{text}");
@@ -503,6 +517,8 @@ mod tests {
             "https://acct.table.core.windows.net/T()?NextPartitionKey=1!4!czBh&NextRowKey=1",
             "https://ml.azure.com/runs/x?wsid=/subscriptions/s/workspaces/w&tid=1",
             "azureml://datastores/d/paths/scores/aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789/region/year=2026/p.csv",
+            "azureml://datastores/d/paths/q?x=1.csv/0123/1/predictions.csv",
+            "inbox/q?x=1&y=2.csv, https://a.blob.core.windows.net/c/q%3Fx=1&y=2.csv",
             "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 keyJsonFilePathOfTheRule",
             "at 10:00:00, user@example.com, 100%",
         ] {

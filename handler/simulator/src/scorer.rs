@@ -92,14 +92,15 @@ impl Rows {
 
 /// Runs the command that it is given as `$1` and, beside it, waits for the end of its own standard input, whose other end
 /// this process holds: it comes when this process ends, even by SIGKILL, and then the whole group goes. Without it a scoring
-/// command would work on for hours for a job that nobody knows of any more.
+/// command would work on for hours for a job that nobody knows of any more. What left the group (`setsid`, a daemon) is not
+/// found again and works on.
 const WITH_LIFELINE: &str = r#"exec 3<&0 </dev/null
 { read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 &
 exec 3<&-
 exec sh -c "$1""#;
 
 /// Runs a shell command with `env` added to this process's environment. When this future is dropped, or this process ends,
-/// the command and everything it started is killed.
+/// the command is killed, and with it what it started and what is in its process group still.
 pub(super) async fn command(shell: &str, env: Vec<(String, OsString)>, limit: Duration) -> Result<(), RunError> {
     let mut command = Command::new("sh");
     #[cfg(unix)]

@@ -4,8 +4,8 @@
 //! storage, and is refused if the caller's roles do not hold the right. The 401 says so as the service does, with a challenge:
 //! Microsoft's client sends no token in the clear unless it is told to.
 
-use std::io::SeekFrom;
-use std::path::Path;
+use std::io::{self, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use axum::body::{Body, Bytes};
@@ -75,10 +75,10 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
             _ => error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "The simulator does not do that."),
         };
     }
-    let not_found = || error(StatusCode::NOT_FOUND, "BlobNotFound", "The specified blob does not exist.");
-    let Some(path) = existing(folder, blob) else { return not_found() };
-    let Ok(mut file) = tokio::fs::File::open(&path).await else { return not_found() };
-    let Some(facts) = file.metadata().await.ok().filter(std::fs::Metadata::is_file) else { return not_found() };
+    let (path, mut file, facts) = match opened(folder, blob).await {
+        Ok(opened) => opened,
+        Err(error) => return unopened(&error),
+    };
     let (modified, etag) = version(&facts);
     let md5 = if facts.len() <= MAX_MD5 { md5(&path).await } else { None };
     let range = call.header("x-ms-range").or_else(|| call.header("range"));
@@ -92,8 +92,8 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
     let body = if call.method == "HEAD" {
         Body::empty()
     } else {
-        if file.seek(SeekFrom::Start(from)).await.is_err() {
-            return not_found();
+        if let Err(error) = file.seek(SeekFrom::Start(from)).await {
+            return unopened(&error);
         }
         stream(file, length)
     };
@@ -120,6 +120,25 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     response
+}
+
+/// The file that stands for a blob, with its path.
+async fn opened(folder: &Path, blob: &str) -> io::Result<(PathBuf, tokio::fs::File, std::fs::Metadata)> {
+    let path = existing(folder, blob)?;
+    let file = tokio::fs::File::open(&path).await?;
+    let facts = file.metadata().await?;
+    if facts.is_file() { Ok((path, file, facts)) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// A file that cannot be opened. One that may not be read is there: its version must not end as gone.
+fn unopened(why: &io::Error) -> Response {
+    match why.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let text = "This user may not read the file that stands for the blob.";
+            error(StatusCode::FORBIDDEN, "AuthorizationPermissionMismatch", text)
+        }
+        _ => error(StatusCode::NOT_FOUND, "BlobNotFound", "The specified blob does not exist."),
+    }
 }
 
 /// 401, with what is wanted instead.
@@ -275,6 +294,15 @@ fn escaped(text: &str) -> String {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_not_gone() {
+        for (kind, status) in
+            [(io::ErrorKind::PermissionDenied, StatusCode::FORBIDDEN), (io::ErrorKind::NotFound, StatusCode::NOT_FOUND)]
+        {
+            assert_eq!(unopened(&kind.into()).status(), status);
+        }
+    }
 
     /// `mv` and `cp -p` put another file in the place of one, with the same time and perhaps the same length.
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing outside of those folders is ever reached, whatever a request says: names that climb are refused, links that
 //! lead outside are refused, and the simulator's own unfinished files are not there.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::installation::{Container, Datastore};
@@ -137,7 +138,7 @@ impl StorageMap {
             Uri::Datastore { name, path } => (self.datastore(&name).map(|d| d.folder.as_path()), path),
         };
         folder
-            .and_then(|folder| existing(folder, path.trim_end_matches('/')))
+            .and_then(|folder| existing(folder, path.trim_end_matches('/')).ok())
             .ok_or_else(|| NoFile::NoInput(without_query(uri).to_owned()))
     }
 
@@ -169,9 +170,10 @@ fn relative(name: &str) -> Option<PathBuf> {
 }
 
 /// What is there under this name within `folder`.
-pub(super) fn existing(folder: &Path, name: &str) -> Option<PathBuf> {
-    let real = folder.join(relative(name)?).canonicalize().ok()?;
-    real.starts_with(folder).then_some(real)
+pub(super) fn existing(folder: &Path, name: &str) -> io::Result<PathBuf> {
+    let nothing = || io::Error::from(io::ErrorKind::NotFound);
+    let real = folder.join(relative(name).ok_or_else(nothing)?).canonicalize()?;
+    if real.starts_with(folder) { Ok(real) } else { Err(nothing()) }
 }
 
 #[cfg(test)]
@@ -231,10 +233,10 @@ mod tests {
         let inbox = storage_map.container("local", "inbox").unwrap();
         std::fs::write(root.path().join("inbox/a\\b"), "x").unwrap();
         for name in ["x", "a\\b"] {
-            assert!(existing(inbox, name).is_some(), "{name}");
+            assert!(existing(inbox, name).is_ok(), "{name}");
         }
         for name in ["../secret", "link/secret", "a/../../secret", "./x", "", "/x", "..\\secret", "x\0"] {
-            assert_eq!(existing(inbox, name), None, "{name}");
+            assert!(existing(inbox, name).is_err(), "{name}");
         }
         for path in ["../secret", "link/new", "a/../../new", "..", "a//b", ".scorekeeper-simulator/x"] {
             assert!(storage_map.output(&format!("azureml://datastores/d/paths/{path}")).is_err(), "{path}");

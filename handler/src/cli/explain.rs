@@ -29,28 +29,34 @@ pub struct ExplainArgs {
 }
 
 pub(super) fn run(args: &ExplainArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command =
-        async |ledger: &Ledger, now, out: &mut dyn Write| explain(ledger, &args.blob, args.json, now, out).await;
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| {
+        explain(ledger, &args.which, &args.blob, args.json, now, out).await
+    };
     run_on_ledger(&args.which, Access::Read, clock, command)
 }
 
-/// `explain BLOB`: every version of it, each rule's verdict, and the event as it came.
+/// `explain BLOB`: every version of it, each rule's verdict, and the event as it came, with the next command on the ledger that
+/// `which` names.
 pub async fn explain(
     ledger: &Ledger,
+    which: &WhichLedger,
     wanted: &str,
     json: bool,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
     let mut progress = Progress::new();
-    let explanation = reports::explain(ledger, wanted, now, || progress.count()).await?;
+    let mut explanation = reports::explain(ledger, wanted, now, || progress.count()).await?;
+    for next in explanation.verdicts.iter_mut().filter_map(|verdict| verdict.next.as_mut()) {
+        *next = which.named_in(next);
+    }
     drop(progress);
     let code = if explanation.was_never_received() { ATTENTION } else { OK };
     if json {
         serde_json::to_writer_pretty(&mut *out, &explanation).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
-        print(&explanation, wanted, now, out)?;
+        print(&explanation, which, wanted, now, out)?;
     }
     Ok(code)
 }
@@ -58,6 +64,7 @@ pub async fn explain(
 /// The explanation as people read it.
 pub(super) fn print(
     explanation: &Explanation,
+    which: &WhichLedger,
     wanted: &str,
     now: OffsetDateTime,
     out: &mut dyn Write,
@@ -65,9 +72,10 @@ pub(super) fn print(
     if explanation.was_never_received() {
         let asked = visible(intake::shown(wanted));
         writeln!(out, "No event was ever received for `{asked}`, as far as the ledger remembers.")?;
+        let list = which.named_in("scorekeeper list --prefix CONTAINER/BEGINNING-OF-PATH");
         writeln!(
             out,
-            "  Is that how it is called?      scorekeeper list --prefix CONTAINER/BEGINNING-OF-PATH\n  \
+            "  Is that how it is called?      {list}\n  \
              Would a rule want it?          scorekeeper rules test URL\n  \
              Do events come at all?         scorekeeper doctor"
         )?;

@@ -91,7 +91,7 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(OK);
+        return Ok(code(&found.unreadable));
     }
     let Newest { scorings: found, unreadable, next } = found;
     if found.is_empty() {
@@ -122,12 +122,17 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
     told(&unreadable, out)
 }
 
-/// Tells of rows that cannot be read; they need attention, as nothing is done for them.
+/// Rows that cannot be read need attention, as nothing is done for them; as text and as JSON.
+fn code(unreadable: &[UnreadableView]) -> u8 {
+    if unreadable.is_empty() { OK } else { ATTENTION }
+}
+
+/// Tells of rows that cannot be read.
 fn told(unreadable: &[UnreadableView], out: &mut dyn Write) -> Result<u8, Error> {
     for row in unreadable {
         writeln!(out, "{:32}  {:10}  {}", row.id.as_deref().unwrap_or("?"), row.status, visible(&row.error))?;
     }
-    Ok(if unreadable.is_empty() { OK } else { ATTENTION })
+    Ok(code(unreadable))
 }
 
 fn place(text: &str) -> Result<Place, NoPlace> {
@@ -211,7 +216,7 @@ async fn list_pending(ledger: &Ledger, json: bool, out: &mut dyn Write) -> Resul
     if json {
         serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
         writeln!(out)?;
-        return Ok(OK);
+        return Ok(code(&found.unreadable));
     }
     let PendingList { waiting, unreadable } = found;
     if waiting.is_empty() {

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use app::ports::Clock;
 
 use super::all_processors;
+use super::serve::CLOSING;
 use super::simulator::FaultArgs;
+use crate::config::{LOCAL, WhichLedger};
 use crate::local;
 use crate::telemetry;
 
@@ -16,7 +18,7 @@ use crate::telemetry;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct LocalArgs {
     /// Folder for everything: inbox, outbox, ledger, log
-    #[arg(long, value_name = "DIR", default_value = ".scorekeeper")]
+    #[arg(long, value_name = "DIR", default_value = LOCAL)]
     pub data: PathBuf,
     /// Rules to rehearse, in place of one for the whole inbox
     ///
@@ -35,11 +37,21 @@ pub(crate) struct LocalArgs {
     #[arg(long)]
     pub allow_remote: bool,
     /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
+    ///
+    /// It is killed with `local`, and so is what it started, unless that leaves its process group (`setsid`).
     #[arg(long, value_name = "COMMAND")]
     pub score_command: Option<String>,
     /// Faults of the simulated endpoint.
     #[command(flatten)]
     pub fault_args: FaultArgs,
+}
+
+impl LocalArgs {
+    /// How other commands find the ledger: without an option where that is in its usual place.
+    pub(crate) fn which(&self) -> WhichLedger {
+        let data = Some(self.data.clone()).filter(|data| data.as_os_str() != LOCAL);
+        WhichLedger { data, ..WhichLedger::default() }
+    }
 }
 
 /// Why it did not run.
@@ -64,7 +76,8 @@ pub(super) fn run(args: &LocalArgs, clock: &Clock) -> Result<ExitCode, super::Er
     let binary = std::env::current_exe().map_err(Error::OwnPath)?;
     let runtime = all_processors()?;
     let ended = runtime.block_on(local::run(args, binary, Clock::clone(clock)));
-    runtime.shutdown_background();
+    // Of two processes on one ledger the last one closes it, so the handler has ended by now.
+    runtime.shutdown_timeout(CLOSING);
     ended.map_err(Error::from)?;
     Ok(ExitCode::SUCCESS)
 }

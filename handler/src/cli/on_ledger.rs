@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use app::ledger::{self, Ledger};
-use app::ports::Clock;
+use app::ports::{Clock, table_store};
 use time::OffsetDateTime;
 
 use super::{one_thread, working_directory};
@@ -51,8 +51,10 @@ impl Error {
             ledger::Error::Refused(_) => {
                 Some(format!("the identity needs the role Storage Table Data {role} on the storage account"))
             }
+            // What these say names it.
+            ledger::Error::Unreadable(_)
+            | ledger::Error::Unavailable(table_store::Error::FileUnusable(_) | table_store::Error::Damaged(_)) => None,
             ledger::Error::Unavailable(_) => Some("check the address and the network, then try again".to_owned()),
-            ledger::Error::Unreadable(_) => None,
         }
     }
 }

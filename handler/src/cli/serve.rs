@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use app::ports::Clock;
 use lifecycle::text::error_chain;
@@ -44,6 +45,9 @@ enum Unusable {
     Compose(#[from] compose::Error),
 }
 
+/// How long closing may take in the end.
+pub(super) const CLOSING: Duration = Duration::from_secs(2);
+
 pub(super) fn run(clock: &Clock) -> Result<ExitCode, super::Error> {
     let AtStart { host, log, concurrency, config } = AtStart::read(&ProcessVars, &working_directory()?);
     let port = match (host.port, &config) {
@@ -58,8 +62,9 @@ pub(super) fn run(clock: &Clock) -> Result<ExitCode, super::Error> {
     }
     let runtime = all_processors()?;
     let code = runtime.block_on(serve(config, port, (concurrency, &host), clock));
-    // Work that is still running is not waited for: what it leaves undone is in the ledger.
-    runtime.shutdown_background();
+    // What is idle is closed: an embedded ledger's log goes into its file. Work that is still running is not waited for: what it
+    // leaves undone is in the ledger.
+    runtime.shutdown_timeout(CLOSING);
     Ok(ExitCode::from(code?))
 }
 

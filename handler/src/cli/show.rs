@@ -30,7 +30,9 @@ pub struct ShowArgs {
 }
 
 pub(super) fn run(args: &ShowArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| show(ledger, &args.id, args.json, now, out).await;
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| {
+        show(ledger, &args.which, &args.id, args.json, now, out).await
+    };
     run_on_ledger(&args.which, Access::Read, clock, command)
 }
 
@@ -38,6 +40,7 @@ pub(super) fn run(args: &ShowArgs, clock: &Clock) -> Result<ExitCode, super::Err
 /// all versions are shown, the newest first, and what became of it if that is no scoring.
 pub async fn show(
     ledger: &Ledger,
+    which: &WhichLedger,
     wanted: &str,
     json: bool,
     now: OffsetDateTime,
@@ -48,7 +51,7 @@ pub async fn show(
     drop(progress);
     let of_blob = known.blob.is_some();
     if known.scorings.is_empty() && known.unreadable.is_empty() {
-        return explain(ledger, wanted, json, now, out).await;
+        return explain(ledger, which, wanted, json, now, out).await;
     }
     if known.scorings.len() > 1 && !of_blob {
         let wanted = visible(intake::shown(wanted));

@@ -31,20 +31,23 @@ pub struct StatusArgs {
 }
 
 pub(super) fn run(args: &StatusArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
-    let command =
-        async |ledger: &Ledger, now, out: &mut dyn Write| status(ledger, args.json, args.events_within, now, out).await;
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| {
+        status(ledger, &args.which, args.json, args.events_within, now, out).await
+    };
     run_on_ledger(&args.which, Access::Read, clock, command)
 }
 
-/// `status`: counts, and what needs attention with the next command to run.
+/// `status`: counts, and what needs attention with the next command to run, on the ledger that `which` names.
 pub async fn status(
     ledger: &Ledger,
+    which: &WhichLedger,
     json: bool,
     events_within: Option<Duration>,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    let report = reports::status(ledger, now, events_within).await?;
+    let mut report = reports::status(ledger, now, events_within).await?;
+    report.findings.iter_mut().for_each(|finding| finding.next = which.named_in(&finding.next));
     let attention: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     let code = if attention.is_empty() { OK } else { ATTENTION };
 

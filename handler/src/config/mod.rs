@@ -53,6 +53,8 @@ pub use self::cloud::AzureCloudFacts;
 pub use self::host::HostFacts;
 pub use self::ledger::{LedgerLocation, Secret, TablesAuth};
 pub use self::problems::{Problem, Problems};
+#[cfg(feature = "dev")] // for `local`
+pub(crate) use self::reading::LOCAL;
 pub use self::reading::{LedgerSettings, WhichLedger};
 pub use self::rules::RulesText;
 pub use self::vars::{ProcessVars, Vars};

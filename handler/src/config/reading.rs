@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{LedgerLocation, Problems, Reader, Vars, task_hub};
 
 /// Where the local product keeps its things, unless told otherwise.
-const LOCAL: &str = ".scorekeeper";
+pub(crate) const LOCAL: &str = ".scorekeeper";
 
 /// How to find a ledger; the first that is given counts.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -19,6 +19,42 @@ pub struct WhichLedger {
     /// Prefix of the table names [default: `SCOREKEEPER_TASK_HUB`, else Scorekeeper]
     #[arg(long, value_name = "NAME")]
     pub task_hub: Option<String>,
+}
+
+/// Commands that take a [`WhichLedger`].
+const ON_A_LEDGER: &[&str] =
+    &["status", "list", "show", "explain", "resolve", "retry", "cancel", "ack", "limit", "breaker"];
+
+impl WhichLedger {
+    /// A suggested command, or several within a text, with the options that name this ledger: whoever was told where it lies
+    /// must be told of commands that find it there.
+    pub fn named_in(&self, commands: &str) -> String {
+        let options = [
+            ("--ledger", self.ledger.clone()),
+            ("--data", self.data.as_ref().map(|data| data.display().to_string())),
+            ("--task-hub", self.task_hub.clone()),
+        ];
+        let given: String =
+            options.iter().filter_map(|(name, value)| Some(format!(" {name} {}", quoted(value.as_ref()?)))).collect();
+        let mut parts = commands.split("scorekeeper ");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let verb = part.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+            let options = if ON_A_LEDGER.contains(&verb) { given.as_str() } else { "" };
+            text = [&text, "scorekeeper ", verb, options, &part[verb.len()..]].concat();
+        }
+        text
+    }
+}
+
+/// An argument as a shell takes it.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=,@+".contains(c);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', "'\\''"))
+    }
 }
 
 /// A ledger.
@@ -122,5 +158,27 @@ mod tests {
         assert!(problems.contains("SCOREKEEPER_LEDGER"), "{problems}");
         let task_hub = WhichLedger { task_hub: Some("no good!".into()), ..WhichLedger::default() };
         assert!(read(&[("SCOREKEEPER_LEDGER", "embedded:x")], folder.path(), &task_hub).is_err());
+    }
+    #[test]
+    fn suggested_commands_name_the_ledger_that_was_named() {
+        let data = WhichLedger { data: Some("my data".into()), ..WhichLedger::default() };
+        for (which, commands, expected) in [
+            (&WhichLedger::default(), "scorekeeper list", "scorekeeper list"),
+            (&data, "scorekeeper breaker close --rule r", "scorekeeper breaker --data 'my data' close --rule r"),
+            (
+                &data,
+                "scorekeeper show 1, then scorekeeper ack 1",
+                "scorekeeper show --data 'my data' 1, then scorekeeper ack --data 'my data' 1",
+            ),
+            (&data, "scorekeeper doctor", "scorekeeper doctor"),
+            (&data, "(scorekeeper list)", "(scorekeeper list --data 'my data')"),
+            (
+                &WhichLedger { ledger: Some("embedded:x".into()), ..WhichLedger::default() },
+                "scorekeeper limit",
+                "scorekeeper limit --ledger embedded:x",
+            ),
+        ] {
+            assert_eq!(which.named_in(commands), expected);
+        }
     }
 }

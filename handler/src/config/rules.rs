@@ -22,12 +22,25 @@ pub struct RulesText {
     pub text: String,
 }
 
+/// How a file is called that was given on the command line.
+const GIVEN: &str = "the rules file";
+
 impl RulesText {
     /// What this file holds, else what the settings name; `cwd` stands for the app's root if the host named none.
     pub fn read(vars: &dyn Vars, cwd: &Path, file: Option<&Path>) -> Result<Self, Problems> {
         let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
         let read = if let Some(file) = file {
-            reader.rules_file(&cwd.join(file))
+            let file = cwd.join(file);
+            let shown = file.display().to_string();
+            let read = read_rules(&file).map_err(|why| {
+                let expected = format!("a readable rules file ({why})");
+                reader.problem(
+                    GIVEN,
+                    Some(&shown),
+                    Refused::new(expected, "name a rules file that this user can read"),
+                );
+            });
+            read.ok().map(|text| RulesText { shown, text })
         } else {
             let root = reader.get("FUNCTIONS_APP_ROOT_PATH").map_or_else(|| cwd.to_owned(), Into::into);
             reader.rules_text(&root).map(|(text, _)| text)

@@ -13,6 +13,9 @@ use lifecycle::text::fit;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+use crate::functions;
+use crate::hosts::azure::UNUSABLE;
+
 /// The handler must answer `GET /` within this time, as in Azure.
 const READY: Duration = Duration::from_secs(30);
 /// Longer than any deadline of the handler.
@@ -56,12 +59,21 @@ pub(crate) enum Error {
         #[source]
         source: reqwest::Error,
     },
+    /// The handler refuses everything, for this reason.
+    #[error("the handler can do nothing: {reason}; its log is {log}")]
+    Unusable {
+        /// What it says of it.
+        reason: String,
+        /// Where its output goes.
+        log: String,
+    },
     /// The handler answered that it failed.
     #[error("{function} failed with status {status}: {reason}")]
     Failed {
         function: &'static str,
         status: u16,
-        /// What it says of it.
+        /// The kind of failure that it names, and what it says of it.
+        kind: String,
         reason: String,
     },
 }
@@ -129,6 +141,26 @@ impl FunctionsHost {
         }
     }
 
+    /// An error if the handler is there only to say why it can do nothing. Tells it of no event.
+    pub(super) async fn usable(&mut self) -> Result<(), Error> {
+        match self.running().await?.invoke(functions::BLOB_CREATED, "event", json!([])).await {
+            Err(Error::Failed { kind, reason, .. }) if kind == UNUSABLE => {
+                Err(Error::Unusable { reason, log: self.log.display().to_string() })
+            }
+            // What else fails may be over when the first event comes, and is told of then.
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the handler, and returns when it is gone.
+    pub(super) async fn stop(&mut self) {
+        if let Some(mut child) = self.child.take()
+            && let Err(error) = child.kill().await
+        {
+            tracing::warn!(error = %error, "the handler cannot be ended: {error}");
+        }
+    }
+
     fn invoker(&self) -> Invoker {
         Invoker { client: self.client.clone(), port: self.port, invocations: Arc::clone(&self.invocations) }
     }
@@ -151,8 +183,10 @@ impl Invoker {
         let status = answer.status();
         if !status.is_success() {
             let said: Option<Value> = answer.bytes().await.ok().and_then(|body| serde_json::from_slice(&body).ok());
-            let reason = said.as_ref().and_then(|said| said["errorMessage"].as_str()).unwrap_or("it gives no reason");
-            return Err(Error::Failed { function, status: status.as_u16(), reason: fit(reason) });
+            let text = |member: &str| said.as_ref().and_then(|said| said[member].as_str());
+            let reason = fit(text("errorMessage").unwrap_or("it gives no reason"));
+            let kind = text("errorType").unwrap_or_default().to_owned();
+            return Err(Error::Failed { function, status: status.as_u16(), kind, reason });
         }
         let answer: Value = answer.json().await.map_err(|source| Error::NoAnswer { function, source })?;
         Ok(answer.get("ReturnValue").cloned().unwrap_or(Value::Null))

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs::{Metadata, ReadDir};
+use std::fs::{DirEntry, Metadata, ReadDir};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -74,6 +74,8 @@ pub(super) enum Notice {
     Hidden(PathBuf),
     /// A name that is no text.
     NotText(PathBuf),
+    /// A pipe, a socket, a device.
+    NoFile(PathBuf),
     /// It cannot be looked into; told of again after it could be.
     Unreadable(PathBuf, io::ErrorKind),
     /// The same file as one that is scored, under both names.
@@ -94,6 +96,9 @@ impl fmt::Display for Notice {
                 path.display()
             ),
             Self::NotText(path) => write!(f, "`{}` is not scored: its name is not UTF-8; rename it", path.display()),
+            Self::NoFile(path) => {
+                write!(f, "`{}` is not scored: it is a pipe, a socket or a device; put a file there", path.display())
+            }
             Self::Unreadable(path, error) => {
                 write!(f, "`{}` cannot be read ({error}); the rest of the inbox is", path.display())
             }
@@ -126,7 +131,7 @@ impl Inbox {
     /// One scan: the files that are complete and not delivered yet. `now` comes from the caller. An error: the inbox itself
     /// cannot be read.
     pub(super) fn scan(&mut self, now: Instant) -> io::Result<Scan> {
-        let mut seen = Listing::by(|path| std::fs::read_dir(path));
+        let mut seen = Listing::by(|path| std::fs::read_dir(path), DirEntry::metadata);
         seen.walk(&self.place.folder, Path::new(""))?;
         let Listing { files: mut found, notices: mut unscored, .. } = seen;
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -196,11 +201,12 @@ struct Listing {
     files: Vec<(PathBuf, Metadata)>,
     notices: Vec<Notice>,
     read_dir: fn(&Path) -> io::Result<ReadDir>,
+    metadata: fn(&DirEntry) -> io::Result<Metadata>,
 }
 
 impl Listing {
-    fn by(read_dir: fn(&Path) -> io::Result<ReadDir>) -> Self {
-        Self { files: Vec::new(), notices: Vec::new(), read_dir }
+    fn by(read_dir: fn(&Path) -> io::Result<ReadDir>, metadata: fn(&DirEntry) -> io::Result<Metadata>) -> Self {
+        Self { files: Vec::new(), notices: Vec::new(), read_dir, metadata }
     }
 
     fn walk(&mut self, root: &Path, below: &Path) -> io::Result<()> {
@@ -220,8 +226,18 @@ impl Listing {
                 self.notices.push(Notice::Hidden(path));
                 continue;
             }
-            // Not followed: a link could lead out of the inbox or in a circle. One that is gone by now is nothing to tell of.
-            let Ok(metadata) = entry.metadata() else { continue };
+            // Not followed: a link could lead out of the inbox or in a circle.
+            let metadata = match (self.metadata)(&entry) {
+                Ok(metadata) => metadata,
+                // Gone by now: nothing to tell of.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // A folder that may be listed and not entered: so it is with all that is in it.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                Err(error) => {
+                    self.notices.push(Notice::Unreadable(path, error.kind()));
+                    continue;
+                }
+            };
             if metadata.is_symlink() {
                 self.notices.push(Notice::Link(path));
             } else if metadata.is_file() {
@@ -234,6 +250,8 @@ impl Listing {
                     // One folder must not stop the inbox.
                     Err(error) => self.notices.push(Notice::Unreadable(path, error.kind())),
                 }
+            } else {
+                self.notices.push(Notice::NoFile(path));
             }
         }
         Ok(())
@@ -412,11 +430,13 @@ mod tests {
         let bad = PathBuf::from(std::ffi::OsStr::from_bytes(b"bad\xff.csv"));
         std::fs::write(folder.path().join(&bad), "1").unwrap();
         std::fs::write(at("z.csv"), "1").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         let mut inbox = inbox(folder.path());
         let now = Instant::now();
         let notices: HashSet<_> = inbox.scan(now).unwrap().notices.into_iter().collect();
         let [link, hidden, back] = ["link", ".hidden", "back~"].map(PathBuf::from);
-        let expected = [Notice::Link(link), Notice::Hidden(hidden), Notice::Hidden(back), Notice::NotText(bad)];
+        let socket = Notice::NoFile("socket".into());
+        let expected = [Notice::Link(link), Notice::Hidden(hidden), Notice::Hidden(back), Notice::NotText(bad), socket];
         assert_eq!(notices, expected.into());
         let second = inbox.scan(now + STILL).unwrap();
         assert_eq!((second.ready.len(), second.notices), (1, Vec::new()));
@@ -430,12 +450,25 @@ mod tests {
             std::fs::create_dir(folder.path().join(name)).unwrap();
             std::fs::write(folder.path().join(name).join("x.csv"), "1").unwrap();
         }
-        let mut seen = Listing::by(|path| {
-            if path.ends_with("a") { Err(io::ErrorKind::PermissionDenied.into()) } else { std::fs::read_dir(path) }
-        });
-        seen.walk(folder.path(), Path::new("")).unwrap();
-        assert_eq!(seen.notices, [Notice::Unreadable("a".into(), io::ErrorKind::PermissionDenied)]);
-        assert_eq!(seen.files.iter().map(|(path, _)| path.as_path()).collect::<Vec<_>>(), [Path::new("b/x.csv")]);
+        let not_listed = Listing::by(
+            |path| {
+                if path.ends_with("a") { Err(io::ErrorKind::PermissionDenied.into()) } else { std::fs::read_dir(path) }
+            },
+            DirEntry::metadata,
+        );
+        // With mode 444 names can be listed, and nothing behind them can be looked at.
+        let not_entered = Listing::by(
+            |path| std::fs::read_dir(path),
+            |entry| {
+                let is_in = entry.path().parent().is_some_and(|parent| parent.ends_with("a"));
+                if is_in { Err(io::ErrorKind::PermissionDenied.into()) } else { entry.metadata() }
+            },
+        );
+        for mut seen in [not_listed, not_entered] {
+            seen.walk(folder.path(), Path::new("")).unwrap();
+            assert_eq!(seen.notices, [Notice::Unreadable("a".into(), io::ErrorKind::PermissionDenied)]);
+            assert_eq!(seen.files.iter().map(|(path, _)| path.as_path()).collect::<Vec<_>>(), [Path::new("b/x.csv")]);
+        }
     }
 
     #[test]

@@ -22,13 +22,13 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use self::functions_host::{FunctionsHost, Invoker, timer};
-use self::guard::Names;
 use self::inbox::{Inbox, Place, Scan};
 use self::installation::{Installation, OUTBOX};
 use self::terminal::View;
 use crate::cli::local::LocalArgs;
-use crate::config::{self, ProcessVars, RulesText, Vars as _};
+use crate::config::{self, ProcessVars, RulesText, Vars as _, WhichLedger};
 use crate::functions;
+use crate::guard::{self, Names};
 use crate::page;
 use app::error_chain;
 use app::ledger::{self, Ledger};
@@ -37,7 +37,6 @@ use simulator::{self, Container, SimulatorOptions};
 use stores::embedded::{EmbeddedStore, OpenError};
 
 mod functions_host;
-mod guard;
 mod inbox;
 mod installation;
 mod terminal;
@@ -145,19 +144,20 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     let address = page
         .local_addr()
         .map_err(|source| folder_error("cannot read the address of", Path::new("the page"), source))?;
-    let names = if args.allow_remote { Names::Any } else { Names::Local };
-    let router = page::router(ledger.clone(), Arc::clone(&clock), "Scorekeeper, local");
+    let names = if address.ip().is_loopback() { Names::Local } else { Names::Any };
+    let which = args.which();
+    let router = page::router(ledger.clone(), Arc::clone(&clock), "Scorekeeper, local", which.clone());
     let router = router.layer(axum::middleware::from_fn_with_state(names, guard::guard));
     let page = tokio::spawn(async move { axum::serve(page, router).await });
 
     let host = Arc::new(Mutex::new(FunctionsHost::new(binary, &data, settings)));
-    host.lock().await.running().await?;
+    host.lock().await.usable().await?;
     greet(&installation.places, &outbox, address, args);
     if args.fault_args.faults.is_some() {
         print_fault_notice(&handle);
     }
 
-    let mut tasks = vec![tokio::spawn(tick(Arc::clone(&host))), tokio::spawn(show(ledger.clone(), clock))];
+    let mut tasks = vec![tokio::spawn(tick(Arc::clone(&host))), tokio::spawn(show(ledger.clone(), which, clock))];
     for place in installation.places {
         let scored = scored_files(&ledger, &place).await?;
         tasks.push(tokio::spawn(deliver(Inbox::new(place, scored), Arc::clone(&host))));
@@ -168,6 +168,7 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     }
     page.abort();
     simulator.abort();
+    host.lock().await.stop().await;
     Ok(())
 }
 
@@ -421,10 +422,10 @@ async fn running(host: &Mutex<FunctionsHost>) -> Option<Invoker> {
     }
 }
 
-async fn show(ledger: Ledger, clock: Clock) {
+async fn show(ledger: Ledger, which: WhichLedger, clock: Clock) {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    let mut view = View::new(stdout, terminal, clock());
+    let mut view = View::new(stdout, terminal, which, clock());
     let mut every = tokio::time::interval(SCAN);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -9,6 +9,7 @@ use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
 use crate::cli::view::{path, utc_text};
+use crate::config::WhichLedger;
 use app::ledger::{self, Ledger};
 use app::ports::table_store::ETag;
 
@@ -20,11 +21,13 @@ pub(super) struct View<W> {
     known: HashMap<ScoringId, (Status, i64)>,
     started: OffsetDateTime,
     counts: String,
+    /// How commands find the ledger.
+    which: WhichLedger,
 }
 
 impl<W: Write> View<W> {
-    pub(super) fn new(out: W, terminal: bool, started: OffsetDateTime) -> Self {
-        Self { out, terminal, known: HashMap::new(), started, counts: String::new() }
+    pub(super) fn new(out: W, terminal: bool, which: WhichLedger, started: OffsetDateTime) -> Self {
+        Self { out, terminal, known: HashMap::new(), started, counts: String::new(), which }
     }
 
     /// Looks at the ledger once and prints what is new.
@@ -73,6 +76,7 @@ impl<W: Write> View<W> {
         };
         let (clear, again) = if self.terminal { ("\r\x1b[2K", self.counts.as_str()) } else { ("", "") };
         // Here the terminal is written to directly, so that nothing else stands between it and a name or a service's text.
+        let detail = self.which.named_in(&detail);
         let (path, detail) = (path(&s.blob), redacted(&detail));
         writeln!(self.out, "{clear}{}  {:10}  {}  {}", &at[11..], s.status, visible(&path), visible(&detail))?;
         write!(self.out, "{again}")?;

@@ -16,6 +16,8 @@ use app::ledger::{self, Ledger};
 use app::ports::Clock;
 use app::reports::{self, Found};
 
+use crate::config::WhichLedger;
+
 mod views;
 
 /// Scorings on one page.
@@ -26,11 +28,12 @@ struct Ops {
     ledger: Ledger,
     clock: Clock,
     title: String,
+    which: WhichLedger,
 }
 
 /// The page's routes: `/`, `/scorings/{id}`, `/api/scorings`, `/api/scorings/{id}`, `/api/pending`,
-/// `/api/limits`, `/api/breakers`. `title` says whose ledger it is.
-pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>) -> Router {
+/// `/api/limits`, `/api/breakers`. `title` says whose ledger it is, `which` how commands find it.
+pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>, which: WhichLedger) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/scorings/{id}", get(detail))
@@ -40,7 +43,7 @@ pub fn router(ledger: Ledger, clock: Clock, title: impl Into<String>) -> Router 
         .route("/api/limits", get(limits_json))
         .route("/api/breakers", get(breakers_json))
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is no such page"))
-        .with_state(Ops { ledger, clock, title: title.into() })
+        .with_state(Ops { ledger, clock, title: title.into(), which })
 }
 
 /// The filter, in the URL so that a view can be bookmarked.
@@ -68,7 +71,8 @@ async fn index(State(ops): State<Ops>, Query(filter): Query<Filter>) -> Response
     };
     let now = (ops.clock)();
     let read = async {
-        let report = reports::status(&ops.ledger, now, None).await?;
+        let mut report = reports::status(&ops.ledger, now, None).await?;
+        report.findings.iter_mut().for_each(|finding| finding.next = ops.which.named_in(&finding.next));
         let rows = reports::newest(&ops.ledger, &args, || ()).await?;
         let pending = reports::pending(&ops.ledger).await?;
         Ok::<_, ledger::Error>((report, rows, pending))

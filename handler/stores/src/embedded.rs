@@ -9,8 +9,11 @@
 //!
 //! Sources: SQLite, *Write-Ahead Logging*; *Result and Error Codes*.
 
+mod in_place;
+mod open_error;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tokio::sync::{Mutex, Semaphore};
 
+use self::in_place::{Files, Moved};
+pub use self::open_error::OpenError;
+use self::open_error::{FORMAT, file_at, folder_error};
 use crate::memory::{PAGE, apply, folded};
 use app::ports::table_store::json;
 use app::ports::table_store::{
@@ -27,8 +33,6 @@ use app::ports::table_store::{
 /// The ledger's file in its folder.
 pub const FILE: &str = "ledger.db";
 
-/// What this release writes. A file of a later one is refused, as it may mean something else.
-const FORMAT: i64 = 1;
 /// How long a statement waits for another process's write. Writes take milliseconds.
 const BUSY: Duration = Duration::from_secs(10);
 /// Connections for reading; more readers wait.
@@ -44,118 +48,18 @@ const SCHEMA: &str = "
     INSERT INTO etags SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM etags);
 ";
 
-/// Why a ledger cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// There is nothing to read.
-    #[error("there is no ledger in {}; start the handler with this folder first, or name the folder that it uses", .0.display())]
-    NoLedger(PathBuf),
-    /// A later release wrote it.
-    #[error("{} has format {found}, this release reads {FORMAT}; use the release that wrote it", .path.display())]
-    TooNew {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-    },
-    /// SQLite's log cannot be used there.
-    #[error("{} does not take a write-ahead log (it stays in mode `{mode}`); put it on a local disk", .path.display())]
-    NoLog {
-        /// The file.
-        path: PathBuf,
-        /// The journal mode that SQLite chose.
-        mode: String,
-    },
-    /// The folder cannot be made.
-    #[error("{}: {error}", .path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// What is in the file is not a ledger, or not whole.
-    #[error("{} is damaged ({error}); stop what uses it, keep it as it is, and restore a copy or what `sqlite3 {} .recover` saves", .path.display(), .path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
-        error: rusqlite::Error,
-    },
-    /// It can be read, not written.
-    #[error("{} cannot be written ({error}); give this user the right to write to the file and its folder, or mount the disk writable", .path.display())]
-    ReadOnly {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
-        error: rusqlite::Error,
-    },
-    /// It is somebody else's.
-    #[error("{} cannot be opened by this user ({error}); {}", .path.display(), whose(.path))]
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
-        error: rusqlite::Error,
-    },
-    /// SQLite says no.
-    #[error("{}: {error}", .path.display())]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: rusqlite::Error,
-    },
-}
-
-impl OpenError {
-    fn of(path: &Path, error: rusqlite::Error) -> Self {
-        let path = path.to_owned();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged { path, error },
-            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path, error },
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
-                Self::NotOurs { path, error }
-            }
-            _ => Self::Database { path, error },
-        }
-    }
-}
-
-/// Whose file it is, and what to do about it.
-fn whose(path: &Path) -> String {
-    #[cfg(unix)]
-    if let Ok(facts) = std::fs::metadata(path) {
-        use std::os::unix::fs::MetadataExt as _;
-        return format!("it belongs to user {}: run as that one, or `chown` the folder", facts.uid());
-    }
-    format!("see who owns {}", path.parent().unwrap_or(path).display())
-}
-
-/// Which file a path names: another one there has another value.
-#[cfg(unix)]
-fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).map(|facts| (facts.dev(), facts.ino()))
-}
-
-/// Elsewhere an open file can be neither removed nor replaced.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
-    std::fs::metadata(path).map(|_| (0, 0))
-}
-
 /// A ledger's tables in a folder.
 pub struct EmbeddedStore {
+    /// Closed first: the last connection puts the log into the file when it is closed, and those for reading cannot.
+    readers: Arc<Readers>,
     /// `None`: opened for reading only.
     writer: Option<Arc<Mutex<Connection>>>,
-    readers: Arc<Readers>,
 }
 
 impl fmt::Debug for EmbeddedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedStore")
-            .field("path", &self.readers.path)
+            .field("path", &self.readers.files.database())
             .field("writes", &self.writer.is_some())
             .finish_non_exhaustive()
     }
@@ -164,8 +68,12 @@ impl fmt::Debug for EmbeddedStore {
 impl EmbeddedStore {
     /// Opens the ledger in `folder` for reading and writing; makes folder and file if they are not there. Blocks briefly.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder { path: folder.to_owned(), error })?;
+        std::fs::create_dir_all(folder).map_err(|error| folder_error(folder, error))?;
         let path = folder.join(FILE);
+        match file_at(&path, std::fs::metadata(&path)) {
+            Ok(()) | Err(OpenError::NoLedger(_)) => {}
+            Err(error) => return Err(error),
+        }
         let failed = |error| OpenError::of(&path, error);
         let mut writer =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
@@ -178,7 +86,7 @@ impl EmbeddedStore {
         writer.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         // The log shrinks to this after each checkpoint; one burst must not hold the disk for ever.
         writer.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024).map_err(failed)?;
-        {
+        let mark = {
             let schema = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
             let found = format_of(&schema).map_err(failed)?;
             if found > FORMAT {
@@ -186,9 +94,13 @@ impl EmbeddedStore {
             }
             schema.execute_batch(SCHEMA).map_err(failed)?;
             schema.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
+            in_place::give_mark(&schema).map_err(failed)?;
+            let mark = in_place::mark(&schema).map_err(failed)?;
             schema.commit().map_err(failed)?;
-        }
-        let readers = Readers::new(path.clone()).map_err(|error| OpenError::Folder { path, error })?;
+            mark
+        };
+        let files = Files::of(path.clone(), mark, true).map_err(|error| folder_error(&path, error))?;
+        let readers = Readers::new(files);
         Ok(Self { writer: Some(Arc::new(Mutex::new(writer))), readers: Arc::new(readers) })
     }
 
@@ -196,19 +108,17 @@ impl EmbeddedStore {
     /// [`Error::Denied`].
     pub fn open_read_only(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join(FILE);
-        if !path.is_file() {
-            return Err(OpenError::NoLedger(folder.to_owned()));
-        }
-        let readers =
-            Readers::new(path.clone()).map_err(|error| OpenError::Folder { path: folder.to_owned(), error })?;
+        file_at(&path, std::fs::metadata(&path))?;
         let failed = |error| OpenError::of(&path, error);
-        let reader = readers.connect().map_err(failed)?;
+        let reader = reader(&path).map_err(failed)?;
         match format_of(&reader).map_err(failed)? {
             // The file of a handler that ended before it had written anything.
             0 => return Err(OpenError::NoLedger(folder.to_owned())),
             FORMAT => {}
             found => return Err(OpenError::TooNew { path, found }),
         }
+        let mark = in_place::mark(&reader).map_err(failed)?;
+        let readers = Readers::new(Files::of(path.clone(), mark, false).map_err(|error| folder_error(&path, error))?);
         readers.release(reader);
         Ok(Self { writer: None, readers: Arc::new(readers) })
     }
@@ -221,8 +131,8 @@ impl EmbeddedStore {
         let permit = Arc::clone(&readers.permits).acquire_owned().await;
         let outcome = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            readers.in_place()?;
-            let connection = readers.take().map_err(|error| unavailable(&error))?;
+            readers.files.check().map_err(|moved| Error::FileUnusable(moved.to_string()))?;
+            let connection = readers.take().map_err(|error| not_read(readers.files.database(), error))?;
             let value = read(&connection)?;
             // After an error the connection is dropped; the next reader opens a new one.
             readers.release(connection);
@@ -242,14 +152,15 @@ impl EmbeddedStore {
         // Waiting here costs no thread. If the caller goes away, a write that has begun is finished.
         let mut connection = Arc::clone(writer).lock_owned().await;
         let outcome = tokio::task::spawn_blocking(move || {
-            readers.in_place()?;
+            let files = &readers.files;
+            files.check().map_err(|moved| Error::FileUnusable(moved.to_string()))?;
             // IMMEDIATE: what is read within the transaction cannot change before its end, in no process.
             let transaction = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(|error| not_written(&error))?;
+                .map_err(|error| not_written(files.database(), error))?;
             let written = write(transaction)?;
-            // Removed between the two looks: it is in no file that anybody will open.
-            readers.in_place()?;
+            // Moved between the two looks: it may be in a file that nobody will open, or in one that was put in its place.
+            files.check().map_err(|moved: Moved| Error::Ambiguous(moved.to_string()))?;
             Ok(written)
         });
         outcome.await.unwrap_or_else(|error| Err(Error::Ambiguous(format!("the write ended early: {error}"))))
@@ -274,43 +185,19 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 /// Idle connections for reading.
 struct Readers {
-    path: PathBuf,
-    /// The file that was opened.
-    opened: (u64, u64),
+    files: Files,
     permits: Arc<Semaphore>,
     idle: Lock<Vec<Connection>>,
 }
 
 impl Readers {
-    fn new(path: PathBuf) -> std::io::Result<Self> {
-        let opened = identity(&path)?;
-        Ok(Self { path, opened, permits: Arc::new(Semaphore::new(READERS)), idle: Lock::default() })
-    }
-
-    /// The path still names the file that is open. A connection to one that was removed or replaced works on, and what it
-    /// writes is gone with the process.
-    fn in_place(&self) -> Result<(), Error> {
-        let path = self.path.display();
-        match identity(&self.path) {
-            Ok(found) if found == self.opened => Ok(()),
-            Ok(_) => Err(Error::Unavailable(format!(
-                "{path} was replaced while it was open; nothing is written to either: start the handler again to use the new file"
-            ))),
-            Err(error) => Err(Error::Unavailable(format!(
-                "{path} is not there any more ({error}); put it back, or start the handler again with a new ledger"
-            ))),
-        }
-    }
-
-    fn connect(&self) -> rusqlite::Result<Connection> {
-        let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        connection.busy_timeout(BUSY)?;
-        Ok(connection)
+    fn new(files: Files) -> Self {
+        Self { files, permits: Arc::new(Semaphore::new(READERS)), idle: Lock::default() }
     }
 
     fn take(&self) -> rusqlite::Result<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| self.connect(), Ok)
+        idle.map_or_else(|| reader(self.files.database()), Ok)
     }
 
     fn release(&self, connection: Connection) {
@@ -318,21 +205,31 @@ impl Readers {
     }
 }
 
+fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
 fn format_of(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-fn unavailable(error: &rusqlite::Error) -> Error {
-    Error::Unavailable(format!("the ledger cannot be read: {error}"))
+fn not_read(path: &Path, error: rusqlite::Error) -> Error {
+    match OpenError::of(path, error) {
+        damaged @ OpenError::Damaged { .. } => Error::Damaged(damaged.to_string()),
+        other => Error::FileUnusable(other.to_string()),
+    }
 }
 
 /// An error before the commit: the transaction is rolled back.
-fn not_written(error: &rusqlite::Error) -> Error {
-    if is_busy(error) {
-        Error::Throttled { retry_after: None }
-    } else {
-        Error::Unavailable(format!("the ledger cannot be written: {error}"))
-    }
+fn not_written(path: &Path, error: rusqlite::Error) -> Error {
+    if is_busy(&error) { Error::Throttled { retry_after: None } } else { not_read(path, error) }
+}
+
+/// The file of a connection.
+fn file_of(connection: &Connection) -> &Path {
+    Path::new(connection.path().unwrap_or(FILE))
 }
 
 fn etag_text(etag: i64) -> ETag {
@@ -340,9 +237,10 @@ fn etag_text(etag: i64) -> ETag {
 }
 
 fn require(connection: &Connection, table: &str) -> Result<(), Error> {
-    let mut statement =
-        connection.prepare("SELECT 1 FROM tables WHERE name = ?1").map_err(|error| unavailable(&error))?;
-    let exists = statement.exists([table]).map_err(|error| unavailable(&error))?;
+    let mut statement = connection
+        .prepare("SELECT 1 FROM tables WHERE name = ?1")
+        .map_err(|error| not_read(file_of(connection), error))?;
+    let exists = statement.exists([table]).map_err(|error| not_read(file_of(connection), error))?;
     if exists { Ok(()) } else { Err(Error::TableMissing) }
 }
 
@@ -360,7 +258,7 @@ fn properties(connection: &Connection, table: &str, key: &Key) -> Result<Option<
                 .query_row(params![table, key.partition, key.row], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
                 .optional()
         })
-        .map_err(|error| unavailable(&error))
+        .map_err(|error| not_read(file_of(connection), error))
 }
 
 /// A damaged row is handed out without its properties: whoever reads it then misses what must be there, names the row, and
@@ -370,7 +268,7 @@ fn shown(key: Key, etag: i64, json: &str) -> Row {
 }
 
 fn decoded(key: Key, etag: i64, json: &str) -> Result<Row, Error> {
-    let damaged = |why: &dyn std::error::Error| Error::Unavailable(format!("the ledger's row {key} is damaged: {why}"));
+    let damaged = |why: &dyn std::error::Error| Error::Damaged(format!("the ledger's row {key} is damaged: {why}"));
     let json = serde_json::from_str(json).map_err(|why| damaged(&why))?;
     let properties = json::from_json(&json).map_err(|why| damaged(&why))?;
     Ok(Row { entity: Entity { key, properties }, etag: etag_text(etag) })
@@ -426,7 +324,7 @@ impl TableStore for EmbeddedStore {
         self.writing(move |transaction| {
             transaction
                 .execute("INSERT OR IGNORE INTO tables (name) VALUES (?1)", [table])
-                .map_err(|error| not_written(&error))?;
+                .map_err(|error| not_written(file_of(&transaction), error))?;
             commit(transaction)
         })
         .await
@@ -457,7 +355,8 @@ impl TableStore for EmbeddedStore {
         let first = from.map_or_else(|| range.from.clone(), |Continuation(row)| row.clone());
         self.reading(move |connection| {
             require(connection, &table)?;
-            let mut found = list(connection, &table, &range, &first, max).map_err(|error| unavailable(&error))?;
+            let mut found =
+                list(connection, &table, &range, &first, max).map_err(|error| not_read(file_of(connection), error))?;
             let next = if found.len() > max { found.pop().map(|(row, ..)| Continuation(row)) } else { None };
             let rows = found
                 .into_iter()
@@ -473,18 +372,18 @@ impl TableStore for EmbeddedStore {
         let (table, ops) = (folded(table), ops.to_vec());
         self.writing(move |transaction| {
             require(&transaction, &table)?;
-            let mut last: i64 = transaction
-                .query_row("SELECT last FROM etags", [], |row| row.get(0))
-                .map_err(|error| not_written(&error))?;
+            let failed = |error| not_written(file_of(&transaction), error);
+            let mut last: i64 =
+                transaction.query_row("SELECT last FROM etags", [], |row| row.get(0)).map_err(failed)?;
             let mut etags = Vec::with_capacity(ops.len());
             for (index, op) in ops.iter().enumerate() {
                 last += 1;
                 let current = find(&transaction, &table, op.key())?;
                 let row = apply(index, op, current.as_ref(), etag_text(last))?;
-                save(&transaction, &table, op.key(), row.as_ref(), last).map_err(|error| not_written(&error))?;
+                save(&transaction, &table, op.key(), row.as_ref(), last).map_err(failed)?;
                 etags.push(row.map(|row| row.etag));
             }
-            transaction.execute("UPDATE etags SET last = ?1", [last]).map_err(|error| not_written(&error))?;
+            transaction.execute("UPDATE etags SET last = ?1", [last]).map_err(failed)?;
             commit(transaction)?;
             Ok(etags)
         })
@@ -504,22 +403,115 @@ mod tests {
         [Op::Upsert(Entity::new(Key::new("p", "r")).with("N", 1))]
     }
 
+    /// A file of the ledger, by the ending of its name.
+    fn file(folder: &Path, ending: &str) -> std::path::PathBuf {
+        folder.join(format!("{FILE}{ending}"))
+    }
+
+    async fn written(folder: &Path) -> EmbeddedStore {
+        let store = EmbeddedStore::open(folder).unwrap();
+        store.create_table(&table()).await.unwrap();
+        store.write(&table(), &row()).await.unwrap();
+        store
+    }
+
     #[cfg(unix)]
     #[tokio::test]
     async fn a_ledger_that_is_removed_or_replaced_while_it_is_open_answers_errors() {
-        for replaced in [false, true] {
+        for (ending, replaced, expected) in [
+            ("", false, "not there any more"),
+            ("", true, "replaced"),
+            ("-wal", false, "-wal was removed or replaced"),
+            ("-wal", true, "-wal was removed or replaced"),
+            ("-shm", false, "-shm was removed or replaced"),
+        ] {
             let folder = tempfile::tempdir().unwrap();
-            let store = EmbeddedStore::open(folder.path()).unwrap();
-            store.create_table(&table()).await.unwrap();
-            store.write(&table(), &row()).await.unwrap();
-            std::fs::rename(folder.path().join(FILE), folder.path().join("away")).unwrap();
-            let _other = replaced.then(|| EmbeddedStore::open(folder.path()).unwrap());
-            let written = store.write(&table(), &row()).await.unwrap_err().to_string();
-            let read = store.get(&table(), &Key::new("p", "r")).await.unwrap_err().to_string();
+            let store = written(folder.path()).await;
+            std::fs::rename(file(folder.path(), ending), folder.path().join("away")).unwrap();
+            let _other = replaced.then(|| EmbeddedStore::open(folder.path()));
+            let written = store.write(&table(), &row()).await.unwrap_err();
+            assert!(matches!(written, Error::FileUnusable(_)), "surely not written: {written:?}");
+            let read = store.get(&table(), &Key::new("p", "r")).await.unwrap_err();
             for error in [written, read] {
-                assert!(error.contains(if replaced { "replaced" } else { "not there any more" }), "{error}");
+                assert!(error.to_string().contains(expected), "{ending} {replaced}: {error}");
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_ledger_that_is_removed_while_it_is_written_is_no_success() {
+        for ending in ["", "-wal", "-shm"] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = written(folder.path()).await;
+            let removed = file(folder.path(), ending);
+            let outcome = store.writing(move |transaction| {
+                transaction.execute("UPDATE etags SET last = last + 1", []).expect("a write");
+                std::fs::remove_file(removed).expect("it is there");
+                commit(transaction)
+            });
+            let error = outcome.await.unwrap_err();
+            assert!(matches!(error, Error::Ambiguous(_)), "{ending}: {error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_is_overwritten_in_its_place_answers_errors() {
+        let others = tempfile::tempdir().unwrap();
+        drop(written(others.path()).await);
+        let folder = tempfile::tempdir().unwrap();
+        drop(written(folder.path()).await);
+        let older = std::fs::read(file(folder.path(), "")).unwrap();
+        let of_another = std::fs::read(file(others.path(), "")).unwrap();
+        for content in [of_another, older, Vec::new(), b"no database".repeat(100)] {
+            let store = written(folder.path()).await;
+            let newest = std::fs::read(file(folder.path(), "")).unwrap();
+            store.write(&table(), &row()).await.unwrap();
+            let path = file(folder.path(), "");
+            std::fs::write(&path, &content).unwrap();
+            // Whatever the granularity of the file system's clock is.
+            let later = std::fs::metadata(&path).unwrap().modified().unwrap() + Duration::from_secs(10);
+            std::fs::File::options().append(true).open(&path).unwrap().set_modified(later).unwrap();
+            let error = store.write(&table(), &row()).await.unwrap_err();
+            assert!(error.to_string().contains("was overwritten while it was open"), "{error}");
+            // Put back as it was, it goes on.
+            std::fs::write(file(folder.path(), ""), newest).unwrap();
+            store.write(&table(), &row()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_emptied_while_it_is_open_is_no_success() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = written(folder.path()).await;
+        std::fs::write(file(folder.path(), "-wal"), []).unwrap();
+        let written = store.write(&table(), &row()).await;
+        assert!(written.is_err(), "it stands behind a hole, where nobody will read it");
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_is_closed_has_its_log_in_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = written(folder.path()).await;
+        assert!(store.get(&table(), &Key::new("p", "r")).await.unwrap().is_some(), "a connection for reading is open");
+        drop(store);
+        assert!(!file(folder.path(), "-wal").exists());
+    }
+
+    #[tokio::test]
+    async fn pages_that_are_damaged_are_told_of_as_that_with_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(written(folder.path()).await);
+        let path = file(folder.path(), "");
+        let mut pages = std::fs::read(&path).unwrap();
+        // All pages but the first, which names the tables.
+        pages[4096..].fill(0xff);
+        std::fs::write(&path, pages).unwrap();
+        let reader = EmbeddedStore::open_read_only(folder.path()).unwrap();
+        let error = reader.get(&table(), &Key::new("p", "r")).await.unwrap_err();
+        let said = error.to_string();
+        assert!(matches!(error, Error::Damaged(_)) && said.contains(&path.display().to_string()), "{said}");
+        assert!(said.contains(".recover") && !said.contains("table service"), "{said}");
     }
 
     #[tokio::test]
@@ -536,22 +528,5 @@ mod tests {
         let read: Vec<_> = page.rows.iter().map(|row| row.entity.int32("N")).collect();
         assert_eq!(read, [None, Some(2)]);
         assert!(store.get(&table(), &Key::new("p", "r")).await.unwrap().is_some());
-    }
-
-    #[test]
-    fn a_damaged_file_and_one_that_cannot_be_written_each_name_their_remedy() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(FILE), "no database at all, and long enough to be looked at".repeat(50))
-            .unwrap();
-        let damaged = EmbeddedStore::open(folder.path()).unwrap_err();
-        assert!(matches!(damaged, OpenError::Damaged { .. }) && damaged.to_string().contains("recover"), "{damaged}");
-        let path = folder.path().join(FILE);
-        let of = |code| {
-            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
-            OpenError::of(&path, error).to_string()
-        };
-        assert!(of(rusqlite::ffi::SQLITE_READONLY).contains("right to write"));
-        assert!(of(rusqlite::ffi::SQLITE_CANTOPEN).contains("belongs to user"));
-        assert!(of(rusqlite::ffi::SQLITE_CORRUPT).contains("damaged"));
     }
 }

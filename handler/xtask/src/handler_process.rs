@@ -114,7 +114,7 @@ fn exchange(mut stream: TcpStream, method: &str, path: &str, body: &str) -> Resu
     stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
     let length = body.len();
     let head =
-        format!("{method} {path} HTTP/1.1\r\nHost: handler\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
     let mut answer = String::new();
     stream
         .write_all(head.as_bytes())

@@ -309,6 +309,13 @@ pub enum Error {
     /// Surely nothing was written: it could not be sent, or could not be read.
     #[error("the table service cannot be reached: {0}")]
     Unavailable(String),
+    /// Surely nothing was written: the file that the table lies in was removed or replaced, or cannot be used. The text names the
+    /// remedy.
+    #[error("{0}")]
+    FileUnusable(String),
+    /// Surely nothing was written: what is kept is not whole. The text names the remedy.
+    #[error("{0}")]
+    Damaged(String),
     /// The identity may not do that.
     #[error("the table service denies access: {0}")]
     Denied(String),

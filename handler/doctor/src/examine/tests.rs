@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use self::faults::FAULTS;
 use self::installation::{APP, CLIENT, Case, Fake, SCIENTIST, TOPIC, account, forbidden, site, topic, workspace};
-use app::ports::table_store::TableName;
+use app::ports::table_store::{Error, TableName};
 
 use super::*;
 use crate::Verdict;
@@ -76,7 +76,7 @@ async fn a_ledger_that_does_not_work_says_why() {
     let mut case = Case::new();
     case.ticked = None;
     case.store.create_table(&TableName::read("ScorekeeperState").unwrap()).await.unwrap();
-    case.store.push_read(app::ports::table_store::Error::Denied("no role".into()));
+    case.store.push_read(Error::Denied("no role".into()));
     let report = case.report().await;
     assert_eq!(of(&report, Verdict::Fault), ["ledger"], "{}", text_of(&report));
     let fault = &report.findings.iter().find(|finding| finding.verdict == Verdict::Fault).unwrap();
@@ -86,6 +86,20 @@ async fn a_ledger_that_does_not_work_says_why() {
         account("state")
     );
     assert!(fix.starts_with("deploy with ") && fix.ends_with(&expected), "{fix}");
+}
+
+#[tokio::test]
+async fn a_ledgers_file_that_cannot_be_used_is_a_fault_in_its_own_words() {
+    for error in [Error::FileUnusable("a.db was replaced".into()), Error::Damaged("a.db is damaged".into())] {
+        let mut case = Case::new();
+        case.ticked = None;
+        case.store.create_table(&TableName::read("ScorekeeperState").unwrap()).await.unwrap();
+        case.store.push_read(error.clone());
+        let report = case.report().await;
+        assert_eq!(of(&report, Verdict::Fault), ["ledger"], "{}", text_of(&report));
+        let fault = &report.findings.iter().find(|finding| finding.verdict == Verdict::Fault).unwrap();
+        assert!(fault.seen.contains(&error.to_string()) && !fault.seen.contains("table service"), "{fault:?}");
+    }
 }
 
 #[tokio::test]
@@ -172,7 +186,7 @@ async fn a_person_without_rights_to_the_rows_sees_the_table_and_the_role_of_the_
             case.cloud.put(json!({ "id": id }));
         }
         case.store.create_table(&TableName::read("ScorekeeperState").unwrap()).await.unwrap();
-        case.store.push_read(app::ports::table_store::Error::Denied("no role".into()));
+        case.store.push_read(Error::Denied("no role".into()));
         let report = case.report().await;
         report.findings.iter().find(|finding| finding.check == Check::Ledger).unwrap().verdict
     };

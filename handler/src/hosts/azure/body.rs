@@ -1,86 +1,165 @@
 //! Reads an invocation's body. It comes chunked, without a length, so its size is known only when it is there.
+//!
+//! Whoever can reach the port decides how many bodies are begun, how large they are, and how slowly they come. So what is kept
+//! of a body beyond [`FREE`] takes a place, of which there are so many of each size; and a sender who says nothing for
+//! [`IDLE`], or needs longer than [`WHOLE`], is given up. A body moves up from size to size and never down, so that nobody waits for a
+//! place whose holder waits for him.
 
-use axum::body::Body;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// Event Grid's deliveries end at 1 MiB, the envelope doubles some of it. Larger bodies take turns.
-const SMALL: usize = 2 * 1024 * 1024;
-/// Larger is nobody's event.
-const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
-/// Large bodies at once. With small ones, this bounds the memory that invocations can take.
-pub(super) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
+const MIB: usize = 1024 * 1024;
+/// Nearly all events: no place is taken for so much.
+const FREE: usize = 64 * 1024;
+/// Places by the most bytes of a body that has one. Event Grid's deliveries end at 1 MiB, the envelope doubles some of it;
+/// larger than the last is nobody's event. All together they bound the memory that bodies can take.
+const PLACES: [(usize, usize); 3] = [(2 * MIB, 32), (8 * MIB, 4), (64 * MIB, 1)];
+/// How long a sender may say nothing. The host is on the same machine.
+pub(super) const IDLE: Duration = Duration::from_secs(5);
+/// How long all of a body may take, waiting for a place aside.
+pub(super) const WHOLE: Duration = Duration::from_secs(15);
 
-/// A body, and the turn that a large one holds for as long as it is used.
+/// The places of all bodies of a process.
+pub(super) struct Places([Semaphore; PLACES.len()]);
+
+impl Places {
+    pub(super) fn new() -> Self {
+        Self(PLACES.map(|(_, count)| Semaphore::new(count)))
+    }
+
+    /// The smallest that takes so many bytes, and how many it takes.
+    fn that_takes(&self, bytes: usize) -> Option<(&Semaphore, usize)> {
+        self.0.iter().zip(PLACES).map(|(places, (most, _))| (places, most)).find(|(_, most)| bytes <= *most)
+    }
+}
+
+/// A body, and the place that one beyond [`FREE`] holds for as long as it is used.
 pub(super) struct Read<'a> {
     pub(super) bytes: Vec<u8>,
-    pub(super) turn: Option<SemaphorePermit<'a>>,
+    pub(super) place: Option<SemaphorePermit<'a>>,
 }
 
 /// Why a body could not be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
+    #[error("the body has more than {} bytes", PLACES[PLACES.len() - 1].0)]
     TooLarge,
+    #[error("the body did not arrive whole: {0}")]
     Broken(axum::Error),
+    /// The sender's doing.
+    #[error("nothing of the body arrived for {IDLE:?}, or not all of it within {WHOLE:?}; nothing of it was taken")]
+    Slow,
+    /// Not the sender's doing.
+    #[error("too many large bodies are being read; there was no place for this one in time")]
+    Busy,
 }
 
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::TooLarge => write!(f, "the body has more than {MAX_BODY_BYTES} bytes"),
-            Self::Broken(why) => write!(f, "the body did not arrive whole: {why}"),
-        }
+/// Chunks of a body, as long as its sender is quick enough.
+struct Chunks {
+    chunks: BodyDataStream,
+    left: Duration,
+}
+
+impl Chunks {
+    fn of(body: Body) -> Self {
+        Self { chunks: body.into_data_stream(), left: WHOLE }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let begun = Instant::now();
+        let chunk = timeout(IDLE.min(self.left), self.chunks.next()).await.map_err(|_| Error::Slow)?;
+        self.left = self.left.saturating_sub(begun.elapsed());
+        chunk.transpose().map_err(Error::Broken)
     }
 }
 
-/// Reads all of a body; waits for a turn if it is large.
-pub(super) async fn read(body: Body, large: &Semaphore) -> Result<Read<'_>, Error> {
-    let mut turn = None;
+/// Reads all of a body. `by`: how long it may wait for a place.
+pub(super) async fn read(body: Body, places: &Places, by: Instant) -> Result<Read<'_>, Error> {
+    let (mut place, mut most) = (None, FREE);
     let mut kept = Vec::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(Error::Broken)?;
-        if kept.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(Error::TooLarge);
-        }
-        if kept.len() + chunk.len() > SMALL && turn.is_none() {
-            turn = Some(large.acquire().await.expect("the semaphore is never closed"));
+    let mut chunks = Chunks::of(body);
+    while let Some(chunk) = chunks.next().await? {
+        let bytes = kept.len() + chunk.len();
+        if bytes > most {
+            let (larger, takes) = places.that_takes(bytes).ok_or(Error::TooLarge)?;
+            let larger = timeout_at(by, larger.acquire()).await.map_err(|_| Error::Busy)?;
+            // The smaller one is given back only now: what is kept stands in it.
+            place = Some(larger.expect("the semaphore is never closed"));
+            most = takes;
         }
         kept.extend_from_slice(&chunk);
     }
-    Ok(Read { bytes: kept, turn })
+    Ok(Read { bytes: kept, place })
+}
+
+/// Reads a body to its end and keeps nothing of it.
+pub(super) async fn pass_over(body: Body) -> Result<(), Error> {
+    let mut chunks = Chunks::of(body);
+    while chunks.next().await?.is_some() {}
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
 
-    use bytes::Bytes;
-
     use super::*;
 
     fn chunked(size: usize) -> Body {
-        let chunk = Bytes::from(vec![b'x'; 1024 * 1024]);
+        let chunk = Bytes::from(vec![b'x'; MIB]);
         let chunks = (0..size / chunk.len()).map(move |_| Ok::<_, std::io::Error>(chunk.clone()));
         Body::from_stream(futures::stream::iter(chunks))
     }
 
-    #[tokio::test]
-    async fn large_bodies_take_turns_and_small_ones_do_not_wait() {
-        let large = Semaphore::new(1);
-        let first = read(chunked(4 * SMALL), &large).await.expect("a large body");
-        assert_eq!(first.bytes.len(), 4 * SMALL);
-        assert!(read(chunked(4 * SMALL), &large).now_or_never().is_none(), "the second waits");
-        assert!(read(chunked(SMALL), &large).now_or_never().is_some());
-        drop(first);
-        assert!(read(chunked(4 * SMALL), &large).now_or_never().is_some());
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(25)
     }
 
     #[tokio::test]
-    async fn a_body_beyond_the_limit_is_refused_and_gives_its_turn_back() {
-        let large = Semaphore::new(1);
-        assert!(read(chunked(MAX_BODY_BYTES), &large).await.is_ok());
-        assert!(matches!(read(chunked(MAX_BODY_BYTES + 1024 * 1024), &large).await, Err(Error::TooLarge)));
-        assert_eq!(large.available_permits(), 1);
+    async fn bodies_of_one_size_take_turns_and_others_do_not_wait() {
+        let places = Places::new();
+        let first = read(chunked(16 * MIB), &places, later()).await.expect("the one place");
+        assert_eq!(first.bytes.len(), 16 * MIB);
+        assert!(read(chunked(9 * MIB), &places, later()).now_or_never().is_none(), "it waits");
+        assert!(read(chunked(8 * MIB), &places, later()).now_or_never().is_some());
+        assert!(read(Body::from("x".repeat(FREE)), &places, later()).now_or_never().is_some());
+        drop(first);
+        assert!(read(chunked(9 * MIB), &places, later()).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_limit_is_refused_and_gives_its_places_back() {
+        let places = Places::new();
+        assert!(read(chunked(64 * MIB), &places, later()).await.is_ok());
+        assert!(matches!(read(chunked(65 * MIB), &places, later()).await, Err(Error::TooLarge)));
+        let free: Vec<_> = places.0.iter().map(Semaphore::available_permits).collect();
+        assert_eq!(free, PLACES.map(|(_, count)| count));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_who_says_nothing_or_drips_is_given_up_and_waiting_for_a_place_is_not_his() {
+        let dripping = |every: Duration| {
+            let chunks = futures::stream::unfold((), move |()| async move {
+                tokio::time::sleep(every).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
+            });
+            Body::from_stream(chunks)
+        };
+        let places = Places::new();
+        for (every, given_up_after) in [(IDLE * 2, IDLE), (Duration::from_secs(1), WHOLE)] {
+            let begun = Instant::now();
+            assert!(matches!(read(dripping(every), &places, later()).await, Err(Error::Slow)), "{every:?}");
+            assert_eq!(begun.elapsed(), given_up_after);
+            assert!(matches!(pass_over(dripping(every)).await, Err(Error::Slow)));
+        }
+        let _held = read(chunked(16 * MIB), &places, later()).await.expect("the one place");
+        let begun = Instant::now();
+        assert!(matches!(read(chunked(16 * MIB), &places, later()).await, Err(Error::Busy)));
+        assert_eq!(begun.elapsed(), Duration::from_secs(25), "longer than a sender may be silent");
     }
 }

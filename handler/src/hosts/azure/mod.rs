@@ -32,6 +32,8 @@ use tokio::task::JoinHandle;
 use crate::config::HostFacts;
 
 pub use self::mount::Functions;
+#[cfg(feature = "dev")] // only `local` asks
+pub(crate) use self::mount::UNUSABLE;
 use self::mount::{Mount, Unusable};
 use self::process::{Ending, Parent};
 

@@ -33,10 +33,11 @@ use super::envelope::Unreadable;
 use super::{body, envelope};
 use crate::config::HostFacts;
 use crate::functions::Function;
+use crate::guard::{self, Names};
 use crate::telemetry::panic_text;
 
-/// How long a body may take to arrive. The host is on the same machine; it is long enough for 64 MiB that wait for their turn.
-const BODY: Duration = Duration::from_secs(15);
+/// The kind of failure of a handler that can do nothing.
+pub(crate) const UNUSABLE: &str = "Unusable";
 /// How long an invocation waits for a handler that is still starting.
 const STARTING: Duration = Duration::from_secs(20);
 
@@ -140,7 +141,7 @@ pub(super) struct Mount {
     functions: SetOnce<Result<Functions, Unusable>>,
     permits: Semaphore,
     concurrency: usize,
-    large: Semaphore,
+    bodies: body::Places,
     facts: HostFacts,
 }
 
@@ -150,7 +151,7 @@ impl Mount {
             functions: SetOnce::new(),
             permits: Semaphore::new(concurrency),
             concurrency,
-            large: Semaphore::new(body::MAX_CONCURRENT_LARGE_BODIES),
+            bodies: body::Places::new(),
             facts: facts.clone(),
         }
     }
@@ -173,6 +174,9 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
         // The probe, and later the host's measure of our latency.
         return answer(StatusCode::OK, r#"{"status":"listening"}"#.to_owned());
     }
+    if let Some(why) = guard::refused(Names::Local, request.headers()) {
+        return Failed::refused(StatusCode::FORBIDDEN, why.trim_end().to_owned()).answer();
+    }
     let Ok(functions) = timeout_at(received.0 + STARTING, mount.functions.wait()).await else {
         return Failed::internal("Starting", format!("the handler is still starting after {STARTING:?}")).answer();
     };
@@ -180,8 +184,8 @@ async fn handle(State(mount): State<Arc<Mount>>, request: Request) -> Response {
         Ok(functions) => functions,
         Err(Unusable(why)) => {
             // Read to its end, or the host might see a broken connection in place of the answer.
-            let _ = timeout_at(received.0 + BODY, body::read(request.into_body(), &mount.large)).await;
-            return Failed::internal("Unusable", why.clone()).answer();
+            let _ = body::pass_over(request.into_body()).await;
+            return Failed::internal(UNUSABLE, why.clone()).answer();
         }
     };
     let known = path.strip_prefix('/').and_then(|name| functions.0.get_key_value(name));
@@ -264,15 +268,12 @@ impl<'a> Invocation<'a> {
     async fn outcome(&self, body: Body) -> Result<Box<RawValue>, Failed> {
         let by = self.received.0 + self.limit;
         // Before a place is taken: a sender that is slow, or says nothing more, must not keep out those who are ready.
-        let body = timeout_at(by.min(self.received.0 + BODY), body::read(body, &self.mount.large)).await;
-        let body = body.map_err(|_| {
-            let text = format!("the body did not arrive within {BODY:?}; nothing of it was taken");
-            Failed::refused(StatusCode::REQUEST_TIMEOUT, text)
-        })?;
-        let body = body.map_err(|why| {
+        let body = body::read(body, &self.mount.bodies, by).await.map_err(|why| {
             let status = match why {
                 body::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                body::Error::Slow => StatusCode::REQUEST_TIMEOUT,
                 body::Error::Broken(_) => StatusCode::BAD_REQUEST,
+                body::Error::Busy => return Failed::internal("Busy", why.to_string()),
             };
             Failed::refused(status, why.to_string())
         })?;
@@ -286,8 +287,8 @@ impl<'a> Invocation<'a> {
             // The place came free because others were given up at this very moment: too late to begin.
             return Err(busy());
         }
-        // The turn of a large body is held until the answer.
-        let body::Read { bytes, turn: _turn } = body;
+        // The place of a large body is held until the answer.
+        let body::Read { bytes, place: _place } = body;
         let payload = match envelope::open(bytes, self.mounted.bindings) {
             Ok(payload) => payload,
             Err(Unreadable { reason, instead: Some(instead) }) if self.mounted.trigger == Trigger::Event => {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 
 use super::*;
 
@@ -49,6 +50,7 @@ async fn called(router: &Router, method: Method, path: &str, body: impl Into<Bod
     let request = Request::builder()
         .method(method)
         .uri(path)
+        .header("Host", "127.0.0.1:7071")
         .header("X-Azure-Functions-InvocationId", "6a5b0c6e")
         .body(body.into())
         .expect("a request");
@@ -112,6 +114,25 @@ async fn unknown_functions_and_methods_are_refused_in_json() {
 }
 
 #[tokio::test]
+async fn what_another_site_has_a_browser_send_is_refused_and_the_probe_is_not() {
+    let router = mounted(1, echo());
+    let asked = async |method: Method, path: &str, header: (&str, &str)| {
+        let mut request = Request::builder().method(method).uri(path).body(Body::from(envelope())).expect("a request");
+        request.headers_mut().insert("host", "127.0.0.1:7071".parse().expect("a header"));
+        let name: header::HeaderName = header.0.parse().expect("a name");
+        request.headers_mut().insert(name, header.1.parse().expect("a header"));
+        router.clone().oneshot(request).await.expect("infallible").status()
+    };
+    for header in [("host", "evil.example:7071"), ("origin", "http://evil.example"), ("origin", "null")] {
+        assert_eq!(asked(Method::POST, "/Echo", header).await, StatusCode::FORBIDDEN, "{header:?}");
+        assert_eq!(asked(Method::GET, "/", header).await, StatusCode::OK, "{header:?}");
+    }
+    for header in [("host", "localhost:7071"), ("accept", "*/*")] {
+        assert_eq!(asked(Method::POST, "/Echo", header).await, StatusCode::OK, "{header:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_no_envelope_reaches_an_event_function_and_never_a_timer() {
     let router = mounted(1, echo());
     for (body, payload) in [("", json!("")), ("{", json!("{")), ("{}", json!({})), (r#"{"Data":7}"#, json!(7))] {
@@ -162,23 +183,73 @@ async fn a_hanging_function_is_answered_before_event_grid_gives_up() {
     assert_eq!(begun.elapsed(), Duration::from_secs(25));
 }
 
+/// A body that ends never, after so many KiB. What was taken of it is counted, in KiB.
+fn stalled(kib: usize, taken: &Arc<AtomicUsize>) -> Body {
+    let (chunk, taken) = (Bytes::from(vec![b' '; 1024]), taken.clone());
+    let chunks = (0..kib).map(move |_| {
+        taken.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, std::io::Error>(chunk.clone())
+    });
+    Body::from_stream(futures::stream::iter(chunks).chain(futures::stream::pending()))
+}
+
+/// An envelope of so many KiB and a little more.
+fn envelope_of(kib: usize) -> String {
+    json!({ "Data": { "event": "x".repeat(kib * 1024) } }).to_string()
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_bodies_take_no_place_and_are_blamed_themselves() {
-    let endless = || Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
-    let router = mounted(1, echo());
-    let begun = Instant::now();
-    let slow = futures::future::join_all((0..64).map(|_| post(&router, "/Echo", endless())));
-    let good = async {
-        let answer = post(&router, "/Echo", envelope()).await;
-        (answer, begun.elapsed())
-    };
-    let (slow, (good, waited)) = tokio::join!(slow, good);
-    assert_eq!((good.0, waited), (StatusCode::OK, Duration::ZERO));
-    assert_eq!(begun.elapsed(), BODY);
-    for (status, body) in slow {
-        assert_eq!((status, &body["errorType"]), (StatusCode::REQUEST_TIMEOUT, &json!("Refused")));
-        assert!(body["errorMessage"].as_str().is_some_and(|text| text.contains("body")), "{body}");
+    // Of stalled bodies and a good one: how many, of how many KiB, and how long the good one waits for a place.
+    for (count, of, good_of, waits) in [
+        (64, 0, 1, Duration::ZERO),
+        (400, 60, 1, Duration::ZERO),
+        (400, 1990, 1, Duration::ZERO),
+        (2, 3000, 3000, Duration::ZERO),
+        (4, 3000, 3000, body::IDLE),
+        (1, 9000, 9000, body::IDLE),
+    ] {
+        let router = mounted(1, echo());
+        let (taken, begun) = (Arc::new(AtomicUsize::new(0)), Instant::now());
+        let slow = futures::future::join_all((0..count).map(|_| post(&router, "/Echo", stalled(of, &taken))));
+        let good = async {
+            let answer = post(&router, "/Echo", envelope_of(good_of)).await;
+            (answer.0, begun.elapsed())
+        };
+        let (slow, (good, waited)) = tokio::join!(slow, good);
+        assert_eq!((good, waited), (StatusCode::OK, waits), "{count} of {of} KiB");
+        for (status, body) in slow {
+            let said = body["errorMessage"].as_str().unwrap_or_default();
+            match status {
+                StatusCode::REQUEST_TIMEOUT => assert!(said.starts_with("nothing of the body arrived"), "{body}"),
+                // It had no place until its time was over: it may be good, and is sent again.
+                _ => assert_eq!((status, &body["errorType"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("Busy"))),
+            }
+        }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_of_unfinished_bodies_is_bounded_however_many_there_are() {
+    let router = mounted(64, echo());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let bodies = [1990, 7000, 60_000].map(|of| (0..400).map(move |_| of)).into_iter().flatten();
+    let all = futures::future::join_all(bodies.map(|of| post(&router, "/Echo", stalled(of, &taken))));
+    // Until the first is given up.
+    assert!(timeout_at(Instant::now() + body::IDLE / 2, all).await.is_err());
+    let (places, free) = ((32 * 2 + 4 * 8 + 64) * 1024, 1200 * 65);
+    assert!(taken.load(Ordering::SeqCst) <= places + free, "{} MiB", taken.load(Ordering::SeqCst) / 1024);
+}
+
+#[tokio::test]
+async fn a_handler_that_can_do_nothing_keeps_nothing_of_a_body() {
+    let mount = Arc::new(Mount::new(1, &facts()));
+    mount.open(Err(Unusable("no rules".to_owned())));
+    let chunk = Bytes::from(vec![b' '; 1024 * 1024]);
+    // More than is ever kept.
+    let chunks = (0..100).map(move |_| Ok::<_, std::io::Error>(chunk.clone()));
+    let (status, body) = post(&router(mount), "/Echo", Body::from_stream(futures::stream::iter(chunks))).await;
+    assert_eq!((status, &body["errorMessage"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("no rules")));
 }
 
 #[tokio::test(start_paused = true)]

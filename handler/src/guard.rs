@@ -1,38 +1,49 @@
-//! Whom the page answers: a browser that was sent here by its user, not by another site.
+//! Whom a server on this machine answers: who was sent here by the user, or by the Functions host, and not by another site.
 //!
-//! The page needs no password, as it is on this machine. So any site that this machine's browser visits could read it, by a
-//! name of its own that it lets point to 127.0.0.1 (DNS rebinding), or have it asked (CSRF). A browser says both: the name in
-//! `Host`, the site in `Origin`.
+//! Neither the page of `local` nor the handler asks for a password: both are for this machine alone. So any site that this
+//! machine's browser visits could read them, by a name of its own that it lets point to 127.0.0.1 (DNS rebinding), or have them
+//! asked (CSRF; a form or a script may send `text/plain` anywhere). A browser says both: the name in `Host`, the site in `Origin`.
+//! The Functions host calls the handler by 127.0.0.1 and sends no `Origin`: of a client's request no header gets there, as none of
+//! our functions has an HTTP trigger.
+//!
+//! Source: Azure/azure-functions-host, `DefaultHttpWorkerService`.
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, header};
+#[cfg(feature = "dev")]
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
 
 /// Which names in `Host` are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Names {
+pub(crate) enum Names {
     /// Addresses, and `localhost`: nobody can let these point elsewhere.
     Local,
     /// Any: the page was opened to the network, where it has whatever name the network gives it.
+    #[cfg(feature = "dev")]
     Any,
 }
 
 /// Refuses what another site has the browser ask.
-pub(super) async fn guard(State(names): State<Names>, request: Request, next: Next) -> Response {
+#[cfg(feature = "dev")] // the handler answers in JSON
+pub(crate) async fn guard(State(names): State<Names>, request: Request, next: Next) -> Response {
     match refused(names, request.headers()) {
         None => next.run(request).await,
         Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
     }
 }
 
-fn refused(names: Names, headers: &HeaderMap) -> Option<&'static str> {
+/// Why a request with these headers is refused, if it is.
+pub(crate) fn refused(names: Names, headers: &HeaderMap) -> Option<&'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text(header::HOST).unwrap_or_default();
     if names == Names::Local && !is_local(host) {
-        return Some("this page is not served under this name; open it by its address\n");
+        return Some("nothing is served under this name; use the address\n");
     }
     match text(header::ORIGIN) {
         Some(origin) if origin != format!("http://{host}") => Some("other sites get no answer here\n"),
