@@ -22,6 +22,7 @@ mod emulator;
 mod endpoint;
 mod hosts;
 mod intake;
+mod job_failures;
 mod journey;
 mod large_bodies;
 mod package;

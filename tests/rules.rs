@@ -142,7 +142,7 @@ fn full() -> Value {
                 "defaultDatastore": "blobs", "passThrough": { "later": [1] },
             },
             "tags": false, "generation": 1, "maxInFlight": 1, "priority": -5, "emptyBlobs": "score",
-            "complete": { "unchangedFor": "PT10S" }, "renames": "score", "pollInterval": "P1D", "maxAttempts": 20,
+            "complete": { "unchangedFor": "PT10S" }, "renames": "score", "overwrites": "ignore", "pollInterval": "P1D", "maxAttempts": 20,
             "retryUserErrors": true, "retryBackOff": "PT0S", "submitDeadline": "P30D", "jobTimeout": "P21D", "submitTimeout": "PT0.5S",
             "lookupInterval": "PT1M30S", "resubmitAfter": "P1DT1H", "onUnknown": "hold", "outputTimeout": "PT0S", "verifyInput": false,
         }],

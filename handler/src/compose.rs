@@ -54,8 +54,8 @@ pub fn app(config: &Config, clock: Clock) -> Result<App, Error> {
     let ledger = ledger(config, Arc::clone(&source), &clock, Access::Write)?;
     let (manager, ml) = cloud_tokens(config, &source, &clock);
     let manager = Arc::new(resource_manager::Client::new(config.resource_manager.as_str(), manager)?);
-    let endpoint = AzureMl::new(ml, config.endpoint_hosts.clone(), Arc::clone(&manager));
     let hosts = storage_hosts(config);
+    let endpoint = AzureMl::new(ml, config.endpoint_hosts.clone(), Arc::clone(&manager)).with_logs_on(hosts.clone());
     let blobs = AzureBlobs::new(manager, Tokens::new(source, Arc::clone(&clock)), hosts.clone());
     Ok(App::new(Parts {
         ledger,

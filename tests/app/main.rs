@@ -45,6 +45,7 @@ mod load;
 mod moves;
 mod orders;
 mod orphaned_jobs;
+mod overwrites;
 mod own_outputs;
 mod pending_looks;
 mod races;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use app::ports::{Answered, Blobs as _, Endpoint as _, Inconclusive, JobSearch, ScanTarget};
-use lifecycle::{JobSnapshot, JobStatus, Scoring};
+use lifecycle::{JobSnapshot, JobStatus, Scoring, StorageHosts};
 use serde_json::{Value, json};
 
 use super::*;
@@ -159,6 +159,38 @@ async fn a_general_reason_is_looked_for_in_the_steps() {
     server.at(&format!("GET {RUNS}/step/details"), canned::json(200, &run("UserError", "exit code 42")));
     let found = seen(azure_ml(&server).job(&address(&scoring(&server), "j")).await);
     assert_eq!(found.error.as_deref(), Some("batchscoring: UserError: exit code 42"));
+}
+
+#[tokio::test]
+async fn an_error_that_names_no_reason_is_looked_for_in_log_files_on_permitted_hosts_without_a_token() {
+    let server = Canned::start().await;
+    server.at("GET /jobs/j", canned::json(200, &job(&server, "j", "Failed")));
+    let mut details = run("UserError", "User process '/bin/python' exited with status code 42. Please check log file.");
+    let at = |file: &str| format!("https://logs.blob.core.windows.net/azureml/{file}?sp=r&sig=SECRET");
+    details["logFiles"] = json!({ "logs/user/error.txt": at("error.txt"), "user_logs/std_log.txt": at("std_log.txt") });
+    server.at(&format!("GET {RUNS}/j/details"), canned::json(200, &details));
+    server.at("GET /there/azureml/error.txt", canned::text(200, "this file shows errors\n"));
+    let trace =
+        "Traceback (most recent call last):\n  File \"x\"\nValueError: https://a/c?sig=OTHER is empty\nSystemExit: 42";
+    server.at("GET /there/azureml/std_log.txt", canned::text(206, trace));
+    let here = address(&scoring(&server), "j");
+    let asked = || server.requests().iter().filter(|request| request.path().contains("/azureml/")).count();
+
+    let foreign = StorageHosts::of_cloud("core.chinacloudapi.cn");
+    let found = seen(azure_ml(&server).with_logs_on(foreign).job(&here).await);
+    assert!(found.error.is_some_and(|told| told.contains("exited with status code 42")), "the general text is kept");
+    assert_eq!(asked(), 0);
+
+    let there = server.url("/there").parse().unwrap();
+    let named = StorageHosts::default().and("logs.blob.core.windows.net", Some(there));
+    let found = seen(azure_ml(&server).with_logs_on(named).job(&here).await);
+    assert_eq!(found.error.as_deref(), Some("ValueError: https://a/c?sig=*** is empty (user_logs/std_log.txt)"));
+    assert_eq!(asked(), 2);
+    let requests = server.requests();
+    let logs: Vec<_> = requests.iter().filter(|request| request.path().contains("/azureml/")).collect();
+    assert!(logs.iter().all(|request| request.header("authorization").is_none()), "{logs:?}");
+    assert!(logs.iter().all(|request| request.target.ends_with("?sp=r&sig=SECRET")), "{logs:?}");
+    assert!(logs.iter().all(|request| request.header("range") == Some("bytes=0-131071")), "{logs:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use app::ports::table_store::{
 use app::ports::{Answered, BlobPage, Blobs, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
 use async_trait::async_trait;
 use lifecycle::duration::IsoDuration;
+use lifecycle::rule::Overwrites;
 use lifecycle::rule::template::Template;
 use lifecycle::{
     Answer, BlobSnapshot, BlobVersion, Event, InputContent, InputSnapshot, JobSnapshot, LedgerId, OutputPrint,
@@ -275,6 +276,13 @@ fn a_second_request_within_resubmit_after_is_found() {
         })
     }
     is_found(&Wiring { rules, ..Wiring::default() }, &["resubmitAfter", "look first"]);
+}
+
+/// The app scores each version where the rules as they are meant want the path's first or latest one alone.
+#[test]
+fn overwrites_that_are_scored_all_the_same_are_found() {
+    let rules = |rules: &Rules| rules.clone().changed(|rule| rule.overwrites = Overwrites::NewVersion);
+    is_found(&Wiring { rules, ..Wiring::default() }, &["one scoring", "latest only"]);
 }
 
 /// The app claims no slot: it has no limit where the rules as they are meant have one.

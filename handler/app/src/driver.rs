@@ -144,7 +144,7 @@ impl Driver {
         by: ShownBy,
         now: OffsetDateTime,
     ) -> Result<TakenIn, Error> {
-        let mut entries = vec![queued.accepted_entry(reason)];
+        let (mut entries, wanted) = (vec![queued.accepted_entry(reason)], queued.blob.etag.clone());
         let mut observed = match &self.reach {
             Reach::Services { admission, .. } => {
                 Observed::admitted(admission.admit_event(&queued, self.rule(&queued), now).await, now)
@@ -175,6 +175,10 @@ impl Driver {
             Ok(Acceptance::Duplicate(existing)) => {
                 claims.leave_to(Some(&existing));
                 self.release(claims).await;
+                if existing.blob.etag != wanted {
+                    // Another version of a path whose overwrites are ignored: it says nothing of this one.
+                    return Ok(TakenIn::Duplicate(existing));
+                }
                 self.ledger.note_repetition(&existing, now).await;
                 // The event shows the version, or is an old one delivered again: the look before its job tells which.
                 let shown = self.show(*existing, by).await.map_err(during("showing a scoring its version again"))?;

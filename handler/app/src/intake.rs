@@ -6,10 +6,8 @@ use futures::{StreamExt as _, stream};
 use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::pending::{Former, Judgement};
-use lifecycle::rule::Renames;
-use lifecycle::{
-    BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, ScoringId, StorageHosts,
-};
+use lifecycle::rule::{Overwrites, Renames};
+use lifecycle::{BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, StorageHosts};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -320,7 +318,7 @@ impl Intake {
             None if rule.renames == Renames::Score => None,
             None => {
                 let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
-                let id = ScoringId::new(ledger, &rule.id, &before, rule.generation);
+                let id = rule.scoring_id(ledger, &before);
                 let known =
                     self.driver.standing(id).await.map_err(during("reading a scoring of a blob's former name"))?;
                 known.map(|scoring| Former::Scoring { id: scoring.id, status: scoring.status })
@@ -397,7 +395,15 @@ impl Intake {
     ) -> Result<(), Error> {
         let wanted = queued.blob.clone();
         let rule = queued.rule.clone();
-        match self.driver.take_in(queued, reason, announced, by, now).await? {
+        let overwrites = self.rules.get(&rule).map_or_else(Overwrites::default, |rule| rule.overwrites);
+        let taken = self.driver.take_in(queued, reason, announced, by, now).await?;
+        if let (Overwrites::LatestOnly, TakenIn::New { scoring, .. } | TakenIn::Duplicate(scoring)) =
+            (overwrites, &taken)
+        {
+            // Before the event is answered: who dies in between gets it again.
+            Box::pin(self.driver.overtake(scoring)).await.map_err(during("looking for earlier versions of a blob"))?;
+        }
+        match taken {
             TakenIn::New { scoring, intent } => {
                 if intent.is_some() {
                     // The record of its answer follows with the same members and more: one for each event is enough.
@@ -415,6 +421,12 @@ impl Intake {
             }
             TakenIn::Duplicate(existing) => {
                 let id = &existing.id;
+                if overwrites == Overwrites::Ignore && existing.blob.etag != wanted.etag {
+                    let reason = format!("an earlier version of it was taken in as {id} (overwrites is ignore)");
+                    return self
+                        .skip(&intake::skipped(&wanted, Some(rule), &reason), announced.event, now, outcome)
+                        .await;
+                }
                 if existing.blob.url != wanted.url || existing.blob.etag != wanted.etag || existing.rule != rule {
                     // 128 bits of SHA-256 met: not in this universe, and yet not to be lost silently.
                     tracing::error!(scoring = %id, "two blob versions have the id {id}");

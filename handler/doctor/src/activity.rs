@@ -57,8 +57,8 @@ impl Examination {
         if self.at.switched_off.iter().any(|name| name == app::function_names::BLOB_CREATED) {
             let state = self.at.queue_account.as_deref().unwrap_or("STATE_ACCOUNT");
             cause += "; or messages were put into the queue that are not base64: those are poison within the second, and the app never sees them";
-            remedy += &format!(
-                "; az storage message peek --auth-mode login --account-name {} --queue-name {QUEUE}-poison shows poison. A host that dies gives its messages back after ten minutes",
+            remedy = format!(
+                "{remedy}; az storage message peek --auth-mode login --account-name {} --queue-name {QUEUE}-poison shows poison. A host that dies gives its messages back after ten minutes",
                 shell(state)
             );
         }

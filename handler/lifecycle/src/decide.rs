@@ -55,6 +55,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         }
         (Status::Gone | Status::Superseded, Observation::VersionSeen) => on.seen_again(),
         (Status::Queued, Observation::ScoredAs(other)) => on.same_content(other),
+        (Status::Queued, Observation::Overtaken { etag, by }) => on.overtaken(etag, by),
 
         // Not failed: a rule that is gone by mistake, or in one process that has not read the new file yet, must not
         // cost its queue.

@@ -4,7 +4,11 @@
 //! those of [`RECOGNISED`] and nothing else; what none of them occurs in is [`Unknown`](FailureCause::Unknown). An exit code
 //! alone says nothing: a process that was killed for its memory or with its node has one too.
 
+mod recognised;
+
 use serde::{Deserialize, Serialize};
+
+pub use recognised::{RECOGNISED, Recognised, first_error, is_general, recognised, remedy};
 
 /// Whose fault a failed attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,79 +27,6 @@ pub enum FailureCause {
     /// Nobody can tell. A further attempt may help.
     Unknown,
 }
-
-use FailureCause as C;
-
-/// The texts that an error is recognised by, as whole words in any case. The first cause that one of its texts names is the
-/// error's: what passes by itself comes first, as an attempt too many costs less than one too few. The README holds
-/// this table, and a test compares them.
-///
-/// Sources: run history as recorded from Azure ML, its list of common batch errors, the exceptions of Python's standard
-/// library and of pandas that name a defect of code or data.
-pub const RECOGNISED: &[(FailureCause, &[&str])] = &[
-    (
-        C::Platform,
-        &[
-            "node was lost",
-            "lost node",
-            "node is unusable",
-            "preempted",
-            "evicted",
-            "timed out",
-            "timeout",
-            "TimeoutError",
-            "No progress update in",
-            "throttled",
-            "TooManyRequests",
-            "ServerBusy",
-            "ServiceUnavailable",
-            "InternalServerError",
-            "ServiceError",
-            "SystemError",
-        ],
-    ),
-    (
-        C::Access,
-        &[
-            "AuthenticationException",
-            "AuthenticationFailed",
-            "AuthorizationFailed",
-            "AuthorizationFailure",
-            "AuthorizationPermissionMismatch",
-            "NoAuthenticationInformation",
-            "PermissionDeniedException",
-            "not authorized to perform this operation",
-            "failed to authenticate storage account",
-        ],
-    ),
-    (C::Input, &["NotFoundException", "BlobNotFound", "ContainerNotFound"]),
-    (
-        C::UserCode,
-        &[
-            "ArithmeticError",
-            "AssertionError",
-            "AttributeError",
-            "EmptyDataError",
-            "ImportError",
-            "IndentationError",
-            "IndexError",
-            "JSONDecodeError",
-            "KeyError",
-            "ModuleNotFoundError",
-            "NameError",
-            "No objects to concatenate",
-            "NotFittedError",
-            "NotImplementedError",
-            "ParserError",
-            "SyntaxError",
-            "TypeError",
-            "UnboundLocalError",
-            "UnicodeDecodeError",
-            "ValueError",
-            "ZeroDivisionError",
-        ],
-    ),
-];
 
 impl FailureCause {
     /// Every cause.
@@ -133,10 +64,7 @@ impl FailureCause {
 
     /// Whose fault the error of a job is.
     pub fn of_job(text: &str) -> Self {
-        let text = text.to_ascii_lowercase();
-        let names = |word: &&str| has_word(&text, &word.to_ascii_lowercase());
-        let found = RECOGNISED.iter().find(|(_, words)| words.iter().any(&names));
-        found.map_or(Self::Unknown, |(cause, _)| *cause)
+        recognised(text).map_or(Self::Unknown, |one| one.cause)
     }
 
     /// Whose fault it is that a request was refused, for good or for the whole of its time. `code` begins with the HTTP
@@ -148,16 +76,6 @@ impl FailureCause {
             _ => Self::Platform,
         }
     }
-}
-
-/// Whether a word, or several, stand in a text without a letter or digit at either side.
-fn has_word(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(at, found)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + found.len()..].chars().next();
-        let ends = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
-        ends(before) && ends(after)
-    })
 }
 
 /// A word that is not the name of a [`FailureCause`].
@@ -175,6 +93,7 @@ impl std::str::FromStr for FailureCause {
 
 #[cfg(test)]
 mod tests {
+    use super::FailureCause as C;
     use super::*;
 
     #[test]
@@ -195,6 +114,18 @@ mod tests {
             ("Node was lost while the job ran", C::Platform),
             ("No progress update in 60 seconds", C::Platform),
             ("ValueError: the connection TIMED OUT", C::Platform),
+            // As Azure ML's users report them; the sources stand beside the texts.
+            ("UserError: AzureMLCompute job failed. PreemptionError: Nodes of this job got pre-empted.", C::Platform),
+            ("The specified subscription has a Standard DSv2 family vCPU quota of 2", C::Platform),
+            (
+                "UserError: Image build failed. For more details, check log file azureml-logs/20_image_build_log.txt",
+                C::Platform,
+            ),
+            ("batchscoring: MemoryError: Unable to allocate 3 GiB", C::Platform),
+            ("Datastore has no credentials, and workspace msi failed to authenticate storage account.", C::Access),
+            ("UserErrorException: Message: Can't mount Dataset(ID='x', name='None')", C::Access),
+            ("ModuleNotFoundError: No module named 'azureml'", C::UserCode),
+            ("There is no succeeded mini batch item returned from run().", C::UserCode),
             ("", C::Unknown),
         ] {
             assert_eq!(FailureCause::of_job(text), cause, "{text}");
@@ -210,18 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn names_read_back_and_each_text_is_listed_once() {
+    fn names_read_back() {
         for cause in FailureCause::ALL {
             assert_eq!(cause.name().parse(), Ok(cause));
             assert_eq!(serde_json::to_value(cause).ok(), Some(cause.name().into()));
         }
         assert!("x".parse::<FailureCause>().is_err());
-        let texts: Vec<_> = RECOGNISED.iter().flat_map(|(_, words)| *words).collect();
-        assert_eq!(texts.iter().collect::<std::collections::BTreeSet<_>>().len(), texts.len());
-        for (cause, words) in RECOGNISED {
-            for word in *words {
-                assert_eq!(FailureCause::of_job(&format!("({word})")), *cause, "{word}");
-            }
-        }
     }
 }

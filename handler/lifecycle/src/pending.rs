@@ -368,7 +368,7 @@ impl PendingUpload {
         let unannounced = if let Cause::Changed { taken } = &self.cause {
             // The same content under another ETag, as after a change of metadata, is not scored twice where that can be told.
             let taken = self.blob.version(taken).ok();
-            scoring.in_place_of = taken.map(|taken| ScoringId::new(ledger, &rule.id, &taken, rule.generation));
+            scoring.in_place_of = taken.map(|taken| rule.scoring_id(ledger, &taken));
             Some(Box::new(self.clone()))
         } else {
             None

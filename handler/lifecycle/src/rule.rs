@@ -38,7 +38,7 @@ pub use redirect::Redirect;
 pub use schema::schema;
 pub use settings::Settings;
 pub use split::Split;
-pub use upload::{Api, Complete, MarkerName, MediaType, Renames};
+pub use upload::{Api, Complete, MarkerName, MediaType, Overwrites, Renames};
 
 #[cfg(test)]
 mod tests;

@@ -171,7 +171,7 @@ impl Scoring {
     /// A scoring that has just been accepted into `ledger`: queued, due at once.
     pub fn accept(ledger: &LedgerId, rule: &Rule, blob: BlobVersion, now: OffsetDateTime) -> Self {
         Self {
-            id: ScoringId::new(ledger, &rule.id, &blob, rule.generation),
+            id: rule.scoring_id(ledger, &blob),
             rule: rule.id.clone(),
             generation: rule.generation,
             endpoint: rule.endpoint.uri.clone(),
@@ -264,6 +264,17 @@ impl Scoring {
             ..self.blob.clone()
         };
         Self::accept(ledger, rule, blob, now)
+    }
+
+    /// Whether it is a later version of the same path than another one: by what Storage says of the order of their events, else
+    /// by the times of these, else by the order in which they came.
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        let (a, b) = (&self.blob, &other.blob);
+        match (&a.sequencer, &b.sequencer, a.event_time, b.event_time) {
+            (Some(a), Some(b), ..) if a != b => a > b,
+            (_, _, Some(a), Some(b)) if a != b => a > b,
+            _ => self.created > other.created,
+        }
     }
 
     /// How a version that was seen at its path stands to the one that it was made for. Content is compared by what the first

@@ -94,7 +94,7 @@ fn full_rules() -> Value {
         "endpoint": {"uri": "https://e.example/jobs", "deployment": "v7"},
         "inputs": {"input_data": {"type": "UriFile", "uri": "{blob.url}"}, "n": {"type": "Literal", "value": 3}},
         "outputs": {"score": {"type": "UriFile", "uri": "azureml://datastores/d/paths/{scoring.id}/{attempt}/p.csv"}},
-        "settings": {"miniBatchSize": 5}, "generation": 1, "maxInFlight": 50, "emptyBlobs": "score", "pollInterval": "PT2M",
+        "settings": {"miniBatchSize": 5}, "generation": 1, "maxInFlight": 50, "emptyBlobs": "score", "overwrites": "latestOnly", "pollInterval": "PT2M",
         "maxAttempts": 3, "retryBackOff": "PT1M", "submitDeadline": "P1D", "jobTimeout": "P7D", "submitTimeout": "PT1M",
         "lookupInterval": "PT30S", "resubmitAfter": "PT15M", "onUnknown": "hold", "outputTimeout": "PT2M"}]})
 }

@@ -97,7 +97,9 @@ pub(super) fn created(container: &str, path: &str, etag: &str, api: &str) -> Val
         "eventType": "Microsoft.Storage.BlobCreated",
         "subject": format!("/blobServices/default/containers/{container}/blobs/{path}"),
         "eventTime": "2026-07-21T10:00:00.1234567Z",
-        "data": { "api": api, "eTag": etag, "contentLength": SIZE, "blobType": "BlockBlob", "url": url(container, path) },
+        "data": { "api": api, "eTag": etag, "contentLength": SIZE, "blobType": "BlockBlob", "url": url(container, path),
+            // Later versions of a path have greater ETags here.
+            "sequencer": etag },
     })
 }
 

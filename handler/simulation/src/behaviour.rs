@@ -1,13 +1,12 @@
 //! What becomes of a submission, and of a job: drawn from the dice, or written in a script.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use lifecycle::{JobStatus, Scoring};
 use stores::fault::Fault;
 use time::Duration;
 
 use crate::faults::{Dice, Kind};
-use crate::poison::{Poisoned, failing};
 
 /// The error of a job that tells nothing.
 pub(crate) const EXIT_CODE: &str = "exit code 42";
@@ -87,7 +86,7 @@ impl JobBehaviour {
     }
 
     /// A job as Azure ML makes it if all goes well.
-    pub(super) fn good() -> Self {
+    fn good() -> Self {
         Self {
             shows_outputs_after: Duration::seconds(10),
             prepares: Duration::seconds(20),
@@ -180,6 +179,53 @@ impl Behaviours {
             Self::Poisoned(poisoned) => poisoned.job(scoring, at),
         }
     }
+}
+
+/// What Azure ML says of a job that may not read its input.
+const DENIED: &str = "StreamAccessException was caused by AuthenticationException";
+/// A right is missing, or a model broken, until then.
+const MENDED: Duration = Duration::minutes(15);
+
+/// What makes jobs fail in a run in which all else goes well: for what circuit breakers and pauses of rules are to do, and for whom
+/// they must not stand in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poison {
+    /// Nothing does.
+    Nothing,
+    /// Ten files of a hundred, by which the user's code fails each time.
+    BadFiles,
+    /// For a quarter of an hour no job of the first rule may read its input.
+    RightTakenAway,
+    /// For a quarter of an hour every job fails, and says nothing but an exit code; those of the ten bad files do so for ever.
+    BrokenModel,
+}
+
+/// The poison of a run, and its bad files.
+#[derive(Debug)]
+pub(super) struct Poisoned {
+    pub(super) poison: Poison,
+    /// Paths of the ten bad files.
+    pub(super) bad: BTreeSet<String>,
+    /// The container of the first rule.
+    pub(super) first: &'static str,
+}
+
+impl Poisoned {
+    /// The fate of a job that is made so long after the beginning.
+    fn job(&self, scoring: &Scoring, at: Duration) -> JobBehaviour {
+        let is_bad = self.bad.contains(&scoring.blob.path);
+        match self.poison {
+            Poison::BadFiles if is_bad => failing(USER_ERROR),
+            Poison::RightTakenAway if at < MENDED && scoring.blob.container == self.first => failing(DENIED),
+            Poison::BrokenModel if at < MENDED || is_bad => failing(EXIT_CODE),
+            _ => JobBehaviour::good(),
+        }
+    }
+}
+
+/// A job that fails at once.
+fn failing(error: &'static str) -> JobBehaviour {
+    JobBehaviour { end: End::Failed, lasts: Some(Duration::seconds(30)), error, ..JobBehaviour::good() }
 }
 
 fn drawn_submission(dice: &mut Dice, again: bool, latest: Duration) -> Fault {

@@ -100,7 +100,8 @@ impl Plan {
         let mut draw = rng.fork(10);
         let skewed = dice.likes(Kind::Skew);
         let rules = drawn_rules(&mut draw, skewed);
-        let uploads: Vec<Upload> = (0..events).map(|n| drawn_upload(&mut draw, dice, n)).collect();
+        let mut uploads: Vec<Upload> = (0..events).map(|n| drawn_upload(&mut draw, dice, n)).collect();
+        keep_renamed_ones_apart(&mut uploads);
         let mut times: Vec<Duration> = uploads.iter().map(|_| draw.seconds(0, 30)).collect();
         if draw.chance(500) {
             for at in &mut times {
@@ -277,6 +278,17 @@ fn drawn_upload(draw: &mut Rng, dice: &mut Dice, n: usize) -> Upload {
     Upload { container, path: arrival.path(&format!("{n}.csv")), etag: "1".to_owned(), arrival }
 }
 
+/// A look at a path that a rename has filled shows the renamed version for ever, so that no other one is written there.
+fn keep_renamed_ones_apart(uploads: &mut [Upload]) {
+    for n in 0..uploads.len() {
+        let is_of_rename = |other: &Upload| matches!(other.arrival, Arrival::Renamed | Arrival::WithFolder);
+        let taken = uploads.iter().any(|other| is_of_rename(other) && other.url() == uploads[n].url());
+        if taken && !is_of_rename(&uploads[n]) {
+            uploads[n] = Upload { path: format!("{n}.csv"), etag: "1".to_owned(), ..uploads[n].clone() };
+        }
+    }
+}
+
 /// Repeats, batches and unreadable events.
 fn disturb_deliveries(deliveries: &mut Vec<Delivery>, uploads: &[Upload], dice: &mut Dice) {
     for upload in uploads {
@@ -395,6 +407,14 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
             // Of dice of its own: what else is drawn for a seed stays as it is.
             "verifyInput": draw.fork(40 + n as u64).chance(850),
         });
+        // The same.
+        let mut of_its_own = draw.fork(50 + n as u64);
+        if of_its_own.chance(300) {
+            rule["overwrites"] = json!(of_its_own.pick(&["ignore", "latestOnly"]));
+            if rule["overwrites"] == "latestOnly" {
+                rule["verifyInput"] = json!(true);
+            }
+        }
         if draw.chance(500) {
             rule["maxInFlight"] = json!(draw.pick(&[1, 1, 2, 3]));
         }

@@ -10,7 +10,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use crate::arrivals::SIZE;
-use crate::behaviour::{Behaviours, Script};
+use crate::behaviour::{Behaviours, Poison, Poisoned, Script};
 use crate::executor::{Executor, Rng, Time};
 use crate::faults::{Dice, Faults, Kind};
 use crate::inputs::InputChange;
@@ -19,8 +19,7 @@ use crate::names;
 use crate::options::{RunOptions, Wiring};
 use crate::outcome::Outcome;
 use crate::output_events::OutputEvents;
-use crate::plan::{ChangeAt, Plan};
-use crate::poison::{Poison, Poisoned};
+use crate::plan::{CONTAINERS, ChangeAt, Plan};
 use crate::process_ports::ProcessPorts;
 use crate::trace::Trace;
 use crate::world::{TASK_HUBS, World, WorldConfig, WorldState, skewed};
@@ -112,7 +111,7 @@ pub fn run_poisoned(seed: u64, poison: Poison, wiring: &Wiring) -> Outcome {
     let rng = Rng::new(seed);
     let dice = Dice::draw(Faults::NONE, None, &rng);
     let (plan, bad) = Plan::poisoned(&rng);
-    let behaviours = Behaviours::Poisoned(Poisoned { poison, bad });
+    let behaviours = Behaviours::Poisoned(Poisoned { poison, bad, first: CONTAINERS[0] });
     Run::new(plan, &rng, dice, behaviours, None, wiring, false).finish()
 }
 

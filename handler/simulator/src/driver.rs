@@ -136,6 +136,9 @@ async fn run(shared: Arc<Shared>, job: Job) -> Result<(), RunError> {
     if job.is_stuck {
         return std::future::pending().await;
     }
+    if let Some(failure) = job.fails {
+        return Err(failure.error());
+    }
     let mut outputs = Vec::new();
     for (name, uri) in &job.outputs {
         let (folder, target) = shared.storage_map.output(uri).map_err(|why| RunError::user(why.to_string()))?;

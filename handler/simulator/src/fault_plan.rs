@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::behaviour::Behaviour;
+use crate::job_failure::JobFailure;
 use crate::resources::{InvalidResources, Resources};
 
 /// A fault plan as a file, a flag or a request gives it: what is left out stays as it is.
@@ -210,6 +211,11 @@ pub enum FaultKind {
     },
     /// Invoke only: the job is made and never leaves `Running`, until it is cancelled or the simulator is restarted.
     Stuck,
+    /// Invoke only: the job is made and fails when it works, unless the simulator is restarted before.
+    Failed {
+        /// By this.
+        by: JobFailure,
+    },
     /// The connection ends; nothing is done.
     LostRequest,
     /// The connection stays and no answer ever comes; nothing is done.
@@ -335,7 +341,7 @@ impl FaultKind {
     /// When in the life of a request it happens.
     pub(super) fn stage(&self) -> Stage {
         match self {
-            Self::LostAnswer { .. } | Self::Duplicated { .. } | Self::Stuck => Stage::Created,
+            Self::LostAnswer { .. } | Self::Duplicated { .. } | Self::Stuck | Self::Failed { .. } => Stage::Created,
             Self::WrongStatus { .. }
             | Self::NoStatus
             | Self::ListLag { .. }
@@ -350,7 +356,7 @@ impl FaultKind {
     fn routes(&self) -> &'static [Route] {
         use Route::{Arm, Identity, Invoke, Poll, RunHistory, Storage};
         match self {
-            Self::LostAnswer { .. } | Self::Duplicated { .. } | Self::Stuck => &[Invoke],
+            Self::LostAnswer { .. } | Self::Duplicated { .. } | Self::Stuck | Self::Failed { .. } => &[Invoke],
             Self::NoStatus => &[Invoke, Poll, Arm],
             Self::WrongStatus { .. } | Self::Hidden { .. } => &[Poll, Arm, RunHistory],
             Self::ListLag { .. } => &[Poll, Arm],

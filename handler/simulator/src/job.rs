@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::installation::DeploymentKind;
+use crate::job_failure::JobFailure;
 use crate::request::Request;
 
 /// How far a job is. The service has two words for it, the job's and its one step's.
@@ -57,12 +58,18 @@ impl Phase {
 pub(super) struct RunError {
     pub(super) code: String,
     pub(super) message: String,
+    /// What the step says, if that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) step: Option<String>,
+    /// The step's log files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) logs: BTreeMap<String, String>,
 }
 
 impl RunError {
-    /// The user's data or code is to blame: all that a simulator can fail by.
+    /// The user's data or code is to blame, as the service puts nearly everything.
     pub(super) fn user(message: impl Into<String>) -> Self {
-        Self { code: "UserError".to_owned(), message: message.into() }
+        Self { code: "UserError".to_owned(), message: message.into(), step: None, logs: BTreeMap::new() }
     }
 }
 
@@ -99,6 +106,9 @@ pub(super) struct Job {
     /// By a fault: its work never ends. Not kept over a restart.
     #[serde(skip)]
     pub(super) is_stuck: bool,
+    /// By a fault: its work fails so. Not kept over a restart.
+    #[serde(skip)]
+    pub(super) fails: Option<JobFailure>,
     /// A person archived it: lists leave it out unless they are asked for all. Not kept over a restart.
     #[serde(skip)]
     pub(super) is_archived: bool,

@@ -15,6 +15,7 @@
 //! | `/discovery` | the workspace's discovery URL | `workspace` |
 //! | `/runs/{job}` | the job's page in the studio, as JSON | `admin` |
 //! | `/admin/…` | nothing real: what tests and operators want to know | `admin` |
+//! | `/{account}/azureml/ExperimentRun/dcid.{run}/{file}` | log files in the workspace's storage, by signed URL | `run_history` |
 //! | `/{account}/{container}/{blob}` | blob storage, as an emulator spells it | `storage` |
 //!
 //! Status codes, headers and members follow recordings of Microsoft's SDK tests (azure-sdk-for-python, azure-ai-ml,
@@ -47,6 +48,7 @@ mod ids;
 mod inject;
 mod installation;
 mod job;
+mod job_failure;
 mod journal;
 mod link;
 mod options;
@@ -84,6 +86,7 @@ pub use clock::{Clock, ManualClock};
 pub use fault_plan::{BodyKind, Fault, FaultKind, FaultPlan, Instead, InvalidFaultPlan, Route};
 pub use installation::{App, Client, Container, Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Workspace};
 pub use job::JobView;
+pub use job_failure::JobFailure;
 pub use options::{SimulatorOptions, Timing};
 pub use resources::{InvalidResources, Resources};
 pub use scorer::SCORED_BY;
@@ -383,6 +386,9 @@ async fn proper(shared: &Shared, of: (&Link, &RequestFacts), call: &Call, body: 
         (["mferp", "managementfrontend", "subscriptions", rest @ ..], _) => scoring::list_by_id(shared, rest, call),
         (["history", "v1.0", "subscriptions", rest @ ..], _) => run_history::answer(shared, rest, call),
         ([first, rest @ ..], _) if first.eq_ignore_ascii_case("subscriptions") => arm::answer(shared, rest, call),
+        ([_, run_history::LOGS, "ExperimentRun", run, file @ ..], _) => {
+            run_history::log(shared, run, &file.join("/"), call)
+        }
         ([account, container, blob @ ..], _) => {
             storage::answer(shared, account, container, &blob.join("/"), call).await
         }

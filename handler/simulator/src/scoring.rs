@@ -128,8 +128,10 @@ pub(super) async fn invoke(
         let job = new(state.next_seq());
         state.make(job.clone())?;
         let kind = state.faults.on_created(request_facts);
-        if kind == Some(FaultKind::Stuck) {
-            state.stick(job.seq);
+        match kind {
+            Some(FaultKind::Stuck) => state.stick(job.seq),
+            Some(FaultKind::Failed { by }) => state.fail(job.seq, by),
+            _ => {}
         }
         let jobs = kind.as_ref().map_or(1, FaultKind::jobs);
         for _ in 1..jobs {
@@ -290,6 +292,7 @@ fn new_job(
         error: None,
         polls: Polls::default(),
         is_stuck: false,
+        fails: None,
         is_archived: false,
     }
 }

@@ -17,6 +17,7 @@ use crate::behaviour::Behaviour;
 use crate::fault_plan::{FaultPlan, InvalidFaultPlan};
 use crate::faults::ActiveFaults;
 use crate::job::{Job, JobView, Phase, RunError};
+use crate::job_failure::JobFailure;
 use crate::journal::Journal;
 use crate::options::Timing;
 use crate::resources::Resources;
@@ -344,6 +345,13 @@ impl ServiceState {
     pub(super) fn stick(&mut self, seq: u64) {
         if let Some(job) = self.jobs.get_mut(&seq) {
             job.is_stuck = true;
+        }
+    }
+
+    /// The job's work fails so.
+    pub(super) fn fail(&mut self, seq: u64, by: JobFailure) {
+        if let Some(job) = self.jobs.get_mut(&seq) {
+            job.fails = Some(by);
         }
     }
 

@@ -131,6 +131,7 @@ fn print_verdict(verdict: &Verdict, now: OffsetDateTime, out: &mut dyn Write) ->
     let event = verdict.event.as_deref().unwrap_or("none of its own: the reason says how it came in");
     let rows = [
         ("why", Some(verdict.reason.clone())),
+        ("remedy", verdict.remedy.map(str::to_owned)),
         ("waits", verdict.waits.clone()),
         ("job", verdict.job.clone()),
         ("replaced by", verdict.replaced_by.clone()),

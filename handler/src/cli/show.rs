@@ -112,6 +112,8 @@ fn print(detail: &ScoringDetail, sentence: &str, out: &mut dyn Write) -> std::io
         ("waits", detail.waits.clone()),
         ("lastError", s.last_error.clone()),
         ("error", s.error.clone()),
+        ("cause", s.failure_cause.map(str::to_owned)),
+        ("remedy", s.remedy.map(str::to_owned)),
     ];
     for (name, value) in rows {
         if let Some(value) = value {

@@ -95,6 +95,9 @@ fault, of an invoke that has made its job:
                                             the answer never comes; both members may be left out
     {"duplicated": {"jobs": 2}}             so many jobs, answered as if there were one
     stuck                                   the job runs until it is cancelled
+    {"failed": {"by": "packageMissing"}}    the job fails so: inputMissing, inputDenied, datastoreDenied, outputExists,
+                                            packageMissing, scriptError, nothingScored, tooSlow, outOfMemory,
+                                            imageBuild, quota, preempted
 fault, in place of the proper answer; nothing is done:
     lostRequest, unanswered                 the connection ends; the connection stays
     {"throttled": {"retryAfter": 30, "asDate": false}}

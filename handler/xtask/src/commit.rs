@@ -21,12 +21,11 @@ impl Commit {
         let git = |arguments: &[&str]| asked("git", &[&["-C", &root], arguments].concat());
         let changes = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|files| !files.is_empty());
         let name = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
+        #[expect(clippy::disallowed_methods, reason = "a variable of builds, and no setting of the product's")]
+        let given = env::var("SOURCE_DATE_EPOCH").ok();
         Self {
             name: if changes { format!("{name}+changes") } else { name },
-            seconds: env::var("SOURCE_DATE_EPOCH")
-                .ok()
-                .or_else(|| git(&["log", "-1", "--format=%ct"]))
-                .unwrap_or_default(),
+            seconds: given.or_else(|| git(&["log", "-1", "--format=%ct"])).unwrap_or_default(),
         }
     }
 

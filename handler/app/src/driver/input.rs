@@ -4,6 +4,7 @@
 //! Never: a scoring that ends because of another one which is not on record.
 
 use lifecycle::pending::{Cause, Judgement};
+use lifecycle::rule::Overwrites;
 use lifecycle::{
     Entry, InputFound, InputSnapshot, Likeness, Observation, PendingUpload, Rule, Scoring, ScoringId, SeenVersion,
     Status, Step, UnversionedBlob,
@@ -14,11 +15,13 @@ use super::observed::{Loaded, Observed};
 use super::services::Services;
 use super::{Driver, Reach, ShownBy};
 use crate::error::error_chain;
-use crate::ledger::{self, Acceptance, Announced, MAX_UNANNOUNCED, Pending, Recorded, Unannounced};
-use crate::ports::table_store;
+use crate::ledger::{self, Acceptance, Announced, MAX_UNANNOUNCED, Pending, Received, Recorded, Unannounced};
+use crate::ports::table_store::{self, ETag};
 
 /// Attempts against other processes that move the same scoring.
 const MAX_TRIES: usize = 5;
+/// Versions of a path that are looked through for a later one.
+const MAX_VERSIONS: usize = 20;
 /// Scorings of a path that have taken each other's place, and are followed.
 const MAX_REPLACED: usize = 20;
 
@@ -35,6 +38,11 @@ impl Driver {
     }
 
     async fn look_at_input(&self, services: &Services, scoring: &Scoring) -> InputFound {
+        match Box::pin(self.later_version(scoring)).await {
+            Ok(None) => {}
+            Ok(Some(later)) => return InputFound::Newer { etag: later.blob.etag, scoring: later.id },
+            Err(error) => return InputFound::NotSeen(error_chain(&error)),
+        }
         let seen = match services.blobs.input(&scoring.blob).await {
             Ok(InputSnapshot::Present(seen)) => seen,
             Ok(InputSnapshot::Gone) => return InputFound::Gone,
@@ -103,6 +111,10 @@ impl Driver {
     ) -> Result<InputFound, ledger::Error> {
         let (now, etag) = (self.clock.now(), seen.etag.clone());
         let Some(rule) = self.rule(scoring) else { return Ok(without_rule(scoring, seen)) };
+        if rule.overwrites == Overwrites::Ignore {
+            let why = "of its path the first version alone counts (overwrites is ignore)".to_owned();
+            return Ok(InputFound::Unwanted { etag, why });
+        }
         let mut other = scoring.of_version(self.ledger.id().await?, rule, seen, now);
         other.in_place_of = Some(scoring.id.clone());
         if let Some(why) = rule.refuses(&other.blob) {
@@ -172,8 +184,10 @@ impl Driver {
     /// The path holds the same content under another ETag. That version joins the scoring, so that its event, should
     /// one come, is a repetition; unless it has a scoring that is further than this one.
     async fn join(&self, scoring: &Scoring, seen: SeenVersion) -> Result<InputFound, ledger::Error> {
-        // Without its rule it goes on all the same: the content is the one that was named.
-        let Some(rule) = self.rule(scoring) else { return Ok(InputFound::SameContent(seen)) };
+        // Without its rule it goes on all the same: the content is the one that was named. Where overwrites are ignored no other
+        // version has a scoring.
+        let rule = self.rule(scoring).filter(|rule| rule.overwrites != Overwrites::Ignore);
+        let Some(rule) = rule else { return Ok(InputFound::SameContent(seen)) };
         let other = scoring.of_version(self.ledger.id().await?, rule, &seen, self.clock.now());
         let joins = Observation::ScoredAs(scoring.id.clone());
         let present = match self.ledger.get(&other.id).await? {
@@ -202,6 +216,60 @@ impl Driver {
             }
             _ => Ok(InputFound::SameContent(seen)),
         }
+    }
+
+    /// The later version of its path that is scored in its place, if its rule wants the latest alone. What a look has shown is
+    /// there, whatever the order of events says: only looks end that. A decision that the later one ends, made before, is made
+    /// to fail, as [`show`](Self::show) does: two versions must not give way to each other.
+    async fn later_version(&self, scoring: &Scoring) -> Result<Option<Scoring>, ledger::Error> {
+        let latest_only = self.rule(scoring).is_some_and(|rule| rule.overwrites == Overwrites::LatestOnly);
+        if !latest_only || scoring.status != Status::Queued || scoring.in_place_of.is_some() {
+            return Ok(None);
+        }
+        for (later, etag) in self.versions_beside(scoring).await? {
+            if scores(&later)
+                && later.is_later_than(scoring)
+                && (later.status.is_terminal() || self.ledger.touch(&later.id, &etag, self.clock.now()).await?)
+            {
+                return Ok(Some(later));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Scorings of other versions of its path under its rule, the newest first.
+    async fn versions_beside(&self, scoring: &Scoring) -> Result<Vec<(Scoring, ETag)>, ledger::Error> {
+        let received = self.ledger.received(&scoring.blob.container, &scoring.blob.path, MAX_VERSIONS).await?;
+        let mut versions = Vec::new();
+        for row in received.iter() {
+            let Received::Scoring(row) = row else { continue };
+            if row.id == scoring.id {
+                continue;
+            }
+            if let Some((other, etag)) = self.ledger.get(&row.id).await?
+                && other.rule == scoring.rule
+                && other.generation == scoring.generation
+                && other.blob.url == scoring.blob.url
+            {
+                versions.push((other, etag));
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Of a rule that wants the latest version alone: a version has come to be on record, so that what is queued of its path and
+    /// is earlier than another one is not scored any more, itself included. What is in flight goes on.
+    pub(crate) async fn overtake(&self, scoring: &Scoring) -> Result<(), ledger::Error> {
+        let beside = self.versions_beside(scoring).await?;
+        let queued = |one: &&Scoring| one.status == Status::Queued;
+        for one in beside.iter().map(|(one, _)| one).chain([scoring]).filter(queued) {
+            let Some((earlier, etag)) = self.ledger.get(&one.id).await? else { continue };
+            if let Some(later) = self.later_version(&earlier).await? {
+                let seen = Observation::Overtaken { etag: later.blob.etag, by: later.id };
+                self.move_other(Loaded { scoring: earlier, etag }, &seen).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes another scoring in. Returns it as it is in the ledger, if it was there already.

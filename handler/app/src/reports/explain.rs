@@ -2,7 +2,7 @@
 
 use lifecycle::redact::redacted;
 use lifecycle::uri::without_query;
-use lifecycle::{Entry, Scoring, Status};
+use lifecycle::{Entry, Scoring, Status, failure};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -54,6 +54,9 @@ pub struct Verdict {
     pub since: OffsetDateTime,
     /// Why.
     pub reason: String,
+    /// What a person does about its failure, where the reason does not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'static str>,
     /// What it waits for, and behind whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
@@ -166,6 +169,7 @@ impl Context {
             status if status.is_terminal() => None,
             _ => s.last_error.clone(),
         };
+        let remedy = s.failure.zip(s.error.as_deref()).and_then(|(cause, error)| failure::remedy(cause, error));
         let told = |text: &Option<String>| text.as_deref().map(shown);
         Verdict {
             etag: Some(shown(&s.blob.etag)),
@@ -174,6 +178,7 @@ impl Context {
             received_time: s.created,
             repeated_time: received.and_then(|row| row.repeated),
             since,
+            remedy: remedy.filter(|remedy| !reason.contains(remedy)),
             reason: shown(&reason),
             waits: waits.as_deref().map(shown),
             stuck: stuck::is_stuck(s.status, since, self.now),
@@ -219,6 +224,7 @@ fn of_skip(skip: &Skipped) -> Verdict {
         repeated_time: None,
         since: skip.at,
         reason: shown(&skip.reason),
+        remedy: None,
         waits: None,
         stuck: false,
         id: None,

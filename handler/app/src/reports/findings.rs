@@ -9,7 +9,7 @@ use std::fmt;
 use lifecycle::breaker::BreakerSubject;
 use lifecycle::redact::redacted;
 use lifecycle::schedule::is_ahead;
-use lifecycle::{RuleId, Status};
+use lifecycle::{FailureCause, RuleId, Status, failure};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
@@ -347,13 +347,18 @@ impl Seen<'_> {
     fn failed(&self) -> Vec<Finding> {
         let mut groups = Groups::new();
         for row in self.unacknowledged.iter().filter(|row| row.status == Status::Failed) {
-            let cause = row.failure.map_or("", lifecycle::FailureCause::name);
-            groups.add((row.rule.clone(), cause), row.error.as_deref().unwrap_or("no reason is known"), row.since);
+            groups.add(
+                (row.rule.clone(), row.failure),
+                row.error.as_deref().unwrap_or("no reason is known"),
+                row.since,
+            );
         }
-        let finding = |((rule, cause), group): ((RuleId, &'static str), Group)| {
+        let finding = |((rule, cause), group): ((RuleId, Option<FailureCause>), Group)| {
             let Group { count, since, reason } = group;
-            let cause = if cause.is_empty() { String::new() } else { format!("{cause}: ") };
-            let reason = format!("{count} failed under rule {rule} ({cause}{})", shortened(&reason, 160));
+            let remedy = cause.and_then(|cause| failure::remedy(cause, &reason));
+            let remedy = remedy.map(|remedy| format!("; remedy: {remedy}")).unwrap_or_default();
+            let cause = cause.map(|cause| format!("{}: ", cause.name())).unwrap_or_default();
+            let reason = format!("{count} failed under rule {rule} ({cause}{}{remedy})", shortened(&reason, 160));
             let filter = format!("--status failed --rule {rule} --reason …");
             let next = format!("scorekeeper retry {filter}, or scorekeeper ack {filter}");
             one(FindingKind::Failed, count, Some(since), reason, &next)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lifecycle::redact::redacted;
-use lifecycle::{Entry, Scoring, ScoringId};
+use lifecycle::{Entry, FailureCause, Scoring, ScoringId, failure};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -46,6 +46,12 @@ pub struct ScoringView {
     pub output_bytes: Option<u64>,
     /// Why the last attempt ended badly.
     pub error: Option<String>,
+    /// Whose fault that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_cause: Option<&'static str>,
+    /// What a person does about it, where the error is recognised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'static str>,
     /// What keeps it from moving on.
     pub last_error: Option<String>,
     /// The scoring that is shown in its place, if it ended for another version of its path or joined one of the same content.
@@ -91,6 +97,8 @@ impl From<Scoring> for ScoringView {
             studio: s.job.and_then(|job| job.studio).map(shown),
             job_status: s.job_status.map(shown),
             output_bytes: s.output_bytes,
+            failure_cause: s.failure.map(FailureCause::name),
+            remedy: s.failure.zip(s.error.as_deref()).and_then(|(cause, error)| failure::remedy(cause, error)),
             error: s.error.map(shown),
             last_error: s.last_error.map(shown),
             replaced_by: s.replaced_by.map(|id| id.to_string()),

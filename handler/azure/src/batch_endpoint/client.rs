@@ -6,7 +6,7 @@ use std::time::Duration;
 use app::ports::{Answered, Inconclusive, JobAddress};
 use lifecycle::id::workspace_of;
 use lifecycle::text::error_chain;
-use lifecycle::{Answer, EndpointHosts, Scoring};
+use lifecycle::{Answer, EndpointHosts, Scoring, StorageHosts};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Url};
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ pub struct AzureMl {
     pub(super) tokens: Tokens<MachineLearning>,
     /// Where these may go.
     pub(super) hosts: EndpointHosts,
+    /// Where log files of failed jobs may lie.
+    pub(super) log_hosts: StorageHosts,
     pub(super) manager: Arc<resource_manager::Client>,
     pub(super) job_cache: JobCache,
 }
@@ -43,7 +45,13 @@ pub(super) enum JobLookup {
 impl AzureMl {
     /// Endpoints reached with `tokens`, which go to `hosts` alone; `manager` lists and cancels their jobs.
     pub fn new(tokens: Tokens<MachineLearning>, hosts: EndpointHosts, manager: Arc<resource_manager::Client>) -> Self {
-        Self { tokens, hosts, manager, job_cache: JobCache::default() }
+        Self { tokens, hosts, log_hosts: StorageHosts::default(), manager, job_cache: JobCache::default() }
+    }
+
+    /// Log files of failed jobs are read where they lie on one of these hosts; without it none is.
+    #[must_use]
+    pub fn with_logs_on(self, log_hosts: StorageHosts) -> Self {
+        Self { log_hosts, ..self }
     }
 
     /// Sends the submission once and classifies what comes back.

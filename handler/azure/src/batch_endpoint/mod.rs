@@ -15,6 +15,7 @@ mod answer;
 mod client;
 mod job_cache;
 mod list;
+mod logs;
 mod run_history;
 mod search;
 mod wire;
@@ -31,7 +32,7 @@ pub use client::AzureMl;
 use client::JobLookup;
 pub(crate) use client::{ask_endpoint, job_url};
 
-/// Why a job failed is told if run history says so within this time.
+/// Why a job failed is told if run history and log files say so within this time.
 const ERROR_TEXT_LIMIT: Duration = Duration::from_secs(30);
 
 #[async_trait]
@@ -54,7 +55,8 @@ impl Endpoint for AzureMl {
         let mut error = None;
         if status == JobStatus::Failed {
             let workspace = Self::needed_workspace(at.workspace.as_deref(), job.id()).ok();
-            let text = run_history::error_text((&self.tokens, &self.hosts), &at.endpoint, workspace.as_deref(), &job);
+            let access = run_history::Access { tokens: &self.tokens, hosts: &self.hosts, log_hosts: &self.log_hosts };
+            let text = run_history::error_text(&access, &at.endpoint, workspace.as_deref(), &job);
             error = tokio::time::timeout(ERROR_TEXT_LIMIT, text).await.ok().flatten();
         }
         Ok(Answered { value: Some(JobSnapshot { status, error, studio: job.studio() }), request_id })

@@ -1,40 +1,84 @@
-//! Why a job failed: neither the endpoint nor Resource Manager says so, the workspace's run history does.
+//! Why a job failed: neither the endpoint nor Resource Manager says so, the workspace's run history does, or the log files that
+//! it names.
 //!
-//! The text is for people. Not getting it is never an error: the job has failed all the same.
+//! The text is for people, and its first real error decides what follows. Not getting it is never an error: the job has failed
+//! all the same.
 //!
-//! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details`, `runs/{id}/children`).
+//! Source: the `runhistory` client inside Microsoft's `azure-ai-ml` package (`runs/{id}/details` with `logFiles`,
+//! `runs/{id}/children`).
 
-use lifecycle::EndpointHosts;
+use lifecycle::failure::{first_error, is_general, recognised};
 use lifecycle::id::workspace_of;
 use lifecycle::text::{error_chain, fit};
+use lifecycle::{EndpointHosts, StorageHosts};
 use reqwest::Url;
 use serde_json::Value;
 
 use super::client::ask_endpoint;
+use super::logs;
 use super::wire::Resource;
 use crate::text::member;
 use crate::tokens::{MachineLearning, Tokens};
 
 /// Failed children whose texts are looked at.
 const MAX_CHILDREN: usize = 3;
-/// Tokens, and the hosts that these may go to: the host of a run history comes out of an answer.
-type Access<'a> = (&'a Tokens<MachineLearning>, &'a EndpointHosts);
 
-/// The error text of a failed job, if the run history has one.
+/// Tokens, the hosts that these may go to (the host of a run history comes out of an answer), and those that log files may lie on.
+pub(super) struct Access<'a> {
+    pub(super) tokens: &'a Tokens<MachineLearning>,
+    pub(super) hosts: &'a EndpointHosts,
+    pub(super) log_hosts: &'a StorageHosts,
+}
+
+/// The error text of a failed job, if the run history has one: its own, that of the step that failed, or the first error in a log
+/// file; what says no more than that something failed only if there is nothing else.
 pub(super) async fn error_text(
-    access: Access<'_>,
+    access: &Access<'_>,
     endpoint: &str,
     workspace: Option<&str>,
     job: &Resource,
 ) -> Option<String> {
     let run = job.name()?;
-    let base = base(access.1, endpoint, workspace, job)?;
-    let parent = read(access, &base, &[run, "details"]).await;
-    let text = parent.as_ref().and_then(message);
-    if text.as_deref().is_some_and(|text| !is_general(text)) {
-        return text;
+    let base = base(access.hosts, endpoint, workspace, job)?;
+    let parent = access.read(&base, &[run, "details"]).await;
+    let told = parent.as_ref().and_then(message);
+    if let Some(text) = told.as_deref().and_then(real) {
+        return Some(text);
     }
-    children(access, &base, run).await.or(text)
+    let step = access.failed_step(&base, run).await;
+    if let Some(text) = step.as_ref().and_then(|step| real(step.message.as_deref()?).map(|text| step.told(&text))) {
+        return Some(text);
+    }
+    let of_step = step.as_ref().and_then(|step| step.details.as_ref());
+    for (run, name) in [(of_step, step.as_ref().map(|step| step.name.as_str())), (parent.as_ref(), None)] {
+        let Some(files) = run.and_then(|run| member(run, "logFiles")) else { continue };
+        if let Some(found) = logs::first_error(access.log_hosts, files).await {
+            let text = name.map_or_else(|| found.clone(), |name| format!("{name}: {found}"));
+            return Some(fit(&text));
+        }
+    }
+    step.and_then(|step| step.message.as_deref().map(|text| step.told(text))).or_else(|| told.map(|text| fit(&text)))
+}
+
+/// What a message tells, if that is more than that something failed; of one that holds a stack trace its first error.
+fn real(message: &str) -> Option<String> {
+    if !is_general(message) {
+        return Some(fit(message));
+    }
+    first_error(message).or_else(|| recognised(message).map(|_| message)).map(fit)
+}
+
+/// A step that failed.
+struct Step {
+    name: String,
+    message: Option<String>,
+    details: Option<Value>,
+}
+
+impl Step {
+    fn told(&self, text: &str) -> String {
+        fit(&format!("{}: {text}", self.name))
+    }
 }
 
 /// `…/history/v1.0/WORKSPACE/runs`. The tracking address of the job knows host and workspace; else they are put
@@ -75,19 +119,49 @@ fn guess(endpoint: &str) -> Option<String> {
     }
 }
 
-async fn read((tokens, hosts): Access<'_>, base: &Url, path: &[&str]) -> Option<Value> {
-    let mut url = base.clone();
-    url.path_segments_mut().ok()?.extend(path);
-    match ask_endpoint(tokens, hosts, &url).await {
-        Ok(got) if got.status == 200 => serde_json::from_slice(&got.body).ok(),
-        Ok(got) => {
-            tracing::debug!(status = got.status, "run history has no error text of a failed job");
-            None
+impl Access<'_> {
+    async fn read(&self, base: &Url, path: &[&str]) -> Option<Value> {
+        let mut url = base.clone();
+        url.path_segments_mut().ok()?.extend(path);
+        match ask_endpoint(self.tokens, self.hosts, &url).await {
+            Ok(got) if got.status == 200 => serde_json::from_slice(&got.body).ok(),
+            Ok(got) => {
+                tracing::debug!(status = got.status, "run history has no error text of a failed job");
+                None
+            }
+            Err(inconclusive) => {
+                tracing::debug!("run history could not be queried about a failed job: {}", error_chain(&inconclusive));
+                None
+            }
         }
-        Err(inconclusive) => {
-            tracing::debug!("run history could not be queried about a failed job: {}", error_chain(&inconclusive));
-            None
+    }
+
+    /// The first failed step that tells more than that it failed, else the first; a model deployment has one step,
+    /// `batchscoring`.
+    async fn failed_step(&self, base: &Url, run: &str) -> Option<Step> {
+        let list = self.read(base, &[run, "children"]).await?;
+        let children = member(&list, "value").and_then(Value::as_array)?;
+        let failed = children.iter().filter(|child| {
+            member(child, "status").and_then(Value::as_str).is_none_or(|status| status.eq_ignore_ascii_case("Failed"))
+        });
+        let mut first = None;
+        for child in failed.take(MAX_CHILDREN) {
+            let text = |name| member(child, name).and_then(Value::as_str);
+            let name = text("displayName").or_else(|| text("name")).unwrap_or("a step").to_owned();
+            let mut step = Step { name, message: message(child), details: None };
+            if step.message.as_deref().and_then(real).is_some() {
+                return Some(step);
+            }
+            if let Some(id) = text("runId") {
+                step.details = self.read(base, &[id, "details"]).await;
+                step.message = step.details.as_ref().and_then(message).or(step.message);
+            }
+            if step.message.as_deref().and_then(real).is_some() {
+                return Some(step);
+            }
+            first = first.or(Some(step));
         }
+        first
     }
 }
 
@@ -97,40 +171,11 @@ fn message(run: &Value) -> Option<String> {
     let error = member(outer, "error").unwrap_or(outer);
     let text = |name| member(error, name).and_then(Value::as_str).filter(|text| !text.is_empty());
     match (text("code"), text("message")) {
-        (Some(code), Some(message)) => Some(fit(&format!("{code}: {message}"))),
-        (None, Some(message)) => Some(fit(message)),
-        (Some(code), None) => Some(fit(code)),
+        (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+        (None, Some(message)) => Some(message.to_owned()),
+        (Some(code), None) => Some(code.to_owned()),
         (None, None) => None,
     }
-}
-
-/// A pipeline's own message says no more than that a step failed.
-fn is_general(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    text.contains("child run") || text.contains("failed steps") || text.contains("execution logs")
-}
-
-/// The first text of a failed step; a model deployment has one step, `batchscoring`.
-async fn children(access: Access<'_>, base: &Url, run: &str) -> Option<String> {
-    let list = read(access, base, &[run, "children"]).await?;
-    let children = member(&list, "value").and_then(Value::as_array)?;
-    let failed = children.iter().filter(|child| {
-        member(child, "status").and_then(Value::as_str).is_none_or(|status| status.eq_ignore_ascii_case("Failed"))
-    });
-    for child in failed.take(MAX_CHILDREN) {
-        let text = |name| member(child, name).and_then(Value::as_str);
-        let mut found = message(child);
-        if found.is_none()
-            && let Some(id) = text("runId")
-        {
-            found = read(access, base, &[id, "details"]).await.as_ref().and_then(message);
-        }
-        if let Some(found) = found {
-            let step = text("displayName").or_else(|| text("name")).unwrap_or("a step");
-            return Some(fit(&format!("{step}: {found}")));
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use time::Duration;
 use super::step::{DecideContext, Effect, Step};
 use super::unknown::{record_orphan, remember};
 use crate::duration::utc_text;
-use crate::failure::FailureCause;
+use crate::failure::{FailureCause, remedy};
 use crate::id::WorkspaceId;
 use crate::job::{Answer, Job, JobStatus};
 use crate::rule::Rule;
@@ -170,6 +170,8 @@ impl DecideContext<'_> {
             return step;
         }
         let (attempt, max) = (self.scoring.attempt, self.policy.max_attempts);
+        let remedy = remedy(cause, error).map(|remedy| format!("; remedy: {remedy}")).unwrap_or_default();
+        let told = format!("{error} ({}{remedy})", cause.name());
         let fail = |next: &mut Scoring| {
             next.error = Some(error.to_owned());
             next.failure = Some(cause);
@@ -178,9 +180,9 @@ impl DecideContext<'_> {
         let hopeless = cause == FailureCause::UserCode && !self.policy.retry_user_errors;
         if attempt >= max || hopeless {
             let reason = if hopeless && attempt < max {
-                format!("{error}; a recognised error of the user's code, which is not tried again (retryUserErrors)")
+                format!("{told}; a recognised error of the user's code, which is not tried again (retryUserErrors)")
             } else {
-                format!("{error}; attempt {attempt} of {max} was the last")
+                format!("{told}; attempt {attempt} of {max} was the last")
             };
             return self.transition(Event::LastAttemptFailed, reason, Effect::None, |next| {
                 fail(next);
@@ -189,7 +191,7 @@ impl DecideContext<'_> {
         }
         let pause = back_off(self.policy.retry_back_off.0, MAX_BACK_OFF, attempt.saturating_sub(1), &self.scoring.id);
         let reason = format!(
-            "{error}; attempt {} of {max} follows after {} with an output path of its own",
+            "{told}; attempt {} of {max} follows after {} with an output path of its own",
             attempt + 1,
             utc_text(self.now + pause)
         );

@@ -78,6 +78,14 @@ impl DecideContext<'_> {
         self.transition(Event::SameContent, reason, Effect::None, |next| next.replaced_by = Some(other.clone()))
     }
 
+    /// A later version of the path is on record, and the rule wants no other.
+    pub(super) fn overtaken(&self, etag: &str, by: &ScoringId) -> Step {
+        let reason = format!(
+            "a later version ({etag}) was uploaded, scored as {by}; no job is made for this one (overwrites is latestOnly)"
+        );
+        self.transition(Event::InputNewer, reason, Effect::None, |next| next.replaced_by = Some(by.clone()))
+    }
+
     fn ends_by_input(&self, found: &InputFound, so: &str) -> Option<Step> {
         Some(match found {
             InputFound::Gone => {

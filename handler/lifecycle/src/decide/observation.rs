@@ -69,6 +69,13 @@ pub enum Observation {
     },
     /// An event or a look shows the scoring's blob version: it is there.
     VersionSeen,
+    /// A later version of its path was uploaded, and the rule wants the latest one alone.
+    Overtaken {
+        /// The ETag of that version.
+        etag: String,
+        /// Its scoring under the same rule.
+        by: ScoringId,
+    },
     /// Another scoring scores this version's content, under another ETag of the same path.
     ScoredAs(ScoringId),
 }

@@ -218,6 +218,7 @@ fn every_seen() -> Vec<Observation> {
         }
     }
     all.extend([Observation::VersionSeen, Observation::ScoredAs(input::other_scoring())]);
+    all.push(Observation::Overtaken { etag: "2".to_owned(), by: input::other_scoring() });
     all
 }
 

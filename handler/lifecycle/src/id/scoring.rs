@@ -11,7 +11,8 @@ use crate::digest::{digest, is_digest};
 /// Names a scoring: the first 32 hex digits of SHA-256 over ledger id, rule id, normalised blob URL, unquoted ETag and
 /// generation. The same upload gives the same id however often and by whichever event it is told of; event ids, times,
 /// app and deployment names are left out on purpose. Another ledger gives it another id: tags, request ids and output
-/// paths are made of it, and are one ledger's alone by that.
+/// paths are made of it, and are one ledger's alone by that. Where a rule ignores overwrites `*` stands for the ETag: see
+/// [`Rule::scoring_id`](crate::Rule::scoring_id).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScoringId(Arc<str>);
 

@@ -7,9 +7,9 @@ use super::policy::Policy;
 use super::settings::Settings;
 use super::split::Split;
 use super::template::Template;
-use super::upload::{Api, Complete, MediaType, Renames};
+use super::upload::{Api, Complete, MediaType, Overwrites, Renames};
 use crate::blob::BlobVersion;
-use crate::id::{AccountName, ContainerName, DeploymentName, EndpointUri, RuleId, WorkspaceId};
+use crate::id::{AccountName, ContainerName, DeploymentName, EndpointUri, LedgerId, RuleId, ScoringId, WorkspaceId};
 use crate::job::{InputMode, OutputKind, OutputMode};
 
 /// Where results go when a rule names no output: the workspace's default datastore, one path per attempt.
@@ -56,6 +56,9 @@ pub struct Rule {
     /// When a blob is whole.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Complete>"))]
     pub complete: Complete,
+    /// What to do with further versions of a path.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Overwrites>"))]
+    pub overwrites: Overwrites,
     /// What to do with blobs that were renamed into its place.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Renames>"))]
     pub renames: Renames,
@@ -65,6 +68,16 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The id of a blob version's scoring under this rule. Where overwrites are ignored it is that of the path, so that no second
+    /// version can be taken in beside the first, by whomever and whenever.
+    pub fn scoring_id(&self, ledger: &LedgerId, blob: &BlobVersion) -> ScoringId {
+        let any_version = || BlobVersion { etag: "*".to_owned(), ..blob.clone() };
+        match self.overwrites {
+            Overwrites::Ignore => ScoringId::new(ledger, &self.id, &any_version(), self.generation),
+            Overwrites::NewVersion | Overwrites::LatestOnly => ScoringId::new(ledger, &self.id, blob, self.generation),
+        }
+    }
+
     /// No input says which blob it is made for: all scorings of the rule have the same inputs. After a lost answer a job
     /// that shows neither outputs nor tags may then be any of theirs.
     pub fn has_shared_inputs(&self) -> bool {

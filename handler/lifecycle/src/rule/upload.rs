@@ -147,6 +147,19 @@ pub enum Renames {
     IgnoreScored,
 }
 
+/// What is made of a further version of a path (`overwrites`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "camelCase", deny_unknown_fields))]
+pub enum Overwrites {
+    /// It is scored like any other (default).
+    #[default]
+    NewVersion,
+    /// It is not scored: of each path the first version that is taken in counts, for as long as the ledger remembers it.
+    Ignore,
+    /// It is scored, and what is queued of the path's earlier versions is not any more.
+    LatestOnly,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default
 use super::document::{Members, Node, Read, Refused};
 use super::exclude::{Exclude, Glob};
 use super::policy::{OnUnknown, Policy};
-use super::upload::{Complete, MarkerName, Renames};
+use super::upload::{Complete, MarkerName, Overwrites, Renames};
 use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
 use crate::id::LedgerId;
@@ -53,11 +53,13 @@ impl Read for Rule {
             members.or_default("priority"),
             members.or_default("emptyBlobs"),
             members.or_default("renames"),
+            members.or_default("overwrites"),
             read_policy(&mut members),
         );
         check_marker(&members, &complete, rule.5, matches.as_ref());
+        check_latest_only(&members, rule.7, &rule.8);
         members.end();
-        let (settings, tags, generation, max_in_flight, priority, empty_blobs, renames, policy) = rule;
+        let (settings, tags, generation, max_in_flight, priority, empty_blobs, renames, overwrites, policy) = rule;
         let rule = Self {
             id: id?,
             matches: matches?,
@@ -72,6 +74,7 @@ impl Read for Rule {
             empty_blobs,
             complete,
             renames,
+            overwrites,
             policy,
         };
         check_fits(node, &rule);
@@ -99,6 +102,19 @@ fn check_marker(members: &Members<'_>, complete: &Complete, empty_blobs: EmptyBl
             (format!("a marker that ends with `match.suffix`, which is `{suffix}`"), marker.as_str());
         members
             .refuse("complete", Refused::new(expected, format!("leave out `match.suffix`, or write {marker:?} there")));
+    }
+}
+
+/// Notes a rule that wants the latest version and does not look which that is: events come in any order.
+fn check_latest_only(members: &Members<'_>, overwrites: Overwrites, policy: &Policy) {
+    if overwrites == Overwrites::LatestOnly && !policy.verify_input {
+        members.refuse(
+            "overwrites",
+            Refused::new(
+                "`verifyInput` to be true, as events come in any order and a look tells which version is the latest",
+                "remove \"verifyInput\": false, or write \"overwrites\": \"newVersion\"",
+            ),
+        );
     }
 }
 
@@ -257,6 +273,12 @@ impl Read for EmptyBlobs {
 impl Read for Renames {
     fn read(node: &Node<'_>) -> Option<Self> {
         node.word(&[("ignoreScored", Self::IgnoreScored), ("score", Self::Score)])
+    }
+}
+
+impl Read for Overwrites {
+    fn read(node: &Node<'_>) -> Option<Self> {
+        node.word(&[("newVersion", Self::NewVersion), ("ignore", Self::Ignore), ("latestOnly", Self::LatestOnly)])
     }
 }
 

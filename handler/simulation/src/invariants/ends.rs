@@ -1,5 +1,6 @@
 //! What a final status says of the world, held against the world.
 
+use lifecycle::rule::Overwrites;
 use lifecycle::{Scoring, ScoringId, Status};
 use time::{Duration, OffsetDateTime};
 
@@ -23,7 +24,8 @@ impl Invariants {
             }
             Status::Superseded => {
                 let replaced_by = next.replaced_by.as_ref().is_some_and(|other| self.tracked.contains_key(other));
-                self.hold(replaced_by, "superseded", id, || {
+                let nobody = next.replaced_by.is_none() && self.overwrites(&next.rule) == Overwrites::Ignore;
+                self.hold(replaced_by || nobody, "superseded", id, || {
                     "superseded, and what takes its place is not in the ledger".to_owned()
                 });
             }

@@ -10,6 +10,7 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lifecycle::id::{EndpointUri, RuleId};
+use lifecycle::rule::Overwrites;
 use lifecycle::{Entry, Event, Rules, Scoring, ScoringId, Status, Submission, TRANSITIONS};
 use time::{Duration, OffsetDateTime};
 
@@ -31,6 +32,9 @@ pub struct Violation {
 
 /// What a scoring is of, whatever its id: rule, and URL and ETag of the blob.
 pub(super) type ScoredVersion = (RuleId, String, String);
+
+/// No decision is older than this when it is recorded.
+const DECISION: Duration = Duration::minutes(10);
 
 /// Reads a row of the state table as it is now, past all faults.
 pub(super) type Peek<'a> = &'a dyn Fn(&Key) -> Option<Row>;
@@ -116,6 +120,10 @@ pub(super) struct Invariants {
     paths: BTreeMap<String, (ScoringId, u32)>,
     /// Rules that have their inputs looked at.
     verify: BTreeSet<RuleId>,
+    /// What each rule makes of further versions of a path.
+    overwrites: BTreeMap<RuleId, Overwrites>,
+    /// Since when each scoring is on record, or was opened again.
+    recorded: BTreeMap<ScoringId, OffsetDateTime>,
     /// Who was scored for a content of a path.
     contents: BTreeMap<(RuleId, String, u64), ScoringId>,
     projected: BTreeMap<String, i64>,
@@ -153,6 +161,8 @@ impl Invariants {
             versions: BTreeMap::new(),
             paths: BTreeMap::new(),
             verify: rules.iter().filter(|rule| rule.policy.verify_input).map(|rule| rule.id.clone()).collect(),
+            overwrites: rules.iter().map(|rule| (rule.id.clone(), rule.overwrites)).collect(),
+            recorded: BTreeMap::new(),
             contents: BTreeMap::new(),
             projected: BTreeMap::new(),
             probes: BTreeSet::new(),
@@ -176,7 +186,17 @@ impl Invariants {
 
     /// The scoring of a blob version, if it is in the ledger.
     pub(super) fn scoring_of(&self, version: &ScoredVersion) -> Option<&ScoringId> {
-        self.versions.get(version)
+        self.versions.get(&self.scored_version(version.clone()))
+    }
+
+    fn overwrites(&self, rule: &RuleId) -> Overwrites {
+        self.overwrites.get(rule).copied().unwrap_or_default()
+    }
+
+    /// What has one scoring: a version, or the path where overwrites are ignored.
+    fn scored_version(&self, (rule, url, etag): ScoredVersion) -> ScoredVersion {
+        let etag = if self.overwrites(&rule) == Overwrites::Ignore { String::new() } else { etag };
+        (rule, url, etag)
     }
 
     /// Whether the ledger has this scoring.
@@ -295,7 +315,8 @@ impl Invariants {
         let before_status = before.as_ref().map(|before| before.status);
         match &before {
             None => {
-                let key = (next.rule.clone(), next.blob.url.clone(), next.blob.etag.clone());
+                self.recorded.insert(id.clone(), now);
+                let key = self.scored_version((next.rule.clone(), next.blob.url.clone(), next.blob.etag.clone()));
                 let other = self.versions.insert(key, id.clone());
                 let own = self.tracked.keys().any(|id| next.blob.path.contains(id.as_str()));
                 self.hold(!own, "own outputs", id, || format!("an output was taken in: {}", next.blob.path));
@@ -307,6 +328,9 @@ impl Invariants {
             Some(before) => {
                 let same = before.status == next.status && before.completed == next.completed;
                 let opened = matches!(event, Some(Event::SeenAgain | Event::Retried)) && next.completed.is_none();
+                if opened {
+                    self.recorded.insert(id.clone(), now);
+                }
                 self.hold(!before.status.is_terminal() || same || opened, "final is final", id, || {
                     format!("{} was left for {}", before.status, next.status)
                 });
@@ -327,6 +351,10 @@ impl Invariants {
         }
         if next.status == Status::Submitting && before.as_ref().is_none_or(|b| b.status != Status::Submitting) {
             self.intended(next);
+            // What was in flight before goes on, sent again if nobody knows its job.
+            if before.as_ref().is_none_or(|before| before.status == Status::Queued) {
+                self.latest(next, now);
+            }
         }
         if let Some(job) = &next.job {
             self.adopted(next, &job.name, cloud);
@@ -452,6 +480,24 @@ impl Invariants {
             if before.is_some_and(|before| before > version) {
                 self.broken("projection", id.as_ref(), format!("it went back from {before:?} to {version}"));
             }
+        }
+    }
+
+    /// Where the latest version alone is wanted, no job is asked for of an earlier one when a later one has been on record for
+    /// longer than a decision may take. What a look has shown is there, whatever the order of the events.
+    fn latest(&mut self, next: &Scoring, now: OffsetDateTime) {
+        if self.overwrites(&next.rule) != Overwrites::LatestOnly || next.in_place_of.is_some() {
+            return;
+        }
+        let later = self.tracked.values().map(|known| &known.scoring).find(|other| {
+            other.rule == next.rule
+                && other.blob.url == next.blob.url
+                && other.is_later_than(next)
+                && (!other.status.is_terminal() || other.status == Status::Scored)
+                && self.recorded.get(&other.id).is_some_and(|at| now - *at > DECISION)
+        });
+        if let Some(later) = later.map(|later| later.id.clone()) {
+            self.broken("latest only", Some(&next.id), format!("a job is asked for, and {later} is a later version"));
         }
     }
 }
