@@ -309,9 +309,10 @@ async fn status_says_how_long_a_reconcile_run_has_been_running() {
         let begun = app.ledger().runs().await.unwrap().next(world.now(), world.now() + Duration::minutes(5));
         app.ledger().record_begun_run(&begun).await.unwrap();
         world.later(Duration::seconds(90));
-        let (code, told) = text(async |out| status::status(app.ledger(), false, None, world.now(), out).await).await;
+        let (code, told) =
+            text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
         assert!(told.contains(golden) && told.ends_with("Nothing needs attention.\n") && code == OK, "{told}");
-        let (_, json) = text(async |out| status::status(app.ledger(), true, None, world.now(), out).await).await;
+        let (_, json) = text(async |out| status::status(app.ledger(), &HERE, true, None, world.now(), out).await).await;
         let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["runningSince"], "2026-07-21T10:01:30Z");
     }
