@@ -176,7 +176,7 @@ impl Endpoint for Speechless {
     async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
         let mut answer = self.0.job(at).await?;
         if let Some(error) = answer.value.as_mut().and_then(|job| job.error.as_mut()) {
-            *error = "it failed".to_owned();
+            "it failed".clone_into(error);
         }
         Ok(answer)
     }

@@ -461,7 +461,7 @@ impl Driver {
         if let Reach::Services { admission, .. } = &self.reach
             && !claims.is_empty()
         {
-            Box::pin(admission.give_back(claims, self.clock.now())).await;
+            Box::pin(admission.release(claims, self.clock.now())).await;
         }
     }
 

@@ -35,6 +35,7 @@ use app::ports::{BlobPage, Blobs, Inconclusive};
 use lifecycle::datastore::DatastorePath;
 
 pub(crate) mod emulator;
+mod properties;
 mod uploads;
 
 use self::emulator::EmulatorAccess;
@@ -159,9 +160,9 @@ impl AzureBlobs {
 
     /// The version that a blob's URL names now, and why a job could not read it at the moment.
     async fn version(&self, url: &Url) -> azure_core::Result<(SeenVersion, Option<String>)> {
-        let properties = self.blob_client(url)?.get_properties(None).await?;
-        let shown = uploads::snapshot(&properties)?;
-        let md5 = properties.content_md5()?.map(|md5| STANDARD.encode(md5));
+        let answer = self.blob_client(url)?.get_properties(None).await?;
+        let shown = properties::snapshot(&answer)?;
+        let md5 = answer.content_md5()?.map(|md5| STANDARD.encode(md5));
         let content = InputContent { bytes: shown.size, md5 };
         Ok((SeenVersion { etag: unquoted(&shown.etag).to_owned(), content }, shown.not_readable_yet()))
     }

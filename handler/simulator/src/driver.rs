@@ -15,7 +15,8 @@ use azure_core::Uuid;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-use crate::job::{Job, RunError};
+use crate::job::Job;
+use crate::run_error::RunError;
 use crate::scorer;
 use crate::shared::Shared;
 use crate::storage_map::HIDDEN;

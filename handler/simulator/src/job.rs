@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::installation::DeploymentKind;
 use crate::job_failure::JobFailure;
 use crate::request::Request;
+use crate::run_error::RunError;
 
 /// How far a job is. The service has two words for it, the job's and its one step's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,26 +51,6 @@ impl Phase {
 
     pub(super) fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Canceled)
-    }
-}
-
-/// Why a job failed, as run history tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RunError {
-    pub(super) code: String,
-    pub(super) message: String,
-    /// What the step says, if that is something else.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) step: Option<String>,
-    /// The step's log files.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) logs: BTreeMap<String, String>,
-}
-
-impl RunError {
-    /// The user's data or code is to blame, as the service puts nearly everything.
-    pub(super) fn user(message: impl Into<String>) -> Self {
-        Self { code: "UserError".to_owned(), message: message.into(), step: None, logs: BTreeMap::new() }
     }
 }
 

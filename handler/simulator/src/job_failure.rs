@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::RunError;
+use crate::run_error::RunError;
 
 /// What a job says of itself when a step of it failed.
 const CHILD_FAILED: &str = "Pipeline has failed child jobs. Failed nodes: /batchscoring. For more details and logs, please go to \

@@ -12,7 +12,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::job::{Job, Phase, RunError};
+use crate::job::{Job, Phase};
+use crate::run_error::RunError;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -56,6 +56,7 @@ mod request;
 mod resource_path;
 mod resources;
 mod roles;
+mod run_error;
 mod run_history;
 mod scorer;
 mod scoring;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
-use crate::job::RunError;
+use crate::run_error::RunError;
 
 /// What every row of the demonstration scorer says.
 pub const SCORED_BY: &str = "scorekeeper-demonstration";

@@ -16,11 +16,12 @@ use time::OffsetDateTime;
 use crate::behaviour::Behaviour;
 use crate::fault_plan::{FaultPlan, InvalidFaultPlan};
 use crate::faults::ActiveFaults;
-use crate::job::{Job, JobView, Phase, RunError};
+use crate::job::{Job, JobView, Phase};
 use crate::job_failure::JobFailure;
 use crate::journal::Journal;
 use crate::options::Timing;
 use crate::resources::Resources;
+use crate::run_error::RunError;
 
 #[derive(Debug)]
 pub(super) struct ServiceState {

@@ -123,7 +123,7 @@ impl Admission {
             Ok(()) => Ok(claims),
             Err(refusal) => {
                 // Nobody waits for the rest while holding a part: that is why there is no deadlock.
-                self.release(claims).await;
+                self.release_slots(claims).await;
                 Err(refusal)
             }
         }
@@ -242,15 +242,15 @@ impl Admission {
 
     /// Gives back what was claimed for a submission that will not come to be, the place of a probe too: of an event nobody knows
     /// when it asks whether its scoring has ended long ago, and would never say a word.
-    pub(crate) async fn give_back(&self, claims: Claims, now: OffsetDateTime) {
+    pub(crate) async fn release(&self, claims: Claims, now: OffsetDateTime) {
         for (subject, nothing) in &claims.probes {
             self.breakers.free(subject, nothing, now).await;
         }
-        self.release(claims).await;
+        self.release_slots(claims).await;
     }
 
     /// Gives back slots and permit. Who probes asks again in its turn, and is let through.
-    async fn release(&self, claims: Claims) {
+    async fn release_slots(&self, claims: Claims) {
         // A slot that was ours already belongs to whoever claimed it.
         for slot in claims.slots.iter().filter(|slot| slot.fresh) {
             if let Err(error) = self.ledger.free_slot(slot).await {

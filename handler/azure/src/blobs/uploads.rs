@@ -5,23 +5,17 @@
 use std::time::Duration;
 
 use app::ports::{BlobPage, Inconclusive, MAX_PAGE};
-use azure_core::error::ErrorKind;
-use azure_core::http::{NoFormat, Response};
-use azure_storage_blob::models::{
-    AccessTier, BlobClientGetPropertiesResult, BlobClientGetPropertiesResultHeaders as _,
-    BlobContainerClientListBlobsOptions, BlobItem, BlobType, CopyStatus, ListBlobsIncludeItem,
-};
+use azure_storage_blob::models::{BlobContainerClientListBlobsOptions, ListBlobsIncludeItem};
 use futures::TryStreamExt as _;
 use lifecycle::UnversionedBlob;
-use lifecycle::pending::{BlobKind, BlobSnapshot, CopyState};
+use lifecycle::pending::BlobSnapshot;
 use reqwest::Url;
 
+use super::properties::{listed, snapshot};
 use super::{AzureBlobs, blob_not_found};
 
 /// A look at one blob with all its repetitions: Event Grid waits 30 s for the invocation that makes it.
 const LOOK: Duration = Duration::from_secs(10);
-/// Metadata by which Azure Storage marks a blob that stands for a folder.
-const FOLDER: &str = "hdi_isfolder";
 fn never(_: &azure_core::Error) -> bool {
     false
 }
@@ -70,20 +64,6 @@ impl AzureBlobs {
     }
 }
 
-/// A blob as its properties show it.
-pub(super) fn snapshot(shown: &Response<BlobClientGetPropertiesResult, NoFormat>) -> azure_core::Result<BlobSnapshot> {
-    let metadata = shown.metadata()?;
-    Ok(BlobSnapshot {
-        etag: shown.etag()?.map(|etag| etag.to_string()).ok_or_else(|| lacks("ETag"))?,
-        size: shown.content_length()?.ok_or_else(|| lacks("length"))?,
-        content_type: shown.content_type()?,
-        kind: kind(shown.blob_type()?.as_ref()),
-        archived: shown.access_tier()?.is_some_and(|tier| tier == "Archive"),
-        copy: copy(shown.copy_status()?.as_ref(), shown.copy_status_description()?),
-        is_folder: metadata.iter().any(|(name, value)| is_folder(name, value)),
-    })
-}
-
 /// The URL of the container: what is left of the folder's without its path.
 fn container_of(mut url: Url, folder: &UnversionedBlob) -> Url {
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -96,46 +76,6 @@ fn container_of(mut url: Url, folder: &UnversionedBlob) -> Url {
         url.set_path(&folder.container);
     }
     url
-}
-
-fn listed(blob: BlobItem) -> azure_core::Result<(String, BlobSnapshot)> {
-    let shown = blob.properties.unwrap_or_default();
-    let metadata = blob.metadata.and_then(|metadata| metadata.values).unwrap_or_default();
-    let snapshot = BlobSnapshot {
-        etag: shown.etag.ok_or_else(|| lacks("ETag"))?.to_string(),
-        size: shown.content_length.ok_or_else(|| lacks("length"))?,
-        content_type: shown.content_type,
-        kind: kind(shown.blob_type.as_ref()),
-        archived: shown.access_tier == Some(AccessTier::Archive),
-        copy: copy(shown.copy_status.as_ref(), shown.copy_status_description),
-        is_folder: metadata.iter().any(|(name, value)| is_folder(name, value)),
-    };
-    Ok((blob.name.ok_or_else(|| lacks("name"))?, snapshot))
-}
-
-fn is_folder(name: &str, value: &str) -> bool {
-    name.eq_ignore_ascii_case(FOLDER) && value.eq_ignore_ascii_case("true")
-}
-
-fn kind(of: Option<&BlobType>) -> BlobKind {
-    match of {
-        Some(BlobType::AppendBlob) => BlobKind::Append,
-        Some(BlobType::PageBlob) => BlobKind::Page,
-        _ => BlobKind::Block,
-    }
-}
-
-fn copy(status: Option<&CopyStatus>, description: Option<String>) -> CopyState {
-    match status {
-        Some(CopyStatus::Pending) => CopyState::Pending,
-        Some(CopyStatus::Failed) => CopyState::Failed(description.unwrap_or_default()),
-        Some(CopyStatus::Aborted) => CopyState::Aborted,
-        _ => CopyState::Whole,
-    }
-}
-
-fn lacks(what: &str) -> azure_core::Error {
-    azure_core::Error::with_message(ErrorKind::DataConversion, format!("storage's answer lacks the {what}"))
 }
 
 #[cfg(test)]
