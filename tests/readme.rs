@@ -222,7 +222,7 @@ fn the_costs_are_the_arithmetic_that_they_name() {
     };
     let runs: u64 = 60 * 24 * 30;
     let rows = |uploads: u64| {
-        [uploads + runs, (runs + uploads) / 2, 37 * runs + 36 * uploads, 2 * uploads, runs + 3 * uploads].map(grouped)
+        [uploads + runs, (43_200 + uploads) / 2, 37 * runs + 36 * uploads, 2 * uploads, runs + 3 * uploads].map(grouped)
     };
     let (few, many) = (rows(1_000), rows(1_000_000));
     for (few, many) in few.iter().zip(&many) {
