@@ -109,7 +109,8 @@ impl Tick {
     pub async fn run(&self, deadline: OffsetDateTime) -> Result<TickReport, Error> {
         let now = self.clock.now();
         let begun = self.record_begin(now, deadline).await;
-        let report = self.reconcile(now, deadline).await;
+        // Boxed: a future that holds this one and more would be moved about with all of it.
+        let report = Box::pin(self.reconcile(now, deadline)).await;
         match (&report, begun) {
             (Ok(report), _) if report.complete => self.record_heartbeat(now, report).await,
             (_, Some(begun)) => self.record_end(begun).await,

@@ -177,6 +177,18 @@ async fn a_first_long_run_is_told_as_running_and_is_no_fault_of_the_timer() {
 }
 
 #[tokio::test]
+async fn where_no_event_came_through_the_queue_the_poison_queue_is_named() {
+    for (switched_off, is_named) in [(vec![], false), (vec!["BlobCreated".to_owned()], true)] {
+        let mut case = Case::new();
+        case.switched_off = switched_off;
+        let report = case.report().await;
+        let event = report.findings.iter().find(|finding| finding.check == Check::LastEvent).unwrap();
+        let remedy = event.remedy.as_deref().unwrap_or_default();
+        assert_eq!(remedy.contains("blob-events-poison") && remedy.contains("ten minutes"), is_named, "{event:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_person_without_rights_to_the_rows_sees_the_table_and_the_role_of_the_app() {
     let person = async |table: bool| {
         let mut case = Case::new();
