@@ -5,6 +5,7 @@ use lifecycle::{JobStatus, Rules};
 use serde_json::json;
 use time::Duration;
 
+use super::renames::{jobs, put, renamed, skips, tick};
 use crate::support::world::{World, event};
 
 fn rules(folder: &str) -> String {
@@ -63,6 +64,33 @@ async fn an_upload_in_the_shape_of_an_output_is_scored() {
     let app = world.app();
     world.deliver(&app, &event("out/0123456789abcdef0123456789abcdef/2024.csv", "1")).await;
     assert_eq!(world.jobs().len(), 1);
+}
+
+/// The same for what comes to such a path by another name, alone or with its folder. Of an event that is older than what the
+/// ledger surely remembers the rules of today are all that is left to go by.
+#[tokio::test]
+async fn an_upload_that_is_renamed_into_the_shape_of_an_output_is_scored_unless_its_event_is_old() {
+    let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
+        "outputs": {"score": {"type": "UriFolder", "uri": "azureml://datastores/claims/paths/{blob.folder}/{scoring.id}/{attempt}"}}});
+    let folder = "cases/0123456789abcdef0123456789abcdef/2024";
+    let path = format!("{folder}/x.csv");
+    for (kind, from, to) in [
+        ("BlobRenamed", format!("{path}.filepart"), path.clone()),
+        ("BlobRenamed", "upload.tmp".to_owned(), path.clone()),
+        ("DirectoryRenamed", format!("_temporary/{folder}"), folder.to_owned()),
+        ("DirectoryRenamed", "staging".to_owned(), "cases".to_owned()),
+    ] {
+        for (at, expected) in [("2026-07-20T10:00:00Z", vec![path.clone()]), ("2026-07-01T10:00:00Z", vec![])] {
+            let world = World::with_rules(&json!({ "rules": [rule] }).to_string());
+            let app = world.app();
+            put(&world, &path, "1", 5);
+            let mut event = renamed(kind, &from, &to);
+            event["eventTime"] = json!(at);
+            world.deliver(&app, &event).await;
+            tick(&world, &app, Duration::minutes(1)).await;
+            assert_eq!(jobs(&world), expected, "{kind} {from}, {at}: {:?}", skips(&world, &app).await);
+        }
+    }
 }
 
 #[tokio::test]
