@@ -1,7 +1,7 @@
 //! Outputs that lie where uploads are watched for: whatever is written there, nothing is scored twice.
 
 use app::ports::table_store::{Op, TableStore as _};
-use lifecycle::{JobStatus, Rules};
+use lifecycle::{JobStatus, Rules, Status};
 use serde_json::json;
 use time::Duration;
 
@@ -91,6 +91,35 @@ async fn an_upload_that_is_renamed_into_the_shape_of_an_output_is_scored_unless_
             assert_eq!(jobs(&world), expected, "{kind} {from}, {at}: {:?}", skips(&world, &app).await);
         }
     }
+}
+
+/// Where the id is in the file's own name, nothing but the path that was handed out tells whose it is.
+#[tokio::test]
+async fn the_file_of_an_attempt_that_failed_is_an_output_while_the_next_attempt_waits() {
+    let rule = |template: &str| {
+        let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
+            "retryBackOff": "PT30M",
+            "outputs": {"score": {"type": "UriFile", "uri": format!("azureml://datastores/claims/paths/{template}")}}});
+        json!({ "rules": [rule] }).to_string()
+    };
+    let mut world = World::with_rules(&rule("out/x-{scoring.id}-{attempt}.csv"));
+    let app = world.app();
+    let id = world.deliver(&app, &event("in.csv", "1")).await.remove(0);
+    world.end_jobs(&JobStatus::Failed);
+    tick(&world, &app, Duration::minutes(3)).await;
+    let scoring = world.get(&app, &id).await;
+    assert_eq!((scoring.status, scoring.attempt), (Status::Queued, 1));
+    let first = format!("out/x-{id}-1.csv");
+    assert!(world.deliver(&app, &event(&first, "9")).await.is_empty());
+    // Also after the rule says something else, and the next attempt has its own path.
+    world.rules = Rules::read(&rule("new/{scoring.id}-{attempt}.csv")).unwrap();
+    let app = world.app();
+    tick(&world, &app, Duration::minutes(45)).await;
+    assert_eq!(world.get(&app, &id).await.attempt, 2);
+    for path in [first, format!("new/{id}-2.csv")] {
+        assert!(world.deliver(&app, &event(&path, "10")).await.is_empty(), "{path}");
+    }
+    assert_eq!(world.deliver(&app, &event(&format!("out/y-{id}-1.csv"), "11")).await.len(), 1, "a neighbour");
 }
 
 #[tokio::test]

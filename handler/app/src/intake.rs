@@ -294,7 +294,8 @@ impl Intake {
         let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         let rule = self.rules.get(&upload.rule);
         let former = match rule.zip(seen) {
-            Some((rule, seen)) => self.former(&upload, rule, seen, now).await?,
+            // Boxed: few uploads have a former name, and each future around it would be as large.
+            Some((rule, seen)) => Box::pin(self.former(&upload, rule, seen, now)).await?,
             None => None,
         };
         Ok(upload.judge(ledger, rule, seen, former.as_ref(), now))

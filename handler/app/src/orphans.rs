@@ -333,14 +333,14 @@ impl Orphans {
         if let Some((id, attempt)) = &listed.tags {
             return (*id == scoring.id).then_some(*attempt);
         }
-        let writes_to = |submission: &lifecycle::Submission| {
-            submission.outputs.values().any(|ours| listed.outputs.iter().any(|theirs| same_place(&ours.uri, theirs)))
-        };
-        if scoring.submission.as_ref().is_some_and(writes_to) {
-            return Some(scoring.attempt);
+        let writes_to = |ours: &str| listed.outputs.iter().any(|theirs| same_place(ours, theirs));
+        if let Some((attempt, _)) = scoring.handed_out().find(|(_, uri)| writes_to(uri)) {
+            return Some(attempt);
         }
+        // Of attempts that are so long over that their paths were forgotten, the rule of today is all that is left to go by.
         let rule = self.rules.get(&scoring.rule)?;
-        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
+        let mut attempts = (1..=scoring.attempt).rev();
+        attempts.find(|attempt| rule.submission(scoring, *attempt).outputs.values().any(|ours| writes_to(&ours.uri)))
     }
 }
 

@@ -45,8 +45,7 @@ pub fn is_output_of(scoring: &Scoring, path: &str) -> bool {
     if path.rsplit_once('/').is_some_and(|(folders, _)| folders.contains(id)) {
         return true;
     }
-    let outputs = scoring.submission.iter().flat_map(|sent| sent.outputs.values());
-    outputs.filter_map(|output| DatastorePath::read(&output.uri)).any(|output| {
+    scoring.handed_out().filter_map(|(_, uri)| DatastorePath::read(uri)).any(|output| {
         let output = output.path.trim_matches('/');
         // Whether the service decodes a path is not documented.
         let decoded = percent_decode_str(output).decode_utf8_lossy();
@@ -54,7 +53,7 @@ pub fn is_output_of(scoring: &Scoring, path: &str) -> bool {
     })
 }
 
-/// Whether two paths with this id differ in numbers only: those of attempts, of which the last one's path is on record.
+/// Whether two paths with this id differ in numbers only: those of attempts, of which the last ones' paths are on record.
 fn is_of_some_attempt(output: &str, path: &str, id: &str) -> bool {
     let shape = |path: &str| {
         let (before, behind) = path.split_once(id)?;
