@@ -110,6 +110,79 @@ async fn an_output_that_is_moved_and_moved_on_never_triggers() {
     }
 }
 
+/// The event has the source in its URL alone, which may be raw or encoded.
+#[tokio::test]
+async fn what_has_an_odd_name_may_be_moved_as_well_however_its_url_is_spelled() {
+    let rules = json!({"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},
+        "outputs":{"s":{"type":"UriFile","uri":"azureml://datastores/claims/paths/out/{blob.path}/{scoring.id}-{attempt}.csv"}}}]});
+    let literally = |path: &str| name("x").beside(path).unwrap();
+    for odd in ["a%20b.csv", "a?b.csv", "a%41b.csv", "a?b%20c#.csv", "a b.csv", "100%.csv"] {
+        for spelled in [odd.to_owned(), literally(odd).url.rsplit('/').next().unwrap().to_owned()] {
+            for folder in [false, true] {
+                let world = World::with_rules(&rules.to_string());
+                let app = world.app();
+                let path = if folder { format!("{odd}/{odd}") } else { odd.to_owned() };
+                let moved = async |from: &str, spelled: &str, to: &str| {
+                    let kind = if folder {
+                        world.uploaded(|uploaded| uploaded.rename_folder(&literally(from), &literally(to)));
+                        "DirectoryRenamed"
+                    } else {
+                        world.uploaded(|uploaded| uploaded.rename(&literally(from), &literally(to)));
+                        "BlobRenamed"
+                    };
+                    world.deliver(&app, &renamed(kind, spelled, to)).await;
+                    for _ in 0..2 {
+                        tick(&world, &app, Duration::minutes(3)).await;
+                    }
+                };
+                world.uploaded(|uploaded| uploaded.put_version(&literally(&path), "1", 5));
+                world.deliver(&app, &event(&path, "1")).await;
+                world.tick_until_final(&app, 5).await;
+                moved(odd, &spelled, "done").await;
+                assert_eq!(world.jobs().len(), 1, "{spelled}, folder: {folder}");
+
+                let out = world.jobs()[0].submission.outputs["s"].uri.split_once("/paths/").unwrap().1.to_owned();
+                world.uploaded(|uploaded| uploaded.put_version(&literally(&out), "9", 5));
+                let (from, to) = if folder { (format!("out/{odd}"), "old") } else { (out.clone(), "old.csv") };
+                let spelled = from.replacen(odd, &spelled, 2);
+                moved(&from, &spelled, to).await;
+                assert_eq!(world.jobs().len(), 1, "its output from {spelled}, folder: {folder}");
+            }
+        }
+    }
+}
+
+/// The ledger remembers as long as its retention, and outputs lie for years. What is moved out of a place that looks like an
+/// output's, and was never taken in itself, is none of a user's.
+#[tokio::test]
+async fn outputs_that_the_ledger_has_forgotten_may_be_moved_too() {
+    let rules = |renames: &str| {
+        json!({"rules":[{"id":"claims","match":{"container":"claims"},"renames":renames,"endpoint":{"uri":"https://heart.example/jobs"},
+            "outputs":{"s":{"type":"UriFile","uri":"azureml://datastores/claims/paths/out/{scoring.id}/{attempt}/p.csv"}}}]})
+        .to_string()
+    };
+    let path = "out/0123456789abcdef0123456789abcdef/1/p.csv";
+    for renames in ["score", "ignoreScored"] {
+        let world = World::with_rules(&rules(renames));
+        let app = world.app();
+        put(&world, path, "0x9", 5);
+        moved(&world, &app, "DirectoryRenamed", "out", "archive").await;
+        moved(&world, &app, "DirectoryRenamed", "archive", "attic").await;
+        assert!(world.jobs().is_empty(), "{renames}");
+        let told = skips(&world, &app).await;
+        assert!(told.iter().any(|(_, why)| why.contains("has the form of an output of rule `claims`")), "{told:?}");
+
+        // What was taken in as an upload is one.
+        let world = World::with_rules(&rules(renames));
+        let app = world.app();
+        put(&world, path, "0x9", 5);
+        world.deliver(&app, &event(path, "0x9")).await;
+        world.tick_until_final(&app, 5).await;
+        moved(&world, &app, "DirectoryRenamed", "out", "archive").await;
+        assert_eq!(world.jobs().len(), if renames == "score" { 2 } else { 1 }, "{renames}");
+    }
+}
+
 #[tokio::test]
 async fn skips_of_one_rename_for_two_reasons_are_both_kept() {
     let world = World::new();

@@ -128,6 +128,37 @@ async fn a_job_that_turns_up_after_resubmit_after_is_found_cancelled_and_counted
     }
 }
 
+/// Whose it is shows in its output path alone, which may have checksums before the id, and be of a template that was changed
+/// since its attempt.
+#[tokio::test]
+async fn a_job_of_an_earlier_attempt_that_turns_up_late_is_found_by_the_path_that_was_handed_out() {
+    let rule = |template: &str| {
+        json!({"rules": [{"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
+            "outputs": {"score": {"type": "UriFile", "uri": format!("azureml://datastores/d/paths/{template}")}}}]})
+        .to_string()
+    };
+    let first = "{blob.folder}/{scoring.id}/{attempt}/p.csv";
+    for then in [first, "elsewhere/{scoring.id}/{attempt}/p.csv"] {
+        let mut world = World::with_rules(&rule(first));
+        world.scan_every(Duration::minutes(10));
+        let app = world.app();
+        world.hide_new_jobs(true);
+        world.next_faults([Fault::Duplicated { times: 2 }]);
+        let id = world.deliver(&app, &event(&format!("{:064x}/a.csv", 0xfeed), "1")).await.remove(0);
+        world.end_job("job-2", &JobStatus::Failed);
+        tick(&world, &app, Duration::minutes(3)).await;
+        assert_eq!((world.get(&app, &id).await.status, running(&world)), (Status::Queued, vec!["job-1".to_owned()]));
+        world.rules = lifecycle::Rules::read(&rule(then)).unwrap();
+        let app = world.app();
+        tick(&world, &app, Duration::minutes(10)).await;
+        assert_eq!(world.get(&app, &id).await.attempt, 2);
+        world.hide_new_jobs(false);
+        tick(&world, &app, Duration::minutes(10)).await;
+        assert_eq!(running(&world), ["job-3"], "{then}");
+        assert_eq!(world.get(&app, &id).await.orphaned_jobs, ["job-1"]);
+    }
+}
+
 #[tokio::test]
 async fn the_second_job_of_one_request_is_cancelled_even_after_the_first_was_scored() {
     let world = orphan_scan();

@@ -1,10 +1,11 @@
 //! Outputs that lie where uploads are watched for: whatever is written there, nothing is scored twice.
 
 use app::ports::table_store::{Op, TableStore as _};
-use lifecycle::{JobStatus, Rules};
+use lifecycle::{JobStatus, Rules, Status};
 use serde_json::json;
 use time::Duration;
 
+use super::renames::{jobs, put, renamed, skips, tick};
 use crate::support::world::{World, event};
 
 fn rules(folder: &str) -> String {
@@ -63,6 +64,62 @@ async fn an_upload_in_the_shape_of_an_output_is_scored() {
     let app = world.app();
     world.deliver(&app, &event("out/0123456789abcdef0123456789abcdef/2024.csv", "1")).await;
     assert_eq!(world.jobs().len(), 1);
+}
+
+/// The same for what comes to such a path by another name, alone or with its folder. Of an event that is older than what the
+/// ledger surely remembers the rules of today are all that is left to go by.
+#[tokio::test]
+async fn an_upload_that_is_renamed_into_the_shape_of_an_output_is_scored_unless_its_event_is_old() {
+    let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
+        "outputs": {"score": {"type": "UriFolder", "uri": "azureml://datastores/claims/paths/{blob.folder}/{scoring.id}/{attempt}"}}});
+    let folder = "cases/0123456789abcdef0123456789abcdef/2024";
+    let path = format!("{folder}/x.csv");
+    for (kind, from, to) in [
+        ("BlobRenamed", format!("{path}.filepart"), path.clone()),
+        ("BlobRenamed", "upload.tmp".to_owned(), path.clone()),
+        ("DirectoryRenamed", format!("_temporary/{folder}"), folder.to_owned()),
+        ("DirectoryRenamed", "staging".to_owned(), "cases".to_owned()),
+    ] {
+        for (at, expected) in [("2026-07-20T10:00:00Z", vec![path.clone()]), ("2026-07-01T10:00:00Z", vec![])] {
+            let world = World::with_rules(&json!({ "rules": [rule] }).to_string());
+            let app = world.app();
+            put(&world, &path, "1", 5);
+            let mut event = renamed(kind, &from, &to);
+            event["eventTime"] = json!(at);
+            world.deliver(&app, &event).await;
+            tick(&world, &app, Duration::minutes(1)).await;
+            assert_eq!(jobs(&world), expected, "{kind} {from}, {at}: {:?}", skips(&world, &app).await);
+        }
+    }
+}
+
+/// Where the id is in the file's own name, nothing but the path that was handed out tells whose it is.
+#[tokio::test]
+async fn the_file_of_an_attempt_that_failed_is_an_output_while_the_next_attempt_waits() {
+    let rule = |template: &str| {
+        let rule = json!({"id": "claims", "match": {"container": "claims"}, "endpoint": {"uri": "https://heart.example/jobs"},
+            "retryBackOff": "PT30M",
+            "outputs": {"score": {"type": "UriFile", "uri": format!("azureml://datastores/claims/paths/{template}")}}});
+        json!({ "rules": [rule] }).to_string()
+    };
+    let mut world = World::with_rules(&rule("out/x-{scoring.id}-{attempt}.csv"));
+    let app = world.app();
+    let id = world.deliver(&app, &event("in.csv", "1")).await.remove(0);
+    world.end_jobs(&JobStatus::Failed);
+    tick(&world, &app, Duration::minutes(3)).await;
+    let scoring = world.get(&app, &id).await;
+    assert_eq!((scoring.status, scoring.attempt), (Status::Queued, 1));
+    let first = format!("out/x-{id}-1.csv");
+    assert!(world.deliver(&app, &event(&first, "9")).await.is_empty());
+    // Also after the rule says something else, and the next attempt has its own path.
+    world.rules = Rules::read(&rule("new/{scoring.id}-{attempt}.csv")).unwrap();
+    let app = world.app();
+    tick(&world, &app, Duration::minutes(45)).await;
+    assert_eq!(world.get(&app, &id).await.attempt, 2);
+    for path in [first, format!("new/{id}-2.csv")] {
+        assert!(world.deliver(&app, &event(&path, "10")).await.is_empty(), "{path}");
+    }
+    assert_eq!(world.deliver(&app, &event(&format!("out/y-{id}-1.csv"), "11")).await.len(), 1, "a neighbour");
 }
 
 #[tokio::test]

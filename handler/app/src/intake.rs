@@ -294,14 +294,15 @@ impl Intake {
         let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         let rule = self.rules.get(&upload.rule);
         let former = match rule.zip(seen) {
-            Some((rule, seen)) => self.former(&upload, rule, seen, now).await?,
+            // Boxed: few uploads have a former name, and each future around it would be as large.
+            Some((rule, seen)) => Box::pin(self.former(&upload, rule, seen, now)).await?,
             None => None,
         };
         Ok(upload.judge(ledger, rule, seen, former.as_ref(), now))
     }
 
-    /// What is known of an upload's version under the names that it had before. If that counts, the version is known by its new
-    /// name from then on: it may be moved once more, whatever comes of it.
+    /// What is known of an upload's version under the names that it had before, if it counts. The version is known by its new name
+    /// from then on: it may be moved once more, whatever comes of it.
     async fn former(
         &self,
         upload: &PendingUpload,
@@ -309,28 +310,50 @@ impl Intake {
         seen: &BlobSnapshot,
         now: OffsetDateTime,
     ) -> Result<Option<Former>, Error> {
-        let Some(before) = upload.former_version(seen) else { return Ok(None) };
-        let reading = during("reading what a blob was before it was renamed");
-        let before = self.ledger.first_name(&before).await.map_err(reading)?.unwrap_or(before);
-        let owner = own_outputs::owner_of(&self.ledger, &before).await;
-        let former = match owner.map_err(during("asking whose output a blob is"))? {
-            Some((of, _)) => Some(Former::Output { of }),
-            None if rule.renames == Renames::Score => None,
-            None => {
-                let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
-                let id = rule.scoring_id(ledger, &before);
-                let known =
-                    self.driver.standing(id).await.map_err(during("reading a scoring of a blob's former name"))?;
-                known.map(|scoring| Former::Scoring { id: scoring.id, status: scoring.status })
+        let reading = || during("reading what a blob was before it was renamed");
+        let mut names = Vec::new();
+        for before in upload.former_versions(seen) {
+            let first = self.ledger.first_name(&before).await.map_err(reading())?;
+            names.push(first.unwrap_or(before));
+        }
+        let mut former = None;
+        for before in &names {
+            if former.is_none() {
+                let known = self.known_as(before, rule, names.len() == 1).await?.filter(Former::counts);
+                former = known.map(|known| (known, before));
             }
-        };
-        if former.as_ref().is_some_and(Former::counts)
-            && let Ok(moved) = upload.blob.version(&seen.etag)
-        {
-            let noted = self.ledger.note_moved(&moved, &before, now).await;
+        }
+        for before in &names {
+            if former.is_none() {
+                let of = own_outputs::forgotten(&self.ledger, &self.rules, before, &upload.blob.path).await;
+                let of = of.map_err(during("asking whether a blob was an output"))?;
+                former = of.map(|of| (Former::LikeOutput { of }, before));
+            }
+        }
+        let Some((former, before)) = former else { return Ok(None) };
+        if let Ok(moved) = upload.blob.version(&seen.etag) {
+            let noted = self.ledger.note_moved(&moved, before, now).await;
             noted.map_err(during("keeping what a renamed blob was before"))?;
         }
-        Ok(former)
+        Ok(Some(former))
+    }
+
+    /// What the ledger knows of a version under a name that it had, or may have had if that is not `sure`.
+    async fn known_as(&self, before: &BlobVersion, rule: &Rule, sure: bool) -> Result<Option<Former>, Error> {
+        let owner = own_outputs::owner_of(&self.ledger, before).await;
+        if let Some((of, _)) = owner.map_err(during("asking whose output a blob is"))? {
+            return Ok(Some(Former::Output { of }));
+        }
+        if rule.renames == Renames::Score {
+            return Ok(None);
+        }
+        let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
+        let id = rule.scoring_id(ledger, before);
+        let known = self.driver.standing(id).await.map_err(during("reading a scoring of a blob's former name"))?;
+        // Where overwrites are ignored a path has one id for all versions: of two names one may be another blob's.
+        let is_it =
+            |scoring: &Scoring| sure || rule.overwrites != Overwrites::Ignore || scoring.blob.etag == before.etag;
+        Ok(known.filter(is_it).map(|scoring| Former::Scoring { id: scoring.id, status: scoring.status }))
     }
 
     /// Carries out what was judged of an upload; `event` told of it. What is to be looked at again comes back, for the caller to

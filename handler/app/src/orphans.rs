@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::{StreamExt as _, stream};
 use lifecycle::datastore::same_place;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
+use lifecycle::own_output::ids_in;
 use lifecycle::schedule::is_ahead;
 use lifecycle::{JobStatus, Observation, Rules, Scoring, ScoringId, Status, Step};
 use time::{Duration, OffsetDateTime};
@@ -33,8 +34,6 @@ const FIRST: Duration = Duration::days(1);
 const MAX_CONCURRENT_CHECKS: usize = 8;
 /// Times that a job is held against its scoring while others move that on.
 const MAX_TRIES: usize = 4;
-/// Places in one URI that are held to be ids; ours have one, and a URI full of hex digits is not worth more reads.
-const MAX_IDS_PER_URI: usize = 16;
 /// Names of jobs that need no second look; more are looked at again.
 const MAX_REMEMBERED_JOBS: usize = 50_000;
 
@@ -334,14 +333,14 @@ impl Orphans {
         if let Some((id, attempt)) = &listed.tags {
             return (*id == scoring.id).then_some(*attempt);
         }
-        let writes_to = |submission: &lifecycle::Submission| {
-            submission.outputs.values().any(|ours| listed.outputs.iter().any(|theirs| same_place(&ours.uri, theirs)))
-        };
-        if scoring.submission.as_ref().is_some_and(writes_to) {
-            return Some(scoring.attempt);
+        let writes_to = |ours: &str| listed.outputs.iter().any(|theirs| same_place(ours, theirs));
+        if let Some((attempt, _)) = scoring.handed_out().find(|(_, uri)| writes_to(uri)) {
+            return Some(attempt);
         }
+        // Of attempts that are so long over that their paths were forgotten, the rule of today is all that is left to go by.
         let rule = self.rules.get(&scoring.rule)?;
-        (1..=scoring.attempt).rev().find(|attempt| writes_to(&rule.submission(scoring, *attempt)))
+        let mut attempts = (1..=scoring.attempt).rev();
+        attempts.find(|attempt| rule.submission(scoring, *attempt).outputs.values().any(|ours| writes_to(&ours.uri)))
     }
 }
 
@@ -371,30 +370,4 @@ struct Checked {
     running: bool,
     /// A job could not be held against its scoring, as that kept moving.
     busy: bool,
-}
-
-/// Every scoring id that a URI may hold; each output path of ours holds one. A template may put hex digits beside it.
-fn ids_in(uri: &str) -> Vec<ScoringId> {
-    let runs = uri.split(|c: char| !c.is_ascii_hexdigit());
-    let scan_targets = runs.flat_map(|run| (0..=run.len().saturating_sub(32)).filter_map(|at| run.get(at..at + 32)));
-    scan_targets.filter_map(ScoringId::read).take(MAX_IDS_PER_URI).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_found_wherever_a_template_puts_them() {
-        let id = "8eab74ca1334548c648de2f3ccc5c3aa";
-        for uri in [
-            format!("azureml://datastores/d/paths/scorekeeper/claims/{id}/1/predictions.csv"),
-            format!("azureml://datastores/d/paths/x-{id}-1.csv"),
-            format!("azureml://datastores/d/paths/XXdead{id}/1").replace("dead", "z"),
-            format!("/subscriptions/0-0/workspaces/w/datastores/d/paths/{id}"),
-        ] {
-            assert_eq!(ids_in(&uri).iter().map(ScoringId::as_str).collect::<Vec<_>>(), [id], "{uri}");
-        }
-        assert_eq!(ids_in("azureml://datastores/d/paths/of-another/app.csv"), []);
-    }
 }

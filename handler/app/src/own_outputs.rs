@@ -1,7 +1,8 @@
-//! Outputs of ours never trigger again, whatever the rules say today: the ledger knows the scoring whose id is in the path.
+//! Outputs of ours never trigger again, whatever the rules say today: the ledger knows the scoring whose id is in the path, as
+//! long as it remembers that.
 
 use lifecycle::own_output::{ids_in, is_output_of};
-use lifecycle::{BlobVersion, RuleId, ScoringId};
+use lifecycle::{BlobVersion, RuleId, Rules, ScoringId};
 
 use crate::ledger::{self, Ledger};
 
@@ -21,4 +22,28 @@ pub(crate) async fn owner_of(
         }
     }
     Ok(None)
+}
+
+/// The rule whose outputs have the form of the path `before`, from which a blob was moved to `now_at`, if it may be one that the
+/// ledger has forgotten: it knows no scoring of an id in that path, and never took the version in. Outputs lie longer than the
+/// ledger remembers, and their whole folder may be moved.
+///
+/// What has that form at both places says nothing: uploads are moved about in folders that look like it.
+pub(crate) async fn forgotten(
+    ledger: &Ledger,
+    rules: &Rules,
+    before: &BlobVersion,
+    now_at: &str,
+) -> Result<Option<RuleId>, ledger::Error> {
+    let Some(of) = rules.output_at(&before.path).filter(|_| rules.output_at(now_at).is_none()) else { return Ok(None) };
+    let ledger_id = ledger.id().await?;
+    let taken_in = rules.iter().map(|rule| rule.scoring_id(ledger_id, before));
+    for id in ids_in(&before.path).into_iter().chain(taken_in) {
+        match ledger.get(&id).await {
+            Ok(None) => {}
+            Ok(Some(_)) | Err(ledger::Error::Unreadable(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(of.id.clone()))
 }

@@ -70,6 +70,12 @@ impl BlobVersion {
         Self::named(url, etag, |rest, shown| Name::of_both(subject, rest, shown))
     }
 
+    /// Every blob version that a URL may name of which nobody says whether its path is percent-encoded; the likeliest first.
+    pub(crate) fn readings(url: &str, etag: &str) -> Vec<Self> {
+        let names = host::split(url).map(|host| Name::readings(host.rest)).unwrap_or_default();
+        names.into_iter().filter_map(|name| Self::named(url, etag, |_, _| Ok(name)).ok()).collect()
+    }
+
     fn named(
         url: &str,
         etag: &str,

@@ -262,9 +262,9 @@ impl Upload {
 
     fn classify(self, ledger: &LedgerId, rules: &Rules, now: OffsetDateTime) -> Classification {
         // Before every rule is asked: an output that a rule wants would be scored, its output as well, and so on without end.
-        // Whether a scoring handed the path out, the ledger knows and is asked, as long as it surely remembers; what only looks
-        // like an output is an upload. Of what is older than that, the rules of today are all that is left to go by.
-        let forgotten = self.blob.event_time.is_none_or(|at| now - at >= MIN_RETENTION);
+        // Whether a scoring handed the path out, the ledger knows, and whoever takes scorings in asks it first; what only looks
+        // like an output is an upload. Only where the ledger may have forgotten, the form by the rules of today decides.
+        let forgotten = may_be_forgotten(self.blob.event_time, now);
         if let Some(rule) = rules.output_of(&self.blob).filter(|_| forgotten) {
             let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
             return self.skipped(Some(rule.id.clone()), &reason);
@@ -351,6 +351,11 @@ impl Upload {
     fn skipped(self, rule: Option<RuleId>, reason: &str) -> Classification {
         Classification::Skipped(skipped(&self.blob, rule, reason))
     }
+}
+
+/// Whether the ledger may have forgotten the scoring whose output an event of this time tells of. One without a time may be of any.
+pub(crate) fn may_be_forgotten(event_time: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+    event_time.is_none_or(|at| now - at >= MIN_RETENTION)
 }
 
 /// The record of a blob version that is skipped. One that is skipped for another reason, as after a change of the rules, is

@@ -34,9 +34,14 @@ pub const MAX_SUBMISSION_UNITS: usize = 32_768;
 impl Submission {
     /// What it takes of the property that it is kept in, in UTF-16 units; at most [`MAX_SUBMISSION_UNITS`] can be kept.
     pub fn units(&self) -> usize {
-        let json = serde_json::to_string(self).unwrap_or_default(); // maps with string keys always serialise
-        json.encode_utf16().count()
+        units_of_json(self)
     }
+}
+
+/// UTF-16 units of what is kept as JSON.
+pub(crate) fn units_of_json(kept: &impl Serialize) -> usize {
+    let json = serde_json::to_string(kept).unwrap_or_default(); // texts, numbers and maps with string keys always serialise
+    json.encode_utf16().count()
 }
 
 /// The experiment that a rule's settings ask for (pipeline component deployments only; else it is the endpoint's name).

@@ -11,20 +11,27 @@ use crate::scoring::Scoring;
 
 /// Digits of a scoring id.
 const DIGITS: usize = 32;
-/// The ids that a path may hold. A longer run of hex digits may begin or end with one, as templates put digits beside it;
-/// to try each place in it would cost a read for each digit of every file that is named by a checksum.
+/// The ids that a path, or a URI, may hold, as it is and percent-decoded: whether the service encodes what it shows is not
+/// documented. A longer run of hex digits may begin or end with one, as templates put digits beside it on one side
+/// ([`Template::sets_off_scoring_id`](crate::rule::template::Template::sets_off_scoring_id)); to try each place in it would cost a
+/// read for each digit of every file that is named by a checksum.
 ///
 /// All runs count: the path of the upload, which a template may put before the id, may hold checksums of its own. A blob's name of
 /// 1,024 characters has room for thirty.
 pub fn ids_in(path: &str) -> Vec<ScoringId> {
-    let runs = path.split(|c: char| !c.is_ascii_hexdigit()).filter(|run| run.len() >= DIGITS);
-    let mut ids: Vec<ScoringId> = runs
-        .flat_map(|run| [run.get(..DIGITS), run.get(run.len() - DIGITS..)])
-        .filter_map(|digits| ScoringId::read(digits?))
-        .collect();
-    ids.dedup();
-    // Templates put the id behind the path of the upload.
-    ids.reverse();
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let mut ids = Vec::new();
+    for text in [Some(path), Some(&*decoded).filter(|decoded| *decoded != path)].into_iter().flatten() {
+        let runs = text.split(|c: char| !c.is_ascii_hexdigit()).filter(|run| run.len() >= DIGITS);
+        let ends = runs.flat_map(|run| [run.get(..DIGITS), run.get(run.len() - DIGITS..)]);
+        // Templates put the id behind the path of the upload.
+        let found: Vec<ScoringId> = ends.filter_map(|digits| ScoringId::read(digits?)).collect();
+        for id in found.into_iter().rev() {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
     ids
 }
 
@@ -38,8 +45,7 @@ pub fn is_output_of(scoring: &Scoring, path: &str) -> bool {
     if path.rsplit_once('/').is_some_and(|(folders, _)| folders.contains(id)) {
         return true;
     }
-    let outputs = scoring.submission.iter().flat_map(|sent| sent.outputs.values());
-    outputs.filter_map(|output| DatastorePath::read(&output.uri)).any(|output| {
+    scoring.handed_out().filter_map(|(_, uri)| DatastorePath::read(uri)).any(|output| {
         let output = output.path.trim_matches('/');
         // Whether the service decodes a path is not documented.
         let decoded = percent_decode_str(output).decode_utf8_lossy();
@@ -47,7 +53,7 @@ pub fn is_output_of(scoring: &Scoring, path: &str) -> bool {
     })
 }
 
-/// Whether two paths with this id differ in numbers only: those of attempts, of which the last one's path is on record.
+/// Whether two paths with this id differ in numbers only: those of attempts, of which the last ones' paths are on record.
 fn is_of_some_attempt(output: &str, path: &str, id: &str) -> bool {
     let shape = |path: &str| {
         let (before, behind) = path.split_once(id)?;
@@ -70,6 +76,7 @@ fn without_numbers(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use time::OffsetDateTime;
 
     use super::*;
@@ -77,16 +84,21 @@ mod tests {
     use crate::id::LedgerId;
     use crate::rule::Rules;
 
+    /// Rules with an output of this template, if reading takes it.
+    fn rules(template: &str) -> Option<Rules> {
+        let rules = serde_json::json!({"rules": [{"id": "r", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"},
+            "outputs": {"score": {"type": "UriFile", "uri": template}}}]});
+        Rules::read(&rules.to_string()).ok()
+    }
+
     /// A scoring in its second attempt, with an output of this template.
     fn scoring(template: &str) -> Scoring {
-        let rules = Rules::read(
-            &serde_json::json!({"rules": [{"id": "r", "match": {"container": "con"}, "endpoint": {"uri": "https://e.example/jobs"},
-                "outputs": {"score": {"type": "UriFile", "uri": template}}}]})
-            .to_string(),
-        )
-        .expect("good rules");
+        scoring_of("https://a.blob.core.windows.net/con/in.csv", &rules(template).expect("good rules"))
+    }
+
+    fn scoring_of(url: &str, rules: &Rules) -> Scoring {
         let rule = rules.iter().next().expect("one");
-        let blob = BlobVersion::read("https://a.blob.core.windows.net/con/in.csv", "1").expect("a blob");
+        let blob = BlobVersion::read(url, "1").expect("a blob");
         let mut scoring = Scoring::accept(&LedgerId::of_random([1; 16]), rule, blob, OffsetDateTime::UNIX_EPOCH);
         scoring.attempt = 2;
         scoring.submission = Some(rule.submission(&scoring, 2));
@@ -121,5 +133,66 @@ mod tests {
         assert_eq!(ids(&format!("{}/", "f".repeat(64)).repeat(20)).len(), 1);
         let many: Vec<String> = (0..20).map(|n| format!("{n:032x}")).collect();
         assert_eq!(ids(&format!("{}/{id}/1/p.csv", many.join("/")))[0], id, "however many stand before it");
+    }
+    /// What may stand beside an id in a template.
+    fn beside() -> impl Strategy<Value = String> {
+        let pieces = [
+            "-",
+            "/",
+            ".",
+            "x",
+            "a",
+            "0",
+            "F",
+            "%2F",
+            "%20",
+            "é",
+            " ",
+            "{blob.stem}",
+            "{blob.extension}",
+            "{blob.folder}",
+            "{blob.folder}/",
+            "{blob.etag8}",
+            "{event.time:yyyyMMdd}",
+            "{event.time}",
+            "{attempt}",
+            "{rule.id}",
+            "{scoring.id}",
+        ];
+        prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..4).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, max_global_rejects: 100_000, ..ProptestConfig::default() })]
+
+        /// Also where the service, or Event Grid, encodes or decodes what it was given.
+        #[test]
+        fn the_id_is_found_in_each_output_of_each_template_that_reading_takes(
+            before in beside(),
+            behind in beside(),
+            attempt in prop::bool::ANY,
+            name in "([0-9a-f]{1,40}/)?[0-9a-f]{1,40}(\\.[0-9a-f]{0,3})?",
+        ) {
+            let attempt = if attempt { "{attempt}" } else { "/{attempt}" };
+            let template = format!("azureml://datastores/d/paths/{before}{{scoring.id}}{behind}{attempt}");
+            let read = rules(&template);
+            prop_assume!(read.is_some());
+            let url = format!("https://a.blob.core.windows.net/con/{name}");
+            let scoring = scoring_of(&url, &read.expect("assumed"));
+            let uri = scoring.output_uri().expect("one");
+            let path = DatastorePath::read(uri).expect("a path").path;
+            let decoded = percent_decode_str(&path).decode_utf8_lossy().into_owned();
+            for path in [uri, &path, &decoded, &crate::blob::encoded(&path).to_string()] {
+                prop_assert!(ids_in(path).contains(&scoring.id), "{template}: {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_is_found_behind_a_checksum() {
+        let id = "8eab74ca1334548c648de2f3ccc5c3aa";
+        let checksum = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
+        let uri = format!("azureml://datastores/d/paths/{checksum}/{id}/1/predictions.csv");
+        assert_eq!(ids_in(&uri).first().map(ScoringId::as_str), Some(id));
     }
 }

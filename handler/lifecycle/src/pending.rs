@@ -70,10 +70,11 @@ pub struct Sighting {
 /// What was told of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// It was renamed; URL of its former name, if that was told.
+    /// It was renamed.
     Renamed {
-        /// The former name's URL, in one spelling.
-        from: Option<String>,
+        /// URLs that its former name may have, each in one spelling, the likeliest first; none if that was not told. An event tells
+        /// of it by a URL alone, and nobody says whether that is percent-encoded.
+        from: Vec<String>,
     },
     /// It was created by this operation, and its content may come later.
     Created {
@@ -171,13 +172,18 @@ pub enum Former {
         /// The scoring that wrote it.
         of: ScoringId,
     },
+    /// It has the form of an output, and neither it nor its id is in the ledger, which may have forgotten both.
+    LikeOutput {
+        /// The rule whose outputs have that form.
+        of: RuleId,
+    },
 }
 
 impl Former {
     /// Whether it stands against a scoring of the version under its new name, now or as it looks now.
     pub fn counts(&self) -> bool {
         match self {
-            Self::Output { .. } => true,
+            Self::Output { .. } | Self::LikeOutput { .. } => true,
             // What waits finds its blob gone; what ended without a result has scored nothing.
             Self::Scoring { status, .. } => status.holds_slot() || matches!(status, Status::Verifying | Status::Scored),
         }
@@ -210,11 +216,11 @@ impl PendingUpload {
     /// An upload that is looked at first when it is `due`.
     pub fn new(rule: &Rule, blob: UnversionedBlob, cause: Cause, now: OffsetDateTime) -> Self {
         let from = match &cause {
-            Cause::Renamed { from } => from.as_deref().unwrap_or_default(),
-            Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } => "",
+            Cause::Renamed { from } => from.join("\n"),
+            Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } => String::new(),
         };
         // One row for all that is begun, however often and by whichever operation; one for each rename.
-        let key = digest(&["pending", &rule.id, &blob.url, cause.name(), from]);
+        let key = digest(&["pending", &rule.id, &blob.url, cause.name(), &from]);
         let reason = match &cause {
             Cause::Renamed { .. } => "it was renamed, and which version it is was not looked at yet".to_owned(),
             Cause::Created { api } => format!("the content of a blob may come after `{}`", one_line(api, 64)),
@@ -251,10 +257,11 @@ impl PendingUpload {
         Self { seen: self.seen.or(told.seen), event_time, due, reason, look_failed, ..told }
     }
 
-    /// The version under its former name, if that was told.
-    pub fn former_version(&self, seen: &BlobSnapshot) -> Option<BlobVersion> {
-        let Cause::Renamed { from: Some(from) } = &self.cause else { return None };
-        UnversionedBlob::read(from).ok()?.version(&seen.etag).ok()
+    /// The version under each of the names that may have been its former one, if that was told. That another blob has had one of
+    /// them does no harm: no two blobs have one ETag.
+    pub fn former_versions(&self, seen: &BlobSnapshot) -> Vec<BlobVersion> {
+        let Cause::Renamed { from } = &self.cause else { return Vec::new() };
+        from.iter().filter_map(|url| BlobVersion::read(url, &seen.etag).ok()).collect()
     }
 
     /// Its version is one too many for now.
@@ -271,7 +278,7 @@ impl PendingUpload {
     }
 
     /// What becomes of it. `seen` is the blob as it is now, `None` if it is not there; `former` what is known of
-    /// [`former_version`](Self::former_version), if anything is.
+    /// [`former_versions`](Self::former_versions), if anything is.
     pub fn judge(
         self,
         ledger: &LedgerId,
@@ -293,9 +300,16 @@ impl PendingUpload {
         if let Some(why) = rule.refuses_name(account, container, path) {
             return upload.skip(&why);
         }
-        if let Some(Former::Output { of }) = former {
-            let why =
-                format!("{}; it is an output of scoring {of} that was moved, and outputs never trigger", upload.told());
+        let output = match former {
+            Some(Former::Output { of }) => Some(format!("it is an output of scoring {of} that was moved")),
+            Some(Former::LikeOutput { of }) => {
+                let why = "and neither it nor its id is in the ledger any more";
+                Some(format!("its first name has the form of an output of rule `{of}`, {why}"))
+            }
+            Some(Former::Scoring { .. }) | None => None,
+        };
+        if let Some(output) = output {
+            let why = format!("{}; {output}, and outputs never trigger", upload.told());
             return upload.skip(&why);
         }
         if upload.cause == Cause::Taken {
@@ -343,7 +357,7 @@ impl PendingUpload {
                 let why = format!("{}, and {id} scores it, {status} (renames is ignoreScored)", self.told());
                 return Judgement::Wait(Box::new(self.later(why, now)));
             }
-            Some(Former::Output { .. }) | None => {}
+            Some(Former::Output { .. } | Former::LikeOutput { .. }) | None => {}
         }
         self.take_in(ledger, rule, seen, quiet, now)
     }
@@ -445,8 +459,8 @@ impl PendingUpload {
     /// What was told, as part of a sentence.
     fn told(&self) -> String {
         match &self.cause {
-            Cause::Renamed { from: Some(from) } => format!("it was renamed from {from}"),
-            Cause::Renamed { from: None } => "it was renamed".to_owned(),
+            Cause::Renamed { from } if from.is_empty() => "it was renamed".to_owned(),
+            Cause::Renamed { from } => format!("it was renamed from {}", from.join(" or ")),
             Cause::Created { api } => format!("it was created by `{}` and is whole now", one_line(api, 64)),
             Cause::Taken => "it was taken in before".to_owned(),
             Cause::Changed { .. } => "it has changed since it was taken in, and rests now".to_owned(),

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::blob::InvalidBlob;
 use crate::digest::digest;
 use crate::id::RuleId;
+use crate::intake::may_be_forgotten;
 use crate::payload::{json_within, members, string};
 use crate::pending::{Cause, MAX_REASON, PendingUpload, pause};
 use crate::rule::{Api, Rules};
@@ -45,8 +46,8 @@ pub(crate) enum Renamed {
 /// A blob or folder that has another name now. Neither version nor size is told.
 pub(crate) struct Rename {
     to: UnversionedBlob,
-    /// URL of the former name, if it can be read.
-    from: Option<String>,
+    /// URLs that the former name may have; see [`Cause::Renamed`].
+    from: Vec<String>,
     /// When, if the event tells.
     at: Option<OffsetDateTime>,
 }
@@ -67,12 +68,12 @@ impl Rename {
             Renamed::Folder => UnversionedBlob::folder_of_event(subject, &to)?,
         };
         // What the blob was called before is worth knowing, and no reason to lose what it is called now.
-        let from = from.and_then(string).and_then(|url| match what {
-            Renamed::Blob => UnversionedBlob::read(&url).ok(),
-            Renamed::Folder => UnversionedBlob::folder(&url).ok(),
-        });
-        let from = from.map(|blob| blob.url);
-        let from = from.filter(|url| url.len() <= MAX_URL);
+        let from = from.and_then(string).filter(|url| url.len() <= 2 * MAX_URL).unwrap_or_default();
+        let from = match what {
+            Renamed::Blob => UnversionedBlob::readings(&from),
+            Renamed::Folder => UnversionedBlob::readings(from.trim_end_matches('/')),
+        };
+        let from = from.into_iter().map(|blob| blob.url).filter(|url| url.len() <= MAX_URL).collect();
         if to.url.len() > MAX_URL || to.path.chars().count() > MAX_PATH {
             return Err(InvalidRename::TooLong);
         }
@@ -81,7 +82,7 @@ impl Rename {
 
     /// The blob under each rule that wants its name; else why none does.
     pub(crate) fn uploads(&self, rules: &Rules, now: OffsetDateTime) -> Result<Vec<PendingUpload>, SkippedEvent> {
-        renamed(&self.to, self.from.as_deref(), self.at, rules, now)
+        renamed(&self.to, &self.from, self.at, rules, now)
     }
 
     /// The folder, if a rule may want one of its files; else why none does.
@@ -110,8 +111,8 @@ pub struct PendingFolder {
     pub key: String,
     /// The folder as it is called now.
     pub folder: UnversionedBlob,
-    /// URL of its former name, if that was told.
-    pub from: Option<String>,
+    /// URLs that its former name may have; see [`Cause::Renamed`].
+    pub from: Vec<String>,
     /// When its last event came.
     pub since: OffsetDateTime,
     /// The time that its event names, if it names one.
@@ -132,8 +133,8 @@ pub struct PendingFolder {
 
 impl PendingFolder {
     /// A folder that was renamed just now.
-    pub fn new(folder: UnversionedBlob, from: Option<String>, now: OffsetDateTime) -> Self {
-        let key = digest(&["folder", &folder.url, from.as_deref().unwrap_or_default()]);
+    pub fn new(folder: UnversionedBlob, from: Vec<String>, now: OffsetDateTime) -> Self {
+        let key = digest(&["folder", &folder.url, &from.join("\n")]);
         let reason = "it was renamed, and its files are not listed yet".to_owned();
         Self {
             key,
@@ -176,8 +177,8 @@ impl PendingFolder {
             let folder = UnversionedBlob::read(from).ok()?;
             folder.beside(&format!("{}/{rest}", folder.path)).ok().map(|blob| blob.url)
         };
-        let from = self.from.as_ref().and_then(former);
-        renamed(&blob, from.as_deref(), self.event_time, rules, now)
+        let from: Vec<String> = self.from.iter().filter_map(former).collect();
+        renamed(&blob, &from, self.event_time, rules, now)
     }
 
     /// The listing went so far; `next`: where it goes on.
@@ -207,21 +208,22 @@ impl PendingFolder {
 /// A blob that was renamed, under each rule that wants its name; else why none does.
 fn renamed(
     blob: &UnversionedBlob,
-    from: Option<&str>,
+    from: &[String],
     at: Option<OffsetDateTime>,
     rules: &Rules,
     now: OffsetDateTime,
 ) -> Result<Vec<PendingUpload>, SkippedEvent> {
     let skipped = |rule: Option<RuleId>, reason: &str| {
         let reason = one_line(reason, MAX_REASON);
-        let key = skip_key(&["renamed", &blob.url, from.unwrap_or_default()], at, &reason);
+        let key = skip_key(&["renamed", &blob.url, &from.join("\n")], at, &reason);
         Err(SkippedEvent { key, subject: blob.url.clone(), rule, etag: None, reason })
     };
-    if let Some(rule) = rules.output_at(&blob.path) {
+    // As of any upload: what was handed out the ledger is asked about, when the version is known.
+    if let Some(rule) = rules.output_at(&blob.path).filter(|_| may_be_forgotten(at, now)) {
         let reason = format!("the blob is an output of rule `{}`; outputs never trigger", rule.id);
         return skipped(Some(rule.id.clone()), &reason);
     }
-    let cause = || Cause::Renamed { from: from.map(str::to_owned) };
+    let cause = || Cause::Renamed { from: from.to_vec() };
     let (mut wanted, mut reasons, mut nearest) = (Vec::new(), Vec::new(), None);
     for rule in rules {
         let refused = rule.refuses_name(&blob.account, &blob.container, &blob.path);

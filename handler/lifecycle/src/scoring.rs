@@ -7,7 +7,7 @@ use crate::blob::BlobVersion;
 use crate::failure::FailureCause;
 use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId};
 use crate::input::{InputContent, Likeness, SeenVersion};
-use crate::job::{Job, OutputPrint, Submission};
+use crate::job::{Job, MAX_SUBMISSION_UNITS, OutputPrint, Submission, units_of_json};
 use crate::rule::Rule;
 use crate::rule::template::Values;
 use crate::schedule::{believable_due_in, is_ahead};
@@ -69,6 +69,9 @@ pub struct Scoring {
     pub job_status: Option<String>,
     /// Since when the job cannot be found.
     pub missing_since: Option<OffsetDateTime>,
+    /// Where earlier attempts were told to write: of the last ones, as many as [`MAX_SUBMISSION_UNITS`] hold as JSON, and of one in
+    /// any case.
+    pub former_outputs: Vec<FormerOutputs>,
     /// Jobs that earlier attempts had adopted, the first [`MAX_JOB_NAMES`] of them.
     pub previous_jobs: Vec<JobName>,
     /// Jobs that were made for this scoring and adopted by no attempt; the first [`MAX_JOB_NAMES`] of them.
@@ -120,6 +123,16 @@ pub struct Scoring {
     pub completed: Option<OffsetDateTime>,
     /// Rises by one with each move, from 1.
     pub version: i64,
+}
+
+/// Where an attempt that is over was told to write. A job of it may turn up late, and events about its files later still, when the
+/// rule says something else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerOutputs {
+    /// Its number.
+    pub attempt: u32,
+    /// URIs of its outputs.
+    pub uris: Vec<String>,
 }
 
 /// What was seen at the output path of an attempt whose job nobody knows.
@@ -190,6 +203,7 @@ impl Scoring {
             job: None,
             job_status: None,
             missing_since: None,
+            former_outputs: Vec::new(),
             previous_jobs: Vec::new(),
             orphaned_jobs: Vec::new(),
             orphaned_job_count: 0,
@@ -251,6 +265,24 @@ impl Scoring {
     pub fn output_uris(&self) -> impl Iterator<Item = (&str, &str)> {
         let outputs = self.submission.iter().flat_map(|sent| &sent.outputs);
         outputs.map(|(name, output)| (name.as_str(), output.uri.as_str()))
+    }
+
+    /// Every output URI that is known to have been handed out, with the attempt that it was made for, the newest first.
+    pub fn handed_out(&self) -> impl Iterator<Item = (u32, &str)> {
+        let current = self.output_uris().map(|(_, uri)| (self.attempt, uri));
+        let former = self.former_outputs.iter().rev();
+        current.chain(former.flat_map(|of| of.uris.iter().map(|uri| (of.attempt, uri.as_str()))))
+    }
+
+    /// The attempt's submission is not to be sent any more, nor a job adopted by it. Where it was told to write is kept.
+    pub(crate) fn close_submission(&mut self) {
+        let Some(sent) = self.submission.take() else { return };
+        let uris = sent.outputs.into_values().map(|output| output.uri).collect();
+        self.former_outputs.push(FormerOutputs { attempt: self.attempt, uris });
+        // One attempt's take less than its submission did, which was kept as well.
+        while self.former_outputs.len() > 1 && units_of_json(&self.former_outputs) > MAX_SUBMISSION_UNITS {
+            self.former_outputs.remove(0);
+        }
     }
 
     /// The scoring of another version of its path under the same rule, queued.

@@ -32,6 +32,11 @@ impl UnversionedBlob {
         Self::read(url.trim_end_matches('/'))
     }
 
+    /// Every blob that a URL may name of which nobody says whether its path is percent-encoded; the likeliest first.
+    pub(crate) fn readings(url: &str) -> Vec<Self> {
+        BlobVersion::readings(url, NO_ETAG).into_iter().map(Self::from).collect()
+    }
+
     /// The same as [`read`](Self::read) for what an event tells of, which names it twice; see [`BlobVersion::of_event`].
     pub(crate) fn of_event(subject: &str, url: &str) -> Result<Self, InvalidBlob> {
         BlobVersion::of_event(subject, url, NO_ETAG).map(Self::from)

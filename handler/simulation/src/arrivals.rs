@@ -108,6 +108,13 @@ pub(super) fn moved_back(container: &str, path: &str) -> Value {
     renamed("BlobRenamed", container, &format!("_temporary/{path}"), path)
 }
 
+/// The event about a blob that was moved; its former path is spelled like this in the URL.
+pub(super) fn moved(container: &str, spelled: &str, to: &str) -> Value {
+    let mut event = renamed("BlobRenamed", container, "", to);
+    event["data"]["sourceUrl"] = format!("{HOST}/{container}/{spelled}").into();
+    event
+}
+
 fn renamed(kind: &str, container: &str, from: &str, to: &str) -> Value {
     json!({
         "id": format!("{from}-{to}"),

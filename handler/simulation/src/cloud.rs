@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lifecycle::id::JobName;
+use lifecycle::job::OutputKind;
 use lifecycle::{
     BlobSnapshot, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint, OutputSnapshot,
     Scoring, ScoringId, UnversionedBlob,
@@ -87,6 +88,15 @@ impl CloudJob {
             _ => JobStatus::Running,
         }
     }
+}
+
+/// An output that a job has written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WrittenOutput<'a> {
+    /// The scoring that its job was made for.
+    pub(super) of: &'a ScoringId,
+    pub(super) kind: OutputKind,
+    pub(super) uri: &'a str,
 }
 
 /// Everything that the workspace and the storage hold.
@@ -391,11 +401,14 @@ impl Cloud {
         written.max_by_key(|(good, ..)| *good).map(|(_, bytes, modified)| (bytes, modified))
     }
 
-    /// URIs of outputs that jobs have written by now, each with the scoring that its job was made for.
-    pub(super) fn written(&self, now: OffsetDateTime) -> impl Iterator<Item = (&ScoringId, &str)> {
+    /// Outputs that jobs have written by now.
+    pub(super) fn written(&self, now: OffsetDateTime) -> impl Iterator<Item = WrittenOutput<'_>> {
         let of = self.jobs.iter().filter(move |job| !job.stranger && job.ended(now));
-        let all = of.flat_map(|job| job.outputs.iter().map(|uri| (&job.scoring.id, uri.as_str())));
-        all.filter(move |(_, uri)| self.output(uri, now).is_some())
+        let all = of.flat_map(|job| {
+            let outputs = job.scoring.submission.iter().flat_map(|sent| sent.outputs.values());
+            outputs.map(|output| WrittenOutput { of: &job.scoring.id, kind: output.kind, uri: &output.uri })
+        });
+        all.filter(move |written| self.output(written.uri, now).is_some())
     }
 
     /// Jobs that run on, beside the adopted ones, and that nobody has asked to stop.

@@ -92,7 +92,8 @@ kinds! {
     SubmitDoubled = "submit-doubled",
     /// Blobs have names that a URL can be misread as another one, and events tell of them in several spellings.
     Names = "names",
-    /// Jobs write into the container that is watched, and Event Grid tells of outputs as of uploads.
+    /// Jobs write into the container that is watched, at one of several places, and Event Grid tells of outputs as of uploads. Other
+    /// rules, under which they write elsewhere, may be deployed.
     OwnOutputs = "own-outputs",
     /// Operators order retries, cancels and acknowledgements, some of them twice.
     Orders = "orders",

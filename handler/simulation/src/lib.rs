@@ -9,6 +9,7 @@
 //! It must never read the machine's clock or randomness, and must never be told by the app what is true.
 
 mod arrivals;
+mod at_rest;
 mod behaviour;
 mod cloud;
 mod command;
@@ -21,6 +22,7 @@ mod operators;
 mod options;
 mod outcome;
 mod output_events;
+mod output_places;
 mod plan;
 mod process_ports;
 mod run;

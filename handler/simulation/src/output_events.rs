@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use lifecycle::ScoringId;
 use lifecycle::datastore::DatastorePath;
+use lifecycle::job::OutputKind;
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::arrivals::created;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, WrittenOutput};
 use crate::faults::{Dice, Kind};
 use crate::plan::CONTAINERS;
 
@@ -27,17 +28,36 @@ impl OutputEvents {
             return Vec::new();
         }
         let mut events = Vec::new();
-        for (of, uri) in cloud.written(now) {
-            let Some(place) = DatastorePath::read(uri).filter(|_| self.told.insert(uri.to_owned())) else { continue };
-            let path = place.path.trim_start_matches('/');
-            let beside =
-                path.rsplit_once('/').map_or_else(|| path.to_owned(), |(folder, _)| format!("{folder}/part-0.csv"));
-            for path in [path, &beside] {
-                if dice.strikes(Kind::OwnOutputs, 200) {
-                    events.push((of.clone(), created(CONTAINERS[0], path, "1", "PutBlob")));
-                }
+        for written in cloud.written(now) {
+            if self.told.insert(written.uri.to_owned()) {
+                let told = of_output(&written).into_iter().filter(|_| dice.strikes(Kind::OwnOutputs, 200));
+                events.extend(told.map(|event| (written.of.clone(), event)));
             }
         }
         events
     }
+}
+
+/// Every event about every output that was ever written.
+pub(super) fn all(cloud: &Cloud, now: OffsetDateTime) -> Vec<(ScoringId, Value)> {
+    let mut events = Vec::new();
+    for written in cloud.written(now) {
+        events.extend(of_output(&written).into_iter().map(|event| (written.of.clone(), event)));
+    }
+    events
+}
+
+/// The events about an output, and about what tools leave beside it.
+fn of_output(written: &WrittenOutput<'_>) -> Vec<Value> {
+    let Some(place) = DatastorePath::read(written.uri) else { return Vec::new() };
+    let path = place.path.trim_matches('/');
+    let paths = match (written.kind, path.rsplit_once('/')) {
+        (OutputKind::UriFolder, _) => vec![format!("{path}/a.csv"), format!("{path}/x/b.csv")],
+        (OutputKind::UriFile, Some((folder, _))) if folder.contains(written.of.as_str()) => {
+            vec![path.to_owned(), format!("{folder}/part-0.csv")]
+        }
+        // What lies beside it is an upload of somebody.
+        (OutputKind::UriFile, _) => vec![path.to_owned()],
+    };
+    paths.iter().map(|path| created(CONTAINERS[0], path, "1", "PutBlob")).collect()
 }

@@ -12,6 +12,7 @@ use crate::faults::{Dice, Kind};
 use crate::inputs::InputChange;
 use crate::invariants::ScoredVersion;
 use crate::names;
+use crate::output_places::{self, RulesChange};
 use crate::uploaded::Uploaded;
 
 /// The clock of a process is off by at most this.
@@ -72,6 +73,10 @@ pub(super) struct LimitChange {
 pub(super) struct Plan {
     /// The rules as they are meant.
     pub(super) rules: Rules,
+    /// Rules that take their place and differ in their outputs alone.
+    pub(super) rules_change: Option<RulesChange>,
+    /// Events tell of outputs as of uploads.
+    pub(super) tells_of_outputs: bool,
     pub(super) uploads: Vec<Upload>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) limit_changes: Vec<LimitChange>,
@@ -99,7 +104,7 @@ impl Plan {
     pub(super) fn draw(rng: &Rng, dice: &mut Dice, events: usize, processes: usize) -> Self {
         let mut draw = rng.fork(10);
         let skewed = dice.likes(Kind::Skew);
-        let rules = drawn_rules(&mut draw, skewed);
+        let mut rules = drawn_rules(&mut draw, skewed);
         let mut uploads: Vec<Upload> = (0..events).map(|n| drawn_upload(&mut draw, dice, n)).collect();
         keep_renamed_ones_apart(&mut uploads);
         let mut times: Vec<Duration> = uploads.iter().map(|_| draw.seconds(0, 30)).collect();
@@ -131,8 +136,14 @@ impl Plan {
         let orphan_scan_interval = Duration::seconds(draw.pick(&[20, 60, 600, 1_800]));
         let fault_period = draw.seconds(300, 1_800);
         let limit_changes = drawn_limit_changes(&mut draw, &rules, fault_period);
+        let (tells_of_outputs, mut rules_change) = (dice.likes(Kind::OwnOutputs), None);
+        if tells_of_outputs {
+            (rules, rules_change) = output_places::draw(&rules, &mut rng.fork(12), fault_period);
+        }
         Self {
             rules,
+            rules_change,
+            tells_of_outputs,
             uploads,
             deliveries,
             limit_changes,
@@ -172,6 +183,8 @@ impl Plan {
         let deliveries = (0..times).flat_map(each).collect();
         Self {
             rules: rules_of(&[rule], &[]),
+            rules_change: None,
+            tells_of_outputs: false,
             deliveries,
             limit_changes: Vec::new(),
             input_changes: Vec::new(),
@@ -214,6 +227,8 @@ impl Plan {
             .collect();
         let plan = Self {
             rules: rules_of(&[rule("one", CONTAINERS[0]), rule("two", CONTAINERS[1])], &[]),
+            rules_change: None,
+            tells_of_outputs: false,
             deliveries,
             uploads,
             limit_changes: Vec::new(),
@@ -227,6 +242,12 @@ impl Plan {
             fault_period: Duration::ZERO,
         };
         (plan, bad)
+    }
+
+    /// Container and path of the uploads whose names a URL can be misread as another one.
+    pub(super) fn oddly_named(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let odd = self.uploads.iter().filter(|upload| upload.arrival == Arrival::OddlyNamed);
+        odd.map(|upload| (upload.container, upload.path.clone()))
     }
 
     /// Every scoring that these uploads must become, with a name for people. Its id is the ledger's to say.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle::{LedgerId, Scoring, ScoringId, Status, StorageHosts, TRANSITIONS, UnversionedBlob};
+use lifecycle::{LedgerId, Rules, Scoring, ScoringId, Status, StorageHosts, TRANSITIONS, UnversionedBlob};
 use serde_json::Value;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -62,6 +62,10 @@ pub(super) enum Control {
     Input(usize),
     /// Another deployment becomes the default one.
     SwitchDefault,
+    /// Other rules are deployed.
+    ChangeRules,
+    /// A process ends, and another one begins with the rules of then.
+    Redeploy(usize),
     Resume(usize),
     Heal,
 }
@@ -76,6 +80,8 @@ pub(super) struct Process {
 
 pub(super) struct Run {
     pub(super) plan: Plan,
+    /// The rules that processes begin with.
+    rules: Rules,
     wiring: Wiring,
     pub(super) world: World,
     pub(super) executor: Executor,
@@ -174,6 +180,7 @@ impl Run {
             settled: None,
             expected,
             over: false,
+            rules: plan.rules.clone(),
             plan,
         };
         for process in 0..run.processes.len() {
@@ -196,6 +203,9 @@ impl Run {
         if let Some(at) = run.plan.default_switched {
             run.world.state().cloud.set_default_deployment(DEFAULTS[0]);
             run.later(at, Control::SwitchDefault);
+        }
+        if let Some(change) = &run.plan.rules_change {
+            run.later(change.at, Control::ChangeRules);
         }
         for n in 0..run.plan.limit_changes.len() {
             run.later(run.plan.limit_changes[n].at, Control::Limit(n));
@@ -320,7 +330,7 @@ impl Run {
             ledger,
             endpoint: (self.wiring.endpoint)(Arc::clone(&ports) as Arc<dyn Endpoint>),
             blobs: (self.wiring.blobs)(ports as Arc<dyn Blobs>),
-            rules: (self.wiring.rules)(&self.plan.rules),
+            rules: (self.wiring.rules)(&self.rules),
             storage_hosts: StorageHosts::of_cloud("core.windows.net"),
             clock: (self.wiring.clock)(skewed(self.world.time(), &clock_off)),
             orphan_scan_interval: Some(self.plan.orphan_scan_interval),
@@ -377,7 +387,24 @@ impl Run {
                 self.world.trace(None, None, || format!("{} is the default deployment now", DEFAULTS[1]));
                 self.world.state().cloud.set_default_deployment(DEFAULTS[1]);
             }
+            Control::ChangeRules => self.change_rules(),
+            Control::Redeploy(process) => {
+                if self.processes[process].app.is_some() {
+                    self.kill(process, Duration::SECOND);
+                }
+            }
             Control::Heal => self.heal(),
+        }
+    }
+
+    /// Processes begin anew with the other rules, one after the other; for a while they work beside those with the old ones.
+    fn change_rules(&mut self) {
+        let Some(change) = &self.plan.rules_change else { return };
+        self.rules = change.rules.clone();
+        self.world.trace(None, None, || "other rules are deployed: outputs go elsewhere".to_owned());
+        for process in 0..self.processes.len() {
+            let within = self.order.seconds(0, 60);
+            self.later(within, Control::Redeploy(process));
         }
     }
 
@@ -440,22 +467,12 @@ impl Run {
     /// Event Grid tells of outputs. Nobody waits for what becomes of that: nothing may. Each installation hears of its own alone: those
     /// of another are uploads to it, and two that watch each other's outputs never come to an end (RELIABILITY).
     fn tell_of_outputs(&mut self) {
-        let events: Vec<(usize, Value)> = {
+        let events = {
             let (now, mut state) = (self.world.time().now(), self.world.state());
-            let WorldState { cloud, dice, invariants, .. } = &mut *state;
-            let events = self.output_events.draw(cloud, dice, now);
-            let told = |(of, event): (ScoringId, Value)| Some((invariants.iter().position(|i| i.has(&of))?, event));
-            events.into_iter().filter_map(told).collect()
+            let WorldState { cloud, dice, .. } = &mut *state;
+            self.output_events.draw(cloud, dice, now)
         };
-        for (installation, event) in events {
-            let Some((process, app)) = self.somebody(installation) else { continue };
-            self.world.trace(Some(process), None, || format!("is told of an output: {}", event["subject"]));
-            self.executor.spawn(process, async move {
-                if let Ok(delivery) = app.accept(&event).await {
-                    delivery.submit().await;
-                }
-            });
-        }
+        self.deliver_outputs(events);
     }
 
     fn change_input(&mut self, n: usize) {
@@ -496,10 +513,14 @@ impl Run {
                 for (installation, n) in self.all_deliveries() {
                     self.hand_over(installation, n, Arc::clone(&taken));
                 }
+                if self.plan.tells_of_outputs {
+                    self.tell_of_all_outputs();
+                }
+                self.move_what_is_oddly_named();
             }
             (None, Some((ticks, before))) => {
                 if posts != before {
-                    self.world.state().broken("rest", None, "a repeated event made a request");
+                    self.world.state().broken("rest", None, "an event of which nothing may come made a request");
                 }
                 if self.ticks_since >= ticks + TICKS_AFTER {
                     for installation in 0..self.plan.installations {

@@ -112,7 +112,7 @@ fn to_row(pending: &Pending) -> Entity {
     match pending {
         Pending::Upload(PendingUpload { rule, cause, looks, look_failed, seen, event, .. }) => {
             let (from, api, taken) = match cause {
-                Cause::Renamed { from } => (from.as_deref(), None, None),
+                Cause::Renamed { from } => (rows::list(from), None, None),
                 Cause::Created { api } => (None, Some(api.as_str()), None),
                 Cause::Taken => (None, None, None),
                 Cause::Changed { taken } => (None, None, Some(taken.as_str())),
@@ -121,7 +121,7 @@ fn to_row(pending: &Pending) -> Entity {
                 .with("RuleId", rule.as_str())
                 .with("Looks", rows::count(*looks))
                 .with("LookFailed", *look_failed)
-                .with_some("SourceUrl", from)
+                .with_some("SourceUrls", from)
                 .with_some("Api", api)
                 .with_some("TakenETag", taken)
                 .with_some("SeenETag", seen.as_ref().map(|seen| seen.etag.as_str()))
@@ -132,7 +132,7 @@ fn to_row(pending: &Pending) -> Entity {
             .with("Kind", "folder")
             .with("Looks", rows::count(*failures))
             .with("Files", i64::try_from(*files).unwrap_or(i64::MAX))
-            .with_some("SourceUrl", from.as_deref())
+            .with_some("SourceUrls", rows::list(from))
             .with_some("Cursor", cursor.as_deref()),
     }
 }
@@ -145,7 +145,7 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
     let blob = UnversionedBlob::read(&read.string("BlobUrl")?).map_err(|why| read.wrong(why.to_string()))?;
     let (since, due, reason) = (read.time("SeenTime")?, read.time("Due")?, read.string("Reason")?);
     let (updated, event_time) = (read.time("Updated")?, row.time("EventTime"));
-    let from = row.string("SourceUrl").map(str::to_owned);
+    let from = read.list("SourceUrls")?;
     let looks = read.number("Looks")?;
     let cause = match kind.as_str() {
         "renamed" => Cause::Renamed { from },
@@ -281,10 +281,11 @@ mod tests {
         let rule = rules.get("r").unwrap();
         let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
         let blob = UnversionedBlob::read("https://a.blob.core.windows.net/con/%C3%BC%20x.csv").unwrap();
-        let from = Some("https://a.blob.core.windows.net/con/y.csv".to_owned());
+        let from =
+            ["%20y.csv", "%2520y.csv"].map(|path| format!("https://a.blob.core.windows.net/con/{path}")).to_vec();
         let causes = [
             Cause::Renamed { from: from.clone() },
-            Cause::Renamed { from: None },
+            Cause::Renamed { from: Vec::new() },
             Cause::Created { api: "CreateFile".to_owned() },
             Cause::Taken,
             Cause::Changed { taken: "0x0".to_owned() },

@@ -232,9 +232,9 @@ pub(super) fn count(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Texts as a JSON list, readable in a storage browser; no column when there are none.
+/// Texts, or what is made of them, as a JSON list, readable in a storage browser; no column when there are none.
 pub(super) fn list<T: serde::Serialize>(texts: &[T]) -> Option<String> {
-    (!texts.is_empty()).then(|| serde_json::to_string(texts).unwrap_or_default()) // texts always serialise
+    (!texts.is_empty()).then(|| serde_json::to_string(texts).unwrap_or_default()) // they always serialise
 }
 
 /// Names of jobs of each list in the scoring's row, and in one further row: of 260 bytes each they fill a third of a property.
@@ -291,6 +291,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("JobStatus", s.job_status.as_deref())
         .with_some("MissingSince", s.missing_since)
         .with_some("ResumedTime", s.resumed)
+        .with_some("FormerOutputs", list(&s.former_outputs))
         .with_some("PreviousJobs", list(names_in_row(&s.previous_jobs)))
         .with_some("OrphanedJobs", list(names_in_row(&s.orphaned_jobs)))
         .with_some(FURTHER_JOB_NAMES, further_job_names(s).map(count))
@@ -367,6 +368,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         job_status: row.string("JobStatus").map(str::to_owned),
         missing_since: row.time("MissingSince"),
         resumed: row.time("ResumedTime"),
+        former_outputs: read.list("FormerOutputs")?,
         previous_jobs: read.list("PreviousJobs")?,
         orphaned_jobs: read.list("OrphanedJobs")?,
         orphaned_job_count: read.number("OrphanedJobCount")?,
@@ -554,7 +556,7 @@ impl Reader<'_> {
 
     pub(super) fn list<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, Unreadable> {
         let Some(text) = self.0.string(name) else { return Ok(Vec::new()) };
-        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a list of names: {e}")))
+        serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a readable list: {e}")))
     }
 
     fn scoring_id(&self, name: &str, text: &str) -> Result<ScoringId, Unreadable> {
@@ -577,6 +579,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lifecycle::scoring::FormerOutputs;
     use lifecycle::{Answer, JobStatus, Observation, Rules, Step, decide};
     use time::macros::datetime;
 
@@ -605,6 +608,8 @@ mod tests {
         let (last, entry) = all.last().unwrap().clone();
         let output_seen = Some(OutputSeen { print: OutputPrint::of([("a", "1")]), at: now });
         let followed = vec!["job-7".parse().unwrap()];
+        let former_outputs = vec![FormerOutputs { attempt: 1, uris: vec!["azureml://datastores/d/paths/ü".into()] }];
+        let last = Scoring { former_outputs, ..last };
         all.push((Scoring { followed, followed_ended: Some(now), output_seen, slot_freed: true, ..last }, entry));
         all
     }

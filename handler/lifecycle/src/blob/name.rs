@@ -49,6 +49,20 @@ impl Name {
         if name.path.contains(LOST) { Err(InvalidBlob::Lost(shown())) } else { Ok(name) }
     }
 
+    /// What stands behind the host in a URL that no subject comes with, each way that it may be meant: percent-encoded, and as it
+    /// is. For what a blob was called before, where a reading that names no blob does no harm.
+    pub(super) fn readings(rest: &str) -> Vec<Self> {
+        let rest = rest.rsplit_once('?').filter(|(_, query)| has_signature(query)).map_or(rest, |(before, _)| before);
+        let (container, path) = rest.split_once('/').unwrap_or((ROOT, rest));
+        let name = |path: &str| Self { container: read(container).into_owned(), path: path.to_owned() };
+        let encoded = read(path);
+        let mut readings = vec![name(&encoded)];
+        if encoded != path {
+            readings.push(name(path));
+        }
+        readings
+    }
+
     /// From `subject` and what stands behind the host in `data.url`. A subject of another form says nothing.
     pub(super) fn of_both(subject: &str, rest: &str, shown: &dyn Fn() -> String) -> Result<Self, InvalidBlob> {
         let Some((container, name)) = subject.strip_prefix(SUBJECT).and_then(|rest| rest.split_once("/blobs/")) else {
@@ -249,6 +263,21 @@ mod tests {
         assert!(matches!(alone("c/what?.csv"), Err(InvalidBlob::Query(_))));
         assert!(matches!(alone("c/%FF.csv"), Err(InvalidBlob::NotUtf8(_))));
         assert!(matches!(alone("c/%EF%BF%BD.csv"), Err(InvalidBlob::Lost(_))));
+    }
+
+    #[test]
+    fn a_url_alone_has_two_readings_where_its_encoding_is_not_known() {
+        let readings = |rest: &str| Name::readings(rest).into_iter().map(|name| name.path).collect::<Vec<_>>();
+        for (rest, names) in [
+            ("c/d/a.csv", &["d/a.csv"][..]),
+            ("c/a%20b.csv", &["a b.csv", "a%20b.csv"]),
+            ("c/a?b.csv", &["a?b.csv"]),
+            ("c/a?b%20c.csv", &["a?b c.csv", "a?b%20c.csv"]),
+            ("c/100%.csv", &["100%.csv"]),
+            ("c/a?b.csv?sv=1&sig=x", &["a?b.csv"]),
+        ] {
+            assert_eq!(readings(rest), names, "{rest}");
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl DecideContext<'_> {
 
 /// The attempt is over. Without a submission no job of it can be adopted any more; one that appears is an orphaned one.
 pub(super) fn close_attempt(next: &mut Scoring) {
-    next.submission = None;
+    next.close_submission();
     if let Some(job) = next.job.take() {
         remember(&mut next.previous_jobs, job.name);
     }

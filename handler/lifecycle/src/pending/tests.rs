@@ -49,7 +49,7 @@ fn renamed(from: &str) -> PendingUpload {
     let blob = UnversionedBlob::read(URL).expect("a blob");
     let rules = rules(&json!({}));
     let rule = rules.get("r").expect("the rule");
-    PendingUpload::new(rule, blob, Cause::Renamed { from: Some(from.to_owned()) }, NOW)
+    PendingUpload::new(rule, blob, Cause::Renamed { from: vec![from.to_owned()] }, NOW)
 }
 
 fn seen(etag: &str, size: u64) -> BlobSnapshot {
@@ -113,7 +113,7 @@ fn a_renamed_blob_that_is_gone_or_empty_or_a_folder_is_skipped() {
 fn what_was_scored_or_is_in_flight_is_not_scored_again_for_being_moved() {
     let (all, score) = (rules(&json!({})), rules(&json!({"renames": "score"})));
     let from = "https://uploads.blob.core.windows.net/claims/b.csv";
-    let before = renamed(from).former_version(&seen("\"0x1\"", 5)).expect("a former name");
+    let before = renamed(from).former_versions(&seen("\"0x1\"", 5)).remove(0);
     assert_eq!((before.url.as_str(), before.etag.as_str()), (from, "0x1"));
     let id = ScoringId::new(&ledger(), &renamed(from).rule, &before, 0);
     let judge = |rules: &Rules, former: &Former| {

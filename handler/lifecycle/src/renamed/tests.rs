@@ -39,7 +39,7 @@ fn a_renamed_blob_is_an_upload_of_its_destination_in_both_schemas() {
         let url = "https://uploads.blob.core.windows.net/claims/eu/2026/a.csv";
         assert_eq!(told, [("eu", url, NOW), ("all", url, NOW)]);
         let from = "https://uploads.blob.core.windows.net/claims/eu/2026/_temporary/0/a.csv".to_owned();
-        assert_eq!(uploads[0].cause, Cause::Renamed { from: Some(from) });
+        assert_eq!(uploads[0].cause, Cause::Renamed { from: vec![from] });
         assert_ne!(uploads[0].key, uploads[1].key);
     }
 }
@@ -115,7 +115,7 @@ fn each_file_of_a_renamed_folder_has_its_former_name() {
     let uploads = folder.file("eu/2026/ä b/c.csv", &rules(), NOW).expect("wanted");
     let from = "https://uploads.blob.core.windows.net/claims/eu/_stage/%C3%A4%20b/c.csv".to_owned();
     assert_eq!(uploads.len(), 2);
-    assert_eq!(uploads[0].cause, Cause::Renamed { from: Some(from) });
+    assert_eq!(uploads[0].cause, Cause::Renamed { from: vec![from] });
     let marker = folder.file("eu/2026/_SUCCESS", &rules(), NOW).expect_err("no rule wants it");
     assert!(marker.subject.ends_with("/eu/2026/_SUCCESS") && marker.reason.contains("rule `eu`"), "{marker:?}");
 }
@@ -123,7 +123,7 @@ fn each_file_of_a_renamed_folder_has_its_former_name() {
 #[test]
 fn a_listing_goes_on_where_it_was_and_slows_down_when_it_fails() {
     let folder = UnversionedBlob::read("https://uploads.blob.core.windows.net/claims/eu").expect("a folder");
-    let begun = PendingFolder::new(folder, None, NOW);
+    let begun = PendingFolder::new(folder, Vec::new(), NOW);
     let failed = begun.not_listed("503", NOW);
     assert!(failed.due > NOW && failed.reason.contains("503") && failed.failures == 1);
     let listed = failed.listed(7, Some("next".to_owned()), NOW).listed(3, Some("more".to_owned()), NOW);
@@ -152,5 +152,5 @@ fn a_renamed_blob_keeps_a_slash_at_its_end_and_a_folder_has_none() {
     let Classification::Pending { uploads, .. } = classified("BlobRenamed") else { panic!("a blob") };
     assert_eq!(uploads[0].blob.path, "eu/a.csv/");
     let Classification::Folder(folder) = classified("DirectoryRenamed") else { panic!("a folder") };
-    assert!(folder.folder.path == "eu/a.csv" && folder.from.is_some_and(|from| from.ends_with("/eu/b")));
+    assert!(folder.folder.path == "eu/a.csv" && folder.from.iter().all(|from| from.ends_with("/eu/b")));
 }

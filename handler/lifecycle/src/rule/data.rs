@@ -241,6 +241,12 @@ fn output_uri(node: &Node<'_>) -> Option<Template> {
             ));
         }
     }
+    if template.has_scoring_id() && !template.sets_off_scoring_id() {
+        node.refuse(Refused::new(
+            "a path in which the scoring's id can be found again, or outputs in a watched place would be scored without end",
+            "put a character that is neither a hex digit nor `%`, `-` or `/` for example, before or behind {scoring.id}",
+        ));
+    }
     Some(template)
 }
 

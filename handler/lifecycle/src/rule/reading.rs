@@ -52,12 +52,12 @@ impl Rules {
         self.rules.iter().find(|rule| rule.id == id)
     }
 
-    /// The rule one of whose outputs this blob is, if any: such a blob never triggers a scoring.
+    /// The rule one of whose outputs has the form of this blob's path, if any; see [`Template::could_have_made`](super::template::Template::could_have_made).
     pub fn output_of(&self, blob: &BlobVersion) -> Option<&Rule> {
         self.output_at(&blob.path)
     }
 
-    /// The rule one of whose outputs a blob at this path is, if any.
+    /// The rule one of whose outputs has the form of this path, if any.
     pub fn output_at(&self, path: &str) -> Option<&Rule> {
         let is_made = |output: &OutputTemplate| match output.kind {
             OutputKind::UriFile => output.uri.could_have_made(path),

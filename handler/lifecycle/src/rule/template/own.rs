@@ -5,9 +5,32 @@ use super::{Part, Template};
 use crate::id::ScoringId;
 
 impl Template {
-    /// Whether `path` could have come out of the path part of this template: how an event about one of our own outputs
-    /// is known. Fixed text must match, `{scoring.id}` stands for 32 hex digits, `{attempt}` for digits, any other
-    /// placeholder for any text.
+    /// Whether a scoring id can be found again in whatever comes out of this template: beside some `{scoring.id}` stands, on one
+    /// side at least and for every blob, what is no hex digit. Between digits on both sides nobody could tell where it begins.
+    pub fn sets_off_scoring_id(&self) -> bool {
+        let is_id = |part: &Part| *part == Part::Hole(Placeholder::Scoring);
+        self.parts.iter().enumerate().filter(|(_, part)| is_id(part)).any(|(at, _)| {
+            let before = self.parts[..at].iter().rev().find_map(|part| match part {
+                Part::Text(text) => Some(text.chars().next_back().is_some_and(is_no_digit)),
+                // It ends with its slash, or is nothing.
+                Part::Hole(Placeholder::Folder { slash: true, .. }) => None,
+                Part::Hole(_) => Some(false),
+            });
+            let behind = self.parts[at + 1..].iter().find_map(|part| match part {
+                Part::Text(text) => Some(text.chars().next().is_some_and(is_no_digit)),
+                // It begins with a dot, or is nothing.
+                Part::Hole(Placeholder::Extension(_)) => None,
+                Part::Hole(_) => Some(false),
+            });
+            // Beyond the ends of a path there is nothing.
+            before.unwrap_or(true) || behind.unwrap_or(true)
+        })
+    }
+
+    /// Whether `path` could have come out of the path part of this template. Fixed text must match, `{scoring.id}` stands for 32
+    /// hex digits, `{attempt}` for digits, any other placeholder for any text. An upload may have that form as well, and which
+    /// container the datastore stands for is not in the rules: what was really handed out the ledger knows
+    /// ([`own_output`](crate::own_output)), and this decides only where that may have been forgotten.
     pub fn could_have_made(&self, path: &str) -> bool {
         self.lengths_made(path).last() == Some(&true)
     }
@@ -39,6 +62,11 @@ impl Template {
             None => matches(&self.parts, path).0,
         }
     }
+}
+
+/// Neither a hex digit nor, as a part of a percent-encoding, what may become one.
+fn is_no_digit(c: char) -> bool {
+    !c.is_ascii_hexdigit() && c != '%'
 }
 
 /// For each beginning of the text, by its length, whether the parts can make it, and the steps that it took to tell: at most 33 for each part and byte. Trying one
