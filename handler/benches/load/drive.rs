@@ -59,6 +59,28 @@ pub(crate) async fn load(handler: &Handler, fakes: &Fakes, for_long: Duration) -
     })
 }
 
+/// Sends so many events, by as many at a time as [`load`].
+pub(crate) async fn events(handler: &Handler, count: usize) -> Outcome<()> {
+    let port = handler.port;
+    let each = count / CONNECTIONS;
+    let clients: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut wire = connect(port).await?;
+                for _ in 0..each {
+                    let body = upload::envelope(NEXT.fetch_add(1, Ordering::Relaxed));
+                    invoke(&mut wire, "BlobCreated", &body).await?;
+                }
+                Outcome::Ok(())
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await??;
+    }
+    Ok(())
+}
+
 async fn client(port: u16, until: Instant) -> Outcome<Vec<Duration>> {
     let mut wire = connect(port).await?;
     let mut latencies = Vec::new();

@@ -10,6 +10,7 @@
 mod bare;
 mod drive;
 mod fakes;
+mod instructions;
 mod process;
 mod report;
 #[path = "../upload.rs"]
@@ -81,14 +82,16 @@ fn main() -> Outcome<()> {
     };
     // Cargo says `--bench` when it benches; `cargo test --benches` must not begin a minute of load.
     let (bench, json, quick, counts) = (flag("--bench"), flag("--json"), flag("--quick"), flag("--counts"));
+    let instructions = flag("--instructions");
     let binary = match words.iter().position(|word| word == "--binary") {
         Some(at) if at + 1 < words.len() => words.drain(at..at + 2).next_back(),
         _ => None,
     };
     if let Some(word) = words.first() {
-        return Err(
-            format!("unexpected argument `{word}`; there are --binary FILE, --counts, --json and --quick").into()
-        );
+        return Err(format!(
+            "unexpected argument `{word}`; there are --binary FILE, --counts, --instructions, --json and --quick"
+        )
+        .into());
     }
     if !bench {
         println!("no test: run it with `cargo xtask bench`");
@@ -102,6 +105,11 @@ fn main() -> Outcome<()> {
         FULL
     };
     let binary = binary.unwrap_or_else(|| process::SCOREKEEPER.to_owned());
+    if instructions {
+        let folder = tempfile::tempdir()?;
+        println!("{}", runtime()?.block_on(instructions::compared(Path::new(&binary), folder.path()))?);
+        return Ok(());
+    }
     let report = runtime()?.block_on(measure(Path::new(&binary), &effort))?;
     if counts {
         println!("{}", report.counts());
@@ -118,7 +126,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 async fn measure(binary: &Path, effort: &Effort) -> Outcome<Report> {
     let folder = tempfile::tempdir()?;
     let fakes = Fakes::start().await?;
-    let start = Start { binary, folder: folder.path(), fakes: &fakes, max_in_flight: None };
+    let start = Start { binary, folder: folder.path(), fakes: &fakes, max_in_flight: None, log: None, counted: None };
 
     let (mut starts, mut first_events) = (Vec::new(), Vec::new());
     for _ in 0..effort.starts {
@@ -157,10 +165,8 @@ async fn compared(start: &Start<'_>, requests: &[Request], effort: &Effort) -> O
     let fakes = start.fakes;
     let ours = start.ours()?;
     let (idle, _) = ours.memory()?;
-    fakes.remember(true);
     drive::load(&ours, fakes, effort.warm_up).await?;
-    fakes.remember(false);
-    let bare = start.bare(&bare::recorded(fakes, requests)?)?;
+    let bare = start.bare(&bare::recorded(start, requests).await?)?;
     let (bare_idle, _) = bare.memory()?;
     drive::load(&bare, fakes, effort.warm_up).await?;
 

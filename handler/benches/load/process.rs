@@ -61,24 +61,41 @@ pub(crate) struct Start<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) fakes: &'a Fakes,
     pub(crate) max_in_flight: Option<u32>,
+    /// Where our handler's log goes; none: nowhere.
+    pub(crate) log: Option<&'a Path>,
+    /// Where valgrind counts each handler's instructions; none: it runs as it is.
+    pub(crate) counted: Option<&'a Path>,
 }
 
 impl Start<'_> {
+    /// The program, or valgrind with it. A profile is written when the handler ends.
+    fn command(&self, program: &Path) -> Command {
+        let Some(profile) = self.counted else {
+            let mut command = Command::new(program);
+            command.env_clear();
+            return command;
+        };
+        let mut command = Command::new("valgrind");
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.args(["-q", "--tool=callgrind"]).arg(format!("--callgrind-out-file={}", profile.display()));
+        command.arg(program);
+        command
+    }
+
     /// `scorekeeper serve`, as the Functions host starts it, with its default settings but one: there is no Resource
     /// Manager here that could be asked for orphaned jobs.
     pub(crate) fn ours(&self) -> Outcome<Handler> {
         let port = free_port()?;
-        let mut command = Command::new(self.binary);
+        let mut command = self.command(self.binary);
         command
             .arg("serve")
-            .env_clear()
             .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
             .env("SCOREKEEPER_LEDGER", self.fakes.ledger())
             .env("SCOREKEEPER_ORPHAN_SCAN_INTERVAL", "off")
             .env("SCOREKEEPER_RULES", upload::rules(&self.fakes.endpoint(), self.max_in_flight))
             .env("IDENTITY_ENDPOINT", self.fakes.identity())
             .env("IDENTITY_HEADER", "bench");
-        start(self.folder, command, port)
+        start(self.folder, command, port, self.log)
     }
 
     /// The bare handler: this program in its other role.
@@ -86,9 +103,9 @@ impl Start<'_> {
         let port = free_port()?;
         let requests = self.folder.join("requests.json");
         std::fs::write(&requests, recorded)?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg(bare::ROLE).arg(port.to_string()).arg(requests).env_clear();
-        start(self.folder, command, port)
+        let mut command = self.command(&std::env::current_exe()?);
+        command.arg(bare::ROLE).arg(port.to_string()).arg(requests);
+        start(self.folder, command, port, None)
     }
 }
 
@@ -97,9 +114,10 @@ fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn start(folder: &Path, mut command: Command, port: u16) -> Outcome<Handler> {
+fn start(folder: &Path, mut command: Command, port: u16, log: Option<&Path>) -> Outcome<Handler> {
     // The host reads the handler's log from a pipe; here it goes nowhere, so that nobody's reading is measured.
-    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    let log = log.map(std::fs::File::create).transpose()?.map_or_else(Stdio::null, Stdio::from);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(log).stderr(Stdio::inherit());
     let began = Instant::now();
     let child = command.spawn()?;
     let mut handler = Handler { child, port, started_in: Duration::ZERO };
@@ -127,6 +145,14 @@ fn start(folder: &Path, mut command: Command, port: u16) -> Outcome<Handler> {
 }
 
 impl Handler {
+    /// Ends it as a host does that goes away in peace, and waits for that.
+    pub(crate) fn end(mut self) -> Outcome<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Resident memory in bytes: now, and the most there ever was.
     pub(crate) fn memory(&self) -> Outcome<(u64, u64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

@@ -8,7 +8,7 @@ use std::{fs, process, thread};
 use super::package::{self, Package};
 use crate::{
     builds::{EXECUTABLE, SHIPPED_PROFILE},
-    failure::Result,
+    failure::{Failure, Result},
     musl,
     workspace::{self, asked, cargo, run as run_command, shown},
 };
@@ -20,8 +20,11 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Bench {
     /// No times: each bench once, in the build of the tests. It fails if a round trip is one too many.
-    #[arg(long, conflicts_with_all = ["quick", "json", "target"])]
+    #[arg(long, conflicts_with_all = ["instructions", "quick", "json", "target"])]
     counts: bool,
+    /// No times: instructions per event of both handlers, as valgrind counts them, the same on a busy machine; with profiles.
+    #[arg(long, conflicts_with_all = ["quick", "json"])]
+    instructions: bool,
     /// Shorter runs.
     #[arg(long)]
     quick: bool,
@@ -36,15 +39,20 @@ pub(crate) struct Bench {
 /// Seconds for each of the small benches.
 const EACH: &str = "1";
 
-pub(super) fn run(Bench { counts, quick, json, target }: Bench) -> Result<()> {
+pub(super) fn run(Bench { counts, instructions, quick, json, target }: Bench) -> Result<()> {
     if counts {
         return run_counts();
     }
     if let Some(target) = &target {
         musl::require(target)?;
     }
+    if instructions && asked("valgrind", &["--version"]).is_none() {
+        return Err(Failure::new("valgrind counts the instructions; on Debian `apt-get install valgrind` brings it"));
+    }
     if !json {
         println!("{}", machine());
+    }
+    if !json && !instructions {
         for name in ["decisions", "ledger"] {
             let mut command = bench("bench", name, target.as_deref());
             command.args(["--max-time", EACH]);
@@ -61,7 +69,8 @@ pub(super) fn run(Bench { counts, quick, json, target }: Bench) -> Result<()> {
     } else {
         bench("bench", "load", target.as_deref())
     };
-    command.args(quick.then_some("--quick")).args(json.then_some("--json"));
+    let switches = [(instructions, "--instructions"), (quick, "--quick"), (json, "--json")];
+    command.args(switches.into_iter().filter_map(|(is_on, switch)| is_on.then_some(switch)));
     if json { run_command(&mut command) } else { told(&mut command) }
 }
 
