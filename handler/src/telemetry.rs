@@ -92,7 +92,7 @@ impl<W: Write> Write for OneLine<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let body = record.strip_suffix(b"\n").unwrap_or(record);
         // All is text that a formatter wrote; copies are made only where something is to be changed.
-        let text = String::from_utf8_lossy(body);
+        let text = std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
         let text = redacted(&text);
         let text = if text.contains(['\n', '\r']) { Cow::Owned(text.replace(['\n', '\r'], " ")) } else { text };
         // A log is read on terminals, too.

@@ -19,6 +19,13 @@ pub fn fit(text: &str) -> String {
 
 /// One line of at most `most` characters without secrets; `…` stands for what was cut off.
 pub fn one_line(text: &str, max: usize) -> String {
+    // Nearly all events and error texts are like that, and are not taken apart.
+    if text.len() <= max && is_plain_line(text) {
+        return match redacted(text) {
+            Cow::Borrowed(text) => text.to_owned(),
+            Cow::Owned(masked) => cut(masked, max),
+        };
+    }
     // Cut roughly before the work and exactly after it: the bodies of answers may have megabytes. The last word goes with
     // the cut, be it a key of which the rest would not be known as one.
     let rough = clipped(text, max.saturating_mul(8).max(MAX_TEXT));
@@ -28,11 +35,24 @@ pub fn one_line(text: &str, max: usize) -> String {
     };
     let words = rough.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
-    let line = redacted(&line);
+    cut(redacted(&line).into_owned(), max)
+}
+
+fn cut(line: String, max: usize) -> String {
     match clipped(&line, max) {
-        whole if whole.len() == line.len() => line.into_owned(),
+        whole if whole.len() == line.len() => line,
         cut => format!("{cut}…"),
     }
+}
+
+/// Whether a text is one line of ASCII already, its words apart by one space each.
+fn is_plain_line(text: &str) -> bool {
+    is_printable_ascii(text) && !text.starts_with(' ') && !text.ends_with(' ') && !text.contains("  ")
+}
+
+/// Looks at all bytes whatever they are: without a way out the compiler takes many of them at a time.
+fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
 }
 
 /// A text as it may meet a terminal: control characters, and characters that are not seen and change how others are (the
@@ -48,7 +68,7 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
 }
 
 fn escaped(text: &str, unseen: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&unseen) {
+    if is_printable_ascii(text) || !text.contains(&unseen) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
@@ -75,6 +95,9 @@ fn is_unseen(c: char) -> bool {
 
 /// The first characters of a text. Not for texts that are foreign: see [`one_line`].
 pub fn clipped(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text; // no text has more characters than bytes
+    }
     text.char_indices().nth(max).map_or(text, |(at, _)| &text[..at])
 }
 
@@ -103,6 +126,23 @@ mod tests {
         assert_eq!(one_line(" a\r\n\tb\u{0}c ", 10), "a b c");
         assert_eq!(one_line(&"ä".repeat(5_000), 7), format!("{}…", "ä".repeat(7)));
         assert_eq!(one_line("", 7), "");
+    }
+
+    #[test]
+    fn a_plain_line_is_what_taking_it_apart_would_make_of_it() {
+        for (text, line) in [
+            ("a b", "a b"),
+            ("", ""),
+            (" a b", "a b"),
+            ("a b ", "a b"),
+            ("a  b", "a b"),
+            ("a\u{7f}b", "a b"),
+            ("?sig=abcdef&se=1", "?sig=***&se=1"),
+            ("?sig=a", "?sig=…"),
+        ] {
+            let max = if line.ends_with('…') { 5 } else { 20 };
+            assert_eq!(one_line(text, max), line, "{text:?}");
+        }
     }
 
     #[test]

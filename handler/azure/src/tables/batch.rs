@@ -7,6 +7,7 @@
 
 use app::ports::table_store::json::write_entity;
 use app::ports::table_store::{Error, Op, TableName};
+use memchr::memmem;
 use reqwest::header::HeaderValue;
 
 use super::error::Unreadable;
@@ -23,6 +24,11 @@ const BEHIND_ADDRESS: &str =
 
 /// Bytes of a usual operation; the largest row has some three times this.
 const USUAL: usize = 1_024;
+
+/// Operations that a transaction of ours has at most, but for a few; a guess, for memory.
+const USUAL_PARTS: usize = 8;
+/// Header lines of an inner answer; a guess as well.
+const USUAL_HEADERS: usize = 8;
 
 /// The Content-Type of [`write`]'s body.
 pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("multipart/mixed; boundary=batch_scorekeeper");
@@ -73,7 +79,7 @@ fn header<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
 
 /// The inner answers, in order. `content_type` is the outer answer's.
 pub(super) fn read<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, Unreadable> {
-    let mut parts = Vec::new();
+    let mut parts = Vec::with_capacity(USUAL_PARTS);
     collect(content_type, body, 2, &mut parts)?;
     Ok(parts)
 }
@@ -83,7 +89,7 @@ fn collect<'a>(content_type: &str, body: &'a [u8], depth: u8, parts: &mut Vec<Pa
     for section in sections(body, boundary)? {
         let (headers, inner) = head(section)?;
         let kind = header(&headers, "content-type").unwrap_or_default();
-        if kind.to_ascii_lowercase().starts_with("multipart/") {
+        if is_multipart(kind) {
             if depth == 0 {
                 return Err(Unreadable::TooDeep);
             }
@@ -97,7 +103,7 @@ fn collect<'a>(content_type: &str, body: &'a [u8], depth: u8, parts: &mut Vec<Pa
 
 fn boundary(content_type: &str) -> Option<&str> {
     let (kind, parameters) = content_type.split_once(';')?;
-    if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
+    if !is_multipart(kind.trim_ascii()) {
         return None;
     }
     parameters
@@ -110,28 +116,37 @@ fn boundary(content_type: &str) -> Option<&str> {
 
 /// What stands between the delimiter lines. The closing one must be there, or the body was cut short.
 fn sections<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, Unreadable> {
-    let open = format!("--{boundary}");
-    let close = format!("--{boundary}--");
-    let mut sections = Vec::new();
+    let delimiter = format!("--{boundary}");
+    let mut sections = Vec::with_capacity(USUAL_PARTS);
     let mut begin = None;
-    let mut at = 0;
-    for line in Lines(body) {
-        let text = line.trim_ascii_end();
-        if text == open.as_bytes() || text == close.as_bytes() {
-            if let Some(begin) = begin {
-                sections.push(&body[begin..at]);
-            }
-            if text == close.as_bytes() {
-                return Ok(sections);
-            }
-            begin = Some(at + line.len());
+    for at in memmem::find_iter(body, &delimiter) {
+        // A delimiter is a line of its own.
+        if at > 0 && body[at - 1] != b'\n' {
+            continue;
         }
-        at += line.len();
+        let behind = at + delimiter.len();
+        let end = memchr::memchr(b'\n', &body[behind..]).map_or(body.len(), |length| behind + length + 1);
+        let closes = match body[behind..end].trim_ascii_end() {
+            b"" => false,
+            b"--" => true,
+            _ => continue,
+        };
+        if let Some(begin) = begin {
+            sections.push(&body[begin..at]);
+        }
+        if closes {
+            return Ok(sections);
+        }
+        begin = Some(end);
     }
     Err(Unreadable::NotClosed(boundary.to_owned()))
 }
 
-/// The lines of an answer, each with its end. An event's two answers are gone through three times.
+fn is_multipart(kind: &str) -> bool {
+    kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"))
+}
+
+/// The lines of a head, each with its end.
 struct Lines<'a>(&'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
@@ -149,7 +164,7 @@ type Head<'a> = (Vec<(&'a str, &'a str)>, &'a [u8]);
 
 /// Header lines up to the empty line, and what follows it.
 fn head(section: &[u8]) -> Result<Head<'_>, Unreadable> {
-    let mut headers = Vec::new();
+    let mut headers = Vec::with_capacity(USUAL_HEADERS);
     let mut at = 0;
     for line in Lines(section) {
         at += line.len();
@@ -158,7 +173,7 @@ fn head(section: &[u8]) -> Result<Head<'_>, Unreadable> {
             break;
         }
         let (name, value) = text.split_once(':').ok_or(Unreadable::Part("a header line without a colon"))?;
-        headers.push((name.trim(), value.trim()));
+        headers.push((name.trim_ascii(), value.trim_ascii()));
     }
     Ok((headers, &section[at..]))
 }
@@ -166,13 +181,12 @@ fn head(section: &[u8]) -> Result<Head<'_>, Unreadable> {
 /// An `application/http` part: status line, headers, body.
 fn part(inner: &[u8]) -> Result<Part<'_>, Unreadable> {
     let end = memchr::memchr(b'\n', inner).ok_or(Unreadable::Part("a part without a status line"))?;
-    let line = String::from_utf8_lossy(&inner[..end]);
-    let mut words = line.split_ascii_whitespace();
+    let mut words = inner[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let status = words
         .next()
-        .filter(|version| *version == "HTTP/1.1")
+        .filter(|version| *version == b"HTTP/1.1")
         .and_then(|_| words.next())
-        .and_then(|status| status.parse().ok())
+        .and_then(|status| std::str::from_utf8(status).ok()?.parse().ok())
         .ok_or(Unreadable::Part("a part that begins with no status line"))?;
     let (headers, body) = head(&inner[end + 1..])?;
     Ok(Part { status, headers, body: body.trim_ascii() })
@@ -298,6 +312,16 @@ Content-Type: application/json
         assert_eq!(read(&quoted, &body).unwrap().len(), 1);
         let lf = String::from_utf8(body).unwrap().replace("\r\n", "\n");
         assert_eq!(read(TYPE, lf.as_bytes()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_delimiter_counts_only_as_a_line_of_its_own() {
+        let boundary = "batchresponse_8b0ab9f1-0d2e-4a3b-a1a8-8c7ab3b6a1a9";
+        let inner = format!("X: a --{boundary}--\n--{boundary}x\n--{boundary}- -\n");
+        let body = format!("--{boundary}\t \n{inner}--{boundary}--\n");
+        assert_eq!(sections(body.as_bytes(), boundary).unwrap(), [inner.as_bytes()]);
+        assert!(sections(inner.as_bytes(), boundary).is_err());
+        assert_eq!(sections(format!("--{boundary}--").as_bytes(), boundary).unwrap(), [b""; 0]);
     }
 
     #[test]

@@ -141,12 +141,12 @@ impl AzureTables {
             request.headers_mut().insert(MS_DATE, date);
             let token = self.auth.authorize(&mut request).await?;
             sent.store(true, Ordering::Relaxed);
-            let response = self.carrier.carry(request).await?;
+            let mut response = self.carrier.carry(request).await?;
             let status = response.status().as_u16();
             if status == 401 {
                 self.auth.forget(token.as_ref());
             }
-            let headers = response.headers().clone();
+            let headers = std::mem::take(response.headers_mut());
             let body = read_body(response, MAX_ANSWER_BYTES).await.map_err(Unreadable::from);
             Ok(Answer { status, headers, body })
         };

@@ -100,7 +100,8 @@ fn write_annotation(out: &mut String, name: &str, edm: &str) {
 }
 
 fn write_text(out: &mut String, text: &str) {
-    if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+    // All bytes whatever they are: without a way out the compiler takes many of them at a time.
+    if text.bytes().fold(false, |any, byte| any | (byte < b' ') | matches!(byte, b'"' | b'\\')) {
         out.push_str(&serde_json::to_string(text).expect("a text always has a form in JSON"));
     } else {
         out.push('"');
