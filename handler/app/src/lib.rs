@@ -112,7 +112,6 @@ impl App {
 
     /// See [`Tick::run`].
     pub async fn tick(&self, deadline: OffsetDateTime) -> Result<TickReport, Error> {
-        // Boxed, as it has many kilobytes, and each future around it would be copied with it.
-        Box::pin(self.tick.run(deadline)).await
+        self.tick.run(deadline).await
     }
 }

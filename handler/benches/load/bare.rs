@@ -92,7 +92,7 @@ pub(crate) async fn serve(port: u16, recorded: &str) -> Outcome<()> {
         let (client, shared) = (client.clone(), shared.clone());
         async move {
             let (requests, log) = &*shared;
-            for (url, headers, body) in requests.iter() {
+            for (url, headers, body) in requests {
                 let request = client.post(url.clone()).headers(headers.clone()).body(body.clone());
                 let answer = request.send().await.map_err(|_| StatusCode::BAD_GATEWAY)?;
                 answer.bytes().await.map_err(|_| StatusCode::BAD_GATEWAY)?;

@@ -19,17 +19,18 @@ pub(crate) async fn compared(binary: &Path, folder: &Path) -> Outcome<String> {
     let fakes = Fakes::start().await?;
     let plain = [Request::Acceptance, Request::Submission, Request::Move];
     let slots = [Request::Write, Request::Acceptance, Request::Submission, Request::Move];
-    let mut out = String::from("instructions per event, kernel excluded");
+    let mut lines = vec!["instructions per event, kernel excluded".to_owned()];
     for (name, max_in_flight, requests) in [("", None, &plain[..]), (", maxInFlight", Some(MANY_SLOTS), &slots[..])] {
         let start = Start { binary, folder, fakes: &fakes, max_in_flight, log: None, counted: None };
         let recorded = bare::recorded(&start, requests).await?;
+        #[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is of one lifetime")]
         let ours = per_event(&start, "scorekeeper", |start| start.ours()).await?;
         let bare = per_event(&start, "bare", |start| start.bare(&recorded)).await?;
         let (whole, hundredths) = (ours / bare, ours % bare * 100 / bare);
-        out.push_str(&format!("\nscorekeeper{name} {ours}, same I/O, no logic {bare}: {whole}.{hundredths:02} x"));
+        lines.push(format!("scorekeeper{name} {ours}, same I/O, no logic {bare}: {whole}.{hundredths:02} x"));
     }
-    out.push_str(&format!("\nprofiles: {FOLDER}/callgrind.*"));
-    Ok(out)
+    lines.push(format!("profiles: {FOLDER}/callgrind.*"));
+    Ok(lines.join("\n"))
 }
 
 async fn per_event(start: &Start<'_>, name: &str, run: impl Fn(&Start<'_>) -> Outcome<Handler>) -> Outcome<u64> {
@@ -50,5 +51,5 @@ async fn per_event(start: &Start<'_>, name: &str, run: impl Fn(&Start<'_>) -> Ou
 /// The sum that callgrind writes at the end of a profile.
 fn total_of(profile: &str) -> Outcome<u64> {
     let lines = profile.lines().filter_map(|line| line.strip_prefix("totals:"));
-    Ok(lines.last().ok_or("callgrind wrote no totals")?.trim().parse()?)
+    Ok(lines.next_back().ok_or("callgrind wrote no totals")?.trim().parse()?)
 }

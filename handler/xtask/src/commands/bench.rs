@@ -18,6 +18,7 @@ use crate::{
 /// Release builds: the pure core, ledger and tick over both local stores; then `scorekeeper serve` under load, its cloud
 /// faked. With the target that is shipped it is the package's executable that is put under load.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Bench {
     /// No times: each bench once, in the build of the tests. It fails if a round trip is one too many.
     #[arg(long, conflicts_with_all = ["instructions", "quick", "json", "target"])]

@@ -101,7 +101,7 @@ fn write_annotation(out: &mut String, name: &str, edm: &str) {
 
 fn write_text(out: &mut String, text: &str) {
     // All bytes whatever they are: without a way out the compiler takes many of them at a time.
-    if text.bytes().fold(false, |any, byte| any | (byte < b' ') | matches!(byte, b'"' | b'\\')) {
+    if text.bytes().fold(false, |any, byte| any | matches!(byte, ..b' ' | b'"' | b'\\')) {
         out.push_str(&serde_json::to_string(text).expect("a text always has a form in JSON"));
     } else {
         out.push('"');
