@@ -50,6 +50,6 @@ async fn per_event(start: &Start<'_>, name: &str, run: impl Fn(&Start<'_>) -> Ou
 
 /// The sum that callgrind writes at the end of a profile.
 fn total_of(profile: &str) -> Outcome<u64> {
-    let lines = profile.lines().filter_map(|line| line.strip_prefix("totals:"));
+    let mut lines = profile.lines().filter_map(|line| line.strip_prefix("totals:"));
     Ok(lines.next_back().ok_or("callgrind wrote no totals")?.trim().parse()?)
 }
