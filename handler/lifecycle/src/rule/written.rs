@@ -320,6 +320,9 @@ fn duration(node: &Node<'_>, range: std::ops::RangeInclusive<Duration>) -> Optio
     ))
 }
 
+/// Nothing is looked for at once: a search that begins with the answer to a lost request finds nothing.
+const MIN_LOOKUP: Duration = Duration::milliseconds(100);
+
 fn read_policy(members: &mut Members<'_>) -> Policy {
     let default = Policy::default();
     let (zero, second) = (Duration::ZERO, Duration::milliseconds(1));
@@ -331,8 +334,8 @@ fn read_policy(members: &mut Members<'_>) -> Policy {
         submit_deadline: time("submitDeadline", default.submit_deadline, zero, Duration::days(30)),
         job_timeout: time("jobTimeout", default.job_timeout, second, MAX_JOB_TIMEOUT),
         submit_timeout: time("submitTimeout", default.submit_timeout, second, Duration::minutes(10)),
-        lookup_interval: time("lookupInterval", default.lookup_interval, Duration::SECOND, Duration::DAY),
-        resubmit_after: time("resubmitAfter", default.resubmit_after, Duration::SECOND, Duration::days(30)),
+        lookup_interval: time("lookupInterval", default.lookup_interval, MIN_LOOKUP, Duration::DAY),
+        resubmit_after: time("resubmitAfter", default.resubmit_after, MIN_LOOKUP, Duration::days(30)),
         output_timeout: time("outputTimeout", default.output_timeout, zero, Duration::DAY),
         max_attempts: members
             .node("maxAttempts")
