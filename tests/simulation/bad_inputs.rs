@@ -14,8 +14,8 @@ use time::{Duration, OffsetDateTime};
 /// Seeds of a poison, and seeds within which a missing guard must show.
 const SEEDS: u64 = 20;
 const FEW: u64 = 5;
-/// Between two ticks, twice.
-const TICKS: Duration = Duration::minutes(2);
+/// Between two ticks, three times: what waits is seen by one, and its end by another.
+const TICKS: Duration = Duration::minutes(3);
 
 /// When the last upload of those with such a name was scored.
 fn last(outcome: &Outcome, end_of_name: &str) -> Duration {
