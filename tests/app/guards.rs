@@ -446,6 +446,28 @@ async fn a_purge_is_bounded_and_takes_each_scoring_in_one_transaction() {
     assert!(!torn.load(Ordering::SeqCst), "a crash would leave a scoring half removed");
 }
 
+#[tokio::test]
+async fn what_is_held_is_looked_for_ever_more_rarely() {
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims"},"endpoint":{"uri":"https://heart.example/jobs"},
+        "onUnknown":"hold"}]}"#;
+    let world = World::with_rules(rules);
+    let app = world.app();
+    world.next_faults([Fault::LostRequest]);
+    let ids = world.deliver(&app, &event("a.csv", "1")).await;
+    let hours = async |hours: i64| {
+        let before = world.searched().len();
+        for _ in 0..hours * 60 {
+            world.later(Duration::MINUTE);
+            app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+        }
+        world.searched().len() - before
+    };
+    hours(1).await;
+    assert_eq!(world.get(&app, &ids[0]).await.status, Status::Held);
+    let looks = hours(24).await;
+    assert!((24..=60).contains(&looks), "{looks} searches in a day");
+}
+
 /// As no rules file can say it: nothing is waited for.
 #[tokio::test]
 async fn one_invocation_sends_one_request_whatever_the_intervals_are() {

@@ -16,6 +16,8 @@ use time::{Duration, OffsetDateTime, UtcOffset};
 use crate::blob::{BlobVersion, InvalidBlob};
 use crate::digest::digest;
 use crate::id::{LedgerId, RuleId};
+pub use crate::own_output::MIN_RETENTION;
+use crate::own_output::may_be_forgotten;
 use crate::payload::{Payload, TooManyEvents, json_within, members, repair, string};
 use crate::pending::{APPEND_BLOB, BlobKind, Cause, PendingUpload, Sighting};
 use crate::renamed::{InvalidRename, PendingFolder, Rename, Renamed};
@@ -29,9 +31,6 @@ use crate::uri::without_query;
 /// Characters of a malformed event that are kept: a property of a row holds 32,000 UTF-16 units, and a character may
 /// take two. Of an event that is longer the beginning is kept, and its delivery is not answered with success.
 pub const MAX_RECEIVED: usize = 16_000;
-/// The shortest time for which a ledger remembers a scoring after its end: Event Grid's day of redelivery and a week of dead
-/// letters.
-pub const MIN_RETENTION: Duration = Duration::days(8);
 
 /// Characters of a reason that are kept; it quotes the event or names each rule.
 const MAX_REASON: usize = 2_000;
@@ -351,11 +350,6 @@ impl Upload {
     fn skipped(self, rule: Option<RuleId>, reason: &str) -> Classification {
         Classification::Skipped(skipped(&self.blob, rule, reason))
     }
-}
-
-/// Whether the ledger may have forgotten the scoring whose output an event of this time tells of. One without a time may be of any.
-pub(crate) fn may_be_forgotten(event_time: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
-    event_time.is_none_or(|at| now - at >= MIN_RETENTION)
 }
 
 /// The record of a blob version that is skipped. One that is skipped for another reason, as after a change of the rules, is

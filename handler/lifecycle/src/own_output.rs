@@ -4,6 +4,7 @@
 //! is asked for in the ledger, and what the ledger knows of that scoring decides.
 
 use percent_encoding::percent_decode_str;
+use time::{Duration, OffsetDateTime};
 
 use crate::datastore::DatastorePath;
 use crate::id::ScoringId;
@@ -11,6 +12,16 @@ use crate::scoring::Scoring;
 
 /// Digits of a scoring id.
 const DIGITS: usize = 32;
+
+/// The shortest time for which a ledger remembers a scoring after its end: Event Grid's day of redelivery and a week of dead
+/// letters.
+pub const MIN_RETENTION: Duration = Duration::days(8);
+
+/// Whether the ledger may have forgotten the scoring whose output an event of this time tells of. One without a time may be of any.
+pub(crate) fn may_be_forgotten(event_time: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+    event_time.is_none_or(|at| now - at >= MIN_RETENTION)
+}
+
 /// The ids that a path, or a URI, may hold, as it is and percent-decoded: whether the service encodes what it shows is not
 /// documented. A longer run of hex digits may begin or end with one, as templates put digits beside it on one side
 /// ([`Template::sets_off_scoring_id`](crate::rule::template::Template::sets_off_scoring_id)); to try each place in it would cost a

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::blob::InvalidBlob;
 use crate::digest::digest;
 use crate::id::RuleId;
-use crate::intake::may_be_forgotten;
+use crate::own_output::may_be_forgotten;
 use crate::payload::{json_within, members, string};
 use crate::pending::{Cause, MAX_REASON, PendingUpload, pause};
 use crate::rule::{Api, Rules};

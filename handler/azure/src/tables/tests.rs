@@ -23,6 +23,7 @@ enum Act {
     NoConnection,
     Reset,
     Silence,
+    Late(Duration, Box<Self>),
 }
 
 /// The service, in this process: acts in order and keeps what it was asked.
@@ -36,7 +37,11 @@ struct Service {
 impl Carrier for Service {
     async fn carry(&self, request: Request) -> Result<Response, NoAnswer> {
         self.asked.lock().unwrap().push(request);
-        let act = self.acts.lock().unwrap().pop_front().expect("one act per request");
+        let mut act = self.acts.lock().unwrap().pop_front().expect("one act per request");
+        if let Act::Late(after, then) = act {
+            tokio::time::sleep(after).await;
+            act = *then;
+        }
         match act {
             Act::Answer(status, headers, body) => {
                 let mut answer = http::Response::builder().status(status);
@@ -47,7 +52,7 @@ impl Carrier for Service {
             }
             Act::NoConnection => Err(NoAnswer::NotSent("by order".to_owned())),
             Act::Reset => Err(NoAnswer::Sent("by order".to_owned())),
-            Act::Silence => std::future::pending().await,
+            Act::Silence | Act::Late(..) => std::future::pending().await,
         }
     }
 }
@@ -223,6 +228,13 @@ async fn a_busy_service_has_done_nothing_and_is_asked_again_within_the_time_of_a
     let begun = Instant::now();
     assert!(matches!(tables.write(&table(), &[insert("1")]).await, Err(Error::Throttled { .. })));
     assert_eq!(service.asked.lock().unwrap().len(), 3);
+    assert!(begun.elapsed() < WRITE_TIMEOUT);
+    // With less than its last seconds left it is not asked again: nobody would hear the answer.
+    let late = || Act::Late(Duration::from_secs(11), Box::new(busy()));
+    let (tables, service) = good(vec![late(), late(), accepted()]);
+    let begun = Instant::now();
+    assert!(matches!(tables.write(&table(), &[insert("1")]).await, Err(Error::Throttled { .. })));
+    assert_eq!(service.asked.lock().unwrap().len(), 2);
     assert!(begun.elapsed() < WRITE_TIMEOUT);
 }
 

@@ -390,6 +390,12 @@ fn what_counts_on_whom_is_decided_by_the_cause() {
         (Event::InputGone, None, ("nothing", "nothing")),
         (Event::InputNewer, None, ("nothing", "nothing")),
         (Event::RecordRefused, None, ("nothing", "nothing")),
+        (Event::SameContent, None, ("nothing", "nothing")),
+        (Event::InputNotSeen, None, ("nothing", "nothing")),
+        (Event::GivenUp, None, ("nothing", "nothing")),
+        (Event::Withdrawn, None, ("nothing", "nothing")),
+        (Event::FoundOne, None, ("made", "made")),
+        (Event::FoundSeveral, None, ("made", "made")),
     ] {
         assert_eq!(of(event, cause), Some(expected), "{event:?} {cause:?}");
     }

@@ -19,7 +19,7 @@ impl State {
         let policy = self.policy;
         (scoring.version, scoring.status, scoring.attempt, scoring.submits, scoring.refusals).hash(into);
         (scoring.submission.is_some(), &scoring.last_error, scoring.orphaned_job_count).hash(into);
-        (scoring.job.as_ref().map(number_of), &scoring.job_status).hash(into);
+        (scoring.job.as_ref().map(number_of), &scoring.job_status, scoring.input.is_some()).hash(into);
         if !scoring.status.is_terminal() {
             self.left_until(scoring.due).hash(into);
             if matches!(scoring.status, Status::Unknown | Status::Verifying) {
@@ -118,7 +118,7 @@ impl Hash for State {
         }
         let mut workers = [0, 1].map(|worker| (self.hash_worker(&self.workers[worker]), self.paused[worker]));
         workers.sort_unstable();
-        (self.slot.is_some(), self.deliveries, workers, &self.jobs, self.left, self.broken).hash(into);
+        (self.slot.is_some(), self.deliveries, workers, &self.jobs, self.deleted, self.left, self.broken).hash(into);
         if let Some(write) = &self.floating {
             self.hash_write(write, into);
         }

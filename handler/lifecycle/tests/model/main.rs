@@ -13,7 +13,7 @@
 //! goes back and ends at the row. Beside them: the limit of slots, no POST without its intent, an output path for each
 //! attempt, every job adopted or known as an orphaned job in the end.
 //!
-//! Not here, but in the tests of the application and the ledger: clocks that differ, several slots and a limit that is
+//! Not here, but in the tests of the application and the ledger: versions that take the place of others, clocks that differ, several slots and a limit that is
 //! changed, lost writes of slots, retention, and rows that no longer fit.
 
 #![expect(clippy::print_stdout, reason = "counts of states and ways to harm are for people to read")]
@@ -42,6 +42,7 @@ const CALM: Budget = Budget {
     blind_looks: 0,
     bad_jobs: 0,
     pauses: 0,
+    deletions: 0,
 };
 
 const ONE: World = World {
@@ -110,6 +111,14 @@ fn refusals_blind_looks_and_bad_jobs_do_no_harm() {
 }
 
 #[test]
+fn an_input_that_is_deleted_at_any_moment_ends_as_gone_or_by_the_job_that_has_read_it() {
+    let budget = Budget { crashes: 1, deletions: 1, bad_jobs: 1, ..CALM };
+    holds(World { budget, rules: &world::LOOKING, ..ONE }, "a deleted input, a bad job");
+    let budget = Budget { lost_answers: 1, blind_looks: 1, deletions: 1, ..CALM };
+    holds(World { budget, rules: &world::LOOKING, ..ONE }, "a deleted input, a lost answer");
+}
+
+#[test]
 fn a_job_that_is_stopped_and_a_submission_that_is_given_up_do_no_harm() {
     let budget = Budget { crashes: 1, blind_looks: 1, ..CALM };
     holds(World { budget, rules: &world::STUCK, ..ONE }, "a job's time limit");
@@ -149,6 +158,8 @@ fn each_guard_that_is_taken_out_does_harm() {
     harm(S::StaleClaims, World { budget: Budget { pauses: 1, ..CALM }, ..TWO }, LIMIT);
     harm(S::NoOrphanScan, World { budget: Budget { crashes: 1, zombies: 1, ..CALM }, ..ONE }, WELL);
     harm(S::ProjectionUnguarded, World { projection: true, ..ONE }, BROKEN);
+    let deleted = World { rules: &world::LOOKING, budget: Budget { deletions: 1, ..CALM }, ..ONE };
+    harm(S::NoInputLook, deleted, BROKEN);
 }
 
 #[test]

@@ -205,6 +205,10 @@ pub(crate) enum Broken {
     TwoRows,
     /// The projection went back to an older version.
     WentBack,
+    /// `gone`, and the input was there all the time.
+    GoneThoughThere,
+    /// A request was sent though the input had been deleted when its intent was decided on.
+    SentForNothing,
 }
 
 #[derive(Debug, Clone)]
@@ -221,6 +225,8 @@ pub(crate) struct State {
     pub floating: Option<Write>,
     pub network: Vec<Sent>,
     pub jobs: Vec<Made>,
+    /// Inputs that were deleted.
+    pub deleted: [bool; 2],
     pub left: Budget,
     /// Operations that put an intent on record.
     pub intents: Vec<u32>,
@@ -257,6 +263,7 @@ impl State {
             floating: None,
             network: Vec::new(),
             jobs: Vec::new(),
+            deleted: [false, false],
             left: world.budget,
             intents: Vec::new(),
             paths: Vec::new(),

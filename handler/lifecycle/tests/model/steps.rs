@@ -48,6 +48,8 @@ pub(crate) enum Action {
     Zombie { post: usize },
     /// The service refuses the POST.
     Refuse { post: usize, permanent: bool },
+    /// An input is deleted.
+    Delete { of: usize },
     /// A job ends.
     JobEnds { job: usize, request_state: RequestState },
     /// A minute passes.
@@ -232,12 +234,19 @@ impl Model for World {
         }
         for (job, made) in state.jobs.iter().enumerate().filter(|(_, made)| made.now == RequestState::Active) {
             actions.push(Action::JobEnds { job, request_state: RequestState::Completed });
+            if left.bad_jobs == 0 && state.deleted[made.of] && !made.late {
+                // It may have read its input before.
+                actions.push(Action::JobEnds { job, request_state: RequestState::Failed });
+            }
             if left.bad_jobs > 0 && !made.late {
                 actions.extend(
                     [RequestState::Hollow, RequestState::Failed, RequestState::UserError, RequestState::Cancelled]
                         .map(|request_state| Action::JobEnds { job, request_state }),
                 );
             }
+        }
+        if left.deletions > 0 {
+            actions.extend((0..self.uploads).map(|of| Action::Delete { of }));
         }
         if state.time_may_pass(self) {
             actions.push(Action::TimePasses);
@@ -324,8 +333,13 @@ impl Model for World {
                 next.answered(self, sent.op, refused(permanent));
             }
             Action::JobEnds { job, request_state } => {
-                next.left.bad_jobs -= u8::from(request_state != RequestState::Completed);
+                let bad = request_state != RequestState::Completed;
+                next.left.bad_jobs = next.left.bad_jobs.saturating_sub(u8::from(bad));
                 next.jobs[job].now = request_state;
+            }
+            Action::Delete { of } => {
+                next.left.deletions -= 1;
+                next.deleted[of] = true;
             }
             Action::TimePasses => next.now += UNIT,
         }
@@ -370,6 +384,9 @@ impl Model for World {
             Property::sometimes("an upload is scored", |_: &Self, state: &State| ends_as(state, Status::Scored)),
             Property::sometimes("an upload fails", |world: &Self, state: &State| {
                 world.budget.refusals == 0 && world.budget.bad_jobs == 0 || ends_as(state, Status::Failed)
+            }),
+            Property::sometimes("an upload is gone", |world: &Self, state: &State| {
+                world.budget.deletions == 0 || ends_as(state, Status::Gone)
             }),
             Property::sometimes("a person cancels", |world: &Self, state: &State| {
                 world.budget.bad_jobs == 0 || ends_as(state, Status::Cancelled)

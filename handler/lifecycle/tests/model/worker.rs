@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use lifecycle::intake::{self, Classification};
-use lifecycle::{Answer, Effect, Observation, OutputSnapshot, Scoring, Status, Step};
+use lifecycle::{
+    Answer, Effect, InputContent, InputFound, Observation, OutputSnapshot, Scoring, SeenVersion, Status, Step,
+};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -80,7 +82,31 @@ impl State {
         if observation == Observation::SlotFree && world.capped() && self.slot.is_some_and(|slot| slot.owner != of) {
             return false;
         }
-        matches!(world.decide(&rows.scoring, &observation, self.now), Step::Move { .. })
+        matches!(self.decide(world, of, &rows.scoring, &observation, self.now), Step::Move { .. })
+    }
+
+    /// Decides; if that wants the input looked at first, by what is there now. The look takes no time here: what is deleted between it
+    /// and the job is found by the next look.
+    fn decide(
+        &self,
+        world: &World,
+        of: usize,
+        scoring: &Scoring,
+        observation: &Observation,
+        at: OffsetDateTime,
+    ) -> Step {
+        let step = world.decide(scoring, observation, at);
+        if step != Step::LookAtInput {
+            return step;
+        }
+        let there = !self.deleted[of] || world.removed_guard == RemovedGuard::NoInputLook;
+        let content = InputContent { bytes: 1, md5: None };
+        let found = if there {
+            InputFound::Named(SeenVersion { etag: scoring.blob.etag.clone(), content })
+        } else {
+            InputFound::Gone
+        };
+        world.decide(scoring, &Observation::Input { found, then: Box::new(observation.clone()) }, at)
     }
 
     pub(crate) fn begin_look(&mut self, world: &World, worker: usize, of: usize) {
@@ -230,7 +256,7 @@ impl State {
         // The first line of history is written with the insertion.
         let history = if from.is_none() { 0 } else { scoring.version };
         let op = self.op();
-        self.workers[worker] = match world.decide(scoring, observation, at) {
+        self.workers[worker] = match self.decide(world, of, scoring, observation, at) {
             Step::Wait { .. } if from.is_none() => {
                 let next = Arc::clone(scoring);
                 Worker::Writing(Write {
@@ -246,9 +272,18 @@ impl State {
                 })
             }
             Step::Wait { .. } => release(slot),
-            // The rules of this model say `verifyInput: false`.
-            Step::LookAtInput => unreachable!("no rule here wants its input looked at"),
+            Step::LookAtInput => unreachable!("it was looked at"),
             Step::Move { next, entry, effect } => {
+                if next.status == Status::Gone && !self.deleted[of] {
+                    self.broke(Broken::GoneThoughThere);
+                }
+                if effect == Effect::Submit
+                    && scoring.status == Status::Queued
+                    && world.rule().policy.verify_input
+                    && self.deleted[of]
+                {
+                    self.broke(Broken::SentForNothing);
+                }
                 if entry.seq != next.version || entry.from != Some(scoring.status) || entry.to != next.status {
                     self.broke(Broken::Gap);
                 }

@@ -34,6 +34,8 @@ pub(crate) struct Budget {
     pub bad_jobs: u8,
     /// A worker takes minutes, or for ever, for its next step. The others take no time.
     pub pauses: u8,
+    /// An input is deleted: a job may fail by that, whatever else may go wrong.
+    pub deletions: u8,
 }
 
 /// A guard that is taken out. Each has a test that wants the checker to find the harm.
@@ -69,6 +71,8 @@ pub(crate) enum RemovedGuard {
     NoOrphanScan,
     /// The projection is written without a look at its version.
     ProjectionUnguarded,
+    /// Nobody looks at an input: it is always there.
+    NoInputLook,
 }
 
 /// One check.
@@ -91,9 +95,13 @@ pub(crate) struct World {
 }
 
 fn rules(more: &str) -> Rules {
+    rules_that_look(false, more)
+}
+
+fn rules_that_look(verify_input: bool, more: &str) -> Rules {
     Rules::read(&format!(
         r#"{{"rules":[{{"id":"claims","match":{{"container": "con"}},"endpoint":{{"uri":"https://e.example/jobs"}},"maxAttempts":2,
-            "submitTimeout":"PT1M","lookupInterval":"PT1M","resubmitAfter":"PT2M","outputTimeout":"PT1M","retryBackOff":"PT1M","verifyInput":false,{more}}}]}}"#
+            "submitTimeout":"PT1M","lookupInterval":"PT1M","resubmitAfter":"PT2M","outputTimeout":"PT1M","retryBackOff":"PT1M","verifyInput":{verify_input},{more}}}]}}"#
     ))
     .expect("the rules are good")
 }
@@ -110,6 +118,10 @@ pub(crate) static HOLD: LazyLock<Rules> =
 /// Allows one job at a time.
 pub(crate) static ONE_SLOT: LazyLock<Rules> =
     LazyLock::new(|| rules(r#""submitDeadline":"P30D","jobTimeout":"P21D","maxInFlight":1"#));
+
+/// Has inputs looked at before a job, after a failed one and before `scored`.
+pub(crate) static LOOKING: LazyLock<Rules> =
+    LazyLock::new(|| rules_that_look(true, r#""submitDeadline":"P30D","jobTimeout":"P21D""#));
 
 impl World {
     /// The ledger that all workers share.
