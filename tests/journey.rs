@@ -550,6 +550,21 @@ async fn bad_files_fail_once_each_and_the_good_ones_behind_them_are_scored() {
     assert!(failed.len() == 12 && failed.iter().all(|row| row["attempt"] == 1), "{failed:?}");
 }
 
+/// The error stands in a log file, which lies in the storage that is simulated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_by_plan_is_told_by_its_log_file_in_local_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let faults = r#"{"faults": [{"route": "invoke", "fault": {"failed": {"by": "packageMissing"}}}]}"#;
+    let arguments = ["local", "--listen", "127.0.0.1:0", "--faults", faults];
+    let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    process.until_logged(|line| line.contains("page ")).await;
+    std::fs::write(folder.path().join(".scorekeeper/inbox/a.csv"), "1\n").unwrap();
+    let rows = listed(folder.path(), |rows| rows.iter().any(|row| row["status"] == "failed")).await;
+    let error = rows[0]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("No module named") && rows[0]["attempt"] == 1, "{rows:?}");
+}
+
 /// A pipe that the command and its children hold open: reading it to the end returns when all of them are gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_scoring_command_dies_with_local_however_that_ends() {

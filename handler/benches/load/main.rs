@@ -215,9 +215,9 @@ fn summed(stretches: &[drive::Stretch], handler: &Handler, idle: u64) -> Outcome
     })
 }
 
-/// Writes of a tick in which nothing changed, however many jobs there are: its sign of life, and once in a while how the rules
-/// and endpoints stand.
-const OF_EACH_TICK: u64 = 2;
+/// Writes of a tick in which nothing changed, however many jobs there are: that it began, its sign of life, and once in a while how the
+/// rules and endpoints stand.
+const OF_EACH_TICK: u64 = 3;
 
 /// One tick over so many running jobs that have not changed. The first of a process looks at each.
 async fn tick(handler: &Handler, fakes: &Fakes, in_flight: usize, first: bool) -> Outcome<Tick> {

@@ -133,8 +133,9 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
         folder("cannot make the inbox", &place.folder)?;
     }
     let options = simulator_options(args, &data, &installation);
-    let settings = settings(&service, &options, &data, &installation)?;
+    let identity_header = options.identity_header.clone();
     let (handle, simulator) = simulator::start(listener, options)?;
+    let settings = settings(&service, &identity_header, &handle.storage_hosts(), &data, &installation)?;
     let simulator = tokio::spawn(simulator);
 
     let store = EmbeddedStore::open(&ledger_folder(&data))?;
@@ -258,7 +259,8 @@ fn simulator_options(args: &LocalArgs, data: &Path, installation: &Installation)
 /// The handler's application settings.
 fn settings(
     service: &str,
-    options: &SimulatorOptions,
+    identity_header: &str,
+    storage_hosts: &str,
     data: &Path,
     installation: &Installation,
 ) -> Result<Vec<(String, String)>, Error> {
@@ -266,6 +268,8 @@ fn settings(
     let rules = data.join("rules.json");
     std::fs::write(&rules, &installation.rules).map_err(|source| folder_error("cannot write", &rules, source))?;
     let hosts = installation.places.iter().map(|place| format!("{}={service}/{}", place.host(), place.account));
+    // Beside the inbox, what the simulator's answers name: log files of jobs.
+    let hosts = hosts.chain(storage_hosts.split(',').filter(|host| !host.is_empty()).map(str::to_owned));
     let setting = |name: &str, value: String| (name.to_owned(), value);
     Ok(vec![
         setting("SCOREKEEPER_LEDGER", format!("embedded:{}", ledger_folder(data).display())),
@@ -283,7 +287,7 @@ fn settings(
             ProcessVars.get("SCOREKEEPER_LOG").unwrap_or_else(|| "info,app::tick::report=warn".to_owned()),
         ),
         setting("IDENTITY_ENDPOINT", format!("{service}/identity/oauth2/token")),
-        setting("IDENTITY_HEADER", options.identity_header.clone()),
+        setting("IDENTITY_HEADER", identity_header.to_owned()),
         // An id of the surrounding session's would ask for an identity that the simulator does not have.
         setting("AZURE_CLIENT_ID", String::new()),
     ])
