@@ -1,7 +1,9 @@
 //! Further versions of a path: where they are ignored the path has one scoring, and where the latest alone is wanted, what waits
 //! of the earlier ones does not any more.
 
-use lifecycle::{JobStatus, Scoring, Status};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lifecycle::{JobStatus, Resolution, Scoring, Status};
 use serde_json::{Value, json};
 use time::Duration;
 
@@ -125,6 +127,30 @@ async fn where_the_latest_version_alone_is_wanted_queued_earlier_ones_end_supers
         assert_eq!(shown(&versions(&app).await), expected, "{order:?}");
         assert_eq!(jobs(&world), ["a.csv", "before.csv"], "{order:?}");
     }
+}
+
+/// The later one is moved between the read of it and the write that holds it: that does not make the earlier one the latest.
+#[tokio::test]
+async fn an_earlier_version_gives_way_to_a_later_one_that_is_moved_meanwhile() {
+    let world = ruled(&json!({ "overwrites": "latestOnly", "onUnknown": "hold" }));
+    let app = world.app();
+    world.next_faults([Fault::LostRequest]);
+    let id = world.deliver(&app, &version("1", "1")).await.remove(0);
+    world.deliver(&app, &version("2", "2")).await;
+    for _ in 0..10 {
+        tick(&world, &app, Duration::minutes(3)).await;
+    }
+    let held = world.get(&app, &id).await;
+    assert_eq!(held.status, Status::Held, "in flight it went on");
+    app::resolve(app.ledger(), &held.id, Resolution::SendAgain, world.now()).await.unwrap();
+    let touches = AtomicUsize::new(0);
+    world.store.rule(move |_, ops| {
+        let is_touch = ops.iter().any(|op| op.entity().is_some_and(|row| row.time("SeenAgainTime").is_some()));
+        (is_touch && touches.fetch_add(1, Ordering::SeqCst) == 0).then_some(Fault::Conflict)
+    });
+    tick(&world, &app, Duration::minutes(3)).await;
+    assert_eq!(shown(&versions(&app).await)[0], ("1", Status::Superseded));
+    assert_eq!(jobs(&world), ["a.csv"], "the later one's");
 }
 
 #[tokio::test]

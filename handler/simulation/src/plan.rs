@@ -431,8 +431,8 @@ fn drawn_rules(draw: &mut Rng, skewed: bool) -> Rules {
         // The same.
         let mut of_its_own = draw.fork(50 + n as u64);
         if of_its_own.chance(300) {
-            rule["overwrites"] = json!(of_its_own.pick(&["ignore", "ignore"]));
-            if rule["overwrites"] == "ignore" {
+            rule["overwrites"] = json!(of_its_own.pick(&["ignore", "latestOnly"]));
+            if rule["overwrites"] == "latestOnly" {
                 rule["verifyInput"] = json!(true);
             }
         }

@@ -227,14 +227,34 @@ impl Driver {
             return Ok(None);
         }
         for (later, etag) in self.versions_beside(scoring).await? {
-            if scores(&later)
-                && later.is_later_than(scoring)
-                && (later.status.is_terminal() || self.ledger.touch(&later.id, &etag, self.clock.now()).await?)
+            if let Some(later) =
+                self.holding(later, etag, &|later| scores(later) && later.is_later_than(scoring)).await?
             {
                 return Ok(Some(later));
             }
         }
         Ok(None)
+    }
+
+    /// A scoring of which this holds, touched unless it is final, so that no older decision about it can be recorded. Whoever moves
+    /// it meanwhile does not make it one of which it does not: it is read again.
+    async fn holding(
+        &self,
+        mut scoring: Scoring,
+        mut etag: ETag,
+        holds: &(dyn Fn(&Scoring) -> bool + Sync),
+    ) -> Result<Option<Scoring>, ledger::Error> {
+        for _ in 0..MAX_TRIES {
+            if !holds(&scoring) {
+                return Ok(None);
+            }
+            if scoring.status.is_terminal() || self.ledger.touch(&scoring.id, &etag, self.clock.now()).await? {
+                return Ok(Some(scoring));
+            }
+            let Some(again) = self.ledger.get(&scoring.id).await? else { return Ok(None) };
+            (scoring, etag) = again;
+        }
+        Err(keeps_changing(&scoring.id))
     }
 
     /// Scorings of other versions of its path under its rule, the newest first.
@@ -327,8 +347,7 @@ impl Driver {
                 return Ok(opened);
             }
         }
-        let why = format!("scoring {} keeps changing", known.id);
-        Err(ledger::Error::Unavailable(table_store::Error::Unavailable(why)))
+        Err(keeps_changing(&known.id))
     }
 
     /// The scoring that scores the content of a superseded one, known to be the same by the ETag.
@@ -361,6 +380,10 @@ pub(crate) fn too_many(until: OffsetDateTime) -> String {
         "{MAX_UNANNOUNCED} of its versions were scored within an hour without an event of their own; the next at {}",
         lifecycle::duration::utc_text(until)
     )
+}
+
+fn keeps_changing(id: &ScoringId) -> ledger::Error {
+    ledger::Error::Unavailable(table_store::Error::Unavailable(format!("scoring {id} keeps changing")))
 }
 
 /// Whether a scoring has scored its content, or is about to.
