@@ -1,15 +1,12 @@
 //! Bad files, a missing right and a broken model among good uploads, in simulated time: what fails, and who waits for whom.
 //! Then the same with one guard taken away, which must show.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
-use app::ports::table_store::{Continuation, ETag, Entity, Error, Key, Op, Page, Range, Row, TableName, TableStore};
-use app::ports::{Answered, Endpoint, Inconclusive, JobAddress, JobListing, JobSearch, ScanTarget};
-use async_trait::async_trait;
-use lifecycle::{Answer, JobName, JobSnapshot, Rule, Rules, Scoring};
+use app::ports::table_store::Row;
+use lifecycle::{Rule, Rules};
 use simulation::{Outcome, Poison, Wiring, run_poisoned};
-use time::{Duration, OffsetDateTime};
+use time::Duration;
+
+use super::guard_removal::{AnswersBent, bent};
 
 /// Seeds of a poison, and seeds within which a missing guard must show.
 const SEEDS: u64 = 20;
@@ -91,117 +88,48 @@ fn user_errors_that_are_tried_again_are_found() {
     is_found(Poison::BadFiles, &Wiring { rules, ..Wiring::default() }, "user errors");
 }
 
-/// A table whose rows are bent when they are read.
-struct BentRows {
-    inner: Arc<dyn TableStore>,
-    read: fn(&mut Entity),
-}
-
-#[async_trait]
-impl TableStore for BentRows {
-    async fn create_table(&self, table: &TableName) -> Result<(), Error> {
-        self.inner.create_table(table).await
-    }
-
-    async fn get(&self, table: &TableName, key: &Key) -> Result<Option<Row>, Error> {
-        let mut row = self.inner.get(table, key).await?;
-        if let Some(row) = &mut row {
-            (self.read)(&mut row.entity);
-        }
-        Ok(row)
-    }
-
-    async fn page_of(
-        &self,
-        table: &TableName,
-        range: &Range,
-        from: Option<&Continuation>,
-        max: usize,
-    ) -> Result<Page, Error> {
-        let mut page = self.inner.page_of(table, range, from, max).await?;
-        page.rows.iter_mut().for_each(|row| (self.read)(&mut row.entity));
-        Ok(page)
-    }
-
-    async fn write(&self, table: &TableName, ops: &[Op]) -> Result<Vec<Option<ETag>>, Error> {
-        self.inner.write(table, ops).await
-    }
-}
-
 /// The pause of a rule reads as none.
 #[test]
 fn a_rule_without_a_pause_is_found() {
-    fn read(row: &mut Entity) {
-        if row.key.row.starts_with("pause~") {
-            row.properties.remove("OpenUntil");
+    fn read(mut row: Row) -> Row {
+        if row.entity.key.row.starts_with("pause~") {
+            row.entity.properties.remove("OpenUntil");
         }
+        row
     }
-    let wiring = Wiring { store: |inner| Arc::new(BentRows { inner, read }), ..Wiring::default() };
+    let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
     is_found(Poison::RightTakenAway, &wiring, "4 failed");
 }
 
 /// The breaker of a deployment reads as closed.
 #[test]
 fn a_deployment_without_a_breaker_is_found() {
-    fn read(row: &mut Entity) {
-        if row.key.row.starts_with("breaker~") {
-            row.properties.remove("OpenUntil");
+    fn read(mut row: Row) -> Row {
+        if row.entity.key.row.starts_with("breaker~") {
+            row.entity.properties.remove("OpenUntil");
         }
+        row
     }
-    let wiring = Wiring { store: |inner| Arc::new(BentRows { inner, read }), ..Wiring::default() };
+    let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
     is_found(Poison::BrokenModel, &wiring, "14 failed");
 }
 
 /// Whoever waits reads as never tried, so that the first in line probes, again and again the same bad file.
 #[test]
 fn a_probe_that_is_the_first_in_line_is_found() {
-    fn read(row: &mut Entity) {
-        if row.key.row.starts_with("F~") {
-            row.properties.insert("Attempt".to_owned(), 0.into());
+    fn read(mut row: Row) -> Row {
+        if row.entity.key.row.starts_with("F~") {
+            row.entity.properties.insert("Attempt".to_owned(), 0.into());
         }
+        row
     }
-    let wiring = Wiring { store: |inner| Arc::new(BentRows { inner, read }), ..Wiring::default() };
+    let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
     is_found(Poison::BrokenModel, &wiring, "the last one came at");
-}
-
-/// Jobs say of a missing right no more than that they failed.
-struct Speechless(Arc<dyn Endpoint>);
-
-#[async_trait]
-impl Endpoint for Speechless {
-    async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answered<Answer> {
-        self.0.submit(scoring, timeout).await
-    }
-
-    async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
-        let mut answer = self.0.job(at).await?;
-        if let Some(error) = answer.value.as_mut().and_then(|job| job.error.as_mut()) {
-            "it failed".clone_into(error);
-        }
-        Ok(answer)
-    }
-
-    async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        self.0.find(scoring).await
-    }
-
-    async fn jobs_created_since(
-        &self,
-        at: &ScanTarget,
-        since: OffsetDateTime,
-        known: &HashSet<JobName>,
-    ) -> Result<JobListing, Inconclusive> {
-        self.0.jobs_created_since(at, since, known).await
-    }
-
-    async fn cancel(&self, at: &JobAddress) -> Result<Answered<()>, Inconclusive> {
-        self.0.cancel(at).await
-    }
 }
 
 /// What is a rule's fault counts on the deployment, and stops the other rule.
 #[test]
 fn a_missing_right_that_counts_on_the_deployment_is_found() {
-    let wiring = Wiring { endpoint: |it| Arc::new(Speechless(it)), ..Wiring::default() };
+    let wiring = Wiring { endpoint: |it| AnswersBent::ErrorsUntold.of(it), ..Wiring::default() };
     is_found(Poison::RightTakenAway, &wiring, "8 failed");
 }

@@ -80,7 +80,7 @@ impl TableStore for Bent {
     }
 }
 
-fn bent(read: fn(Row) -> Row, write: fn(Op) -> Op) -> impl Fn(Arc<dyn TableStore>) -> Arc<dyn TableStore> {
+pub(super) fn bent(read: fn(Row) -> Row, write: fn(Op) -> Op) -> impl Fn(Arc<dyn TableStore>) -> Arc<dyn TableStore> {
     move |inner| Arc::new(Bent { inner, read, write })
 }
 
@@ -308,47 +308,58 @@ fn requests_without_a_permit_are_found() {
     is_found_in(&options, &wiring, &["submitsPerMinute"]);
 }
 
-/// What becomes of the search for an attempt's jobs.
+/// What becomes of the answers about jobs.
 #[derive(Clone, Copy)]
-enum SearchBent {
-    /// It is not made: there is never a job.
-    NotMade,
+pub(super) enum AnswersBent {
+    /// The search for an attempt's jobs is not made: there is never one.
+    NoSearch,
     /// Jobs that may be the attempt's own and show too little are taken for it.
     PossibleAdopted,
     /// The same are left out.
     PossibleDenied,
+    /// Why a job failed is not told.
+    ErrorsUntold,
 }
 
-struct Searching {
-    bent: SearchBent,
+struct Answering {
+    bent: AnswersBent,
     inner: Arc<dyn Endpoint>,
 }
 
-impl SearchBent {
-    fn of(self, inner: Arc<dyn Endpoint>) -> Arc<dyn Endpoint> {
-        Arc::new(Searching { bent: self, inner })
+impl AnswersBent {
+    pub(super) fn of(self, inner: Arc<dyn Endpoint>) -> Arc<dyn Endpoint> {
+        Arc::new(Answering { bent: self, inner })
     }
 }
 
 #[async_trait]
-impl Endpoint for Searching {
+impl Endpoint for Answering {
     async fn submit(&self, scoring: &Scoring, timeout: std::time::Duration) -> Answered<Answer> {
         self.inner.submit(scoring, timeout).await
     }
 
     async fn job(&self, at: &JobAddress) -> Result<Answered<Option<JobSnapshot>>, Inconclusive> {
-        self.inner.job(at).await
+        let mut answer = self.inner.job(at).await?;
+        if let (AnswersBent::ErrorsUntold, Some(job)) = (self.bent, &mut answer.value) {
+            job.error = job.error.as_ref().map(|_| "it failed".to_owned());
+        }
+        Ok(answer)
     }
 
     async fn find(&self, scoring: &Scoring) -> Result<JobSearch, Inconclusive> {
-        if matches!(self.bent, SearchBent::NotMade) {
+        if matches!(self.bent, AnswersBent::NoSearch) {
             return Ok(JobSearch { jobs: Vec::new(), possible: Vec::new(), as_of: None, request_id: None });
         }
         let JobSearch { mut jobs, possible, as_of, request_id } = self.inner.find(scoring).await?;
-        if matches!(self.bent, SearchBent::PossibleAdopted) {
-            jobs.extend(possible);
-        }
-        Ok(JobSearch { jobs, possible: Vec::new(), as_of, request_id })
+        let possible = match self.bent {
+            AnswersBent::ErrorsUntold => possible,
+            AnswersBent::PossibleAdopted => {
+                jobs.extend(possible);
+                Vec::new()
+            }
+            AnswersBent::NoSearch | AnswersBent::PossibleDenied => Vec::new(),
+        };
+        Ok(JobSearch { jobs, possible, as_of, request_id })
     }
 
     async fn jobs_created_since(
@@ -367,7 +378,7 @@ impl Endpoint for Searching {
 
 #[test]
 fn a_second_request_without_a_look_for_the_first_ones_job_is_found() {
-    is_found(&Wiring { endpoint: |it| SearchBent::NotMade.of(it), ..Wiring::default() }, &["look first"]);
+    is_found(&Wiring { endpoint: |it| AnswersBent::NoSearch.of(it), ..Wiring::default() }, &["look first"]);
 }
 
 /// The guard that an app without it would have at the storage.
@@ -460,7 +471,7 @@ fn a_second_request_without_a_look_at_the_output_path_is_found() {
 #[test]
 fn adopting_what_only_has_the_same_inputs_is_found() {
     is_found(
-        &Wiring { endpoint: |it| SearchBent::PossibleAdopted.of(it), ..Wiring::default() },
+        &Wiring { endpoint: |it| AnswersBent::PossibleAdopted.of(it), ..Wiring::default() },
         &["adoption", "strangers", "cancel"],
     );
 }
@@ -471,7 +482,7 @@ fn denying_what_shows_too_little_is_found() {
     // It takes two lost requests for one scoring: more uploads have them more often.
     is_found_among(
         15,
-        &Wiring { endpoint: |it| SearchBent::PossibleDenied.of(it), ..Wiring::default() },
+        &Wiring { endpoint: |it| AnswersBent::PossibleDenied.of(it), ..Wiring::default() },
         &["look first"],
     );
 }

@@ -144,7 +144,7 @@ impl Driver {
         by: ShownBy,
         now: OffsetDateTime,
     ) -> Result<TakenIn, Error> {
-        let (mut entries, wanted) = (vec![queued.accepted_entry(reason)], queued.blob.etag.clone());
+        let mut entries = vec![queued.accepted_entry(reason)];
         let mut observed = match &self.reach {
             Reach::Services { admission, .. } => {
                 Observed::admitted(admission.admit_event(&queued, self.rule(&queued), now).await, now)
@@ -175,7 +175,7 @@ impl Driver {
             Ok(Acceptance::Duplicate(existing)) => {
                 claims.leave_to(Some(&existing));
                 self.release(claims).await;
-                if existing.blob.etag != wanted {
+                if existing.blob.etag != queued.blob.etag {
                     // Another version of a path whose overwrites are ignored: it says nothing of this one.
                     return Ok(TakenIn::Duplicate(existing));
                 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub(super) use lifecycle::text::shell;
+
 /// An ARM id taken apart: `/subscriptions/S/resourceGroups/G/providers/NAMESPACE/TYPE/NAME[/TYPE/NAME…]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ResourceId<'a> {
@@ -39,16 +41,6 @@ pub(super) fn in_workspace(workspace: &str) -> String {
     match ResourceId::read(workspace) {
         Some(id) => format!("{} --workspace-name {}", id.place(), shell(id.name)),
         None => "--workspace-name WORKSPACE --resource-group GROUP".to_owned(),
-    }
-}
-
-/// A word of a shell's command. Names come from rules and from services, so they are quoted unless they are plain.
-pub(super) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

@@ -145,6 +145,7 @@ mod tests {
         let many: Vec<String> = (0..20).map(|n| format!("{n:032x}")).collect();
         assert_eq!(ids(&format!("{}/{id}/1/p.csv", many.join("/")))[0], id, "however many stand before it");
     }
+
     /// What may stand beside an id in a template.
     fn beside() -> impl Strategy<Value = String> {
         let pieces = [

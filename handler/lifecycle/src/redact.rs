@@ -3,7 +3,8 @@
 //! Foreign texts quote what they were given: a service the URL with its signature, a parser the setting that it could not
 //! read. Nobody can list all of them, so the text itself is looked at:
 //!
-//! * **allowed by name**: the query of a URL (`azureml://` has none, and a blob's name has `%3F` there). Members that are known to be harmless stay, all others lose their value;
+//! * **allowed by name**: the query of a URL (`azureml://` has none, and a blob's name has `%3F` there). Members that are known
+//!   to be harmless stay, all others lose their value;
 //! * **refused by name**: `AccountKey=…`, `"clientSecret": "…"`, `x-functions-key: …` and the like, in connection strings,
 //!   JSON, headers and forms;
 //! * **refused by shape**: bearer and other `Authorization` values, JSON Web Tokens, long Base64 with its padding (account,

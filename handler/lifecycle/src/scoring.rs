@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::blob::BlobVersion;
-use crate::failure::FailureCause;
+use crate::failure::{self, FailureCause};
 use crate::id::{DeploymentName, EndpointUri, JobName, LedgerId, RuleId, ScoringId, ServiceRequestId, WorkspaceId};
 use crate::input::{InputContent, Likeness, SeenVersion};
 use crate::job::{Job, MAX_SUBMISSION_UNITS, OutputPrint, Submission, units_of_json};
@@ -265,6 +265,11 @@ impl Scoring {
     pub fn output_uris(&self) -> impl Iterator<Item = (&str, &str)> {
         let outputs = self.submission.iter().flat_map(|sent| &sent.outputs);
         outputs.map(|(name, output)| (name.as_str(), output.uri.as_str()))
+    }
+
+    /// What a person does about its failure, where that is recognised.
+    pub fn remedy(&self) -> Option<&'static str> {
+        failure::remedy(self.failure?, self.error.as_deref()?)
     }
 
     /// Every output URI that is known to have been handed out, with the attempt that it was made for, the newest first.

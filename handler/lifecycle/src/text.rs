@@ -101,6 +101,17 @@ pub fn clipped(text: &str, max: usize) -> &str {
     text.char_indices().nth(max).map_or(text, |(at, _)| &text[..at])
 }
 
+/// A word of a shell's command. What people copy from our texts holds names from rules and from services, so they are quoted unless
+/// they are plain.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// An error and its causes on one line, without secrets: what the topmost one says is rarely why. A cause that is quoted
 /// by the one above is not told again.
 pub fn error_chain(error: &dyn Error) -> String {

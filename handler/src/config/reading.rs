@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lifecycle::text::shell;
+
 use super::{LedgerLocation, Problems, Reader, Vars, task_hub};
 
 /// Where the local product keeps its things, unless told otherwise.
@@ -35,7 +37,7 @@ impl WhichLedger {
             ("--task-hub", self.task_hub.clone()),
         ];
         let given: String =
-            options.iter().filter_map(|(name, value)| Some(format!(" {name} {}", quoted(value.as_ref()?)))).collect();
+            options.iter().filter_map(|(name, value)| Some(format!(" {name} {}", shell(value.as_ref()?)))).collect();
         let mut parts = commands.split("scorekeeper ");
         let mut text = parts.next().unwrap_or_default().to_owned();
         for part in parts {
@@ -44,16 +46,6 @@ impl WhichLedger {
             text = [&text, "scorekeeper ", verb, options, &part[verb.len()..]].concat();
         }
         text
-    }
-}
-
-/// An argument as a shell takes it.
-fn quoted(argument: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=,@+".contains(c);
-    if !argument.is_empty() && argument.chars().all(is_plain) {
-        argument.to_owned()
-    } else {
-        format!("'{}'", argument.replace('\'', "'\\''"))
     }
 }
 
@@ -159,6 +151,7 @@ mod tests {
         let task_hub = WhichLedger { task_hub: Some("no good!".into()), ..WhichLedger::default() };
         assert!(read(&[("SCOREKEEPER_LEDGER", "embedded:x")], folder.path(), &task_hub).is_err());
     }
+
     #[test]
     fn suggested_commands_name_the_ledger_that_was_named() {
         let data = WhichLedger { data: Some("my data".into()), ..WhichLedger::default() };

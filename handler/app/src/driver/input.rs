@@ -38,10 +38,12 @@ impl Driver {
     }
 
     async fn look_at_input(&self, services: &Services, scoring: &Scoring) -> InputFound {
-        match Box::pin(self.later_version(scoring)).await {
-            Ok(None) => {}
-            Ok(Some(later)) => return InputFound::Newer { etag: later.blob.etag, scoring: later.id },
-            Err(error) => return InputFound::NotSeen(error_chain(&error)),
+        if self.gives_way(scoring) {
+            match Box::pin(self.later_version(scoring)).await {
+                Ok(None) => {}
+                Ok(Some(later)) => return InputFound::Newer { etag: later.blob.etag, scoring: later.id },
+                Err(error) => return InputFound::NotSeen(error_chain(&error)),
+            }
         }
         let seen = match services.blobs.input(&scoring.blob).await {
             Ok(InputSnapshot::Present(seen)) => seen,
@@ -145,8 +147,8 @@ impl Driver {
         Ok(InputFound::Newer { etag, scoring: scored_as.map_or(shown.id, |by| by.id) })
     }
 
-    /// What stands against a newer version that no event told of: it is not whole yet, or of a kind that the rule does not score. It
-    /// costs a look of its own, as seldom as that.
+    /// What stands against a newer version that no event told of: it is not whole yet, or of a kind that the rule does not score. No
+    /// other version costs a second look.
     async fn unfit(
         &self,
         services: &Services,
@@ -218,14 +220,17 @@ impl Driver {
         }
     }
 
-    /// The later version of its path that is scored in its place, if its rule wants the latest alone. What a look has shown is
-    /// there, whatever the order of events says: only looks end that. A decision that the later one ends, made before, is made
-    /// to fail, as [`show`](Self::show) does: two versions must not give way to each other.
+    /// Whether a scoring gives way to a later version of its path: its rule wants the latest alone, and it only waits. What a look
+    /// has shown is there, whatever the order of events says: only looks end that.
+    fn gives_way(&self, scoring: &Scoring) -> bool {
+        scoring.status == Status::Queued
+            && scoring.in_place_of.is_none()
+            && self.rule(scoring).is_some_and(|rule| rule.overwrites == Overwrites::LatestOnly)
+    }
+
+    /// The later version of its path that is scored in the place of one that [gives way](Self::gives_way). A decision that the later
+    /// one ends, made before, is made to fail, as [`show`](Self::show) does: two versions must not give way to each other.
     async fn later_version(&self, scoring: &Scoring) -> Result<Option<Scoring>, ledger::Error> {
-        let latest_only = self.rule(scoring).is_some_and(|rule| rule.overwrites == Overwrites::LatestOnly);
-        if !latest_only || scoring.status != Status::Queued || scoring.in_place_of.is_some() {
-            return Ok(None);
-        }
         for (later, etag) in self.versions_beside(scoring).await? {
             if let Some(later) =
                 self.holding(later, etag, &|later| scores(later) && later.is_later_than(scoring)).await?
@@ -284,6 +289,9 @@ impl Driver {
         let queued = |one: &&Scoring| one.status == Status::Queued;
         for one in beside.iter().map(|(one, _)| one).chain([scoring]).filter(queued) {
             let Some((earlier, etag)) = self.ledger.get(&one.id).await? else { continue };
+            if !self.gives_way(&earlier) {
+                continue;
+            }
             if let Some(later) = self.later_version(&earlier).await? {
                 let seen = Observation::Overtaken { etag: later.blob.etag, by: later.id };
                 self.move_other(Loaded { scoring: earlier, etag }, &seen).await?;

@@ -56,7 +56,8 @@ impl Services {
         self.endpoint.submit(scoring, timeout).await.map(Observation::Answer)
     }
 
-    /// Asks for jobs of a scoring to be stopped, and says what was answered. A request that is lost, or not listened to, is made again by whoever meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
+    /// Asks for jobs of a scoring to be stopped, and says what was answered. A request that is lost, or not listened to, is made
+    /// again by whoever meets the job next: the look at a scoring that is `cancelling`, or the scan for orphaned jobs.
     pub(crate) async fn cancel(&self, scoring: &Scoring, jobs: Vec<Job>) -> Answered<Observation> {
         let mut answers = Vec::new();
         for job in jobs {

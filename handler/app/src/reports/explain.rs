@@ -2,7 +2,7 @@
 
 use lifecycle::redact::redacted;
 use lifecycle::uri::without_query;
-use lifecycle::{Entry, Scoring, Status, failure};
+use lifecycle::{Entry, Scoring, Status};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -169,7 +169,7 @@ impl Context {
             status if status.is_terminal() => None,
             _ => s.last_error.clone(),
         };
-        let remedy = s.failure.zip(s.error.as_deref()).and_then(|(cause, error)| failure::remedy(cause, error));
+        let remedy = s.remedy();
         let told = |text: &Option<String>| text.as_deref().map(shown);
         Verdict {
             etag: Some(shown(&s.blob.etag)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lifecycle::redact::redacted;
-use lifecycle::{Entry, FailureCause, Scoring, ScoringId, failure};
+use lifecycle::{Entry, FailureCause, Scoring, ScoringId};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -85,6 +85,7 @@ impl From<Scoring> for ScoringView {
         Self {
             status: s.status.name(),
             since: s.since,
+            remedy: s.remedy(),
             output_uri: s.output_uri().map(|uri| shown(uri.to_owned())),
             outputs: s.output_uris().map(|(name, uri)| (name.to_owned(), shown(uri.to_owned()))).collect(),
             id: s.id.to_string(),
@@ -98,7 +99,6 @@ impl From<Scoring> for ScoringView {
             job_status: s.job_status.map(shown),
             output_bytes: s.output_bytes,
             failure_cause: s.failure.map(FailureCause::name),
-            remedy: s.failure.zip(s.error.as_deref()).and_then(|(cause, error)| failure::remedy(cause, error)),
             error: s.error.map(shown),
             last_error: s.last_error.map(shown),
             replaced_by: s.replaced_by.map(|id| id.to_string()),

@@ -45,7 +45,7 @@ struct Message {
 
 /// Codes by which the service says that it will never take this write: what is written is too large, or not of a form that it
 /// takes. Any other 4xx may pass: a gateway or a proxy on the way says 400, 413 and 431 as well, and says nothing of these.
-const NEVER: [&str; 14] = [
+const REFUSED_FOR_GOOD: [&str; 13] = [
     "DuplicatePropertiesSpecified",
     "EntityTooLarge",
     "ContentLengthExceeded",
@@ -59,7 +59,6 @@ const NEVER: [&str; 14] = [
     "PropertyValueTooLarge",
     "RequestBodyTooLarge",
     "TooManyProperties",
-    "ValueTypeNotSupported",
 ];
 
 /// Takes an error answer apart; `code_header` and `retry_after` are from its headers.
@@ -131,7 +130,7 @@ pub(super) fn classify(kind: RequestKind, failure: &Failure) -> Error {
         )),
         // Another 404 or 409 is about the account or a table that is just going: not an entity's absence.
         (404 | 409, _) => Error::Unavailable(said),
-        (400..=499, code) if NEVER.contains(&code) => Error::Refused(said),
+        (400..=499, code) if REFUSED_FOR_GOOD.contains(&code) => Error::Refused(said),
         // Whoever refused it, the service did not do it; the next one to come by may get through.
         (400..=499, _) if *status != 408 => Error::Unavailable(said),
         // 500 OperationTimedOut, gateways' 502 and 504 and whatever else: the write may have been done.

@@ -45,21 +45,18 @@ impl Read for Rule {
             }
             None => default_outputs(),
         };
-        let rule = (
-            members.or_default("settings"),
-            members.optional("tags").unwrap_or(true),
-            members.or_default("generation"),
-            read_max_in_flight(&mut members),
-            members.or_default("priority"),
-            members.or_default("emptyBlobs"),
-            members.or_default("renames"),
-            members.or_default("overwrites"),
-            read_policy(&mut members),
-        );
-        check_marker(&members, &complete, rule.5, matches.as_ref());
-        check_latest_only(&members, rule.7, &rule.8);
+        let settings = members.or_default("settings");
+        let tags = members.optional("tags").unwrap_or(true);
+        let generation = members.or_default("generation");
+        let max_in_flight = read_max_in_flight(&mut members);
+        let priority = members.or_default("priority");
+        let empty_blobs = members.or_default("emptyBlobs");
+        let renames = members.or_default("renames");
+        let overwrites = members.or_default("overwrites");
+        let policy = read_policy(&mut members);
+        check_marker(&members, &complete, empty_blobs, matches.as_ref());
+        check_latest_only(&members, overwrites, &policy);
         members.end();
-        let (settings, tags, generation, max_in_flight, priority, empty_blobs, renames, overwrites, policy) = rule;
         let rule = Self {
             id: id?,
             matches: matches?,

@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The log begins with it, the last bit aside.
 const MAGIC: [u8; 4] = [0x37, 0x7f, 0x06, 0x82];
+/// What SQLite takes for more than a character of a path in a URI.
+const IN_A_URI: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 /// Which file a path names: another one there has another value.
 type FileId = (u64, u64);
 
@@ -166,21 +169,9 @@ fn begins_as_a_log(path: &Path) -> bool {
 /// locks that it has on it, and SQLite knows of those that are held.
 fn in_the_file(database: &Path) -> rusqlite::Result<(i64, Option<i64>)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let file = Connection::open_with_flags(format!("file:{}?immutable=1", encoded(database)), flags)?;
+    let path = percent_encode(database.as_os_str().as_encoded_bytes(), IN_A_URI);
+    let file = Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?;
     let has_tables = file.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'etags'")?.exists([])?;
     let last = if has_tables { Some(file.query_row("SELECT last FROM etags", [], |row| row.get(0))?) } else { None };
     Ok((mark(&file)?, last))
-}
-
-/// A path as SQLite takes it in a URI.
-fn encoded(path: &Path) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => text.push(char::from(*byte)),
-            other => write!(text, "%{other:02X}").expect("a String takes all"),
-        }
-    }
-    text
 }
