@@ -72,6 +72,28 @@ async fn what_was_marked_while_it_was_scored_is_not_scored_again_for_being_moved
 }
 
 #[tokio::test]
+async fn a_rename_that_is_told_again_after_the_blob_was_marked_scores_nothing_twice() {
+    let world = World::new();
+    let app = world.app();
+    put(&world, "a.csv", "1", 5);
+    world.change_inputs(|inputs, now| inputs.put(&url("a.csv"), "1", 5, true, now));
+    moved(&world, &app, "BlobRenamed", "a.csv.filepart", "a.csv").await;
+    world.tick_until_final(&app, 5).await;
+    let etag = world.change_inputs(|inputs, now| inputs.mark(&url("a.csv"), now)).unwrap();
+    put(&world, "a.csv", &etag, 5);
+    moved(&world, &app, "BlobRenamed", "a.csv.filepart", "a.csv").await;
+    world.tick_until_final(&app, 5).await;
+    assert_eq!(jobs(&world), ["a.csv"]);
+
+    // Another content is another upload.
+    put(&world, "a.csv", "2", 5);
+    world.change_inputs(|inputs, now| inputs.put(&url("a.csv"), "2", 6, true, now));
+    moved(&world, &app, "BlobRenamed", "a.csv.filepart", "a.csv").await;
+    world.tick_until_final(&app, 5).await;
+    assert_eq!(jobs(&world), ["a.csv", "a.csv"]);
+}
+
+#[tokio::test]
 async fn what_is_moved_twice_while_its_job_runs_is_scored_once_more_only_if_that_fails() {
     for (end, count) in [(JobStatus::Completed, 1), (JobStatus::Canceled, 2)] {
         let world = World::new();

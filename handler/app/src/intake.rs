@@ -366,8 +366,12 @@ impl Intake {
         outcome: &mut Outcome,
     ) -> Result<Option<PendingUpload>, Error> {
         match judgement {
-            Judgement::TakeIn { scoring, reason, again, unannounced } => {
+            Judgement::TakeIn { mut scoring, reason, again, unannounced } => {
                 if !self.skipped_as_output(&scoring.blob, event, now, outcome).await? {
+                    if scoring.in_place_of.is_none() {
+                        let beside = Box::pin(self.driver.scored_beside(&scoring)).await;
+                        scoring.in_place_of = beside.map_err(during("reading the versions of a blob"))?;
+                    }
                     if let Some(upload) = unannounced
                         && let Unannounced::TooMany { until } = self.count_unannounced(&scoring, now).await?
                     {
