@@ -4,7 +4,7 @@ use lifecycle::JobStatus;
 use serde_json::json;
 use time::Duration;
 
-use super::renames::{created, jobs, name, pending, put, renamed, skips, tick, url};
+use super::renames::{created, jobs, name, pending, put, renamed, renamed_at, skips, tick, url};
 use crate::support::world::{World, event};
 
 /// Moves a blob, or a folder, and lets it be seen.
@@ -85,10 +85,10 @@ async fn a_rename_that_is_told_again_after_the_blob_was_marked_scores_nothing_tw
     world.tick_until_final(&app, 5).await;
     assert_eq!(jobs(&world), ["a.csv"]);
 
-    // Another content is another upload.
+    // Renamed once more it is another upload.
     put(&world, "a.csv", "2", 5);
     world.change_inputs(|inputs, now| inputs.put(&url("a.csv"), "2", 6, true, now));
-    moved(&world, &app, "BlobRenamed", "a.csv.filepart", "a.csv").await;
+    world.deliver(&app, &renamed_at("2026-07-21T11:00:00Z", "BlobRenamed", "a.csv.filepart", "a.csv")).await;
     world.tick_until_final(&app, 5).await;
     assert_eq!(jobs(&world), ["a.csv", "a.csv"]);
 }

@@ -1,7 +1,7 @@
 //! Uploads and folders that wait for a look: what happens while somebody looks, and what an event begins anew.
 
 use lifecycle::{JobStatus, Status};
-use serde_json::json;
+use serde_json::{Value, json};
 use time::Duration;
 
 use super::renames::{created, jobs, name, pending, put, renamed, ruled, skips, tick, url};
@@ -17,6 +17,12 @@ async fn an_hour_later(world: &World, app: &app::App) {
         tick(world, app, Duration::minutes(2)).await;
         world.end_jobs(&JobStatus::Completed);
     }
+}
+
+/// The event of a later time: another one.
+fn later(mut event: Value) -> Value {
+    event["eventTime"] = json!("2026-07-21T10:30:00Z");
+    event
 }
 
 async fn etags(app: &app::App) -> Vec<String> {
@@ -44,7 +50,7 @@ async fn an_event_during_the_look_that_ends_an_upload_is_not_lost() {
     let (there, other) = (world.clone(), world.app());
     world.during_next_look(move || async move {
         put(&there, "x.csv", "0x3", 0);
-        there.deliver(&other, &created("CreateFile", "x.csv", "0x3", 0)).await;
+        there.deliver(&other, &later(created("CreateFile", "x.csv", "0x3", 0))).await;
     });
     tick(&world, &app, Duration::minutes(2)).await;
     put(&world, "x.csv", "0x4", 12);
@@ -81,7 +87,7 @@ async fn a_rename_that_comes_again_during_the_look_at_the_one_before_is_not_lost
     world.during_next_look(move || async move {
         put(&there, "w.csv", "0x3", 9);
         there.blind_storage(Some("503"));
-        there.deliver(&other, &renamed("BlobRenamed", "w.csv.filepart", "w.csv")).await;
+        there.deliver(&other, &later(renamed("BlobRenamed", "w.csv.filepart", "w.csv"))).await;
         there.blind_storage(None);
     });
     an_hour_later(&world, &app).await;
@@ -106,7 +112,7 @@ async fn a_folder_that_is_renamed_again_while_it_is_listed_loses_no_file() {
         for n in 0..5 {
             put(&there, &format!("day/{n:05}.csv"), &format!("0xB{n}"), 5);
         }
-        there.deliver(&other, &renamed("DirectoryRenamed", "_temporary/day", "day")).await;
+        there.deliver(&other, &later(renamed("DirectoryRenamed", "_temporary/day", "day"))).await;
     });
     for _ in 0..3 {
         tick(&world, &app, Duration::MINUTE).await;

@@ -298,7 +298,40 @@ impl Intake {
             Some((rule, seen)) => Box::pin(self.former(&upload, rule, seen, now)).await?,
             None => None,
         };
-        Ok(upload.judge(ledger, rule, seen, former.as_ref(), now))
+        let event = upload.event_key();
+        if let (Some(event), Some((rule, seen))) = (&event, rule.zip(seen))
+            && self.has_brought_another(event, &upload, rule, seen).await?
+        {
+            return Ok(Judgement::Done);
+        }
+        let judgement = upload.judge(ledger, rule, seen, former.as_ref(), now);
+        if let (Some(event), Judgement::TakeIn { scoring, .. }) = (event, &judgement) {
+            // Before the scoring: who dies in between finds none of this version, and begins again.
+            let noted = self.ledger.note_brought(&event, &scoring.blob.etag, now).await;
+            noted.map_err(during("keeping which version an event has told of"))?;
+        }
+        Ok(judgement)
+    }
+
+    /// Whether an event that names no version has brought one that is on record, and is not what its path holds by now: it has come
+    /// twice, and the blob was overwritten in between, which has witnesses of its own, or marked, which is the same content.
+    async fn has_brought_another(
+        &self,
+        event: &str,
+        upload: &PendingUpload,
+        rule: &Rule,
+        seen: &BlobSnapshot,
+    ) -> Result<bool, Error> {
+        let reading = || during("reading which version an event has told of");
+        let Some(etag) = self.ledger.brought(event).await.map_err(reading())? else { return Ok(false) };
+        let (Ok(before), Ok(now)) = (upload.blob.version(&etag), upload.blob.version(&seen.etag)) else {
+            return Ok(false);
+        };
+        if before.etag == now.etag {
+            return Ok(false);
+        }
+        let ledger = self.ledger.id().await.map_err(reading())?;
+        Ok(self.ledger.get(&rule.scoring_id(ledger, &before)).await.map_err(reading())?.is_some())
     }
 
     /// What is known of an upload's version under the names that it had before, if it counts. The version is known by its new name
@@ -366,12 +399,8 @@ impl Intake {
         outcome: &mut Outcome,
     ) -> Result<Option<PendingUpload>, Error> {
         match judgement {
-            Judgement::TakeIn { mut scoring, reason, again, unannounced } => {
+            Judgement::TakeIn { scoring, reason, again, unannounced } => {
                 if !self.skipped_as_output(&scoring.blob, event, now, outcome).await? {
-                    if scoring.in_place_of.is_none() {
-                        let beside = Box::pin(self.driver.scored_beside(&scoring)).await;
-                        scoring.in_place_of = beside.map_err(during("reading the versions of a blob"))?;
-                    }
                     if let Some(upload) = unannounced
                         && let Unannounced::TooMany { until } = self.count_unannounced(&scoring, now).await?
                     {

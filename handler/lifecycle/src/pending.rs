@@ -244,6 +244,15 @@ impl PendingUpload {
         }
     }
 
+    /// Stands for its event, which names no version: the same when that event comes again, and no other's. None where nothing was told
+    /// of this version, or no time: two renames to one name differ by their times alone. Later and earlier say nothing, as clocks
+    /// differ.
+    pub fn event_key(&self) -> Option<String> {
+        let told = matches!(self.cause, Cause::Renamed { .. } | Cause::Created { .. });
+        let at = self.event_time.filter(|_| told)?;
+        Some(digest(&["told", &self.key, &at.unix_timestamp_nanos().to_string()]))
+    }
+
     /// One more event of its kind has come while it waited. What it tells of came after whatever was seen before, so that a
     /// look which was begun earlier must not be the last one: whoever keeps this changes the row by it.
     #[must_use]

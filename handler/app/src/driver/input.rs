@@ -267,39 +267,19 @@ impl Driver {
         let received = self.ledger.received(&scoring.blob.container, &scoring.blob.path, MAX_VERSIONS).await?;
         let mut versions = Vec::new();
         for row in received.iter() {
-            versions.extend(self.version_beside(scoring, row).await?);
-        }
-        Ok(versions)
-    }
-
-    /// The scoring that a row of its path leads to, if that is of another version under its rule.
-    async fn version_beside(
-        &self,
-        scoring: &Scoring,
-        row: &Received,
-    ) -> Result<Option<(Scoring, ETag)>, ledger::Error> {
-        let Received::Scoring(row) = row else { return Ok(None) };
-        if row.id == scoring.id {
-            return Ok(None);
-        }
-        let other = self.ledger.get(&row.id).await?;
-        Ok(other.filter(|(other, _)| {
-            other.rule == scoring.rule && other.generation == scoring.generation && other.blob.url == scoring.blob.url
-        }))
-    }
-
-    /// The newest scoring of another version of its path that has scored its content, or is about to: a version that a look has shown,
-    /// and no event named, may be the same content under another ETag. A rename is told twice, and the blob marked in between.
-    pub(crate) async fn scored_beside(&self, scoring: &Scoring) -> Result<Option<ScoringId>, ledger::Error> {
-        let received = self.ledger.received(&scoring.blob.container, &scoring.blob.path, MAX_VERSIONS).await?;
-        for row in received.iter() {
-            if let Some((other, _)) = self.version_beside(scoring, row).await?
-                && scores(&other)
+            let Received::Scoring(row) = row else { continue };
+            if row.id == scoring.id {
+                continue;
+            }
+            if let Some((other, etag)) = self.ledger.get(&row.id).await?
+                && other.rule == scoring.rule
+                && other.generation == scoring.generation
+                && other.blob.url == scoring.blob.url
             {
-                return Ok(Some(other.id));
+                versions.push((other, etag));
             }
         }
-        Ok(None)
+        Ok(versions)
     }
 
     /// Of a rule that wants the latest version alone: a version has come to be on record, so that what is queued of its path and
