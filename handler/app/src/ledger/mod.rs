@@ -65,6 +65,10 @@ pub enum Error {
     /// nothing is lost by that.
     #[error("the ledger cannot be reached now")]
     Unavailable(#[source] table_store::Error),
+    /// What the table lies in is there and not fit for use: damaged, replaced, of somebody else. Coming back later does not help;
+    /// the source names the remedy.
+    #[error("the ledger cannot be used as it is")]
+    Unusable(#[source] table_store::Error),
     /// The table refuses us, or a defect of ours.
     #[error("the ledger refuses the request")]
     Refused(#[source] table_store::Error),
@@ -77,6 +81,7 @@ impl From<table_store::Error> for Error {
     fn from(error: table_store::Error) -> Self {
         match error {
             table_store::Error::Refused(_) | table_store::Error::Denied(_) => Self::Refused(error),
+            table_store::Error::FileUnusable(_) | table_store::Error::Damaged(_) => Self::Unusable(error),
             other => Self::Unavailable(other),
         }
     }
