@@ -267,36 +267,29 @@ impl Driver {
         let received = self.ledger.received(&scoring.blob.container, &scoring.blob.path, MAX_VERSIONS).await?;
         let mut versions = Vec::new();
         for row in received.iter() {
-            versions.extend(self.version_beside(scoring, row).await?);
+            let Received::Scoring(row) = row else { continue };
+            if row.id == scoring.id {
+                continue;
+            }
+            if let Some((other, etag)) = self.ledger.get(&row.id).await?
+                && other.rule == scoring.rule
+                && other.generation == scoring.generation
+                && other.blob.url == scoring.blob.url
+            {
+                versions.push((other, etag));
+            }
         }
         Ok(versions)
     }
 
-    /// The scoring that a row of its path leads to, if that is of another version under its rule.
-    async fn version_beside(
-        &self,
-        scoring: &Scoring,
-        row: &Received,
-    ) -> Result<Option<(Scoring, ETag)>, ledger::Error> {
-        let Received::Scoring(row) = row else { return Ok(None) };
-        if row.id == scoring.id {
-            return Ok(None);
-        }
-        let other = self.ledger.get(&row.id).await?;
-        Ok(other.filter(|(other, _)| {
-            other.rule == scoring.rule && other.generation == scoring.generation && other.blob.url == scoring.blob.url
-        }))
-    }
-
-    /// The newest scoring of another version of its path that has scored its content, or is about to: a version that a look has shown,
-    /// and no event named, may be the same content under another ETag. A rename is told twice, and the blob marked in between.
-    pub(crate) async fn scored_beside(&self, scoring: &Scoring) -> Result<Option<ScoringId>, ledger::Error> {
-        let received = self.ledger.received(&scoring.blob.container, &scoring.blob.path, MAX_VERSIONS).await?;
-        for row in received.iter() {
-            if let Some((other, _)) = self.version_beside(scoring, row).await?
-                && scores(&other)
-            {
-                return Ok(Some(other.id));
+    /// The scoring of the version that a rename has brought to its path before, if that has scored its content, or is about to: a rename
+    /// is told twice, and the blob marked in between, so that the same content has another ETag.
+    pub(crate) async fn shown_before(&self, scoring: &Scoring) -> Result<Option<ScoringId>, ledger::Error> {
+        let shown = self.ledger.shown_at_path(scoring, self.clock.now()).await?;
+        for id in shown.into_iter().filter(|id| *id != scoring.id) {
+            let other = self.standing(id).await?.filter(|other| scores(other) && other.id != scoring.id);
+            if other.is_some() {
+                return Ok(other.map(|other| other.id));
             }
         }
         Ok(None)

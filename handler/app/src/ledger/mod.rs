@@ -50,6 +50,7 @@ pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
 pub use listed::{NewestEnds, NewestScorings};
+pub use moved::FormerName;
 pub use orphan_scan::OrphanScan;
 pub use pending::Pending;
 pub use rate::{PermitOutcome, SubmitPermit};

@@ -3,9 +3,14 @@
 //! A version is known to the ledger under the name that it had when it was scored. Moved on from a second name it would be a
 //! stranger, so that each move of such a version leaves a note: `O~{key}` under its new name, and `M~{yyyyMMdd}~{key}` beside
 //! it, by which the note goes with others of its day. It is of use while its scoring is remembered.
+//!
+//! Of a move after which nobody saw the version, as it was moved on at once, or to a name that no rule wants, or with its folder, the
+//! names alone are noted, as its event tells them. And of a path the scorings are noted whose versions looks after
+//! renames have shown last.
 
-use lifecycle::BlobVersion;
 use lifecycle::digest::digest;
+use lifecycle::renamed::{NameChange, Renamed, file_of};
+use lifecycle::{BlobVersion, Scoring, ScoringId, UnversionedBlob};
 use time::OffsetDateTime;
 
 use super::{Error, Ledger, rows};
@@ -13,6 +18,10 @@ use crate::ports::table_store::{Entity, IfMatch, Key, Op, Range};
 
 /// Prefix of the notes' keys.
 const NOTE: &str = "O~";
+/// Scorings of one path that are noted.
+const MAX_SHOWN: usize = 4;
+/// Folders above a blob that are asked for: a hierarchical namespace, which alone has renames, takes 63 segments.
+const MAX_FOLDERS: usize = 63;
 /// Prefix of the keys of the index by day.
 const BY_DAY: &str = "M~";
 
@@ -20,16 +29,95 @@ fn key_of(blob: &BlobVersion) -> String {
     digest(&["moved", &blob.url, &blob.etag])
 }
 
+fn key_of_names(of: Renamed, url: &str) -> String {
+    let of = match of {
+        Renamed::Blob => "blob",
+        Renamed::Folder => "folder",
+    };
+    digest(&["names", of, url])
+}
+
+fn key_of_path(scoring: &Scoring) -> String {
+    digest(&["shown", &scoring.rule, &scoring.blob.url])
+}
+
+/// A name that a blob may have had before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerName {
+    /// The URL.
+    pub url: String,
+    /// When it got the name that it had next, if that was told.
+    pub until: Option<OffsetDateTime>,
+}
+
 impl Ledger {
     /// Notes that a version has another name now. The same note twice is one.
     pub async fn note_moved(&self, moved: &BlobVersion, first: &BlobVersion, now: OffsetDateTime) -> Result<(), Error> {
-        let key = key_of(moved);
-        let named =
-            |row: String| Entity::new(Key::new(rows::partition_of_key(&key), row)).with("SchemaVersion", rows::SCHEMA);
+        let first = first.url.as_str();
+        self.note(&key_of(moved), now, |note| note.with("BlobUrl", moved.url.as_str()).with("FirstUrl", first)).await
+    }
+
+    /// Notes the names of a blob or folder whose version nobody saw under the new one. What it was called before a rename to the same
+    /// name, of another blob, is not noted any more.
+    pub async fn note_names(&self, change: &NameChange, now: OffsetDateTime) -> Result<(), Error> {
+        let key = key_of_names(change.of, &change.to.url);
+        let note = |note: Entity| {
+            let note = note.with("BlobUrl", change.to.url.as_str()).with_some("EventTime", change.at);
+            note.with_some("SourceUrls", rows::list(&change.from))
+        };
+        self.note(&key, now, note).await
+    }
+
+    /// The scorings of the versions that looks after renames have shown at a scoring's path under its rule, the last first; then the
+    /// scoring is noted as the last itself.
+    pub async fn shown_at_path(&self, scoring: &Scoring, now: OffsetDateTime) -> Result<Vec<ScoringId>, Error> {
+        let key = key_of_path(scoring);
+        let row = self.row(&Key::new(rows::partition_of_key(&key), format!("{NOTE}{key}"))).await?;
+        // A note that cannot be read costs what it would have saved.
+        let mut shown: Vec<ScoringId> =
+            row.map(|row| rows::Reader(&row.entity).list("ScoringIds").unwrap_or_default()).unwrap_or_default();
+        if shown.first() == Some(&scoring.id) {
+            return Ok(shown);
+        }
+        shown.retain(|id| *id != scoring.id);
+        shown.insert(0, scoring.id.clone());
+        shown.truncate(MAX_SHOWN);
         let note =
-            named(format!("{NOTE}{key}")).with("BlobUrl", moved.url.as_str()).with("FirstUrl", first.url.as_str());
+            |note: Entity| note.with("BlobUrl", scoring.blob.url.as_str()).with_some("ScoringIds", rows::list(&shown));
+        self.note(&key, now, note).await?;
+        Ok(shown)
+    }
+
+    async fn note(&self, key: &str, now: OffsetDateTime, fill: impl FnOnce(Entity) -> Entity) -> Result<(), Error> {
+        let named =
+            |row: String| Entity::new(Key::new(rows::partition_of_key(key), row)).with("SchemaVersion", rows::SCHEMA);
+        let note = fill(named(format!("{NOTE}{key}")));
         let by_day = named(format!("{BY_DAY}{}~{key}", rows::day(now)));
         self.upsert_rows(&[Op::Upsert(note), Op::Upsert(by_day)]).await
+    }
+
+    /// What a blob may have been called before, by the notes of names: its own, and of the folders that it lies in.
+    pub async fn former_names(&self, blob: &UnversionedBlob) -> Result<Vec<FormerName>, Error> {
+        let mut asked = vec![(key_of_names(Renamed::Blob, &blob.url), None)];
+        for (at, _) in blob.path.match_indices('/').take(MAX_FOLDERS) {
+            let (folder, rest) = (&blob.path[..at], &blob.path[at + 1..]);
+            if let Ok(folder) = blob.beside(folder) {
+                asked.push((key_of_names(Renamed::Folder, &folder.url), Some(rest)));
+            }
+        }
+        let read = asked.iter().map(async |(key, rest)| {
+            let row = self.row(&Key::new(rows::partition_of_key(key), format!("{NOTE}{key}"))).await?;
+            Ok::<_, Error>(row.map(|row| (row, *rest)))
+        });
+        let mut names = Vec::new();
+        for (row, rest) in futures::future::try_join_all(read).await?.into_iter().flatten() {
+            // A note that cannot be read costs what it would have saved.
+            let from: Vec<String> = rows::Reader(&row.entity).list("SourceUrls").unwrap_or_default();
+            let until = row.entity.time("EventTime");
+            let urls = from.into_iter().filter_map(|url| rest.map_or(Some(url.clone()), |rest| file_of(&url, rest)));
+            names.extend(urls.map(|url| FormerName { url, until }));
+        }
+        Ok(names)
     }
 
     /// The version under the name that it had when it was scored or written, if it was moved since.
