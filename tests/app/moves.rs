@@ -4,8 +4,8 @@ use lifecycle::JobStatus;
 use serde_json::json;
 use time::Duration;
 
-use super::renames::{created, jobs, name, pending, put, renamed, renamed_at, skips, tick, url};
-use crate::support::world::{World, event};
+use super::renames::{created, jobs, name, pending, put, renamed, renamed_at, ruled, skips, tick, url};
+use crate::support::world::{START, World, event};
 
 /// Moves a blob, or a folder, and lets it be seen.
 async fn moved(world: &World, app: &app::App, kind: &str, from: &str, to: &str) {
@@ -109,6 +109,83 @@ async fn what_is_moved_twice_while_its_job_runs_is_scored_once_more_only_if_that
         }
         assert_eq!(world.jobs().len(), count, "{end:?}");
         assert!(pending(&app).await.is_empty());
+    }
+}
+
+/// Moves twice before anybody looks, and lets the events come in their order then.
+async fn moved_twice_at_once(world: &World, app: &app::App, kind: &str, names: [&str; 3]) {
+    let [first, second, third] = names;
+    for (from, to) in [(first, second), (second, third)] {
+        match kind {
+            "BlobRenamed" => world.uploaded(|uploaded| uploaded.rename(&name(from), &name(to))),
+            _ => world.uploaded(|uploaded| uploaded.rename_folder(&name(from), &name(to))),
+        }
+    }
+    for (from, to) in [(first, second), (second, third)] {
+        world.deliver(app, &renamed(kind, from, to)).await;
+    }
+    for _ in 0..3 {
+        tick(world, app, Duration::minutes(3)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_moved_on_before_anybody_looked_is_not_scored_again() {
+    for (kind, names) in [
+        ("BlobRenamed", ["in/a.csv", "in/b.csv", "in/c.csv"]),
+        ("BlobRenamed", ["in/a.csv", "elsewhere/a.csv", "in/c.csv"]),
+        ("DirectoryRenamed", ["in/x", "in/y", "in/z"]),
+        ("DirectoryRenamed", ["in/x", "elsewhere/y", "in/z"]),
+    ] {
+        let world = ruled(&json!({ "match": { "container": "claims", "prefix": "in/" } }));
+        let app = world.app();
+        let path = if kind == "BlobRenamed" { "in/a.csv" } else { "in/x/deep/a.csv" };
+        put(&world, path, "1", 5);
+        world.deliver(&app, &event(path, "1")).await;
+        world.tick_until_final(&app, 5).await;
+        moved_twice_at_once(&world, &app, kind, names).await;
+        assert_eq!(jobs(&world), [path], "{names:?}");
+        let last = if kind == "BlobRenamed" { names[2].to_owned() } else { format!("{}/deep/a.csv", names[2]) };
+        let told = skips(&world, &app).await;
+        let is = |(subject, why): &(String, String)| subject.ends_with(&last) && why.contains("ignoreScored");
+        assert!(told.iter().any(is), "{told:?}");
+
+        // From there it is known by its version.
+        moved(&world, &app, "BlobRenamed", &last, "in/last.csv").await;
+        assert_eq!(jobs(&world), [path], "{names:?}");
+        // Another version that came to the name in between is another upload.
+        put(&world, names[1], "2", 5);
+        moved(&world, &app, "BlobRenamed", names[1], "in/new.csv").await;
+        assert_eq!(world.jobs().len(), 2, "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_is_moved_on_before_anybody_looked_never_triggers() {
+    for kind in ["BlobRenamed", "DirectoryRenamed"] {
+        for between in ["in/tmp", "elsewhere/tmp"] {
+            let world = ruled(&json!({ "match": { "container": "claims", "prefix": "in/" }, "renames": "score",
+                "outputs": {"s":{"type":"UriFile","uri":"azureml://datastores/claims/paths/out/{scoring.id}/{attempt}/p.csv"}} }));
+            let app = world.app();
+            world.deliver(&app, &event("in/a.csv", "1")).await;
+            world.tick_until_final(&app, 5).await;
+            let out = world.jobs()[0].submission.outputs["s"].uri.split_once("/paths/").unwrap().1.to_owned();
+            let written = |path: &str, etag: &str, after: i64| {
+                put(&world, path, etag, 5);
+                let at = START + Duration::seconds(after);
+                world.uploaded(|uploaded| uploaded.change(&name(path), |shown| shown.modified = Some(at)));
+            };
+            written(&out, "0x9", -1);
+            let first = if kind == "BlobRenamed" { out.as_str() } else { out.rsplit_once('/').unwrap().0 };
+            moved_twice_at_once(&world, &app, kind, [first, between, "in/done"]).await;
+            assert_eq!(jobs(&world), ["in/a.csv"], "{kind} by {between}");
+
+            // What somebody has written to the name in between, after that, is an upload.
+            let other = if kind == "BlobRenamed" { between.to_owned() } else { format!("{between}/p.csv") };
+            written(&other, "0xA", 1);
+            moved(&world, &app, "BlobRenamed", &other, "in/b.csv").await;
+            assert_eq!(jobs(&world), ["in/a.csv", "in/b.csv"], "{kind} by {between}");
+        }
     }
 }
 

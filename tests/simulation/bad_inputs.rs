@@ -36,6 +36,8 @@ fn wrong(seed: u64, poison: Poison, wiring: &Wiring) -> Option<String> {
         Poison::Nothing => (0, 100, "", TICKS),
         // Each bad one is tried once, and nobody waits for it.
         Poison::BadFiles => (10, 100, "", TICKS),
+        // All others come two minutes later.
+        Poison::OneSender => (10, 100, "", TICKS + Duration::minutes(2)),
         // The other rule of the deployment does not notice.
         Poison::RightTakenAway => (3, 120, "/two", TICKS),
         // A quarter of an hour, the pause behind it, and what was to be done meanwhile.
@@ -68,6 +70,11 @@ fn is_found(poison: Poison, wiring: &Wiring, reason: &str) {
 #[test]
 fn ten_percent_bad_inputs_hold_up_no_good_one_of_two_rules_on_one_deployment() {
     nothing_is_wrong(Poison::BadFiles, SEEDS);
+}
+
+#[test]
+fn bad_files_of_one_sender_hold_up_nobody_else() {
+    nothing_is_wrong(Poison::OneSender, FEW);
 }
 
 #[test]
@@ -132,4 +139,24 @@ fn a_probe_that_is_the_first_in_line_is_found() {
 fn a_missing_right_that_counts_on_the_deployment_is_found() {
     let wiring = Wiring { endpoint: |it| AnswersBent::ErrorsUntold.of(it), ..Wiring::default() };
     is_found(Poison::RightTakenAway, &wiring, "8 failed");
+}
+
+/// Each file counts as one of a sender of its own, so that ten bad ones of one sender stop all others of the deployment.
+#[test]
+fn bad_files_of_one_sender_that_count_as_those_of_many_are_found() {
+    fn of_a_sender_of_its_own(outcome: &str) -> Option<String> {
+        let mut parts = outcome.split(':');
+        let (id, _, end) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(format!("{id}:{}:{end}", id.get(..8)?))
+    }
+    fn read(mut row: Row) -> Row {
+        let outcomes = row.entity.string("Outcomes").filter(|_| row.entity.key.row.starts_with("breaker~"));
+        if let Some(outcomes) = outcomes {
+            let apart: Vec<String> = outcomes.split(' ').filter_map(of_a_sender_of_its_own).collect();
+            row.entity.properties.insert("Outcomes".to_owned(), apart.join(" ").into());
+        }
+        row
+    }
+    let wiring = Wiring { store: |it| bent(read, |op| op)(it), ..Wiring::default() };
+    is_found(Poison::OneSender, &wiring, "the last one came at");
 }

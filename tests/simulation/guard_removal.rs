@@ -602,3 +602,31 @@ fn a_name_that_is_read_from_the_url_alone_is_found() {
         assert_eq!(run(&options(seed), &Wiring::default(), false).violation, None, "seed {seed}: with both witnesses");
     }
 }
+
+/// Each of the hosts that one account has is an account of its own: one upload has as many scorings as spellings.
+#[test]
+fn hosts_of_an_account_that_are_not_written_as_one_are_found() {
+    fn apart(event: &mut Value) {
+        let Some((scheme, host, rest)) = event["data"]["url"].as_str().and_then(|url| {
+            let (scheme, behind) = url.split_once("://")?;
+            let (host, rest) = behind.split_once('/')?;
+            Some((scheme, host, rest))
+        }) else {
+            return;
+        };
+        if host != "uploads.blob.core.windows.net" || scheme != "https" {
+            let account: String = host.chars().chain(scheme.chars()).filter(char::is_ascii_alphanumeric).collect();
+            event["data"]["url"] =
+                format!("https://{}.blob.core.windows.net/{rest}", account.to_ascii_lowercase()).into();
+        }
+    }
+    fn deliveries(mut delivery: Value) -> Value {
+        match &mut delivery {
+            Value::Array(events) => events.iter_mut().for_each(apart),
+            event => apart(event),
+        }
+        delivery
+    }
+    let options = |seed| RunOptions { faults: Faults::NONE.with(Kind::Names), ..RunOptions::new(seed) };
+    is_found_in(&options, &Wiring { deliveries, ..Wiring::default() }, &["names", "liveness"]);
+}

@@ -6,6 +6,7 @@ use futures::{StreamExt as _, stream};
 use lifecycle::digest::digest;
 use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::pending::{Former, Judgement};
+use lifecycle::renamed::NameChange;
 use lifecycle::rule::{Overwrites, Renames};
 use lifecycle::{BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, StorageHosts};
 use serde::Serialize;
@@ -16,12 +17,14 @@ use crate::clock::LedgerClock;
 use crate::driver::{Driver, Intent, ShownBy, TakenIn, too_many};
 use crate::error::{Error, during, error_chain};
 use crate::ledger::rows::MAX_EVENT;
-use crate::ledger::{Announced, Ledger, Pending, Unannounced};
+use crate::ledger::{Announced, FormerName, Ledger, Pending, Unannounced};
 use crate::own_outputs;
 use crate::ports::{Blobs, Inconclusive};
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
 const MAX_CONCURRENT_SCORINGS: usize = 16;
+/// Moves of one blob in a row after which nobody saw it that are followed back.
+const MAX_UNSEEN_MOVES: usize = 8;
 
 /// Takes deliveries in. Cheap to clone.
 #[derive(Clone)]
@@ -190,20 +193,28 @@ impl Intake {
     async fn accept_event(&self, event: &RawValue, ledger: &LedgerId, now: OffsetDateTime) -> Outcome {
         let mut outcome = Outcome::default();
         let classification = intake::classify(event, ledger, &self.rules, now);
+        let renamed = match &classification {
+            Classification::Wanted(_) | Classification::Quarantined(_) => None,
+            _ => intake::name_change(event).filter(|change| self.storage_hosts.check(&change.to.url).is_ok()),
+        };
         let event = &*intake::received(event, MAX_EVENT);
         let classification = self.foreign(&classification).map_or(classification, Classification::Skipped);
         match classification {
             Classification::Wanted(scorings) => self.accept_scorings(scorings, event, now, &mut outcome).await,
             Classification::Pending { scorings, uploads } => {
                 self.accept_scorings(scorings, event, now, &mut outcome).await;
-                self.accept_uploads(uploads, event, now, &mut outcome).await;
+                self.accept_uploads(uploads, renamed, event, now, &mut outcome).await;
             }
             Classification::Folder(folder) => {
                 // Listed by the ticks: a folder may hold any number of files, and an invocation has seconds.
+                let noted = self.note_names(renamed, now).await;
+                outcome.note(noted);
                 let kept = self.keep(&Pending::Folder(folder), &mut outcome).await;
                 outcome.note(kept);
             }
             Classification::Skipped(skip) => {
+                let noted = self.note_names(renamed, now).await;
+                outcome.note(noted);
                 let kept = self.skip(&skip, Some(event), now, &mut outcome).await;
                 outcome.note(kept);
             }
@@ -250,6 +261,7 @@ impl Intake {
     async fn accept_uploads(
         &self,
         uploads: Vec<PendingUpload>,
+        renamed: Option<NameChange>,
         event: &str,
         now: OffsetDateTime,
         outcome: &mut Outcome,
@@ -258,6 +270,10 @@ impl Intake {
             Some(upload) => Some(self.blobs.blob(&upload.blob).await),
             None => None,
         };
+        if !matches!(seen, Some(Ok(Some(_)))) {
+            let noted = self.note_names(renamed, now).await;
+            outcome.note(noted);
+        }
         for mut upload in uploads {
             upload.event = Some(event.to_owned());
             let judgement = match seen.as_ref().filter(|_| upload.due <= now) {
@@ -276,6 +292,12 @@ impl Intake {
             };
             outcome.note(kept);
         }
+    }
+
+    /// Keeps what an event told of names, where nobody sees the version that has the new one.
+    async fn note_names(&self, renamed: Option<NameChange>, now: OffsetDateTime) -> Result<(), Error> {
+        let Some(renamed) = renamed else { return Ok(()) };
+        self.ledger.note_names(&renamed, now).await.map_err(during("keeping what was renamed"))
     }
 
     /// What becomes of a pending upload whose blob was looked at.
@@ -349,26 +371,62 @@ impl Intake {
             let first = self.ledger.first_name(&before).await.map_err(reading())?;
             names.push(first.unwrap_or(before));
         }
-        let mut former = None;
-        for before in &names {
-            if former.is_none() {
-                let known = self.known_as(before, rule, names.len() == 1).await?.filter(Former::counts);
-                former = known.map(|known| (known, before));
+        let sure = names.len() == 1;
+        let mut former = self.known_among(&names, rule, &upload.blob.path, sure, |_| true).await?;
+        // Moved before anybody looked, or by a name that no rule wants.
+        let (mut asked, mut moves) = (names.clone(), 0);
+        while former.is_none() && !asked.is_empty() && moves < MAX_UNSEEN_MOVES {
+            let mut earlier = Vec::new();
+            for blob in std::mem::take(&mut asked) {
+                for FormerName { url, until } in self.ledger.former_names(&blob.into()).await.map_err(reading())? {
+                    if let Ok(before) = BlobVersion::read(&url, &seen.etag)
+                        && !names.contains(&before)
+                    {
+                        // Nobody saw the version that was moved: it may be another one that has been written there since.
+                        let is_it = seen.modified.zip(until).is_some_and(|(modified, until)| modified <= until);
+                        names.push(before.clone());
+                        asked.push(before.clone());
+                        let first = self.ledger.first_name(&before).await.map_err(reading())?;
+                        earlier.push((first.unwrap_or(before), is_it));
+                    }
+                }
             }
-        }
-        for before in &names {
-            if former.is_none() {
-                let of = own_outputs::forgotten(&self.ledger, &self.rules, before, &upload.blob.path).await;
-                let of = of.map_err(during("asking whether a blob was an output"))?;
-                former = of.map(|of| (Former::LikeOutput { of }, before));
-            }
+            let versions: Vec<BlobVersion> = earlier.iter().map(|(before, _)| before.clone()).collect();
+            let is_it = |before: &BlobVersion| earlier.iter().any(|(other, is_it)| other == before && *is_it);
+            former = self.known_among(&versions, rule, &upload.blob.path, false, is_it).await?;
+            moves += 1;
         }
         let Some((former, before)) = former else { return Ok(None) };
         if let Ok(moved) = upload.blob.version(&seen.etag) {
-            let noted = self.ledger.note_moved(&moved, before, now).await;
+            let noted = self.ledger.note_moved(&moved, &before, now).await;
             noted.map_err(during("keeping what a renamed blob was before"))?;
         }
         Ok(Some(former))
+    }
+
+    /// What is known of a version under one of the names that it had, or may have had if that is not `sure`, if it counts; an output is
+    /// known by its name alone, and counts if the version `is` what had that name.
+    async fn known_among(
+        &self,
+        names: &[BlobVersion],
+        rule: &Rule,
+        now_at: &str,
+        sure: bool,
+        is: impl Fn(&BlobVersion) -> bool,
+    ) -> Result<Option<(Former, BlobVersion)>, Error> {
+        for before in names {
+            let known = self.known_as(before, rule, sure).await?.filter(Former::counts);
+            if let Some(known) = known.filter(|known| matches!(known, Former::Scoring { .. }) || is(before)) {
+                return Ok(Some((known, before.clone())));
+            }
+        }
+        for before in names.iter().filter(|before| is(before)) {
+            let of = own_outputs::forgotten(&self.ledger, &self.rules, before, now_at).await;
+            if let Some(of) = of.map_err(during("asking whether a blob was an output"))? {
+                return Ok(Some((Former::LikeOutput { of }, before.clone())));
+            }
+        }
+        Ok(None)
     }
 
     /// What the ledger knows of a version under a name that it had, or may have had if that is not `sure`.

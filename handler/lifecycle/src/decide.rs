@@ -7,7 +7,7 @@
 use time::OffsetDateTime;
 
 use crate::duration::utc_text;
-use crate::rule::{Policy, Rule};
+use crate::rule::{OnUnknown, Policy, Rule};
 use crate::scoring::Scoring;
 use crate::status::{Event, Status};
 use step::{DecideContext, wait};
@@ -26,7 +26,7 @@ pub use observation::{CancelAnswer, Observation, Order, Resolution, Verb};
 pub use step::{Effect, Step};
 
 /// Decides. `rule` is `None` when the rules no longer hold the scoring's rule: what is under way is seen to its end
-/// with default times, what is queued waits.
+/// with default times, what is queued waits, and nothing is sent again: nobody says that it may.
 pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation, now: OffsetDateTime) -> Step {
     let defaults = Policy::default();
     let policy = rule.map_or(&defaults, |rule| &rule.policy);
@@ -37,7 +37,11 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
     };
     // Without a rule nobody says that the app may not read the input; that it could before does.
     let verifies = rule.map_or(scoring.input.is_some(), |rule| rule.policy.verify_input);
-    let on = DecideContext { scoring, policy, input, verifies, stop_at, now };
+    let forbids_resend = match rule {
+        None => Some("its rule is not in the rules any more"),
+        Some(rule) => (rule.policy.on_unknown == OnUnknown::Hold).then_some("the rule says onUnknown: hold"),
+    };
+    let on = DecideContext { scoring, policy, forbids_resend, input, verifies, stop_at, now };
     match (scoring.status, observation) {
         // First, and in every status: a job that we pay for must be adopted or stopped, also if its scoring is final.
         (_, Observation::UnexpectedJob { attempt, job, status }) => on.made(*attempt, job, status),

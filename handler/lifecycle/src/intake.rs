@@ -20,7 +20,7 @@ pub use crate::own_output::MIN_RETENTION;
 use crate::own_output::may_be_forgotten;
 use crate::payload::{Payload, TooManyEvents, json_within, members, repair, string};
 use crate::pending::{APPEND_BLOB, BlobKind, Cause, PendingUpload, Sighting};
-use crate::renamed::{InvalidRename, PendingFolder, Rename, Renamed};
+use crate::renamed::{InvalidRename, NameChange, PendingFolder, Rename, Renamed};
 use crate::rule::{Complete, Rule, Rules};
 use crate::scoring::Scoring;
 pub use crate::skipped::SkippedEvent;
@@ -129,6 +129,15 @@ pub fn classify(event: &RawValue, ledger: &LedgerId, rules: &Rules, now: OffsetD
                 whole: event.chars().nth(MAX_RECEIVED).is_none(),
             })
         }
+    }
+}
+
+/// What an event tells of names alone, if it is about a rename that can be read.
+pub fn name_change(event: &RawValue) -> Option<NameChange> {
+    match About::read(event).ok()? {
+        About::Rename(rename) => Some(rename.name_change(Renamed::Blob)),
+        About::FolderRename(rename) => Some(rename.name_change(Renamed::Folder)),
+        About::Upload(_) | About::SomethingElse(_) => None,
     }
 }
 

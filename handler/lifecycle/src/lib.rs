@@ -57,7 +57,7 @@ pub use job::{
 };
 pub use payload::Payload;
 pub use pending::{BlobSnapshot, PendingUpload};
-pub use renamed::PendingFolder;
+pub use renamed::{NameChange, PendingFolder};
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::QueuePosition;
 pub use scoring::{Entry, Scoring};

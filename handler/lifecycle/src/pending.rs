@@ -22,6 +22,8 @@ const FIRST_PAUSE: Duration = Duration::seconds(30);
 const MAX_PAUSE: Duration = Duration::hours(1);
 /// A blob that has no bytes for so long after its last event is taken for empty.
 const CONTENT_DEADLINE: Duration = Duration::days(1);
+/// A rule that is not there for so long after the last event of an upload that it wanted was removed for good.
+const RULE_DEADLINE: Duration = Duration::days(1);
 /// How long a page blob, which is written in place, must be unchanged where the rule does not say.
 const PAGES_UNCHANGED_FOR: Duration = Duration::minutes(2);
 /// Characters of a reason that are kept.
@@ -119,6 +121,8 @@ pub struct BlobSnapshot {
     pub copy: CopyState,
     /// It stands for a folder of an account with a hierarchical namespace.
     pub is_folder: bool,
+    /// When it was last written, by the storage's clock, if that was told. A rename leaves it as it is.
+    pub modified: Option<OffsetDateTime>,
 }
 
 impl BlobSnapshot {
@@ -297,7 +301,7 @@ impl PendingUpload {
         now: OffsetDateTime,
     ) -> Judgement {
         let upload = self.by_this_clock(now);
-        let Some(rule) = rule else { return upload.skip("the rule that wanted it was removed") };
+        let Some(rule) = rule else { return upload.without_rule(now) };
         let Some(seen) = seen else {
             if matches!(upload.cause, Cause::Taken | Cause::Changed { .. }) {
                 return Judgement::Done;
@@ -421,6 +425,16 @@ impl PendingUpload {
         let believed = |at: OffsetDateTime| if is_ahead(at, now) { now } else { at };
         let seen = self.seen.map(|seen| Sighting { since: believed(seen.since), ..seen });
         Self { since: believed(self.since), seen, ..self }
+    }
+
+    /// As what is queued: a rule that is gone by mistake, or in one process that has not read the new file yet, must not cost its
+    /// uploads. But what nobody will take in is not looked at for ever.
+    fn without_rule(self, now: OffsetDateTime) -> Judgement {
+        if now - self.since >= RULE_DEADLINE {
+            return self.skip("the rule that wanted it was removed a day ago");
+        }
+        let why = format!("rule `{}` is not in the rules any more; put it back to have this scored", self.rule);
+        Judgement::Wait(Box::new(self.later(why, now)))
     }
 
     fn judge_empty(self, rule: &Rule, now: OffsetDateTime) -> Judgement {

@@ -38,9 +38,25 @@ pub enum InvalidRename {
 
 /// What has another name now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renamed {
+pub enum Renamed {
+    /// A blob.
     Blob,
+    /// A folder, and with it all that lies in it.
     Folder,
+}
+
+/// What an event tells of names alone. It is kept where nobody has seen the version that has the new name: the blob may be moved on,
+/// and whoever sees it then asks what it was called at first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameChange {
+    /// What is called something else now.
+    pub of: Renamed,
+    /// What it is called now.
+    pub to: UnversionedBlob,
+    /// URLs that its former name may have; see [`Cause::Renamed`].
+    pub from: Vec<String>,
+    /// When, if the event tells.
+    pub at: Option<OffsetDateTime>,
 }
 
 /// A blob or folder that has another name now. Neither version nor size is told.
@@ -78,6 +94,12 @@ impl Rename {
             return Err(InvalidRename::TooLong);
         }
         Ok(Self { to, from, at })
+    }
+
+    /// What it tells of names alone.
+    pub(crate) fn name_change(self, of: Renamed) -> NameChange {
+        let Self { to, from, at } = self;
+        NameChange { of, to, from, at }
     }
 
     /// The blob under each rule that wants its name; else why none does.
@@ -173,11 +195,7 @@ impl PendingFolder {
         };
         let blob = self.folder.beside(path).map_err(|invalid| unreadable(invalid.to_string()))?;
         let rest = path.strip_prefix(&self.prefix()).unwrap_or(path);
-        let former = |from: &String| {
-            let folder = UnversionedBlob::read(from).ok()?;
-            folder.beside(&format!("{}/{rest}", folder.path)).ok().map(|blob| blob.url)
-        };
-        let from: Vec<String> = self.from.iter().filter_map(former).collect();
+        let from: Vec<String> = self.from.iter().filter_map(|folder| file_of(folder, rest)).collect();
         renamed(&blob, &from, self.event_time, rules, now)
     }
 
@@ -203,6 +221,12 @@ impl PendingFolder {
         let reason = format!("the folder could not be listed: {}", one_line(why, MAX_REASON));
         Self { due, updated: now, failures: self.failures.saturating_add(1), reason, ..self }
     }
+}
+
+/// The URL of a file by the URL of a folder that it lies in, at whatever depth.
+pub fn file_of(folder: &str, rest: &str) -> Option<String> {
+    let folder = UnversionedBlob::read(folder).ok()?;
+    folder.beside(&format!("{}/{rest}", folder.path)).ok().map(|blob| blob.url)
 }
 
 /// A blob that was renamed, under each rule that wants its name; else why none does.

@@ -54,9 +54,9 @@ impl Arrival {
         match self {
             Self::Written => vec![created(container, path, etag, "PutBlob")],
             Self::OddlyNamed => {
-                let told = names::spellings(path).map(|spelling| {
+                let told = names::urls(container, path).map(|url| {
                     let mut event = created(container, path, etag, "PutBlob");
-                    event["data"]["url"] = format!("{HOST}/{container}/{spelling}").into();
+                    event["data"]["url"] = url.into();
                     event
                 });
                 told.into()
@@ -108,20 +108,22 @@ pub(super) fn moved_back(container: &str, path: &str) -> Value {
     renamed("BlobRenamed", container, &format!("_temporary/{path}"), path)
 }
 
-/// The event about a blob that was moved; its former path is spelled like this in the URL.
-pub(super) fn moved(container: &str, spelled: &str, to: &str) -> Value {
+/// The event about a blob that was moved; this is the URL of its former name.
+pub(super) fn moved(container: &str, from: String, to: &str) -> Value {
     let mut event = renamed("BlobRenamed", container, "", to);
-    event["data"]["sourceUrl"] = format!("{HOST}/{container}/{spelled}").into();
+    event["data"]["sourceUrl"] = from.into();
     event
 }
 
 fn renamed(kind: &str, container: &str, from: &str, to: &str) -> Value {
+    // As Event Grid tells of what only a hierarchical namespace has.
+    let hierarchical = |path| url(container, path).replacen(".blob.", ".dfs.", 1);
     json!({
         "id": format!("{from}-{to}"),
         "eventType": format!("Microsoft.Storage.{kind}"),
         "subject": format!("/blobServices/default/containers/{container}/blobs/{to}"),
         "eventTime": "2026-07-21T10:00:00.1234567Z",
-        "data": { "api": "RenameFile", "sourceUrl": url(container, from), "destinationUrl": url(container, to) },
+        "data": { "api": "RenameFile", "sourceUrl": hierarchical(from), "destinationUrl": hierarchical(to) },
     })
 }
 

@@ -34,7 +34,7 @@ impl Run {
         for (container, path) in odd {
             let url = arrivals::url(container, &path);
             let Ok(from) = UnversionedBlob::read(&url) else { continue };
-            let (to, spelled) = (format!("moved/{path}"), self.order.pick(&names::spellings(&path)));
+            let (to, former) = (format!("moved/{path}"), self.order.pick(&names::urls(container, &path)));
             let Ok(moved) = from.beside(&to) else { continue };
             for installation in 0..self.plan.installations {
                 let of = || scorings.iter().filter(|(of, scoring)| *of == installation && scoring.blob.url == from.url);
@@ -45,7 +45,7 @@ impl Run {
                 for (_, scoring) in of() {
                     self.world.state().cloud.uploaded.put_version(&moved, &scoring.blob.etag, SIZE);
                 }
-                self.tell(installation, "a move", arrivals::moved(container, &spelled, &to));
+                self.tell(installation, "a move", arrivals::moved(container, former.clone(), &to));
             }
         }
     }

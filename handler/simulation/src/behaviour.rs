@@ -194,6 +194,9 @@ pub enum Poison {
     Nothing,
     /// Ten files of a hundred, by which the user's code fails each time.
     BadFiles,
+    /// The same, all of one sender and two minutes before all others, where a breaker opens for half an hour at six in a row of several
+    /// senders.
+    OneSender,
     /// For a quarter of an hour no job of the first rule may read its input.
     RightTakenAway,
     /// For a quarter of an hour every job fails, and says nothing but an exit code; those of the ten bad files do so for ever.
@@ -215,7 +218,7 @@ impl Poisoned {
     fn job(&self, scoring: &Scoring, at: Duration) -> JobBehaviour {
         let is_bad = self.bad.contains(&scoring.blob.path);
         match self.poison {
-            Poison::BadFiles if is_bad => failing(USER_ERROR),
+            Poison::BadFiles | Poison::OneSender if is_bad => failing(USER_ERROR),
             Poison::RightTakenAway if at < MENDED && scoring.blob.container == self.first => failing(DENIED),
             Poison::BrokenModel if at < MENDED || is_bad => failing(EXIT_CODE),
             _ => JobBehaviour::good(),

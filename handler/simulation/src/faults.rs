@@ -101,6 +101,8 @@ kinds! {
     SecondInstallation = "second-installation",
     /// Another deployment of the endpoint becomes the default one.
     DefaultSwitched = "default-switched",
+    /// A rule is removed, and put back some minutes later.
+    RulesRemoved = "rules-removed",
 }
 
 /// A set of kinds.

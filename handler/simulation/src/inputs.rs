@@ -99,6 +99,7 @@ impl Inputs {
             archived: false,
             copy: CopyState::Whole,
             is_folder: false,
+            modified: None,
         };
         match self.at(&blob.url, now) {
             Held::Anything | Held::Nothing => None,

@@ -25,6 +25,7 @@ mod output_events;
 mod output_places;
 mod plan;
 mod process_ports;
+mod rules_changes;
 mod run;
 mod sandbox;
 mod shrink;

@@ -1,4 +1,4 @@
-//! Names of uploads that a URL can be misread as another one, and the spellings in which events tell of them.
+//! Names of uploads that a URL can be misread as another one, and the spellings in which events tell of them and of their account.
 //!
 //! `subject` has the name as it is. The URL has it as the writer's client wrote it: encoded, encoded more than it need be, or raw, so
 //! that its reader may take a part of the name for a query, a fragment or an escape.
@@ -23,9 +23,21 @@ pub(super) fn draw(stream: &mut Rng, n: usize) -> String {
     form.replace('N', &n.to_string())
 }
 
-/// The spellings in which events tell of such a name, in their URL: all of them are one blob version.
-pub(super) fn spellings(path: &str) -> [String; 2] {
-    [path.to_owned(), encoded(path)]
+/// The hosts that the account which is watched has in events: as tools and networks of all kinds spell them.
+const HOSTS: [&str; 6] = [
+    "https://uploads.blob.core.windows.net",
+    "https://uploads.dfs.core.windows.net",
+    "https://uploads.privatelink.blob.core.windows.net",
+    "https://UPLOADS.Blob.core.windows.net.",
+    "https://uploads.privatelink.dfs.core.windows.net:443",
+    "http://uploads.blob.core.windows.net",
+];
+
+/// The URLs in which events tell of such a name, raw and encoded, with two of the account's hosts: all of them are one blob version.
+pub(super) fn urls(container: &str, path: &str) -> [String; 2] {
+    let drawn: usize = path.bytes().map(usize::from).sum();
+    let host = |n: usize| HOSTS[(drawn + n) % HOSTS.len()];
+    [format!("{}/{container}/{path}", host(0)), format!("{}/{container}/{}", host(1), encoded(path))]
 }
 
 /// A path of a URL, with every byte encoded that could be taken for something else.

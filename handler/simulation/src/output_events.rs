@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use crate::arrivals::created;
 use crate::cloud::{Cloud, WrittenOutput};
 use crate::faults::{Dice, Kind};
+use crate::names;
 use crate::plan::CONTAINERS;
 
 /// What was told of outputs so far.
@@ -59,5 +60,11 @@ fn of_output(written: &WrittenOutput<'_>) -> Vec<Value> {
         // What lies beside it is an upload of somebody.
         (OutputKind::UriFile, _) => vec![path.to_owned()],
     };
-    paths.iter().map(|path| created(CONTAINERS[0], path, "1", "PutBlob")).collect()
+    let told = |(n, path): (usize, &String)| {
+        let mut event = created(CONTAINERS[0], path, "1", "PutBlob");
+        let [raw, encoded] = names::urls(CONTAINERS[0], path);
+        event["data"]["url"] = if n % 2 == 0 { encoded } else { raw }.into();
+        event
+    };
+    paths.iter().enumerate().map(told).collect()
 }

@@ -8,6 +8,7 @@ use lifecycle::rule::template::Template;
 use time::Duration;
 
 use crate::executor::Rng;
+use crate::rules_changes::RulesChange;
 
 /// Kinds of outputs and their templates. In the last one the scoring's id is in the file's own name, beside which users may upload.
 const PLACES: [(OutputKind, &str); 3] = [
@@ -19,21 +20,14 @@ const PLACES: [(OutputKind, &str); 3] = [
     ),
 ];
 
-/// Rules that take the place of others at some time.
-#[derive(Debug, Clone)]
-pub(super) struct RulesChange {
-    pub(super) at: Duration,
-    pub(super) rules: Rules,
-}
-
 /// The rules with one of the places, and now and then others with another one, from some time within a period on.
-pub(super) fn draw(rules: &Rules, draw: &mut Rng, period: Duration) -> (Rules, Option<RulesChange>) {
+pub(super) fn draw(rules: &Rules, draw: &mut Rng, period: Duration) -> (Rules, Vec<RulesChange>) {
     let first = draw.index(PLACES.len());
     let then = (first + 1 + draw.index(PLACES.len() - 1)) % PLACES.len();
     let period = u64::try_from(period.whole_seconds()).unwrap_or(0);
     let (changes, at) = (draw.chance(500), draw.seconds(0, period));
-    let change = changes.then(|| RulesChange { at, rules: with_place(rules, then) });
-    (with_place(rules, first), change)
+    let change = changes.then(|| RulesChange { at, rules: with_place(rules, then), without: None });
+    (with_place(rules, first), change.into_iter().collect())
 }
 
 fn with_place(rules: &Rules, place: usize) -> Rules {

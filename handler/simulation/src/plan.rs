@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use crate::arrivals::{self, Arrival};
+use crate::behaviour::Poison;
 use crate::executor::Rng;
 use crate::faults::{Dice, Kind};
 use crate::inputs::InputChange;
 use crate::invariants::ScoredVersion;
 use crate::names;
-use crate::output_places::{self, RulesChange};
+use crate::output_places;
+use crate::rules_changes::{self, RulesChange};
 use crate::uploaded::Uploaded;
 
 /// The clock of a process is off by at most this.
@@ -73,8 +75,8 @@ pub(super) struct LimitChange {
 pub(super) struct Plan {
     /// The rules as they are meant.
     pub(super) rules: Rules,
-    /// Rules that take their place and differ in their outputs alone.
-    pub(super) rules_change: Option<RulesChange>,
+    /// Rules that take their place, in the order of time.
+    pub(super) rules_changes: Vec<RulesChange>,
     /// Events tell of outputs as of uploads.
     pub(super) tells_of_outputs: bool,
     pub(super) uploads: Vec<Upload>,
@@ -136,13 +138,16 @@ impl Plan {
         let orphan_scan_interval = Duration::seconds(draw.pick(&[20, 60, 600, 1_800]));
         let fault_period = draw.seconds(300, 1_800);
         let limit_changes = drawn_limit_changes(&mut draw, &rules, fault_period);
-        let (tells_of_outputs, mut rules_change) = (dice.likes(Kind::OwnOutputs), None);
+        let (tells_of_outputs, mut rules_changes) = (dice.likes(Kind::OwnOutputs), Vec::new());
         if tells_of_outputs {
-            (rules, rules_change) = output_places::draw(&rules, &mut rng.fork(12), fault_period);
+            (rules, rules_changes) = output_places::draw(&rules, &mut rng.fork(12), fault_period);
+        }
+        if dice.strikes(Kind::RulesRemoved, 150) {
+            rules_changes = rules_changes::with_a_removal(&rules, &rules_changes, &mut rng.fork(13), fault_period);
         }
         Self {
             rules,
-            rules_change,
+            rules_changes,
             tells_of_outputs,
             uploads,
             deliveries,
@@ -183,7 +188,7 @@ impl Plan {
         let deliveries = (0..times).flat_map(each).collect();
         Self {
             rules: rules_of(&[rule], &[]),
-            rules_change: None,
+            rules_changes: Vec::new(),
             tells_of_outputs: false,
             deliveries,
             limit_changes: Vec::new(),
@@ -201,7 +206,7 @@ impl Plan {
 
     /// A plan for bad inputs: two rules on one deployment, four jobs at a time each, a hundred uploads of five senders. The
     /// second: the paths of the ten that are bad, of one sender and at the beginning, or anywhere.
-    pub(super) fn poisoned(rng: &Rng) -> (Self, BTreeSet<String>) {
+    pub(super) fn poisoned(rng: &Rng, poison: Poison) -> (Self, BTreeSet<String>) {
         let mut draw = rng.fork(11);
         let rule = |id: &str, container: &str| {
             json!({
@@ -209,7 +214,7 @@ impl Plan {
                 "endpoint": { "uri": "https://heart.example/jobs", "deployment": "v7" },
             })
         };
-        let together = draw.chance(500);
+        let together = draw.chance(500) || poison == Poison::OneSender;
         let uploads: Vec<Upload> = (0..100)
             .map(|n| Upload {
                 container: CONTAINERS[if together && n < 10 { 0 } else { draw.index(2) }],
@@ -223,11 +228,20 @@ impl Plan {
         let deliveries = (0_i64..)
             .zip(&uploads)
             .flat_map(|(n, upload)| upload.events().into_iter().map(move |event| (n, event)))
-            .map(|(n, payload)| Delivery { at: Duration::seconds(6 * n), payload })
+            .map(|(n, payload)| {
+                let alone = if poison == Poison::OneSender && n >= 10 { Duration::minutes(2) } else { Duration::ZERO };
+                Delivery { at: Duration::seconds(6 * n) + alone, payload }
+            })
             .collect();
+        let endpoints = match poison {
+            Poison::OneSender => {
+                vec![json!({ "uri": "https://heart.example/jobs", "breaker": { "failures": 6, "pause": "PT30M" } })]
+            }
+            _ => Vec::new(),
+        };
         let plan = Self {
-            rules: rules_of(&[rule("one", CONTAINERS[0]), rule("two", CONTAINERS[1])], &[]),
-            rules_change: None,
+            rules: rules_of(&[rule("one", CONTAINERS[0]), rule("two", CONTAINERS[1])], &endpoints),
+            rules_changes: Vec::new(),
             tells_of_outputs: false,
             deliveries,
             uploads,

@@ -63,7 +63,9 @@ pub(super) enum Control {
     /// Another deployment becomes the default one.
     SwitchDefault,
     /// Other rules are deployed.
-    ChangeRules,
+    ChangeRules(usize),
+    /// Events are delivered again that were taken before.
+    DeliverAgain,
     /// A process ends, and another one begins with the rules of then.
     Redeploy(usize),
     Resume(usize),
@@ -71,7 +73,7 @@ pub(super) enum Control {
 }
 
 /// Which deliveries were answered with success.
-type Taken = Arc<Mutex<Vec<bool>>>;
+pub(super) type Taken = Arc<Mutex<Vec<bool>>>;
 
 pub(super) struct Process {
     pub(super) app: Option<App>,
@@ -81,7 +83,7 @@ pub(super) struct Process {
 pub(super) struct Run {
     pub(super) plan: Plan,
     /// The rules that processes begin with.
-    rules: Rules,
+    pub(super) rules: Rules,
     wiring: Wiring,
     pub(super) world: World,
     pub(super) executor: Executor,
@@ -92,7 +94,9 @@ pub(super) struct Run {
     /// What processes would call the ledger.
     ids: Rng,
     /// Deliveries that each installation answered with success.
-    taken: Vec<Taken>,
+    pub(super) taken: Vec<Taken>,
+    /// A rule is removed, or will be, and the events of the time without it are still to be delivered again.
+    pub(super) delivers_again: bool,
     tries: Vec<Vec<u32>>,
     output_events: OutputEvents,
     pub(super) healed: bool,
@@ -116,7 +120,7 @@ pub fn run(options: &RunOptions, wiring: &Wiring, traced: bool) -> Outcome {
 pub fn run_poisoned(seed: u64, poison: Poison, wiring: &Wiring) -> Outcome {
     let rng = Rng::new(seed);
     let dice = Dice::draw(Faults::NONE, None, &rng);
-    let (plan, bad) = Plan::poisoned(&rng);
+    let (plan, bad) = Plan::poisoned(&rng, poison);
     let behaviours = Behaviours::Poisoned(Poisoned { poison, bad, first: CONTAINERS[0] });
     Run::new(plan, &rng, dice, behaviours, None, wiring, false).finish()
 }
@@ -174,6 +178,7 @@ impl Run {
             ids: rng.fork(5),
             taken: (0..plan.installations).map(|_| none_taken(&plan)).collect(),
             tries: vec![vec![0; plan.deliveries.len()]; plan.installations],
+            delivers_again: plan.rules_changes.iter().any(|change| change.without.is_some()),
             output_events: OutputEvents::default(),
             healed: false,
             ticks_since: 0,
@@ -204,8 +209,8 @@ impl Run {
             run.world.state().cloud.set_default_deployment(DEFAULTS[0]);
             run.later(at, Control::SwitchDefault);
         }
-        if let Some(change) = &run.plan.rules_change {
-            run.later(change.at, Control::ChangeRules);
+        for n in 0..run.plan.rules_changes.len() {
+            run.later(run.plan.rules_changes[n].at, Control::ChangeRules(n));
         }
         for n in 0..run.plan.limit_changes.len() {
             run.later(run.plan.limit_changes[n].at, Control::Limit(n));
@@ -340,7 +345,7 @@ impl Run {
     }
 
     /// Every delivery to every installation.
-    fn all_deliveries(&self) -> Vec<(usize, usize)> {
+    pub(super) fn all_deliveries(&self) -> Vec<(usize, usize)> {
         let of = |installation| (0..self.plan.deliveries.len()).map(move |delivery| (installation, delivery));
         (0..self.plan.installations).flat_map(of).collect()
     }
@@ -387,24 +392,14 @@ impl Run {
                 self.world.trace(None, None, || format!("{} is the default deployment now", DEFAULTS[1]));
                 self.world.state().cloud.set_default_deployment(DEFAULTS[1]);
             }
-            Control::ChangeRules => self.change_rules(),
+            Control::ChangeRules(n) => self.change_rules(n),
+            Control::DeliverAgain => self.deliver_again(),
             Control::Redeploy(process) => {
                 if self.processes[process].app.is_some() {
                     self.kill(process, Duration::SECOND);
                 }
             }
             Control::Heal => self.heal(),
-        }
-    }
-
-    /// Processes begin anew with the other rules, one after the other; for a while they work beside those with the old ones.
-    fn change_rules(&mut self) {
-        let Some(change) = &self.plan.rules_change else { return };
-        self.rules = change.rules.clone();
-        self.world.trace(None, None, || "other rules are deployed: outputs go elsewhere".to_owned());
-        for process in 0..self.processes.len() {
-            let within = self.order.seconds(0, 60);
-            self.later(within, Control::Redeploy(process));
         }
     }
 
@@ -537,6 +532,9 @@ impl Run {
     fn unsettled(&self) -> Option<(Option<ScoringId>, String)> {
         if let Some(what) = (0..self.plan.installations).find_map(|installation| self.unsettled_in(installation)) {
             return Some(what);
+        }
+        if self.delivers_again {
+            return Some((None, "a rule is removed".to_owned()));
         }
         let state = self.world.state();
         let adopted = state.invariants.iter().flat_map(Invariants::adopted_jobs).cloned().collect();

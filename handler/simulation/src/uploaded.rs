@@ -42,6 +42,7 @@ impl Uploaded {
             archived: false,
             copy: CopyState::Whole,
             is_folder: false,
+            modified: None,
         };
         self.blobs.insert(name(blob), snapshot);
         blob.version(etag).expect("a version is named by its ETag")

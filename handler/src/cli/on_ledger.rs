@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use app::ledger::{self, Ledger};
-use app::ports::{Clock, table_store};
+use app::ports::Clock;
 use time::OffsetDateTime;
 
 use super::{one_thread, working_directory};
@@ -52,8 +52,7 @@ impl Error {
                 Some(format!("the identity needs the role Storage Table Data {role} on the storage account"))
             }
             // What these say names it.
-            ledger::Error::Unreadable(_)
-            | ledger::Error::Unavailable(table_store::Error::FileUnusable(_) | table_store::Error::Damaged(_)) => None,
+            ledger::Error::Unreadable(_) | ledger::Error::Unusable(_) => None,
             ledger::Error::Unavailable(_) => Some("check the address and the network, then try again".to_owned()),
         }
     }

@@ -50,6 +50,7 @@ pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
 pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
 pub use listed::{NewestEnds, NewestScorings};
+pub use moved::FormerName;
 pub use orphan_scan::OrphanScan;
 pub use pending::Pending;
 pub use rate::{PermitOutcome, SubmitPermit};
@@ -65,6 +66,10 @@ pub enum Error {
     /// nothing is lost by that.
     #[error("the ledger cannot be reached now")]
     Unavailable(#[source] table_store::Error),
+    /// What the table lies in is there and not fit for use: damaged, replaced, of somebody else. Coming back later does not help;
+    /// the source names the remedy.
+    #[error("the ledger cannot be used as it is")]
+    Unusable(#[source] table_store::Error),
     /// The table refuses us, or a defect of ours.
     #[error("the ledger refuses the request")]
     Refused(#[source] table_store::Error),
@@ -77,6 +82,7 @@ impl From<table_store::Error> for Error {
     fn from(error: table_store::Error) -> Self {
         match error {
             table_store::Error::Refused(_) | table_store::Error::Denied(_) => Self::Refused(error),
+            table_store::Error::FileUnusable(_) | table_store::Error::Damaged(_) => Self::Unusable(error),
             other => Self::Unavailable(other),
         }
     }

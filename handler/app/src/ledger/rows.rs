@@ -13,7 +13,7 @@
 //! | `B~{blob}~{time}~{id or key}` | what was received of a blob, the newest first (`received.rs`) | with `J~` or `S~` |
 //! | `N~{id}~{version}~{kind}{n}` | names of former and orphaned jobs for which `J~` has no room (`job_names.rs`) | with `J~` |
 //! | `P~{id}` | projection outbox | until projected |
-//! | `O~{key}` | the first name of a version that was moved after it was scored | for the retention |
+//! | `O~{key}` | the first name of a version that was moved after it was scored, the names in a move of what nobody saw, or the scorings of a path that looks after renames have shown | for the retention |
 //! | `M~{yyyyMMdd}~{key}` | such notes by day | for the retention |
 //! | `S~{day}~{key}`, `Q~{day}~{key}` | skipped and quarantined events, the newest day first | for the retention |
 //! | `V~{yyyyMMddHH}~{key}` | versions of a path that were taken in without an event, by hour | for the retention |

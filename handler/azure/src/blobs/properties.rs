@@ -22,6 +22,7 @@ pub(super) fn snapshot(shown: &Response<BlobClientGetPropertiesResult, NoFormat>
         archived: shown.access_tier()?.is_some_and(|tier| tier == "Archive"),
         copy: copy(shown.copy_status()?.as_ref(), shown.copy_status_description()?),
         is_folder: metadata.iter().any(|(name, value)| is_folder(name, value)),
+        modified: shown.last_modified()?,
     })
 }
 
@@ -37,6 +38,7 @@ pub(super) fn listed(blob: BlobItem) -> azure_core::Result<(String, BlobSnapshot
         archived: shown.access_tier == Some(AccessTier::Archive),
         copy: copy(shown.copy_status.as_ref(), shown.copy_status_description),
         is_folder: metadata.iter().any(|(name, value)| is_folder(name, value)),
+        modified: shown.last_modified,
     };
     Ok((blob.name.ok_or_else(|| lacks("name"))?, snapshot))
 }

@@ -14,7 +14,6 @@ use crate::duration::utc_text;
 use crate::failure::FailureCause;
 use crate::id::JobName;
 use crate::job::{Candidate, JobStatus, OutputPrint};
-use crate::rule::OnUnknown;
 use crate::scoring::{MAX_FOLLOWED, OutputSeen};
 use crate::status::{Event, Status};
 
@@ -77,8 +76,8 @@ impl DecideContext<'_> {
             "{} may have been its job and ended without success; nothing is at its output path",
             self::told(&bad)
         );
-        if self.policy.on_unknown == OnUnknown::Hold {
-            return self.undecided(&format!("{error}, and the rule says onUnknown: hold"));
+        if let Some(forbids) = self.forbids_resend {
+            return self.undecided(&format!("{error}, and {forbids}"));
         }
         // A job of its own may be listed later than these, all the same: it is asked for as long as for one that is not there.
         let resubmit = self.scoring.since + self.policy.resubmit_after.0;

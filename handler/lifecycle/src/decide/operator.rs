@@ -53,7 +53,8 @@ impl DecideContext<'_> {
     /// Not to be scored any more. What has a job is final once that has stopped.
     fn cancel(&self, order: &Order) -> Step {
         match self.scoring.status {
-            Status::Queued => self.withdraw(order, "nothing was sent for it"),
+            Status::Queued if self.scoring.attempt == 0 => self.withdraw(order, "nothing was sent for it"),
+            Status::Queued => self.withdraw(order, "no attempt of it is under way; a job that appears late is stopped"),
             // As when it is given up: a job of it that appears later is an orphaned one, and is stopped then.
             Status::Held => {
                 self.withdraw(order, "whether a job of it exists is not known; one that appears is stopped")

@@ -49,6 +49,8 @@ pub(super) fn wait(reason: String) -> Step {
 pub(super) struct DecideContext<'a> {
     pub(super) scoring: &'a Scoring,
     pub(super) policy: &'a Policy,
+    /// Why a request whose answer was lost is not sent again by itself, if it is not.
+    pub(super) forbids_resend: Option<&'static str>,
     /// What a look at the input came to, if it was looked at for this decision.
     pub(super) input: Option<&'a InputFound>,
     /// Whether the input is to be looked at.

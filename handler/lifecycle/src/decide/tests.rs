@@ -8,7 +8,7 @@ use crate::duration::IsoDuration;
 use crate::failure::FailureCause;
 use crate::id::{JobName, LedgerId};
 use crate::input::InputFound;
-use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, OutputSnapshot};
+use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot};
 use crate::rule::{OnUnknown, Rules};
 use crate::scoring::MAX_JOB_NAMES;
 use crate::status::TRANSITIONS;
@@ -450,6 +450,36 @@ fn a_rule_that_says_hold_never_sends_twice_by_itself_but_adopts_what_it_finds() 
         (life.scoring.status, life.scoring.orphaned_jobs.as_slice()),
         (Status::Running, [job_name("later")].as_slice())
     );
+}
+
+#[test]
+fn without_its_rule_nothing_is_sent_again_until_that_is_put_back() {
+    for possible in [vec![], vec![candidate("strangers", 0)]] {
+        let mut life = Life::unknown();
+        let ended = |mut job: Candidate| {
+            job.status = JobStatus::Failed;
+            job
+        };
+        let look = LostLook {
+            jobs: JobsFound::Seen { ours: vec![], possible: possible.into_iter().map(ended).collect() },
+            output: OutputFound::Nothing,
+        };
+        let seen = Observation::Lost(look);
+        let decide = |life: &Life, rule: Option<&Rule>| decide(&life.scoring, rule, &seen, life.now);
+        let mut moves = 0;
+        for _ in 0..50 {
+            life.later(Duration::minutes(30));
+            if let Step::Move { next, effect, .. } = decide(&life, None) {
+                assert_eq!(effect, Effect::None);
+                (life.scoring, moves) = (*next, moves + 1);
+            }
+        }
+        assert_eq!((life.scoring.status, life.scoring.attempt, life.scoring.submits), (Status::Held, 1, 1));
+        assert!(moves < 5, "the same is not written again and again: {moves}");
+        let why = life.scoring.last_error.clone().unwrap_or_default();
+        assert!(why.ends_with("its rule is not in the rules any more") || life.scoring.slot_freed, "{why}");
+        assert!(matches!(decide(&life, Some(&life.rule)), Step::Move { .. }), "it goes on once its rule is there");
+    }
 }
 
 #[test]

@@ -10,7 +10,6 @@ use crate::duration::utc_text;
 use crate::failure::FailureCause;
 use crate::id::JobName;
 use crate::job::{Candidate, Job, JobStatus, JobsFound, LostLook, OutputFound};
-use crate::rule::OnUnknown;
 use crate::scoring::{MAX_JOB_NAMES, Scoring};
 use crate::status::{Event, Status};
 
@@ -92,9 +91,8 @@ impl DecideContext<'_> {
         }
         // The rule forbids sending again, whatever a search says: for models whose second run costs more than a
         // person's minute.
-        if self.policy.on_unknown == OnUnknown::Hold {
-            let why = "no job carries this submission after resubmitAfter, and the rule says onUnknown: hold";
-            return self.undecided(why);
+        if let Some(forbids) = self.forbids_resend {
+            return self.undecided(&format!("no job carries this submission after resubmitAfter, and {forbids}"));
         }
         // Not for what is held: a person asked for it, or the search has just become possible again. Else a scoring
         // whose answers are always lost would be sent until the end of days.

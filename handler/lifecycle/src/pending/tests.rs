@@ -61,6 +61,7 @@ fn seen(etag: &str, size: u64) -> BlobSnapshot {
         archived: false,
         copy: CopyState::Whole,
         is_folder: false,
+        modified: None,
     }
 }
 
@@ -105,8 +106,15 @@ fn a_renamed_blob_that_is_gone_or_empty_or_a_folder_is_skipped() {
     assert!(skip_of(judged(renamed("x"), &rules, &seen("1", 0), Duration::ZERO)).contains("no bytes"));
     let folder = BlobSnapshot { is_folder: true, ..seen("1", 0) };
     assert!(skip_of(judged(renamed("x"), &rules, &folder, Duration::ZERO)).contains("folder"));
-    let removed = renamed("x").judge(&ledger(), None, Some(&seen("1", 1)), None, NOW);
-    assert!(skip_of(removed).contains("removed"));
+}
+
+#[test]
+fn an_upload_waits_for_a_rule_that_is_not_there_and_is_skipped_a_day_later() {
+    let without = |upload: PendingUpload, at| upload.judge(&ledger(), None, Some(&seen("1", 1)), None, at);
+    let Judgement::Wait(waits) = without(renamed("x"), NOW) else { panic!("a process may not know the rule yet") };
+    assert!(waits.reason.contains("rule `r` is not in the rules any more; put it back"), "{}", waits.reason);
+    assert_eq!(taken(judged((*waits).clone(), &rules(&json!({})), &seen("1", 1), Duration::HOUR)).0.blob.etag, "1");
+    assert!(skip_of(without(*waits, NOW + Duration::DAY)).contains("removed"));
 }
 
 #[test]

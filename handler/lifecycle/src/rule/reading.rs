@@ -37,6 +37,16 @@ impl Rules {
         self
     }
 
+    /// The same without the rule of this id, as after it was removed from the file, with what is said of endpoints that no other
+    /// rule has.
+    #[must_use]
+    pub fn without(mut self, id: &str) -> Self {
+        self.rules.retain(|rule| rule.id != id);
+        let rules = &self.rules;
+        self.endpoints.retain(|settings| rules.iter().any(|rule| rule.endpoint.uri == settings.uri));
+        self
+    }
+
     /// The circuit breaker of an endpoint's deployments.
     pub fn breaker(&self, uri: &EndpointUri) -> BreakerSettings {
         self.endpoint(uri).map_or_else(BreakerSettings::default, |settings| settings.breaker)

@@ -118,6 +118,8 @@ pub(super) struct Invariants {
     tracked: BTreeMap<ScoringId, TrackedScoring>,
     versions: BTreeMap<ScoredVersion, ScoringId>,
     paths: BTreeMap<String, (ScoringId, u32)>,
+    /// The rule that is removed now, and from when on no process knows it any more.
+    pub(super) removed: Option<(RuleId, OffsetDateTime)>,
     /// Rules that have their inputs looked at.
     verify: BTreeSet<RuleId>,
     /// What each rule makes of further versions of a path.
@@ -160,6 +162,7 @@ impl Invariants {
             tracked: BTreeMap::new(),
             versions: BTreeMap::new(),
             paths: BTreeMap::new(),
+            removed: None,
             verify: rules.iter().filter(|rule| rule.policy.verify_input).map(|rule| rule.id.clone()).collect(),
             overwrites: rules.iter().map(|rule| (rule.id.clone(), rule.overwrites)).collect(),
             recorded: BTreeMap::new(),

@@ -36,6 +36,10 @@ impl Invariants {
     pub(crate) fn sent(&mut self, scoring: &Scoring, cloud: &Cloud, now: OffsetDateTime) {
         let id = &scoring.id;
         self.rate(scoring, now);
+        let removed = self.removed.as_ref().is_some_and(|(rule, since)| *rule == scoring.rule && now >= *since);
+        self.hold(!removed, "removed rules", id, || {
+            format!("a request in the name of rule `{}`, which is removed", scoring.rule)
+        });
         let (attempt, post) = (scoring.attempt, scoring.submits);
         let resubmit_after = self.resubmit_after.get(&scoring.rule).copied().unwrap_or_default();
         let Some(known) = self.tracked.get_mut(id) else {

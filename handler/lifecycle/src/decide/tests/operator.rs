@@ -81,6 +81,10 @@ fn what_has_no_job_is_cancelled_at_once_and_what_may_have_one_waits() {
     let mut life = Life::new();
     life.moves(&order(Verb::Cancel));
     assert_eq!(life.scoring.status, Status::Cancelled);
+    assert!(last_reason(&Life::new(), &order(Verb::Cancel)).ends_with("nothing was sent for it"));
+    let mut refused_once = Life::submitting();
+    refused_once.moves(&refused(false, None));
+    assert!(last_reason(&refused_once, &order(Verb::Cancel)).ends_with("a job that appears late is stopped"));
     assert!(Life::submitting().waits(&order(Verb::Cancel)).contains("being found out"));
 }
 
