@@ -94,7 +94,9 @@ fn wrong(snapshot: &Snapshot, alert: &Resource) -> Vec<String> {
     let cases: Vec<_> = cases().into_iter().filter(|(of, ..)| *of == name).collect();
     assert!(!cases.is_empty() && !ours.is_empty(), "{}", alert.id);
     for (_, counted, expected) in cases {
-        ours.iter().for_each(|subscription| check(subscription, &counted, &expected));
+        for subscription in &ours {
+            check(subscription, &counted, &expected);
+        }
         check("of-another", &counted, &[]);
     }
     wrong

@@ -109,7 +109,7 @@ fn uses(project: &Project) -> Vec<String> {
         }
     }
     let metrics = project.snapshots.values().flat_map(|snapshot| snapshot.of("Microsoft.Insights/metricAlerts"));
-    let metrics: BTreeSet<String> = metrics.map(|alert| runbook(alert)).collect();
+    let metrics: BTreeSet<String> = metrics.map(runbook).collect();
     let alerts: Vec<&String> = deployed.keys().filter(|name| !name.starts_with("workbook ")).chain(&metrics).collect();
     for name in &alerts {
         if !project.files.get("infra/README.md").contains(&format!("\n### {name}\n")) {
