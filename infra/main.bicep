@@ -88,6 +88,7 @@ var rulesText = length(string(rules)) > 100000
   : string(rules)
 // Sent where they are set; what is left out has the handler's own default: one truth for each.
 var sometimes = union(empty(rules.rules) ? {} : { SCOREKEEPER_RULES: rulesText }, contains(app, 'concurrency') ? { SCOREKEEPER_CONCURRENCY: string(app.?concurrency) } : {})
+var signIn = (app.?authentication.?required ?? contains(app, 'authentication')) ? { SCOREKEEPER_SIGN_IN: 'required' } : {}
 
 // A watched account that no rule names gets no event, silently. Account names are lower-case, ids may be written otherwise.
 var watchedNames = map(filter(watchedAccounts, account => empty(account.?containers)), account => toLower(last(split(account.resourceId, '/'))))
@@ -96,8 +97,7 @@ var unruled = anyAccount ? [] : filter(watchedNames, name => !contains(map(rules
 var checkedAccounts = empty(unruled) ? watchedAccounts : fail('no rule names the watched account ${join(unruled, ', ')}: add a rule, take the account out of watchedAccounts, or name its containers if the rules are in the package')
 
 // The function of the other delivery mode is off: it would ask for a queue that is not there.
-var off = union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event : functions.queue])
-var disabled = toObject(off, name => 'AzureWebJobs_${name}_Disabled', name => 'true')
+var disabled = toObject(union(app.?disabledFunctions ?? [], [queueDelivery ? functions.event : functions.queue]), name => 'AzureWebJobs_${name}_Disabled', name => 'true')
 
 var watchedIds = map(watchedAccounts, account => toLower(account.resourceId))
 var readIds = union(watchedIds, map(outputAccountResourceIds, id => toLower(id)))
@@ -176,7 +176,7 @@ module site 'modules/function.bicep' = {
     tags: tags
     identityResourceId: identity.outputs.resourceId
     deploymentContainerUrl: '${storage.outputs.blobEndpoint}${containers.deployments}'
-    settings: union(app.?settings ?? {}, disabled, sometimes, {
+    settings: union(app.?settings ?? {}, disabled, sometimes, signIn, {
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
       APPLICATIONINSIGHTS_CONNECTION_STRING: logs.outputs.ingestion
       AZURE_CLIENT_ID: identity.outputs.clientId

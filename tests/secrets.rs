@@ -119,6 +119,7 @@ fn no_setting_shows_a_secret_to_any_command() {
         "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
         "SCOREKEEPER_PROJECTION",
         "SCOREKEEPER_CONCURRENCY",
+        "SCOREKEEPER_SIGN_IN",
         "SCOREKEEPER_LOG",
         "SCOREKEEPER_LOG_FORMAT",
         "AZURE_CLIENT_ID",

@@ -100,6 +100,7 @@ pub fn doctor(config: &Config, caller: Caller, facts: AppFacts, time: Duration, 
         client_id: config.client_id.clone(),
         site: facts.site.or_else(|| config.host.resource_id.clone()),
         switched_off: facts.switched_off,
+        sign_in_required: config.sign_in_required,
         storage_domain: storage_domain(config),
         settings: format!("{rules} {}, ledger at {}", if rules == 1 { "rule" } else { "rules" }, config.ledger),
         // Where outputs go is looked at: what the rules alone tell of it is not needed.

@@ -6,7 +6,7 @@ use lifecycle::intake::{BEGUN, COMPLETE, RENAMED};
 use serde_json::{Value, json};
 
 use super::project::{ENVIRONMENTS, Project};
-use super::snapshot::{Snapshot, substituted};
+use super::snapshot::{Resource, Snapshot, list, substituted, texts};
 
 /// Settings of the handler that the templates leave out, with the reason.
 const LEFT_OUT: [(&str, &str); 8] = [
@@ -21,9 +21,10 @@ const LEFT_OUT: [(&str, &str); 8] = [
 ];
 
 /// Settings that are sent only where something asks for them, and what.
-pub const SENT_WHERE: [(&str, &str); 2] = [
+pub const SENT_WHERE: [(&str, &str); 3] = [
     ("SCOREKEEPER_CONCURRENCY", " where `app.concurrency` is set"),
     ("SCOREKEEPER_RULES", " unless the rules are in the package"),
+    ("SCOREKEEPER_SIGN_IN", " where `app.authentication` is set, unless its `required` is false"),
 ];
 
 /// Settings that are always sent, with the reason why no default of the code will do.
@@ -42,17 +43,10 @@ const ALWAYS: [(&str, &str); 12] = [
     ("SCOREKEEPER_TASK_HUB", "the templates make its tables; another default of the code would be another ledger"),
 ];
 
-/// Settings of the Functions host that the templates make.
-const OF_THE_HOST: [&str; 8] = [
-    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
-    "APPLICATIONINSIGHTS_CONNECTION_STRING",
-    "AzureWebJobsStorage__accountName",
-    "AzureWebJobsStorage__blobServiceUri",
-    "AzureWebJobsStorage__clientId",
-    "AzureWebJobsStorage__credential",
-    "AzureWebJobsStorage__queueServiceUri",
-    "AzureWebJobsStorage__tableServiceUri",
-];
+/// Those of the Functions host, which nothing of this repository reads.
+fn of_the_host(name: &str) -> bool {
+    name.starts_with("APPLICATIONINSIGHTS_") || name.starts_with("AzureWebJobsStorage__")
+}
 
 const MAIN: &str = "infra/main.bicep";
 const CONTRACT: &str = "infra/modules/contract.bicep";
@@ -109,13 +103,8 @@ fn settings(project: &Project) -> Vec<String> {
         }
     }
     for name in &set {
-        if !read.iter().any(|(read, _)| read == name) && !asked.contains(name) && !OF_THE_HOST.contains(&&**name) {
+        if !read.iter().any(|(read, _)| read == name) && !asked.contains(name) && !of_the_host(name) {
             findings.push(format!("{MAIN}: nobody reads the setting `{name}`"));
-        }
-    }
-    for name in OF_THE_HOST {
-        if !is_set(name) {
-            findings.push(format!("{MAIN}: the Functions host needs `{name}`"));
         }
     }
     let made = project.snapshots["packaged"].settings().into_iter().map(|(name, _)| name);
@@ -177,7 +166,7 @@ fn functions(project: &Project) -> Vec<String> {
     }
     let can_be_off =
         &project.templates["main"]["definitions"]["appOptions"]["properties"]["disabledFunctions"]["allowedValues"];
-    let can_be_off: BTreeSet<&str> = can_be_off.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let can_be_off: BTreeSet<&str> = texts(can_be_off).collect();
     if can_be_off != names {
         findings.push(format!("{MAIN}: `app.disabledFunctions` takes {can_be_off:?}, the functions are {names:?}"));
     }
@@ -188,15 +177,8 @@ fn functions(project: &Project) -> Vec<String> {
 fn storage(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let ledger = project.files.get("handler/app/src/ledger/mod.rs");
-    let tables: BTreeSet<String> =
-        ledger.split("named(\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
-    let ours: BTreeSet<String> = project
-        .contract("tableSuffixes")
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|name| Some(name.as_str()?.to_owned()))
-        .collect();
+    let tables: BTreeSet<&str> = ledger.split("named(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let ours: BTreeSet<&str> = texts(project.contract("tableSuffixes")).collect();
     if tables != ours {
         findings.push(format!("{CONTRACT}: the handler's tables are {tables:?}, not {ours:?}"));
     }
@@ -256,6 +238,11 @@ fn environments(project: &Project) -> Vec<String> {
                 None => findings.push(format!("{name}: nobody knows what `{setting}` will be: {value}")),
             }
         }
+        // What the platform tells each process.
+        let signs_in = |config: &Resource| config.get("properties/platform/enabled") == true;
+        let signs_in = snapshot.of("Microsoft.Web/sites/config").any(signs_in);
+        settings.insert("WEBSITE_AUTH_ENABLED".to_owned(), if signs_in { "True" } else { "False" }.to_owned());
+        settings.insert("FUNCTIONS_CUSTOMHANDLER_PORT".to_owned(), "7071".to_owned());
         match handler::config::Config::read(&settings, std::path::Path::new("/")) {
             Err(problems) => findings.push(format!("{name}: the handler would not start: {problems}")),
             Ok(config) => {
@@ -279,14 +266,10 @@ fn environments(project: &Project) -> Vec<String> {
 fn rules(name: &str, rules: &lifecycle::Rules, snapshot: &Snapshot) -> Vec<String> {
     let mut findings = Vec::new();
     let parameters = &snapshot.outputs["events"]["parameters"];
-    let watched: Vec<String> = parameters["installation"]["value"]["watchedAccounts"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let watched: Vec<String> = list(&parameters["installation"]["value"]["watchedAccounts"])
         .filter_map(|account| Some(account["resourceId"].as_str()?.rsplit('/').next()?.to_lowercase()))
         .collect();
-    let granted: Vec<&str> =
-        snapshot.of("Microsoft.Authorization/roleAssignments").map(super::snapshot::Resource::scope).collect();
+    let granted: Vec<&str> = snapshot.of("Microsoft.Authorization/roleAssignments").map(Resource::scope).collect();
     let given_elsewhere = !granted.iter().any(|scope| scope.contains("/Microsoft.MachineLearningServices/"));
     for rule in rules {
         if let Some(account) = &rule.matches.account

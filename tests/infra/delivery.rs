@@ -10,6 +10,7 @@ use time::macros::datetime;
 
 use super::compiler::Compiler;
 use super::project::{Project, SNAPSHOTS};
+use super::snapshot::{list, texts};
 
 const SUBSCRIPTION: &str = "infra/modules/subscription.bicep";
 
@@ -103,7 +104,7 @@ pub fn predicted(compiler: &mut Compiler) -> Result<Vec<Value>, String> {
     let _ = writeln!(parameters, "param ruleSets = loadJsonContent('rule_sets.json')");
     compiler.write("tests/infra/templates/filters.bicepparam", &parameters);
     let snapshot = compiler.snapshot("tests/infra/templates/filters.bicepparam")?;
-    for resource in snapshot["predictedResources"].as_array().into_iter().flatten() {
+    for resource in list(&snapshot["predictedResources"]) {
         let name = resource["name"].as_str().and_then(|name| name.rsplit('/').next()?.strip_prefix("set-"));
         let Some((number, kind)) = name.and_then(|name| name.split_once('-')) else { continue };
         if let Some(filter) = number.parse::<usize>().ok().and_then(|number| filters.get_mut(number)) {
@@ -210,12 +211,7 @@ fn passes(filter: &Value, event: &Value) -> bool {
                 let key = filter["key"].as_str().unwrap_or_default();
                 let value = key.split('.').fold(event, |value, name| &value[name]);
                 let text = value.as_str().unwrap_or_default().to_lowercase();
-                let values = filter["values"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|value| Some(value.as_str()?.to_lowercase()));
-                let mut values = values;
+                let mut values = texts(&filter["values"]).map(str::to_lowercase);
                 match filter["operatorType"].as_str() {
                     Some("StringIn") => values.any(|value| text == value),
                     Some("StringBeginsWith") => values.any(|value| text.starts_with(&value)),

@@ -198,7 +198,7 @@ fn alerts(project: &Project) -> String {
         _ => "by whoever has seen to it",
     };
     let on_log = private.of("Microsoft.Insights/scheduledQueryRules").map(|alert| {
-        let name = runbook(alert.get("properties/description"));
+        let name = runbook(alert);
         let title = plain(alert.get("properties/displayName"));
         let title = title.split_once(": ").map_or(&*title, |(_, title)| title).to_owned();
         let of = condition(&alert.get("properties/criteria/allOf")[0]);
@@ -208,7 +208,7 @@ fn alerts(project: &Project) -> String {
     });
     let mut on_metrics = std::collections::BTreeMap::new();
     for alert in private.of("Microsoft.Insights/metricAlerts") {
-        on_metrics.entry(runbook(alert.get("properties/description"))).or_insert(alert);
+        on_metrics.entry(runbook(alert)).or_insert(alert);
     }
     let on_metrics = on_metrics.into_iter().map(|(name, alert)| {
         let of = &alert.get("properties/criteria/allOf")[0];

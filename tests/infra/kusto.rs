@@ -1,36 +1,19 @@
 //! Queries by Kusto's own language service: parsed, and bound to the tables of Application Insights.
-//!
-//! `tests/kusto/package.json` names the version; `cargo xtask test` installs it under `target/kusto`. Where it is not installed the tests
-//! say so and pass, unless `SCOREKEEPER_REQUIRE_KUSTO` is set.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::engine::ask;
 use super::project::{Project, root};
 use super::queries;
 
 /// What the language service says to each query; `None` where it is not installed.
 fn bound(queries: &BTreeMap<String, String>) -> Option<Value> {
-    let folder = root().join("target/kusto");
-    if !folder.join("node_modules/.package-lock.json").is_file() {
-        assert!(std::env::var_os("SCOREKEEPER_REQUIRE_KUSTO").is_none(), "target/kusto has no language service");
-        println!("left out: Kusto's language service is not installed");
-        return None;
-    }
-    let mut node = Command::new("node")
-        .arg(root().join("tests/kusto/bind.cjs"))
-        .arg(folder.canonicalize().unwrap())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    node.stdin.take().unwrap().write_all(json!(queries).to_string().as_bytes()).unwrap();
-    let output = node.wait_with_output().unwrap();
-    assert!(output.status.success());
-    Some(serde_json::from_slice(&output.stdout).unwrap())
+    let mut node = Command::new("node");
+    node.arg(root().join("tests/kusto/bind.cjs")).arg(root().join("target/kusto"));
+    ask(&mut node, "kusto/node_modules/.package-lock.json", "SCOREKEEPER_REQUIRE_KUSTO", &json!(queries))
 }
 
 #[test]
@@ -62,6 +45,7 @@ fn a_misspelt_column_and_a_keyword_for_a_name_are_found() {
         spoilt("failed", "dcount(scoring)", "dcount(scorings)"),
         spoilt("workbook warnings", "newest", "last"),
         spoilt("workbook now", "summarize", "sumarize"),
+        spoilt("workbook by-rule", "by rule\n", "by rules\n"),
     ]);
     let Some(bound) = bound(&spoilt) else { return };
     for name in spoilt.keys() {

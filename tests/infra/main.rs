@@ -20,7 +20,9 @@ mod contract;
 mod defects;
 mod delivery;
 mod docs;
+mod engine;
 mod kusto;
+mod metric_alerts;
 mod play;
 mod policy;
 mod predictions;
@@ -313,24 +315,6 @@ fn platform_logs_are_kept_where_that_is_asked_for() {
     ];
     assert_eq!(categories("branches"), all.map(str::to_owned).into());
     assert_eq!(categories("dev"), BTreeSet::new());
-}
-
-/// `resolved` must mean it: an event that is older than the window is not fixed by that.
-#[test]
-fn alerts_on_events_stay_open_until_somebody_closes_them() {
-    let private = &Project::load().snapshots["private"];
-    let names = |resolves: bool| {
-        let alerts = private.of("Microsoft.Insights/scheduledQueryRules");
-        let chosen = alerts.filter(|alert| alert.get("properties/autoMitigate") == resolves);
-        let runbooks = chosen.filter_map(|alert| alert.get("properties/description").as_str()?.rsplit('#').next());
-        runbooks.collect::<Vec<_>>()
-    };
-    assert_eq!(names(true), ["heartbeat", "not-taken", "stuck", "errors"]);
-    assert_eq!(names(false), ["failed", "held", "orphaned-jobs", "quarantined", "poison"]);
-    for alert in private.of("Microsoft.Insights/metricAlerts") {
-        let given_up = alert.id.ends_with("-dead-lettered") || alert.id.ends_with("-dropped");
-        assert_eq!(alert.get("properties/autoMitigate"), !given_up, "{}", alert.id);
-    }
 }
 
 /// `branches` has an id in capitals, a hyphen in the environment's name and an app's name of 60 characters.

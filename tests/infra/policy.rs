@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::project::Project;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, texts};
 
 /// Members that a resource of a type must have, with their only value.
 const MUST: [(&str, &str, &str); 22] = [
@@ -182,11 +180,7 @@ fn order(project: &Project) -> Vec<String> {
     ];
     let mut findings = Vec::new();
     for (template, later, first) in needs {
-        let depends = project.templates[template]["dependsOn"][later].as_array();
-        let found = depends
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
+        let found = texts(&project.templates[template]["dependsOn"][later])
             .any(|on| on.starts_with(first) || on.contains(&format!("'{first}")));
         if !found {
             findings.push(format!("infra/{template}.bicep: `{later}` must wait for `{first}`"));
@@ -201,8 +195,7 @@ fn deployments(project: &Project) -> Vec<String> {
     // A hash that holds the group and the app's name, or what was made of it.
     let ours = ["variables('unique')", "parameters('unique')", "parameters('suffix')"];
     for template in ["events", "main"] {
-        let names = project.templates[template]["deploymentsElsewhere"].as_array();
-        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        let names = texts(&project.templates[template]["deploymentsElsewhere"]);
         for name in names.filter(|name| !ours.iter().any(|part| name.contains(part))) {
             findings
                 .push(format!("infra/{template}.bicep: the deployment {name} has the same name for two installations"));

@@ -8,134 +8,57 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::project::{Files, Project};
+use super::snapshot::{Resource, list};
 
-/// Columns of the tables, as Application Insights has them.
-const COLUMNS: [&str; 7] = ["customDimensions", "duration", "itemCount", "message", "name", "success", "timestamp"];
 /// Members of every record of the handler's log, whatever is said: the JSON formatter of tracing-subscriber.
 const OF_EVERY_RECORD: [&str; 5] = ["level", "message", "spans", "target", "timestamp"];
-/// What the queries use of the language.
-const WORDS: [&str; 46] = [
-    "ago",
-    "and",
-    "arg_max",
-    "asc",
-    "bin",
-    "by",
-    "coalesce",
-    "contains",
-    "count",
-    "countif",
-    "datetime_diff",
-    "dcount",
-    "dcountif",
-    "desc",
-    "extend",
-    "in",
-    "isnotempty",
-    "isnotnull",
-    "let",
-    "max",
-    "maxif",
-    "minif",
-    "not",
-    "or",
-    "order",
-    "parse_json",
-    "percentile",
-    "project",
-    "requests",
-    "startswith",
-    "sum",
-    "summarize",
-    "take",
-    "take_any",
-    "tobool",
-    "toint",
-    "tolong",
-    "top",
-    "tostring",
-    "traces",
-    "where",
-    "true",
-    "false",
-    "min",
-    "records",
-    "moves",
-];
-
 const PRELUDE: &str = "infra/queries/records.kql";
 
 pub fn check(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let (fields, of_spans) = logged(&project.files);
-    let prelude = aliases(&words(project.files.get(PRELUDE)));
-    let names = |group: &str| -> BTreeSet<String> {
-        project
-            .contract(group)
-            .as_object()
-            .into_iter()
-            .flat_map(Map::values)
-            .filter_map(|name| Some(name.as_str()?.to_owned()))
-            .collect()
+    let names = |group: &str| -> BTreeSet<&str> {
+        project.contract(group).as_object().into_iter().flat_map(Map::values).filter_map(Value::as_str).collect()
     };
     let (functions, queues) = (names("functions"), names("queues"));
     for (path, query) in project.files.all("infra/queries/", ".kql") {
-        let words = words(query);
-        let mut known: BTreeSet<String> = aliases(&words);
-        known.extend(prelude.iter().cloned());
-        for (at, word) in words.iter().enumerate() {
-            let mut say = |what: String| findings.push(format!("{path}: {what}"));
-            let before = at.checked_sub(1).and_then(|at| words.get(at));
-            let owner = at.checked_sub(2).and_then(|at| words.get(at));
-            match word {
-                Word::Name(name) if before == Some(&Word::Sign('.')) => match owner {
-                    Some(Word::Name(owner)) if owner == "record" && !fields.contains(name) => {
-                        say(format!("no record of the log has `{name}`"));
-                    }
-                    Some(Word::Name(owner)) if owner == "invocation" && !of_spans.contains(name) => {
-                        say(format!("no span of the log has `{name}`"));
-                    }
-                    Some(Word::Name(owner)) if owner == "customDimensions" && name != "Category" => {
-                        say(format!("the host writes no dimension `{name}`"));
-                    }
-                    _ => {}
-                },
-                Word::Name(name) => {
-                    if !known.contains(name)
-                        && !COLUMNS.contains(&&**name)
-                        && !WORDS.contains(&&**name)
-                        && !is_span(name)
-                    {
-                        say(format!("nothing is called `{name}`"));
-                    }
-                }
-                Word::Text(text)
-                    if before == Some(&Word::Sign('[')) && owner == Some(&Word::Name("record".to_owned())) =>
-                {
-                    if !fields.contains(text) {
-                        say(format!("no record of the log has `{text}`"));
-                    }
-                }
-                Word::Text(text) => match compared(&words[..at]) {
-                    Some("became" | "was") if !lifecycle::Status::ALL.iter().any(|status| status.name() == text) => {
-                        say(format!("`{text}` is not a status"));
-                    }
-                    Some("name") if !functions.contains(text) => say(format!("there is no function `{text}`")),
-                    Some("level") if !["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&&**text) => {
-                        say(format!("`{text}` is no level"));
-                    }
-                    Some("text") if !said(&project.files, text) => say(format!("the handler never says `{text}`")),
-                    Some("message") if text.contains("poison") && !queues.contains(text) => {
-                        say(format!("there is no queue `{text}`"));
-                    }
-                    _ => {}
-                },
-                Word::Sign(_) => {}
-            }
+        let mut expect = |found: Vec<&str>, is_known: &dyn Fn(&str) -> bool, wrong: &str| {
+            let unknown = found.into_iter().filter(|text| !is_known(text));
+            findings.extend(unknown.map(|text| format!("{path}: {}", wrong.replace("{}", &format!("`{text}`")))));
+        };
+        expect(members(query, "record"), &|name| fields.contains(name), "no record of the log has {}");
+        expect(members(query, "invocation"), &|name| of_spans.contains(name), "no span of the log has {}");
+        expect(members(query, "customDimensions"), &|name| name == "Category", "the host writes no dimension {}");
+        let is_status = |text: &str| lifecycle::Status::ALL.iter().any(|status| status.name() == text);
+        for column in ["became", "was"] {
+            expect(compared(query, column), &is_status, "{} is not a status");
         }
+        let levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
+        expect(compared(query, "name"), &|text| functions.contains(text), "there is no function {}");
+        expect(compared(query, "level"), &|text| levels.contains(&text), "{} is no level");
+        expect(compared(query, "text"), &|text| said(&project.files, text), "the handler never says {}");
+        let is_queue = |text: &str| !text.contains("poison") || queues.contains(text);
+        expect(compared(query, "message"), &is_queue, "there is no queue {}");
     }
     findings.extend(uses(project));
     findings
+}
+
+/// What a query reads of a dynamic value: `OWNER.NAME` and `OWNER['NAME']`.
+fn members<'a>(query: &'a str, owner: &str) -> Vec<&'a str> {
+    let of = |begin: String| query.split_inclusive(&*begin).skip(1).collect::<Vec<_>>();
+    let [dotted, quoted] = [of(format!("{owner}.")), of(format!("{owner}['"))];
+    let name = |rest: &'a str| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next();
+    dotted.into_iter().chain(quoted).filter_map(name).collect()
+}
+
+/// The texts that a query compares a column with.
+fn compared<'a>(query: &'a str, column: &str) -> Vec<&'a str> {
+    let after = |operator: &str| query.split(&format!("{column} {operator}")).skip(1).collect::<Vec<_>>();
+    let one = ["== '", "startswith '", "contains '"].into_iter().flat_map(after);
+    let one = one.filter_map(|rest| rest.split('\'').next());
+    let lists = after("in (").into_iter().filter_map(|rest| rest.split(')').next());
+    one.chain(lists.flat_map(|list| list.split('\'').skip(1).step_by(2))).collect()
 }
 
 /// Names and queries of the alerts on the log, and of the workbook's tables, in all environments.
@@ -144,12 +67,12 @@ pub fn deployed(project: &Project) -> BTreeMap<String, String> {
     for (_, snapshot) in project.environments() {
         for alert in snapshot.of("Microsoft.Insights/scheduledQueryRules") {
             let query = alert.get("properties/criteria/allOf")[0]["query"].as_str().unwrap_or_default();
-            all.insert(runbook(alert.get("properties/description")), query.to_owned());
+            all.insert(runbook(alert), query.to_owned());
         }
         for workbook in snapshot.of("Microsoft.Insights/workbooks") {
             let data = workbook.get("properties/serializedData").as_str().unwrap_or_default();
             let data: Value = serde_json::from_str(data).unwrap_or_default();
-            for item in data["items"].as_array().into_iter().flatten() {
+            for item in list(&data["items"]) {
                 if let Some(query) = item["content"]["query"].as_str() {
                     all.insert(format!("workbook {}", item["name"].as_str().unwrap_or_default()), query.to_owned());
                 }
@@ -160,8 +83,9 @@ pub fn deployed(project: &Project) -> BTreeMap<String, String> {
 }
 
 /// The anchor of the runbook at the end of an alert's description, which is the alert's name.
-pub fn runbook(description: &Value) -> String {
-    description.as_str().and_then(|text| text.rsplit_once('#')).map_or(String::new(), |(_, name)| name.to_owned())
+pub fn runbook(alert: &Resource) -> String {
+    let description = alert.get("properties/description").as_str();
+    description.and_then(|text| text.rsplit_once('#')).map_or(String::new(), |(_, name)| name.to_owned())
 }
 
 /// Queries are all used, begin with the prelude where they need it, and alerts have runbooks and give `value`.
@@ -169,8 +93,7 @@ fn uses(project: &Project) -> Vec<String> {
     let mut findings = Vec::new();
     let deployed = deployed(project);
     for (owner, text) in &deployed {
-        let needs =
-            words(text).iter().any(|word| matches!(word, Word::Name(name) if name == "records" || name == "moves"));
+        let needs = text.lines().any(|line| ["records", "moves"].contains(&line));
         if needs && !text.starts_with(project.files.get(PRELUDE)) {
             findings.push(format!("{owner}: uses what records.kql defines, and does not begin with it"));
         }
@@ -186,7 +109,7 @@ fn uses(project: &Project) -> Vec<String> {
         }
     }
     let metrics = project.snapshots.values().flat_map(|snapshot| snapshot.of("Microsoft.Insights/metricAlerts"));
-    let metrics: BTreeSet<String> = metrics.map(|alert| runbook(alert.get("properties/description"))).collect();
+    let metrics: BTreeSet<String> = metrics.map(runbook).collect();
     let alerts: Vec<&String> = deployed.keys().filter(|name| !name.starts_with("workbook ")).chain(&metrics).collect();
     for name in &alerts {
         if !project.files.get("infra/README.md").contains(&format!("\n### {name}\n")) {
@@ -197,72 +120,6 @@ fn uses(project: &Project) -> Vec<String> {
         findings.push(format!("alerts.bicep, topic-alerts.bicep: only these alerts were found: {alerts:?}"));
     }
     findings
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Word {
-    Name(String),
-    Text(String),
-    Sign(char),
-}
-
-/// Words of a query, without comments and numbers.
-fn words(query: &str) -> Vec<Word> {
-    let mut words = Vec::new();
-    for line in query.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        let mut rest = line;
-        while let Some(first) = rest.chars().next() {
-            let length = if first == '\'' {
-                let end = rest[1..].find('\'').map_or(rest.len(), |end| end + 2);
-                words.push(Word::Text(rest[1..end - 1].to_owned()));
-                end
-            } else if first.is_ascii_alphanumeric() || first == '_' {
-                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-                if !first.is_ascii_digit() {
-                    words.push(Word::Name(rest[..end].to_owned()));
-                }
-                end
-            } else {
-                if !first.is_whitespace() {
-                    words.push(Word::Sign(first));
-                }
-                first.len_utf8()
-            };
-            rest = &rest[length..];
-        }
-    }
-    words
-}
-
-/// Names that a query gives: `NAME = …`.
-fn aliases(words: &[Word]) -> BTreeSet<String> {
-    let triples = words.windows(3).filter_map(|three| match three {
-        [Word::Name(name), Word::Sign('='), next] if *next != Word::Sign('=') => Some(name.clone()),
-        _ => None,
-    });
-    // `arg_max` and `project` keep the names of what they are given.
-    triples.collect()
-}
-
-fn is_span(name: &str) -> bool {
-    ["1h", "1d", "15m"].contains(&name)
-}
-
-/// What a text is compared with: the name before `==`, `in (…)` and the like.
-fn compared(before: &[Word]) -> Option<&str> {
-    let mut at = before.len();
-    let mut compares = false;
-    while let Some(word) = at.checked_sub(1).map(|at| &before[at]) {
-        at -= 1;
-        match word {
-            Word::Name(name) if ["in", "startswith", "contains"].contains(&&**name) => compares = true,
-            Word::Sign('=' | '!') => compares = true,
-            Word::Sign('(' | ',') | Word::Text(_) => {}
-            Word::Name(name) => return compares.then_some(&**name),
-            Word::Sign(_) => return None,
-        }
-    }
-    None
 }
 
 /// Whether a message of the handler begins so.

@@ -43,12 +43,11 @@ impl Snapshot {
 
     /// Names and values of the app's settings, in their order.
     pub fn settings(&self) -> Vec<(String, String)> {
-        let site = self.of("Microsoft.Web/sites").next();
-        let list = site.and_then(|site| site.body["properties"]["siteConfig"]["appSettings"].as_array());
+        let sites = self.of("Microsoft.Web/sites");
         let pair = |setting: &Value| {
             Some((setting["name"].as_str()?.to_owned(), setting["value"].as_str().unwrap_or_default().to_owned()))
         };
-        list.into_iter().flatten().filter_map(pair).collect()
+        sites.flat_map(|site| list(site.get("properties/siteConfig/appSettings"))).filter_map(pair).collect()
     }
 
     pub fn setting(&self, name: &str) -> Option<String> {
@@ -69,6 +68,16 @@ impl Resource {
             None => self.id.rsplit_once("/providers/").map_or("", |(scope, _)| scope),
         }
     }
+}
+
+/// The members of a list; of anything else, none.
+pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// The texts among them.
+pub fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    list(value).filter_map(Value::as_str)
 }
 
 /// The last part of an id's type: `storageAccounts` of `…/Microsoft.Storage/storageAccounts/st`.

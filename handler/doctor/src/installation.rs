@@ -44,6 +44,8 @@ pub struct Installation {
     pub site: Option<String>,
     /// Functions that a setting switches off.
     pub switched_off: Vec<String>,
+    /// Whether a setting says that nobody gets in who has not signed in.
+    pub sign_in_required: bool,
     /// Domain of the storage accounts behind `ACCOUNT.blob.`; `None` where it cannot be told.
     pub storage_domain: Option<String>,
     /// What was understood of the settings, for the report.

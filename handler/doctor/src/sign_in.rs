@@ -1,4 +1,4 @@
-//! App Service Authentication over the function app: it must leave out what Azure itself calls.
+//! App Service Authentication over the function app: it must leave out what Azure itself calls, and be on where the settings ask for it.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ const EVENTS: &str = "/runtime/webhooks/eventgrid";
 const HOST: &str = "/admin/host/status";
 
 impl Examination {
-    /// Whether sign-in, if it is on, keeps out Event Grid or the platform.
+    /// Whether sign-in keeps out Event Grid or the platform, or lets in whom it should not.
     pub(super) async fn sign_in(&self) -> Finding {
         const CHECK: Check = Check::SignIn;
         if let Some(blind) = self.no_token_reason(Audience::ResourceManager) {
@@ -34,6 +34,12 @@ impl Examination {
         // The function of the other way of delivery is switched off: nobody calls it.
         let pushed = !self.at.switched_off.iter().any(|function| function == "BlobCreated");
         match (kept_out(EVENTS) && pushed, kept_out(HOST)) {
+            (false, false) if self.at.sign_in_required && !is_asked(&settings) => Finding::fault(
+                CHECK,
+                "SCOREKEEPER_SIGN_IN is `required`, and App Service Authentication asks nobody to sign in",
+                "whoever reaches the app gets in without",
+                "deploy with app.authentication, which switches it on; or remove SCOREKEEPER_SIGN_IN from the app's settings",
+            ),
             (false, false) => Finding::ok(CHECK, "nothing that Azure calls has to sign in"),
             (true, _) => Finding::fault(
                 CHECK,
@@ -51,8 +57,8 @@ impl Examination {
     }
 }
 
-/// Whether whoever has not signed in is turned away from a path.
-fn keeps_out(settings: &Value, path: &str) -> bool {
+/// Whether whoever calls is asked to sign in, wherever that is not left out.
+fn is_asked(settings: &Value) -> bool {
     let member = |at: &str| settings.pointer(&format!("/properties/{at}"));
     let is_true = |at: &str| member(at).and_then(Value::as_bool).unwrap_or(false);
     let action = member("globalValidation/unauthenticatedClientAction").and_then(Value::as_str);
@@ -60,8 +66,14 @@ fn keeps_out(settings: &Value, path: &str) -> bool {
         Some(action) => !action.eq_ignore_ascii_case("AllowAnonymous"),
         None => is_true("globalValidation/requireAuthentication"),
     };
-    let excluded = member("globalValidation/excludedPaths").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    is_true("platform/enabled") && asks && !excluded.iter().filter_map(Value::as_str).any(|one| covers(one, path))
+    is_true("platform/enabled") && asks
+}
+
+/// Whether whoever has not signed in is turned away from a path.
+fn keeps_out(settings: &Value, path: &str) -> bool {
+    let excluded = settings.pointer("/properties/globalValidation/excludedPaths").and_then(Value::as_array);
+    let excluded = excluded.map_or(&[][..], Vec::as_slice);
+    is_asked(settings) && !excluded.iter().filter_map(Value::as_str).any(|one| covers(one, path))
 }
 
 /// An excluded path ends with `*` for all below it.

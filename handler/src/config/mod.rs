@@ -18,6 +18,7 @@
 //! | `SCOREKEEPER_ORPHAN_SCAN_INTERVAL` | `PT10M` | ISO 8601 duration from `PT1S` to `PT6H`, or `off`: how often the workspaces' jobs are looked through for jobs that no scoring needs |
 //! | `SCOREKEEPER_PROJECTION` | `on` | `on`, `off`: the tables in the shape of Durable Functions |
 //! | `SCOREKEEPER_CONCURRENCY` | `64` | 1 to 1024 invocations at once; more wait. Memory grows by about 1 MiB each |
+//! | `SCOREKEEPER_SIGN_IN` | `off` | `required`, `off`: whether App Service Authentication lets nobody in who has not signed in. The templates set it with `app.authentication`; where the platform then has it off, the handler warns at start and `scorekeeper doctor` names a fault |
 //! | `SCOREKEEPER_LOG` | `info` | a filter as `tracing` has it: `debug`, `info,handler=debug` |
 //! | `SCOREKEEPER_LOG_FORMAT` | `json` under a host, `text` else | `json`, `text` |
 //!
@@ -86,6 +87,8 @@ pub struct Config {
     pub projection: bool,
     /// Most invocations at once.
     pub concurrency: usize,
+    /// Whether App Service Authentication must be on, and let nobody in who has not signed in.
+    pub sign_in_required: bool,
     /// What is logged, and how.
     pub log: Log,
     /// What the host said about itself.
@@ -167,6 +170,7 @@ const OURS: &[&str] = &[
     "SCOREKEEPER_ORPHAN_SCAN_INTERVAL",
     "SCOREKEEPER_PROJECTION",
     "SCOREKEEPER_CONCURRENCY",
+    "SCOREKEEPER_SIGN_IN",
     "SCOREKEEPER_LOG",
     "SCOREKEEPER_LOG_FORMAT",
 ];
@@ -213,6 +217,7 @@ impl AtStart {
                 .filter(|n| (1..=1024).contains(n))
                 .ok_or_else(|| Refused::new("a number from 1 to 1024", "leave it out for 64"))
         });
+        let sign_in_required = reader.read("SCOREKEEPER_SIGN_IN", "off", required_or_off);
         let filter = reader.read("SCOREKEEPER_LOG", "info", |text| {
             text.parse::<Targets>()
                 .map_err(|why| Refused::new(format!("a log filter ({why})"), "write for example `info,handler=debug`"))
@@ -221,7 +226,10 @@ impl AtStart {
         let hosted = hosted.iter().any(|name| reader.get(name).is_some());
         let format = reader.log_format(hosted);
         let host = reader.host(root);
-        let warnings = unknown_settings(vars).chain(rules.iter().flat_map(Rules::warnings)).collect();
+        let warnings = unknown_settings(vars)
+            .chain((hosted && sign_in_required).then(|| sign_in_is_off(vars)).flatten())
+            .chain(rules.iter().flat_map(Rules::warnings))
+            .collect();
         let output_warnings = rules.as_ref().map(watched_output_warnings).unwrap_or_default();
         let Reader { problems, settings, .. } = reader;
         let log = Log { filter, format };
@@ -239,6 +247,7 @@ impl AtStart {
                 orphan_scan_interval,
                 projection,
                 concurrency,
+                sign_in_required,
                 log: log.clone(),
                 host: host.clone(),
                 settings,
@@ -300,6 +309,18 @@ fn unknown_settings(vars: &dyn Vars) -> impl Iterator<Item = Warning> {
         seen: format!("`{}` is not a setting and was ignored", redacted(&name)),
         cause: "it is probably a typing error".to_owned(),
         remedy: format!("correct the name, or remove it; there are {}", OURS.join(", ")),
+    })
+}
+
+/// Sign-in that is asked for and not there: the platform tells each process by `WEBSITE_AUTH_ENABLED` whether it is on. Nothing is
+/// refused for that, or the events of an hour in which somebody tries something in the portal would be dead-lettered.
+fn sign_in_is_off(vars: &dyn Vars) -> Option<Warning> {
+    const NAME: &str = "WEBSITE_AUTH_ENABLED";
+    let value = vars.get(NAME).unwrap_or_default();
+    (!value.trim().eq_ignore_ascii_case("true")).then(|| Warning {
+        seen: format!("SCOREKEEPER_SIGN_IN is `required`, and App Service Authentication is off ({NAME} is `{}`)", one_line(&value, MAX_SHOWN)),
+        cause: "somebody has switched it off beside the templates, or the setting stands where no platform signs anybody in".to_owned(),
+        remedy: "deploy with app.authentication, which switches it on; or remove the setting".to_owned(),
     })
 }
 
@@ -463,6 +484,14 @@ fn on_or_off(text: &str) -> Result<bool, Refused> {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err(Refused::new("`on` or `off`", "leave it out for `on`")),
+    }
+}
+
+fn required_or_off(text: &str) -> Result<bool, Refused> {
+    match text {
+        "required" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(Refused::new("`required` or `off`", "leave it out for `off`")),
     }
 }
 

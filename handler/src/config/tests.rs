@@ -47,6 +47,7 @@ fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
         ("SCOREKEEPER_RETENTION", "P7D"),
         ("SCOREKEEPER_PROJECTION", "yes"),
         ("SCOREKEEPER_CONCURRENCY", "0"),
+        ("SCOREKEEPER_SIGN_IN", "yes"),
         ("SCOREKEEPER_LOG", "handler=loud"),
         ("SCOREKEEPER_LOG_FORMAT", "xml"),
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "70000"),
@@ -60,6 +61,7 @@ fn all_problems_are_told_at_once_with_name_value_expectation_and_remedy() {
         "SCOREKEEPER_RETENTION",
         "SCOREKEEPER_PROJECTION",
         "SCOREKEEPER_CONCURRENCY",
+        "SCOREKEEPER_SIGN_IN",
         "SCOREKEEPER_LOG",
         "SCOREKEEPER_LOG_FORMAT",
         "FUNCTIONS_CUSTOMHANDLER_PORT",
@@ -263,6 +265,24 @@ fn a_misspelt_setting_is_warned_about() {
     let config = good(&[EMBEDDED, ("SCOREKEEPER_RETENSION", "P30D")]);
     assert!(config.warnings[0].seen.contains("`SCOREKEEPER_RETENSION`"), "{:?}", config.warnings);
     assert!(config.table().contains("warning: `SCOREKEEPER_RETENSION`"));
+}
+
+#[test]
+fn sign_in_that_is_required_and_off_is_warned_about_where_a_platform_could_have_it_on() {
+    let warned = |vars: &[(&str, &str)]| {
+        good(&[&[EMBEDDED], vars].concat()).table().matches("warning: SCOREKEEPER_SIGN_IN").count()
+    };
+    let (port, required) = (("FUNCTIONS_CUSTOMHANDLER_PORT", "7071"), ("SCOREKEEPER_SIGN_IN", "required"));
+    for (vars, times) in [
+        (&[port, required][..], 1),
+        (&[port, required, ("WEBSITE_AUTH_ENABLED", "False")], 1),
+        (&[port, required, ("WEBSITE_AUTH_ENABLED", "True")], 0),
+        (&[port], 0),
+        // Settings that are looked at elsewhere do not tell what the platform does.
+        (&[required], 0),
+    ] {
+        assert_eq!(warned(vars), times, "{vars:?}");
+    }
 }
 
 #[test]

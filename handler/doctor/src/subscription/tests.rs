@@ -17,6 +17,7 @@ fn app() -> Installation {
         client_id: None,
         site: Some(SITE.into()),
         switched_off: Vec::new(),
+        sign_in_required: false,
         storage_domain: None,
         settings: String::new(),
         warnings: Vec::new(),

@@ -111,6 +111,13 @@ pub(super) const FAULTS: &[Broken] = &[
     ("delivery.signIn", "--excluded-paths '[/runtime/*, /admin/*]'", |case| {
         case.cloud.document(&sign_in())["properties"]["globalValidation"]["excludedPaths"] = json!(["/admin/*"]);
     }),
+    ("delivery.signIn", "or remove SCOREKEEPER_SIGN_IN", |case| {
+        case.cloud.document(&sign_in())["properties"]["platform"]["enabled"] = json!(false);
+    }),
+    ("delivery.signIn", "or remove SCOREKEEPER_SIGN_IN", |case| {
+        case.cloud.document(&sign_in())["properties"]["globalValidation"]["unauthenticatedClientAction"] =
+            json!("AllowAnonymous");
+    }),
     ("delivery.filter", "filters are made of the rules", |case| {
         case.subscription()["filter"]["subjectEndsWith"] = json!(".json");
     }),

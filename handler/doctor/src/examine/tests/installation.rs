@@ -279,6 +279,7 @@ impl Case {
             client_id: Some(CLIENT.into()),
             site: self.site,
             switched_off: self.switched_off,
+            sign_in_required: true,
             storage_domain: Some("core.windows.net".into()),
             settings: "1 rule".into(),
             warnings: Vec::new(),
