@@ -30,6 +30,7 @@ mod cloud;
 mod host;
 mod hosts;
 mod ledger;
+pub(crate) mod local;
 mod problems;
 mod reading;
 mod rules;
