@@ -14,9 +14,10 @@ use handler::cli::list::{self, Instead, ListArgs};
 use handler::cli::on_ledger::{self, ATTENTION, OK};
 use handler::cli::order::{self, OrderArgs};
 use handler::cli::{explain, resolve, show, status};
-use handler::config::WhichLedger;
+use handler::config::{Log, LogFormat, WhichLedger};
 use handler::page;
 use handler::redacting::Redacting;
+use handler::telemetry;
 use lifecycle::{JobStatus, Resolution, ScoringId, Status, Verb};
 use serde_json::{Value, json};
 use stores::embedded::EmbeddedStore;
@@ -272,7 +273,7 @@ Oldest      accepted 30 s ago
 Last upload 0 s ago
 Last run    30 s ago
 Needs attention
-  1 events quarantined in the last 24 h, because `eventType` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type), since 2026-07-21 10:02:30 UTC: scorekeeper list --quarantined
+  1 event quarantined in the last 24 h, because `eventType` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type), since 2026-07-21 10:02:30 UTC: scorekeeper list --quarantined
 ";
     let (code, status) =
         text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
@@ -459,6 +460,20 @@ async fn a_quarantined_event_is_acknowledged_by_its_id() {
     assert!(code == OK && status.ends_with("Nothing needs attention.\n"), "{status}");
 }
 
+/// The id in the log is what `list --quarantined` and `ack` know it by.
+#[tokio::test]
+async fn the_log_names_a_quarantined_event_by_its_id() {
+    use tracing::instrument::WithSubscriber as _;
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let settings = Log { filter: "info".parse().unwrap(), format: LogFormat::Text };
+    let world = World::new();
+    let app = populate(&world).with_subscriber(telemetry::subscriber(&settings, log.reopen().unwrap())).await;
+    let quarantined = app.ledger().quarantined(START, 10).await.unwrap();
+    let said = std::fs::read_to_string(log.path()).unwrap();
+    let line = said.lines().find(|line| line.contains("event quarantined")).unwrap();
+    assert!(line.contains(&quarantined[0].key), "{line}");
+}
+
 async fn limited(world: &World, app: &App, arguments: LimitArgs) -> (u8, String) {
     text(async |out| limit::limit(app.ledger(), &arguments, world.now(), out).await).await
 }
@@ -618,6 +633,7 @@ async fn the_binary_reads_a_ledger_by_every_way_of_naming_it() {
 async fn a_command_that_cannot_work_says_why_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("taken/ledger/ledger.db")).unwrap();
+    std::fs::write(folder.path().join("utf16.json"), b"\xff\xfe{\0}\0").unwrap();
     for (arguments, code, says) in [
         (&["list"][..], 64, "SCOREKEEPER_LEDGER"),
         (&["list", "--data", "nowhere"], 2, "nowhere"),
@@ -634,6 +650,14 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
         (&["rules", "test", "--rules", "none.json", "https://a.blob.core.windows.net/c/b"], 64, "`the rules file`"),
         (&["local", "--rules", "none.json"], 64, "`the rules file`"),
         (&["list", "--data", "taken"], 2, "ledger.db is not a file"),
+        (&["rules", "check", "utf16.json"], 64, "not UTF-8 from its byte 1 on); save it as UTF-8"),
+        (&["local", "--listen", "foo"], 64, "expected an IP address and a port, such as 127.0.0.1:7072"),
+        (&["local", "--listen", "0.0.0.0:0"], 64, "add --allow-remote"),
+        (&["simulator", "--listen", "foo"], 64, "expected an IP address and a port"),
+        (&["local", "--seed", "x"], 64, "expected a whole number from 0 to 18446744073709551615"),
+        (&["simulate", "--seed", "x"], 64, "expected a whole number from 0"),
+        (&["local", "--score-command", ""], 64, "expected a command for a shell"),
+        (&["simulator", "--score-command", " "], 64, "expected a command for a shell"),
         (&["frobnicate"], 64, "unrecognized"),
         (&["serve"], 64, "SCOREKEEPER_RULES"),
     ] {
@@ -651,6 +675,31 @@ async fn a_command_that_cannot_work_says_why_and_what_to_do() {
         ["serve", "local", "simulator", "status", "list", "show", "resolve", "limit", "breaker", "rules", "config"]
     {
         assert!(help.stdout().iter().any(|line| line.trim_start().starts_with(command)), "{command}");
+    }
+}
+
+/// `| head` in a script must not make a success of what was found.
+#[test]
+fn a_reader_that_goes_away_changes_no_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bad.json"), r#"{"rules": [{"id": "a"}]}"#).unwrap();
+    std::fs::write(folder.path().join("good.json"), RULE).unwrap();
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    EmbeddedStore::open(&folder.path().join("d/ledger")).unwrap();
+    for (arguments, code) in [
+        (&["rules", "check", "bad.json"][..], 1),
+        (&["rules", "check", "good.json"], 0),
+        (&["rules", "test", "--rules", "good.json", "https://uploads.blob.core.windows.net/other/a.csv"], 1),
+        (&["explain", "never.csv", "--data", "d"], 1),
+        (&["list", "--data", "d"], 0),
+        (&["doctor"], 1),
+        (&["local", "--rules", "bad.json"], 64),
+        (&["frobnicate"], 64),
+    ] {
+        let closed = || std::io::pipe().unwrap().1;
+        let mut command = std::process::Command::new(SCOREKEEPER);
+        command.args(arguments).current_dir(folder.path()).env_clear().stdout(closed()).stderr(closed());
+        assert_eq!(command.status().unwrap().code(), Some(code), "{arguments:?}");
     }
 }
 

@@ -329,6 +329,53 @@ async fn a_customers_rules_are_rehearsed_with_folders_and_endpoints_of_this_mach
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_local_does_not_score_is_told_listed_and_explained_and_its_settings_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(".scorekeeper/inbox").join(path);
+    let rules = r#"{"rules":[{"id":"claims","match":{"container":"claims","suffix":".csv"},
+        "endpoint":{"uri":"https://heart.westeurope.inference.ml.azure.com/jobs"}}]}"#;
+    std::fs::write(folder.path().join("claims.json"), rules).unwrap();
+    let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let arguments = ["local", "--listen", "127.0.0.1:0", "--rules", "claims.json"];
+    let mut process = Process::spawn(SCOREKEEPER, &arguments, folder.path(), &path);
+    process.until_logged(|line| line.contains("page ")).await;
+    for path in ["claims/.hidden.csv", "claims/a.txt", "beside.csv", "claims/b.csv"] {
+        std::fs::write(at(path), "n\n1\n").unwrap();
+    }
+    for (name, reason) in [
+        ("claims/.hidden.csv", "names that begin with `.`"),
+        ("claims/a.txt", "does not end with `.csv`"),
+        ("beside.csv", "move it into one, such as `claims`"),
+    ] {
+        let line = process.until_logged(|line| line.contains("  skipped  ") && line.contains(name)).await;
+        assert!(line.contains(reason), "{line}");
+    }
+    process.until_logged(|line| line.contains("scored") && line.contains("b.csv")).await;
+    for (arguments, code, says) in [
+        (&["explain", "claims/.hidden.csv"][..], 0, "names that begin with `.`"),
+        (&["list", "--skipped"], 0, "beside.csv"),
+        (&["config"], 0, "settings.json"),
+        (&["rules", "check"], 0, "rules.json: good, 1 rule"),
+        (&["rules", "test", "https://local.blob.localhost/claims/b.csv"], 0, "rule claims wants it"),
+        (&["doctor"], 1, "whose cloud is simulated"),
+    ] {
+        let mut command = Process::spawn(SCOREKEEPER, arguments, folder.path(), &path);
+        let ended = command.ended().await;
+        let said = command.stdout().join("\n");
+        assert_eq!(ended.code(), Some(code), "{arguments:?}: {said} {}", command.stderr());
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_does_not_warn_of_its_own_outbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let _process = local(folder.path()).await;
+    let log = std::fs::read_to_string(folder.path().join(".scorekeeper/handler.log")).unwrap();
+    assert!(log.contains("listening") && !log.contains("WARN"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scoring_command_scores_and_its_failure_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path: BTreeMap<String, String> = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();

@@ -226,6 +226,19 @@ fn the_costs_are_the_arithmetic_that_they_name() {
             .map(grouped)
     };
     let (few, many) = (rows(1_000), rows(1_000_000));
+    // The one price: of a GB-s, as its row says it.
+    let priced = README.lines().find_map(|line| line.strip_prefix("| at ")).expect("a row with a price");
+    let cells: Vec<&str> = priced.split('|').map(str::trim).collect();
+    let (price, of_what) = cells[0].split_once(" USD for a GB-s (").expect("a price");
+    for named in ["Flex Consumption on demand", "East US", " 2025)"] {
+        assert!(of_what.contains(named), "plan, region and date: {of_what}");
+    }
+    let price: f64 = price.parse().unwrap();
+    let cost = |gb_s: u32| format!("{:.2} USD", f64::from(gb_s) * price);
+    let timer = 21_600;
+    assert_eq!(cells[1..3], [cost(timer + 500), cost(timer + 500_000)]);
+    let told = [format!("{price:.6} USD for a GB-s"), cost(timer), cost(timer + 500), cost(timer + 500_000)];
+    assert!(told.iter().all(|text| INFRASTRUCTURE.contains(text.as_str())), "{told:?}");
     for (few, many) in few.iter().zip(&many) {
         let cells: Vec<Vec<&str>> = README.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
         let is_there = cells.iter().any(|cells| {

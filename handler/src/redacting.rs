@@ -2,7 +2,8 @@
 //! command prints.
 //!
 //! Each text is redacted where it is made; this catches what somebody forgot. It works line by line, as a secret that came
-//! in two writes could not be known in either. Control characters and those that turn the direction of writing become JSON's
+//! in two writes could not be known in either. A reader that goes away (`| head`) has seen enough, and is no failure: what comes
+//! after that is dropped, so that a command still ends with the code of what it found. Control characters and those that turn the direction of writing become JSON's
 //! escapes, so that JSON stays the same JSON; a line end within a name is the business of whoever prints the name.
 
 use std::io::{self, Write};
@@ -15,18 +16,35 @@ use lifecycle::text::visible_lines;
 pub struct Redacting<W: Write> {
     inner: W,
     line: Vec<u8>,
+    /// Nobody reads any more.
+    unread: bool,
 }
 
 impl<W: Write> Redacting<W> {
     /// Writes to `inner`.
     pub fn new(inner: W) -> Self {
-        Self { inner, line: Vec::new() }
+        Self { inner, line: Vec::new(), unread: false }
     }
 
     fn write_line(&mut self) -> io::Result<()> {
         // Taken first: a line that cannot be written is not tried again in the end.
         let line = std::mem::take(&mut self.line);
-        self.inner.write_all(visible_lines(&redacted(&String::from_utf8_lossy(&line))).as_bytes())
+        self.unless_unread(|inner| {
+            inner.write_all(visible_lines(&redacted(&String::from_utf8_lossy(&line))).as_bytes())
+        })
+    }
+
+    fn unless_unread(&mut self, write: impl FnOnce(&mut W) -> io::Result<()>) -> io::Result<()> {
+        if self.unread {
+            return Ok(());
+        }
+        match write(&mut self.inner) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.unread = true;
+                Ok(())
+            }
+            written => written,
+        }
     }
 }
 
@@ -43,13 +61,13 @@ impl<W: Write> Write for Redacting<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.write_line()?;
-        self.inner.flush()
+        self.unless_unread(W::flush)
     }
 }
 
 impl<W: Write> Drop for Redacting<W> {
     fn drop(&mut self) {
-        // A reader that went away is no failure of ours.
+        // Whoever must know of a failure has flushed.
         let _ = self.flush();
     }
 }
@@ -63,6 +81,24 @@ mod tests {
         let mut kept = Vec::new();
         Redacting::new(&mut kept).write_all("a\u{1b}[2Jb\u{202e}c\n{\"d\": 1}\n".as_bytes()).unwrap();
         assert_eq!(String::from_utf8(kept).unwrap(), "a\\u001b[2Jb\\u202ec\n{\"d\": 1}\n");
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure_and_any_other_is() {
+        struct Refusing(io::ErrorKind);
+        impl Write for Refusing {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(self.0.into())
+            }
+        }
+        let mut out = Redacting::new(Refusing(io::ErrorKind::BrokenPipe));
+        out.write_all(b"a\nb\nc").unwrap();
+        out.flush().unwrap();
+        let full = Redacting::new(Refusing(io::ErrorKind::StorageFull)).write_all(b"a\n").unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -599,7 +599,7 @@ impl Intake {
     }
 
     async fn quarantine(&self, bad: &QuarantinedEvent, doing: &'static str, now: OffsetDateTime) -> Result<(), Error> {
-        tracing::warn!(key = bad.key, reason = bad.reason, "event quarantined: {}", bad.reason);
+        tracing::warn!(quarantined = bad.key, reason = bad.reason, "event quarantined: {}", bad.reason);
         self.ledger.quarantine(bad, now).await.map_err(during(doing))
     }
 }

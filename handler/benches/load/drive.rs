@@ -34,14 +34,41 @@ pub(crate) struct Stretch {
 
 /// Sends events for so long, waits for the last answer and says what it came to. Any answer but 200 is an error.
 pub(crate) async fn load(handler: &Handler, fakes: &Fakes, for_long: Duration) -> Outcome<Stretch> {
+    let (port, until) = (handler.port, Instant::now() + for_long);
+    measured(handler, fakes, async {
+        let clients: Vec<_> = (0..CONNECTIONS).map(|_| tokio::spawn(client(port, until))).collect();
+        let mut latencies = Vec::new();
+        for client in clients {
+            latencies.extend(client.await??);
+        }
+        Ok(latencies)
+    })
+    .await
+}
+
+/// For so long one delivery after the other, each of so many events: the host spreads it over as many invocations, and the next
+/// one comes when all are done.
+pub(crate) async fn deliveries(handler: &Handler, fakes: &Fakes, size: usize, for_long: Duration) -> Outcome<Stretch> {
+    let (port, until) = (handler.port, Instant::now() + for_long);
+    measured(handler, fakes, async {
+        let mut wires = futures::future::try_join_all((0..size).map(|_| connect(port))).await?;
+        let mut latencies = Vec::new();
+        while Instant::now() < until {
+            latencies.extend(futures::future::try_join_all(wires.iter_mut().map(one)).await?);
+        }
+        Ok(latencies)
+    })
+    .await
+}
+
+/// What the handler and the fakes did meanwhile; `work` gives how long each event took.
+async fn measured(
+    handler: &Handler,
+    fakes: &Fakes,
+    work: impl Future<Output = Outcome<Vec<Duration>>>,
+) -> Outcome<Stretch> {
     let (counts, cpu, began) = (fakes.counts(), handler.cpu()?, Instant::now());
-    let until = began + for_long;
-    let port = handler.port;
-    let clients: Vec<_> = (0..CONNECTIONS).map(|_| tokio::spawn(client(port, until))).collect();
-    let mut latencies = Vec::new();
-    for client in clients {
-        latencies.extend(client.await??);
-    }
+    let mut latencies = work.await?;
     let took = began.elapsed();
     latencies.sort_unstable();
     let at = |per_cent: usize| latencies.get(latencies.len() * per_cent / 100).copied().unwrap_or_default();
@@ -85,20 +112,20 @@ async fn client(port: u16, until: Instant) -> Outcome<Vec<Duration>> {
     let mut wire = connect(port).await?;
     let mut latencies = Vec::new();
     while Instant::now() < until {
-        let body = upload::envelope(NEXT.fetch_add(1, Ordering::Relaxed));
-        let began = Instant::now();
-        invoke(&mut wire, "BlobCreated", &body).await?;
-        latencies.push(began.elapsed());
+        latencies.push(one(&mut wire).await?);
     }
     Ok(latencies)
 }
 
 /// One event; how long its answer took.
 pub(crate) async fn one_event(handler: &Handler) -> Outcome<Duration> {
-    let mut wire = connect(handler.port).await?;
+    one(&mut connect(handler.port).await?).await
+}
+
+async fn one(wire: &mut Wire) -> Outcome<Duration> {
     let body = upload::envelope(NEXT.fetch_add(1, Ordering::Relaxed));
     let began = Instant::now();
-    invoke(&mut wire, "BlobCreated", &body).await?;
+    invoke(wire, "BlobCreated", &body).await?;
     Ok(began.elapsed())
 }
 

@@ -136,6 +136,7 @@ async fn measure(binary: &Path, effort: &Effort) -> Outcome<Report> {
     }
 
     let unlimited = compared(&start, &[Request::Acceptance, Request::Submission, Request::Move], effort).await?;
+    let (alone, batched) = delivered(&start, effort).await?;
     let slots = [Request::Write, Request::Acceptance, Request::Submission, Request::Move];
     let start = Start { max_in_flight: Some(MANY_SLOTS), ..start };
     let limited = compared(&start, &slots, effort).await?;
@@ -155,6 +156,8 @@ async fn measure(binary: &Path, effort: &Effort) -> Outcome<Report> {
         rounds: effort.rounds,
         turn: effort.turn,
         unlimited,
+        alone,
+        batched,
         limited,
         ticks,
     })
@@ -179,6 +182,25 @@ async fn compared(start: &Start<'_>, requests: &[Request], effort: &Effort) -> O
         }
     }
     Ok(Compared { ours: summed(&of_ours, &ours, idle)?, bare: summed(&of_bare, &bare, bare_idle)? })
+}
+
+/// Events of a delivery, as the templates have it by default.
+const BATCH: usize = 50;
+
+/// Processor time of an event that comes alone, one after the other, and of one in a delivery of [`BATCH`]; by turns.
+async fn delivered(start: &Start<'_>, effort: &Effort) -> Outcome<(Cpu, Cpu)> {
+    let requests = [Request::Acceptance, Request::Submission, Request::Move];
+    let handler = start.ours()?;
+    drive::load(&handler, start.fakes, effort.warm_up).await?;
+    let (mut alone, mut batched) = (Vec::new(), Vec::new());
+    for _ in 0..effort.rounds {
+        for (size, stretches) in [(1, &mut alone), (BATCH, &mut batched)] {
+            let stretch = drive::deliveries(&handler, start.fakes, size, effort.turn).await?;
+            exactly(&stretch.counts, &requests, stretch.events)?;
+            stretches.push(stretch);
+        }
+    }
+    Ok((least_cpu(&alone), least_cpu(&batched)))
 }
 
 /// Fails unless each event cost one of each of these requests, and nothing else. Once in 15 seconds, which is longer than a
@@ -206,10 +228,7 @@ fn summed(stretches: &[drive::Stretch], handler: &Handler, idle: u64) -> Outcome
         per_second: rates[rates.len() / 2],
         p50: of(|stretch| stretch.p50),
         p99: of(|stretch| stretch.p99),
-        cpu: Cpu {
-            user: least(stretches, |stretch| stretch.cpu.user),
-            total: least(stretches, |stretch| stretch.cpu.total),
-        },
+        cpu: least_cpu(stretches),
         round_trips: f64::from(u32::try_from(round_trips)?) / f64::from(u32::try_from(events)?),
         memory: Memory { idle, after, max },
     })
@@ -251,6 +270,10 @@ async fn tick(handler: &Handler, fakes: &Fakes, in_flight: usize, first: bool) -
     let memory = handler.memory()?.1;
     let other_pages = counts.of(Request::OtherPage);
     Ok(Tick { in_flight: count, first, took, cpu, pages, other_pages, looks, writes, memory })
+}
+
+fn least_cpu(stretches: &[drive::Stretch]) -> Cpu {
+    Cpu { user: least(stretches, |stretch| stretch.cpu.user), total: least(stretches, |stretch| stretch.cpu.total) }
 }
 
 fn least(stretches: &[drive::Stretch], value: fn(&drive::Stretch) -> Duration) -> Duration {

@@ -19,6 +19,9 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     pub(crate) turn: Duration,
     pub(crate) unlimited: Compared,
+    /// Ours, of an event that comes alone, and of one in a delivery of [`BATCH`](crate::BATCH).
+    pub(crate) alone: Cpu,
+    pub(crate) batched: Cpu,
     /// With `maxInFlight`.
     pub(crate) limited: Compared,
     pub(crate) ticks: Vec<Tick>,
@@ -150,6 +153,18 @@ impl Report {
                 times(ours.user, bare.user)
             )?;
         }
+        writeln!(
+            out,
+            "\ndeliveries, one after the other: {:.0} µs of processor time for an event that comes alone, {:.0} µs in deliveries of {}",
+            microseconds(self.alone.total),
+            microseconds(self.batched.total),
+            crate::BATCH
+        )?;
+        self.tick_lines(&mut out)?;
+        Ok(out)
+    }
+
+    fn tick_lines(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "\nticks: nothing changed")?;
         writeln!(
             out,
@@ -171,7 +186,7 @@ impl Report {
                 megabytes(tick.memory)
             )?;
         }
-        Ok(out)
+        Ok(())
     }
 
     /// For machines: seconds and bytes.
@@ -212,6 +227,8 @@ impl Report {
             "rounds": self.rounds,
             "secondsPerRound": self.turn.as_secs_f64(),
             "events": compared(&self.unlimited),
+            "cpuPerEventAlone": self.alone.total.as_secs_f64(),
+            "cpuPerEventInDeliveriesOf50": self.batched.total.as_secs_f64(),
             "eventsWithMaxInFlight": compared(&self.limited),
             "ticks": ticks.collect::<Vec<_>>(),
         })

@@ -19,12 +19,26 @@ pub const NO_VIOLATION: u8 = 0;
 /// One was.
 pub const VIOLATION: u8 = 1;
 
+/// A text that is no number. clap prints it behind the text and the name of its argument.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a whole number from 0 to {}", u64::MAX)]
+pub struct NoWholeNumber;
+
+/// Reads a number of the command line.
+///
+/// # Errors
+///
+/// If the text is none.
+pub fn whole_number(text: &str) -> Result<u64, NoWholeNumber> {
+    text.parse().map_err(|_| NoWholeNumber)
+}
+
 /// What to simulate.
 #[derive(Debug, Clone, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct SimulateArgs {
     /// The first seed; the same seed and arguments are the same run, on any machine
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = whole_number)]
     pub seed: u64,
     /// Run this many seeds, S and those behind it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
@@ -39,7 +53,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = RunOptions::new(0).processes as u64, value_parser = clap::value_parser!(u64).range(1..=16))]
     pub processes: u64,
     /// Most faults in one run; without it as many as the seed has
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number)]
     pub max_faults: Option<u64>,
     /// Print what happened, line by line (one seed)
     #[arg(long)]

@@ -36,7 +36,7 @@ mod world;
 
 pub use behaviour::{End, JobBehaviour, Poison, Script, USER_ERROR, Written};
 pub use cloud::{Cloud, CloudJob};
-pub use command::{NO_VIOLATION, SimulateArgs, Total, VIOLATION, print_trace, simulate};
+pub use command::{NO_VIOLATION, NoWholeNumber, SimulateArgs, Total, VIOLATION, print_trace, simulate, whole_number};
 pub use faults::{Faults, Kind};
 pub use inputs::{Input, Inputs};
 pub use invariants::Violation;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::working_directory;
+use crate::config::local::LocalSettings;
 use crate::config::{Config, ProcessVars};
 use crate::redacting::Redacting;
 
@@ -16,8 +17,14 @@ pub(super) struct ConfigArgs {
 }
 
 pub(super) fn run(args: &ConfigArgs) -> Result<ExitCode, super::Error> {
-    let config = Config::read(&ProcessVars, &working_directory()?)?;
+    let cwd = working_directory()?;
+    let config = match LocalSettings::below(&cwd, &ProcessVars) {
+        Some(local) => local.config(&cwd)?,
+        None => Config::read(&ProcessVars, &cwd)?,
+    };
     let text = if args.json { format!("{:#}\n", config.json()) } else { config.table() };
-    Redacting::new(std::io::stdout()).write_all(text.as_bytes())?;
+    let mut out = Redacting::new(std::io::stdout());
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{one_thread, working_directory};
 use crate::compose;
+use crate::config::local::LocalSettings;
 use crate::config::{Config, Problems, ProcessVars, Vars};
 use crate::redacting::Redacting;
 use doctor::{AppFacts, Caller, Report, Verdict};
@@ -97,11 +98,9 @@ pub(super) fn run(args: &DoctorArgs, clock: &Clock) -> Result<ExitCode, super::E
             report
         }
     };
-    match print(&report, args, &mut Redacting::new(io::stdout().lock())) {
-        // A reader that went away (`| head`) has seen enough; the exit code still says what was found.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        printed => printed?,
-    }
+    let mut out = Redacting::new(io::stdout().lock());
+    print(&report, args, &mut out)?;
+    out.flush()?;
     Ok(ExitCode::from(report.exit_code()))
 }
 
@@ -197,6 +196,12 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
 /// The settings, or the report on what is wrong with them.
 pub fn settings(vars: &dyn Vars, cwd: &Path) -> Result<Config, Report> {
     Config::read(vars, cwd).map_err(|Problems(problems)| {
+        if LocalSettings::below(cwd, vars).is_some() {
+            let seen = "no app is set here but a `scorekeeper local`, whose cloud is simulated".to_owned();
+            let remedy = "give the settings of the app that is deployed, `--settings FILE`; how the local one stands is told \
+                          by `scorekeeper status`, and its settings by `scorekeeper config`";
+            return doctor::Doctor::of_bad_settings(&[(seen, remedy.to_owned())]);
+        }
         let shown = problems.iter().map(|problem| {
             let set = problem
                 .value

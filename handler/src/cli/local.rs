@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use app::ports::Clock;
 
 use super::all_processors;
+use super::expected::{address, shell_command};
 use super::serve::CLOSING;
 use super::simulator::FaultArgs;
 use crate::config::{LOCAL, WhichLedger};
@@ -27,7 +28,7 @@ pub(crate) struct LocalArgs {
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
     /// Address of the status page [default: 127.0.0.1:7072, or a free port if that is taken]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Let --listen open the page to other machines
     ///
@@ -39,7 +40,7 @@ pub(crate) struct LocalArgs {
     /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
     ///
     /// It is killed with `local`, and so is what it started, unless that leaves its process group (`setsid`).
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = shell_command)]
     pub score_command: Option<String>,
     /// Faults of the simulated endpoint.
     #[command(flatten)]
@@ -65,6 +66,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// The command line is what is wrong.
+    pub(super) fn is_usage(&self) -> bool {
+        matches!(self, Self::Local(local::Error::Remote(_)))
+    }
+
     /// The rules that were to be rehearsed are what is wrong.
     pub(super) fn is_about_rules(&self) -> bool {
         matches!(self, Self::Local(local::Error::Rules { .. } | local::Error::RulesFile(_)))

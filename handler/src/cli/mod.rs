@@ -1,8 +1,8 @@
 //! The command line: one file per command, each with its arguments, its run and its errors.
 //!
 //! Exit codes: 0 fine; 1 something needs attention, or the command failed; 2 the ledger cannot be read (`doctor`: not
-//! everything could be seen); 64 the command line or the settings are wrong, nothing was begun. Output for people goes
-//! to a terminal or a file alike; `--json` is for scripts.
+//! everything could be seen); 64 the command line or the settings are wrong, nothing was begun. A reader of the output that goes
+//! away (`| head`) changes none of them. Output for people goes to a terminal or a file alike; `--json` is for scripts.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ use crate::telemetry::fatal;
 pub mod breaker;
 mod config;
 pub mod doctor;
+#[cfg(feature = "dev")]
+pub(crate) mod expected;
 pub mod explain;
 pub mod limit;
 pub mod list;
@@ -135,15 +137,12 @@ impl Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_) | Self::Doctor(_) | Self::Rules(_) | Self::Serve(serve::Error::NoPort) => USAGE,
-            // A reader that went away (`| head`) has seen enough: no failure of ours.
-            Self::Output(error) | Self::OnLedger(on_ledger::Error::Output(error))
-                if error.kind() == io::ErrorKind::BrokenPipe =>
-            {
-                0
-            }
+            // A simulation whose reader went away (`| head`) ends; other commands are not told of that.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::OnLedger(on_ledger::Error::Output(_)) => 1,
             Self::OnLedger(_) => on_ledger::LEDGER_UNAVAILABLE,
             #[cfg(feature = "dev")]
-            Self::Local(error) if error.is_about_rules() => USAGE,
+            Self::Local(error) if error.is_about_rules() || error.is_usage() => USAGE,
             _ => 1,
         }
     }

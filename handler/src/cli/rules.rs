@@ -30,7 +30,7 @@ pub(super) struct RulesArgs {
 enum Question {
     /// Tell all that is wrong with rules, each with line and column; exit code 1 if there is something.
     Check {
-        /// The rules [default: those that the settings name]
+        /// The rules [default: those that the settings name, else those of the `local` in .scorekeeper]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// As JSON
@@ -42,7 +42,7 @@ enum Question {
         /// The blob's URL, or a file with the event that tells of it
         #[arg(value_name = "BLOB-URL|EVENT.json")]
         blob: String,
-        /// The rules [default: those that the settings name]
+        /// The rules [default: those that the settings name, else those of the `local` in .scorekeeper]
         #[arg(long, value_name = "FILE")]
         rules: Option<PathBuf>,
     },

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::all_processors;
+use super::expected::{address, shell_command};
 use crate::telemetry;
 use simulator::{self, Container, Datastore, Handle, SimulatorOptions};
 
@@ -23,7 +24,7 @@ const ACCOUNT: &str = "local";
 #[derive(Debug, Clone, clap::Args)]
 pub struct SimulatorArgs {
     /// Address to serve on; 127.0.0.1:0 takes any free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7073")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7073", value_parser = address)]
     pub listen: SocketAddr,
     /// Folder for everything: inbox, outbox, journal
     #[arg(long, value_name = "DIR", default_value = ".scorekeeper-simulator")]
@@ -38,7 +39,7 @@ pub struct SimulatorArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 12_000)]
     pub reads_per_hour: u32,
     /// Shell command that scores one file: reads $SCORE_INPUT, writes $SCORE_OUTPUT [default: a demonstration scorer]
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = shell_command)]
     pub score_command: Option<String>,
     /// What X-IDENTITY-HEADER must be [default: a new one at each start]
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -55,7 +56,7 @@ pub struct FaultArgs {
     #[arg(long, value_name = "FILE|JSON", long_help = FAULT_PLAN_HELP)]
     pub faults: Option<FaultPlan>,
     /// Decides which requests the probabilities of --faults hit: the same number hits the same ones
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = simulation::whole_number)]
     pub seed: u64,
 }
 

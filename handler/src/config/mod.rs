@@ -31,6 +31,7 @@ mod cloud;
 mod host;
 mod hosts;
 mod ledger;
+pub(crate) mod local;
 mod problems;
 mod reading;
 mod rules;

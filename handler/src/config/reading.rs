@@ -49,6 +49,13 @@ impl WhichLedger {
     }
 }
 
+/// Whether the settings name a ledger.
+pub(super) fn is_configured(vars: &dyn Vars) -> bool {
+    vars.names().iter().any(|name| {
+        name == "SCOREKEEPER_LEDGER" || name == "AzureWebJobsStorage" || name.starts_with("AzureWebJobsStorage__")
+    })
+}
+
 /// A ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerSettings {
@@ -67,13 +74,10 @@ pub struct LedgerSettings {
 impl LedgerSettings {
     /// Reads what `which` names, else what the settings name, else the local product's ledger below `cwd`.
     pub fn read(vars: &dyn Vars, cwd: &Path, which: &WhichLedger) -> Result<Self, Problems> {
-        let configured = vars.names().iter().any(|name| {
-            name == "SCOREKEEPER_LEDGER" || name == "AzureWebJobsStorage" || name.starts_with("AzureWebJobsStorage__")
-        });
         let local = cwd.join(LOCAL);
         let data = match (&which.data, &which.ledger) {
             (Some(data), _) => Some(cwd.join(data)),
-            (None, None) if !configured && local.is_dir() => Some(local),
+            (None, None) if !is_configured(vars) && local.is_dir() => Some(local),
             _ => None,
         };
         let given = Given { vars, ledger: which.ledger.as_deref(), task_hub: which.task_hub.as_deref() };

@@ -6,9 +6,12 @@ use std::path::Path;
 use lifecycle::Rules;
 
 use super::problems::Refused;
+use super::reading::LOCAL;
 use super::{Problems, Reader, Source, Vars};
 
 const NAME: &str = "SCOREKEEPER_RULES";
+/// Where they are unless that is set.
+const FILE: &str = "rules.json";
 
 /// Larger is no rules file but a mistaken path.
 const MAX_RULES_BYTES: u64 = 1024 * 1024;
@@ -26,24 +29,25 @@ pub struct RulesText {
 const GIVEN: &str = "the rules file";
 
 impl RulesText {
-    /// What this file holds, else what the settings name; `cwd` stands for the app's root if the host named none.
+    /// What this file holds, else what the settings name, else the rules of the local product below `cwd`, which stands for the
+    /// app's root if the host named none.
     pub fn read(vars: &dyn Vars, cwd: &Path, file: Option<&Path>) -> Result<Self, Problems> {
         let mut reader = Reader { vars, problems: Vec::new(), settings: Vec::new() };
         let read = if let Some(file) = file {
             let file = cwd.join(file);
             let shown = file.display().to_string();
             let read = read_rules(&file).map_err(|why| {
-                let expected = format!("a readable rules file ({why})");
-                reader.problem(
-                    GIVEN,
-                    Some(&shown),
-                    Refused::new(expected, "name a rules file that this user can read"),
-                );
+                reader.problem(GIVEN, Some(&shown), why.refused("name a rules file that this user can read"));
             });
             read.ok().map(|text| RulesText { shown, text })
         } else {
             let root = reader.get("FUNCTIONS_APP_ROOT_PATH").map_or_else(|| cwd.to_owned(), Into::into);
-            reader.rules_text(&root).map(|(text, _)| text)
+            let local = cwd.join(LOCAL).join(FILE);
+            if reader.get(NAME).is_none() && !root.join(FILE).exists() && local.is_file() {
+                reader.rules_file(&local)
+            } else {
+                reader.rules_text(&root).map(|(text, _)| text)
+            }
         };
         read.ok_or(Problems(reader.problems))
     }
@@ -56,6 +60,19 @@ enum RulesFileError {
     Unreadable(#[from] std::io::Error),
     #[error("it has more than {MAX_RULES_BYTES} bytes")]
     TooLarge,
+    #[error("it is not UTF-8 from its byte {0} on")]
+    NotUtf8(usize),
+}
+
+impl RulesFileError {
+    /// What is to be done about it; `otherwise` where the file is not what is wrong.
+    fn refused(&self, otherwise: &str) -> Refused {
+        let remedy = match self {
+            Self::NotUtf8(_) => "save it as UTF-8; Windows PowerShell writes UTF-16 unless it is told `-Encoding utf8`",
+            Self::Unreadable(_) | Self::TooLarge => otherwise,
+        };
+        Refused::new(format!("a readable rules file ({self})"), remedy)
+    }
 }
 
 impl Reader<'_> {
@@ -87,7 +104,7 @@ impl Reader<'_> {
                 Some((RulesText { shown, text }, Source::Variable(NAME.to_owned())))
             }
             Some(path) => Some((self.rules_file(&root.join(path))?, Source::Variable(NAME.to_owned()))),
-            None => Some((self.rules_file(&root.join("rules.json"))?, Source::Default(None))),
+            None => Some((self.rules_file(&root.join(FILE))?, Source::Default(None))),
         }
     }
 
@@ -98,7 +115,7 @@ impl Reader<'_> {
             Err(why) => {
                 let remedy =
                     "put rules.json beside host.json, or set SCOREKEEPER_RULES to its path or to the JSON itself";
-                self.problem(NAME, Some(&shown), Refused::new(format!("a readable rules file ({why})"), remedy));
+                self.problem(NAME, Some(&shown), why.refused(remedy));
                 None
             }
         }
@@ -106,11 +123,11 @@ impl Reader<'_> {
 }
 
 fn read_rules(file: &Path) -> Result<String, RulesFileError> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // One more than allowed, to tell "too large" from "just so".
-    std::fs::File::open(file)?.take(MAX_RULES_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_RULES_BYTES {
+    std::fs::File::open(file)?.take(MAX_RULES_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_RULES_BYTES {
         return Err(RulesFileError::TooLarge);
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| RulesFileError::NotUtf8(error.utf8_error().valid_up_to() + 1))
 }

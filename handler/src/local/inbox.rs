@@ -10,6 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lifecycle::digest::digest;
+use lifecycle::skipped::SkippedEvent;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -80,6 +82,8 @@ pub(super) enum Notice {
     Unreadable(PathBuf, io::ErrorKind),
     /// The same file as one that is scored, under both names.
     OtherName(PathBuf, PathBuf),
+    /// Beside the folders of the containers, of which this is one.
+    Beside(PathBuf, PathBuf),
     /// There are more files than are looked at.
     TooMany,
 }
@@ -108,8 +112,30 @@ impl fmt::Display for Notice {
                 path.display(),
                 scored.display()
             ),
+            Self::Beside(path, folder) => write!(
+                f,
+                "`{}` is not scored: it lies beside the folders of the containers; move it into one, such as `{}`",
+                path.display(),
+                folder.display()
+            ),
             Self::TooMany => write!(f, "the inbox holds more than {MAX_FILES} files; only the first are looked at"),
         }
+    }
+}
+
+impl Notice {
+    /// The record of what it tells of, as of an event that no rule wants, so that lists and `explain` know it too. None where
+    /// there is no one file, or no name for it.
+    pub(super) fn record(&self, place: Option<&Place>) -> Option<SkippedEvent> {
+        let subject = match self {
+            Self::Link(path) | Self::Hidden(path) | Self::NoFile(path) | Self::OtherName(path, _) => {
+                url(place?, &blob_name(path))
+            }
+            Self::Beside(path, _) => path.to_str()?.to_owned(),
+            Self::NotText(_) | Self::Unreadable(..) | Self::TooMany => return None,
+        };
+        let reason = self.to_string();
+        Some(SkippedEvent { key: digest(&[&subject, &reason]), subject, rule: None, etag: None, reason })
     }
 }
 
@@ -193,6 +219,39 @@ impl Inbox {
             None if scored => drop(self.scored.insert(ready.etag.clone(), ready.path.clone())),
             None => {}
         }
+    }
+}
+
+/// What lies in an inbox that is divided among containers, and in none of their folders.
+#[derive(Debug)]
+pub(super) struct Beside {
+    inbox: PathBuf,
+    folders: Vec<PathBuf>,
+    told: HashSet<Notice>,
+}
+
+impl Beside {
+    pub(super) fn new(inbox: PathBuf, places: &[Place]) -> Self {
+        let folders = places.iter().map(|place| place.folder.clone()).filter(|folder| *folder != inbox).collect();
+        Self { inbox, folders, told: HashSet::new() }
+    }
+
+    /// What is new there. An error: the inbox cannot be read.
+    pub(super) fn scan(&mut self) -> io::Result<Vec<Notice>> {
+        // An inbox that is one container's has nothing beside it.
+        let Some(folder) = self.folders.first().and_then(|folder| folder.file_name()) else { return Ok(Vec::new()) };
+        let mut notices = Vec::new();
+        for entry in std::fs::read_dir(&self.inbox)? {
+            let entry = entry?;
+            let notice = Notice::Beside(entry.file_name().into(), folder.into());
+            if !self.folders.contains(&entry.path())
+                && self.told.len() < MAX_NOTICES
+                && self.told.insert(notice.clone())
+            {
+                notices.push(notice);
+            }
+        }
+        Ok(notices)
     }
 }
 
@@ -440,6 +499,29 @@ mod tests {
         assert_eq!(notices, expected.into());
         let second = inbox.scan(now + STILL).unwrap();
         assert_eq!((second.ready.len(), second.notices), (1, Vec::new()));
+        let record = Notice::Hidden("a b/.x".into()).record(Some(&place(folder.path()))).unwrap();
+        assert_eq!(record.subject, "https://local.blob.localhost/inbox/a%20b/.x");
+        assert!(record.reason.contains("names that begin with `.`"), "{}", record.reason);
+        assert_eq!(Notice::TooMany.record(Some(&place(folder.path()))), None);
+    }
+
+    #[test]
+    fn what_lies_beside_the_folders_of_containers_is_told_of_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let places = ["claims", "scans"].map(|name| Place { folder: at(name), ..place(folder.path()) });
+        for Place { folder, .. } in &places {
+            std::fs::create_dir(folder).unwrap();
+        }
+        std::fs::write(at("a.csv"), "1").unwrap();
+        let mut beside = Beside::new(folder.path().to_owned(), &places);
+        let notice = Notice::Beside("a.csv".into(), "claims".into());
+        assert_eq!(beside.scan().unwrap(), std::slice::from_ref(&notice));
+        assert!(beside.scan().unwrap().is_empty());
+        let record = notice.record(None).unwrap();
+        assert_eq!(record.subject, "a.csv");
+        assert!(record.reason.contains("move it into one, such as `claims`"), "{}", record.reason);
+        assert!(Beside::new(folder.path().to_owned(), &[place(folder.path())]).scan().unwrap().is_empty());
     }
 
     /// Root may read every folder, so the system does not refuse it here.

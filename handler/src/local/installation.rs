@@ -13,8 +13,10 @@ use simulator::{Datastore, Deployment, DeploymentKind, Endpoint, Endpoints, Work
 
 use super::inbox::Place;
 
-/// Folder, container and datastore of what is scored.
+/// Folder and container of what is scored.
 pub(super) const OUTBOX: &str = "outbox";
+/// The datastore that is the outbox: the one that each workspace has, and that is no container of uploads.
+const DATASTORE: &str = "workspaceblobstore";
 /// The account of containers that no rule has an account for.
 const ACCOUNT: &str = "local";
 /// The deployment of requests that name none.
@@ -42,7 +44,7 @@ impl Installation {
             "endpoint": { "uri": format!("{service}/endpoints/demonstration/jobs"), "workspace": workspace.id() },
             "outputs": { "score": {
                 "type": "UriFile",
-                "uri": format!("azureml://datastores/{OUTBOX}/paths/{{blob.path}}/{{scoring.id}}/{{attempt}}/predictions.csv"),
+                "uri": format!("azureml://datastores/{DATASTORE}/paths/{{blob.path}}/{{scoring.id}}/{{attempt}}/predictions.csv"),
             } },
             "maxInFlight": 50,
             "pollInterval": POLL_INTERVAL,
@@ -60,7 +62,7 @@ impl Installation {
         let outbox = place(OUTBOX, outbox);
         Self {
             places: vec![place("inbox", inbox)],
-            datastores: vec![datastore(OUTBOX, &outbox)],
+            datastores: vec![datastore(DATASTORE, &outbox)],
             endpoints: Endpoints::Any,
             workspace,
             rules: rules.to_string(),

@@ -12,6 +12,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
@@ -22,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use self::functions_host::{FunctionsHost, Invoker, timer};
-use self::inbox::{Inbox, Place, Scan};
+use self::inbox::{Beside, Inbox, Notice, Place, Scan};
 use self::installation::{Installation, OUTBOX};
 use self::terminal::View;
 use crate::cli::local::LocalArgs;
@@ -136,6 +137,8 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
     let identity_header = options.identity_header.clone();
     let (handle, simulator) = simulator::start(listener, options)?;
     let settings = settings(&service, &identity_header, &handle.storage_hosts(), &data, &installation)?;
+    config::local::write(&data, &settings)
+        .map_err(|source| folder_error("cannot write the settings to", &data, source))?;
     let simulator = tokio::spawn(simulator);
 
     let store = EmbeddedStore::open(&ledger_folder(&data))?;
@@ -153,15 +156,22 @@ pub(crate) async fn run(args: &LocalArgs, binary: PathBuf, clock: Clock) -> Resu
 
     let host = Arc::new(Mutex::new(FunctionsHost::new(binary, &data, settings)));
     host.lock().await.usable().await?;
-    greet(&installation.places, &outbox, address, args);
-    if args.fault_args.faults.is_some() {
-        print_fault_notice(&handle);
-    }
+    greet(&installation.places, &outbox, address, &handle, args);
 
-    let mut tasks = vec![tokio::spawn(tick(Arc::clone(&host))), tokio::spawn(show(ledger.clone(), which, clock))];
+    let unscored = Unscored { ledger: ledger.clone(), clock: Clock::clone(&clock), news: Arc::default() };
+    let mut tasks = vec![
+        tokio::spawn(tick(Arc::clone(&host))),
+        tokio::spawn(show(ledger.clone(), Arc::clone(&unscored.news), which, clock)),
+        tokio::spawn(tell_beside(Beside::new(inbox, &installation.places), unscored.clone())),
+    ];
     for place in installation.places {
         let scored = scored_files(&ledger, &place).await?;
-        tasks.push(tokio::spawn(deliver(Inbox::new(place, scored), Arc::clone(&host))));
+        tasks.push(tokio::spawn(deliver(
+            place.clone(),
+            Inbox::new(place, scored),
+            Arc::clone(&host),
+            unscored.clone(),
+        )));
     }
     stopped().await;
     for task in tasks {
@@ -308,33 +318,71 @@ async fn page_listener(wanted: Option<SocketAddr>) -> Result<TcpListener, Error>
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
-fn greet(places: &[Place], outbox: &Path, page: SocketAddr, args: &LocalArgs) {
+fn greet(places: &[Place], outbox: &Path, page: SocketAddr, simulator: &simulator::Handle, args: &LocalArgs) {
+    use std::fmt::Write as _;
     let scorer = match &args.score_command {
         Some(command) => format!("`{}`", visible(command)),
         None => "demonstration (numbers made from a hash, not a model)".to_owned(),
     };
-    println!("Scorekeeper, local: a simulated batch endpoint, a real handler. Ctrl-C stops it.");
+    let mut text = "Scorekeeper, local: a simulated batch endpoint, a real handler. Ctrl-C stops it.\n".to_owned();
+    // Writing to a String cannot fail.
     for Place { container, folder, .. } in places {
         let of = if args.rules.is_some() { format!(" (container {container})") } else { String::new() };
-        println!("  inbox   {}   copy a file here{of}", visible(&folder.display().to_string()));
+        let _ = writeln!(text, "  inbox   {}   copy a file here{of}", visible(&folder.display().to_string()));
     }
-    println!("  outbox  {}   find its predictions here", visible(&outbox.display().to_string()));
-    println!("  page    http://{page}/");
-    println!("  scorer  {scorer}");
-    // A pipe is not flushed by a newline.
-    let _ = io::stdout().flush();
+    let _ = writeln!(text, "  outbox  {}   find its predictions here", visible(&outbox.display().to_string()));
+    let _ = write!(text, "  page    http://{page}/\n  scorer  {scorer}\n");
+    if args.fault_args.faults.is_some() {
+        // Nobody should wonder why things go wrong that were ordered to.
+        let _ = writeln!(text, "  faults  active; progress at {}/admin/faults", simulator.origin());
+    }
+    // A reader that went away is no failure of ours; a pipe is not flushed by a newline.
+    let mut out = io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Nobody should wonder why things go wrong that were ordered to.
-#[expect(clippy::print_stdout, reason = "the terminal is this host's page")]
-fn print_fault_notice(simulator: &simulator::Handle) {
-    println!("  faults  active; progress at {}/admin/faults", simulator.origin());
-    let _ = io::stdout().flush();
+/// What becomes no scoring: recorded, so that the terminal, lists and `explain` tell of it.
+#[derive(Clone)]
+struct Unscored {
+    ledger: Ledger,
+    clock: Clock,
+    /// There is some that the terminal has not looked at.
+    news: Arc<AtomicBool>,
+}
+
+impl Unscored {
+    /// Of something in the inbox that no event tells of.
+    async fn tell(&self, place: Option<&Place>, notice: &Notice) {
+        let Some(record) = notice.record(place) else {
+            tracing::warn!("inbox: {notice}");
+            return;
+        };
+        match self.ledger.skip(&record, None, (self.clock)()).await {
+            Ok(()) => self.has_news(),
+            Err(error) => tracing::warn!(error = %error_chain(&error), "inbox: {notice}"),
+        }
+    }
+
+    fn has_news(&self) {
+        self.news.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Tells of what lies in no container's folder.
+async fn tell_beside(mut beside: Beside, unscored: Unscored) {
+    let mut every = tokio::time::interval(SCAN);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        // That the inbox cannot be read is told by those who scan its folders.
+        for notice in beside.scan().unwrap_or_default() {
+            unscored.tell(None, &notice).await;
+        }
+    }
 }
 
 /// Event Grid's part: tells of each file until it was taken.
-async fn deliver(mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>) {
+async fn deliver(place: Place, mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>, unscored: Unscored) {
     let mut every = tokio::time::interval(SCAN);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -349,7 +397,7 @@ async fn deliver(mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>) {
         let ready = match ready {
             Ok(Scan { ready, notices }) => {
                 for notice in notices {
-                    tracing::warn!("inbox: {notice}");
+                    unscored.tell(Some(&place), &notice).await;
                 }
                 ready
             }
@@ -364,10 +412,15 @@ async fn deliver(mut inbox: Inbox, host: Arc<Mutex<FunctionsHost>>) {
         let Some(invoker) = running(&host).await else { continue };
         let mut taken = stream::iter(ready)
             .map(|ready| {
-                let invoker = invoker.clone();
+                let (invoker, unscored) = (invoker.clone(), &unscored);
                 async move {
                     match invoker.invoke(functions::BLOB_CREATED, "event", ready.event.clone()).await {
-                        Ok(taken) => Some((ready, is_scored(&taken))),
+                        Ok(taken) => {
+                            if ["skipped", "quarantined"].iter().any(|count| taken[count].as_u64() > Some(0)) {
+                                unscored.has_news();
+                            }
+                            Some((ready, is_scored(&taken)))
+                        }
                         Err(error) => {
                             tracing::warn!(error = %error_chain(&error), "an event was not taken and is delivered again");
                             None
@@ -426,7 +479,7 @@ async fn running(host: &Mutex<FunctionsHost>) -> Option<Invoker> {
     }
 }
 
-async fn show(ledger: Ledger, which: WhichLedger, clock: Clock) {
+async fn show(ledger: Ledger, news: Arc<AtomicBool>, which: WhichLedger, clock: Clock) {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
     let mut view = View::new(stdout, terminal, which, clock());
@@ -434,7 +487,15 @@ async fn show(ledger: Ledger, which: WhichLedger, clock: Clock) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        match view.refresh(&ledger, clock()).await {
+        let has_news = news.swap(false, Ordering::Relaxed);
+        let refreshed = match view.refresh(&ledger, clock()).await {
+            Ok(()) if has_news => view.refresh_events(&ledger).await,
+            refreshed => refreshed,
+        };
+        if refreshed.is_err() && has_news {
+            news.store(true, Ordering::Relaxed);
+        }
+        match refreshed {
             Ok(()) => {}
             Err(terminal::Error::Output(_)) => return,
             Err(error) => tracing::warn!(error = %error_chain(&error), "the ledger cannot be read: {error}"),

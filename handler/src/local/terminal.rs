@@ -1,11 +1,11 @@
 //! The live view in the terminal: one line for each change, and on a terminal a line of counts that stays at the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use lifecycle::redact::redacted;
 use lifecycle::text::visible;
-use lifecycle::{Scoring, ScoringId, Status};
+use lifecycle::{Scoring, ScoringId, Status, UnversionedBlob};
 use time::{Duration, OffsetDateTime};
 
 use crate::cli::view::{path, utc_text};
@@ -13,12 +13,17 @@ use crate::config::WhichLedger;
 use app::ledger::{self, Ledger};
 use app::ports::table_store::ETag;
 
+/// Events that one look reads of a day; whoever has more reads them by `list`.
+const MAX_EVENTS: usize = 1_000;
+
 /// Follows a ledger and prints what changes.
 pub(super) struct View<W> {
     out: W,
     /// Whether the last line may be overwritten.
     terminal: bool,
     known: HashMap<ScoringId, (Status, i64)>,
+    /// Events that became no scoring and were told of.
+    told: HashSet<String>,
     started: OffsetDateTime,
     counts: String,
     /// How commands find the ledger.
@@ -27,7 +32,7 @@ pub(super) struct View<W> {
 
 impl<W: Write> View<W> {
     pub(super) fn new(out: W, terminal: bool, which: WhichLedger, started: OffsetDateTime) -> Self {
-        Self { out, terminal, known: HashMap::new(), started, counts: String::new(), which }
+        Self { out, terminal, known: HashMap::new(), told: HashSet::new(), started, counts: String::new(), which }
     }
 
     /// Looks at the ledger once and prints what is new.
@@ -51,7 +56,8 @@ impl<W: Write> View<W> {
             let before = self.known.insert(scoring.id.clone(), (scoring.status, scoring.version));
             // History of an earlier run is known, not news.
             if before.is_some() || scoring.updated >= self.started {
-                self.line(&scoring)?;
+                let detail = detail(ledger, &scoring).await?;
+                self.line(scoring.updated, scoring.status.name(), &path(&scoring.blob), &detail)?;
             }
         }
         let parts = Status::ALL.iter().filter_map(|s| counts.get(s).map(|count| format!("{s} {count}")));
@@ -64,24 +70,57 @@ impl<W: Write> View<W> {
         Ok(())
     }
 
-    fn line(&mut self, s: &Scoring) -> io::Result<()> {
-        let at = utc_text(s.updated);
-        let detail = match s.status {
-            Status::Scored => {
-                let places: Vec<&str> = s.output_uris().map(|(_, uri)| uri).collect();
-                format!("{} bytes at {}", s.output_bytes.unwrap_or_default(), places.join(", "))
+    /// Prints the events that became no scoring since this view began, once each.
+    pub(super) async fn refresh_events(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        let skipped = ledger.skipped(self.started, MAX_EVENTS).await?.read.into_iter();
+        let quarantined = ledger.quarantined(self.started, MAX_EVENTS).await?.read.into_iter();
+        let skipped = skipped.map(|event| (event.at, event.key, "skipped", shown(&event.subject), event.reason));
+        let quarantined = quarantined
+            .map(|event| (event.at, event.key.clone(), "quarantined", format!("event {}", event.key), event.reason));
+        let mut events: Vec<_> = skipped.chain(quarantined).collect();
+        events.sort();
+        for (at, key, status, what, reason) in events {
+            if at >= self.started && self.told.insert(key) {
+                self.line(at, status, &what, &reason)?;
             }
-            Status::Failed => s.error.clone().unwrap_or_default(),
-            _ => s.last_error.clone().or_else(|| s.job.as_ref().map(|job| job.name.to_string())).unwrap_or_default(),
-        };
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, at: OffsetDateTime, status: &str, what: &str, detail: &str) -> io::Result<()> {
+        let at = utc_text(at);
         let (clear, again) = if self.terminal { ("\r\x1b[2K", self.counts.as_str()) } else { ("", "") };
         // Here the terminal is written to directly, so that nothing else stands between it and a name or a service's text.
-        let detail = self.which.named_in(&detail);
-        let (path, detail) = (path(&s.blob), redacted(&detail));
-        writeln!(self.out, "{clear}{}  {:10}  {}  {}", &at[11..], s.status, visible(&path), visible(&detail))?;
+        let detail = self.which.named_in(detail);
+        let detail = redacted(&detail);
+        writeln!(self.out, "{clear}{}  {status:10}  {}  {}", &at[11..], visible(what), visible(&detail))?;
         write!(self.out, "{again}")?;
         self.out.flush()
     }
+}
+
+/// What there is to say of a scoring that has just moved: its result, its error, its job, else why it moved.
+async fn detail(ledger: &Ledger, s: &Scoring) -> Result<String, ledger::Error> {
+    let said = match s.status {
+        Status::Scored => {
+            let places: Vec<&str> = s.output_uris().map(|(_, uri)| uri).collect();
+            Some(format!("{} bytes at {}", s.output_bytes.unwrap_or_default(), places.join(", ")))
+        }
+        Status::Failed => s.error.clone(),
+        Status::Cancelled | Status::Gone | Status::Superseded => None,
+        _ => s.last_error.clone().or_else(|| s.job.as_ref().map(|job| job.name.to_string())),
+    };
+    if let Some(said) = said {
+        return Ok(said);
+    }
+    let last = ledger.entries(&s.id).await?.read.pop();
+    Ok(last.map(|entry| entry.reason).unwrap_or_default())
+}
+
+/// A skipped event's subject as the lines of scorings have it: container and path of a blob.
+fn shown(subject: &str) -> String {
+    UnversionedBlob::read(subject)
+        .map_or_else(|_| subject.to_owned(), |blob| format!("{}/{}", blob.container, blob.path))
 }
 
 /// What cannot be read is told by the other commands; here it must not stop the others.
@@ -101,4 +140,44 @@ pub(super) enum Error {
     /// The terminal is gone.
     #[error(transparent)]
     Output(#[from] io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use lifecycle::intake::QuarantinedEvent;
+    use lifecycle::skipped::SkippedEvent;
+    use stores::memory::MemoryStore;
+    use time::macros::datetime;
+
+    #[tokio::test]
+    async fn what_becomes_no_scoring_is_told_of_once_with_its_reason() {
+        let started = datetime!(2026-07-21 10:00 UTC);
+        let options = crate::compose::ledger_options("Scorekeeper", false);
+        let ledger = Ledger::new(Arc::new(MemoryStore::new()), &options).unwrap();
+        let skipped = |subject: &str, reason: &str| SkippedEvent {
+            key: lifecycle::digest::digest(&[subject, reason]),
+            subject: subject.to_owned(),
+            rule: None,
+            etag: None,
+            reason: reason.to_owned(),
+        };
+        let hidden = skipped("https://local.blob.localhost/inbox/.a%20b", "its name begins with `.`");
+        let before = skipped("https://local.blob.localhost/inbox/old.csv", "of an earlier run");
+        ledger.skip(&before, None, started - Duration::SECOND).await.unwrap();
+        ledger.skip(&hidden, None, started).await.unwrap();
+        let bad = QuarantinedEvent { key: "0".repeat(32), reason: "no URL".into(), received: "{}".into(), whole: true };
+        ledger.quarantine(&bad, started + Duration::SECOND).await.unwrap();
+        let mut out = Vec::new();
+        let mut view = View::new(&mut out, false, WhichLedger::default(), started);
+        view.refresh_events(&ledger).await.unwrap();
+        view.refresh_events(&ledger).await.unwrap();
+        let golden = format!(
+            "10:00:00  skipped     inbox/.a b  its name begins with `.`\n10:00:01  quarantined  event {}  no URL\n",
+            bad.key
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), golden);
+    }
 }

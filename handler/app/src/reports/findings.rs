@@ -381,14 +381,16 @@ impl Seen<'_> {
     fn unread(&self) -> Vec<Finding> {
         let mut all = Vec::new();
         if let (count, Some(first)) = &self.unreadable {
+            let (rows, them) = if *count == 1 { ("row", "it") } else { ("rows", "them") };
             let reason = format!(
-                "{count} rows of the ledger cannot be read, so that nothing is done for them, the first is {first}"
+                "{count} {rows} of the ledger cannot be read, so that nothing is done for {them}, the first is {first}"
             );
             all.push(one(FindingKind::Unreadable, *count, None, reason, "scorekeeper list"));
         }
         let failed: Vec<&PendingView> = self.pending.iter().filter(|view| view.look_failed).collect();
         if let Some(first) = failed.first() {
-            let reason = format!("{} uploads cannot be looked at ({})", failed.len(), first.reason);
+            let uploads = if failed.len() == 1 { "upload" } else { "uploads" };
+            let reason = format!("{} {uploads} cannot be looked at ({})", failed.len(), first.reason);
             let next = "scorekeeper list --pending";
             all.push(one(FindingKind::NotSeen, failed.len(), Some(first.since), reason, next));
         }
@@ -397,7 +399,8 @@ impl Seen<'_> {
             groups.add((), &event.reason, event.at);
         }
         all.extend(groups.most_frequent().map(|((), Group { count, since, reason })| {
-            let reason = format!("{count} events quarantined in the last 24 h, because {}", shortened(&reason, 200));
+            let events = if count == 1 { "event" } else { "events" };
+            let reason = format!("{count} {events} quarantined in the last 24 h, because {}", shortened(&reason, 200));
             one(FindingKind::Quarantined, count, Some(since), reason, "scorekeeper list --quarantined")
         }));
         all
