@@ -9,10 +9,14 @@ use app::ports::table_store::{Entity, IfMatch, Key, Op, TableStore as _};
 use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
 use handler::cli::breaker::{self, Action, BreakerArgs};
-use handler::cli::limit::{self, LimitArgs, NewLimit};
+use handler::cli::export::{self, ExportArgs, ExportFormat};
+use handler::cli::format::Format;
+use handler::cli::limit::{self, LimitArgs, NewLimit, PauseArgs};
 use handler::cli::list::{self, Instead, ListArgs};
 use handler::cli::on_ledger::{self, ATTENTION, OK};
-use handler::cli::order::{self, OrderArgs};
+use handler::cli::order::{self, Doing, OrderArgs};
+use handler::cli::replay::{self, ReplayArgs};
+use handler::cli::wait::{self, WaitArgs};
 use handler::cli::{explain, resolve, show, status};
 use handler::config::{Log, LogFormat, WhichLedger};
 use handler::page;
@@ -89,6 +93,8 @@ fn args(status: &[Status]) -> ListArgs {
         prefix: None,
         since: None,
         after: None,
+        finding: None,
+        output: Format::Table,
         json: false,
     }
 }
@@ -234,6 +240,7 @@ photos/a.jpg
     why        rule `claims`: container `photos` is not `claims`
     received   2026-07-21 10:02:30 UTC
     event      EVENT
+    next       scorekeeper replay https://uploads.blob.core.windows.net/photos/a.jpg --reason …, once a rule wants it
 ";
     let later = world.now() + Duration::minutes(30);
     let url = "https://uploads.blob.core.windows.net/photos/a.jpg?sig=SECRET";
@@ -273,7 +280,7 @@ Oldest      accepted 30 s ago
 Last upload 0 s ago
 Last run    30 s ago
 Needs attention
-  1 event quarantined in the last 24 h, because `eventType` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type), since 2026-07-21 10:02:30 UTC: scorekeeper list --quarantined
+  1 event quarantined in the last 24 h, because `eventType` is missing or not a string; expected Event Grid's schema (eventType) or CloudEvents 1.0 (specversion, type), since 2026-07-21 10:02:30 UTC: scorekeeper list --quarantined, then scorekeeper ack --finding 61202105 --reason …
 ";
     let (code, status) =
         text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
@@ -286,7 +293,8 @@ Needs attention
     let found = &status["attention"];
     assert_eq!((found.as_array().map(Vec::len), &found[0]["kind"]), (Some(1), &json!("quarantined")), "{status}");
     assert_eq!((&found[0]["count"], &found[0]["since"]), (&json!(1), &json!("2026-07-21T10:02:30Z")), "{status}");
-    assert_eq!(found[0]["next"], "scorekeeper list --quarantined");
+    assert_eq!(found[0]["id"], "61202105");
+    assert_eq!(found[0]["next"], "scorekeeper list --quarantined, then scorekeeper ack --finding 61202105 --reason …");
     for part in [&found[0]["reason"], &found[0]["next"]] {
         assert!(golden.contains(part.as_str().unwrap()), "text and JSON say the same: {part}");
     }
@@ -331,12 +339,133 @@ async fn failures_need_attention() {
         text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
     assert_eq!(code, ATTENTION);
     assert!(
-        status.contains("1 failed under rule claims (unknown: ")
-            && status.contains("scorekeeper retry --status failed"),
+        status.contains("1 failed under rule claims (unknown: ") && status.contains("scorekeeper retry --finding"),
         "{status}"
     );
     let (_, list) = text(async |out| list::list(app.ledger(), &args(&[]), START, out).await).await;
     assert!(list.contains("exit code 42"), "{list}");
+}
+
+#[tokio::test]
+async fn a_list_is_printed_as_rows_and_an_export_has_all_of_them() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let of = |output| ListArgs { output, ..args(&[]) };
+    let (code, csv) = text(async |out| list::list(app.ledger(), &of(Format::Csv), START, out).await).await;
+    let mut lines = csv.split("\r\n");
+    assert!(code == OK && lines.next().unwrap().starts_with("id,status,rule,path,blobUrl,etag,attempt,createdTime"));
+    assert!(lines.next().unwrap().contains(",running,claims,claims/eu/ü <c>.csv,"), "{csv}");
+    let (_, jsonl) = text(async |out| list::list(app.ledger(), &of(Format::Jsonl), START, out).await).await;
+    let rows: Vec<Value> = jsonl.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.iter().map(|row| &row["status"]).collect::<Vec<_>>(), ["running", "unknown", "scored"]);
+    let skipped =
+        ListArgs { instead: Instead { skipped: true, ..Instead::default() }, output: Format::Tsv, ..args(&[]) };
+    let (_, tsv) = text(async |out| list::list(app.ledger(), &skipped, START, out).await).await;
+    assert!(tsv.starts_with("id\tstatus\tseenTime\trule\tsubject") && tsv.lines().count() == 2, "{tsv}");
+
+    // More than it reads at one time.
+    let many: Vec<Value> = (0..600).map(|n| event(&format!("many/{n}.csv"), "1")).collect();
+    app.accept(&json!(many)).await.unwrap().submit().await;
+    let export = |output| ExportArgs { which: HERE, status: Vec::new(), rule: None, prefix: None, since: None, output };
+    let (code, all) =
+        text(async |out| export::export(app.ledger(), &export(ExportFormat::Csv), START, out).await).await;
+    assert_eq!((code, all.split("\r\n").count()), (OK, 1 + 603 + 1), "a header, each once, and the last line's end");
+    let (_, all) = text(async |out| export::export(app.ledger(), &export(ExportFormat::Jsonl), START, out).await).await;
+    let ids: std::collections::BTreeSet<String> =
+        all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].to_string()).collect();
+    assert_eq!(ids.len(), 603);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_waits_for_a_blob_until_it_is_scored_or_ended_otherwise_and_is_told_where_its_output_is() {
+    let world = World::with_rules(&RULE.replace("\"maxAttempts\":2", "\"maxAttempts\":1"));
+    let app = world.app();
+    let waits = async |blob: &str| {
+        let args = WaitArgs { which: HERE, blob: blob.to_owned(), timeout: Duration::minutes(5) };
+        text(async |out| wait::wait(app.ledger(), &args, out).await).await
+    };
+    let (code, told) = waits("claims/eu/a.csv").await;
+    assert!(code == ATTENTION && told.contains("did not come to its end in time"), "{told}");
+    let id = world.deliver(&app, &event("eu/a.csv", "1")).await.remove(0);
+    let later = async {
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        world.tick_until_final(&app, 6).await;
+    };
+    let ((code, told), ()) = tokio::join!(waits("claims/eu/a.csv"), later);
+    assert_eq!((code, told), (OK, format!("{id}  scored      claims/eu/a.csv\n")));
+    let (code, uri) = text(async |out| wait::output(app.ledger(), "claims/eu/a.csv", out).await).await;
+    assert!(code == OK && uri.trim_end().ends_with("/1/predictions.csv") && uri.lines().count() == 1, "{uri}");
+    // A newer version that fails: what the earlier one came to is not taken for its end.
+    world.later(Duration::SECOND);
+    world.next_faults([Fault::Refused { permanent: true }]);
+    world.deliver(&app, &event("eu/a.csv", "2")).await;
+    let (code, told) = waits("claims/eu/a.csv").await;
+    assert!(code == ATTENTION && told.contains("  failed      claims/eu/a.csv: "), "{told}");
+    let (code, told) = text(async |out| wait::output(app.ledger(), "claims/eu/a.csv", out).await).await;
+    assert!(code == ATTENTION && told.starts_with("`claims/eu/a.csv` is failed; there is no output"), "{told}");
+}
+
+#[test]
+fn completions_and_manual_pages_know_each_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(SCOREKEEPER);
+        let output = command.args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let printed = told(&["completions", shell]);
+        assert!(printed.contains("expedite") && printed.contains("quarantined"), "{shell}");
+    }
+    assert!(told(&["man"]).contains("scorekeeper"));
+    told(&["man", "man1"]);
+    let page = std::fs::read_to_string(folder.path().join("man1/scorekeeper-retry.1")).unwrap();
+    assert!(page.contains("dry") && page.contains("reason"), "{page}");
+}
+
+#[tokio::test]
+async fn a_skipped_blob_is_replayed_by_what_the_ledger_knows_of_it_and_a_scored_one_is_rescored() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let replay = async |args: ReplayArgs| {
+        text(async |out| replay::replay(app.ledger(), &args, "ann", world.now(), out).await).await
+    };
+    let reason = Some("the rule is fixed".to_owned());
+    let named =
+        |name: &str| ReplayArgs { blobs: vec![name.to_owned()], reason: reason.clone(), ..ReplayArgs::default() };
+    let dry = ReplayArgs { skipped: true, dry_run: true, ..ReplayArgs::default() };
+    let url = "https://uploads.blob.core.windows.net/photos/a.jpg";
+    assert_eq!(replay(dry).await, (OK, format!("{url}\n1 would be replayed; nothing was changed.\n")));
+    let (code, told) = replay(named("photos/a.jpg")).await;
+    assert!(code == OK && told.starts_with(&format!("{url}  is looked at by the next reconcile run\n")), "{told}");
+    let pending = ListArgs { instead: Instead { pending: true, ..Instead::default() }, ..args(&[]) };
+    let (_, told) = text(async |out| list::list(app.ledger(), &pending, START, out).await).await;
+    assert!(told.contains("replayed by ann (the rule is fixed): the next reconcile run does it"), "{told}");
+    for (args, why) in [
+        (named("photos/unknown.jpg"), "name it by its URL"),
+        (ReplayArgs { reason: Some(" ".to_owned()), ..named(url) }, "--reason is empty"),
+        (
+            ReplayArgs {
+                skipped: true,
+                rule: Some("other".to_owned()),
+                reason: reason.clone(),
+                ..ReplayArgs::default()
+            },
+            "No skipped event matches",
+        ),
+    ] {
+        let (code, told) = replay(args).await;
+        assert!(code == ATTENTION && told.contains(why), "{told}");
+    }
+    let scored = OrderArgs { status: vec![Status::Scored], reason, ..OrderArgs::default() };
+    let (code, told) =
+        text(async |out| order::order(app.ledger(), Doing::Rescore, &scored, "ann", world.now(), out).await).await;
+    assert!(code == OK && told.ends_with("  rescored; it is scored now\n"), "{told}");
+    let queued = OrderArgs { status: vec![Status::Running], dry_run: true, ..OrderArgs::default() };
+    let (code, told) =
+        text(async |out| order::order(app.ledger(), Doing::Rescore, &queued, "ann", world.now(), out).await).await;
+    assert!(code == ATTENTION && told.contains("only what is scored can be scored again"), "{told}");
 }
 
 #[tokio::test]
@@ -362,10 +491,10 @@ async fn what_is_held_needs_attention_and_a_person_resolves_it() {
         text(async |out| resolve::resolve(app.ledger(), id, resolution, world.now(), out).await).await
     };
     let (code, answer) = said("not-an-id", Resolution::GiveUp).await;
-    assert!(code == ATTENTION && answer.contains("list --status held"), "{answer}");
+    assert!(code == ATTENTION && answer.contains("`not-an-id` is not the id of a scoring"), "{answer}");
     let (code, answer) = said(&"0".repeat(32), Resolution::GiveUp).await;
-    assert!(code == ATTENTION && answer.contains("there is no scoring 0000"), "{answer}");
-    let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
+    assert!(code == ATTENTION && answer.contains("There is no scoring `0000"), "{answer}");
+    let (code, answer) = said(&ids[0][..12], Resolution::SendAgain).await;
     assert_eq!((code, answer), (OK, format!("{} is queued now; the next reconcile run continues with it.\n", ids[0])));
     let (code, answer) = said(&ids[0], Resolution::SendAgain).await;
     assert!(code == ATTENTION && answer.starts_with("Nothing was changed: only a held scoring"), "{answer}");
@@ -383,7 +512,7 @@ async fn the_binary_takes_exactly_one_resolution() {
     for (arguments, code, said) in [
         (vec!["resolve", &id], 64, "<--send-again|--job <NAME>|--give-up>"),
         (vec!["resolve", &id, "--send-again", "--give-up"], 64, "cannot be used with"),
-        (vec!["resolve", &id, "--job", "batchjob-1"], 1, "there is no scoring"),
+        (vec!["resolve", &id, "--job", "batchjob-1"], 1, "There is no scoring"),
     ] {
         let mut process = run(&arguments, folder.path());
         let status = process.ended().await;
@@ -410,16 +539,16 @@ async fn what_failed_is_retried_or_acknowledged_by_id_or_by_filter_with_a_count_
         world.later(Duration::SECOND);
     }
     let reason = || "the model is fixed".to_owned();
-    let all = OrderArgs { status: vec![Status::Failed], reason: reason(), ..OrderArgs::default() };
+    let all = OrderArgs { status: vec![Status::Failed], reason: Some(reason()), ..OrderArgs::default() };
     let (code, asked) = ordered(&app, &world, Verb::Retry, &all).await;
     assert_eq!(code, ATTENTION);
-    assert!(asked.ends_with("3 scorings are to be retried; nothing was changed; to do it, add --yes.\n"), "{asked}");
+    assert!(asked.ends_with("3 are to be retried; nothing was changed; to do it, add --yes.\n"), "{asked}");
     let dry = OrderArgs { dry_run: true, ..all.clone() };
     let (code, told) = ordered(&app, &world, Verb::Retry, &dry).await;
-    assert!(code == OK && told.ends_with("3 scorings would be retried; nothing was changed.\n"), "{told}");
+    assert!(code == OK && told.ends_with("3 would be retried; nothing was changed.\n"), "{told}");
     assert_eq!(world.statuses(&app).await[&Status::Failed], 3);
 
-    let one = OrderArgs { ids: vec![ids[0][..12].to_owned()], reason: reason(), ..OrderArgs::default() };
+    let one = OrderArgs { ids: vec![ids[0][..12].to_owned()], reason: Some(reason()), ..OrderArgs::default() };
     let (code, told) = ordered(&app, &world, Verb::Acknowledge, &one).await;
     assert_eq!((code, told), (OK, format!("{}  acknowledged; it is failed now\n", ids[0])));
     let (code, told) = ordered(&app, &world, Verb::Acknowledge, &one).await;
@@ -434,10 +563,13 @@ async fn what_failed_is_retried_or_acknowledged_by_id_or_by_filter_with_a_count_
     assert!(shown.contains("retried by ann (the model is fixed)"), "{shown}");
 
     for (args, why) in [
-        (OrderArgs { reason: " ".to_owned(), ..all.clone() }, "--reason is empty"),
-        (OrderArgs { reason: reason(), ..OrderArgs::default() }, "Name what is to be retried"),
-        (OrderArgs { ids: vec!["x".to_owned()], reason: reason(), ..OrderArgs::default() }, "`x` is not the id"),
-        (OrderArgs { ids: vec!["0".repeat(32)], reason: reason(), ..OrderArgs::default() }, "There is no scoring"),
+        (OrderArgs { reason: Some(" ".to_owned()), ..all.clone() }, "--reason is empty"),
+        (OrderArgs { reason: Some(reason()), ..OrderArgs::default() }, "Name what is to be retried"),
+        (OrderArgs { ids: vec!["x".to_owned()], reason: Some(reason()), ..OrderArgs::default() }, "`x` is not the id"),
+        (
+            OrderArgs { ids: vec!["0".repeat(32)], reason: Some(reason()), ..OrderArgs::default() },
+            "There is no scoring",
+        ),
         (OrderArgs { prefix: Some("nothing".to_owned()), ..all }, "No scoring matches"),
     ] {
         let (code, told) = ordered(&app, &world, Verb::Retry, &args).await;
@@ -452,7 +584,7 @@ async fn a_quarantined_event_is_acknowledged_by_its_id() {
     let quarantined = ListArgs { instead: Instead { quarantined: true, ..Instead::default() }, ..args(&[]) };
     let (_, list) = text(async |out| list::list(app.ledger(), &quarantined, world.now(), out).await).await;
     let id = list.lines().nth(1).unwrap()[..32].to_owned();
-    let one = OrderArgs { ids: vec![id], reason: "a test event".to_owned(), ..OrderArgs::default() };
+    let one = OrderArgs { ids: vec![id], reason: Some("a test event".to_owned()), ..OrderArgs::default() };
     let (code, told) = ordered(&app, &world, Verb::Acknowledge, &one).await;
     assert!(code == OK && told.contains("quarantined"), "{told}");
     let (code, status) =
@@ -474,8 +606,132 @@ async fn the_log_names_a_quarantined_event_by_its_id() {
     assert!(line.contains(&quarantined[0].key), "{line}");
 }
 
+#[tokio::test]
+async fn a_quarantined_event_that_was_acknowledged_stays_so_when_it_is_delivered_again_and_is_shown_by_its_id() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let report = async || app::reports::status(app.ledger(), world.now(), None).await.unwrap().findings;
+    let finding = report().await.into_iter().find(|finding| finding.kind == app::reports::FindingKind::Quarantined);
+    let finding = finding.expect("it needs attention");
+    let (key, id) = (finding.of[0].clone(), finding.id.clone().unwrap());
+    assert_eq!(finding.next, format!("scorekeeper list --quarantined, then scorekeeper ack --finding {id} --reason …"));
+    for shown in [false, true] {
+        let wanted = &key;
+        let (code, told) = if shown {
+            text(async |out| show::show(app.ledger(), &HERE, wanted, false, START, out).await).await
+        } else {
+            text(async |out| explain::explain(app.ledger(), &HERE, wanted, false, START, out).await).await
+        };
+        assert!(code == OK && told.contains("quarantined at") && told.contains("\"x\":1"), "{told}");
+    }
+    let of_it = |verb| {
+        let args = OrderArgs { ids: vec![key.clone()], reason: Some("a test".to_owned()), ..OrderArgs::default() };
+        let (app, world) = (&app, &world);
+        async move { ordered(app, world, verb, &args).await }
+    };
+    let (code, told) = of_it(Verb::Retry).await;
+    assert!(code == ATTENTION && told.contains("left alone: it is a quarantined event"), "{told}");
+    let dry = OrderArgs { ids: vec![key.clone()], dry_run: true, ..OrderArgs::default() };
+    let (code, told) = ordered(&app, &world, Verb::Acknowledge, &dry).await;
+    assert_eq!((code, told), (OK, format!("{key}  quarantined  \n1 would be acknowledged; nothing was changed.\n")));
+    let by_finding = OrderArgs { finding: Some(id.clone()), reason: Some("a test".to_owned()), ..OrderArgs::default() };
+    let (code, told) = ordered(&app, &world, Verb::Acknowledge, &by_finding).await;
+    assert_eq!((code, told), (OK, format!("{key}  acknowledged; it is quarantined now\n")));
+    for _ in 0..3 {
+        app.accept(&json!([{"x": 1}])).await.unwrap().submit().await;
+        assert!(report().await.iter().all(|finding| finding.kind != app::reports::FindingKind::Quarantined));
+        world.later(Duration::days(6));
+    }
+    let (code, told) = ordered(&app, &world, Verb::Acknowledge, &by_finding).await;
+    assert!(code == ATTENTION && told.contains(&format!("There is no finding `{id}` any more")), "{told}");
+}
+
+#[tokio::test]
+async fn an_order_by_a_finding_is_of_exactly_those_that_it_names() {
+    let world = World::with_rules(&RULE.replace("\"maxAttempts\":2", "\"maxAttempts\":1"));
+    let app = world.app();
+    for n in 0..3 {
+        world.deliver(&app, &event(&format!("{n}.csv"), "1")).await;
+    }
+    let path = world.jobs()[0].path.clone();
+    world.fail_job_of(&path, "ValueError: column age is missing");
+    world.fail_jobs("OutOfMemory: the container was killed");
+    world.later(Duration::minutes(2));
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let report = app::reports::status(app.ledger(), world.now(), None).await.unwrap();
+    let failed: Vec<_> = report.findings.iter().filter(|of| of.kind == app::reports::FindingKind::Failed).collect();
+    assert_eq!(failed.iter().map(|finding| finding.count).collect::<Vec<_>>(), [2, 1], "{failed:?}");
+    let id = failed[0].id.clone().unwrap();
+    let retry = format!("scorekeeper retry --finding {id} --reason … --yes");
+    assert_eq!(failed[0].next, format!("{retry}, or {}", retry.replace("retry", "ack")));
+    assert!(!failed[1].next.contains("--yes"), "one is not asked for twice: {}", failed[1].next);
+    let args =
+        OrderArgs { finding: Some(id), reason: Some("more memory".to_owned()), yes: true, ..OrderArgs::default() };
+    let (code, told) = ordered(&app, &world, Verb::Retry, &args).await;
+    assert!(code == OK && told.ends_with("2 retried, 0 left alone; the next reconcile run goes on.\n"), "{told}");
+    assert_eq!(world.statuses(&app).await[&Status::Failed], 1);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_of_each_what_would_be_done_and_needs_no_reason() {
+    let world = World::new();
+    let app = populate(&world).await;
+    let dry = OrderArgs { prefix: Some("claims/".to_owned()), dry_run: true, ..OrderArgs::default() };
+    let all = OrderArgs { status: Status::ALL.to_vec(), ..dry.clone() };
+    let (code, told) = ordered(&app, &world, Verb::Cancel, &all).await;
+    let golden = "\
+ID3  running     claims/eu/ü <c>.csv
+ID2  left alone: whether its request made a job is being found out; cancel it once it runs or is held
+ID1  left alone: scored is final
+1 would be cancelled, 2 left alone; nothing was changed.
+";
+    let short: String = without_ids(&told).replace("                             ", "");
+    assert_eq!((code, short.as_str()), (ATTENTION, golden));
+    let (code, none) = ordered(&app, &world, Verb::Release, &all).await;
+    assert_eq!((code, none.as_str()), (ATTENTION, "No scoring matches the filter; nothing was changed.\n"));
+}
+
+#[tokio::test]
+async fn a_pause_has_an_author_a_reason_and_a_history_and_ends_with_what_held_before() {
+    let world = World::with_rules(LIMITED);
+    let app = world.app();
+    app.tick(world.now() + Duration::minutes(5)).await.unwrap();
+    let pause = |pauses, scope: &str, reason: &str| {
+        let args = PauseArgs { which: HERE, scope: scope.to_owned(), reason: reason.to_owned() };
+        let (app, world) = (&app, &world);
+        async move {
+            world.later(Duration::SECOND);
+            text(async |out| limit::pause(app.ledger(), pauses, &args, "ann", world.now(), out).await).await
+        }
+    };
+    let rule = LimitArgs { rule: Some("claims".to_owned()), new_limit: Some(NewLimit::Of(7)), ..LimitArgs::default() };
+    limited(&world, &app, rule).await;
+    let (code, told) = pause(true, "claims", "maintenance").await;
+    assert!(code == OK && told.starts_with("rule claims: paused.\n"), "{told}");
+    let (_, status) = text(async |out| status::status(app.ledger(), &HERE, false, None, world.now(), out).await).await;
+    assert!(status.contains("scorekeeper resume claims --reason …"), "{status}");
+    for (pauses, scope, reason, why) in [
+        (true, "claims", "again", "claims is paused"),
+        (true, "clams", "typo", "no such rule"),
+        (false, "https://heart.example/jobs", "x", "is not paused"),
+        (false, "claims", " ", "--reason is empty"),
+    ] {
+        let (code, told) = pause(pauses, scope, reason).await;
+        assert!(code == ATTENTION && told.contains(why), "{told}");
+    }
+    let (code, told) = pause(false, "claims", "done").await;
+    assert!(code == OK && told.starts_with("rule claims: at most 7 in flight"), "{told}");
+    let history = LimitArgs { rule: Some("claims".to_owned()), history: true, ..LimitArgs::default() };
+    let golden = "\
+2026-07-21 10:00:06  rule claims: 7  by ann (done)
+2026-07-21 10:00:01  rule claims: 0  by ann (maintenance)
+2026-07-21 10:00:00  rule claims: 7  by ann (no reason was given)
+";
+    assert_eq!(limited(&world, &app, history).await, (OK, golden.to_owned()));
+}
+
 async fn limited(world: &World, app: &App, arguments: LimitArgs) -> (u8, String) {
-    text(async |out| limit::limit(app.ledger(), &arguments, world.now(), out).await).await
+    text(async |out| limit::limit(app.ledger(), &arguments, "ann", world.now(), out).await).await
 }
 
 #[tokio::test]
@@ -509,7 +765,7 @@ endpoint  https://heart.example/jobs                          no limit
         (
             NewLimit::Of(7),
             "at most 7 in flight, whatever the rules say",
-            "2 of 7 slots taken (an operator's limit since 2026-07-21 10:00:00; in the rules: 2), 3 wait",
+            "2 of 7 slots taken (an operator's limit since 2026-07-21 10:00:00 by ann; in the rules: 2), 3 wait",
         ),
         (NewLimit::Of(0), "paused", "paused (an operator's limit since"),
         (NewLimit::Default, "at most 2 in flight, as the rules say", "2 of 2 slots taken, 3 wait"),

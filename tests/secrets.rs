@@ -284,7 +284,7 @@ async fn shown(ledger: &Ledger) -> String {
             let args = ListArgs { limit: 100, json, instead, ..ListArgs::default() };
             list::list(ledger, &args, NOW, &mut out).await.unwrap();
         }
-        limit::limit(ledger, &LimitArgs { json, ..LimitArgs::default() }, NOW, &mut out).await.unwrap();
+        limit::limit(ledger, &LimitArgs { json, ..LimitArgs::default() }, "ann", NOW, &mut out).await.unwrap();
         breaker::breaker(ledger, &BreakerArgs { json, ..BreakerArgs::default() }, NOW, &mut out).await.unwrap();
         for id in &ids {
             show::show(ledger, &HERE, id, json, NOW, &mut out).await.unwrap();

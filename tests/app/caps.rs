@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use app::App;
-use app::ledger::{LimitScope, LiveLimit, MAX_CLAIM_AGE, SLOT_EXPIRY};
+use app::ledger::{LimitChange, LimitScope, MAX_CLAIM_AGE, SLOT_EXPIRY};
 use app::ports::table_store::{Entity, Error, IfMatch, Key, Op, TableStore as _};
 use lifecycle::{EndpointKey, JobStatus, Rules, ScoringId, Status};
 use serde_json::json;
@@ -445,9 +445,9 @@ async fn scopes_that_the_rules_no_longer_have_are_forgotten() {
 }
 
 async fn set(world: &World, scope: &LimitScope, limit: Option<u32>) {
-    let live = limit.map(|limit| LiveLimit { name: "claims".into(), limit, set: world.now() });
+    let change = LimitChange { name: "claims".into(), limit, at: world.now(), by: "ann".into(), reason: None };
     // As the command does it: a process of its own.
-    world.app().ledger().set_limit(scope, live.as_ref()).await.unwrap();
+    world.app().ledger().set_limit(scope, &change).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What needs attention: red when something is wrong now, and green when it is not any more.
 
 use app::App;
-use app::ledger::{Announced, Heartbeat, LimitScope, LiveLimit};
+use app::ledger::{Announced, Heartbeat, LimitChange, LimitScope};
 use app::reports::{self, FindingKind};
 use lifecycle::{BlobVersion, FailureCause, Job, Order, Scoring, Status, Verb};
 use time::{Duration, OffsetDateTime};
@@ -117,10 +117,16 @@ async fn an_operators_pause_is_told_and_gone_with_it() {
     one(&world, &app, "a.csv", Status::Queued).await;
     beat(&app, world.now()).await;
     let scope = LimitScope::rule("claims");
-    let pause = LiveLimit { name: "claims".to_owned(), limit: 0, set: world.now() };
-    app.ledger().set_limit(&scope, Some(&pause)).await.unwrap();
+    let change = |limit| LimitChange {
+        name: "claims".to_owned(),
+        limit,
+        at: world.now(),
+        by: "ann".to_owned(),
+        reason: Some("a test".to_owned()),
+    };
+    app.ledger().set_limit(&scope, &change(Some(0))).await.unwrap();
     assert_eq!(kinds(&app, world.now(), None).await, [(FindingKind::Paused, 0)]);
-    app.ledger().set_limit(&scope, None).await.unwrap();
+    app.ledger().set_limit(&scope, &change(None)).await.unwrap();
     assert_eq!(kinds(&app, world.now(), None).await, []);
 }
 

@@ -446,6 +446,8 @@ impl Driver {
     /// The look that a status needs; for what is queued that is whether it may go, with what was claimed for it.
     async fn observe(&self, scoring: &Scoring) -> Observed {
         match &self.reach {
+            // No slot is claimed for what may not go.
+            Reach::Services { .. } if scoring.on_hold.is_some() => Observed::of(Observation::Nothing, self.clock.now()),
             Reach::Services { admission, .. } if scoring.status == Status::Queued => {
                 let now = self.clock.now();
                 Observed::admitted(admission.admit(scoring, self.rule(scoring), now).await, now)

@@ -498,6 +498,17 @@ impl Intake {
         Ok(())
     }
 
+    /// Takes in a scoring that an operator ordered; no event told of it.
+    pub(crate) async fn accept_ordered(
+        &self,
+        queued: Scoring,
+        reason: String,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<(), Error> {
+        self.accept_scoring(queued, reason, &Announced::default(), ShownBy::Look, now, outcome).await
+    }
+
     async fn accept_scoring(
         &self,
         queued: Scoring,

@@ -32,7 +32,7 @@ pub use driver::{Driven, Driver, End, Evidence};
 pub use error::Error;
 pub use intake::{Accepted, AcceptedScoring, Delivery, Intake, Submissions};
 pub use lifecycle::text::error_chain;
-pub use operate::{Refused, ResolveOutcome, order, resolve};
+pub use operate::{AskOutcome, Refused, ResolveOutcome, order, refusal, replay, rescore, rescore_refusal, resolve};
 pub use tick::{BEGUN_WORK, StateCounts, Tick, TickReport};
 
 use admission::Admission;

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use lifecycle::{Effect, Observation, Order, Resolution, Scoring, ScoringId};
+use lifecycle::pending_order::{OrderedOf, PendingOrder};
+use lifecycle::{Effect, Observation, Order, Resolution, Scoring, ScoringId, Status, Step, UnversionedBlob};
 use time::OffsetDateTime;
 
 use crate::driver::{Driven, Driver, End, Evidence};
-use crate::error::Error;
-use crate::ledger::Ledger;
+use crate::error::{Error, during};
+use crate::ledger::{Ledger, Pending, Received};
+
+/// Versions and generations of a blob that are looked through, the newest.
+const MAX_BESIDE: usize = 100;
 
 /// What became of an operator's resolution.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +61,79 @@ pub async fn order(
     now: OffsetDateTime,
 ) -> Result<ResolveOutcome, Error> {
     say(ledger, id, Observation::Ordered(order.clone()), now).await
+}
+
+/// What became of an order that the next reconcile run does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskOutcome {
+    /// It is on record.
+    Recorded,
+    /// Nothing was changed: why.
+    Refused(String),
+}
+
+/// Orders that a blob is taken in as it is now, whatever became of its events, or whether one came.
+pub async fn replay(
+    ledger: &Ledger,
+    blob: UnversionedBlob,
+    by: &str,
+    reason: &str,
+    now: OffsetDateTime,
+) -> Result<AskOutcome, Error> {
+    ask(ledger, PendingOrder::new(blob, OrderedOf::Replay, by, reason, now)).await
+}
+
+/// Orders that the version of a scoring is scored once more.
+pub async fn rescore(
+    ledger: &Ledger,
+    scoring: &Scoring,
+    by: &str,
+    reason: &str,
+    now: OffsetDateTime,
+) -> Result<AskOutcome, Error> {
+    if let Some(why) = rescore_refusal(ledger, scoring).await? {
+        return Ok(AskOutcome::Refused(why));
+    }
+    match UnversionedBlob::read(&scoring.blob.url) {
+        Ok(blob) => ask(ledger, PendingOrder::new(blob, OrderedOf::Rescore(scoring.id.clone()), by, reason, now)).await,
+        Err(invalid) => Ok(AskOutcome::Refused(invalid.to_string())),
+    }
+}
+
+/// Why a scoring is not scored once more; `None`: it is, if that is ordered.
+pub async fn rescore_refusal(ledger: &Ledger, scoring: &Scoring) -> Result<Option<String>, Error> {
+    match scoring.status {
+        Status::Scored => {}
+        Status::Failed | Status::Cancelled | Status::Gone => {
+            return Ok(Some(format!("it is {}; `scorekeeper retry` tries it again", scoring.status)));
+        }
+        status => return Ok(Some(format!("only what is scored can be scored again, and this one is {status}"))),
+    }
+    let reading = || during("reading the generations of a scoring");
+    let beside = ledger.received(&scoring.blob.container, &scoring.blob.path, MAX_BESIDE).await.map_err(reading())?;
+    for row in beside.iter() {
+        let Received::Scoring(row) = row else { continue };
+        let Some((other, _)) = ledger.get(&row.id).await.map_err(reading())? else { continue };
+        let next = other.rule == scoring.rule && other.blob.etag == scoring.blob.etag;
+        if next && other.generation > scoring.generation {
+            return Ok(Some(format!("generation {} of it is {}, {}", other.generation, other.id, other.status)));
+        }
+    }
+    Ok(None)
+}
+
+async fn ask(ledger: &Ledger, order: PendingOrder) -> Result<AskOutcome, Error> {
+    ledger.keep_pending(&Pending::Order(order)).await.map_err(during("keeping an operator's order"))?;
+    Ok(AskOutcome::Recorded)
+}
+
+/// Why an order would change nothing now; `None`: it would be done. Nothing is recorded.
+pub fn refusal(ledger: &Ledger, scoring: &Scoring, order: &Order, now: OffsetDateTime) -> Option<String> {
+    let driver = Driver::over_ledger(ledger.clone(), Arc::new(move || now));
+    match driver.preview(scoring, &Observation::Ordered(order.clone()), now) {
+        Step::Wait { reason } => Some(reason),
+        Step::Move { .. } | Step::LookAtInput => None,
+    }
 }
 
 async fn say(

@@ -66,6 +66,7 @@ pub fn decide(scoring: &Scoring, rule: Option<&Rule>, observation: &Observation,
         (Status::Queued, _) if rule.is_none() => {
             wait(format!("rule `{}` is not in the rules any more; put it back to have this scored", scoring.rule))
         }
+        (Status::Queued, _) if scoring.on_hold.is_some() => wait(scoring.on_hold.clone().unwrap_or_default()),
         (Status::Queued, _) if scoring.due > now => wait(format!("back-off until {}", utc_text(scoring.due))),
         (Status::Queued, Observation::Waiting { reason }) => wait(reason.clone()),
         (Status::Queued, Observation::SlotFree) => on.submit(rule),

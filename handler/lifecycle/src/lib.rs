@@ -29,6 +29,7 @@ pub mod job;
 pub mod own_output;
 pub mod payload;
 pub mod pending;
+pub mod pending_order;
 pub mod redact;
 pub mod renamed;
 pub mod rule;

@@ -85,6 +85,11 @@ pub enum Cause {
     },
     /// It was taken in because it was unchanged for a while, and is looked at once more.
     Taken,
+    /// An operator ordered that it is taken in as it is.
+    Replayed {
+        /// Who ordered it, and why.
+        order: String,
+    },
     /// It was another version when it was looked at once more, and no event has told of that one.
     Changed {
         /// ETag of the version that was taken in.
@@ -99,6 +104,7 @@ impl Cause {
             Self::Renamed { .. } => "renamed",
             Self::Created { .. } => "created",
             Self::Taken => "taken",
+            Self::Replayed { .. } => "replayed",
             Self::Changed { .. } => "changed",
         }
     }
@@ -221,13 +227,14 @@ impl PendingUpload {
     pub fn new(rule: &Rule, blob: UnversionedBlob, cause: Cause, now: OffsetDateTime) -> Self {
         let from = match &cause {
             Cause::Renamed { from } => from.join("\n"),
-            Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } => String::new(),
+            Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } | Cause::Replayed { .. } => String::new(),
         };
         // One row for all that is begun, however often and by whichever operation; one for each rename.
         let key = digest(&["pending", &rule.id, &blob.url, cause.name(), &from]);
         let reason = match &cause {
             Cause::Renamed { .. } => "it was renamed, and which version it is was not looked at yet".to_owned(),
             Cause::Created { api } => format!("the content of a blob may come after `{}`", one_line(api, 64)),
+            Cause::Replayed { order } => order.clone(),
             Cause::Taken | Cause::Changed { .. } => "it is looked at once more".to_owned(),
         };
         let rule = rule.id.clone();
@@ -305,6 +312,10 @@ impl PendingUpload {
         let Some(seen) = seen else {
             if matches!(upload.cause, Cause::Taken | Cause::Changed { .. }) {
                 return Judgement::Done;
+            }
+            if let Cause::Replayed { order } = &upload.cause {
+                let why = format!("{order}; the blob is not there");
+                return upload.skip(&why);
             }
             return upload
                 .skip("the blob is not there any more: it was renamed again or deleted before it was looked at");
@@ -439,7 +450,7 @@ impl PendingUpload {
 
     fn judge_empty(self, rule: &Rule, now: OffsetDateTime) -> Judgement {
         let may_come = match &self.cause {
-            Cause::Renamed { .. } => matches!(rule.complete, Complete::UnchangedFor(_)),
+            Cause::Renamed { .. } | Cause::Replayed { .. } => matches!(rule.complete, Complete::UnchangedFor(_)),
             Cause::Created { .. } | Cause::Taken | Cause::Changed { .. } => true,
         };
         if !may_come {
@@ -455,7 +466,9 @@ impl PendingUpload {
     fn must_be_unchanged_for(&self, rule: &Rule, kind: BlobKind) -> Option<Duration> {
         match self.cause {
             // Whoever renames has written before.
-            Cause::Renamed { .. } | Cause::Taken => (kind == BlobKind::Append).then(|| unchanged_for(rule)).flatten(),
+            Cause::Renamed { .. } | Cause::Replayed { .. } | Cause::Taken => {
+                (kind == BlobKind::Append).then(|| unchanged_for(rule)).flatten()
+            }
             Cause::Created { .. } | Cause::Changed { .. } => {
                 unchanged_for(rule).or((kind == BlobKind::Page).then_some(PAGES_UNCHANGED_FOR))
             }
@@ -485,6 +498,7 @@ impl PendingUpload {
             Cause::Renamed { from } if from.is_empty() => "it was renamed".to_owned(),
             Cause::Renamed { from } => format!("it was renamed from {}", from.join(" or ")),
             Cause::Created { api } => format!("it was created by `{}` and is whole now", one_line(api, 64)),
+            Cause::Replayed { order } => order.clone(),
             Cause::Taken => "it was taken in before".to_owned(),
             Cause::Changed { .. } => "it has changed since it was taken in, and rests now".to_owned(),
         }

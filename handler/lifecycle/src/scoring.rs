@@ -101,6 +101,10 @@ pub struct Scoring {
     /// the same content, this one joins it.
     pub in_place_of: Option<ScoringId>,
 
+    /// The order by which it is not sent before it is released, with who gave it and why; only while it is queued.
+    pub on_hold: Option<String>,
+    /// An operator ordered that it goes before all others of its endpoint, until its request was answered.
+    pub expedited: bool,
     /// An operator ordered its job to stop: however that ends without a result, no attempt follows.
     pub stop_ordered: bool,
     /// When a person acknowledged that it failed, or that it has orphaned jobs; none: not since the last of these.
@@ -215,6 +219,8 @@ impl Scoring {
             aliases: Vec::new(),
             replaced_by: None,
             in_place_of: None,
+            on_hold: None,
+            expedited: false,
             stop_ordered: false,
             acknowledged: None,
             output_bytes: None,

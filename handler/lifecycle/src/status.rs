@@ -107,6 +107,12 @@ pub enum Event {
     Retried,
     /// An operator orders that it is not scored, and no job of it is known.
     Withdrawn,
+    /// An operator orders that what is queued is not sent before it is released.
+    PutOnHold,
+    /// An operator lets go what was put on hold.
+    Released,
+    /// An operator orders that what is queued goes before all others of its endpoint; its back-off ends.
+    Expedited,
     /// An operator orders its job to stop. It is told to, as after `jobTimeout`; no attempt follows.
     StopOrdered,
     /// A person has seen that it failed, or that a job of it was orphaned: it needs no further attention.
@@ -188,6 +194,9 @@ impl Event {
             Self::GivenUp => "givenUp",
             Self::Retried => "retried",
             Self::Withdrawn => "withdrawn",
+            Self::PutOnHold => "putOnHold",
+            Self::Released => "released",
+            Self::Expedited => "expedited",
             Self::StopOrdered => "stopOrdered",
             Self::Acknowledged => "acknowledged",
             Self::OrphanFound => "orphanFound",
@@ -289,6 +298,9 @@ pub const TRANSITIONS: &[(Status, Event, Status)] = {
         (S::Failed, E::Retried, S::Queued),
         (S::Cancelled, E::Retried, S::Queued),
         (S::Gone, E::Retried, S::Queued),
+        (S::Queued, E::PutOnHold, S::Queued),
+        (S::Queued, E::Released, S::Queued),
+        (S::Queued, E::Expedited, S::Queued),
         (S::Queued, E::Withdrawn, S::Cancelled),
         (S::Held, E::Withdrawn, S::Cancelled),
         (S::Running, E::StopOrdered, S::Cancelling),

@@ -6,7 +6,7 @@ use time::Duration;
 use crate::faults::Kind;
 use crate::plan::LimitChange;
 use crate::run::{Control, PERSON, Run};
-use app::ledger::{LimitScope, LiveLimit};
+use app::ledger::{LimitChange as SetLimit, LimitScope};
 use app::resolve;
 
 impl Run {
@@ -20,9 +20,10 @@ impl Run {
             let rule = rule.clone();
             self.executor.spawn(process, async move {
                 let scope = LimitScope::rule(&rule);
-                let limit = limit.map(|limit| LiveLimit { name: rule, limit, set: app.now() });
+                let by = "an operator".to_owned();
+                let change = SetLimit { name: rule, limit, at: app.now(), by, reason: Some("the plan".to_owned()) };
                 // The command would tell the operator that it did not work; the last change is made without faults.
-                let _ = app.ledger().set_limit(&scope, limit.as_ref()).await;
+                let _ = app.ledger().set_limit(&scope, &change).await;
             });
         }
     }
@@ -45,7 +46,9 @@ impl Run {
                 });
             }
         }
-        if !self.healed {
+        if self.healed {
+            self.release_all();
+        } else {
             self.give_orders();
         }
         // A word that was on its way for long may have come after the last one.
@@ -72,6 +75,21 @@ impl Run {
         }
     }
 
+    /// What is on hold is forgotten by nobody for ever.
+    fn release_all(&mut self) {
+        for (installation, scoring) in self.scorings() {
+            let Some((process, app)) = self.somebody(installation).filter(|_| scoring.on_hold.is_some()) else {
+                continue;
+            };
+            let reason = "all is well again".to_owned();
+            let order = Order { verb: Verb::Release, by: "an operator".to_owned(), reason };
+            self.executor.spawn(process, async move {
+                // What could not be released is released later.
+                let _ = app::order(app.ledger(), &scoring.id, &order, app.now()).await;
+            });
+        }
+    }
+
     /// What is ordered of a scoring, and how often.
     fn drawn_order(&self, scoring: &Scoring) -> Option<(Verb, usize)> {
         let mut state = self.world.state();
@@ -83,6 +101,12 @@ impl Run {
             }
             Status::Queued | Status::Held | Status::Running | Status::Cancelling if dice.strikes(Kind::Orders, 40) => {
                 Verb::Cancel
+            }
+            Status::Queued if scoring.on_hold.is_some() && dice.strikes(Kind::Orders, 300) => Verb::Release,
+            Status::Queued | Status::Unknown | Status::Running if dice.strikes(Kind::Orders, 60) => {
+                let others = [Verb::Skip, Verb::Hold, Verb::Expedite];
+                let stream = dice.stream(Kind::Orders);
+                if stream.chance(333) { others[0] } else { others[1 + usize::from(stream.chance(500))] }
             }
             _ => return None,
         };

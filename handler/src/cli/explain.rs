@@ -64,7 +64,7 @@ pub async fn explain(
 /// The explanation as people read it.
 pub(super) fn print(
     explanation: &Explanation,
-    which: &WhichLedger,
+    which_ledger: &WhichLedger,
     wanted: &str,
     now: OffsetDateTime,
     out: &mut dyn Write,
@@ -72,12 +72,14 @@ pub(super) fn print(
     if explanation.was_never_received() {
         let asked = visible(intake::shown(wanted));
         writeln!(out, "No event was ever received for `{asked}`, as far as the ledger remembers.")?;
-        let list = which.named_in("scorekeeper list --prefix CONTAINER/BEGINNING-OF-PATH");
+        let replay = which_ledger.named_in("scorekeeper replay URL --reason …");
+        let list = which_ledger.named_in("scorekeeper list --prefix CONTAINER/BEGINNING-OF-PATH");
         writeln!(
             out,
             "  Is that how it is called?      {list}\n  \
              Would a rule want it?          scorekeeper rules test URL\n  \
-             Do events come at all?         scorekeeper doctor"
+             Do events come at all?         scorekeeper doctor\n  \
+             Is the blob there?             {replay} takes it in"
         )?;
         return Ok(());
     }
@@ -103,13 +105,16 @@ pub(super) fn print(
         writeln!(out, "    next look  {} UTC", utc_text(view.due))?;
     }
     for event in &explanation.quarantined {
-        writeln!(
-            out,
-            "  quarantined at {} UTC: an event with its name in it cannot be read",
-            utc_text(event.seen_time)
-        )?;
+        let which = if explanation.blob.is_some() { "an event with its name in it" } else { "this event" };
+        writeln!(out, "  quarantined at {} UTC: {which} cannot be read", utc_text(event.seen_time))?;
         writeln!(out, "    why        {}", visible(&event.reason))?;
         writeln!(out, "    received   {}", visible(&event.received))?;
+        if let Some(at) = event.acknowledged_time {
+            writeln!(out, "    seen       acknowledged at {} UTC", utc_text(at))?;
+        } else {
+            let ack = which_ledger.named_in(&format!("scorekeeper ack {} --reason …", event.id));
+            writeln!(out, "    next       {ack}")?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `scorekeeper limit`: shows limits, or sets one.
+//! `scorekeeper limit`: shows limits, or sets one; `pause` and `resume`: the same for who wants no number.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,11 +6,16 @@ use std::process::ExitCode;
 use time::OffsetDateTime;
 
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
-use super::view::shortened;
+use super::order::operator;
+use super::view::{shortened, utc_text};
 use crate::config::WhichLedger;
-use app::ledger::{Controls, Ledger, LimitScope, LiveLimit};
+use app::ledger::{Controls, Ledger, LimitChange, LimitScope};
 use app::ports::Clock;
 use app::reports::{self, LimitView};
+use lifecycle::text::visible;
+
+/// Lines of a history that are read.
+const MAX_LINES: usize = 100;
 
 /// `limit`: shows limits, or sets one for all processes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -27,9 +32,29 @@ pub struct LimitArgs {
     /// Most scorings in flight, 0 to pause, or `default` for what the rules say; without it limits are shown
     #[arg(value_name = "N|default", value_parser = new_limit)]
     pub new_limit: Option<NewLimit>,
-    /// As JSON
+    /// Why it is set: it stands in the history, with who set it
+    #[arg(long, value_name = "TEXT", requires = "new_limit")]
+    pub reason: Option<String>,
+    /// Show what operators have set, when and why, the newest first
     #[arg(long, conflicts_with = "new_limit")]
+    pub history: bool,
+    /// As JSON
+    #[arg(long, conflicts_with_all = ["new_limit", "history"])]
     pub json: bool,
+}
+
+/// `pause` and `resume`: of which rule or endpoint, and why.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PauseArgs {
+    /// Which ledger it is about.
+    #[command(flatten)]
+    pub which: WhichLedger,
+    /// The rule's id, or the endpoint's invoke URI
+    #[arg(value_name = "RULE|ENDPOINT")]
+    pub scope: String,
+    /// Why: it stands in the history of the limit, with who said it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
 }
 
 /// What a limit is set to.
@@ -69,16 +94,63 @@ impl LimitArgs {
 
 pub(super) fn run(args: &LimitArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let access = if args.changes() { Access::Write } else { Access::Read };
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| limit(ledger, args, now, out).await;
+    let by = operator();
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| limit(ledger, args, &by, now, out).await;
     run_on_ledger(&args.which, access, clock, command)
 }
 
+/// Runs `pause` or `resume`.
+pub(super) fn run_pause(pauses: bool, args: &PauseArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+    let by = operator();
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| pause(ledger, pauses, args, &by, now, out).await;
+    run_on_ledger(&args.which, Access::Write, clock, command)
+}
+
+/// `pause`: nothing more of it is sent. `resume`: what held before the pause, an operator's limit or the rules.
+pub async fn pause(
+    ledger: &Ledger,
+    pauses: bool,
+    args: &PauseArgs,
+    by: &str,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    if args.reason.trim().is_empty() {
+        writeln!(out, "Nothing was changed: --reason is empty; it tells whoever reads the history why.")?;
+        return Ok(ATTENTION);
+    }
+    let name = &args.scope;
+    let scope = if name.contains("://") { LimitScope::endpoint(name) } else { LimitScope::rule(name) };
+    let controls = ledger.controls().await?;
+    let is_paused = controls.limits.get(&scope).is_some_and(|live| live.limit == 0);
+    if is_paused == pauses {
+        writeln!(out, "Nothing was changed: {name} is {}paused.", if pauses { "" } else { "not " })?;
+        return Ok(ATTENTION);
+    }
+    let new_limit = if pauses {
+        NewLimit::Of(0)
+    } else {
+        let before = ledger.limit_history(&scope, MAX_LINES).await?;
+        let before = before.iter().map(|line| line.limit).find(|limit| *limit != Some(0));
+        before.flatten().map_or(NewLimit::Default, NewLimit::Of)
+    };
+    let change = Change { scope: &scope, name, new_limit, by, reason: Some(&args.reason) };
+    set(ledger, &controls, &change, now, out).await
+}
+
 /// Runs `limit`.
-pub async fn limit(ledger: &Ledger, args: &LimitArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
+pub async fn limit(
+    ledger: &Ledger,
+    args: &LimitArgs,
+    by: &str,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
     let controls = ledger.controls().await?;
     let wanted = args.scope();
     if let (Some(new_limit), Some((scope, name))) = (args.new_limit, &wanted) {
-        return set(ledger, &controls, scope, name, new_limit, now, out).await;
+        let change = Change { scope, name, new_limit, by, reason: args.reason.as_deref() };
+        return set(ledger, &controls, &change, now, out).await;
     }
     if args.new_limit.is_some() {
         writeln!(out, "Name what is limited: --rule ID or --endpoint URI.")?;
@@ -88,6 +160,9 @@ pub async fn limit(ledger: &Ledger, args: &LimitArgs, now: OffsetDateTime, out: 
         .into_iter()
         .filter(|view| wanted.as_ref().is_none_or(|(scope, _)| scope_of(view) == *scope))
         .collect();
+    if args.history {
+        return history(ledger, &views, out).await;
+    }
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &views).map_err(std::io::Error::from)?;
         writeln!(out)?;
@@ -112,15 +187,42 @@ fn scope_of(view: &LimitView) -> LimitScope {
     if view.kind == "rule" { LimitScope::rule(&view.name) } else { LimitScope::endpoint(&view.name) }
 }
 
+/// What operators have set of these, the newest first.
+async fn history(ledger: &Ledger, views: &[LimitView], out: &mut dyn Write) -> Result<u8, Error> {
+    let mut lines = Vec::new();
+    for view in views {
+        let of_it = ledger.limit_history(&scope_of(view), MAX_LINES).await?;
+        lines.extend(of_it.into_iter().map(|line| (view.kind, line)));
+    }
+    lines.sort_by_key(|(_, line)| std::cmp::Reverse(line.at));
+    for (kind, LimitChange { name, limit, at, by, reason }) in &lines {
+        let limit = limit.map_or_else(|| "as the rules say".to_owned(), |limit| limit.to_string());
+        let (name, reason) = (visible(name), visible(reason.as_deref().unwrap_or("no reason was given")));
+        writeln!(out, "{}  {kind} {name}: {limit}  by {} ({reason})", utc_text(*at), visible(by))?;
+    }
+    if lines.is_empty() {
+        writeln!(out, "No operator has set a limit.")?;
+    }
+    Ok(OK)
+}
+
+/// What is set, of what, by whom and why.
+struct Change<'a> {
+    scope: &'a LimitScope,
+    name: &'a str,
+    new_limit: NewLimit,
+    by: &'a str,
+    reason: Option<&'a str>,
+}
+
 async fn set(
     ledger: &Ledger,
     controls: &Controls,
-    scope: &LimitScope,
-    name: &str,
-    new_limit: NewLimit,
+    change: &Change<'_>,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
+    let Change { scope, name, new_limit, by, reason } = *change;
     // A typing error would leave what was to be paused running. Before the first reconcile run nothing is known to check by.
     let known = controls.scopes.contains_key(scope) || controls.limits.contains_key(scope);
     if !known && !controls.scopes.is_empty() {
@@ -128,23 +230,20 @@ async fn set(
         return Ok(ATTENTION);
     }
     let kind = if matches!(scope, LimitScope::Rule(_)) { "rule" } else { "endpoint" };
-    match new_limit {
-        NewLimit::Default => {
-            ledger.set_limit(scope, None).await?;
+    let limit = if let NewLimit::Of(limit) = new_limit { Some(limit) } else { None };
+    let (name, by, reason) = (name.to_owned(), by.to_owned(), reason.map(str::to_owned));
+    let said = match limit {
+        Some(0) => "paused".to_owned(),
+        Some(limit) => format!("at most {limit} in flight, whatever the rules say"),
+        None => {
             let configured = controls.scopes.get(scope).and_then(|scope_status| scope_status.configured);
             let limit = configured.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit} in flight"));
-            writeln!(out, "{kind} {name}: {limit}, as the rules say.")?;
+            format!("{limit}, as the rules say")
         }
-        NewLimit::Of(limit) => {
-            ledger.set_limit(scope, Some(&LiveLimit { name: name.to_owned(), limit, set: now })).await?;
-            let limit = if limit == 0 {
-                "paused".to_owned()
-            } else {
-                format!("at most {limit} in flight, whatever the rules say")
-            };
-            writeln!(out, "{kind} {name}: {limit}.")?;
-        }
-    }
+    };
+    let change = LimitChange { name, limit, at: now, by, reason };
+    ledger.set_limit(scope, &change).await?;
+    writeln!(out, "{kind} {}: {said}.", change.name)?;
     writeln!(out, "All processes apply it within 15 seconds. Running jobs are not affected.")?;
     Ok(OK)
 }

@@ -10,6 +10,8 @@ use lifecycle::text::visible;
 use lifecycle::{Status, UnversionedBlob};
 use time::OffsetDateTime;
 
+use super::format::{Format, RowWriter};
+use super::named::{Named, by_finding};
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::progress::Progress;
 use super::since::Since;
@@ -43,10 +45,43 @@ pub struct ListArgs {
     /// Show at most this many, the newest first
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: usize,
-    /// A JSON array for scripts
-    #[arg(long)]
+    /// Only what this finding of `status` concerns
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["status", "rule", "prefix", "since", "after", "pending", "skipped", "quarantined"])]
+    pub finding: Option<String>,
+    /// How it is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: Format,
+    /// A JSON array for scripts: `--output json`
+    #[arg(long, conflicts_with = "output")]
     pub json: bool,
 }
+
+impl ListArgs {
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
+}
+
+/// Members of a scoring that are columns, the first ones first.
+pub(super) const COLUMNS: &[&str] = &[
+    "id",
+    "status",
+    "rule",
+    "path",
+    "blobUrl",
+    "etag",
+    "attempt",
+    "createdTime",
+    "lastUpdatedTime",
+    "completedTime",
+    "job",
+    "jobStatus",
+    "outputUri",
+    "outputBytes",
+    "failureCause",
+    "error",
+    "lastError",
+];
 
 /// What is listed in place of scorings; one at most.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -70,7 +105,7 @@ pub(super) fn run(args: &ListArgs, clock: &Clock) -> Result<ExitCode, super::Err
 /// `list`: scorings, the newest first.
 pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &mut dyn Write) -> Result<u8, Error> {
     if args.instead.pending {
-        return list_pending(ledger, args.json, out).await;
+        return list_pending(ledger, args.format(), out).await;
     }
     if args.instead.skipped {
         return list_skipped(ledger, args, now, out).await;
@@ -87,10 +122,22 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
         after: args.after.clone(),
         limit: args.limit,
     };
-    let found = reports::newest(ledger, &filter, || progress.count()).await?;
-    if args.json {
-        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+    let found = match &args.finding {
+        Some(finding) => {
+            let Some(Named { scorings, .. }) = by_finding(ledger, finding, now, out).await? else {
+                return Ok(ATTENTION);
+            };
+            let scorings = scorings.into_iter().take(args.limit).map(Into::into).collect();
+            Newest { scorings, ..Newest::default() }
+        }
+        None => reports::newest(ledger, &filter, || progress.count()).await?,
+    };
+    if args.format() != Format::Table {
+        if args.format() == Format::Json {
+            write_json(&found, out)?;
+        } else {
+            rows(args.format(), COLUMNS, &found.scorings, out)?;
+        }
         return Ok(code(&found.unreadable));
     }
     let Newest { scorings: found, unreadable, next } = found;
@@ -120,6 +167,21 @@ pub async fn list(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out: &m
         writeln!(out, "({} shown; the next: --after {})", found.len(), next.as_str())?;
     }
     told(&unreadable, out)
+}
+
+fn write_json(found: &impl serde::Serialize, out: &mut dyn Write) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, found)?;
+    writeln!(out)
+}
+
+fn rows<T: serde::Serialize>(
+    format: Format,
+    columns: &[&str],
+    rows: &[T],
+    out: &mut dyn Write,
+) -> Result<(), std::io::Error> {
+    let mut writer = RowWriter::new(format, columns, out)?;
+    rows.iter().try_for_each(|row| writer.write(row))
 }
 
 /// Rows that cannot be read need attention, as nothing is done for them; as text and as JSON.
@@ -160,10 +222,17 @@ async fn list_skipped(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out
             && args.prefix.as_ref().is_none_or(in_place)
     });
     found.truncate(args.limit);
-    if args.json {
-        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-        return Ok(OK);
+    match args.format() {
+        Format::Table => {}
+        Format::Json => {
+            write_json(&found, out)?;
+            return Ok(OK);
+        }
+        format => {
+            let columns = ["id", "status", "seenTime", "rule", "subject", "etag", "reason", "event"];
+            rows(format, &columns, &found, out)?;
+            return Ok(OK);
+        }
     }
     if found.is_empty() {
         writeln!(out, "No skipped event matches.")?;
@@ -193,10 +262,17 @@ async fn list_quarantined(
     let since = args.since.map_or(OffsetDateTime::UNIX_EPOCH, |since| since.before(now));
     let mut found = reports::quarantined(ledger, since, args.limit).await?;
     found.retain(|event| event.seen_time >= since);
-    if args.json {
-        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-        return Ok(OK);
+    match args.format() {
+        Format::Table => {}
+        Format::Json => {
+            write_json(&found, out)?;
+            return Ok(OK);
+        }
+        format => {
+            let columns = ["id", "status", "seenTime", "acknowledgedTime", "reason", "received"];
+            rows(format, &columns, &found, out)?;
+            return Ok(OK);
+        }
     }
     if found.is_empty() {
         writeln!(out, "No event is quarantined.")?;
@@ -211,11 +287,14 @@ async fn list_quarantined(
 }
 
 /// `list --pending`: what waits for a look at the storage, the oldest first.
-async fn list_pending(ledger: &Ledger, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
+async fn list_pending(ledger: &Ledger, format: Format, out: &mut dyn Write) -> Result<u8, Error> {
     let found = reports::pending(ledger).await?;
-    if json {
-        serde_json::to_writer_pretty(&mut *out, &found).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+    if format != Format::Table {
+        if format == Format::Json {
+            write_json(&found, out)?;
+        } else {
+            rows(format, &["url", "rule", "since", "due", "lookFailed", "reason"], &found.waiting, out)?;
+        }
         return Ok(code(&found.unreadable));
     }
     let PendingList { waiting, unreadable } = found;

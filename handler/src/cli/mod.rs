@@ -24,16 +24,23 @@ pub mod doctor;
 #[cfg(feature = "dev")]
 pub(crate) mod expected;
 pub mod explain;
+#[cfg(feature = "cli")]
+pub mod export;
+pub mod format;
 pub mod limit;
 pub mod list;
 #[cfg(feature = "dev")]
 pub(crate) mod local;
+mod named;
 pub mod on_ledger;
 pub mod order;
 mod progress;
+pub mod replay;
 pub mod resolve;
 mod rules;
 mod serve;
+#[cfg(feature = "cli")]
+mod shell;
 pub mod show;
 #[cfg(feature = "dev")]
 mod simulate;
@@ -42,6 +49,8 @@ pub mod simulator;
 pub mod since;
 pub mod status;
 pub mod view;
+#[cfg(feature = "cli")]
+pub mod wait;
 
 /// Scores every uploaded blob exactly once on an Azure Machine Learning batch endpoint.
 #[derive(Debug, Parser)]
@@ -69,14 +78,40 @@ enum Command {
     Show(show::ShowArgs),
     /// Explain why a blob was scored, why not, why not yet, or why never: each version, each rule, the event as it came.
     Explain(explain::ExplainArgs),
+    /// Wait until a blob is scored, or ended otherwise.
+    #[cfg(feature = "cli")]
+    Wait(wait::WaitArgs),
+    /// Print where the predictions of a blob are.
+    #[cfg(feature = "cli")]
+    Output(wait::OutputArgs),
+    /// Print every scoring that a filter names, for other tools.
+    #[cfg(feature = "cli")]
+    Export(export::ExportArgs),
     /// Resolve a held scoring: its submission's answer was lost, and the search was inconclusive.
     Resolve(resolve::ResolveArgs),
     /// Try scorings again that failed, were cancelled or are gone; or end the back-off of queued ones.
     Retry(order::OrderArgs),
     /// Do not score these: what is queued or held ends at once, the cancellation of a job is requested.
     Cancel(order::OrderArgs),
-    /// Acknowledge that scorings failed, or that jobs of them were orphaned: they need no attention any more.
+    /// Do not score these, as long as no job runs for them: one that runs is left alone.
+    Skip(order::OrderArgs),
+    /// Do not send what is queued before it is released.
+    Hold(order::OrderArgs),
+    /// Let go what was put on hold.
+    Release(order::OrderArgs),
+    /// Send what is queued before all others of its endpoint, without its back-off.
+    Expedite(order::OrderArgs),
+    /// Score once more what is scored, as another generation, under its rule as it is now.
+    Rescore(order::OrderArgs),
+    /// Take blobs in as they are now, under the rules as they are now: their events were skipped, could not be read, or never came.
+    Replay(replay::ReplayArgs),
+    /// Acknowledge that scorings failed, that jobs of them were orphaned, or that events cannot be read: they need no attention
+    /// any more.
     Ack(order::OrderArgs),
+    /// Send nothing more of a rule or to an endpoint, in all processes, until it is resumed. Running jobs go on.
+    Pause(limit::PauseArgs),
+    /// End a pause: what held before it holds again.
+    Resume(limit::PauseArgs),
     /// Show how much may be in flight and what waits, or set a limit for all processes at once: a number, 0 to pause.
     Limit(limit::LimitArgs),
     /// Show the circuit breakers of deployments whose attempts fail, or close one for all processes at once.
@@ -94,6 +129,12 @@ enum Command {
     Simulate(simulation::SimulateArgs),
     /// Check rules, or say what they make of a blob; needs no ledger and no cloud.
     Rules(rules::RulesArgs),
+    /// Print completions for a shell.
+    #[cfg(feature = "cli")]
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write those of all commands.
+    #[cfg(feature = "cli")]
+    Man(shell::ManArgs),
     /// Print every setting as it is understood, with where it came from; secrets are masked.
     Config(config::ConfigArgs),
 }
@@ -201,9 +242,27 @@ fn run(command: Command, clock: &Clock) -> Result<ExitCode, Error> {
         Command::List(args) => list::run(&args, clock),
         Command::Show(args) => show::run(&args, clock),
         Command::Explain(args) => explain::run(&args, clock),
+        #[cfg(feature = "cli")]
+        Command::Wait(args) => wait::run(&args, clock),
+        #[cfg(feature = "cli")]
+        Command::Output(args) => wait::run_output(&args, clock),
+        #[cfg(feature = "cli")]
+        Command::Export(args) => export::run(&args, clock),
+        #[cfg(feature = "cli")]
+        Command::Completions(args) => Ok(shell::completions(&args)),
+        #[cfg(feature = "cli")]
+        Command::Man(args) => shell::man(&args),
         Command::Resolve(args) => resolve::run(args, clock),
         Command::Retry(args) => order::run(Verb::Retry, &args, clock),
         Command::Cancel(args) => order::run(Verb::Cancel, &args, clock),
+        Command::Skip(args) => order::run(Verb::Skip, &args, clock),
+        Command::Hold(args) => order::run(Verb::Hold, &args, clock),
+        Command::Release(args) => order::run(Verb::Release, &args, clock),
+        Command::Expedite(args) => order::run(Verb::Expedite, &args, clock),
+        Command::Rescore(args) => order::run(order::Doing::Rescore, &args, clock),
+        Command::Replay(args) => replay::run(&args, clock),
+        Command::Pause(args) => limit::run_pause(true, &args, clock),
+        Command::Resume(args) => limit::run_pause(false, &args, clock),
         Command::Ack(args) => order::run(Verb::Acknowledge, &args, clock),
         Command::Limit(args) => limit::run(&args, clock),
         Command::Breaker(args) => breaker::run(&args, clock),

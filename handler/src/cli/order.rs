@@ -1,4 +1,5 @@
-//! `scorekeeper retry`, `cancel` and `ack`: what an operator orders, of one scoring or of all that a filter names.
+//! `scorekeeper retry`, `cancel`, `skip`, `hold`, `release`, `expedite`, `rescore` and `ack`: what an operator orders, of one scoring or of all
+//! that a finding or a filter names.
 //!
 //! Each order goes through the driver, alone: a command that dies half way has ordered the first ones, and given again it orders
 //! the rest, as what is ordered already is left alone.
@@ -8,20 +9,18 @@ use std::process::ExitCode;
 
 use app::ledger::Ledger;
 use app::ports::Clock;
-use app::reports::{self, Filter};
-use app::{self, ResolveOutcome};
+use app::{self, AskOutcome, ResolveOutcome};
 use lifecycle::text::visible;
-use lifecycle::{Order, Scoring, ScoringId, Status, Verb};
+use lifecycle::{Order, Scoring, Status, Verb};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::named::{Named, named};
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use super::since::Since;
 use super::view::{path, shortened};
 use crate::config::{ProcessVars, Vars, WhichLedger};
 
-/// Scorings that one command orders at most.
-const MAX_ORDERS: usize = 10_000;
 /// Scorings that are shown before a command is confirmed.
 const SHOWN: usize = 10;
 
@@ -32,8 +31,11 @@ pub struct OrderArgs {
     #[command(flatten)]
     pub which: WhichLedger,
     /// The scorings' ids, or unambiguous beginnings of them; without one, all that the filter names
-    #[arg(value_name = "ID", conflicts_with_all = ["status", "rule", "prefix", "since"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["finding", "status", "rule", "prefix", "since"])]
     pub ids: Vec<String>,
+    /// What this finding of `status` concerns, and nothing else
+    #[arg(long, value_name = "FINDING", conflicts_with_all = ["status", "rule", "prefix", "since"])]
+    pub finding: Option<String>,
     /// Scorings in this status; may be given several times
     #[arg(long, value_name = "STATUS")]
     pub status: Vec<Status>,
@@ -46,9 +48,9 @@ pub struct OrderArgs {
     /// Scorings that were accepted since then: `90m`, `24h`, `7d` before now, or a time such as `2026-07-21T10:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = Since::read)]
     pub since: Option<Since>,
-    /// Why: it stands in the history, with who ordered it
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
+    /// Why: it stands in the history, with who ordered it; a dry run needs none
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    pub reason: Option<String>,
     /// Show which scorings it would be, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -75,15 +77,77 @@ struct Outcome {
     why: Option<String>,
 }
 
-pub(super) fn run(verb: Verb, args: &OrderArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
+/// What is done to scorings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// What the driver does at once.
+    Verb(Verb),
+    /// They are scored once more, as another generation, with the next reconcile run.
+    Rescore,
+}
+
+impl From<Verb> for Doing {
+    fn from(verb: Verb) -> Self {
+        Self::Verb(verb)
+    }
+}
+
+impl Doing {
+    /// What was done, as part of a sentence.
+    pub(super) fn done(self) -> &'static str {
+        match self {
+            Self::Verb(verb) => verb.done(),
+            Self::Rescore => "rescored",
+        }
+    }
+}
+
+/// Who orders it of what is named, and why.
+struct Said<'a> {
+    doing: Doing,
+    by: &'a str,
+    reason: &'a str,
+}
+
+impl Said<'_> {
+    fn order(&self, verb: Verb) -> Order {
+        Order { verb, by: self.by.to_owned(), reason: self.reason.to_owned() }
+    }
+
+    /// Why it would change nothing of the scoring.
+    async fn refusal(&self, ledger: &Ledger, scoring: &Scoring, now: OffsetDateTime) -> Result<Option<String>, Error> {
+        Ok(match self.doing {
+            Doing::Verb(verb) => app::refusal(ledger, scoring, &self.order(verb), now),
+            Doing::Rescore => app::rescore_refusal(ledger, scoring).await?,
+        })
+    }
+
+    /// Does it.
+    async fn give(&self, ledger: &Ledger, scoring: &Scoring, now: OffsetDateTime) -> Result<Outcome, Error> {
+        let id = scoring.id.to_string();
+        let status = match self.doing {
+            Doing::Verb(verb) => match app::order(ledger, &scoring.id, &self.order(verb), now).await? {
+                ResolveOutcome::Recorded { scoring, .. } => scoring.status,
+                ResolveOutcome::Refused(why) => return Ok(left_alone(&id, why.to_string())),
+            },
+            Doing::Rescore => match app::rescore(ledger, scoring, self.by, self.reason, now).await? {
+                AskOutcome::Recorded => scoring.status,
+                AskOutcome::Refused(why) => return Ok(left_alone(&id, why)),
+            },
+        };
+        Ok(Outcome { id, outcome: "ordered", status: Some(status.name()), why: None })
+    }
+}
+
+pub(super) fn run(doing: impl Into<Doing>, args: &OrderArgs, clock: &Clock) -> Result<ExitCode, super::Error> {
     let access = if args.dry_run { Access::Read } else { Access::Write };
-    let by = operator();
-    let command = async |ledger: &Ledger, now, out: &mut dyn Write| order(ledger, verb, args, &by, now, out).await;
+    let (by, doing) = (operator(), doing.into());
+    let command = async |ledger: &Ledger, now, out: &mut dyn Write| order(ledger, doing, args, &by, now, out).await;
     run_on_ledger(&args.which, access, clock, command)
 }
 
 /// Who gives the command: the user of this machine.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let name = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| ProcessVars.get(name));
     name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "an unnamed user".to_owned())
 }
@@ -91,173 +155,125 @@ fn operator() -> String {
 /// Orders it of all that is named, or says why not.
 pub async fn order(
     ledger: &Ledger,
-    verb: Verb,
+    doing: impl Into<Doing>,
     args: &OrderArgs,
     by: &str,
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    if args.reason.trim().is_empty() {
+    let reason = args.reason.as_deref().unwrap_or_default().trim();
+    if reason.is_empty() && !args.dry_run {
         writeln!(out, "Nothing was changed: --reason is empty; it tells whoever reads the history why.")?;
         return Ok(ATTENTION);
     }
-    if let (Verb::Acknowledge, [id], false) = (verb, &args.ids[..], args.dry_run)
-        && ledger.acknowledge_quarantined(id, by, &args.reason, now).await?
-    {
-        writeln!(out, "{id}  acknowledged; it is a quarantined event")?;
-        return Ok(OK);
-    }
-    let Some(scorings) = named(ledger, verb, args, now, out).await? else { return Ok(ATTENTION) };
-    if scorings.is_empty() {
+    let said = Said { doing: doing.into(), by, reason };
+    let Some(named) = named(ledger, said.doing, args, now, out).await? else { return Ok(ATTENTION) };
+    let count = named.scorings.len() + named.events.len();
+    if count == 0 {
         writeln!(out, "No scoring matches the filter; nothing was changed.")?;
         return Ok(ATTENTION);
     }
-    let bulk = scorings.len() > 1 && !args.yes;
-    if args.dry_run || bulk {
-        if args.json {
-            let each = |scoring: &Scoring| Outcome {
-                id: scoring.id.to_string(),
-                outcome: "wouldBeOrdered",
-                status: Some(scoring.status.name()),
-                why: None,
-            };
-            write_json(out, &scorings.iter().map(each).collect::<Vec<_>>())?;
-        } else {
-            for scoring in scorings.iter().take(SHOWN) {
-                writeln!(out, "{}  {:10}  {}", scoring.id, scoring.status, shortened(&path(&scoring.blob), 80))?;
-            }
-            let more = scorings.len().saturating_sub(SHOWN);
-            if more > 0 {
-                writeln!(out, "and {more} more")?;
-            }
-            let what = if args.dry_run { "would be" } else { "are to be" };
-            let next = if args.dry_run { "" } else { "; to do it, add --yes" };
-            writeln!(out, "{} scorings {what} {}; nothing was changed{next}.", scorings.len(), verb.done())?;
-        }
-        return Ok(if args.dry_run { OK } else { ATTENTION });
+    if args.dry_run || count > 1 && !args.yes {
+        return preview(ledger, &named, &said, args, now, out).await;
     }
-    let order = Order { verb, by: by.to_owned(), reason: args.reason.clone() };
-    let mut outcomes = Vec::with_capacity(scorings.len());
-    for scoring in &scorings {
-        let outcome = match app::order(ledger, &scoring.id, &order, now).await? {
-            ResolveOutcome::Recorded { scoring, .. } => Outcome {
-                id: scoring.id.to_string(),
-                outcome: "ordered",
-                status: Some(scoring.status.name()),
-                why: None,
-            },
-            ResolveOutcome::Refused(why) => {
-                Outcome { id: scoring.id.to_string(), outcome: "leftAlone", status: None, why: Some(why.to_string()) }
-            }
-        };
-        if !args.json {
-            match (&outcome.status, &outcome.why) {
-                (Some(status), _) => writeln!(out, "{}  {}; it is {status} now", outcome.id, verb.done())?,
-                (None, why) => {
-                    let why = why.as_deref().unwrap_or_default();
-                    writeln!(out, "{}  left alone: {}", outcome.id, visible(why))?;
-                }
-            }
-        }
-        outcomes.push(outcome);
+    let mut outcomes = Vec::with_capacity(count);
+    for key in &named.events {
+        outcomes.push(of_event(ledger, key, &said, now).await?);
     }
-    if args.json {
-        write_json(out, &outcomes)?;
+    for scoring in &named.scorings {
+        outcomes.push(said.give(ledger, scoring, now).await?);
     }
     let alone = outcomes.iter().filter(|outcome| outcome.why.is_some()).count();
-    if !args.json && outcomes.len() > 1 {
-        writeln!(
-            out,
-            "{} {}, {alone} left alone; the next reconcile run goes on.",
-            outcomes.len() - alone,
-            verb.done()
-        )?;
+    if args.json {
+        write_json(out, &outcomes)?;
+        return Ok(if alone == 0 { OK } else { ATTENTION });
+    }
+    for outcome in &outcomes {
+        match &outcome.why {
+            None => {
+                let status = outcome.status.unwrap_or_default();
+                writeln!(out, "{}  {}; it is {status} now", outcome.id, said.doing.done())?;
+            }
+            Some(why) => writeln!(out, "{}  left alone: {}", outcome.id, visible(why))?,
+        }
+    }
+    if outcomes.len() > 1 {
+        let done = outcomes.len() - alone;
+        writeln!(out, "{done} {}, {alone} left alone; the next reconcile run goes on.", said.doing.done())?;
     }
     Ok(if alone == 0 { OK } else { ATTENTION })
+}
+
+fn left_alone(id: &str, why: String) -> Outcome {
+    Outcome { id: id.to_owned(), outcome: "leftAlone", status: None, why: Some(why) }
+}
+
+const ONLY_ACK: &str = "it is a quarantined event, which became no scoring; `scorekeeper ack` says that it was seen, `scorekeeper replay` takes its blob in";
+
+/// A quarantined event is acknowledged, and nothing else can be ordered of it.
+async fn of_event(ledger: &Ledger, key: &str, said: &Said<'_>, now: OffsetDateTime) -> Result<Outcome, Error> {
+    if said.doing != Doing::Verb(Verb::Acknowledge) {
+        return Ok(left_alone(key, ONLY_ACK.to_owned()));
+    }
+    Ok(if ledger.acknowledge_quarantined(key, said.by, said.reason, now).await? {
+        Outcome { id: key.to_owned(), outcome: "ordered", status: Some("quarantined"), why: None }
+    } else {
+        left_alone(key, "it is not there any more".to_owned())
+    })
+}
+
+/// What the order would do to each, and that nothing was changed.
+async fn preview(
+    ledger: &Ledger,
+    named: &Named,
+    said: &Said<'_>,
+    args: &OrderArgs,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let mut lines = Vec::new();
+    let would = |id: &str, status| Outcome { id: id.to_owned(), outcome: "wouldBeOrdered", status, why: None };
+    for key in &named.events {
+        let ack = said.doing == Doing::Verb(Verb::Acknowledge);
+        let outcome = if ack { would(key, Some("quarantined")) } else { left_alone(key, ONLY_ACK.to_owned()) };
+        lines.push((outcome, String::new()));
+    }
+    for scoring in &named.scorings {
+        let outcome = match said.refusal(ledger, scoring, now).await? {
+            Some(why) => left_alone(scoring.id.as_str(), why),
+            None => would(scoring.id.as_str(), Some(scoring.status.name())),
+        };
+        lines.push((outcome, shortened(&path(&scoring.blob), 80)));
+    }
+    let alone = lines.iter().filter(|(outcome, _)| outcome.why.is_some()).count();
+    if args.json {
+        write_json(out, &lines.into_iter().map(|(outcome, _)| outcome).collect::<Vec<_>>())?;
+    } else {
+        for (outcome, path) in lines.iter().take(SHOWN) {
+            let Outcome { id, status, why, .. } = outcome;
+            match why {
+                None => writeln!(out, "{id}  {:10}  {path}", status.unwrap_or_default())?,
+                Some(why) => writeln!(out, "{id}  left alone: {}", visible(why))?,
+            }
+        }
+        let more = lines.len().saturating_sub(SHOWN);
+        if more > 0 {
+            writeln!(out, "and {more} more")?;
+        }
+        let count = lines.len() - alone;
+        let verb = said.doing.done();
+        let alone = if alone == 0 { String::new() } else { format!(", {alone} left alone") };
+        if args.dry_run {
+            writeln!(out, "{count} would be {verb}{alone}; nothing was changed.")?;
+        } else {
+            writeln!(out, "{count} are to be {verb}{alone}; nothing was changed; to do it, add --yes.")?;
+        }
+    }
+    Ok(if args.dry_run && alone == 0 { OK } else { ATTENTION })
 }
 
 fn write_json(out: &mut dyn Write, outcomes: &[Outcome]) -> Result<(), Error> {
     serde_json::to_writer_pretty(&mut *out, outcomes).map_err(std::io::Error::from)?;
     writeln!(out)?;
     Ok(())
-}
-
-/// The scorings that are named; `None` if they are not, which was said.
-async fn named(
-    ledger: &Ledger,
-    verb: Verb,
-    args: &OrderArgs,
-    now: OffsetDateTime,
-    out: &mut dyn Write,
-) -> Result<Option<Vec<Scoring>>, Error> {
-    if !args.ids.is_empty() {
-        return by_ids(ledger, &args.ids, out).await;
-    }
-    let filter = Filter {
-        status: args.status.clone(),
-        rule: args.rule.clone(),
-        prefix: args.prefix.clone(),
-        since: args.since.map(|since| since.before(now)),
-        after: None,
-        limit: MAX_ORDERS,
-    };
-    if filter == (Filter { limit: MAX_ORDERS, ..Filter::default() }) {
-        writeln!(out, "Name what is to be {}: ids, or a filter (--status, --rule, --prefix, --since).", verb.done())?;
-        return Ok(None);
-    }
-    let wanted: &[Status] = match verb {
-        Verb::Retry => &[Status::Failed],
-        Verb::Cancel => &[Status::Queued, Status::Held, Status::Running],
-        // Whatever needs it, in each status.
-        Verb::Acknowledge => return acknowledgeable(ledger, &filter).await.map(Some),
-    };
-    let status = if filter.status.is_empty() { wanted.to_vec() } else { filter.status.clone() };
-    let found = reports::newest(ledger, &Filter { status, ..filter }, || ()).await?;
-    let mut scorings = Vec::with_capacity(found.scorings.len());
-    for view in found.scorings {
-        if let Some(id) = ScoringId::read(&view.id) {
-            scorings.extend(ledger.get(&id).await?.map(|(scoring, _)| scoring));
-        }
-    }
-    Ok(Some(scorings))
-}
-
-async fn acknowledgeable(ledger: &Ledger, filter: &Filter) -> Result<Vec<Scoring>, Error> {
-    let mut scorings = Vec::new();
-    for row in ledger.unacknowledged(MAX_ORDERS).await? {
-        let Some((scoring, _)) = ledger.get(&row.id).await? else { continue };
-        if filter.wants_scoring(&scoring) {
-            scorings.push(scoring);
-        }
-    }
-    scorings.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-    Ok(scorings)
-}
-
-async fn by_ids(ledger: &Ledger, ids: &[String], out: &mut dyn Write) -> Result<Option<Vec<Scoring>>, Error> {
-    let mut scorings = Vec::with_capacity(ids.len());
-    for id in ids {
-        let shown = visible(id);
-        if ScoringId::read(&format!("{id:0<32}")).is_none() {
-            writeln!(out, "`{shown}` is not the id of a scoring: 32 hexadecimal digits, or the beginning of them.")?;
-            return Ok(None);
-        }
-        let mut found = ledger.of_id(id, 2).await?;
-        match (found.read.len(), found.unreadable.len()) {
-            (1, 0) => scorings.append(&mut found.read),
-            (0, 0) => {
-                writeln!(out, "There is no scoring `{shown}`; nothing was changed.")?;
-                return Ok(None);
-            }
-            (_, 0) => {
-                writeln!(out, "Several scorings begin with `{shown}`; nothing was changed.")?;
-                return Ok(None);
-            }
-            _ => {
-                writeln!(out, "The row of `{shown}` cannot be read; nothing was changed.")?;
-                return Ok(None);
-            }
-        }
-    }
-    Ok(Some(scorings))
 }

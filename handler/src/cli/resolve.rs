@@ -1,4 +1,4 @@
-//! `resolve`: what an operator says about a scoring that is held. The one command that changes a scoring.
+//! `resolve`: what an operator says about a scoring that is held.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use app::ledger::Ledger;
 use app::ports::Clock;
 use app::{self, ResolveOutcome};
-use lifecycle::{Resolution, ScoringId};
+use lifecycle::{Resolution, Scoring};
 use time::OffsetDateTime;
 
+use super::named::by_id;
 use super::on_ledger::{ATTENTION, Access, Error, OK, run_on_ledger};
 use crate::config::WhichLedger;
 
@@ -18,7 +19,7 @@ pub struct ResolveArgs {
     /// Which ledger it is about.
     #[command(flatten)]
     pub which: WhichLedger,
-    /// The scoring's id
+    /// The scoring's id, or an unambiguous beginning of it
     pub id: String,
     /// What is said; exactly one.
     #[command(flatten)]
@@ -64,13 +65,7 @@ pub async fn resolve(
     now: OffsetDateTime,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    let Some(id) = ScoringId::read(id) else {
-        writeln!(
-            out,
-            "`{id}` is not the id of a scoring; it has 32 hexadecimal digits, as `scorekeeper list --status held` shows them."
-        )?;
-        return Ok(ATTENTION);
-    };
+    let Some(Scoring { id, .. }) = by_id(ledger, id, out).await? else { return Ok(ATTENTION) };
     match app::resolve(ledger, &id, resolution, now).await? {
         ResolveOutcome::Recorded { scoring, .. } => {
             writeln!(out, "{id} is {} now; the next reconcile run continues with it.", scoring.status)?;

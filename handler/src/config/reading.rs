@@ -24,8 +24,10 @@ pub struct WhichLedger {
 }
 
 /// Commands that take a [`WhichLedger`].
-const ON_A_LEDGER: &[&str] =
-    &["status", "list", "show", "explain", "resolve", "retry", "cancel", "ack", "limit", "breaker"];
+const ON_A_LEDGER: &[&str] = &[
+    "status", "list", "show", "explain", "resolve", "retry", "cancel", "skip", "hold", "release", "expedite",
+    "rescore", "replay", "ack", "pause", "resume", "limit", "breaker", "wait", "output", "export",
+];
 
 impl WhichLedger {
     /// A suggested command, or several within a text, with the options that name this ledger: whoever was told where it lies

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `scope~{scope}` | a rule or an endpoint as the last tick saw it: its limit in the rules, slots taken, scorings that wait and why | the tick, when it differs |
 //! | `limit~{scope}` | a limit that holds instead of the one in the rules, until it is removed; 0 pauses | an operator |
+//! | `~limit~{scope}~{inverted time}` | who set a limit, to what and why; beside the others, and read by people alone | an operator, with the limit in one transaction |
 //! | `breaker~{hash}` | the circuit breaker of a deployment, once a scoring of it has failed | whoever records an attempt's end, or an operator |
 //! | `pause~{rule}` | the circuit breaker of a rule, once its request, its input or a right was refused | the same |
 //!
@@ -19,13 +20,15 @@ use lifecycle::id::{DeploymentName, EndpointUri, RuleId};
 use lifecycle::{EndpointKey, FailureCause, ScoringId};
 use time::OffsetDateTime;
 
-use super::rows::{MAX_FOREIGN, Unreadable, clipped, count};
+use super::rows::{MAX_FOREIGN, Unreadable, clipped, count, newest_first};
 use super::{Error, Ledger, LimitScope};
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range, Row};
 
 const PARTITION: &str = "control";
 /// Version of these columns. Readers accept this one and older.
 const SCHEMA: i32 = 1;
+/// Characters of a person's name that are kept.
+const MAX_BY: usize = 200;
 
 /// All controls, as they were read together.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,6 +63,25 @@ pub struct LiveLimit {
     pub limit: u32,
     /// Since when.
     pub set: OffsetDateTime,
+    /// Who set it, if that was said.
+    pub by: Option<String>,
+    /// Why, if that was said.
+    pub reason: Option<String>,
+}
+
+/// What an operator says of a limit: a line of its history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitChange {
+    /// The rule's id or the endpoint's invoke URI.
+    pub name: String,
+    /// Most scorings at one time; 0 pauses, `None` gives the word back to the rules.
+    pub limit: Option<u32>,
+    /// When.
+    pub at: OffsetDateTime,
+    /// Who says it.
+    pub by: String,
+    /// Why, if that was said.
+    pub reason: Option<String>,
 }
 
 /// What a tick saw of a rule or an endpoint.
@@ -131,30 +153,57 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// Sets the limit of a scope for all processes; `None` gives the word back to the rules.
-    pub async fn set_limit(&self, scope: &LimitScope, limit: Option<&LiveLimit>) -> Result<(), Error> {
+    /// Sets the limit of a scope for all processes, with a line of its history. `false`: nothing was to be changed, as no limit
+    /// was set that could be removed.
+    pub async fn set_limit(&self, scope: &LimitScope, change: &LimitChange) -> Result<bool, Error> {
         let key = Key::new(PARTITION, format!("limit~{}", scope.key()));
-        let op = match limit {
-            Some(LiveLimit { name, limit, set }) => Op::Upsert(
-                Entity::new(key)
-                    .with("SchemaVersion", SCHEMA)
-                    .with("Name", clipped(name, MAX_FOREIGN))
-                    .with("Limit", count(*limit))
-                    .with("SetTime", *set),
-            ),
-            None => Op::Delete(key, IfMatch::Any),
+        let LimitChange { name, limit, at, by, reason } = change;
+        let said = |row: Entity| {
+            row.with("SchemaVersion", SCHEMA)
+                .with("Name", clipped(name, MAX_FOREIGN))
+                .with_some("Limit", limit.map(count))
+                .with("SetTime", *at)
+                .with("SetBy", clipped(by, MAX_BY))
+                .with_some("Reason", reason.as_deref().map(|reason| clipped(reason, MAX_FOREIGN)))
         };
+        let line = Key::new(PARTITION, format!("{}{}", limit_history(scope), newest_first(*at)));
+        let op =
+            limit.map_or_else(|| Op::Delete(key.clone(), IfMatch::Any), |_| Op::Upsert(said(Entity::new(key.clone()))));
         // The last word of operators holds: a lost answer is answered by saying it again.
-        let ops = [op];
-        let written = match self.write(&ops).await {
-            Err(table_store::Error::Ambiguous(_)) => self.write(&ops).await,
-            other => other,
+        let ops = [op, Op::Upsert(said(Entity::new(line)))];
+        let (written, again) = match self.write(&ops).await {
+            Err(table_store::Error::Ambiguous(_)) => (self.write(&ops).await, true),
+            other => (other, false),
         };
         match written {
-            Ok(_) | Err(table_store::Error::Missing { .. }) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(table_store::Error::Missing { .. }) => Ok(again),
             Err(error) => Err(error.into()),
         }
     }
+
+    /// What operators have said of the limit of a scope, the newest first; at most `max`.
+    pub async fn limit_history(&self, scope: &LimitScope, max: usize) -> Result<Vec<LimitChange>, Error> {
+        let range = Range::of_prefix(PARTITION, &limit_history(scope));
+        let rows = self.all(&self.0.state, &range, max).await?;
+        let line = |row: &Row| {
+            let row = &row.entity;
+            let text = |name: &str| row.string(name).map(str::to_owned);
+            Some(LimitChange {
+                name: text("Name")?,
+                limit: row.int32("Limit").and_then(|limit| u32::try_from(limit).ok()),
+                at: row.time("SetTime")?,
+                by: text("SetBy")?,
+                reason: text("Reason"),
+            })
+        };
+        Ok(rows.iter().filter_map(line).collect())
+    }
+}
+
+/// What the keys of its lines begin with.
+fn limit_history(scope: &LimitScope) -> String {
+    format!("~limit~{}~", scope.key())
 }
 
 /// Changes of a breaker that may lose against others before it is left to the next one.
@@ -268,6 +317,8 @@ impl Controls {
                     name: entity.string("Name").unwrap_or_default().to_owned(),
                     limit: limit.ok_or_else(|| unreadable("`Limit` is missing or not a count"))?,
                     set: entity.time("SetTime").ok_or_else(|| unreadable("`SetTime` is missing or not a time"))?,
+                    by: entity.string("SetBy").map(str::to_owned),
+                    reason: entity.string("Reason").map(str::to_owned),
                 };
                 self.limits.insert(scope, limit);
             }

@@ -46,7 +46,7 @@ mod unannounced;
 mod workspaces;
 
 pub use attention_rows::{Unacknowledged, attention_key};
-pub use controls::{Controls, DeploymentBreaker, LiveLimit, ScopeStatus};
+pub use controls::{Controls, DeploymentBreaker, LimitChange, LiveLimit, ScopeStatus};
 pub use heartbeat::{BegunRun, Heartbeat, Runs};
 pub use index_rows::{Announced, Listed, Place, Received, ReceivedScoring, Skipped, listed_key};
 pub use listed::{NewestEnds, NewestScorings};

@@ -5,6 +5,7 @@
 //! has meanwhile.
 
 use lifecycle::pending::{Cause, Sighting};
+use lifecycle::pending_order::{OrderedOf, PendingOrder};
 use lifecycle::schedule::believable_due;
 use lifecycle::{PendingFolder, PendingUpload, UnversionedBlob};
 use time::OffsetDateTime;
@@ -24,6 +25,8 @@ pub enum Pending {
     Upload(PendingUpload),
     /// A folder whose files are listed.
     Folder(PendingFolder),
+    /// What an operator ordered.
+    Order(PendingOrder),
 }
 
 impl Pending {
@@ -31,6 +34,7 @@ impl Pending {
         let key = match self {
             Self::Upload(upload) => &upload.key,
             Self::Folder(folder) => &folder.key,
+            Self::Order(order) => &order.key,
         };
         Key::new(PARTITION, key.as_str())
     }
@@ -40,6 +44,7 @@ impl Pending {
         match self {
             Self::Upload(upload) => upload.due,
             Self::Folder(folder) => folder.due,
+            Self::Order(order) => order.due,
         }
     }
 
@@ -48,6 +53,7 @@ impl Pending {
         let updated = match self {
             Self::Upload(upload) => upload.updated,
             Self::Folder(folder) => folder.updated,
+            Self::Order(order) => order.updated,
         };
         believable_due(updated, self.due(), now) <= now
     }
@@ -67,6 +73,7 @@ impl Pending {
         match self {
             Self::Upload(upload) => upload.since,
             Self::Folder(folder) => folder.since,
+            Self::Order(order) => order.since,
         }
     }
 
@@ -75,6 +82,7 @@ impl Pending {
         match self {
             Self::Upload(upload) => &upload.blob.url,
             Self::Folder(folder) => &folder.folder.url,
+            Self::Order(order) => &order.blob.url,
         }
     }
 
@@ -83,6 +91,7 @@ impl Pending {
         match self {
             Self::Upload(upload) => upload.look_failed,
             Self::Folder(folder) => folder.failures > 0,
+            Self::Order(order) => order.failures > 0,
         }
     }
 
@@ -91,6 +100,7 @@ impl Pending {
         match self {
             Self::Upload(upload) => &upload.reason,
             Self::Folder(folder) => &folder.reason,
+            Self::Order(order) => &order.reason,
         }
     }
 }
@@ -100,6 +110,7 @@ fn to_row(pending: &Pending) -> Entity {
     let (updated, event_time) = match pending {
         Pending::Upload(upload) => (upload.updated, upload.event_time),
         Pending::Folder(folder) => (folder.updated, folder.event_time),
+        Pending::Order(order) => (order.updated, None),
     };
     let row = Entity::new(pending.key())
         .with("SchemaVersion", rows::SCHEMA)
@@ -111,11 +122,12 @@ fn to_row(pending: &Pending) -> Entity {
         .with("Reason", pending.reason());
     match pending {
         Pending::Upload(PendingUpload { rule, cause, looks, look_failed, seen, event, .. }) => {
-            let (from, api, taken) = match cause {
-                Cause::Renamed { from } => (rows::list(from), None, None),
-                Cause::Created { api } => (None, Some(api.as_str()), None),
-                Cause::Taken => (None, None, None),
-                Cause::Changed { taken } => (None, None, Some(taken.as_str())),
+            let (from, api, taken, order) = match cause {
+                Cause::Renamed { from } => (rows::list(from), None, None, None),
+                Cause::Created { api } => (None, Some(api.as_str()), None, None),
+                Cause::Taken => (None, None, None, None),
+                Cause::Replayed { order } => (None, None, None, Some(order.as_str())),
+                Cause::Changed { taken } => (None, None, Some(taken.as_str()), None),
             };
             row.with("Kind", cause.name())
                 .with("RuleId", rule.as_str())
@@ -124,6 +136,7 @@ fn to_row(pending: &Pending) -> Entity {
                 .with_some("SourceUrls", from)
                 .with_some("Api", api)
                 .with_some("TakenETag", taken)
+                .with_some("Order", order)
                 .with_some("SeenETag", seen.as_ref().map(|seen| seen.etag.as_str()))
                 .with_some("SeenETagSince", seen.as_ref().map(|seen| seen.since))
                 .with_some("Event", event.as_deref().map(|event| rows::clipped(event, rows::MAX_EVENT)))
@@ -134,6 +147,16 @@ fn to_row(pending: &Pending) -> Entity {
             .with("Files", i64::try_from(*files).unwrap_or(i64::MAX))
             .with_some("SourceUrls", rows::list(from))
             .with_some("Cursor", cursor.as_deref()),
+        Pending::Order(PendingOrder { of, order, failures, .. }) => {
+            let (kind, scoring) = match of {
+                OrderedOf::Replay => ("replay", None),
+                OrderedOf::Rescore(id) => ("rescore", Some(id.as_str())),
+            };
+            row.with("Kind", kind)
+                .with("Looks", rows::count(*failures))
+                .with("Order", order.as_str())
+                .with_some("Scoring", scoring)
+        }
     }
 }
 
@@ -151,6 +174,13 @@ fn from_row(row: &Entity) -> Result<Pending, Unreadable> {
         "renamed" => Cause::Renamed { from },
         "created" => Cause::Created { api: read.string("Api")? },
         "taken" => Cause::Taken,
+        "replayed" => Cause::Replayed { order: read.string("Order")? },
+        "replay" | "rescore" => {
+            let id = row.string("Scoring").map(|text| read.scoring_id("Scoring", text)).transpose()?;
+            let (of, failures) = (id.map_or(OrderedOf::Replay, OrderedOf::Rescore), looks);
+            let order = read.string("Order")?;
+            return Ok(Pending::Order(PendingOrder { key, blob, of, order, since, due, updated, failures, reason }));
+        }
         "changed" => Cause::Changed { taken: read.string("TakenETag")? },
         "folder" => {
             let cursor = row.string("Cursor").map(str::to_owned);
@@ -288,6 +318,7 @@ mod tests {
             Cause::Renamed { from: Vec::new() },
             Cause::Created { api: "CreateFile".to_owned() },
             Cause::Taken,
+            Cause::Replayed { order: "replayed by ann (a test)".to_owned() },
             Cause::Changed { taken: "0x0".to_owned() },
         ];
         for cause in causes {
@@ -297,6 +328,14 @@ mod tests {
             let event = Some("{}".to_owned());
             for upload in [PendingUpload { seen, event, ..upload.clone() }, upload.not_seen("403", now)] {
                 let pending = Pending::Upload(upload);
+                assert_eq!(from_row(&to_row(&pending)), Ok(pending));
+            }
+        }
+        let id = lifecycle::ScoringId::read(&"a".repeat(32)).unwrap();
+        for of in [OrderedOf::Replay, OrderedOf::Rescore(id)] {
+            let order = PendingOrder::new(blob.clone(), of, "ann", "a test", now);
+            for order in [order.clone(), order.not_done("403", now)] {
+                let pending = Pending::Order(order);
                 assert_eq!(from_row(&to_row(&pending)), Ok(pending));
             }
         }

@@ -14,6 +14,9 @@ use super::rows::{self, Reader, Unreadable};
 use super::{Error, Ledger, Rows};
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range};
 
+/// Days between two deliveries of an event that can't be read, over which a person's word holds. Each costs a read.
+const ACKNOWLEDGED_FOR: i64 = 7;
+
 /// An event that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
@@ -78,15 +81,36 @@ impl Ledger {
         self.upsert_rows(&ops).await
     }
 
-    /// Keeps an event that cannot be read, with its reason and what was received.
+    /// Keeps an event that cannot be read, with its reason and what was received. That a person has seen it holds for its
+    /// further deliveries, if no week lies between them.
     pub async fn quarantine(&self, bad: &QuarantinedEvent, now: OffsetDateTime) -> Result<(), Error> {
-        let day = rows::newest_day_first(now);
-        let row = Entity::new(Key::new(rows::partition_of_key(&bad.key), format!("Q~{day}~{}", bad.key)))
+        let row = |ago: i64| {
+            let day = rows::newest_day_first(now.saturating_sub(time::Duration::days(ago)));
+            Entity::new(Key::new(rows::partition_of_key(&bad.key), format!("Q~{day}~{}", bad.key)))
+        };
+        let told = row(0)
             .with("SchemaVersion", rows::SCHEMA)
             .with("SeenTime", now)
             .with("Reason", rows::clipped(&bad.reason, rows::MAX_FOREIGN))
             .with("Received", rows::clipped(&bad.received, rows::MAX_PROPERTY));
-        self.upsert_row(row).await
+        for ago in 0..=ACKNOWLEDGED_FOR {
+            let Some(before) = self.row(&row(ago).key).await?.map(|row| row.entity) else { continue };
+            if ago > 0 {
+                let of_before = |name| before.string(name);
+                let told = told
+                    .with_some("AcknowledgedTime", before.time("AcknowledgedTime"))
+                    .with_some("AcknowledgedBy", of_before("AcknowledgedBy"))
+                    .with_some("AcknowledgedReason", of_before("AcknowledgedReason"));
+                return self.upsert_row(told).await;
+            }
+            // Merged: nobody who acknowledges it at this moment is written over.
+            return match self.write(&[Op::Merge(told.clone(), IfMatch::Any)]).await {
+                Ok(_) | Err(table_store::Error::Ambiguous(_)) => Ok(()),
+                Err(table_store::Error::Missing { .. }) => self.upsert_row(told).await,
+                Err(error) => Err(error.into()),
+            };
+        }
+        self.upsert_row(told).await
     }
 
     /// Notes that the event of a scoring was delivered again. People read it; nothing is decided by it, so that it is not worth a
@@ -132,6 +156,14 @@ impl Ledger {
             }
         }
         Ok(false)
+    }
+
+    /// The quarantined event of this key, as it was last received.
+    pub async fn quarantined_event(&self, key: &str) -> Result<Option<Quarantined>, Error> {
+        let range = Range::of_prefix(rows::partition_of_key(key), "Q~");
+        let found = self.all(&self.0.state, &range, usize::MAX).await?;
+        let row = found.iter().find(|row| key_of(&row.entity) == key);
+        Ok(row.map(|row| from_quarantined_row(&row.entity)).transpose()?)
     }
 
     /// Notes that a person has seen a quarantined event; `false` if there is none of this key.

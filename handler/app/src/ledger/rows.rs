@@ -96,6 +96,10 @@ pub struct InFlight {
     pub last_error: Option<String>,
     /// Refusals in a row.
     pub refusals: u32,
+    /// The order by which it is not sent before it is released, its beginning.
+    pub on_hold: Option<String>,
+    /// It goes before all others of its endpoint.
+    pub expedited: bool,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The number of the current attempt, from 1; 0 before the first.
@@ -309,6 +313,8 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Aliases", list(&s.aliases))
         .with_some("ReplacedBy", s.replaced_by.as_ref().map(ScoringId::as_str))
         .with_some("InPlaceOf", s.in_place_of.as_ref().map(ScoringId::as_str))
+        .with_some("OnHold", s.on_hold.as_deref())
+        .with_some("Expedited", s.expedited.then_some(true))
         .with_some("StopOrdered", s.stop_ordered.then_some(true))
         .with_some("AcknowledgedTime", s.acknowledged)
         .with_some("OutputBytes", s.output_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
@@ -386,6 +392,8 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
         aliases: read.list("Aliases")?,
         replaced_by: row.string("ReplacedBy").map(|text| read.scoring_id("ReplacedBy", text)).transpose()?,
         in_place_of: row.string("InPlaceOf").map(|text| read.scoring_id("InPlaceOf", text)).transpose()?,
+        on_hold: row.string("OnHold").map(str::to_owned),
+        expedited: row.boolean("Expedited").unwrap_or(false),
         stop_ordered: row.boolean("StopOrdered").unwrap_or(false),
         acknowledged: row.time("AcknowledgedTime"),
         output_bytes: row.int64("OutputBytes").and_then(|bytes| u64::try_from(bytes).ok()),
@@ -417,6 +425,8 @@ pub fn to_in_flight_row(s: &Scoring) -> Entity {
         .with_some("SlotFreed", s.slot_freed.then_some(true))
         .with_some("LastError", s.last_error.as_deref().map(|error| clipped(error, MAX_SHORT_ERROR)))
         .with("Refusals", count(s.refusals))
+        .with_some("OnHold", s.on_hold.as_deref().map(|order| clipped(order, MAX_SHORT_ERROR)))
+        .with_some("Expedited", s.expedited.then_some(true))
         .with("CreatedTime", s.created)
         .with("Attempt", count(s.attempt))
 }
@@ -440,6 +450,8 @@ pub fn from_in_flight_row(row: &Entity) -> Result<InFlight, Unreadable> {
         slot_freed: row.boolean("SlotFreed").unwrap_or(false),
         last_error: row.string("LastError").map(str::to_owned),
         refusals: read.number("Refusals")?,
+        on_hold: row.string("OnHold").map(str::to_owned),
+        expedited: row.boolean("Expedited").unwrap_or(false),
         created: read.time("CreatedTime")?,
         attempt: read.number("Attempt")?,
     })
@@ -559,7 +571,7 @@ impl Reader<'_> {
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a readable list: {e}")))
     }
 
-    fn scoring_id(&self, name: &str, text: &str) -> Result<ScoringId, Unreadable> {
+    pub(super) fn scoring_id(&self, name: &str, text: &str) -> Result<ScoringId, Unreadable> {
         ScoringId::read(text).ok_or_else(|| self.wrong(format!("`{name}` is not the id of a scoring")))
     }
 

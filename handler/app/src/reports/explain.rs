@@ -1,6 +1,7 @@
 //! Why a blob was scored, why not, why not yet, or why never: every version of it, each rule's verdict, and the event as it came.
 
 use lifecycle::redact::redacted;
+use lifecycle::text::shell;
 use lifecycle::uri::without_query;
 use lifecycle::{Entry, Scoring, Status};
 use serde::Serialize;
@@ -132,6 +133,7 @@ pub async fn explain(
         let quarantined = ledger.quarantined(OffsetDateTime::UNIX_EPOCH, MAX_QUARANTINED).await?;
         bad = quarantined.into_iter().filter(|event| names_it(&event.received)).map(Into::into).collect();
     }
+    bad.extend(known.quarantined.map(Into::into));
     Ok(Explanation {
         blob: name.map(|name| redacted(&name).into_owned()),
         verdicts,
@@ -181,7 +183,7 @@ impl Context {
             remedy: remedy.filter(|remedy| !reason.contains(remedy)),
             reason: shown(&reason),
             waits: waits.as_deref().map(shown),
-            stuck: stuck::is_stuck(s.status, since, self.now),
+            stuck: s.on_hold.is_none() && stuck::is_stuck(s.status, since, self.now),
             id: Some(s.id.to_string()),
             job: s.job.as_ref().map(|job| shown(&job.name)),
             replaced_by: s.replaced_by.as_ref().map(ToString::to_string),
@@ -232,7 +234,7 @@ fn of_skip(skip: &Skipped) -> Verdict {
         replaced_by: None,
         other_rules: None,
         event: skip.event.as_deref().map(shown),
-        next: None,
+        next: Some(format!("scorekeeper replay {} --reason …, once a rule wants it", shell(&shown(&skip.subject)))),
     }
 }
 

@@ -4,7 +4,7 @@ use lifecycle::uri::without_query;
 use lifecycle::{Scoring, UnversionedBlob};
 use time::OffsetDateTime;
 
-use crate::ledger::{self, Ledger, Received, Unreadable};
+use crate::ledger::{self, Ledger, Quarantined, Received, Unreadable};
 
 /// Scorings that one word may mean.
 const MAX_FOUND: usize = 100;
@@ -20,6 +20,8 @@ pub struct Known {
     pub received: Vec<Received>,
     /// Rows of it that cannot be read.
     pub unreadable: Vec<Unreadable>,
+    /// The quarantined event whose key was asked for.
+    pub quarantined: Option<Quarantined>,
     /// The blob's container and path, if a blob was asked for and its name can be told.
     pub blob: Option<(String, String)>,
 }
@@ -27,7 +29,7 @@ pub struct Known {
 impl Known {
     /// There is nothing of it.
     pub fn is_empty(&self) -> bool {
-        self.scorings.is_empty() && self.received.is_empty() && self.unreadable.is_empty()
+        self.scorings.is_empty() && self.received.is_empty() && self.unreadable.is_empty() && self.quarantined.is_none()
     }
 }
 
@@ -53,6 +55,9 @@ async fn find_exactly(ledger: &Ledger, wanted: &str, progress: &mut impl FnMut()
             let mut known = Known { scorings: found.read, unreadable: found.unreadable, ..Known::default() };
             known.scorings.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
             return Ok(known);
+        }
+        if let Some(event) = ledger.quarantined_event(wanted).await? {
+            return Ok(Known { quarantined: Some(event), ..Known::default() });
         }
     }
     if wanted.contains("://") {

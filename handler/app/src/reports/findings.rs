@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use lifecycle::breaker::BreakerSubject;
+use lifecycle::digest::digest;
 use lifecycle::redact::redacted;
 use lifecycle::schedule::is_ahead;
 use lifecycle::{FailureCause, RuleId, Status, failure};
@@ -53,6 +54,8 @@ pub enum FindingKind {
     CannotLook,
     /// Scorings are held: a person may decide.
     Held,
+    /// Scorings were put on hold by operators.
+    OnHold,
     /// Scorings stand in a status for longer than that takes.
     Stuck,
     /// Jobs could not be found when they were last looked at.
@@ -90,6 +93,13 @@ pub struct Finding {
     pub reason: String,
     /// The next command.
     pub next: String,
+    /// Names exactly what it concerns in orders and lists (`--finding`), for as long as its reason is the same; none where nothing
+    /// of it can be ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Ids of the scorings or events that it concerns, where an order can be given of them.
+    #[serde(skip)]
+    pub of: Vec<String>,
 }
 
 /// `3 failed under rule claims (userCode: …), since 2026-07-21 10:00:00 UTC: scorekeeper …`
@@ -128,6 +138,7 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
     all.extend(seen.of_events());
     all.extend(seen.of_errors());
     all.extend(seen.held());
+    all.extend(seen.on_hold());
     all.extend(seen.stuck());
     all.extend(seen.missing());
     all.extend(seen.of_breakers());
@@ -142,13 +153,26 @@ pub(super) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 fn one(kind: FindingKind, count: usize, since: Option<OffsetDateTime>, reason: String, next: &str) -> Finding {
-    Finding { kind, count, since, reason, next: next.to_owned() }
+    Finding { kind, count, since, reason, next: next.to_owned(), id: None, of: Vec::new() }
+}
+
+/// With orders for exactly what it concerns.
+fn with_orders(finding: Finding, group: &str, of: Vec<String>, orders: &[&str]) -> Finding {
+    let id = digest(&["finding", &format!("{:?}", finding.kind), group])[..8].to_owned();
+    let yes = if of.len() > 1 { " --yes" } else { "" };
+    let orders: Vec<_> =
+        orders.iter().map(|verb| format!("scorekeeper {verb} --finding {id} --reason …{yes}")).collect();
+    Finding { next: orders.join(", or "), id: Some(id), of, ..finding }
 }
 
 /// Rows with equal reasons, the most frequent first.
 struct Groups<K>(BTreeMap<(K, String), Group>);
 
 struct Group {
+    /// What it is one of: the same for equal reasons.
+    same: String,
+    /// Ids of its rows.
+    of: Vec<String>,
     count: usize,
     since: OffsetDateTime,
     /// As the first of them has it.
@@ -160,11 +184,13 @@ impl<K: Ord + Clone> Groups<K> {
         Self(BTreeMap::new())
     }
 
-    fn add(&mut self, key: K, reason: &str, since: OffsetDateTime) {
+    fn add(&mut self, key: K, id: &str, reason: &str, since: OffsetDateTime) {
         // Ids, times and counts differ from one to the next.
         let same = |c: char| if c.is_ascii_digit() { '0' } else { c };
         let same: String = reason.chars().take(SAME_REASON).map(same).collect();
-        let group = self.0.entry((key, same)).or_insert_with(|| Group { count: 0, since, reason: reason.to_owned() });
+        let new = || Group { same: same.clone(), of: Vec::new(), count: 0, since, reason: reason.to_owned() };
+        let group = self.0.entry((key, same.clone())).or_insert_with(new);
+        group.of.push(id.to_owned());
         group.count += 1;
         group.since = group.since.min(since);
     }
@@ -246,11 +272,11 @@ impl Seen<'_> {
             let since = if row.status == Status::Queued { row.created } else { row.since };
             // A role that is missing does not come by itself.
             if kind == FindingKind::Denied || self.now - since > PASSING {
-                groups.add((kind, row.status), error, since);
+                groups.add((kind, row.status), row.id.as_str(), error, since);
             }
         }
         let finding = |((kind, status), group): ((FindingKind, Status), Group)| {
-            let Group { count, since, reason } = group;
+            let Group { count, since, reason, .. } = group;
             let what = if status == Status::Queued { "are refused" } else { "cannot be looked for or at" };
             let next = match kind {
                 FindingKind::Denied => "scorekeeper doctor".to_owned(),
@@ -264,11 +290,26 @@ impl Seen<'_> {
     fn held(&self) -> Vec<Finding> {
         let mut groups = Groups::new();
         for row in self.in_flight.iter().filter(|row| row.status == Status::Held) {
-            groups.add((), row.last_error.as_deref().unwrap_or("its job was not found"), row.since);
+            groups.add((), row.id.as_str(), row.last_error.as_deref().unwrap_or("its job was not found"), row.since);
         }
-        let finding = |((), Group { count, since, reason }): ((), Group)| {
+        let finding = |((), Group { count, since, reason, .. }): ((), Group)| {
             let reason = format!("{count} held, the answer lost and the job not found ({})", shortened(&reason, 160));
             one(FindingKind::Held, count, Some(since), reason, "scorekeeper list --status held")
+        };
+        groups.most_frequent().map(finding).collect()
+    }
+
+    /// What operators put on hold: it is easily forgotten.
+    fn on_hold(&self) -> Vec<Finding> {
+        let mut groups = Groups::new();
+        for row in self.in_flight {
+            if let Some(order) = &row.on_hold {
+                groups.add((), row.id.as_str(), order, row.since);
+            }
+        }
+        let finding = |((), Group { same, of, count, reason, .. }): ((), Group)| {
+            let reason = format!("{count} {}", shortened(&reason, 160));
+            with_orders(one(FindingKind::OnHold, count, None, reason, ""), &same, of, &["release"])
         };
         groups.most_frequent().map(finding).collect()
     }
@@ -280,7 +321,8 @@ impl Seen<'_> {
         for row in self.in_flight {
             let slow = row.status == Status::Running
                 && usual.get(&row.rule).is_some_and(|usual| self.now - row.since > PASSING.max(*usual * 3));
-            if slow || stuck::is_stuck(row.status, row.since, self.now) {
+            let waits = row.on_hold.is_none();
+            if slow || waits && stuck::is_stuck(row.status, row.since, self.now) {
                 let phase = phases.entry(row.status).or_insert((0, row.since));
                 *phase = (phase.0 + 1, phase.1.min(row.since));
             }
@@ -329,7 +371,10 @@ impl Seen<'_> {
                 row.status == Status::Queued
                     && if view.kind == "rule" { *row.rule == *view.name } else { *row.endpoint == *view.name }
             };
-            let next = format!("scorekeeper limit --{} {} default", view.kind, view.name);
+            let next = match view.set_time {
+                Some(_) => format!("scorekeeper resume {} --reason …", view.name),
+                None => format!("scorekeeper limit --{} {} N", view.kind, view.name),
+            };
             let waits = usize::try_from(view.waiting).unwrap_or(usize::MAX);
             if view.limit == Some(0) {
                 // An operator's pause is told of before somebody waits for it: it is easily forgotten.
@@ -349,19 +394,19 @@ impl Seen<'_> {
         for row in self.unacknowledged.iter().filter(|row| row.status == Status::Failed) {
             groups.add(
                 (row.rule.clone(), row.failure),
+                row.id.as_str(),
                 row.error.as_deref().unwrap_or("no reason is known"),
                 row.since,
             );
         }
         let finding = |((rule, cause), group): ((RuleId, Option<FailureCause>), Group)| {
-            let Group { count, since, reason } = group;
+            let Group { same, of, count, since, reason } = group;
+            let group = format!("{rule} {cause:?} {same}");
             let remedy = cause.and_then(|cause| failure::remedy(cause, &reason));
             let remedy = remedy.map(|remedy| format!("; remedy: {remedy}")).unwrap_or_default();
             let cause = cause.map(|cause| format!("{}: ", cause.name())).unwrap_or_default();
             let reason = format!("{count} failed under rule {rule} ({cause}{}{remedy})", shortened(&reason, 160));
-            let filter = format!("--status failed --rule {rule} --reason …");
-            let next = format!("scorekeeper retry {filter}, or scorekeeper ack {filter}");
-            one(FindingKind::Failed, count, Some(since), reason, &next)
+            with_orders(one(FindingKind::Failed, count, Some(since), reason, ""), &group, of, &["retry", "ack"])
         };
         groups.most_frequent().map(finding).collect()
     }
@@ -373,8 +418,11 @@ impl Seen<'_> {
         let first = &rows.first()?.id;
         let reason =
             format!("{jobs} orphaned jobs of {} scorings: made and not needed, they were told to stop", rows.len());
-        let next = format!("scorekeeper show {first}, then scorekeeper ack {first} --reason …");
-        Some(one(FindingKind::OrphanedJobs, rows.len(), Some(since), reason, &next))
+        let of = rows.iter().map(|row| row.id.to_string()).collect();
+        let mut finding = one(FindingKind::OrphanedJobs, rows.len(), Some(since), reason, "");
+        finding = with_orders(finding, "", of, &["ack"]);
+        finding.next = format!("scorekeeper show {first}, then {}", finding.next);
+        Some(finding)
     }
 
     /// What cannot be read: rows, blobs, events.
@@ -396,12 +444,15 @@ impl Seen<'_> {
         }
         let mut groups = Groups::new();
         for event in self.quarantined {
-            groups.add((), &event.reason, event.at);
+            groups.add((), &event.key, &event.reason, event.at);
         }
-        all.extend(groups.most_frequent().map(|((), Group { count, since, reason })| {
+        all.extend(groups.most_frequent().map(|((), Group { same, of, count, since, reason })| {
             let events = if count == 1 { "event" } else { "events" };
             let reason = format!("{count} {events} quarantined in the last 24 h, because {}", shortened(&reason, 200));
-            one(FindingKind::Quarantined, count, Some(since), reason, "scorekeeper list --quarantined")
+            let finding = one(FindingKind::Quarantined, count, Some(since), reason, "");
+            let mut finding = with_orders(finding, &same, of, &["ack"]);
+            finding.next = format!("scorekeeper list --quarantined, then {}", finding.next);
+            finding
         }));
         all
     }

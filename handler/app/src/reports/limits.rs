@@ -26,6 +26,10 @@ pub struct LimitView {
     /// Since when an operator's limit holds instead.
     #[serde(with = "time::serde::rfc3339::option")]
     pub set_time: Option<OffsetDateTime>,
+    /// Who set it.
+    pub set_by: Option<String>,
+    /// Why they did.
+    pub set_reason: Option<String>,
     /// Slots that were taken when the last tick looked.
     pub taken: Option<u32>,
     /// Queued scorings that found no room then, and those behind them.
@@ -51,6 +55,8 @@ pub fn limits(controls: &Controls) -> Vec<LimitView> {
             limit: live.map(|live| live.limit).or(scope_status.configured),
             configured: scope_status.configured,
             set_time: live.map(|live| live.set),
+            set_by: live.and_then(|live| live.by.as_deref()).map(|by| redacted(by).into_owned()),
+            set_reason: live.and_then(|live| live.reason.as_deref()).map(|text| redacted(text).into_owned()),
             taken: scope_status.taken,
             waiting: scope_status.waiting,
             reason: scope_status.reason.as_deref().map(|text| redacted(text).into_owned()),
@@ -74,7 +80,9 @@ impl LimitView {
         };
         let set = self.set_time.map(|at| {
             let rules = self.configured.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
-            format!(" (an operator's limit since {}; in the rules: {rules})", utc_text(at))
+            let who = self.set_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let why = self.set_reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!(" (an operator's limit since {}{who}{why}; in the rules: {rules})", utc_text(at))
         });
         let waiting = Some(self.waiting).filter(|waiting| *waiting > 0).map(|waiting| format!(", {waiting} wait"));
         [taken, set.unwrap_or_default(), waiting.unwrap_or_default()].concat()
@@ -85,6 +93,9 @@ impl LimitView {
 pub fn waits_for(controls: &Controls, scoring: &Scoring) -> Option<String> {
     if scoring.status != Status::Queued {
         return None;
+    }
+    if let Some(order) = &scoring.on_hold {
+        return Some(format!("{order}; `scorekeeper release` lets it go"));
     }
     let back_off = (scoring.due > scoring.since).then(|| format!("not before {} UTC", utc_text(scoring.due)));
     let breakers = [BreakerSubject::rule_of(scoring), BreakerSubject::deployment_of(scoring)];

@@ -33,7 +33,7 @@ impl From<&Pending> for PendingView {
     fn from(pending: &Pending) -> Self {
         let rule = match pending {
             Pending::Upload(upload) => Some(upload.rule.to_string()),
-            Pending::Folder(_) => None,
+            Pending::Folder(_) | Pending::Order(_) => None,
         };
         Self {
             url: redacted(pending.url()).into_owned(),

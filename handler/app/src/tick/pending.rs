@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
-use lifecycle::{PendingFolder, PendingUpload, Rules};
+use lifecycle::pending_order::{OrderedOf, PendingOrder};
+use lifecycle::{PendingFolder, PendingUpload, Rules, ScoringId};
 use time::OffsetDateTime;
 
 use super::report::{Counts, TickReport};
@@ -63,6 +64,7 @@ impl PendingLooks {
             let taken = match pending {
                 Pending::Upload(upload) => self.look_at(upload, etag).await,
                 Pending::Folder(folder) => self.list(folder, etag, until, counts).await,
+                Pending::Order(order) => self.do_order(order, etag).await,
             };
             taken.unwrap_or_else(|error| {
                 counts.errors(1);
@@ -119,6 +121,74 @@ impl PendingLooks {
         let taken = self.send(outcome).await;
         done.map_err(during("keeping what became of a pending upload"))?;
         Ok(taken)
+    }
+
+    /// Does what an operator ordered. What came of it is in the ledger before its row is removed: whoever dies in between does it
+    /// again, which changes nothing. Returns how many scorings came of it.
+    async fn do_order(&self, order: PendingOrder, etag: ETag) -> Result<usize, Error> {
+        let (kept, now) = (Pending::Order(order.clone()), self.clock.now());
+        let mut outcome = Outcome::default();
+        let left = match &order.of {
+            OrderedOf::Replay => self.replay(&order, now, &mut outcome).await?,
+            OrderedOf::Rescore(id) => self.rescore(&order, id, now, &mut outcome).await?,
+        };
+        let done = match left {
+            Some(why) => {
+                let later = Pending::Order(order.not_done(&why, now));
+                self.ledger.replace_pending(&etag, &later).await.map(drop)
+            }
+            None => self.ledger.remove_pending(&etag, &kept).await,
+        };
+        let taken = self.send(outcome).await;
+        done.map_err(during("keeping what became of an operator's order"))?;
+        Ok(taken)
+    }
+
+    /// Takes in what is there now. `Some`: why it could not yet.
+    async fn replay(
+        &self,
+        order: &PendingOrder,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<Option<String>, Error> {
+        let uploads = match order.uploads(&self.rules, now) {
+            Ok(uploads) => uploads,
+            Err(skip) => {
+                self.intake.skip(&skip, None, now, outcome).await?;
+                return Ok(None);
+            }
+        };
+        let seen = match self.blobs.blob(&order.blob).await {
+            Ok(seen) => seen,
+            Err(inconclusive) => return Ok(Some(error_chain(&inconclusive))),
+        };
+        for upload in uploads {
+            let judgement = self.intake.judge(upload, Ok(seen.as_ref()), now).await?;
+            if let Some(again) = self.intake.carry_out(judgement, None, now, outcome).await? {
+                let kept = self.ledger.keep_pending(&Pending::Upload(again)).await;
+                kept.map_err(during("keeping an upload that was replayed"))?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes in the next generation of a scoring. `Some`: why it could not yet.
+    async fn rescore(
+        &self,
+        order: &PendingOrder,
+        id: &ScoringId,
+        now: OffsetDateTime,
+        outcome: &mut Outcome,
+    ) -> Result<Option<String>, Error> {
+        let reading = || during("reading what is to be scored again");
+        let Some((scored, _)) = self.ledger.get(id).await.map_err(reading())? else { return Ok(None) };
+        let Some(rule) = self.rules.get(&scored.rule) else {
+            return Ok(Some(format!("rule `{}` is not in the rules any more; put it back", scored.rule)));
+        };
+        let ledger = self.ledger.id().await.map_err(reading())?;
+        let (scoring, reason) = order.next_generation(ledger, &scored, rule, now);
+        self.intake.accept_ordered(scoring, reason, now, outcome).await?;
+        Ok(None)
     }
 
     /// Takes in the files of a folder, page by page. Returns how many scorings came of it.

@@ -46,14 +46,17 @@ impl Queue {
         }
         let priority = |rule: &str| rules.get(rule).map_or(0, |rule| rule.priority);
         for rows in all.values_mut() {
-            rows.sort_by_cached_key(|row| QueuePosition::new(priority(&row.rule), row.created, row.id.clone()));
+            rows.sort_by_cached_key(|row| {
+                QueuePosition::new(row.expedited, priority(&row.rule), row.created, row.id.clone())
+            });
         }
         all
     }
 }
 
 fn by_age(rows: &mut [InFlight]) {
-    rows.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
+    // What an operator expedited is not cut off, however young it is.
+    rows.sort_by(|a, b| (!a.expedited, a.created, &a.id).cmp(&(!b.expedited, b.created, &b.id)));
 }
 
 #[cfg(test)]
@@ -81,6 +84,8 @@ mod tests {
             slot_freed: false,
             last_error: None,
             refusals: 0,
+            on_hold: None,
+            expedited: false,
             created: NOW + Duration::seconds(i64::from(n)),
             attempt: 0,
         }
@@ -114,6 +119,16 @@ mod tests {
         let order = queue.by_endpoint(&rules.expect("good rules")).into_values().flatten();
         let order: Vec<_> = order.map(|row| (row.created - NOW).whole_seconds()).collect();
         assert_eq!(order, [3, 4, 2, 5, 1]);
+    }
+
+    #[test]
+    fn what_is_expedited_goes_first_at_its_endpoint_and_is_not_cut_off() {
+        let mut queue = Queue::new(2);
+        for n in 1..=9 {
+            queue.add(InFlight { expedited: n == 8, ..queued("a", n) });
+        }
+        let order = queue.by_endpoint(&Rules::default()).into_values().flatten();
+        assert_eq!(order.map(|row| (row.created - NOW).whole_seconds()).collect::<Vec<_>>(), [8, 1]);
     }
 
     #[test]

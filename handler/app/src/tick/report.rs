@@ -106,7 +106,7 @@ impl StateCounts {
             Status::Held => self.held += 1,
             _ => {}
         }
-        let stuck = is_stuck(row.status, row.since, now);
+        let stuck = row.on_hold.is_none() && is_stuck(row.status, row.since, now);
         self.stuck += usize::from(stuck);
         // A row of another process may be of the next second.
         self.oldest_seconds = self.oldest_seconds.max((now - row.created).whole_seconds());
@@ -191,6 +191,8 @@ mod tests {
             slot_freed: false,
             last_error: None,
             refusals: 0,
+            on_hold: None,
+            expedited: false,
             created: since - Duration::HOUR,
             attempt: 1,
         }

@@ -194,7 +194,7 @@ impl Walk {
         }
         if row.status == Status::Queued {
             // Only what can be submitted: what cannot must not take the place of what can.
-            if row.due <= options.now && self.rules.get(&row.rule).is_some() {
+            if row.due <= options.now && row.on_hold.is_none() && self.rules.get(&row.rule).is_some() {
                 walked.queue.add(row);
             }
             return;

@@ -7,11 +7,6 @@ use crate::input::InputFound;
 use crate::job::{Answer, Candidate, Job, JobSnapshot, JobStatus, JobsFound, LostLook, OutputFound, OutputSnapshot};
 use crate::text::one_line;
 
-/// Characters of a person's name that are kept.
-const MAX_BY: usize = 200;
-/// Characters of a person's reason that are kept.
-const MAX_REASON: usize = 500;
-
 /// What a look found. Which look a status needs is the application's business; any answer is safe in any status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
@@ -119,23 +114,46 @@ pub enum Verb {
     Cancel,
     /// A person has seen that it failed, or that a job of it was orphaned.
     Acknowledge,
+    /// Do not score it, as long as no job is made for it: one that runs is left alone.
+    Skip,
+    /// Do not send what is queued before it is released.
+    Hold,
+    /// Let go what was put on hold.
+    Release,
+    /// Send what is queued before all others of its endpoint, without its back-off.
+    Expedite,
 }
 
 impl Verb {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Retry, Self::Cancel, Self::Acknowledge, Self::Skip, Self::Hold, Self::Release, Self::Expedite];
+
     /// What was done, as part of a sentence.
     pub fn done(self) -> &'static str {
         match self {
             Self::Retry => "retried",
             Self::Cancel => "cancelled",
             Self::Acknowledge => "acknowledged",
+            Self::Skip => "skipped",
+            Self::Hold => "put on hold",
+            Self::Release => "released",
+            Self::Expedite => "expedited",
         }
     }
+}
+
+impl Order {
+    /// Characters of a person's name that are kept.
+    pub const MAX_BY: usize = 200;
+    /// Characters of a person's reason that are kept.
+    pub const MAX_REASON: usize = 500;
 }
 
 /// `retried by ann@contoso.com (the role is there now)`
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (by, reason) = (one_line(&self.by, MAX_BY), one_line(&self.reason, MAX_REASON));
+        let (by, reason) = (one_line(&self.by, Self::MAX_BY), one_line(&self.reason, Self::MAX_REASON));
         write!(f, "{} by {by} ({reason})", self.verb.done())
     }
 }

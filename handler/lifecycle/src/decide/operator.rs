@@ -13,6 +13,10 @@ impl DecideContext<'_> {
             Verb::Retry => self.retry(order),
             Verb::Cancel => self.cancel(order),
             Verb::Acknowledge => self.acknowledge(order),
+            Verb::Skip => self.skip(order),
+            Verb::Hold => self.hold(order),
+            Verb::Release => self.release(order),
+            Verb::Expedite => self.expedite(order),
         }
     }
 
@@ -20,6 +24,7 @@ impl DecideContext<'_> {
     fn retry(&self, order: &Order) -> Step {
         let (status, now) = (self.scoring.status, self.now);
         match status {
+            Status::Queued if self.scoring.on_hold.is_some() => self.is_on_hold(),
             Status::Queued if self.scoring.due > now => {
                 let reason = format!("{order}: its back-off ends");
                 self.transition(Event::Retried, reason, Effect::None, |next| {
@@ -48,6 +53,67 @@ impl DecideContext<'_> {
                 wait(format!("it is {status}: an attempt is under way"))
             }
         }
+    }
+
+    /// Not to be scored, where no job of it runs: safe to order of many.
+    fn skip(&self, order: &Order) -> Step {
+        match self.scoring.status {
+            Status::Running | Status::Cancelling => {
+                wait("a job of it runs, which is left alone; `scorekeeper cancel` stops it".to_owned())
+            }
+            Status::Failed => wait("it is failed; `scorekeeper ack` says that it was seen".to_owned()),
+            // What is queued or held ends; of all else a cancellation says why not.
+            _ => self.cancel(order),
+        }
+    }
+
+    fn hold(&self, order: &Order) -> Step {
+        match (self.scoring.status, &self.scoring.on_hold) {
+            (Status::Queued, None) => {
+                let reason = format!("{order}: not sent before it is released");
+                self.transition(Event::PutOnHold, reason, Effect::None, |next| {
+                    next.on_hold = Some(order.to_string());
+                    next.expedited = false;
+                })
+            }
+            (Status::Queued, Some(_)) => self.is_on_hold(),
+            (status, _) => wait(format!("only what is queued can be put on hold, and this one is {status}")),
+        }
+    }
+
+    fn release(&self, order: &Order) -> Step {
+        match (self.scoring.status, &self.scoring.on_hold) {
+            (Status::Queued, Some(_)) => {
+                let reason = format!("{order}: it waits for its turn");
+                self.transition(Event::Released, reason, Effect::None, |next| next.on_hold = None)
+            }
+            (Status::Held, _) => {
+                wait("it is held for its lost answer; `scorekeeper resolve` says how it goes on".to_owned())
+            }
+            _ => wait("it is not on hold".to_owned()),
+        }
+    }
+
+    fn expedite(&self, order: &Order) -> Step {
+        match self.scoring.status {
+            Status::Queued if self.scoring.on_hold.is_some() => self.is_on_hold(),
+            Status::Queued if self.scoring.expedited && self.scoring.due <= self.now => {
+                wait("it is expedited already".to_owned())
+            }
+            Status::Queued => {
+                let reason = format!("{order}: it goes before all others of its endpoint");
+                self.transition(Event::Expedited, reason, Effect::None, |next| {
+                    next.expedited = true;
+                    next.due = self.now;
+                })
+            }
+            status => wait(format!("only what is queued can be expedited, and this one is {status}")),
+        }
+    }
+
+    fn is_on_hold(&self) -> Step {
+        let order = self.scoring.on_hold.as_deref().unwrap_or_default();
+        wait(format!("it was {order}; `scorekeeper release` lets it go"))
     }
 
     /// Not to be scored any more. What has a job is final once that has stopped.

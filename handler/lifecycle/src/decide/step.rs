@@ -86,6 +86,10 @@ impl DecideContext<'_> {
         if from != to {
             next.since = self.now;
         }
+        if to != Status::Queued {
+            next.on_hold = None;
+        }
+        next.expedited &= matches!(to, Status::Queued | Status::Submitting);
         self.note_input(&mut next);
         change(&mut next);
         let orphaned = next.orphaned_job_count > self.scoring.orphaned_job_count;

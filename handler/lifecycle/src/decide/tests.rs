@@ -204,10 +204,8 @@ fn every_seen() -> Vec<Observation> {
         Observation::Resolved(Resolution::JobIs(job_name("named"))),
         Observation::Resolved(Resolution::GiveUp),
         Observation::RecordRefused { reason: "a property is too long".into(), job: None },
-        operator::order(Verb::Retry),
-        operator::order(Verb::Cancel),
-        operator::order(Verb::Acknowledge),
     ];
+    all.extend(Verb::ALL.map(operator::order));
     all.extend(statuses.map(|word| job(JobStatus::read(word))));
     let seen = input::version("1", Some("m"));
     for found in
@@ -252,13 +250,14 @@ fn every_row_of_the_table_is_taken_and_nothing_beside_it() {
                     assert!(!life.scoring.status.is_terminal() || same || opened);
                     taken.insert(row);
                     let key = format!(
-                        "{:?}{}{}{:?}{}{}{}",
+                        "{:?}{}{}{:?}{}{}{}{}",
                         next.status,
                         next.attempt,
                         next.submission.is_some(),
                         next.missing_since.is_some(),
                         next.last_error.is_some(),
                         next.followed_ended.is_some(),
+                        next.on_hold.is_some(),
                         next.output_seen.is_some() || next.stop_ordered
                     );
                     if depth < 9 && known.insert(key) {

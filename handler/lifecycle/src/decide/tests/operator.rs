@@ -117,3 +117,52 @@ fn an_orphaned_job_is_acknowledged_in_every_status_and_changes_none() {
         assert_eq!(life.scoring.last_error.as_deref(), Some("what keeps it waiting"));
     }
 }
+
+#[test]
+fn what_is_on_hold_goes_nowhere_before_it_is_released() {
+    let mut life = Life::new();
+    life.moves(&order(Verb::Hold));
+    assert_eq!(life.scoring.status, Status::Queued);
+    assert!(life.waits(&Observation::SlotFree).contains("put on hold by ann@contoso.com (the role is there)"));
+    for verb in [Verb::Hold, Verb::Retry, Verb::Expedite] {
+        assert!(life.waits(&order(verb)).contains("scorekeeper release"), "{verb:?}");
+    }
+    life.moves(&order(Verb::Release));
+    assert!(life.waits(&order(Verb::Release)).contains("not on hold"), "twice is once");
+    life.moves(&Observation::SlotFree);
+    assert_eq!(life.scoring.status, Status::Submitting);
+    assert!(life.waits(&order(Verb::Hold)).contains("only what is queued"));
+}
+
+#[test]
+fn what_is_on_hold_can_be_cancelled_and_a_retry_of_that_is_not_on_hold() {
+    let mut life = Life::new();
+    life.moves(&order(Verb::Hold));
+    life.moves(&order(Verb::Cancel));
+    assert_eq!((life.scoring.status, &life.scoring.on_hold), (Status::Cancelled, &None));
+    life.moves(&order(Verb::Retry));
+    life.moves(&Observation::SlotFree);
+}
+
+#[test]
+fn what_is_expedited_is_due_at_once_and_stays_so_until_its_request_is_answered() {
+    let mut life = Life::submitting();
+    life.moves(&refused(false, Some(Duration::minutes(7))));
+    life.moves(&order(Verb::Expedite));
+    assert_eq!((life.scoring.due, life.scoring.expedited), (life.now, true));
+    assert!(life.waits(&order(Verb::Expedite)).contains("already"), "twice is once");
+    life.moves(&Observation::SlotFree);
+    assert!(life.scoring.expedited, "a refusal that passes leaves it first");
+    life.moves(&made(1, "job", "Running"));
+    assert!(!life.scoring.expedited);
+}
+
+#[test]
+fn a_skip_ends_what_has_no_job_and_leaves_a_running_one_alone() {
+    let mut life = Life::new();
+    life.moves(&order(Verb::Skip));
+    assert_eq!(life.scoring.status, Status::Cancelled);
+    assert!(life.scoring.error.unwrap_or_default().starts_with("skipped by ann@contoso.com"));
+    assert!(Life::running().waits(&order(Verb::Skip)).contains("left alone"));
+    assert!(failed().waits(&order(Verb::Skip)).contains("scorekeeper ack"));
+}

@@ -1,0 +1,150 @@
+//! Which scorings an order names: by ids or their beginnings, by a finding, or by a filter.
+
+use std::io::Write;
+
+use app::ledger::Ledger;
+use app::reports::{self, Filter};
+use lifecycle::text::visible;
+use lifecycle::{Scoring, ScoringId, Status, Verb};
+use time::OffsetDateTime;
+
+use super::on_ledger::Error;
+use super::order::{Doing, OrderArgs};
+
+/// Scorings that one command orders at most.
+const MAX_ORDERS: usize = 10_000;
+
+/// What an order is about.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// Scorings, as they are now.
+    pub(super) scorings: Vec<Scoring>,
+    /// Keys of quarantined events.
+    pub(super) events: Vec<String>,
+}
+
+/// What is named; `None` if nothing is, or not clearly, which was said.
+pub(super) async fn named(
+    ledger: &Ledger,
+    doing: Doing,
+    args: &OrderArgs,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<Option<Named>, Error> {
+    if !args.ids.is_empty() {
+        return by_ids(ledger, &args.ids, out).await;
+    }
+    if let Some(finding) = &args.finding {
+        return by_finding(ledger, finding, now, out).await;
+    }
+    let filter = Filter {
+        status: args.status.clone(),
+        rule: args.rule.clone(),
+        prefix: args.prefix.clone(),
+        since: args.since.map(|since| since.before(now)),
+        after: None,
+        limit: MAX_ORDERS,
+    };
+    if filter == (Filter { limit: MAX_ORDERS, ..Filter::default() }) {
+        writeln!(
+            out,
+            "Name what is to be {}: ids, --finding, or a filter (--status, --rule, --prefix, --since).",
+            doing.done()
+        )?;
+        return Ok(None);
+    }
+    let wanted: &[Status] = match doing {
+        Doing::Rescore => &[Status::Scored],
+        Doing::Verb(Verb::Retry) => &[Status::Failed],
+        Doing::Verb(Verb::Cancel) => &[Status::Queued, Status::Held, Status::Running],
+        Doing::Verb(Verb::Skip) => &[Status::Queued, Status::Held],
+        Doing::Verb(Verb::Hold | Verb::Release | Verb::Expedite) => &[Status::Queued],
+        // Whatever needs it, in each status.
+        Doing::Verb(Verb::Acknowledge) => {
+            let scorings = acknowledgeable(ledger, &filter).await?;
+            return Ok(Some(Named { scorings, ..Named::default() }));
+        }
+    };
+    let status = if filter.status.is_empty() { wanted.to_vec() } else { filter.status.clone() };
+    let found = reports::newest(ledger, &Filter { status, ..filter }, || ()).await?;
+    let mut scorings = Vec::with_capacity(found.scorings.len());
+    for view in found.scorings {
+        if let Some(id) = ScoringId::read(&view.id) {
+            scorings.extend(ledger.get(&id).await?.map(|(scoring, _)| scoring));
+        }
+    }
+    if doing == Doing::Verb(Verb::Release) {
+        // A filter means those, and not the whole queue.
+        scorings.retain(|scoring| scoring.on_hold.is_some());
+    }
+    Ok(Some(Named { scorings, ..Named::default() }))
+}
+
+async fn acknowledgeable(ledger: &Ledger, filter: &Filter) -> Result<Vec<Scoring>, Error> {
+    let mut scorings = Vec::new();
+    for row in ledger.unacknowledged(MAX_ORDERS).await? {
+        let Some((scoring, _)) = ledger.get(&row.id).await? else { continue };
+        if filter.wants_scoring(&scoring) {
+            scorings.push(scoring);
+        }
+    }
+    scorings.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    Ok(scorings)
+}
+
+/// What one finding of `status` concerns now.
+pub(super) async fn by_finding(
+    ledger: &Ledger,
+    finding: &str,
+    now: OffsetDateTime,
+    out: &mut dyn Write,
+) -> Result<Option<Named>, Error> {
+    let report = reports::status(ledger, now, None).await?;
+    let Some(finding) = report.findings.into_iter().find(|known| known.id.as_deref() == Some(finding)) else {
+        let shown = visible(finding);
+        writeln!(out, "There is no finding `{shown}` any more; `scorekeeper status` shows those of now.")?;
+        return Ok(None);
+    };
+    let mut named = Named::default();
+    for id in finding.of {
+        let scoring = match ScoringId::read(&id) {
+            Some(id) => ledger.get(&id).await?,
+            None => None,
+        };
+        match scoring {
+            Some((scoring, _)) => named.scorings.push(scoring),
+            None => named.events.push(id),
+        }
+    }
+    Ok(Some(named))
+}
+
+async fn by_ids(ledger: &Ledger, ids: &[String], out: &mut dyn Write) -> Result<Option<Named>, Error> {
+    let mut named = Named::default();
+    for id in ids {
+        if ledger.quarantined_event(id).await?.is_some() {
+            named.events.push(id.clone());
+            continue;
+        }
+        let Some(scoring) = by_id(ledger, id, out).await? else { return Ok(None) };
+        named.scorings.push(scoring);
+    }
+    Ok(Some(named))
+}
+
+/// The scoring of an id or an unambiguous beginning of it; `None` if there is none or not one, which was said.
+pub(super) async fn by_id(ledger: &Ledger, id: &str, out: &mut dyn Write) -> Result<Option<Scoring>, Error> {
+    let shown = visible(id);
+    if ScoringId::read(&format!("{id:0<32}")).is_none() {
+        writeln!(out, "`{shown}` is not the id of a scoring: 32 hexadecimal digits, or the beginning of them.")?;
+        return Ok(None);
+    }
+    let mut found = ledger.of_id(id, 2).await?;
+    match (found.read.len(), found.unreadable.len()) {
+        (1, 0) => return Ok(found.read.pop()),
+        (0, 0) => writeln!(out, "There is no scoring `{shown}`; nothing was changed.")?,
+        (_, 0) => writeln!(out, "Several scorings begin with `{shown}`; nothing was changed.")?,
+        _ => writeln!(out, "The row of `{shown}` cannot be read; nothing was changed.")?,
+    }
+    Ok(None)
+}
