@@ -42,6 +42,7 @@ mod heartbeat;
 mod in_flight;
 mod input;
 mod load;
+mod metadata_and_tags;
 mod moves;
 mod orders;
 mod orphaned_jobs;

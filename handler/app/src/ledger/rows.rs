@@ -26,6 +26,7 @@
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -254,6 +255,12 @@ fn further_job_names(scoring: &Scoring) -> Option<u32> {
     (further > 0).then(|| u32::try_from(further).unwrap_or(u32::MAX))
 }
 
+/// What is kept of a blob's metadata: names and values in one text.
+fn metadata(kept: &BTreeMap<String, String>) -> Option<String> {
+    // A map with string keys always serialises.
+    (!kept.is_empty()).then(|| serde_json::to_string(kept).unwrap_or_default())
+}
+
 /// The scoring's row; `op` names the write.
 pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
     let submission = s.submission.as_ref().map(|sub| serde_json::to_string(sub).unwrap_or_default()); // maps with string keys always serialise
@@ -271,6 +278,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Sequencer", s.blob.sequencer.as_deref())
         .with_some("Size", s.blob.size.and_then(|size| i64::try_from(size).ok()))
         .with_some("ContentType", s.blob.content_type.as_deref())
+        .with_some("Metadata", metadata(&s.blob.metadata))
         .with_some("EventTime", s.blob.event_time)
         .with("Endpoint", s.endpoint.as_str())
         .with_some("Deployment", s.deployment.as_deref())
@@ -351,6 +359,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             sequencer: row.string("Sequencer").map(str::to_owned),
             size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
             content_type: row.string("ContentType").map(str::to_owned),
+            metadata: read.metadata()?,
             event_time: row.time("EventTime"),
         },
         endpoint: read.parsed("Endpoint")?,
@@ -559,6 +568,11 @@ impl Reader<'_> {
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a readable list: {e}")))
     }
 
+    fn metadata(&self) -> Result<BTreeMap<String, String>, Unreadable> {
+        let Some(text) = self.0.string("Metadata") else { return Ok(BTreeMap::new()) };
+        serde_json::from_str(text).map_err(|e| self.wrong(format!("`Metadata` is not readable: {e}")))
+    }
+
     fn scoring_id(&self, name: &str, text: &str) -> Result<ScoringId, Unreadable> {
         ScoringId::read(text).ok_or_else(|| self.wrong(format!("`{name}` is not the id of a scoring")))
     }
@@ -592,6 +606,7 @@ mod tests {
         let mut blob = BlobVersion::read("https://a.blob.core.windows.net/con/ü%20x.csv", "0x1").unwrap();
         blob.size = Some(7);
         blob.sequencer = Some("0001".into());
+        blob.metadata = [("tenant".to_owned(), "\"ä\" b".to_owned())].into();
         let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
         let accepted = Scoring::accept(&lifecycle::LedgerId::of_random([1; 16]), rule, blob, now);
         let entry = accepted.accepted_entry("an event".into());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::exclude::{Exclude, Glob};
+use super::metadata_and_tags::{AskedMetadata, AskedTags};
 use super::policy::Policy;
 use super::settings::Settings;
 use super::split::Split;
@@ -62,6 +63,9 @@ pub struct Rule {
     /// What to do with blobs that were renamed into its place.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Renames>"))]
     pub renames: Renames,
+    /// The metadata that its texts name, in lower case, with whether a `uri` is among them.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub metadata_in_texts: BTreeMap<String, bool>,
     /// Times, retries, and what to do when an answer is lost.
     #[cfg_attr(feature = "schema", schemars(flatten))]
     pub policy: Policy,
@@ -137,6 +141,13 @@ pub struct Match {
     /// It was written by one of these operations of Azure Storage, as events name them. None: any.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Api>>"))]
     pub apis: Vec<Api>,
+    /// It has metadata of these names: a value, one of several, `true` for any, or `false` for none. The blob is looked at first,
+    /// as no event tells.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<AskedMetadata>"))]
+    pub metadata: AskedMetadata,
+    /// The same for its index tags. They take a request and a right of their own.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<AskedTags>"))]
+    pub index_tags: AskedTags,
     /// What of these is not wanted all the same; default: temporary names and markers.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Exclude>"))]
     pub exclude: Exclude,

@@ -1,5 +1,7 @@
 //! A rule as the file has it, and what makes a good rule of it.
 
+use std::collections::BTreeMap;
+
 use time::{Duration, OffsetDateTime};
 
 use super::data::{check_outputs, read_inputs, read_outputs};
@@ -57,7 +59,7 @@ impl Read for Rule {
         check_marker(&members, &complete, empty_blobs, matches.as_ref());
         check_latest_only(&members, overwrites, &policy);
         members.end();
-        let rule = Self {
+        let mut rule = Self {
             id: id?,
             matches: matches?,
             endpoint: endpoint?,
@@ -72,8 +74,10 @@ impl Read for Rule {
             complete,
             renames,
             overwrites,
+            metadata_in_texts: BTreeMap::new(),
             policy,
         };
+        rule.metadata_in_texts = rule.find_metadata_in_texts();
         check_fits(node, &rule);
         Some(rule)
     }
@@ -161,6 +165,7 @@ impl Read for Match {
             );
         }
         let (content_types, apis) = (members.or_default("contentTypes"), members.or_default("apis"));
+        let (metadata, index_tags) = (members.or_default("metadata"), members.or_default("indexTags"));
         check_path_part(&members, "prefix", &prefix);
         check_path_part(&members, "suffix", &suffix);
         if let Some(excluded) = exclude.excludes_all_of(&prefix, &suffix) {
@@ -183,6 +188,8 @@ impl Read for Match {
             max_bytes,
             content_types,
             apis,
+            metadata,
+            index_tags,
             exclude,
         })
     }
