@@ -56,6 +56,7 @@ mod renames;
 
 mod reports;
 mod rolled_back;
+mod shadow;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_installations;

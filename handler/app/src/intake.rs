@@ -252,7 +252,8 @@ impl Intake {
 
     /// Why the rules that look at the blob's container do not want it, as far as some do not.
     fn refusals(&self, blob: &BlobVersion, wanted: &[Scoring]) -> Option<String> {
-        let others = self.rules.iter().filter(|rule| *rule.matches.container == *blob.container);
+        let own = |rule: &&Rule| rule.shadow_of.is_none() && *rule.matches.container == *blob.container;
+        let others = self.rules.iter().filter(own);
         let others = others.filter(|rule| wanted.iter().all(|scoring| scoring.rule != rule.id));
         let refused: Vec<String> =
             others.filter_map(|rule| Some(format!("rule `{}`: {}", rule.id, rule.refuses(blob)?))).collect();

@@ -295,6 +295,10 @@ impl Upload {
                     Handling::Refuse(reason) => reason,
                 },
             };
+            // A shadow wants what its rule wants.
+            if rule.shadow_of.is_some() {
+                continue;
+            }
             if *rule.matches.container == *blob.container && nearest.is_none() {
                 nearest = Some(rule.id.clone());
             }

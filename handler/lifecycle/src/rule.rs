@@ -22,6 +22,7 @@ mod redirect;
 #[cfg(feature = "schema")]
 mod schema;
 mod settings;
+mod shadow;
 mod split;
 pub mod template;
 mod upload;

@@ -166,7 +166,7 @@ fn check(RulesText { shown, text }: &RulesText, json: bool, out: &mut dyn Write)
     let read = Rules::read(text);
     let warnings = read.as_ref().map(Rules::warnings).unwrap_or_default();
     let problems: Vec<_> = read.as_ref().err().into_iter().flatten().collect();
-    let count = read.as_ref().map_or(0, |rules| rules.iter().count());
+    let count = read.as_ref().map_or(0, |rules| rules.iter().filter(|rule| rule.shadow_of.is_none()).count());
     if json {
         let report = json!({ "file": shown, "rules": count, "problems": problems, "warnings": warnings });
         writeln!(out, "{report:#}")?;

@@ -112,6 +112,10 @@ pub struct Terminal {
     pub status: Status,
     /// Its rule.
     pub rule: RuleId,
+    /// The batch endpoint's invoke URI; `None` in rows that do not tell.
+    pub endpoint: Option<String>,
+    /// The deployment that was asked for; `None`: the endpoint's default.
+    pub deployment: Option<String>,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The key of its blob, as rows of what was received have it.
@@ -498,6 +502,7 @@ pub fn to_terminal_row(s: &Scoring, completed: OffsetDateTime) -> Entity {
         .with("State", s.status.name())
         .with("RuleId", s.rule.as_str())
         .with("Endpoint", s.endpoint.as_str())
+        .with_some("Deployment", s.deployment.as_deref())
         .with("BlobKey", blob_key(&s.blob.container, &s.blob.path))
         .with("CreatedTime", s.created)
         .with_some("AttemptTime", s.submitted.map(|at| (completed - at).whole_seconds()))
@@ -512,6 +517,8 @@ pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
         id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
         status: read.status()?,
         rule: read.parsed("RuleId")?,
+        endpoint: row.string("Endpoint").map(str::to_owned),
+        deployment: row.string("Deployment").map(str::to_owned),
         created: read.time("CreatedTime")?,
         blob: read.string("BlobKey")?,
         took: row.int64("AttemptTime").map(Duration::seconds),

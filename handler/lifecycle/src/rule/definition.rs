@@ -63,6 +63,9 @@ pub struct Rule {
     /// What to do with blobs that were renamed into its place.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Renames>"))]
     pub renames: Renames,
+    /// The rule whose shadow this one is.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub shadow_of: Option<RuleId>,
     /// The metadata that its texts name, in lower case, with whether a `uri` is among them.
     #[cfg_attr(feature = "schema", schemars(skip))]
     pub metadata_in_texts: BTreeMap<String, bool>,
@@ -164,6 +167,9 @@ pub struct Target {
     /// Shares of several deployments in hundredths, in place of `deployment`: `{"v7": 90, "v8": 10}`. Each blob has one of them by
     /// its URL.
     pub deployments: Option<Split>,
+    /// Another deployment that scores each blob too, for comparison: as the rule `ID-shadow`, whose scorings, outputs and limits
+    /// are its own.
+    pub shadow: Option<DeploymentName>,
     /// ARM id of the workspace (`/subscriptions/…/workspaces/NAME`). Without it a submission whose answer was lost
     /// before any job of the endpoint was seen cannot be looked for, and waits.
     pub workspace: Option<WorkspaceId>,

@@ -9,10 +9,11 @@ use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default
 use super::document::{Members, Node, Read, Refused};
 use super::exclude::{Exclude, Glob};
 use super::policy::{OnUnknown, Policy};
+use super::split::Split;
 use super::upload::{Complete, MarkerName, Overwrites, Renames};
 use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
-use crate::id::LedgerId;
+use crate::id::{DeploymentName, LedgerId};
 use crate::job::MAX_SUBMISSION_UNITS;
 use crate::scoring::Scoring;
 
@@ -74,6 +75,7 @@ impl Read for Rule {
             complete,
             renames,
             overwrites,
+            shadow_of: None,
             metadata_in_texts: BTreeMap::new(),
             policy,
         };
@@ -252,7 +254,7 @@ impl Read for NotEmpty {
 
 impl Read for Target {
     fn read(node: &Node<'_>) -> Option<Self> {
-        let mut members = node.object("`uri`, perhaps `deployment` or `deployments`, and `workspace`")?;
+        let mut members = node.object("`uri`, perhaps `deployment` or `deployments`, `shadow` and `workspace`")?;
         let uri = members.required(
             "uri",
             Refused::new("the batch endpoint's invoke URI", "copy its REST endpoint, which ends in /jobs"),
@@ -262,9 +264,17 @@ impl Read for Target {
         if deployment.is_some() && deployments.is_some() {
             members.refuse("deployments", Refused::new("one of `deployment` and `deployments`", "remove one of them"));
         }
+        let shadow: Option<DeploymentName> = members.optional("shadow");
+        if let Some(shadow) = &shadow
+            && (deployment.as_ref() == Some(shadow)
+                || deployments.as_ref().is_some_and(|split: &Split| split.has(shadow)))
+        {
+            let expected = "another deployment than those that score the blobs already";
+            members.refuse("shadow", Refused::new(expected, "name the one to compare with, or leave it out"));
+        }
         let workspace = members.optional("workspace");
         members.end();
-        Some(Self { uri: uri?, deployment, deployments, workspace })
+        Some(Self { uri: uri?, deployment, deployments, shadow, workspace })
     }
 }
 
