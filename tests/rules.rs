@@ -117,6 +117,7 @@ fn full() -> Value {
             "match": { "account": "uploads", "container": "claims-eu", "prefix": "eu/", "suffix": ".csv",
                 "globs": ["**/*-[0-9].csv"], "minBytes": 1, "maxBytes": 1_000_000_000, "contentTypes": ["text/csv", "application/*"],
                 "apis": ["PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose", "SftpCommit", "CreateFile", "SftpCreate", "RenameFile"],
+                "metadata": { "Tenant": ["a", "b"], "source": true, "skip": false, "x": "" }, "indexTags": { "Data class": "a=b", "hold": false },
                 "exclude": { "defaults": false, "prefixes": ["eu/old/"], "suffixes": ["-x.csv"], "globs": ["**/a-*.csv"] } },
             "endpoint": { "uri": "https://heart.westeurope.inference.ml.azure.com/jobs", "deployment": "v7", "workspace": workspace },
             "inputs": {
@@ -124,7 +125,7 @@ fn full() -> Value {
                 "folder": { "type": "UriFolder", "uri": format!("{workspace}/datastores/blobs/paths/f/") },
                 "asset": { "type": "UriFile", "uri": format!("{workspace}/data/reference/versions/3") },
                 "url": { "type": "UriFile", "uri": "https://uploads.dfs.core.windows.net/c/{blob.encodedPath}" },
-                "text": { "type": "Literal", "template": "{rule.id} {event.time:yyyy-MM-dd} {blob.stem}{{}}" },
+                "text": { "type": "Literal", "template": "{rule.id} {event.time:yyyy-MM-dd} {blob.stem}{{}} {blob.metadata.Tenant}" },
                 "json": { "type": "Literal", "value": "{\"braces\": {}}" },
                 "own": { "type": "UriFolder", "uri": "{blob.folderUrl}" },
                 "number": { "type": "Literal", "value": -1.5e3 },

@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "the envelope is for the other benches")]
 mod upload;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -138,6 +138,10 @@ impl Blobs for AtOnce {
     }
 
     async fn blob(&self, _blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        Err(Inconclusive::not_reachable("no blob of this bench is there"))
+    }
+
+    async fn index_tags(&self, _blob: &UnversionedBlob, _etag: &str) -> Result<BTreeMap<String, String>, Inconclusive> {
         Err(Inconclusive::not_reachable("no blob of this bench is there"))
     }
 

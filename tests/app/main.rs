@@ -42,6 +42,7 @@ mod heartbeat;
 mod in_flight;
 mod input;
 mod load;
+mod metadata_and_tags;
 mod moves;
 mod orders;
 mod orphaned_jobs;
@@ -55,6 +56,7 @@ mod renames;
 
 mod reports;
 mod rolled_back;
+mod shadow;
 #[path = "../support/mod.rs"]
 mod support;
 mod two_installations;

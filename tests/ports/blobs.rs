@@ -1,9 +1,11 @@
 //! What the port `Blobs` promises. Each claim gets a stage of its own.
 
+use std::collections::BTreeMap;
+
 use app::ports::{BlobPage, MAX_PAGE};
 use lifecycle::job::{Output, OutputKind};
 use lifecycle::pending::BlobKind;
-use lifecycle::{Answer, BlobVersion, InputSnapshot, OutputSnapshot, Scoring, SeenVersion};
+use lifecycle::{Answer, BlobVersion, IndexTags, InputSnapshot, OutputSnapshot, Scoring, SeenVersion};
 use time::{Duration, OffsetDateTime};
 
 use super::stage::{Ending, Stage, scoring};
@@ -146,6 +148,23 @@ pub async fn a_blob_that_is_not_there_is_none(stage: &dyn Stage) {
     for path in ["eu/b.csv", "eu", "eu/a.csv/b"] {
         assert_eq!(stage.blobs().blob(&stage.upload_name(path)).await, Ok(None), "{path}");
     }
+}
+
+pub async fn metadata_comes_with_a_look_and_index_tags_for_the_version_that_was_seen(stage: &dyn Stage) {
+    let blob = stage.upload("eu/ä #1.csv", 7);
+    let plain = stage.blobs().blob(&blob).await.unwrap().unwrap();
+    assert!(plain.metadata.is_empty() && plain.index_tags == IndexTags::NotAsked);
+    assert_eq!(stage.blobs().index_tags(&blob, &plain.etag).await, Ok(BTreeMap::new()));
+    stage.label(&blob, ("Tenant", "a b"), ("held back", "x=1"));
+    let seen = stage.blobs().blob(&blob).await.unwrap().unwrap();
+    assert_eq!(seen.metadata, BTreeMap::from([("tenant".to_owned(), "a b".to_owned())]));
+    let tags = stage.blobs().index_tags(&blob, &seen.etag).await;
+    assert_eq!(tags, Ok(BTreeMap::from([("held back".to_owned(), "x=1".to_owned())])));
+    stage.upload("eu/ä #1.csv", 8);
+    assert!(stage.blobs().index_tags(&blob, &seen.etag).await.is_err(), "those of another version say nothing");
+    let seen = stage.blobs().blob(&blob).await.unwrap().unwrap();
+    stage.deny_lookups();
+    assert!(stage.blobs().index_tags(&blob, &seen.etag).await.is_err());
 }
 
 pub async fn a_folder_is_listed_page_by_page_whole_and_without_its_neighbours(stage: &dyn Stage) {

@@ -123,6 +123,7 @@ mod conforming {
         an_input_that_cannot_be_looked_at_is_an_error_and_never_gone
         an_uploaded_blob_is_seen_in_its_version_with_its_size
         a_blob_that_is_not_there_is_none
+        metadata_comes_with_a_look_and_index_tags_for_the_version_that_was_seen
         a_folder_is_listed_page_by_page_whole_and_without_its_neighbours
         an_upload_that_cannot_be_looked_at_is_an_error_and_never_none
     }

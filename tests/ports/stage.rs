@@ -64,6 +64,9 @@ pub trait Stage: Send + Sync {
     /// Uploads a blob of so many bytes to the container that the rules watch; gives its name.
     fn upload(&self, path: &str, bytes: usize) -> UnversionedBlob;
 
+    /// Gives an uploaded blob a metadata and an index tag.
+    fn label(&self, blob: &UnversionedBlob, metadata: (&str, &str), tag: (&str, &str));
+
     /// The name of a blob in that container, there or not.
     fn upload_name(&self, path: &str) -> UnversionedBlob;
 

@@ -11,7 +11,11 @@ use azure::batch_endpoint::AzureMl;
 use azure::blobs::AzureBlobs;
 use azure::resource_manager;
 use azure::tokens::Tokens;
-use lifecycle::{BlobVersion, EndpointHosts, JobName, JobStatus, Rules, Scoring, StorageHosts, UnversionedBlob};
+use lifecycle::{
+    BlobSnapshot, BlobVersion, EndpointHosts, IndexTags, JobName, JobStatus, Rules, Scoring, StorageHosts,
+    UnversionedBlob,
+};
+use serde_json::json;
 use simulation::{End, Inputs, Sandbox, Written};
 use simulator::{
     Clock, Container, Datastore, Fault as Planned, FaultKind, Handle, Instead, ManualClock, Route, Timing,
@@ -240,6 +244,12 @@ impl Stage for Azure {
         self.upload_name(path)
     }
 
+    fn label(&self, blob: &UnversionedBlob, metadata: (&str, &str), tag: (&str, &str)) {
+        let labels = json!({ "metadata": { metadata.0: metadata.1 }, "indexTags": { tag.0: tag.1 } });
+        let file = self.folder.path().join("claims").join(&blob.path);
+        std::fs::write(simulator::sidecar_of(&file), labels.to_string()).unwrap();
+    }
+
     fn upload_name(&self, path: &str) -> UnversionedBlob {
         let origin = self.handle.origin();
         UnversionedBlob::read(&format!("{origin}/uploads/claims/x")).unwrap().beside(path).unwrap()
@@ -336,6 +346,10 @@ impl Stage for InTests {
         name
     }
 
+    fn label(&self, blob: &UnversionedBlob, metadata: (&str, &str), tag: (&str, &str)) {
+        self.world.uploaded(|uploaded| uploaded.change(blob, |shown| labelled(shown, metadata, tag)));
+    }
+
     fn upload_name(&self, path: &str) -> UnversionedBlob {
         name_in_azure(path)
     }
@@ -421,6 +435,10 @@ impl Stage for InSimulation {
         name
     }
 
+    fn label(&self, blob: &UnversionedBlob, metadata: (&str, &str), tag: (&str, &str)) {
+        self.0.uploaded(|uploaded| uploaded.change(blob, |shown| labelled(shown, metadata, tag)));
+    }
+
     fn upload_name(&self, path: &str) -> UnversionedBlob {
         name_in_azure(path)
     }
@@ -428,4 +446,10 @@ impl Stage for InSimulation {
     fn deny_lookups(&self) {
         self.0.deny_lookups();
     }
+}
+
+/// What a fake keeps of a blob's metadata and index tags.
+fn labelled(shown: &mut BlobSnapshot, metadata: (&str, &str), tag: (&str, &str)) {
+    shown.metadata = [(metadata.0.to_ascii_lowercase(), metadata.1.to_owned())].into();
+    shown.index_tags = IndexTags::Seen([(tag.0.to_owned(), tag.1.to_owned())].into());
 }

@@ -1,7 +1,7 @@
 //! With one guard taken away, the simulation finds it: nothing here changes the product, each replacement stands between
 //! the app and its world and says why that equals a product without the guard.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -433,6 +433,10 @@ impl Blobs for StorageWithout {
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
         let seen = self.inner.blob(blob).await;
         if matches!(self.guard, StorageGuard::FailedUpload) { Ok(seen.unwrap_or(None)) } else { seen }
+    }
+
+    async fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Result<BTreeMap<String, String>, Inconclusive> {
+        self.inner.index_tags(blob, etag).await
     }
 
     async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {

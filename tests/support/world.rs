@@ -1,7 +1,7 @@
 //! A small world for the app: the simulation's endpoint and storage behind faults by plan, a clock that tests move, and apps
 //! on one ledger.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use app::ledger::{Ledger, LedgerOptions};
@@ -76,6 +76,8 @@ struct State {
     hidden: bool,
     inconclusive: Option<String>,
     storage_inconclusive: Option<String>,
+    tags_inconclusive: Option<String>,
+    tag_looks: usize,
     input_inconclusive: Option<Inconclusive>,
     input_looks: usize,
     during_input: Option<Act>,
@@ -252,6 +254,16 @@ impl World {
             act().await;
         }
         seen
+    }
+
+    /// Whether index tags cannot be read, and why.
+    pub fn set_tags_inconclusive(&self, why: Option<&str>) {
+        self.state.lock().unwrap().tags_inconclusive = why.map(str::to_owned);
+    }
+
+    /// How often index tags were asked for.
+    pub fn tag_looks(&self) -> usize {
+        self.state.lock().unwrap().tag_looks
     }
 
     /// How often an input was looked at.
@@ -658,6 +670,19 @@ impl Blobs for World {
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
         let now = self.now();
         self.look(|state| state.cloud.blob(blob, now)).await
+    }
+
+    async fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Result<BTreeMap<String, String>, Inconclusive> {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap();
+        state.tag_looks += 1;
+        if let Some(why) = &state.storage_inconclusive {
+            return Err(Inconclusive::not_reachable(why.clone()));
+        }
+        if let Some(why) = &state.tags_inconclusive {
+            return Err(Inconclusive::not_allowed(why.clone()));
+        }
+        state.cloud.index_tags(blob, etag, now)
     }
 
     async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {

@@ -8,7 +8,9 @@ use lifecycle::intake::{self, Classification, QuarantinedEvent, SkippedEvent};
 use lifecycle::pending::{Former, Judgement};
 use lifecycle::renamed::NameChange;
 use lifecycle::rule::{Overwrites, Renames};
-use lifecycle::{BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, StorageHosts};
+use lifecycle::{
+    BlobSnapshot, BlobVersion, LedgerId, Payload, PendingUpload, Rule, Rules, Scoring, StorageHosts, UnversionedBlob,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -19,7 +21,7 @@ use crate::error::{Error, during, error_chain};
 use crate::ledger::rows::MAX_EVENT;
 use crate::ledger::{Announced, FormerName, Ledger, Pending, Unannounced};
 use crate::own_outputs;
-use crate::ports::{Blobs, Inconclusive};
+use crate::ports::{Blobs, Inconclusive, with_index_tags};
 
 /// Scorings of one delivery, or intents of one invocation, that are worked on at one time.
 const MAX_CONCURRENT_SCORINGS: usize = 16;
@@ -250,7 +252,8 @@ impl Intake {
 
     /// Why the rules that look at the blob's container do not want it, as far as some do not.
     fn refusals(&self, blob: &BlobVersion, wanted: &[Scoring]) -> Option<String> {
-        let others = self.rules.iter().filter(|rule| *rule.matches.container == *blob.container);
+        let own = |rule: &&Rule| rule.shadow_of.is_none() && *rule.matches.container == *blob.container;
+        let others = self.rules.iter().filter(own);
         let others = others.filter(|rule| wanted.iter().all(|scoring| scoring.rule != rule.id));
         let refused: Vec<String> =
             others.filter_map(|rule| Some(format!("rule `{}`: {}", rule.id, rule.refuses(blob)?))).collect();
@@ -267,7 +270,10 @@ impl Intake {
         outcome: &mut Outcome,
     ) {
         let seen = match uploads.iter().find(|upload| upload.due <= now) {
-            Some(upload) => Some(self.blobs.blob(&upload.blob).await),
+            Some(upload) => {
+                let due = uploads.iter().filter(|upload| upload.due <= now);
+                Some(self.look(&upload.blob, due.filter_map(|upload| self.rules.get(&upload.rule))).await)
+            }
             None => None,
         };
         if !matches!(seen, Some(Ok(Some(_)))) {
@@ -298,6 +304,16 @@ impl Intake {
     async fn note_names(&self, renamed: Option<NameChange>, now: OffsetDateTime) -> Result<(), Error> {
         let Some(renamed) = renamed else { return Ok(()) };
         self.ledger.note_names(&renamed, now).await.map_err(during("keeping what was renamed"))
+    }
+
+    /// The blob as it is now, with what these rules want to know of it.
+    pub(crate) async fn look<'r>(
+        &self,
+        blob: &UnversionedBlob,
+        rules: impl IntoIterator<Item = &'r Rule>,
+    ) -> Result<Option<BlobSnapshot>, Inconclusive> {
+        let Some(seen) = self.blobs.blob(blob).await? else { return Ok(None) };
+        Ok(Some(with_index_tags(&*self.blobs, blob, seen, rules).await))
     }
 
     /// What becomes of a pending upload whose blob was looked at.

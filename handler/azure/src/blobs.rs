@@ -366,6 +366,10 @@ impl Blobs for AzureBlobs {
         self.uploaded(blob).await
     }
 
+    async fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Result<BTreeMap<String, String>, Inconclusive> {
+        self.tags_of(blob, etag).await
+    }
+
     async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {
         self.uploaded_below(folder, from).await
     }

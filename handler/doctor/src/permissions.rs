@@ -69,6 +69,8 @@ pub(super) const CAPABILITIES: &[(Check, &[&str])] =
 
 /// Reads the content of blobs.
 pub(super) const READ_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
+/// Reads index tags of blobs.
+pub(super) const READ_INDEX_TAGS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/tags/read";
 /// Writes blobs.
 pub(super) const WRITE_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write";
 /// Puts messages into queues.

@@ -49,6 +49,16 @@ pub(super) fn assign(assignee: impl fmt::Display, role: &str, scope: impl fmt::D
     format!("az role assignment create --assignee {assignee} --role {} --scope {scope}", shell(role))
 }
 
+/// Makes a role that reads index tags and nothing else, as no built-in one but Storage Blob Data Owner does, and gives it.
+pub(super) fn read_index_tags(assignee: impl fmt::Display, scope: impl fmt::Display) -> String {
+    const ROLE: &str = "Blob Index Tags Reader";
+    let action = crate::permissions::READ_INDEX_TAGS;
+    let definition = format!(
+        r#""{{\"Name\": \"{ROLE}\", \"AssignableScopes\": [\"/subscriptions/$(az account show --query id --output tsv)\"], \"DataActions\": [\"{action}\"]}}""#
+    );
+    format!("az role definition create --role-definition {definition} && {}", assign(assignee, ROLE, scope))
+}
+
 /// The same for an identity of a resource, by its object id: found at once, without the right to read the directory.
 pub(super) fn assign_to_principal(principal: &str, role: &str, scope: &str) -> String {
     format!(

@@ -12,9 +12,12 @@ use lifecycle::Rule;
 use lifecycle::datastore::DatastorePath;
 use lifecycle::watched_output::{WatchedOutput, watched_outputs};
 
+use crate::access::Permission;
 use crate::datastore::{DatastoreInfo, Store, sources, targets};
 use crate::examination::Examination;
 use crate::finding::{Check, Finding, Verdict};
+use crate::permissions::READ_INDEX_TAGS;
+use crate::remedy::{account_scope, read_index_tags};
 use crate::storage::ContainerName;
 use crate::unseen::{NotLookedAt, Unseen};
 use crate::workspace::{ML, of_workspace};
@@ -27,7 +30,7 @@ impl Examination {
             let by_deployment = rule.by_deployment();
             let computes = futures::future::join_all(by_deployment.iter().map(|rule| self.compute(rule)));
             let (input, outputs, computes) = futures::join!(self.input(rule), self.outputs(rule), computes);
-            [vec![input], outputs, computes.concat()].concat()
+            [vec![input], self.index_tags(rule).await, outputs, computes.concat()].concat()
         });
         futures::future::join_all(one).await.concat()
     }
@@ -93,6 +96,35 @@ impl Examination {
             });
         }
         finding.about(format!("container {}/{}", place.account, place.container))
+    }
+
+    /// Whether the app may read index tags, of a rule that asks for them.
+    async fn index_tags(&self, rule: &Rule) -> Vec<Finding> {
+        let (true, Some(place)) = (rule.asks_for_index_tags(), Self::watched(rule)) else { return Vec::new() };
+        let ContainerName { account, container } = place;
+        let check = Check::Input;
+        let may = self.app_may(account, |account| account.container(container), READ_INDEX_TAGS).await;
+        let finding = match may {
+            Permission::Yes => Finding::ok(check, format!("the app may read index tags in {account}/{container}")),
+            Permission::No => {
+                let id = self.account(account).await.ok().map(|account| account.id);
+                Finding::fault(
+                    check,
+                    format!("the app has no role that reads index tags in {account}/{container}"),
+                    format!(
+                        "match.indexTags of the rule {} asks for them, and its uploads wait until they can be read",
+                        rule.id
+                    ),
+                    read_index_tags(&self.subject.assignee, account_scope(account, id.as_deref())),
+                )
+            }
+            Permission::Unknown(why) => Finding::unknown(
+                check,
+                format!("whether the app may read index tags in {account}/{container} is not known: {why}"),
+                "the role Reader on the storage account for whoever looks",
+            ),
+        };
+        vec![finding.about(format!("index tags of container {account}/{container}"))]
     }
 
     async fn outputs(&self, rule: &Rule) -> Vec<Finding> {

@@ -1,5 +1,7 @@
 //! A blob version: what was uploaded, in one spelling.
 
+use std::collections::BTreeMap;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -51,6 +53,9 @@ pub struct BlobVersion {
     /// Content type, if the event told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// Metadata that the texts of its rule name, by names in lower case. Only a look tells it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
     /// The time that its event names, in whole seconds of UTC; informative. `None` where no event told of it.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub event_time: Option<OffsetDateTime>,
@@ -116,6 +121,7 @@ impl BlobVersion {
             sequencer: None,
             size: None,
             content_type: None,
+            metadata: BTreeMap::new(),
             event_time: None,
         })
     }

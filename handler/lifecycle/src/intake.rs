@@ -295,6 +295,10 @@ impl Upload {
                     Handling::Refuse(reason) => reason,
                 },
             };
+            // A shadow wants what its rule wants.
+            if rule.shadow_of.is_some() {
+                continue;
+            }
             if *rule.matches.container == *blob.container && nearest.is_none() {
                 nearest = Some(rule.id.clone());
             }
@@ -352,7 +356,10 @@ impl Upload {
     fn pending(&self, rule: &Rule, after: Duration, now: OffsetDateTime) -> PendingUpload {
         let cause = Cause::Created { api: self.api.clone().unwrap_or_default() };
         let seen = Some(Sighting { etag: self.blob.etag.clone(), since: now });
-        let pending = PendingUpload::new(rule, self.blob.clone().into(), cause, now);
+        let mut pending = PendingUpload::new(rule, self.blob.clone().into(), cause, now);
+        if rule.asks_what_no_event_tells() {
+            "no event tells its metadata and index tags".clone_into(&mut pending.reason);
+        }
         PendingUpload { due: now + after, event_time: self.blob.event_time, seen, ..pending }
     }
 
@@ -567,6 +574,13 @@ mod tests {
                 "rule `r`: its content type is `text/csv`, not `application/json` (match.contentTypes)",
             ),
             (json!({"contentTypes": ["application/json"]}), untyped, "looked at"),
+            (json!({"metadata": {"tenant": "a"}}), as_it_is, "looked at"),
+            (json!({"indexTags": {"tenant": false}}), as_it_is, "looked at"),
+            (
+                json!({"metadata": {"tenant": "a"}, "minBytes": 6}),
+                as_it_is,
+                "rule `r`: it has 5 bytes, fewer than 6 (match.minBytes)",
+            ),
             (json!({"apis": ["PutBlob", "PutBlockList"]}), as_it_is, "taken in"),
             (
                 json!({"apis": ["PutBlob", "PutBlockList"]}),

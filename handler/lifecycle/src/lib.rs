@@ -57,7 +57,7 @@ pub use job::{
     Submission,
 };
 pub use payload::Payload;
-pub use pending::{BlobSnapshot, PendingUpload};
+pub use pending::{BlobSnapshot, IndexTags, PendingUpload};
 pub use renamed::{NameChange, PendingFolder};
 pub use rule::{EndpointSettings, Policy, Rule, Rules};
 pub use schedule::QueuePosition;

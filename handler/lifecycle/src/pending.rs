@@ -3,6 +3,8 @@
 //! An event about one of these tells too little: no ETag, no size, or those of a blob whose content comes later. What the
 //! event told is kept until a look at the blob tells the rest ([`PendingUpload::judge`]).
 
+use std::collections::BTreeMap;
+
 use time::{Duration, OffsetDateTime};
 
 use crate::blob::BlobVersion;
@@ -129,6 +131,22 @@ pub struct BlobSnapshot {
     pub is_folder: bool,
     /// When it was last written, by the storage's clock, if that was told. A rename leaves it as it is.
     pub modified: Option<OffsetDateTime>,
+    /// Its metadata, by names in lower case.
+    pub metadata: BTreeMap<String, String>,
+    /// Its index tags.
+    pub index_tags: IndexTags,
+}
+
+/// What is known of a blob's index tags. They are asked for by a request of their own, and only for a rule that wants to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum IndexTags {
+    /// Nobody asked.
+    #[default]
+    NotAsked,
+    /// These, of the version that was seen.
+    Seen(BTreeMap<String, String>),
+    /// It was not found out: why, and the remedy.
+    NotSeen(String),
 }
 
 impl BlobSnapshot {
@@ -368,8 +386,23 @@ impl PendingUpload {
         }
         // After it has rested: until then it may grow.
         let content_type = seen.content_type.as_deref().unwrap_or_default();
-        if let Some(why) = rule.refuses_size(seen.size).or_else(|| rule.refuses_type(content_type)) {
+        let refused = rule.refuses_size(seen.size).or_else(|| rule.refuses_type(content_type));
+        if let Some(why) = refused.or_else(|| rule.refuses_metadata(&seen.metadata)) {
             return self.skip(&why);
+        }
+        if rule.asks_for_index_tags() {
+            match &seen.index_tags {
+                IndexTags::Seen(tags) => {
+                    if let Some(why) = rule.refuses_index_tags(tags) {
+                        return self.skip(&why);
+                    }
+                }
+                IndexTags::NotSeen(why) => return Judgement::Wait(Box::new(self.not_seen(why, now))),
+                IndexTags::NotAsked => {
+                    let why = "its index tags were not asked for yet";
+                    return Judgement::Wait(Box::new(self.later(why.to_owned(), now)));
+                }
+            }
         }
         match former.filter(|former| former.counts() && rule.renames == Renames::IgnoreScored) {
             Some(Former::Scoring { id, status: Status::Scored }) => {
@@ -400,6 +433,7 @@ impl PendingUpload {
         };
         blob.size = Some(seen.size);
         blob.content_type.clone_from(&seen.content_type);
+        blob.metadata = rule.metadata_kept(&seen.metadata);
         blob.event_time = self.event_time;
         let reason = format!("rule `{}` wants this blob version: {}", rule.id, self.told());
         let mut scoring = Scoring::accept(ledger, rule, blob, now);

@@ -4,6 +4,7 @@
 //! members are refused, and so is what can never work. All problems are reported together, each with its place. Only `id`,
 //! `match.container` and `endpoint.uri` are required.
 
+mod beyond_events;
 mod data;
 mod definition;
 mod document;
@@ -12,6 +13,7 @@ mod exclude;
 #[cfg(feature = "schema")]
 mod forms;
 mod matching;
+mod metadata_and_tags;
 mod names;
 mod policy;
 mod problem;
@@ -20,6 +22,7 @@ mod redirect;
 #[cfg(feature = "schema")]
 mod schema;
 mod settings;
+mod shadow;
 mod split;
 pub mod template;
 mod upload;
@@ -30,6 +33,7 @@ mod written;
 pub use definition::{DEFAULT_OUTPUT, EmptyBlobs, InputTemplate, Literal, Match, OutputTemplate, Rule, Source, Target};
 pub use endpoints::EndpointSettings;
 pub use exclude::{Exclude, Excluded, Glob, InvalidGlob};
+pub use metadata_and_tags::{Asked, AskedMetadata, AskedTags};
 pub use policy::{OnUnknown, Policy};
 pub use problem::{Place, Problem, Problems};
 pub use reading::Rules;

@@ -215,6 +215,19 @@ impl Cloud {
         uploaded.filter(|shown| shown.etag == input.etag).or(Some(input))
     }
 
+    /// The index tags of a blob while it is the version of this ETag.
+    pub fn index_tags(
+        &self,
+        blob: &UnversionedBlob,
+        etag: &str,
+        now: OffsetDateTime,
+    ) -> Result<BTreeMap<String, String>, Inconclusive> {
+        match self.blob(blob, now) {
+            Some(shown) if shown.etag == etag => Ok(self.uploaded.index_tags(blob, etag).unwrap_or_default()),
+            _ => Err(Inconclusive::unfinished("the blob has changed meanwhile")),
+        }
+    }
+
     fn job(&self, name: &str) -> Option<&CloudJob> {
         // Names are numbers from 1 on.
         let number: usize = name.strip_prefix("job-")?.parse().ok()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lifecycle::pending::{BlobKind, CopyState};
-use lifecycle::{BlobSnapshot, BlobVersion, InputContent, InputSnapshot, SeenVersion, UnversionedBlob};
+use lifecycle::{BlobSnapshot, BlobVersion, IndexTags, InputContent, InputSnapshot, SeenVersion, UnversionedBlob};
 use time::OffsetDateTime;
 
 /// Size of every input.
@@ -100,6 +100,8 @@ impl Inputs {
             copy: CopyState::Whole,
             is_folder: false,
             modified: None,
+            metadata: BTreeMap::new(),
+            index_tags: IndexTags::NotAsked,
         };
         match self.at(&blob.url, now) {
             Held::Anything | Held::Nothing => None,

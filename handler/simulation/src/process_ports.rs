@@ -3,7 +3,7 @@
 //! Each call draws its fate from the dice. A request that was sent arrives, whatever became of its sender. Reads are
 //! answered with what was true when they arrived, which may be a while before the caller goes on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use lifecycle::{
@@ -344,6 +344,17 @@ impl Blobs for ProcessPorts {
         };
         self.sleep(pause).await;
         Ok(seen)
+    }
+
+    async fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Result<BTreeMap<String, String>, Inconclusive> {
+        self.looks().await?;
+        let (tags, pause) = {
+            let now = self.world.0.time.now();
+            let mut state = self.world.state();
+            (state.cloud.index_tags(blob, etag, now), state.pause())
+        };
+        self.sleep(pause).await;
+        tags
     }
 
     async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {

@@ -1,7 +1,7 @@
 //! The simulated endpoint and storage by themselves, with nothing drawn: for the ports' conformance suites, which hold them
 //! to the same claims as the real adapters. A simulation over a world that keeps another contract would prove nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -147,6 +147,10 @@ impl Blobs for Sandbox {
 
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive> {
         self.drive(self.ports.blob(blob))
+    }
+
+    async fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Result<BTreeMap<String, String>, Inconclusive> {
+        self.drive(self.ports.index_tags(blob, etag))
     }
 
     async fn blobs_below(&self, folder: &UnversionedBlob, from: Option<&str>) -> Result<BlobPage, Inconclusive> {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use app::ports::BlobPage;
 use lifecycle::pending::{BlobKind, BlobSnapshot, CopyState};
-use lifecycle::{BlobVersion, UnversionedBlob};
+use lifecycle::{BlobVersion, IndexTags, UnversionedBlob};
 
 /// Account, container and path.
 type Name = (String, String, String);
@@ -19,6 +19,11 @@ pub struct Uploaded {
 
 fn name(blob: &UnversionedBlob) -> Name {
     (blob.account.clone(), blob.container.clone(), blob.path.clone())
+}
+
+/// As properties and lists show it.
+fn without_tags(shown: &BlobSnapshot) -> BlobSnapshot {
+    BlobSnapshot { index_tags: IndexTags::NotAsked, ..shown.clone() }
 }
 
 impl Uploaded {
@@ -43,6 +48,8 @@ impl Uploaded {
             copy: CopyState::Whole,
             is_folder: false,
             modified: None,
+            metadata: BTreeMap::new(),
+            index_tags: IndexTags::NotAsked,
         };
         self.blobs.insert(name(blob), snapshot);
         blob.version(etag).expect("a version is named by its ETag")
@@ -77,9 +84,18 @@ impl Uploaded {
         }
     }
 
-    /// The blob as it is now.
+    /// The blob as it is now. Its index tags are told to whoever asks for them.
     pub fn get(&self, blob: &UnversionedBlob) -> Option<BlobSnapshot> {
-        self.blobs.get(&name(blob)).cloned()
+        self.blobs.get(&name(blob)).map(without_tags)
+    }
+
+    /// The index tags of a blob, if it is the version of this ETag.
+    pub(crate) fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Option<BTreeMap<String, String>> {
+        let shown = self.blobs.get(&name(blob)).filter(|shown| shown.etag == etag)?;
+        Some(match &shown.index_tags {
+            IndexTags::Seen(tags) => tags.clone(),
+            IndexTags::NotAsked | IndexTags::NotSeen(_) => BTreeMap::new(),
+        })
     }
 
     /// One page of a folder, of at most so many blobs.
@@ -98,7 +114,7 @@ impl Uploaded {
             *account == folder.account && *container == folder.container && path.starts_with(&prefix)
         });
         let mut blobs: Vec<_> =
-            all.take(max.saturating_add(1)).map(|((.., path), shown)| (path.clone(), shown.clone())).collect();
+            all.take(max.saturating_add(1)).map(|((.., path), shown)| (path.clone(), without_tags(shown))).collect();
         let more = blobs.len() > max;
         blobs.truncate(max);
         let next = blobs.last().filter(|_| more).map(|(path, _)| path.clone());

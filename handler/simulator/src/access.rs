@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ids;
 use crate::roles::{
-    BLOB_CONTRIBUTOR, BLOB_OWNER, BLOB_READER, DATA_SCIENTIST, READER, ROLES, Role, TABLE_CONTRIBUTOR, TENANT, Who,
-    is_within, matches,
+    BLOB_CONTRIBUTOR, BLOB_OWNER, BLOB_READER, DATA_SCIENTIST, READER, ROLES, Role, TABLE_CONTRIBUTOR, TAGS_READER,
+    TENANT, Who, is_within, matches,
 };
 use crate::shared::Shared;
 
@@ -38,6 +38,7 @@ pub(super) fn assignments(shared: &Shared) -> Vec<Assignment> {
     ];
     for name in ids::watched_accounts(shared) {
         wanted.push((Who::App, BLOB_READER, account(name)));
+        wanted.push((Who::App, TAGS_READER, account(name)));
         wanted.push((Who::Compute, BLOB_READER, account(name)));
     }
     for name in ids::datastore_accounts(shared) {

@@ -61,6 +61,7 @@ mod run_history;
 mod scorer;
 mod scoring;
 mod shared;
+mod sidecar;
 mod state;
 mod storage;
 mod storage_map;
@@ -91,6 +92,7 @@ pub use job_failure::JobFailure;
 pub use options::{SimulatorOptions, Timing};
 pub use resources::{InvalidResources, Resources};
 pub use scorer::SCORED_BY;
+pub use sidecar::sidecar_of;
 pub use state::Summary;
 pub use storage::file_etag;
 

@@ -1,10 +1,10 @@
-//! The built-in roles that an installation uses, and the identities that have them. To whom they are assigned, and what
+//! The roles that an installation uses, all but one of them built-in, and the identities that have them. To whom they are assigned, and what
 //! follows from it, is in `access.rs`. Ids and actions are those of Azure's built-in roles.
 
 use azure_core::Uuid;
 use serde_json::{Value, json};
 
-/// A built-in role.
+/// A role.
 #[derive(Debug)]
 pub(super) struct Role {
     pub(super) name: &'static str,
@@ -28,12 +28,14 @@ macro_rules! storage {
 pub(super) const READER: &str = "Reader";
 pub(super) const DATA_SCIENTIST: &str = "AzureML Data Scientist";
 pub(super) const BLOB_READER: &str = "Storage Blob Data Reader";
+/// No built-in role: one that an installation makes whose rules ask for index tags.
+pub(super) const TAGS_READER: &str = "Scorekeeper Blob Index Tags Reader";
 pub(super) const BLOB_CONTRIBUTOR: &str = "Storage Blob Data Contributor";
 pub(super) const BLOB_OWNER: &str = "Storage Blob Data Owner";
 pub(super) const TABLE_CONTRIBUTOR: &str = "Storage Table Data Contributor";
 
 /// The roles.
-pub(super) const ROLES: [Role; 6] = [
+pub(super) const ROLES: [Role; 7] = [
     Role {
         name: READER,
         id: "acdd72a7-3385-48ef-bd42-f606fba81ae7",
@@ -70,6 +72,13 @@ pub(super) const ROLES: [Role; 6] = [
         actions: &[storage!("blobServices/containers/read"), storage!("blobServices/generateUserDelegationKey/action")],
         not_actions: &[],
         data_actions: &[storage!("blobServices/containers/blobs/read")],
+    },
+    Role {
+        name: TAGS_READER,
+        id: "5c0eca6e-b10b-4a95-9e4d-3b1c5a0e7d21",
+        actions: &[],
+        not_actions: &[],
+        data_actions: &[storage!("blobServices/containers/blobs/tags/read")],
     },
     Role {
         name: BLOB_CONTRIBUTOR,
@@ -117,6 +126,8 @@ pub(super) const ROLES: [Role; 6] = [
 
 /// Reading a blob's content or listing a container's blobs.
 pub(super) const READ_BLOBS: &str = storage!("blobServices/containers/blobs/read");
+/// Reading a blob's index tags.
+pub(super) const READ_INDEX_TAGS: &str = storage!("blobServices/containers/blobs/tags/read");
 /// Looking whether a container is there.
 pub(super) const READ_CONTAINER: &str = storage!("blobServices/containers/read");
 /// Making a job on an endpoint's default deployment.

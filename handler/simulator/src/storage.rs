@@ -1,6 +1,6 @@
 //! Blob storage over the configured folders, read only, as an emulator spells it: `/{account}/{container}/{blob}`.
 //!
-//! Enough for the official client: get, head, ranges, flat listing with prefix and pages. Whoever asks must show a token for
+//! Enough for the official client: get, head, ranges, index tags, flat listing with prefix and pages. Whoever asks must show a token for
 //! storage, and is refused if the caller's roles do not hold the right. The 401 says so as the service does, with a challenge:
 //! Microsoft's client sends no token in the clear unless it is told to.
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use axum::body::{Body, Bytes};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use azure_core::Uuid;
 use azure_core::time::to_rfc7231;
@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use crate::answer::{add, empty, unauthorized};
 use crate::call::Call;
 use crate::shared::Shared;
+use crate::sidecar::Sidecar;
 use crate::storage_map::{HIDDEN, existing};
 use crate::{access, accounts, ids, roles};
 
@@ -55,31 +56,23 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
         return error(StatusCode::NOT_FOUND, "ContainerNotFound", "The specified container does not exist.");
     };
     if blob.is_empty() {
-        return match (call.query("restype"), call.query("comp")) {
-            (Some("container"), None) => empty(StatusCode::OK),
-            (Some("container"), Some("list")) if call.query("delimiter").is_none() => {
-                let (folder, account, container) = (folder.to_owned(), account.to_owned(), container.to_owned());
-                let prefix = call.query("prefix").unwrap_or_default().to_owned();
-                let after = call.query("marker").unwrap_or_default().to_owned();
-                let max = call.query("maxresults").and_then(|n| n.parse().ok()).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
-                let page = tokio::task::spawn_blocking(move || {
-                    let mut found = Vec::new();
-                    walk(&folder, "", (&prefix, &after, max + 1), &mut found);
-                    listing(&folder, (&account, &container, &prefix), &found, max)
-                });
-                match page.await {
-                    Ok(xml) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/xml")], xml).into_response(),
-                    Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The listing failed."),
-                }
-            }
-            _ => error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "The simulator does not do that."),
-        };
+        return of_container(folder, account, container, call).await;
     }
     let (path, mut file, facts) = match opened(folder, blob).await {
         Ok(opened) => opened,
         Err(error) => return unopened(&error),
     };
     let (modified, etag) = version(&facts);
+    let Sidecar { metadata, index_tags } = Sidecar::of(&path).await;
+    if call.query("comp") == Some("tags") {
+        return match call.header("x-ms-blob-if-match") {
+            Some(wanted) if wanted != etag => {
+                let text = "The condition specified using HTTP conditional header(s) is not met.";
+                error(StatusCode::PRECONDITION_FAILED, "ConditionNotMet", text)
+            }
+            _ => (StatusCode::OK, [(header::CONTENT_TYPE, "application/xml")], tag_set(&index_tags)).into_response(),
+        };
+    }
     let md5 = if facts.len() <= MAX_MD5 { md5(&path).await } else { None };
     let range = call.header("x-ms-range").or_else(|| call.header("range"));
     let (from, length, is_part) = match range.and_then(|range| part(range, facts.len())) {
@@ -111,6 +104,13 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
             ("x-ms-creation-time", &to_rfc7231(&modified)),
         ],
     );
+    for (name, value) in &metadata {
+        // What no header can hold is not there.
+        let name = HeaderName::from_bytes(format!("x-ms-meta-{name}").as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
     if let Some(md5) = md5.filter(|_| !is_part) {
         add(headers, &[("content-md5", &md5)]);
     }
@@ -120,6 +120,29 @@ async fn find(shared: &Shared, account: &str, container: &str, blob: &str, call:
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     response
+}
+
+/// Whether a container is there, or a page of its blobs.
+async fn of_container(folder: &Path, account: &str, container: &str, call: &Call) -> Response {
+    match (call.query("restype"), call.query("comp")) {
+        (Some("container"), None) => empty(StatusCode::OK),
+        (Some("container"), Some("list")) if call.query("delimiter").is_none() => {
+            let (folder, account, container) = (folder.to_owned(), account.to_owned(), container.to_owned());
+            let prefix = call.query("prefix").unwrap_or_default().to_owned();
+            let after = call.query("marker").unwrap_or_default().to_owned();
+            let max = call.query("maxresults").and_then(|n| n.parse().ok()).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+            let page = tokio::task::spawn_blocking(move || {
+                let mut found = Vec::new();
+                walk(&folder, "", (&prefix, &after, max + 1), &mut found);
+                listing(&folder, (&account, &container, &prefix), &found, max)
+            });
+            match page.await {
+                Ok(xml) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/xml")], xml).into_response(),
+                Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "The listing failed."),
+            }
+        }
+        _ => error(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue", "The simulator does not do that."),
+    }
 }
 
 /// The file that stands for a blob, with its path.
@@ -161,7 +184,17 @@ fn may_read(shared: &Shared, account: &str, container: &str, blob: &str, call: &
     if blob.is_empty() && call.query("comp").is_none() {
         return access::forbidden(shared, roles::READ_CONTAINER, &scope).is_none();
     }
-    access::forbidden_data(shared, roles::READ_BLOBS, &scope).is_none()
+    let action = if call.query("comp") == Some("tags") { roles::READ_INDEX_TAGS } else { roles::READ_BLOBS };
+    access::forbidden_data(shared, action, &scope).is_none()
+}
+
+/// Index tags as XML.
+fn tag_set(tags: &std::collections::BTreeMap<String, String>) -> String {
+    let each = |(name, value): (&String, &String)| {
+        format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", escaped(name), escaped(value))
+    };
+    let all: String = tags.iter().map(each).collect();
+    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><Tags><TagSet>{all}</TagSet></Tags>")
 }
 
 fn error(status: StatusCode, code: &'static str, message: &str) -> Response {

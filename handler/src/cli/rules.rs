@@ -110,11 +110,14 @@ fn classified(
         Classification::Wanted(scorings) => {
             scorings.first().map_or(Ok(ATTENTION), |scoring| test(rules, &scoring.blob, now, out))
         }
-        Classification::Pending { .. } => {
-            writeln!(
-                out,
-                "It is looked at in storage before it is taken in: the event does not say that it is whole."
-            )?;
+        Classification::Pending { uploads, .. } => {
+            for upload in uploads {
+                writeln!(
+                    out,
+                    "It is looked at in storage before rule {} takes it in: {}.",
+                    upload.rule, upload.reason
+                )?;
+            }
             Ok(0)
         }
         Classification::Folder(_) => {
@@ -163,7 +166,7 @@ fn check(RulesText { shown, text }: &RulesText, json: bool, out: &mut dyn Write)
     let read = Rules::read(text);
     let warnings = read.as_ref().map(Rules::warnings).unwrap_or_default();
     let problems: Vec<_> = read.as_ref().err().into_iter().flatten().collect();
-    let count = read.as_ref().map_or(0, |rules| rules.iter().count());
+    let count = read.as_ref().map_or(0, |rules| rules.iter().filter(|rule| rule.shadow_of.is_none()).count());
     if json {
         let report = json!({ "file": shown, "rules": count, "problems": problems, "warnings": warnings });
         writeln!(out, "{report:#}")?;
@@ -206,7 +209,8 @@ fn sent(rule: &Rule, blob: &BlobVersion, now: OffsetDateTime, out: &mut dyn Writ
     let scoring = Scoring::accept(&LedgerId::of_random([0; 16]), rule, blob.clone(), now);
     let submission = rule.submission(&scoring, 1);
     let shown = |text: &str| text.replace(scoring.id.as_str(), "{scoring.id}");
-    writeln!(out, "rule {} wants it", rule.id)?;
+    let asks = if rule.asks_what_no_event_tells() { ", if a look at its metadata and index tags agrees" } else { "" };
+    writeln!(out, "rule {} wants it{asks}", rule.id)?;
     let deployment = scoring.deployment.as_deref().unwrap_or("(the endpoint's default)");
     writeln!(out, "  endpoint    {}\n  deployment  {deployment}", rule.endpoint.uri)?;
     if let Some(split) = &rule.endpoint.deployments {
@@ -309,6 +313,15 @@ rule scans does not want it: container `claims` is not `scans`
         assert_eq!((code, said.as_str()), (0, golden), "an event is read as it would be when it is delivered");
         let (code, said) = event("https://uploads.blob.core.windows.net/photos/a.jpg");
         assert!(code == 1 && said.contains("photos/a.jpg is skipped: "), "{said}");
+        let asking =
+            RULES.replace(r#"{"container": "scans"}"#, r#"{"container": "scans", "metadata": {"tenant": true}}"#);
+        let asking = Rules::read(&asking).expect("good rules");
+        let scan = BlobVersion::read("https://uploads.blob.core.windows.net/scans/a.tif", "ETAG").expect("a blob");
+        let (code, said) = text(|out| test(&asking, &scan, NOW, out));
+        assert!(
+            code == 0 && said.contains("rule scans wants it, if a look at its metadata and index tags agrees"),
+            "{said}"
+        );
         let (code, said) = event("nonsense");
         assert!(code == 1 && said.starts_with("It is quarantined: "), "{said}");
         let own =

@@ -64,6 +64,7 @@ pub async fn status(
             "skipped24h": report.skipped,
             "quarantined24h": report.quarantined,
             "limits": report.limits,
+            "deployments": report.deployments,
             "breakers": report.breakers,
             "lastUpload": report.last_upload.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             "attention": report.findings,
@@ -96,6 +97,10 @@ pub async fn status(
     }
     for view in report.limits.iter().filter(|view| view.matters()) {
         writeln!(out, "Limit       {} {}: {}", view.kind, view.name, view.summary())?;
+    }
+    for view in &report.deployments {
+        let name = view.deployment.as_deref().unwrap_or("(the default)");
+        writeln!(out, "Deployment  {} of {}: {}", visible(name), visible(&view.endpoint), view.summary())?;
     }
     for view in report.breakers.iter().filter(|view| view.is_open()) {
         writeln!(out, "Breaker     {}: {}", view.subject(), view.summary())?;

@@ -3,6 +3,8 @@
 //!
 //! Never: a scoring that ends because of another one which is not on record.
 
+use std::collections::BTreeMap;
+
 use lifecycle::pending::{Cause, Judgement};
 use lifecycle::rule::Overwrites;
 use lifecycle::{
@@ -17,6 +19,7 @@ use super::{Driver, Reach, ShownBy};
 use crate::error::error_chain;
 use crate::ledger::{self, Acceptance, Announced, MAX_UNANNOUNCED, Pending, Received, Recorded, Unannounced};
 use crate::ports::table_store::{self, ETag};
+use crate::ports::with_index_tags;
 
 /// Attempts against other processes that move the same scoring.
 const MAX_TRIES: usize = 5;
@@ -122,11 +125,16 @@ impl Driver {
         if let Some(why) = rule.refuses(&other.blob) {
             return Ok(InputFound::Unwanted { etag, why });
         }
-        let known = match self.ledger.get(&other.id).await? {
-            Some((known, _)) => Some(known),
-            None if let Some(found) = self.unfit(services, rule, scoring, seen).await? => return Ok(found),
+        let known = if let Some((known, _)) = self.ledger.get(&other.id).await? {
+            Some(known)
+        } else {
+            let metadata = match self.fit(services, rule, scoring, seen).await? {
+                Ok(metadata) => metadata,
+                Err(found) => return Ok(found),
+            };
+            other.blob.metadata = metadata;
             // A writer that never comes to rest, or one that marks each input by rewriting it, would else be scored for ever.
-            None => match self.ledger.count_unannounced(&other.blob, now).await? {
+            match self.ledger.count_unannounced(&other.blob, now).await? {
                 Unannounced::Counted => {
                     let reason = format!("the path of scoring {} holds this version; no event told of it", scoring.id);
                     self.insert(&other, &[other.accepted_entry(reason)]).await?
@@ -138,7 +146,7 @@ impl Driver {
                         too_many(until)
                     )));
                 }
-            },
+            }
         };
         let Some(known) = known else { return Ok(InputFound::Newer { etag, scoring: other.id }) };
         // It may have given way to this one while this one's version was there, or be about to.
@@ -147,38 +155,40 @@ impl Driver {
         Ok(InputFound::Newer { etag, scoring: scored_as.map_or(shown.id, |by| by.id) })
     }
 
-    /// What stands against a newer version that no event told of: it is not whole yet, or of a kind that the rule does not score. No
-    /// other version costs a second look.
-    async fn unfit(
+    /// The metadata that is kept of a newer version that no event told of, or what stands against it: it is not whole yet, or of a
+    /// kind that the rule does not score. No other version costs a second look.
+    async fn fit(
         &self,
         services: &Services,
         rule: &Rule,
         scoring: &Scoring,
         seen: &SeenVersion,
-    ) -> Result<Option<InputFound>, ledger::Error> {
+    ) -> Result<Result<BTreeMap<String, String>, InputFound>, ledger::Error> {
         let (now, etag) = (self.clock.now(), &seen.etag);
         let not_seen =
-            |why: String| Ok(Some(InputFound::NotSeen(format!("its path holds another version ({etag}): {why}"))));
+            |why: String| Ok(Err(InputFound::NotSeen(format!("its path holds another version ({etag}): {why}"))));
         let blob = match UnversionedBlob::read(&scoring.blob.url) {
             Ok(blob) => blob,
             Err(invalid) => return not_seen(invalid.to_string()),
         };
         let shown = match services.blobs.blob(&blob).await {
-            Ok(Some(shown)) if shown.etag.trim_matches('"') == etag.as_str() => shown,
+            Ok(Some(shown)) if shown.etag.trim_matches('"') == etag.as_str() => {
+                with_index_tags(&*services.blobs, &blob, shown, [rule]).await
+            }
             Ok(_) => return not_seen("it has changed again".to_owned()),
             Err(inconclusive) => return not_seen(error_chain(&inconclusive)),
         };
         let changed = Cause::Changed { taken: scoring.blob.etag.clone() };
         let upload = PendingUpload::new(rule, blob, changed, now);
         match upload.judge(self.ledger.id().await?, Some(rule), Some(&shown), None, now) {
-            Judgement::TakeIn { .. } => Ok(None),
+            Judgement::TakeIn { scoring, .. } => Ok(Ok(scoring.blob.metadata)),
             // On record before the older version waits for it.
             Judgement::Wait(upload) => {
                 let why = upload.reason.clone();
                 self.ledger.keep_pending(&Pending::Upload(*upload)).await?;
                 not_seen(why)
             }
-            Judgement::Skip(skip) => Ok(Some(InputFound::Unwanted { etag: etag.clone(), why: skip.reason })),
+            Judgement::Skip(skip) => Ok(Err(InputFound::Unwanted { etag: etag.clone(), why: skip.reason })),
             Judgement::Done => not_seen("it is not there any more".to_owned()),
         }
     }

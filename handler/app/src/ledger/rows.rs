@@ -26,6 +26,7 @@
 //!
 //! Columns are readable in any storage browser. A row of a schema newer than [`SCHEMA`] is refused, not guessed at.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -115,6 +116,10 @@ pub struct Terminal {
     pub status: Status,
     /// Its rule.
     pub rule: RuleId,
+    /// The batch endpoint's invoke URI; `None` in rows that do not tell.
+    pub endpoint: Option<String>,
+    /// The deployment that was asked for; `None`: the endpoint's default.
+    pub deployment: Option<String>,
     /// When it was accepted.
     pub created: OffsetDateTime,
     /// The key of its blob, as rows of what was received have it.
@@ -258,6 +263,12 @@ fn further_job_names(scoring: &Scoring) -> Option<u32> {
     (further > 0).then(|| u32::try_from(further).unwrap_or(u32::MAX))
 }
 
+/// What is kept of a blob's metadata: names and values in one text.
+fn metadata(kept: &BTreeMap<String, String>) -> Option<String> {
+    // A map with string keys always serialises.
+    (!kept.is_empty()).then(|| serde_json::to_string(kept).unwrap_or_default())
+}
+
 /// The scoring's row; `op` names the write.
 pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
     let submission = s.submission.as_ref().map(|sub| serde_json::to_string(sub).unwrap_or_default()); // maps with string keys always serialise
@@ -275,6 +286,7 @@ pub fn to_scoring_row(s: &Scoring, op: &str) -> Entity {
         .with_some("Sequencer", s.blob.sequencer.as_deref())
         .with_some("Size", s.blob.size.and_then(|size| i64::try_from(size).ok()))
         .with_some("ContentType", s.blob.content_type.as_deref())
+        .with_some("Metadata", metadata(&s.blob.metadata))
         .with_some("EventTime", s.blob.event_time)
         .with("Endpoint", s.endpoint.as_str())
         .with_some("Deployment", s.deployment.as_deref())
@@ -357,6 +369,7 @@ pub fn from_scoring_row(row: &Entity) -> Result<Scoring, Unreadable> {
             sequencer: row.string("Sequencer").map(str::to_owned),
             size: row.int64("Size").and_then(|size| u64::try_from(size).ok()),
             content_type: row.string("ContentType").map(str::to_owned),
+            metadata: read.metadata()?,
             event_time: row.time("EventTime"),
         },
         endpoint: read.parsed("Endpoint")?,
@@ -501,6 +514,7 @@ pub fn to_terminal_row(s: &Scoring, completed: OffsetDateTime) -> Entity {
         .with("State", s.status.name())
         .with("RuleId", s.rule.as_str())
         .with("Endpoint", s.endpoint.as_str())
+        .with_some("Deployment", s.deployment.as_deref())
         .with("BlobKey", blob_key(&s.blob.container, &s.blob.path))
         .with("CreatedTime", s.created)
         .with_some("AttemptTime", s.submitted.map(|at| (completed - at).whole_seconds()))
@@ -515,6 +529,8 @@ pub fn from_terminal_row(row: &Entity) -> Result<Terminal, Unreadable> {
         id: id.ok_or_else(|| read.wrong("the key has no id".to_owned()))?,
         status: read.status()?,
         rule: read.parsed("RuleId")?,
+        endpoint: row.string("Endpoint").map(str::to_owned),
+        deployment: row.string("Deployment").map(str::to_owned),
         created: read.time("CreatedTime")?,
         blob: read.string("BlobKey")?,
         took: row.int64("AttemptTime").map(Duration::seconds),
@@ -571,6 +587,11 @@ impl Reader<'_> {
         serde_json::from_str(text).map_err(|e| self.wrong(format!("`{name}` is not a readable list: {e}")))
     }
 
+    fn metadata(&self) -> Result<BTreeMap<String, String>, Unreadable> {
+        let Some(text) = self.0.string("Metadata") else { return Ok(BTreeMap::new()) };
+        serde_json::from_str(text).map_err(|e| self.wrong(format!("`Metadata` is not readable: {e}")))
+    }
+
     pub(super) fn scoring_id(&self, name: &str, text: &str) -> Result<ScoringId, Unreadable> {
         ScoringId::read(text).ok_or_else(|| self.wrong(format!("`{name}` is not the id of a scoring")))
     }
@@ -604,6 +625,7 @@ mod tests {
         let mut blob = BlobVersion::read("https://a.blob.core.windows.net/con/ü%20x.csv", "0x1").unwrap();
         blob.size = Some(7);
         blob.sequencer = Some("0001".into());
+        blob.metadata = [("tenant".to_owned(), "\"ä\" b".to_owned())].into();
         let now = datetime!(2026-07-21 10:00:00.1234567 UTC);
         let accepted = Scoring::accept(&lifecycle::LedgerId::of_random([1; 16]), rule, blob, now);
         let entry = accepted.accepted_entry("an event".into());

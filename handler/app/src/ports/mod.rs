@@ -4,14 +4,15 @@ mod answered;
 pub mod management;
 pub mod table_store;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 pub use answered::Answered;
 use async_trait::async_trait;
 use lifecycle::id::{EndpointUri, JobName, WorkspaceId};
+use lifecycle::text::error_chain;
 use lifecycle::{
-    Answer, BlobSnapshot, BlobVersion, Candidate, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint,
-    OutputSnapshot, Scoring, ScoringId, ServiceRequestId, UnversionedBlob,
+    Answer, BlobSnapshot, BlobVersion, Candidate, IndexTags, InputSnapshot, Job, JobSnapshot, JobStatus, OutputPrint,
+    OutputSnapshot, Rule, Scoring, ScoringId, ServiceRequestId, UnversionedBlob,
 };
 use time::OffsetDateTime;
 
@@ -213,6 +214,23 @@ pub struct BlobPage {
     pub next: Option<String>,
 }
 
+/// A blob as it was seen, with its index tags as far as one of these rules wants to know them.
+pub(crate) async fn with_index_tags<'r>(
+    blobs: &dyn Blobs,
+    blob: &UnversionedBlob,
+    seen: BlobSnapshot,
+    rules: impl IntoIterator<Item = &'r Rule>,
+) -> BlobSnapshot {
+    if seen.is_folder || !rules.into_iter().any(Rule::asks_for_index_tags) {
+        return seen;
+    }
+    let index_tags = match blobs.index_tags(blob, &seen.etag).await {
+        Ok(tags) => IndexTags::Seen(tags),
+        Err(inconclusive) => IndexTags::NotSeen(error_chain(&inconclusive)),
+    };
+    BlobSnapshot { index_tags, ..seen }
+}
+
 /// The storage that uploads come from, inputs lie in and outputs are written to.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
@@ -224,6 +242,10 @@ pub trait Blobs: Send + Sync + 'static {
     /// The blob as it is now. `None` only if the storage says that there is no such blob (404 `BlobNotFound`): an account, a
     /// container or a name that cannot be reached or read is an error.
     async fn blob(&self, blob: &UnversionedBlob) -> Result<Option<BlobSnapshot>, Inconclusive>;
+
+    /// The index tags of a blob while it is the version of this ETag. An error if it is another one by now: the tags of that one
+    /// say nothing about this.
+    async fn index_tags(&self, blob: &UnversionedBlob, etag: &str) -> Result<BTreeMap<String, String>, Inconclusive>;
 
     /// One page of the blobs below a folder, at most [`MAX_PAGE`], from where a page before ended. A folder that is not there
     /// has none.

@@ -3,6 +3,7 @@
 //! Members are named as scripts see them in JSON; texts say what is to be done next. Nothing here writes.
 
 mod breakers;
+mod deployments;
 mod events;
 mod explain;
 mod find;
@@ -15,6 +16,7 @@ mod status;
 mod text;
 
 pub use breakers::{BreakerView, breakers};
+pub use deployments::DeploymentView;
 pub use events::{QuarantinedView, SkippedView, quarantined, skipped};
 pub use explain::{Explanation, Verdict, explain};
 pub use find::{Known, find};

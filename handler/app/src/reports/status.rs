@@ -7,6 +7,7 @@ use lifecycle::redact::redacted;
 use time::{Duration, OffsetDateTime};
 
 use super::breakers::{BreakerView, breakers};
+use super::deployments::{DeploymentView, deployments};
 use super::findings::{Finding, Seen, findings};
 use super::limits::{LimitView, limits};
 use super::pending::pending;
@@ -40,6 +41,8 @@ pub struct StatusReport {
     pub pending: usize,
     /// Every rule and endpoint with its limit.
     pub limits: Vec<LimitView>,
+    /// Deployments of endpoints that have more than one, by what ended since `since`.
+    pub deployments: Vec<DeploymentView>,
     /// Every deployment of which attempts have failed.
     pub breakers: Vec<BreakerView>,
     /// What needs attention, the most urgent first.
@@ -97,6 +100,7 @@ pub async fn status(
         quarantined: quarantined.len(),
         pending: pending.len(),
         limits: limits(&controls),
+        deployments: deployments(&ended),
         breakers: breakers(&controls),
         findings: Vec::new(),
     };

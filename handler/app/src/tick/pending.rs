@@ -18,7 +18,7 @@ use crate::error::{Error, during, error_chain};
 use crate::intake::{Intake, Outcome};
 use crate::ledger::{Ledger, Pending};
 use crate::ports::table_store::ETag;
-use crate::ports::{BlobPage, Blobs};
+use crate::ports::{BlobPage, Blobs, with_index_tags};
 
 /// Looks under way at one time.
 const MAX_CONCURRENT_LOOKS: usize = 16;
@@ -107,7 +107,7 @@ impl PendingLooks {
     /// Looks at one blob. Returns how many scorings came of it.
     async fn look_at(&self, upload: PendingUpload, etag: ETag) -> Result<usize, Error> {
         let kept = Pending::Upload(upload.clone());
-        let seen = self.blobs.blob(&upload.blob).await;
+        let seen = self.intake.look(&upload.blob, self.rules.get(&upload.rule)).await;
         let now = self.clock.now();
         let event = upload.event.clone();
         let judgement = self.intake.judge(upload, seen.as_ref().map(Option::as_ref), now).await?;
@@ -246,6 +246,11 @@ impl PendingLooks {
             match folder.file(&path, &self.rules, now) {
                 Err(skip) => self.intake.skip(&skip, None, now, &mut outcome).await?,
                 Ok(uploads) => {
+                    let asking = uploads.iter().filter_map(|upload| self.rules.get(&upload.rule));
+                    let seen = match uploads.first() {
+                        Some(upload) => with_index_tags(&*self.blobs, &upload.blob, seen, asking).await,
+                        None => seen,
+                    };
                     for upload in uploads {
                         let judgement = self.intake.judge(upload, Ok(Some(&seen)), now).await?;
                         if let Some(again) = self.intake.carry_out(judgement, None, now, &mut outcome).await? {

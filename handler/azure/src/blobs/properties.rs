@@ -1,12 +1,14 @@
 //! What storage's answers show of a blob, from its properties or as an item of a list.
 
+use std::collections::BTreeMap;
+
 use azure_core::error::ErrorKind;
 use azure_core::http::{NoFormat, Response};
 use azure_storage_blob::models::{
     AccessTier, BlobClientGetPropertiesResult, BlobClientGetPropertiesResultHeaders as _, BlobItem, BlobType,
     CopyStatus,
 };
-use lifecycle::pending::{BlobKind, BlobSnapshot, CopyState};
+use lifecycle::pending::{BlobKind, BlobSnapshot, CopyState, IndexTags};
 
 /// Metadata by which Azure Storage marks a blob that stands for a folder.
 const FOLDER: &str = "hdi_isfolder";
@@ -23,6 +25,8 @@ pub(super) fn snapshot(shown: &Response<BlobClientGetPropertiesResult, NoFormat>
         copy: copy(shown.copy_status()?.as_ref(), shown.copy_status_description()?),
         is_folder: metadata.iter().any(|(name, value)| is_folder(name, value)),
         modified: shown.last_modified()?,
+        metadata: in_lower_case(metadata),
+        index_tags: IndexTags::NotAsked,
     })
 }
 
@@ -39,8 +43,15 @@ pub(super) fn listed(blob: BlobItem) -> azure_core::Result<(String, BlobSnapshot
         copy: copy(shown.copy_status.as_ref(), shown.copy_status_description),
         is_folder: metadata.iter().any(|(name, value)| is_folder(name, value)),
         modified: shown.last_modified,
+        metadata: in_lower_case(metadata),
+        index_tags: IndexTags::NotAsked,
     };
     Ok((blob.name.ok_or_else(|| lacks("name"))?, snapshot))
+}
+
+/// Headers have no case, lists show the one that was written.
+fn in_lower_case(metadata: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    metadata.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
 }
 
 fn is_folder(name: &str, value: &str) -> bool {

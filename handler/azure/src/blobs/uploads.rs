@@ -2,20 +2,32 @@
 //!
 //! A blob's URL comes from an event, and with it the host: a token is sent to no host that is not Azure Storage's.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use app::ports::{BlobPage, Inconclusive, MAX_PAGE};
-use azure_storage_blob::models::{BlobContainerClientListBlobsOptions, ListBlobsIncludeItem};
+use app::ports::{BlobPage, Inconclusive, InconclusiveKind, MAX_PAGE};
+use azure_core::http::Etag;
+use azure_storage_blob::models::{
+    BlobClientGetTagsOptions, BlobContainerClientListBlobsOptions, BlobTag, ListBlobsIncludeItem,
+};
 use futures::TryStreamExt as _;
 use lifecycle::UnversionedBlob;
 use lifecycle::pending::BlobSnapshot;
 use reqwest::Url;
 
 use super::properties::{listed, snapshot};
-use super::{AzureBlobs, blob_not_found};
+use super::{AzureBlobs, blob_not_found, unquoted};
 
 /// A look at one blob with all its repetitions: Event Grid waits 30 s for the invocation that makes it.
 const LOOK: Duration = Duration::from_secs(10);
+/// What reading tags takes beside reading blobs.
+const NO_RIGHT: &str = "the app's identity may not read index tags; it needs the data action Microsoft.Storage/storageAccounts/blobServices/containers/blobs/tags/read, which the role Storage Blob Data Owner or one of your own holds";
+
+/// The version that was named is not there any more.
+fn changed(error: &azure_core::Error) -> bool {
+    error.http_status().is_some_and(|status| matches!(u16::from(status), 404 | 412))
+}
+
 fn never(_: &azure_core::Error) -> bool {
     false
 }
@@ -36,6 +48,30 @@ impl AzureBlobs {
         let late =
             || Inconclusive::not_reachable(format!("storage did not answer about {url} within {} s", LOOK.as_secs()));
         tokio::time::timeout(LOOK, look).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    pub(super) async fn tags_of(
+        &self,
+        blob: &UnversionedBlob,
+        etag: &str,
+    ) -> Result<BTreeMap<String, String>, Inconclusive> {
+        let url = self.reached(&blob.url)?;
+        let quoted = Etag::from(format!("\"{}\"", unquoted(etag)));
+        let look = self.with_retries(&url, changed, || async {
+            let options = BlobClientGetTagsOptions { if_match: Some(quoted.clone()), ..Default::default() };
+            let tags = self.blob_client(&url)?.get_tags(Some(options)).await?.into_model()?;
+            let pair = |tag: BlobTag| Some((tag.key?, tag.value.unwrap_or_default()));
+            Ok(tags.blob_tag_set.unwrap_or_default().into_iter().filter_map(pair).collect())
+        });
+        let late = || {
+            Inconclusive::not_reachable(format!("storage did not tell the tags of {url} within {} s", LOOK.as_secs()))
+        };
+        let tags = tokio::time::timeout(LOOK, look).await.unwrap_or_else(|_| Err(late()));
+        let tags = tags.map_err(|inconclusive| match inconclusive.kind {
+            InconclusiveKind::NotAllowed => Inconclusive { what: format!("{url}: {NO_RIGHT}"), ..inconclusive },
+            _ => inconclusive,
+        });
+        tags?.ok_or_else(|| Inconclusive::unfinished(format!("{url} has changed since it was looked at")))
     }
 
     pub(super) async fn uploaded_below(

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use self::faults::FAULTS;
+use self::faults::{FAULTS, permissions_on_claims};
 use self::installation::{APP, CLIENT, Case, Fake, SCIENTIST, TOPIC, account, forbidden, site, topic, workspace};
 use app::ports::table_store::{Error, TableName};
 
 use super::*;
 use crate::Verdict;
+use crate::permissions::{READ_BLOBS, READ_INDEX_TAGS};
 
 fn of(report: &Report, verdict: Verdict) -> Vec<&'static str> {
     report.findings.iter().filter(|finding| finding.verdict == verdict).map(|finding| finding.check.id()).collect()
@@ -69,6 +70,20 @@ async fn each_fault_is_named_with_its_remedy_and_no_other() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[tokio::test]
+async fn the_right_to_read_index_tags_is_asked_for_by_rules_that_want_them_alone() {
+    let tags = |report: &Report| {
+        let about = |finding: &&Finding| finding.about.as_deref().is_some_and(|about| about.starts_with("index tags"));
+        report.findings.iter().find(about).map(|finding| (finding.check, finding.verdict))
+    };
+    let mut case = Case::new();
+    assert_eq!(tags(&Case::new().report().await), None);
+    case.rule["match"]["indexTags"] = json!({ "hold": false });
+    case.cloud.listed(&permissions_on_claims()).push(json!({ "dataActions": [READ_BLOBS, READ_INDEX_TAGS] }));
+    let report = case.report().await;
+    assert_eq!(tags(&report), Some((Check::Input, Verdict::Ok)), "{}", text_of(&report));
 }
 
 #[tokio::test]

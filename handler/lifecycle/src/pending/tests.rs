@@ -62,6 +62,8 @@ fn seen(etag: &str, size: u64) -> BlobSnapshot {
         copy: CopyState::Whole,
         is_folder: false,
         modified: None,
+        metadata: BTreeMap::new(),
+        index_tags: IndexTags::NotAsked,
     }
 }
 

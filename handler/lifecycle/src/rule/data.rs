@@ -134,11 +134,29 @@ impl Read for OutputTemplate {
     }
 }
 
+/// Stands for metadata in an example, the same percent-encoded.
+const METADATA: &str = "metadata-of-some-upload";
+
+/// What to do about metadata before the path that it may be a part of: whoever uploads would choose account, container,
+/// datastore or data asset.
+fn chosen_by_uploader(uri: &str) -> Option<String> {
+    let (before, _) = uri.split_once(METADATA)?;
+    let is_in_path = match before.to_ascii_lowercase().strip_prefix("https://") {
+        Some(rest) => rest.matches('/').count() >= 2,
+        None => before.to_ascii_lowercase().contains("/paths/"),
+    };
+    let remedy =
+        "put `{blob.metadata.…}` behind the container or `/paths/`: whoever uploads must not choose what lies before";
+    (!is_in_path).then(|| remedy.to_owned())
+}
+
 /// The text with every hole filled as for some blob.
 fn example(template: &Template) -> String {
-    let Ok(blob) = BlobVersion::read("https://account.blob.core.windows.net/container/folder/name.csv", "0x0") else {
+    let Ok(mut blob) = BlobVersion::read("https://account.blob.core.windows.net/container/folder/name.csv", "0x0")
+    else {
         return String::new();
     };
+    blob.metadata = template.metadata().map(|name| (name.to_owned(), METADATA.to_owned())).collect();
     let Ok(rule) = "rule".parse() else { return String::new() };
     let scoring = ScoringId::new(&LedgerId::of_random([0; 16]), &rule, &blob, 0);
     let event_time = OffsetDateTime::UNIX_EPOCH;
@@ -147,7 +165,8 @@ fn example(template: &Template) -> String {
 
 fn input_uri(node: &Node<'_>) -> Option<Template> {
     let template = Template::read(node)?;
-    if let Some(remedy) = no_input(&example(&template)) {
+    let uri = example(&template);
+    if let Some(remedy) = chosen_by_uploader(&uri).or_else(|| no_input(&uri)) {
         return node.refused(Refused::new(INPUT_FORMS, remedy));
     }
     Some(template)
@@ -222,7 +241,9 @@ fn has_dots(uri: &str) -> bool {
 fn output_uri(node: &Node<'_>) -> Option<Template> {
     let template = Template::read(node)?;
     let uri = example(&template);
+    let chosen = chosen_by_uploader(&uri);
     let remedy = match uri.parse::<DatastorePath>() {
+        _ if chosen.is_some() => chosen,
         _ if has_dots(&uri) => Some("remove the segments `.` and `..`; nothing resolves them".to_owned()),
         Ok(path) => no_datastore(&path),
         Err(_) if uri.contains("://") && !uri.starts_with("azureml") => Some(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::exclude::{Exclude, Glob};
+use super::metadata_and_tags::{AskedMetadata, AskedTags};
 use super::policy::Policy;
 use super::settings::Settings;
 use super::split::Split;
@@ -62,6 +63,12 @@ pub struct Rule {
     /// What to do with blobs that were renamed into its place.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Renames>"))]
     pub renames: Renames,
+    /// The rule whose shadow this one is.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub shadow_of: Option<RuleId>,
+    /// The metadata that its texts name, in lower case, with whether a `uri` is among them.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub metadata_in_texts: BTreeMap<String, bool>,
     /// Times, retries, and what to do when an answer is lost.
     #[cfg_attr(feature = "schema", schemars(flatten))]
     pub policy: Policy,
@@ -137,6 +144,13 @@ pub struct Match {
     /// It was written by one of these operations of Azure Storage, as events name them. None: any.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Api>>"))]
     pub apis: Vec<Api>,
+    /// It has metadata of these names: a value, one of several, `true` for any, or `false` for none. The blob is looked at first,
+    /// as no event tells.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<AskedMetadata>"))]
+    pub metadata: AskedMetadata,
+    /// The same for its index tags. They take a request and a right of their own.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<AskedTags>"))]
+    pub index_tags: AskedTags,
     /// What of these is not wanted all the same; default: temporary names and markers.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Exclude>"))]
     pub exclude: Exclude,
@@ -153,6 +167,9 @@ pub struct Target {
     /// Shares of several deployments in hundredths, in place of `deployment`: `{"v7": 90, "v8": 10}`. Each blob has one of them by
     /// its URL.
     pub deployments: Option<Split>,
+    /// Another deployment that scores each blob too, for comparison: as the rule `ID-shadow`, whose scorings, outputs and limits
+    /// are its own.
+    pub shadow: Option<DeploymentName>,
     /// ARM id of the workspace (`/subscriptions/…/workspaces/NAME`). Without it a submission whose answer was lost
     /// before any job of the endpoint was seen cannot be looked for, and waits.
     pub workspace: Option<WorkspaceId>,

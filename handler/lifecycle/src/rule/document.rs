@@ -143,7 +143,8 @@ impl<'d> Node<'d> {
         });
     }
 
-    fn is_null(&self) -> bool {
+    /// Whether it is `null`, which is as good as absent.
+    pub(super) fn is_null(&self) -> bool {
         matches!(self.value, ast::Value::NullKeyword(_))
     }
 
@@ -175,6 +176,11 @@ impl<'d> Node<'d> {
             ast::Value::BooleanLit(boolean) => Some(boolean.value),
             _ => None,
         }
+    }
+
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.value, ast::Value::Array(_))
     }
 
     /// The members of the object that it is; noted if it is none. `what` says what the object is for.

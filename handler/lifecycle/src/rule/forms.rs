@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::exclude::Glob;
+use super::metadata_and_tags::{AskedMetadata, AskedTags};
 use super::split::Split;
 use super::template::{PLACEHOLDERS, Template};
 use super::upload::{MarkerName, MediaType};
@@ -157,10 +158,43 @@ text!(Template, template());
 
 /// Texts with placeholders that there are.
 fn template() -> String {
-    let names: Vec<String> = PLACEHOLDERS.iter().map(|(name, _)| name.replace('.', r"\.")).collect();
+    let names: Vec<String> =
+        PLACEHOLDERS.iter().map(|(name, _)| name.replace('.', r"\.").replace("NAME", METADATA_NAME)).collect();
     let time = r"event\.time:(yyyy|MM|dd|HH|mm|ss|[^A-Za-z0-9{}])+";
     format!(r"^([^{{}}]|\{{\{{|\}}\}}|\{{({}|{time})\}})*$", names.join("|"))
 }
+
+/// A name of metadata.
+const METADATA_NAME: &str = "[A-Za-z_][A-Za-z0-9_]*";
+
+/// What is asked of values by their names.
+macro_rules! asked {
+    ($type:ty, $names:expr, $values:expr) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let value = json!({ "type": "string", "pattern": $values });
+                json_schema!({
+                    "type": "object",
+                    "propertyNames": { "pattern": $names },
+                    "additionalProperties": {
+                        "anyOf": [{ "type": ["boolean", "null"] }, value, { "type": "array", "items": value, "minItems": 1 }],
+                    },
+                })
+            }
+        }
+    };
+}
+
+asked!(AskedMetadata, format!("^{METADATA_NAME}$"), "^([!-~]([ -~]*[!-~])?)?$");
+asked!(AskedTags, "^[A-Za-z0-9 +./:=_-]{1,128}$", "^[A-Za-z0-9 +./:=_-]{0,256}$");
 
 impl JsonSchema for Split {
     fn schema_name() -> Cow<'static, str> {

@@ -52,11 +52,12 @@ impl Rule {
         Some(format!("it was written by `{}`, not by {} (match.apis)", one_line(api, 64), wanted.join(", ")))
     }
 
-    /// It wants something of a blob that its event did not tell, so that the blob must be looked at.
+    /// It wants to know something of a blob that its event did not tell, so that the blob must be looked at.
     pub(crate) fn needs_more_than(&self, blob: &BlobVersion) -> bool {
         let Match { min_bytes, max_bytes, content_types, .. } = &self.matches;
         blob.size.is_none() && (min_bytes.is_some() || max_bytes.is_some())
             || blob.content_type.is_none() && !content_types.is_empty()
+            || self.asks_what_no_event_tells()
     }
 
     /// Why this rule wants no version of a blob of this name; `None` if it wants some.

@@ -6,9 +6,10 @@ use super::definition::{OutputTemplate, Rule};
 use super::document::{self, Node, Read, Refused};
 use super::endpoints::EndpointSettings;
 use super::problem::Problems;
+use super::shadow::SUFFIX;
 use crate::blob::BlobVersion;
 use crate::breaker::BreakerSettings;
-use crate::id::{EndpointKey, EndpointUri};
+use crate::id::{EndpointKey, EndpointUri, RuleId};
 use crate::job::OutputKind;
 
 /// All rules, in the order of the file, and what is said of endpoints as such.
@@ -109,14 +110,35 @@ impl Read for Rules {
             .filter_map(|rule| Some(EndpointKey::of(rule.peek("endpoint")?.peek("uri")?.text()?)))
             .collect();
         let endpoints = read_endpoints(&endpoints, &used);
-        Some(Self { rules: rules.iter().filter_map(Rule::read).collect(), endpoints })
+        let rules = rules.iter().filter_map(Rule::read).flat_map(|rule| {
+            let shadow = rule.shadow();
+            [Some(rule), shadow].into_iter().flatten()
+        });
+        Some(Self { rules: rules.collect(), endpoints })
     }
 }
 
 /// Two rules with one `id` are noted: one would take over the other's scorings.
 fn check_ids(rules: &[Node<'_>]) {
     let mut seen = BTreeSet::new();
+    let mut shadows = BTreeSet::new();
+    for rule in
+        rules.iter().filter(|rule| rule.peek("endpoint").is_some_and(|endpoint| endpoint.peek("shadow").is_some()))
+    {
+        let Some(id) = rule.peek("id") else { continue };
+        let shadow = format!("{}{SUFFIX}", id.text().unwrap_or_default());
+        if id.text().is_some_and(|id| id.parse::<RuleId>().is_ok()) && shadow.parse::<RuleId>().is_err() {
+            id.refuse(Refused::new(
+                format!("an id that has room for `{SUFFIX}` behind it, which names the rule's shadow"),
+                "shorten it",
+            ));
+        }
+        shadows.insert(shadow);
+    }
     for id in rules.iter().filter_map(|rule| rule.peek("id")) {
+        if id.text().is_some_and(|text| shadows.contains(text)) {
+            id.refuse(Refused::new("another id: this one is that of a rule's shadow (endpoint.shadow)", "rename it"));
+        }
         if id.text().is_some_and(|text| !seen.insert(text)) {
             id.refuse(Refused::new(
                 "an id of its own for each rule: ids name scorings, and this one is used twice",

@@ -200,6 +200,17 @@ impl Settings {
         }
     }
 
+    /// Every text that is a template.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Template> {
+        let compute = self.compute.iter().flat_map(|compute| {
+            let Compute { target, instance_type, location, properties, .. } = compute;
+            [target, instance_type, location].into_iter().flatten().chain(properties.values())
+        });
+        let own = [&self.output_file_name, &self.name, &self.description].into_iter().flatten();
+        let listed = self.partition_keys.iter().flatten().chain(self.tags.values()).chain(self.properties.values());
+        compute.chain(own).chain(listed)
+    }
+
     /// The compute that is asked for in place of the deployment's own.
     pub fn compute_target(&self) -> Option<&Template> {
         self.compute.as_ref()?.target.as_ref()

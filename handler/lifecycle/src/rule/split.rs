@@ -32,6 +32,11 @@ impl Split {
         None
     }
 
+    /// Whether a deployment has a share, be it none of a hundred.
+    pub(super) fn has(&self, name: &DeploymentName) -> bool {
+        self.deployments().any(|one| one == name)
+    }
+
     /// The deployments, by name.
     pub fn deployments(&self) -> impl Iterator<Item = &DeploymentName> {
         self.0.keys()

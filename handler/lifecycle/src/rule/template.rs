@@ -128,6 +128,14 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Hole(Placeholder::FolderUrl | Placeholder::Folder { .. })))
     }
 
+    /// Names of the metadata that it takes, in lower case.
+    pub(super) fn metadata(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Hole(Placeholder::Metadata { name, .. }) => Some(name.as_str()),
+            Part::Hole(_) | Part::Text(_) => None,
+        })
+    }
+
     /// What it makes of every blob, if that is the same.
     pub fn constant(&self, of_rule: &RuleId) -> Option<String> {
         let text = |part: &Part| match part {
@@ -159,7 +167,8 @@ mod tests {
     use crate::id::{LedgerId, ScoringId};
 
     fn filled_for(url: &str, source: &str) -> String {
-        let blob = BlobVersion::read(url, "0x1").expect("a blob");
+        let mut blob = BlobVersion::read(url, "0x1").expect("a blob");
+        blob.metadata = [("name", "a b/c"), ("tenant_1", "ä%")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
         let rule: RuleId = "claims".parse().expect("an id");
         let id = ScoringId::new(&LedgerId::of_random([1; 16]), &rule, &blob, 0);
         let event_time = datetime!(2026-07-21 10:00:01 UTC);
@@ -183,6 +192,8 @@ mod tests {
             ("{blob.name}-{blob.etag}", "a b.csv-0x1"),
             ("{blob.stem}.scored{blob.extension}", "a b.scored.csv"),
             ("{blob.encodedStem}{blob.encodedExtension}", "a%20b.csv"),
+            ("{blob.metadata.Tenant_1} {blob.encodedMetadata.tenant_1}", "ä% %C3%A4%25"),
+            ("{blob.encodedMetadata.name}|{blob.metadata.absent}|", "a%20b/c||"),
             ("{event.time} {event.time:yyyy/MM/dd}", "2026-07-21T10:00:01Z 2026/07/21"),
         ] {
             assert_eq!(filled(source), text);
@@ -249,6 +260,11 @@ mod tests {
     #[test]
     fn what_is_no_template_is_refused_by_its_reason() {
         let unknown = Template::parse("{blob.size}").unwrap_err().to_string();
+        for bad in
+            ["blob.metadata.", "blob.metadata.1a", "blob.metadata.a-b", "blob.metadata", "blob.encodedMetadata. a"]
+        {
+            assert!(matches!(Template::parse(&format!("{{{bad}}}")), Err(Error::Unknown(_))), "{bad}");
+        }
         assert!(unknown.contains("{blob.size}") && unknown.contains("{scoring.id}"), "{unknown}");
         let time = |form: &str| Template::parse(&format!("{{event.time:{form}}}"));
         assert!(matches!(time("YYYY"), Err(Error::TimeFormat(_))) && matches!(time(""), Err(Error::TimeFormat(_))));

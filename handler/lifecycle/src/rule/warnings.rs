@@ -33,7 +33,7 @@ impl Rules {
     /// What looks wrong in them.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let rules: Vec<&Rule> = self.iter().collect();
+        let rules: Vec<&Rule> = self.iter().filter(|rule| rule.shadow_of.is_none()).collect();
         for (index, rule) in rules.iter().enumerate() {
             warnings.extend(repeats_container(rule));
             warnings.extend(has_shared_inputs(rule));

@@ -1,5 +1,7 @@
 //! A rule as the file has it, and what makes a good rule of it.
 
+use std::collections::BTreeMap;
+
 use time::{Duration, OffsetDateTime};
 
 use super::data::{check_outputs, read_inputs, read_outputs};
@@ -7,10 +9,11 @@ use super::definition::{EmptyBlobs, Match, Rule, Target, default_inputs, default
 use super::document::{Members, Node, Read, Refused};
 use super::exclude::{Exclude, Glob};
 use super::policy::{OnUnknown, Policy};
+use super::split::Split;
 use super::upload::{Complete, MarkerName, Overwrites, Renames};
 use crate::blob::BlobVersion;
 use crate::duration::IsoDuration;
-use crate::id::LedgerId;
+use crate::id::{DeploymentName, LedgerId};
 use crate::job::MAX_SUBMISSION_UNITS;
 use crate::scoring::Scoring;
 
@@ -57,7 +60,7 @@ impl Read for Rule {
         check_marker(&members, &complete, empty_blobs, matches.as_ref());
         check_latest_only(&members, overwrites, &policy);
         members.end();
-        let rule = Self {
+        let mut rule = Self {
             id: id?,
             matches: matches?,
             endpoint: endpoint?,
@@ -72,8 +75,11 @@ impl Read for Rule {
             complete,
             renames,
             overwrites,
+            shadow_of: None,
+            metadata_in_texts: BTreeMap::new(),
             policy,
         };
+        rule.metadata_in_texts = rule.find_metadata_in_texts();
         check_fits(node, &rule);
         Some(rule)
     }
@@ -161,6 +167,7 @@ impl Read for Match {
             );
         }
         let (content_types, apis) = (members.or_default("contentTypes"), members.or_default("apis"));
+        let (metadata, index_tags) = (members.or_default("metadata"), members.or_default("indexTags"));
         check_path_part(&members, "prefix", &prefix);
         check_path_part(&members, "suffix", &suffix);
         if let Some(excluded) = exclude.excludes_all_of(&prefix, &suffix) {
@@ -183,6 +190,8 @@ impl Read for Match {
             max_bytes,
             content_types,
             apis,
+            metadata,
+            index_tags,
             exclude,
         })
     }
@@ -245,7 +254,7 @@ impl Read for NotEmpty {
 
 impl Read for Target {
     fn read(node: &Node<'_>) -> Option<Self> {
-        let mut members = node.object("`uri`, perhaps `deployment` or `deployments`, and `workspace`")?;
+        let mut members = node.object("`uri`, perhaps `deployment` or `deployments`, `shadow` and `workspace`")?;
         let uri = members.required(
             "uri",
             Refused::new("the batch endpoint's invoke URI", "copy its REST endpoint, which ends in /jobs"),
@@ -255,9 +264,17 @@ impl Read for Target {
         if deployment.is_some() && deployments.is_some() {
             members.refuse("deployments", Refused::new("one of `deployment` and `deployments`", "remove one of them"));
         }
+        let shadow: Option<DeploymentName> = members.optional("shadow");
+        if let Some(shadow) = &shadow
+            && (deployment.as_ref() == Some(shadow)
+                || deployments.as_ref().is_some_and(|split: &Split| split.has(shadow)))
+        {
+            let expected = "another deployment than those that score the blobs already";
+            members.refuse("shadow", Refused::new(expected, "name the one to compare with, or leave it out"));
+        }
         let workspace = members.optional("workspace");
         members.end();
-        Some(Self { uri: uri?, deployment, deployments, workspace })
+        Some(Self { uri: uri?, deployment, deployments, shadow, workspace })
     }
 }
 

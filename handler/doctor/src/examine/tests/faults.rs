@@ -4,8 +4,17 @@ use app::ports::Inconclusive;
 use serde_json::{Value, json};
 
 use super::installation::{CLUSTER, Case, URI, account, dead_letters, forbidden, sign_in, site, workspace};
+use crate::permissions::READ_BLOBS;
 use crate::{Audience, QueryError};
 use stores::faulty::Fault;
+
+/// The app's own rights on the watched container.
+pub(super) fn permissions_on_claims() -> String {
+    format!(
+        "{}/blobServices/default/containers/claims/providers/Microsoft.Authorization/permissions",
+        account("uploads")
+    )
+}
 
 /// Breaks one thing; says which check must name it, and a text of its remedy.
 pub(super) type Broken = (&'static str, &'static str, fn(&mut Case));
@@ -24,6 +33,10 @@ pub(super) const FAULTS: &[Broken] = &[
     }),
     ("management", "AzureResourceManager", |case| {
         case.cloud.error("/subscriptions", QueryError::NoAnswer(Inconclusive::not_reachable("no connection")));
+    }),
+    ("input", "az role definition create", |case| {
+        case.rule["match"]["indexTags"] = json!({ "hold": false });
+        case.cloud.listed(&permissions_on_claims()).push(json!({ "dataActions": [READ_BLOBS] }));
     }),
     ("clock", "timedatectl", |case| case.cloud.ahead = time::Duration::minutes(-6)),
     ("workspace", "az ml workspace list", |case| {

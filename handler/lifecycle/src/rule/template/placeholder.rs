@@ -4,6 +4,7 @@ use super::time::TimeFormat;
 use super::values::Values;
 use crate::blob::{BlobVersion, encoded};
 use crate::digest::digest;
+use crate::rule::metadata_and_tags::is_metadata_name;
 
 /// Every placeholder, with what it stands for.
 pub const PLACEHOLDERS: &[(&str, &str)] = &[
@@ -24,6 +25,8 @@ pub const PLACEHOLDERS: &[(&str, &str)] = &[
     ("blob.encodedStem", "the same percent-encoded"),
     ("blob.extension", "the name from its last dot on, `.csv`; nothing if there is none"),
     ("blob.encodedExtension", "the same percent-encoded"),
+    ("blob.metadata.NAME", "the blob's metadata of this name; nothing if it has none"),
+    ("blob.encodedMetadata.NAME", "the same percent-encoded"),
     ("blob.etag", "ETag without quotes"),
     ("blob.etag8", "eight hex digits that are made of the ETag"),
     (
@@ -51,6 +54,11 @@ pub(super) enum Placeholder {
     Name(Written),
     Stem(Written),
     Extension(Written),
+    /// `name` in lower case.
+    Metadata {
+        name: String,
+        written: Written,
+    },
     ETag,
     ETag8,
     /// `None`: in full.
@@ -79,6 +87,14 @@ impl Placeholder {
         use Written::{AsItIs, Encoded};
         if let Some(form) = name.strip_prefix("event.time:") {
             return TimeFormat::read(form).map(|form| Self::Time(Some(form))).ok_or(Unknown::TimeFormat);
+        }
+        let metadata = |prefix, written| {
+            let name = name.strip_prefix(prefix).filter(|name| is_metadata_name(name))?;
+            Some(Self::Metadata { name: name.to_ascii_lowercase(), written })
+        };
+        let found = metadata("blob.metadata.", AsItIs).or_else(|| metadata("blob.encodedMetadata.", Encoded));
+        if let Some(found) = found {
+            return Ok(found);
         }
         Ok(match name {
             "blob.url" => Self::Url,
@@ -128,6 +144,9 @@ impl Placeholder {
             Self::Name(written) => written.write(text, blob.name()),
             Self::Stem(written) => written.write(text, stem_and_extension(blob.name()).0),
             Self::Extension(written) => written.write(text, stem_and_extension(blob.name()).1),
+            Self::Metadata { name, written } => {
+                written.write(text, blob.metadata.get(name).map_or("", String::as_str));
+            }
             Self::ETag => text.push_str(&blob.etag),
             // Of all of it: which characters of an ETag differ is nowhere promised.
             Self::ETag8 => text.push_str(&digest(&[&blob.etag])[..8]),

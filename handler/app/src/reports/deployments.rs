@@ -1,0 +1,56 @@
+//! The deployments of one endpoint side by side: how many of their scorings ended in failure.
+
+use std::collections::BTreeMap;
+
+use lifecycle::Status;
+use serde::Serialize;
+
+use crate::ledger::Terminal;
+
+/// How the scorings of one deployment ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentView {
+    /// The batch endpoint's invoke URI.
+    pub endpoint: String,
+    /// The deployment; `None`: whichever was the endpoint's default.
+    pub deployment: Option<String>,
+    /// Scorings that ended with an output.
+    pub scored: usize,
+    /// Scorings that failed.
+    pub failed: usize,
+}
+
+impl DeploymentView {
+    /// One line for people: `2 of 90 failed (2.2 %)`.
+    pub fn summary(&self) -> String {
+        let ended = self.scored + self.failed;
+        let tenths = (self.failed * 1_000 + ended / 2).checked_div(ended).unwrap_or(0);
+        format!("{} of {ended} failed ({}.{} %)", self.failed, tenths / 10, tenths % 10)
+    }
+}
+
+/// Deployments of endpoints that have more than one, by what has ended.
+pub(super) fn deployments(ended: &[Terminal]) -> Vec<DeploymentView> {
+    let mut by_endpoint: BTreeMap<&str, BTreeMap<Option<&str>, (usize, usize)>> = BTreeMap::new();
+    for end in ended {
+        let Some(endpoint) = end.endpoint.as_deref() else { continue };
+        let (scored, failed) = match end.status {
+            Status::Scored => (1, 0),
+            Status::Failed => (0, 1),
+            _ => continue,
+        };
+        let counts = by_endpoint.entry(endpoint).or_default().entry(end.deployment.as_deref()).or_default();
+        *counts = (counts.0 + scored, counts.1 + failed);
+    }
+    let several = by_endpoint.into_iter().filter(|(_, deployments)| deployments.len() > 1);
+    let views = several.flat_map(|(endpoint, deployments)| {
+        deployments.into_iter().map(move |(deployment, (scored, failed))| DeploymentView {
+            endpoint: endpoint.to_owned(),
+            deployment: deployment.map(str::to_owned),
+            scored,
+            failed,
+        })
+    });
+    views.collect()
+}
