@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use app::App;
-use app::ledger::{LimitChange, LimitScope, MAX_CLAIM_AGE, SLOT_EXPIRY};
+use app::ledger::{Cap, LimitChange, LimitScope, MAX_CLAIM_AGE, SLOT_EXPIRY};
 use app::ports::table_store::{Entity, Error, IfMatch, Key, Op, TableStore as _};
 use lifecycle::{EndpointKey, JobStatus, Rules, ScoringId, Status};
 use serde_json::json;
@@ -553,4 +553,27 @@ async fn what_runs_without_a_slot_is_given_one_and_told_to_be_beyond_the_limit_i
         (scope.to_string(), LimitScope::endpoint("https://e.example/jobs").to_string().len()),
         ("rule set-later".to_owned(), 41)
     );
+}
+
+/// It was left over when its process died between the end of an attempt and the slot's.
+#[tokio::test]
+async fn a_slot_beyond_the_limit_is_no_room_for_the_next_attempt_of_who_had_it() {
+    let world = World::new();
+    let app = world.app();
+    let ids = deliver(&world, &app, &["a.csv", "b.csv"]).await;
+    let scope = LimitScope::rule("claims");
+    let holders: BTreeSet<ScoringId> = ids.iter().map(|id| ScoringId::read(id).unwrap()).collect();
+    let ledger = app.ledger();
+    let _ = ledger.reconcile_slots(&scope, 1, &holders, world.now(), || world.now()).await.unwrap();
+    let mut has_room = Vec::new();
+    for id in &holders {
+        let slot = ledger.claim_slot(&scope, Cap { limit: 1, surplus: true }, id, 9, world.now()).await.unwrap();
+        has_room.push(slot.is_some());
+    }
+    // Of two with a limit of one, neither may begin anew while the other has a slot.
+    assert_eq!(has_room, [false, false]);
+    let alone = [holders.first().unwrap().clone()].into();
+    let later = world.now() + SLOT_EXPIRY * 2;
+    let freed = ledger.reconcile_slots(&scope, 1, &alone, later, || later).await.unwrap();
+    assert_eq!((freed.freed, freed.taken), (1, 1));
 }

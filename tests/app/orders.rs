@@ -154,10 +154,8 @@ async fn what_is_scored_is_scored_once_more_as_the_next_generation_however_often
                 let _ = rescore().await;
             }
             assert_eq!(rescore().await.unwrap(), AskOutcome::Recorded, "{fault:?}");
-            if in_tick {
-                if let Some(fault) = &fault {
-                    world.store.push(fault.clone());
-                }
+            if let Some(fault) = fault.as_ref().filter(|_| in_tick) {
+                world.store.push(fault.clone());
             }
             for _ in 0..8 {
                 world.later(Duration::minutes(2));

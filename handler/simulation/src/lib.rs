@@ -13,6 +13,7 @@ mod at_rest;
 mod behaviour;
 mod cloud;
 mod command;
+mod deployments;
 mod executor;
 mod faults;
 mod inputs;

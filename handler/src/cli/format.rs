@@ -110,6 +110,6 @@ mod tests {
         let mut out = Vec::new();
         RowWriter::new(Format::Jsonl, &columns, &mut out).unwrap().write(&row).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), row);
-        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(out.split(|byte| *byte == b'\n').count(), 2);
     }
 }

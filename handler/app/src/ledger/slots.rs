@@ -109,14 +109,22 @@ impl Ledger {
         if !surplus && let Some(slot) = self.insert_slot(&claim, first).await? {
             return Ok(Some(slot));
         }
-        let mut taken = HashSet::new();
-        for Taken { slot, owner: slot_owner, version: before, claimed } in self.slots(scope).await? {
-            if slot_owner == owner.as_str() {
-                // Neither older: a driver who was held up on its way must not make the slot of another look left behind.
-                let claim = Claim { version: version.max(before), now: now.max(claimed), ..claim };
-                return self.renew_slot(&claim, slot).await;
+        let (mut taken, mut own) = (HashSet::new(), Vec::new());
+        for slot in self.slots(scope).await? {
+            if slot.owner == owner.as_str() {
+                own.push(slot);
+            } else {
+                taken.insert(slot.slot.number);
             }
-            taken.insert(slot.number);
+        }
+        if !own.is_empty() {
+            // It may be left over from an attempt that ran beyond the limit, or others may do so by now: then it is no room.
+            let may_be_claimed: HashSet<u32> = free_numbers(&taken, limit, first).collect();
+            let usable = own.into_iter().find(|own| may_be_claimed.contains(&own.slot.number));
+            let Some(Taken { slot, version: before, claimed, .. }) = usable else { return Ok(None) };
+            // Neither older: a driver who was held up on its way must not make the slot of another look left behind.
+            let claim = Claim { version: version.max(before), now: now.max(claimed), ..claim };
+            return self.renew_slot(&claim, slot).await;
         }
         for number in free_numbers(&taken, limit, first).take(MAX_TRIES).collect::<Vec<_>>() {
             if let Some(slot) = self.insert_slot(&claim, number).await? {

@@ -137,7 +137,7 @@ impl Tick {
         // After the queue: what is found goes behind what has waited.
         self.pending.run(now, deadline, &counts, &mut report).await;
         if let Some(orphans) = self.orphans.as_ref().filter(|_| jobs) {
-            let found = orphans.scan(in_flight, deadline).await;
+            let found = Box::pin(orphans.scan(in_flight, deadline)).await;
             report.orphaned_jobs = found.orphaned_jobs;
             counts.errors(found.errors);
         }
