@@ -72,22 +72,24 @@ impl Breakers {
             .any(|subject| controls.breaker(subject).probe.is_some_and(|probe| probe.id == scoring.id))
     }
 
-    /// Makes the scoring the probe of a breaker.
+    /// Makes the scoring the probe of a breaker. `false`: it may go without, as the breaker was closed a moment ago.
     pub(super) async fn probe(
         &self,
         subject: &BreakerSubject,
         scoring: &Scoring,
         now: OffsetDateTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let settings = self.rules.breaker(&scoring.endpoint);
         let event = BreakerEvent::ProbeRequested(scoring.id.clone());
         let reason = match self.change(subject, &event, &settings, now).await {
             // It is asked again as it is now: two may have claimed the probe, and one of them has it.
             Ok(breaker) => match breaker.check(&scoring.id, &settings, now) {
-                // Or it was closed a moment ago.
                 BreakerDecision::Allow => {
-                    tracing::info!(scoring = %scoring.id, "{} probes {}: {}", scoring.id, name_of(subject), breaker.failures());
-                    return Ok(());
+                    let probes = breaker.probe.as_ref().is_some_and(|probe| probe.id == scoring.id);
+                    if probes {
+                        tracing::info!(scoring = %scoring.id, "{} probes {}: {}", scoring.id, name_of(subject), breaker.failures());
+                    }
+                    return Ok(probes);
                 }
                 BreakerDecision::Wait(reason) => told(subject, &reason),
                 BreakerDecision::Probe => format!("another scoring was faster to probe {}", name_of(subject)),

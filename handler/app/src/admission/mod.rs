@@ -166,10 +166,18 @@ impl Admission {
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
+        let mut is_probe = probes.is_empty();
         for subject in probes {
             // Whoever probes and then gets no permit is let through again when it asks again.
-            self.breakers.probe(subject, scoring, now).await?;
+            is_probe |= self.breakers.probe(subject, scoring, now).await?;
             claims.probes.push((subject.clone(), breakers::says_nothing(scoring)));
+        }
+        if !is_probe && of_rule.is_some() {
+            // Its slot may be the one that only a probe takes beyond the limit.
+            return Err(Refusal::new(
+                WaitScope::One,
+                "what it was to probe was closed a moment ago; it asks again without",
+            ));
         }
         // Last, as it can be used once: not for what has no slot.
         claims.submit = self.submit_permit(scoring, now).await?;
