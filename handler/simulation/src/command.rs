@@ -19,7 +19,7 @@ pub const NO_VIOLATION: u8 = 0;
 /// One was.
 pub const VIOLATION: u8 = 1;
 
-/// A text that is no number. clap prints it behind the text and the name of its argument.
+/// A text that is not a number. clap prints it behind the text and the name of its argument.
 #[derive(Debug, thiserror::Error)]
 #[error("expected a whole number from 0 to {}", u64::MAX)]
 pub struct NoWholeNumber;

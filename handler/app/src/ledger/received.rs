@@ -14,7 +14,7 @@ use super::rows::{self, Reader, Unreadable};
 use super::{Error, Ledger, Rows};
 use crate::ports::table_store::{self, Entity, IfMatch, Key, Op, Range};
 
-/// Days between two deliveries of an event that can't be read, over which a person's word holds. Each costs a read.
+/// Days between two deliveries of an event that cannot be read, over which a person's word holds. Each costs a read.
 const ACKNOWLEDGED_FOR: i64 = 7;
 
 /// An event that could not be read.
