@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 /// Something could not be seen or done: in which situation, with the remedy, and what caused it. Nothing is concluded from it.
 ///
-/// Its text is for people and names no cause; [`error_chain`](lifecycle::text::error_chain) tells both.
+/// Its text is for people and names no cause; [`error_chain`] tells both.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Inconclusive {
