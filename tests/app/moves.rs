@@ -321,3 +321,22 @@ async fn notes_of_moves_go_with_the_retention() {
     app.ledger().purge(world.now() + Duration::days(2), 100).await.unwrap();
     assert_eq!(app.ledger().first_name(&moved).await.unwrap(), None);
 }
+
+/// It was overwritten before it was scored, and its rename is told after that.
+#[tokio::test]
+async fn what_was_superseded_under_its_old_name_is_scored_under_its_new_one() {
+    let world = World::new();
+    let app = world.app();
+    let put_both = |path: &str, etag: &str, content: u64| {
+        put(&world, path, etag, 5);
+        world.change_inputs(|inputs, now| inputs.put(&url(path), etag, content, true, now));
+    };
+    put_both("b.csv", "1", 1);
+    put_both("a.csv", "2", 2);
+    world.deliver(&app, &event("a.csv", "1")).await;
+    world.tick_until_final(&app, 5).await;
+    assert_eq!(jobs(&world), ["a.csv"]);
+    world.deliver(&app, &renamed("BlobRenamed", "a.csv", "b.csv")).await;
+    world.tick_until_final(&app, 5).await;
+    assert_eq!(jobs(&world), ["a.csv", "b.csv"], "{:?}", skips(&world, &app).await);
+}

@@ -457,9 +457,12 @@ impl Intake {
         let ledger = self.ledger.id().await.map_err(during("reading the ledger's id"))?;
         let id = rule.scoring_id(ledger, before);
         let known = self.driver.standing(id).await.map_err(during("reading a scoring of a blob's former name"))?;
-        // Where overwrites are ignored a path has one id for all versions: of two names one may be another blob's.
-        let is_it =
-            |scoring: &Scoring| sure || rule.overwrites != Overwrites::Ignore || scoring.blob.etag == before.etag;
+        // What has taken its place may have another content. And where overwrites are ignored a path has one id for all versions: of two
+        // names one may be another blob's.
+        let is_it = |scoring: &Scoring| {
+            let by_id = sure && rule.overwrites == Overwrites::Ignore;
+            by_id || scoring.blob.etag == before.etag || scoring.aliases.contains(&before.etag)
+        };
         Ok(known.filter(is_it).map(|scoring| Former::Scoring { id: scoring.id, status: scoring.status }))
     }
 
