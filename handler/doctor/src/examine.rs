@@ -51,7 +51,7 @@ impl Doctor {
                 Finding::fault(
                     Check::Settings,
                     seen,
-                    "the app does not start with such a setting (exit code 64)",
+                    "with such a setting the app answers each invocation with an error, and Event Grid delivers again",
                     remedy,
                 )
             })

@@ -184,6 +184,21 @@ fn rows<T: serde::Serialize>(
     rows.iter().try_for_each(|row| writer.write(row))
 }
 
+/// Prints in a form that tools read, if one is asked for; a table is for its caller to print.
+fn is_printed_for_tools<T: serde::Serialize>(
+    format: Format,
+    columns: &[&str],
+    found: &[T],
+    out: &mut dyn Write,
+) -> Result<bool, std::io::Error> {
+    match format {
+        Format::Table => return Ok(false),
+        Format::Json => write_json(&found, out)?,
+        format => rows(format, columns, found, out)?,
+    }
+    Ok(true)
+}
+
 /// Rows that cannot be read need attention, as nothing is done for them; as text and as JSON.
 fn code(unreadable: &[UnreadableView]) -> u8 {
     if unreadable.is_empty() { OK } else { ATTENTION }
@@ -222,17 +237,9 @@ async fn list_skipped(ledger: &Ledger, args: &ListArgs, now: OffsetDateTime, out
             && args.prefix.as_ref().is_none_or(in_place)
     });
     found.truncate(args.limit);
-    match args.format() {
-        Format::Table => {}
-        Format::Json => {
-            write_json(&found, out)?;
-            return Ok(OK);
-        }
-        format => {
-            let columns = ["id", "status", "seenTime", "rule", "subject", "etag", "reason", "event"];
-            rows(format, &columns, &found, out)?;
-            return Ok(OK);
-        }
+    let columns = ["id", "status", "seenTime", "rule", "subject", "etag", "reason", "event"];
+    if is_printed_for_tools(args.format(), &columns, &found, out)? {
+        return Ok(OK);
     }
     if found.is_empty() {
         writeln!(out, "No skipped event matches.")?;
@@ -262,17 +269,9 @@ async fn list_quarantined(
     let since = args.since.map_or(OffsetDateTime::UNIX_EPOCH, |since| since.before(now));
     let mut found = reports::quarantined(ledger, since, args.limit).await?;
     found.retain(|event| event.seen_time >= since);
-    match args.format() {
-        Format::Table => {}
-        Format::Json => {
-            write_json(&found, out)?;
-            return Ok(OK);
-        }
-        format => {
-            let columns = ["id", "status", "seenTime", "acknowledgedTime", "reason", "received"];
-            rows(format, &columns, &found, out)?;
-            return Ok(OK);
-        }
+    let columns = ["id", "status", "seenTime", "acknowledgedTime", "reason", "received"];
+    if is_printed_for_tools(args.format(), &columns, &found, out)? {
+        return Ok(OK);
     }
     if found.is_empty() {
         writeln!(out, "No event is quarantined.")?;
